@@ -1,0 +1,91 @@
+"""Burnish from Python: the same recipe and the same workflows as the command line.
+
+run = burnish.train("data.jsonl", model="seedling", epochs=2)
+print(run.generate("..."))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.recipe.load import load_recipe
+from burnish.recipe.names import expand
+
+if TYPE_CHECKING:
+    from burnish.evaluate.comparison import Comparison
+    from burnish.runs.events import Listener
+    from burnish.workflows.run import Run
+
+
+def train(
+    data: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,  # noqa: A002  the same word as the command line's `--set`
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Run:
+    """Fine-tunes a base model and returns the run.
+
+    Example: `burnish.train("data.jsonl", model="seedling", epochs=2, set={"data.rows": 500})`
+
+    Args:
+        data: a data file, a folder, the name of a hub dataset, or a recipe ending in `.yaml`.
+        set: options by their dotted names, for names that several sections share.
+        listeners: called with every event of the run.
+        options: options by the last part of their names; `model` is `model.name`.
+
+    Raises:
+        BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
+    """
+    flags = {expand(name): _plain(value) for name, value in options.items()}
+    flags.update({name: _plain(value) for name, value in (set or {}).items()})
+    loaded = load_recipe(str(data), flags, [])
+    from burnish.workflows.train import train as run_training
+
+    return run_training(loaded.recipe, loaded.origins, list(listeners))
+
+
+def resume(run: str | Path, *, listeners: Sequence[Listener] = ()) -> Run:
+    """Goes on with a run that was stopped, from its last whole checkpoint.
+
+    Raises:
+        BurnishError: no such run, or it has no checkpoint.
+    """
+    from burnish.runs.store import find_run
+    from burnish.workflows.resume import resume as resume_training
+
+    return resume_training(find_run(str(run)), list(listeners))
+
+
+def load_run(name: str | Path, runs: str | Path = "runs") -> Run:
+    """Opens a run by name or path, for example to call its `generate`.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    from burnish.workflows.run import load_run as open_run
+
+    return open_run(str(name), str(runs))
+
+
+def evaluate(
+    run: str | Path, data: str | Path | None = None, *, answers: int = 200, listeners: Sequence[Listener] = ()
+) -> Comparison:
+    """Judges a run's result against its base on the rows it held out, or on `data`.
+
+    Args:
+        answers: most rows that both models answer in words.
+
+    Raises:
+        BurnishError: no such run, no result yet, or data that cannot be judged.
+    """
+    from burnish.runs.store import find_run
+    from burnish.workflows.evaluate import evaluate as judge
+
+    return judge(find_run(str(run)), str(data) if data is not None else None, list(listeners), answers)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,69 @@
+"""The flags that stand for options of the recipe, shared by every command that takes a recipe.
+
+`--set` reaches all options; the few that most runs name have a flag of their own. Their help is the schema's, word for
+word (a test holds the two together), kept here as text so that `--help` need not load the schema.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One named flag: the option it stands for, its type, how its value is shown, and its help."""
+
+    option: str
+    kind: type
+    metavar: str
+    help: str
+
+
+RECIPE_FLAGS = {
+    "model": Flag(
+        "model.name",
+        str,
+        "MODEL",
+        "Base model: `seedling` (bundled), a local transformers folder, or a hub name such as `gpt2`.",
+    ),
+    "method": Flag("method", str, "METHOD", "Which weights move: `lora` or `full`."),
+    "task": Flag(
+        "task", str, "TASK", "What one example means: `text` or `chat`. `auto` follows the shape of the rows."
+    ),
+    "name": Flag("name", str, "NAME", "Name of the run, and of its folder."),
+    "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
+    "seed": Flag("seed", int, "NUMBER", "Seed of the split, the order of the rows, the adapter's start and dropout."),
+}
+
+_SET_HELP = "Any option of the recipe, as `train.epochs=2`. Repeat it for several."
+
+
+class RecipeFlags(NamedTuple):
+    """What the flags of one command line say: values by dotted name, and the words after each `--set`."""
+
+    values: dict[str, Any]
+    sets: list[str]
+
+
+def recipe_parameters() -> list[inspect.Parameter]:
+    """The flags as parameters of a typer command."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = []
+    for name, flag in RECIPE_FLAGS.items():
+        option = typer.Option(f"--{name}", metavar=flag.metavar, help=flag.help, show_default=False)
+        kind = Annotated[flag.kind | None, option]
+        parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
+    option = typer.Option("--set", metavar="OPTION=VALUE", help=_SET_HELP, show_default=False)
+    parameters.append(inspect.Parameter("set", keyword, default=None, annotation=Annotated[list[str] | None, option]))
+    return parameters
+
+
+def take_recipe_flags(values: dict[str, Any]) -> RecipeFlags:
+    """Takes the flags out of a command's parsed values; those not given are left out."""
+    sets = values.pop("set", None) or []
+    given = {flag.option: values.pop(name, None) for name, flag in RECIPE_FLAGS.items()}
+    return RecipeFlags({option: value for option, value in given.items() if value is not None}, list(sets))

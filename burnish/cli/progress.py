@@ -1,0 +1,186 @@
+"""What happens while a run works: a progress bar on a terminal, plain lines when piped.
+
+A `Progress` is a listener: it is called with every event of the run, and shows those that a person wants to see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from burnish.cli.console import Console
+from burnish.cli.tables import duration
+from burnish.runs.events import (
+    DataReady,
+    Event,
+    ModelReady,
+    Note,
+    Progressed,
+    Resolved,
+    Stage,
+    StepDone,
+    StoppedEarly,
+    TrainingStarted,
+    Validated,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    import rich.progress
+
+SECONDS_BETWEEN_LINES = 5.0
+_STEPS_AVERAGED = 20
+
+
+class Progress:
+    """Shows events as they come; used as a context manager so that the terminal is left as it was.
+
+    Example: `with Progress(console) as progress: train(recipe, origins, [progress])`
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Bar | None = None
+        self._pace: deque[tuple[int, float]] = deque(maxlen=_STEPS_AVERAGED)
+        self._validation: float | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> Progress:
+        if self._console.is_live:
+            self._bar = Bar(self._console)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        match event:
+            case StepDone():
+                self._step(event)
+            case Validated():
+                self._validation = event.loss
+                best = ", best so far" if event.is_best else ""
+                self._line(
+                    f"step {event.step}: held-out loss {event.loss:.3f}, perplexity {event.perplexity:,.2f}{best}"
+                )
+            case Progressed():
+                self._count(event)
+            case TrainingStarted():
+                if self._bar is not None:
+                    self._bar.begin("training", event.step, event.total_steps)
+            case Stage():
+                if self._bar is not None:
+                    self._bar.begin(event.name, 0, None)
+                else:
+                    self._line(event.name)
+            case Warned():
+                self._console.warn(event.text)
+            case _:
+                for line in in_words(event):
+                    self._line(line)
+
+    def _step(self, event: StepDone) -> None:
+        self._pace.append((event.tokens, event.seconds))
+        seconds = sum(pace[1] for pace in self._pace)
+        rate = sum(pace[0] for pace in self._pace) / seconds if seconds > 0 else 0.0
+        if self._bar is not None:
+            self._bar.step(event, self._validation, rate)
+        elif self._is_time_for_a_line(event.step == event.total_steps):
+            left = (event.total_steps - event.step) * seconds / len(self._pace)
+            pace = f"{rate:,.0f} tokens/s  {duration(left)} left"
+            self._line(f"step {event.step}/{event.total_steps}  loss {event.loss:.3f}  {pace}")
+
+    def _count(self, event: Progressed) -> None:
+        if self._bar is not None:
+            self._bar.begin(event.what, event.done, event.total)
+        elif self._is_time_for_a_line(event.done == event.total):
+            self._line(f"{event.what} {event.done}/{event.total}")
+
+    def _is_time_for_a_line(self, is_last: bool) -> bool:
+        """Whether a line is due, so that a log stays short however fast the steps are."""
+        now = time.monotonic()
+        if not is_last and now - self._last_line < SECONDS_BETWEEN_LINES:
+            return False
+        self._last_line = now
+        return True
+
+    def _line(self, text: str) -> None:
+        self._console.note(text, "dim")
+
+
+def in_words(event: Any) -> list[str]:
+    """The lines that tell an event; none for events that only files need."""
+    match event:
+        case Note():
+            return [event.text]
+        case Resolved():
+            return [f"{event.option}: {event.value} ({event.reason})"]
+        case DataReady():
+            rejected = f", {event.rejected_rows:,} left out" if event.rejected_rows else ""
+            return [
+                f"data: rows of shape `{event.shape}`, task `{event.task}`; {event.training_rows:,} to train on, "
+                f"{event.validation_rows:,} held out{rejected}",
+                f"tokens: {event.tokens:,} an epoch, {event.trained_tokens:,} of them trained, "
+                f"in {event.packed_rows:,} rows",
+            ]
+        case ModelReady():
+            share = 100 * event.trained_parameters / event.parameters if event.parameters else 0.0
+            return [
+                f"model: {event.name} on {event.device} in {event.precision}; {event.method} trains "
+                f"{event.trained_parameters:,} of {event.parameters:,} parameters ({share:.2f} %)"
+            ]
+        case StoppedEarly():
+            return [f"stopped at step {event.step}: {event.reason}"]
+        case _:
+            return []
+
+
+class Bar:
+    """The progress bar at the foot of a terminal; lines that are noted meanwhile scroll above it."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._console = console
+        self._progress = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=console.live(),
+            expand=True,
+            transient=True,
+        )
+        self._what = "starting"
+        self._task: rich.progress.TaskID = self._progress.add_task(self._what, total=None, count="", figures="")
+        self._progress.start()
+
+    def begin(self, what: str, done: int, total: int | None) -> None:
+        """Shows another piece of work, or how far the same one has come."""
+        if what != self._what:
+            self._progress.remove_task(self._task)
+            self._what = what
+            self._task = self._progress.add_task(what, count="", figures="")
+        count = f"{done}/{total}" if total is not None else ""
+        self._progress.update(self._task, completed=done, total=total, count=count)
+
+    def step(self, event: StepDone, validation: float | None, rate: float) -> None:
+        """Shows one training step: loss, validation loss, tokens per second."""
+        self.begin("training", event.step, event.total_steps)
+        held_out = f"  held out {validation:.3f}" if validation is not None else ""
+        figures = f"loss {event.loss:.3f}{held_out}  {rate:,.0f} tokens/s"
+        self._progress.update(self._task, figures=figures)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        self._progress.stop()

@@ -1,0 +1,72 @@
+"""What a finished run shows, rebuilt from its folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from burnish.cli.console import Console
+from burnish.cli.tables import answers, before_after, duration, loss
+from burnish.runs.folder import RunFolder
+from burnish.runs.store import describe_run
+
+_ANSWERS_SHOWN = 2
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A run as `burnish show --json` prints it, with its evaluation where there is one."""
+    folder = RunFolder(path)
+    told = describe_run(folder)
+    if folder.evaluation.is_file():
+        told["evaluation"] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+    return told
+
+
+def show_result(console: Console, path: Path) -> None:
+    """Shows what training made: the evidence, the folder, and what to do next. With `--quiet`, the folder alone."""
+    told = read_result(path)
+    console.json(told)
+    if console.output.quiet:
+        console.result(short(path))
+        return
+    console.say()
+    if "evaluation" in told:
+        show_evaluation(console, told["evaluation"])
+    else:
+        before, best = told["validation_loss_before"], told["validation_loss_best"]
+        console.say(f"held-out loss {loss(before)} -> {loss(best)}, best at step {told['best_step']}")
+    if told["seconds"] is not None:
+        console.say(f"trained in {duration(told['seconds'])}")
+    console.say(f"run folder: {short(path)}")
+    show_next(console, path)
+
+
+def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
+    """The table of base against tuned, the first answers side by side, and the verdict in a sentence."""
+    if evaluation["figures"]:
+        console.say(f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):")
+        console.table(before_after(evaluation["figures"], evaluation["rows"]))
+    if evaluation["answers"]:
+        console.say()
+        console.table(answers(evaluation["answers"][:_ANSWERS_SHOWN]))
+    console.say()
+    console.say(evaluation["verdict"], "bold")
+
+
+def show_next(console: Console, path: Path) -> None:
+    """The commands that go on from a finished run."""
+    run = shlex.quote(short(path))
+    console.say()
+    console.say("next:", "bold")
+    for words in (f'generate {run} "..."', f"chat {run}", f"evaluate {run}"):
+        console.say(f"  burnish {words}", "cyan")
+
+
+def short(path: Path) -> str:
+    """The path as one would type it from here."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

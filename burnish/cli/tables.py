@@ -1,0 +1,134 @@
+"""Tables: what a run changed, answers side by side, and the list of runs. Each is data first, then drawn or aligned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns and rows of text; `is_figures` aligns all columns but the first to the right.
+
+    `is_prose` marks cells that are long or have several lines: piped, each row becomes a block, one line a column.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    is_figures: bool = False
+    is_prose: bool = False
+
+    def drawn(self) -> rich.table.Table:
+        """The table for a terminal; long cells fold inside their column."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(box=box.SIMPLE_HEAD, show_lines=self.is_prose, pad_edge=False)
+        for position, column in enumerate(self.columns):
+            align = "right" if position > 0 and self.is_figures else "left"
+            table.add_column(Text(column), justify=align, overflow="fold", ratio=1 if self.is_prose else None)
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        return table
+
+    def plain(self) -> str:
+        """The table as plain lines."""
+        if self.is_prose:
+            return "\n\n".join(self._block(row) for row in self.rows)
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        return "\n".join(self._line(row, widths) for row in (self.columns, *self.rows))
+
+    def _block(self, row: Sequence[str]) -> str:
+        width = max(map(len, self.columns)) + 2
+        indented = (cell.replace("\n", "\n" + " " * width) for cell in row)
+        return "\n".join(f"{column + ':':<{width}}{cell}" for column, cell in zip(self.columns, indented, strict=True))
+
+    def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
+        first, *rest = zip(row, widths, strict=True)
+        align = ">" if self.is_figures else "<"
+        return "  ".join([f"{first[0]:<{first[1]}}", *(f"{cell:{align}{width}}" for cell, width in rest)]).rstrip()
+
+
+def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int) -> Table:
+    """Base against tuned, one line a figure, each with its 95 % interval.
+
+    Args:
+        figures: maps with `name`, `lower_is_better`, `rows`, and `base` and `tuned`, each a map of `value`, `low` and
+            `high`. A figure of which more is better is a share of its rows and is shown in percent.
+        all_rows: rows judged in all; a figure that was measured on fewer says on how many.
+    """
+    rows = []
+    for figure in figures:
+        is_share = not figure["lower_is_better"]
+        base, tuned = figure["base"], figure["tuned"]
+        told = _change(base["value"], tuned["value"], is_share)
+        on_fewer = f" ({figure['rows']} rows)" if figure["rows"] != all_rows else ""
+        rows.append([figure["name"] + on_fewer, _with_interval(base, is_share), _with_interval(tuned, is_share), told])
+    return Table(["figure", "base [95 %]", "tuned [95 %]", "change"], rows, is_figures=True)
+
+
+def answers(samples: Sequence[Mapping[str, str]]) -> Table:
+    """Prompts answered by base and by tuned, side by side.
+
+    Args:
+        samples: maps with `prompt`, `expected`, `base` and `tuned`.
+    """
+    columns = ["prompt", "expected", "base", "tuned"]
+    rows = [[sample[column].strip() or "(nothing)" for column in columns] for sample in samples]
+    return Table(columns, rows, is_prose=True)
+
+
+def runs_table(described: Sequence[Mapping[str, Any]]) -> Table:
+    """The list of runs, as `describe_run` tells them."""
+    rows = []
+    for run in described:
+        recipe = run["recipe"]
+        steps = f"{run['step']}/{run['total_steps']}" if run["total_steps"] else str(run["step"])
+        model = recipe["model"]["name"].rstrip("/").rpartition("/")[2]
+        losses = f"{loss(run['validation_loss_before'])} -> {loss(run['validation_loss_best'])}"
+        rows.append([run["name"], run["state"], model, recipe["method"], steps, losses, run["started"]])
+    return Table(["run", "state", "model", "method", "steps", "held-out loss", "started"], rows)
+
+
+def loss(value: float | None) -> str:
+    """A loss in nats per token; `-` where there is none yet."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s` or `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def _with_interval(estimate: Mapping[str, float | None], is_share: bool) -> str:
+    value, low, high = (_number(estimate[name], is_share) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: float | None, is_share: bool) -> str:
+    """A figure, or the bound of an interval; a bound that too few rows leave open is `?`."""
+    if value is None or not math.isfinite(value):
+        return "?"
+    if is_share:
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _change(base: float, tuned: float, is_share: bool) -> str:
+    """Shares change by points; other figures in their own unit and relative to the base."""
+    change = tuned - base
+    if is_share:
+        return f"{100 * change:+.1f} points"
+    relative = f" ({100 * change / base:+.0f} %)" if base else ""
+    return f"{'+' if change >= 0 else '-'}{_number(abs(change), False)}{relative}"

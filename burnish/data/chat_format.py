@@ -1,0 +1,140 @@
+"""Conversations to examples: only the answers are trained, each from the prompt that inference will see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from burnish.data.answer_mask import AnswerMask, MaskedTokens
+from burnish.data.chat_template import ChatTemplate
+from burnish.data.default_template import ensure_template
+from burnish.data.messages import adapt
+from burnish.data.row import Example, RowError
+from burnish.data.template_probe import PLAIN, probe_template
+from burnish.data.tokens import Tokens
+from burnish.data.truncation import fit_answers
+from burnish.errors import ModelError
+
+__all__ = ["ChatFormat", "EncodedChat", "ensure_template"]
+
+
+class Chat(Protocol):
+    """A chat record."""
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, Any]] | None: ...
+
+    @property
+    def place(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChat:
+    """The examples of one conversation, and how many of its tokens were cut off to fit the context."""
+
+    examples: list[Example]
+    truncated_tokens: int
+
+
+class ChatFormat:
+    """Turns conversations into token ids with a tokenizer's chat template, alike for training and generation.
+
+    A tokenizer without a template is given ChatML (see `ensure_template`).
+
+    Attributes:
+        notes: what was adapted to the template, in plain words.
+
+    Raises:
+        ModelError: the template is of a kind whose answers cannot be found for sure.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.notes: list[str] = []
+        if ensure_template(tokenizer):
+            self.notes.append("the tokenizer has no chat template: ChatML is used, and saved with it")
+        self._template = ChatTemplate(tokenizer)
+        self._tokens = Tokens(tokenizer)
+        try:
+            found = probe_template(self._template, self._tokens)
+            if not found.end_ids:
+                raise RowError("no token ends an answer, and the tokenizer has no end-of-sequence token")
+            self._abilities = found.abilities
+            self._end_ids = found.end_ids
+            self._mask = AnswerMask(self._template, self._tokens, found.end_ids)
+            self._mask.find(PLAIN, None)
+            self.notes += found.notes
+        except RowError as error:
+            raise ModelError(
+                "the model's chat template cannot be trained with",
+                f"for one question and one answer: {error}",
+                "give the tokenizer another `chat_template`, or none at all for ChatML",
+            ) from error
+        # A template may well refuse a second question; then its rows are refused one by one.
+        with suppress(RowError):
+            if len(self._mask.find([*PLAIN, *PLAIN], None)) > 1:
+                self.notes.append("the answers of a conversation cannot share one sequence: each has its own")
+        if self._tokens.lead and not self._writes_lead():
+            self.notes.append("the template writes no BOS, the tokenizer does: it is put in front, once")
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Ids of the tokens that end an answer: generation stops at any of them. EOS first, where there is one."""
+        return list(self._end_ids)
+
+    def prompt_ids(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
+        """What generation feeds the model for the next answer: token for token what that answer is trained from.
+
+        Raises:
+            RowError: the template refuses the messages.
+        """
+        said, listed = adapt(messages, tools, self._abilities)
+        return self._tokens.encode_led([self._template.render(said, listed, answer_next=True)])[0]
+
+    def _writes_lead(self) -> bool:
+        ids = self._tokens.encode([self._template.render(PLAIN, None, answer_next=False)])[0]
+        return self._tokens.with_lead(ids) is ids
+
+    def encode(self, record: Chat, context: int) -> EncodedChat:
+        """Examples of at most `context` tokens; messages behind the last answer are left out.
+
+        Raises:
+            RowError: there is no answer, or an empty one; the template refuses the conversation or hides an answer;
+                the last answer does not fit `context`.
+        """
+        said, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._abilities)
+        sequences = self._mask.find(said, listed)
+        examples: list[Example] = []
+        truncated = 0
+        for number, sequence in enumerate(sequences, start=1):
+            fitting, cut = self._fit(sequence, context, record.place, is_last=number == len(sequences))
+            examples += fitting
+            truncated += cut
+        return EncodedChat(examples, truncated)
+
+    def _fit(self, sequence: MaskedTokens, context: int, place: str, is_last: bool) -> tuple[list[Example], int]:
+        # A BOS that only the template writes stays in front too.
+        lead = sequence.ids[:1] if sequence.ids[0] == self._tokens.bos_id else self._tokens.lead
+        try:
+            return fit_answers(sequence.ids, sequence.answers, lead, context, place)
+        except RowError:
+            if is_last:
+                raise
+            return [], len(sequence.ids)
+
+
+def _up_to_last_answer(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    if not answers:
+        raise RowError("the conversation has no answer (no assistant message)")
+    for number, index in enumerate(answers, start=1):
+        message = messages[index]
+        if not (str(message.get("content") or "").strip() or message.get("tool_calls")):
+            raise RowError("the answer is empty" if len(answers) == 1 else f"answer {number} is empty")
+    return messages[: answers[-1] + 1]

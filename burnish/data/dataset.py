@@ -1,0 +1,144 @@
+"""From a recipe's data section to records: read, understand, reject, hold out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from burnish.data.hub import read_hub_rows
+from burnish.data.readers import read_rows
+from burnish.data.records import Record, content_hash
+from burnish.data.row import Rejected, Row, RowError
+from burnish.data.shapes import Shape, detect_shape
+from burnish.data.sources import Source, find_sources
+from burnish.data.split import assert_disjoint, split_held_out
+from burnish.errors import DataError
+from burnish.recipe.schema import DataSection
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything that a run learns from and is judged on, and everything that was left out."""
+
+    train: list[Record]
+    valid: list[Record]
+    shape: Shape
+    rejected: list[Rejected]
+    sha256: str
+    """Over the content hashes of the records used, training before validation, in order (hex)."""
+    files: list[str]
+    """The files or hub splits that were read."""
+    held_out: bool
+    """Whether the validation records were held out of the training data, for want of others."""
+
+    @property
+    def ignored_columns(self) -> tuple[str, ...]:
+        """Columns that no field of the shape reads."""
+        return self.shape.ignored
+
+
+def load_records(section: DataSection, seed: int) -> Records:
+    """Read the data that a recipe names, and hold part of it out where it names no validation data.
+
+    Args:
+        section: what to read and how.
+        seed: decides, with the content of the rows, which are held out.
+
+    Raises:
+        DataError: the data cannot be found, read or understood, or no row is left.
+    """
+    sources = find_sources(section.path, section.validation)
+    rejected: list[Rejected] = []
+    rows = list(islice(good_rows(sources.train, rejected), section.rows))
+    refuse_empty(rows, rejected, section.path)
+    shape = detect_shape(rows, section.columns, section.shape)
+    train = make_records(rows, shape, rejected)
+    refuse_empty(train, rejected, section.path)
+    if sources.valid is None:
+        train, valid = split_held_out(train, section.validation_fraction, section.validation_rows, seed)
+    else:
+        left_out: list[Rejected] = []
+        valid = make_records(good_rows(sources.valid, left_out), shape, left_out)
+        refuse_empty(valid, left_out, section.validation or str(sources.valid[0]))
+        rejected += left_out
+        train = without_shared(train, valid, rejected)
+        assert_disjoint(train, valid)
+    files = [str(source) for source in [*sources.train, *(sources.valid or [])]]
+    return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
+
+
+def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterable[Row]:
+    """Rows of the sources, one after the other; broken ones are added to `rejected`."""
+    for source in sources:
+        for row in read_rows(source) if isinstance(source, Path) else read_hub_rows(source):
+            if isinstance(row, Rejected):
+                rejected.append(row)
+            else:
+                yield row
+
+
+def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> list[Record]:
+    """What the rows mean; those that mean nothing are added to `rejected`."""
+    records: list[Record] = []
+    for row in rows:
+        try:
+            records.append(shape.to_record(row))
+        except RowError as error:
+            rejected.append(Rejected(row.file, row.line, str(error)))
+    return records
+
+
+def refuse_empty(left: Sequence[Row] | Sequence[Record], rejected: Sequence[Rejected], name: str) -> None:
+    """There must be something left to learn from.
+
+    Raises:
+        DataError: nothing is; the first three rows that were rejected are named.
+    """
+    if left:
+        return
+    if not rejected:
+        raise DataError(f"`{name}` has no rows", "It was read to its end", "Put at least two rows in it")
+    first = "; ".join(f"{row.place}: {row.reason}" for row in rejected[:3])
+    raise DataError(
+        f"`{name}` has no usable row: all {len(rejected):,} are rejected"
+        if len(rejected) > 1
+        else f"`{name}` has no usable row: its only one is rejected",
+        first + ("; …" if len(rejected) > 3 else ""),
+        "Mend these rows, or name another file",
+    )
+
+
+def without_shared(train: Sequence[Record], valid: Sequence[Record], rejected: list[Rejected]) -> list[Record]:
+    """The training records that are not also validated on; the others are added to `rejected`.
+
+    Raises:
+        DataError: none is left.
+    """
+    held = {content_hash(record) for record in valid}
+    kept: list[Record] = []
+    for record in train:
+        if content_hash(record) in held:
+            file, _, line = record.place.rpartition(":")
+            rejected.append(Rejected(file, int(line), "also in the validation data"))
+        else:
+            kept.append(record)
+    if not kept:
+        raise DataError(
+            "every training row is also in the validation data",
+            "A figure on rows that were trained on proves nothing",
+            "Give other validation data, or none: then part of the rows is held out",
+        )
+    return kept
+
+
+def hash_records(*parts: Sequence[Record]) -> str:
+    """SHA-256 (hex) over the content hashes of the records, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for record in part:
+            digest.update(content_hash(record).encode("ascii"))
+        digest.update(b"\n")
+    return digest.hexdigest()

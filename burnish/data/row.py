@@ -1,0 +1,60 @@
+"""What travels through the data layer: rows, records' examples, and what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+IGNORED = -100
+"""Label of a token that is read but not trained on (the value that torch's cross-entropy ignores)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as the file holds it: column values, and where it stands."""
+
+    values: dict[str, Any]
+    file: str
+    line: int
+    """1-based line of the file where the row begins; for columnar files, the row's number."""
+
+    @property
+    def place(self) -> str:
+        """`file:line`, as errors name it."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that is left out, and why. Written to `rejected.jsonl`, counted and named on the terminal."""
+
+    file: str
+    line: int
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """`file:line`, as errors name it."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids and labels of one example, before batching.
+
+    `labels[i]` is `input_ids[i]` where token i is trained on, and `IGNORED` elsewhere (the shift by one is the
+    batch's work). Both lists have the same length.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    place: str
+
+    @property
+    def num_trained(self) -> int:
+        """Tokens that add to the loss: the first token of an example is never predicted."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+class RowError(ValueError):
+    """This one row cannot be used; the message says why. Caught by the loader, which counts and names the row."""

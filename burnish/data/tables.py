@@ -1,0 +1,131 @@
+"""CSV and TSV files: a header row, then one row of cells each; a quoted cell may span lines."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from burnish.data.lines import text_lines
+from burnish.data.row import Rejected, Row
+from burnish.errors import DataError
+
+# The default of 131,072 characters is less than a long conversation.
+LARGEST_CELL_CHARACTERS = 2**30
+
+
+class LineFeed:
+    """Hands lines to a CSV reader and remembers those of the row being read, so that they can be read again."""
+
+    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
+        self.lines = lines
+        self.again: list[tuple[int, str]] = []
+        self.taken: list[tuple[int, str]] = []
+
+    def __iter__(self) -> LineFeed:
+        return self
+
+    def __next__(self) -> str:
+        numbered = self.again.pop() if self.again else next(self.lines)
+        self.taken.append(numbered)
+        return numbered[1]
+
+    def begin_row(self) -> None:
+        """Forget the lines of the row before."""
+        self.taken.clear()
+
+    def resume_after_first(self) -> None:
+        """Read the lines of this row again, all but the first."""
+        self.again.extend(reversed(self.taken[1:]))
+
+    @property
+    def first(self) -> int:
+        """1-based line where this row begins."""
+        return self.taken[0][0]
+
+    @property
+    def span(self) -> str:
+        """The lines of this row where there are several, as words to append to a reason."""
+        last = self.taken[-1][0]
+        return f" (lines {self.first} to {last})" if last > self.first else ""
+
+
+def read_csv(path: Path) -> Iterator[Row | Rejected]:
+    """Rows of a comma-separated file with a header row."""
+    return read_table(path, ",")
+
+
+def read_tsv(path: Path) -> Iterator[Row | Rejected]:
+    """Rows of a tab-separated file with a header row."""
+    return read_table(path, "\t")
+
+
+def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
+    """Rows of a table; a row whose cells do not fit the header, or whose quotes do not close, is rejected.
+
+    Raises:
+        DataError: the header row is missing or cannot be used.
+    """
+    file = str(path)
+    header: list[str] | None = None
+    for line, cells, reason in read_cells(path, delimiter):
+        if header is None:
+            if reason:
+                raise DataError(f"{file}:{line}: the header row is broken: {reason}", "", "Mend its quotes")
+            header = check_header(file, line, cells, delimiter)
+        elif not reason and len(cells) == len(header):
+            yield Row(dict(zip(header, cells, strict=True)), file, line)
+        else:
+            yield Rejected(file, line, reason or f"{len(cells)} cells, but the header has {len(header)}")
+    if header is None:
+        raise DataError(f"`{file}` is empty", "It holds only blank lines", "Put a header row and rows in it")
+
+
+def read_cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """Yield (line where the row begins, cells, what is wrong with it or nothing); blank lines are skipped."""
+    csv.field_size_limit(LARGEST_CELL_CHARACTERS)
+    feed = LineFeed(text_lines(path))
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while True:
+        feed.begin_row()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "unexpected end of data" not in str(error):
+                yield feed.first, [], f"broken row: {str(error).partition(' - ')[0]}{feed.span}"
+                continue
+            # The quote swallowed the rest of the file: only the line where it opens is lost.
+            yield feed.first, [], "a quote is opened here and never closed"
+            feed.resume_after_first()
+            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+            continue
+        if any(cell.strip() for cell in cells):
+            yield feed.first, cells, ""
+
+
+def check_header(file: str, line: int, cells: list[str], delimiter: str) -> list[str]:
+    """The names of the columns; a column without a name gets one from its position.
+
+    Raises:
+        DataError: two columns share a name, or another separator seems to be used.
+    """
+    names = [cell.strip() or f"column {number}" for number, cell in enumerate(cells, start=1)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{file}:{line}: two columns are named `{twice[0]}`",
+            "The first row of the file names the columns",
+            "Rename one of them",
+        )
+    other = next((mark for mark in ";\t," if mark != delimiter and mark in names[0]), None)
+    if len(names) == 1 and other:
+        wanted, found = (repr(mark).strip("'") for mark in (delimiter, other))
+        raise DataError(
+            f"{file}:{line}: the columns seem to be separated by `{found}`",
+            f"The ending of the name says `{wanted}`",
+            "Name the file .tsv" if other == "\t" else "Name the file .csv" if other == "," else "Save it with commas",
+        )
+    return names

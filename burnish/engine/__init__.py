@@ -1,0 +1,1 @@
+"""The training loop: step, loop, schedule, checkpoints and the guards around them."""

@@ -1,0 +1,142 @@
+"""Checkpoints: everything that training needs to go on as if it had never stopped.
+
+    checkpoints/step-000200/
+        weights.safetensors     the trained weights, by name
+        optimizer.safetensors   AdamW's moments, by parameter number and name
+        random.safetensors      torch's generators
+        state.json              progress, optimizer settings, other generators, loss scaler
+        checksums.json          SHA-256 of each file above; written last
+
+A folder is complete when it has its final name, and is used only if every checksum holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from burnish.engine.progress import Progress
+from burnish.engine.random_state import random_tensors, random_values, restore_random
+from burnish.engine.step import Trainer
+from burnish.errors import BurnishError
+from burnish.runs.atomic import TEMPORARY_PREFIX, disk_error, write_folder
+
+
+def checkpoint_path(checkpoints: Path, step: int) -> Path:
+    """The folder of a step's checkpoint."""
+    return checkpoints / f"step-{step:06d}"
+
+
+def trained_weights(network: Any) -> dict[str, torch.Tensor]:
+    """The weights that training moves, by name."""
+    return {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+
+
+def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> Path:
+    """Writes a checkpoint of this very moment.
+
+    Raises:
+        MachineError: the disk refused it; older checkpoints are untouched.
+    """
+    path = checkpoint_path(checkpoints, progress.step)
+    optimizer = trainer.optimizer.state_dict()
+    moments = {f"{n}.{key}": value for n, state in optimizer["state"].items() for key, value in state.items()}
+    state = {
+        "progress": progress.to_dict(),
+        "optimizer": optimizer["param_groups"],
+        "scaler": trainer.scaler.state_dict(),
+        "random": random_values(),
+    }
+    with write_folder(path) as folder:
+        _save_tensors(trained_weights(trainer.network), folder / "weights.safetensors")
+        _save_tensors(moments, folder / "optimizer.safetensors")
+        _save_tensors(random_tensors(), folder / "random.safetensors")
+        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        (folder / "checksums.json").write_text(json.dumps(sums, indent=2), encoding="utf-8")
+    return path
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(path))
+    except SafetensorError as error:
+        raise disk_error(path, error) from error
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every file of a checkpoint is there and unchanged."""
+    try:
+        sums = json.loads((path / "checksums.json").read_text(encoding="utf-8"))
+        return bool(sums) and all(_sha256(path / name) == digest for name, digest in sums.items())
+    except (OSError, json.JSONDecodeError, AttributeError):
+        return False
+
+
+def newest_whole(checkpoints: Path) -> Path | None:
+    """The latest checkpoint whose checksums hold; damaged ones are passed over."""
+    found = sorted(checkpoints.glob("step-*"), reverse=True) if checkpoints.is_dir() else []
+    return next((path for path in found if is_whole(path)), None)
+
+
+def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
+    """Puts weights, optimizer, loss scaler and every generator back, and returns the progress."""
+    restore_weights(path, trainer.network)
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in load_file(str(path / "optimizer.safetensors")).items():
+        number, _, key = name.partition(".")
+        moments.setdefault(int(number), {})[key] = tensor
+    trainer.optimizer.load_state_dict({"state": moments, "param_groups": state["optimizer"]})
+    trainer.scaler.load_state_dict(state["scaler"])
+    restore_random(load_file(str(path / "random.safetensors")), state["random"])
+    return Progress.from_dict(state["progress"])
+
+
+@torch.no_grad()
+def restore_weights(path: Path, network: Any) -> None:
+    """Puts the trained weights of a checkpoint into the network.
+
+    Raises:
+        BurnishError: the checkpoint was made with other trained weights.
+    """
+    saved = load_file(str(path / "weights.safetensors"))
+    present = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if saved.keys() != present.keys():
+        raise BurnishError(
+            f"the checkpoint `{path}` does not fit the model",
+            f"It holds {len(saved)} trained tensors, the model has {len(present)}.",
+            "Start a new run",
+        )
+    for name, parameter in present.items():
+        parameter.copy_(saved[name])
+
+
+def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> None:
+    """Removes all but the newest `keep` checkpoints and the best one, and what an interrupted write left behind."""
+    kept = sorted(checkpoints.glob("step-*"))[-keep:]
+    if best_step is not None:
+        kept.append(checkpoint_path(checkpoints, best_step))
+    for path in checkpoints.iterdir():
+        if path not in kept and (path.name.startswith("step-") or path.name.startswith(TEMPORARY_PREFIX)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def folder_bytes(path: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Judging a model on rows it has not seen, with intervals."""

@@ -1,0 +1,53 @@
+"""Method `full`: every weight moves."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from burnish.methods.method import scaled_rate
+from burnish.recipe.schema import Recipe
+from burnish.runs.folder import RunFolder
+
+
+class FullMethod:
+    """Full fine-tuning. The result is a model of its own."""
+
+    name: ClassVar[str] = "full"
+
+    def learning_rate(self, parameters: int) -> float:
+        """5e-5 at 100 M parameters, about 1e-5 at 7 B."""
+        return max(1e-5, scaled_rate(5e-5, parameters))
+
+    def weights_dtype(self, precision: torch.dtype) -> torch.dtype:
+        """fp32 master weights: small updates would be lost in the 8 bits of a bf16 mantissa."""
+        return torch.float32
+
+    def apply(self, network: Any, recipe: Recipe) -> Any:
+        """Makes every weight trainable."""
+        network.requires_grad_(True)
+        return network
+
+    def without(self, network: Any) -> AbstractContextManager[Any] | None:
+        """The base is no longer inside the network."""
+        return None
+
+    def save(self, network: Any, folder: Path) -> None:
+        """Writes a transformers folder with safetensors weights in fp32."""
+        network.save_pretrained(str(folder))
+
+    def result_folder(self, run: RunFolder) -> Path:
+        """`model/`."""
+        return run.model
+
+    def load(self, network: Any, folder: Path) -> Any:
+        """Reads the trained model; the base is dropped."""
+        from transformers import AutoModelForCausalLM
+
+        tuned = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=network.dtype, use_safetensors=True, local_files_only=True
+        )
+        return tuned.to(network.device)

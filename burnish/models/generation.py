@@ -1,0 +1,105 @@
+"""Generating text from token ids, with a key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
+
+
+def generation_config(
+    tokenizer: Any, stop_ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0
+) -> GenerationConfig:
+    """Greedy at temperature 0, else plain sampling; stops at any of `stop_ids`."""
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(stop_ids) or None,
+        pad_token_id=tokenizer.pad_token_id,
+        **sampling,
+    )
+
+
+@torch.no_grad()
+def generate_batch(
+    network: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    stop_ids: Sequence[int],
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    streamer: BaseStreamer | None = None,
+) -> list[list[int]]:
+    """Answers to several prompts at once.
+
+    Prompts are padded on the left, so that all answers begin at the same column. A prompt that leaves no room for the
+    answer in the model's context loses its oldest tokens.
+
+    Returns:
+        For each prompt the new token ids, without the stop token and what follows it.
+    """
+    limit = _context_limit(network)
+    room = max(1, limit - max_new_tokens) if limit else None
+    kept = [list(prompt)[-room:] if room else list(prompt) for prompt in prompts]
+    width = max(len(prompt) for prompt in kept)
+    device = next(network.parameters()).device
+    ids = torch.full((len(kept), width), tokenizer.pad_token_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(kept):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    output = network.generate(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, temperature),
+        streamer=streamer,
+    )
+    return [_until_stop(row, set(stop_ids)) for row in output[:, width:].tolist()]
+
+
+def _context_limit(network: Any) -> int | None:
+    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _until_stop(ids: list[int], stop_ids: set[int]) -> list[int]:
+    end = next((position for position, token in enumerate(ids) if token in stop_ids), len(ids))
+    return ids[:end]
+
+
+class TextStreamer(BaseStreamer):
+    """Hands out the text of a single answer as it grows, in whole characters only.
+
+    Args:
+        tokenizer: turns ids into text.
+        write: called with each new piece of text.
+    """
+
+    def __init__(self, tokenizer: Any, write: Callable[[str], None]) -> None:
+        self._tokenizer = tokenizer
+        self._write = write
+        self._ids: list[int] = []
+        self._written = 0
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        """Takes the prompt first, then each new token."""
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        self._ids += value.flatten().tolist()
+        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        if not text.endswith("\ufffd"):  # half a character
+            self._emit(text)
+
+    def end(self) -> None:
+        """Hands out what is left."""
+        self._emit(self._tokenizer.decode(self._ids, skip_special_tokens=True))
+
+    def _emit(self, text: str) -> None:
+        if len(text) > self._written:
+            self._write(text[self._written :])
+            self._written = len(text)

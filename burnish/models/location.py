@@ -1,0 +1,174 @@
+"""Where a base model lies: bundled, in a local folder, or on the hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import ModelError
+from burnish.recipe.schema import ModelSection
+
+BUNDLED = ("seedling",)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_BUNDLED_HINT = "use the bundled model: `--model seedling`"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLocation:
+    """A folder with config, weights and tokenizer, and the name it was asked for by."""
+
+    name: str
+    folder: Path
+    is_hub: bool
+
+
+def locate_model(section: ModelSection) -> ModelLocation:
+    """Finds the folder of a base model, fetching it from the hub when it is not cached yet.
+
+    Raises:
+        ModelError: no such folder, no such hub model, no network, no tokenizer, or only pickled weights.
+    """
+    if section.name in BUNDLED:
+        folder = Path(str(resources.files("burnish"))) / "assets" / section.name
+        return _checked(ModelLocation(section.name, folder, False), section)
+    path = Path(section.name).expanduser()
+    if path.is_dir():
+        return _checked(ModelLocation(section.name, path, False), section)
+    if path.exists():
+        raise ModelError(
+            f"the model `{section.name}` is a file",
+            "A base model is a folder with `config.json`.",
+            f"Try `{path.parent}`" if (path.parent / "config.json").is_file() else f"Name a folder, or {_BUNDLED_HINT}",
+        )
+    if _looks_like_path(section.name):
+        raise _missing_folder(section.name)
+    return _checked(ModelLocation(section.name, _fetch(section), True), section)
+
+
+def read_config(location: ModelLocation, section: ModelSection) -> Any:
+    """The model's transformers config.
+
+    Raises:
+        ModelError: it is broken, of a kind that transformers does not know, or comes with code that is not trusted.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            str(location.folder), trust_remote_code=section.trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"the config of `{location.name}` comes with its own Python code",
+                "Code from elsewhere can do anything, so it is refused.",
+                "If you trust it, add `--set model.trust_remote_code=true`",
+            ) from error
+        raise ModelError(
+            f"cannot read the config of `{location.name}`",
+            _first_line(error).partition(". ")[0].rstrip(".") + ".",
+            "Check its `config.json`; a model newer than this transformers needs `pip install -U transformers`",
+        ) from error
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def _missing_folder(name: str) -> ModelError:
+    """The error for a folder that is not there, with the name that is near it."""
+    path = Path(name).expanduser()
+    if not path.parent.is_dir():
+        why, near = f"There is no folder `{path.parent}`.", []
+    else:
+        why = f"The folder `{path.parent}` has none of that name."
+        folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+        near = difflib.get_close_matches(path.name, folders, n=1)
+    meant = f"{name[: len(name) - len(path.name)]}{near[0]}" if near and name.endswith(path.name) else ""
+    fix = f"Did you mean `{meant}`?" if meant else f"Check the path, or {_BUNDLED_HINT}"
+    return ModelError(f"there is no model folder `{name}`", why, fix)
+
+
+def _fetch(section: ModelSection) -> Path:
+    """The hub snapshot's folder. Pickles are not even downloaded unless allowed."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    ignored = ["*.h5", "*.msgpack", "*.onnx", "*.gguf", "original/*", "*.tflite"]
+    if not section.allow_pickle:
+        ignored += list(_PICKLES)
+    cache = constants.HF_HUB_CACHE
+    try:
+        return Path(snapshot_download(section.name, revision=section.revision, ignore_patterns=ignored))
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        near = difflib.get_close_matches(section.name, BUNDLED, n=1)
+        raise ModelError(
+            f"there is no model `{section.name}`",
+            f"It is no folder here, and the hub answered: {_first_line(error)}",
+            f"Did you mean `{near[0]}`?"
+            if near
+            else "Check the name, log in for gated models, or use `--model seedling`",
+        ) from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        near = difflib.get_close_matches(section.name, BUNDLED, n=1)
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise ModelError(
+            f"cannot find or fetch the model `{section.name}`",
+            f"It is no folder here, it is not in the cache `{cache}`, and the hub cannot be reached{offline}.",
+            f"Did you mean `{near[0]}`?" if near else "Use the bundled model: `--model seedling`",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+
+
+def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
+    """Refuses folders that cannot be, or must not be, loaded; says why before anything heavy begins."""
+    folder, name = location.folder, location.name
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"the folder `{folder}` holds no base model",
+            "There is no `config.json` in it.",
+            "An adapter is not a base model: name the base it was trained on"
+            if _is_adapter(folder)
+            else f"Name a folder in transformers' layout, or {_BUNDLED_HINT}",
+        )
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        raise ModelError(
+            f"the model `{name}` has no tokenizer",
+            f"None of {', '.join(_TOKENIZER_FILES)} is in `{folder}`.",
+            "Copy the tokenizer files of the model it was made from into the folder",
+        )
+    if not any(folder.glob("*.safetensors")):
+        _refuse_pickles(location, section)
+    return location
+
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def _refuse_pickles(location: ModelLocation, section: ModelSection) -> None:
+    pickles = sorted(file.name for pattern in _PICKLES for file in location.folder.glob(pattern))
+    if not pickles:
+        raise ModelError(
+            f"the model `{location.name}` has no weights",
+            f"There is no `.safetensors` file in `{location.folder}`.",
+            "Use the bundled model: `--model seedling`"
+            if not location.is_hub
+            else "Choose a model with safetensors weights",
+        )
+    if not section.allow_pickle:
+        raise ModelError(
+            f"the model `{location.name}` has only pickled weights (`{pickles[0]}`)",
+            "A pickle can run any code when it is opened, so it is refused.",
+            "Convert it to safetensors, or, if you trust it, add `--set model.allow_pickle=true`",
+        )

@@ -1,0 +1,1 @@
+"""The recipe: the one description of a run."""

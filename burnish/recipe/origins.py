@@ -1,0 +1,194 @@
+"""The places that a recipe's values come from: a YAML file, flags and `--set`; each value keeps its origin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.errors import RecipeError
+from burnish.recipe.names import did_you_mean, holder, options, sections
+from burnish.recipe.problems import Check, Problem
+from burnish.recipe.wording import shown, takes_text_only
+
+if TYPE_CHECKING:
+    import yaml
+
+FLAG = "flag"
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that somebody wrote, and where: `flag`, or `recipe.yaml line 7`."""
+
+    value: Any
+    origin: str
+    written: str
+    """How the place is named in a message: `--set`, `recipe.yaml line 7`, or nothing for a named flag."""
+
+
+Source = dict[str, Given]
+"""What one place gives: values by dotted name."""
+
+
+def read_flags(flags: Mapping[str, Any]) -> tuple[Source, list[Problem]]:
+    """Values of named flags or Python keywords, by dotted name."""
+    source: Source = {}
+    problems = []
+    for name, value in flags.items():
+        if name in options() or holder(name):
+            source[name] = Given(value, FLAG, "")
+        else:
+            problems.append(_unknown(name, ""))
+    return source, problems
+
+
+def read_sets(sets: Sequence[str]) -> tuple[Source, list[Problem]]:
+    """Values written as `train.epochs=2`; what stands after the `=` is YAML."""
+    source: Source = {}
+    problems = []
+    for written in sets:
+        name, equals, text = (part.strip() for part in written.partition("="))
+        if not equals:
+            problems.append(
+                Problem(Check.NAME, f"`--set {written}` gives no value", "Write it as `--set train.epochs=2`")
+            )
+        elif name in options() or holder(name):
+            parsed = _parse_value(name, text)
+            if isinstance(parsed, Problem):
+                problems.append(parsed)
+            else:
+                source[name] = parsed
+        else:
+            problems.append(_unknown(name, "--set"))
+    return source, problems
+
+
+def read_file(path: Path) -> tuple[Source, list[Problem]]:
+    """Values of a YAML recipe, each with its line.
+
+    Raises:
+        RecipeError: the file is missing, is not text, or is not YAML (with line and column).
+    """
+    import yaml
+
+    root = _compose(path)
+    if root is None:
+        return {}, []
+    if not isinstance(root, yaml.MappingNode):
+        raise RecipeError(
+            f"`{path}` is not a recipe",
+            "It holds no `name: value` pairs.",
+            "See `docs/options.md` for what it can hold",
+        )
+    source: Source = {}
+    problems: list[Problem] = []
+    for name, node, line in _entries(root, path, problems):
+        place = f"{path.name} line {line}"
+        if name in source:
+            problems.append(Problem(Check.NAME, f"`{name}` is given twice ({source[name].origin} and line {line})"))
+        source[name] = Given(_construct(name, node), place, place)
+    return source, problems
+
+
+def _compose(path: Path) -> yaml.Node | None:
+    import yaml
+
+    try:
+        return yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise RecipeError(f"there is no recipe `{path}`", fix=_nearby(path)) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"`{path}` is not a recipe", f"It is not UTF-8 text (byte {error.start + 1}).") from None
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe `{path}`", f"{error.strerror}.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise RecipeError(f"`{path}{place}` is not YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"`{path}` is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _nearby(path: Path) -> str:
+    """A hint that names the recipes lying where one was looked for."""
+    found = sorted(entry.name for entry in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+    listed = ", ".join(f"`{name}`" for name in found[:5])
+    return f"Recipes in `{path.parent}`: {listed}" if found else "Check the path"
+
+
+def _entries(root: yaml.MappingNode, path: Path, problems: list[Problem]) -> Iterator[tuple[str, yaml.Node, int]]:
+    """Every known option in the file with its node and 1-based line; the others become problems."""
+    import yaml
+
+    for key, node in root.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        place = f"{path.name} line {line}"
+        if name in options():
+            yield name, node, line
+        elif name not in sections():
+            problems.append(_unknown(name, place))
+        elif isinstance(node, yaml.MappingNode):
+            yield from _section_entries(name, node, path, problems)
+        elif not _is_null(node):
+            example = next(option for option in options() if option.startswith(f"{name}."))
+            fix = f"Write `{name}:` and below it, indented, for example `{example.rpartition('.')[2]}: ...`"
+            problems.append(Problem(Check.TYPE, f"`{name}` is a section and takes no value of its own ({place})", fix))
+
+
+def _section_entries(
+    section: str, node: yaml.MappingNode, path: Path, problems: list[Problem]
+) -> Iterator[tuple[str, yaml.Node, int]]:
+    for key, inner in node.value:
+        name, line = f"{section}.{key.value}", key.start_mark.line + 1
+        if name in options():
+            yield name, inner, line
+        else:
+            problems.append(_unknown(name, f"{path.name} line {line}"))
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return node.tag == "tag:yaml.org,2002:null"
+
+
+def _construct(name: str, node: yaml.Node) -> Any:
+    """The value of a node. Where an option takes only text, `2024`, `1e5` or `on` are the letters as written."""
+    import yaml
+
+    field = options().get(name)
+    is_letters = isinstance(node, yaml.ScalarNode) and not _is_null(node)
+    if is_letters and (field is None or takes_text_only(field)):
+        return node.value
+    if name in options() and isinstance(node, yaml.MappingNode):
+        return {str(key.value): value.value for key, value in node.value}
+    loader = yaml.SafeLoader("")
+    try:
+        return _number(loader.construct_object(node, deep=True))
+    finally:
+        loader.dispose()
+
+
+def _number(value: Any) -> Any:
+    """`1e-4` as the number it is: YAML 1.1 reads it as text, because it has no dot."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+def _parse_value(name: str, text: str) -> Given | Problem:
+    """The value after the `=` of `--set`, or the problem that makes it unreadable."""
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return Problem(Check.TYPE, f"`--set {name}={shown(text)}` has a value that is not YAML", "Put it in quotes")
+    return Given(None if node is None else _construct(name, node), FLAG, "--set")
+
+
+def _unknown(name: str, place: str) -> Problem:
+    where = f" ({place})" if place else ""
+    return Problem(Check.NAME, f"`{name}` is not an option{where}", did_you_mean(name))

@@ -1,0 +1,123 @@
+"""Writes that are whole or absent: a temporary sibling, fsync, rename.
+
+A full disk is told as what it is, and never harms what was written before.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import MachineError
+
+TEMPORARY_PREFIX = ".writing-"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A fresh name in the same folder, so that the final rename stays on one file system."""
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}"
+
+
+def disk_error(path: Path, reason: object) -> MachineError:
+    """The error for a write that the disk refused."""
+    return MachineError(
+        f"cannot write `{path}`",
+        f"The disk refused it: {reason}. What was saved before is untouched.",
+        "Free some space (or lower `save.keep`), then go on with `burnish resume`",
+    )
+
+
+@contextmanager
+def told_as_disk_error(path: Path) -> Iterator[None]:
+    """Turns a full, read-only or over-quota disk into a `MachineError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise disk_error(path, error.strerror) from error
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path`, whole or not at all.
+
+    Raises:
+        MachineError: the disk is full, read-only or over its quota.
+    """
+    temporary = temporary_sibling(path)
+    with told_as_disk_error(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes UTF-8 text to `path`, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
+    """Writes one JSON object a line, whole or not at all."""
+    write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+
+
+@contextmanager
+def write_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty temporary folder to fill; on success it takes the place of `path`, on failure it is removed.
+
+    Raises:
+        MachineError: the disk is full, read-only or over its quota.
+    """
+    temporary = temporary_sibling(path)
+    with told_as_disk_error(path):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            _sync(temporary)
+            _take_place(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Renames `temporary` to `path`; an older folder there is moved aside first and removed after."""
+    if not path.exists():
+        temporary.rename(path)
+        return
+    old = temporary_sibling(path)
+    path.rename(old)
+    temporary.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Asks the disk to hold what was written under this name."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,60 @@
+"""Task `chat`: conversations and instructions; only the answers are trained on."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from burnish.data.batches import Batch
+from burnish.data.chat_format import ChatFormat
+from burnish.data.messages import split_thought
+from burnish.data.records import ChatRecord
+from burnish.tasks.next_token import next_token_losses
+from burnish.tasks.task import EncodedRow, Question
+
+
+class ChatTask:
+    """Learns to answer."""
+
+    name: ClassVar[str] = "chat"
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._format = ChatFormat(tokenizer)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the template could not say and how it is said instead."""
+        return self._format.notes
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """EOS and the template's end of turn."""
+        return self._format.stop_ids
+
+    def encode(self, record: ChatRecord, context: int) -> EncodedRow:
+        """Renders the template and marks the answers; over-long prompts are cut from the left."""
+        encoded = self._format.encode(record, context)
+        return EncodedRow(encoded.examples, encoded.truncated_tokens)
+
+    def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
+        """A user's message, or the turns so far, up to where the answer begins."""
+        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        return self._format.prompt_ids(turns)
+
+    def token_losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[trained]` fp32, in nats."""
+        return next_token_losses(network, batch)
+
+    def answer_in(self, text: str) -> str:
+        """What stands behind the thought, where the model thinks aloud."""
+        return split_thought(text)[1].strip()
+
+    def question(self, record: ChatRecord) -> Question | None:
+        """The last answer, asked for by everything before it; None where that answer is a tool call."""
+        *earlier, last = record.messages
+        if last["role"] != "assistant" or not isinstance(last.get("content"), str) or last.get("tool_calls"):
+            return None
+        prompt_ids = self._format.prompt_ids(earlier, record.tools)
+        asked = next((message["content"] for message in reversed(earlier) if message.get("content")), "")
+        return Question(prompt_ids, str(asked), self.answer_in(last["content"]), record.place)

@@ -1,0 +1,1 @@
+"""One page a verb: what each command does, from top to bottom."""

@@ -1,0 +1,88 @@
+"""`burnish evaluate`: base against tuned, on the run's held-out rows or on rows of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from burnish.data.dataset import Records
+from burnish.data.records import content_hash
+from burnish.errors import DataError, InputError
+from burnish.evaluate.comparison import Comparison
+from burnish.plan.resolve import Resolver
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import AUTO, Recipe
+from burnish.runs.atomic import write_json
+from burnish.runs.events import EventLog, Listener, Warned
+from burnish.runs.folder import RunFolder
+from burnish.workflows.judging import compare
+from burnish.workflows.origin import check_base, has_same_data
+from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, load_network, read_rows, set_up
+
+
+def evaluate(
+    folder: RunFolder, data: str | None = None, listeners: Iterable[Listener] = (), answers: int = 200
+) -> Comparison:
+    """Judges a finished run against its base model.
+
+    Args:
+        folder: of the run.
+        data: rows to judge on; None for the rows that the run held out, in which case `evaluation.json` is written
+            anew.
+        listeners: told of every event.
+        answers: most rows that both models answer.
+
+    Raises:
+        InputError: the run has no result yet.
+        DataError: the run's data has changed, so that its held-out rows are not known any more; or the rows of `data`
+            are for another task.
+        ModelError: the base model is not the one that the run was trained on.
+    """
+    if folder.result is None:
+        raise InputError(
+            f"the run `{folder.name}` has no result yet",
+            "It was not trained to its end.",
+            f"`burnish resume {folder.path}`",
+        )
+    recipe = recipe_from_saved(folder.recipe)
+    emit = EventLog(None, listeners)
+    records = _own_rows(recipe, data, emit) if data else _held_out_rows(folder, recipe, emit)
+    setting = set_up(Resolver(recipe, emit), records.shape.task, emit)
+    check_base(folder, setting.location)
+    rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
+    base = load_network(setting, recipe, emit)
+    network = setting.method.load(base.network, folder.result)
+    described = f"`{data}`" if data else "held out from training"
+    comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
+    if not data:
+        write_json(folder.evaluation, comparison.to_dict())
+    return comparison
+
+
+def _held_out_rows(folder: RunFolder, recipe: Recipe, emit: Emit) -> Records:
+    records = read_rows(recipe, emit)
+    if not has_same_data(folder, records.sha256):
+        raise DataError(
+            f"the data of the run `{folder.name}` has changed since it was trained",
+            "Which rows were held out follows from the data, so they are not known any more.",
+            f"Name other rows: `burnish evaluate {folder.path} other.jsonl`",
+        )
+    return records
+
+
+def _own_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
+    """All rows of another file as held-out rows; those that were trained on are named, for they flatter."""
+    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
+    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
+    if records.shape.task != recipe.task:
+        raise DataError(
+            f"the rows of `{data}` do not fit the run `{recipe.name}`",
+            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.task}`.",
+            f"Name rows for the task `{recipe.task}`",
+        )
+    everything = [*records.train, *records.valid]
+    trained = {content_hash(record) for record in read_rows(recipe, emit).train}
+    shared = sum(content_hash(record) in trained for record in everything)
+    if shared:
+        emit(Warned(f"{shared} of the {len(everything)} rows were trained on; the figures flatter the tuned model."))
+    return replace(records, valid=everything)

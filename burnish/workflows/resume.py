@@ -1,0 +1,64 @@
+"""`burnish resume`: goes on from the newest whole checkpoint as if the run had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from burnish.engine.checkpoint import newest_whole, restore_checkpoint
+from burnish.engine.random_state import seed_everything
+from burnish.errors import DataError, InputError
+from burnish.plan.resolve import Resolver
+from burnish.recipe.load import recipe_from_saved
+from burnish.runs.events import EventLog, Listener, Note, forget_after
+from burnish.runs.folder import RunFolder
+from burnish.workflows.origin import check_base, has_same_data
+from burnish.workflows.preparation import (
+    apply_method,
+    encode_rows,
+    load_network,
+    make_plan,
+    read_rows,
+    set_up,
+)
+from burnish.workflows.run import Run
+from burnish.workflows.train import finish, make_loop
+
+
+def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
+    """Trains an interrupted run to its end.
+
+    Raises:
+        InputError: the run is finished already.
+        DataError: the data is not what the run began with.
+        ModelError: the base model is not what the run began with.
+    """
+    if folder.result is not None and folder.evaluation.is_file():
+        raise InputError(
+            f"the run `{folder.name}` is finished",
+            f"Its result is `{folder.result}`.",
+            f"See `burnish show {folder.path}`",
+        )
+    recipe = recipe_from_saved(folder.recipe)
+    emit = EventLog(folder.path, listeners)
+    records = read_rows(recipe, emit)
+    setting = set_up(Resolver(recipe, emit), records.shape.task, emit)
+    rows = encode_rows(records, setting, recipe, emit)
+    if not has_same_data(folder, records.sha256):
+        raise DataError(
+            f"the data of the run `{folder.name}` has changed since it began",
+            "Going on with other rows would give a result that nobody could make again.",
+            "Put the data back as it was, or start a new run with `burnish train`",
+        )
+    check_base(folder, setting.location)
+    base = load_network(setting, recipe, emit)
+    network = apply_method(base, setting, recipe, emit)
+    loop = make_loop(network, setting, rows, make_plan(rows.training, setting, recipe), recipe, folder, emit)
+    seed_everything(recipe.seed)
+    checkpoint = newest_whole(folder.checkpoints)
+    if checkpoint is None:
+        emit(Note("There is no whole checkpoint yet, so the run begins again."))
+    else:
+        loop.progress = restore_checkpoint(checkpoint, loop.trainer)
+        emit(Note(f"Going on from step {loop.progress.step} of {loop.total_steps}."))
+    forget_after(folder.metrics, loop.progress.step if checkpoint else -1)
+    return finish(loop, setting, rows, folder, emit)

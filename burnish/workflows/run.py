@@ -1,0 +1,70 @@
+"""A run as an object: what `burnish.train` returns and `burnish.load_run` opens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from burnish.runs.folder import RunFolder
+from burnish.runs.store import describe_run, find_run
+from burnish.workflows.session import Session, open_session
+
+
+class Run:
+    """A run folder, with its model loaded when it is first asked something.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._session: Session | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """State, losses and recipe, as `burnish show` tells them."""
+        return describe_run(self.folder)
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """Base against tuned, or None where it has not been judged yet."""
+        if not self.folder.evaluation.is_file():
+            return None
+        return json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+
+    def generate(self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
+        """The tuned model's answer to a prompt."""
+        return self._loaded().generate(prompt, max_new_tokens, temperature)
+
+    def chat(self, messages: list[dict[str, Any]], max_new_tokens: int = 256, temperature: float = 0.0) -> str:
+        """The tuned model's answer to the last of several turns."""
+        return self._loaded().chat(messages, max_new_tokens, temperature)
+
+    def _loaded(self) -> Session:
+        if self._session is None:
+            self._session = open_session(str(self.path))
+        return self._session
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def load_run(name: str, runs: str = "runs") -> Run:
+    """Opens a run by name or path.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    return Run(find_run(name, runs))

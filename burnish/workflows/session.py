@@ -1,0 +1,122 @@
+"""A loaded model that answers: for `generate`, `chat` and `Run.generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from burnish.errors import InputError
+from burnish.methods import make_method
+from burnish.models.base import load_base, load_tokenizer
+from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
+from burnish.models.generation import TextStreamer, generate_batch
+from burnish.models.location import ModelLocation, locate_model
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import ModelSection, Recipe
+from burnish.runs.folder import RunFolder
+from burnish.runs.store import find_run
+from burnish.tasks import make_task
+
+Write = Callable[[str], None]
+
+
+class Session:
+    """One model, loaded once, asked as often as one likes.
+
+    Args:
+        recipe: says which model, task and method.
+        run: the run whose result is used; None for the base model alone.
+        base: answer as the base model although the run is loaded.
+    """
+
+    def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool) -> None:
+        section = recipe.model
+        self._device = choose_device(section.device)
+        self._precision = choose_precision(section.precision, self._device)[0]
+        location = locate_model(section)
+        result = None if run is None else run.result
+        if run is not None and result is None:
+            raise InputError(
+                f"the run `{run.name}` has no result yet",
+                "It was not trained to its end.",
+                f"`burnish resume {run.path}`",
+            )
+        read_from = location if result is None else ModelLocation(location.name, result, False)
+        self._tokenizer = load_tokenizer(read_from, section)
+        weights = PRECISIONS[self._precision]
+        loaded = load_base(location, section, self._tokenizer, self._device, weights)
+        self._network: Any = loaded.network
+        if result is not None and not base:
+            self._network = make_method(recipe.method).load(loaded.network, result)
+        self._network.eval()
+        self._task = make_task(recipe.task, self._tokenizer)
+
+    def generate(
+        self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0, write: Write | None = None
+    ) -> str:
+        """Answers one prompt, in the way the run's task was trained: as a chat turn, or by going on with the text.
+
+        Args:
+            prompt: what is asked.
+            max_new_tokens: longest answer.
+            temperature: 0 for the most likely answer.
+            write: called with each piece of the answer as it comes.
+        """
+        return self._answer(self._task.prompt_ids(prompt), max_new_tokens, temperature, write)
+
+    def chat(
+        self,
+        messages: Sequence[dict[str, Any]],
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        write: Write | None = None,
+    ) -> str:
+        """Answers the last of several turns, rendered by the very template the model was trained with."""
+        chat = make_task("chat", self._tokenizer)
+        return self._answer(chat.prompt_ids(list(messages)), max_new_tokens, temperature, write, chat.stop_ids)
+
+    def _answer(
+        self,
+        prompt_ids: list[int],
+        max_new_tokens: int,
+        temperature: float,
+        write: Write | None,
+        stop_ids: list[int] | None = None,
+    ) -> str:
+        streamer = TextStreamer(self._tokenizer, write) if write else None
+        stops = stop_ids or self._task.stop_ids
+        with arithmetic(self._device, self._precision) if self._precision != "fp32" else nullcontext():
+            (ids,) = generate_batch(
+                self._network, self._tokenizer, [prompt_ids], stops, max_new_tokens, temperature, streamer
+            )
+        return self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
+    """Loads a run by name or path, or a base model by name.
+
+    Args:
+        name: a run, or a base model such as `seedling`.
+        base: answer as the run's base model.
+        runs: folder that holds the run folders.
+
+    Raises:
+        InputError: there is neither a run nor a model of that name.
+    """
+    try:
+        run = find_run(name, runs)
+    except InputError as missing:
+        return _base_session(name, missing)
+    return Session(recipe_from_saved(run.recipe), run, base)
+
+
+def _base_session(name: str, missing: InputError) -> Session:
+    """The base model of that name, if there is one here; else the error that there is no such run."""
+    from pathlib import Path
+
+    from burnish.models.location import BUNDLED
+
+    if name not in BUNDLED and not Path(name).is_dir():
+        raise missing
+    return Session(Recipe(task="chat", model=ModelSection(name=name)), None, True)

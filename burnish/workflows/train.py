@@ -1,0 +1,158 @@
+"""`burnish train`: from a recipe to a run folder.
+
+    read rows ─► find model ─► encode ─► load and apply the method ─► run folder ─► loop ─► result ─► base against tuned
+
+Nothing is written before data and model are known to be good, so bad input leaves no half-made run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.data.batches import BatchPlan
+from burnish.engine.checkpoint import checkpoint_path, restore_weights
+from burnish.engine.loop import Loop
+from burnish.engine.optimizer import make_optimizer
+from burnish.engine.progress import Progress
+from burnish.engine.random_state import seed_everything
+from burnish.engine.step import Trainer
+from burnish.evaluate.comparison import Comparison
+from burnish.methods import METHODS
+from burnish.models.base import fingerprint
+from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
+from burnish.recipe.load import dump_recipe
+from burnish.recipe.schema import Recipe
+from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
+from burnish.runs.events import EventLog, Finished, Listener, Stage, Warned
+from burnish.runs.folder import RunFolder
+from burnish.runs.manifest import make_manifest
+from burnish.runs.store import create_run, fresh_name
+from burnish.workflows.judging import compare
+from burnish.workflows.preparation import (
+    Rows,
+    Setting,
+    apply_method,
+    describe_data,
+    encode_rows,
+    fill_from_facts,
+    held_out_questions,
+    load_network,
+    make_plan,
+    read_rows,
+    set_up,
+)
+from burnish.workflows.run import Run
+
+
+def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: Iterable[Listener] = ()) -> Run:
+    """Fine-tunes a base model as the recipe says.
+
+    Args:
+        recipe: may hold `auto`; the saved one does not.
+        origins: where each option came from, to report those that were given in vain.
+        listeners: told of every event.
+
+    Raises:
+        InputError: recipe, data or model is wrong; nothing is written.
+        MachineError: the device is missing, or the disk is full.
+        Interrupted: Ctrl-C or SIGTERM; `resume` goes on from there.
+    """
+    emit = EventLog(None, listeners)
+    for option in unread_options(recipe, dict(origins or {}), METHODS):
+        emit(Warned(f"`{option}` has no effect with the method `{recipe.method}`."))
+    records = read_rows(recipe, emit)
+    resolver = Resolver(recipe, emit)
+    resolver.fill("data.shape", records.shape.name, "the columns of the rows")
+    setting = set_up(resolver, records.shape.task, emit)
+    rows = encode_rows(records, setting, resolver.recipe, emit)
+    base = load_network(setting, resolver.recipe, emit)
+    fill_from_facts(resolver, base, rows, setting, emit)
+    plan = make_plan(rows.training, setting, resolver.recipe)
+    steps = total_steps(resolver.recipe, plan.steps_per_epoch)
+    resolve_rhythm(resolver, steps)
+    emit(describe_data(rows, plan, setting))
+    network = apply_method(base, setting, resolver.recipe, emit)
+    resolver.fill("name", fresh_name(Path(recipe.runs), run_stem(recipe)), "data, model and method")
+    folder = _begin_folder(resolver.recipe, rows, setting, emit)
+    loop = make_loop(network, setting, rows, plan, resolver.recipe, folder, emit)
+    seed_everything(recipe.seed)
+    return finish(loop, setting, rows, folder, emit)
+
+
+def make_loop(
+    network: Any,
+    setting: Setting,
+    rows: Rows,
+    plan: BatchPlan,
+    recipe: Recipe,
+    folder: RunFolder,
+    emit: EventLog,
+) -> Loop:
+    """Everything the loop needs, standing at step 0."""
+    uses_scaler = recipe.model.precision == "fp16"
+    trainer = Trainer(
+        network=network,
+        task=setting.task,
+        optimizer=make_optimizer(network, recipe.train),
+        device=setting.device,
+        precision=recipe.model.precision,
+        clip=recipe.train.clip,
+        scaler=torch.amp.GradScaler(setting.device.type, enabled=uses_scaler),
+    )
+    validation = make_plan(rows.validation, setting, recipe).all_batches() if rows.validation.examples else []
+    steps = total_steps(recipe, plan.steps_per_epoch)
+    return Loop(trainer, plan, validation, recipe, steps, folder.checkpoints, emit, Progress())
+
+
+def finish(loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog) -> Run:
+    """Runs the loop to its end, writes the best weights as the result and judges them against the base."""
+    progress = loop.run()
+    network = loop.trainer.network
+    best = progress.best_step or progress.step
+    if best != progress.step:
+        restore_weights(checkpoint_path(folder.checkpoints, best), network)
+    write_result(network, setting, folder)
+    questions = held_out_questions(rows, setting, loop.recipe.evaluate.answers)
+    comparison = compare(network, setting, rows, loop.recipe, questions, _held_out(rows), emit)
+    write_json(folder.evaluation, comparison.to_dict())
+    emit(_finished(best, comparison, progress.seconds, setting.method.result_folder(folder)))
+    return Run(folder)
+
+
+def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
+    """The trained weights in their standard layout, with the tokenizer and its template beside them."""
+    if network.generation_config is not None:  # so that other programs stop where Burnish does
+        network.generation_config.eos_token_id = setting.task.stop_ids
+    with write_folder(setting.method.result_folder(folder)) as target:
+        setting.method.save(network, target)
+        setting.tokenizer.save_pretrained(str(target))
+
+
+def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) -> RunFolder:
+    """Makes the run folder and writes what is known before the first step."""
+    folder = create_run(Path(recipe.runs), recipe.name)
+    emit.attach(folder.path)
+    emit(Stage("training"))
+    folder.checkpoints.mkdir()
+    data = {"sha256": rows.records.sha256, "files": rows.records.files, "rows": len(rows.records.train)}
+    model = {"name": setting.location.name, "sha256": fingerprint(setting.location.folder)}
+    write_json(folder.manifest, make_manifest(data, model, recipe.seed, setting.device.type, recipe.model.precision))
+    if rows.rejected:
+        write_json_lines(folder.rejected, [asdict(row) for row in rows.rejected])
+    write_text(folder.recipe, dump_recipe(recipe))
+    return folder
+
+
+def _held_out(rows: Rows) -> str:
+    return "held out from the training data" if rows.records.held_out else "the validation data"
+
+
+def _finished(best: int, comparison: Comparison, seconds: float, result: Path) -> Finished:
+    losses = [(figure.base.value, figure.tuned.value) for figure in comparison.figures if figure.name == "loss"]
+    before, after = losses[0] if losses else (None, None)
+    return Finished(best, before, after, seconds, str(result))

@@ -1,0 +1,1 @@
+"""Tests of Burnish; see `docs/` and CONTRIBUTING for what belongs where."""

@@ -1,0 +1,40 @@
+"""What tests share: offline, one thread, and tiny models that are built once a session."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from collections.abc import Callable  # noqa: E402  torch and transformers read the environment when they are imported
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """Byte-level BPE with ChatML's tokens, trained here. Shared: a test that changes it makes its own."""
+    from tests.tiny_models import make_tokenizer
+
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Callable[[str], Path]:
+    """Gives the folder of a tiny random model of a layout, saved on first use. Shared: nothing writes into it."""
+    from tests.tiny_models import make_network, save_model
+
+    root = tmp_path_factory.mktemp("models")
+
+    def folder(layout: str) -> Path:
+        path = root / layout
+        if not path.exists():
+            save_model(path, make_network(layout, len(tiny_tokenizer)), tiny_tokenizer)
+        return path
+
+    return folder

@@ -1,0 +1,61 @@
+"""`--help` of every command as snapshots, and the help of flags that stand for options of the recipe.
+
+`python tests/contract/test_help.py` (in `make docs`) writes the snapshots anew.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from burnish.cli.flags import RECIPE_FLAGS
+from burnish.cli.main import COMMANDS
+from burnish.recipe.names import options
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+NAMES = ["burnish", *(function.__name__ for group in COMMANDS.values() for function in group)]
+
+
+def help_of(name: str) -> str:
+    """What `--help` prints, at a fixed width and without colours."""
+    words = [] if name == "burnish" else [name]
+    plain = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
+    environment = {key: value for key, value in os.environ.items() if "FORCE" not in key and key != "GITHUB_ACTIONS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "burnish", *words, "--help"],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        env=environment | plain,
+    )
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.strip().splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_is_as_recorded(name: str) -> None:
+    assert help_of(name) == (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8"), "if this is meant: make docs"
+
+
+def test_the_overview_fits_a_terminal() -> None:
+    assert max(map(len, help_of("burnish").splitlines())) <= 80
+
+
+def test_every_snapshot_has_its_command() -> None:
+    assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", RECIPE_FLAGS)
+def test_a_flag_says_what_its_option_says(name: str) -> None:
+    field = options()[RECIPE_FLAGS[name].option]
+    assert RECIPE_FLAGS[name].help == field.description
+    assert RECIPE_FLAGS[name].kind is field.annotation
+
+
+if __name__ == "__main__":
+    SNAPSHOTS.mkdir(exist_ok=True)
+    for command in NAMES:
+        (SNAPSHOTS / f"{command}.txt").write_text(help_of(command), encoding="utf-8")

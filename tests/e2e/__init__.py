@@ -1,0 +1,1 @@
+"""End to end: real commands, bad input, stops and resumes."""

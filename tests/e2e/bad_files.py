@@ -1,0 +1,110 @@
+"""Files and folders that are wrong in one way each."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Maker = Callable[[Path, Path], None]
+"""Writes what a test needs into the first folder; the second is a good base model."""
+
+GOOD = {"prompt": "What is red?", "completion": "A hat."}
+
+
+def good_rows(count: int = 20) -> list[dict[str, str]]:
+    """Different rows that can be learned from."""
+    return [{"prompt": f"What is number {number}?", "completion": f"A hat, {number}."} for number in range(count)]
+
+
+def lines(*rows: Any) -> str:
+    """Rows as JSON Lines; text stands as it is."""
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def holding(name: str, content: str | bytes) -> Maker:
+    """One file."""
+
+    def make(here: Path, base: Path) -> None:
+        (here / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return make
+
+
+def rows(*given: Any, name: str = "rows.jsonl") -> Maker:
+    """A JSON Lines file of the rows given, or of good ones."""
+    return holding(name, lines(*(given or good_rows())))
+
+
+def broken_gzip(here: Path, base: Path) -> None:
+    """A gzip file whose second half is missing."""
+    whole = gzip.compress(lines(*good_rows(200)).encode())
+    (here / "rows.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+
+
+def model_without(*names: str) -> Maker:
+    """Good rows, and a copy of the base model in which some files are missing."""
+
+    def make(here: Path, base: Path) -> None:
+        rows()(here, base)
+        shutil.copytree(base, here / "model", ignore=shutil.ignore_patterns(*names))
+
+    return make
+
+
+def pickled_model(here: Path, base: Path) -> None:
+    """Weights only as a Python pickle."""
+    import torch
+    from safetensors.torch import load_file
+
+    model_without("*.safetensors")(here, base)
+    torch.save(load_file(str(base / "model.safetensors")), here / "model" / "pytorch_model.bin")
+
+
+def cut_weights(here: Path, base: Path) -> None:
+    """A weights file that ends too early, as after a broken download."""
+    model_without()(here, base)
+    file = here / "model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def missing_tensor(here: Path, base: Path) -> None:
+    """Weights in which one layer is missing."""
+    from safetensors.torch import load_file, save_file
+
+    model_without("*.safetensors")(here, base)
+    tensors = load_file(str(base / "model.safetensors"))
+    del tensors["model.layers.1.mlp.down_proj.weight"]
+    save_file(tensors, str(here / "model" / "model.safetensors"), {"format": "pt"})
+
+
+def adapter_as_model(here: Path, base: Path) -> None:
+    """An adapter folder where a base model belongs."""
+    rows()(here, base)
+    (here / "model").mkdir()
+    (here / "model" / "adapter_config.json").write_text("{}", encoding="utf-8")
+
+
+def model_with(name: str, content: str) -> Maker:
+    """Good rows, and a copy of the base model with one file replaced."""
+
+    def make(here: Path, base: Path) -> None:
+        model_without()(here, base)
+        (here / "model" / name).write_text(content, encoding="utf-8")
+
+    return make
+
+
+def endless_model(here: Path, base: Path) -> None:
+    """A tokenizer with neither EOS nor `<|im_end|>`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    model_without("tokenizer*")(here, base)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(str(here / "model"))

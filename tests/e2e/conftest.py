@@ -1,0 +1,112 @@
+"""Commands as a user types them, each in an empty folder; and runs that several tests look at."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.told import Told
+from tests.tiny_data import write_rows
+
+Burnish = Callable[..., Told]
+EXACT = "--set model.device=cpu --set model.precision=fp32"
+"""On every machine the same arithmetic."""
+SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 --set evaluate.answers=0"
+
+
+@pytest.fixture(scope="session")
+def base(tiny_model: Callable[[str], Path]) -> Path:
+    """Folder of a tiny base model. Nothing writes into it."""
+    return tiny_model("llama")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def burnish(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Burnish:
+    """Runs a command in this process: `burnish("train rows.jsonl", stdin="")`. In what it told, `.` is `here`."""
+    from burnish.cli.main import main
+
+    def run(words: str, stdin: str = "") -> Told:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = main(shlex.split(words))
+        out, err = capsys.readouterr()
+        return Told(code, out.replace(str(here), "."), err.replace(str(here), "."))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty questions with answers. Nothing writes into it."""
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl")
+
+
+@pytest.fixture(scope="session")
+def made_runs(tmp_path_factory: pytest.TempPathFactory, base: Path, rows_file: Path) -> Path:
+    """A folder with two runs of the same recipe: `whole` went to its end, `stopped` got SIGINT after step 2 of 4."""
+    import burnish
+    from burnish.errors import Interrupted
+    from burnish.runs.events import StepDone
+
+    def stop(event: Any) -> None:
+        if isinstance(event, StepDone) and event.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    runs = tmp_path_factory.mktemp("made") / "runs"
+    options: dict[str, Any] = {"model": base, "runs": runs, "max_steps": 4, "precision": "fp32", "device": "cpu"}
+    shared = {"batch.tokens": 256, "evaluate.answers": 0}
+    burnish.train(rows_file, name="whole", set=shared, **options)
+    with pytest.raises(Interrupted, match="stopped after step 2 of 4"):
+        burnish.train(rows_file, name="stopped", set=shared, listeners=[stop], **options)
+    return runs
+
+
+@pytest.fixture
+def runs(here: Path, made_runs: Path) -> Path:
+    """A copy of `made_runs` in the working directory, to be changed at will."""
+    shutil.copytree(made_runs, here / "runs")
+    return here / "runs"
+
+
+@pytest.fixture
+def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command in a process of its own; what still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "burnish", *shlex.split(words)]
+        root = str(Path(__file__).parents[2])
+        process = subprocess.Popen(
+            command,
+            cwd=here,
+            env={**os.environ, "PYTHONPATH": root},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,179 @@
+"""Runs that are not there, cannot go on or cannot be judged; and a disk that fills up."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from tests.e2e import bad_files as bad
+from tests.e2e import changed_runs as changed
+from tests.e2e.bad_case import Case, check
+from tests.e2e.conftest import SHORT, Burnish
+from tests.e2e.told import listing
+
+NO_RUN = "there is no run `whol`"
+LOOKED = "Looked for `recipe.yaml` in `whol` and `runs/whol`."
+
+CASES = [
+    *(
+        Case(f"{words.split()[0]} of an unknown run", changed.as_made, words, NO_RUN, LOOKED, "Did you mean `whole`?")
+        for words in ("resume whol", "evaluate whol", "generate whol hello", "chat whol", "show whol")
+    ),
+    Case(
+        "unknown run, none is near",
+        changed.as_made,
+        "show zebra",
+        "there is no run `zebra`",
+        "Looked for `recipe.yaml` in `zebra` and `runs/zebra`.",
+        "See them all with `burnish runs`",
+    ),
+    Case(
+        "run name is taken",
+        bad.rows(),
+        "train rows.jsonl --model BASE --name whole",
+        "the run `runs/whole` is there already",
+        "A run is never written over.",
+        "Choose another `--name`, or go on with it: `burnish resume runs/whole`",
+    ),
+    Case(
+        "run name is not fit for a folder",
+        bad.rows(),
+        "train rows.jsonl --model BASE --name ../away",
+        "`../away` is not a run name",
+        "A name holds letters, digits, `.`, `_` and `-`, and begins with a letter or digit.",
+        "Choose another with `--name`",
+    ),
+    Case(
+        "runs folder is a file",
+        bad.rows(),
+        "train rows.jsonl --model BASE --name mine --runs rows.jsonl",
+        "cannot make the run folder `rows.jsonl/mine`",
+        "Not a directory.",
+        "Choose another `--runs`",
+    ),
+    Case(
+        "resume of a finished run",
+        changed.as_made,
+        "resume whole",
+        "the run `whole` is finished",
+        "Its result is `runs/whole/adapter`.",
+        "See `burnish show runs/whole`",
+    ),
+    Case(
+        "resume after the data changed",
+        changed.data_changed("stopped"),
+        "resume stopped",
+        "the data of the run `stopped` has changed since it began",
+        "Going on with other rows would give a result that nobody could make again.",
+        "Put the data back as it was, or start a new run with `burnish train`",
+    ),
+    Case(
+        "resume after the data went away",
+        changed.data_gone("stopped"),
+        "resume stopped",
+        "no such file: `./rows.jsonl`",
+        "The folder `.` has none of that name",
+        "Check the path",
+    ),
+    Case(
+        "resume after the base model changed",
+        changed.base_changed("stopped"),
+        "resume stopped",
+        "the base model `./model` has changed since the run `stopped` began",
+        "The trained weights belong to the model they were trained on.",
+        "Put the model back as it was, or start a new run with `burnish train`",
+    ),
+    Case(
+        "evaluate after the data changed",
+        changed.data_changed("whole"),
+        "evaluate whole",
+        "the data of the run `whole` has changed since it was trained",
+        "Which rows were held out follows from the data, so they are not known any more.",
+        "Name other rows: `burnish evaluate runs/whole other.jsonl`",
+    ),
+    Case(
+        "evaluate after the base model changed",
+        changed.base_changed("whole"),
+        "evaluate whole",
+        "the base model `./model` has changed since the run `whole` began",
+        "The trained weights belong to the model they were trained on.",
+        "Put the model back as it was, or start a new run with `burnish train`",
+    ),
+    Case(
+        "evaluate on rows of another task",
+        bad.rows(*({"text": f"The hat is {number}."} for number in range(5))),
+        "evaluate whole rows.jsonl",
+        "the rows of `rows.jsonl` do not fit the run `whole`",
+        "They have the shape `text`, which is for the task `text`.",
+        "Name rows for the task `chat`",
+    ),
+    *(
+        Case(
+            f"{words.split()[0]} of a run without a result",
+            changed.as_made,
+            words,
+            "the run `stopped` has no result yet",
+            "It was not trained to its end.",
+            "`burnish resume runs/stopped`",
+        )
+        for words in ("evaluate stopped", "generate stopped hello", "chat stopped")
+    ),
+    *(
+        Case(
+            f"{words.split()[0]} with an adapter that changes nothing",
+            changed.adapter_zeroed,
+            words,
+            "the adapter in `runs/whole/adapter` changes nothing",
+            "All its matrices B are zero: it was never trained, or it was not loaded.",
+            "Train again; an adapter that learned has matrices that are not zero",
+        )
+        for words in ("evaluate whole", "generate whole hello", "chat whole")
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_runs(case: Case, here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
+    check(case, here, base, burnish)
+
+
+def test_resume_with_an_edited_recipe(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
+    changed.recipe_broken(here, base)
+    lines = (runs / "stopped" / "recipe.yaml").read_text(encoding="utf-8").splitlines()
+    told = burnish("resume stopped")
+    assert told.code == 2
+    assert told.what == f"`train.epoch` is not an option (recipe.yaml line {lines.index('  epoch: 3.0') + 1})"
+    assert told.hint == "Did you mean `train.epochs`?"
+
+
+def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) -> None:
+    rows = bad.good_rows(1000)
+    (here / "rows.jsonl").write_text(bad.lines(*rows[:499], '{"prompt": "What', *rows[500:]), encoding="utf-8")
+    told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    assert told.code == 0, told.err
+    assert "899 to train on, 100 held out, 1 left out" in told.err
+    rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
+    assert [(row["file"], row["line"]) for row in rejected] == [(str(here / "rows.jsonl"), 500)]
+    assert rejected[0]["reason"].startswith("broken JSON at column")
+
+
+def test_rows_with_an_empty_answer_or_too_long_are_named(here: Path, base: Path, burnish: Burnish) -> None:
+    rows = bad.good_rows(40)
+    rows[6]["completion"] = ""
+    rows[20]["completion"] = "word " * 300
+    (here / "rows.jsonl").write_text(bad.lines(*rows), encoding="utf-8")
+    told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    assert told.code == 0, told.err
+    assert "2 left out" in told.err
+    rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
+    assert {row["line"]: row["reason"] for row in rejected} == {
+        7: "the answer is empty (column `completion`)",
+        21: "the answer alone is 1501 tokens, longer than the context of 64 has room for",
+    }

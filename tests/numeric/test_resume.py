@@ -1,0 +1,203 @@
+"""Stopped and resumed = never stopped, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.errors import InputError, Interrupted
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import Event, Note, StepDone, read_events
+from burnish.runs.folder import RunFolder
+from burnish.workflows.resume import resume
+from burnish.workflows.train import train
+from tests.tiny_data import make_recipe, write_rows
+
+STEPS = 9
+_RESULTS = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}
+
+
+@pytest.fixture(scope="module", params=["lora", "full"])
+def method(request: pytest.FixtureRequest) -> str:
+    """Each test runs with both methods."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of every run here."""
+    return write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl")
+
+
+@pytest.fixture(scope="module")
+def base(method: str, tiny_model: Callable[[str], Path]) -> Path:
+    """The base model of every run of a method."""
+    return tiny_model("gpt2" if method == "full" else "llama")
+
+
+@pytest.fixture(scope="module")
+def straight(method: str, rows: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nothing disturbed."""
+    return train(a_recipe(rows, base, method, tmp_path_factory.mktemp("straight"))).folder
+
+
+@pytest.mark.parametrize("stops", [[1], [4], [5], [8], [2, 3, 7]], ids=str)
+def test_a_stopped_run_goes_on_as_if_it_had_not(
+    stops: list[int], method: str, straight: RunFolder, rows: Path, base: Path, tmp_path: Path
+) -> None:
+    recipe = a_recipe(rows, base, method, tmp_path)
+    folder = RunFolder(tmp_path / "made")
+    with pytest.raises(Interrupted, match=f"after step {stops[0]} of {STEPS}"):
+        train(recipe, listeners=[stopper(stops[0])])
+    for stop in stops[1:]:
+        with pytest.raises(Interrupted, match=f"after step {stop} of {STEPS}"):
+            resume(folder, [stopper(stop)])
+    assert folder.result is None
+    resume(folder)
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+    assert told(folder) == told(straight)
+    assert judged(folder) == judged(straight)
+
+
+def test_a_crash_between_checkpoints_goes_back_to_the_last_one(
+    method: str, straight: RunFolder, rows: Path, base: Path, tmp_path: Path
+) -> None:
+    """No wish to stop is granted here: the process falls over in the middle of step 6; the checkpoint is of step 4."""
+    recipe = a_recipe(rows, base, method, tmp_path)
+    folder = RunFolder(tmp_path / "made")
+
+    def crash(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 6:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(recipe, listeners=[crash])
+    assert [path.name for path in sorted(folder.checkpoints.iterdir())][-1] == "step-000004"
+    assert [line["step"] for line in steps(folder)] == [1, 2, 3, 4, 5, 6]
+    resume(folder)
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+    assert told(folder) == told(straight)
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    straight: RunFolder, rows: Path, base: Path, method: str, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "made")
+    with pytest.raises(Interrupted):
+        train(a_recipe(rows, base, method, tmp_path), listeners=[stopper(5)])
+    assert sorted(path.name for path in folder.checkpoints.iterdir())[-2:] == ["step-000004", "step-000005"]
+    truncate(folder.checkpoints / "step-000005" / "weights.safetensors")
+    told_now: list[Event] = []
+    resume(folder, [told_now.append])
+    assert Note(f"Going on from step 4 of {STEPS}.") in told_now
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+    assert told(folder) == told(straight)
+
+
+def test_with_no_whole_checkpoint_the_run_begins_again(
+    straight: RunFolder, rows: Path, base: Path, method: str, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "made")
+    with pytest.raises(Interrupted):
+        train(a_recipe(rows, base, method, tmp_path), listeners=[stopper(3)])
+    for checkpoint in folder.checkpoints.iterdir():
+        truncate(checkpoint / "random.safetensors")
+    resume(folder)
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+    assert told(folder) == told(straight)
+
+
+def test_a_finished_run_is_not_resumed(straight: RunFolder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in straight.path.rglob("*")}
+    with pytest.raises(InputError, match="is finished"):
+        resume(straight)
+    assert {path: path.stat().st_mtime_ns for path in straight.path.rglob("*")} == before
+
+
+def test_the_straight_run_has_something_to_lose(straight: RunFolder, method: str) -> None:
+    """The rows are shuffled anew for a second epoch, the loss falls, and there are weights to compare."""
+    lines = steps(straight)
+    assert len(lines) == STEPS
+    assert lines[-1]["epoch"] > 1
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert (straight.path / _RESULTS[method]).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("before_the_end", [0, 2, 5])
+def test_early_stopping_takes_the_same_turn_after_a_stop(
+    before_the_end: int, method: str, rows: Path, base: Path, tmp_path: Path
+) -> None:
+    """Far too fast: it gets worse after the first validations, stops early, and an early checkpoint is the result."""
+    wild: dict[str, Any] = {"train__learning_rate": 0.3, "train__max_steps": 30, "train__patience": 3, "train__warmup": 0.4}
+    straight = train(a_recipe(rows, base, method, tmp_path / "straight", **wild)).folder
+    last = steps(straight)[-1]["step"]
+    assert 6 < last < 30
+    finished = read_events(straight.events)[-1]
+    assert finished["best_step"] == last - 6
+    with pytest.raises(Interrupted):
+        train(a_recipe(rows, base, method, tmp_path / "stopped", **wild), listeners=[stopper(last - before_the_end)])
+    folder = RunFolder(tmp_path / "stopped" / "made")
+    resume(folder)
+    assert told(folder) == told(straight)
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+    assert judged(folder) == judged(straight)
+
+
+def a_recipe(rows: Path, base: Path, method: str, runs: Path, **options: Any) -> Recipe:
+    """Nine steps over two epochs and a bit, with dropout where the method has any."""
+    dropout = {"lora__dropout": 0.3} if method == "lora" else {}
+    given: dict[str, Any] = {
+        "name": "made",
+        "method": method,
+        "train__max_steps": STEPS,
+        "train__learning_rate": 1e-2,
+        "batch__tokens": 300,
+        "batch__rows": 2,
+        "evaluate__every": 2,
+        "evaluate__max_new_tokens": 4,
+        "save__every": 4,
+        "save__keep": 2,
+    }
+    return make_recipe(rows, base, runs, **{**given, **dropout, **options})
+
+
+def truncate(file: Path) -> None:
+    """Half of it is lost."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def stopper(step: int) -> Callable[[Event], None]:
+    """Sends this process SIGTERM when a step is done."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return listen
+
+
+def steps(folder: RunFolder) -> list[dict[str, Any]]:
+    """The lines of the steps."""
+    return [line for line in read_events(folder.metrics) if line["event"] == "StepDone"]
+
+
+def told(folder: RunFolder) -> list[dict[str, Any]]:
+    """Every line of the metrics, in order, without what the clock says."""
+    clock = {"seconds", "time"}
+    return [{key: value for key, value in line.items() if key not in clock} for line in read_events(folder.metrics)]
+
+
+def judged(folder: RunFolder) -> str:
+    """The evaluation, byte for byte."""
+    return folder.evaluation.read_text(encoding="utf-8")
+
+
+def result_bytes(folder: RunFolder, method: str) -> bytes:
+    """The trained weights, byte for byte."""
+    return (folder.path / _RESULTS[method]).read_bytes()

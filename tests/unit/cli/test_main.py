@@ -1,0 +1,164 @@
+"""The command line from words to exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from burnish.cli.console import Console, Output
+from burnish.cli.main import fail, main
+from burnish.errors import Interrupted, MachineError
+from burnish.recipe.load import dump_recipe, load_recipe
+from burnish.runs.events import EventLog, Finished, StepDone, Validated
+from burnish.runs.folder import RunFolder
+from burnish.version import __version__
+
+Captured = Callable[[], tuple[str, str]]
+
+
+@pytest.fixture
+def captured(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Captured:
+    """What was printed since the last look; the command runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda: tuple(capsys.readouterr())  # type: ignore[return-value]
+
+
+def make_run(runs: Path, name: str) -> RunFolder:
+    """A finished run as its folder tells it."""
+    folder = RunFolder(runs / name)
+    folder.adapter.mkdir(parents=True)
+    recipe = load_recipe("rows.jsonl", {"task": "chat", "name": name}, []).recipe
+    folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
+    log = EventLog(folder.path)
+    log(Validated(0, 3.0, 20.1, is_best=True, seconds=0.1))
+    log(StepDone(9, 9, 3.0, 1.0, 1e-4, 1.0, 100, 50, 0.1))
+    log(Validated(9, 1.5, 4.5, is_best=True, seconds=0.1))
+    log(Finished(9, 3.0, 1.5, 65.0, str(folder.adapter)))
+    estimate = {"value": 3.0, "low": 2.9, "high": 3.1}
+    figures = [{"name": "loss", "base": estimate, "tuned": estimate, "lower_is_better": True, "rows": 7}]
+    evaluation = {"rows": 7, "held_out": "held out", "figures": figures, "answers": [], "verdict": "No difference."}
+    folder.evaluation.write_text(json.dumps(evaluation), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "hint"),
+    [
+        (["trian", "rows.jsonl"], "there is no command `trian`", "Did you mean `burnish train`?"),
+        (["qqqq"], "there is no command `qqqq`", "See `burnish --help`"),
+        (["train", "a", "--modle", "gpt2"], "`burnish train` has no option `--modle`", "Did you mean `--model`?"),
+        (["train", "a", "--zzzz", "1"], "`burnish train` has no option `--zzzz`", "See `burnish train --help`"),
+        (["train"], "`burnish train` needs DATA", "See `burnish train --help`"),
+        (["generate", "run"], "`burnish generate` needs PROMPT", "See `burnish generate --help`"),
+        (["train", "a", "--seed", "x"], "`burnish train`: invalid value for '--seed'", "burnish train --help"),
+        (["generate", "r", "p", "--max-new-tokens", "0"], "`burnish generate`: invalid value", "--help"),
+        (["show", "nothing"], "there is no run `nothing`", "burnish runs"),
+        (["train", "a", "--set", "epochs=2"], "`epochs` is not an option (--set)", "`train.epochs`"),
+    ],
+)
+def test_wrong_words_are_told_with_exit_code_2(words: list[str], what: str, hint: str, captured: Captured) -> None:
+    assert main(words) == 2
+    out, err = captured()
+    assert out == ""
+    assert err.splitlines()[0].startswith(f"error: {what}")
+    assert err.splitlines()[-1].startswith("hint: ")
+    assert hint in err.splitlines()[-1]
+
+
+def test_a_file_where_a_command_belongs(captured: Captured) -> None:
+    Path("rows.jsonl").touch()
+    assert main(["rows.jsonl"]) == 2
+    assert "`burnish train rows.jsonl`" in captured()[1]
+
+
+@pytest.mark.parametrize("line", ["trian", "train", "train a --set x", "show nothing", "runs -z"])
+def test_errors_as_json_whatever_is_wrong(line: str, captured: Captured) -> None:
+    assert main([*line.split(), "--json"]) == 2
+    out, err = captured()
+    assert json.loads(out)["error"]["exit_code"] == 2
+    assert err == ""
+
+
+def test_a_name_that_is_not_text_can_be_told(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "burnish", "show", "run-\udcff"]
+    for more in ([], ["--json"]):
+        done = subprocess.run([*words, *more], capture_output=True, cwd=tmp_path)
+        assert done.returncode == 2
+        assert b"Traceback" not in done.stderr
+        assert b"run-\\udcff" in done.stdout + done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "burnish", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() in (0, 1)
+
+
+def test_version(captured: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert captured()[0] == f"{__version__}\n"
+
+
+def test_no_command_shows_the_help(captured: Captured) -> None:
+    assert main([]) == 0
+    assert "quickstart" in captured()[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "first_line"),
+    [
+        (MachineError("no memory"), 3, "error: no memory"),
+        (Interrupted("stopped"), 130, "stopped"),
+        (KeyError("x"), 1, "error: something failed that Burnish did not expect: KeyError: 'x'"),
+    ],
+)
+def test_every_error_has_its_exit_code(error: Exception, code: int, first_line: str, captured: Captured) -> None:
+    assert fail(Console(Output()), error) == code
+    err = captured()[1]
+    assert err.splitlines()[0] == first_line
+    assert "Traceback" not in err
+
+
+def test_debug_shows_where_an_error_came_from(captured: Captured) -> None:
+    assert main(["show", "nothing", "--debug"]) == 2
+    assert "Traceback" in captured()[1]
+
+
+def test_runs_lists_what_is_there(captured: Captured) -> None:
+    assert main(["runs"]) == 0
+    assert "burnish quickstart" in captured()[0]
+    make_run(Path("runs"), "first")
+    assert main(["runs"]) == 0
+    assert captured()[0].splitlines()[1].split()[:5] == ["first", "finished", "seedling", "lora", "9/9"]
+    assert main(["runs", "--quiet"]) == 0
+    assert captured()[0] == "first\n"
+    assert main(["runs", "--json"]) == 0
+    assert [run["name"] for run in json.loads(captured()[0])["runs"]] == ["first"]
+
+
+def test_show_tells_a_run_from_its_folder(captured: Captured) -> None:
+    make_run(Path("elsewhere"), "mine")
+    assert main(["show", "mine", "--runs", "elsewhere"]) == 0
+    out = captured()[0]
+    assert "held-out loss: 3.000 -> 1.500" in out
+    assert "time:          1 min 05 s" in out
+    assert "No difference." in out
+    assert "  burnish chat elsewhere/mine" in out
+    assert main(["show", "elsewhere/mine", "--json"]) == 0
+    told = json.loads(captured()[0])
+    assert (told["best_step"], told["evaluation"]["rows"]) == (9, 7)
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "generate"])
+def test_a_run_that_is_not_there(command: str, captured: Captured) -> None:
+    words = [command, "nothing", *(["prompt"] if command == "generate" else [])]
+    assert main(words) == 2
+    assert "there is no run `nothing`" in captured()[1]

@@ -1,0 +1,42 @@
+"""The page on data formats: every example on it is read, and is what the page says it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from burnish.data.columns import FIELDS
+from burnish.data.dataset import load_records
+from burnish.data.patterns import PATTERNS
+from burnish.data.readers import READERS
+from burnish.recipe.schema import DataSection
+
+PAGE = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```(\w+)\n(.*?)```\n\nDetected as `([\w-]+)`\.", PAGE, flags=re.DOTALL)
+
+
+def test_every_format_and_every_shape_has_an_example():
+    assert {f".{ending}" for ending, _, _ in EXAMPLES} == set(READERS) - {".parquet"}
+    assert {shape for _, _, shape in EXAMPLES} == {pattern.name for pattern in PATTERNS}
+    assert len(EXAMPLES) == PAGE.count("Detected as")
+
+
+@pytest.mark.parametrize(("ending", "text", "shape"), EXAMPLES)
+def test_an_example_is_what_the_page_says(tmp_path, ending, text, shape):
+    path = tmp_path / f"example.{ending}"
+    path.write_text(text, encoding="utf-8")
+    records = load_records(DataSection(path=str(path)), seed=0)
+    assert records.shape.name == shape
+    assert records.rejected == []
+    assert len(records.train) + len(records.valid) == (1 if ending in ("txt", "md") else 2)
+
+
+def test_the_tables_and_lists_are_complete():
+    for pattern in PATTERNS:
+        for name in pattern.names:
+            assert name == "ends" or f"`{name}`" in PAGE
+        assert f"| `{pattern.name}` |" in PAGE
+    for name in (*FIELDS, *READERS):
+        assert f"`{name}`" in PAGE

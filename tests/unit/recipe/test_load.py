@@ -1,0 +1,191 @@
+"""Loading a recipe: precedence, origins, and all problems in one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.errors import RecipeError
+from burnish.recipe.load import dump_recipe, load_recipe, recipe_from_saved
+from burnish.recipe.schema import Recipe
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def problems_of(
+    data: str | None = "rows.jsonl", flags: dict[str, Any] | None = None, sets: tuple[str, ...] = ()
+) -> RecipeError:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(data, flags or {}, sets)
+    return caught.value
+
+
+def test_defaults_and_their_origin() -> None:
+    loaded = load_recipe("rows.jsonl", {}, [])
+    assert loaded.recipe == Recipe.model_validate({"data": {"path": "rows.jsonl"}})
+    assert loaded.origins["data.path"] == "flag"
+    assert set(loaded.origins.values()) == {"flag", "default"}
+
+
+def test_flag_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
+    file = write(tmp_path / "recipe.yaml", "data:\n  path: rows.jsonl\ntrain:\n  epochs: 5\n  clip: 2\n")
+    loaded = load_recipe(file, {"model.name": "gpt2"}, ["train.epochs=2"])
+    assert (loaded.recipe.train.epochs, loaded.recipe.train.clip, loaded.recipe.model.name) == (2, 2, "gpt2")
+    assert loaded.origins["train.epochs"] == "flag"
+    assert loaded.origins["train.clip"] == "recipe.yaml line 5"
+    assert loaded.origins["train.patience"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("written", "option", "value"),
+    [
+        ("train.learning_rate=1e-4", ("train", "learning_rate"), 1e-4),
+        ("train.learning_rate=auto", ("train", "learning_rate"), "auto"),
+        ("train.betas=[0.8, 0.9]", ("train", "betas"), (0.8, 0.9)),
+        ("lora.targets=[q_proj, v_proj]", ("lora", "targets"), ["q_proj", "v_proj"]),
+        ("data.columns.prompt=question", ("data", "columns"), {"prompt": "question"}),
+        ("data.columns={prompt: 1}", ("data", "columns"), {"prompt": "1"}),
+        ("data.rows=null", ("data", "rows"), None),
+        ("data.packing=false", ("data", "packing"), False),
+        ("model.revision=1234567", ("model", "revision"), "1234567"),
+        ("data.shape=on", ("data", "shape"), "on"),
+        ("data.shape=a=b", ("data", "shape"), "a=b"),
+    ],
+)
+def test_values_after_set(written: str, option: tuple[str, str], value: Any) -> None:
+    section, field = option
+    recipe = load_recipe("rows.jsonl", {}, [written]).recipe
+    assert getattr(getattr(recipe, section), field) == value
+
+
+def test_letters_stay_letters_in_a_file(tmp_path: Path) -> None:
+    file = write(tmp_path / "r.yaml", "name: 2024\nseed: 7\ndata: {path: a.jsonl, columns: {prompt: yes}}\nbatch:\n")
+    recipe = load_recipe(file, {}, []).recipe
+    assert (recipe.name, recipe.seed, recipe.data.columns) == ("2024", 7, {"prompt": "yes"})
+
+
+def test_a_key_of_a_map_joins_the_map_of_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path / "r.yaml", "data:\n  path: a.jsonl\n  columns: {prompt: q}\n")
+    loaded = load_recipe(file, {}, ["data.columns.completion=a"])
+    assert loaded.recipe.data.columns == {"prompt": "q", "completion": "a"}
+    assert loaded.origins["data.columns"] == "flag"
+
+
+def test_paths_in_a_file_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "recipes"
+    (folder / "base").mkdir(parents=True)
+    write(folder / "rows.jsonl", "")
+    write(tmp_path / "rows.jsonl", "")
+    file = write(folder / "r.yaml", "data: {path: rows.jsonl, validation: gone.jsonl}\nmodel: {name: ./base}\n")
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(file, {}, []).recipe
+    assert recipe.data.path == str(folder / "rows.jsonl")
+    assert recipe.data.validation == str(folder / "gone.jsonl")
+    assert Path(recipe.model.name) == folder / "base"
+    assert load_recipe("rows.jsonl", {}, []).recipe.data.path == str(tmp_path / "rows.jsonl")
+
+
+def test_hub_names_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seedling").mkdir()
+    file = write(tmp_path / "r.yaml", "data: {path: tatsu-lab/alpaca}\nmodel: {name: org/model}\n")
+    recipe = load_recipe(file, {}, []).recipe
+    assert (recipe.data.path, recipe.model.name) == ("tatsu-lab/alpaca", "org/model")
+    assert load_recipe("squad", {"model.name": "seedling"}, []).recipe.model.name == "seedling"
+
+
+def test_an_unknown_name_is_told_with_line_and_near_name(tmp_path: Path) -> None:
+    file = write(tmp_path / "recipe.yaml", "data:\n  path: a.jsonl\ntrain:\n  lerning_rate: 1e-4\n")
+    error = problems_of(file)
+    assert error.what == "`train.lerning_rate` is not an option (recipe.yaml line 4)"
+    assert error.fix == "Did you mean `train.learning_rate`?"
+    assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "what", "fix"),
+    [
+        ("train.epochs=-1", "`train.epochs` cannot be `-1` (--set)", "It takes a number above 0"),
+        ("train.epochs=true", "`train.epochs` cannot be `true` (--set)", "It takes a number above 0"),
+        (
+            "train.max_steps=2.5",
+            "`train.max_steps` cannot be `2.5`",
+            "It takes a whole number of at least 1 or nothing",
+        ),
+        ("train.learning_rate=fast", "`train.learning_rate` cannot be `fast`", "It takes `auto` or a number above 0"),
+        ("train.learning_rate=.inf", "`train.learning_rate` cannot be `Infinity`", "`auto` or a number above 0"),
+        ("model.precision=fp8", "`model.precision` cannot be `fp8`", "It takes `auto`, `fp32`, `bf16` or `fp16`"),
+        ("train.betas=[0.9]", "`train.betas` cannot be `[0.9]`", "a list of 2 values, each a number from 0 to below 1"),
+        ("data.packing=3", "`data.packing` cannot be `3`", "It takes `true` or `false`"),
+        ("data.columns=3", "`data.columns` cannot be `3`", "It takes a map of text to text"),
+        ("train.warmup=1", "`train.warmup` cannot be `1`", "It takes a number from 0 to below 1"),
+        ("epochs=2", "`epochs` is not an option (--set)", "Did you mean `train.epochs`?"),
+        ("train.epochs", "`--set train.epochs` gives no value", "--set train.epochs=2"),
+        ("train.clip=[1", "`--set train.clip=[1` has a value that is not YAML", "quotes"),
+        ("train=3", "`train` is not an option (--set)", ""),
+    ],
+)
+def test_each_wrong_value_is_told_in_plain_words(written: str, what: str, fix: str) -> None:
+    error = problems_of(sets=(written,))
+    assert error.what.startswith(what)
+    assert fix in error.fix
+
+
+def test_all_problems_come_in_one_error_names_first(tmp_path: Path) -> None:
+    text = "seed: -1\ntrain:\n  epochs: many\nepochs: 3\nlora: 4\nsave:\n  keep: 2\n  keep: 3\n"
+    error = problems_of(write(tmp_path / "r.yaml", text), {"lora.rnk": 8}, ("train.clip=-1",))
+    lines = error.why.splitlines()
+    assert error.what == "7 options are wrong"
+    assert [line.split("`")[1] for line in lines] == [
+        *("epochs", "save.keep", "lora.rnk"),
+        *("lora", "train.epochs"),
+        *("seed", "train.clip"),
+    ]
+    assert lines[3].startswith("- `lora` is a section and takes no value of its own (r.yaml line 5)")
+    assert lines[1] == "- `save.keep` is given twice (r.yaml line 7 and line 8)"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"train: {epochs: 2\nseed: 3\n", ":2:"),
+        (b"a: b: c\n", ":1:5` is not YAML"),
+        (b"- a\n- b\n", "is not a recipe"),
+        (b"just words\n", "is not a recipe"),
+        (b"\xff\xfe\x00", "is not a recipe"),
+        (b"name: \x00\n", "is not YAML"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_place(content: bytes, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    error = problems_of(str(path))
+    assert str(path) in error.what
+    assert what in error.what
+
+
+def test_a_missing_recipe_and_what_lies_near(tmp_path: Path) -> None:
+    write(tmp_path / "mine.yaml", "")
+    error = problems_of(str(tmp_path / "recipe.yaml"))
+    assert error.what == f"there is no recipe `{tmp_path / 'recipe.yaml'}`"
+    assert "`mine.yaml`" in error.fix
+
+
+def test_no_data_is_an_error(tmp_path: Path) -> None:
+    assert problems_of(None).what == "no data was named"
+    assert "recipe.yaml" in problems_of(write(tmp_path / "recipe.yaml", "seed: 1\n")).fix
+
+
+def test_what_is_saved_reads_back_equal(tmp_path: Path) -> None:
+    sets = ["train.learning_rate=3e-05", "data.columns={prompt: fräge}", "lora.targets=[a]", "model.revision=null"]
+    recipe = load_recipe("rows.jsonl", {"name": "on"}, sets).recipe
+    path = tmp_path / "recipe.yaml"
+    write(path, dump_recipe(recipe))
+    assert recipe_from_saved(path) == recipe
+    tops = [line.split(":")[0] for line in dump_recipe(recipe).splitlines() if not line.startswith(" ")]
+    assert tops == list(Recipe.model_fields)

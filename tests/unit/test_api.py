@@ -1,0 +1,28 @@
+"""Burnish from Python: the words that stand for options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import burnish
+from burnish.errors import InputError, RecipeError
+
+
+def test_options_are_found_by_their_last_name(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        burnish.train(tmp_path / "rows.jsonl", model="seedling", epochs=-1, set={"data.rows": 0, "lora.rnk": 1})
+    assert [line.split("`")[1] for line in caught.value.why.splitlines()] == ["lora.rnk", "data.rows", "train.epochs"]
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(RecipeError, match="`lerning_rate` is not an option"):
+        burnish.train("rows.jsonl", lerning_rate=1)
+
+
+def test_there_is_no_such_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for open_it in (burnish.load_run, burnish.resume, burnish.evaluate):
+        with pytest.raises(InputError, match="there is no run `nothing`"):
+            open_it("nothing")

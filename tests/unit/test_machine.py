@@ -1,0 +1,28 @@
+"""The machine: what is read, and from what."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from burnish.machine import free_disk_bytes, parse_cpuinfo, this_machine
+
+
+def test_this_machine_is_plausible() -> None:
+    machine = this_machine()
+    assert 1 <= machine.cores <= (os.cpu_count() or 1)
+    assert machine.memory_bytes is None or machine.memory_bytes > 2**27
+    assert machine.python.startswith("3.")
+    assert machine.has_fast_bf16 == bool(machine.processor_features)
+
+
+def test_cpuinfo_names_processor_and_features() -> None:
+    first = "processor\t: 0\nmodel name\t: Xeon Gold\nflags\t\t: fpu avx512_bf16 amx_bf16\n"
+    text = f"{first}\nprocessor\t: 1\nflags\t: fpu\n"
+    assert parse_cpuinfo(text) == ("Xeon Gold", ("amx_bf16", "avx512_bf16"))
+    assert parse_cpuinfo("") == ("unknown", ())
+    assert parse_cpuinfo("model name : Old\nflags : fpu avx512_bf16_not\n") == ("Old", ())
+
+
+def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert free_disk_bytes(tmp_path / "not" / "yet") > 0

@@ -1,0 +1,113 @@
+"""Write the small sample data sets that ship with Burnish: orders, help desk chats and journal entries.
+
+    python tools/samples/generate_samples.py [--out burnish/assets/samples] [--seed 0]
+
+The sentences are made from templates and invented names; the same seed gives the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "seedling"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import helpdesk
+import journal
+from world import grammar, lexicon, names
+
+HERE = Path(__file__).parent
+ORDER_INSTRUCTION = "Write the order record."
+ORDER_ROWS, HELPDESK_ROWS, JOURNAL_ROWS = 600, 400, 400
+ITEM_BANKS = ("goods", "fruit", "vegetable", "baked", "stationery")
+
+
+def distinct(make: Callable[[], dict], rows: int, key: Callable[[dict], str]) -> list[dict]:
+    """Rows from a maker, none of them with the same key as another."""
+    found: dict[str, dict] = {}
+    while len(found) < rows:
+        row = make()
+        found.setdefault(key(row), row)
+    return list(found.values())
+
+
+def order_templates() -> list[str]:
+    """The wordings of an order message."""
+    lines = (HERE / "order_messages.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _name(rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return lexicon.pick(rng, rng.choice(("female", "male")))
+    return names.first_name(rng, rng.choice("fm"))
+
+
+def orders(seed: int) -> list[dict]:
+    """Rows of the instruction set: an order message in, one JSON record out."""
+    rng = random.Random(f"orders-{seed}")
+    templates = order_templates()
+    people = [_name(rng) for _ in range(240)]
+    towns = [names.place_name(rng) for _ in range(120)]
+
+    def make() -> dict:
+        values = {
+            "name": rng.choice(people),
+            "item": grammar.plural(lexicon.pick(rng, rng.choice(ITEM_BANKS))),
+            "count": rng.randint(2, 20) if rng.random() < 0.75 else rng.randint(21, 99),
+            "town": rng.choice(towns),
+            "day": lexicon.pick(rng, "weekday"),
+        }
+        record = {
+            "customer": values["name"],
+            "item": values["item"],
+            "count": values["count"],
+            "town": values["town"],
+            "day": values["day"],
+        }
+        return {
+            "instruction": ORDER_INSTRUCTION,
+            "input": rng.choice(templates).format(**values),
+            "output": json.dumps(record),
+        }
+
+    return distinct(make, ORDER_ROWS, lambda row: row["input"])
+
+
+def chats(seed: int) -> list[dict]:
+    """Rows of the chat set: conversations with the assistant of a shop or a library."""
+    rng = random.Random(f"helpdesk-{seed}")
+    return distinct(lambda: {"messages": helpdesk.conversation(rng)}, HELPDESK_ROWS, json.dumps)
+
+
+def entries(seed: int) -> list[dict]:
+    """Rows of the text set: entries of a weather diary."""
+    rng = random.Random(f"journal-{seed}")
+    return distinct(lambda: {"text": journal.entry(rng)}, JOURNAL_ROWS, lambda row: row["text"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    target = HERE.parents[1] / "burnish" / "assets" / "samples"
+    parser.add_argument("--out", type=Path, default=target, help="folder to write to")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, rows in (
+        ("orders", orders(options.seed)),
+        ("helpdesk", chats(options.seed)),
+        ("journal", entries(options.seed)),
+    ):
+        path = options.out / f"{name}.jsonl"
+        lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        print(f"{path.name}: {len(rows)} rows, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The small invented world behind the seedling corpus: its words, grammar, people and genres."""
