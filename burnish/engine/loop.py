@@ -118,7 +118,8 @@ class Loop:
         self.progress.seconds += seconds
         self.emit(Validated(self.progress.step, loss, math.exp(min(loss, 700)), is_best, seconds))
         patience = self.recipe.train.patience
-        if self.recipe.train.early_stopping and self.progress.validations_since_best() >= patience:
+        is_last = self.progress.step == self.total_steps
+        if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_best() >= patience:
             self.progress.stopped = True
             reason = f"the validation loss has not improved for {patience} validations"
             self.emit(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))

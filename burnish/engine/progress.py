@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,7 @@ class Progress:
     def record(self, step: int, loss: float) -> bool:
         """Notes a validation; says whether it is the best of the trained weights so far."""
         self.validations.append((step, loss))
-        is_best = step > 0 and (self.best_loss is None or loss < self.best_loss)
+        is_best = step > 0 and not math.isnan(loss) and (self.best_loss is None or loss < self.best_loss)
         if is_best:
             self.best_step = step
         return is_best

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from burnish.methods.method import scaled_rate
+from burnish.methods.method import Choice, Load, scaled_rate
+from burnish.models.base import no_progress_bar
+from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
 
@@ -37,17 +39,17 @@ class FullMethod:
 
     def save(self, network: Any, folder: Path) -> None:
         """Writes a transformers folder with safetensors weights in fp32."""
-        network.save_pretrained(str(folder))
+        with no_progress_bar():
+            network.save_pretrained(str(folder))
 
     def result_folder(self, run: RunFolder) -> Path:
         """`model/`."""
         return run.model
 
-    def load(self, network: Any, folder: Path) -> Any:
-        """Reads the trained model; the base is dropped."""
-        from transformers import AutoModelForCausalLM
+    def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
+        """Loads the trained model; the base is not needed."""
+        return load(ModelLocation(base.name, result, is_hub=False))
 
-        tuned = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=network.dtype, use_safetensors=True, local_files_only=True
-        )
-        return tuned.to(network.device)
+    def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
+        """The method has no options of its own."""
+        return []

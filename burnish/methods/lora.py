@@ -12,8 +12,9 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from burnish.errors import ModelError, RecipeError
-from burnish.methods.method import scaled_rate
+from burnish.methods.method import Choice, Load, scaled_rate
 from burnish.models.blocks import linear_layers, short_names
+from burnish.models.location import ModelLocation
 from burnish.recipe.schema import LoraSection, Recipe
 from burnish.runs.folder import RunFolder
 
@@ -77,17 +78,19 @@ class LoraMethod:
         """`adapter/`."""
         return run.adapter
 
-    def load(self, network: Any, folder: Path) -> Any:
-        """Loads a saved adapter onto its base.
+    def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
+        """Loads the base and the saved adapter onto it.
 
         Raises:
-            ModelError: the folder does not fit the base, or its matrices are all zero and would change nothing.
+            ModelError: the adapter does not fit the base, or its matrices are all zero and would change nothing.
         """
         from peft import PeftModel
+        from safetensors import SafetensorError
 
+        network, folder = load(base), result
         try:
             tuned = PeftModel.from_pretrained(network, str(folder))
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             text = str(error).strip().splitlines()[0][:300]
             raise ModelError(f"the adapter in `{folder}` does not fit its base model", text) from error
         if not any(p.any() for n, p in tuned.named_parameters() if "lora_B" in n or "modules_to_save" in n):
@@ -97,6 +100,12 @@ class LoraMethod:
                 "Train again; an adapter that learned has matrices that are not zero",
             )
         return tuned
+
+    def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
+        """Scale and layers of the adapter."""
+        layers = short_names(network, linear_layers(network))
+        scale = ("lora.alpha", 2 * recipe.lora.rank, "twice the rank")
+        return [scale, ("lora.targets", layers, "every linear layer of the blocks")] if layers else [scale]
 
 
 def find_targets(network: Any, options: LoraSection) -> list[str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 
+from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
+
+Load = Callable[[ModelLocation], Any]
+Choice = tuple[str, Any, str]
+"""A dotted option, its value, and the reason for it."""
 
 
 class Method(Protocol):
@@ -45,12 +51,21 @@ class Method(Protocol):
         """Where in a run folder the result belongs."""
         ...
 
-    def load(self, network: Any, folder: Path) -> Any:
-        """Puts a saved result onto a freshly loaded base model, for use.
+    def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
+        """Loads a saved result for use.
+
+        Args:
+            load: loads the network that lies somewhere; called once.
+            base: where the base model lies.
+            result: folder that `save` has written.
 
         Raises:
             ModelError: the saved result does not fit the base model, or changes nothing in it.
         """
+        ...
+
+    def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
+        """What `auto` stands for in the method's own options, for this model."""
         ...
 
 

@@ -65,7 +65,7 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     try:
-        with _no_progress_bar():
+        with no_progress_bar():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(location.folder),
                 dtype=weights,
@@ -90,7 +90,7 @@ def load_base(
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
     """Keeps transformers' own bar off the terminal, where Burnish draws one."""
     from transformers.utils import logging
 

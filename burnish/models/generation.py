@@ -10,6 +10,22 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 
+_NEUTRAL: dict[str, Any] = {
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "min_length": 0,
+    "top_p": 1.0,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
+"""Said aloud, because whatever is left unsaid is taken from the base model's own generation_config.json."""
+
+
 def generation_config(
     tokenizer: Any, stop_ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0
 ) -> GenerationConfig:
@@ -19,6 +35,7 @@ def generation_config(
         max_new_tokens=max_new_tokens,
         eos_token_id=list(stop_ids) or None,
         pad_token_id=tokenizer.pad_token_id,
+        **_NEUTRAL,
         **sampling,
     )
 
@@ -35,16 +52,19 @@ def generate_batch(
 ) -> list[list[int]]:
     """Answers to several prompts at once.
 
-    Prompts are padded on the left, so that all answers begin at the same column. A prompt that leaves no room for the
-    answer in the model's context loses its oldest tokens.
+    Prompts are padded on the left, so that all answers begin at the same column. Answers get what the prompts leave
+    of the model's context; a prompt that leaves less than a quarter (or `max_new_tokens`) loses its oldest tokens.
 
     Returns:
         For each prompt the new token ids, without the stop token and what follows it.
     """
     limit = _context_limit(network)
-    room = max(1, limit - max_new_tokens) if limit else None
-    kept = [list(prompt)[-room:] if room else list(prompt) for prompt in prompts]
-    width = max(len(prompt) for prompt in kept)
+    kept = [list(prompt) for prompt in prompts]
+    if limit:
+        room = limit - min(max_new_tokens, max(1, limit // 4))
+        kept = [prompt[-room:] for prompt in kept]
+        max_new_tokens = min(max_new_tokens, limit - max(map(len, kept)))
+    width = max(map(len, kept))
     device = next(network.parameters()).device
     ids = torch.full((len(kept), width), tokenizer.pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(ids)

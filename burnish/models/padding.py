@@ -29,7 +29,7 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     if not known and max(vocabulary.values()) + 1 < embedding_rows:
         known.append("<|pad|>")
     if known:
-        tokenizer.pad_token = known[0]
+        tokenizer.add_special_tokens({"pad_token": known[0]})  # setting `pad_token` alone would add nothing
         return [f"The tokenizer has no pad token of its own; `{known[0]}` is used, so that EOS stays a token to learn."]
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -11,7 +11,6 @@ from typing import Any
 
 from burnish.errors import RecipeError
 from burnish.methods.method import Method
-from burnish.models.blocks import linear_layers, short_names
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import Resolved
 
@@ -44,7 +43,7 @@ class Resolver:
         self.recipe = recipe
         self._tell = tell
 
-    def fill(self, option: str, value: Any, reason: str) -> None:
+    def fill(self, option: str, value: Any, reason: str, is_told: bool = True) -> None:
         """Sets a dotted option if it is still `auto`."""
         section, _, name = option.rpartition(".")
         holder = getattr(self.recipe, section) if section else self.recipe
@@ -52,7 +51,8 @@ class Resolver:
             return
         changed = holder.model_copy(update={name: value})
         self.recipe = self.recipe.model_copy(update={section: changed}) if section else changed
-        self._tell(Resolved(option, value, reason))
+        if is_told:
+            self._tell(Resolved(option, value, reason))
 
 
 def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) -> None:
@@ -115,15 +115,11 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
 
 
-def resolve_adapter(resolver: Resolver, network: Any) -> None:
-    """Scale and layers of a low-rank adapter; where another method runs, only for the record."""
-    is_read = resolver.recipe.method == "lora"
-    filler = resolver if is_read else Resolver(resolver.recipe, lambda choice: None)
-    filler.fill("lora.alpha", 2.0 * filler.recipe.lora.rank, "twice the rank")
-    layers = short_names(network, linear_layers(network))
-    if layers:
-        filler.fill("lora.targets", layers, "every linear layer of the blocks")
-    resolver.recipe = filler.recipe
+def resolve_method(resolver: Resolver, network: Any, method: Method, others: Iterable[Method]) -> None:
+    """The method's own options; those of other methods too, for the record, but without a word."""
+    for other in others:
+        for option, value, reason in other.choices(network, resolver.recipe):
+            resolver.fill(option, value, reason, is_told=other.name == method.name)
 
 
 def resolve_rhythm(resolver: Resolver, total_steps: int) -> None:

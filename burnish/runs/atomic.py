@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from burnish.errors import MachineError
 
 TEMPORARY_PREFIX = ".writing-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+"""How safetensors and tokenizers, whose errors are no `OSError`, tell what the disk said."""
 
 
 def temporary_sibling(path: Path) -> Path:
@@ -43,6 +46,11 @@ def told_as_disk_error(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _DISK_ERRORS:
             raise disk_error(path, error.strerror) from error
+        raise
+    except Exception as error:
+        number = _IN_WORDS.search(str(error))
+        if number and int(number[1]) in _DISK_ERRORS:
+            raise disk_error(path, os.strerror(int(number[1]))) from error
         raise
 
 

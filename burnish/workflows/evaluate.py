@@ -17,7 +17,7 @@ from burnish.runs.events import EventLog, Listener, Warned
 from burnish.runs.folder import RunFolder
 from burnish.workflows.judging import compare
 from burnish.workflows.origin import check_base, has_same_data
-from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, load_network, read_rows, set_up
+from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, open_result, read_rows, set_up
 
 
 def evaluate(
@@ -50,8 +50,7 @@ def evaluate(
     setting = set_up(Resolver(recipe, emit), records.shape.task, emit)
     check_base(folder, setting.location)
     rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
-    base = load_network(setting, recipe, emit)
-    network = setting.method.load(base.network, folder.result)
+    network = open_result(folder.result, setting, recipe, emit)
     described = f"`{data}`" if data else "held out from training"
     comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
     if not data:

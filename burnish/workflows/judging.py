@@ -12,13 +12,10 @@ import numpy
 from burnish.evaluate.answers import Answer, answer_questions
 from burnish.evaluate.comparison import Comparison, exact_match, loss_figures, side_by_side
 from burnish.evaluate.row_losses import row_losses
-from burnish.methods.method import Method
-from burnish.models.base import load_base
-from burnish.models.device import PRECISIONS
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, Progressed, Stage
 from burnish.tasks.task import Question
-from burnish.workflows.preparation import Rows, Setting, make_plan
+from burnish.workflows.preparation import Rows, Setting, load_from, make_plan
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
@@ -62,7 +59,7 @@ def compare(
     tuned = _judge(network, setting, rows, recipe, questions, emit)
     emit(Stage("judging the base model"))
     without = setting.method.without(network)
-    reference = network if without is not None else _load_reference(setting.method, setting, recipe)
+    reference = network if without is not None else load_from(setting.location, setting, recipe).network
     with without if without is not None else nullcontext():
         base = _judge(reference, setting, rows, recipe, questions, emit)
     comparison.figures, comparison.loss_difference = loss_figures(base.sums, tuned.sums, tuned.counts)
@@ -71,11 +68,6 @@ def compare(
     if questions:
         comparison.answers = side_by_side(base.answers, tuned.answers)[:_SHOWN_ANSWERS]
     return comparison
-
-
-def _load_reference(method: Method, setting: Setting, recipe: Recipe) -> Any:
-    weights = method.weights_dtype(PRECISIONS[recipe.model.precision])
-    return load_base(setting.location, recipe.model, setting.tokenizer, setting.device, weights).network
 
 
 def _judge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,15 @@ from burnish.models.blocks import count_parameters
 from burnish.models.device import PRECISIONS, choose_device, choose_precision
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.packing_probe import keeps_packed_apart
-from burnish.plan.resolve import Facts, Resolver, check_choices, context_limit, resolve_context, resolve_training
+from burnish.plan.resolve import (
+    Facts,
+    Resolver,
+    check_choices,
+    context_limit,
+    resolve_context,
+    resolve_method,
+    resolve_training,
+)
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import DataReady, Event, ModelReady, Note, Stage
 from burnish.tasks import TASKS, make_task
@@ -68,6 +77,9 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
             f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.task}`.",
             "Leave `task` at `auto`, or map the columns with `--set data.columns.text=...`",
         )
+    if records.ignored_columns:
+        named = ", ".join(f"`{column}`" for column in records.ignored_columns)
+        emit(Note(f"Columns that are not read: {named}."))
     return records
 
 
@@ -124,11 +136,22 @@ def encode_rows(records: Records, setting: Setting, recipe: Recipe, emit: Emit) 
 def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
     """Loads the base model in the type its method wants."""
     emit(Stage("loading the model"))
-    weights = setting.method.weights_dtype(PRECISIONS[recipe.model.precision])
-    base = load_base(setting.location, recipe.model, setting.tokenizer, setting.device, weights)
+    base = load_from(setting.location, setting, recipe)
     for note in base.notes:
         emit(Note(note))
     return base
+
+
+def load_from(location: ModelLocation, setting: Setting, recipe: Recipe) -> BaseModel:
+    """Loads the network that lies somewhere, as the run's method wants its base."""
+    weights = setting.method.weights_dtype(PRECISIONS[recipe.model.precision])
+    return load_base(location, recipe.model, setting.tokenizer, setting.device, weights)
+
+
+def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
+    """Loads what a run has made, for use."""
+    emit(Stage("loading the result"))
+    return setting.method.open(lambda where: load_from(where, setting, recipe).network, setting.location, result)
 
 
 def fill_from_facts(resolver: Resolver, base: BaseModel, rows: Rows, setting: Setting, emit: Emit) -> None:
@@ -145,7 +168,7 @@ def fill_from_facts(resolver: Resolver, base: BaseModel, rows: Rows, setting: Se
         longest_answer=max((len(setting.tokenizer(answer).input_ids) for answer in answers), default=0),
     )
     resolve_training(resolver, facts, setting.method)
-    resolve_adapter(resolver, base.network)
+    resolve_method(resolver, base.network, setting.method, [make_method(name) for name in METHODS])
 
 
 def held_out_questions(rows: Rows, setting: Setting, most: int) -> list[Question]:

@@ -44,11 +44,14 @@ class Session:
             )
         read_from = location if result is None else ModelLocation(location.name, result, False)
         self._tokenizer = load_tokenizer(read_from, section)
-        weights = PRECISIONS[self._precision]
-        loaded = load_base(location, section, self._tokenizer, self._device, weights)
-        self._network: Any = loaded.network
-        if result is not None and not base:
-            self._network = make_method(recipe.method).load(loaded.network, result)
+
+        def load(where: ModelLocation) -> Any:
+            return load_base(where, section, self._tokenizer, self._device, PRECISIONS[self._precision]).network
+
+        if result is None or base:
+            self._network = load(location)
+        else:
+            self._network = make_method(recipe.method).open(load, location, result)
         self._network.eval()
         self._task = make_task(recipe.task, self._tokenizer)
 

@@ -15,13 +15,18 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.told import Told
+from tests.e2e.told import Told, adapter_bytes
 from tests.tiny_data import write_rows
 
 Burnish = Callable[..., Told]
 EXACT = "--set model.device=cpu --set model.precision=fp32"
 """On every machine the same arithmetic."""
 SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 --set evaluate.answers=0"
+LONG = (
+    f"{EXACT} --set train.max_steps=160 --set train.epochs=100 --set train.early_stopping=false "
+    "--set save.every=4 --set evaluate.every=40 --set evaluate.answers=0"
+)
+"""Long enough to be stopped on the way, with many checkpoints."""
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +81,16 @@ def made_runs(tmp_path_factory: pytest.TempPathFactory, base: Path, rows_file: P
     with pytest.raises(Interrupted, match="stopped after step 2 of 4"):
         burnish.train(rows_file, name="stopped", set=shared, listeners=[stop], **options)
     return runs
+
+
+@pytest.fixture(scope="session")
+def straight(tmp_path_factory: pytest.TempPathFactory, base: Path, rows_file: Path) -> bytes:
+    """The adapter of a run of the recipe `LONG` that nothing stopped."""
+    from burnish.cli.main import main
+
+    runs = tmp_path_factory.mktemp("straight")
+    assert main(shlex.split(f"train {rows_file} --model {base} --runs {runs} --name straight {LONG} --quiet")) == 0
+    return adapter_bytes(runs / "straight")
 
 
 @pytest.fixture

@@ -1,14 +1,9 @@
-"""Runs that are not there, cannot go on or cannot be judged; and a disk that fills up."""
+"""Runs that are not there, cannot go on or cannot be judged; and rows that are left out of a run."""
 
 from __future__ import annotations
 
 import json
-import resource
-import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
@@ -16,7 +11,6 @@ from tests.e2e import bad_files as bad
 from tests.e2e import changed_runs as changed
 from tests.e2e.bad_case import Case, check
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import listing
 
 NO_RUN = "there is no run `whol`"
 LOOKED = "Looked for `recipe.yaml` in `whol` and `runs/whol`."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -41,9 +42,20 @@ class Told:
         return found[1].strip() if found else ""
 
 
-def listing(folder: Any) -> list[str]:
+def listing(folder: Path) -> list[str]:
     """Every file and folder below `folder`, hidden ones too, with the sizes of files."""
     return sorted(
         f"{path.relative_to(folder)} {path.stat().st_size}" if path.is_file() else f"{path.relative_to(folder)}/"
         for path in folder.rglob("*")
     )
+
+
+def adapter_bytes(run: Path) -> bytes:
+    """The trained weights of a run's result."""
+    return (run / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def read_lines(path: Path, event: str = "") -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file; only those of one kind of event where one is named."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if not event or line["event"] == event]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from burnish.engine.progress import Progress
 
@@ -27,9 +28,11 @@ def test_the_best_is_the_first_of_the_lowest() -> None:
 
 def test_not_a_number_is_never_the_best() -> None:
     progress = Progress()
-    progress.record(2, 2.0)
-    assert not progress.record(4, float("nan"))
-    assert progress.best_step == 2
+    assert not progress.record(2, math.nan)
+    assert progress.best_step is None
+    assert progress.record(4, 2.0)
+    assert not progress.record(6, math.nan)
+    assert progress.best_step == 4
 
 
 def test_comes_back_from_json_as_it_was() -> None:

@@ -1,0 +1,76 @@
+"""Early stopping: a run that only learns by heart is ended, and the result is its best checkpoint, not the last."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.e2e.conftest import EXACT, Burnish
+from tests.e2e.told import read_lines
+
+HARD = (
+    f"{EXACT} --set train.learning_rate=0.02 --set train.schedule=constant --set train.epochs=300 "
+    "--set evaluate.every=5 --set evaluate.answers=0 --set save.keep=1"
+)
+
+
+@pytest.fixture
+def unlearnable(here: Path) -> Path:
+    """Answers that nothing but luck can tell: they can be learned by heart, and no other is found by that."""
+    source = random.Random(0)
+    rows = [{"prompt": f"{number}?", "completion": str(source.randrange(100))} for number in range(40)]
+    file = here / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_best_checkpoint_is_the_result(
+    method: str, unlearnable: Path, here: Path, base: Path, burnish: Burnish
+) -> None:
+    told = burnish(f"train {unlearnable} --model {base} --method {method} --name mine {HARD} --set train.patience=3")
+    assert told.code == 0, told.err
+    run = here / "runs" / "mine"
+    validations = read_lines(run / "metrics.jsonl", "Validated")
+    best = min(validations[1:], key=lambda line: line["loss"])
+    last = validations[-1]
+    assert [line["step"] for line in validations[-4:]] == [best["step"] + more for more in (0, 5, 10, 15)]
+    assert last["loss"] > best["loss"]
+    (stopped,) = read_lines(run / "events.jsonl", "StoppedEarly")
+    assert stopped["step"] == last["step"]
+    reason = f"the validation loss has not improved for 3 validations; best at step {best['step']}"
+    assert stopped["reason"] == reason
+    assert f"stopped at step {last['step']}: {reason}" in told.err
+
+    file = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}[method]
+    result = load_file(run / file)
+    at_best, at_last = (
+        {
+            name.replace(".default.", "."): tensor
+            for name, tensor in load_file(run / f"checkpoints/step-{step:06d}/weights.safetensors").items()
+        }
+        for step in (best["step"], last["step"])
+    )
+    assert result.keys() == at_best.keys()
+    assert all(result[name].numpy().tobytes() == at_best[name].numpy().tobytes() for name in result)
+    assert any(result[name].numpy().tobytes() != at_last[name].numpy().tobytes() for name in result)
+
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["figures"][0]["tuned"]["value"] == pytest.approx(best["loss"], rel=1e-5)
+    assert f"best at step {best['step']}" in reason
+    assert burnish("show mine --json").json["best_step"] == best["step"]
+
+
+def test_early_stopping_can_be_turned_off(unlearnable: Path, here: Path, base: Path, burnish: Burnish) -> None:
+    off = "--set train.early_stopping=false --set train.max_steps=60 --set train.patience=1"
+    told = burnish(f"train {unlearnable} --model {base} --name mine {HARD} {off}")
+    assert told.code == 0, told.err
+    run = here / "runs" / "mine"
+    assert read_lines(run / "metrics.jsonl", "StepDone")[-1]["step"] == 60
+    assert read_lines(run / "events.jsonl", "StoppedEarly") == []
+    validations = read_lines(run / "metrics.jsonl", "Validated")
+    assert sum(line["is_best"] for line in validations) < len(validations) - 1, "patience was never tried"

@@ -1,0 +1,185 @@
+"""Every command on tiny models: what it reads, prints and writes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import SHORT, Burnish
+from tests.e2e.told import adapter_bytes, read_lines
+
+TEXT = "".join(f"The {colour} fox sails over the water.\n\n" * 30 for colour in ("red", "blue", "green", "grey", "old"))
+
+
+def as_jsonl(rows: list[dict[str, str]], path: Path) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def as_json(rows: list[dict[str, str]], path: Path) -> None:
+    path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def as_table(delimiter: str) -> Callable[[list[dict[str, str]], Path], None]:
+    def write(rows: list[dict[str, str]], path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return write
+
+
+def as_parquet(rows: list[dict[str, str]], path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+WRITERS = {
+    "json": as_json,
+    "csv": as_table(","),
+    "tsv": as_table("\t"),
+    "parquet": as_parquet,
+    "jsonl.gz": as_jsonl,
+    "json.gz": as_json,
+    "csv.gz": as_table(","),
+    "parquet.gz": as_parquet,
+}
+
+
+def compress(path: Path) -> None:
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_the_same_rows_give_the_same_adapter_whatever_the_format(
+    ending: str, runs: Path, here: Path, base: Path, rows_file: Path, burnish: Burnish
+) -> None:
+    rows = read_lines(rows_file)
+    WRITERS[ending](rows, here / f"rows.{ending}")
+    compress(here / f"rows.{ending}")
+    told = burnish(f"train rows.{ending} --model {base} --name mine {SHORT}")
+    assert told.code == 0, told.err
+    assert adapter_bytes(runs / "mine") == adapter_bytes(runs / "whole")
+    (ready,) = read_lines(runs / "mine" / "events.jsonl", "DataReady")
+    assert (ready["shape"], ready["task"]) == ("prompt-completion", "chat")
+    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (36, 4, 0)
+
+
+def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:
+    results = {}
+    for ending in ("txt", "md", "txt.gz"):
+        (here / f"tale.{ending}").write_text(TEXT, encoding="utf-8")
+        compress(here / f"tale.{ending}")
+        told = burnish(f"train tale.{ending} --model {base} --name {ending} {SHORT}")
+        assert told.code == 0, told.err
+        (ready,) = read_lines(here / "runs" / ending / "events.jsonl", "DataReady")
+        assert (ready["shape"], ready["task"]) == ("text", "text")
+        losses = [line["loss"] for line in read_lines(here / "runs" / ending / "metrics.jsonl", "Validated")]
+        assert losses[-1] < losses[0] - 0.5
+        results[ending] = adapter_bytes(here / "runs" / ending)
+    assert len(set(results.values())) == 1
+    told = burnish('generate txt "The old fox" --max-new-tokens 5 --json')
+    assert told.json["answers"][0]["answer"]
+
+
+def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    rows = read_lines(rows_file)
+    (here / "data").mkdir()
+    as_jsonl(rows[:25], here / "data" / "train.jsonl")
+    as_table(",")(rows[22:32], here / "data" / "valid.csv")
+    as_json(rows[32:], here / "data" / "test.json")
+    told = burnish(f"train data --model {base} --name mine {SHORT}")
+    assert told.code == 0, told.err
+    (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
+    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (22, 10, 3)
+    rejected = read_lines(here / "runs/mine/rejected.jsonl")
+    assert [row["line"] for row in rejected] == [23, 24, 25]
+    assert {row["reason"] for row in rejected} == {"also in the validation data"}
+    manifest = json.loads((here / "runs/mine/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["data"]["files"] == [str(here / "data" / name) for name in ("train.jsonl", "valid.csv")]
+
+
+def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    as_jsonl([{**row, "source": "made", "note": ""} for row in read_lines(rows_file)], here / "rows.jsonl")
+    told = burnish(f"train rows.jsonl --model {base} {SHORT}")
+    assert "Columns that are not read: `note`, `source`." in told.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--set data.packing=false",
+        "--set train.gradient_checkpointing=true",
+        "--set model.precision=bf16",
+        "--method full",
+        "--method full --set train.gradient_checkpointing=true",
+        "--set lora.dora=true --set lora.rslora=true --set lora.dropout=0.1 --set lora.bias=all",
+        "--set lora.targets=[q_proj,v_proj] --set lora.modules_to_save=[lm_head]",
+    ],
+)
+def test_options_of_training(options: str, here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} {options}")
+    assert told.code == 0, told.err
+    run = here / "runs" / "mine"
+    assert [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")] == [1, 2, 3, 4]
+    losses = [line["loss"] for line in read_lines(run / "metrics.jsonl", "Validated")]
+    assert losses[-1] < losses[0]
+    told = burnish("generate mine hello --max-new-tokens 4")
+    assert told.code == 0, told.err
+    told = burnish("evaluate mine --answers 0 --json")
+    assert told.code == 0, told.err
+    (figure,) = [figure for figure in told.json["figures"] if figure["name"] == "loss"]
+    assert figure["tuned"]["value"] == pytest.approx(min(losses[1:]), rel=1e-3)
+    assert figure["base"]["value"] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_validation_is_even_and_at_least_five_times(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"train {rows_file} --model {base} --name mine --set train.max_steps=23 --set train.epochs=50")
+    assert told.code == 0, told.err
+    steps = [line["step"] for line in read_lines(here / "runs/mine/metrics.jsonl", "Validated")]
+    assert len(steps) >= 6
+    assert steps[0] == 0
+    assert steps[-1] == 23
+    assert len({later - earlier for earlier, later in zip(steps[:-2], steps[1:-1], strict=True)}) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train ROWS --model BASE --name mine " + SHORT,
+        "resume stopped",
+        "evaluate whole",
+        "evaluate whole ROWS --answers 2",
+        "generate whole hello --max-new-tokens 3",
+        "chat whole --max-new-tokens 3",
+        "show whole",
+        "show stopped",
+        "runs",
+        "show nothing",
+    ],
+)
+def test_json_is_one_object_and_nothing_else(
+    words: str, runs: Path, base: Path, rows_file: Path, burnish: Burnish
+) -> None:
+    told = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)) + " --json", stdin="hello\n")
+    assert isinstance(told.json, dict)
+    assert told.out.count("\n") == 1
+    assert told.err == ""
+    assert ("error" in told.json) == (told.code != 0) == (words == "show nothing")
+
+
+def test_quiet_leaves_the_bare_result(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --quiet")
+    assert (told.code, told.out, told.err) == (0, "runs/mine\n", "")
+    told = burnish("resume stopped --quiet")
+    assert (told.code, told.out, told.err) == (0, "runs/stopped\n", "")
+    told = burnish("runs --quiet")
+    assert (told.code, sorted(told.out.split()), told.err) == (0, ["mine", "stopped", "whole"], "")

@@ -1,0 +1,81 @@
+"""The README's commands: each is one that the command line takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from burnish.cli.console import Console, Output
+from burnish.cli.main import app
+from burnish.recipe.load import RECIPE_SUFFIXES, load_recipe
+
+ROOT = Path(__file__).parents[2]
+FEWEST = 8
+
+
+def shell_blocks(text: str) -> list[str]:
+    """What stands in the ```bash blocks of a page, with continued lines joined."""
+    return [block.replace("\\\n", " ") for block in re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+
+
+def burnish_commands(text: str) -> list[str]:
+    """Every line of the blocks that calls `burnish`, from wherever it is installed; a prompt before it is taken off."""
+    lines = [line.strip().removeprefix("$ ") for block in shell_blocks(text) for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(\S*/)?burnish\s", line)]
+
+
+COMMANDS = burnish_commands((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_readme_shows_enough_commands() -> None:
+    assert len(COMMANDS) >= FEWEST
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
+def test_the_command_line_takes_what_the_readme_types(line: str) -> None:
+    parse(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "burnish trian rows.jsonl",
+        "burnish train",
+        "burnish train a --modle b",
+        "burnish generate run",
+        "burnish show a b",
+    ],
+)
+def test_a_wrong_command_would_be_found(line: str) -> None:
+    with pytest.raises(typer.BadParameter.__bases__[0]):
+        parse(line)
+
+
+def test_a_wrong_option_would_be_found() -> None:
+    with pytest.raises(Exception, match="is not an option"):
+        parse("burnish train rows.jsonl --set train.lerning_rate=1")
+
+
+def parse(line: str) -> None:
+    """Reads the words as the command line would, and the options of a recipe too, without running anything."""
+    words = shlex.split(line, comments=True)[1:]
+    group = typer.main.get_command(app)
+    console = Console(Output())
+    with group.make_context("burnish", list(words), obj=console, resilient_parsing=False) as context:
+        name, command, rest = group.resolve_command(context, list(words))  # type: ignore[attr-defined]
+        with command.make_context(name, rest, parent=context) as inner:
+            given = inner.params
+    data = given.get("data")
+    if name == "train" and not str(data).endswith(RECIPE_SUFFIXES):
+        load_recipe(data, {}, given.get("set") or [])
+
+
+def test_the_makefile_has_the_targets_that_the_readme_names() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = {word for block in shell_blocks(readme) for word in re.findall(r"^make (\w+)", block, re.MULTILINE)}
+    made = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"quickstart", "test"} <= named <= made

@@ -1,0 +1,123 @@
+"""A run that is finished: listed, shown, judged, asked and talked with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import burnish as burnish_api
+from tests.e2e.conftest import Burnish
+from tests.e2e.told import read_lines
+
+
+def test_runs_and_show(runs: Path, burnish: Burnish) -> None:
+    told = burnish("runs")
+    lines = {line.split()[0]: line for line in told.out.splitlines()[1:]}
+    assert lines.keys() == {"whole", "stopped"}
+    assert "finished" in lines["whole"]
+    assert "4/4" in lines["whole"]
+    assert "can be resumed" in lines["stopped"]
+    assert "2/4" in lines["stopped"]
+    by_name, by_path = burnish("show whole"), burnish("show runs/whole")
+    assert by_name == by_path
+    assert "4 of 4" in by_name.out
+    assert "burnish chat runs/whole" in by_name.out
+
+
+def test_evaluate_again_gives_the_same_figures(runs: Path, burnish: Burnish) -> None:
+    file = runs / "whole" / "evaluation.json"
+    at_the_end = json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()
+    told = burnish("evaluate whole --answers 0 --json")
+    assert told.code == 0, told.err
+    again = json.loads(file.read_text(encoding="utf-8"))
+    assert again == told.json
+    assert again["rows"] == at_the_end["rows"] == 4
+    for name in ("base", "tuned"):
+        first, second = (figures["figures"][0][name]["value"] for figures in (at_the_end, again))
+        assert second == pytest.approx(first, rel=1e-5)
+    assert "is better than the base" in again["verdict"]
+
+
+def test_evaluate_on_other_rows(runs: Path, here: Path, rows_file: Path, burnish: Burnish) -> None:
+    before = (runs / "whole" / "evaluation.json").read_bytes()
+    rows = [{"question": f"Who is {number}?", "answer": f"It is blue, {number}."} for number in range(12)]
+    (here / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    told = burnish("evaluate whole other.jsonl")
+    assert told.code == 0, told.err
+    assert "On 12 rows (`other.jsonl`):" in told.out
+    assert [line.split()[0] for line in told.out.splitlines()[1:4]] == ["figure", "loss", "perplexity"]
+    assert "exact match" in told.out
+    assert "were trained on" not in told.err
+    assert (runs / "whole" / "evaluation.json").read_bytes() == before
+
+
+def test_evaluate_on_trained_rows_warns(runs: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"evaluate whole {rows_file} --answers 0")
+    assert told.code == 0, told.err
+    assert "warning: 36 of the 40 rows were trained on; the figures flatter the tuned model." in told.err
+
+
+def test_generate(runs: Path, burnish: Burnish) -> None:
+    told = burnish('generate whole "What is red?" "What is blue?" --max-new-tokens 8 --json')
+    assert told.code == 0, told.err
+    assert [answer["prompt"] for answer in told.json["answers"]] == ["What is red?", "What is blue?"]
+    tuned = told.json["answers"][0]["answer"]
+    base = burnish('generate whole "What is red?" --max-new-tokens 8 --json --base').json["answers"][0]["answer"]
+    assert tuned != base
+    assert tuned == burnish_api.load_run("whole").generate("What is red?", max_new_tokens=8)
+    assert burnish("generate whole - --max-new-tokens 8", stdin="What is red?\n").out.strip() == tuned
+    assert burnish('generate whole "What is red?" --max-new-tokens 8 --quiet').out == f"{tuned}\n"
+
+
+def test_generate_from_a_base_model_that_is_no_run(base: Path, runs: Path, burnish: Burnish) -> None:
+    words = '"What is red?" --max-new-tokens 8 --quiet'
+    assert burnish(f"generate {base} {words}").out == burnish(f"generate whole {words} --base").out
+
+
+def test_temperature_samples(runs: Path, burnish: Burnish) -> None:
+    words = 'generate whole "What is red?" --max-new-tokens 12 --quiet'
+    greedy = {burnish(words).out for _ in range(2)}
+    sampled = {burnish(f"{words} --temperature 3").out for _ in range(4)}
+    assert len(greedy) == 1
+    assert len(sampled) > 1
+
+
+def test_chat_in_several_turns(runs: Path, burnish: Burnish) -> None:
+    told = burnish("chat whole --max-new-tokens 6 --json", stdin="Hello.\n\nWho is the fox?\n/exit\nNot read.\n")
+    assert told.code == 0, told.err
+    messages = told.json["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant"]
+    run = burnish_api.load_run("whole")
+    assert messages[1]["content"] == run.chat(messages[:1], max_new_tokens=6)
+    assert messages[3]["content"] == run.chat(messages[:3], max_new_tokens=6)
+    assert messages[3]["content"] != run.chat(messages[2:3], max_new_tokens=6), "the earlier turn is not read"
+    plain = burnish("chat whole --max-new-tokens 6 --quiet", stdin="Hello.\nWho is the fox?\n")
+    assert plain.out == f"{messages[1]['content']}\n{messages[3]['content']}\n"
+
+
+def test_chat_with_a_system_message_begun_anew_and_with_the_base(runs: Path, burnish: Burnish) -> None:
+    said = burnish('chat whole --max-new-tokens 6 --json --system "Be kind."', stdin="Hello.\n/reset\nHello.\n").json
+    assert [message["role"] for message in said["messages"]] == ["system", "user", "assistant"]
+    tuned, base = (
+        burnish(f"chat whole --max-new-tokens 6 --json {flag}", stdin="Hello.\n").json["messages"][1]["content"]
+        for flag in ("", "--base")
+    )
+    assert tuned != base
+
+
+def test_a_prompt_longer_than_the_context(runs: Path, burnish: Burnish) -> None:
+    told = burnish(f"generate whole '{'word ' * 100}' --max-new-tokens 5")
+    assert told.code == 0, told.err
+
+
+def test_metrics_tell_what_the_summary_says(runs: Path, burnish: Burnish) -> None:
+    summary = burnish("show whole --json").json
+    validations = read_lines(runs / "whole" / "metrics.jsonl", "Validated")
+    best = min(validations[1:], key=lambda line: line["loss"])
+    assert summary["best_step"] == best["step"]
+    assert summary["validation_loss_best"] == best["loss"]
+    assert summary["validation_loss_before"] == pytest.approx(validations[0]["loss"], rel=1e-5)
+    assert summary["evaluation"]["figures"][0]["tuned"]["value"] == pytest.approx(best["loss"], rel=1e-5)

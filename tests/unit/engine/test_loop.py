@@ -1,0 +1,227 @@
+"""The loop: what it tells, when it validates and saves, and how it stops."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from burnish.data.batches import Batch, BatchPlan
+from burnish.engine.loop import Loop
+from burnish.engine.optimizer import make_optimizer
+from burnish.engine.progress import Progress
+from burnish.errors import BurnishError, Interrupted
+from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
+from burnish.runs.events import CheckpointSaved, Event, StepDone, StoppedEarly, TrainingStarted, Validated
+from burnish.tasks.next_token import next_token_losses
+from tests.tiny_data import random_examples
+from tests.tiny_models import CONTEXT, make_network
+from tests.tiny_training import make_trainer, with_method
+
+TOTAL = 10
+
+
+@dataclass
+class Told:
+    """A listener that remembers."""
+
+    events: list[Event] = field(default_factory=list)
+    react: Callable[[Event], None] = lambda event: None
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self.react(event)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class ScriptedTask:
+    """A task that trains as the real one does, while the losses of validations follow a script."""
+
+    name = "chat"
+
+    def __init__(self, losses: list[float]) -> None:
+        self._losses = list(losses)
+
+    def token_losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[trained]`: the real losses in training; one number of the script for all tokens in evaluation."""
+        if network.training:
+            return next_token_losses(network, batch)
+        return torch.full((batch.num_trained,), self._losses.pop(0))
+
+
+def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
+    """A loop over ten steps that validates every second and saves every fifth."""
+    train = TrainSection(**{"learning_rate": 1e-2, "patience": 5, **options.pop("train", {})})
+    recipe = Recipe(
+        train=train,
+        evaluate=EvaluateSection(every=options.pop("evaluate_every", 2)),
+        save=SaveSection(every=options.pop("save_every", 5), keep=options.pop("keep", 1)),
+    )
+    network = with_method(make_network("llama"), "lora")
+    trainer = make_trainer(network, tokenizer, make_optimizer(network, train), train.clip)
+    numbers: dict[str, Any] = {"context": CONTEXT, "packing": True, "micro_rows": 2, "pad_id": 0, "seed": 1}
+    plan = BatchPlan(random_examples(20, 4, 30), step_tokens=150, **numbers)
+    validation = BatchPlan(random_examples(3, 4, 20, seed=5), step_tokens=1, **numbers).all_batches()
+    assert len(validation) == 1
+    script = options.pop("losses", None)
+    if script is not None:
+        trainer.task = ScriptedTask(script)  # type: ignore[assignment]
+    assert not options
+    return Loop(trainer, plan, validation if script != [] else [], recipe, TOTAL, folder, told, Progress())
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the checkpoints on disk."""
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir())
+
+
+def test_tells_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    progress = loop.run()
+    assert isinstance(told.events[0], TrainingStarted)
+    assert (told.events[0].step, told.events[0].total_steps) == (0, TOTAL)
+    assert told.events[0].epochs == pytest.approx(TOTAL / loop.plan.steps_per_epoch)
+    steps = told.of(StepDone)
+    assert [event.step for event in steps] == list(range(1, TOTAL + 1))
+    assert {event.total_steps for event in steps} == {TOTAL}
+    first_batches = loop.plan.step_batches(0)
+    assert steps[0].tokens == sum(batch.num_tokens for batch in first_batches)
+    assert steps[0].trained_tokens == sum(batch.num_trained for batch in first_batches)
+    assert steps[-1].epoch == pytest.approx(TOTAL / loop.plan.steps_per_epoch)
+    assert progress.step == TOTAL
+    assert progress.seconds >= sum(event.seconds for event in steps) > 0
+
+
+def test_validates_the_base_then_at_its_rhythm_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=4).run()
+    assert [event.step for event in told.of(Validated)] == [0, 4, 8, 10]
+    for event in told.of(Validated):
+        assert event.perplexity == pytest.approx(math.exp(event.loss))
+
+
+def test_saves_at_its_rhythm_at_every_best_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    losses = [3.0, 2.0, 2.5, 1.0, 1.5, 1.5]
+    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses).run()
+    assert [event.is_best for event in told.of(Validated)] == [False, True, False, True, False, False]
+    assert [event.step for event in told.of(CheckpointSaved)] == [2, 5, 6, 10]
+    assert progress.best_step == 6
+    assert saved_steps(tmp_path) == [6, 10]
+    saved = told.of(CheckpointSaved)[-1]
+    assert (saved.path, saved.bytes) == (
+        "step-000010",
+        sum(file.stat().st_size for file in (tmp_path / "step-000010").iterdir()),
+    )
+
+
+def test_stops_early_when_patience_is_at_its_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    losses = [3.0, 2.0, 2.5, 2.2]
+    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses, train={"patience": 2}).run()
+    assert progress.stopped
+    assert (progress.step, progress.best_step) == (6, 2)
+    (stopped,) = told.of(StoppedEarly)
+    assert stopped.step == 6
+    assert "has not improved for 2 validations; best at step 2" in stopped.reason
+    assert saved_steps(tmp_path) == [2, 6], "the state of the end is saved, so that resuming does not train on"
+
+
+def test_a_better_validation_begins_the_count_anew(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    losses = [3.0, 2.0, 2.5, 1.9, 2.0, 2.0]
+    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses, train={"patience": 2}).run()
+    assert progress.step == TOTAL
+    assert told.of(StoppedEarly) == [], "patience ran out with the last step: that is no early end"
+    assert not progress.stopped
+
+
+def test_early_stopping_can_be_turned_off(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    losses = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5]
+    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses, train={"early_stopping": False, "patience": 2}).run()
+    assert (progress.step, progress.stopped) == (TOTAL, False)
+
+
+def test_without_held_out_rows_the_last_checkpoint_is_kept(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=[]).run()
+    assert told.of(Validated) == []
+    assert progress.best_step is None
+    assert saved_steps(tmp_path) == [TOTAL]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_last_whole_step_and_interrupts(number: int, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    def react(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 3:
+            os.kill(os.getpid(), number)
+
+    told = Told(react=react)
+    loop = make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=5)
+    with pytest.raises(Interrupted, match="stopped after step 3 of 10; the state is saved") as caught:
+        loop.run()
+    assert caught.value.exit_code == 130
+    assert saved_steps(tmp_path) == [3]
+    assert told.of(StepDone)[-1].step == 3
+
+
+def test_a_signal_in_the_last_step_is_too_late_to_matter(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    def react(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == TOTAL:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert make_loop(tiny_tokenizer, tmp_path, Told(react=react)).run().step == TOTAL
+
+
+def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkpoint(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    def react(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == 6:
+            with torch.no_grad():
+                loop.trainer.network.get_input_embeddings().weight.fill_(math.nan)
+
+    told = Told(react=react)
+    loop = make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=5)
+    with pytest.raises(BurnishError, match="the loss became nan") as caught:
+        loop.run()
+    assert "at step 7" in caught.value.what
+    places = [loop.plan.examples[i].place for batch in loop.plan.step_batches(6) for i in batch.examples]
+    assert len(places) > 5
+    assert f"{', '.join(places[:5])} and {len(places) - 5} more" in caught.value.why
+    assert "No weight was changed" in caught.value.why
+    assert "train.learning_rate" in caught.value.fix
+    assert "0.01" in caught.value.fix
+    assert caught.value.exit_code == 1
+    assert saved_steps(tmp_path) == [5]
+    assert len(told.of(StepDone)) == 6
+
+
+def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    loop.progress = Progress(step=7, validations=[(0, 9.0), (2, 8.0)], best_step=2)
+    loop.run()
+    assert told.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.plan.steps_per_epoch)
+    assert [event.step for event in told.of(StepDone)] == [8, 9, 10]
+    assert [event.step for event in told.of(Validated)] == [8, 10], "the base is not judged again"
+
+
+def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    told = Told()
+    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    loop.progress = Progress(step=6, stopped=True, best_step=2, validations=[(2, 1.0)])
+    assert loop.run().step == 6
+    assert told.of(StepDone) == []

@@ -1,0 +1,254 @@
+"""Method `lora`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from burnish.errors import ModelError, RecipeError
+from burnish.methods.lora import LoraMethod, find_targets
+from burnish.models.location import ModelLocation
+from burnish.recipe.schema import LoraSection, Recipe
+from tests.tiny_models import LAYOUTS, make_network
+from tests.tiny_training import with_method
+
+LLAMA_TARGETS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+DEFAULT_TARGETS = {
+    "gpt2": ["c_attn", "c_fc", "c_proj"],
+    "llama": LLAMA_TARGETS,
+    "mistral": LLAMA_TARGETS,
+    "qwen2": LLAMA_TARGETS,
+    "phi3": ["down_proj", "gate_up_proj", "o_proj", "qkv_proj"],
+}
+ADAPTED = {"gpt2": 8, "llama": 14, "mistral": 14, "qwen2": 14, "phi3": 8}
+
+
+def apply(network: Any, **options: Any) -> Any:
+    """The network with adapters as `lora.*` options say."""
+    return LoraMethod().apply(network, Recipe(lora=LoraSection(**{"rank": 4, **options})))
+
+
+def adapted(network: Any) -> set[str]:
+    """Names of the layers that have an adapter."""
+    return {name.rpartition(".lora_A")[0] for name, _ in network.named_parameters() if ".lora_A." in name}
+
+
+def trainable(network: Any) -> set[str]:
+    """Names of what is trained."""
+    return {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_default_targets_are_every_linear_layer_of_the_blocks(layout: str) -> None:
+    network = make_network(layout)
+    assert find_targets(network, LoraSection()) == DEFAULT_TARGETS[layout]
+    tuned = apply(network)
+    names = adapted(tuned)
+    assert len(names) == ADAPTED[layout]
+    assert {name.rpartition(".")[2] for name in names} == set(DEFAULT_TARGETS[layout])
+    assert trainable(tuned) == {name for name, _ in tuned.named_parameters() if "lora_" in name}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_fresh_adapter_changes_no_logit(layout: str) -> None:
+    """B begins at zero."""
+    network, ids = make_network(layout), torch.arange(3, 20)[None]
+    with torch.no_grad():
+        before = network(input_ids=ids).logits
+        assert torch.equal(apply(network).eval()(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize("layout", ["gpt2", "llama"])
+def test_an_adapter_adds_scale_times_b_times_a(layout: str) -> None:
+    """Against the merged matrix, written out; GPT-2's Conv1D holds its weights the other way round."""
+    network, ids = make_network(layout), torch.arange(3, 20)[None]
+    tuned = with_method(make_network(layout), "lora").eval()
+    weights = dict(network.named_parameters())
+    with torch.no_grad():
+        for name in adapted(tuned):
+            a = tuned.get_parameter(f"{name}.lora_A.default.weight")
+            b = tuned.get_parameter(f"{name}.lora_B.default.weight")
+            update = 2 * b @ a  # alpha is twice the rank
+            weight = weights[name.removeprefix("base_model.model.") + ".weight"]
+            weight += update.T if layout == "gpt2" else update
+        torch.testing.assert_close(tuned(input_ids=ids).logits, network(input_ids=ids).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [({}, 2.0), ({"alpha": 6.0}, 1.5), ({"rslora": True}, 4.0), ({"rslora": True, "alpha": 6.0}, 3.0)],
+    ids=str,
+)
+def test_the_scale_by_hand(options: dict[str, Any], scale: float) -> None:
+    """alpha / rank, or alpha / sqrt(rank), at rank 4."""
+    tuned = apply(make_network("llama"), **options)
+    layer = tuned.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
+    assert layer.scaling == {"default": pytest.approx(scale)}
+
+
+def test_options_reach_the_adapter() -> None:
+    tuned = apply(make_network("llama"), rank=3, dropout=0.25, dora=True, targets=["q_proj", "layers.1.mlp.up_proj"])
+    assert {name.removeprefix("base_model.model.model.") for name in adapted(tuned)} == {
+        "layers.0.self_attn.q_proj",
+        "layers.1.self_attn.q_proj",
+        "layers.1.mlp.up_proj",
+    }
+    layer = tuned.get_submodule("base_model.model.model.layers.1.mlp.up_proj")
+    assert layer.lora_A["default"].weight.shape == (3, 32)
+    assert layer.lora_dropout["default"].p == 0.25
+    assert any("lora_magnitude_vector" in name for name in trainable(tuned))
+
+
+def test_biases_are_trained_where_asked() -> None:
+    none, only, every = (trainable(apply(make_network("qwen2"), bias=kind)) for kind in ("none", "lora_only", "all"))
+    assert not any(name.endswith("bias") for name in none)
+    assert {name.split(".")[-3] for name in only - none} == {"q_proj", "k_proj", "v_proj"}
+    assert only <= every
+
+
+def test_modules_to_save_are_trained_in_full() -> None:
+    tuned = apply(make_network("llama"), modules_to_save=["lm_head"])
+    extra = {name for name in trainable(tuned) if "lora_" not in name}
+    assert extra == {"base_model.model.lm_head.modules_to_save.default.weight"}
+
+
+@pytest.mark.parametrize("option", ["targets", "modules_to_save"])
+def test_an_unknown_layer_is_refused_with_the_nearest_name(option: str) -> None:
+    with pytest.raises(RecipeError, match=f"`lora.{option}` names `q_porj`") as caught:
+        apply(make_network("llama"), **{option: ["q_porj"]})
+    assert caught.value.fix == "Did you mean `q_proj`?"
+    assert "gate_proj" in caught.value.why
+
+
+def test_adapters_stay_in_fp32_over_a_base_in_bf16() -> None:
+    tuned = apply(make_network("llama").bfloat16())
+    types = {parameter.dtype for name, parameter in tuned.named_parameters() if "lora_" in name}
+    assert types == {torch.float32}
+    assert LoraMethod().weights_dtype(torch.bfloat16) == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", ["none", "all"])
+def test_without_gives_the_base_or_says_that_it_cannot(bias: str) -> None:
+    ids = torch.arange(3, 20)[None]
+    network = make_network("qwen2")
+    with torch.no_grad():
+        before = network(input_ids=ids).logits
+        tuned = with_trained_adapter(apply(network, bias=bias)).eval()
+        assert not torch.equal(tuned(input_ids=ids).logits, before)
+        off = LoraMethod().without(tuned)
+        if bias == "all":
+            assert off is None, "the biases that were trained are the base's own"
+            return
+        assert off is not None
+        with off:
+            assert torch.equal(tuned(input_ids=ids).logits, before)
+        assert not torch.equal(tuned(input_ids=ids).logits, before)
+
+
+@torch.no_grad()
+def with_trained_adapter(network: Any) -> Any:
+    """As if it had learned."""
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter += 0.1
+    return network
+
+
+def save(network: Any, folder: Path) -> Path:
+    """Writes the adapter."""
+    folder.mkdir()
+    LoraMethod().save(network, folder)
+    return folder
+
+
+def test_equal_adapters_are_equal_bytes(tmp_path: Path) -> None:
+    """PEFT keeps names in a set, whose order changes from process to process; here they are sorted."""
+    options = {"targets": ["v_proj", "q_proj", "up_proj", "k_proj"], "modules_to_save": ["norm", "lm_head"]}
+    folders = []
+    for number in range(2):
+        torch.manual_seed(0)
+        folders.append(save(apply(make_network("llama"), **options), tmp_path / str(number)))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    config = json.loads((folders[0] / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["k_proj", "q_proj", "up_proj", "v_proj"]
+    assert config["modules_to_save"] == ["lm_head", "norm"]
+    assert list(config) == sorted(config)
+    assert config["peft_type"] == "LORA"
+    assert config["task_type"] == "CAUSAL_LM"
+
+
+def open_adapter(base: Path, adapter: Path) -> Any:
+    """Through the method, as `generate` does."""
+    return LoraMethod().open(
+        lambda where: AutoModelForCausalLM.from_pretrained(where.folder), ModelLocation("mine", base, False), adapter
+    )
+
+
+@pytest.fixture
+def trained(tiny_model: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A saved adapter for the tiny Llama."""
+    network = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
+    return save(with_trained_adapter(apply(network)), tmp_path / "adapter")
+
+
+def test_a_saved_adapter_is_opened(tiny_model: Callable[[str], Path], trained: Path) -> None:
+    tuned = open_adapter(tiny_model("llama"), trained)
+    stored = load_file(trained / "adapter_model.safetensors")
+    held = {name.replace(".default", ""): p for name, p in tuned.named_parameters() if "lora_" in name}
+    assert held.keys() == stored.keys()
+    assert all(torch.equal(held[name], stored[name]) for name in stored)
+
+
+def test_an_adapter_that_changes_nothing_raises_an_alarm(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
+    network = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
+    untrained = save(apply(network), tmp_path / "adapter")
+    with pytest.raises(ModelError, match="changes nothing") as caught:
+        open_adapter(tiny_model("llama"), untrained)
+    assert "B are zero" in caught.value.why
+
+
+def test_an_adapter_whose_names_fit_nothing_raises_an_alarm(tiny_model: Callable[[str], Path], trained: Path) -> None:
+    """PEFT only warns of names it does not find, and goes on with a fresh adapter."""
+    file = trained / "adapter_model.safetensors"
+    save_file({name.replace("layers", "blocks"): weight for name, weight in load_file(file).items()}, file)
+    with pytest.raises(ModelError):
+        open_adapter(tiny_model("llama"), trained)
+
+
+@pytest.mark.parametrize("damage", ["cut", "no config", "other base"])
+def test_an_adapter_that_does_not_fit_is_told_in_words(
+    damage: str, tiny_model: Callable[[str], Path], trained: Path
+) -> None:
+    base = tiny_model("llama")
+    if damage == "cut":
+        file = trained / "adapter_model.safetensors"
+        file.write_bytes(file.read_bytes()[:-500])
+    elif damage == "no config":
+        (trained / "adapter_config.json").unlink()
+    else:
+        base = tiny_model("gpt2")
+    with pytest.raises(ModelError, match="does not fit its base model") as caught:
+        open_adapter(base, trained)
+    assert caught.value.exit_code == 2
+
+
+def test_tells_what_auto_stands_for() -> None:
+    choices = LoraMethod().choices(make_network("gpt2"), Recipe(lora=LoraSection(rank=5)))
+    assert [(option, value) for option, value, _ in choices] == [
+        ("lora.alpha", 10),
+        ("lora.targets", ["c_attn", "c_fc", "c_proj"]),
+    ]
+
+
+def test_learning_rates_grow_as_models_shrink() -> None:
+    rate = LoraMethod().learning_rate
+    assert [rate(number) for number in (7 * 10**9, 10**9, 10**8)] == [2e-4, 2e-4, 2e-4]
+    assert rate(10**6) == pytest.approx(2e-3)

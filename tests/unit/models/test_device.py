@@ -1,0 +1,50 @@
+"""Which device, and which number format."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from burnish.errors import MachineError
+from burnish.models.device import arithmetic, choose_device, choose_precision
+
+
+def test_the_device_asked_for_or_an_error() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for name, is_there in present.items():
+        if is_there:
+            assert choose_device(name).type == name
+        else:
+            with pytest.raises(MachineError, match=f"there is no `{name}` device") as caught:
+                choose_device(name)
+            assert caught.value.exit_code == 3
+            assert "`cpu`" in caught.value.why
+    expected = next((name for name, is_there in present.items() if is_there), "cpu")
+    assert choose_device("auto").type == expected
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_the_precision_asked_for(wanted: str) -> None:
+    assert choose_precision(wanted, torch.device("cpu"))[0] == wanted
+
+
+def test_fp16_does_not_train_on_the_cpu() -> None:
+    with pytest.raises(MachineError, match="fp16 does not train on the cpu device"):
+        choose_precision("fp16", torch.device("cpu"))
+
+
+def test_auto_takes_what_the_device_does_well() -> None:
+    precision, reason = choose_precision("auto", torch.device("cpu"))
+    assert precision in ("fp32", "bf16")
+    assert reason
+    assert choose_precision("auto", torch.device("mps"))[0] == "fp32"
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_in_the_precision_and_sums_are_not(precision: str, expected: torch.dtype) -> None:
+    matrix = torch.ones(4, 4)
+    with arithmetic(torch.device("cpu"), precision):
+        assert (matrix @ matrix).dtype == expected
+        assert torch.nn.functional.layer_norm(matrix, (4,)).dtype in (torch.float32, expected)
+    assert (matrix @ matrix).dtype == torch.float32

@@ -1,0 +1,122 @@
+"""Generating answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from burnish.models.generation import TextStreamer, generate_batch
+from tests.tiny_models import CONTEXT, LAYOUTS, make_network
+
+LENGTHS = (1, 4, 9, 17, 30)
+EOS = 2
+
+
+def prompts_of(lengths: tuple[int, ...]) -> list[list[int]]:
+    """Random prompts."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(3, 300, (length,), generator=generator).tolist() for length in lengths]
+
+
+@torch.no_grad()
+def greedy(network: Any, prompt: list[int], number: int) -> list[int]:
+    """The likeliest token, one after the other until EOS, by reading everything anew each time."""
+    ids = list(prompt)
+    for _ in range(number):
+        likeliest = int(network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+        if likeliest == EOS:
+            break
+        ids.append(likeliest)
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_batch_answers_as_each_prompt_alone(layout: str, tiny_tokenizer: Any) -> None:
+    """Prompts of many lengths, so all but one are padded on the left."""
+    network, prompts = make_network(layout), prompts_of(LENGTHS)
+    expected = [greedy(network, prompt, 12) for prompt in prompts]
+    assert len({tuple(answer) for answer in expected}) == len(prompts)
+    assert any(len(set(answer)) > 6 for answer in expected), "a model that repeats one token shows little"
+    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12) == expected
+    assert [generate_batch(network, tiny_tokenizer, [prompt], [EOS], 12)[0] for prompt in prompts] == expected
+
+
+def test_an_answer_ends_before_its_stop_token(tiny_tokenizer: Any) -> None:
+    network, prompts = make_network("llama"), prompts_of(LENGTHS)
+    whole = generate_batch(network, tiny_tokenizer, prompts, [EOS], 12)
+    stops = [EOS, whole[0][4], whole[1][7]]
+    ends = [min([answer.index(stop) for stop in stops if stop in answer], default=12) for answer in whole]
+    assert ends[0] <= 4
+    assert max(ends) > min(ends)
+    stopped = generate_batch(network, tiny_tokenizer, prompts, stops, 12)
+    assert stopped == [answer[:end] for answer, end in zip(whole, ends, strict=True)]
+
+
+def test_a_prompt_too_long_loses_its_oldest_tokens(tiny_tokenizer: Any) -> None:
+    network = make_network("gpt2")
+    (prompt,) = prompts_of((200,))
+    (answer,) = generate_batch(network, tiny_tokenizer, [prompt], [EOS], 10)
+    assert answer == greedy(network, prompt[-(CONTEXT - 10) :], 10)
+
+
+def test_an_answer_never_outgrows_the_context(tiny_tokenizer: Any) -> None:
+    network, (prompt,) = make_network("gpt2"), prompts_of((9,))
+    (answer,) = generate_batch(network, tiny_tokenizer, [prompt], [EOS], 10 * CONTEXT)
+    assert answer[:20] == greedy(network, prompt, 20)
+
+
+@pytest.mark.parametrize("habit", [{"repetition_penalty": 1.7}, {"no_repeat_ngram_size": 2}, {"num_beams": 4}], ids=str)
+def test_greedy_is_greedy_whatever_the_base_is_used_to(habit: dict[str, Any], tiny_tokenizer: Any) -> None:
+    """Base models bring a generation_config.json; Qwen's, for one, punishes repetition."""
+    network, prompts = make_network("llama"), prompts_of(LENGTHS)
+    expected = generate_batch(network, tiny_tokenizer, prompts, [EOS], 20)
+    network.generation_config.update(**habit)
+    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 20) == expected
+
+
+def test_sampling_follows_the_seed_and_the_temperature(tiny_tokenizer: Any) -> None:
+    network, prompts = make_network("llama"), prompts_of((5,))
+
+    def answer(seed: int, temperature: float) -> list[int]:
+        torch.manual_seed(seed)
+        return generate_batch(network, tiny_tokenizer, prompts, [EOS], 20, temperature)[0]
+
+    assert answer(1, 1.0) == answer(1, 1.0)
+    assert len({tuple(answer(seed, 1.0)) for seed in range(5)}) == 5
+    assert answer(1, 1e-4) == answer(1, 0.0), "near zero, the likeliest token wins"
+
+
+def test_the_stream_is_the_answer_in_whole_characters(tiny_tokenizer: Any) -> None:
+    text = "naïve – 狐 and 🦊 end"
+    ids = tiny_tokenizer(text).input_ids
+    assert len(ids) > len(text), "some characters take several tokens"
+    pieces: list[str] = []
+    streamer = TextStreamer(tiny_tokenizer, pieces.append)
+    streamer.put(torch.tensor([[7, 8, 9]]))
+    for token in ids:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    assert "".join(pieces) == text
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert len(pieces) > 10
+
+
+def test_the_stream_gives_out_even_half_a_character_at_the_end(tiny_tokenizer: Any) -> None:
+    ids = tiny_tokenizer("a🦊").input_ids[:-1]
+    pieces: list[str] = []
+    streamer = TextStreamer(tiny_tokenizer, pieces.append)
+    streamer.put(torch.tensor([[7]]))
+    for token in ids:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    assert "".join(pieces) == tiny_tokenizer.decode(ids)
+
+
+def test_streams_what_it_generates(tiny_tokenizer: Any) -> None:
+    network, prompts = make_network("llama"), prompts_of((5,))
+    pieces: list[str] = []
+    streamer = TextStreamer(tiny_tokenizer, pieces.append)
+    (ids,) = generate_batch(network, tiny_tokenizer, prompts, [EOS], 15, streamer=streamer)
+    assert "".join(pieces) == tiny_tokenizer.decode(ids, skip_special_tokens=True)

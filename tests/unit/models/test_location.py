@@ -1,0 +1,128 @@
+"""Finding a base model, and refusing what is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from burnish.errors import ModelError
+from burnish.models.location import locate_model
+from burnish.recipe.schema import ModelSection
+
+
+def locate(name: Path | str, **options: Any) -> Any:
+    """Looks for a model by name or folder."""
+    return locate_model(ModelSection(name=str(name), **options))
+
+
+@pytest.fixture
+def model(tiny_model: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A model folder that a test may damage."""
+    return Path(shutil.copytree(tiny_model("llama"), tmp_path / "model"))
+
+
+def pickle_weights(model: Path) -> None:
+    """Turns the safetensors file into a pickle."""
+    (model / "model.safetensors").unlink()
+    torch.save({"weight": torch.zeros(2)}, model / "pytorch_model.bin")
+
+
+def test_a_local_folder_is_taken_as_it_is(model: Path) -> None:
+    found = locate(model)
+    assert (found.name, found.folder, found.is_hub) == (str(model), model, False)
+
+
+def test_a_folder_may_be_named_from_home(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(model.parent))
+    assert locate("~/model").folder == model
+
+
+def test_a_folder_without_config_is_no_model(model: Path) -> None:
+    (model / "config.json").unlink()
+    with pytest.raises(ModelError, match="holds no base model") as caught:
+        locate(model)
+    assert "config.json" in caught.value.why
+
+
+def test_an_adapter_is_no_base_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="holds no base model") as caught:
+        locate(tmp_path)
+    assert "An adapter is not a base model" in caught.value.fix
+
+
+def test_a_model_without_tokenizer_is_refused(model: Path) -> None:
+    for file in model.glob("token*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="has no tokenizer") as caught:
+        locate(model)
+    assert "tokenizer.json" in caught.value.why
+
+
+def test_a_model_without_weights_is_refused(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="has no weights"):
+        locate(model)
+
+
+def test_pickles_are_refused_unless_allowed(model: Path) -> None:
+    pickle_weights(model)
+    with pytest.raises(ModelError, match=r"only pickled weights \(`pytorch_model.bin`\)") as caught:
+        locate(model)
+    assert "can run any code" in caught.value.why
+    assert "model.allow_pickle=true" in caught.value.fix
+    assert locate(model, allow_pickle=True).folder == model
+
+
+def test_a_pickle_beside_safetensors_does_no_harm(model: Path) -> None:
+    (model / "pytorch_model.bin").write_bytes(b"never opened")
+    assert locate(model).folder == model
+
+
+def test_a_file_is_no_model(model: Path) -> None:
+    with pytest.raises(ModelError, match="is a file") as caught:
+        locate(model / "config.json")
+    assert str(model) in caught.value.fix
+
+
+def test_a_missing_folder_names_the_nearest(model: Path) -> None:
+    with pytest.raises(ModelError, match="there is no model folder") as caught:
+        locate(model.parent / "modell")
+    assert caught.value.fix == f"Did you mean `{model}`?"
+
+
+@pytest.mark.parametrize("name", ["./nothing", "/nothing/here", "~/nothing", "a/b/c"])
+def test_what_looks_like_a_path_is_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no model folder"):
+        locate(name)
+
+
+def test_a_hub_name_offline_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tests run with HF_HUB_OFFLINE=1."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="cannot find or fetch the model `some/model`") as caught:
+        locate("some/model")
+    assert str(tmp_path) in caught.value.why
+    assert "HF_HUB_OFFLINE" in caught.value.why
+    assert "--model seedling" in caught.value.fix
+    assert caught.value.exit_code == 2
+
+
+def test_a_mistyped_bundled_name_is_suggested() -> None:
+    with pytest.raises(ModelError) as caught:
+        locate("seedlng")
+    assert caught.value.fix == "Did you mean `seedling`?"
+
+
+@pytest.mark.parametrize("name", ["so:me/model", "white space", "-dash"])
+def test_a_name_that_no_hub_model_can_have(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no model") as caught:
+        locate(name)
+    assert caught.value.exit_code == 2

@@ -1,0 +1,114 @@
+"""Run folders: made, found, listed, described."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from burnish.errors import InputError
+from burnish.recipe.load import dump_recipe
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import EventLog, Finished, StepDone, Validated
+from burnish.runs.folder import RunFolder
+from burnish.runs.store import create_run, describe_run, find_run, fresh_name, list_runs
+
+
+def make_run(runs: Path, name: str, age: int = 0) -> RunFolder:
+    """A run folder with a recipe in it."""
+    folder = create_run(runs, name)
+    folder.recipe.write_text(dump_recipe(Recipe(name=name)), encoding="utf-8")
+    os.utime(folder.recipe, (10**9 - age, 10**9 - age))
+    return folder
+
+
+def test_makes_the_folder_and_those_above(tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "a" / "b", "first")
+    assert folder.path == tmp_path / "a" / "b" / "first"
+    assert folder.name == "first"
+    assert list(folder.path.iterdir()) == []
+
+
+def test_never_writes_over_a_run(tmp_path: Path) -> None:
+    create_run(tmp_path, "first")
+    with pytest.raises(InputError, match="is there already") as caught:
+        create_run(tmp_path, "first")
+    assert "burnish resume" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-flag", "sp ace", "x" * 122, "new\nline"])
+def test_refuses_names_that_no_folder_should_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run name"):
+        create_run(tmp_path / "runs", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_cannot_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(InputError, match="cannot make the run folder"):
+        create_run(tmp_path / "runs", "first")
+
+
+def test_fresh_names_count_on(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        names.append(fresh_name(tmp_path, "data-model-lora"))
+        create_run(tmp_path, names[-1])
+    assert names == ["data-model-lora", "data-model-lora-2", "data-model-lora-3"]
+
+
+@pytest.mark.parametrize("stem", ["a b/c:d", "..", "ü", "x" * 200, "-._"])
+def test_fresh_names_are_names(stem: str, tmp_path: Path) -> None:
+    assert create_run(tmp_path, fresh_name(tmp_path, stem)).path.is_dir()
+
+
+def test_finds_by_name_and_by_path(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "runs", "first")
+    assert find_run("first", str(tmp_path / "runs")) == folder
+    assert find_run(str(folder.path)) == folder
+
+
+def test_names_the_nearest_run(tmp_path: Path) -> None:
+    make_run(tmp_path, "gardening")
+    with pytest.raises(InputError, match="there is no run `gardning`") as caught:
+        find_run("gardning", str(tmp_path))
+    assert caught.value.fix == "Did you mean `gardening`?"
+
+
+def test_lists_oldest_first_and_only_runs(tmp_path: Path) -> None:
+    for name, age in (("new", 1), ("old", 3), ("middle", 2)):
+        make_run(tmp_path, name, age)
+    create_run(tmp_path, "empty")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert [run.name for run in list_runs(str(tmp_path))] == ["old", "middle", "new"]
+    assert list_runs(str(tmp_path / "nowhere")) == []
+
+
+def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "first")
+    assert describe_run(folder)["state"] == "no checkpoint yet"
+    (folder.checkpoints / "step-000002").mkdir(parents=True)
+    assert describe_run(folder)["state"] == "can be resumed"
+    log = EventLog(folder.path)
+    log(Validated(0, 4.0, 54.6, False, 0.1))
+    for number, loss in ((1, 3.5), (2, 3.0)):
+        log(StepDone(number, 2, number / 2, loss, 1e-3, 0.7, 100, 60, 0.25))
+    log(Validated(2, 2.5, 12.2, True, 0.1))
+    folder.adapter.mkdir()
+    log(Finished(2, 4.0, 2.5, 3.25, str(folder.adapter)))
+    told = describe_run(folder)
+    assert told["state"] == "finished"
+    assert (told["step"], told["total_steps"], told["training_loss"]) == (2, 2, 3.0)
+    assert (told["validation_loss_before"], told["validation_loss_best"], told["best_step"]) == (4.0, 2.5, 2)
+    assert (told["seconds"], told["result"]) == (3.25, str(folder.adapter))
+    assert told["recipe"]["name"] == "first"
+
+
+def test_the_result_is_the_adapter_or_the_model(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "first")
+    assert folder.result is None
+    folder.model.mkdir()
+    assert folder.result == folder.path / "model"
+    folder.adapter.mkdir()
+    assert folder.result == folder.path / "adapter"
