@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.machine import share_cores
 from burnish.recipe.load import load_recipe
 from burnish.recipe.names import expand
 
 if TYPE_CHECKING:
-    from burnish.evaluate.comparison import Comparison
     from burnish.runs.events import Listener
     from burnish.workflows.run import Run
 
@@ -39,6 +39,7 @@ def train(
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
+    share_cores()
     flags = {expand(name): _plain(value) for name, value in options.items()}
     flags.update({name: _plain(value) for name, value in (set or {}).items()})
     loaded = load_recipe(str(data), flags, [])
@@ -68,23 +69,6 @@ def load_run(name: str | Path, runs: str | Path = "runs") -> Run:
     from burnish.workflows.run import load_run as open_run
 
     return open_run(str(name), str(runs))
-
-
-def evaluate(
-    run: str | Path, data: str | Path | None = None, *, answers: int = 200, listeners: Sequence[Listener] = ()
-) -> Comparison:
-    """Judges a run's result against its base on the rows it held out, or on `data`.
-
-    Args:
-        answers: most rows that both models answer in words.
-
-    Raises:
-        BurnishError: no such run, no result yet, or data that cannot be judged.
-    """
-    from burnish.runs.store import find_run
-    from burnish.workflows.evaluate import evaluate as judge
-
-    return judge(find_run(str(run)), str(data) if data is not None else None, list(listeners), answers)
 
 
 def _plain(value: Any) -> Any:

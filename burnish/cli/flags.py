@@ -37,6 +37,18 @@ RECIPE_FLAGS = {
     "name": Flag("name", str, "NAME", "Name of the run, and of its folder."),
     "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
     "seed": Flag("seed", int, "NUMBER", "Seed of the split, the order of the rows, the adapter's start and dropout."),
+    "allow_pickle": Flag(
+        "model.allow_pickle",
+        bool,
+        "",
+        "Also load weights stored as Python pickles, which can run any code. Only for folders you trust.",
+    ),
+    "trust_remote_code": Flag(
+        "model.trust_remote_code",
+        bool,
+        "",
+        "Run the Python code that comes with the model. Only for models you trust.",
+    ),
 }
 
 _SET_HELP = "Any option of the recipe, as `train.epochs=2`. Repeat it for several."
@@ -54,7 +66,7 @@ def recipe_parameters() -> list[inspect.Parameter]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = []
     for name, flag in RECIPE_FLAGS.items():
-        option = typer.Option(f"--{name}", metavar=flag.metavar, help=flag.help, show_default=False)
+        option = typer.Option(f"--{name.replace('_', '-')}", metavar=flag.metavar, help=flag.help, show_default=False)
         kind = Annotated[flag.kind | None, option]
         parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
     option = typer.Option("--set", metavar="OPTION=VALUE", help=_SET_HELP, show_default=False)

@@ -25,6 +25,7 @@ from burnish.cli.console import Console, Output
 from burnish.cli.overview import overview
 from burnish.cli.usage import UsageError, usage_error
 from burnish.errors import BurnishError, Interrupted
+from burnish.machine import share_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -64,6 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: the words after `burnish`; those of this process when None.
     """
+    share_cores()
     words = list(sys.argv[1:] if words is None else words)
     console = Console(Output.of(words))
     if not console.output.debug:

@@ -109,7 +109,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
         return ModelError(
             f"the {part} of `{location.name}` comes with its own Python code",
             "Code from elsewhere can do anything, so it is refused.",
-            "If you trust it, add `--set model.trust_remote_code=true`",
+            "If you trust it, add `--trust-remote-code`",
         )
     return ModelError(f"cannot load the {part} of `{location.name}`", text, "Check the files in its folder")
 

@@ -9,7 +9,6 @@ import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-
 _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,
     "num_return_sequences": 1,

@@ -66,7 +66,7 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
             raise ModelError(
                 f"the config of `{location.name}` comes with its own Python code",
                 "Code from elsewhere can do anything, so it is refused.",
-                "If you trust it, add `--set model.trust_remote_code=true`",
+                "If you trust it, add `--trust-remote-code`",
             ) from error
         raise ModelError(
             f"cannot read the config of `{location.name}`",
@@ -170,5 +170,5 @@ def _refuse_pickles(location: ModelLocation, section: ModelSection) -> None:
         raise ModelError(
             f"the model `{location.name}` has only pickled weights (`{pickles[0]}`)",
             "A pickle can run any code when it is opened, so it is refused.",
-            "Convert it to safetensors, or, if you trust it, add `--set model.allow_pickle=true`",
+            "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
         )

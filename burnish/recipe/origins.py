@@ -94,6 +94,9 @@ def read_file(path: Path) -> tuple[Source, list[Problem]]:
     return source, problems
 
 
+_YAML_FORM = "Write `name: value`, one a line, with sections indented; see `docs/options.md`"
+
+
 def _compose(path: Path) -> yaml.Node | None:
     import yaml
 
@@ -102,15 +105,18 @@ def _compose(path: Path) -> yaml.Node | None:
     except FileNotFoundError:
         raise RecipeError(f"there is no recipe `{path}`", fix=_nearby(path)) from None
     except UnicodeDecodeError as error:
-        raise RecipeError(f"`{path}` is not a recipe", f"It is not UTF-8 text (byte {error.start + 1}).") from None
+        why = f"It is not UTF-8 text (byte {error.start + 1})."
+        raise RecipeError(f"`{path}` is not a recipe", why, "Save it as UTF-8") from None
     except OSError as error:
         raise RecipeError(f"cannot read the recipe `{path}`", f"{error.strerror}.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise RecipeError(f"`{path}{place}` is not YAML: {error.problem or error.context}") from None
+        why = f"The parser says: {error.problem or error.context}."
+        raise RecipeError(f"`{path}{place}` is not YAML", why, _YAML_FORM) from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"`{path}` is not YAML: {' '.join(str(error).split())}") from None
+        why = f"The parser says: {' '.join(str(error).split())}."
+        raise RecipeError(f"`{path}` is not YAML", why, _YAML_FORM) from None
 
 
 def _nearby(path: Path) -> str:

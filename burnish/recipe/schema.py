@@ -92,7 +92,7 @@ class TrainSection(Section):
     epochs: Annotated[float, Field(gt=0)] = 3
     """Passes over the training rows. Parts of an epoch are allowed."""
     max_steps: PositiveInt | None = None
-    """Stop after so many optimizer steps, whatever `epochs` says."""
+    """Most optimizer steps, where `epochs` would take more."""
     learning_rate: AutoPositiveFloat = AUTO
     """Peak learning rate. `auto` follows the method and the size of the model."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

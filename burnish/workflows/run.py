@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.runs.folder import RunFolder
 from burnish.runs.store import describe_run, find_run
 from burnish.workflows.session import Session, open_session
+
+if TYPE_CHECKING:
+    from burnish.evaluate.comparison import Comparison
+    from burnish.runs.events import Listener
 
 
 class Run:
@@ -43,6 +48,21 @@ class Run:
         if not self.folder.evaluation.is_file():
             return None
         return json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+
+    def evaluate(self, data: str | None = None, answers: int = 200, listeners: Iterable[Listener] = ()) -> Comparison:
+        """Judges the result against its base on the rows that the run held out, or on `data`.
+
+        Args:
+            data: rows to judge on; None for the held-out rows, in which case `evaluation.json` is written anew.
+            answers: most rows that both models answer.
+            listeners: told of every event.
+
+        Raises:
+            InputError: the run has no result yet, or its data or base model has changed.
+        """
+        from burnish.workflows.evaluate import evaluate
+
+        return evaluate(self.folder, data, listeners, answers)
 
     def generate(self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
         """The tuned model's answer to a prompt."""

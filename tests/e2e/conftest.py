@@ -23,8 +23,8 @@ EXACT = "--set model.device=cpu --set model.precision=fp32"
 """On every machine the same arithmetic."""
 SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 --set evaluate.answers=0"
 LONG = (
-    f"{EXACT} --set train.max_steps=160 --set train.epochs=100 --set train.early_stopping=false "
-    "--set save.every=4 --set evaluate.every=40 --set evaluate.answers=0"
+    f"{EXACT} --set train.max_steps=100 --set train.epochs=100 --set train.early_stopping=false "
+    "--set save.every=4 --set evaluate.every=25 --set evaluate.answers=0"
 )
 """Long enough to be stopped on the way, with many checkpoints."""
 

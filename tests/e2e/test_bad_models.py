@@ -102,7 +102,7 @@ CASES = [
         MODEL,
         "the model `./model` has only pickled weights (`pytorch_model.bin`)",
         "A pickle can run any code when it is opened, so it is refused.",
-        "Convert it to safetensors, or, if you trust it, add `--set model.allow_pickle=true`",
+        "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
     ),
     Case(
         "weights cut short",
@@ -135,7 +135,7 @@ CASES = [
         MODEL,
         "the config of `./model` comes with its own Python code",
         "Code from elsewhere can do anything, so it is refused.",
-        "If you trust it, add `--set model.trust_remote_code=true`",
+        "If you trust it, add `--trust-remote-code`",
     ),
     Case(
         "tokenizer of garbage",
@@ -205,7 +205,7 @@ def test_remote_code_is_not_run(here: Path, base: Path, burnish: Burnish) -> Non
 
 def test_pickled_weights_are_read_where_they_are_allowed(here: Path, base: Path, burnish: Burnish) -> None:
     bad.pickled_model(here, base)
-    allowed = "--set model.allow_pickle=true --set train.max_steps=1 --set evaluate.answers=0"
+    allowed = "--allow-pickle --set train.max_steps=1 --set evaluate.answers=0"
     told = burnish(f"train rows.jsonl --model ./model {allowed} --name allowed")
     assert told.code == 0, told.err
     assert (here / "runs" / "allowed" / "adapter" / "adapter_model.safetensors").is_file()

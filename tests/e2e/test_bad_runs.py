@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
@@ -136,6 +138,14 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_runs(case: Case, here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
     check(case, here, base, burnish)
+
+
+def test_a_process_ends_with_the_exit_code(runs: Path, start: Callable[[str], Popen[str]]) -> None:
+    out, err = (process := start("show whol")).communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err.splitlines()[0] == f"error: {NO_RUN}"
+    out, err = (process := start("show whole --json")).communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["state"], err) == (0, "finished", "")
 
 
 def test_resume_with_an_edited_recipe(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:

@@ -7,11 +7,13 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import SHORT, Burnish
 from tests.e2e.told import adapter_bytes, read_lines
+from tests.tiny_models import make_network, save_model
 
 TEXT = "".join(f"The {colour} fox sails over the water.\n\n" * 30 for colour in ("red", "blue", "green", "grey", "old"))
 
@@ -116,9 +118,6 @@ def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: 
 @pytest.mark.parametrize(
     "options",
     [
-        "--set data.packing=false",
-        "--set train.gradient_checkpointing=true",
-        "--set model.precision=bf16",
         "--method full",
         "--method full --set train.gradient_checkpointing=true",
         "--set lora.dora=true --set lora.rslora=true --set lora.dropout=0.1 --set lora.bias=all",
@@ -139,6 +138,40 @@ def test_options_of_training(options: str, here: Path, base: Path, rows_file: Pa
     (figure,) = [figure for figure in told.json["figures"] if figure["name"] == "loss"]
     assert figure["tuned"]["value"] == pytest.approx(min(losses[1:]), rel=1e-3)
     assert figure["base"]["value"] == pytest.approx(losses[0], rel=1e-3)
+
+
+def step_losses(run: Path) -> list[float]:
+    return [line["loss"] for line in read_lines(run / "metrics.jsonl", "StepDone")]
+
+
+def test_gradient_checkpointing_changes_nothing(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set train.gradient_checkpointing=true")
+    assert told.code == 0, told.err
+    assert step_losses(runs / "mine") == pytest.approx(step_losses(runs / "whole"), rel=1e-5)
+
+
+def test_bf16_on_the_cpu_is_near(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set model.precision=bf16")
+    assert told.code == 0, told.err
+    assert step_losses(runs / "mine") == pytest.approx(step_losses(runs / "whole"), rel=0.03)
+    assert step_losses(runs / "mine") != step_losses(runs / "whole")
+    assert read_lines(runs / "mine" / "events.jsonl", "ModelReady")[0]["precision"] == "bf16"
+
+
+def test_packing_can_be_turned_off(here: Path, tiny_tokenizer: Any, rows_file: Path, burnish: Burnish) -> None:
+    """Both see the same tokens, in rows of several examples or of one; what is held out is judged alike."""
+    wide = make_network("llama", len(tiny_tokenizer), max_position_embeddings=256)
+    save_model(here / "wide", wide, tiny_tokenizer)
+    ready, losses = {}, {}
+    for packing in ("true", "false"):
+        told = burnish(f"train {rows_file} --model ./wide --name {packing} {SHORT} --set data.packing={packing}")
+        assert told.code == 0, told.err
+        (ready[packing],) = read_lines(here / "runs" / packing / "events.jsonl", "DataReady")
+        losses[packing] = read_lines(here / "runs" / packing / "metrics.jsonl", "Validated")[0]["loss"]
+    assert ready["false"]["packed_rows"] == ready["false"]["training_rows"] == 36
+    assert ready["true"]["packed_rows"] <= 12
+    assert ready["true"]["tokens"] == ready["false"]["tokens"]
+    assert losses["true"] == pytest.approx(losses["false"], rel=1e-5)
 
 
 def test_validation_is_even_and_at_least_five_times(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:

@@ -44,7 +44,7 @@ def test_every_public_name_is_what_it_says_after_training(runs: Path) -> None:
     burnish_api.load_run("whole").generate("What is red?", max_new_tokens=1)
     for name in set(burnish_api.__all__) - {"__version__"}:
         assert callable(getattr(burnish_api, name)), name
-    comparison = burnish_api.evaluate("runs/whole", answers=0)
+    comparison = burnish_api.load_run("whole").evaluate(answers=0)
     assert comparison.rows == 4
     assert comparison.loss_difference is not None
     assert comparison.loss_difference.value < 0

@@ -1,4 +1,4 @@
-"""The README's commands: each is one that the command line takes."""
+"""The commands that the README and the documentation show: each is one that the command line takes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 
 from burnish.cli.console import Console, Output
 from burnish.cli.main import app
+from burnish.cli.usage import UsageError
+from burnish.errors import InputError
 from burnish.recipe.load import RECIPE_SUFFIXES, load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -28,16 +30,20 @@ def burnish_commands(text: str) -> list[str]:
     return [line for line in lines if re.match(r"(\S*/)?burnish\s", line)]
 
 
-COMMANDS = burnish_commands((ROOT / "README.md").read_text(encoding="utf-8"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_readme_shows_enough_commands() -> None:
-    assert len(COMMANDS) >= FEWEST
+    assert len(burnish_commands((ROOT / "README.md").read_text(encoding="utf-8"))) >= FEWEST
 
 
-@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
-def test_the_command_line_takes_what_the_readme_types(line: str) -> None:
-    parse(line)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_command_line_takes_what_the_page_types(page: Path) -> None:
+    for line in burnish_commands(page.read_text(encoding="utf-8")):
+        try:
+            parse(line)
+        except (UsageError, InputError) as error:
+            pytest.fail(f"{page.name}: `{line}`: {error}")
 
 
 @pytest.mark.parametrize(
@@ -51,12 +57,12 @@ def test_the_command_line_takes_what_the_readme_types(line: str) -> None:
     ],
 )
 def test_a_wrong_command_would_be_found(line: str) -> None:
-    with pytest.raises(typer.BadParameter.__bases__[0]):
+    with pytest.raises(UsageError):
         parse(line)
 
 
 def test_a_wrong_option_would_be_found() -> None:
-    with pytest.raises(Exception, match="is not an option"):
+    with pytest.raises(InputError, match="is not an option"):
         parse("burnish train rows.jsonl --set train.lerning_rate=1")
 
 

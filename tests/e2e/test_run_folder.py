@@ -137,3 +137,29 @@ def test_a_full_model_is_a_standard_transformers_folder_and_a_base_again(
     assert told.code == 0, told.err
     first, second = (read_lines(here / "runs" / name / "metrics.jsonl", "Validated") for name in ("first", "second"))
     assert second[0]["loss"] == pytest.approx(first[-1]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_rows_that_little_can_be_judged(count: int, here: Path, base: Path, burnish: Burnish) -> None:
+    """One row is trained on and judged by none; of two rows one is held out, and no interval follows from it."""
+    rows = [{"prompt": f"What is {number}?", "completion": "A hat."} for number in range(count)]
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    assert told.code == 0, told.err
+    verdict = "There are no held-out rows to judge by." if count == 1 else "No difference between base and tuned model"
+    assert verdict in told.out
+    for file in (here / "runs" / "mine").glob("*.json*"):
+        read_strictly(file)
+    assert burnish("show mine").code == 0
+    assert burnish("evaluate mine --json").json["rows"] == count - 1
+
+
+def read_strictly(file: Path) -> None:
+    """Reads one JSON document, or one a line, as programs do that know no `Infinity` and no `NaN`."""
+
+    def refuse(name: str) -> None:
+        pytest.fail(f"{file.name} holds {name}, which is not JSON")
+
+    text = file.read_text(encoding="utf-8")
+    for part in [text] if file.suffix == ".json" else text.splitlines():
+        json.loads(part, parse_constant=refuse)

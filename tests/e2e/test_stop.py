@@ -42,7 +42,7 @@ def test_stopped_and_resumed(
     told = Told(process.returncode, out, err)
     assert told.code == 130, err
     done = len(read_lines(run / "metrics.jsonl", "StepDone"))
-    assert f"\nstopped after step {done} of 160; the state is saved\n\nhint: " in err
+    assert f"\nstopped after step {done} of 100; the state is saved\n\nhint: " in err
     assert told.hint == "Go on with `burnish resume runs/mine`"
     assert "Traceback" not in err
     assert is_whole(run / "checkpoints" / f"step-{done:06d}")
@@ -53,13 +53,13 @@ def test_stopped_and_resumed(
     assert "next: burnish resume runs/mine" in shown.out
     told = burnish("resume runs/mine")
     assert told.code == 0, told.err
-    assert f"Going on from step {done} of 160." in told.err
+    assert f"Going on from step {done} of 100." in told.err
     assert adapter_bytes(run) == straight
     steps = [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")]
-    assert steps == list(range(1, 161))
+    assert steps == list(range(1, 101))
 
 
-def test_stopped_twice(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+def test_stopped_twice(runs: Path, burnish: Burnish) -> None:
     """`stopped` is a run of `whole`'s recipe; here it is stopped once more, at once, by two signals."""
 
     def stop_at_once(event: Any) -> None:
@@ -72,6 +72,8 @@ def test_stopped_twice(runs: Path, base: Path, rows_file: Path, burnish: Burnish
     assert not [entry for entry in listing(runs) if ".writing-" in entry]
     assert burnish("resume stopped").code == 0
     assert adapter_bytes(runs / "stopped") == adapter_bytes(runs / "whole")
+    steps = [line["step"] for line in read_lines(runs / "stopped" / "metrics.jsonl", "StepDone")]
+    assert steps == [1, 2, 3, 4], "the step that was taken again is told once"
 
 
 def test_stopped_before_the_first_step_leaves_nothing(here: Path, base: Path, rows_file: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig
 
 from burnish.data.batches import BatchPlan
 from burnish.engine.checkpoint import restore_weights
@@ -19,11 +19,11 @@ from burnish.methods import make_method
 from burnish.models.base import fingerprint
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe, TrainSection
-from burnish.runs.events import read_events
+from burnish.runs.events import Event, Note, read_events
 from burnish.workflows.run import Run
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, random_examples, write_rows
-from tests.tiny_models import LAYOUTS, make_network
+from tests.tiny_models import LAYOUTS, make_network, save_model
 from tests.tiny_training import make_trainer, with_method
 
 
@@ -123,6 +123,21 @@ def test_a_step_moves_every_trained_weight_and_no_other(layout: str, method: str
     assert {name for name, parameter in network.named_parameters() if parameter.requires_grad} == wanted
 
 
+def test_a_model_that_cannot_tell_packed_examples_apart_gets_padded_rows(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.25)
+    base_folder = save_model(tmp_path / "bloom", AutoModelForCausalLM.from_config(config), tiny_tokenizer)
+    told: list[Event] = []
+    run = train(one_step(base_folder, "lora", tmp_path), listeners=[told.append])
+    recipe = recipe_from_saved(run.folder.recipe)
+    assert not recipe.data.packing
+    assert any(isinstance(event, Note) and "does not keep packed examples apart" in event.text for event in told)
+    assert recipe.lora.targets == ["dense", "dense_4h_to_h", "dense_h_to_4h", "query_key_value"]
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), run.path / "adapter")
+    ids = some_ids(base_folder)
+    assert torch.equal(logits_of(loaded, ids), logits_of(as_trained(run, base_folder), ids))
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_result_brings_tokenizer_and_template(
     method: str, tiny_model: Callable[[str], Path], tmp_path: Path
@@ -169,7 +184,9 @@ def one_step(base_folder: Path, method: str, folder: Path, **options: Any) -> Re
 
 def some_ids(folder: Path) -> torch.Tensor:
     """`[1, seq]`: a question."""
-    return AutoTokenizer.from_pretrained(folder)("What is the red fox like, the green boat?", return_tensors="pt").input_ids
+    return AutoTokenizer.from_pretrained(folder)(
+        "What is the red fox like, the green boat?", return_tensors="pt"
+    ).input_ids
 
 
 @torch.no_grad()

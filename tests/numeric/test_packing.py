@@ -18,9 +18,7 @@ TOLERANCE = 1e-5
 
 def rows_of(examples: list[Any], packing: bool) -> list[list[int]]:
     """Examples in rows, as the plan lays them out."""
-    plan = BatchPlan(
-        examples, context=CONTEXT, packing=packing, step_tokens=1, micro_rows=1, pad_id=0, seed=0
-    )
+    plan = BatchPlan(examples, context=CONTEXT, packing=packing, step_tokens=1, micro_rows=1, pad_id=0, seed=0)
     return plan.rows
 
 

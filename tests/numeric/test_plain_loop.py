@@ -18,7 +18,14 @@ from tests.tiny_training import run_loop, with_method
 STEPS = 20
 LOSS_TOLERANCE = 1e-5
 NORM_TOLERANCE = 5e-5
-_RUNS = [("llama", "full"), ("llama", "lora"), ("gpt2", "full"), ("gpt2", "lora"), ("mistral", "lora"), ("phi3", "full")]
+_RUNS = [
+    ("llama", "full"),
+    ("llama", "lora"),
+    ("gpt2", "full"),
+    ("gpt2", "lora"),
+    ("mistral", "lora"),
+    ("phi3", "full"),
+]
 
 
 @pytest.mark.parametrize("packing", [True, False], ids=["packed", "padded"])
@@ -29,9 +36,7 @@ def test_the_loop_does_what_a_plain_loop_does(
     examples = random_examples(30, 4, 40, seed=7)
     plan = BatchPlan(examples, context=CONTEXT, packing=packing, step_tokens=150, micro_rows=2, pad_id=0, seed=9)
     rate = 2e-2 if method == "lora" else 2e-3
-    train = TrainSection(
-        max_steps=STEPS, learning_rate=rate, warmup=0.2, weight_decay=0.1, clip=0.5, betas=(0.9, 0.98)
-    )
+    train = TrainSection(max_steps=STEPS, learning_rate=rate, warmup=0.2, weight_decay=0.1, clip=0.5, betas=(0.9, 0.98))
     network = with_method(make_network(layout), method)
     twin = copy.deepcopy(network)
     told = run_loop(network, tiny_tokenizer, plan, Recipe(train=train), tmp_path)

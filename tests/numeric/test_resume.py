@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from burnish.errors import InputError, Interrupted
 from burnish.recipe.schema import Recipe
@@ -133,12 +136,18 @@ def test_early_stopping_takes_the_same_turn_after_a_stop(
     before_the_end: int, method: str, rows: Path, base: Path, tmp_path: Path
 ) -> None:
     """Far too fast: it gets worse after the first validations, stops early, and an early checkpoint is the result."""
-    wild: dict[str, Any] = {"train__learning_rate": 0.3, "train__max_steps": 30, "train__patience": 3, "train__warmup": 0.4}
+    wild: dict[str, Any] = {
+        "train__learning_rate": 0.3,
+        "train__max_steps": 30,
+        "train__patience": 3,
+        "train__warmup": 0.4,
+    }
     straight = train(a_recipe(rows, base, method, tmp_path / "straight", **wild)).folder
     last = steps(straight)[-1]["step"]
     assert 6 < last < 30
     finished = read_events(straight.events)[-1]
     assert finished["best_step"] == last - 6
+    assert_result_is_the_best(straight, last - 6)
     with pytest.raises(Interrupted):
         train(a_recipe(rows, base, method, tmp_path / "stopped", **wild), listeners=[stopper(last - before_the_end)])
     folder = RunFolder(tmp_path / "stopped" / "made")
@@ -164,6 +173,20 @@ def a_recipe(rows: Path, base: Path, method: str, runs: Path, **options: Any) ->
         "save__keep": 2,
     }
     return make_recipe(rows, base, runs, **{**given, **dropout, **options})
+
+
+def assert_result_is_the_best(folder: RunFolder, best: int) -> None:
+    """The adapter or model holds the weights of that step's checkpoint, and the evaluation judged those."""
+    assert folder.result is not None
+    (file,) = folder.result.glob("*.safetensors")
+    result = load_file(file)
+    kept = load_file(folder.checkpoints / f"step-{best:06d}" / "weights.safetensors")
+    assert len(result) == len(kept)
+    assert all(torch.equal(result[name.replace(".default", "")], weight) for name, weight in kept.items())
+    losses = {line["step"]: line["loss"] for line in read_events(folder.metrics) if line["event"] == "Validated"}
+    (judged_loss,) = [f["tuned"]["value"] for f in json.loads(judged(folder))["figures"] if f["name"] == "loss"]
+    assert losses[best] == min(loss for step, loss in losses.items() if step)
+    assert judged_loss == pytest.approx(losses[best], rel=1e-5)
 
 
 def truncate(file: Path) -> None:

@@ -49,11 +49,11 @@ def test_the_curve_is_trls(
     network = with_method(make_network(layout), method)
     twin = copy.deepcopy(network)
     rate = 2e-2 if method == "lora" else 2e-3
-    train = TrainSection(
-        max_steps=STEPS, learning_rate=rate, schedule=schedule, warmup=0, weight_decay=0.1, clip=0.5
-    )
+    train = TrainSection(max_steps=STEPS, learning_rate=rate, schedule=schedule, warmup=0, weight_decay=0.1, clip=0.5)
     told = run_loop(network, tiny_tokenizer, plan, Recipe(train=train), tmp_path / "burnish")
-    expected = trl_curve(twin, tiny_tokenizer, [examples[index] for chosen in steps for index in chosen], train, tmp_path)
+    expected = trl_curve(
+        twin, tiny_tokenizer, [examples[index] for chosen in steps for index in chosen], train, tmp_path
+    )
 
     assert len(told) == len(expected) == STEPS
     for ours, theirs in zip(told, expected, strict=True):

@@ -23,6 +23,6 @@ def test_an_unknown_option_is_refused() -> None:
 
 def test_there_is_no_such_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for open_it in (burnish.load_run, burnish.resume, burnish.evaluate):
+    for open_it in (burnish.load_run, burnish.resume):
         with pytest.raises(InputError, match="there is no run `nothing`"):
             open_it("nothing")

@@ -23,7 +23,8 @@ from world import grammar, lexicon, names
 
 HERE = Path(__file__).parent
 ORDER_INSTRUCTION = "Write the order record."
-ORDER_ROWS, HELPDESK_ROWS, JOURNAL_ROWS = 600, 400, 400
+ORDER_ROWS, HELPDESK_ROWS, JOURNAL_ROWS = 1000, 400, 400
+CATALOGUE, MOST_ORDERED = 48, 24
 ITEM_BANKS = ("goods", "fruit", "vegetable", "baked", "stationery")
 
 
@@ -54,12 +55,14 @@ def orders(seed: int) -> list[dict]:
     templates = order_templates()
     people = [_name(rng) for _ in range(240)]
     towns = [names.place_name(rng) for _ in range(120)]
+    offered = (grammar.plural(lexicon.pick(rng, rng.choice(ITEM_BANKS))) for _ in range(20 * CATALOGUE))
+    catalogue = list(dict.fromkeys(offered))[:CATALOGUE]
 
     def make() -> dict:
         values = {
             "name": rng.choice(people),
-            "item": grammar.plural(lexicon.pick(rng, rng.choice(ITEM_BANKS))),
-            "count": rng.randint(2, 20) if rng.random() < 0.75 else rng.randint(21, 99),
+            "item": rng.choice(catalogue),
+            "count": rng.randint(2, MOST_ORDERED),
             "town": rng.choice(towns),
             "day": lexicon.pick(rng, "weekday"),
         }

@@ -118,8 +118,9 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     assert all(sorted(order) == list(range(len(plan.rows))) for order in orders)
 
 
-def test_a_step_has_about_the_tokens_asked_for() -> None:
-    plan = plan_of(count=400, step_tokens=300)
+@pytest.mark.parametrize("packing", [True, False])
+def test_a_step_has_about_the_tokens_asked_for(packing: bool) -> None:
+    plan = plan_of(count=400, step_tokens=300, packing=packing)
     tokens = [sum(batch.num_tokens for batch in plan.step_batches(step)) for step in range(plan.steps_per_epoch - 1)]
     assert 270 <= sum(tokens) / len(tokens) <= 330
 

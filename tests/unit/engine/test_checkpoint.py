@@ -156,9 +156,9 @@ def test_pruning_without_a_best_keeps_the_newest(tmp_path: Path) -> None:
 def test_pruning_clears_up_after_a_kill_and_touches_nothing_else(tmp_path: Path) -> None:
     make_folders(tmp_path, 1)
     (tmp_path / f"{TEMPORARY_PREFIX}step-000002-abc").mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "mine").mkdir()
     prune_checkpoints(tmp_path, keep=1, best_step=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "step-000001"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "step-000001"]
 
 
 def test_weights_of_another_method_are_refused(saved: Path) -> None:

@@ -150,7 +150,9 @@ def test_a_better_validation_begins_the_count_anew(tiny_tokenizer: Any, tmp_path
 def test_early_stopping_can_be_turned_off(tiny_tokenizer: Any, tmp_path: Path) -> None:
     told = Told()
     losses = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5]
-    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses, train={"early_stopping": False, "patience": 2}).run()
+    progress = make_loop(
+        tiny_tokenizer, tmp_path, told, losses=losses, train={"early_stopping": False, "patience": 2}
+    ).run()
     assert (progress.step, progress.stopped) == (TOTAL, False)
 
 

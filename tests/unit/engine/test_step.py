@@ -130,4 +130,6 @@ def test_borders_matter_to_the_step(tiny_tokenizer: Any) -> None:
     network = make_network("llama")
     batch = collate(random_examples(3, 8, 12), [[0, 1, 2]], pad_id=0, packed=True)
     told = gradients_of(network, tiny_tokenizer, [batch])[0].loss
-    assert gradients_of(network, tiny_tokenizer, [replace(batch, position_ids=None)])[0].loss != pytest.approx(told, 1e-4)
+    assert gradients_of(network, tiny_tokenizer, [replace(batch, position_ids=None)])[0].loss != pytest.approx(
+        told, 1e-4
+    )

@@ -101,7 +101,7 @@ def test_code_from_elsewhere_is_refused(model: Path) -> None:
     (model / "odd.py").write_text("raise SystemExit('it was run')\n")
     with pytest.raises(ModelError, match="comes with its own Python code") as caught:
         load(model)
-    assert "model.trust_remote_code=true" in caught.value.fix
+    assert "--trust-remote-code" in caught.value.fix
 
 
 def test_a_fingerprint_is_the_same_for_the_same_files(model: Path, tmp_path: Path) -> None:

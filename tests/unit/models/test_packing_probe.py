@@ -24,8 +24,7 @@ def test_the_five_layouts_do(layout: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_they_do_with_weights_as_small_as_fresh_ones(layout: str) -> None:
     """Attention hardly matters there: a bound that is not relative to it would let anything pass."""
-    small = {"initializer_range": 0.02}
-    assert keeps_packed_apart(make_network(layout, **small))
+    assert keeps_packed_apart(make_network(layout, initializer_range=0.02))
 
 
 class NoBorders(nn.Module):
@@ -41,9 +40,30 @@ class NoBorders(nn.Module):
         return self.network(input_ids=input_ids, use_cache=use_cache)
 
 
-@pytest.mark.parametrize("spread", [0.25, 0.02])
+@pytest.mark.parametrize("spread", [0.25, 0.02, 0.002])
 def test_a_model_that_ignores_positions_does_not(spread: float) -> None:
     assert not keeps_packed_apart(NoBorders(make_network("llama", initializer_range=spread)))
+
+
+class NoPositions(nn.Module):
+    """A model whose forward takes no positions at all."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.get_input_embeddings = network.get_input_embeddings
+
+    def forward(self, input_ids: torch.Tensor, use_cache: bool) -> Any:
+        """Only ids."""
+        return self.network(input_ids=input_ids, use_cache=use_cache)
+
+
+def test_a_model_that_takes_no_positions_does_not() -> None:
+    assert not keeps_packed_apart(NoPositions(make_network("llama")))
+
+
+def test_dropout_does_not_disturb_the_probe() -> None:
+    assert keeps_packed_apart(make_network("gpt2", resid_pdrop=0.5, attn_pdrop=0.5, embd_pdrop=0.5).train())
 
 
 def bloom() -> Any:
