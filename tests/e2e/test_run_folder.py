@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_names_are_made_up_where_none_is_given(here: Path, base: Path, rows_file
 def test_the_manifest_tells_what_the_run_was_made_from(made_runs: Path, base: Path, rows_file: Path) -> None:
     manifest = json.loads((made_runs / "whole" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["versions"]["burnish"] == __version__
-    assert manifest["versions"]["torch"] == torch.__version__
+    assert manifest["versions"]["torch"] == metadata.version("torch")
     assert all(manifest["versions"][name] for name in ("python", "transformers", "peft", "safetensors"))
     assert (manifest["seed"], manifest["device"], manifest["precision"]) == (0, "cpu", "fp32")
     assert manifest["machine"]["cores"] >= 1
