@@ -82,8 +82,13 @@ def is_whole(path: Path) -> bool:
 
 def newest_whole(checkpoints: Path) -> Path | None:
     """The latest checkpoint whose checksums hold; damaged ones are passed over."""
-    found = sorted(checkpoints.glob("step-*"), reverse=True) if checkpoints.is_dir() else []
-    return next((path for path in found if is_whole(path)), None)
+    found = _by_step(checkpoints) if checkpoints.is_dir() else []
+    return next((path for path in reversed(found) if is_whole(path)), None)
+
+
+def _by_step(checkpoints: Path) -> list[Path]:
+    """The checkpoint folders, oldest first."""
+    return sorted(checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
@@ -121,7 +126,7 @@ def restore_weights(path: Path, network: Any) -> None:
 
 def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> None:
     """Removes all but the newest `keep` checkpoints and the best one, and what an interrupted write left behind."""
-    kept = sorted(checkpoints.glob("step-*"))[-keep:]
+    kept = _by_step(checkpoints)[-keep:]
     if best_step is not None:
         kept.append(checkpoint_path(checkpoints, best_step))
     for path in checkpoints.iterdir():

@@ -46,8 +46,11 @@ def _bootstrap(sums: numpy.ndarray, counts: numpy.ndarray, seed: int) -> Estimat
     value = float(sums.sum() / counts.sum())
     if len(sums) < 2:
         return Estimate(value, -math.inf, math.inf)
-    drawn = numpy.random.default_rng(seed).integers(0, len(sums), (_RESAMPLES, len(sums)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    generator = numpy.random.default_rng(seed)
+    means = numpy.empty(_RESAMPLES)
+    for number in range(_RESAMPLES):  # one draw at a time: a matrix of all would not fit for many rows
+        drawn = generator.integers(0, len(sums), len(sums))
+        means[number] = sums[drawn].sum() / counts[drawn].sum()
     low, high = numpy.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value, float(low), float(high))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
+from burnish.runs.atomic import told_as_disk_error
 from burnish.runs.events import read_events
 from burnish.runs.folder import RunFolder
 
@@ -30,7 +31,8 @@ def create_run(runs: Path, name: str) -> RunFolder:
         )
     path = runs / name
     try:
-        path.mkdir(parents=True)
+        with told_as_disk_error(path):
+            path.mkdir(parents=True)
     except FileExistsError:
         raise InputError(
             f"the run `{path}` is there already",
@@ -87,7 +89,8 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     metrics = read_events(run.metrics)
     steps = [line for line in metrics if line["event"] == "StepDone"]
     validations = [line for line in metrics if line["event"] == "Validated"]
-    best = min(validations, key=lambda line: line["loss"], default=None)
+    trained = [line for line in validations if line["step"] > 0]
+    best = min(trained, key=lambda line: line["loss"], default=None)
     events = read_events(run.events)
     finished = next((line for line in reversed(events) if line["event"] == "Finished"), None)
     manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}

@@ -9,6 +9,7 @@ from burnish.engine.random_state import seed_everything
 from burnish.errors import DataError, InputError
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
+from burnish.runs.atomic import remove_leftovers
 from burnish.runs.events import EventLog, Listener, Note, forget_after
 from burnish.runs.folder import RunFolder
 from burnish.workflows.origin import check_base, has_same_data
@@ -38,6 +39,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
             f"Its result is `{folder.result}`.",
             f"See `burnish show {folder.path}`",
         )
+    remove_leftovers(folder.path)
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(folder.path, listeners)
     records = read_rows(recipe, emit)

@@ -143,6 +143,9 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [3, 5, 6]
     prune_checkpoints(tmp_path, keep=1, best_step=6)
     assert steps_in(tmp_path) == [6]
+    make_folders(tmp_path, 999_999, 1_000_000)
+    prune_checkpoints(tmp_path, keep=1, best_step=None)
+    assert steps_in(tmp_path) == [1_000_000]
 
 
 def test_pruning_without_a_best_keeps_the_newest(tmp_path: Path) -> None:

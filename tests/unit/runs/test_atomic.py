@@ -14,6 +14,7 @@ import pytest
 from burnish.errors import MachineError
 from burnish.runs.atomic import (
     TEMPORARY_PREFIX,
+    remove_leftovers,
     told_as_disk_error,
     write_bytes,
     write_folder,
@@ -151,3 +152,12 @@ def test_other_failures_are_not_the_disks(tmp_path: Path) -> None:
 def test_temporary_names_are_told_by_their_beginning(tmp_path: Path) -> None:
     with write_folder(tmp_path / "folder") as folder:
         assert folder.name.startswith(TEMPORARY_PREFIX)
+
+
+def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / f"{TEMPORARY_PREFIX}adapter-1").mkdir()
+    (tmp_path / f"{TEMPORARY_PREFIX}adapter-1" / "half").write_text("x")
+    (tmp_path / f"{TEMPORARY_PREFIX}manifest.json-2").write_text("x")
+    (tmp_path / "adapter").mkdir()
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]

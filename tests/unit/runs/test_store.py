@@ -105,6 +105,15 @@ def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
     assert told["recipe"]["name"] == "first"
 
 
+def test_the_untrained_base_is_never_the_best(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "first")
+    log = EventLog(folder.path)
+    for step, loss in ((0, 2.0), (1, 3.0), (2, 2.5)):
+        log(Validated(step, loss, 9.0, False, 0.1))
+    told = describe_run(folder)
+    assert (told["validation_loss_before"], told["validation_loss_best"], told["best_step"]) == (2.0, 2.5, 2)
+
+
 def test_the_result_is_the_adapter_or_the_model(tmp_path: Path) -> None:
     folder = create_run(tmp_path, "first")
     assert folder.result is None
