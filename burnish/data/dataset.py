@@ -65,7 +65,7 @@ def load_records(section: DataSection, seed: int) -> Records:
         refuse_empty(valid, left_out, section.validation or str(sources.valid[0]))
         rejected += left_out
         train = without_shared(train, valid, rejected)
-        assert_disjoint(train, valid)
+    assert_disjoint(train, valid)
     files = [str(source) for source in [*sources.train, *(sources.valid or [])]]
     return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
 
