@@ -102,3 +102,10 @@ def test_wilson_intervals_hold_the_truth_95_times_in_100(share: float) -> None:
     source = numpy.random.default_rng(5)
     estimates = [proportion(int(hits), 200) for hits in source.binomial(200, share, 800)]
     assert 0.92 <= coverage(estimates, share) <= 0.98
+
+
+def test_the_interval_weighs_rows_by_their_tokens() -> None:
+    """Half the rows are one costly token, half are a thousand free ones: the mean per token is near 0.01, not 5."""
+    estimate = mean_loss(numpy.array([10.0, 0.0] * 50), numpy.array([1, 1000] * 50))
+    assert estimate.value == pytest.approx(10 / 1001)
+    assert estimate.low < estimate.value < estimate.high < 0.05
