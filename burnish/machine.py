@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,18 +49,12 @@ def share_cores() -> None:
     """Lets torch's threads give way on a shared machine; must run before torch is imported.
 
     GNU OpenMP threads wait for each other by spinning. Where another program takes a core, each short wait becomes a
-    whole time slice: on two cores beside one busy program a small model trained at 128 tokens/s instead of 7,300.
-    Spinning 2,000 times before sleeping keeps most of the speed of a quiet machine and half of it on a busy one.
+    whole time slice, and a small model, whose waits are many, loses most of its speed. Sleeping after 2,000 spins
+    keeps most of it, at a small price on a quiet machine.
     What the user has set stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-
-
-def free_disk_bytes(path: Path) -> int:
-    """Free bytes on the disk that holds `path`, which need not exist yet."""
-    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    return shutil.disk_usage(existing).free
 
 
 def _cores() -> int:

@@ -26,7 +26,7 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import Trainer
 from burnish.errors import BurnishError
-from burnish.runs.atomic import TEMPORARY_PREFIX, disk_error, write_folder
+from burnish.runs.atomic import disk_error, remove_leftovers, write_folder
 
 
 def checkpoint_path(checkpoints: Path, step: int) -> Path:
@@ -129,9 +129,10 @@ def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> No
     kept = _by_step(checkpoints)[-keep:]
     if best_step is not None:
         kept.append(checkpoint_path(checkpoints, best_step))
-    for path in checkpoints.iterdir():
-        if path not in kept and (path.name.startswith("step-") or path.name.startswith(TEMPORARY_PREFIX)):
+    for path in checkpoints.glob("step-*"):
+        if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
+    remove_leftovers(checkpoints)
 
 
 def folder_bytes(path: Path) -> int:

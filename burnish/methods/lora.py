@@ -46,7 +46,7 @@ class LoraMethod:
         chosen = [m for n, m in network.named_modules() if any(n == t or n.endswith(f".{t}") for t in targets)]
         config = LoraConfig(
             r=options.rank,
-            lora_alpha=2 * options.rank if options.alpha == "auto" else options.alpha,
+            lora_alpha=default_alpha(options) if options.alpha == "auto" else options.alpha,
             lora_dropout=options.dropout,
             bias=options.bias,
             target_modules=targets,
@@ -87,15 +87,15 @@ class LoraMethod:
         from peft import PeftModel
         from safetensors import SafetensorError
 
-        network, folder = load(base), result
+        network = load(base)
         try:
-            tuned = PeftModel.from_pretrained(network, str(folder))
+            tuned = PeftModel.from_pretrained(network, str(result))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             text = str(error).strip().splitlines()[0][:300]
-            raise ModelError(f"the adapter in `{folder}` does not fit its base model", text) from error
+            raise ModelError(f"the adapter in `{result}` does not fit its base model", text) from error
         if not any(p.any() for n, p in tuned.named_parameters() if "lora_B" in n or "modules_to_save" in n):
             raise ModelError(
-                f"the adapter in `{folder}` changes nothing",
+                f"the adapter in `{result}` changes nothing",
                 "All its matrices B are zero: it was never trained, or it was not loaded.",
                 "Train again; an adapter that learned has matrices that are not zero",
             )
@@ -104,8 +104,13 @@ class LoraMethod:
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale and layers of the adapter."""
         layers = short_names(network, linear_layers(network))
-        scale = ("lora.alpha", 2 * recipe.lora.rank, "twice the rank")
+        scale = ("lora.alpha", default_alpha(recipe.lora), "twice the rank")
         return [scale, ("lora.targets", layers, "every linear layer of the blocks")] if layers else [scale]
+
+
+def default_alpha(options: LoraSection) -> int:
+    """Twice the rank, so that the scale of the update is 2 at every rank."""
+    return 2 * options.rank
 
 
 def find_targets(network: Any, options: LoraSection) -> list[str]:
