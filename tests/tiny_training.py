@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 
-from burnish.data.batches import Batch, BatchPlan
+from burnish.data.batch_plan import BatchPlan
+from burnish.data.batches import Batch, collate_tokens
+from burnish.data.row import Example
+from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.step import StepResult, Trainer
 from burnish.methods import make_method
+from burnish.models.head import Target
 from burnish.recipe.schema import LoraSection, Recipe
 from burnish.runs.events import Event, StepDone
 from burnish.tasks import make_task
@@ -33,10 +37,19 @@ class KeepGradients(torch.optim.Optimizer):
         self.kept = {name: p.grad.clone() for name, p in self._named.items() if p.grad is not None}
 
 
+def token_plan(examples: Sequence[Example], pad_id: int = 0, **options: Any) -> BatchPlan:
+    """A batch plan of next-token examples."""
+
+    def collate(chosen: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
+        return collate_tokens(chosen, rows, pad_id, packed)
+
+    return BatchPlan(examples, collate=collate, **options)
+
+
 def make_trainer(network: Any, tokenizer: Any, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> Trainer:
     """A trainer on the CPU in fp32."""
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    task = make_task("chat", tokenizer)
+    task = make_task("chat", tokenizer, Recipe())
     return Trainer(network, task, optimizer, torch.device("cpu"), "fp32", clip, scaler)
 
 
@@ -51,7 +64,7 @@ def with_method(network: Any, method: str, seed: int = 0, dropout: float = 0.0) 
     """The network under a method. Adapters begin at random values: at zero, half their gradients would vanish."""
     recipe = Recipe(method=method, lora=LoraSection(rank=4, dropout=dropout))
     torch.manual_seed(seed)
-    network = make_method(method).apply(network, recipe)
+    network = make_method(method).apply(network, recipe, Target())
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if "lora_B" in name:
@@ -74,18 +87,19 @@ def relative_difference(first: torch.Tensor, second: torch.Tensor) -> float:
 def run_loop(network: Any, tokenizer: Any, plan: BatchPlan, recipe: Recipe, checkpoints: Path) -> list[StepDone]:
     """Trains `recipe.train.max_steps` steps with the engine's own loop; returns what it told of each step."""
     told: list[Event] = []
-    trainer = make_trainer(network, tokenizer, make_optimizer(network, recipe.train), recipe.train.clip)
+    trainer = make_trainer(network, tokenizer, make_optimizer(network, recipe.train, {}), recipe.train.clip)
     steps = recipe.train.max_steps or plan.steps_per_epoch
     rhythm = {
         "evaluate": recipe.evaluate.model_copy(update={"every": steps}),
         "save": recipe.save.model_copy(update={"every": steps}),
     }
     checkpoints.mkdir(parents=True, exist_ok=True)
-    loop = Loop(trainer, plan, [], recipe.model_copy(update=rhythm), steps, checkpoints, told.append, Progress())
+    held_out = HeldOut([], [], [])
+    loop = Loop(trainer, plan, held_out, recipe.model_copy(update=rhythm), steps, checkpoints, told.append, Progress())
     loop.run()
     return [event for event in told if isinstance(event, StepDone)]
 
 
 def without_borders(batch: Batch) -> Batch:
     """The same tokens, with nothing that tells one packed example from the next."""
-    return replace(batch, position_ids=None)
+    return replace(batch, inputs={"input_ids": batch.input_ids})

@@ -15,10 +15,10 @@ def open_model(name: str, base: bool, runs: str) -> Session:
     Raises:
         InputError: there is neither a run nor a model of that name.
     """
-    from burnish.models.location import BUNDLED
+    from burnish.recipe.schema import BUNDLED_MODELS
     from burnish.runs.store import find_run
 
-    if name not in BUNDLED and not Path(name).is_dir():
+    if name not in BUNDLED_MODELS and not Path(name).is_dir():
         find_run(name, runs)
     from burnish.workflows.session import open_session
 

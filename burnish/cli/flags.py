@@ -28,11 +28,21 @@ RECIPE_FLAGS = {
         "model.name",
         str,
         "MODEL",
-        "Base model: `seedling` (bundled), a local transformers folder, or a hub name such as `gpt2`.",
+        "Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`. "
+        "`auto` takes `seedling` for tasks that write text and `acorn` for those that label it.",
     ),
-    "method": Flag("method", str, "METHOD", "Which weights move: `lora` or `full`."),
+    "method": Flag(
+        "method",
+        str,
+        "METHOD",
+        "Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`.",
+    ),
     "task": Flag(
-        "task", str, "TASK", "What one example means: `text` or `chat`. `auto` follows the shape of the rows."
+        "task",
+        str,
+        "TASK",
+        "What one example means: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`, "
+        "`fill-mask` or `vision`. `auto` follows the shape of the rows.",
     ),
     "name": Flag("name", str, "NAME", "Name of the run, and of its folder."),
     "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from burnish.cli.console import Console
-from burnish.cli.tables import duration
+from burnish.cli.tables import duration, megabytes
 from burnish.runs.events import (
     DataReady,
     Event,
@@ -67,9 +67,8 @@ class Progress:
             case Validated():
                 self._validation = event.loss
                 best = ", best so far" if event.is_best else ""
-                self._line(
-                    f"step {event.step}: held-out loss {event.loss:.3f}, perplexity {event.perplexity:,.2f}{best}"
-                )
+                figures = "".join(f", {name} {value:,.3f}" for name, value in event.figures.items())
+                self._line(f"step {event.step}: held-out loss {event.loss:.3f}{figures}{best}")
             case Progressed():
                 self._count(event)
             case TrainingStarted():
@@ -132,8 +131,9 @@ def in_words(event: Any) -> list[str]:
             ]
         case ModelReady():
             share = 100 * event.trained_parameters / event.parameters if event.parameters else 0.0
+            held = f"{megabytes(event.base_bytes)} ({megabytes(event.fp32_bytes)} in fp32)"
             return [
-                f"model: {event.name} on {event.device} in {event.precision}; {event.method} trains "
+                f"model: {event.name} on {event.device} in {event.precision}, {held}; {event.method} trains "
                 f"{event.trained_parameters:,} of {event.parameters:,} parameters ({share:.2f} %)"
             ]
         case StoppedEarly():

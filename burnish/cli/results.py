@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.cli.console import Console
-from burnish.cli.tables import answers, before_after, duration, loss
+from burnish.cli.tables import answers, before_after, duration, loss, metric_table
 from burnish.runs.folder import RunFolder
 from burnish.runs.store import describe_run
 
@@ -40,7 +40,7 @@ def show_result(console: Console, path: Path) -> None:
     if told["seconds"] is not None:
         console.say(f"trained in {duration(told['seconds'])}")
     console.say(f"run folder: {short(path)}")
-    show_next(console, path)
+    show_next(console, path, told["recipe"]["task"])
 
 
 def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
@@ -48,6 +48,12 @@ def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
     if evaluation["figures"]:
         console.say(f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):")
         console.table(before_after(evaluation["figures"], evaluation["rows"]))
+    if evaluation["note"]:
+        console.say(evaluation["note"])
+    for table in evaluation["tables"]:
+        console.say()
+        console.say(table["title"])
+        console.table(metric_table(table))
     if evaluation["answers"]:
         console.say()
         console.table(answers(evaluation["answers"][:_ANSWERS_SHOWN]))
@@ -55,12 +61,15 @@ def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
     console.say(evaluation["verdict"], "bold")
 
 
-def show_next(console: Console, path: Path) -> None:
+def show_next(console: Console, path: Path, task: str) -> None:
     """The commands that go on from a finished run."""
+    from burnish.recipe.schema import WRITING_TASKS
+
     run = shlex.quote(short(path))
     console.say()
     console.say("next:", "bold")
-    for words in (f'generate {run} "..."', f"chat {run}", f"evaluate {run}"):
+    chat = [f"chat {run}"] if task in WRITING_TASKS else []
+    for words in (f'generate {run} "..."', *chat, f"evaluate {run}"):
         console.say(f"  burnish {words}", "cyan")
 
 

@@ -59,13 +59,13 @@ def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int) -> Table:
     """Base against tuned, one line a figure, each with its 95 % interval.
 
     Args:
-        figures: maps with `name`, `lower_is_better`, `rows`, and `base` and `tuned`, each a map of `value`, `low` and
-            `high`. A figure of which more is better is a share of its rows and is shown in percent.
+        figures: maps with `name`, `is_share`, `rows`, and `base` and `tuned`, each a map of `value`, `low` and
+            `high`. A share is shown in percent.
         all_rows: rows judged in all; a figure that was measured on fewer says on how many.
     """
     rows = []
     for figure in figures:
-        is_share = not figure["lower_is_better"]
+        is_share = figure["is_share"]
         base, tuned = figure["base"], figure["tuned"]
         told = _change(base["value"], tuned["value"], is_share)
         on_fewer = f" ({figure['rows']} rows)" if figure["rows"] != all_rows else ""
@@ -82,6 +82,24 @@ def answers(samples: Sequence[Mapping[str, str]]) -> Table:
     columns = ["prompt", "expected", "base", "tuned"]
     rows = [[sample[column].strip() or "(nothing)" for column in columns] for sample in samples]
     return Table(columns, rows, is_prose=True)
+
+
+def metric_table(table: Mapping[str, Any]) -> Table:
+    """A finer figure of the tuned model: a map with `columns` and `rows` of text and numbers."""
+    rows = [[cell if isinstance(cell, str) else _cell(cell) for cell in row] for row in table["rows"]]
+    return Table(table["columns"], rows, is_figures=True)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def megabytes(count: int) -> str:
+    """Bytes as `7.2 MB` or `1,234 MB`, of a million bytes each."""
+    millions = count / 1e6
+    return f"{millions:,.1f} MB" if millions < 100 else f"{millions:,.0f} MB"
 
 
 def runs_table(described: Sequence[Mapping[str, Any]]) -> Table:

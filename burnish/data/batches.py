@@ -1,55 +1,59 @@
-"""Batches: examples laid side by side as tensors, in an order that depends on nothing but the seed and the step."""
+"""Batches: examples laid side by side as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy
 import torch
 
-from burnish.data.packing import pack_best_fit
 from burnish.data.row import IGNORED, Example
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch of packed or padded rows.
+    """One micro-batch, whatever the task."""
 
-    `position_ids` begins again at 0 wherever an example begins; transformers reads the borders of packed examples from
-    that, and confines attention to them. Padding stands at the end of a row.
-    """
-
-    input_ids: torch.Tensor
-    """`[rows, width]` int64."""
+    inputs: dict[str, torch.Tensor]
+    """What the network is called with, by the names of its arguments; `input_ids` `[rows, width]` int64 among them."""
     targets: torch.Tensor
-    """`[rows, width]` int64: the token that follows within the same example, `IGNORED` where it is not trained on."""
-    position_ids: torch.Tensor | None
-    """`[rows, width]` int64 in packed rows; None in padded ones, where each row counts from 0 by itself."""
+    """What should come out, int64 or float, in the task's own shape; `IGNORED` where nothing is trained."""
     examples: tuple[int, ...]
     """Which examples, in reading order."""
-    spans: tuple[tuple[int, int, int], ...]
-    """Row, first column and end column of each example, in the same order."""
+    owners: torch.Tensor
+    """`[terms]` int64: for each term of the loss, the example that it belongs to."""
     num_tokens: int
-    """Tokens without padding."""
-    num_trained: int
-    """Tokens that add to the loss."""
+    """Tokens read, without padding."""
+    extras: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What else the task's loss needs, for example log-probabilities under the reference model."""
+
+    @property
+    def num_trained(self) -> int:
+        """Terms of the loss: trained tokens, or rows, or pairs."""
+        return len(self.owners)
+
+    @property
+    def input_ids(self) -> torch.Tensor:
+        """`[rows, width]` int64."""
+        return self.inputs["input_ids"]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`."""
-        return Batch(
-            self.input_ids.to(device),
-            self.targets.to(device),
-            None if self.position_ids is None else self.position_ids.to(device),
-            self.examples,
-            self.spans,
-            self.num_tokens,
-            self.num_trained,
+        """The same batch with its tensors on `device`; `owners` stays, for it is never computed with."""
+        return replace(
+            self,
+            inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
+            targets=self.targets.to(device),
+            extras={name: tensor.to(device) for name, tensor in self.extras.items()},
         )
 
 
-def collate(examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: int, packed: bool) -> Batch:
-    """Lays out rows of examples as one batch, as wide as its longest row.
+def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: int, packed: bool) -> Batch:
+    """Lays out rows of next-token examples as one batch, as wide as its longest row.
+
+    `targets` `[rows, width]` holds the token that follows within the same example, `IGNORED` where it is not trained
+    on. Packed rows carry `position_ids` that begin again at 0 wherever an example begins; transformers reads the
+    borders of packed examples from that, and confines attention to them. Padding stands at the end of a row.
 
     Args:
         examples: all examples.
@@ -62,7 +66,7 @@ def collate(examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: 
     input_ids = numpy.full((len(rows), width), pad_id, dtype=numpy.int64)
     targets = numpy.full((len(rows), width), IGNORED, dtype=numpy.int64)
     position_ids = numpy.tile(numpy.arange(width, dtype=numpy.int64), (len(rows), 1))
-    spans = []
+    chosen, trained = [], []
     for number, row in enumerate(rows):
         begin = 0
         for index in row:
@@ -71,80 +75,17 @@ def collate(examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: 
             input_ids[number, begin:end] = example.input_ids
             targets[number, begin : end - 1] = example.labels[1:]
             position_ids[number, begin:end] = numpy.arange(end - begin)
-            spans.append((number, begin, end))
+            chosen.append(index)
+            trained.append(example.num_trained)
             begin = end
         position_ids[number, begin:] = numpy.arange(width - begin)
-    chosen = tuple(index for row in rows for index in row)
+    inputs = {"input_ids": torch.from_numpy(input_ids)}
+    if packed:
+        inputs["position_ids"] = torch.from_numpy(position_ids)
     return Batch(
-        torch.from_numpy(input_ids),
+        inputs,
         torch.from_numpy(targets),
-        torch.from_numpy(position_ids) if packed else None,
-        chosen,
-        tuple(spans),
+        tuple(chosen),
+        torch.repeat_interleave(torch.tensor(chosen), torch.tensor(trained)),
         sum(len(examples[index].input_ids) for index in chosen),
-        int((targets != IGNORED).sum()),
     )
-
-
-class BatchPlan:
-    """Which examples make up which step: a pure function of the seed, so that a resumed run reads on exactly.
-
-    Args:
-        examples: all examples.
-        context: tokens of a row.
-        packing: several examples to a row, or one.
-        step_tokens: tokens aimed at per optimizer step.
-        micro_rows: most rows in memory at once.
-        pad_id: token that fills rows up.
-        seed: decides the order of the rows in each epoch.
-    """
-
-    def __init__(
-        self,
-        examples: Sequence[Example],
-        *,
-        context: int,
-        packing: bool,
-        step_tokens: int,
-        micro_rows: int,
-        pad_id: int,
-        seed: int,
-    ) -> None:
-        self.examples = examples
-        self.packing = packing
-        self.micro_rows = micro_rows
-        self.pad_id = pad_id
-        self.seed = seed
-        lengths = [len(example.input_ids) for example in examples]
-        self.rows = pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))]
-        self.num_tokens = sum(lengths)
-        mean_row = self.num_tokens / max(1, len(self.rows))
-        self.rows_per_step = max(1, min(len(self.rows), round(step_tokens / max(1.0, mean_row))))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the rows; the last of them may hold fewer rows."""
-        return -(-len(self.rows) // self.rows_per_step)
-
-    def epoch_order(self, epoch: int) -> numpy.ndarray:
-        """`[rows]`: the order in which an epoch reads the rows."""
-        return numpy.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
-
-    def step_batches(self, step: int) -> list[Batch]:
-        """The micro-batches of an optimizer step, counted from 0 over all epochs."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = self.epoch_order(epoch)[position * self.rows_per_step : (position + 1) * self.rows_per_step]
-        return self._in_micro_batches([self.rows[index] for index in order])
-
-    def all_batches(self) -> list[Batch]:
-        """Every example once, in micro-batches of similar rows: for evaluation."""
-        return self._in_micro_batches(sorted(self.rows, key=self._tokens_of, reverse=True))
-
-    def _tokens_of(self, row: Sequence[int]) -> int:
-        return sum(len(self.examples[index].input_ids) for index in row)
-
-    def _in_micro_batches(self, rows: list[list[int]]) -> list[Batch]:
-        return [
-            collate(self.examples, rows[begin : begin + self.micro_rows], self.pad_id, self.packing)
-            for begin in range(0, len(rows), self.micro_rows)
-        ]

@@ -46,6 +46,10 @@ class ChatFormat:
 
     A tokenizer without a template is given ChatML (see `ensure_template`).
 
+    Args:
+        tokenizer: of the model.
+        template: renders the messages, where the tokenizer's own template needs them in another form.
+
     Attributes:
         notes: what was adapted to the template, in plain words.
 
@@ -53,11 +57,11 @@ class ChatFormat:
         ModelError: the template is of a kind whose answers cannot be found for sure.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, template: ChatTemplate | None = None) -> None:
         self.notes: list[str] = []
         if ensure_template(tokenizer):
             self.notes.append("the tokenizer has no chat template: ChatML is used, and saved with it")
-        self._template = ChatTemplate(tokenizer)
+        self._template = template or ChatTemplate(tokenizer)
         self._tokens = Tokens(tokenizer)
         try:
             found = probe_template(self._template, self._tokens)

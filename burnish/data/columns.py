@@ -26,9 +26,25 @@ FIELDS = (
     "question",
     "answer",
     "response",
+    "context",
+    "chosen",
+    "rejected",
+    "label",
+    "labels",
+    "sentence1",
+    "sentence2",
+    "tokens",
+    "tags",
+    "answers",
+    "images",
 )
 """What a column can be mapped to in `data.columns`."""
-OTHER_NAMES = ("content", "context")
+OTHER_NAMES = (
+    "content", "chosen_messages", "rejected_messages", "category", "class", "sentiment", "intent", "topic", "emotion",
+    "sentence", "review", "comment", "premise", "hypothesis", "text1", "text2", "text_a", "text_b", "question1",
+    "question2", "words", "ner_tags", "pos_tags", "chunk_tags", "image", "tweet", "utterance", "headline", "text_pair",
+    "gold_label", "target",
+)  # fmt: skip
 """Column names that some shape reads besides the fields."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from burnish.data.hub import read_hub_rows
-from burnish.data.readers import read_rows
+from burnish.data.readers import data_suffix, file_suffix, read_rows
 from burnish.data.records import Record, content_hash
 from burnish.data.row import Rejected, Row, RowError
 from burnish.data.shapes import Shape, detect_shape
@@ -55,6 +55,7 @@ def load_records(section: DataSection, seed: int) -> Records:
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
     shape = detect_shape(rows, section.columns, section.shape)
+    shape = replace(shape, notes=(*shape.notes, *told_by_their_lines([*sources.train, *(sources.valid or [])])))
     train = make_records(rows, shape, rejected)
     refuse_empty(train, rejected, section.path)
     if sources.valid is None:
@@ -68,6 +69,13 @@ def load_records(section: DataSection, seed: int) -> Records:
     assert_disjoint(train, valid)
     files = [str(source) for source in [*sources.train, *(sources.valid or [])]]
     return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
+
+
+def told_by_their_lines(sources: Sequence[Source]) -> list[str]:
+    """A sentence for each file that is read otherwise than its name says."""
+    files = [source for source in sources if isinstance(source, Path)]
+    found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
+    return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
 
 
 def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterable[Row]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from burnish.data.records import Record
 
 Field = tuple[str, ...]
 """The names that a column may have, the best first."""
@@ -15,12 +18,17 @@ class Pattern:
     """What a shape looks like: fields that its rows must have, and fields that they may have."""
 
     name: str
-    task: str
+    tasks: tuple[str, ...]
+    """What such rows are for, the likeliest first."""
+    reader: str
+    """`module:function` that makes a record of a row: (pattern, values, place) -> Record, raising RowError."""
     required: tuple[Field, ...]
     """Where question and answer have columns of their own: these two."""
     optional: tuple[Field, ...] = ()
     addition: Field = ()
     """What is joined to the question where there is any, for example Alpaca's `input`."""
+    test: Callable[[Mapping[str, Any]], bool] | None = None
+    """What the values must look like besides, where the columns alone do not tell."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -37,9 +45,16 @@ class Pattern:
         """The columns it needs, in words."""
         return " + ".join("|".join(field) for field in self.required)
 
-    def fits(self, columns: Iterable[str]) -> bool:
-        """Whether rows with these columns have this shape."""
-        columns = tuple(columns)
+    def make_record(self, values: Mapping[str, Any], place: str) -> Record:
+        """What a row of this shape means. Raises RowError where it cannot be learned from."""
+        module, _, function = self.reader.partition(":")
+        return getattr(importlib.import_module(module), function)(self, values, place)
+
+    def fits(self, values: Mapping[str, Any]) -> bool:
+        """Whether a row has this shape."""
+        columns = tuple(values)
+        if self.test is not None and not self.test(values):
+            return False
         if self.name == "text" and "text" not in columns:
             return columns == ("content",)
         return all(any(name in columns for name in field) for field in self.required)
@@ -60,18 +75,71 @@ class Pattern:
         return replace(self, required=required, optional=optional, addition=addition)
 
 
+def has_rating(values: Mapping[str, Any]) -> bool:
+    """Whether `label` says yes or no, and so rates an answer."""
+    label = values.get("label")
+    return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in ("true", "false"))
+
+
+def has_token_lists(values: Mapping[str, Any]) -> bool:
+    """Whether words and tags are lists."""
+    return all(isinstance(pick(values, field)[1], list) for field in (("tokens", "words"), TAGS))
+
+
+def has_picture_parts(values: Mapping[str, Any]) -> bool:
+    """Whether a message has a part that is a picture."""
+    turns = pick(values, TURNS)[1]
+    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
+
+
 SYSTEM, TOOLS = ("system",), ("tools",)
+TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
+ANSWER = ("completion", "response", "output", "answer")
+TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
+LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
+SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
+TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
+PICTURES = ("images", "image")
+_CHAT = ("chat", "text-to-text")
+_PAIRS = ("preference", "reward")
+_CHAT_ROWS, _PREFERENCES = "burnish.data.chat_rows", "burnish.data.preference_rows"
+_CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
+_PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
+_LABELLED, _TAGGED = "burnish.data.label_rows:labelled_record", "burnish.data.tag_rows:tagged_record"
+_SPAN_TOO = (("id",), ("is_impossible",))
+_SPAN, _PICTURES = "burnish.data.span_rows:span_record", "burnish.data.picture_rows:picture_record"
+
 # The first that fits is taken, so the more telling ones stand first: many sets carry a rendered `text` besides.
 PATTERNS = (
-    Pattern("messages", "chat", (("messages", "conversations"),), (TOOLS, SYSTEM)),
-    Pattern("sharegpt", "chat", (("conversations", "messages"),), (TOOLS, SYSTEM)),
-    Pattern("alpaca", "chat", (("instruction",), ("output",)), (SYSTEM,), ("input",)),
-    Pattern("instruction-response", "chat", (("instruction",), ("response",)), (SYSTEM,), ("input", "context")),
+    Pattern("preference", _PAIRS, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
+    Pattern("preference-messages", _PAIRS, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
     Pattern(
-        "prompt-completion", "chat", (("prompt",), ("completion", "response", "output", "answer")), (TOOLS, SYSTEM)
+        "preference-dialogues",
+        _PAIRS,
+        _DIALOGUES,
+        (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
+        (TOOLS, SYSTEM),
     ),
-    Pattern("question-answer", "chat", (("question",), ("answer",)), (SYSTEM,)),
-    Pattern("text", "text", (("text", "content"),), (("ends",),)),
+    Pattern("rated", ("preference",), _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("rated-messages", ("preference",), _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("pictures", ("vision",), _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
+    Pattern("picture-question", ("vision",), _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
+    Pattern("picture-messages", ("vision",), _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
+    Pattern("messages", _CHAT, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM)),
+    Pattern("sharegpt", _CHAT, _CONVERSATION, (("conversations", "messages"),), (TOOLS, SYSTEM)),
+    Pattern("span", ("span",), _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO),
+    Pattern("span-start", ("span",), _SPAN, (("context",), ("question",), ("answer",), ("answer_start",)), _SPAN_TOO),
+    Pattern("tagged", ("tag",), _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
+    Pattern("labelled-pair", ("classify",), _LABELLED, (FIRST, SECOND, LABEL)),
+    Pattern("alpaca", _CHAT, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
+    Pattern("instruction-response", _CHAT, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")),
+    Pattern("prompt-completion", _CHAT, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
+    Pattern("question-answer", _CHAT, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
+    Pattern("labelled-text", ("classify",), _LABELLED, (TEXT, LABEL)),
+    Pattern("text", ("text", "fill-mask"), "burnish.data.text_rows:text_record", (("text", "content"),), (("ends",),)),
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")
@@ -95,6 +163,9 @@ def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Patter
     return fitting[0] if fitting else None
 
 
-def describe_patterns() -> str:
-    """The shapes and the columns they need, in words."""
-    return "; ".join(f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS)
+def describe_patterns(found: Iterable[str] = ()) -> str:
+    """The shapes, and of those that read one of the columns found what they need, in words."""
+    found = set(found)
+    near = [f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS if found & set(pattern.names)]
+    names = f"The shapes are {', '.join(BY_NAME)}"
+    return f"{names}; near are {'; '.join(near)}" if near else names

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from burnish.data.conll import looks_like_conll, read_conll
 from burnish.data.json_documents import read_json
 from burnish.data.lines import byte_lines, describe_decode_error, open_binary
 from burnish.data.row import Rejected, Row
@@ -24,7 +25,7 @@ def read_rows(path: Path) -> Iterator[Row | Rejected]:
     Raises:
         DataError: the ending is not one that is read, or the file as a whole cannot be read.
     """
-    suffix = data_suffix(path.name)
+    suffix = file_suffix(path)
     if suffix is None:
         endings = " ".join(READERS)
         raise DataError(
@@ -39,6 +40,16 @@ def data_suffix(name: str) -> str | None:
     """The ending (without `.gz`) by which a file is read, or None where it is not a data file."""
     suffix = Path(name.lower().removesuffix(".gz")).suffix
     return suffix if suffix in READERS else None
+
+
+def file_suffix(path: Path) -> str | None:
+    """The ending by which a file is read: that of its name, or `.conll` where only the lines say so. None as above.
+
+    Raises:
+        DataError: the file's name does not tell, and it cannot be opened.
+    """
+    suffix = data_suffix(path.name)
+    return ".conll" if suffix in (None, ".txt") and looks_like_conll(path) else suffix
 
 
 def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
@@ -117,4 +128,9 @@ READERS: dict[str, Callable[[Path], Iterator[Row | Rejected]]] = {
     ".parquet": read_parquet,
     ".txt": read_text,
     ".md": read_text,
+    ".conll": read_conll,
+    ".iob": read_conll,
+    ".iob2": read_conll,
+    ".bio": read_conll,
+    ".bioes": read_conll,
 }

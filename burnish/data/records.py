@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+from burnish.data.pictures import Picture
+
+Messages = tuple[dict[str, Any], ...]
+"""Turns in OpenAI's form: `role`, `content` (a string), and where there are any `tool_calls` with parsed arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +27,92 @@ class TextRecord:
 class ChatRecord:
     """A conversation of which the assistant's turns are learned. The last message is always the assistant's."""
 
-    messages: tuple[dict[str, Any], ...]
-    """In OpenAI's form: `role`, `content` (a string), and where there are any `tool_calls` with parsed arguments."""
+    messages: Messages
     tools: tuple[dict[str, Any], ...] | None
     """Functions that the assistant may call, in OpenAI's form."""
     place: str
 
 
-Record = TextRecord | ChatRecord
+@dataclass(frozen=True, slots=True)
+class PreferenceRecord:
+    """Two answers to the same prompt, of which one is better."""
+
+    prompt: Messages
+    """May be empty where the two dialogues share no beginning."""
+    chosen: Messages
+    """The better answer: one message or more, the last of them the assistant's."""
+    rejected: Messages
+    tools: tuple[dict[str, Any], ...] | None
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class RatedRecord:
+    """An answer that somebody found good or bad."""
+
+    prompt: Messages
+    completion: Messages
+    good: bool
+    tools: tuple[dict[str, Any], ...] | None
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRecord:
+    """A text, or a pair of texts, with its label or labels."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    is_multi: bool
+    """Whether several labels, or none, are possible."""
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedRecord:
+    """Words with a tag each."""
+
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """A question about a text, answered by pieces of it."""
+
+    context: str
+    question: str
+    answers: tuple[tuple[int, str], ...]
+    """First character and text of each accepted answer; empty where the text does not hold one."""
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRecord:
+    """A conversation with pictures, of which the assistant's turns are learned."""
+
+    messages: tuple[dict[str, Any], ...]
+    """Each `content` is a list of parts: `{"type": "text", "text": ...}` or `{"type": "image"}`."""
+    images: tuple[Picture, ...]
+    """The pictures, in the order of the image parts."""
+    digests: tuple[str, ...]
+    """SHA-256 (hex) of each picture's bytes: what it shows, wherever its file lies."""
+    place: str
+
+
+Record = (
+    TextRecord
+    | ChatRecord
+    | PreferenceRecord
+    | RatedRecord
+    | LabelledRecord
+    | TaggedRecord
+    | SpanRecord
+    | PictureRecord
+)
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_BESIDE_THE_CONTENT = ("place", "ends", "is_multi", "images")
 
 
 def content_hash(record: Record) -> str:
@@ -38,5 +120,6 @@ def content_hash(record: Record) -> str:
 
     Whether a text ends counts for nothing: the same words with and without an end are the same words.
     """
-    content = record.text if isinstance(record, TextRecord) else [record.messages, record.tools]
-    return hashlib.sha256(CANONICAL.encode(content).encode("ascii")).hexdigest()
+    content = [getattr(record, field.name) for field in fields(record) if field.name not in _BESIDE_THE_CONTENT]
+    told = content[0] if isinstance(record, TextRecord) else content
+    return hashlib.sha256(CANONICAL.encode(told).encode("ascii")).hexdigest()

@@ -17,6 +17,8 @@ class Row:
     file: str
     line: int
     """1-based line of the file where the row begins; for columnar files, the row's number."""
+    note: str = ""
+    """What one should know of how the file was read, in a sentence; the same for all its rows."""
 
     @property
     def place(self) -> str:
@@ -49,6 +51,11 @@ class Example:
     input_ids: list[int]
     labels: list[int]
     place: str
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens read."""
+        return len(self.input_ids)
 
     @property
     def num_trained(self) -> int:

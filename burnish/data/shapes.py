@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.columns import ColumnMap, as_text, did_you_mean, quoted
-from burnish.data.conversations import Message, read_message, read_messages, read_tools, through_last_answer
+from burnish.data.columns import ColumnMap, did_you_mean, quoted
+from burnish.data.label_rows import are_labels
 from burnish.data.patterns import (
     BY_NAME,
     CONVERSATIONS,
@@ -18,8 +18,9 @@ from burnish.data.patterns import (
     pattern_of,
     pick,
 )
-from burnish.data.records import ChatRecord, Record, TextRecord
+from burnish.data.records import Record
 from burnish.data.row import Row, RowError
+from burnish.data.span_rows import span_notes
 from burnish.errors import DataError
 
 AUTO = "auto"
@@ -34,6 +35,8 @@ class Shape:
     column_map: ColumnMap
     ignored: tuple[str, ...]
     """Columns of the file that are not read, sorted."""
+    notes: tuple[str, ...] = ()
+    """What one should know of how the rows were read, in sentences."""
 
     @property
     def name(self) -> str:
@@ -41,9 +44,9 @@ class Shape:
         return self.pattern.name
 
     @property
-    def task(self) -> str:
-        """`text` or `chat`."""
-        return self.pattern.task
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that such rows are for, the likeliest first."""
+        return self.pattern.tasks
 
     def to_record(self, row: Row) -> Record:
         """What the row means.
@@ -58,75 +61,7 @@ class Shape:
             other = pattern_of(values, PATTERNS)
             seems = f"; this row looks like `{other.name}`" if other else ""
             raise RowError(f"there is no column `{missing[0][0]}`{seems}")
-        if pattern.name == "text":
-            return text_record(values, row.place)
-        if pattern.name in CONVERSATIONS:
-            return conversation_record(pattern, values, row.place)
-        return answer_record(pattern, values, row.place)
-
-
-def text_record(values: Mapping[str, Any], place: str) -> TextRecord:
-    """A row whose text is learned whole. Raises RowError where it is empty."""
-    name, value = pick(values, ("text", "content"))
-    text = as_text(value, name)
-    if text is None or not text.strip():
-        raise RowError("the text is empty")
-    return TextRecord(text, values.get("ends") is not False, place)
-
-
-def conversation_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
-    """A row that holds a list of messages. Raises RowError where nothing can be learned from it."""
-    name, value = pick(values, pattern.required[0])
-    messages = with_system(values, read_messages(value, name))
-    return ChatRecord(messages, read_tools(values.get("tools")), place)
-
-
-def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
-    """A row with a question and an answer in columns of their own. Raises RowError where one is missing."""
-    (ask_name, ask), (answer_name, answer) = (pick(values, field) for field in pattern.required)
-    if is_message_list(ask) or is_message_list(answer):
-        return prompted_conversation(values, ask, answer, place)
-    question, text = as_text(ask, ask_name), as_text(answer, answer_name)
-    if text is None:
-        raise RowError(f"the answer is missing (column `{answer_name}`)")
-    if not text.strip():
-        raise RowError(f"the answer is empty (column `{answer_name}`)")
-    if question is None:
-        raise RowError(f"the question is missing (column `{ask_name}`)")
-    if pattern.addition:
-        name, value = pick(values, pattern.addition)
-        addition = as_text(value, name)
-        if addition and addition.strip():
-            question = f"{question}\n\n{addition}" if question.strip() else addition
-    messages = ({"role": "user", "content": question}, {"role": "assistant", "content": text})
-    tools = read_tools(values.get("tools")) if "tools" in pattern.names else None
-    return ChatRecord(with_system(values, messages), tools, place)
-
-
-def prompted_conversation(values: Mapping[str, Any], ask: Any, answer: Any, place: str) -> ChatRecord:
-    """A prompt or a completion that is itself a list of messages. Raises RowError as `read_messages` does."""
-    parts = [
-        part if is_message_list(part) else [{"role": role, "content": part}]
-        for role, part in (("user", ask), ("assistant", answer))
-    ]
-    messages = [read_message(message, number) for number, message in enumerate(parts[0] + parts[1], start=1)]
-    through = through_last_answer(messages, "completion")
-    if len(through) <= len(parts[0]):
-        raise RowError("the answer is empty: no assistant message in the completion has content or tool calls")
-    return ChatRecord(with_system(values, through), read_tools(values.get("tools")), place)
-
-
-def is_message_list(value: Any) -> bool:
-    """Whether a cell is a list of messages."""
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
-
-
-def with_system(values: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The messages, begun by the row's `system` column where it has one and they do not begin so themselves."""
-    system = as_text(values.get("system"), "system")
-    if not system or not system.strip() or messages[0]["role"] == "system":
-        return messages
-    return ({"role": "system", "content": system}, *messages)
+        return pattern.make_record(values, row.place)
 
 
 def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO) -> Shape:
@@ -147,14 +82,22 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
     renamed = [column_map.rename(row.values) for row in rows]
     shapes = [pattern_of(values, patterns) for values in renamed]
     counts = Counter(pattern for pattern in shapes if pattern is not None)
-    is_told = wanted != AUTO or bool(columns)
-    if not counts or (not is_told and {"chosen", "rejected"} <= set(found)):
+    if not counts:
         raise unknown_shape(rows[0].file, found, wanted)
     main = counts.most_common(1)[0][0]
     if wanted == AUTO:
         refuse_mixed(rows, renamed, shapes, main)
+    notes = list(dict.fromkeys(row.note for row in rows if row.note))
+    if main.tasks == ("span",):
+        notes += span_notes(renamed)
+    plain = BY_NAME["text"]
+    if main.name == "labelled-text" and wanted == AUTO and not columns and plain.fits(renamed[0]):
+        name, _ = pick(renamed[0], main.required[-1])
+        if not are_labels(renamed, main.required[-1]):
+            notes.append(f"`{name}` is not read as a label: no row has one, or every row another; texts are learned.")
+            main = plain
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}
-    return Shape(main, column_map, tuple(sorted(ignored)))
+    return Shape(main, column_map, tuple(sorted(ignored)), tuple(notes))
 
 
 def candidates(columns: Mapping[str, str], wanted: str) -> list[Pattern]:
@@ -175,7 +118,7 @@ def candidates(columns: Mapping[str, str], wanted: str) -> list[Pattern]:
         who = "no shape reads all of" if wanted == AUTO else f"the shape `{wanted}` does not read all of"
         raise DataError(
             f"{who} {quoted(columns)}, which `data.columns` maps",
-            f"The shapes are {describe_patterns()}",
+            describe_patterns(columns),
             "Map the columns of one shape only",
         )
     return fitting
@@ -208,11 +151,15 @@ def refuse_mixed(
     )
 
 
+_OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
+
+
 def unknown_shape(file: str, found: Sequence[str], wanted: str) -> DataError:
     """The error for columns that mean nothing to us."""
-    what, why = f"`{file}` has no known shape", f"The shapes are {describe_patterns()}"
+    what, why = f"`{file}` has no known shape", describe_patterns(found)
+    halves = [name for name in ("chosen", "rejected") if name in found]
+    if len(halves) == 1:
+        why = f"`{halves[0]}` is half of a pair; the other half, `{_OTHER_HALF[halves[0]]}`, is not there"
     if wanted != AUTO:
         what, why = f"`{file}` is not `{wanted}`", f"That needs the columns {BY_NAME[wanted].needs}"
-    elif {"chosen", "rejected"} <= set(found):
-        why = f"`chosen` and `rejected` make preference pairs, which no shape reads. {why}"
     return DataError(f"{what}: its columns are {quoted(found)}", why, f"Say which column holds what: {MAP_EXAMPLE}")

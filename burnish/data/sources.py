@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.data.hub import HubSplit, is_hub_name, load_hub_splits
-from burnish.data.readers import READERS, data_suffix
+from burnish.data.readers import READERS, data_suffix, file_suffix
 from burnish.errors import DataError
 
 Source = Path | HubSplit
@@ -109,7 +109,7 @@ def missing_file(path: Path) -> DataError:
 
 def check_ending(path: Path) -> None:
     """Refuse a file whose ending is not read. Raises DataError listing those that are."""
-    if data_suffix(path.name) is None:
+    if file_suffix(path) is None:
         ending = f"the ending `{path.suffix}`" if path.suffix else "no ending"
         raise DataError(
             f"`{path}` has {ending}, which is not read",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from burnish.data.records import Record, content_hash
+from burnish.data.records import Record, SpanRecord, content_hash
 from burnish.errors import DataError
 
 
@@ -15,9 +15,10 @@ def split_held_out(
     """Hold out about `fraction` of the distinct records, at most `most` rows. Returns (train, valid), each in order.
 
     All duplicates of a record fall on the same side, and which side does not depend on the order of the file. Of two
-    or more distinct records at least one falls on each side; a single one is not held out.
+    or more distinct records at least one falls on each side; a single one is not held out. Questions about the same
+    text fall on the same side, where there are several texts: who knows a text finds the next answer in it more easily.
     """
-    hashes = [content_hash(record) for record in records]
+    hashes = split_keys(records)
     sizes: dict[str, int] = {}
     for key in hashes:
         sizes[key] = sizes.get(key, 0) + 1
@@ -36,6 +37,15 @@ def split_held_out(
     train = [record for record, key in zip(records, hashes, strict=True) if key not in held]
     valid = [record for record, key in zip(records, hashes, strict=True) if key in held]
     return train, valid
+
+
+def split_keys(records: Sequence[Record]) -> list[str]:
+    """For each record, a key that it shares with those that must stay on its side: its duplicates, and for questions
+    about a text the other questions about it, unless all are about one text."""
+    texts = [record.context if isinstance(record, SpanRecord) else None for record in records]
+    if None in texts or len(set(texts)) < 2:
+        return [content_hash(record) for record in records]
+    return [hashlib.sha256(str(text).encode("utf-8")).hexdigest() for text in texts]
 
 
 def assert_disjoint(train: Sequence[Record], valid: Sequence[Record]) -> None:

@@ -1,4 +1,7 @@
-"""CSV and TSV files: a header row, then one row of cells each; a quoted cell may span lines."""
+"""CSV and TSV files: a header row, then one row of cells each; a quoted cell may span lines.
+
+A table of two columns may lack the header row, see `headerless_tables.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from burnish.data.headerless_tables import (
+    could_lack_header,
+    describe_headerless,
+    first_rows,
+    has_plain_quotes,
+    names_of_headerless,
+)
 from burnish.data.lines import text_lines
 from burnish.data.row import Rejected, Row
 from burnish.errors import DataError
@@ -52,12 +62,12 @@ class LineFeed:
 
 
 def read_csv(path: Path) -> Iterator[Row | Rejected]:
-    """Rows of a comma-separated file with a header row."""
+    """Rows of a comma-separated file."""
     return read_table(path, ",")
 
 
 def read_tsv(path: Path) -> Iterator[Row | Rejected]:
-    """Rows of a tab-separated file with a header row."""
+    """Rows of a tab-separated file."""
     return read_table(path, "\t")
 
 
@@ -68,25 +78,45 @@ def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
         DataError: the header row is missing or cannot be used.
     """
     file = str(path)
-    header: list[str] | None = None
-    for line, cells, reason in read_cells(path, delimiter):
+    header, is_quoted = find_names(path, delimiter)
+    note = describe_headerless(path, header) if header else ""
+    for line, cells, reason in read_cells(path, delimiter, is_quoted):
         if header is None:
             if reason:
                 raise DataError(f"{file}:{line}: the header row is broken: {reason}", "", "Mend its quotes")
             header = check_header(file, line, cells, delimiter)
         elif not reason and len(cells) == len(header):
-            yield Row(dict(zip(header, cells, strict=True)), file, line)
+            yield Row(dict(zip(header, cells, strict=True)), file, line, note)
         else:
-            yield Rejected(file, line, reason or f"{len(cells)} cells, but the header has {len(header)}")
+            named = "the other rows have" if note else "the header has"
+            yield Rejected(file, line, reason or f"{len(cells)} cells, but {named} {len(header)}")
     if header is None:
         raise DataError(f"`{file}` is empty", "It holds only blank lines", "Put a header row and rows in it")
 
 
-def read_cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
-    """Yield (line where the row begins, cells, what is wrong with it or nothing); blank lines are skipped."""
+def find_names(path: Path, delimiter: str) -> tuple[list[str] | None, bool]:
+    """The names of the columns where there is no header row, else None; and whether quotes enclose cells."""
+    has_tabs = delimiter == "\t"
+    _, cells, _ = next(read_cells(path, delimiter, not has_tabs), (0, [], ""))
+    if not could_lack_header(cells):
+        return None, True
+    is_quoted = not (has_tabs and has_plain_quotes(path, delimiter))
+    names = names_of_headerless(first_rows(read_cells(path, delimiter, is_quoted)))
+    return names, is_quoted or names is None
+
+
+def read_cells(path: Path, delimiter: str, is_quoted: bool) -> Iterator[tuple[int, list[str], str]]:
+    """Yield (line where the row begins, cells, what is wrong with it or nothing); blank lines are skipped.
+
+    Args:
+        path: of the table.
+        delimiter: between cells.
+        is_quoted: whether quotes enclose cells, or are characters like others.
+    """
+    quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
     csv.field_size_limit(LARGEST_CELL_CHARACTERS)
     feed = LineFeed(text_lines(path))
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True, quoting=quoting)
     while True:
         feed.begin_row()
         try:
@@ -100,7 +130,7 @@ def read_cells(path: Path, delimiter: str) -> Iterator[tuple[int, list[str], str
             # The quote swallowed the rest of the file: only the line where it opens is lost.
             yield feed.first, [], "a quote is opened here and never closed"
             feed.resume_after_first()
-            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+            reader = csv.reader(feed, delimiter=delimiter, strict=True, quoting=quoting)
             continue
         if any(cell.strip() for cell in cells):
             yield feed.first, cells, ""

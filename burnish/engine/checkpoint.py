@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from burnish.engine.optimizer import moments, restore_moments
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import Trainer
@@ -46,17 +47,15 @@ def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> 
         MachineError: the disk refused it; older checkpoints are untouched.
     """
     path = checkpoint_path(checkpoints, progress.step)
-    optimizer = trainer.optimizer.state_dict()
-    moments = {f"{n}.{key}": value for n, state in optimizer["state"].items() for key, value in state.items()}
     state = {
         "progress": progress.to_dict(),
-        "optimizer": optimizer["param_groups"],
+        "optimizer": trainer.optimizer.state_dict()["param_groups"],
         "scaler": trainer.scaler.state_dict(),
         "random": random_values(),
     }
     with write_folder(path) as folder:
         _save_tensors(trained_weights(trainer.network), folder / "weights.safetensors")
-        _save_tensors(moments, folder / "optimizer.safetensors")
+        _save_tensors(moments(trainer.optimizer), folder / "optimizer.safetensors")
         _save_tensors(random_tensors(), folder / "random.safetensors")
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
         sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
@@ -95,11 +94,7 @@ def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
     """Puts weights, optimizer, loss scaler and every generator back, and returns the progress."""
     restore_weights(path, trainer.network)
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in load_file(str(path / "optimizer.safetensors")).items():
-        number, _, key = name.partition(".")
-        moments.setdefault(int(number), {})[key] = tensor
-    trainer.optimizer.load_state_dict({"state": moments, "param_groups": state["optimizer"]})
+    restore_moments(trainer.optimizer, load_file(str(path / "optimizer.safetensors")), state["optimizer"])
     trainer.scaler.load_state_dict(state["scaler"])
     restore_random(load_file(str(path / "random.safetensors")), state["random"])
     return Progress.from_dict(state["progress"])

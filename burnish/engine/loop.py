@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.data.batches import Batch, BatchPlan
+from burnish.data.batch_plan import BatchPlan
+from burnish.data.batches import Batch
 from burnish.engine.checkpoint import checkpoint_path, folder_bytes, prune_checkpoints, save_checkpoint
+from burnish.engine.judging import HeldOut
 from burnish.engine.optimizer import learning_rate_at, set_learning_rate
 from burnish.engine.progress import Progress
 from burnish.engine.step import NotFinite, StepResult, Trainer
@@ -29,8 +30,7 @@ class Loop:
 
     trainer: Trainer
     plan: BatchPlan
-    validation: list[Batch]
-    """Batches of the held-out rows; empty when there are none."""
+    held_out: HeldOut
     recipe: Recipe
     """Fully resolved."""
     total_steps: int
@@ -49,12 +49,12 @@ class Loop:
         epochs = self.total_steps / self.plan.steps_per_epoch
         self.emit(TrainingStarted(self.progress.step, self.total_steps, epochs))
         with StopSignal() as stop:
-            if self.progress.step == 0 and self.validation:
+            if self.progress.step == 0 and self.held_out.batches:
                 self._validate()
             while self.progress.step < self.total_steps and not self.progress.stopped:
                 self._train_step()
                 is_last = self.progress.step == self.total_steps
-                is_judged = bool(self.validation) and self._is_due(self.recipe.evaluate.every, is_last)
+                is_judged = bool(self.held_out.batches) and self._is_due(self.recipe.evaluate.every, is_last)
                 is_best = is_judged and self._validate()
                 if self._is_due(self.recipe.save.every, is_last) or is_best or self.progress.stopped or stop.wanted:
                     self._save()
@@ -112,16 +112,17 @@ class Loop:
 
     def _validate(self) -> bool:
         begun = time.perf_counter()
-        loss = self.trainer.validate(self.validation)
-        is_best = self.progress.record(self.progress.step, loss)
+        seen = self.trainer.validate(self.held_out)
+        loss = seen.loss
+        is_best = self.progress.record(self.progress.step, seen.loss, seen.score)
         seconds = time.perf_counter() - begun
         self.progress.seconds += seconds
-        self.emit(Validated(self.progress.step, loss, math.exp(min(loss, 700)), is_best, seconds))
+        self.emit(Validated(self.progress.step, loss, seen.figures, is_best, seconds))
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
         if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_best() >= patience:
             self.progress.stopped = True
-            reason = f"the validation loss has not improved for {patience} validations"
+            reason = f"the held-out {self.trainer.task.headline} has not improved for {patience} validations"
             self.emit(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
         return is_best
 

@@ -2,23 +2,95 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from burnish.errors import MachineError
 from burnish.recipe.schema import TrainSection
 
 
-def make_optimizer(network: Any, train: TrainSection) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) over the trainable weights; biases, norms and other vectors do not decay."""
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": train.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def make_optimizer(network: Any, train: TrainSection, factors: Mapping[str, float]) -> torch.optim.Optimizer:
+    """AdamW (arXiv 1711.05101) over the trainable weights; biases, norms and other vectors do not decay.
+
+    Args:
+        network: whose trainable weights move.
+        train: gives rate, decay and betas.
+        factors: by name of parameter, the factor on the learning rate where it is not 1.
+    """
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decay = train.weight_decay if parameter.squeeze().ndim >= 2 else 0.0
+            groups.setdefault((decay, factors.get(name, 1.0)), []).append(parameter)
+    ordered = sorted(groups, key=lambda group: (-group[0], group[1]))
+    settings = [{"params": groups[key], "weight_decay": key[0], "rate_factor": key[1]} for key in ordered]
     rate = float(train.learning_rate)
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=train.betas, fused=True)
+    if train.optimizer == "paged-adamw-8bit":
+        check_optimizer(train, settings[0]["params"][0].device.type)
+        from bitsandbytes.optim.adamw import PagedAdamW8bit
+
+        return PagedAdamW8bit(settings, lr=rate, betas=train.betas)
+    return torch.optim.AdamW(settings, lr=rate, betas=train.betas, fused=True)
+
+
+def check_optimizer(train: TrainSection, device: str) -> None:
+    """Whether the optimizer runs on this device.
+
+    Raises:
+        MachineError: it needs CUDA, or a package that is missing.
+    """
+    if train.optimizer != "paged-adamw-8bit":
+        return
+    if device != "cuda":
+        raise MachineError(
+            "`train.optimizer=paged-adamw-8bit` needs CUDA",
+            f"It pages its moments between the memories of GPU and machine; this run is on the {device} device.",
+            "Use `--set train.optimizer=adamw`",
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MachineError(
+            "`train.optimizer=paged-adamw-8bit` needs the package bitsandbytes",
+            "It is not installed here.",
+            "`pip install bitsandbytes`, or use `--set train.optimizer=adamw`",
+        )
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimizer's memory as tensors of their own, by number of parameter and name.
+
+    bitsandbytes nests some of its tensors, shares its code tables and counts steps in plain integers; these become
+    tensors without dimensions.
+    """
+    flat: dict[str, torch.Tensor] = {}
+    for number, state in optimizer.state_dict()["state"].items():
+        values = dict(state)
+        for nested in [key for key, value in values.items() if isinstance(value, dict)]:
+            values |= values.pop(nested)
+        for key, value in values.items():
+            flat[f"{number}.{key}"] = value if isinstance(value, torch.Tensor) else torch.tensor(value)
+    return {name: tensor.detach().cpu().clone() for name, tensor in flat.items()}
+
+
+def restore_moments(
+    optimizer: torch.optim.Optimizer, saved: Mapping[str, torch.Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """Puts the optimizer's memory and settings back.
+
+    Args:
+        optimizer: a new one of the same kind over the same weights.
+        saved: what `moments` gave.
+        groups: the settings of its parameter groups.
+    """
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in saved.items():
+        number, _, key = name.partition(".")
+        is_count = tensor.ndim == 0 and not tensor.is_floating_point()
+        state.setdefault(int(number), {})[key] = int(tensor) if is_count else tensor
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
@@ -38,6 +110,6 @@ def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every parameter group the same rate."""
+    """Gives every parameter group the rate, times the group's own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)

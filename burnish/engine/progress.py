@@ -15,6 +15,8 @@ class Progress:
     validations: list[tuple[int, float]] = field(default_factory=list)
     """Step and loss of each validation; the first is the base model, at step 0."""
     best_step: int | None = None
+    best_score: float | None = None
+    """Score of the best checkpoint; more is better."""
     seconds: float = 0.0
     """Seconds spent in the loop, over all sessions."""
     stopped: bool = False
@@ -25,12 +27,19 @@ class Progress:
         """Loss of the best checkpoint, which is never the untrained base."""
         return dict(self.validations).get(self.best_step) if self.best_step is not None else None
 
-    def record(self, step: int, loss: float) -> bool:
-        """Notes a validation; says whether it is the best of the trained weights so far."""
+    def record(self, step: int, loss: float, score: float) -> bool:
+        """Notes a validation; says whether it is the best of the trained weights so far.
+
+        Args:
+            step: at which it was made.
+            loss: of the held-out rows.
+            score: what the checkpoints are ranked by, more being better; of equal scores the lower loss wins.
+        """
+        best = None if self.best_score is None or self.best_loss is None else (self.best_score, -self.best_loss)
         self.validations.append((step, loss))
-        is_best = step > 0 and not math.isnan(loss) and (self.best_loss is None or loss < self.best_loss)
+        is_best = step > 0 and not math.isnan(loss) and (best is None or (score, -loss) > best)
         if is_best:
-            self.best_step = step
+            self.best_step, self.best_score = step, score
         return is_best
 
     def validations_since_best(self) -> int:
@@ -45,6 +54,7 @@ class Progress:
             "step": self.step,
             "validations": [list(pair) for pair in self.validations],
             "best_step": self.best_step,
+            "best_score": self.best_score,
             "seconds": self.seconds,
             "stopped": self.stopped,
         }

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from burnish.data.batches import Batch
+from burnish.engine.judging import HeldOut, judge
 from burnish.errors import BurnishError
+from burnish.metrics.measure import value as value_of
 from burnish.models.device import arithmetic
 from burnish.tasks.task import Task
 
@@ -20,11 +22,23 @@ class StepResult:
     """What one optimizer step did."""
 
     loss: float
-    """Mean loss per trained token over the whole step, in nats."""
+    """Mean of the loss's terms over the whole step, in nats."""
     gradient_norm: float
     """Norm of the gradient before clipping."""
     tokens: int
     trained_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What one look at the held-out rows gave."""
+
+    loss: float
+    """Mean of the loss's terms, in nats."""
+    figures: dict[str, float]
+    """The task's own figures, by name."""
+    score: float
+    """The task's headline figure, or the loss turned round: more is better."""
 
 
 class NotFinite(BurnishError):
@@ -46,8 +60,8 @@ class Trainer:
     def step(self, batches: Sequence[Batch]) -> StepResult:
         """Forward and backward over the micro-batches, then one move of the optimizer.
 
-        The loss is the mean over the trained tokens of all micro-batches together, so accumulation equals one big
-        batch however the tokens are spread.
+        The loss is the mean over the trained tokens (or rows, or pairs) of all micro-batches together, so accumulation
+        equals one big batch however they are spread.
 
         Raises:
             NotFinite: before the optimizer moves; no weight has changed.
@@ -57,10 +71,12 @@ class Trainer:
         if trained_tokens == 0:
             raise BurnishError("a step holds no trained token", "Its rows have labels for none of their tokens.")
         self.network.train()
+        with torch.no_grad(), arithmetic(self.device, self.precision):
+            self.task.begin_step(self.network, (batch.to(self.device) for batch in batches))
         total = torch.zeros((), device=self.device)
         for batch in batches:
             with arithmetic(self.device, self.precision):
-                loss = self.task.token_losses(self.network, batch.to(self.device)).sum() / trained_tokens
+                loss = self.task.losses(self.network, batch.to(self.device)).sum() / trained_tokens
             self.scaler.scale(loss).backward()
             total += loss.detach()
         self.scaler.unscale_(self.optimizer)
@@ -78,14 +94,11 @@ class Trainer:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         return torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
 
-    @torch.no_grad()
-    def validate(self, batches: Sequence[Batch]) -> float:
-        """Mean loss per trained token of the held-out rows, in nats."""
-        self.network.eval()
-        total, count = 0.0, 0
-        for batch in batches:
-            with arithmetic(self.device, self.precision):
-                losses = self.task.token_losses(self.network, batch.to(self.device))
-            total += losses.double().sum().item()
-            count += batch.num_trained
-        return total / count
+    def validate(self, held_out: HeldOut) -> Validation:
+        """Loss and figures of the held-out rows."""
+        judged = judge(self.network, self.task, held_out, self.precision)
+        measures = self.task.measures(judged)
+        loss = judged.loss()
+        headline = next((one for one in measures if one.name == self.task.headline), loss)
+        score = value_of(headline) if headline.higher_is_better else -value_of(headline)
+        return Validation(value_of(loss), {one.name: value_of(one) for one in measures}, score)

@@ -37,7 +37,7 @@ def answer_questions(
     precision: str,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Answer]:
-    """Greedy answers to every question, in their order; batched by length of prompt.
+    """Greedy answers to every question, in their order; batched by length of prompt, alone where pixels belong to it.
 
     Args:
         network: on its device; left in evaluation mode.
@@ -52,11 +52,16 @@ def answer_questions(
     device = next(network.parameters()).device
     order = sorted(range(len(questions)), key=lambda index: len(questions[index].prompt_ids))
     given: dict[int, str] = {}
-    for begin in range(0, len(order), _BATCH):
-        chosen = order[begin : begin + _BATCH]
+    plain = [index for index in order if questions[index].inputs is None]
+    groups = [plain[begin : begin + _BATCH] for begin in range(0, len(plain), _BATCH)]
+    groups += [[index] for index in order if questions[index].inputs is not None]
+    for chosen in groups:
         prompts = [questions[index].prompt_ids for index in chosen]
+        load = questions[chosen[0]].inputs
         with arithmetic(device, precision):
-            outputs = generate_batch(network, tokenizer, prompts, task.stop_ids, max_new_tokens)
+            outputs = generate_batch(
+                network, tokenizer, prompts, task.stop_ids, max_new_tokens, inputs=load() if load else None
+            )
         for index, ids in zip(chosen, outputs, strict=True):
             given[index] = task.answer_in(tokenizer.decode(ids, skip_special_tokens=True))
         tell(len(given), len(questions))

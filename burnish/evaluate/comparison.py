@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy
-
-from burnish.evaluate.answers import Answer
-from burnish.evaluate.intervals import Estimate, mean_loss, mean_loss_difference, proportion
+from burnish.evaluate.intervals import Estimate, difference, estimate
+from burnish.metrics.measure import Measure
+from burnish.metrics.table import MetricTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,10 @@ class Figure:
     name: str
     base: Estimate
     tuned: Estimate
+    difference: Estimate
+    """Tuned minus base, paired by row."""
     lower_is_better: bool
+    is_share: bool
     rows: int
     """Rows that it was measured on."""
 
@@ -41,25 +44,35 @@ class Comparison:
 
     rows: int
     trained_tokens: int
+    """Terms of the loss on these rows."""
     held_out: str
     """Where the rows come from, in words."""
+    headline: str = "loss"
+    """The figure that the verdict is about."""
     figures: list[Figure] = field(default_factory=list)
-    loss_difference: Estimate | None = None
-    """Tuned minus base, paired by row."""
+    tables: list[MetricTable] = field(default_factory=list)
+    """Finer figures of the tuned model."""
     answers: list[SideBySide] = field(default_factory=list)
+    note: str = ""
+    """What one must know to read the figures."""
 
     @property
     def verdict(self) -> str:
         """One sentence: better, worse, or no difference shown."""
-        difference = self.loss_difference
-        if difference is None:
+        figure = next((figure for figure in self.figures if figure.name == self.headline), None)
+        if figure is None:
             return "There are no held-out rows to judge by."
         rows = f"on {self.rows} held-out row{'s' if self.rows != 1 else ''}"
-        if difference.high < 0:
-            return f"The tuned model is better than the base {rows}: the loss fell by {-difference.value:.3f}."
-        if difference.low > 0:
-            return f"The tuned model is worse than the base {rows}: the loss rose by {difference.value:.3f}."
-        return f"No difference between base and tuned model is shown {rows}."
+        gain = figure.difference
+        better, worse = (gain.high < 0, gain.low > 0) if figure.lower_is_better else (gain.low > 0, gain.high < 0)
+        if not better and not worse:
+            return f"No difference between base and tuned model is shown {rows}."
+        by = f"{100 * abs(gain.value):.1f} points" if figure.is_share else f"{abs(gain.value):.3f}"
+        moved = "rose" if gain.value > 0 else "fell"
+        return (
+            f"The tuned model is {'better' if better else 'worse'} than the base {rows}: "
+            f"the {figure.name} {moved} by {by}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, with the verdict."""
@@ -70,34 +83,27 @@ def _finite(value: Any) -> Any:
     """The same values with None for a bound that too few rows leave open; JSON has no infinity."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def loss_figures(base: numpy.ndarray, tuned: numpy.ndarray, counts: numpy.ndarray) -> tuple[list[Figure], Estimate]:
-    """Loss and perplexity of both models, and the paired difference of the loss.
+def make_figures(base: Sequence[Measure], tuned: Sequence[Measure]) -> list[Figure]:
+    """Each figure of both models, with the paired difference.
 
     Args:
-        base: `[rows]`, summed loss of each row under the base model, in nats.
-        tuned: the same under the tuned model.
-        counts: `[rows]`, trained tokens of each row.
+        base: the base model's figures.
+        tuned: the tuned model's, in the same order and on the same rows.
     """
-    base_loss, tuned_loss = mean_loss(base, counts), mean_loss(tuned, counts)
-    figures = [
-        Figure("loss", base_loss, tuned_loss, lower_is_better=True, rows=len(counts)),
-        Figure("perplexity", base_loss.exp(), tuned_loss.exp(), lower_is_better=True, rows=len(counts)),
+    return [
+        Figure(
+            name=before.name,
+            base=estimate(before),
+            tuned=estimate(after),
+            difference=difference(before, after),
+            lower_is_better=not before.higher_is_better,
+            is_share=before.is_share,
+            rows=len(before.table),
+        )
+        for before, after in zip(base, tuned, strict=True)
     ]
-    return figures, mean_loss_difference(base, tuned, counts)
-
-
-def exact_match(base: list[Answer], tuned: list[Answer]) -> Figure:
-    """Share of answers that are exactly right."""
-    hits = [sum(answer.is_exact for answer in answers) for answers in (base, tuned)]
-    shares = [proportion(right, len(base)) for right in hits]
-    return Figure("exact match", *shares, lower_is_better=False, rows=len(base))
-
-
-def side_by_side(base: list[Answer], tuned: list[Answer]) -> list[SideBySide]:
-    """Both models' answers to each prompt."""
-    return [SideBySide(b.prompt, b.expected, b.given, t.given, b.place) for b, t in zip(base, tuned, strict=True)]

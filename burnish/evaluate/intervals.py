@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import numpy
 
+from burnish.metrics.measure import Measure, value
+
 CONFIDENCE = 0.95
 _RESAMPLES = 2000
+_DRAWN_TOGETHER = 1 << 18
+_ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,40 +23,31 @@ class Estimate:
     low: float
     high: float
 
-    def exp(self) -> Estimate:
-        """The same estimate on the exponential scale: mean loss becomes perplexity."""
-        return Estimate(*(math.exp(min(number, 700)) for number in (self.value, self.low, self.high)))
 
-
-def mean_loss(sums: numpy.ndarray, counts: numpy.ndarray, seed: int = 0) -> Estimate:
-    """Mean loss per trained token, with a percentile bootstrap over rows.
-
-    Rows, not tokens, are drawn again: tokens of one row are not independent (Efron and Tibshirani 1993, ch. 13).
+def estimate(measure: Measure, seed: int = 0) -> Estimate:
+    """A figure with its interval: Wilson's for a plain share of rows, else a percentile bootstrap over rows.
 
     Args:
-        sums: `[rows]`, summed loss of each row, in nats.
-        counts: `[rows]`, trained tokens of each row.
+        measure: the figure, as a formula over its rows.
         seed: of the resampling.
     """
-    return _bootstrap(sums, counts, seed)
+    if _is_share_of_rows(measure):
+        return proportion(round(float(measure.table[:, 0].sum())), len(measure.table))
+    if len(measure.table) < 2:
+        return Estimate(value(measure), -math.inf, math.inf)
+    low, high = numpy.quantile(measure.formula(_resampled(measure.table, seed)), _ENDS)
+    return Estimate(value(measure), float(low), float(high))
 
 
-def mean_loss_difference(base: numpy.ndarray, tuned: numpy.ndarray, counts: numpy.ndarray, seed: int = 0) -> Estimate:
+def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
     """Tuned minus base, paired by row: both models are judged on the very same draw of rows."""
-    return _bootstrap(tuned - base, counts, seed)
-
-
-def _bootstrap(sums: numpy.ndarray, counts: numpy.ndarray, seed: int) -> Estimate:
-    value = float(sums.sum() / counts.sum())
-    if len(sums) < 2:
-        return Estimate(value, -math.inf, math.inf)
-    generator = numpy.random.default_rng(seed)
-    means = numpy.empty(_RESAMPLES)
-    for number in range(_RESAMPLES):  # one draw at a time: a matrix of all would not fit for many rows
-        drawn = generator.integers(0, len(sums), len(sums))
-        means[number] = sums[drawn].sum() / counts[drawn].sum()
-    low, high = numpy.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(value, float(low), float(high))
+    change = value(tuned) - value(base)
+    if len(base.table) < 2:
+        return Estimate(change, -math.inf, math.inf)
+    sums = _resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
+    columns = base.table.shape[1]
+    low, high = numpy.quantile(tuned.formula(sums[:, columns:]) - base.formula(sums[:, :columns]), _ENDS)
+    return Estimate(change, float(low), float(high))
 
 
 def proportion(hits: int, total: int) -> Estimate:
@@ -61,3 +56,23 @@ def proportion(hits: int, total: int) -> Estimate:
 
     interval = binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(hits / total, float(interval.low), float(interval.high))
+
+
+def _is_share_of_rows(measure: Measure) -> bool:
+    """Whether each row counts once and is either right or wrong."""
+    table = measure.table
+    is_counted = measure.is_share and table.shape[1] == 2 and len(table) > 0 and bool((table[:, 1] == 1).all())
+    return is_counted and bool(numpy.isin(table[:, 0], (0, 1)).all())
+
+
+def _resampled(table: numpy.ndarray, seed: int) -> numpy.ndarray:
+    """`[resamples, k]`: column sums of as many rows, drawn again with replacement (Efron 1979)."""
+    generator = numpy.random.default_rng(seed)
+    rows = len(table)
+    sums = numpy.empty((_RESAMPLES, table.shape[1]))
+    together = max(1, _DRAWN_TOGETHER // rows)  # a matrix of all draws would not fit for many rows
+    for begin in range(0, _RESAMPLES, together):
+        part = sums[begin : begin + together]
+        drawn = generator.integers(0, rows, (len(part), rows)) + rows * numpy.arange(len(part))[:, None]
+        part[:] = numpy.bincount(drawn.ravel(), minlength=len(part) * rows).reshape(len(part), rows) @ table
+    return sums

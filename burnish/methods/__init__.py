@@ -1,4 +1,4 @@
-"""Methods: which weights move. One file each; this table is the only place that lists them."""
+"""Methods: which weights move. One file a family; this table is the only place that lists them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import importlib
 
 from burnish.methods.method import Method
 
-METHODS = {"full": "burnish.methods.full:FullMethod", "lora": "burnish.methods.lora:LoraMethod"}
+METHODS = {
+    "full": "burnish.methods.full:FullMethod",
+    "freeze": "burnish.methods.freeze:FreezeMethod",
+    "lora": "burnish.methods.lora:LoraMethod",
+    "qlora": "burnish.methods.quantized_lora:QLoraMethod",
+    "int8-lora": "burnish.methods.quantized_lora:Int8LoraMethod",
+    "prompt": "burnish.methods.virtual_tokens:PromptMethod",
+    "prefix": "burnish.methods.virtual_tokens:PrefixMethod",
+    "p-tuning": "burnish.methods.virtual_tokens:PTuningMethod",
+    "ia3": "burnish.methods.ia3:Ia3Method",
+}
 
 
 def make_method(name: str) -> Method:

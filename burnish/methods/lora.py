@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import json
+import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,101 +10,117 @@ from typing import Any, ClassVar
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from burnish.errors import ModelError, RecipeError
-from burnish.methods.method import Choice, Load, scaled_rate
+from burnish.errors import RecipeError
+from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
+from burnish.methods.lora_start import check_start, remember_start, write_as_plain
+from burnish.methods.method import Choice, scaled_rate
+from burnish.models.base import Loading
 from burnish.models.blocks import linear_layers, short_names
-from burnish.models.location import ModelLocation
-from burnish.recipe.schema import LoraSection, Recipe
-from burnish.runs.folder import RunFolder
+from burnish.models.head import Target
+from burnish.recipe.schema import AUTO, LoraSection, Recipe
+
+_PLUS_RATIO = 16.0
+"""What the authors of LoRA+ advise (arXiv 2402.12354, section 5)."""
 
 
-class LoraMethod:
+class LoraMethod(AdapterMethod):
     """Trains two small matrices per layer; the base stays as it is."""
 
     name: ClassVar[str] = "lora"
+    sections: ClassVar[tuple[str, ...]] = ("lora",)
+    idle: ClassVar[str] = "All its matrices B are zero"
 
     def learning_rate(self, parameters: int) -> float:
         """2e-4 from 100 M parameters up, more for tiny models."""
         return max(2e-4, scaled_rate(2e-4, parameters))
 
-    def weights_dtype(self, precision: torch.dtype) -> torch.dtype:
+    def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """The frozen base is held in the precision it computes in; adapters stay in fp32."""
-        return precision
+        return Loading(precision)
 
-    def apply(self, network: Any, recipe: Recipe) -> Any:
+    def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
         """Wraps the network in a PEFT model whose adapters alone are trainable.
 
         Raises:
-            RecipeError: `lora.targets` or `lora.modules_to_save` names a module that the model does not have.
+            RecipeError: `lora.targets` or `lora.modules_to_save` names a module that the model does not have, or that
+                the task keeps out; or `lora.init` does not fit the model.
         """
-        from peft import LoraConfig, get_peft_model
-
         options = recipe.lora
         targets = find_targets(network, options)
-        _check_names(network, options.modules_to_save, "lora.modules_to_save")
-        chosen = [m for n, m in network.named_modules() if any(n == t or n.endswith(f".{t}") for t in targets)]
-        config = LoraConfig(
+        check_names(network, options.modules_to_save, "lora.modules_to_save")
+        kept_out = tuple(f"{name}." for name in target.kept_out)
+        free = [(name, module) for name, module in network.named_modules() if not name.startswith(kept_out)]
+        chosen = [module for name, module in free if any(is_ending(name, t) for t in targets)]
+        if not chosen:
+            raise RecipeError(
+                "`lora.targets` names only layers that this task leaves as they are",
+                f"They lie in {', '.join(f'`{name}`' for name in target.kept_out)}.",
+                "Name other layers, or leave `lora.targets` at `auto`",
+            )
+        check_start(options, chosen)
+        config = import_peft().LoraConfig(
             r=options.rank,
-            lora_alpha=default_alpha(options) if options.alpha == "auto" else options.alpha,
+            lora_alpha=default_alpha(options) if options.alpha == AUTO else options.alpha,
             lora_dropout=options.dropout,
             bias=options.bias,
             target_modules=targets,
+            exclude_modules="|".join(rf"{re.escape(name)}\..*" for name in target.kept_out) or None,
             use_rslora=options.rslora,
             use_dora=options.dora,
-            modules_to_save=options.modules_to_save or None,
+            modules_to_save=[*options.modules_to_save, *target.new_modules] or None,
             fan_in_fan_out=all(isinstance(module, Conv1D) for module in chosen),
-            task_type="CAUSAL_LM",
+            init_lora_weights=_STARTS[options.init],
+            trainable_token_indices=_token_rows(network, options, target),
+            task_type=target.peft_type,
         )
-        return get_peft_model(network, config)
+        adapted = finish(network, config)
+        if options.init != "default":
+            remember_start(adapted)
+        return adapted
+
+    def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
+        """With LoRA+, the B matrices learn faster than the A matrices."""
+        wanted = recipe.lora.plus_ratio
+        if wanted is None:
+            return {}
+        ratio = _PLUS_RATIO if wanted == AUTO else float(wanted)
+        return {name: ratio for name, p in network.named_parameters() if p.requires_grad and ".lora_B." in name}
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
-        """The base model is the same network with the adapters off; None where the base's own biases were trained."""
-        if any(config.bias != "none" for config in network.peft_config.values()):
+        """The same network with the adapters off; None where weights of the base itself were changed."""
+        configs = network.peft_config.values()
+        if any(config.bias != "none" or config.init_lora_weights is not True for config in configs):
             return None
-        return network.disable_adapter()
+        return super().without(network)
 
     def save(self, network: Any, folder: Path) -> None:
-        """Writes a standard PEFT folder; names in its config are sorted, so that equal runs write equal bytes."""
-        network.save_pretrained(str(folder), safe_serialization=True)
-        config_file = folder / "adapter_config.json"
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        for key in ("target_modules", "modules_to_save"):
-            if isinstance(config.get(key), list):
-                config[key] = sorted(config[key])
-        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        """Writes a standard PEFT folder for the original base, however the adapter began."""
+        super().save(network, folder)
+        if network.peft_config["default"].init_lora_weights is not True:
+            write_as_plain(network, folder)
 
-    def result_folder(self, run: RunFolder) -> Path:
-        """`adapter/`."""
-        return run.adapter
-
-    def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
-        """Loads the base and the saved adapter onto it.
-
-        Raises:
-            ModelError: the adapter does not fit the base, or its matrices are all zero and would change nothing.
-        """
-        from peft import PeftModel
-        from safetensors import SafetensorError
-
-        network = load(base)
-        try:
-            tuned = PeftModel.from_pretrained(network, str(result))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            text = str(error).strip().splitlines()[0][:300]
-            raise ModelError(f"the adapter in `{result}` does not fit its base model", text) from error
-        if not any(p.any() for n, p in tuned.named_parameters() if "lora_B" in n or "modules_to_save" in n):
-            raise ModelError(
-                f"the adapter in `{result}` changes nothing",
-                "All its matrices B are zero: it was never trained, or it was not loaded.",
-                "Train again; an adapter that learned has matrices that are not zero",
-            )
-        return tuned
+    def changes(self, network: Any) -> bool:
+        """B begins at zero, and so does every change to what is trained beside it."""
+        trained = ("lora_B", "trainable_tokens_delta")
+        return moved_beside(network) or any(
+            p.any() for n, p in network.named_parameters() if any(t in n for t in trained)
+        )
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """Scale and layers of the adapter."""
+        """Scale, layers and learning rates of the adapter."""
         layers = short_names(network, linear_layers(network))
-        scale = ("lora.alpha", default_alpha(recipe.lora), "twice the rank")
-        return [scale, ("lora.targets", layers, "every linear layer of the blocks")] if layers else [scale]
+        chosen: list[Choice] = [
+            ("lora.alpha", default_alpha(recipe.lora), "twice the rank"),
+            ("lora.plus_ratio", _PLUS_RATIO, "what the authors of LoRA+ advise"),
+        ]
+        reason = "every linear layer of the blocks"
+        if any(parameter.ndim == 3 for parameter in network.parameters()):
+            reason += "; experts that share one matrix stay as they are"
+        return [*chosen, ("lora.targets", layers, reason)] if layers else chosen
+
+
+_STARTS: dict[str, Any] = {"default": True, "pissa": "pissa_niter_16", "olora": "olora"}
+"""What PEFT calls them; PiSSA by the fast decomposition, whose 16 rounds find the leading directions."""
 
 
 def default_alpha(options: LoraSection) -> int:
@@ -119,25 +134,22 @@ def find_targets(network: Any, options: LoraSection) -> list[str]:
     Raises:
         RecipeError: a name matches no linear layer, or the model has no linear layer in blocks.
     """
-    if options.targets == "auto":
+    if options.targets == AUTO:
         targets = short_names(network, linear_layers(network))
         if not targets:
             raise RecipeError(
                 "found no linear layer in the blocks of this model", "", "Name the layers with `lora.targets`"
             )
         return targets
-    _check_names(network, options.targets, "lora.targets")
+    check_names(network, options.targets, "lora.targets")
     return sorted(options.targets)
 
 
-def _check_names(network: Any, wanted: list[str], option: str) -> None:
-    names = [name for name, _ in network.named_modules() if name]
-    for ending in wanted:
-        if not any(name == ending or name.endswith(f".{ending}") for name in names):
-            last_parts = sorted({name.rpartition(".")[2] for name in names if not name.rpartition(".")[2].isdigit()})
-            near = difflib.get_close_matches(ending, last_parts, n=1)
-            raise RecipeError(
-                f"`{option}` names `{ending}`, which this model does not have",
-                f"Its modules are named {', '.join(last_parts[:30])}.",
-                f"Did you mean `{near[0]}`?" if near else "",
-            )
+def _token_rows(network: Any, options: LoraSection, target: Target) -> dict[str, list[int]] | None:
+    """By name of the embedding, and of the head where it is a matrix of its own, the rows of the added tokens."""
+    if not options.added_tokens:
+        return None
+    rows = sorted(set(target.tokenizer.convert_tokens_to_ids(options.added_tokens)))
+    embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
+    tables = [embedding] if head is None or head.weight is embedding.weight else [embedding, head]
+    return {name: rows for name, module in network.named_modules() if any(module is table for table in tables)}

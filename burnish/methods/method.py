@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
+from burnish.models.base import Loading
+from burnish.models.head import Head, Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
@@ -22,21 +24,46 @@ class Method(Protocol):
     """Which weights of a base model are trained, and how the result is written and read back."""
 
     name: ClassVar[str]
+    sections: ClassVar[tuple[str, ...]]
+    """Sections of the recipe that belong to this method."""
+    can_pack: ClassVar[bool]
+    """Whether examples that share a row stay apart under this method."""
+
+    def refuses(self, head: Head, config: Any) -> str:
+        """Why this method makes no sense with such a head or model; empty where it does.
+
+        Args:
+            head: what the task puts on the model.
+            config: the model's transformers config.
+        """
+        ...
 
     def learning_rate(self, parameters: int) -> float:
         """A sane peak learning rate for a base model of so many parameters."""
         ...
 
-    def weights_dtype(self, precision: torch.dtype) -> torch.dtype:
-        """The type the base model's weights are held in while training in `precision`."""
+    def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
+        """How the base model's weights are held while training in `precision` on `device`.
+
+        Raises:
+            MachineError: the device cannot do it.
+        """
         ...
 
-    def apply(self, network: Any, recipe: Recipe) -> Any:
-        """Makes the method's weights trainable and freezes the rest.
+    def virtual_tokens(self, recipe: Recipe) -> int:
+        """Positions of the model's context that the method itself takes."""
+        ...
+
+    def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
+        """Makes the method's weights, and the target's new modules, trainable and freezes the rest.
 
         Raises:
             RecipeError: an option of the method does not fit this model.
         """
+        ...
+
+    def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
+        """By name of parameter, the factor on the learning rate where it is not 1."""
         ...
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
@@ -67,6 +94,29 @@ class Method(Protocol):
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """What `auto` stands for in the method's own options, for this model."""
         ...
+
+
+class MethodDefaults:
+    """What most methods have in common; a method overrides what is different."""
+
+    sections: ClassVar[tuple[str, ...]] = ()
+    can_pack: ClassVar[bool] = True
+
+    def refuses(self, head: Head, config: Any) -> str:
+        """Any model will do."""
+        return ""
+
+    def virtual_tokens(self, recipe: Recipe) -> int:
+        """None."""
+        return 0
+
+    def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
+        """One learning rate for all."""
+        return {}
+
+    def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
+        """The method has no options of its own."""
+        return []
 
 
 def scaled_rate(rate: float, parameters: int) -> float:

@@ -13,8 +13,12 @@ from typing import Any
 import torch
 
 from burnish.errors import ModelError
+from burnish.models.blocks import block_lists
+from burnish.models.head import Head
 from burnish.models.location import ModelLocation
 from burnish.models.padding import ensure_pad_token
+from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
+from burnish.models.vocabulary import fit_vocabulary
 from burnish.recipe.schema import ModelSection
 
 _HASHED_BYTES = 1 << 26
@@ -29,8 +33,20 @@ class BaseModel:
     """A transformers `PreTrainedModel`."""
     tokenizer: Any
     """A transformers `PreTrainedTokenizerBase` whose pad token is set."""
+    new_modules: tuple[str, ...] = ()
+    """Modules that the folder has no weights for, such as a fresh head: they begin at random and must be trained."""
     notes: list[str] = field(default_factory=list)
     """What was adapted, in sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How the weights of a base model are held."""
+
+    dtype: torch.dtype
+    """Of the weights that are not quantized."""
+    quantization: Any = None
+    """A quantization config of transformers, or None."""
 
 
 def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
@@ -54,51 +70,131 @@ def load_base(
     section: ModelSection,
     tokenizer: Any,
     device: torch.device,
-    weights: torch.dtype,
+    loading: Loading,
+    head: Head,
 ) -> BaseModel:
-    """Loads a causal language model onto `device`, with its weights in the type `weights`.
+    """Loads a model onto `device`, with the head that a task wants on it.
+
+    A head that the folder has no weights for begins at random, always the same for the same model: it is part of the
+    base that the trained model is compared with, whenever that is loaded.
 
     Raises:
-        ModelError: the folder cannot be loaded as a causal language model, or its weights are not whole.
+        ModelError: the folder cannot be loaded as such a model, or its weights are not whole.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
     try:
-        with no_progress_bar():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                str(location.folder),
-                dtype=weights,
-                trust_remote_code=section.trust_remote_code,
-                use_safetensors=None if section.allow_pickle else True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network, report = _from_pretrained(location, section, device, loading, head)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise _load_error(location, "model", error) from error
-    network, report = loaded
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"the weights of `{location.name}` are not whole",
-            f"{len(missing)} tensors are missing, the first is `{missing[0]}`; they would start out random.",
-            "Fetch the model again, or name the model class these weights were saved from",
-        )
-    base = BaseModel(location, network.to(device), tokenizer)
+    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    new_modules = _new_modules(network, sorted(missing), location, head)
+    base = BaseModel(location, network, tokenizer, new_modules)
+    if loading.quantization is None:
+        base.network = network = network.to(device)
+    else:
+        settle(network)
+        base.notes += _notes_on_speed(network, device, loading)
+    base.notes += fit_vocabulary(network, tokenizer)
     base.notes += ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
+    if head.auto_class == "AutoModelForSequenceClassification":
+        network.config.pad_token_id = tokenizer.pad_token_id  # decoders find the last token of a padded text by it
+    if new_modules:
+        named = ", ".join(f"`{name}`" for name in new_modules)
+        base.notes.append(f"The model comes without {named}; this part begins at random and is trained in full.")
     return base
 
 
+def _notes_on_speed(network: Any, device: torch.device, loading: Loading) -> list[str]:
+    """Tells what a quantized base costs where nothing computes with it directly."""
+    if device.type != "cpu":
+        return []
+    factor = slowdown(network, loading.dtype)
+    return [
+        "The CPU unpacks quantized weights anew for every use: less memory, but slower. On "
+        f"{TIMED_TOKENS} tokens the largest layer takes {factor:.1f} times as long here as with `--method lora`; the "
+        "more tokens a micro-batch holds, the less it matters."
+    ]
+
+
+def _from_pretrained(
+    location: ModelLocation, section: ModelSection, device: torch.device, loading: Loading, head: Head
+) -> tuple[Any, dict[str, Any]]:
+    import transformers
+
+    quantized: dict[str, Any] = {}
+    if loading.quantization is not None:
+        loading.quantization.llm_int8_skip_modules = _skipped_modules(location, section, head)
+        quantized = {"quantization_config": loading.quantization, "device_map": {"": device}}
+    return getattr(transformers, head.auto_class).from_pretrained(
+        str(location.folder),
+        dtype=loading.dtype,
+        trust_remote_code=section.trust_remote_code,
+        use_safetensors=None if section.allow_pickle else True,
+        local_files_only=True,
+        output_loading_info=True,
+        **quantized,
+        **head.config,
+    )
+
+
+def _skipped_modules(location: ModelLocation, section: ModelSection, head: Head) -> list[str]:
+    """Which layers a quantized model keeps as they are."""
+    from transformers import AutoConfig
+
+    trust = section.trust_remote_code
+    config = AutoConfig.from_pretrained(
+        str(location.folder), trust_remote_code=trust, local_files_only=True, **head.config
+    )
+    return skipped_modules(config, head, trust)
+
+
+def _new_modules(network: Any, missing: list[str], location: ModelLocation, head: Head) -> tuple[str, ...]:
+    """The parts outside the body that `missing` weights belong to.
+
+    Raises:
+        ModelError: the head is part of the language model itself, or weights of the body are missing.
+    """
+    prefix = f"{network.base_model_prefix}."
+    bodies = (prefix, *(f"{block}." for block in block_lists(network)))
+    in_body = [name for name in missing if name.startswith(bodies) and not _is_pooler(name.removeprefix(prefix))]
+    if missing and (in_body or head.auto_class in _WHOLE_ONLY):
+        raise ModelError(
+            f"the weights of `{location.name}` are not whole",
+            f"{len(missing)} tensors are missing, the first is `{(in_body or missing)[0]}`; they would start out "
+            "random.",
+            "Fetch the model again, or name the model class these weights were saved from",
+        )
+    parts = {}
+    for name in missing:
+        inner = name.removeprefix(prefix).partition(".")[0]
+        parts[f"{prefix}{inner}" if name.startswith(prefix) else inner] = None
+    return tuple(parts)
+
+
+def _is_pooler(name: str) -> bool:
+    """Whether a weight belongs to the part of the body that many checkpoints leave out, for only heads read it."""
+    return name.startswith("pooler")
+
+
+_WHOLE_ONLY = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForImageTextToText")
+"""Classes whose head belongs to the model: a language model with a random head is a broken one."""
+
+
 @contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Keeps transformers' own bar off the terminal, where Burnish draws one."""
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers' own bar, and its report of what was loaded, off the terminal, where Burnish tells both."""
     from transformers.utils import logging
 
-    was_shown = logging.is_progress_bar_enabled()
+    was_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if was_shown:
             logging.enable_progress_bar()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -24,6 +27,31 @@ def block_lists(network: Any) -> list[str]:
     outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists if other != name)]
     longest = max((len(lists[name]) for name in outer), default=0)
     return [name for name in outer if len(lists[name]) > 1 or longest == 1]
+
+
+def modules_after(network: Any, blocks: str) -> list[str]:
+    """Names of the modules that follow a block list on the way to the output: the last norm, the pooler, the head.
+
+    They are registered after it, at any level above. A last norm may be registered before the blocks instead; it then
+    stands beside them, with nothing after them, and holds vectors only.
+    """
+    found, path = [], blocks
+    while path:
+        parent, _, last = path.rpartition(".")
+        siblings = [(name, module) for name, module in network.get_submodule(parent).named_children()]
+        position = [name for name, _ in siblings].index(last)
+        later = siblings[position + 1 :]
+        after = [name for name, module in later if not isinstance(module, nn.Embedding) and list(module.parameters())]
+        if path == blocks and not after:
+            after = [name for name, module in siblings[:position] if _holds_vectors(module)]
+        found += [f"{parent}.{name}" if parent else name for name in after]
+        path = parent
+    return found
+
+
+def _holds_vectors(module: nn.Module) -> bool:
+    dimensions = {parameter.ndim for parameter in module.parameters()}
+    return dimensions == {1}
 
 
 def linear_layers(network: Any) -> list[str]:
@@ -55,7 +83,36 @@ def short_names(network: Any, chosen: list[str]) -> list[str]:
     return sorted(endings)
 
 
+def memory_bytes(network: Any) -> int:
+    """Bytes that the weights and buffers of a network take; tied ones count once, quantized ones as they are held.
+
+    bitsandbytes keeps the scales and code tables of its weights beside the parameters, where `parameters()` does not
+    see them; each is counted once however many layers share it.
+    """
+    held = [*network.parameters(), *network.buffers(), *_quantization_tables(network)]
+    sizes = {tensor.data_ptr() or id(tensor): tensor.numel() * tensor.element_size() for tensor in held}
+    return sum(sizes.values())
+
+
+def _quantization_tables(network: Any) -> Iterator[torch.Tensor]:
+    """Scales, scales of scales, offsets and code tables of quantized weights."""
+    for module in network.modules():
+        weight = getattr(module, "weight", None)
+        outer = getattr(weight, "quant_state", None)  # 4 bits
+        eight_bits = (weight, getattr(module, "state", None))
+        for state in (*eight_bits, outer, getattr(outer, "state2", None)):
+            values = (getattr(state, name, None) for name in ("SCB", "absmax", "code", "offset"))
+            yield from (value for value in values if isinstance(value, torch.Tensor))
+
+
 def count_parameters(network: Any) -> tuple[int, int]:
-    """Trainable parameters and all parameters; tied ones count once."""
+    """Trainable parameters and all parameters; tied ones count once, 4-bit ones as the numbers they stand for."""
     parameters = list(network.parameters())
-    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return trainable, sum(math.prod(_full_shape(p)) for p in parameters)
+
+
+def _full_shape(parameter: torch.nn.Parameter) -> Sequence[int]:
+    """The shape of a weight; of one packed in 4 bits, before it was packed."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.shape if state is None else state.shape

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
+
+from burnish.errors import InputError
+from burnish.models.kind import context_limit
 
 _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,
@@ -48,19 +51,45 @@ def generate_batch(
     max_new_tokens: int,
     temperature: float = 0.0,
     streamer: BaseStreamer | None = None,
+    inputs: Mapping[str, torch.Tensor] | None = None,
 ) -> list[list[int]]:
     """Answers to several prompts at once.
 
     Prompts are padded on the left, so that all answers begin at the same column. Answers get what the prompts leave
     of the model's context; a prompt that leaves less than a quarter (or `max_new_tokens`) loses its oldest tokens.
 
+    Args:
+        network: on its device.
+        tokenizer: of the network.
+        prompts: token ids; only one where there are `inputs`.
+        stop_ids: tokens that end an answer.
+        max_new_tokens: longest answer.
+        temperature: 0 for the most likely answer.
+        streamer: told of each new token.
+        inputs: what the network needs besides token ids, for example pixels. Such a prompt is never cut.
+
     Returns:
         For each prompt the new token ids, without the stop token and what follows it.
+
+    Raises:
+        InputError: a prompt that cannot be cut leaves no room for an answer.
     """
+    if _virtual_tokens(network) and len({len(prompt) for prompt in prompts}) > 1:
+        # PEFT forgets that padding has no position once virtual tokens stand before it
+        return [
+            generate_batch(network, tokenizer, [prompt], stop_ids, max_new_tokens, temperature, streamer, inputs)[0]
+            for prompt in prompts
+        ]
     limit = _context_limit(network)
     kept = [list(prompt) for prompt in prompts]
     if limit:
-        room = limit - min(max_new_tokens, max(1, limit // 4))
+        room = limit - min(max_new_tokens, max(1, limit // 4)) if inputs is None else limit - 1
+        if inputs is not None and len(kept[0]) > room:
+            raise InputError(
+                f"the prompt with its pictures has {len(kept[0])} tokens",
+                f"The model reads at most {limit}, and a picture cannot be cut.",
+                "Show smaller pictures, or fewer",
+            )
         kept = [prompt[-room:] for prompt in kept]
         max_new_tokens = min(max_new_tokens, limit - max(map(len, kept)))
     width = max(map(len, kept))
@@ -75,13 +104,21 @@ def generate_batch(
         attention_mask=mask.to(device),
         generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, temperature),
         streamer=streamer,
+        **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},
     )
-    return [_until_stop(row, set(stop_ids)) for row in output[:, width:].tolist()]
+    begin = 1 if network.config.is_encoder_decoder else width  # a decoder of its own begins with its start token
+    return [_until_stop(row, set(stop_ids)) for row in output[:, begin:].tolist()]
 
 
 def _context_limit(network: Any) -> int | None:
-    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    """Positions that prompt and answer share; None where there is no such limit, as with a decoder of its own."""
+    limit = None if network.config.is_encoder_decoder else context_limit(network.config)
+    return None if limit is None else limit - _virtual_tokens(network)
+
+
+def _virtual_tokens(network: Any) -> int:
+    """Positions that the method put before every text."""
+    return getattr(getattr(network, "active_peft_config", None), "num_virtual_tokens", 0)
 
 
 def _until_stop(ids: list[int], stop_ids: set[int]) -> list[int]:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import ModelError
-from burnish.recipe.schema import ModelSection
+from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 
-BUNDLED = ("seedling",)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _BUNDLED_HINT = "use the bundled model: `--model seedling`"
 
@@ -32,7 +31,7 @@ def locate_model(section: ModelSection) -> ModelLocation:
     Raises:
         ModelError: no such folder, no such hub model, no network, no tokenizer, or only pickled weights.
     """
-    if section.name in BUNDLED:
+    if section.name in BUNDLED_MODELS:
         folder = Path(str(resources.files("burnish"))) / "assets" / section.name
         return _checked(ModelLocation(section.name, folder, False), section)
     path = Path(section.name).expanduser()
@@ -105,7 +104,7 @@ def _fetch(section: ModelSection) -> Path:
     try:
         return Path(snapshot_download(section.name, revision=section.revision, ignore_patterns=ignored))
     except (RepositoryNotFoundError, HFValidationError) as error:
-        near = difflib.get_close_matches(section.name, BUNDLED, n=1)
+        near = difflib.get_close_matches(section.name, BUNDLED_MODELS, n=1)
         raise ModelError(
             f"there is no model `{section.name}`",
             f"It is no folder here, and the hub answered: {_first_line(error)}",
@@ -114,7 +113,7 @@ def _fetch(section: ModelSection) -> Path:
             else "Check the name, log in for gated models, or use `--model seedling`",
         ) from error
     except (LocalEntryNotFoundError, OSError) as error:
-        near = difflib.get_close_matches(section.name, BUNDLED, n=1)
+        near = difflib.get_close_matches(section.name, BUNDLED_MODELS, n=1)
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise ModelError(
             f"cannot find or fetch the model `{section.name}`",

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.engine.optimizer import check_optimizer
 from burnish.errors import RecipeError
 from burnish.methods.method import Method
+from burnish.models.kind import context_limit
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import Resolved
+from burnish.tasks.task import Task
 
 LONGEST_AUTO_CONTEXT = 1024
 _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
+_NO_LIMIT = 10**9
+"""transformers gives tokenizers without a limit a much larger one."""
+_QUICK_TO_WRITE = 200_000_000
+"""Parameters up to which a CPU writes a batch of answers in a minute or so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the choices rest on: measured from the data and the loaded model."""
 
+    device: str
     parameters: int
-    vocabulary: int
+    outputs: int
+    """Logits of each position: the vocabulary, or the labels."""
     tokens: int
     """Training tokens of one epoch."""
+    rows: int
+    """Training rows of one epoch."""
+    step_rows: int
+    """Rows that a step should hold; 0 where tokens count."""
     longest_answer: int
     """Tokens of the longest known answer among the held-out rows; 0 where there is none."""
+    rate_factor: float = 1.0
+    """What the task wants the method's learning rate multiplied by."""
 
 
 class Resolver:
@@ -55,28 +69,21 @@ class Resolver:
             self._tell(Resolved(option, value, reason))
 
 
-def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) -> None:
-    """Refuses a task or method that does not exist, before anything heavy begins.
-
-    Raises:
-        RecipeError: with the nearest name.
-    """
-    for option, value, known in (("task", recipe.task, [AUTO, *tasks]), ("method", recipe.method, list(methods))):
-        if value not in known:
-            near = difflib.get_close_matches(value, known, n=1)
-            names = ", ".join(f"`{name}`" for name in known)
-            raise RecipeError(
-                f"`{value}` is no {option}", f"There are {names}.", f"Did you mean `{near[0]}`?" if near else ""
-            )
-
-
-def resolve_context(resolver: Resolver, config: Any) -> None:
+def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int = 0) -> None:
     """The context length: the model's own limit, within reason.
+
+    Args:
+        resolver: of the recipe.
+        config: of the model.
+        tokenizer: of the model; its limit counts too, for some models lose positions to padding (RoBERTa has 514
+            and reads 512 tokens).
+        taken: positions that the method needs for itself.
 
     Raises:
         RecipeError: a longer context was asked for than the model can read.
     """
-    limit = context_limit(config)
+    limits = [limit for limit in (context_limit(config), tokenizer.model_max_length) if limit is not None]
+    limit = min(limits) - taken if min(limits) < _NO_LIMIT else None
     wanted = resolver.recipe.data.context
     if wanted != AUTO and limit is not None and int(wanted) > limit:
         raise RecipeError(
@@ -87,39 +94,44 @@ def resolve_context(resolver: Resolver, config: Any) -> None:
     if limit is None or limit > LONGEST_AUTO_CONTEXT:
         resolver.fill("data.context", LONGEST_AUTO_CONTEXT, "enough for most rows; the model could read more")
     else:
-        resolver.fill("data.context", limit, "the model's own limit")
-
-
-def context_limit(config: Any) -> int | None:
-    """Most tokens a model can read at once; None where its config does not say."""
-    text = config.get_text_config()
-    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"):
-        value = getattr(text, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+        reason = "the model's own limit" + (", less the virtual tokens" if taken else "")
+        resolver.fill("data.context", limit, reason)
 
 
 def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
-    """Learning rate, step size and micro-batch, from the size of model and data."""
+    """Learning rate, step size and micro-batch, from the size of model and data.
+
+    Raises:
+        MachineError: the optimizer that was asked for does not run on this device.
+    """
     millions = facts.parameters / 1e6
-    rate = method.learning_rate(facts.parameters)
-    resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters")
+    rate = float(f"{method.learning_rate(facts.parameters) * facts.rate_factor:.2g}")
+    factor = f", times {facts.rate_factor:g} for this task" if facts.rate_factor != 1 else ""
+    resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters{factor}")
+    resolver.fill("train.optimizer", "adamw", "exact moments", is_told=False)
+    check_optimizer(resolver.recipe.train, resolver.recipe.model.device)
     context = int(resolver.recipe.data.context)
-    tokens = max(512, min(16384, round(facts.tokens / 40)))
-    resolver.fill("batch.tokens", tokens, "about 40 steps an epoch, between 512 and 16,384 tokens each")
-    by_logits = _LOGITS_BYTES // (context * facts.vocabulary * 4 * 3)
-    rows = max(1, min(by_logits, _MICRO_BATCH_TOKENS // context, math.ceil(tokens / context)))
+    if facts.step_rows:
+        tokens = max(1, round(facts.step_rows * facts.tokens / max(1, facts.rows)))
+        resolver.fill("batch.tokens", tokens, f"about {facts.step_rows} rows a step")
+    else:
+        tokens = max(512, min(16384, round(facts.tokens / 40)))
+        resolver.fill("batch.tokens", tokens, "about 40 steps an epoch, between 512 and 16,384 tokens each")
+    by_logits = _LOGITS_BYTES // (context * facts.outputs * 4 * 3)
+    wanted = math.ceil(int(resolver.recipe.batch.tokens) / context)
+    rows = max(1, min(by_logits, _MICRO_BATCH_TOKENS // context, wanted))
     resolver.fill("batch.rows", rows, "keeps activations and logits of a micro-batch small")
+    is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE
+    answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size writes slowly on the CPU")
+    resolver.fill("evaluate.answers", answers, reason, is_told=facts.longest_answer > 0)
     longest = min(256, math.ceil(facts.longest_answer * 1.25) + 8) if facts.longest_answer else 64
     resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
 
 
-def resolve_method(resolver: Resolver, network: Any, method: Method, others: Iterable[Method]) -> None:
-    """The method's own options; those of other methods too, for the record, but without a word."""
-    for other in others:
-        for option, value, reason in other.choices(network, resolver.recipe):
-            resolver.fill(option, value, reason, is_told=other.name == method.name)
+def resolve_choices(resolver: Resolver, choices: Iterable[tuple[str, Any, str]]) -> None:
+    """Options of a method or a task, as it chose them."""
+    for option, value, reason in choices:
+        resolver.fill(option, value, reason)
 
 
 def resolve_rhythm(resolver: Resolver, total_steps: int) -> None:
@@ -141,8 +153,15 @@ def run_stem(recipe: Recipe) -> str:
     return f"{data}-{Path(recipe.model.name).name}-{recipe.method}"
 
 
-def unread_options(recipe: Recipe, origins: dict[str, str], methods: Iterable[str]) -> list[str]:
-    """Options that were set but that the chosen method does not read."""
-    others = [name for name in methods if name != recipe.method]
+def unread_sections(
+    task: type[Task], method: Method, tasks: Iterable[type[Task]], methods: Iterable[Method]
+) -> set[str]:
+    """Sections of the recipe that belong to other tasks or methods, and that this run does not read."""
+    theirs = {section for other in (*tasks, *methods) for section in other.sections}
+    return theirs - {*task.sections, *method.sections}
+
+
+def unread_options(origins: dict[str, str], sections: set[str]) -> list[str]:
+    """Options that were set although they stand in sections that nobody reads."""
     given = [option for option, origin in origins.items() if origin != "default"]
-    return [option for option in given if option.partition(".")[0] in others]
+    return [option for option in given if option.partition(".")[0] in sections]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from burnish.errors import RecipeError
 from burnish.recipe.names import holder, options, sections
 from burnish.recipe.origins import DEFAULT, FLAG, Given, Source, read_file, read_flags, read_sets
 from burnish.recipe.problems import Check, Problem, raise_problems
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
 from burnish.recipe.wording import expected, shown, takes_truth
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -74,11 +74,17 @@ def recipe_from_saved(path: Path) -> Recipe:
     return _build(given, problems)
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML, every option written out, in the order of the schema."""
+def dump_recipe(recipe: Recipe, without: Collection[str] = ()) -> str:
+    """The recipe as YAML, every option written out, in the order of the schema.
+
+    Args:
+        recipe: to be written.
+        without: sections to leave out, because nothing in this run reads them.
+    """
     import yaml
 
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    values = recipe.model_dump(mode="json", exclude=set(without))
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _origin(given: Source, name: str) -> str:
@@ -101,7 +107,7 @@ def _anchor(source: Source, folder: Path, told: bool) -> Source:
             continue
         path = (folder / Path(entry.value).expanduser()).absolute()
         if name == "model.name":
-            is_path = path.is_dir() and entry.value != options()[name].default
+            is_path = path.is_dir() and entry.value not in (AUTO, *BUNDLED_MODELS)
         else:
             is_path = path.exists() or (told and _LOOKS_LIKE_A_FILE.search(entry.value) is not None)
         if is_path:

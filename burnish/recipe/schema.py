@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 AUTO: Literal["auto"] = "auto"
 Auto = Literal["auto"]
 
+BUNDLED_MODELS = ("seedling", "acorn")
+"""Base models that come with the package. A folder of such a name is meant only where it is spelled `./seedling`."""
+
+WRITING_TASKS = ("text", "chat", "text-to-text", "preference", "vision")
+"""Tasks whose result writes text, and can be chatted with."""
+
 PositiveInt = Annotated[int, Field(ge=1)]
 AutoPositiveInt = Auto | PositiveInt
 AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
@@ -28,8 +34,9 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which base model, and how it is loaded."""
 
-    name: str = "seedling"
-    """Base model: `seedling` (bundled), a local transformers folder, or a hub name such as `gpt2`."""
+    name: str = AUTO
+    """Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`.
+    `auto` takes `seedling` for tasks that write text and `acorn` for those that label it."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -63,10 +70,12 @@ class DataSection(Section):
     """Longest example in tokens. `auto` takes the model's own limit, at most 1024."""
     packing: bool = True
     """Pack whole examples into rows of the context length, each attending only to itself."""
+    labels: Auto | list[str] = AUTO
+    """Names of the labels or tags, in the order of the model's outputs. `auto` takes those in the training rows."""
 
 
 class LoraSection(Section):
-    """Low-rank adapters (method `lora`)."""
+    """Low-rank adapters (methods `lora`, `qlora` and `int8-lora`)."""
 
     rank: PositiveInt = 16
     """Rank of the two small matrices added to each target layer."""
@@ -84,6 +93,115 @@ class LoraSection(Section):
     """Learn magnitude and direction apart (arXiv 2402.09353); slower, often a little better."""
     modules_to_save: list[str] = Field(default_factory=list)
     """Modules trained in full and saved beside the adapter, for example `lm_head`."""
+    init: Literal["default", "pissa", "olora"] = "default"
+    """How the matrices begin: `default` changes nothing at first; `pissa` (arXiv 2404.02948) and `olora`
+    (arXiv 2406.01775) take them out of the base weights, which learns faster. The result fits the original base."""
+    plus_ratio: AutoPositiveFloat | None = None
+    """Learning rate of the B matrices over that of the A matrices (LoRA+, arXiv 2402.12354). `auto` is 16."""
+    added_tokens: list[str] = Field(default_factory=list)
+    """New tokens for the vocabulary; only their embeddings are trained, beside the adapter."""
+
+
+class PromptSection(Section):
+    """Virtual tokens before the text (methods `prompt`, `prefix` and `p-tuning`)."""
+
+    tokens: AutoPositiveInt = AUTO
+    """How many virtual tokens. `auto` is 20."""
+    text: str | None = None
+    """Words that the virtual tokens of `prompt` and `prefix` begin as. Without it they begin as random words."""
+    hidden: AutoPositiveInt = AUTO
+    """Width of the network that makes the virtual tokens of `p-tuning`. `auto` is the model's own width."""
+
+
+class FreezeSection(Section):
+    """Which part of the model is trained (method `freeze`)."""
+
+    blocks: AutoPositiveInt = AUTO
+    """Train the last so many blocks, and what follows them; a head that shares its matrix with the embedding stays as
+    it is. `auto` is a quarter of the blocks."""
+    modules: list[str] = Field(default_factory=list)
+    """Train the modules of these names, instead of the last blocks."""
+
+
+class Ia3Section(Section):
+    """Learned scales of keys, values and feed-forward activations (method `ia3`, arXiv 2205.05638)."""
+
+    targets: Auto | list[str] = AUTO
+    """Names of the layers whose outputs or inputs are scaled. `auto` finds keys, values and the feed-forward."""
+    feedforward: Auto | list[str] = AUTO
+    """Those of the targets whose inputs are scaled. `auto` finds the last layer of the feed-forward."""
+
+
+class PreferenceSection(Section):
+    """Learning from better and worse answers (task `preference`)."""
+
+    loss: Literal["auto", "dpo", "ipo", "simpo", "orpo", "cpo", "kto"] = AUTO
+    """The loss. `auto` is `dpo` for pairs (arXiv 2305.18290) and `kto` for rated answers (arXiv 2402.01306)."""
+    beta: AutoPositiveFloat = AUTO
+    """How strongly the model is held to its reference; without one, the scale of the reward. `auto` is 0.1, and 2 for
+    `simpo`."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Share of the pairs that are taken to be the wrong way round (`dpo` and `cpo`)."""
+    margin: Annotated[float, Field(ge=0)] = 1.0
+    """By how much the reward of the better answer should be higher (`simpo`)."""
+    likelihood: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the better answer's own likelihood in `cpo`."""
+    good_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of the answers rated good (`kto`)."""
+    bad_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of the answers rated bad (`kto`)."""
+    share_prompt: bool = True
+    """Compute the prompt of a pair once for both answers, where the model allows it. Never changes the result."""
+
+
+class ClassifySection(Section):
+    """Text to label (task `classify`)."""
+
+    multi_label: Auto | bool = AUTO
+    """Whether a row can have several labels, or none. `auto` says yes where the labels are lists."""
+
+
+class TagSection(Section):
+    """A tag for every word (task `tag`)."""
+
+    scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "plain"] = AUTO
+    """How the tags mark entities. `plain` tags are independent of each other. `auto` reads it off the tags."""
+    pieces: Literal["auto", "first", "last", "all"] = AUTO
+    """Which sub-word pieces of a word are trained on, and tell its tag. `auto` is `first`, and `last` for decoders,
+    which have not seen the word before that."""
+
+
+class SpanSection(Section):
+    """The answer as a span of a text (task `span`)."""
+
+    stride: AutoPositiveInt = AUTO
+    """Tokens that two windows of a long text share; never more than half of a window. `auto` is a third of the
+    context."""
+    longest_answer: PositiveInt = 30
+    """Longest answer in tokens."""
+    unanswerable: Auto | bool = AUTO
+    """Whether a text may hold no answer. `auto` says yes where some training row has none."""
+    no_answer_margin: float = 0.0
+    """By how much the score of no answer must beat the best answer to be given, in logits."""
+
+
+class FillMaskSection(Section):
+    """Masked language modelling (task `fill-mask`)."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the words that are masked (arXiv 1810.04805; higher shares: arXiv 2202.08005)."""
+    whole_words: bool = True
+    """Mask all pieces of a word together."""
+
+
+class VisionSection(Section):
+    """Chat with pictures (task `vision`)."""
+
+    train_tower: bool = False
+    """Let the method reach the part of the model that sees, too. Otherwise only the language part is trained."""
+    longest_side: PositiveInt | None = None
+    """Pictures are scaled down until their longest side has this many pixels, before the model's own processor sees
+    them: smaller pictures take fewer tokens."""
 
 
 class TrainSection(Section):
@@ -108,7 +226,10 @@ class TrainSection(Section):
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third slower."""
     early_stopping: bool = True
-    """Stop when the validation loss has not improved for `patience` validations."""
+    """Stop when the held-out rows have not improved for `patience` validations, by the task's headline figure: the
+    loss, or where there is one the accuracy or the F1."""
+    optimizer: Literal["auto", "adamw", "paged-adamw-8bit"] = AUTO
+    """`adamw`, or its paged form with 8-bit moments (bitsandbytes, CUDA only)."""
     patience: PositiveInt = 5
     """Validations without improvement before early stopping."""
 
@@ -119,7 +240,8 @@ class BatchSection(Section):
     tokens: AutoPositiveInt = AUTO
     """Tokens per optimizer step, reached by gradient accumulation. `auto` gives a few dozen steps per epoch."""
     rows: AutoPositiveInt = AUTO
-    """Rows in memory at once (the micro-batch). It changes speed and memory, never the result."""
+    """Rows of the context length in memory at once (the micro-batch), and more of them where they are shorter. It
+    changes speed and memory, never the result."""
 
 
 class EvaluateSection(Section):
@@ -127,8 +249,11 @@ class EvaluateSection(Section):
 
     every: AutoPositiveInt = AUTO
     """Steps between validations. `auto` makes about ten a run, never fewer than five."""
-    answers: Annotated[int, Field(ge=0)] = 2
-    """Held-out rows that base and tuned model both answer after training."""
+    answers: Auto | Annotated[int, Field(ge=0)] = AUTO
+    """Held-out rows that base and tuned model both answer after training. `auto` is 32, and 2 where writing is slow."""
+    metric: str | None = None
+    """A figure of your own for generated answers, as `module:function`; the function takes an answer and the expected
+    one and returns a number, more being better."""
     max_new_tokens: AutoPositiveInt = AUTO
     """Longest generated answer in tokens. `auto` leaves room for the longest known answer, at most 256."""
 
@@ -146,9 +271,10 @@ class Recipe(Section):
     """Everything that decides a run."""
 
     task: str = AUTO
-    """What one example means: `text` or `chat`. `auto` follows the shape of the rows."""
+    """What one example means: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`,
+    `fill-mask` or `vision`. `auto` follows the shape of the rows."""
     method: str = "lora"
-    """Which weights move: `lora` or `full`."""
+    """Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`."""
     name: str = AUTO
     """Name of the run, and of its folder."""
     runs: str = "runs"
@@ -158,6 +284,15 @@ class Recipe(Section):
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataSection = Field(default_factory=DataSection)
     lora: LoraSection = Field(default_factory=LoraSection)
+    prompt: PromptSection = Field(default_factory=PromptSection)
+    freeze: FreezeSection = Field(default_factory=FreezeSection)
+    ia3: Ia3Section = Field(default_factory=Ia3Section)
+    preference: PreferenceSection = Field(default_factory=PreferenceSection)
+    classify: ClassifySection = Field(default_factory=ClassifySection)
+    tag: TagSection = Field(default_factory=TagSection)
+    span: SpanSection = Field(default_factory=SpanSection)
+    fill_mask: FillMaskSection = Field(default_factory=FillMaskSection)
+    vision: VisionSection = Field(default_factory=VisionSection)
     train: TrainSection = Field(default_factory=TrainSection)
     batch: BatchSection = Field(default_factory=BatchSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)

@@ -63,7 +63,7 @@ class DataReady(Event):
     tokens: int
     """Training tokens of one epoch, without padding."""
     trained_tokens: int
-    """Training tokens of one epoch that add to the loss."""
+    """Terms of the loss in one epoch: trained tokens, or rows, or pairs."""
     packed_rows: int
 
 
@@ -77,6 +77,10 @@ class ModelReady(Event):
     precision: str
     parameters: int
     trained_parameters: int
+    base_bytes: int
+    """Memory that the base model's weights take."""
+    fp32_bytes: int
+    """What they would take in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class StepDone(Event):
     total_steps: int
     epoch: float
     loss: float
-    """Mean negative log-likelihood per trained token, in nats."""
+    """Mean loss per trained token, row or pair, in nats."""
     learning_rate: float
     gradient_norm: float
     tokens: int
@@ -112,7 +116,8 @@ class Validated(Event):
 
     step: int
     loss: float
-    perplexity: float
+    figures: dict[str, float]
+    """The task's own figures, by name: `accuracy`, `entity F1`, `perplexity` …"""
     is_best: bool
     seconds: float
 

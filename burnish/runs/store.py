@@ -90,7 +90,7 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     steps = [line for line in metrics if line["event"] == "StepDone"]
     validations = [line for line in metrics if line["event"] == "Validated"]
     trained = [line for line in validations if line["step"] > 0]
-    best = min(trained, key=lambda line: line["loss"], default=None)
+    best = next((line for line in reversed(trained) if line["is_best"]), None)
     events = read_events(run.events)
     finished = next((line for line in reversed(events) if line["event"] == "Finished"), None)
     manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}

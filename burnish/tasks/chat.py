@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
-
-from burnish.data.batches import Batch
 from burnish.data.chat_format import ChatFormat
 from burnish.data.messages import split_thought
 from burnish.data.records import ChatRecord
-from burnish.tasks.next_token import next_token_losses
+from burnish.recipe.schema import Recipe
+from burnish.tasks.next_token import NextTokenTask
 from burnish.tasks.task import EncodedRow, Question
 
 
-class ChatTask:
+class ChatTask(NextTokenTask):
     """Learns to answer."""
 
     name: ClassVar[str] = "chat"
+    reads_turns: ClassVar[bool] = True
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
         self._format = ChatFormat(tokenizer)
+        self._tokenizer = tokenizer
 
     @property
     def notes(self) -> list[str]:
@@ -41,10 +41,6 @@ class ChatTask:
         """A user's message, or the turns so far, up to where the answer begins."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return self._format.prompt_ids(turns)
-
-    def token_losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[trained]` fp32, in nats."""
-        return next_token_losses(network, batch)
 
     def answer_in(self, text: str) -> str:
         """What stands behind the thought, where the model thinks aloud."""

@@ -1,21 +1,46 @@
-"""The loss that every next-token task shares."""
+"""What every next-token task shares: its batches and its loss."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 
-from burnish.data.batches import Batch
+from burnish.data.batches import Batch, collate_tokens
+from burnish.data.row import Example
 from burnish.kernels.loss import token_losses
+from burnish.metrics.measure import Measure
+from burnish.tasks.judged import Judged
+from burnish.tasks.task import Outcome, TaskDefaults
 
 
-def next_token_losses(network: Any, batch: Batch) -> torch.Tensor:
-    """`[trained]` fp32: negative log-likelihood of each trained token.
+class NextTokenTask(TaskDefaults):
+    """A causal language model learns the tokens that are labelled."""
 
-    No attention mask is passed: transformers reads the borders of packed examples from `position_ids`, and padding at
-    the end of a row is never seen by a causal model.
-    """
-    positions = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
-    output = network(input_ids=batch.input_ids, use_cache=False, **positions)
-    return token_losses(output.logits, batch.targets)
+    generates: ClassVar[bool] = True
+    can_pack: ClassVar[bool] = True
+    _tokenizer: Any
+
+    def collate(
+        self, examples: Sequence[Example], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
+    ) -> Batch:
+        """Token ids side by side, and the tokens that follow them."""
+        return collate_tokens(examples, rows, self._tokenizer.pad_token_id, packed)
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[trained]` fp32: negative log-likelihood of each trained token.
+
+        No attention mask is passed: transformers reads the borders of packed examples from `position_ids`, and padding
+        at the end of a row is never seen by a causal model.
+        """
+        output = network(**batch.inputs, use_cache=False)
+        return token_losses(output.logits, batch.targets)
+
+    def judge(self, network: Any, batch: Batch) -> Outcome:
+        """The losses are all there is to see."""
+        return Outcome(self.losses(network, batch), [])
+
+    def measures(self, judged: Judged) -> list[Measure]:
+        """Perplexity, the loss on another scale."""
+        return [judged.perplexity()]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 
 from burnish.data.batches import Batch
-from burnish.data.row import Example, Rejected, RowError
+from burnish.metrics.measure import Measure
+from burnish.metrics.table import MetricTable
+from burnish.models.head import CAUSAL, Head
+from burnish.recipe.schema import Recipe
+from burnish.tasks.judged import Judged
+
+Choice = tuple[str, Any, str]
+"""A dotted option, its value, and the reason for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +29,72 @@ class Question:
     """The prompt in words, for showing."""
     answer: str
     place: str
+    inputs: Callable[[], dict[str, torch.Tensor]] | None = None
+    """Gives what the network needs besides the prompt's token ids, for example pixels; such a prompt cannot be cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
     """What one record became."""
 
-    examples: list[Example]
+    examples: list[Any]
+    """Whatever the task makes of it; each has `num_tokens` (read), `num_trained` (terms of the loss) and `place`."""
     truncated_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one look at a batch gave."""
+
+    losses: torch.Tensor
+    """`[terms]` fp32, in nats."""
+    outputs: list[Any]
+    """What the task's figures need, one item for each of the batch's examples; empty where they need nothing."""
+
+
 class Task(Protocol):
-    """How a record becomes token ids and labels, what the loss is, and which questions judge the result."""
+    """How a record becomes token ids and labels, what the loss is, and what judges the result."""
 
     name: ClassVar[str]
+    sections: ClassVar[tuple[str, ...]]
+    """Sections of the recipe that belong to this task."""
+    kinds: ClassVar[tuple[str, ...]]
+    """Kinds of model that it makes sense for (`models/kind.py`), that of its default model first."""
+    generates: ClassVar[bool]
+    """Whether the trained model writes text."""
+    reads_turns: ClassVar[bool]
+    """Whether `prompt_ids` takes the turns of a conversation, too."""
+    knows_answers: ClassVar[bool]
+    """Whether a generated answer is right only where it is the known one."""
+    can_pack: ClassVar[bool]
+    """Whether several examples may share a row."""
+    step_rows: ClassVar[int]
+    """Rows that a step should hold where each counts once in the loss; 0 where tokens count."""
+    cut_from: ClassVar[str]
+    """Where a row that is too long is cut, in words."""
+    rate_factor: ClassVar[float]
+    """What the method's learning rate is multiplied by."""
+
+    def __init__(self, tokenizer: Any, recipe: Recipe) -> None: ...
+
+    @classmethod
+    def choices(cls, records: Sequence[Any], recipe: Recipe) -> list[Choice]:
+        """What `auto` stands for in the task's own options, for these training records.
+
+        Raises:
+            DataError: the records cannot be learned from as a whole.
+        """
+        ...
+
+    @property
+    def headline(self) -> str:
+        """The figure that tells whether the tuned model is better."""
+        ...
+
+    @property
+    def head(self) -> Head:
+        """How a base model is loaded for this task."""
+        ...
 
     @property
     def notes(self) -> list[str]:
@@ -47,19 +107,78 @@ class Task(Protocol):
         ...
 
     def encode(self, record: Any, context: int) -> EncodedRow:
-        """Token ids and labels of a record, none longer than `context` tokens.
+        """A record as examples, none longer than `context` tokens.
 
         Raises:
             RowError: nothing can be learned from this record.
         """
         ...
 
-    def prompt_ids(self, prompt: Any) -> list[int]:
-        """What the model is fed to go on from: a string, or what else the task understands as a prompt."""
+    def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
+        """Rows of examples as one batch.
+
+        Args:
+            examples: all examples.
+            rows: for each row of the batch, which examples it holds; one each, unless `packed`.
+            packed: whether rows may hold several examples.
+            epoch: for what is drawn anew in every epoch; None in evaluation, where nothing is left to chance.
+        """
         ...
 
-    def token_losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[trained]` fp32: the loss of every trained token, in nats, in the order of the batch's positions."""
+    def keep_apart(self) -> None:
+        """Told that the method would mix what shares a row."""
+        ...
+
+    def adapt(self, network: Any) -> list[str]:
+        """Looks at the loaded base model for what the task may do with it; sentences for what the user should know."""
+        ...
+
+    def kept_out(self, network: Any) -> tuple[str, ...]:
+        """Names of modules of the base model that no method may train."""
+        ...
+
+    def save_with(self, folder: Path) -> None:
+        """Writes what else belongs to a result into its folder, beside weights and tokenizer."""
+        ...
+
+    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> list[Any]:
+        """The examples, with what has to be measured once on the base model before it is trained."""
+        ...
+
+    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
+        """Looks at all batches of a step, or of a judging, before the first loss is taken. Called without gradients."""
+        ...
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[terms]` fp32, in nats and in the order of the batch's `owners`; the loss of a step is their mean."""
+        ...
+
+    def judge(self, network: Any, batch: Batch) -> Outcome:
+        """The losses again, with what the figures need. Called without gradients."""
+        ...
+
+    def measures(self, judged: Judged) -> list[Measure]:
+        """The task's figures, besides its loss."""
+        ...
+
+    def tables(self, judged: Judged) -> list[MetricTable]:
+        """Finer figures, for example one line a label."""
+        ...
+
+    def remark(self, judged: Judged) -> str:
+        """What one must know of the held-out rows to read the figures; empty where they speak for themselves."""
+        ...
+
+    def shown(self, example: Any, output: Any) -> tuple[str, str, str] | None:
+        """(prompt, expected, given) in words; None where the task generates its answers."""
+        ...
+
+    def prompt_ids(self, prompt: Any) -> list[int]:
+        """What a model that generates is fed to go on from."""
+        ...
+
+    def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
+        """What the network needs besides the ids of a prompt, for example pixels; None where it needs nothing."""
         ...
 
     def answer_in(self, text: str) -> str:
@@ -67,46 +186,102 @@ class Task(Protocol):
         ...
 
     def question(self, record: Any) -> Question | None:
-        """The record as a question with a known answer, or None where the task has no answers to generate."""
+        """The record as a question with a known answer, or None where there is none to generate."""
+        ...
+
+    def respond(self, network: Any, prompt: str) -> str:
+        """The answer of a model that does not generate to a user's text, or to a row as a JSON object."""
         ...
 
 
-@dataclass(slots=True)
-class Encoded:
-    """Records as examples, with what did not make it."""
+class TaskDefaults:
+    """What most tasks have in common; a task overrides what is different."""
 
-    examples: list[Example]
-    owners: list[int]
-    """For each example, the index of its record."""
-    rejected: list[Rejected]
-    truncated_rows: int = 0
-    truncated_tokens: int = 0
+    sections: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[str, ...]] = ("causal",)
+    generates: ClassVar[bool] = False
+    reads_turns: ClassVar[bool] = False
+    knows_answers: ClassVar[bool] = True
+    can_pack: ClassVar[bool] = False
+    step_rows: ClassVar[int] = 0
+    cut_from: ClassVar[str] = "from the left of their prompts"
+    rate_factor: ClassVar[float] = 1.0
+    headline: ClassVar[str] = "loss"
+    name: ClassVar[str]
+
+    @classmethod
+    def choices(cls, records: Sequence[Any], recipe: Recipe) -> list[Choice]:
+        """The task has no options of its own."""
+        return []
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens of all examples."""
-        return sum(len(example.input_ids) for example in self.examples)
+    def head(self) -> Head:
+        """A causal language model."""
+        return CAUSAL
 
     @property
-    def num_trained(self) -> int:
-        """Tokens that add to the loss."""
-        return sum(example.num_trained for example in self.examples)
+    def notes(self) -> list[str]:
+        """Nothing was adapted."""
+        return []
 
+    @property
+    def stop_ids(self) -> list[int]:
+        """Nothing is generated."""
+        return []
 
-def encode_records(task: Task, records: Sequence[Any], context: int) -> Encoded:
-    """Encodes every record; one that nothing can be learned from is named in `rejected`, never dropped silently."""
-    encoded = Encoded([], [], [])
-    for index, record in enumerate(records):
-        try:
-            row = task.encode(record, context)
-            if not any(example.num_trained for example in row.examples):
-                raise RowError("no token of it is trained on")
-        except RowError as error:
-            file, _, line = record.place.rpartition(":")
-            encoded.rejected.append(Rejected(file, int(line), str(error)))
-            continue
-        encoded.examples += row.examples
-        encoded.owners += [index] * len(row.examples)
-        encoded.truncated_rows += row.truncated_tokens > 0
-        encoded.truncated_tokens += row.truncated_tokens
-    return encoded
+    def keep_apart(self) -> None:
+        """Nothing shares a row unless the plan packs it."""
+
+    def adapt(self, network: Any) -> list[str]:
+        """Any model will do as it is."""
+        return []
+
+    def kept_out(self, network: Any) -> tuple[str, ...]:
+        """Everything may be trained."""
+        return ()
+
+    def save_with(self, folder: Path) -> None:
+        """Weights and tokenizer are all there is."""
+
+    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> list[Any]:
+        """Nothing has to be measured on the base model."""
+        return list(examples)
+
+    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
+        """Each batch stands for itself."""
+
+    def measures(self, judged: Judged) -> list[Measure]:
+        """No figure besides the loss."""
+        return []
+
+    def tables(self, judged: Judged) -> list[MetricTable]:
+        """No table."""
+        return []
+
+    def remark(self, judged: Judged) -> str:
+        """The figures speak for themselves."""
+        return ""
+
+    def shown(self, example: Any, output: Any) -> tuple[str, str, str] | None:
+        """Nothing to show in words."""
+        return None
+
+    def question(self, record: Any) -> Question | None:
+        """Nothing to generate."""
+        return None
+
+    def prompt_ids(self, prompt: Any) -> list[int]:
+        """Not for tasks that do not generate."""
+        raise TypeError(f"the task `{self.name}` does not generate text")
+
+    def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
+        """Token ids are all it needs."""
+        return None
+
+    def answer_in(self, text: str) -> str:
+        """All of it."""
+        return text
+
+    def respond(self, network: Any, prompt: str) -> str:
+        """Not for tasks that generate, which are asked through `prompt_ids`."""
+        raise TypeError(f"the task `{self.name}` generates its answers")

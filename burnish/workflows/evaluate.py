@@ -16,8 +16,9 @@ from burnish.runs.atomic import write_json
 from burnish.runs.events import EventLog, Listener, Warned
 from burnish.runs.folder import RunFolder
 from burnish.workflows.judging import compare
+from burnish.workflows.network import open_result
 from burnish.workflows.origin import check_base, has_same_data
-from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, open_result, read_rows, set_up
+from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, read_rows, set_up
 
 
 def evaluate(
@@ -47,10 +48,11 @@ def evaluate(
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(None, listeners)
     records = _own_rows(recipe, data, emit) if data else _held_out_rows(folder, recipe, emit)
-    setting = set_up(Resolver(recipe, emit), records.shape.task, emit)
+    setting = set_up(Resolver(recipe, emit), records, emit)
     check_base(folder, setting.location)
     rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
     network = open_result(folder.result, setting, recipe, emit)
+    setting.task.adapt(network)
     described = f"`{data}`" if data else "held out from training"
     comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
     if not data:
@@ -73,10 +75,10 @@ def _own_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     """All rows of another file as held-out rows; those that were trained on are named, for they flatter."""
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
-    if records.shape.task != recipe.task:
+    if recipe.task not in records.shape.tasks:
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
-            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.task}`.",
+            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
             f"Name rows for the task `{recipe.task}`",
         )
     everything = [*records.train, *records.valid]

@@ -12,11 +12,10 @@ from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
 from burnish.runs.events import EventLog, Listener, Note, forget_after
 from burnish.runs.folder import RunFolder
+from burnish.workflows.network import apply_method, load_network, prepare_rows
 from burnish.workflows.origin import check_base, has_same_data
 from burnish.workflows.preparation import (
-    apply_method,
     encode_rows,
-    load_network,
     make_plan,
     read_rows,
     set_up,
@@ -43,7 +42,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(folder.path, listeners)
     records = read_rows(recipe, emit)
-    setting = set_up(Resolver(recipe, emit), records.shape.task, emit)
+    setting = set_up(Resolver(recipe, emit), records, emit)
     rows = encode_rows(records, setting, recipe, emit)
     if not has_same_data(folder, records.sha256):
         raise DataError(
@@ -53,6 +52,8 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
         )
     check_base(folder, setting.location)
     base = load_network(setting, recipe, emit)
+    setting.task.adapt(base.network)
+    prepare_rows(base, rows, setting, recipe, emit)
     network = apply_method(base, setting, recipe, emit)
     loop = make_loop(network, setting, rows, make_plan(rows.training, setting, recipe), recipe, folder, emit)
     seed_everything(recipe.seed)

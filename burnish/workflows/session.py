@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
+
+import torch
 
 from burnish.errors import InputError
 from burnish.methods import make_method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
 from burnish.models.generation import TextStreamer, generate_batch
-from burnish.models.location import ModelLocation, locate_model
+from burnish.models.kind import model_kind
+from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import ModelSection, Recipe
 from burnish.runs.folder import RunFolder
 from burnish.runs.store import find_run
-from burnish.tasks import make_task
+from burnish.tasks import TASKS, make_task, task_class
+from burnish.tasks.task import Task
 
 Write = Callable[[str], None]
 
@@ -44,21 +48,30 @@ class Session:
             )
         read_from = location if result is None else ModelLocation(location.name, result, False)
         self._tokenizer = load_tokenizer(read_from, section)
+        self._recipe = recipe
+        self._task = make_task(recipe.task, self._tokenizer, recipe)
+        method = make_method(recipe.method)
 
         def load(where: ModelLocation) -> Any:
-            return load_base(where, section, self._tokenizer, self._device, PRECISIONS[self._precision]).network
+            loading = method.loading(PRECISIONS[self._precision], self._device)
+            return load_base(where, section, self._tokenizer, self._device, loading, self._task.head).network
 
         if result is None or base:
             self._network = load(location)
         else:
-            self._network = make_method(recipe.method).open(load, location, result)
+            self._network = method.open(load, location, result)
         self._network.eval()
-        self._task = make_task(recipe.task, self._tokenizer)
+
+    @property
+    def network(self) -> Any:
+        """The loaded network, in evaluation mode."""
+        return self._network
 
     def generate(
         self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0, write: Write | None = None
     ) -> str:
-        """Answers one prompt, in the way the run's task was trained: as a chat turn, or by going on with the text.
+        """Answers one prompt, in the way the run's task was trained: as a chat turn, by going on with the text, or with
+        the label, the tags or the passage that the model finds.
 
         Args:
             prompt: what is asked.
@@ -66,7 +79,13 @@ class Session:
             temperature: 0 for the most likely answer.
             write: called with each piece of the answer as it comes.
         """
-        return self._answer(self._task.prompt_ids(prompt), max_new_tokens, temperature, write)
+        if self._task.generates:
+            return self._answer(self._task, prompt, max_new_tokens, temperature, write)
+        with self._arithmetic(), torch.no_grad():
+            answer = self._task.respond(self._network, prompt)
+        if write is not None:
+            write(answer)
+        return answer
 
     def chat(
         self,
@@ -75,23 +94,36 @@ class Session:
         temperature: float = 0.0,
         write: Write | None = None,
     ) -> str:
-        """Answers the last of several turns, rendered by the very template the model was trained with."""
-        chat = make_task("chat", self._tokenizer)
-        return self._answer(chat.prompt_ids(list(messages)), max_new_tokens, temperature, write, chat.stop_ids)
+        """Answers the last of several turns, rendered by the very template the model was trained with.
+
+        Raises:
+            InputError: the run's task does not write text.
+        """
+        if not self._task.generates:
+            raise InputError(
+                f"the task `{self._task.name}` does not write text",
+                "There is nobody to chat with.",
+                'Ask for its answer with `burnish generate RUN "text"`',
+            )
+        chat = self._task if self._task.reads_turns else make_task("chat", self._tokenizer, self._recipe)
+        return self._answer(chat, list(messages), max_new_tokens, temperature, write)
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self._device, self._precision)
 
     def _answer(
         self,
-        prompt_ids: list[int],
+        task: Task,
+        prompt: str | list[dict[str, Any]],
         max_new_tokens: int,
         temperature: float,
         write: Write | None,
-        stop_ids: list[int] | None = None,
     ) -> str:
         streamer = TextStreamer(self._tokenizer, write) if write else None
-        stops = stop_ids or self._task.stop_ids
-        with arithmetic(self._device, self._precision) if self._precision != "fp32" else nullcontext():
+        asked, inputs = task.prompt_ids(prompt), task.prompt_inputs(prompt)
+        with self._arithmetic():
             (ids,) = generate_batch(
-                self._network, self._tokenizer, [prompt_ids], stops, max_new_tokens, temperature, streamer
+                self._network, self._tokenizer, [asked], task.stop_ids, max_new_tokens, temperature, streamer, inputs
             )
         return self._tokenizer.decode(ids, skip_special_tokens=True).strip()
 
@@ -118,8 +150,12 @@ def _base_session(name: str, missing: InputError) -> Session:
     """The base model of that name, if there is one here; else the error that there is no such run."""
     from pathlib import Path
 
-    from burnish.models.location import BUNDLED
+    from burnish.recipe.schema import BUNDLED_MODELS
 
-    if name not in BUNDLED and not Path(name).is_dir():
+    if name not in BUNDLED_MODELS and not Path(name).is_dir():
         raise missing
-    return Session(Recipe(task="chat", model=ModelSection(name=name)), None, True)
+    section = ModelSection(name=name)
+    kind = model_kind(read_config(locate_model(section), section))
+    talking = [task for task in map(task_class, TASKS) if task.generates and task.reads_turns]
+    task = next((task.name for task in talking if kind in task.kinds), "chat")
+    return Session(Recipe(task=task, model=section), None, True)

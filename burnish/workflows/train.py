@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from burnish.data.batches import BatchPlan
+from burnish.data.batch_plan import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
+from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.step import Trainer
 from burnish.evaluate.comparison import Comparison
-from burnish.methods import METHODS
 from burnish.models.base import fingerprint
 from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
 from burnish.recipe.load import dump_recipe
@@ -33,18 +33,18 @@ from burnish.runs.folder import RunFolder
 from burnish.runs.manifest import make_manifest
 from burnish.runs.store import create_run, fresh_name
 from burnish.workflows.judging import compare
+from burnish.workflows.network import apply_method, fill_from_facts, load_network, prepare_rows
 from burnish.workflows.preparation import (
     Rows,
     Setting,
-    apply_method,
     describe_data,
     encode_rows,
-    fill_from_facts,
     held_out_questions,
-    load_network,
+    left_out,
     make_plan,
     read_rows,
     set_up,
+    unread_by,
 )
 from burnish.workflows.run import Run
 
@@ -63,21 +63,26 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
         Interrupted: Ctrl-C or SIGTERM; `resume` goes on from there.
     """
     emit = EventLog(None, listeners)
-    for option in unread_options(recipe, dict(origins or {}), METHODS):
-        emit(Warned(f"`{option}` has no effect with the method `{recipe.method}`."))
     records = read_rows(recipe, emit)
     resolver = Resolver(recipe, emit)
     resolver.fill("data.shape", records.shape.name, "the columns of the rows")
-    setting = set_up(resolver, records.shape.task, emit)
+    setting = set_up(resolver, records, emit)
+    unread = unread_by(setting)
+    for option in unread_options(dict(origins or {}), unread):
+        emit(Warned(f"`{option}` has no effect on the task `{setting.task.name}` by the method `{recipe.method}`."))
     rows = encode_rows(records, setting, resolver.recipe, emit)
     base = load_network(setting, resolver.recipe, emit)
     fill_from_facts(resolver, base, rows, setting, emit)
+    prepare_rows(base, rows, setting, resolver.recipe, emit)
     plan = make_plan(rows.training, setting, resolver.recipe)
     steps = total_steps(resolver.recipe, plan.steps_per_epoch)
     resolve_rhythm(resolver, steps)
     emit(describe_data(rows, plan, setting))
+    if rows.rejected:
+        emit(Warned(left_out(rows)))
     network = apply_method(base, setting, resolver.recipe, emit)
-    resolver.fill("name", fresh_name(Path(recipe.runs), run_stem(recipe)), "data, model and method")
+    stem = run_stem(resolver.recipe)
+    resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
     folder = _begin_folder(resolver.recipe, rows, setting, emit)
     loop = make_loop(network, setting, rows, plan, resolver.recipe, folder, emit)
     seed_everything(recipe.seed)
@@ -98,15 +103,16 @@ def make_loop(
     trainer = Trainer(
         network=network,
         task=setting.task,
-        optimizer=make_optimizer(network, recipe.train),
+        optimizer=make_optimizer(network, recipe.train, setting.method.rate_factors(network, recipe)),
         device=setting.device,
         precision=recipe.model.precision,
         clip=recipe.train.clip,
         scaler=torch.amp.GradScaler(setting.device.type, enabled=uses_scaler),
     )
-    validation = make_plan(rows.validation, setting, recipe).all_batches() if rows.validation.examples else []
+    batches = make_plan(rows.validation, setting, recipe).all_batches() if rows.validation.examples else []
+    held_out = HeldOut(batches, rows.validation.examples, rows.validation.owners)
     steps = total_steps(recipe, plan.steps_per_epoch)
-    return Loop(trainer, plan, validation, recipe, steps, folder.checkpoints, emit, Progress())
+    return Loop(trainer, plan, held_out, recipe, steps, folder.checkpoints, emit, Progress())
 
 
 def finish(loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog) -> Run:
@@ -117,7 +123,7 @@ def finish(loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: Ev
     if best != progress.step:
         restore_weights(checkpoint_path(folder.checkpoints, best), network)
     write_result(network, setting, folder)
-    questions = held_out_questions(rows, setting, loop.recipe.evaluate.answers)
+    questions = held_out_questions(rows, setting, int(loop.recipe.evaluate.answers))
     comparison = compare(network, setting, rows, loop.recipe, questions, _held_out(rows), emit)
     write_json(folder.evaluation, comparison.to_dict())
     emit(_finished(best, comparison, progress.seconds, setting.method.result_folder(folder)))
@@ -126,11 +132,13 @@ def finish(loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: Ev
 
 def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
     """The trained weights in their standard layout, with the tokenizer and its template beside them."""
-    if network.generation_config is not None:  # so that other programs stop where Burnish does
+    if setting.task.generates and network.generation_config is not None:
+        # so that other programs stop where Burnish does
         network.generation_config.eos_token_id = setting.task.stop_ids
     with write_folder(setting.method.result_folder(folder)) as target:
         setting.method.save(network, target)
         setting.tokenizer.save_pretrained(str(target))
+        setting.task.save_with(target)
 
 
 def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) -> RunFolder:
@@ -144,7 +152,7 @@ def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) 
     write_json(folder.manifest, make_manifest(data, model, recipe.seed, setting.device.type, recipe.model.precision))
     if rows.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in rows.rejected])
-    write_text(folder.recipe, dump_recipe(recipe))
+    write_text(folder.recipe, dump_recipe(recipe, unread_by(setting)))
     return folder
 
 

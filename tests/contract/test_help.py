@@ -51,7 +51,7 @@ def test_every_snapshot_has_its_command() -> None:
 @pytest.mark.parametrize("name", RECIPE_FLAGS)
 def test_a_flag_says_what_its_option_says(name: str) -> None:
     field = options()[RECIPE_FLAGS[name].option]
-    assert RECIPE_FLAGS[name].help == field.description
+    assert RECIPE_FLAGS[name].help == " ".join((field.description or "").split())
     assert RECIPE_FLAGS[name].kind is field.annotation
 
 

@@ -17,7 +17,7 @@ LAYERS = (
     ("engine",),
     ("tasks", "methods"),
     ("data", "models"),
-    ("kernels",),
+    ("kernels", "metrics"),
     ("runs",),
     ("recipe",),
     ("machine", "glossary", "errors", "version"),

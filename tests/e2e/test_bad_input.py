@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from burnish.data.readers import READERS
+from burnish.methods import METHODS
+from burnish.recipe.schema import AUTO
+from burnish.tasks import TASKS
 from tests.e2e import bad_files as bad
 from tests.e2e.bad_case import Case, check
 from tests.e2e.conftest import Burnish
 
 TRAIN = "train rows.jsonl --model BASE"
-ENDINGS = "The endings read are .jsonl .json .csv .tsv .parquet .txt .md, and each with .gz"
+ENDINGS = f"The endings read are {' '.join(READERS)}, and each with .gz"
+
+
+def named(names: Iterable[str]) -> str:
+    """Names as a list of choices is told."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
 MEND = "Mend these rows, or name another file"
 
 CASES = [
@@ -182,7 +194,7 @@ CASES = [
         bad.rows(),
         f"{TRAIN} --task text",
         "the rows do not fit the task `text`",
-        "They have the shape `prompt-completion`, which is for the task `chat`.",
+        "They have the shape `prompt-completion`, which is for the task `chat` or `text-to-text`.",
         "Leave `task` at `auto`, or map the columns with `--set data.columns.text=...`",
     ),
     Case(
@@ -190,7 +202,7 @@ CASES = [
         bad.rows(),
         f"{TRAIN} --task chta",
         "`chta` is no task",
-        "There are `auto`, `text`, `chat`.",
+        f"There are {named([AUTO, *TASKS])}.",
         "Did you mean `chat`?",
     ),
     Case(
@@ -198,7 +210,7 @@ CASES = [
         bad.rows(),
         f"{TRAIN} --method lroa",
         "`lroa` is no method",
-        "There are `full`, `lora`.",
+        f"There are {named(METHODS)}.",
         "Did you mean `lora`?",
     ),
     Case(

@@ -128,7 +128,7 @@ CASES = [
             words,
             "the adapter in `runs/whole/adapter` changes nothing",
             "All its matrices B are zero: it was never trained, or it was not loaded.",
-            "Train again; an adapter that learned has matrices that are not zero",
+            "Train again; an adapter that learned has other weights",
         )
         for words in ("evaluate whole", "generate whole hello", "chat whole")
     ),

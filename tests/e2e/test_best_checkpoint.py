@@ -42,7 +42,7 @@ def test_the_best_checkpoint_is_the_result(
     assert last["loss"] > best["loss"]
     (stopped,) = read_lines(run / "events.jsonl", "StoppedEarly")
     assert stopped["step"] == last["step"]
-    reason = f"the validation loss has not improved for 3 validations; best at step {best['step']}"
+    reason = f"the held-out loss has not improved for 3 validations; best at step {best['step']}"
     assert stopped["reason"] == reason
     assert f"stopped at step {last['step']}: {reason}" in told.err
 

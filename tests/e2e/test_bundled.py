@@ -15,13 +15,24 @@ import pytest
 import torch
 
 import burnish as burnish_api
+from burnish.data.dataset import load_records
+from burnish.data.records import content_hash
+from burnish.errors import RecipeError
+from burnish.recipe.schema import DataSection
+from burnish.workflows.quickstart import quickstart
 from tests.e2e.conftest import EXACT, Burnish
 from tests.e2e.told import read_lines
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
 SEEDLING = ASSETS / "seedling"
-SAMPLES = {"orders.jsonl": "chat", "helpdesk.jsonl": "chat", "journal.jsonl": "text"}
+WRITTEN = {"orders.jsonl": "chat", "helpdesk.jsonl": "chat", "journal.jsonl": "text"}
+SAMPLES = WRITTEN | {
+    "preferences.jsonl": "preference",
+    "tickets.jsonl": "classify",
+    "entities.conll": "tag",
+    "notes.json": "span",
+}
 
 OWN_WORLD = (
     "In the town of Moutton lived a girl called Lucy. She was 9 years old, and she liked to swim.",
@@ -153,35 +164,49 @@ def test_seedling_does_not_go_round_in_circles(network: Any, tokenizer: Any) -> 
         assert len(set(words)) > len(words) / 2
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_a_sample_is_learned_from(name: str, here: Path, burnish: Burnish) -> None:
     few = "--set data.rows=80 --set train.max_steps=8 --set evaluate.every=4 --set batch.tokens=1024"
     told = burnish(f"train {ASSETS / 'samples' / name} --name mine {EXACT} {few} --set evaluate.answers=0")
     assert told.code == 0, told.err
     run = here / "runs" / "mine"
     (ready,) = read_lines(run / "events.jsonl", "DataReady")
-    assert (ready["task"], ready["rejected_rows"]) == (SAMPLES[name], 0)
+    assert (ready["task"], ready["rejected_rows"]) == (WRITTEN[name], 0)
     before, *later = (line["loss"] for line in read_lines(run / "metrics.jsonl", "Validated"))
     assert later[-1] < later[0] < before
-    assert burnish("show mine --json").json["evaluation"]["loss_difference"]["high"] < 0
+    assert burnish("show mine --json").json["evaluation"]["figures"][0]["difference"]["high"] < 0
 
 
-def test_samples_are_of_the_promised_size() -> None:
-    files = sorted((ASSETS / "samples").glob("*.jsonl"))
-    assert {file.name for file in files} == SAMPLES.keys()
-    for file in files:
-        rows = read_lines(file)
-        assert 200 <= len(rows) <= 1000
-        assert len({str(row) for row in rows}) == len(rows)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_is_of_its_task_whole_and_of_the_promised_size(name: str) -> None:
+    records = load_records(DataSection(path=str(ASSETS / "samples" / name)), seed=0)
+    assert records.shape.tasks[0] == SAMPLES[name]
+    assert records.rejected == []
+    everything = [content_hash(record) for record in (*records.train, *records.valid)]
+    assert 200 <= len(everything) <= 1000
+    assert len(set(everything)) == len(everything)
 
 
-def test_the_quickstarts_recipe_runs(here: Path) -> None:
-    """A few of its steps; the whole of it is `burnish quickstart`."""
+def test_there_is_no_other_sample() -> None:
+    files = {path.name for path in (ASSETS / "samples").iterdir()}
+    assert files == {*SAMPLES, "README.md"}
+
+
+@pytest.mark.parametrize("task", ["chat", "preference", "classify", "tag", "span"])
+def test_a_quickstarts_recipe_runs(task: str, here: Path) -> None:
+    """A few of its steps; the whole of it is `burnish quickstart --task TASK`."""
     few = {"data.rows": 200, "train.max_steps": 2, "evaluate.answers": 2, "model.precision": "fp32"}
-    run = burnish_api.train(ASSETS / "recipes" / "quickstart.yaml", runs="runs", name="quick", set=few)
+    run = burnish_api.train(ASSETS / "recipes" / f"quickstart-{task}.yaml", runs="runs", name="quick", set=few)
     assert run.evaluation is not None
-    assert run.evaluation["rows"] == 20
-    assert len(run.evaluation["answers"]) == 2
+    assert run.summary["recipe"]["task"] == task
+    assert 15 <= run.evaluation["rows"] <= 30
+    assert run.evaluation["answers"]
+
+
+def test_a_quickstart_that_there_is_not_is_refused_with_the_nearest(here: Path) -> None:
+    with pytest.raises(RecipeError, match="no quickstart for the task `clasify`") as caught:
+        quickstart("clasify")
+    assert caught.value.fix == "Did you mean `classify`?"
 
 
 def test_the_bundled_model_answers_by_name(burnish: Burnish) -> None:

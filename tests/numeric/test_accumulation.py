@@ -10,17 +10,19 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from burnish.data.batches import BatchPlan
+from burnish.data.batch_plan import BatchPlan
 from burnish.methods import make_method
-from burnish.models.base import load_base
+from burnish.models.base import Loading, load_base
+from burnish.models.head import CAUSAL
 from burnish.models.location import locate_model
 from burnish.recipe.schema import LoraSection, ModelSection, Recipe, TrainSection
 from burnish.runs.events import Event, ModelReady
 from burnish.tasks import make_task
-from burnish.workflows.preparation import Setting, apply_method
+from burnish.workflows.network import apply_method
+from burnish.workflows.preparation import Setting
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
-from tests.tiny_training import gradients_of, largest_difference, with_method
+from tests.tiny_training import gradients_of, largest_difference, token_plan, with_method
 
 TOLERANCE = 1e-5
 
@@ -28,9 +30,7 @@ TOLERANCE = 1e-5
 def big_step(packing: bool, micro_rows: int) -> BatchPlan:
     """Everything in one optimizer step, so many rows at a time."""
     examples = random_examples(23, 3, 50, seed=3)
-    return BatchPlan(
-        examples, context=CONTEXT, packing=packing, step_tokens=10**6, micro_rows=micro_rows, pad_id=0, seed=5
-    )
+    return token_plan(examples, context=CONTEXT, packing=packing, step_tokens=10**6, micro_rows=micro_rows, seed=5)
 
 
 @pytest.mark.parametrize("packing", [True, False], ids=["packed", "padded"])
@@ -80,9 +80,10 @@ def prepared(folder: Path, method: str, recomputes: bool) -> Any:
     location = locate_model(section)
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     device, config = torch.device("cpu"), AutoConfig.from_pretrained(str(folder))
-    setting = Setting(location, tokenizer, config, make_task("chat", tokenizer), make_method(method), device)
+    setting = Setting(location, tokenizer, config, make_task("chat", tokenizer, recipe), make_method(method), device)
     told: list[Event] = []
-    network = apply_method(load_base(location, section, tokenizer, device, torch.float32), setting, recipe, told.append)
+    base = load_base(location, section, tokenizer, device, Loading(torch.float32), CAUSAL)
+    network = apply_method(base, setting, recipe, told.append)
     assert isinstance(told[-1], ModelReady)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

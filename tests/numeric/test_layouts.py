@@ -12,11 +12,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig
 
-from burnish.data.batches import BatchPlan
 from burnish.engine.checkpoint import restore_weights
 from burnish.engine.optimizer import make_optimizer
 from burnish.methods import make_method
 from burnish.models.base import fingerprint
+from burnish.models.head import Target
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe, TrainSection
 from burnish.runs.events import Event, Note, read_events
@@ -24,7 +24,7 @@ from burnish.workflows.run import Run
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, random_examples, write_rows
 from tests.tiny_models import LAYOUTS, make_network, save_model
-from tests.tiny_training import make_trainer, with_method
+from tests.tiny_training import make_trainer, token_plan, with_method
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -113,10 +113,8 @@ def test_a_step_moves_every_trained_weight_and_no_other(layout: str, method: str
     network = with_method(make_network(layout), method)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     rules = TrainSection(learning_rate=1e-3, weight_decay=0.0)
-    plan = BatchPlan(
-        random_examples(40, 5, 40), context=64, packing=True, step_tokens=10**6, micro_rows=64, pad_id=0, seed=0
-    )
-    make_trainer(network, tiny_tokenizer, make_optimizer(network, rules)).step(plan.step_batches(0))
+    plan = token_plan(random_examples(40, 5, 40), context=64, packing=True, step_tokens=10**6, micro_rows=64, seed=0)
+    make_trainer(network, tiny_tokenizer, make_optimizer(network, rules, {})).step(plan.step_batches(0))
     moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
     wanted = {name for name in before if "lora_" in name} if method == "lora" else before.keys()
     assert moved == wanted
@@ -163,7 +161,7 @@ def assert_judged_against_the_true_base(run: Run) -> None:
 def as_trained(run: Run, base_folder: Path) -> Any:
     """The network as it stood when training ended: method applied anew, weights from the checkpoint."""
     recipe = recipe_from_saved(run.folder.recipe)
-    network = make_method(recipe.method).apply(AutoModelForCausalLM.from_pretrained(base_folder), recipe)
+    network = make_method(recipe.method).apply(AutoModelForCausalLM.from_pretrained(base_folder), recipe, Target())
     restore_weights(run.path / "checkpoints" / "step-000001", network)
     return network
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
 import pytest
 
-from burnish.data.batches import BatchPlan, collate
-from burnish.evaluate.row_losses import row_losses
+from burnish.data.batches import Batch, collate_tokens
+from burnish.engine.judging import HeldOut, judge
+from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
-from tests.tiny_training import gradients_of, largest_difference, with_method, without_borders
+from tests.tiny_training import gradients_of, largest_difference, token_plan, with_method, without_borders
 
 TOLERANCE = 1e-5
 
 
 def rows_of(examples: list[Any], packing: bool) -> list[list[int]]:
     """Examples in rows, as the plan lays them out."""
-    plan = BatchPlan(examples, context=CONTEXT, packing=packing, step_tokens=1, micro_rows=1, pad_id=0, seed=0)
+    plan = token_plan(examples, context=CONTEXT, packing=packing, step_tokens=1, micro_rows=1, seed=0)
     return plan.rows
 
 
@@ -27,10 +29,10 @@ def rows_of(examples: list[Any], packing: bool) -> list[list[int]]:
 def test_packed_and_padded_examples_learn_as_if_alone(layout: str, method: str, tiny_tokenizer: Any) -> None:
     examples = random_examples(11, 3, 40, seed=1)
     network = with_method(make_network(layout), method)
-    alone = [collate(examples, [[index]], pad_id=0, packed=False) for index in range(len(examples))]
+    alone = [collate_tokens(examples, [[index]], pad_id=0, packed=False) for index in range(len(examples))]
     rows = rows_of(examples, packing=True)
-    packed = collate(examples, rows, pad_id=0, packed=True)
-    padded = collate(examples, [[index] for index in range(len(examples))], pad_id=0, packed=False)
+    packed = collate_tokens(examples, rows, pad_id=0, packed=True)
+    padded = collate_tokens(examples, [[index] for index in range(len(examples))], pad_id=0, packed=False)
     assert max(len(row) for row in rows) > 2
     assert packed.num_trained == padded.num_trained == sum(example.num_trained for example in examples)
 
@@ -49,13 +51,15 @@ def test_packed_and_padded_examples_learn_as_if_alone(layout: str, method: str, 
 def test_loss_of_each_packed_example_is_its_loss_alone(layout: str, tiny_tokenizer: Any) -> None:
     """The sum could be right by chance; here every single example is."""
     examples = random_examples(9, 3, 30, seed=2)
-    network, task = make_network(layout), make_task("chat", tiny_tokenizer)
-    owners = list(range(len(examples)))
-    alone = [collate(examples, [[index]], pad_id=0, packed=False) for index in owners]
-    packed = collate(examples, rows_of(examples, packing=True), pad_id=0, packed=True)
-    expected, counts = row_losses(network, task, alone, owners, "fp32")
-    sums, packed_counts = row_losses(network, task, [packed], owners, "fp32")
-    assert packed_counts.tolist() == counts.tolist() == [example.num_trained for example in examples]
-    assert sums == pytest.approx(expected, rel=TOLERANCE)
-    mixed, _ = row_losses(network, task, [without_borders(packed)], owners, "fp32")
-    assert abs(mixed - expected).max() / expected.max() > 1000 * TOLERANCE
+    network, task = make_network(layout), make_task("chat", tiny_tokenizer, Recipe())
+    owners = range(len(examples))
+
+    def sums_of(*batches: Batch) -> numpy.ndarray:
+        judged = judge(network, task, HeldOut(batches, examples, owners), "fp32")
+        assert judged.counts.tolist() == [example.num_trained for example in examples]
+        return judged.sums
+
+    packed = collate_tokens(examples, rows_of(examples, packing=True), pad_id=0, packed=True)
+    expected = sums_of(*(collate_tokens(examples, [[index]], pad_id=0, packed=False) for index in owners))
+    assert sums_of(packed) == pytest.approx(expected, rel=TOLERANCE)
+    assert abs(sums_of(without_borders(packed)) - expected).max() / expected.max() > 1000 * TOLERANCE

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batches import BatchPlan
+from burnish.data.batch_plan import BatchPlan
 from burnish.recipe.schema import Recipe, TrainSection
 from tests.numeric.plain_loop import PlainSettings, plain_loop
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
-from tests.tiny_training import run_loop, with_method
+from tests.tiny_training import run_loop, token_plan, with_method
 
 STEPS = 20
 LOSS_TOLERANCE = 1e-5
@@ -34,7 +34,7 @@ def test_the_loop_does_what_a_plain_loop_does(
     layout: str, method: str, packing: bool, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
     examples = random_examples(30, 4, 40, seed=7)
-    plan = BatchPlan(examples, context=CONTEXT, packing=packing, step_tokens=150, micro_rows=2, pad_id=0, seed=9)
+    plan = token_plan(examples, context=CONTEXT, packing=packing, step_tokens=150, micro_rows=2, seed=9)
     rate = 2e-2 if method == "lora" else 2e-3
     train = TrainSection(max_steps=STEPS, learning_rate=rate, warmup=0.2, weight_decay=0.1, clip=0.5, betas=(0.9, 0.98))
     network = with_method(make_network(layout), method)

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batches import BatchPlan
 from burnish.data.row import Example
 from burnish.recipe.schema import Recipe, TrainSection
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
-from tests.tiny_training import run_loop, with_method
+from tests.tiny_training import run_loop, token_plan, with_method
 
 STEPS = 20
 LOSS_TOLERANCE = 1e-5
@@ -34,7 +33,7 @@ def test_the_curve_is_trls(
     examples = random_examples(48, CONTEXT // 3 + 1, CONTEXT // 2, seed=13)
     mean_row = sum(len(example.input_ids) for example in examples) / len(examples) * (2 if packing else 1)
     rows_per_step = PER_STEP // 2 if packing else PER_STEP
-    plan = BatchPlan(
+    plan = token_plan(
         examples,
         context=CONTEXT,
         packing=packing,

@@ -1,4 +1,4 @@
-"""Write the small sample data sets that ship with Burnish: orders, help desk chats and journal entries.
+"""Write the small sample data sets that ship with Burnish, one or more for every kind of task that reads text.
 
     python tools/samples/generate_samples.py [--out burnish/assets/samples] [--seed 0]
 
@@ -17,13 +17,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "seedling"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import entities
 import helpdesk
 import journal
+import notes
+import preferences
+import tickets
 from world import grammar, lexicon, names
 
 HERE = Path(__file__).parent
 ORDER_INSTRUCTION = "Write the order record."
 ORDER_ROWS, HELPDESK_ROWS, JOURNAL_ROWS = 1000, 400, 400
+PREFERENCE_ROWS, TICKET_ROWS, SENTENCES, CONTEXTS = 500, 800, 700, 300
 CATALOGUE, MOST_ORDERED = 48, 24
 ITEM_BANKS = ("goods", "fruit", "vegetable", "baked", "stationery")
 
@@ -94,6 +99,30 @@ def entries(seed: int) -> list[dict]:
     return distinct(lambda: {"text": journal.entry(rng)}, JOURNAL_ROWS, lambda row: row["text"])
 
 
+def pairs(seed: int) -> list[dict]:
+    """Rows of the preference set: a question with a better and a worse answer."""
+    rng = random.Random(f"preferences-{seed}")
+    return distinct(lambda: preferences.pair(rng), PREFERENCE_ROWS, lambda row: row["prompt"])
+
+
+def messages(seed: int) -> list[dict]:
+    """Rows of the classification set, every label about as often as the others."""
+    rng = random.Random(f"tickets-{seed}")
+    return distinct(lambda: tickets.ticket(rng, rng.choice(tickets.LABELS)), TICKET_ROWS, lambda row: row["text"])
+
+
+def conll(seed: int) -> str:
+    """The tagged sentences, one token and its tag a line, an empty line between sentences."""
+    rng = random.Random(f"entities-{seed}")
+    made = distinct(lambda: {"rows": entities.sentence(rng)}, SENTENCES, lambda row: str(row["rows"]))
+    return "\n".join("".join(f"{token}\t{tag}\n" for token, tag in sentence["rows"]) for sentence in made)
+
+
+def json_lines(rows: list[dict]) -> str:
+    """Rows as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     target = HERE.parents[1] / "burnish" / "assets" / "samples"
@@ -101,15 +130,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, rows in (
-        ("orders", orders(options.seed)),
-        ("helpdesk", chats(options.seed)),
-        ("journal", entries(options.seed)),
+    for name, content in (
+        ("orders.jsonl", json_lines(orders(options.seed))),
+        ("helpdesk.jsonl", json_lines(chats(options.seed))),
+        ("journal.jsonl", json_lines(entries(options.seed))),
+        ("preferences.jsonl", json_lines(pairs(options.seed))),
+        ("tickets.jsonl", json_lines(messages(options.seed))),
+        ("entities.conll", conll(options.seed)),
+        ("notes.json", json.dumps(notes.document(options.seed, CONTEXTS), separators=(",", ":")) + "\n"),
     ):
-        path = options.out / f"{name}.jsonl"
-        lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        print(f"{path.name}: {len(rows)} rows, {path.stat().st_size} bytes")
+        path = options.out / name
+        path.write_text(content, encoding="utf-8")
+        print(f"{path.name}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def show(console: Console, run: Run, runs: Runs = "runs") -> None:
         console.say()
         show_evaluation(console, told["evaluation"])
     if told["result"]:
-        show_next(console, path)
+        show_next(console, path, told["recipe"]["task"])
     elif told["state"] == "can be resumed":
         console.say()
         console.say(f"next: burnish resume {shlex.quote(short(path))}")

@@ -32,16 +32,18 @@ def make_run(runs: Path, name: str) -> RunFolder:
     """A finished run as its folder tells it."""
     folder = RunFolder(runs / name)
     folder.adapter.mkdir(parents=True)
-    recipe = load_recipe("rows.jsonl", {"task": "chat", "name": name}, []).recipe
+    recipe = load_recipe("rows.jsonl", {"task": "chat", "name": name, "model.name": "seedling"}, []).recipe
     folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
     log = EventLog(folder.path)
-    log(Validated(0, 3.0, 20.1, is_best=True, seconds=0.1))
+    log(Validated(0, 3.0, {"perplexity": 20.1}, is_best=True, seconds=0.1))
     log(StepDone(9, 9, 3.0, 1.0, 1e-4, 1.0, 100, 50, 0.1))
-    log(Validated(9, 1.5, 4.5, is_best=True, seconds=0.1))
+    log(Validated(9, 1.5, {"perplexity": 4.5}, is_best=True, seconds=0.1))
     log(Finished(9, 3.0, 1.5, 65.0, str(folder.adapter)))
     estimate = {"value": 3.0, "low": 2.9, "high": 3.1}
-    figures = [{"name": "loss", "base": estimate, "tuned": estimate, "lower_is_better": True, "rows": 7}]
-    evaluation = {"rows": 7, "held_out": "held out", "figures": figures, "answers": [], "verdict": "No difference."}
+    figures = [{"name": "loss", "base": estimate, "tuned": estimate, "is_share": False, "rows": 7}]
+    tables = [{"title": "Each label", "columns": ["label", "F1"], "rows": [["red", 0.5]]}]
+    told = {"rows": 7, "held_out": "held out", "verdict": "No difference.", "note": "Read with care."}
+    evaluation = {**told, "figures": figures, "tables": tables, "answers": []}
     folder.evaluation.write_text(json.dumps(evaluation), encoding="utf-8")
     return folder
 
@@ -151,6 +153,8 @@ def test_show_tells_a_run_from_its_folder(captured: Captured) -> None:
     assert "held-out loss: 3.000 -> 1.500" in out
     assert "time:          1 min 05 s" in out
     assert "No difference." in out
+    assert "\nRead with care.\n" in out
+    assert "\nEach label\nlabel     F1\nred    0.500\n" in out
     assert "  burnish chat elsewhere/mine" in out
     assert main(["show", "elsewhere/mine", "--json"]) == 0
     told = json.loads(captured()[0])

@@ -35,11 +35,11 @@ def step(number: int, total: int = 4) -> StepDone:
 EVENTS: list[Event] = [
     Stage("reading data"),
     DataReady("alpaca", "chat", 900, 100, 3, tokens=12345, trained_tokens=6000, packed_rows=40),
-    ModelReady("seedling", "lora", "cpu", "fp32", parameters=1_000_000, trained_parameters=25_000),
+    ModelReady("seedling", "lora", "cpu", "fp32", 1_000_000, 25_000, base_bytes=2_000_000, fp32_bytes=4_000_000),
     Resolved("train.learning_rate", 0.0002, "lora"),
     TrainingStarted(0, 4, 3.0),
     step(1),
-    Validated(1, 2.5, 12.18, is_best=True, seconds=0.1),
+    Validated(1, 2.5, {"perplexity": 12.18, "accuracy": 0.75}, is_best=True, seconds=0.1),
     CheckpointSaved(1, "checkpoints/step-000001", 1000),
     step(2),
     step(3),
@@ -67,10 +67,10 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         "reading data",
         "data: rows of shape `alpaca`, task `chat`; 900 to train on, 100 held out, 3 left out",
         "tokens: 12,345 an epoch, 6,000 of them trained, in 40 rows",
-        "model: seedling on cpu in fp32; lora trains 25,000 of 1,000,000 parameters (2.50 %)",
+        "model: seedling on cpu in fp32, 2.0 MB (4.0 MB in fp32); lora trains 25,000 of 1,000,000 parameters (2.50 %)",
         "train.learning_rate: 0.0002 (lora)",
         "step 1/4  loss 2.750  1,000 tokens/s  2 s left",
-        "step 1: held-out loss 2.500, perplexity 12.18, best so far",
+        "step 1: held-out loss 2.500, perplexity 12.180, accuracy 0.750, best so far",
         "step 2/4  loss 2.500  1,000 tokens/s  1 s left",
         "step 3/4  loss 2.250  1,000 tokens/s  0 s left",
         "step 4/4  loss 2.000  1,000 tokens/s  0 s left",
@@ -95,7 +95,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = play(Screen(is_terminal=True), EVENTS[: EVENTS.index(step(4)) + 1])
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.err)
     assert "4/4 loss 2.000  held out 2.500  1,000 tokens/s" in text
-    assert "\nstep 1: held-out loss 2.500, perplexity 12.18, best so far\n" in text.replace("\r", "\n")
+    assert "\nstep 1: held-out loss 2.500, perplexity 12.180, accuracy 0.750, best so far\n" in text.replace("\r", "\n")
     assert screen.err.rstrip().endswith("\x1b[2K"), "the bar is taken away at the end"
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from burnish.cli.tables import Table, answers, before_after, duration, loss, runs_table
+from burnish.cli.tables import Table, answers, before_after, duration, loss, megabytes, metric_table, runs_table
 
 
-def figure(name: str, base: float, tuned: float, lower_is_better: bool = True, rows: int = 60) -> dict[str, Any]:
+def figure(name: str, base: float, tuned: float, is_share: bool = False, rows: int = 60) -> dict[str, Any]:
     around = [{"value": value, "low": value - 0.1, "high": value + 0.1} for value in (base, tuned)]
-    return {"name": name, "base": around[0], "tuned": around[1], "lower_is_better": lower_is_better, "rows": rows}
+    return {"name": name, "base": around[0], "tuned": around[1], "is_share": is_share, "rows": rows}
 
 
 def test_before_and_after() -> None:
-    exact = figure("exact match", 0.2, 0.9, lower_is_better=False, rows=20)
+    exact = figure("exact match", 0.2, 0.9, is_share=True, rows=20)
     table = before_after([figure("loss", 2.0, 0.5), figure("perplexity", 1234.5, 90), exact], all_rows=60)
     assert table.rows == [
         ["loss", "2.000 [1.900, 2.100]", "0.500 [0.400, 0.600]", "-1.500 (-75 %)"],
@@ -27,7 +27,7 @@ def test_before_and_after() -> None:
 
 def test_an_open_interval_is_a_question_mark() -> None:
     open_ended = {"value": 1.0, "low": -math.inf, "high": None}
-    told = {"name": "loss", "base": open_ended, "tuned": open_ended, "lower_is_better": True, "rows": 1}
+    told = {"name": "loss", "base": open_ended, "tuned": open_ended, "is_share": False, "rows": 1}
     (row,) = before_after([told], all_rows=1).rows
     assert row[1:] == ["1.000 [?, ?]", "1.000 [?, ?]", "+0.000 (+0 %)"]
 
@@ -41,6 +41,19 @@ def test_figures_stand_right_and_words_left() -> None:
     rows = [["a", "1", "2"], ["long", "22", "333"]]
     assert Table(["n", "x", "y"], rows, is_figures=True).plain() == "n      x    y\na      1    2\nlong  22  333"
     assert Table(["n", "x", "y"], rows).plain() == "n     x   y\na     1   2\nlong  22  333"
+
+
+def test_finer_figures_are_words_whole_numbers_and_fractions() -> None:
+    told = {"columns": ["label", "rows", "F1"], "rows": [["red", 1234, 0.98765], ["blue", 7, None]]}
+    table = metric_table(told)
+    assert table.plain() == "label   rows     F1\nred    1,234  0.988\nblue       7      ?"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0.0 MB"), (7_249_999, "7.2 MB"), (99_940_000, "99.9 MB"), (1_234_400_000, "1,234 MB")]
+)
+def test_bytes(count: int, text: str) -> None:
+    assert megabytes(count) == text
 
 
 def test_runs_are_listed_with_what_is_known() -> None:

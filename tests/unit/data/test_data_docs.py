@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from burnish.data.columns import FIELDS
 from burnish.data.dataset import load_records
@@ -27,6 +28,7 @@ def test_every_format_and_every_shape_has_an_example():
 def test_an_example_is_what_the_page_says(tmp_path, ending, text, shape):
     path = tmp_path / f"example.{ending}"
     path.write_text(text, encoding="utf-8")
+    Image.new("RGB", (8, 8), "grey").save(tmp_path / "cat.png")
     records = load_records(DataSection(path=str(path)), seed=0)
     assert records.shape.name == shape
     assert records.rejected == []

@@ -104,7 +104,7 @@ def test_shards_are_read_in_order(write):
 
 def test_a_document_becomes_text(write):
     records = load(write("a.txt", "word " * 2000))
-    assert records.shape.task == "text"
+    assert records.shape.tasks[0] == "text"
     assert [record.ends for record in records.train + records.valid].count(True) == 1
 
 

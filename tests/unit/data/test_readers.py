@@ -36,7 +36,8 @@ FILES = {
 
 
 def test_the_formats_read_are_those_promised():
-    assert list(READERS) == [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md"]
+    columns = [".conll", ".iob", ".iob2", ".bio", ".bioes"]
+    assert list(READERS) == [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", *columns]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])

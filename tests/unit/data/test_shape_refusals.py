@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from burnish.data.patterns import BY_NAME, describe_patterns
 from burnish.data.row import Row
 from burnish.data.shapes import detect_shape
 from burnish.errors import DataError
@@ -15,12 +16,6 @@ def rows_of(*values):
     return [Row(value, "a.jsonl", line) for line, value in enumerate(values, start=1)]
 
 
-SHAPE_LIST = (
-    "The shapes are messages (messages|conversations); sharegpt (conversations|messages); "
-    "alpaca (instruction + output); instruction-response (instruction + response); "
-    "prompt-completion (prompt + completion|response|output|answer); question-answer (question + answer); "
-    "text (text|content)"
-)
 MAP_HINT = "Say which column holds what: `--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
 GOOD = {"prompt": "q", "completion": "a"}
 REFUSED = {
@@ -28,21 +23,29 @@ REFUSED = {
         [{"src": "x", "dst": "y"}, {"src": "x", "lang": "z"}],
         {},
         "auto",
-        ("`a.jsonl` has no known shape: its columns are `dst`, `lang`, `src`", SHAPE_LIST, MAP_HINT),
+        (
+            "`a.jsonl` has no known shape: its columns are `dst`, `lang`, `src`",
+            describe_patterns({"dst", "lang", "src"}),
+            MAP_HINT,
+        ),
     ),
     "content is not alone": (
         [{"content": "x", "id": 1}],
         {},
         "auto",
-        ("`a.jsonl` has no known shape: its columns are `content`, `id`", SHAPE_LIST, MAP_HINT),
+        (
+            "`a.jsonl` has no known shape: its columns are `content`, `id`",
+            describe_patterns({"content", "id"}),
+            MAP_HINT,
+        ),
     ),
-    "preference pairs": (
-        [{"prompt": "x", "messages": MESSAGES, "chosen": "a", "rejected": "b"}],
+    "half a pair": (
+        [{"prompt": "x", "chosen": "a"}],
         {},
         "auto",
         (
-            "`a.jsonl` has no known shape: its columns are `chosen`, `messages`, `prompt`, `rejected`",
-            f"`chosen` and `rejected` make preference pairs, which no shape reads. {SHAPE_LIST}",
+            "`a.jsonl` has no known shape: its columns are `chosen`, `prompt`",
+            "`chosen` is half of a pair; the other half, `rejected`, is not there",
             MAP_HINT,
         ),
     ),
@@ -72,7 +75,7 @@ REFUSED = {
         "aplaca",
         (
             "`data.shape: aplaca` is not a shape",
-            "The shapes are messages, sharegpt, alpaca, instruction-response, prompt-completion, question-answer, text",
+            f"The shapes are {', '.join(BY_NAME)}",
             "Did you mean `alpaca`?",
         ),
     ),
@@ -102,7 +105,7 @@ REFUSED = {
         "auto",
         (
             "no shape reads all of `text`, `output`, which `data.columns` maps",
-            SHAPE_LIST,
+            describe_patterns(["text", "output"]),
             "Map the columns of one shape only",
         ),
     ),
@@ -112,11 +115,22 @@ REFUSED = {
         "text",
         (
             "the shape `text` does not read all of `prompt`, which `data.columns` maps",
-            SHAPE_LIST,
+            describe_patterns(["prompt"]),
             "Map the columns of one shape only",
         ),
     ),
 }
+
+
+def test_all_shapes_are_told_and_of_those_that_are_near_what_they_need():
+    names = "The shapes are " + ", ".join(BY_NAME)
+    assert describe_patterns() == describe_patterns(["src", "dst"]) == names
+    assert describe_patterns(["output", "src"]).removeprefix(f"{names}; near are ").split("; ") == [
+        "rated (prompt|question|instruction + completion|response|output|answer + label)",
+        "picture-question (images|image + prompt|question|instruction + completion|response|output|answer)",
+        "alpaca (instruction + output)",
+        "prompt-completion (prompt + completion|response|output|answer)",
+    ]
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -96,7 +96,7 @@ SHAPES = [
 def test_a_row_of_each_shape(values, name, record, ignored):
     (row,) = rows_of(values)
     shape = detect_shape([row], {}, "auto")
-    assert (shape.name, shape.task) == (name, "text" if name == "text" else "chat")
+    assert (shape.name, shape.tasks[0]) == (name, "text" if name == "text" else "chat")
     assert shape.to_record(row) == record
     assert shape.ignored == ignored
 

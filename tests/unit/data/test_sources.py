@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.data.readers import READERS
 from burnish.data.sources import find_sources, looks_like_path
 from burnish.errors import DataError
 
@@ -106,7 +107,7 @@ def test_a_wrong_ending_lists_those_that_are_read(write):
     make(write, "a.xlsx")
     with pytest.raises(DataError) as caught:
         find_sources("a.xlsx")
-    assert caught.value.why == "The endings read are .jsonl .json .csv .tsv .parquet .txt .md, and each with .gz"
+    assert caught.value.why == f"The endings read are {' '.join(READERS)}, and each with .gz"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from burnish.data.records import TextRecord, content_hash
+from burnish.data.records import SpanRecord, TextRecord, content_hash
 from burnish.data.split import assert_disjoint, split_held_out
 from burnish.errors import DataError
 
@@ -84,3 +84,23 @@ def test_shared_rows_are_named():
     assert caught.value.what == "v.txt:9 is in the validation data and, at a.txt:2, in the training data"
     assert_disjoint(train[:1], valid)
     assert content_hash(train[1]) == content_hash(valid[0])
+
+
+def questions_about(texts, each):
+    return [
+        SpanRecord(text, f"{text} {number}?", (), f"{text}:{number}") for text in texts for number in range(1, each + 1)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_questions_about_one_text_stay_on_one_side(seed):
+    records = questions_about([f"text {number}" for number in range(30)], 4)
+    train, valid = split_held_out(records, 0.1, 1000, seed)
+    assert len(valid) == 3 * 4
+    assert not {record.context for record in train} & {record.context for record in valid}
+    assert len(train) + len(valid) == len(records)
+
+
+def test_questions_about_a_single_text_are_split_one_by_one():
+    train, valid = split_held_out(questions_about(["text"], 20), 0.1, 1000, seed=0)
+    assert (len(train), len(valid)) == (18, 2)

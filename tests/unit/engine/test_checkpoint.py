@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from burnish.data.batches import collate
+from burnish.data.batches import collate_tokens
 from burnish.engine.checkpoint import (
     checkpoint_path,
     folder_bytes,
@@ -37,12 +37,12 @@ FILES = ("weights.safetensors", "optimizer.safetensors", "random.safetensors", "
 def trainer_of(tokenizer: Any, method: str = "lora", dropout: float = 0.3) -> Trainer:
     """A trainer whose next step draws random numbers."""
     network = with_method(make_network("llama"), method, dropout=dropout)
-    return make_trainer(network, tokenizer, make_optimizer(network, TrainSection(learning_rate=1e-2)))
+    return make_trainer(network, tokenizer, make_optimizer(network, TrainSection(learning_rate=1e-2), {}))
 
 
 def take_steps(trainer: Trainer, number: int) -> list[float]:
     """So many steps over the same rows; their losses."""
-    batches = [collate(random_examples(3, 8, 20), [[0], [1], [2]], pad_id=0, packed=False)]
+    batches = [collate_tokens(random_examples(3, 8, 20), [[0], [1], [2]], pad_id=0, packed=False)]
     return [trainer.step(batches).loss for _ in range(number)]
 
 

@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.batches import Batch, BatchPlan
+from burnish.data.batches import Batch
+from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.errors import BurnishError, Interrupted
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
 from burnish.runs.events import CheckpointSaved, Event, StepDone, StoppedEarly, TrainingStarted, Validated
-from burnish.tasks.next_token import next_token_losses
+from burnish.tasks.chat import ChatTask
+from burnish.tasks.task import Outcome
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
-from tests.tiny_training import make_trainer, with_method
+from tests.tiny_training import make_trainer, token_plan, with_method
 
 TOTAL = 10
 
@@ -44,19 +46,16 @@ class Told:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-class ScriptedTask:
+class ScriptedTask(ChatTask):
     """A task that trains as the real one does, while the losses of validations follow a script."""
 
-    name = "chat"
-
-    def __init__(self, losses: list[float]) -> None:
+    def __init__(self, tokenizer: Any, losses: list[float]) -> None:
+        super().__init__(tokenizer, Recipe())
         self._losses = list(losses)
 
-    def token_losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[trained]`: the real losses in training; one number of the script for all tokens in evaluation."""
-        if network.training:
-            return next_token_losses(network, batch)
-        return torch.full((batch.num_trained,), self._losses.pop(0))
+    def judge(self, network: Any, batch: Batch) -> Outcome:
+        """One number of the script for all tokens."""
+        return Outcome(torch.full((batch.num_trained,), self._losses.pop(0)), [])
 
 
 def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
@@ -68,16 +67,18 @@ def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
         save=SaveSection(every=options.pop("save_every", 5), keep=options.pop("keep", 1)),
     )
     network = with_method(make_network("llama"), "lora")
-    trainer = make_trainer(network, tokenizer, make_optimizer(network, train), train.clip)
-    numbers: dict[str, Any] = {"context": CONTEXT, "packing": True, "micro_rows": 2, "pad_id": 0, "seed": 1}
-    plan = BatchPlan(random_examples(20, 4, 30), step_tokens=150, **numbers)
-    validation = BatchPlan(random_examples(3, 4, 20, seed=5), step_tokens=1, **numbers).all_batches()
+    trainer = make_trainer(network, tokenizer, make_optimizer(network, train, {}), train.clip)
+    numbers: dict[str, Any] = {"context": CONTEXT, "packing": True, "micro_rows": 2, "seed": 1}
+    plan = token_plan(random_examples(20, 4, 30), step_tokens=150, **numbers)
+    rows = random_examples(3, 4, 20, seed=5)
+    validation = token_plan(rows, step_tokens=1, **numbers).all_batches()
     assert len(validation) == 1
     script = options.pop("losses", None)
     if script is not None:
-        trainer.task = ScriptedTask(script)  # type: ignore[assignment]
+        trainer.task = ScriptedTask(tokenizer, script)
     assert not options
-    return Loop(trainer, plan, validation if script != [] else [], recipe, TOTAL, folder, told, Progress())
+    held_out = HeldOut(validation if script != [] else [], rows, range(len(rows)))
+    return Loop(trainer, plan, held_out, recipe, TOTAL, folder, told, Progress())
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -108,7 +109,7 @@ def test_validates_the_base_then_at_its_rhythm_and_at_the_end(tiny_tokenizer: An
     make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=4).run()
     assert [event.step for event in told.of(Validated)] == [0, 4, 8, 10]
     for event in told.of(Validated):
-        assert event.perplexity == pytest.approx(math.exp(event.loss))
+        assert event.figures == {"perplexity": pytest.approx(math.exp(event.loss))}
 
 
 def test_saves_at_its_rhythm_at_every_best_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_every_step_moves_and_the_warmup_ends_within_the_run(total: int, warmup:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_only_matrices_decay(layout: str) -> None:
     network = make_network(layout)
-    optimizer = make_optimizer(network, TrainSection(learning_rate=1e-3, weight_decay=0.3))
+    optimizer = make_optimizer(network, TrainSection(learning_rate=1e-3, weight_decay=0.3), {})
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     named = dict(network.named_parameters())
     assert len(decays) == len(named)
@@ -66,15 +66,59 @@ def test_only_matrices_decay(layout: str) -> None:
 
 def test_frozen_weights_are_left_out() -> None:
     network = with_method(make_network("llama"), "lora")
-    optimizer = make_optimizer(network, TrainSection(learning_rate=1e-3))
+    optimizer = make_optimizer(network, TrainSection(learning_rate=1e-3), {})
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for name, p in network.named_parameters() if "lora_" in name}
     assert len(optimizer.param_groups) == 1, "adapters have no vectors, and an empty group has no place"
 
 
+def test_factors_scale_the_rate_of_their_weights() -> None:
+    """LoRA+: the B matrices learn faster. Weights of equal decay and factor share a group."""
+    network = with_method(make_network("llama"), "lora")
+    factors = {name: 16.0 for name, _ in network.named_parameters() if "lora_B" in name}
+    optimizer = make_optimizer(network, TrainSection(learning_rate=0.5, weight_decay=0.1), factors)
+    set_learning_rate(optimizer, 0.25)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert {name: rates[id(parameter)] for name, parameter in trained.items()} == {
+        name: 4.0 if "lora_B" in name else 0.25 for name in trained
+    }
+    assert len(optimizer.param_groups) == 2
+    assert all(group["weight_decay"] == 0.1 for group in optimizer.param_groups)
+
+
+def test_decay_and_factor_are_independent() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    train = TrainSection(learning_rate=1.0, weight_decay=0.1)
+    groups = make_optimizer(network, train, {"1.weight": 2.0, "1.bias": 2.0, "elsewhere": 9.0}).param_groups
+    told = [(group["weight_decay"], group["rate_factor"], [p.shape for p in group["params"]]) for group in groups]
+    assert told == [(0.1, 1.0, [(2, 3)]), (0.1, 2.0, [(2, 2)]), (0.0, 1.0, [(2,)]), (0.0, 2.0, [(2,)])]
+
+
+def test_the_order_of_groups_does_not_hang_on_the_order_of_factors() -> None:
+    """A checkpoint names moments by number."""
+    network, train = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), TrainSection(learning_rate=1.0)
+    factors = {"0.weight": 4.0, "1.weight": 2.0}
+    first = make_optimizer(network, train, factors)
+    second = make_optimizer(network, train, dict(reversed(factors.items())))
+    for one, other in zip(first.param_groups, second.param_groups, strict=True):
+        assert [id(p) for p in one["params"]] == [id(p) for p in other["params"]]
+
+
+def test_a_factor_moves_a_weight_further() -> None:
+    """AdamW's first step is the rate in size."""
+    network = nn.Linear(3, 2, bias=False)
+    before = network.weight.detach().clone()
+    optimizer = make_optimizer(network, TrainSection(learning_rate=1.0, weight_decay=0.0), {"weight": 8.0})
+    set_learning_rate(optimizer, 0.01)
+    network(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(network.weight.detach(), before - 0.08)
+
+
 def test_options_reach_the_optimizer() -> None:
     network = nn.Linear(3, 2)
-    optimizer = make_optimizer(network, TrainSection(learning_rate=0.25, betas=(0.7, 0.8)))
+    optimizer = make_optimizer(network, TrainSection(learning_rate=0.25, betas=(0.7, 0.8)), {})
     assert isinstance(optimizer, torch.optim.AdamW)
     assert all(group["lr"] == 0.25 and group["betas"] == (0.7, 0.8) for group in optimizer.param_groups)
     set_learning_rate(optimizer, 0.125)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import torch
 
-from burnish.data.batches import collate
+from burnish.data.batches import Batch, collate_tokens
 from burnish.data.row import IGNORED, Example
+from burnish.engine.judging import HeldOut
 from burnish.engine.optimizer import make_optimizer
-from burnish.engine.step import NotFinite, Trainer
+from burnish.engine.step import NotFinite, Trainer, Validation
 from burnish.errors import BurnishError
-from burnish.recipe.schema import TrainSection
+from burnish.recipe.schema import Recipe, TrainSection
+from burnish.tasks.chat import ChatTask
 from tests.tiny_data import random_examples
 from tests.tiny_models import make_network
-from tests.tiny_training import KeepGradients, gradients_of, make_trainer, with_method
+from tests.tiny_training import KeepGradients, gradients_of, make_trainer, with_method, without_borders
 
 
 def trainer_of(network: Any, tokenizer: Any, clip: float = 1.0) -> Trainer:
     """A trainer with the real optimizer."""
-    return make_trainer(network, tokenizer, make_optimizer(network, TrainSection(learning_rate=1e-2)), clip)
+    return make_trainer(network, tokenizer, make_optimizer(network, TrainSection(learning_rate=1e-2), {}), clip)
 
 
 def copies(network: Any) -> dict[str, torch.Tensor]:
@@ -34,7 +36,7 @@ def test_the_loss_is_the_mean_per_trained_token(tiny_tokenizer: Any) -> None:
     """Against log-softmax written out."""
     network = make_network("llama")
     example = Example([5, 9, 40, 77], [IGNORED, IGNORED, 40, 77], "made.jsonl:1")
-    result, _ = gradients_of(network, tiny_tokenizer, [collate([example], [[0]], pad_id=0, packed=True)])
+    result, _ = gradients_of(network, tiny_tokenizer, [collate_tokens([example], [[0]], pad_id=0, packed=True)])
     with torch.no_grad():
         log_probabilities = network(input_ids=torch.tensor([example.input_ids])).logits[0].log_softmax(-1)
     expected = -(log_probabilities[1, 40] + log_probabilities[2, 77]).item() / 2
@@ -44,7 +46,7 @@ def test_the_loss_is_the_mean_per_trained_token(tiny_tokenizer: Any) -> None:
 
 def test_clipping_scales_the_gradient_to_its_limit(tiny_tokenizer: Any) -> None:
     network = make_network("llama")
-    batches = [collate(random_examples(4, 8, 20), [[0, 1], [2, 3]], pad_id=0, packed=True)]
+    batches = [collate_tokens(random_examples(4, 8, 20), [[0, 1], [2, 3]], pad_id=0, packed=True)]
     free, wanted = gradients_of(network, tiny_tokenizer, batches)
     assert free.gradient_norm > 0.5
     keeper = KeepGradients(network)
@@ -58,7 +60,7 @@ def test_clipping_scales_the_gradient_to_its_limit(tiny_tokenizer: Any) -> None:
 
 def test_a_step_begins_without_the_gradients_of_the_last(tiny_tokenizer: Any) -> None:
     network = make_network("llama")
-    batches = [collate(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)]
+    batches = [collate_tokens(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)]
     first, second = (gradients_of(network, tiny_tokenizer, batches) for _ in range(2))
     assert first[0] == second[0]
     assert all(torch.equal(first[1][name], second[1][name]) for name in first[1])
@@ -70,7 +72,7 @@ def test_a_step_begins_without_the_gradients_of_the_last(tiny_tokenizer: Any) ->
 def test_a_loss_that_is_not_finite_changes_no_weight(method: str, poison: float, tiny_tokenizer: Any) -> None:
     network = with_method(make_network("llama"), method)
     trainer = trainer_of(network, tiny_tokenizer)
-    good = [collate(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)]
+    good = [collate_tokens(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)]
     trainer.step(good)
     embedding = network.get_input_embeddings().weight
     with torch.no_grad():
@@ -78,7 +80,7 @@ def test_a_loss_that_is_not_finite_changes_no_weight(method: str, poison: float,
         embedding[7] = poison
     before = copies(network)
     moments = {key: value.clone() for key, value in flat_state(trainer).items()}
-    bad = collate([Example([5, 7, 9], [5, 7, 9], "made.jsonl:9")], [[0]], pad_id=0, packed=False)
+    bad = collate_tokens([Example([5, 7, 9], [5, 7, 9], "made.jsonl:9")], [[0]], pad_id=0, packed=False)
     with pytest.raises(NotFinite, match=r"the loss became nan"):
         trainer.step([*good, bad])
     assert all(torch.equal(weight.nan_to_num(), before[name].nan_to_num()) for name, weight in copies(network).items())
@@ -97,39 +99,78 @@ def flat_state(trainer: Trainer) -> dict[tuple[int, str], torch.Tensor]:
 def test_a_step_without_a_trained_token_is_an_error_never_a_zero_loss(tiny_tokenizer: Any) -> None:
     network = make_network("llama")
     before = copies(network)
-    batch = collate([Example([5, 6, 7], [IGNORED] * 3, "made.jsonl:1")], [[0]], pad_id=0, packed=True)
+    batch = collate_tokens([Example([5, 6, 7], [IGNORED] * 3, "made.jsonl:1")], [[0]], pad_id=0, packed=True)
     with pytest.raises(BurnishError, match="holds no trained token"):
         trainer_of(network, tiny_tokenizer).step([batch])
     assert all(torch.equal(weight, before[name]) for name, weight in copies(network).items())
+
+
+def validate(trainer: Trainer, examples: list[Example], batches: list[Batch]) -> Validation:
+    """What the trainer sees in the rows, one example each."""
+    return trainer.validate(HeldOut(batches, examples, range(len(examples))))
 
 
 def test_validation_is_the_mean_over_all_tokens_not_over_batches(tiny_tokenizer: Any) -> None:
     network = with_method(make_network("llama"), "lora", dropout=0.5)
     trainer = trainer_of(network, tiny_tokenizer)
     examples = random_examples(7, 4, 40, seed=3)
-    together = trainer.validate([collate(examples, [[index] for index in range(7)], pad_id=0, packed=False)])
-    uneven = [collate(examples, [[0]], 0, False), collate(examples, [[index] for index in range(1, 7)], 0, False)]
-    assert trainer.validate(uneven) == pytest.approx(together, rel=1e-6)
-    assert trainer.validate(uneven) == trainer.validate(uneven), "dropout is off"
-    means = [trainer.validate([batch]) for batch in uneven]
+    whole = [collate_tokens(examples, [[index] for index in range(7)], pad_id=0, packed=False)]
+    together = validate(trainer, examples, whole).loss
+    uneven = [collate_tokens(examples, [[index] for index in rows], 0, False) for rows in ([0], range(1, 7))]
+    assert validate(trainer, examples, uneven).loss == pytest.approx(together, rel=1e-6)
+    assert validate(trainer, examples, uneven) == validate(trainer, examples, uneven), "dropout is off"
+    means = [validate(trainer, examples, [batch]).loss for batch in uneven]
     assert sum(means) / 2 != pytest.approx(together, rel=1e-3)
+
+
+def test_validation_gives_the_figures_of_the_task(tiny_tokenizer: Any) -> None:
+    examples = random_examples(3, 4, 20)
+    batches = [collate_tokens(examples, [[0], [1], [2]], pad_id=0, packed=False)]
+    seen = validate(trainer_of(make_network("llama"), tiny_tokenizer), examples, batches)
+    assert seen.figures == {"perplexity": pytest.approx(math.exp(seen.loss))}
 
 
 def test_validation_leaves_no_gradient_and_training_goes_on_with_dropout(tiny_tokenizer: Any) -> None:
     network = with_method(make_network("llama"), "lora", dropout=0.5)
-    trainer = trainer_of(network, tiny_tokenizer)
-    batches = [collate(random_examples(3, 8, 20), [[0], [1], [2]], pad_id=0, packed=False)]
-    trainer.validate(batches)
+    trainer, examples = trainer_of(network, tiny_tokenizer), random_examples(3, 8, 20)
+    batches = [collate_tokens(examples, [[0], [1], [2]], pad_id=0, packed=False)]
+    validate(trainer, examples, batches)
     assert all(parameter.grad is None for parameter in network.parameters())
     losses = {gradients_of(network, tiny_tokenizer, batches)[0].loss for _ in range(3)}
     assert len(losses) == 3, "the step itself trains with dropout"
 
 
+class WatchingTask(ChatTask):
+    """A task that notes what it is asked, and in which order."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer, Recipe())
+        self.asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
+        """Sees every batch of the step."""
+        for batch in batches:
+            assert not torch.is_grad_enabled()
+            self.asked.append(("begins", batch.examples))
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """The real ones."""
+        assert torch.is_grad_enabled()
+        self.asked.append(("losses", batch.examples))
+        return super().losses(network, batch)
+
+
+def test_a_task_sees_all_batches_of_a_step_before_the_first_loss(tiny_tokenizer: Any) -> None:
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    trainer.task = task = WatchingTask(tiny_tokenizer)
+    examples = random_examples(4, 8, 20)
+    trainer.step([collate_tokens(examples, rows, pad_id=0, packed=True) for rows in ([[0, 1]], [[2], [3]])])
+    assert task.asked == [(kind, rows) for kind in ("begins", "losses") for rows in ((0, 1), (2, 3))]
+
+
 def test_borders_matter_to_the_step(tiny_tokenizer: Any) -> None:
     """A guard for the tests of packing: positions reach the network."""
     network = make_network("llama")
-    batch = collate(random_examples(3, 8, 12), [[0, 1, 2]], pad_id=0, packed=True)
+    batch = collate_tokens(random_examples(3, 8, 12), [[0, 1, 2]], pad_id=0, packed=True)
     told = gradients_of(network, tiny_tokenizer, [batch])[0].loss
-    assert gradients_of(network, tiny_tokenizer, [replace(batch, position_ids=None)])[0].loss != pytest.approx(
-        told, 1e-4
-    )
+    assert gradients_of(network, tiny_tokenizer, [without_borders(batch)])[0].loss != pytest.approx(told, 1e-4)

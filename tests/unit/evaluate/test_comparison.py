@@ -8,68 +8,104 @@ import math
 import numpy
 import pytest
 
-from burnish.evaluate.answers import Answer
-from burnish.evaluate.comparison import Comparison, exact_match, loss_figures, side_by_side
-from burnish.evaluate.intervals import Estimate
+from burnish.evaluate.comparison import Comparison, Figure, SideBySide, make_figures
+from burnish.evaluate.intervals import Estimate, proportion
+from burnish.metrics.measure import Measure, mean, ratio
+from burnish.metrics.table import MetricTable
 
 
-def answers(*given: str) -> list[Answer]:
-    """Answers to questions whose answer is `yes`."""
-    return [Answer("Is it?", "yes", text, f"made.jsonl:{number}") for number, text in enumerate(given, 1)]
+def loss_of(*sums: float) -> Measure:
+    """Loss of rows of two and four tokens."""
+    return ratio("loss", sums, (2, 4)[: len(sums)], higher_is_better=False, is_share=False)
 
 
-def test_exact_is_exact_up_to_white_space_at_the_ends() -> None:
-    judged = answers("yes", " yes\n", "Yes", "yes.", "ye s", "")
-    assert [answer.is_exact for answer in judged] == [True, True, False, False, False, False]
-
-
-def test_exact_match_counts_both_models() -> None:
-    figure = exact_match(answers("no", "no", "yes", "no"), answers("yes", "yes", "yes", "no"))
-    assert (figure.name, figure.base.value, figure.tuned.value) == ("exact match", 0.25, 0.75)
-    assert not figure.lower_is_better
-    assert figure.rows == 4
-
-
-def test_loss_and_perplexity_by_hand() -> None:
-    base, tuned, counts = numpy.array([4.0, 8.0]), numpy.array([2.0, 4.0]), numpy.array([2, 4])
-    (loss, perplexity), difference = loss_figures(base, tuned, counts)
+def test_figures_of_both_models_by_hand() -> None:
+    base = [loss_of(4.0, 8.0), mean("accuracy", [0, 1])]
+    tuned = [loss_of(2.0, 4.0), mean("accuracy", [1, 1])]
+    loss, accuracy = make_figures(base, tuned)
     assert (loss.name, loss.base.value, loss.tuned.value) == ("loss", 2.0, 1.0)
-    assert (perplexity.base.value, perplexity.tuned.value) == pytest.approx((math.e**2, math.e))
-    assert loss.lower_is_better
-    assert perplexity.lower_is_better
-    assert difference == Estimate(-1.0, -1.0, -1.0)
+    assert loss.difference == Estimate(-1.0, -1.0, -1.0)
+    assert (loss.lower_is_better, loss.is_share, loss.rows) == (True, False, 2)
+    assert (accuracy.name, accuracy.base, accuracy.tuned) == ("accuracy", proportion(1, 2), proportion(2, 2))
+    assert accuracy.difference == Estimate(0.5, 0.0, 1.0)
+    assert (accuracy.lower_is_better, accuracy.is_share, accuracy.rows) == (False, True, 2)
+
+
+def test_models_with_different_figures_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        make_figures([loss_of(4.0, 8.0), mean("accuracy", [0, 1])], [loss_of(2.0, 4.0)])
+
+
+def judged_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: int = 9) -> Comparison:
+    """A comparison with one telling figure, behind another that says the opposite."""
+    opposite = Estimate(-gain.value, -gain.high, -gain.low)
+    here = Estimate(0.0, 0.0, 0.0)
+    figures = [
+        Figure("other", here, here, opposite, lower_is_better, is_share, rows),
+        Figure("F1" if is_share else "loss", here, here, gain, lower_is_better, is_share, rows),
+    ]
+    return Comparison(rows, 100, "held out", headline=figures[1].name, figures=figures)
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("gain", "lower_is_better", "is_share", "said"),
     [
-        (Estimate(-0.5, -0.7, -0.3), "better than the base on 9 held-out rows: the loss fell by 0.500"),
-        (Estimate(0.5, 0.3, 0.7), "worse than the base on 9 held-out rows: the loss rose by 0.500"),
-        (Estimate(-0.5, -1.2, 0.2), "No difference between base and tuned model is shown"),
-        (Estimate(-0.5, -math.inf, math.inf), "No difference between base and tuned model is shown"),
-        (None, "no held-out rows to judge by"),
+        (Estimate(-0.5, -0.7, -0.3), True, False, "better than the base on 9 held-out rows: the loss fell by 0.500."),
+        (Estimate(0.5, 0.3, 0.7), True, False, "worse than the base on 9 held-out rows: the loss rose by 0.500."),
+        (
+            Estimate(0.123, 0.1, 0.2),
+            False,
+            True,
+            "better than the base on 9 held-out rows: the F1 rose by 12.3 points.",
+        ),
+        (
+            Estimate(-0.2, -0.3, -0.1),
+            False,
+            True,
+            "worse than the base on 9 held-out rows: the F1 fell by 20.0 points.",
+        ),
+        (Estimate(-0.5, -1.2, 0.2), True, False, "No difference between base and tuned model is shown"),
+        (Estimate(0.5, 0.0, 0.7), False, True, "No difference between base and tuned model is shown"),
+        (Estimate(-0.5, -math.inf, math.inf), True, False, "No difference between base and tuned model is shown"),
     ],
     ids=str,
 )
-def test_the_verdict_claims_only_what_the_interval_shows(difference: Estimate | None, said: str) -> None:
-    assert said in Comparison(9, 100, "held out", loss_difference=difference).verdict
+def test_the_verdict_claims_only_what_the_interval_shows(
+    gain: Estimate, lower_is_better: bool, is_share: bool, said: str
+) -> None:
+    assert said in judged_by(gain, lower_is_better, is_share).verdict
+
+
+def test_without_its_figure_there_is_no_verdict() -> None:
+    assert Comparison(0, 0, "held out").verdict == "There are no held-out rows to judge by."
+    comparison = judged_by(Estimate(-0.5, -0.7, -0.3), True, False)
+    comparison.headline = "entity F1"
+    assert comparison.verdict == "There are no held-out rows to judge by."
 
 
 def test_one_row_is_one_row() -> None:
-    verdict = Comparison(1, 9, "held out", loss_difference=Estimate(-0.5, -math.inf, math.inf)).verdict
+    verdict = judged_by(Estimate(-0.5, -math.inf, math.inf), True, False, rows=1).verdict
     assert verdict.endswith("on 1 held-out row.")
 
 
-def test_side_by_side_keeps_the_order() -> None:
-    first, second = side_by_side(answers("a", "b"), answers("c", "d"))
-    assert (first.base, first.tuned, first.expected, first.prompt) == ("a", "c", "yes", "Is it?")
-    assert (second.base, second.tuned, second.place) == ("b", "d", "made.jsonl:2")
-
-
 def test_the_dictionary_is_json_with_the_verdict_and_without_infinities() -> None:
-    comparison = Comparison(1, 9, "held out", loss_difference=Estimate(-0.5, -math.inf, math.inf))
-    comparison.figures, _ = loss_figures(numpy.array([4.0]), numpy.array([2.0]), numpy.array([2]))
+    comparison = Comparison(1, 9, "held out", figures=make_figures([loss_of(4.0)], [loss_of(2.0)]))
+    comparison.tables = [MetricTable("Each label", ("label", "F1"), (("red", 0.5), ("blue", math.nan)))]
+    comparison.answers = [SideBySide("Is it?", "yes", "no", "yes", "made.jsonl:1")]
     told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert told["verdict"] == comparison.verdict
-    assert told["loss_difference"] == {"value": -0.5, "low": None, "high": None}
+    assert told["headline"] == "loss"
+    assert told["figures"][0]["difference"] == {"value": -1.0, "low": None, "high": None}
     assert told["figures"][0]["base"]["value"] == 2.0
+    assert told["tables"] == [
+        {"title": "Each label", "columns": ["label", "F1"], "rows": [["red", 0.5], ["blue", None]]}
+    ]
+    assert told["answers"][0]["tuned"] == "yes"
+
+
+def test_figures_keep_their_order_and_rows() -> None:
+    names = ["loss", "accuracy", "exact match"]
+    sizes = [4, 4, 2]
+    measures = [mean(name, numpy.zeros(size)) for name, size in zip(names, sizes, strict=True)]
+    figures = make_figures(measures, measures)
+    assert [(figure.name, figure.rows) for figure in figures] == list(zip(names, sizes, strict=True))

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM
 from burnish.methods import METHODS, make_method
 from burnish.methods.full import FullMethod
 from burnish.methods.method import scaled_rate
+from burnish.models.base import Loading
+from burnish.models.head import Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
@@ -21,13 +23,13 @@ from tests.tiny_models import LAYOUTS, make_network
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_weight_is_trained(layout: str) -> None:
     network = make_network(layout).requires_grad_(False)
-    tuned = FullMethod().apply(network, Recipe(method="full"))
+    tuned = FullMethod().apply(network, Recipe(method="full"), Target())
     assert tuned is network
     assert all(parameter.requires_grad for parameter in tuned.parameters())
 
 
 def test_weights_are_held_in_fp32_whatever_the_arithmetic() -> None:
-    assert FullMethod().weights_dtype(torch.bfloat16) == torch.float32
+    assert FullMethod().loading(torch.bfloat16, torch.device("cpu")) == Loading(torch.float32)
 
 
 def test_the_base_is_gone() -> None:

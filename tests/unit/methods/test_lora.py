@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from burnish.errors import ModelError, RecipeError
 from burnish.methods.lora import LoraMethod, find_targets
+from burnish.models.base import Loading
+from burnish.models.head import Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import LoraSection, Recipe
 from tests.tiny_models import LAYOUTS, make_network
@@ -32,7 +34,7 @@ ADAPTED = {"gpt2": 8, "llama": 14, "mistral": 14, "qwen2": 14, "phi3": 8}
 
 def apply(network: Any, **options: Any) -> Any:
     """The network with adapters as `lora.*` options say."""
-    return LoraMethod().apply(network, Recipe(lora=LoraSection(**{"rank": 4, **options})))
+    return LoraMethod().apply(network, Recipe(lora=LoraSection(**{"rank": 4, **options})), Target())
 
 
 def adapted(network: Any) -> set[str]:
@@ -131,7 +133,7 @@ def test_adapters_stay_in_fp32_over_a_base_in_bf16() -> None:
     tuned = apply(make_network("llama").bfloat16())
     types = {parameter.dtype for name, parameter in tuned.named_parameters() if "lora_" in name}
     assert types == {torch.float32}
-    assert LoraMethod().weights_dtype(torch.bfloat16) == torch.bfloat16
+    assert LoraMethod().loading(torch.bfloat16, torch.device("cpu")) == Loading(torch.bfloat16)
 
 
 @pytest.mark.parametrize("bias", ["none", "all"])
@@ -244,6 +246,7 @@ def test_tells_what_auto_stands_for() -> None:
     choices = LoraMethod().choices(make_network("gpt2"), Recipe(lora=LoraSection(rank=5)))
     assert [(option, value) for option, value, _ in choices] == [
         ("lora.alpha", 10),
+        ("lora.plus_ratio", 16.0),
         ("lora.targets", ["c_attn", "c_fc", "c_proj"]),
     ]
 

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from burnish.errors import ModelError
-from burnish.models.base import BaseModel, fingerprint, load_base, load_tokenizer
+from burnish.models.base import BaseModel, Loading, fingerprint, load_base, load_tokenizer
+from burnish.models.head import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
 
@@ -24,10 +25,11 @@ def model(tiny_model: Callable[[str], Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model("llama"), tmp_path / "model"))
 
 
-def load(model: Path, weights: torch.dtype = torch.float32) -> BaseModel:
+def load(model: Path, weights: torch.dtype = torch.float32, head: Head = CAUSAL) -> BaseModel:
     """The model of a folder, on the CPU."""
     location, section = ModelLocation("mine", model, False), ModelSection()
-    return load_base(location, section, load_tokenizer(location, section), torch.device("cpu"), weights)
+    tokenizer = load_tokenizer(location, section)
+    return load_base(location, section, tokenizer, torch.device("cpu"), Loading(weights), head)
 
 
 @pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
@@ -38,6 +40,7 @@ def test_loads_the_weights_as_they_are_in_the_type_asked_for(weights: torch.dtyp
     assert stored
     assert all(torch.equal(held[name], tensor.to(weights)) for name, tensor in stored.items())
     assert base.notes == []
+    assert base.new_modules == ()
     assert base.tokenizer.pad_token == "<|pad|>"
 
 

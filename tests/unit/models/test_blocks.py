@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.models.blocks import block_lists, count_parameters, linear_layers, short_names
+from burnish.models.blocks import block_lists, count_parameters, linear_layers, memory_bytes, short_names
 from tests.tiny_models import LAYOUTS, make_network
 
 ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]
@@ -92,3 +92,13 @@ def test_counts_tied_weights_once() -> None:
     embedding.requires_grad_(False)
     assert count_parameters(tied) == (everything - embedding.numel(), everything)
     assert torch.is_tensor(embedding)
+
+
+def test_memory_by_hand() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2).bfloat16())
+    assert memory_bytes(network) == 4 * 8 + 2 * (2 + 2 + 2 + 2) + 8, "weights, running figures and their count"
+
+
+def test_tied_weights_take_memory_once() -> None:
+    tied, loose = (make_network("qwen2", tie_word_embeddings=tie) for tie in (True, False))
+    assert memory_bytes(loose) - memory_bytes(tied) == 4 * 300 * 32

@@ -37,6 +37,13 @@ def test_a_local_folder_is_taken_as_it_is(model: Path) -> None:
     assert (found.name, found.folder, found.is_hub) == (str(model), model, False)
 
 
+def test_a_bundled_model_wins_over_a_folder_of_its_name(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(model.parent)
+    model.rename("seedling")
+    assert "assets" in locate("seedling").folder.parts
+    assert locate("./seedling").folder == Path("seedling")
+
+
 def test_a_folder_may_be_named_from_home(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(model.parent))
     assert locate("~/model").folder == model

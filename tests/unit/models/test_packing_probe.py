@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, BloomConfig
 
-from burnish.data.batches import collate
+from burnish.data.batches import collate_tokens
 from burnish.models.packing_probe import keeps_packed_apart
 from tests.tiny_data import random_examples
 from tests.tiny_models import LAYOUTS, make_network
@@ -80,8 +80,8 @@ def test_bloom_does_not() -> None:
 def test_and_bloom_truly_would_learn_otherwise(tiny_tokenizer: Any) -> None:
     """The probe's answer is right: padded rows are exact for it, packed ones could not be."""
     network, examples = bloom(), random_examples(5, 4, 20)
-    alone = [collate(examples, [[index]], pad_id=0, packed=False) for index in range(5)]
-    padded = collate(examples, [[index] for index in range(5)], pad_id=0, packed=False)
+    alone = [collate_tokens(examples, [[index]], pad_id=0, packed=False) for index in range(5)]
+    padded = collate_tokens(examples, [[index] for index in range(5)], pad_id=0, packed=False)
     expected, wanted = gradients_of(network, tiny_tokenizer, alone)
     result, gradients = gradients_of(network, tiny_tokenizer, [padded])
     assert result.loss == pytest.approx(expected.loss, rel=1e-5)

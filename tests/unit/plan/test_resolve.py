@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from transformers import BloomConfig, GPT2Config, LlamaConfig
 
-from burnish.errors import RecipeError
+from burnish.errors import MachineError, RecipeError
 from burnish.methods import METHODS, make_method
+from burnish.models.kind import context_limit
 from burnish.plan.resolve import (
     LONGEST_AUTO_CONTEXT,
     Facts,
     Resolver,
-    check_choices,
-    context_limit,
+    resolve_choices,
     resolve_context,
-    resolve_method,
     resolve_rhythm,
     resolve_training,
     run_stem,
     total_steps,
     unread_options,
+    unread_sections,
 )
 from burnish.recipe.load import load_recipe
-from burnish.recipe.schema import AUTO, DataSection, ModelSection, Recipe, TrainSection
+from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
 from burnish.runs.events import Resolved
+from burnish.tasks import TASKS, task_class
 from tests.tiny_models import make_network
+
+WITHOUT_LIMIT = SimpleNamespace(model_max_length=10**30)
+"""A tokenizer that does not say how long a text may be."""
 
 
 def resolver_of(**flags: Any) -> tuple[Resolver, list[Resolved]]:
@@ -40,7 +45,16 @@ def resolver_of(**flags: Any) -> tuple[Resolver, list[Resolved]]:
 
 def facts_of(**changes: int) -> Facts:
     """A small model on some data."""
-    return Facts(**{"parameters": 10**8, "vocabulary": 1000, "tokens": 100_000, "longest_answer": 0, **changes})
+    facts: dict[str, Any] = {
+        "device": "cpu",
+        "parameters": 10**8,
+        "outputs": 1000,
+        "tokens": 100_000,
+        "rows": 1000,
+        "step_rows": 0,
+        "longest_answer": 0,
+    }
+    return Facts(**{**facts, **changes})
 
 
 def test_fills_only_what_is_auto_and_tells_why() -> None:
@@ -61,22 +75,6 @@ def test_fills_in_silence_where_asked() -> None:
     assert told == []
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "near"),
-    [("task", "chatt", "`chat`"), ("method", "lroa", "`lora`"), ("method", "auto", None), ("task", "zzz", None)],
-)
-def test_what_there_is_not_is_refused_with_the_nearest(option: str, value: str, near: str | None) -> None:
-    with pytest.raises(RecipeError, match=f"`{value}` is no {option}") as caught:
-        check_choices(Recipe(**{option: value}), ["text", "chat"], ["full", "lora"])
-    assert caught.value.fix == (f"Did you mean {near}?" if near else "")
-    assert "`lora`" in caught.value.why if option == "method" else "`text`" in caught.value.why
-
-
-def test_what_there_is_passes() -> None:
-    for task in (AUTO, "text", "chat"):
-        check_choices(Recipe(task=task), ["text", "chat"], ["full", "lora"])
-
-
 def test_context_limits_are_read_from_configs() -> None:
     assert context_limit(LlamaConfig(max_position_embeddings=77)) == 77
     assert context_limit(GPT2Config(n_positions=99)) == 99
@@ -89,18 +87,25 @@ def test_context_limits_are_read_from_configs() -> None:
 def test_context_is_the_models_within_reason(limit: int | None, expected: int) -> None:
     resolver, told = resolver_of()
     config = BloomConfig() if limit is None else LlamaConfig(max_position_embeddings=limit)
-    resolve_context(resolver, config)
+    resolve_context(resolver, config, WITHOUT_LIMIT)
     assert resolver.recipe.data.context == expected
     assert [event.option for event in told] == ["data.context"]
 
 
 def test_a_context_beyond_the_model_is_refused() -> None:
     resolver, _ = resolver_of(data__context=600)
-    resolve_context(resolver, LlamaConfig(max_position_embeddings=600))
+    resolve_context(resolver, LlamaConfig(max_position_embeddings=600), WITHOUT_LIMIT)
     assert resolver.recipe.data.context == 600
     with pytest.raises(RecipeError, match="this model reads at most 512 tokens") as caught:
-        resolve_context(resolver, LlamaConfig(max_position_embeddings=512))
+        resolve_context(resolver, LlamaConfig(max_position_embeddings=512), WITHOUT_LIMIT)
     assert "data.context=512" in caught.value.fix
+
+
+def test_a_tokenizers_limit_counts_too() -> None:
+    """RoBERTa has 514 positions, of which padding takes two."""
+    resolver, _ = resolver_of()
+    resolve_context(resolver, LlamaConfig(max_position_embeddings=514), SimpleNamespace(model_max_length=512), 20)
+    assert resolver.recipe.data.context == 492
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -118,7 +123,34 @@ def test_a_step_is_a_fortieth_of_the_data_within_bounds(tokens: int, expected: i
 
 
 @pytest.mark.parametrize(
-    ("context", "vocabulary", "tokens", "expected"),
+    ("step_rows", "tokens", "rows", "expected"),
+    [(32, 10_000, 1000, 320), (32, 999, 0, 31968), (1, 1, 1000, 1), (0, 10_000, 1000, 512)],
+)
+def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int, rows: int, expected: int) -> None:
+    """Each row is one term of the loss: fifty tokens of ten rows and of one are not the same step."""
+    resolver, told = resolver_of(data__context=512)
+    resolve_training(resolver, facts_of(step_rows=step_rows, tokens=tokens, rows=rows), make_method("lora"))
+    assert resolver.recipe.batch.tokens == expected
+    (reason,) = [event.reason for event in told if event.option == "batch.tokens"]
+    assert (f"about {step_rows} rows" in reason) == (step_rows > 0)
+
+
+def test_the_optimizer_is_adamw_unless_asked_otherwise() -> None:
+    resolver, told = resolver_of(data__context=512)
+    resolve_training(resolver, facts_of(), make_method("lora"))
+    assert resolver.recipe.train.optimizer == "adamw"
+    assert "train.optimizer" not in [event.option for event in told]
+
+
+def test_the_paged_optimizer_is_refused_where_there_is_no_cuda() -> None:
+    """Before the run folder is made, not at the first step."""
+    resolver, _ = resolver_of(data__context=512, train__optimizer="paged-adamw-8bit")
+    with pytest.raises(MachineError, match="needs CUDA"):
+        resolve_training(resolver, facts_of(), make_method("lora"))
+
+
+@pytest.mark.parametrize(
+    ("context", "outputs", "tokens", "expected"),
     [
         (512, 1000, 10**9, 8),  # 4,096 tokens in memory
         (512, 1000, 40_000, 2),  # a step of 1,000 tokens needs no more rows
@@ -126,9 +158,9 @@ def test_a_step_is_a_fortieth_of_the_data_within_bounds(tokens: int, expected: i
         (4096, 1000, 10**9, 1),
     ],
 )
-def test_rows_in_memory_by_hand(context: int, vocabulary: int, tokens: int, expected: int) -> None:
+def test_rows_in_memory_by_hand(context: int, outputs: int, tokens: int, expected: int) -> None:
     resolver, _ = resolver_of(data__context=context)
-    resolve_training(resolver, facts_of(vocabulary=vocabulary, tokens=tokens), make_method("lora"))
+    resolve_training(resolver, facts_of(outputs=outputs, tokens=tokens), make_method("lora"))
     assert resolver.recipe.batch.rows == expected
 
 
@@ -139,13 +171,15 @@ def test_answers_have_room_for_the_longest_known(longest: int, expected: int) ->
     assert resolver.recipe.evaluate.max_new_tokens == expected
 
 
-@pytest.mark.parametrize(("method", "told_of"), [("lora", ["lora.alpha", "lora.targets"]), ("full", [])])
-def test_a_methods_own_options_are_filled_and_told_where_it_runs(method: str, told_of: list[str]) -> None:
-    resolver, told = resolver_of(method=method, lora__rank=4)
-    resolve_method(resolver, make_network("phi3"), make_method(method), [make_method(name) for name in METHODS])
+def test_what_method_and_task_choose_is_filled_and_told() -> None:
+    resolver, told = resolver_of(lora__rank=4, data__labels=["yes", "no"])
+    resolve_choices(resolver, make_method("lora").choices(make_network("phi3"), resolver.recipe))
     assert resolver.recipe.lora.alpha == 8
     assert resolver.recipe.lora.targets == ["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]
-    assert [event.option for event in told] == told_of
+    resolve_choices(resolver, [("data.labels", ["a", "b"], "the training rows"), ("tag.scheme", "IOB2", "the tags")])
+    assert resolver.recipe.data.labels == ["yes", "no"], "what was asked for stays"
+    assert resolver.recipe.tag.scheme == "IOB2"
+    assert [event.option for event in told] == ["lora.alpha", "lora.targets", "tag.scheme"]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5, 9, 10, 19, 57, 100, 1234])
@@ -184,15 +218,42 @@ def test_a_run_is_named_after_data_model_and_method() -> None:
     )
 
 
+class Part:
+    """A task or a method, as far as its sections go."""
+
+    def __init__(self, *sections: str) -> None:
+        self.sections = sections
+
+
+def test_sections_of_others_are_unread() -> None:
+    """A section that the chosen task or method shares with another is read; one that belongs to nobody, too."""
+    lora, qlora, freeze = Part("lora"), Part("lora", "qlora"), Part("freeze")
+    classify, tag, chat = Part("classify"), Part("tag"), Part()
+    tasks: Any = [classify, tag, chat]
+    methods: Any = [lora, qlora, freeze]
+
+    def unread(task: Any, method: Any) -> set[str]:
+        return unread_sections(task, method, tasks, methods)
+
+    assert unread(chat, lora) == {"qlora", "freeze", "classify", "tag"}
+    assert unread(classify, qlora) == {"freeze", "tag"}
+    assert unread(tag, freeze) == {"lora", "qlora", "classify"}
+
+
+def test_the_sections_of_every_task_and_method_are_there() -> None:
+    known = set(Recipe.model_fields)
+    for part in (*(task_class(name) for name in TASKS), *(make_method(name) for name in METHODS)):
+        assert set(part.sections) <= known, part.name
+
+
 def test_options_that_nobody_reads_are_named() -> None:
     loaded = load_recipe("rows.jsonl", {"method": "full", "lora.rank": 8, "lora.dropout": 0.1, "train.epochs": 2}, [])
-    assert unread_options(loaded.recipe, loaded.origins, METHODS) == ["lora.rank", "lora.dropout"]
-    read = load_recipe("rows.jsonl", {"lora.rank": 8}, [])
-    assert unread_options(read.recipe, read.origins, METHODS) == []
+    assert unread_options(loaded.origins, {"lora", "tag"}) == ["lora.rank", "lora.dropout"]
+    assert unread_options(loaded.origins, {"tag"}) == []
+    assert unread_options({}, {"lora"}) == []
 
 
 def test_a_recipe_file_counts_as_given(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("method: full\ndata:\n  path: rows.jsonl\nlora:\n  rank: 8\n")
-    loaded = load_recipe(str(file), {}, [])
-    assert unread_options(loaded.recipe, loaded.origins, METHODS) == ["lora.rank"]
+    assert unread_options(load_recipe(str(file), {}, []).origins, {"lora"}) == ["lora.rank"]

@@ -9,7 +9,7 @@ import pytest
 
 from burnish.errors import RecipeError
 from burnish.recipe.load import dump_recipe, load_recipe, recipe_from_saved
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
 
 
 def write(path: Path, text: str) -> str:
@@ -189,3 +189,24 @@ def test_what_is_saved_reads_back_equal(tmp_path: Path) -> None:
     assert recipe_from_saved(path) == recipe
     tops = [line.split(":")[0] for line in dump_recipe(recipe).splitlines() if not line.startswith(" ")]
     assert tops == list(Recipe.model_fields)
+
+
+def test_sections_that_nobody_reads_are_left_out_of_what_is_saved(tmp_path: Path) -> None:
+    recipe = load_recipe("rows.jsonl", {}, ["span.longest_answer=7", "train.epochs=2"]).recipe
+    text = dump_recipe(recipe, without={"tag", "span"})
+    tops = [line.split(":")[0] for line in text.splitlines() if not line.startswith(" ")]
+    assert tops == [name for name in Recipe.model_fields if name not in ("tag", "span")]
+    read = recipe_from_saved(Path(write(tmp_path / "recipe.yaml", text)))
+    assert read.span == Recipe().span != recipe.span, "what is left out is the default again"
+    assert read.train == recipe.train
+
+
+def test_a_bundled_name_is_the_bundled_model_even_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*BUNDLED_MODELS, AUTO):
+        (tmp_path / name).mkdir()
+        assert load_recipe("squad", {"model.name": name}, []).recipe.model.name == name
+        spelled = load_recipe("squad", {"model.name": f"./{name}"}, []).recipe.model.name
+        assert spelled == str(tmp_path / name)

@@ -91,10 +91,10 @@ def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
     (folder.checkpoints / "step-000002").mkdir(parents=True)
     assert describe_run(folder)["state"] == "can be resumed"
     log = EventLog(folder.path)
-    log(Validated(0, 4.0, 54.6, False, 0.1))
+    log(Validated(0, 4.0, {}, False, 0.1))
     for number, loss in ((1, 3.5), (2, 3.0)):
         log(StepDone(number, 2, number / 2, loss, 1e-3, 0.7, 100, 60, 0.25))
-    log(Validated(2, 2.5, 12.2, True, 0.1))
+    log(Validated(2, 2.5, {"perplexity": 12.2}, True, 0.1))
     folder.adapter.mkdir()
     log(Finished(2, 4.0, 2.5, 3.25, str(folder.adapter)))
     told = describe_run(folder)
@@ -108,10 +108,12 @@ def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
 def test_the_untrained_base_is_never_the_best(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "first")
     log = EventLog(folder.path)
-    for step, loss in ((0, 2.0), (1, 3.0), (2, 2.5)):
-        log(Validated(step, loss, 9.0, False, 0.1))
+    for step, loss, is_best in ((0, 2.0, False), (1, 3.0, True), (2, 2.5, True), (3, 2.4, False)):
+        log(Validated(step, loss, {"accuracy": 0.5}, is_best, 0.1))
     told = describe_run(folder)
-    assert (told["validation_loss_before"], told["validation_loss_best"], told["best_step"]) == (2.0, 2.5, 2)
+    assert (told["validation_loss_before"], told["validation_loss_best"], told["best_step"]) == (2.0, 2.5, 2), (
+        "ranked by the task's figure, not by the loss"
+    )
 
 
 def test_the_result_is_the_adapter_or_the_model(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Losses over better and worse answers, and the log-probabilities they are made of. All in fp32, in nats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from burnish.kernels.loss import token_losses
+
+_SMALLEST = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely some answers are."""
+
+    sums: torch.Tensor
+    """`[answers]`: log-probability of each whole answer."""
+    counts: torch.Tensor
+    """`[answers]`: tokens of each."""
+
+    @property
+    def means(self) -> torch.Tensor:
+        """`[answers]`: log-probability per token."""
+        return self.sums / self.counts.clamp(min=1)
+
+
+def answer_likelihood(
+    logits: torch.Tensor, places: torch.Tensor, targets: torch.Tensor, ignored: int = -100
+) -> Likelihood:
+    """Log-probability of every answer; the softmax is taken at the learned tokens only.
+
+    Args:
+        logits: `[rows, width, vocab]`, any float type.
+        places: `[answers, longest]`, the position that predicts each token, as an index into rows x width.
+        targets: `[answers, longest]`, the tokens, `ignored` behind the end of an answer.
+        ignored: marks what is no token.
+    """
+    learned = targets != ignored
+    losses = token_losses(logits.flatten(0, 1)[places[learned]], targets[learned], ignored)
+    table = torch.zeros(targets.shape, dtype=losses.dtype, device=losses.device)
+    table[learned] = -losses
+    return Likelihood(table.sum(1), learned.sum(1))
+
+
+def dpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, smoothing: float = 0.0) -> torch.Tensor:
+    """`[pairs]`: direct preference optimization (arXiv 2305.18290, eq. 7); with smoothing, its conservative form, in
+    which so many pairs are taken to be the wrong way round (Mitchell 2023, "A note on DPO with noisy preferences").
+
+    Args:
+        chosen: `[pairs]`, log-ratio of the model to its reference on the better answer.
+        rejected: the same on the worse answer.
+        beta: strength of the hold to the reference.
+        smoothing: share of pairs, from 0 to below 0.5.
+    """
+    margin = beta * (chosen - rejected)
+    return -functional.logsigmoid(margin) * (1 - smoothing) - functional.logsigmoid(-margin) * smoothing
+
+
+def ipo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float) -> torch.Tensor:
+    """`[pairs]`: identity preference optimization (arXiv 2310.12036, eq. 17).
+
+    Args:
+        chosen: `[pairs]`, log-ratio per token on the better answer: the paper's sums would grow with its length.
+        rejected: the same on the worse answer.
+        beta: the paper's tau.
+    """
+    return (chosen - rejected - 1 / (2 * beta)) ** 2
+
+
+def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, margin: float) -> torch.Tensor:
+    """`[pairs]`: simple preference optimization (arXiv 2405.14734, eq. 6), without a reference.
+
+    Args:
+        chosen: `[pairs]`, log-probability per token of the better answer.
+        rejected: the same of the worse answer.
+        beta: scale of the reward.
+        margin: the paper's gamma, in units of the reward.
+    """
+    return -functional.logsigmoid(beta * (chosen - rejected) - margin)
+
+
+def cpo_loss(
+    chosen: Likelihood, rejected: Likelihood, beta: float, likelihood: float, smoothing: float = 0.0
+) -> torch.Tensor:
+    """`[pairs]`: contrastive preference optimization (arXiv 2401.08417), without a reference.
+
+    Args:
+        chosen: of the better answers.
+        rejected: of the worse answers.
+        beta: scale of the reward.
+        likelihood: weight of the negative log-likelihood per token of the better answer.
+        smoothing: as in `dpo_loss`.
+    """
+    return dpo_loss(chosen.sums, rejected.sums, beta, smoothing) - likelihood * chosen.means
+
+
+def orpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float) -> torch.Tensor:
+    """`[pairs]`: odds ratio preference optimization (arXiv 2403.07691, eq. 6 and 7), without a reference.
+
+    Args:
+        chosen: `[pairs]`, log-probability per token of the better answer.
+        rejected: the same of the worse answer.
+        beta: the paper's lambda.
+    """
+    return -chosen - beta * functional.logsigmoid(_log_odds(chosen) - _log_odds(rejected))
+
+
+def kto_loss(
+    ratio: torch.Tensor, good: torch.Tensor, kl: torch.Tensor, beta: float, weights: tuple[float, float]
+) -> torch.Tensor:
+    """`[answers]`: Kahneman-Tversky optimization (arXiv 2402.01306).
+
+    Args:
+        ratio: `[answers]`, log-ratio of the model to its reference.
+        good: `[answers]` bool, how each was rated.
+        kl: scalar without gradient, the reference point: an estimate of the KL divergence, at least 0.
+        beta: strength of the hold to the reference.
+        weights: of the good and of the bad answers.
+    """
+    above = beta * (ratio - kl)
+    return torch.where(good, weights[0] * torch.sigmoid(-above), weights[1] * torch.sigmoid(above))
+
+
+def _log_odds(log_probability: torch.Tensor) -> torch.Tensor:
+    """log(p / (1 - p)) of p given as its logarithm, finite also where p rounds to 1."""
+    below = log_probability.clamp(max=-_SMALLEST)
+    return below - torch.log(-torch.expm1(below))

@@ -1,0 +1,184 @@
+"""What all methods that leave a PEFT folder have in common: writing it, reading it back, switching it off."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from burnish.errors import ModelError, RecipeError
+from burnish.methods.method import Load, MethodDefaults
+from burnish.models.location import ModelLocation
+from burnish.models.quantization import quiet_bitsandbytes
+from burnish.runs.folder import RunFolder
+
+
+def import_peft() -> Any:
+    """PEFT, which brings bitsandbytes along wherever that is installed; hence only from here."""
+    quiet_bitsandbytes()
+    import peft
+
+    return peft
+
+
+class AdapterMethod(MethodDefaults, ABC):
+    """The base stays as it is; what is trained is kept beside it."""
+
+    idle: ClassVar[str]
+    """What an adapter that changes nothing looks like."""
+
+    def without(self, network: Any) -> AbstractContextManager[Any] | None:
+        """The base model is the same network with the adapter off."""
+        return switched_off(network)
+
+    def save(self, network: Any, folder: Path) -> None:
+        """Writes a standard PEFT folder; names in its config are sorted, so that equal runs write equal bytes."""
+        network.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+        config_file = folder / "adapter_config.json"
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        for key in ("target_modules", "modules_to_save", "feedforward_modules"):
+            if isinstance(config.get(key), list):
+                config[key] = sorted(set(config[key]))
+        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def result_folder(self, run: RunFolder) -> Path:
+        """`adapter/`."""
+        return run.adapter
+
+    def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
+        """Loads the base and the saved adapter onto it.
+
+        Raises:
+            ModelError: the adapter does not fit the base, is not whole, or would change nothing.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        peft = import_peft()
+        network = load(base)
+        try:
+            tuned = peft.PeftModel.from_pretrained(network, str(result))
+            saved = load_file(str(result / "adapter_model.safetensors"))
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            text = str(error).strip().splitlines()[0][:300]
+            raise ModelError(f"the adapter in `{result}` does not fit its base model", text) from error
+        missing = sorted(set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)) - set(saved))
+        if missing:
+            raise ModelError(
+                f"the adapter in `{result}` is not whole",
+                f"It lacks {len(missing)} tensors, the first is `{missing[0]}`.",
+                "Train again, or copy the whole folder again",
+            )
+        if not self.changes(tuned):
+            raise ModelError(
+                f"the adapter in `{result}` changes nothing",
+                f"{self.idle}: it was never trained, or it was not loaded.",
+                "Train again; an adapter that learned has other weights",
+            )
+        return self.opened(tuned)
+
+    @abstractmethod
+    def changes(self, network: Any) -> bool:
+        """Whether the adapter of a PEFT model has any effect."""
+
+    def opened(self, network: Any) -> Any:
+        """The network as it is used; most need nothing more."""
+        return network
+
+
+def finish(network: Any, config: Any) -> Any:
+    """The network with an adapter; what is trained is held in fp32, whatever the base is held in.
+
+    A head that begins at random comes in the base's type, and the 8 bits of a bf16 mantissa would lose small updates.
+
+    Args:
+        network: the base model.
+        config: of PEFT.
+    """
+    if config.task_type == "QUESTION_ANS" and not config.is_prompt_learning:
+        # PEFT's wrapper for question answering drops `token_type_ids` (0.21); its general one passes everything on.
+        config.task_type = None
+    adapted = import_peft().get_peft_model(network, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+@contextmanager
+def switched_off(network: Any) -> Iterator[None]:
+    """The base model: neither the adapter nor the modules trained beside it.
+
+    PEFT's own context leaves the latter on where the adapter is made of virtual tokens.
+    """
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    beside = [module for module in network.modules() if isinstance(module, AuxiliaryTrainingWrapper)]
+    with _passed_by(network) if _is_stuck(network) else network.disable_adapter():
+        for module in beside:
+            module.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for module in beside:
+                module.enable_adapters(True)
+
+
+def _is_stuck(network: Any) -> bool:
+    """Whether PEFT cannot switch it off: virtual tokens before a model that does not generate.
+
+    PEFT 0.21 then looks for `prepare_inputs_for_generation`, which such a model does not have.
+    """
+    return network.active_peft_config.is_prompt_learning and not hasattr(network, "prepare_inputs_for_generation")
+
+
+@contextmanager
+def _passed_by(network: Any) -> Iterator[None]:
+    """What PEFT's own context does for models that generate."""
+    network.forward = network.base_model.forward
+    try:
+        yield
+    finally:
+        del network.forward
+
+
+def moved_beside(network: Any) -> bool:
+    """Whether what is trained beside the adapter, whole modules or rows of embeddings, differs from the base's own."""
+    from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    pairs = []
+    for module in network.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            mine = module.modules_to_save["default"].parameters()
+            pairs += list(zip(mine, module.original_module.parameters(), strict=True))
+        elif isinstance(module, TrainableTokensLayer):
+            pairs.append((module.trainable_tokens_delta["default"], module.trainable_tokens_original["default"]))
+    return any(not mine.equal(base.to(mine.dtype)) for mine, base in pairs)
+
+
+def check_names(network: Any, wanted: list[str], option: str) -> None:
+    """Each name must be the ending of a module's name.
+
+    Raises:
+        RecipeError: with the nearest name.
+    """
+    names = [name for name, _ in network.named_modules() if name]
+    for ending in wanted:
+        if not any(is_ending(name, ending) for name in names):
+            last_parts = sorted({name.rpartition(".")[2] for name in names if not name.rpartition(".")[2].isdigit()})
+            near = difflib.get_close_matches(ending, last_parts, n=1)
+            raise RecipeError(
+                f"`{option}` names `{ending}`, which this model does not have",
+                f"Its modules are named {', '.join(last_parts[:30])}.",
+                f"Did you mean `{near[0]}`?" if near else "",
+            )
+
+
+def is_ending(name: str, ending: str) -> bool:
+    """Whether `ending` is the whole of a dotted name or the last parts of it."""
+    return name == ending or name.endswith(f".{ending}")

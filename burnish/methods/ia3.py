@@ -1,0 +1,92 @@
+"""Method `ia3`: learned scales of keys, values and feed-forward activations (arXiv 2205.05638)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from burnish.errors import RecipeError
+from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
+from burnish.methods.method import Choice, scaled_rate
+from burnish.models.base import Loading
+from burnish.models.blocks import short_names
+from burnish.models.head import Target
+from burnish.models.roles import Roles, find_roles
+from burnish.recipe.schema import AUTO, Ia3Section, Recipe
+
+
+class Ia3Method(AdapterMethod):
+    """Trains one number for each channel; the base stays as it is."""
+
+    name: ClassVar[str] = "ia3"
+    sections: ClassVar[tuple[str, ...]] = ("ia3",)
+    idle: ClassVar[str] = "All its scales are 1"
+
+    def learning_rate(self, parameters: int) -> float:
+        """1e-2 up to 100 M parameters, 3e-3 (the paper's) for large models."""
+        return max(3e-3, scaled_rate(1e-2, max(parameters, 10**8)))
+
+    def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
+        """The frozen base is held in the precision it computes in; the scales stay in fp32."""
+        return Loading(precision)
+
+    def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
+        """Scales, all 1 at first, on the outputs of keys and values and on the inputs of the feed-forward's end.
+
+        Raises:
+            RecipeError: no such layers were found, or a name matches none.
+        """
+        targets, feedforward = find_layers(network, recipe.ia3)
+        chosen = [m for n, m in network.named_modules() if any(is_ending(n, t) for t in targets)]
+        config = import_peft().IA3Config(
+            target_modules=targets,
+            feedforward_modules=feedforward,
+            fan_in_fan_out=all(isinstance(module, Conv1D) for module in chosen),
+            modules_to_save=list(target.new_modules) or None,
+            task_type=target.peft_type,
+        )
+        return finish(network, config)
+
+    def changes(self, network: Any) -> bool:
+        """A scale of 1 changes nothing."""
+        return moved_beside(network) or any((p != 1).any() for n, p in network.named_parameters() if ".ia3_l." in n)
+
+    def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
+        """Which layers are scaled."""
+        targets, feedforward = find_layers(network, recipe.ia3)
+        return [
+            ("ia3.targets", targets, "keys, values and the end of the feed-forward, found by watching the model"),
+            ("ia3.feedforward", feedforward, "the end of the feed-forward"),
+        ]
+
+
+def find_layers(network: Any, options: Ia3Section) -> tuple[list[str], list[str]]:
+    """Names of the layers to scale, and those among them whose inputs are scaled rather than their outputs.
+
+    Raises:
+        RecipeError: the model has no such layers, or a name matches none.
+    """
+    roles = find_roles(network) if AUTO in (options.targets, options.feedforward) else Roles()
+    ends = short_names(network, roles.feed_forward_ends)
+    if options.targets == AUTO:
+        targets = sorted({*short_names(network, roles.keys_and_values), *ends})
+        if not targets:
+            raise RecipeError(
+                "found no keys, values or feed-forward in this model", "", "Name the layers with `ia3.targets`"
+            )
+    else:
+        check_names(network, options.targets, "ia3.targets")
+        targets = sorted(options.targets)
+    if options.feedforward == AUTO:
+        return targets, [name for name in ends if name in targets]
+    check_names(network, options.feedforward, "ia3.feedforward")
+    outside = sorted(set(options.feedforward) - set(targets))
+    if outside:
+        raise RecipeError(
+            f"`ia3.feedforward` names `{outside[0]}`, which is not among `ia3.targets`",
+            "It says which of the targets are scaled at their inputs.",
+            f"Add `{outside[0]}` to `ia3.targets`",
+        )
+    return targets, sorted(options.feedforward)

@@ -1,0 +1,72 @@
+"""Several answers behind one prompt in one row, and whether a model keeps them apart. Measured, not looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def run_rows(
+    network: Any, input_ids: torch.Tensor, position_ids: torch.Tensor | None, segments: torch.Tensor | None
+) -> torch.Tensor:
+    """`[rows, width, vocab]`: the logits of rows of prompts and answers.
+
+    Args:
+        network: a causal language model.
+        input_ids: `[rows, width]`.
+        position_ids: `[rows, width]`, or None for rows of one answer, which causality alone keeps right.
+        segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere, or None.
+    """
+    if position_ids is None or segments is None:
+        return network(input_ids=input_ids, use_cache=False).logits
+    mask = sharing_mask(segments)
+    if network.config.get_text_config()._attn_implementation != "sdpa":
+        # Eager attention adds the mask to its scores; this number fits every float type and leaves no weight.
+        mask = torch.zeros(mask.shape, dtype=network.dtype, device=mask.device).masked_fill(~mask, -65504.0)
+    return network(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False).logits
+
+
+def sharing_mask(segments: torch.Tensor) -> torch.Tensor:
+    """`[rows, 1, width, width]` bool: a token sees, up to itself, the prompt and its own answer.
+
+    Args:
+        segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere.
+    """
+    width = segments.shape[1]
+    earlier = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
+    seen, seeing = segments[:, None, :], segments[:, :, None]
+    return (((seen == 0) | (seen == seeing)) & earlier)[:, None]
+
+
+@torch.no_grad()
+def keeps_answers_apart(network: Any, context: int) -> bool:
+    """Compares a short row of a prompt with two answers with the two answers run alone, each behind the prompt.
+
+    Sharing is exact when the difference is rounding next to what the first answer would do to the second if it were
+    seen. Models that look back only so far are refused where `context` is longer than that, for their window would
+    have to be drawn into the mask.
+    """
+    window = getattr(network.config.get_text_config(), "sliding_window", None)
+    if isinstance(window, int) and window < context:
+        return False
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    vocabulary = network.get_input_embeddings().num_embeddings
+    ids = (torch.arange(24, device=device) * 7919 + 11).remainder(vocabulary)[None]
+    segments = torch.tensor([[0] * 7 + [1] * 8 + [2] * 9], device=device)
+    positions = torch.tensor([[*range(15), *range(7, 16)]], device=device)
+    second = torch.cat([ids[:, :7], ids[:, 15:]], dim=1)
+    try:
+        alone = torch.cat([run_rows(network, ids[:, :15], None, None), run_rows(network, second, None, None)[:, 7:]], 1)
+        shared = run_rows(network, ids, positions, segments)
+        mixed = run_rows(network, ids, None, None)
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):  # no such positions, no such mask
+        return False
+    finally:
+        network.train(was_training)
+    if shared.shape != alone.shape:
+        return False
+    mixing = (mixed - alone)[:, 15:].abs().max()
+    return bool((shared - alone).abs().max() <= 0.05 * mixing + 1e-6)

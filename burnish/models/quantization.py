@@ -1,0 +1,147 @@
+"""Base weights in 4 or 8 bits, through bitsandbytes."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from typing import Any
+
+import torch
+
+from burnish.errors import MachineError
+from burnish.models.blocks import linear_layers
+from burnish.models.head import Head
+
+TIMED_TOKENS = 256
+_TIMED_ROUNDS = 3
+
+
+def quiet_bitsandbytes() -> None:
+    """Keeps the hints of bitsandbytes off the terminal; call it before anything imports the package.
+
+    At import it tells users of some CPUs to install a kernel from the hub, and LLM.int8 reports each cast of its
+    inputs; neither is anything to act on. Its errors are still heard.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def nf4_config(precision: torch.dtype, device: torch.device) -> Any:
+    """4-bit NormalFloat with double quantization (arXiv 2305.14314), computing in `precision`.
+
+    Raises:
+        MachineError: bitsandbytes is missing, or has nothing for this device.
+    """
+    _check_bitsandbytes(device)
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=precision,
+    )
+
+
+def int8_config(device: torch.device) -> Any:
+    """LLM.int8 (arXiv 2208.07339).
+
+    Raises:
+        MachineError: bitsandbytes is missing, or has nothing for this device.
+    """
+    _check_bitsandbytes(device)
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def _check_bitsandbytes(device: torch.device) -> None:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MachineError(
+            "quantized base weights need the package bitsandbytes",
+            "It is not installed here.",
+            "`pip install bitsandbytes`, or train with `--method lora`",
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise MachineError(
+            f"quantized base weights cannot be trained on the {device.type} device",
+            "bitsandbytes computes them on CUDA, and slowly on the CPU.",
+            "Use `--method lora`, or `--set model.device=cpu`",
+        )
+    quiet_bitsandbytes()
+
+
+def skipped_modules(config: Any, head: Head, trust_remote_code: bool) -> list[str]:
+    """Patterns for the linear layers outside the blocks, which stay as they are: heads, poolers, projections.
+
+    Found on an empty copy of the model, which takes no memory. Embeddings are never quantized.
+
+    Args:
+        config: of the model, with the head's changes.
+        head: which class of transformers it is loaded as.
+        trust_remote_code: whether that class may come with the model.
+    """
+    import transformers
+
+    with torch.device("meta"):
+        empty = getattr(transformers, head.auto_class).from_config(config, trust_remote_code=trust_remote_code)
+    inside = set(linear_layers(empty))
+    linear = [name for name, module in empty.named_modules() if isinstance(module, torch.nn.Linear)]
+    return [f"^{name}$" for name in linear if name not in inside]
+
+
+def settle(network: Any) -> None:
+    """Keeps the 4-bit weights of a loaded network in the layout they are trained in.
+
+    On CPUs with bf16 instructions, bitsandbytes packs them anew in the first forward pass without gradients. That
+    layout knows no backward pass, rounds the scales, and refuses widths that are no multiple of 32; training would be
+    broken after the first validation.
+    """
+    for module in network.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
+def slowdown(network: Any, precision: torch.dtype) -> float:
+    """How many times longer the largest quantized layer takes than a plain one, forward and backward; measured now.
+
+    Args:
+        network: with quantized layers.
+        precision: of the arithmetic.
+    """
+    named = dict(network.named_modules())
+    layers = [named[name] for name in linear_layers(network) if not named[name].weight.dtype.is_floating_point]
+    if not layers:
+        return 1.0
+    layer = max(layers, key=lambda layer: layer.in_features * layer.out_features)
+    device = layer.weight.device
+    plain = torch.nn.Linear(layer.in_features, layer.out_features, device=device, dtype=precision)
+    plain.requires_grad_(False)
+    was_training = layer.training
+    layer.train()  # LLM.int8 takes another way in evaluation
+    pairs = [(_seconds(layer, precision), _seconds(plain, precision)) for _ in range(_TIMED_ROUNDS + 1)]
+    layer.train(was_training)
+    return min(quantized for quantized, _ in pairs) / min(plain for _, plain in pairs)
+
+
+def _seconds(layer: Any, precision: torch.dtype) -> float:
+    given = torch.zeros(TIMED_TOKENS, layer.in_features, device=layer.weight.device, dtype=precision)
+    given.requires_grad_(True)
+    begun = time.perf_counter()
+    layer(given).sum().backward()
+    return time.perf_counter() - begun
+
+
+def nf4_bytes(rows: int, columns: int) -> int:
+    """Bytes of a matrix in NF4 with double quantization (arXiv 2305.14314, section 3).
+
+    Half a byte a weight; a one-byte scale for each 64 weights, and for each 256 of these a scale in fp32; 4 bytes for
+    their mean, and two code tables in fp32, of 16 and of 256 entries.
+    """
+    blocks = -(-rows * columns // 64)
+    return -(-rows * columns // 2) + blocks + 4 * -(-blocks // 256) + 4 + 4 * (16 + 256)
+
+
+def int8_bytes(rows: int, columns: int) -> int:
+    """Bytes of a matrix in LLM.int8 (arXiv 2208.07339): one a weight, and a scale in fp32 for each row."""
+    return rows * columns + 4 * rows

@@ -1,0 +1,243 @@
+"""Task `span`: extractive question answering; the answer is a piece of the text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy
+import torch
+
+from burnish.data.batches import Batch
+from burnish.data.records import SpanRecord
+from burnish.data.row import RowError
+from burnish.data.span_format import SpanFormat, Window
+from burnish.data.text_pairs import read_inputs
+from burnish.errors import DataError, InputError, ModelError, RecipeError
+from burnish.metrics.answers import answer_measures, exact_match, token_f1
+from burnish.metrics.measure import Measure
+from burnish.metrics.table import MetricTable
+from burnish.models.head import Head
+from burnish.recipe.schema import Recipe
+from burnish.tasks.judged import Judged
+from burnish.tasks.span_search import best_spans
+from burnish.tasks.task import Choice, EncodedRow, Outcome, TaskDefaults
+
+NO_ANSWER = "(no answer)"
+_SHOWN_CHARACTERS = 200
+_WINDOWS_AT_ONCE = 8
+_LEAST_STRIDE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at one window gave."""
+
+    score: float
+    """Of the best span, in logits."""
+    nothing: float
+    """Score of there being no answer, in logits."""
+    first: int
+    """Position of the best span's first token."""
+    last: int
+
+
+class SpanTask(TaskDefaults):
+    """Learns where in a text the answer to a question begins and where it ends (arXiv 1810.04805, section 4.2)."""
+
+    name: ClassVar[str] = "span"
+    sections: ClassVar[tuple[str, ...]] = ("span",)
+    kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")
+    step_rows: ClassVar[int] = 16
+    headline: ClassVar[str] = "F1"
+
+    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
+        if not tokenizer.is_fast:
+            raise ModelError(
+                "the tokenizer does not tell which characters a token stands for",
+                "Only tokenizers with a `tokenizer.json` do, and answers are cut out by characters.",
+                "Name another model with `--model`",
+            )
+        self._tokenizer = tokenizer
+        self._options = recipe.span
+        self._context = recipe.data.context
+        self._format = SpanFormat(tokenizer, int(recipe.span.stride))
+
+    @classmethod
+    def choices(cls, records: Sequence[SpanRecord], recipe: Recipe) -> list[Choice]:
+        """The stride, and whether a text may hold no answer."""
+        context, stride = int(recipe.data.context), recipe.span.stride
+        if stride != "auto" and stride > context // 2:
+            raise RecipeError(
+                f"`span.stride` is {stride}, but two windows of {context} tokens share at most half",
+                "Otherwise a long text would be read over and over.",
+                f"Use at most {context // 2}, or leave it at `auto`",
+            )
+        without = sum(not record.answers for record in records)
+        if records and without == len(records):
+            raise DataError(
+                "no training row has an answer",
+                "Where to find one cannot be learned from questions without any.",
+                "Add rows with answers",
+            )
+        reason = f"{without:,} of {len(records):,} training rows have no answer"
+        return [
+            ("span.stride", max(_LEAST_STRIDE, context // 3), "a third of the context"),
+            ("span.unanswerable", without > 0, reason if without else "every training row has an answer"),
+        ]
+
+    @property
+    def head(self) -> Head:
+        """Two scores for every token: for being the first of the answer, and for being the last."""
+        return Head("AutoModelForQuestionAnswering", "QUESTION_ANS", {"num_labels": 2})
+
+    def encode(self, record: SpanRecord, context: int) -> EncodedRow:
+        """One example for each window of the text; nothing is cut off."""
+        return EncodedRow(self._format.encode(record, context), 0)
+
+    def collate(
+        self, examples: Sequence[Window], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
+    ) -> Batch:
+        """Windows side by side. `targets` `[rows, 2]`: positions of the answer's first and last token."""
+        chosen = [index for (index,) in rows]
+        windows = [examples[index] for index in chosen]
+        inputs = read_inputs(windows, self._tokenizer.pad_token_id)
+        readable = numpy.zeros(inputs["input_ids"].shape, dtype=bool)
+        for row, window in enumerate(windows):
+            end = window.begin + len(window.characters)
+            readable[row, window.begin : end] = window.characters[:, 0] < window.characters[:, 1]
+        return Batch(
+            inputs,
+            torch.tensor([[window.first, window.last] for window in windows]),
+            tuple(chosen),
+            torch.tensor(chosen),
+            sum(window.num_tokens for window in windows),
+            {"readable": torch.from_numpy(readable), "nothing": torch.tensor([window.nothing for window in windows])},
+        )
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[windows]` fp32: mean of the negative log-likelihoods of first and last token."""
+        return _losses(*_scores(network, batch), batch)
+
+    def judge(self, network: Any, batch: Batch) -> Outcome:
+        """The losses, and the best span of each window beside the score of there being none."""
+        starts, ends = _scores(network, batch)
+        columns = best_spans(starts, ends, batch.extras["readable"], self._options.longest_answer)
+        nothing = (starts + ends).gather(1, batch.extras["nothing"].unsqueeze(1)).squeeze(1)
+        score, first, last = (column.tolist() for column in columns)
+        outputs = [Found(*told) for told in zip(score, nothing.tolist(), first, last, strict=True)]
+        return Outcome(_losses(starts, ends, batch), outputs)
+
+    def answer(self, windows: Sequence[Window], found: Sequence[Found]) -> str:
+        """The answer over all windows of a question; empty where there is none.
+
+        The best span of any window is weighed against the lowest score that any window gives to no answer, as in
+        BERT's script for SQuAD 2.0.
+        """
+        window, best = max(zip(windows, found, strict=True), key=lambda told: told[1].score)
+        nothing = min(one.nothing for one in found)
+        if self._options.unanswerable and nothing - best.score > self._options.no_answer_margin:
+            return ""
+        return window.cut(best.first, best.last)
+
+    def measures(self, judged: Judged) -> list[Measure]:
+        """Exact match and F1, and both for each kind of question where there are two."""
+        given, known = self._answers(judged)
+        return answer_measures(given, known)
+
+    def tables(self, judged: Judged) -> list[MetricTable]:
+        """Questions with and without an answer, where there are both."""
+        given, known = self._answers(judged)
+        pairs = list(zip(given, known, strict=True))
+        kinds = {
+            "answerable": [pair for pair in pairs if pair[1]],
+            "unanswerable": [pair for pair in pairs if not pair[1]],
+        }
+        if not all(kinds.values()):
+            return []
+        columns = ("questions", "number", "answered", "exact match", "F1")
+        return [MetricTable("With and without an answer", columns, tuple(_line(*kind) for kind in kinds.items()))]
+
+    def shown(self, example: Window, output: Found) -> tuple[str, str, str]:
+        """One window: the question and how its text begins, the answer in it, the answer found in it."""
+        text = example.text
+        shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+        is_there = example.first != example.nothing
+        expected = example.record.answers[0][1] if is_there else NO_ANSWER
+        given = self.answer([example], [output]) or NO_ANSWER
+        return f"{example.record.question}\n{shown}", expected, given
+
+    def respond(self, network: Any, prompt: str) -> str:
+        """The answer to `{"question": ..., "context": ...}`, or `(no answer)`.
+
+        Raises:
+            InputError: the prompt is not such an object, or its question leaves no room for the text.
+        """
+        try:
+            windows = self._format.encode(_asked(prompt), int(self._context))
+        except RowError as error:
+            raise InputError(f"this question cannot be read: {error}", "", "Shorten it") from error
+        device = next(network.parameters()).device
+        found: list[Found] = []
+        for begin in range(0, len(windows), _WINDOWS_AT_ONCE):
+            rows = [[index] for index in range(begin, min(begin + _WINDOWS_AT_ONCE, len(windows)))]
+            found += self.judge(network, self.collate(windows, rows, False, None).to(device)).outputs
+        return self.answer(windows, found) or NO_ANSWER
+
+    def _answers(self, judged: Judged) -> tuple[list[str], list[list[str]]]:
+        """For each row, in order, the given answer and the accepted ones."""
+        rows: dict[int, list[int]] = {}
+        for index, owner in enumerate(judged.owners):
+            rows.setdefault(owner, []).append(index)
+        given, known = [], []
+        for _, indices in sorted(rows.items()):
+            windows = [judged.examples[index] for index in indices]
+            given.append(self.answer(windows, [judged.outputs[index] for index in indices]))
+            known.append([text for _, text in windows[0].record.answers])
+        return given, known
+
+
+def _scores(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """`[windows, width]` fp32 twice: logits of each token as first and as last of the answer."""
+    output = network(**batch.inputs)
+    # A method may have put virtual tokens before the text.
+    width = batch.input_ids.shape[1]
+    return output.start_logits[:, -width:].float(), output.end_logits[:, -width:].float()
+
+
+def _losses(starts: torch.Tensor, ends: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """`[windows]` fp32. The softmax goes over the tokens of the text and "no answer", as in the paper; question and
+    padding take no part, so that padding changes nothing."""
+    candidates = batch.extras["readable"].scatter(1, batch.extras["nothing"].unsqueeze(1), True)
+    terms = [
+        torch.nn.functional.cross_entropy(
+            logits.masked_fill(~candidates, float("-inf")), batch.targets[:, side], reduction="none"
+        )
+        for side, logits in enumerate((starts, ends))
+    ]
+    return (terms[0] + terms[1]) / 2
+
+
+def _asked(prompt: str) -> SpanRecord:
+    """A user's question and text. Raises InputError where the prompt holds no such thing."""
+    try:
+        values = json.loads(prompt)
+    except json.JSONDecodeError:
+        values = None
+    parts = [values.get(name) for name in ("question", "context")] if isinstance(values, dict) else []
+    if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
+        raise InputError(
+            "the task `span` is asked with a question and the text that holds the answer",
+            "They come as one JSON object.",
+            """For example: '{"question": "Who wrote it?", "context": "Ann wrote it in May."}'""",
+        )
+    return SpanRecord(str(parts[1]), str(parts[0]), (), "the prompt")
+
+
+def _line(kind: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> tuple[str | float | int, ...]:
+    """One line of the table: how many there are, how many got an answer, and how good it is."""
+    exact = sum(exact_match(given, known) for given, known in pairs) / len(pairs)
+    overlap = sum(token_f1(given, known) for given, known in pairs) / len(pairs)
+    return kind, len(pairs), sum(given != "" for given, _ in pairs), exact, overlap

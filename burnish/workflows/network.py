@@ -1,0 +1,136 @@
+"""What train, resume and evaluate have in common: the base model, looked at and made trainable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from burnish.data.batches import Batch
+from burnish.engine.random_state import seed_everything
+from burnish.models.base import BaseModel, load_base
+from burnish.models.blocks import count_parameters, memory_bytes
+from burnish.models.device import PRECISIONS
+from burnish.models.head import Target
+from burnish.models.location import ModelLocation
+from burnish.models.packing_probe import keeps_packed_apart
+from burnish.plan.resolve import (
+    Facts,
+    Resolver,
+    resolve_choices,
+    resolve_training,
+)
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import ModelReady, Note, Progressed, Stage
+from burnish.tasks.encoded import Encoded
+from burnish.workflows.preparation import Emit, Rows, Setting, held_out_questions, make_plan
+
+_MEASURED_ANSWERS = 200
+
+
+def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
+    """Loads the base model in the type its method wants."""
+    emit(Stage("loading the model"))
+    base = load_from(setting.location, setting, recipe)
+    for note in base.notes:
+        emit(Note(note))
+    return base
+
+
+def load_from(location: ModelLocation, setting: Setting, recipe: Recipe) -> BaseModel:
+    """Loads the network that lies somewhere, as the run's method and task want their base."""
+    loading = setting.method.loading(PRECISIONS[recipe.model.precision], setting.device)
+    return load_base(location, recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
+
+
+def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
+    """Loads what a run has made, for use."""
+    emit(Stage("loading the result"))
+    return setting.method.open(lambda where: load_from(where, setting, recipe).network, setting.location, result)
+
+
+def fill_from_facts(resolver: Resolver, base: BaseModel, rows: Rows, setting: Setting, emit: Emit) -> None:
+    """Fills in what follows from the size of model and data, and whether rows may be packed."""
+    for note in setting.task.adapt(base.network):
+        emit(Note(note))
+    if resolver.recipe.data.packing:
+        reason = _reason_not_to_pack(base, setting)
+        if reason:
+            emit(Note(f"{reason}, so each example gets a row of its own."))
+        if reason or not setting.task.can_pack:
+            unpacked = resolver.recipe.data.model_copy(update={"packing": False})
+            resolver.recipe = resolver.recipe.model_copy(update={"data": unpacked})
+    answers = [question.answer for question in held_out_questions(rows, setting, _MEASURED_ANSWERS)]
+    vocabulary = base.network.get_input_embeddings().num_embeddings
+    facts = Facts(
+        device=setting.device.type,
+        parameters=count_parameters(base.network)[1],
+        outputs=setting.task.head.config.get("num_labels", vocabulary),
+        tokens=rows.training.num_tokens,
+        rows=len(set(rows.training.owners)),
+        step_rows=setting.task.step_rows,
+        longest_answer=max((len(setting.tokenizer(answer).input_ids) for answer in answers), default=0),
+        rate_factor=setting.task.rate_factor,
+    )
+    resolve_choices(resolver, setting.method.choices(base.network, resolver.recipe))
+    resolve_training(resolver, facts, setting.method)
+
+
+def _reason_not_to_pack(base: BaseModel, setting: Setting) -> str:
+    """What keeps a task that packs from packing; empty for one that reads one example at a time anyhow."""
+    if not setting.task.can_pack:
+        return ""
+    if not setting.method.can_pack:
+        return f"The method `{setting.method.name}` would mix packed examples"
+    return "" if keeps_packed_apart(base.network) else "This model does not keep packed examples apart"
+
+
+def prepare_rows(base: BaseModel, rows: Rows, setting: Setting, recipe: Recipe, emit: Emit) -> None:
+    """Measures on the base model, before it is trained, what the task wants to know of it."""
+    emit(Stage("looking at the base model"))
+    prepare_examples(rows.training, base.network, setting, recipe, emit)
+    prepare_examples(rows.validation, base.network, setting, recipe, emit)
+
+
+def prepare_examples(encoded: Encoded, network: Any, setting: Setting, recipe: Recipe, emit: Emit) -> None:
+    """Measures on the base model what the task wants to know of it, once for each example."""
+
+    def batches() -> Iterator[Batch]:
+        done = 0
+        for batch in make_plan(encoded, setting, recipe).each_batch():
+            yield batch
+            done += len(batch.examples)
+            emit(Progressed("rows measured", done, len(encoded.examples)))
+
+    if encoded.examples:
+        encoded.examples = setting.task.prepare(network, encoded.examples, batches(), recipe.model.precision)
+
+
+def apply_method(base: BaseModel, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
+    """Makes the method's weights trainable, from the recipe's seed."""
+    base_bytes = memory_bytes(base.network)
+    fp32_bytes = 4 * count_parameters(base.network)[1]
+    seed_everything(recipe.seed)
+    kept_out = setting.task.kept_out(base.network)
+    target = Target(setting.task.head.peft_type, base.new_modules, setting.tokenizer, kept_out)
+    untouched = [base.network.get_submodule(name) for name in kept_out]
+    network = setting.method.apply(base.network, recipe, target)
+    for module in untouched:
+        module.requires_grad_(False)
+    if recipe.train.gradient_checkpointing:
+        base.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base.network.enable_input_require_grads()
+    trained, parameters = count_parameters(network)
+    emit(
+        ModelReady(
+            name=setting.location.name,
+            method=setting.method.name,
+            device=setting.device.type,
+            precision=recipe.model.precision,
+            parameters=parameters,
+            trained_parameters=trained,
+            base_bytes=base_bytes,
+            fp32_bytes=fp32_bytes,
+        )
+    )
+    return network

@@ -1,0 +1,121 @@
+"""A look at held-out rows: what each example and each row gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from torch.nn import functional
+
+from burnish.data.batches import Batch
+from burnish.data.row import IGNORED, Example
+from burnish.engine.judging import HeldOut, judge
+from burnish.recipe.schema import Recipe
+from burnish.tasks import make_task
+from burnish.tasks.chat import ChatTask
+from burnish.tasks.judged import Judged
+from burnish.tasks.task import Outcome
+from tests.tiny_data import random_examples
+from tests.tiny_models import CONTEXT, make_network
+from tests.tiny_training import token_plan
+
+OWNERS = [0, 0, 0, 2, 3, 3, 5, 6, 6]
+"""Rows of several examples (a split text), and of none (rejected)."""
+
+
+def held_out(packing: bool, examples: Sequence[Example] | None = None, owners: Sequence[int] = OWNERS) -> HeldOut:
+    """Nine examples of seven rows; some examples of one row lie in different batches."""
+    examples = examples or random_examples(9, 3, 40, seed=4)
+    plan = token_plan(examples, context=CONTEXT, packing=packing, step_tokens=1, micro_rows=2, seed=0)
+    return HeldOut(plan.all_batches(), examples, owners)
+
+
+@torch.no_grad()
+def loss_alone(network: Any, example: Example) -> float:
+    """Summed loss of one example by transformers' shift, in fp64."""
+    logits = network(input_ids=torch.tensor([example.input_ids])).logits[0, :-1].double()
+    return functional.cross_entropy(logits, torch.tensor(example.labels[1:]), reduction="sum").item()
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_each_example_and_row_gets_its_own_loss(packing: bool, tiny_tokenizer: Any) -> None:
+    network, task = make_network("llama").train(), make_task("chat", tiny_tokenizer, Recipe())
+    rows, told = held_out(packing), []
+    judged = judge(network, task, rows, "fp32", lambda done, of: told.append((done, of)))
+    assert not network.training
+    alone = [loss_alone(network, example) for example in rows.examples]
+    assert judged.sums == pytest.approx(alone, rel=1e-5)
+    assert judged.counts.tolist() == [example.num_trained for example in rows.examples]
+    assert judged.sums.dtype == numpy.float64
+    assert (judged.examples, judged.owners) == (rows.examples, OWNERS)
+    assert list(judged.outputs) == [None] * 9
+    sums, counts = judged.by_row()
+    for position, row in enumerate(sorted(set(OWNERS))):
+        mine = [index for index, owner in enumerate(OWNERS) if owner == row]
+        assert sums[position] == pytest.approx(sum(alone[index] for index in mine), rel=1e-5)
+        assert counts[position] == sum(rows.examples[index].num_trained for index in mine)
+    assert len(sums) == len(counts) == 5
+    assert len(rows.batches) > 1
+    assert told == [(done, len(rows.batches)) for done in range(1, len(rows.batches) + 1)]
+
+
+class TellingTask(ChatTask):
+    """Gives the first token of each example as its output."""
+
+    def judge(self, network: Any, batch: Batch) -> Outcome:
+        """Losses as they are."""
+        assert not torch.is_grad_enabled()
+        return Outcome(self.losses(network, batch), [f"example {index}" for index in batch.examples])
+
+
+class ForgetfulTask(ChatTask):
+    """Gives an output too few."""
+
+    def judge(self, network: Any, batch: Batch) -> Outcome:
+        """Losses as they are."""
+        return Outcome(self.losses(network, batch), ["one"])
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_outputs_come_in_the_order_of_the_examples(packing: bool, tiny_tokenizer: Any) -> None:
+    """Batches are sorted by length; what they gave is not."""
+    rows = held_out(packing)
+    read = [index for batch in rows.batches for index in batch.examples]
+    assert read != sorted(read)
+    judged = judge(make_network("llama"), TellingTask(tiny_tokenizer, Recipe()), rows, "fp32")
+    assert judged.outputs == [f"example {index}" for index in range(9)]
+
+
+def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        judge(make_network("llama"), ForgetfulTask(tiny_tokenizer, Recipe()), held_out(True), "fp32")
+
+
+def test_nothing_held_out_gives_nothing(tiny_tokenizer: Any) -> None:
+    judged = judge(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), HeldOut([], [], []), "fp32")
+    assert (len(judged.sums), len(judged.by_row()[0])) == (0, 0)
+
+
+def test_an_example_without_trained_tokens_takes_no_part(tiny_tokenizer: Any) -> None:
+    examples = [*random_examples(2, 8, 20), Example([5, 6, 7], [IGNORED] * 3, "made.jsonl:3")]
+    rows = held_out(True, examples, owners=[0, 1, 2])
+    judged = judge(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), rows, "fp32")
+    assert judged.counts[2] == judged.sums[2] == 0
+    assert len(judged.by_row()[1]) == 2
+
+
+def test_judging_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> None:
+    network, task = make_network("llama"), make_task("chat", tiny_tokenizer, Recipe())
+    exact, near = (judge(network, task, held_out(True), precision).sums for precision in ("fp32", "bf16"))
+    assert near == pytest.approx(exact, rel=0.05)
+    assert not numpy.array_equal(near, exact)
+
+
+def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
+    task = make_task("chat", tiny_tokenizer, Recipe())
+    judged = judge(make_network("llama"), task, held_out(True), "fp32")
+    assert isinstance(judged, Judged)
+    assert [measure.name for measure in task.measures(judged)] == ["perplexity"]

@@ -1,0 +1,173 @@
+"""What every method promises, on decoders, encoders with heads, and an encoder with a decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from burnish.errors import ModelError
+from burnish.methods import METHODS, make_method
+from burnish.models.location import read_config
+from burnish.recipe.schema import ModelSection, Recipe
+from burnish.runs.folder import RunFolder
+from tests.unit.methods.adapted import NETWORKS, Case, apply_to, location, make_case, outputs_of, train
+
+METHODS_ON_PLAIN_BASES = [name for name in METHODS if name not in ("qlora", "int8-lora")]
+ADAPTERS = [name for name in METHODS_ON_PLAIN_BASES if name not in ("full", "freeze")]
+
+
+def refuses(case: Case, method: str) -> str:
+    """Why the method makes no sense here."""
+    return make_method(method).refuses(case.head, read_config(location(case.folder), ModelSection()))
+
+
+@pytest.mark.parametrize("method", METHODS_ON_PLAIN_BASES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_trains_its_own_weights_saves_and_opens(name: str, method: str, tmp_path: Path) -> None:
+    case = make_case(name, tmp_path / "base")
+    if refuses(case, method):
+        assert method == "prefix"
+        assert name.startswith(("bert", "t5"))
+        return
+    with torch.no_grad():
+        before = outputs_of(case.load(), case.inputs)
+    made, network = apply_to(case, method)
+    at_first = {key: p.detach().clone() for key, p in network.named_parameters()}
+    train(network, case.inputs)
+    with torch.no_grad():
+        tuned = outputs_of(network, case.inputs)
+        assert tuned.shape == before.shape
+        assert not torch.allclose(tuned, before, atol=1e-3)
+        _check_what_moved(network, at_first)
+        _check_base_inside(made, network, case, before, tuned)
+        (tmp_path / "result").mkdir()
+        made.save(network, tmp_path / "result")
+        opened = made.open(lambda where: _load(case, where.folder), location(case.folder), tmp_path / "result")
+        torch.testing.assert_close(outputs_of(opened.eval(), case.inputs), tuned, rtol=1e-5, atol=1e-5)
+        plain = _plain(case, method, tmp_path / "result")
+        there = outputs_of(plain, case.inputs)
+        there = there if there.shape == tuned.shape else there[:, -tuned.shape[1] :]  # plain PEFT keeps virtual outputs
+        torch.testing.assert_close(there, tuned, rtol=1e-5, atol=1e-5)
+
+
+def _load(case: Case, folder: Path) -> Any:
+    return case.auto_class.from_pretrained(folder).eval()
+
+
+def _plain(case: Case, method: str, result: Path) -> Any:
+    """As somebody without Burnish would load it."""
+    return (
+        _load(case, result) if method in ("full", "freeze") else PeftModel.from_pretrained(case.load(), result).eval()
+    )
+
+
+def _check_what_moved(network: Any, at_first: dict[str, torch.Tensor]) -> None:
+    moved = {key for key, p in network.named_parameters() if not p.equal(at_first[key])}
+    trained = {key for key, p in network.named_parameters() if p.requires_grad}
+    assert trained
+    assert moved == trained
+
+
+def _check_base_inside(made: Any, network: Any, case: Case, before: torch.Tensor, tuned: torch.Tensor) -> None:
+    """Switched off it is the base, and switched on again it is not."""
+    without = made.without(network)
+    if without is None:
+        assert made.name in ("full", "freeze")
+        return
+    with without:
+        torch.testing.assert_close(outputs_of(network, case.inputs), before, rtol=1e-5, atol=1e-5)
+    assert torch.equal(outputs_of(network, case.inputs), tuned)
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_generates_what_it_would_choose_token_by_token(method: str, tmp_path: Path) -> None:
+    """With a cache, and with the virtual tokens that PEFT puts in."""
+    case = make_case("llama", tmp_path)
+    _, network = apply_to(case, method)
+    train(network, case.inputs)
+    ids = case.inputs["input_ids"]
+    with torch.no_grad():
+        answer = network.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, eos_token_id=None
+        )
+        for _ in range(5):
+            ids = torch.cat([ids, network(input_ids=ids).logits[:, -1:].argmax(-1)], dim=1)
+    assert torch.equal(answer, ids)
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_padding_changes_nothing(method: str, tmp_path: Path) -> None:
+    case = make_case("bert-tag", tmp_path)
+    if method == "prefix":
+        assert "decoders" in refuses(case, method)
+        return
+    _, network = apply_to(case, method)
+    train(network, case.inputs)
+    short = {key: tensor[1:, :6] for key, tensor in case.inputs.items()}
+    with torch.no_grad():
+        torch.testing.assert_close(
+            outputs_of(network, short), outputs_of(network, case.inputs)[1:, :6], rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_an_adapter_that_lacks_a_tensor_is_refused(method: str, tmp_path: Path) -> None:
+    """PEFT would go on with random values, and only warn."""
+    case = make_case("llama", tmp_path / "base")
+    made, network = apply_to(case, method)
+    train(network, case.inputs)
+    (tmp_path / "result").mkdir()
+    made.save(network, tmp_path / "result")
+    file = tmp_path / "result" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    tensors.pop(min(tensors))
+    save_file({**tensors, "stray": torch.zeros(1)}, file)
+    with pytest.raises(ModelError, match="not whole|does not fit"):
+        made.open(lambda where: case.load(), location(case.folder), tmp_path / "result")
+
+
+@pytest.mark.parametrize("method", [name for name in ADAPTERS if name in ("lora", "ia3")])
+def test_an_untrained_adapter_raises_an_alarm(method: str, tmp_path: Path) -> None:
+    case = make_case("llama", tmp_path / "base")
+    made, network = apply_to(case, method)
+    (tmp_path / "result").mkdir()
+    made.save(network, tmp_path / "result")
+    with pytest.raises(ModelError, match="changes nothing"):
+        made.open(lambda where: case.load(), location(case.folder), tmp_path / "result")
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_equal_runs_write_equal_bytes(method: str, tmp_path: Path) -> None:
+    case = make_case("bert-tag" if method != "prefix" else "llama", tmp_path / "base")
+    written = []
+    for number in range(2):
+        made, network = apply_to(case, method)
+        train(network, case.inputs)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        made.save(network, folder)
+        written.append({file.name: file.read_bytes() for file in folder.glob("adapter*")})
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_learning_rates_are_sane_at_every_size(method: str) -> None:
+    rates = [make_method(method).learning_rate(size) for size in (10**6, 10**8, 7 * 10**9)]
+    assert rates == sorted(rates, reverse=True)
+    low, high = (1e-3, 1e-2) if method in ("prompt", "prefix", "p-tuning", "ia3") else (1e-5, 2e-3)
+    assert all(low <= rate <= high for rate in rates)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_has_its_name_and_its_place(method: str, tmp_path: Path) -> None:
+    made = make_method(method)
+    assert made.name == method
+    folder = "model" if method in ("full", "freeze") else "adapter"
+    assert made.result_folder(RunFolder(tmp_path)) == tmp_path / folder
+    taken = made.virtual_tokens(Recipe(method=method))
+    assert (taken > 0) == (not made.can_pack) == (method in ("prompt", "prefix", "p-tuning"))

@@ -1,0 +1,139 @@
+"""Methods `prompt`, `prefix` and `p-tuning`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig
+
+from burnish.errors import RecipeError
+from burnish.methods import make_method
+from burnish.models.generation import generate_batch
+from burnish.models.head import Head, Target
+from burnish.recipe.schema import PromptSection, Recipe, TrainSection
+from tests.tiny_models import CONTEXT, make_network, make_tokenizer
+from tests.unit.methods.adapted import apply_to, make_case, outputs_of, train
+
+FAMILY = ("prompt", "prefix", "p-tuning")
+TEXT = "Where does the old man live?"
+
+
+def apply(method: str, network: Any, tokenizer: Any = None, **options: Any) -> Any:
+    """The network with virtual tokens before it."""
+    torch.manual_seed(0)
+    recipe = Recipe(method=method, prompt=PromptSection(**options))
+    return make_method(method).apply(network, recipe, Target(tokenizer=tokenizer)).eval()
+
+
+@pytest.mark.parametrize("layout", ["gpt2", "llama", "qwen2", "phi3"])
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_begins_exactly_as_the_words_before_the_text(method: str, layout: str) -> None:
+    tokenizer = make_tokenizer()
+    words = tokenizer(TEXT, add_special_tokens=False).input_ids[:5]  # Phi-3's window is 8
+    ids = torch.arange(3, 12)[None]
+    with torch.no_grad():
+        expected = make_network(layout)(input_ids=torch.cat([torch.tensor([words]), ids], dim=1)).logits
+        tuned = apply(method, make_network(layout), tokenizer, tokens=len(words), text=TEXT)
+        torch.testing.assert_close(tuned(input_ids=ids).logits, expected[:, len(words) :], rtol=1e-4, atol=1e-4)
+
+
+def test_a_text_is_repeated_or_cut_to_fit() -> None:
+    tokenizer = make_tokenizer()
+    words = tokenizer(TEXT, add_special_tokens=False).input_ids
+    table = make_network("llama").get_input_embeddings().weight
+    for number in (2, len(words) + 3):
+        tuned = apply("prompt", make_network("llama"), tokenizer, tokens=number, text=TEXT)
+        rows = [words[place % len(words)] for place in range(number)]
+        assert torch.equal(tuned.prompt_encoder["default"].embedding.weight, table[rows])
+
+
+def test_without_a_text_random_words() -> None:
+    table = make_network("llama").get_input_embeddings().weight
+    start = apply("prompt", make_network("llama"), tokens=5).prompt_encoder["default"].embedding.weight
+    assert all(any(row.equal(word) for word in table) for row in start)
+
+
+def test_an_empty_text_is_refused() -> None:
+    with pytest.raises(RecipeError, match="empty"):
+        apply("prompt", make_network("llama"), make_tokenizer(), text="")
+
+
+def test_the_network_of_p_tuning_is_as_wide_as_asked() -> None:
+    for asked, width in (("auto", 32), (7, 7)):
+        encoder = apply("p-tuning", make_network("llama"), hidden=asked).prompt_encoder["default"]
+        assert encoder.mlp_head[0].out_features == width
+
+
+@pytest.mark.parametrize("method", FAMILY)
+def test_answers_do_not_depend_on_who_else_is_asked(method: str, tmp_path: Path) -> None:
+    """Shorter prompts are padded on the left, between the virtual tokens and the prompt."""
+    case = make_case("gpt2", tmp_path)
+    _, network = apply_to(case, method)
+    train(network, case.inputs)
+    prompts, tokenizer = [[5, 6, 7, 8, 9, 10, 11], [20, 21]], make_tokenizer()
+    together = generate_batch(network, tokenizer, prompts, [], 8)
+    assert together == [generate_batch(network, tokenizer, [prompt], [], 8)[0] for prompt in prompts]
+
+
+@pytest.mark.parametrize("method", FAMILY)
+def test_virtual_tokens_count_as_context(method: str) -> None:
+    """GPT-2 has no position beyond its context: a prompt that is too long must be cut in time."""
+    assert make_method(method).virtual_tokens(Recipe(prompt=PromptSection(tokens=7))) == 7
+    assert make_method(method).virtual_tokens(Recipe()) == 20
+    tuned = apply(method, make_network("gpt2"))
+    (answer,) = generate_batch(tuned, make_tokenizer(), [[5] * 2 * CONTEXT], [], 10)
+    assert 0 < len(answer) <= 10
+
+
+@pytest.mark.parametrize("method", FAMILY)
+def test_refuses_with_the_reason(method: str) -> None:
+    refuses = make_method(method).refuses
+    llama, bert = LlamaConfig(architectures=["LlamaForCausalLM"]), _bert()
+    assert refuses(Head(), llama) == ""
+    assert "masked" in refuses(Head("AutoModelForMaskedLM", None), bert)  # type: ignore[arg-type]
+    assert ("decoders" in refuses(Head(peft_type="TOKEN_CLS"), bert)) == (method == "prefix")
+    assert refuses(Head(peft_type="SEQ_CLS"), llama) == ""
+
+
+def _bert() -> Any:
+    from transformers import BertConfig
+
+    return BertConfig(architectures=["BertForMaskedLM"])
+
+
+def test_the_refused_head_would_really_be_wrong(tmp_path: Path) -> None:
+    """A decoder that classifies reads its last position, and takes padding for it where it sees only vectors."""
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    config = make_network("llama").config
+    config.num_labels = 3
+    network = AutoModelForSequenceClassification.from_config(config)
+    recipe = Recipe(method="prompt", prompt=PromptSection(tokens=4))
+    tuned = make_method("prompt").apply(network, recipe, Target("SEQ_CLS", ("score",))).eval()
+    ids = torch.tensor([[5, 6, 7, 0, 0, 0]])
+    with torch.no_grad():
+        padded = outputs_of(tuned, {"input_ids": ids, "attention_mask": (ids > 0).long()})
+        alone = outputs_of(tuned, {"input_ids": ids[:, :3], "attention_mask": torch.ones(1, 3)})
+    assert not torch.allclose(padded, alone, atol=1e-3)
+
+
+def test_prefix_needs_keys_and_values_in_every_layer() -> None:
+    config = MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4)
+    with pytest.raises(RecipeError, match="prefix"):
+        apply("prefix", AutoModelForCausalLM.from_config(config))
+
+
+def test_prefix_must_lie_within_a_sliding_window() -> None:
+    with pytest.raises(RecipeError, match="keep 7") as caught:
+        apply("prefix", make_network("phi3"), tokens=14)
+    assert "prompt.tokens=7" in caught.value.fix
+
+
+def test_prefix_refuses_gradient_checkpointing() -> None:
+    recipe = Recipe(method="prefix", train=TrainSection(gradient_checkpointing=True))
+    with pytest.raises(RecipeError, match="checkpointing"):
+        make_method("prefix").apply(make_network("llama"), recipe, Target())

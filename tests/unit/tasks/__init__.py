@@ -1,0 +1,1 @@
+"""What one example means."""

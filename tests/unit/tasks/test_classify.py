@@ -1,0 +1,328 @@
+"""Task `classify`: what is read, what is lost, and what is said of the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from tokenizers import processors
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification
+
+from burnish.data.records import LabelledRecord
+from burnish.data.text_pairs import longest_first
+from burnish.errors import DataError, InputError, RecipeError
+from burnish.metrics.measure import value
+from burnish.models.base import Loading, load_base
+from burnish.models.head import Target
+from burnish.models.location import ModelLocation
+from burnish.models.pooling import row_logits
+from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
+from burnish.tasks.classify import ClassifyTask
+from burnish.tasks.encoded import encode_records
+from burnish.tasks.judged import Judged
+from tests.tiny_classifiers import save_reader, word_pieces
+from tests.tiny_models import make_tokenizer
+
+CPU = torch.device("cpu")
+
+
+def make_task(
+    tokenizer: Any = None, labels: Any = ("bad", "good"), is_multi: bool = False, **data: Any
+) -> ClassifyTask:
+    section = DataSection(labels=list(labels), **{"context": 64, **data})
+    recipe = Recipe(data=section, classify=ClassifySection(multi_label=is_multi))
+    return ClassifyTask(tokenizer or word_pieces(), recipe)
+
+
+def record(*texts: str, labels: Any = ("good",), is_multi: bool = False) -> LabelledRecord:
+    return LabelledRecord(texts, tuple(labels), is_multi, "a.jsonl:1")
+
+
+def encode(task: ClassifyTask, *texts: str, context: int = 64) -> tuple[Any, int]:
+    row = task.encode(record(*texts), context)
+    (example,) = row.examples
+    return example, row.truncated_tokens
+
+
+def load(folder: Any, task: ClassifyTask) -> Any:
+    """The base model with the task's head on it."""
+    location = ModelLocation("tiny", folder, False)
+    tokenizer = task._tokenizer
+    return load_base(location, ModelSection(name=str(folder)), tokenizer, CPU, Loading(torch.float32), task.head)
+
+
+@pytest.fixture(scope="module", params=["bert", "llama"])
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """A tiny model's folder and its tokenizer."""
+    folder = save_reader(tmp_path_factory.mktemp("readers") / request.param, request.param)
+    return folder, word_pieces() if request.param == "bert" else make_tokenizer()
+
+
+# Reading
+
+
+def test_an_encoder_reads_a_text_and_a_pair_by_its_own_template():
+    task, tokenizer = make_task(), word_pieces()
+    single, _ = encode(task, "the film was good")
+    assert single.input_ids == tokenizer("the film was good")["input_ids"]
+    assert set(single.token_types) == {0}
+    pair, _ = encode(task, "the film", "was good")
+    expected = tokenizer("the film", "was good")
+    assert (pair.input_ids, pair.token_types) == (expected["input_ids"], expected["token_type_ids"])
+    assert set(pair.token_types) == {0, 1}
+    assert (pair.num_tokens, pair.num_trained) == (len(expected["input_ids"]), 1)
+
+
+def test_a_decoder_reads_each_text_with_its_end():
+    tokenizer = make_tokenizer()
+    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("the fox", "a boat"))
+    end = [tokenizer.eos_token_id]
+    assert encode(make_task(tokenizer), "the fox")[0].input_ids == first + end
+    assert encode(make_task(tokenizer), "the fox", "a boat")[0].input_ids == first + end + second + end
+
+
+def test_a_decoder_with_bos_reads_it_once():
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    ids = encode(make_task(tokenizer), "the fox", "a boat")[0].input_ids
+    assert (ids[0], ids.count(1), ids[-1]) == (1, 1, tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize("tokenizer", [word_pieces(), make_tokenizer()], ids=["bert", "llama"])
+def test_long_texts_are_cut_and_what_is_lost_is_counted(tokenizer):
+    task = make_task(tokenizer)
+    text = "the film was good and bad " * 8
+    whole, lost = encode(task, text, context=1000)
+    assert lost == 0
+    cut, lost = encode(task, text, context=12)
+    assert (cut.num_tokens, lost) == (12, whole.num_tokens - 12)
+    assert cut.input_ids[-1] == whole.input_ids[-1]
+    assert cut.input_ids[:11] == whole.input_ids[:11]
+    pair, lost = encode(task, "the film", text, context=20)
+    complete, _ = encode(task, "the film", text, context=1000)
+    assert (pair.num_tokens, lost) == (20, complete.num_tokens - 20)
+    assert pair.input_ids[:19] == complete.input_ids[:19]
+
+
+def test_of_a_pair_the_longer_text_is_cut_first():
+    assert longest_first([3, 4], 7) == [3, 4]
+    assert longest_first([3, 9], 7) == [3, 4]
+    assert longest_first([9, 3], 7) == [4, 3]
+    assert longest_first([9, 8], 7) == [4, 3]
+    assert longest_first([8, 9], 7) == [3, 4]
+    assert longest_first([9], 7) == [7]
+
+
+def test_rows_that_cannot_be_learned_are_named():
+    task = make_task()
+    encoded = encode_records(task, [record("x", labels=["new"]), record("x", labels=[], is_multi=True)], 64)
+    assert not encoded.examples
+    assert [row.reason for row in encoded.rejected] == [
+        "the label `new` stands in no training row, so it cannot be learned",
+        "the row has 0 labels where one is expected",
+    ]
+
+
+def test_a_batch_is_padded_at_the_end_and_masked():
+    task = make_task(is_multi=True)
+    examples = [task.encode(record("good", labels=[]), 64).examples[0]]
+    examples += task.encode(record("the film", "was good", labels=["good", "bad"]), 64).examples
+    batch = task.collate(examples, [[1], [0]], False, None)
+    assert batch.examples == (1, 0)
+    assert batch.owners.tolist() == [1, 0]
+    assert batch.targets.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    length = examples[0].num_tokens
+    assert batch.inputs["attention_mask"].sum(-1).tolist() == [examples[1].num_tokens, length]
+    assert (batch.input_ids[1, length:] == task._tokenizer.pad_token_id).all()
+    assert batch.inputs["token_type_ids"][0].tolist() == examples[1].token_types
+    assert batch.num_tokens == sum(example.num_tokens for example in examples)
+    single = make_task().collate(examples[1:], [[0]], False, None)
+    assert single.targets.tolist() in ([0], [1])
+
+
+# Losses
+
+
+def test_losses_equal_those_of_transformers_and_padding_changes_nothing(reader):
+    folder, tokenizer = reader
+    task = make_task(tokenizer)
+    network = load(folder, task).network.eval()
+    texts = ["the film was good", "bad", "the old man and the fox and the boat"]
+    examples = [
+        task.encode(record(text, labels=[label]), 64).examples[0]
+        for text, label in zip(texts, ["good", "bad", "bad"], strict=True)
+    ]
+    with torch.no_grad():
+        together = task.losses(network, task.collate(examples, [[0], [1], [2]], False, None))
+        alone = torch.cat([task.losses(network, task.collate(examples, [[row]], False, None)) for row in range(3)])
+        logits = [network(input_ids=torch.tensor([example.input_ids])).logits for example in examples]
+    expected = functional.cross_entropy(torch.cat(logits), torch.tensor([1, 0, 0]), reduction="none")
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_several_labels_are_judged_one_by_one(reader):
+    folder, tokenizer = reader
+    task = make_task(tokenizer, labels=["a", "b", "c"], is_multi=True)
+    network = load(folder, task).network.eval()
+    example = task.encode(record("the film", labels=["a", "c"], is_multi=True), 64).examples[0]
+    batch = task.collate([example], [[0]], False, None)
+    with torch.no_grad():
+        outcome = task.judge(network, batch)
+        logits = row_logits(network, batch.inputs)[0].double()
+    signed = torch.stack([logits[0], -logits[1], logits[2]])
+    torch.testing.assert_close(outcome.losses[0].double(), -functional.logsigmoid(signed).mean())
+    numpy.testing.assert_allclose(outcome.outputs[0], logits.sigmoid().numpy(), rtol=1e-5)
+
+
+def test_a_decoder_answers_from_the_last_real_token_even_where_that_is_the_padding_token(tmp_path):
+    tokenizer = make_tokenizer()
+    task = make_task(tokenizer)
+    network = load(save_reader(tmp_path / "llama", "llama"), task).network.eval()
+    pad = tokenizer.pad_token_id
+    inputs = {
+        "input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, pad, pad]]),
+        "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]),
+    }
+    with torch.no_grad():
+        logits = row_logits(network, inputs)
+        hidden = network.model(torch.tensor([[9, 10, pad]])).last_hidden_state[0, -1]
+    torch.testing.assert_close(logits[1], network.score(hidden), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["prompt", "p-tuning"])
+def test_virtual_tokens_do_not_shift_the_token_that_answers(tmp_path, method):
+    from burnish.methods import make_method
+
+    tokenizer = make_tokenizer()
+    task = make_task(tokenizer)
+    base = load(save_reader(tmp_path / "llama", "llama"), task)
+    network = make_method(method).apply(
+        base.network, Recipe(method=method), Target("SEQ_CLS", base.new_modules, tokenizer)
+    )
+    network.eval()
+    examples = [encode(task, text)[0] for text in ("the fox", "the old man lives by the river")]
+    with torch.no_grad():
+        together = task.losses(network, task.collate(examples, [[0], [1]], False, None))
+        alone = task.losses(network, task.collate(examples, [[0]], False, None))
+        other = replace(examples[0], input_ids=[7, *examples[0].input_ids[1:]])
+        other_alone = task.losses(network, task.collate([other], [[0]], False, None))
+    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-5)
+    assert (other_alone - alone).abs() > 1e-3  # the token that answers has read the text
+
+
+def test_a_head_for_other_labels_is_replaced(tmp_path):
+    folder = save_reader(tmp_path / "bert", "bert")
+    three = AutoModelForSequenceClassification.from_pretrained(str(folder), num_labels=3)
+    three.save_pretrained(str(folder))
+    base = load(folder, make_task())
+    assert base.network.classifier.weight.shape[0] == 2
+    assert base.new_modules == ("classifier",)
+    assert base.network.config.id2label == {0: "bad", 1: "good"}
+    assert base.network.config.label2id == {"bad": 0, "good": 1}
+
+
+# Choices
+
+
+def choices(records: list[LabelledRecord], **sections: Any) -> dict[str, Any]:
+    return {option: what for option, what, _ in ClassifyTask.choices(records, Recipe(**sections))}
+
+
+def test_labels_come_from_the_rows():
+    records = [record("x", labels=[label]) for label in ("10", "9", "10")]
+    assert choices(records) == {"classify.multi_label": False, "data.labels": ["9", "10"]}
+    listed = [record("x", labels=labels, is_multi=True) for labels in (["b", "a"], ["a"], [])]
+    assert choices(listed) == {"classify.multi_label": True, "data.labels": ["a", "b"]}
+
+
+def test_what_the_recipe_says_stands():
+    mixed = [record("x", labels=["a"]), record("x", labels=["b"], is_multi=True)]
+    with pytest.raises(DataError):
+        choices(mixed)
+    assert choices(mixed, classify=ClassifySection(multi_label=True)) == {"data.labels": ["a", "b"]}
+    given = DataSection(labels=["b", "a"])
+    assert choices(mixed[:1], data=given) == {"classify.multi_label": False}
+    for labels in (["a"], ["a", "b", "a"]):
+        with pytest.raises(RecipeError, match="too few labels, or one twice"):
+            choices(mixed[:1], data=DataSection(labels=labels))
+
+
+# Figures
+
+
+def judged(task: ClassifyTask, gold: list[list[str]], outputs: list[list[float]]) -> Judged:
+    examples = [task.encode(record("x", labels=labels, is_multi=True), 64).examples[0] for labels in gold]
+    given = [numpy.array(output, dtype=numpy.float32) for output in outputs]
+    rows = range(len(gold))
+    return Judged(examples, list(rows), given, numpy.ones(len(gold)), numpy.ones(len(gold), dtype=numpy.int64))
+
+
+def test_figures_of_single_labels():
+    task = make_task()
+    seen = judged(task, [["good"], ["good"], ["bad"], ["good"]], [[0.1, 0.9], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+    figures = {measure.name: value(measure) for measure in task.measures(seen)}
+    assert figures["accuracy"] == 0.75
+    assert figures["macro-F1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert task.headline == "accuracy"
+    per_class, confusion = task.tables(seen)
+    assert [row[0] for row in per_class.rows] == ["bad", "good"]
+    assert confusion.rows == (("bad", 1, 0), ("good", 1, 2))
+    assert task.remark(seen) == (
+        "Always answering the commonest label, `good`, would be right for 75.0 % of these rows."
+    )
+
+
+def test_figures_of_several_labels():
+    task = make_task(labels=["a", "b"], is_multi=True)
+    seen = judged(task, [["a", "b"], [], ["a"]], [[0.9, 0.4], [0.1, 0.2], [0.8, 0.7]])
+    figures = {measure.name: value(measure) for measure in task.measures(seen)}
+    assert figures["micro-F1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert figures["exact match"] == pytest.approx(1 / 3)
+    assert task.headline == "micro-F1"
+    (per_class,) = task.tables(seen)
+    assert [row[0] for row in per_class.rows] == ["a", "b"]
+    assert task.remark(seen) == "The commonest label, `a`, is right for 66.7 % of these rows."
+
+
+def test_a_row_in_words():
+    task = make_task()
+    example, _ = encode(task, "the film", "was good")
+    assert task.shown(example, numpy.array([0.03, 0.97])) == ("the film\nwas good", "good", "good (0.97)")
+    several = make_task(labels=["a", "b"], is_multi=True)
+    empty = several.encode(record("x", labels=[], is_multi=True), 64).examples[0]
+    assert several.shown(empty, numpy.array([0.3, 0.2])) == ("x", "no label", "no label (nearest: a 0.30)")
+    assert several.shown(empty, numpy.array([0.6, 0.9]))[2] == "b (0.90), a (0.60)"
+
+
+# Answers
+
+
+def test_a_text_or_a_row_is_answered(reader):
+    folder, tokenizer = reader
+    task = make_task(tokenizer, columns={"text": "satz"})
+    network = load(folder, task).network.eval()
+    plain = task.respond(network, "the film was good")
+    assert plain.rpartition(" ")[0] in ("good", "bad")
+    assert task.respond(network, json.dumps({"satz": "the film was good"})) == plain
+    assert task.respond(network, json.dumps({"satz": "the fox and the boat and the river"})) != plain
+    assert task.respond(network, '{"no": "text"}')
+    assert task.respond(network, "the film was good " * 100)
+
+
+def test_a_pair_needs_both_texts(reader):
+    folder, tokenizer = reader
+    task = make_task(tokenizer, shape="labelled-pair")
+    network = load(folder, task).network.eval()
+    answer = task.respond(network, json.dumps({"premise": "the film", "hypothesis": "was good"}))
+    assert task.respond(network, json.dumps({"sentence1": "the film", "sentence2": "was good"})) == answer
+    for prompt in ("the film", '{"premise": "the film"}', '{"premise": "the film", "hypothesis": " "}', "{broken"):
+        with pytest.raises(InputError, match="pairs of texts"):
+            task.respond(network, prompt)

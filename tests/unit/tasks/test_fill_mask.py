@@ -1,0 +1,143 @@
+"""Task `fill-mask`: encoding, batches, loss, figures, and what it says to a user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from burnish.data.masking import NO_WORD
+from burnish.data.records import TextRecord
+from burnish.data.row import IGNORED, RowError
+from burnish.engine.judging import HeldOut, judge
+from burnish.errors import InputError, ModelError
+from burnish.metrics.measure import value
+from burnish.recipe.schema import FillMaskSection, Recipe
+from burnish.tasks.fill_mask import FillMaskTask
+from tests.tiny_architectures import make_encoder_tokenizer, save_architecture
+from tests.tiny_models import make_tokenizer
+
+TEXT = "Anna has a red hat and a yellow coat. The old man lives by the river in Rome."
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Network and tokenizer of a tiny BERT."""
+    folder = save_architecture("BERT", tmp_path_factory.mktemp("bert"))
+    return AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def task_of(tokenizer: Any, **options: Any) -> FillMaskTask:
+    """The task with options of its section."""
+    return FillMaskTask(tokenizer, Recipe(fill_mask=FillMaskSection(**options)))
+
+
+def record(text: str = TEXT) -> TextRecord:
+    """A text."""
+    return TextRecord(text, True, "made.txt:1")
+
+
+def test_a_long_text_becomes_chunks_that_together_hold_every_token() -> None:
+    tokenizer = make_encoder_tokenizer()
+    examples = task_of(tokenizer).encode(record(), 16).examples
+    assert len(examples) > 2
+    assert all(example.num_tokens <= 16 for example in examples)
+    assert all(example.input_ids[0] == tokenizer.cls_token_id for example in examples)
+    inner = [token for example in examples for token in example.input_ids[1:-1]]
+    assert inner == tokenizer(TEXT, add_special_tokens=False)["input_ids"]
+
+
+def test_words_are_those_of_the_tokenizer_or_single_tokens() -> None:
+    tokenizer = make_encoder_tokenizer()
+    whole = task_of(tokenizer).encode(record(), 96).examples[0]
+    single = task_of(tokenizer, whole_words=False).encode(record(), 96).examples[0]
+    assert len(set(whole.words) - {NO_WORD}) < len(set(single.words) - {NO_WORD})
+    assert len(set(single.words) - {NO_WORD}) == single.num_tokens - 2
+    assert whole.words[0] == whole.words[-1] == single.words[0] == NO_WORD
+
+
+def test_an_empty_text_is_refused() -> None:
+    with pytest.raises(RowError, match="the text is empty"):
+        task_of(make_encoder_tokenizer()).encode(record(" \n"), 16)
+
+
+def test_a_tokenizer_without_a_mask_is_refused() -> None:
+    with pytest.raises(ModelError, match="no mask token"):
+        task_of(make_tokenizer())
+
+
+def test_epochs_hide_other_words_and_evaluation_always_the_same() -> None:
+    task = task_of(make_encoder_tokenizer())
+    examples = [*task.encode(record(), 96).examples, *task.encode(record("The red hat of Anna."), 96).examples]
+    first, again, other, judged, judged_again = (
+        task.collate(examples, [[0], [1]], False, epoch) for epoch in (0, 0, 1, None, None)
+    )
+    assert torch.equal(first.input_ids, again.input_ids)
+    assert torch.equal(judged.targets, judged_again.targets)
+    assert not torch.equal(first.targets, other.targets)
+    assert not torch.equal(first.targets, judged.targets)
+
+
+def test_padding_changes_no_loss_and_terms_belong_to_their_example(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert
+    network.eval()
+    task = task_of(tokenizer)
+    texts = (TEXT, "The red hat of Anna.", "Rome is old.")
+    examples = [example for text in texts for example in task.encode(record(text), 96).examples]
+    with torch.no_grad():
+        together = task.collate(examples, [[2], [0], [1]], False, None)
+        losses = task.losses(network, together)
+        assert len(losses) == together.num_trained == int((together.targets != IGNORED).sum())
+        for index in range(3):
+            alone = task.losses(network, task.collate(examples, [[index]], False, None))
+            torch.testing.assert_close(losses[together.owners == index], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_guesses_are_counted_over_all_hidden_tokens(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert
+    task = task_of(tokenizer, share=0.5)
+    examples = task.encode(record(), 20).examples
+    batches = [task.collate(examples, [[index]], False, None) for index in range(len(examples))]
+    judged = judge(network, task, HeldOut(batches, examples, [0] * len(examples)), "fp32")
+    perplexity, guessed = task.measures(judged)
+    right = total = 0
+    with torch.no_grad():
+        for batch in batches:
+            hidden = batch.targets != IGNORED
+            right += int((network(**batch.inputs).logits.argmax(-1) == batch.targets)[hidden].sum())
+            total += int(hidden.sum())
+    assert value(guessed) == pytest.approx(right / total)
+    assert value(perplexity) == pytest.approx(torch.tensor(value(judged.loss())).exp().item())
+    prompt, expected, given = task.shown(examples[0], judged.outputs[0])
+    assert tokenizer.mask_token in prompt
+    assert len(expected.split()) > 0
+    assert given
+
+
+def test_it_fills_in_and_says_what_to_write_where_nothing_is_missing(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert
+    task = task_of(tokenizer)
+    with torch.no_grad():
+        lines = task.respond(network, f"Anna has a {tokenizer.mask_token} hat and a {tokenizer.mask_token} coat.")
+        assert len(lines.splitlines()) == 2
+        with pytest.raises(InputError, match="nothing to fill in") as caught:
+            task.respond(network, "Anna has a hat.")
+    assert tokenizer.mask_token in caught.value.fix
+
+
+def test_the_folder_of_a_run_is_found_again(tmp_path: Path) -> None:
+    """Through training, by LoRA and in full: text and an encoder make the task by themselves."""
+    from burnish.workflows.run import load_run
+    from burnish.workflows.train import train
+    from tests.architecture_table import rows_for
+    from tests.tiny_data import make_recipe
+
+    model = save_architecture("ModernBERT", tmp_path / "model")
+    for method in ("lora", "full"):
+        recipe = make_recipe(rows_for("text", tmp_path), model, tmp_path / "runs", method=method, train__max_steps=2)
+        run = train(recipe)
+        assert run.summary["recipe"]["task"] == "fill-mask"
+        assert len(load_run(str(run.path)).generate("Anna has 3 [MASK] hats.").split(",")) == 5

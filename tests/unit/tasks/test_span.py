@@ -1,0 +1,348 @@
+"""The span task: windows, the search for the best span, its loss, and answers over several windows."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedTokenizerFast
+
+from burnish.data.records import SpanRecord
+from burnish.data.row import RowError
+from burnish.data.span_format import SpanFormat
+from burnish.errors import DataError, InputError, ModelError, RecipeError
+from burnish.methods import make_method
+from burnish.metrics.measure import value
+from burnish.models.head import Target
+from burnish.recipe.schema import DataSection, LoraSection, Recipe, SpanSection
+from burnish.tasks.judged import Judged
+from burnish.tasks.span import Found, SpanTask
+from burnish.tasks.span_search import best_spans
+
+SENTENCE = "who where what is the old man cat met lives in rome paris and then"
+WORDS = [*SENTENCE.split(), *"abcdefghijklmn.,?"]
+CONTEXT = "The cat met the old man . The old man lives in Rome , and the cat lives in Paris ."
+
+
+def make_bert_tokenizer():
+    """WordPiece without accents or capitals, as BERT's: `[CLS] a [SEP] b [SEP]` with token types."""
+    vocabulary = {
+        word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, "cafe", "##s"])
+    }
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return make_bert_tokenizer()
+
+
+def record_of(
+    answer: str | None = "Rome", context: str = CONTEXT, question: str = "Where is the old man ?"
+) -> SpanRecord:
+    answers = () if answer is None else ((context.index(answer), answer),)
+    return SpanRecord(context, question, answers, "a.json:3")
+
+
+def make_task(tokenizer, stride: int = 4, context: int = 20, **options) -> SpanTask:
+    span = SpanSection(stride=stride, **{"unanswerable": True, **options})
+    return SpanTask(tokenizer, Recipe(data=DataSection(context=context), span=span))
+
+
+def make_network(tokenizer, seed: int = 0):
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=64, initializer_range=0.5,
+    )  # fmt: skip
+    return AutoModelForQuestionAnswering.from_config(config).float().eval()
+
+
+def all_in_one(task: SpanTask, windows):
+    return task.collate(windows, [[index] for index in range(len(windows))], False, None)
+
+
+# Windows.
+
+
+def test_windows_are_those_of_the_tokenizer(tokenizer) -> None:
+    record = record_of(context=f"{CONTEXT} {CONTEXT}")
+    own = tokenizer(
+        record.question, record.context, truncation="only_second", max_length=20, stride=4,
+        return_overflowing_tokens=True, return_offsets_mapping=True,
+    )  # fmt: skip
+    windows = SpanFormat(tokenizer, 4).encode(record, 20)
+    assert len(windows) > 3
+    assert [window.input_ids for window in windows] == own["input_ids"]
+    assert [window.token_types for window in windows] == own["token_type_ids"]
+    for number, window in enumerate(windows):
+        places = [own["offset_mapping"][number][at] for at, part in enumerate(own.sequence_ids(number)) if part == 1]
+        assert window.characters.tolist() == [list(place) for place in places]
+
+
+def test_a_window_holds_the_answer_whole_or_points_at_cls(tokenizer) -> None:
+    windows = SpanFormat(tokenizer, 4).encode(record_of("old man lives"), 18)
+    inside = [window for window in windows if "old man lives" in window.text]
+    assert [window.cut(window.first, window.last) for window in inside] == ["old man lives"] * len(inside)
+    outside = [window for window in windows if "old man lives" not in window.text]
+    assert inside
+    assert outside
+    assert {(window.first, window.last, window.nothing) for window in outside} == {(0, 0, 0)}
+    assert {window.place for window in windows} == {"a.json:3"}
+    assert all(window.num_trained == 1 and window.num_tokens <= 18 for window in windows)
+
+
+def test_a_question_without_an_answer_points_at_cls(tokenizer) -> None:
+    (window,) = SpanFormat(tokenizer, 4).encode(record_of(None), 64)
+    assert (window.first, window.last) == (0, 0)
+    assert window.text == CONTEXT
+
+
+def test_a_long_stride_shares_half_a_window(tokenizer) -> None:
+    one, two = SpanFormat(tokenizer, 1000).encode(record_of(), 20)[:2]
+    room = len(one.characters)
+    assert (two.characters[0] == one.characters[room - room // 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("context", "answer"),
+    [
+        ("The \U0001f469‍\U0001f4bb met \U0001f98a in Zu\u0308rich .", "\U0001f98a"),
+        ("The \U0001f469‍\U0001f4bb met \U0001f98a in Zu\u0308rich .", "Zu\u0308rich"),
+        ("The \U0001f469‍\U0001f4bb met \U0001f98a in Zürich .", "\U0001f469‍\U0001f4bb"),
+        ("Met in the cafe\u0301 .", "cafe\u0301"),
+        ("Met in the CAFÉ.", "CAFÉ"),
+    ],
+)
+def test_answers_are_cut_out_character_by_character(tokenizer, tiny_tokenizer, context: str, answer: str) -> None:
+    for form in (SpanFormat(tokenizer, 4), SpanFormat(tiny_tokenizer, 4)):
+        (window,) = form.encode(record_of(answer, context), 200)
+        assert window.first != window.nothing
+        assert window.cut(window.first, window.last) == answer
+
+
+def test_a_decoder_reads_eos_after_question_and_text(tiny_tokenizer) -> None:
+    """Its last token has seen everything, and stands for no answer; the space before a word is no part of it."""
+    eos = tiny_tokenizer.eos_token_id
+    windows = SpanFormat(tiny_tokenizer, 8).encode(record_of("Rome"), 40)
+    question = tiny_tokenizer("Where is the old man ?")["input_ids"]
+    assert len(windows) > 1
+    for window in windows:
+        assert window.input_ids[: window.begin] == [*question, eos]
+        assert window.input_ids[-1] == eos
+        assert window.nothing == window.num_tokens - 1
+        assert window.token_types is None
+    found = [window.cut(window.first, window.last) for window in windows if window.first != window.nothing]
+    assert set(found) == {"Rome"}
+
+
+def test_what_cannot_be_read_is_refused(tokenizer) -> None:
+    form = SpanFormat(tokenizer, 4)
+    with pytest.raises(RowError, match="the question is too long: with 32 tokens it leaves room for 0 of the text"):
+        form.encode(record_of(question="is the cat " * 10), 32)
+    with pytest.raises(RowError, match="the answer is 13 tokens, and no window of 11 tokens"):
+        form.encode(record_of("old man . The old man lives in Rome , and the cat"), 20)
+    with pytest.raises(RowError, match="the context has no token"):
+        form.encode(record_of(None, context="\u200b"), 20)
+
+
+def test_a_tokenizer_that_knows_no_characters_is_refused() -> None:
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(ModelError, match="which characters a token stands for"):
+        make_task(Slow())
+
+
+# The search.
+
+
+def plain_search(starts, ends, allowed, longest):
+    """Every span, one by one."""
+    best = (float("-inf"), 0, 0)
+    for first in range(len(starts)):
+        for last in range(first, min(first + longest, len(starts))):
+            if allowed[first] and allowed[last] and starts[first] + ends[last] > best[0]:
+                best = (starts[first] + ends[last], first, last)
+    return best
+
+
+@pytest.mark.parametrize(("width", "longest"), [(1, 1), (5, 30), (40, 1), (40, 7), (40, 40)])
+def test_the_search_finds_what_a_plain_one_finds(width: int, longest: int) -> None:
+    generator = torch.Generator().manual_seed(width + longest)
+    # Whole numbers make ties, of which the earliest counts.
+    starts, ends = (torch.randint(-4, 4, (50, width), generator=generator).float() for _ in range(2))
+    allowed = torch.rand((50, width), generator=generator) < 0.6
+    allowed[:, 0] = True
+    scores, first, last = best_spans(starts, ends, allowed, longest)
+    for row in range(50):
+        expected = plain_search(starts[row].tolist(), ends[row].tolist(), allowed[row].tolist(), longest)
+        assert (scores[row].item(), first[row].item(), last[row].item()) == expected
+
+
+def test_the_search_is_fast() -> None:
+    scores = torch.randn(1000, 384)
+    begin = time.perf_counter()
+    best_spans(scores, scores, torch.ones(1000, 384, dtype=torch.bool), 30)
+    assert time.perf_counter() - begin < 5
+
+
+# Loss and answers.
+
+
+def test_the_loss_is_that_of_the_paper(tokenizer) -> None:
+    """Softmax over the text and [CLS]; the mean of both ends; one term a window."""
+    task, network = make_task(tokenizer), make_network(tokenizer)
+    windows = task.encode(record_of("old man"), 20).examples
+    losses = task.losses(network, all_in_one(task, windows))
+    for window, loss in zip(windows, losses, strict=True):
+        output = network(input_ids=torch.tensor([window.input_ids]), token_type_ids=torch.tensor([window.token_types]))
+        candidates = [0, *range(window.begin, window.begin + len(window.characters))]
+        expected = 0.0
+        for logits, target in ((output.start_logits[0], window.first), (output.end_logits[0], window.last)):
+            expected -= torch.log_softmax(logits[candidates], 0)[candidates.index(target)].item() / 2
+        assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_padding_changes_nothing(tokenizer) -> None:
+    task, network = make_task(tokenizer), make_network(tokenizer)
+    windows = [*task.encode(record_of(), 20).examples, *task.encode(record_of("cat", "The cat ."), 20).examples]
+    together = task.judge(network, all_in_one(task, windows))
+    for index, window in enumerate(windows):
+        alone = task.judge(network, task.collate([window], [[0]], False, None))
+        torch.testing.assert_close(alone.losses[0], together.losses[index], rtol=1e-4, atol=1e-5)
+        assert alone.outputs[0].first == together.outputs[index].first
+        assert alone.outputs[0].nothing == pytest.approx(together.outputs[index].nothing, rel=1e-3)
+
+
+def test_a_fresh_adapter_sees_the_token_types(tokenizer) -> None:
+    """It changes nothing yet, so the losses are the base's; PEFT's own wrapper for this head drops token types."""
+    task, network = make_task(tokenizer), make_network(tokenizer)
+    batch = all_in_one(task, task.encode(record_of(), 20).examples)
+    before = task.losses(network, batch).detach()
+    target = Target(task.head.peft_type, ("qa_outputs",), tokenizer)
+    adapted = make_method("lora").apply(network, Recipe(lora=LoraSection(rank=2)), target).eval()
+    torch.testing.assert_close(task.losses(adapted, batch), before)
+
+
+def test_the_best_span_of_any_window_answers(tokenizer) -> None:
+    task = make_task(tokenizer, no_answer_margin=1.0)
+    one, two = task.encode(record_of(), 20).examples[:2]
+    at = one.begin
+    answer = task.answer([one, two], [Found(1.0, 9.0, at, at + 1), Found(3.0, 4.0, at, at + 2)])
+    assert answer == two.cut(at, at + 2)
+    # The lowest score of no answer counts, and has to win by more than the margin.
+    assert task.answer([one, two], [Found(1.0, 9.0, at, at), Found(3.0, 4.1, at, at)]) == ""
+    always = make_task(tokenizer, unanswerable=False)
+    assert always.answer([one], [Found(1.0, 9.0, at, at)]) == one.cut(at, at)
+
+
+def judged_of(task: SpanTask, told) -> Judged:
+    """Outcomes of one-window questions: (accepted answer or None, answer found or None)."""
+    windows, outputs = [], []
+    for accepted, given in told:
+        (window,) = task.encode(record_of(accepted), 64).examples
+        (at,) = task.encode(record_of(given or "cat"), 64).examples
+        windows.append(window)
+        outputs.append(Found(1.0, 0.0 if given else 2.0, at.first, at.last))
+    sums = numpy.ones(len(windows))
+    return Judged(windows, range(len(windows)), outputs, sums, sums.astype(numpy.int64))
+
+
+def test_figures_and_table(tokenizer) -> None:
+    task = make_task(tokenizer)
+    judged = judged_of(
+        task, [("Rome", "Rome"), ("old man lives", "old man"), (None, None), (None, "cat"), ("Paris", None)]
+    )
+    figures = {measure.name: value(measure) for measure in task.measures(judged)}
+    assert figures["exact match"] == pytest.approx(2 / 5)
+    assert figures["F1"] == pytest.approx((1 + 0.8 + 1) / 5)
+    (table,) = task.tables(judged)
+    assert table.columns == ("questions", "number", "answered", "exact match", "F1")
+    assert table.rows[0] == ("answerable", 3, 2, pytest.approx(1 / 3), pytest.approx(0.6))
+    assert table.rows[1] == ("unanswerable", 2, 1, 0.5, 0.5)
+    assert task.tables(judged_of(task, [("Rome", "Rome")])) == []
+    assert task.headline in figures
+
+
+def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
+    task = make_task(tokenizer)
+    windows = task.encode(record_of("cat lives in Paris"), 20).examples
+    found = [Found(1.0 if window.first else 0.5, 0.0, window.first or window.begin, window.last or window.begin)
+             for window in windows]  # fmt: skip
+    counts = numpy.ones(len(windows))
+    judged = Judged(windows, [0] * len(windows), found, counts, counts.astype(numpy.int64))
+    assert len(windows) > 1
+    assert {measure.name: (value(measure), len(measure.table)) for measure in task.measures(judged)} == {
+        "exact match": (1.0, 1),
+        "F1": (1.0, 1),
+    }
+
+
+def test_a_window_is_shown_in_words(tokenizer) -> None:
+    task = make_task(tokenizer)
+    judged = judged_of(task, [("Rome", "Paris"), (None, None)])
+    told = [task.shown(*pair) for pair in zip(judged.examples, judged.outputs, strict=True)]
+    assert told[0] == (f"Where is the old man ?\n{CONTEXT}", "Rome", "Paris")
+    assert told[1][1:] == ("(no answer)", "(no answer)")
+
+
+def test_a_question_is_answered_from_its_text(tokenizer) -> None:
+    task, network = make_task(tokenizer, stride=2, unanswerable=False), make_network(tokenizer)
+    asked = json.dumps({"question": "Where is the cat ?", "context": CONTEXT * 8})
+    record = SpanRecord(CONTEXT * 8, "Where is the cat ?", (), "")
+    windows = task.encode(record, 20).examples
+    assert len(windows) > 16
+    with torch.no_grad():
+        expected = task.answer(windows, task.judge(network, all_in_one(task, windows)).outputs)
+        assert task.respond(network, asked) == expected
+        assert expected in CONTEXT * 8
+        reluctant = make_task(tokenizer, stride=2, no_answer_margin=-1000.0)
+        assert reluctant.respond(network, asked) == "(no answer)"
+
+
+@pytest.mark.parametrize("prompt", ["Who?", "[1]", '{"question": "Who?"}', '{"question": "Who?", "context": " "}', "{"])
+def test_a_text_alone_is_no_question(tokenizer, prompt: str) -> None:
+    with pytest.raises(InputError, match="a question and the text that holds the answer") as caught:
+        make_task(tokenizer).respond(None, prompt)
+    assert '{"question": "Who wrote it?", "context":' in caught.value.fix
+
+
+# Options.
+
+
+def test_what_auto_stands_for() -> None:
+    def chosen(records, **options):
+        recipe = Recipe(data=DataSection(context=384), span=SpanSection(**options))
+        return {option: (value, reason) for option, value, reason in SpanTask.choices(records, recipe)}
+
+    assert chosen([record_of()]) == {
+        "span.stride": (128, "a third of the context"),
+        "span.unanswerable": (False, "every training row has an answer"),
+    }
+    assert chosen([record_of(), record_of(None)])["span.unanswerable"] == (
+        True,
+        "1 of 2 training rows have no answer",
+    )
+    assert "span.stride" in chosen([record_of()], stride=192)
+    with pytest.raises(RecipeError, match="`span.stride` is 193, but two windows of 384 tokens share at most half"):
+        chosen([record_of()], stride=193)
+    with pytest.raises(DataError, match="no training row has an answer"):
+        chosen([record_of(None)])

@@ -1,0 +1,123 @@
+"""Task `text-to-text`: what a model with an encoder and a decoder reads and learns to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from burnish.data.records import ChatRecord
+from burnish.data.row import IGNORED, RowError
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import read_events
+from burnish.tasks.text_to_text import TextToTextTask
+from burnish.workflows.run import load_run
+from burnish.workflows.train import train
+from tests.tiny_architectures import make_text_to_text_tokenizer, save_architecture
+from tests.tiny_data import make_recipe, write_rows
+
+EOS = 2
+
+
+def turn(role: str, content: Any, **more: Any) -> dict[str, Any]:
+    """One message."""
+    return {"role": role, "content": content, **more}
+
+
+def record(*messages: dict[str, Any]) -> ChatRecord:
+    """A conversation."""
+    return ChatRecord(messages, None, "made.jsonl:1")
+
+
+@pytest.fixture
+def task() -> TextToTextTask:
+    """The task with a tokenizer that ends texts with EOS."""
+    return TextToTextTask(make_text_to_text_tokenizer(), Recipe())
+
+
+def spelled(task: TextToTextTask, ids: list[int]) -> str:
+    """Ids as text, without special tokens."""
+    return task._tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def test_an_instruction_is_read_as_it_is_and_the_answer_ends_with_eos(task: TextToTextTask) -> None:
+    (example,) = task.encode(record(turn("user", "Say hello."), turn("assistant", "Hello!")), 64).examples
+    assert spelled(task, example.source_ids) == "Say hello."
+    assert spelled(task, example.target_ids) == "Hello!"
+    assert example.target_ids.count(EOS) == 1
+    assert example.target_ids[-1] == EOS
+    assert (example.num_trained, example.num_tokens) == (
+        len(example.target_ids),
+        len(example.source_ids) + len(example.target_ids),
+    )
+
+
+def test_every_answer_is_learned_from_the_turns_before_it(task: TextToTextTask) -> None:
+    messages = (
+        turn("system", "Be brief."),
+        turn("user", "Who?"),
+        turn("assistant", "Anna."),
+        turn("user", "Where?"),
+        turn("assistant", "In Rome."),
+    )
+    first, second = task.encode(record(*messages), 90).examples
+    assert spelled(task, first.source_ids) == "Be brief.\n\nWho?"
+    assert spelled(task, second.source_ids) == "system: Be brief.\nuser: Who?\nassistant: Anna.\nuser: Where?"
+    assert spelled(task, second.target_ids) == "In Rome."
+
+
+def test_a_long_source_loses_its_beginning_and_a_long_answer_its_row(task: TextToTextTask) -> None:
+    row = task.encode(record(turn("user", "one two three four five six seven"), turn("assistant", "Yes.")), 12)
+    (example,) = row.examples
+    assert len(example.source_ids) == 12
+    assert example.source_ids[-1] == EOS
+    assert spelled(task, example.source_ids).endswith("seven")
+    assert row.truncated_tokens > 0
+    with pytest.raises(RowError, match=r"the answer alone is \d+ tokens"):
+        task.encode(record(turn("user", "Go on."), turn("assistant", "one two three four five six")), 12)
+
+
+def test_tool_calls_are_refused(task: TextToTextTask) -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    with pytest.raises(RowError, match="tool call"):
+        task.encode(record(turn("user", "Call."), turn("assistant", None, tool_calls=[call])), 64)
+
+
+def test_padding_changes_no_loss(tmp_path: Path) -> None:
+    folder = save_architecture("T5", tmp_path)
+    network = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    task = TextToTextTask(AutoTokenizer.from_pretrained(folder), Recipe())
+    pairs = [("Who?", "Anna lives by the river."), ("Where does the old man live, by the river?", "Rome."), ("Hm", "A")]
+    examples = [
+        task.encode(record(turn("user", asked), turn("assistant", told)), 64).examples[0] for asked, told in pairs
+    ]
+    with torch.no_grad():
+        together = task.collate(examples, [[1], [2], [0]], False, None)
+        losses = task.losses(network, together)
+        assert len(losses) == together.num_trained == int((together.targets != IGNORED).sum())
+        for index, example in enumerate(examples):
+            alone = task.losses(network, task.collate(examples, [[index]], False, None))
+            torch.testing.assert_close(losses[together.owners == index], alone, rtol=1e-4, atol=1e-5)
+            labels = torch.tensor([example.target_ids])
+            own = network(input_ids=torch.tensor([example.source_ids]), labels=labels).loss
+            torch.testing.assert_close(alone.mean(), own, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_it_trains_and_answers(method: str, tmp_path: Path) -> None:
+    """Rows of a conversation and a model of this kind make the task by themselves; generation starts at the answer."""
+    model = save_architecture("T5", tmp_path / "model")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "Say it.", "completion": "Rome Rome."}\n' * 3 + '{"prompt": "a", "completion": "b"}\n')
+    recipe = make_recipe(
+        rows, model, tmp_path / "runs", method=method, train__epochs=60, train__learning_rate=0.02,
+        train__early_stopping=False, data__validation=str(write_rows(tmp_path / "valid.jsonl", 2)),
+    )  # fmt: skip
+    run = load_run(str(train(recipe).path))
+    assert run.summary["recipe"]["task"] == "text-to-text"
+    steps = [line for line in read_events(run.folder.metrics) if line["event"] == "StepDone"]
+    assert steps[-1]["loss"] < 0.5 * steps[0]["loss"]
+    assert run.chat([{"role": "user", "content": "Say it."}], max_new_tokens=12) == run.generate("Say it.", 12)
