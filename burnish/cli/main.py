@@ -14,7 +14,9 @@ import typer
 
 from burnish.cli.command import command
 from burnish.cli.commands.chat import chat
+from burnish.cli.commands.doctor import doctor
 from burnish.cli.commands.evaluate import evaluate
+from burnish.cli.commands.explain import explain
 from burnish.cli.commands.generate import generate
 from burnish.cli.commands.quickstart import quickstart
 from burnish.cli.commands.resume import resume
@@ -29,9 +31,11 @@ from burnish.machine import share_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Know before you run": (doctor,),
     "Make a specialist": (quickstart, train, resume),
     "Judge and use it": (evaluate, generate, chat),
     "Look at runs": (runs, show),
+    "Learn": (explain,),
 }
 
 # Typer's own `--help` is off: `Help` stands in its place, last among the options.

@@ -70,6 +70,22 @@ class Trainer:
         trained_tokens = sum(batch.num_trained for batch in batches)
         if trained_tokens == 0:
             raise BurnishError("a step holds no trained token", "Its rows have labels for none of their tokens.")
+        loss, norm = self.accumulate(batches)
+        loss_value, norm_value = loss.item(), norm.item()
+        if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
+            self.drop_gradient()
+            raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
+        self.move()
+        return StepResult(loss_value, norm_value, sum(batch.num_tokens for batch in batches), trained_tokens)
+
+    def accumulate(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forward and backward over the micro-batches; leaves the clipped gradient in the weights.
+
+        Returns:
+            The mean loss, and the norm of the gradient before clipping: tensors without dimensions, not yet read, so
+            that nothing here depends on their values.
+        """
+        trained_tokens = sum(batch.num_trained for batch in batches)
         self.network.train()
         with torch.no_grad(), arithmetic(self.device, self.precision):
             self.task.begin_step(self.network, (batch.to(self.device) for batch in batches))
@@ -80,15 +96,17 @@ class Trainer:
             self.scaler.scale(loss).backward()
             total += loss.detach()
         self.scaler.unscale_(self.optimizer)
-        norm = self._clip_gradient()
-        loss_value, norm_value = total.item(), norm.item()
-        if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
-            self.optimizer.zero_grad(set_to_none=True)
-            raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
+        return total, self._clip_gradient()
+
+    def move(self) -> None:
+        """Moves the weights along the gradient, and lets go of it."""
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.drop_gradient()
+
+    def drop_gradient(self) -> None:
+        """Lets go of the gradient; the weights stay where they are."""
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss_value, norm_value, sum(batch.num_tokens for batch in batches), trained_tokens)
 
     def _clip_gradient(self) -> torch.Tensor:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]

@@ -17,5 +17,5 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor, ignored: int = -10
     Returns:
         `[trained]` fp32, in nats, in the order of the positions.
     """
-    trained = targets != ignored
+    trained = (targets != ignored).nonzero(as_tuple=True)  # positions, not a mask: their number is known once, here
     return functional.cross_entropy(logits[trained].float(), targets[trained], reduction="none")

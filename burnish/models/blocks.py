@@ -89,9 +89,14 @@ def memory_bytes(network: Any) -> int:
     bitsandbytes keeps the scales and code tables of its weights beside the parameters, where `parameters()` does not
     see them; each is counted once however many layers share it.
     """
-    held = [*network.parameters(), *network.buffers(), *_quantization_tables(network)]
+    held = held_tensors(network)
     sizes = {tensor.data_ptr() or id(tensor): tensor.numel() * tensor.element_size() for tensor in held}
     return sum(sizes.values())
+
+
+def held_tensors(network: Any) -> list[torch.Tensor]:
+    """Whatever a network holds: weights, buffers, and the tables of quantized weights; ties and shares stand twice."""
+    return [*network.parameters(), *network.buffers(), *_quantization_tables(network)]
 
 
 def _quantization_tables(network: Any) -> Iterator[torch.Tensor]:

@@ -51,7 +51,7 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
     if wanted != "auto":
         return wanted, "as asked"
     if device.type == "cuda":
-        if torch.cuda.is_bf16_supported():
+        if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "the GPU computes bf16 at full speed"
         return "fp16", "the GPU has no bf16"
     if device.type == "cpu" and this_machine().has_fast_bf16:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.batches import Batch
-from burnish.engine.random_state import seed_everything
+from burnish.engine.trainable import make_trainable
 from burnish.models.base import BaseModel, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
 from burnish.models.device import PRECISIONS
-from burnish.models.head import Target
 from burnish.models.location import ModelLocation
 from burnish.models.packing_probe import keeps_packed_apart
 from burnish.plan.resolve import (
@@ -110,16 +109,7 @@ def apply_method(base: BaseModel, setting: Setting, recipe: Recipe, emit: Emit) 
     """Makes the method's weights trainable, from the recipe's seed."""
     base_bytes = memory_bytes(base.network)
     fp32_bytes = 4 * count_parameters(base.network)[1]
-    seed_everything(recipe.seed)
-    kept_out = setting.task.kept_out(base.network)
-    target = Target(setting.task.head.peft_type, base.new_modules, setting.tokenizer, kept_out)
-    untouched = [base.network.get_submodule(name) for name in kept_out]
-    network = setting.method.apply(base.network, recipe, target)
-    for module in untouched:
-        module.requires_grad_(False)
-    if recipe.train.gradient_checkpointing:
-        base.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        base.network.enable_input_require_grads()
+    network = make_trainable(base.network, setting.task, setting.method, recipe, setting.tokenizer, base.new_modules)
     trained, parameters = count_parameters(network)
     emit(
         ModelReady(

@@ -12,16 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from burnish.data.batch_plan import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
 from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
-from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
-from burnish.engine.step import Trainer
+from burnish.engine.trainable import make_trainer
 from burnish.evaluate.comparison import Comparison
 from burnish.models.base import fingerprint
 from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
@@ -99,16 +96,7 @@ def make_loop(
     emit: EventLog,
 ) -> Loop:
     """Everything the loop needs, standing at step 0."""
-    uses_scaler = recipe.model.precision == "fp16"
-    trainer = Trainer(
-        network=network,
-        task=setting.task,
-        optimizer=make_optimizer(network, recipe.train, setting.method.rate_factors(network, recipe)),
-        device=setting.device,
-        precision=recipe.model.precision,
-        clip=recipe.train.clip,
-        scaler=torch.amp.GradScaler(setting.device.type, enabled=uses_scaler),
-    )
+    trainer = make_trainer(network, setting.task, setting.method, recipe, setting.device)
     batches = make_plan(rows.validation, setting, recipe).all_batches() if rows.validation.examples else []
     held_out = HeldOut(batches, rows.validation.examples, rows.validation.owners)
     steps = total_steps(recipe, plan.steps_per_epoch)

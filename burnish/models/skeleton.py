@@ -1,0 +1,112 @@
+"""A network without weights, built from its config alone: the model's own code, on tensors that hold no numbers.
+
+Floating-point tensors are fake (shape, type and device, no storage); integers stay real. Token ids, positions and masks
+are small and decide what is computed, so whatever depends on their values takes the very turn it takes in training.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from burnish.models.base import Loading, quiet_transformers
+from burnish.models.blocks import linear_layers
+from burnish.models.head import Head
+from burnish.models.quantized_layers import stand_in_layer
+from burnish.models.vocabulary import fit_vocabulary
+
+MakeFake = Callable[[torch.Tensor], torch.Tensor]
+_BODY_ONLY = ("AutoModelForSequenceClassification", "AutoModelForTokenClassification", "AutoModelForQuestionAnswering")
+"""Classes whose head is often missing in a checkpoint; the others belong to the language model itself."""
+
+
+class Skeleton:
+    """A network of fake tensors, and what makes more of them.
+
+    Args:
+        config: of the model, as its folder has it.
+        head: what the task puts on the model.
+        loading: how the base's weights are held.
+        tokenizer: its added tokens get rows in the embedding, as in the loaded model; None for none.
+        trust_remote_code: whether the class may come with the model.
+    """
+
+    def __init__(
+        self, config: Any, head: Head, loading: Loading, tokenizer: Any = None, trust_remote_code: bool = False
+    ) -> None:
+        import transformers
+
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        changed = _with_head(config, head)
+        with quiet_transformers(), torch.device("meta"):
+            auto_class = getattr(transformers, head.auto_class)
+            self.network = auto_class.from_config(changed, dtype=loading.dtype, trust_remote_code=trust_remote_code)
+            if tokenizer is not None:
+                fit_vocabulary(self.network, tokenizer)
+        self.new_modules = _new_modules(self.network, config, head)
+        if loading.quantization is not None:
+            self._quantize(loading)
+        self.fill()
+
+    def fill(self, network: Any = None) -> None:
+        """Replaces every real or empty floating-point weight by a fake one of its shape; ties stay ties.
+
+        Args:
+            network: what a method made of the skeleton's own network; None for that network itself.
+        """
+        made: dict[int, nn.Parameter] = {}
+        for module in (self.network if network is None else network).modules():
+            for name, weight in module._parameters.items():
+                if weight is None or isinstance(weight, FakeTensor):
+                    continue
+                if id(weight) not in made:
+                    made[id(weight)] = nn.Parameter(self.fake(weight), requires_grad=weight.requires_grad)
+                module._parameters[name] = made[id(weight)]
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.is_meta:
+                    module._buffers[name] = self.fake(buffer)
+
+    def fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor like this one, on the CPU, that holds no numbers."""
+        return self.empty(tensor.shape, tensor.dtype)
+
+    def empty(self, shape: Any, dtype: torch.dtype) -> torch.Tensor:
+        """A tensor that holds no numbers."""
+        with self._mode:
+            return torch.empty(shape, dtype=dtype, device="cpu")
+
+    def _quantize(self, loading: Loading) -> None:
+        """Puts quantized layers where the loaded model has them: in the blocks."""
+        kept = getattr(self.network, "_keep_in_fp32_modules", None) or ()
+        for name in linear_layers(self.network):
+            if any(part in kept for part in name.split(".")):
+                continue  # transformers leaves these as they are
+            parent, _, last = name.rpartition(".")
+            layer = self.network.get_submodule(name)
+            setattr(self.network.get_submodule(parent), last, stand_in_layer(layer, loading, self.empty))
+        self.network.is_loaded_in_4bit = bool(loading.quantization.load_in_4bit)
+        self.network.is_loaded_in_8bit = bool(loading.quantization.load_in_8bit)
+
+
+def _with_head(config: Any, head: Head) -> Any:
+    """A copy of the config with the head's changes, as `from_pretrained` makes it."""
+    changed = copy.deepcopy(config)
+    for name, value in head.config.items():
+        if name != "ignore_mismatched_sizes":  # an argument of `from_pretrained`, not of the config
+            setattr(changed, name, value)
+    return changed
+
+
+def _new_modules(network: Any, config: Any, head: Head) -> tuple[str, ...]:
+    """The parts that the checkpoint has no weights for, as far as its config tells."""
+    saved_from = (config.architectures or [""])[0]
+    same_labels = config.num_labels == head.config.get("num_labels", config.num_labels)
+    if head.auto_class not in _BODY_ONLY or (saved_from == type(network).__name__ and same_labels):
+        return ()
+    body = network.base_model_prefix
+    return tuple(name for name, module in network.named_children() if name != body and list(module.parameters()))

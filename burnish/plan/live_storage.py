@@ -1,0 +1,127 @@
+"""Bytes of tensors that are alive, followed operation by operation, whether the tensors hold numbers or not."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+WEIGHTS, GRADIENTS, OPTIMIZER, BATCH, LOGITS, ACTIVATIONS = (
+    "weights",
+    "gradients",
+    "optimizer",
+    "batch",
+    "logits",
+    "activations",
+)
+CATEGORIES = (WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, BATCH)
+"""What live bytes are used for; `activations` is whatever belongs to none of the others."""
+
+Inside = Callable[[Any, tuple[Any, ...], Any], int]
+"""Bytes that an operation takes while it runs and gives back before it ends, from itself, its arguments and result."""
+
+
+@dataclass(slots=True)
+class Peak:
+    """The largest number of live bytes within a phase, and what they were."""
+
+    total: int = 0
+    parts: dict[str, int] = field(default_factory=dict)
+
+
+class LiveStorage(TorchDispatchMode):
+    """Counts the bytes of every storage from the operation that makes it until the last tensor on it is gone.
+
+    A storage counts once however many tensors view it. What an operation takes and gives back inside itself is not seen
+    here; `inside` may tell it.
+
+    Args:
+        outputs: size of the model's output (vocabulary or labels): tensors whose last side has it count as logits.
+        watch: told of every operation, its arguments and its result, for counting other things at the same time.
+        inside: bytes that an operation takes for itself.
+    """
+
+    def __init__(
+        self,
+        outputs: int,
+        watch: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None] | None = None,
+        inside: Inside | None = None,
+    ) -> None:
+        super().__init__()
+        self.live = 0
+        self.parts: dict[str, int] = dict.fromkeys(CATEGORIES, 0)
+        self.phases: dict[str, Peak] = {}
+        self._phase = Peak()
+        self._outputs = outputs
+        self._watch = watch
+        self._inside = inside
+        self._held: dict[int, list[Any]] = {}  # by id of a storage: a weak reference to it, its bytes, its category
+
+    def hold(self, tensors: Iterable[torch.Tensor], category: str) -> None:
+        """Says what some tensors are used for; those not yet seen begin to count."""
+        for tensor in tensors:
+            entry = self._held.get(id(tensor.untyped_storage()))
+            if entry is None:
+                self._add(tensor, category)
+            else:
+                self.parts[entry[2]] -= entry[1]
+                self.parts[category] += entry[1]
+                entry[2] = category
+
+    def begin_phase(self, name: str) -> None:
+        """Peaks are kept apart by phase; a phase may come again."""
+        self._phase = self.phases.setdefault(name, Peak())
+        self._look(0)
+
+    def forget_phases(self) -> None:
+        """Peaks are counted anew from here."""
+        self.phases.clear()
+        self._phase = Peak()
+
+    @property
+    def peak(self) -> Peak:
+        """The largest peak of all phases."""
+        return max(self.phases.values(), key=lambda peak: peak.total)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors(result):
+            if id(tensor.untyped_storage()) not in self._held:
+                last = tensor.shape[-1] if tensor.ndim > 1 else 0
+                self._add(tensor, LOGITS if last == self._outputs else ACTIVATIONS)
+        if self._inside is not None:
+            self._look(self._inside(func, args, result))
+        if self._watch is not None:
+            self._watch(func, args, kwargs or {}, result)
+        return result
+
+    def _add(self, tensor: torch.Tensor, category: str) -> None:
+        storage = tensor.untyped_storage()
+        key, size = id(storage), storage.nbytes()
+        self._held[key] = [weakref.ref(storage, lambda _: self._drop(key)), size, category]
+        self.parts[category] += size
+        self.live += size
+        self._look(0)
+
+    def _drop(self, key: int) -> None:
+        _, size, category = self._held.pop(key)
+        self.parts[category] -= size
+        self.live -= size
+
+    def _look(self, inside: int) -> None:
+        if self.live + inside > self._phase.total:
+            self._phase.total = self.live + inside
+            self._phase.parts = dict(self.parts)
+            self._phase.parts[ACTIVATIONS] += inside
+
+
+def _tensors(result: Any) -> Iterator[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, tuple | list):
+        for one in result:
+            yield from _tensors(one)

@@ -1,0 +1,82 @@
+"""Arithmetic and memory traffic of a step, counted operation by operation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import flop_registry
+
+_VIEWS = ("view", "detach", "alias", "t", "transpose", "permute", "slice", "expand", "unsqueeze", "squeeze", "select")
+_FOUR_BITS = "bitsandbytes::gemm_4bit"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One kind of work: the arithmetic that its matrix products do, and the bytes that it reads and writes."""
+
+    flops: int
+    traffic: int
+    precision: str
+    """`fp32`, `bf16` or `fp16`: the type it computes in."""
+
+
+@dataclass(slots=True)
+class Work:
+    """Operations, each with how often it comes."""
+
+    operations: Counter[Operation] = field(default_factory=Counter)
+
+    def add(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Counts one operation; views cost nothing."""
+        packet = function._overloadpacket
+        if packet.__name__ in _VIEWS or not isinstance(_first(result), torch.Tensor):
+            return
+        tensors = [*_flat(args), *_flat(kwargs.values()), *_flat([result])]
+        traffic = sum({id(one): one.numel() * one.element_size() for one in tensors}.values())
+        flops = 0
+        if packet in flop_registry:
+            flops = flop_registry[packet](*args, **kwargs, out_val=result)
+        elif function.name().startswith(_FOUR_BITS):
+            flops = 2 * math.prod(args[0].shape[:-1]) * math.prod(args[2])
+        self.operations[Operation(flops, traffic, _precision(tensors))] += 1
+
+    def clear(self) -> None:
+        """Begins again."""
+        self.operations.clear()
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of all matrix products; a multiply and an add are two."""
+        return sum(one.flops * times for one, times in self.operations.items())
+
+
+def bytes_inside(function: Any, args: tuple[Any, ...], result: Any) -> int:
+    """Bytes that an operation takes for itself where that is a weight's worth: 4-bit layers unpack their matrix."""
+    if not function.name().startswith(_FOUR_BITS):
+        return 0
+    return math.prod(args[2]) * args[0].element_size()
+
+
+def _precision(tensors: list[torch.Tensor]) -> str:
+    types = {one.dtype for one in tensors}
+    if torch.bfloat16 in types:
+        return "bf16"
+    return "fp16" if torch.float16 in types else "fp32"
+
+
+def _first(result: Any) -> Any:
+    return result[0] if isinstance(result, tuple | list) and result else result
+
+
+def _flat(values: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, tuple | list):
+            found += _flat(value)
+    return found
