@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FEATURES = ("amx_bf16", "avx512_bf16")
+_M_MMAP_THRESHOLD = -3
+"""The number that malloc.h gives this option."""
+_OWN_PAGES_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,16 @@ def this_machine() -> Machine:
     )
 
 
+def gigabytes(size: int) -> str:
+    """`12.3 GB`, counted in 2**30 bytes as memory is sold."""
+    return f"{size / 2**30:.1f} GB"
+
+
+def memory_size(size: int) -> str:
+    """`12.3 GB` or `345 MB`, counted in 2**30 and 2**20 bytes as memory is sold."""
+    return gigabytes(size) if size >= 2**30 else f"{size / 2**20:.{0 if size >= 100 * 2**20 else 1}f} MB"
+
+
 def share_cores() -> None:
     """Lets torch's threads give way on a shared machine; must run before torch is imported.
 
@@ -55,6 +69,36 @@ def share_cores() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+
+def return_freed_memory() -> bool:
+    """Lets freed tensors go back to the system at once, so that resident memory follows what is really held.
+
+    glibc raises the size from which an allocation gets pages of its own, up to 32 MiB, whenever such a one is freed;
+    what is smaller it carves out of heaps that it keeps, in pieces. A training step frees in another order than it
+    takes, and the heaps grow: with two rows of 128 tokens, LoRA on GPT-2 took 41 % more than process and live bytes
+    together, and full training of BERT 13 %. A threshold that stays at 256 KiB (mallopt(3), M_MMAP_THRESHOLD) leaves
+    within 1.5 % of them; at 1 MiB GPT-2 still took 17 % more, for a tensor as wide as the model is smaller than that.
+    Allocations made before are not moved. What the user has set in the environment stays.
+
+    Returns:
+        Whether it took effect; never outside Linux with glibc.
+    """
+    chosen = any(name.startswith("MALLOC_") for name in os.environ)
+    if chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or not _has_glibc():
+        return False
+    import ctypes
+
+    return ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES_BYTES) == 1
+
+
+def _has_glibc() -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (ValueError, OSError):  # another C library, such as musl
+        return False
 
 
 def _cores() -> int:
@@ -81,6 +125,32 @@ def _container_bytes() -> int | None:
         text = _read(Path(file)).strip()
         if text.isdecimal():
             return int(text)
+    return None
+
+
+def forget_peak() -> None:
+    """Lets `peak_bytes` count from here; does nothing where the system has no such count."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_bytes() -> int | None:
+    """The most resident memory that this process has had since `forget_peak`; None where the system does not tell."""
+    for line in _read(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def container_room() -> int | None:
+    """Bytes that the Linux control group of this process may still take; None without a limit."""
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        most, taken = _read(Path(limit)).strip(), _read(Path(used)).strip()
+        if most.isdecimal() and taken.isdecimal():
+            return max(0, int(most) - int(taken))
     return None
 
 

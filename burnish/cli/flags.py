@@ -35,7 +35,8 @@ RECIPE_FLAGS = {
         "method",
         str,
         "METHOD",
-        "Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`.",
+        "Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`. "
+        "`auto` takes the best one that suits the number of rows and fits into memory: `full`, `lora` or `qlora`.",
     ),
     "task": Flag(
         "task",

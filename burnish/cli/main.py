@@ -18,6 +18,7 @@ from burnish.cli.commands.doctor import doctor
 from burnish.cli.commands.evaluate import evaluate
 from burnish.cli.commands.explain import explain
 from burnish.cli.commands.generate import generate
+from burnish.cli.commands.plan import plan
 from burnish.cli.commands.quickstart import quickstart
 from burnish.cli.commands.resume import resume
 from burnish.cli.commands.runs import runs
@@ -27,11 +28,14 @@ from burnish.cli.console import Console, Output
 from burnish.cli.overview import overview
 from burnish.cli.usage import UsageError, usage_error
 from burnish.errors import BurnishError, Interrupted
-from burnish.machine import share_cores
+from burnish.machine import return_freed_memory, share_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Know before you run": (doctor,),
+    "Know before you run": (
+        plan,
+        doctor,
+    ),
     "Make a specialist": (quickstart, train, resume),
     "Judge and use it": (evaluate, generate, chat),
     "Look at runs": (runs, show),
@@ -70,6 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words: the words after `burnish`; those of this process when None.
     """
     share_cores()
+    return_freed_memory()
     words = list(sys.argv[1:] if words is None else words)
     console = Console(Output.of(words))
     if not console.output.debug:

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.cli.console import Console
 from burnish.cli.tables import duration, megabytes
+from burnish.machine import memory_size
 from burnish.runs.events import (
     DataReady,
     Event,
+    MemoryMeasured,
+    MemoryPlanned,
+    MicroBatchHalved,
     ModelReady,
     Note,
     Progressed,
+    ResidentMeasured,
     Resolved,
     Stage,
     StepDone,
@@ -81,6 +86,8 @@ class Progress:
                     self._line(event.name)
             case Warned():
                 self._console.warn(event.text)
+            case MicroBatchHalved():
+                self._console.warn(" ".join(in_words(event)))
             case _:
                 for line in in_words(event):
                     self._line(line)
@@ -92,13 +99,12 @@ class Progress:
         if self._bar is not None:
             self._bar.step(event, self._validation, rate)
         elif self._is_time_for_a_line(event.step == event.total_steps):
-            left = (event.total_steps - event.step) * seconds / len(self._pace)
-            pace = f"{rate:,.0f} tokens/s  {duration(left)} left"
+            pace = f"{rate:,.0f} tokens/s  {duration(event.seconds_left)} left"
             self._line(f"step {event.step}/{event.total_steps}  loss {event.loss:.3f}  {pace}")
 
     def _count(self, event: Progressed) -> None:
         if self._bar is not None:
-            self._bar.begin(event.what, event.done, event.total)
+            self._bar.count(event)
         elif self._is_time_for_a_line(event.done == event.total):
             self._line(f"{event.what} {event.done}/{event.total}")
 
@@ -129,6 +135,12 @@ def in_words(event: Any) -> list[str]:
                 f"tokens: {event.tokens:,} an epoch, {event.trained_tokens:,} of them trained, "
                 f"in {event.packed_rows:,} rows",
             ]
+        case MemoryPlanned():
+            return planned_memory(event)
+        case MemoryMeasured():
+            return [f"memory of a real step: {beside(event)}"]
+        case ResidentMeasured():
+            return [f"memory of the process while training: {beside(event)}"]
         case ModelReady():
             share = 100 * event.trained_parameters / event.parameters if event.parameters else 0.0
             held = f"{megabytes(event.base_bytes)} ({megabytes(event.fp32_bytes)} in fp32)"
@@ -136,17 +148,49 @@ def in_words(event: Any) -> list[str]:
                 f"model: {event.name} on {event.device} in {event.precision}, {held}; {event.method} trains "
                 f"{event.trained_parameters:,} of {event.parameters:,} parameters ({share:.2f} %)"
             ]
+        case MicroBatchHalved():
+            return [halved(event)]
         case StoppedEarly():
             return [f"stopped at step {event.step}: {event.reason}"]
         case _:
             return []
 
 
+def halved(event: MicroBatchHalved) -> str:
+    """What ran out of memory, and how it goes on."""
+    where = f"judging the held-out rows after step {event.step}" if event.held_out else f"step {event.step}"
+    whole = "The held-out rows take" if event.held_out else "The step keeps its rows and its arithmetic, and takes"
+    return (
+        f"Memory ran out in {where}, so a micro-batch now holds at most {event.tokens_after:,} tokens instead of "
+        f"{event.tokens_before:,}. {whole} {event.batches_after:,} micro-batches instead of {event.batches_before:,}."
+    )
+
+
+def beside(event: MemoryMeasured | ResidentMeasured) -> str:
+    """Measured next to predicted, with the error."""
+    error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
+    return f"{memory_size(event.measured)} measured, {memory_size(event.predicted)} predicted ({error:+.1f} %)"
+
+
+def planned_memory(event: MemoryPlanned) -> list[str]:
+    """The peak of a step as the sum that it is."""
+    tensors = sum(event.parts.values())
+    total = tensors + event.allocator + sum(event.overheads.values())
+    named = {**event.parts, "allocator": event.allocator, **event.overheads}
+    sums = [f"{name} {memory_size(size)}" for name, size in named.items() if size]
+    again = ", activations computed again" if event.checkpointing else ""
+    return [
+        f"memory: {memory_size(total)} at the peak = {' + '.join(sums)}",
+        f"{memory_size(event.room)} may be used ({event.room_reason}); micro-batch of {event.micro_rows} x "
+        f"{event.context} tokens{again}",
+    ]
+
+
 class Bar:
     """The progress bar at the foot of a terminal; lines that are noted meanwhile scroll above it."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self._console = console
@@ -156,13 +200,14 @@ class Bar:
             BarColumn(bar_width=None),
             TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=console.live(),
             expand=True,
             transient=True,
         )
         self._what = "starting"
-        self._task: rich.progress.TaskID = self._progress.add_task(self._what, total=None, count="", figures="")
+        self._counted = 0.0, 0
+        self._task: rich.progress.TaskID = self._new_task(None)
         self._progress.start()
 
     def begin(self, what: str, done: int, total: int | None) -> None:
@@ -170,16 +215,29 @@ class Bar:
         if what != self._what:
             self._progress.remove_task(self._task)
             self._what = what
-            self._task = self._progress.add_task(what, count="", figures="")
+            self._task = self._new_task(total)
         count = f"{done}/{total}" if total is not None else ""
         self._progress.update(self._task, completed=done, total=total, count=count)
 
+    def count(self, event: Progressed) -> None:
+        """Shows work that is counted, whose parts are taken to be alike."""
+        if event.what != self._what:
+            self._counted = time.monotonic(), event.done
+        self.begin(event.what, event.done, event.total)
+        begun, first = self._counted
+        each = (time.monotonic() - begun) / max(1, event.done - first)
+        left = f"{duration(each * (event.total - event.done))} left" if event.done > first else ""
+        self._progress.update(self._task, left=left)
+
+    def _new_task(self, total: int | None) -> rich.progress.TaskID:
+        return self._progress.add_task(self._what, total=total, count="", figures="", left="")
+
     def step(self, event: StepDone, validation: float | None, rate: float) -> None:
-        """Shows one training step: loss, validation loss, tokens per second."""
+        """Shows one training step: loss, validation loss, tokens per second, and how long the run will still take."""
         self.begin("training", event.step, event.total_steps)
         held_out = f"  held out {validation:.3f}" if validation is not None else ""
         figures = f"loss {event.loss:.3f}{held_out}  {rate:,.0f} tokens/s"
-        self._progress.update(self._task, figures=figures)
+        self._progress.update(self._task, figures=figures, left=f"{duration(event.seconds_left)} left")
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -43,10 +43,13 @@ class BatchPlan:
         self.packing = packing
         self.seed = seed
         self._collate = collate
-        self._micro_tokens = micro_rows * context
+        self.micro_tokens = micro_rows * context
+        """Most tokens of a micro-batch, padding included, where it holds more than one row. May be set: which examples
+        make up a step does not depend on it."""
         lengths = [example.num_tokens for example in examples]
         self.rows = pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))]
-        self._row_tokens = numpy.array([sum(lengths[index] for index in row) for row in self.rows])
+        self._widths = [sum(lengths[index] for index in row) for row in self.rows]
+        self._row_tokens = numpy.array(self._widths)
         self._ordered: tuple[int, numpy.ndarray] | None = None
         self.num_tokens = sum(lengths)
         mean_row = self.num_tokens / max(1, len(self.rows))
@@ -81,9 +84,7 @@ class BatchPlan:
 
     def step_batches(self, step: int) -> list[Batch]:
         """The micro-batches of an optimizer step, counted from 0 over all epochs."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = self.epoch_order(epoch)[position * self.rows_per_step : (position + 1) * self.rows_per_step]
-        return list(self._in_micro_batches(order.tolist(), epoch))
+        return list(self._in_micro_batches(self._step_rows(step), step // self.steps_per_epoch))
 
     def all_batches(self) -> list[Batch]:
         """Every example once, in micro-batches of similar rows: for evaluation."""
@@ -91,17 +92,52 @@ class BatchPlan:
 
     def each_batch(self) -> Iterator[Batch]:
         """The same, made one by one."""
-        return self._in_micro_batches(numpy.argsort(-self._row_tokens, kind="stable").tolist(), None)
+        return self._in_micro_batches(self._all_rows(), None)
+
+    def micro_batch_sizes(self, step: int | None) -> list[tuple[int, int]]:
+        """Rows and width in tokens of each micro-batch of a step, or for None of `all_batches`, without making them."""
+        groups = self._groups(self._all_rows() if step is None else self._step_rows(step))
+        return [(len(group), max(self._widths[number] for number in group)) for group in groups]
+
+    def padded_tokens(self, step: int | None) -> int:
+        """Tokens that go through the network in a step, or for None in `all_batches`, padding included."""
+        return sum(rows * width for rows, width in self.micro_batch_sizes(step))
+
+    def halve_micro_batch(self, step: int | None) -> bool:
+        """Lets micro-batches hold at most half of what the largest of a step, or for None of `all_batches`, holds now.
+
+        Steps keep their rows, in more micro-batches.
+
+        Returns:
+            False, with nothing changed, where they are single rows already.
+        """
+        largest = max((rows * width for rows, width in self.micro_batch_sizes(step) if rows > 1), default=0)
+        if largest:
+            self.micro_tokens = largest // 2
+        return largest > 0
+
+    def _step_rows(self, step: int) -> list[int]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = self.epoch_order(epoch)[position * self.rows_per_step : (position + 1) * self.rows_per_step]
+        return order.tolist()
+
+    def _all_rows(self) -> list[int]:
+        return numpy.argsort(-self._row_tokens, kind="stable").tolist()
 
     def _in_micro_batches(self, numbers: list[int], epoch: int | None) -> Iterator[Batch]:
-        groups: list[list[list[int]]] = []
+        groups = ([self.rows[number] for number in group] for group in self._groups(numbers))
+        return (self._collate(self.examples, group, self.packing, epoch) for group in groups)
+
+    def _groups(self, numbers: list[int]) -> list[list[int]]:
+        """Rows side by side for as long as they fit, padded to the widest of them."""
+        groups: list[list[int]] = []
         widest = 0
         for number in numbers:
-            width = max(widest, int(self._row_tokens[number]))
-            if groups and (len(groups[-1]) + 1) * width <= self._micro_tokens:
-                groups[-1].append(self.rows[number])
+            width = max(widest, self._widths[number])
+            if groups and (len(groups[-1]) + 1) * width <= self.micro_tokens:
+                groups[-1].append(number)
                 widest = width
             else:
-                groups.append([self.rows[number]])
-                widest = int(self._row_tokens[number])
-        return (self._collate(self.examples, group, self.packing, epoch) for group in groups)
+                groups.append([number])
+                widest = self._widths[number]
+        return groups

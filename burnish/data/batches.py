@@ -38,6 +38,10 @@ class Batch:
         """`[rows, width]` int64."""
         return self.inputs["input_ids"]
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Everything that a step reads of it."""
+        return [*self.inputs.values(), self.targets, *self.extras.values()]
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`; `owners` stays, for it is never computed with."""
         return replace(

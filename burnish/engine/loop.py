@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from burnish.data.batch_plan import BatchPlan
 from burnish.data.batches import Batch
-from burnish.engine.checkpoint import checkpoint_path, folder_bytes, prune_checkpoints, save_checkpoint
+from burnish.engine.checkpoint import (
+    checkpoint_path,
+    folder_bytes,
+    newest_whole,
+    prune_checkpoints,
+    save_checkpoint,
+)
 from burnish.engine.judging import HeldOut
 from burnish.engine.optimizer import learning_rate_at, set_learning_rate
+from burnish.engine.out_of_memory import RAISED, RowTooLarge, ran_out
+from burnish.engine.pace import Pace
 from burnish.engine.progress import Progress
-from burnish.engine.step import NotFinite, StepResult, Trainer
+from burnish.engine.random_state import random_tensors, random_values, restore_random
+from burnish.engine.step import HalfMoved, NotFinite, StepResult, Trainer, Validation
 from burnish.engine.stop_signal import StopSignal
-from burnish.errors import BurnishError, Interrupted
+from burnish.errors import BurnishError, Interrupted, MachineError
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import CheckpointSaved, Event, StepDone, StoppedEarly, TrainingStarted, Validated
+from burnish.runs.events import (
+    CheckpointSaved,
+    Event,
+    MicroBatchHalved,
+    StepDone,
+    StoppedEarly,
+    TrainingStarted,
+    Validated,
+)
 
 
 @dataclass(slots=True)
@@ -26,6 +43,7 @@ class Loop:
 
     Each pass through the body of `run` is one step: train, tell, validate, save. Everything it decides follows from
     the recipe, the step number and `progress`, so a resumed loop takes the same turns as one that never stopped.
+    What runs out of memory is done again in micro-batches of half the size, which stay in force.
     """
 
     trainer: Trainer
@@ -37,6 +55,7 @@ class Loop:
     checkpoints: Path
     emit: Callable[[Event], None]
     progress: Progress
+    pace: Pace = field(init=False)
 
     def run(self) -> Progress:
         """Trains to the end.
@@ -44,13 +63,14 @@ class Loop:
         Raises:
             Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last whole step is saved.
             BurnishError: the loss is not finite; the last good checkpoint is kept.
-            MachineError: the disk is full; the last good checkpoint is kept.
+            MachineError: the disk is full, or a single row does not fit into memory; the last good state is kept.
         """
+        self._take_up()
         epochs = self.total_steps / self.plan.steps_per_epoch
         self.emit(TrainingStarted(self.progress.step, self.total_steps, epochs))
         with StopSignal() as stop:
-            if self.progress.step == 0 and self.held_out.batches:
-                self._validate()
+            if self._owes_validation() and (self._validate() or self.progress.stopped):
+                self._save()
             while self.progress.step < self.total_steps and not self.progress.stopped:
                 self._train_step()
                 is_last = self.progress.step == self.total_steps
@@ -62,6 +82,26 @@ class Loop:
                     raise self._interrupted()
         return self.progress
 
+    def _take_up(self) -> None:
+        """Puts the sizes of micro-batches in force, and looks ahead at all steps."""
+        if self.progress.micro_tokens:
+            self.plan.micro_tokens = self.progress.micro_tokens
+        if self.progress.held_out_tokens:
+            self.held_out.limit(self.progress.held_out_tokens)
+        held_out_tokens = self.held_out.padded_tokens()
+        evaluate, save = int(self.recipe.evaluate.every), int(self.recipe.save.every)
+        self.pace = Pace(self._step_tokens(), held_out_tokens, evaluate, save)
+
+    def _step_tokens(self) -> list[int]:
+        return [self.plan.padded_tokens(step) for step in range(self.total_steps)]
+
+    def _owes_validation(self) -> bool:
+        """Whether the step where progress stands is still to be judged: the base, or one that was saved before."""
+        step = self.progress.step
+        is_due = step == 0 or self._is_due(self.recipe.evaluate.every, step == self.total_steps)
+        is_done = self.progress.stopped or step in dict(self.progress.validations)
+        return bool(self.held_out.batches) and is_due and not is_done
+
     def _interrupted(self) -> Interrupted:
         return Interrupted(
             f"stopped after step {self.progress.step} of {self.total_steps}; the state is saved",
@@ -72,17 +112,87 @@ class Loop:
         return is_last or self.progress.step % int(every) == 0
 
     def _train_step(self) -> None:
-        begun = time.perf_counter()
+        begun = attempted = time.perf_counter()
         step = self.progress.step
         rate = learning_rate_at(step, self.total_steps, self.recipe.train)
         set_learning_rate(self.trainer.optimizer, rate)
-        batches = self.plan.step_batches(step)
+        while (result := self._attempt(step)) is None:
+            self._halve(step)
+            attempted = time.perf_counter()
+        self.progress.step += 1
+        ended = time.perf_counter()
+        self.pace.step_done(step, ended - attempted)
+        self._tell_step(result, rate, ended - begun)
+
+    def _attempt(self, step: int) -> StepResult | None:
+        """A step, or None where it ran out of memory: then all is as it was before it."""
+        drawn = random_tensors(), random_values()
+        batches: list[Batch] = []
         try:
-            result = self.trainer.step(batches)
+            batches = self.plan.step_batches(step)
+            return self.trainer.step(batches)
         except NotFinite as error:
             raise self._explained(error, batches) from error
-        self.progress.step += 1
-        self._tell_step(result, rate, time.perf_counter() - begun)
+        except HalfMoved as error:
+            raise self._half_moved(error) from error
+        except RAISED as error:
+            if not ran_out(error):
+                raise
+        # only here, when the error is gone, has its traceback let go of the tensors
+        self.trainer.forget_attempt()
+        restore_random(*drawn)
+        return None
+
+    def _halve(self, step: int) -> None:
+        """Makes the micro-batches smaller than those of a step that ran out."""
+        before = self.plan.micro_batch_sizes(step)
+        if not self.plan.halve_micro_batch(step):
+            raise self._too_large("training", max(width for _, width in before))
+        self.progress.micro_tokens = self.plan.micro_tokens
+        self.pace.plan_anew(self._step_tokens())
+        self._tell_halved(False, before, self.plan.micro_batch_sizes(step), self.plan.micro_tokens)
+
+    def _tell_halved(
+        self, held_out: bool, before: list[tuple[int, int]], after: list[tuple[int, int]], tokens: int
+    ) -> None:
+        step = self.progress.step if held_out else self.progress.step + 1
+        largest = max(rows * width for rows, width in before)
+        self.emit(MicroBatchHalved(step, held_out, largest, tokens, len(before), len(after)))
+
+    def _half_moved(self, error: HalfMoved) -> MachineError:
+        newest = newest_whole(self.checkpoints)
+        return MachineError(
+            f"{error.what} in step {self.progress.step + 1}",
+            "Some may have moved and others not, so the step cannot be tried again. "
+            + (f"The checkpoint `{newest.name}` is whole." if newest else "There is no checkpoint yet."),
+            f"Free some memory, then go on with `burnish resume {self.checkpoints.parent}`",
+        )
+
+    def _too_large(self, kind: str, tokens: int) -> MachineError:
+        """A single row that does not fit; the state before it is saved."""
+        ways = [f"Shorten `data.context` (now {self.recipe.data.context})"]
+        if kind == "training" and self.recipe.train.gradient_checkpointing is not True:
+            ways.append("set `train.gradient_checkpointing=true`")
+        if self.recipe.method not in ("qlora", "int8-lora"):
+            ways.append("take `--method qlora`")
+        resumed = f"; or free some memory and go on with `burnish resume {self.checkpoints.parent}`"
+        return MachineError(
+            f"one {kind} row of {tokens:,} tokens does not fit into memory",
+            f"Memory ran out after step {self.progress.step} with one row at a time. {self._keep_state()}",
+            f"{' or '.join(ways)}, in a new run" + (resumed if self.progress.step else ""),
+        )
+
+    def _keep_state(self) -> str:
+        """Saves the last whole step unless it is saved; says what there is."""
+        step = self.progress.step
+        if step and not checkpoint_path(self.checkpoints, step).is_dir():
+            try:
+                self._save()
+            except RAISED as error:
+                if not ran_out(error):
+                    raise
+        newest = newest_whole(self.checkpoints)
+        return f"The checkpoint `{newest.name}` is whole." if newest else "No step has been saved yet."
 
     def _tell_step(self, result: StepResult, rate: float, seconds: float) -> None:
         self.progress.seconds += seconds
@@ -97,6 +207,7 @@ class Loop:
                 tokens=result.tokens,
                 trained_tokens=result.trained_tokens,
                 seconds=seconds,
+                seconds_left=self.pace.seconds_left(self.progress.step),
             )
         )
 
@@ -112,11 +223,12 @@ class Loop:
 
     def _validate(self) -> bool:
         begun = time.perf_counter()
-        seen = self.trainer.validate(self.held_out)
+        seen = self._judge()
         loss = seen.loss
         is_best = self.progress.record(self.progress.step, seen.loss, seen.score)
         seconds = time.perf_counter() - begun
         self.progress.seconds += seconds
+        self.pace.validated(self.progress.step, seconds, is_best)
         self.emit(Validated(self.progress.step, loss, seen.figures, is_best, seconds))
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
@@ -126,8 +238,24 @@ class Loop:
             self.emit(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
         return is_best
 
+    def _judge(self) -> Validation:
+        """Judges the held-out rows, in smaller batches from now on where memory runs out."""
+        plan = self.held_out.plan
+        before = plan.micro_batch_sizes(None) if plan else []
+        tokens = plan.micro_tokens if plan else None
+        try:
+            seen = self.trainer.validate(self.held_out)
+        except RowTooLarge as error:
+            raise self._too_large("held-out", error.tokens) from error
+        if plan and plan.micro_tokens != tokens:
+            self.progress.held_out_tokens = plan.micro_tokens
+            self._tell_halved(True, before, plan.micro_batch_sizes(None), plan.micro_tokens)
+        return seen
+
     def _save(self) -> None:
+        begun = time.perf_counter()
         save_checkpoint(self.checkpoints, self.trainer, self.progress)
         prune_checkpoints(self.checkpoints, self.recipe.save.keep, self.progress.best_step)
         path = checkpoint_path(self.checkpoints, self.progress.step)
+        self.pace.saved(time.perf_counter() - begun)
         self.emit(CheckpointSaved(self.progress.step, path.name, folder_bytes(path)))

@@ -93,6 +93,24 @@ def restore_moments(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
+def reserve_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Makes AdamW's memory for every weight that has a gradient, before the first weight moves.
+
+    torch makes it inside `AdamW.step`, one group at a time: the weights of a group have moved when the memory of the
+    next is asked for. Made here, in the very form that torch's `_init_group` gives it for the fused kernel, it can run
+    out without a trace. The optimizer of bitsandbytes is left to make its own, one weight at a time.
+    """
+    if not isinstance(optimizer, torch.optim.AdamW):
+        return
+    for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+        if weight.grad is not None and not optimizer.state.get(weight):
+            optimizer.state[weight] = {
+                "step": torch.zeros((), dtype=torch.float32, device=weight.device),
+                "exp_avg": torch.zeros_like(weight, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(weight, memory_format=torch.preserve_format),
+            }
+
+
 def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
     """The learning rate of a step, counted from 0: a linear rise, then the schedule's fall towards 0.
 

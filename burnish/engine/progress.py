@@ -21,6 +21,10 @@ class Progress:
     """Seconds spent in the loop, over all sessions."""
     stopped: bool = False
     """Early stopping has ended the run."""
+    micro_tokens: int | None = None
+    """Most tokens of a micro-batch, where memory ran out and it was made smaller than the recipe says."""
+    held_out_tokens: int | None = None
+    """The same of the batches of held-out rows."""
 
     @property
     def best_loss(self) -> float | None:
@@ -57,6 +61,8 @@ class Progress:
             "best_score": self.best_score,
             "seconds": self.seconds,
             "stopped": self.stopped,
+            "micro_tokens": self.micro_tokens,
+            "held_out_tokens": self.held_out_tokens,
         }
 
     @classmethod

@@ -11,7 +11,9 @@ import torch
 
 from burnish.data.batches import Batch
 from burnish.engine.judging import HeldOut, judge
-from burnish.errors import BurnishError
+from burnish.engine.optimizer import reserve_moments
+from burnish.engine.out_of_memory import RAISED, free_memory, ran_out
+from burnish.errors import BurnishError, MachineError
 from burnish.metrics.measure import value as value_of
 from burnish.models.device import arithmetic
 from burnish.tasks.task import Task
@@ -45,6 +47,10 @@ class NotFinite(BurnishError):
     """The loss or the gradient became NaN or infinite; the optimizer has not moved."""
 
 
+class HalfMoved(MachineError):
+    """Memory ran out while the weights were being moved: some may have moved, others not."""
+
+
 @dataclass(slots=True)
 class Trainer:
     """What a step needs: the network, the optimizer and the numbers that do not change."""
@@ -65,6 +71,9 @@ class Trainer:
 
         Raises:
             NotFinite: before the optimizer moves; no weight has changed.
+            HalfMoved: memory ran out in the middle of the move.
+            MemoryError, RuntimeError: memory ran out before (`out_of_memory.ran_out` tells); no weight has changed,
+                and after `forget_attempt` the step can be tried again.
             BurnishError: no token of the step is trained on.
         """
         trained_tokens = sum(batch.num_trained for batch in batches)
@@ -99,10 +108,30 @@ class Trainer:
         return total, self._clip_gradient()
 
     def move(self) -> None:
-        """Moves the weights along the gradient, and lets go of it."""
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        """Moves the weights along the gradient, and lets go of it.
+
+        Raises:
+            HalfMoved: memory ran out on the way.
+        """
+        reserve_moments(self.optimizer)
+        try:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        except RAISED as error:
+            if not ran_out(error):
+                raise
+            raise HalfMoved("memory ran out while the weights were being moved") from error
         self.drop_gradient()
+
+    def forget_attempt(self) -> None:
+        """Takes back a step that ran out of memory before it moved a weight, and frees what it held."""
+        self.drop_gradient()
+        if self.scaler.is_enabled():
+            # the old one may have noted that this step's gradient is unscaled, and would refuse to do so again
+            state = self.scaler.state_dict()
+            self.scaler = torch.amp.GradScaler(self.device.type)
+            self.scaler.load_state_dict(state)
+        free_memory()
 
     def drop_gradient(self) -> None:
         """Lets go of the gradient; the weights stay where they are."""

@@ -37,7 +37,7 @@ def make_trainable(
     trainable = method.apply(network, recipe, Target(task.head.peft_type, new_modules, tokenizer, kept_out))
     for module in untouched:
         module.requires_grad_(False)
-    if recipe.train.gradient_checkpointing:
+    if recipe.train.gradient_checkpointing is True:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         network.enable_input_require_grads()
     return trainable

@@ -18,6 +18,7 @@ class FreezeMethod(FullMethod):
 
     name: ClassVar[str] = "freeze"
     sections: ClassVar[tuple[str, ...]] = ("freeze",)
+    is_uniform: ClassVar[bool] = False
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
         """Makes one part of the network, and what begins at random, trainable.

@@ -45,7 +45,7 @@ class LoraMethod(AdapterMethod):
             RecipeError: `lora.targets` or `lora.modules_to_save` names a module that the model does not have, or that
                 the task keeps out; or `lora.init` does not fit the model.
         """
-        options = recipe.lora
+        options = with_rank(recipe.lora)
         targets = find_targets(network, options)
         check_names(network, options.modules_to_save, "lora.modules_to_save")
         kept_out = tuple(f"{name}." for name in target.kept_out)
@@ -59,7 +59,7 @@ class LoraMethod(AdapterMethod):
             )
         check_start(options, chosen)
         config = import_peft().LoraConfig(
-            r=options.rank,
+            r=int(options.rank),
             lora_alpha=default_alpha(options) if options.alpha == AUTO else options.alpha,
             lora_dropout=options.dropout,
             bias=options.bias,
@@ -110,7 +110,7 @@ class LoraMethod(AdapterMethod):
         """Scale, layers and learning rates of the adapter."""
         layers = short_names(network, linear_layers(network))
         chosen: list[Choice] = [
-            ("lora.alpha", default_alpha(recipe.lora), "twice the rank"),
+            ("lora.alpha", default_alpha(with_rank(recipe.lora)), "twice the rank"),
             ("lora.plus_ratio", _PLUS_RATIO, "what the authors of LoRA+ advise"),
         ]
         reason = "every linear layer of the blocks"
@@ -123,9 +123,18 @@ _STARTS: dict[str, Any] = {"default": True, "pissa": "pissa_niter_16", "olora": 
 """What PEFT calls them; PiSSA by the fast decomposition, whose 16 rounds find the leading directions."""
 
 
+DEFAULT_RANK = 16
+"""Enough for thousands of rows; the plan takes more where there is more to learn."""
+
+
+def with_rank(options: LoraSection) -> LoraSection:
+    """The options with a rank in numbers."""
+    return options.model_copy(update={"rank": DEFAULT_RANK}) if options.rank == AUTO else options
+
+
 def default_alpha(options: LoraSection) -> int:
     """Twice the rank, so that the scale of the update is 2 at every rank."""
-    return 2 * options.rank
+    return 2 * int(options.rank)
 
 
 def find_targets(network: Any, options: LoraSection) -> list[str]:

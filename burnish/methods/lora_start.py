@@ -30,7 +30,8 @@ def check_start(options: LoraSection, layers: Sequence[Any]) -> None:
     if options.init == "default":
         return
     matrices = [layer.weight for layer in layers if hasattr(layer, "weight")]
-    narrowest = min((min(weight.shape) for weight in matrices), default=options.rank)
+    rank = int(options.rank)
+    narrowest = min((min(weight.shape) for weight in matrices), default=rank)
     reason, fix = "", "Use `--set lora.init=default`"
     if any(not weight.dtype.is_floating_point for weight in matrices):
         reason = "It takes the matrices out of the base weights, and quantized ones cannot be changed so finely."
@@ -41,8 +42,8 @@ def check_start(options: LoraSection, layers: Sequence[Any]) -> None:
     elif options.dora:
         reason = "DoRA measures the base weights, and these are changed."
         fix = "Use `--set lora.dora=false`"
-    elif options.rank > narrowest:
-        reason = f"The smallest layer has a side of {narrowest}, so a rank of {options.rank} cannot be taken out of it."
+    elif rank > narrowest:
+        reason = f"The smallest layer has a side of {narrowest}, so a rank of {rank} cannot be taken out of it."
         fix = f"Use `--set lora.rank={narrowest}` or less"
     if reason:
         raise RecipeError(f"`lora.init={options.init}` does not fit", reason, fix)

@@ -28,6 +28,12 @@ class Method(Protocol):
     """Sections of the recipe that belong to this method."""
     can_pack: ClassVar[bool]
     """Whether examples that share a row stay apart under this method."""
+    is_uniform: ClassVar[bool]
+    """Whether every block of the model is treated alike."""
+    can_checkpoint: ClassVar[bool]
+    """Whether activations may be computed again in the backward pass."""
+    looks_at_numbers: ClassVar[bool]
+    """Whether `choices` and `apply` look at what the network computes, rather than at its shape."""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Why this method makes no sense with such a head or model; empty where it does.
@@ -101,6 +107,9 @@ class MethodDefaults:
 
     sections: ClassVar[tuple[str, ...]] = ()
     can_pack: ClassVar[bool] = True
+    is_uniform: ClassVar[bool] = True
+    can_checkpoint: ClassVar[bool] = True
+    looks_at_numbers: ClassVar[bool] = False
 
     def refuses(self, head: Head, config: Any) -> str:
         """Any model will do."""

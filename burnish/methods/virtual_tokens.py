@@ -118,6 +118,7 @@ class PrefixMethod(VirtualTokens):
     """Trains the keys and values of virtual tokens in every layer (arXiv 2101.00190)."""
 
     name: ClassVar[str] = "prefix"
+    can_checkpoint: ClassVar[bool] = False
 
     def learning_rate(self, parameters: int) -> float:
         """5e-3, whatever the size."""
@@ -136,7 +137,7 @@ class PrefixMethod(VirtualTokens):
         Raises:
             RecipeError: gradient checkpointing was asked for.
         """
-        if recipe.train.gradient_checkpointing:
+        if recipe.train.gradient_checkpointing is True:
             raise RecipeError(
                 "`prefix` makes no sense with gradient checkpointing",
                 "What it trains lies in the key-value cache, which is not kept then.",

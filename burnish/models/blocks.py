@@ -102,7 +102,7 @@ def held_tensors(network: Any) -> list[torch.Tensor]:
 def _quantization_tables(network: Any) -> Iterator[torch.Tensor]:
     """Scales, scales of scales, offsets and code tables of quantized weights."""
     for module in network.modules():
-        weight = getattr(module, "weight", None)
+        weight = module._parameters.get("weight")  # not a property that would compute one
         outer = getattr(weight, "quant_state", None)  # 4 bits
         eight_bits = (weight, getattr(module, "state", None))
         for state in (*eight_bits, outer, getattr(outer, "state2", None)):

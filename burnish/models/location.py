@@ -48,6 +48,18 @@ def locate_model(section: ModelSection) -> ModelLocation:
     return _checked(ModelLocation(section.name, _fetch(section), True), section)
 
 
+def find_cached(section: ModelSection) -> Path | None:
+    """The folder of a hub model that is cached already; None where it is not. Nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        file = try_to_load_from_cache(section.name, "config.json", revision=section.revision)
+    except HFValidationError:
+        return None
+    return Path(file).parent if isinstance(file, str) else None
+
+
 def read_config(location: ModelLocation, section: ModelSection) -> Any:
     """The model's transformers config.
 

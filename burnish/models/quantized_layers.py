@@ -41,11 +41,11 @@ def _sizes(layer: Any) -> tuple[int, int]:
 
 
 def _four_bits(inputs: int, outputs: int, has_bias: bool, dtype: torch.dtype, empty: Empty) -> nn.Module:
-    import bitsandbytes
     from bitsandbytes.functional import QuantState
+    from bitsandbytes.nn.modules import Linear4bit
 
     with torch.device("meta"):
-        layer = bitsandbytes.nn.Linear4bit(
+        layer = Linear4bit(
             inputs, outputs, bias=has_bias, compute_dtype=dtype, compress_statistics=True, quant_type="nf4"
         )
     blocks = -(-inputs * outputs // BLOCK)
@@ -73,10 +73,10 @@ def _four_bits(inputs: int, outputs: int, has_bias: bool, dtype: torch.dtype, em
 
 
 def _eight_bits(inputs: int, outputs: int, has_bias: bool, dtype: torch.dtype, empty: Empty) -> nn.Module:
-    import bitsandbytes
+    from bitsandbytes.nn.modules import Linear8bitLt
 
     with torch.device("meta"):
-        layer = bitsandbytes.nn.Linear8bitLt(inputs, outputs, bias=has_bias, has_fp16_weights=False, threshold=6.0)
+        layer = Linear8bitLt(inputs, outputs, bias=has_bias, has_fp16_weights=False, threshold=6.0)
     weight: Any = nn.Parameter(empty((outputs, inputs), torch.int8), requires_grad=False)
     layer.state.CB, layer.state.SCB = weight.data, empty((outputs,), torch.float32)
     weight.CB, weight.SCB = None, None  # what the layer makes of its weight in the first forward pass

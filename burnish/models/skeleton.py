@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from burnish.models.base import Loading, quiet_transformers
 from burnish.models.blocks import linear_layers
+from burnish.models.depth import depth, period, with_depth
 from burnish.models.head import Head
 from burnish.models.quantized_layers import stand_in_layer
 from burnish.models.vocabulary import fit_vocabulary
@@ -110,3 +111,20 @@ def _new_modules(network: Any, config: Any, head: Head) -> tuple[str, ...]:
         return ()
     body = network.base_model_prefix
     return tuple(name for name, module in network.named_children() if name != body and list(module.parameters()))
+
+
+def count_from_config(config: Any, head: Head) -> int:
+    """Parameters of a model, from its config alone; ties count once."""
+    import transformers
+
+    def count(changed: Any) -> int:
+        with quiet_transformers(), torch.device("meta"):
+            network = getattr(transformers, head.auto_class).from_config(_with_head(changed, head))
+        return sum(weight.numel() for weight in network.parameters())
+
+    blocks, repeat = depth(config), period(config)
+    if blocks is None or blocks <= 3 * repeat:
+        return count(config)
+    first = repeat + blocks % repeat
+    small, large = count(with_depth(config, first)), count(with_depth(config, first + repeat))
+    return small + (large - small) * (blocks - first) // repeat

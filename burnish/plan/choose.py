@@ -23,7 +23,7 @@ def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) 
     Raises:
         RecipeError: with the nearest name.
     """
-    for option, value, known in (("task", recipe.task, [AUTO, *tasks]), ("method", recipe.method, list(methods))):
+    for option, value, known in (("task", recipe.task, [AUTO, *tasks]), ("method", recipe.method, [AUTO, *methods])):
         if value not in known:
             near = difflib.get_close_matches(value, known, n=1)
             names = ", ".join(f"`{name}`" for name in known)

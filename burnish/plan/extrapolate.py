@@ -13,7 +13,7 @@ from burnish.plan.work import Operation, Work
 
 _FEW = 6
 """Blocks up to which a model is simulated whole."""
-_SHALLOW = 3
+_SHALLOW = 2
 
 
 def simulate_deep(config: Any, run: Callable[[int | None], Simulation], is_uniform: bool) -> Simulation:

@@ -21,6 +21,8 @@ _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a much larger one."""
+MANY_ROWS = 10_000
+"""Training rows above which fewer epochs and a higher rank do better."""
 _QUICK_TO_WRITE = 200_000_000
 """Parameters up to which a CPU writes a batch of answers in a minute or so."""
 
@@ -68,6 +70,12 @@ class Resolver:
         if is_told:
             self._tell(Resolved(option, value, reason))
 
+    def fill_packing(self, is_possible: bool) -> None:
+        """Turns packing off where task, method or model would mix what shares a row."""
+        if self.recipe.data.packing and not is_possible:
+            data = self.recipe.data.model_copy(update={"packing": False})
+            self.recipe = self.recipe.model_copy(update={"data": data})
+
 
 def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int = 0) -> None:
     """The context length: the model's own limit, within reason.
@@ -99,7 +107,7 @@ def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int 
 
 
 def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
-    """Learning rate, step size and micro-batch, from the size of model and data.
+    """Learning rate, epochs and step size, from the size of model and data.
 
     Raises:
         MachineError: the optimizer that was asked for does not run on this device.
@@ -110,22 +118,45 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters{factor}")
     resolver.fill("train.optimizer", "adamw", "exact moments", is_told=False)
     check_optimizer(resolver.recipe.train, resolver.recipe.model.device)
-    context = int(resolver.recipe.data.context)
+    epochs = 3.0 if facts.rows <= MANY_ROWS else 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
+    more = "later ones mostly repeat" if epochs == 3 else "so many rows say most in the first pass"
+    resolver.fill("train.epochs", epochs, f"{facts.rows:,} rows: {more}; the best checkpoint is kept")
+    if "lora" in method.sections:
+        rank = 16 if facts.rows <= MANY_ROWS else 32
+        more = "enough for so many rows" if rank == 16 else "more rows carry more to learn"
+        resolver.fill("lora.rank", rank, f"{facts.rows:,} rows: {more}")
+    is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE
+    answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size writes slowly on the CPU")
+    resolver.fill("evaluate.answers", answers, reason, is_told=facts.longest_answer > 0)
+    longest = min(256, math.ceil(facts.longest_answer * 1.25) + 8) if facts.longest_answer else 64
+    resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
+
+
+def resolve_step(resolver: Resolver, facts: Facts) -> None:
+    """Tokens of an optimizer step."""
     if facts.step_rows:
         tokens = max(1, round(facts.step_rows * facts.tokens / max(1, facts.rows)))
         resolver.fill("batch.tokens", tokens, f"about {facts.step_rows} rows a step")
     else:
         tokens = max(512, min(16384, round(facts.tokens / 40)))
         resolver.fill("batch.tokens", tokens, "about 40 steps an epoch, between 512 and 16,384 tokens each")
-    by_logits = _LOGITS_BYTES // (context * facts.outputs * 4 * 3)
-    wanted = math.ceil(int(resolver.recipe.batch.tokens) / context)
-    rows = max(1, min(by_logits, _MICRO_BATCH_TOKENS // context, wanted))
-    resolver.fill("batch.rows", rows, "keeps activations and logits of a micro-batch small")
-    is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE
-    answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size writes slowly on the CPU")
-    resolver.fill("evaluate.answers", answers, reason, is_told=facts.longest_answer > 0)
-    longest = min(256, math.ceil(facts.longest_answer * 1.25) + 8) if facts.longest_answer else 64
-    resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
+
+
+def micro_batches(recipe: Recipe, facts: Facts) -> list[int]:
+    """Rows of the context length that may be in memory at once, the most first, each half of the one before.
+
+    More rows than a step has are of no use, and on the CPU more than some thousands of tokens make nothing faster.
+    """
+    if recipe.batch.rows != AUTO:
+        return [int(recipe.batch.rows)]
+    context = int(recipe.data.context)
+    most = math.ceil(int(recipe.batch.tokens) / context)
+    if facts.device == "cpu":
+        most = min(most, _LOGITS_BYTES // (context * facts.outputs * 4 * 3), _MICRO_BATCH_TOKENS // context)
+    found = [max(1, most)]
+    while found[-1] > 1:
+        found.append(found[-1] // 2)
+    return found
 
 
 def resolve_choices(resolver: Resolver, choices: Iterable[tuple[str, Any, str]]) -> None:
@@ -143,7 +174,7 @@ def resolve_rhythm(resolver: Resolver, total_steps: int) -> None:
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
-    steps = math.ceil(recipe.train.epochs * steps_per_epoch - 1e-9)
+    steps = math.ceil(float(recipe.train.epochs) * steps_per_epoch - 1e-9)
     return min(steps, recipe.train.max_steps) if recipe.train.max_steps else max(1, steps)
 
 

@@ -37,13 +37,14 @@ class Simulation:
         return max(self.phases.values(), key=lambda peak: peak.total)
 
 
-def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int) -> Simulation:
+def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradients: bool = False) -> Simulation:
     """Takes a step, after the optimizer has its memory, and looks at it.
 
     Args:
         trainer: whose network, on the CPU, holds numbers or not; with numbers, its weights move.
         batches: the micro-batches of the step.
         outputs: size of the model's output (vocabulary or labels).
+        has_gradients: whether earlier micro-batches of the step have left gradients already.
     """
     work = Work()
     storage = LiveStorage(outputs, work.add, bytes_inside)
@@ -51,9 +52,13 @@ def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int) -> Simula
     storage.hold(held_tensors(trainer.network), WEIGHTS)
     weights = storage.live
     for batch in batches:
-        storage.hold([*batch.inputs.values(), batch.targets, *batch.extras.values()], BATCH)
+        storage.hold(batch.tensors(), BATCH)
     trained = [weight for group in trainer.optimizer.param_groups for weight in group["params"]]
     storage.hold(_first_moments(trainer, trained), OPTIMIZER)
+    if has_gradients:
+        for weight in trained:
+            weight.grad = torch.zeros_like(weight)
+        storage.hold([weight.grad for weight in trained if weight.grad is not None], GRADIENTS)
     storage.forget_phases()
     storage.begin_phase(BEGIN)
     with _marked(trainer.network, storage), _gradients_told(trained, storage), storage:

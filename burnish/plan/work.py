@@ -10,8 +10,16 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import flop_registry
 
-_VIEWS = ("view", "detach", "alias", "t", "transpose", "permute", "slice", "expand", "unsqueeze", "squeeze", "select")
+_VIEWS = {
+    *("view", "_unsafe_view", "detach", "alias", "t", "transpose", "permute", "slice", "expand"),
+    *("unsqueeze", "squeeze", "select", "unbind", "split", "split_with_sizes", "chunk"),
+}
+_OF_LISTS = ("_foreach_", "_fused_")
 _FOUR_BITS = "bitsandbytes::gemm_4bit"
+_FLASH = torch.ops.aten._scaled_dot_product_flash_attention
+_FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_backward
+_SAME_WORK = {f"{_FLASH.__name__}_for_cpu": _FLASH, f"{_FLASH.__name__}_for_cpu_backward": _FLASH_BACKWARD}
+"""Operations that torch has no formula for, and those that do the same work with the same first arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +41,28 @@ class Work:
     def add(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Counts one operation; views cost nothing."""
         packet = function._overloadpacket
-        if packet.__name__ in _VIEWS or not isinstance(_first(result), torch.Tensor):
+        if packet.__name__.startswith(_OF_LISTS):
+            self._add_each([*args, *kwargs.values(), result])
+            return
+        gives_tensors = isinstance(_first(result), torch.Tensor)
+        if packet.__name__ in _VIEWS or not (gives_tensors or packet.__name__.endswith("_")):
             return
         tensors = [*_flat(args), *_flat(kwargs.values()), *_flat([result])]
         traffic = sum({id(one): one.numel() * one.element_size() for one in tensors}.values())
-        flops = 0
-        if packet in flop_registry:
-            flops = flop_registry[packet](*args, **kwargs, out_val=result)
+        flops, formula = 0, flop_registry.get(_SAME_WORK.get(packet.__name__, packet))
+        if formula is not None:
+            flops = formula(*args, **kwargs, out_val=result)
         elif function.name().startswith(_FOUR_BITS):
             flops = 2 * math.prod(args[0].shape[:-1]) * math.prod(args[2])
+            traffic += 2 * bytes_inside(function, args, result)  # the unpacked matrix is written and read
         self.operations[Operation(flops, traffic, _precision(tensors))] += 1
+
+    def _add_each(self, values: list[Any]) -> None:
+        """Counts what is done to all weights at once, weight by weight, so that it repeats with the blocks."""
+        lists = [one for one in values if isinstance(one, tuple | list) and one and isinstance(one[0], torch.Tensor)]
+        for tensors in zip(*lists, strict=False):
+            traffic = sum(one.numel() * one.element_size() for one in tensors)
+            self.operations[Operation(0, traffic, _precision(list(tensors)))] += 1
 
     def clear(self) -> None:
         """Begins again."""

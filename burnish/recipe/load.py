@@ -38,13 +38,16 @@ class LoadedRecipe:
     origins: dict[str, str]
 
 
-def load_recipe(data: str | None, flags: Mapping[str, Any], sets: Sequence[str]) -> LoadedRecipe:
+def load_recipe(
+    data: str | None, flags: Mapping[str, Any], sets: Sequence[str], needs_data: bool = True
+) -> LoadedRecipe:
     """Builds the recipe of a run.
 
     Args:
         data: a data file, folder or hub name; or a recipe ending in `.yaml` or `.yml`, which then names the data.
         flags: values of named flags or Python keywords, by dotted name (`{"model.name": "seedling"}`).
         sets: words like `train.epochs=2`, whose value is YAML.
+        needs_data: whether a recipe without data is refused.
 
     Raises:
         RecipeError: unknown names, wrong types or ranges, all of them in one error; no data; an unreadable recipe file.
@@ -58,7 +61,7 @@ def load_recipe(data: str | None, flags: Mapping[str, Any], sets: Sequence[str])
         **_anchor({**in_flags, **in_sets}, Path(), told=False),
     }
     recipe = _build(given, [*problems, *wrong_flags, *wrong_sets])
-    if not recipe.data.path:
+    if needs_data and not recipe.data.path:
         fix = f"Add `data:` and below it `path: ...` to `{file}`" if file else "Name a file: `burnish train data.jsonl`"
         raise RecipeError("no data was named", fix=fix)
     return LoadedRecipe(recipe, {name: _origin(given, name) for name in options()})

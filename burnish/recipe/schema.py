@@ -8,27 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-AUTO: Literal["auto"] = "auto"
-Auto = Literal["auto"]
+from burnish.recipe.section import AUTO, Auto, AutoPositiveFloat, AutoPositiveInt, PositiveInt, Probability, Section
 
 BUNDLED_MODELS = ("seedling", "acorn")
 """Base models that come with the package. A folder of such a name is meant only where it is spelled `./seedling`."""
 
 WRITING_TASKS = ("text", "chat", "text-to-text", "preference", "vision")
 """Tasks whose result writes text, and can be chatted with."""
-
-PositiveInt = Annotated[int, Field(ge=1)]
-AutoPositiveInt = Auto | PositiveInt
-AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A group of options. Unknown keys are refused, and a value is never changed in place."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -43,6 +31,8 @@ class ModelSection(Section):
     """Number format of the arithmetic. `auto` takes what the device does well."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Where the model runs. `auto` takes CUDA, then Apple MPS, then the CPU."""
+    memory: str | None = None
+    """Memory of that device that the run may use, for example `12GB`. Without it, whatever is free."""
     allow_pickle: bool = False
     """Also load weights stored as Python pickles, which can run any code. Only for folders you trust."""
     trust_remote_code: bool = False
@@ -77,8 +67,8 @@ class DataSection(Section):
 class LoraSection(Section):
     """Low-rank adapters (methods `lora`, `qlora` and `int8-lora`)."""
 
-    rank: PositiveInt = 16
-    """Rank of the two small matrices added to each target layer."""
+    rank: AutoPositiveInt = AUTO
+    """Rank of the two small matrices added to each target layer. `auto` is 16, and 32 above 10,000 rows."""
     alpha: AutoPositiveInt = AUTO
     """Scale of the update: alpha / rank, or alpha / sqrt(rank) with rsLoRA. `auto` is twice the rank."""
     dropout: Probability = 0.0
@@ -207,8 +197,9 @@ class VisionSection(Section):
 class TrainSection(Section):
     """How long and how fast."""
 
-    epochs: Annotated[float, Field(gt=0)] = 3
-    """Passes over the training rows. Parts of an epoch are allowed."""
+    epochs: Auto | Annotated[float, Field(gt=0)] = AUTO
+    """Passes over the training rows. Parts of an epoch are allowed. `auto` is 3, 2 above 10,000 rows and 1 above
+    100,000."""
     max_steps: PositiveInt | None = None
     """Most optimizer steps, where `epochs` would take more."""
     learning_rate: AutoPositiveFloat = AUTO
@@ -223,8 +214,9 @@ class TrainSection(Section):
     """Largest norm of the gradient; larger ones are scaled down. 0 turns clipping off."""
     betas: tuple[Probability, Probability] = (0.9, 0.999)
     """AdamW's two decay rates."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third slower."""
+    gradient_checkpointing: Auto | bool = AUTO
+    """Compute activations again in the backward pass: less memory, about a third slower. `auto` does so only where
+    memory would be short."""
     early_stopping: bool = True
     """Stop when the held-out rows have not improved for `patience` validations, by the task's headline figure: the
     loss, or where there is one the accuracy or the F1."""
@@ -273,8 +265,9 @@ class Recipe(Section):
     task: str = AUTO
     """What one example means: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`,
     `fill-mask` or `vision`. `auto` follows the shape of the rows."""
-    method: str = "lora"
-    """Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`."""
+    method: str = AUTO
+    """Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`.
+    `auto` takes the best one that suits the number of rows and fits into memory: `full`, `lora` or `qlora`."""
     name: str = AUTO
     """Name of the run, and of its folder."""
     runs: str = "runs"

@@ -84,6 +84,44 @@ class ModelReady(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryPlanned(Event):
+    """What a step will take, from a simulation of it."""
+
+    device: str
+    method: str
+    micro_rows: int
+    """Rows of the context length in memory at once."""
+    context: int
+    checkpointing: bool
+    """Whether activations are computed again in the backward pass."""
+    parts: dict[str, int]
+    """Bytes of weights, gradients, optimizer, activations, logits and batch at the peak."""
+    overheads: dict[str, int]
+    """Bytes that no tensor takes."""
+    allocator: int
+    """Bytes that the allocator adds to those of the tensors."""
+    room: int
+    """Bytes that the run may take."""
+    room_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMeasured(Event):
+    """What a real step took, next to what was planned: bytes of tensors at the peak."""
+
+    predicted: int
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentMeasured(Event):
+    """What the process took while it trained, next to what was planned: bytes of resident memory at the peak."""
+
+    predicted: int
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStarted(Event):
     """The loop begins."""
 
@@ -108,6 +146,25 @@ class StepDone(Event):
     """Tokens read in this step, without padding."""
     trained_tokens: int
     seconds: float
+    seconds_left: float
+    """What the steps, validations and checkpoints to come will take, as far as can be told; early stopping cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatchHalved(Event):
+    """Memory ran out; the same rows are gone through again in smaller pieces."""
+
+    step: int
+    """The step that ran out, from 1; for held-out rows, the steps done before."""
+    held_out: bool
+    """Whether it was in judging the held-out rows."""
+    tokens_before: int
+    """Tokens of the largest micro-batch, padding included."""
+    tokens_after: int
+    """Most tokens of a micro-batch from now on; a single row may have more."""
+    batches_before: int
+    """Micro-batches of the step, or of the held-out rows."""
+    batches_after: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,12 @@ class PreferenceTask(TaskDefaults):
         network.train(was_training)
         return measured
 
+    def stand_in(self, examples: Sequence[Example]) -> list[Example]:
+        """With log-probabilities of 0 where the loss needs any."""
+        if self._options.loss in REFERENCE_FREE:
+            return list(examples)
+        return [replace(example, reference=(0.0, 0.0)) for example in examples]
+
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
         """For `kto`: the reference point, an estimate of KL(model || base) over the whole step, at least 0.
 

@@ -145,6 +145,10 @@ class Task(Protocol):
         """The examples, with what has to be measured once on the base model before it is trained."""
         ...
 
+    def stand_in(self, examples: Sequence[Any]) -> list[Any]:
+        """The examples as `prepare` would leave them, with made-up measurements: for a step that is only simulated."""
+        ...
+
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
         """Looks at all batches of a step, or of a judging, before the first loss is taken. Called without gradients."""
         ...
@@ -245,6 +249,10 @@ class TaskDefaults:
 
     def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> list[Any]:
         """Nothing has to be measured on the base model."""
+        return list(examples)
+
+    def stand_in(self, examples: Sequence[Any]) -> list[Any]:
+        """Nothing would be measured."""
         return list(examples)
 
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from burnish.machine import gigabytes
 from burnish.workflows.inventory import Inventory, Package
 
 _LITTLE = 2**30
@@ -127,11 +128,6 @@ def _ability(inventory: Inventory) -> str:
     sizes = ", ".join(f"{_count(memory * _SHARE / size)} with `{method}`" for method, size in methods.items())
     slow = "" if accelerators else "; on a CPU, time runs out before memory does"
     return f"This machine trains {where} in {precision}; its memory holds models of about {sizes}{slow}."
-
-
-def gigabytes(size: int) -> str:
-    """`12.3 GB`, counted in 2**30 bytes as memory is sold."""
-    return f"{size / 2**30:.1f} GB"
 
 
 def _count(parameters: float) -> str:

@@ -82,8 +82,7 @@ def _judge(
     questions: Sequence[Question],
     emit: Callable[[Event], None],
 ) -> _Side:
-    batches = make_plan(rows.validation, setting, recipe).all_batches()
-    held_out = HeldOut(batches, rows.validation.examples, rows.validation.owners)
+    held_out = HeldOut.of(make_plan(rows.validation, setting, recipe), rows.validation.owners)
     precision = recipe.model.precision
     judged = judge(network, setting.task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
     answers = answer_questions(

@@ -13,18 +13,11 @@ from burnish.models.blocks import count_parameters, memory_bytes
 from burnish.models.device import PRECISIONS
 from burnish.models.location import ModelLocation
 from burnish.models.packing_probe import keeps_packed_apart
-from burnish.plan.resolve import (
-    Facts,
-    Resolver,
-    resolve_choices,
-    resolve_training,
-)
+from burnish.plan.resolve import Resolver, resolve_choices
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import ModelReady, Note, Progressed, Stage
 from burnish.tasks.encoded import Encoded
-from burnish.workflows.preparation import Emit, Rows, Setting, held_out_questions, make_plan
-
-_MEASURED_ANSWERS = 200
+from burnish.workflows.preparation import Emit, Rows, Setting, make_plan
 
 
 def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
@@ -48,40 +41,14 @@ def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> A
     return setting.method.open(lambda where: load_from(where, setting, recipe).network, setting.location, result)
 
 
-def fill_from_facts(resolver: Resolver, base: BaseModel, rows: Rows, setting: Setting, emit: Emit) -> None:
-    """Fills in what follows from the size of model and data, and whether rows may be packed."""
+def look_at(base: BaseModel, setting: Setting, resolver: Resolver, emit: Emit) -> None:
+    """Fills in what only the loaded model can tell: what the task may do with it, and whether rows may be packed."""
     for note in setting.task.adapt(base.network):
         emit(Note(note))
-    if resolver.recipe.data.packing:
-        reason = _reason_not_to_pack(base, setting)
-        if reason:
-            emit(Note(f"{reason}, so each example gets a row of its own."))
-        if reason or not setting.task.can_pack:
-            unpacked = resolver.recipe.data.model_copy(update={"packing": False})
-            resolver.recipe = resolver.recipe.model_copy(update={"data": unpacked})
-    answers = [question.answer for question in held_out_questions(rows, setting, _MEASURED_ANSWERS)]
-    vocabulary = base.network.get_input_embeddings().num_embeddings
-    facts = Facts(
-        device=setting.device.type,
-        parameters=count_parameters(base.network)[1],
-        outputs=setting.task.head.config.get("num_labels", vocabulary),
-        tokens=rows.training.num_tokens,
-        rows=len(set(rows.training.owners)),
-        step_rows=setting.task.step_rows,
-        longest_answer=max((len(setting.tokenizer(answer).input_ids) for answer in answers), default=0),
-        rate_factor=setting.task.rate_factor,
-    )
+    if resolver.recipe.data.packing and not keeps_packed_apart(base.network):
+        emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
+        resolver.fill_packing(False)
     resolve_choices(resolver, setting.method.choices(base.network, resolver.recipe))
-    resolve_training(resolver, facts, setting.method)
-
-
-def _reason_not_to_pack(base: BaseModel, setting: Setting) -> str:
-    """What keeps a task that packs from packing; empty for one that reads one example at a time anyhow."""
-    if not setting.task.can_pack:
-        return ""
-    if not setting.method.can_pack:
-        return f"The method `{setting.method.name}` would mix packed examples"
-    return "" if keeps_packed_apart(base.network) else "This model does not keep packed examples apart"
 
 
 def prepare_rows(base: BaseModel, rows: Rows, setting: Setting, recipe: Recipe, emit: Emit) -> None:

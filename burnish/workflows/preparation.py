@@ -35,6 +35,8 @@ from burnish.tasks.task import Question, Task
 
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
+LIKELY_METHOD = "lora"
+"""Stands for the method until the plan has chosen one: like all that it chooses from, it takes no positions."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,15 @@ class Setting:
     task: Task
     method: Method
     device: torch.device
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A base model as far as it is known without its weights."""
+
+    location: ModelLocation
+    config: Any
+    tokenizer: Any
 
 
 @dataclass(slots=True)
@@ -80,35 +91,66 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
 
 
 def set_up(resolver: Resolver, records: Records, emit: Emit) -> Setting:
-    """Finds model, tokenizer and device; fills in what follows from them.
+    """Finds model, tokenizer and device of this machine; fills in what follows from them.
 
     Raises:
         RecipeError: task, method and model make no sense together.
     """
-    wanted, likely = resolver.recipe.task, [task_class(name) for name in records.shape.tasks]
-    if resolver.recipe.model.name == AUTO:
-        resolver.fill("model.name", *default_model(likely[0] if wanted == AUTO else task_class(wanted)))
+    name_model(resolver, records)
     section = resolver.recipe.model
     device = choose_device(section.device)
     location = locate_model(section)
-    config = read_config(location, section)
-    task, reason = choose_task(wanted, likely, model_kind(config), location.name)
+    model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
+    return settle(resolver, records, model, device, choose_precision(section.precision, device), emit)
+
+
+def name_model(resolver: Resolver, records: Records) -> None:
+    """Fills in the bundled model for the task, where none was named."""
+    if resolver.recipe.model.name == AUTO:
+        wanted = resolver.recipe.task
+        task = task_class(records.shape.tasks[0] if wanted == AUTO else wanted)
+        resolver.fill("model.name", *default_model(task))
+
+
+def settle(
+    resolver: Resolver,
+    records: Records,
+    model: FoundModel,
+    device: torch.device,
+    precision: tuple[str, str],
+    emit: Emit,
+) -> Setting:
+    """The setting of a run of this model on this device; fills in what follows from them.
+
+    Args:
+        resolver: of the recipe.
+        records: the rows.
+        model: location, config and tokenizer.
+        device: where the run takes place, or would.
+        precision: the number format and the reason for it.
+        emit: told what was adapted.
+
+    Raises:
+        RecipeError: task, method and model make no sense together.
+    """
+    likely = [task_class(name) for name in records.shape.tasks]
+    task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
     resolver.fill("model.device", device.type, "the fastest device here")
-    resolver.fill("model.precision", *choose_precision(section.precision, device))
-    method = make_method(resolver.recipe.method)
-    tokenizer = load_tokenizer(location, section)
+    resolver.fill("model.precision", *precision)
+    method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
+    tokenizer = model.tokenizer
     tokenizer.add_tokens(resolver.recipe.lora.added_tokens if "lora" in method.sections else [])
-    resolve_context(resolver, config, tokenizer, method.virtual_tokens(resolver.recipe))
+    resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
     resolve_choices(resolver, task.choices(records.train, resolver.recipe))
     resolver.fill("data.labels", [], "the task has none", is_told=False)
     made = make_task(task.name, tokenizer, resolver.recipe)
     if not method.can_pack:
         made.keep_apart()
-    check_pair(task, made.head, method, config, location.name)
+    check_pair(task, made.head, method, model.config, model.location.name)
     for note in made.notes:
         emit(Note(note))
-    return Setting(location, tokenizer, config, made, method, device)
+    return Setting(model.location, tokenizer, model.config, made, method, device)
 
 
 def encode_rows(records: Records, setting: Setting, recipe: Recipe, emit: Emit) -> Rows:

@@ -16,11 +16,12 @@ from burnish.models.generation import TextStreamer, generate_batch
 from burnish.models.kind import model_kind
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.recipe.load import recipe_from_saved
-from burnish.recipe.schema import ModelSection, Recipe
+from burnish.recipe.schema import AUTO, ModelSection, Recipe
 from burnish.runs.folder import RunFolder
 from burnish.runs.store import find_run
 from burnish.tasks import TASKS, make_task, task_class
 from burnish.tasks.task import Task
+from burnish.workflows.preparation import LIKELY_METHOD
 
 Write = Callable[[str], None]
 
@@ -50,7 +51,7 @@ class Session:
         self._tokenizer = load_tokenizer(read_from, section)
         self._recipe = recipe
         self._task = make_task(recipe.task, self._tokenizer, recipe)
-        method = make_method(recipe.method)
+        method = make_method(LIKELY_METHOD if recipe.method == AUTO else recipe.method)
 
         def load(where: ModelLocation) -> Any:
             loading = method.loading(PRECISIONS[self._precision], self._device)

@@ -20,22 +20,25 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.trainable import make_trainer
 from burnish.evaluate.comparison import Comparison
+from burnish.machine import forget_peak, peak_bytes
 from burnish.models.base import fingerprint
+from burnish.plan.budget import budget_here
 from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
 from burnish.recipe.load import dump_recipe
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
-from burnish.runs.events import EventLog, Finished, Listener, Stage, Warned
+from burnish.runs.events import EventLog, Finished, Listener, ResidentMeasured, Stage, Warned
 from burnish.runs.folder import RunFolder
 from burnish.runs.manifest import make_manifest
 from burnish.runs.store import create_run, fresh_name
+from burnish.workflows.confirmation import confirm_step
 from burnish.workflows.judging import compare
-from burnish.workflows.network import apply_method, fill_from_facts, load_network, prepare_rows
+from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows
+from burnish.workflows.planning import encode_to_fit
 from burnish.workflows.preparation import (
     Rows,
     Setting,
     describe_data,
-    encode_rows,
     held_out_questions,
     left_out,
     make_plan,
@@ -64,12 +67,13 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     resolver = Resolver(recipe, emit)
     resolver.fill("data.shape", records.shape.name, "the columns of the rows")
     setting = set_up(resolver, records, emit)
-    unread = unread_by(setting)
-    for option in unread_options(dict(origins or {}), unread):
-        emit(Warned(f"`{option}` has no effect on the task `{setting.task.name}` by the method `{recipe.method}`."))
-    rows = encode_rows(records, setting, resolver.recipe, emit)
+    budget = budget_here(setting.device, recipe.model.memory)
+    rows, outlook = encode_to_fit(resolver, setting, records, budget, recipe.data.context == AUTO, emit)
+    for option in unread_options(dict(origins or {}), unread_by(setting)):
+        told = f"`{option}` has no effect on the task `{setting.task.name}` by the method `{setting.method.name}`."
+        emit(Warned(told))
     base = load_network(setting, resolver.recipe, emit)
-    fill_from_facts(resolver, base, rows, setting, emit)
+    look_at(base, setting, resolver, emit)
     prepare_rows(base, rows, setting, resolver.recipe, emit)
     plan = make_plan(rows.training, setting, resolver.recipe)
     steps = total_steps(resolver.recipe, plan.steps_per_epoch)
@@ -78,12 +82,15 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     if rows.rejected:
         emit(Warned(left_out(rows)))
     network = apply_method(base, setting, resolver.recipe, emit)
+    emit(Stage("confirming the plan"))
+    confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
     stem = run_stem(resolver.recipe)
     resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
     folder = _begin_folder(resolver.recipe, rows, setting, emit)
     loop = make_loop(network, setting, rows, plan, resolver.recipe, folder, emit)
+    loop.progress.micro_tokens = plan.micro_tokens
     seed_everything(recipe.seed)
-    return finish(loop, setting, rows, folder, emit)
+    return finish(loop, setting, rows, folder, emit, outlook.resident)
 
 
 def make_loop(
@@ -97,15 +104,29 @@ def make_loop(
 ) -> Loop:
     """Everything the loop needs, standing at step 0."""
     trainer = make_trainer(network, setting.task, setting.method, recipe, setting.device)
-    batches = make_plan(rows.validation, setting, recipe).all_batches() if rows.validation.examples else []
-    held_out = HeldOut(batches, rows.validation.examples, rows.validation.owners)
+    held_out = HeldOut.of(make_plan(rows.validation, setting, recipe), rows.validation.owners)
     steps = total_steps(recipe, plan.steps_per_epoch)
     return Loop(trainer, plan, held_out, recipe, steps, folder.checkpoints, emit, Progress())
 
 
-def finish(loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog) -> Run:
-    """Runs the loop to its end, writes the best weights as the result and judges them against the base."""
+def finish(
+    loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog, resident: int | None = None
+) -> Run:
+    """Runs the loop to its end, writes the best weights as the result and judges them against the base.
+
+    Args:
+        loop: standing wherever it is.
+        setting: of the run.
+        rows: whose held-out part is judged.
+        folder: of the run.
+        emit: told of every event.
+        resident: bytes of resident memory that were planned; None where there was no plan.
+    """
+    forget_peak()
     progress = loop.run()
+    measured = peak_bytes()
+    if resident and measured:
+        emit(ResidentMeasured(resident, measured))
     network = loop.trainer.network
     best = progress.best_step or progress.step
     if best != progress.step:

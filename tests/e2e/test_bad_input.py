@@ -210,7 +210,7 @@ CASES = [
         bad.rows(),
         f"{TRAIN} --method lroa",
         "`lroa` is no method",
-        f"There are {named(METHODS)}.",
+        f"There are {named(['auto', *METHODS])}.",
         "Did you mean `lora`?",
     ),
     Case(
@@ -243,7 +243,7 @@ CASES = [
         f"{TRAIN} --set train.epochs=many",
         "`train.epochs` cannot be `many` (--set)",
         "",
-        "It takes a number above 0",
+        "It takes `auto` or a number above 0",
     ),
     Case(
         "out of range",
@@ -260,7 +260,7 @@ CASES = [
         "3 options are wrong",
         "- `lora.rnk` is not an option (--set). Did you mean `lora.rank`?\n"
         "- `data.packing` cannot be `7` (--set). It takes `true` or `false`\n"
-        "- `train.epochs` cannot be `0` (--set). It takes a number above 0",
+        "- `train.epochs` cannot be `0` (--set). It takes `auto` or a number above 0",
         "Mend each of these; nothing was started",
     ),
     Case(

@@ -102,7 +102,10 @@ def assert_same(folder: RunFolder, straight: RunFolder) -> None:
 
 def told(folder: RunFolder) -> list[dict[str, Any]]:
     """Every line of the metrics without its times."""
-    return [{k: v for k, v in line.items() if k not in {"seconds", "time"}} for line in read_events(folder.metrics)]
+    return [
+        {k: v for k, v in line.items() if k not in {"seconds", "seconds_left", "time"}}
+        for line in read_events(folder.metrics)
+    ]
 
 
 def steps_told(folder: RunFolder) -> int:

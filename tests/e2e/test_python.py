@@ -66,7 +66,7 @@ def test_a_run_folder_can_be_moved(runs: Path, here: Path) -> None:
     ("options", "what", "hint"),
     [
         ({"lerning_rate": 1e-4}, "`lerning_rate` is not an option", "Did you mean `train.learning_rate`?"),
-        ({"epochs": "many"}, "`train.epochs` cannot be `many`", "It takes a number above 0"),
+        ({"epochs": "many"}, "`train.epochs` cannot be `many`", "It takes `auto` or a number above 0"),
         ({"every": 3}, "`every` could mean `evaluate.every`, `save.every`", "Say which: `set={'evaluate.every': ...}`"),
         ({"set": {"lora.rnk": 3}}, "`lora.rnk` is not an option", "Did you mean `lora.rank`?"),
     ],

@@ -84,9 +84,12 @@ def test_the_logs(made_runs: Path) -> None:
     assert steps[-1]["loss"] < steps[0]["loss"]
     kinds = [line["event"] for line in read_lines(folder / "events.jsonl")]
     assert [kind for kind in kinds if kind not in ("Stage", "Note", "Resolved", "CheckpointSaved")] == [
+        "MemoryPlanned",
         "DataReady",
         "ModelReady",
+        "MemoryMeasured",
         "TrainingStarted",
+        "ResidentMeasured",
         "Finished",
     ]
 

@@ -214,7 +214,7 @@ def steps(folder: RunFolder) -> list[dict[str, Any]]:
 
 def told(folder: RunFolder) -> list[dict[str, Any]]:
     """Every line of the metrics, in order, without what the clock says."""
-    clock = {"seconds", "time"}
+    clock = {"seconds", "seconds_left", "time"}
     return [{key: value for key, value in line.items() if key not in clock} for line in read_events(folder.metrics)]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 
-from burnish.machine import parse_cpuinfo, share_cores, this_machine
+from burnish.machine import parse_cpuinfo, return_freed_memory, share_cores, this_machine
 
 
 def test_this_machine_is_plausible() -> None:
@@ -39,3 +42,44 @@ def test_threads_give_way_unless_told_otherwise(
     share_cores()
     assert os.environ.get("GOMP_SPINCOUNT") == expected
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+
+
+GROW = """
+import ctypes, sys
+from burnish.machine import return_freed_memory
+told = return_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.free(libc.malloc(16 << 20))  # by itself, glibc keeps smaller ones on its heap from here on
+taken = [libc.malloc(1 << 20) for _ in range(64)]
+for place in taken:
+    ctypes.memset(place, 1, 1 << 20)
+for place in taken[:-1]:
+    libc.free(place)
+pages = int(open("/proc/self/statm").read().split()[1])
+print(told, pages * 4096 >> 20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, True), ({"MALLOC_ARENA_MAX": "2"}, False), ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, False)],
+)
+def test_freed_memory_is_returned_unless_the_user_chose(given: dict[str, str], expected: bool) -> None:
+    """63 of 64 MiB are freed; the last one keeps them on the heap."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    told = subprocess.run(
+        [sys.executable, "-c", GROW], env={**clean, **given}, capture_output=True, text=True, check=True
+    )
+    took_effect, resident = told.stdout.split()
+    has_glibc = platform.libc_ver()[0] == "glibc"
+    assert took_effect == str(expected and has_glibc)
+    if has_glibc:
+        assert (int(resident) < 50) == expected
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not return_freed_memory()

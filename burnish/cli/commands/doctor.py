@@ -54,7 +54,7 @@ def _show(console: Console, inventory: Inventory, diagnosis: Diagnosis) -> None:
 
 
 def _lines(inventory: Inventory) -> list[tuple[str, str]]:
-    from burnish.workflows.doctor import gigabytes
+    from burnish.machine import gigabytes
 
     machine = inventory.machine
     features = ", ".join(machine.processor_features)

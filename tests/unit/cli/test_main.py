@@ -32,11 +32,13 @@ def make_run(runs: Path, name: str) -> RunFolder:
     """A finished run as its folder tells it."""
     folder = RunFolder(runs / name)
     folder.adapter.mkdir(parents=True)
-    recipe = load_recipe("rows.jsonl", {"task": "chat", "name": name, "model.name": "seedling"}, []).recipe
+    recipe = load_recipe(
+        "rows.jsonl", {"task": "chat", "method": "lora", "name": name, "model.name": "seedling"}, []
+    ).recipe
     folder.recipe.write_text(dump_recipe(recipe), encoding="utf-8")
     log = EventLog(folder.path)
     log(Validated(0, 3.0, {"perplexity": 20.1}, is_best=True, seconds=0.1))
-    log(StepDone(9, 9, 3.0, 1.0, 1e-4, 1.0, 100, 50, 0.1))
+    log(StepDone(9, 9, 3.0, 1.0, 1e-4, 1.0, 100, 50, 0.1, 0.0))
     log(Validated(9, 1.5, {"perplexity": 4.5}, is_best=True, seconds=0.1))
     log(Finished(9, 3.0, 1.5, 65.0, str(folder.adapter)))
     estimate = {"value": 3.0, "low": 2.9, "high": 3.1}

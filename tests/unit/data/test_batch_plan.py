@@ -190,3 +190,50 @@ def test_a_batch_knows_its_epoch_and_evaluation_has_none() -> None:
 def test_no_examples_no_batches() -> None:
     assert plan_of(count=0).all_batches() == []
     assert plan_of(count=0, packing=False).all_batches() == []
+    assert plan_of(count=0).padded_tokens(None) == 0
+    assert not plan_of(count=0).halve_micro_batch(None)
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_sizes_are_known_without_making_batches(packing: bool) -> None:
+    plan = plan_of(packing=packing, micro_rows=3)
+    for step in (None, *range(2 * plan.steps_per_epoch)):
+        made = plan.all_batches() if step is None else plan.step_batches(step)
+        assert plan.micro_batch_sizes(step) == [tuple(batch.input_ids.shape) for batch in made]
+        assert plan.padded_tokens(step) == sum(batch.input_ids.numel() for batch in made)
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_halved_micro_batches_hold_the_same_rows_until_they_are_single(packing: bool) -> None:
+    plan = plan_of(packing=packing, micro_rows=100, step_tokens=300)
+    steps = [None, *range(plan.steps_per_epoch)]
+    orders = {step: read_order(plan, step) for step in steps}
+    (before,) = plan.micro_batch_sizes(2)
+    halvings = 0
+    while True:
+        largest = max(rows * width for rows, width in plan.micro_batch_sizes(2) if rows > 1)
+        assert plan.halve_micro_batch(2)
+        halvings += 1
+        assert plan.micro_tokens == largest // 2
+        assert all(rows == 1 or rows * width <= largest // 2 for rows, width in plan.micro_batch_sizes(2))
+        assert {step: read_order(plan, step) for step in steps} == orders
+        if all(rows == 1 for rows, _ in plan.micro_batch_sizes(2)):
+            break
+    assert halvings >= 2
+    assert len(plan.micro_batch_sizes(2)) == before[0]
+    tokens = plan.micro_tokens
+    assert not plan.halve_micro_batch(2)
+    assert plan.micro_tokens == tokens, "nothing has changed"
+
+
+def test_the_first_halving_takes_effect_however_much_was_allowed() -> None:
+    plan = plan_of(packing=False, micro_rows=10**6)
+    assert len(plan.micro_batch_sizes(None)) == 1
+    assert plan.halve_micro_batch(None)
+    assert len(plan.micro_batch_sizes(None)) >= 2
+
+
+def read_order(plan: BatchPlan, step: int | None) -> list[int]:
+    """The examples of a step, or of all batches, in reading order."""
+    made = plan.all_batches() if step is None else plan.step_batches(step)
+    return [index for batch in made for index in batch.examples]

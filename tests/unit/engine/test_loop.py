@@ -228,3 +228,18 @@ def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp
     loop.progress = Progress(step=6, stopped=True, best_step=2, validations=[(2, 1.0)])
     assert loop.run().step == 6
     assert told.of(StepDone) == []
+
+
+def test_the_time_left_falls_with_the_tokens_to_come(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    """It is what the loop's pace says; of the last step only its validation and its checkpoint are left."""
+    told = Told()
+    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    loop.run()
+    steps = told.of(StepDone)
+    assert all(event.seconds_left > 0 for event in steps)
+    rest = loop.pace.seconds_left(TOTAL - 1) - loop.pace.seconds_left(TOTAL)
+    rates = [event.seconds for event in steps[1:]]
+    share = loop.plan.padded_tokens(TOTAL - 1) / sum(loop.plan.padded_tokens(step) for step in range(1, TOTAL))
+    assert rest == pytest.approx(share * sum(rates), rel=1e-6)
+    assert steps[-1].seconds_left < max(event.seconds for event in told.of(Validated)) + steps[0].seconds_left
+    assert steps[2].seconds_left > sum(rates[:1])

@@ -41,10 +41,15 @@ def test_not_a_number_is_never_the_best() -> None:
 
 
 def test_comes_back_from_json_as_it_was() -> None:
-    progress = Progress(step=7, seconds=1.25, stopped=True)
+    progress = Progress(step=7, seconds=1.25, stopped=True, micro_tokens=96, held_out_tokens=48)
     record(progress, 0, 3.0)
     record(progress, 5, 0.1 + 0.2)
     assert Progress.from_dict(json.loads(json.dumps(progress.to_dict()))) == progress
+
+
+def test_checkpoints_that_know_no_micro_batch_are_read_too() -> None:
+    old = {key: value for key, value in Progress(step=3).to_dict().items() if not key.endswith("_tokens")}
+    assert Progress.from_dict(old) == Progress(step=3)
 
 
 def test_the_score_ranks_and_of_equal_scores_the_lower_loss() -> None:

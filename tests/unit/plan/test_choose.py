@@ -49,19 +49,21 @@ TABLE: dict[str, Any] = {task.name: task for task in (Writes, Turns, Labels, See
 
 @pytest.mark.parametrize(
     ("option", "value", "near"),
-    [("task", "chatt", "`chat`"), ("method", "lroa", "`lora`"), ("method", "auto", None), ("task", "zzz", None)],
+    [("task", "chatt", "`chat`"), ("method", "lroa", "`lora`"), ("task", "zzz", None)],
 )
 def test_what_there_is_not_is_refused_with_the_nearest(option: str, value: str, near: str | None) -> None:
     with pytest.raises(RecipeError, match=f"`{value}` is no {option}") as caught:
         check_choices(Recipe.model_validate({option: value}), ["text", "chat"], ["full", "lora"])
     assert caught.value.fix == (f"Did you mean {near}?" if near else "")
-    listed = "There are `full`, `lora`." if option == "method" else "There are `auto`, `text`, `chat`."
+    listed = f"There are `auto`, {'`full`, `lora`' if option == 'method' else '`text`, `chat`'}."
     assert caught.value.why == listed
 
 
 def test_what_there_is_passes() -> None:
     for task in (AUTO, "text", "chat"):
         check_choices(Recipe(task=task), ["text", "chat"], ["full", "lora"])
+    for method in (AUTO, "full"):
+        check_choices(Recipe(method=method), ["text"], ["full", "lora"])
 
 
 def test_rows_of_another_task_are_refused_with_the_task_they_are_for() -> None:

@@ -17,9 +17,11 @@ from burnish.plan.resolve import (
     LONGEST_AUTO_CONTEXT,
     Facts,
     Resolver,
+    micro_batches,
     resolve_choices,
     resolve_context,
     resolve_rhythm,
+    resolve_step,
     resolve_training,
     run_stem,
     total_steps,
@@ -118,7 +120,7 @@ def test_the_learning_rate_is_the_methods(method: str) -> None:
 @pytest.mark.parametrize(("tokens", "expected"), [(100, 512), (40_000, 1000), (10**9, 16384)])
 def test_a_step_is_a_fortieth_of_the_data_within_bounds(tokens: int, expected: int) -> None:
     resolver, _ = resolver_of(data__context=512)
-    resolve_training(resolver, facts_of(tokens=tokens), make_method("lora"))
+    resolve_step(resolver, facts_of(tokens=tokens))
     assert resolver.recipe.batch.tokens == expected
 
 
@@ -129,7 +131,7 @@ def test_a_step_is_a_fortieth_of_the_data_within_bounds(tokens: int, expected: i
 def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int, rows: int, expected: int) -> None:
     """Each row is one term of the loss: fifty tokens of ten rows and of one are not the same step."""
     resolver, told = resolver_of(data__context=512)
-    resolve_training(resolver, facts_of(step_rows=step_rows, tokens=tokens, rows=rows), make_method("lora"))
+    resolve_step(resolver, facts_of(step_rows=step_rows, tokens=tokens, rows=rows))
     assert resolver.recipe.batch.tokens == expected
     (reason,) = [event.reason for event in told if event.option == "batch.tokens"]
     assert (f"about {step_rows} rows" in reason) == (step_rows > 0)
@@ -150,18 +152,48 @@ def test_the_paged_optimizer_is_refused_where_there_is_no_cuda() -> None:
 
 
 @pytest.mark.parametrize(
-    ("context", "outputs", "tokens", "expected"),
+    ("device", "context", "outputs", "tokens", "expected"),
     [
-        (512, 1000, 10**9, 8),  # 4,096 tokens in memory
-        (512, 1000, 40_000, 2),  # a step of 1,000 tokens needs no more rows
-        (1024, 150_000, 10**9, 1),  # logits of 150,000 words are large
-        (4096, 1000, 10**9, 1),
+        ("cpu", 512, 1000, 10**9, [8, 4, 2, 1]),  # 4,096 tokens in memory
+        ("cpu", 512, 1000, 60_000, [3, 1]),  # a step of 1,500 tokens needs no more rows
+        ("cpu", 1024, 150_000, 10**9, [1]),  # logits of 150,000 words are large
+        ("cpu", 4096, 1000, 10**9, [1]),
+        ("cuda", 512, 1000, 10**9, [32, 16, 8, 4, 2, 1]),  # a whole step
     ],
 )
-def test_rows_in_memory_by_hand(context: int, outputs: int, tokens: int, expected: int) -> None:
+def test_rows_in_memory_by_hand(device: str, context: int, outputs: int, tokens: int, expected: list[int]) -> None:
     resolver, _ = resolver_of(data__context=context)
-    resolve_training(resolver, facts_of(outputs=outputs, tokens=tokens), make_method("lora"))
-    assert resolver.recipe.batch.rows == expected
+    facts = facts_of(device=device, outputs=outputs, tokens=tokens)
+    resolve_step(resolver, facts)
+    assert micro_batches(resolver.recipe, facts) == expected
+
+
+def test_rows_in_memory_that_were_asked_for_stay() -> None:
+    resolver, _ = resolver_of(data__context=512, batch__rows=5)
+    assert micro_batches(resolver.recipe, facts_of()) == [5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "rank"), [(10, 3, 16), (10_000, 3, 16), (10_001, 2, 32), (100_000, 2, 32), (100_001, 1, 32)]
+)
+def test_more_rows_are_read_fewer_times_with_a_higher_rank(rows: int, epochs: int, rank: int) -> None:
+    resolver, _ = resolver_of(data__context=512)
+    resolve_training(resolver, facts_of(rows=rows), make_method("lora"))
+    assert (resolver.recipe.train.epochs, resolver.recipe.lora.rank) == (epochs, rank)
+
+
+def test_a_rank_is_chosen_only_for_a_method_that_has_one() -> None:
+    resolver, _ = resolver_of(data__context=512)
+    resolve_training(resolver, facts_of(), make_method("full"))
+    assert resolver.recipe.lora.rank == "auto"
+
+
+def test_packing_is_turned_off_where_it_is_impossible() -> None:
+    resolver, _ = resolver_of()
+    resolver.fill_packing(True)
+    assert resolver.recipe.data.packing is True
+    resolver.fill_packing(False)
+    assert resolver.recipe.data.packing is False
 
 
 @pytest.mark.parametrize(("longest", "expected"), [(0, 64), (8, 18), (100, 133), (1000, 256)])
@@ -213,9 +245,8 @@ def test_a_run_is_named_after_data_model_and_method() -> None:
         data=DataSection(path="/a/b/news.jsonl.gz"), model=ModelSection(name="/models/tiny-7"), method="full"
     )
     assert run_stem(recipe) == "news-tiny-7-full"
-    assert (
-        run_stem(Recipe(data=DataSection(path="org/set"), model=ModelSection(name="seedling"))) == "set-seedling-lora"
-    )
+    recipe = Recipe(data=DataSection(path="org/set"), model=ModelSection(name="seedling"), method="lora")
+    assert run_stem(recipe) == "set-seedling-lora"
 
 
 class Part:

@@ -110,8 +110,8 @@ def test_an_unknown_name_is_told_with_line_and_near_name(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("written", "what", "fix"),
     [
-        ("train.epochs=-1", "`train.epochs` cannot be `-1` (--set)", "It takes a number above 0"),
-        ("train.epochs=true", "`train.epochs` cannot be `true` (--set)", "It takes a number above 0"),
+        ("train.epochs=-1", "`train.epochs` cannot be `-1` (--set)", "It takes `auto` or a number above 0"),
+        ("train.epochs=true", "`train.epochs` cannot be `true` (--set)", "It takes `auto` or a number above 0"),
         (
             "train.max_steps=2.5",
             "`train.max_steps` cannot be `2.5`",

@@ -22,7 +22,7 @@ from burnish.runs.events import (
 
 def step(number: int) -> StepDone:
     """A step like any other."""
-    return StepDone(number, 9, number / 3, 1.5, 1e-3, 0.7, 100, 60, 0.25)
+    return StepDone(number, 9, number / 3, 1.5, 1e-3, 0.7, 100, 60, 0.25, 2.0)
 
 
 def test_steps_and_validations_are_metrics_and_the_rest_is_words(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_later_steps_are_forgotten_and_earlier_lines_stay_as_they_are(tmp_path: 
 def test_numbers_come_back_exactly(tmp_path: Path) -> None:
     """Losses are compared bit for bit after a resume."""
     loss = 0.1 + 0.2
-    event = StepDone(1, 9, 1 / 3, loss, 2e-4 / 3, 1e-300, 1, 1, 0.0)
+    event = StepDone(1, 9, 1 / 3, loss, 2e-4 / 3, 1e-300, 1, 1, 0.0, 0.0)
     EventLog(tmp_path)(event)
     forget_after(tmp_path / "metrics.jsonl", 1)
     (line,) = read_events(tmp_path / "metrics.jsonl")

@@ -93,7 +93,7 @@ def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
     log = EventLog(folder.path)
     log(Validated(0, 4.0, {}, False, 0.1))
     for number, loss in ((1, 3.5), (2, 3.0)):
-        log(StepDone(number, 2, number / 2, loss, 1e-3, 0.7, 100, 60, 0.25))
+        log(StepDone(number, 2, number / 2, loss, 1e-3, 0.7, 100, 60, 0.25, 2.0))
     log(Validated(2, 2.5, {"perplexity": 12.2}, True, 0.1))
     folder.adapter.mkdir()
     log(Finished(2, 4.0, 2.5, 3.25, str(folder.adapter)))

@@ -1,0 +1,108 @@
+"""How right the time left is that a run tells at a tenth of its steps.
+
+    python bench/eta.py [--runs 5] [--steps 60] [--sample orders.jsonl] [--method lora] [--model …]
+
+Trains on a bundled sample, each run with its own seed, and compares what was told after a tenth of the steps (the time
+taken so far and the time left) with what the training loop took, from its start to its last event. Early stopping is
+turned off: nothing can tell it in advance. On a machine that others use, the wall clock goes by what they do; so the
+same arithmetic is also fed with the processor time of this process, and held to the processor time of its loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import burnish
+from burnish.engine.pace import Pace
+from burnish.machine import share_cores
+from burnish.runs.events import CheckpointSaved, Event, StepDone, TrainingStarted, Validated
+
+SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
+SHARE = 0.1
+
+
+@dataclass
+class Clock:
+    """A listener that notes the events of the loop with the wall's and the processor's seconds."""
+
+    noted: list[tuple[float, float, Event]] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrainingStarted | StepDone | Validated | CheckpointSaved):
+            self.noted.append((time.perf_counter(), time.process_time(), event))
+
+    def errors(self, every: int) -> tuple[float, float, float, float]:
+        """By the wall: seconds told, seconds taken, relative error; by the processor: relative error.
+
+        Args:
+            every: steps between validations, and between checkpoints.
+        """
+        (begun, begun_cpu, _), (ended, ended_cpu, _) = self.noted[0], self.noted[-1]
+        steps = [event for _, _, event in self.noted if isinstance(event, StepDone)]
+        pace = Pace([event.tokens for event in steps], 1, every, every)
+        before = begun_cpu
+        for now, cpu, event in self.noted[1:]:
+            taken, before = cpu - before, cpu
+            if isinstance(event, Validated):
+                pace.validated(event.step, taken, event.is_best)
+            elif isinstance(event, CheckpointSaved):
+                pace.saved(taken)
+            elif isinstance(event, StepDone):
+                pace.step_done(event.step - 1, taken)
+                if event.step >= SHARE * len(steps):
+                    told, told_cpu = now - begun + event.seconds_left, cpu - begun_cpu + pace.seconds_left(event.step)
+                    took, took_cpu = ended - begun, ended_cpu - begun_cpu
+                    return told, took, told / took - 1, told_cpu / took_cpu - 1
+        raise ValueError("the run has no steps")
+
+
+def measure(options: argparse.Namespace, seed: int, runs: Path) -> tuple[float, float, float, float]:
+    """What `Clock.errors` gives for one run."""
+    clock, every = Clock(), max(1, options.steps // 10)
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "train.max_steps": options.steps,
+        "train.epochs": 100,
+        "train.early_stopping": False,
+        "evaluate.every": every,
+        "save.every": every,
+        "evaluate.answers": 0,
+    }
+    model = {"model": options.model} if options.model else {}
+    sample = SAMPLES / options.sample
+    burnish.train(sample, method=options.method, runs=str(runs), set=settings, listeners=[clock], **model)
+    return clock.errors(every)
+
+
+def main() -> None:
+    """Prints one line a run, and the median error."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--sample", default="orders.jsonl")
+    parser.add_argument("--method", default="lora")
+    parser.add_argument("--model", default="")
+    options = parser.parse_args()
+    share_cores()
+    made = []
+    print("seed   told s   took s    error   by processor time   load")
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(options.runs):
+            made.append(measure(options, seed, Path(folder)))
+            told, took, error, error_cpu = made[-1]
+            load = os.getloadavg()[0]
+            print(f"{seed:4}  {told:7.2f}  {took:7.2f}  {error:+7.1%}  {error_cpu:+18.1%}  {load:5.2f}", flush=True)
+    wall, cpu = (statistics.median(abs(one[column]) for one in made) for column in (2, 3))
+    print(f"median error {wall:.1%}, by processor time {cpu:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""One real step on the longest rows, before the run begins: whether it fits, and what it takes next to the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from burnish.data.batch_plan import BatchPlan
+from burnish.engine.out_of_memory import RAISED, ran_out
+from burnish.engine.random_state import random_tensors, random_values, restore_random
+from burnish.engine.step import NotFinite, Trainer
+from burnish.engine.trainable import make_trainer
+from burnish.models.blocks import held_tensors
+from burnish.plan.live_storage import BATCH, OPTIMIZER, WEIGHTS, LiveStorage
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import MemoryMeasured, Note
+from burnish.workflows.planning import Outlook
+from burnish.workflows.preparation import Emit, Setting
+
+
+def confirm_step(network: Any, setting: Setting, recipe: Recipe, plan: BatchPlan, outlook: Outlook, emit: Emit) -> None:
+    """Takes a step that moves nothing, with an optimizer of its own, and tells its memory next to the planned one.
+
+    Where it runs out of memory, the plan's micro-batches are halved until it does not, or single rows are left, which
+    the loop will tell of.
+
+    Args:
+        network: trainable; its weights and the random state are left as they are.
+        setting: of the run.
+        recipe: resolved.
+        plan: of the training rows; its micro-batches may become smaller.
+        outlook: what was planned.
+        emit: told of what was seen.
+    """
+    drawn = random_tensors(), random_values()
+    try:
+        while (measured := _attempt(network, setting, recipe, plan, outlook)) is None:
+            if not plan.halve_micro_batch(None):
+                return  # not even one row fits; the loop will say so
+            emit(Note("The step ran out of memory; trying half as many rows at once."))
+    except NotFinite:
+        return  # the loop will meet it too, and name the rows
+    finally:
+        restore_random(*drawn)
+    if outlook.fit is not None:
+        emit(MemoryMeasured(predicted=outlook.fit.simulation.peak.total, measured=measured))
+
+
+def _attempt(network: Any, setting: Setting, recipe: Recipe, plan: BatchPlan, outlook: Outlook) -> int | None:
+    """Bytes of tensors at the peak of the step; None where it ran out of memory."""
+    trainer = make_trainer(network, setting.task, setting.method, recipe, setting.device)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["rate_factor"] = 0.0
+    longest = next(plan.each_batch())
+    batches = [longest] * (2 if plan.rows_per_step > longest.input_ids.shape[0] else 1)
+    try:
+        return _watched(trainer, batches, outlook.facts.outputs)
+    except RAISED as error:
+        if not ran_out(error):
+            raise
+        return None
+    finally:
+        trainer.forget_attempt()
+
+
+def _watched(trainer: Trainer, batches: list[Any], outputs: int) -> int:
+    if trainer.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        trainer.step(batches)
+        trainer.step(batches)  # now the optimizer has its memory from the start
+        return torch.cuda.max_memory_allocated()
+    trainer.step(batches)
+    storage = LiveStorage(outputs)
+    storage.begin_phase("step")
+    storage.hold(held_tensors(trainer.network), WEIGHTS)
+    moments = [value for state in trainer.optimizer.state.values() for value in state.values()]
+    storage.hold([value for value in moments if isinstance(value, torch.Tensor)], OPTIMIZER)
+    for batch in batches:
+        storage.hold(batch.tensors(), BATCH)
+    with storage:
+        trainer.step(batches)
+    return storage.peak.total

@@ -1,0 +1,126 @@
+"""`burnish plan`, and what `burnish train` makes of too little memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import SHORT, Burnish
+from tests.tiny_data import write_rows
+
+SMALL = "--set model.device=cpu --set model.precision=fp32 --set evaluate.answers=0 --set train.max_steps=2"
+
+
+def planned(burnish: Burnish, words: str) -> dict:
+    told = burnish(f"plan {words} --json")
+    assert told.code == 0, told.err
+    return json.loads(told.out)
+
+
+def test_a_model_of_70_billion_is_planned_for_from_its_config_alone(burnish: Burnish) -> None:
+    plan = planned(burnish, "--model meta-llama/Meta-Llama-3-70B --method qlora --on H100 --set batch.rows=1")
+    assert plan["parameters"] == 70_553_706_496
+    assert sum(plan["memory"].values()) == plan["peak"] < plan["room"]
+    linear = 70_553_706_496 - 2 * 128256 * 8192
+    sides = 2 * (8192 + 8192) + 2 * (8192 + 1024) + 3 * (8192 + 28672)  # of one block's layers
+    adapters = 80 * 16 * sides
+    base = linear * 4.127 / 8 + 2 * 2 * 128256 * 8192
+    assert plan["memory"]["weights"] == pytest.approx(base + 4 * adapters, rel=0.001)
+    assert plan["step"]["low"] < plan["step"]["seconds"] < plan["step"]["high"]
+    assert plan["steps"] is None, "there is no data"
+
+
+def test_the_textbook_is_right_about_what_parameters_need(burnish: Burnish) -> None:
+    """GPT-2: 2 GB; a 7 B model: 28 + 28 + 56 GB; both before activations."""
+    for model, gigabytes in (("gpt2", 1.99), ("Llama-2-7b", 107.8)):
+        plan = planned(burnish, f"--model {model} --method full --on B200 --set batch.rows=1")
+        parts = plan["memory"]
+        assert (parts["weights"] + parts["gradients"] + parts["optimizer"]) / 1e9 == pytest.approx(gigabytes, rel=0.01)
+        assert plan["peak"] > plan["rule_of_thumb"]
+
+
+def test_several_gpus_share_weights_and_not_activations(burnish: Burnish) -> None:
+    asked = "--model Llama-2-7b --method full --set batch.rows=1 --on A100-80GB"
+    several = planned(burnish, f"{asked} --gpus 8 --nodes 2")
+    assert several["devices"] == 16
+    assert several["memory"]["weights"] == pytest.approx(6_738_415_616 * 4 / 16, rel=0.01)
+    assert several["memory"]["gathered blocks"] > 0
+    alone = burnish(f"plan {asked}")
+    assert alone.code == 3
+    assert "does not fit into the memory of A100-80GB" in alone.err
+
+
+def test_the_method_follows_from_memory(burnish: Burnish) -> None:
+    chosen = [planned(burnish, f"--model TinyLlama-1.1B --memory {size}")["method"] for size in ("80GB", "16GB", "2GB")]
+    assert chosen == ["full", "lora", "qlora"]
+
+
+def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
+    write_rows(here / "rows.jsonl", 30)
+    plan = planned(burnish, f"rows.jsonl --model {base}")
+    assert plan["method"] == "lora"
+    assert plan["steps"] >= 1
+    reasons = {choice["option"]: choice["reason"] for choice in plan["choices"]}
+    assert "under 1,000 rows" in reasons["method"]
+    assert all(reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--model gpt2 --on 'RTX 4071'", 2, "Did you mean `RTX 4070`?"),
+        ("--model gpt2 --memory 12", 2, "names no unit of memory"),
+        ("--model gpt2 --gpus 8", 2, "need a device to be of"),
+        ("--model gpt2 --gpus 0 --on T4", 2, "begin at 1"),
+        ("", 2, "neither DATA nor a model"),
+        ("--model Llama-2-70b --method full --on T4", 3, "would fit"),
+        ("--model no-such-model-anywhere --on T4", 2, "no-such-model-anywhere"),
+    ],
+)
+def test_what_is_wrong_is_told(burnish: Burnish, words: str, code: int, said: str) -> None:
+    told = burnish(f"plan {words}")
+    assert told.code == code, told.err
+    assert said in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_config_that_lacks_what_is_needed(burnish: Burnish, here: Path) -> None:
+    (here / "half").mkdir()
+    (here / "half/config.json").write_text('{"hidden_size": 64}', encoding="utf-8")
+    told = burnish("plan --model ./half --on T4")
+    assert told.code == 2
+    assert "config" in told.err
+
+
+def test_training_takes_what_fits(burnish: Burnish, here: Path, base: Path) -> None:
+    write_rows(here / "rows.jsonl", 30)
+    told = burnish(f"train rows.jsonl --model {base} --name roomy {SMALL}")
+    assert told.code == 0, told.err
+    assert "0 % " not in told.err or "predicted" in told.err
+    assert "predicted (+0.0 %)" in told.err
+    events = [json.loads(line) for line in (here / "runs/roomy/events.jsonl").read_text().splitlines()]
+    (measured,) = [event for event in events if event["event"] == "MemoryMeasured"]
+    assert measured["predicted"] == pytest.approx(measured["measured"], rel=0.02)
+    (memory,) = [event for event in events if event["event"] == "MemoryPlanned"]
+    need = sum(memory["parts"].values())
+    tight = f"--set model.memory={need * 0.6 / 0.9 / 2**20:.3f}MB"
+    told = burnish(f"train rows.jsonl --model {base} --name tight {SMALL} {tight}")
+    assert told.code == 0, told.err
+    events = [json.loads(line) for line in (here / "runs/tight/events.jsonl").read_text().splitlines()]
+    (fitted,) = [event for event in events if event["event"] == "MemoryPlanned"]
+    assert sum(fitted["parts"].values()) <= need * 0.6
+    assert (fitted["micro_rows"], fitted["checkpointing"]) != (memory["micro_rows"], False) or (
+        fitted["context"] < memory["context"]
+    )
+
+
+def test_too_little_for_anything_is_refused_before_the_run_begins(burnish: Burnish, here: Path, base: Path) -> None:
+    write_rows(here / "rows.jsonl", 30)
+    told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=100KB")
+    assert told.code == 2
+    told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=0.1MB")
+    assert told.code == 3
+    assert "does not fit into the memory of this machine" in told.err
+    assert not (here / "runs").exists()

@@ -1,0 +1,70 @@
+"""How much memory a run may use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from burnish.errors import InputError
+from burnish.plan.budget import CONTEXT_BYTES, budget_here, budget_of, measured_again
+from burnish.plan.devices import custom_device, find_device
+
+GIB = 2**30
+
+
+def test_what_is_free_may_be_used_less_a_tenth() -> None:
+    budget = budget_here(torch.device("cpu"), None)
+    assert budget.kind == "cpu"
+    assert budget.room > 0
+    assert budget.tensors == int(budget.room * 0.9)
+    assert budget.overheads[0].bytes > 50 * 2**20, "the interpreter and torch are there already"
+
+
+def test_a_size_that_was_asked_for_counts() -> None:
+    budget = budget_here(torch.device("cpu"), "3GB")
+    assert budget.room == 3 * GIB
+    assert "model.memory" in budget.reason
+
+
+def test_a_size_without_a_unit_is_refused() -> None:
+    with pytest.raises(InputError, match="`12` names no unit"):
+        budget_here(torch.device("cpu"), "12")
+
+
+def test_a_device_that_is_not_here_keeps_some_for_its_context_and_allocator() -> None:
+    budget = budget_of(find_device("RTX 3090"))
+    assert budget.room == 24 * GIB - CONTEXT_BYTES
+    assert budget.tensors < budget.room * 0.9
+    assert budget_of(find_device("RTX 3090"), 48 * GIB).room == 48 * GIB - CONTEXT_BYTES
+
+
+def test_memory_shared_with_the_system_is_not_all_for_the_gpu() -> None:
+    mac = find_device("M4 Pro")
+    assert budget_of(mac).room < mac.memory_bytes
+    assert budget_of(custom_device(8 * GIB)).room == 8 * GIB - CONTEXT_BYTES
+
+
+def test_the_process_is_measured_when_its_libraries_are_there() -> None:
+    budget = budget_here(torch.device("cpu"), None)
+    kept = torch.ones(50_000_000)
+    assert measured_again(budget).overheads[0].bytes > budget.overheads[0].bytes + kept.nbytes * 0.8
+    other = budget_of(find_device("T4"))
+    assert measured_again(other) == other
+
+
+def test_a_limit_on_address_space_counts() -> None:
+    """As `ulimit -v` sets it; in a process of its own, for it cannot be taken back."""
+    script = (
+        "import resource, torch\n"
+        "from burnish.plan.budget import budget_here\n"
+        "import psutil\n"
+        "used = psutil.Process().memory_info().vms\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, resource.RLIM_INFINITY))\n"
+        "budget = budget_here(torch.device('cpu'), None)\n"
+        "assert budget.room <= 2**29, budget\n"
+        "assert 'ulimit' in budget.reason, budget\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode == 0

@@ -1,0 +1,55 @@
+"""The step of a deep model, from the steps of two shallow ones, is its own step to the byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from burnish.plan.extrapolate import simulate_deep
+from burnish.plan.simulate import Simulation
+from tests.tiny_steps import TinyStep, tiny_config
+
+CASES = (
+    ("gpt2", "full", False, 1),
+    ("llama", "full", False, 2),
+    ("bert", "lora", True, 2),
+    ("bert", "prompt", False, 1),
+    ("modernbert", "full", True, 1),
+    ("gemma2", "qlora", False, 2),
+    ("t5", "full", False, 1),
+)
+LAYERS = {"gpt2": 7, "llama": 7, "bert": 7, "modernbert": 10, "gemma2": 7, "t5": 7}
+
+
+@pytest.mark.parametrize(("model", "method", "checkpointing", "micro_batches"), CASES)
+def test_extrapolated_is_whole(model: str, method: str, checkpointing: bool, micro_batches: int) -> None:
+    config, step = tiny_config(model, LAYERS[model]), TinyStep(model, method, checkpointing, micro_batches)
+    depths: list[int | None] = []
+
+    def run(blocks: int | None) -> Simulation:
+        depths.append(blocks)
+        return step.simulated(config, blocks)
+
+    deep, whole = simulate_deep(config, run, is_uniform=True), step.simulated(config)
+    assert len(depths) == 2
+    assert all(blocks is not None and blocks < LAYERS[model] for blocks in depths)
+    assert deep.peak.total == whole.peak.total
+    assert deep.peak.parts == whole.peak.parts
+    assert (deep.weights, deep.trained) == (whole.weights, whole.trained)
+    assert deep.work.flops == whole.work.flops
+    read = [sum(one.traffic * times for one, times in seen.work.operations.items()) for seen in (deep, whole)]
+    assert read[0] == pytest.approx(read[1], rel=1e-3), (
+        "but for the norms of all gradients, which are laid side by side"
+    )
+
+
+@pytest.mark.parametrize(("layers", "is_uniform"), [(5, True), (9, False)])
+def test_shallow_models_and_uneven_methods_are_simulated_whole(layers: int, is_uniform: bool) -> None:
+    config, step = tiny_config("llama", layers), TinyStep("llama", "full")
+    depths: list[int | None] = []
+
+    def run(blocks: int | None) -> Simulation:
+        depths.append(blocks)
+        return step.simulated(config, blocks)
+
+    assert simulate_deep(config, run, is_uniform).weights == step.simulated(config).weights
+    assert depths == [None]
