@@ -1,4 +1,4 @@
-"""How right the time left is that a run tells at a tenth of its steps.
+"""How right the time is that a run tells before its first step, and at a tenth of its steps.
 
     python bench/eta.py [--runs 5] [--steps 60] [--sample orders.jsonl] [--method lora] [--model …]
 
@@ -23,7 +23,7 @@ from typing import Any
 import burnish
 from burnish.engine.pace import Pace
 from burnish.machine import share_cores
-from burnish.runs.events import CheckpointSaved, Event, StepDone, TrainingStarted, Validated
+from burnish.runs.events import CheckpointSaved, Event, StepDone, TimePlanned, TrainingStarted, Validated
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
 SHARE = 0.1
@@ -34,13 +34,17 @@ class Clock:
     """A listener that notes the events of the loop with the wall's and the processor's seconds."""
 
     noted: list[tuple[float, float, Event]] = field(default_factory=list)
+    planned: float = 0.0
+    """Seconds that the plan told."""
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, TimePlanned):
+            self.planned = event.seconds
         if isinstance(event, TrainingStarted | StepDone | Validated | CheckpointSaved):
             self.noted.append((time.perf_counter(), time.process_time(), event))
 
-    def errors(self, every: int) -> tuple[float, float, float, float]:
-        """By the wall: seconds told, seconds taken, relative error; by the processor: relative error.
+    def errors(self, every: int) -> tuple[float, float, float, float, float]:
+        """By the wall: seconds told, seconds taken, relative error; by the processor: relative error; of the plan too.
 
         Args:
             every: steps between validations, and between checkpoints.
@@ -60,11 +64,11 @@ class Clock:
                 if event.step >= SHARE * len(steps):
                     told, told_cpu = now - begun + event.seconds_left, cpu - begun_cpu + pace.seconds_left(event.step)
                     took, took_cpu = ended - begun, ended_cpu - begun_cpu
-                    return told, took, told / took - 1, told_cpu / took_cpu - 1
+                    return told, took, told / took - 1, told_cpu / took_cpu - 1, self.planned / took - 1
         raise ValueError("the run has no steps")
 
 
-def measure(options: argparse.Namespace, seed: int, runs: Path) -> tuple[float, float, float, float]:
+def measure(options: argparse.Namespace, seed: int, runs: Path) -> tuple[float, float, float, float, float]:
     """What `Clock.errors` gives for one run."""
     clock, every = Clock(), max(1, options.steps // 10)
     settings: dict[str, Any] = {
@@ -93,15 +97,16 @@ def main() -> None:
     options = parser.parse_args()
     share_cores()
     made = []
-    print("seed   told s   took s    error   by processor time   load")
+    print("seed   told s   took s    error   by processor time   plan's error   load")
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.runs):
             made.append(measure(options, seed, Path(folder)))
-            told, took, error, error_cpu = made[-1]
+            told, took, error, error_cpu, planned = made[-1]
             load = os.getloadavg()[0]
-            print(f"{seed:4}  {told:7.2f}  {took:7.2f}  {error:+7.1%}  {error_cpu:+18.1%}  {load:5.2f}", flush=True)
-    wall, cpu = (statistics.median(abs(one[column]) for one in made) for column in (2, 3))
-    print(f"median error {wall:.1%}, by processor time {cpu:.1%}")
+            line = f"{seed:4}  {told:7.2f}  {took:7.2f}  {error:+7.1%}  {error_cpu:+18.1%}  {planned:+12.1%}"
+            print(f"{line}  {load:5.2f}", flush=True)
+    wall, cpu, plan = (statistics.median(abs(one[column]) for one in made) for column in (2, 3, 4))
+    print(f"median error {wall:.1%}, by processor time {cpu:.1%}; of the plan {plan:.1%}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from burnish.runs.events import (
     Stage,
     StepDone,
     StoppedEarly,
+    TimeMeasured,
+    TimePlanned,
     TrainingStarted,
     Validated,
     Warned,
@@ -139,6 +141,15 @@ def in_words(event: Any) -> list[str]:
             return planned_memory(event)
         case MemoryMeasured():
             return [f"memory of a real step: {beside(event)}"]
+        case TimePlanned():
+            return [
+                f"time: about {duration(event.seconds)} of training, at {event.tokens_per_second:,.0f} tokens/s with "
+                "padding (measured here)"
+            ]
+        case TimeMeasured():
+            error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
+            told = f"{duration(event.measured)} measured, {duration(event.predicted)} predicted ({error:+.1f} %)"
+            return [f"time of training: {told}"]
         case ResidentMeasured():
             return [f"memory of the process while training: {beside(event)}"]
         case ModelReady():

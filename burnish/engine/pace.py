@@ -96,6 +96,19 @@ class Pace:
         return self._total // every - (first - 1) // every + (self._total % every > 0)
 
 
+def forecast(pace: float, step_tokens: Sequence[int], validation_tokens: int, evaluate_every: int) -> float:
+    """Seconds of a whole run, before its first step; checkpoints count as nothing.
+
+    Args:
+        pace: seconds per token that goes through the network in training.
+        step_tokens: of each step, padding included.
+        validation_tokens: the same of one look at the held-out rows; 0 where there are none.
+        evaluate_every: steps between validations; there is one before the first step and one after the last.
+    """
+    validations = 1 + -(-len(step_tokens) // evaluate_every)
+    return pace * (sum(step_tokens) + validations * validation_tokens / 3)
+
+
 def _mean(seconds: Sequence[float]) -> float:
     """The mean, without the first where there are others: that one was slower."""
     later = seconds[1:] or seconds

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 WEIGHTS, GRADIENTS, OPTIMIZER, BATCH, LOGITS, ACTIVATIONS = (
@@ -21,6 +22,7 @@ WEIGHTS, GRADIENTS, OPTIMIZER, BATCH, LOGITS, ACTIVATIONS = (
 CATEGORIES = (WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, BATCH)
 """What live bytes are used for; `activations` is whatever belongs to none of the others."""
 
+_WHICH_DEVICE = torch.ops.prim.device.default
 Inside = Callable[[Any, tuple[Any, ...], Any], int]
 """Bytes that an operation takes while it runs and gives back before it ends, from itself, its arguments and result."""
 
@@ -88,6 +90,8 @@ class LiveStorage(TorchDispatchMode):
         return max(self.phases.values(), key=lambda peak: peak.total)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _WHICH_DEVICE:  # asked of fake tensors more often than all else together, and makes nothing
+            return args[0].fake_device if isinstance(args[0], FakeTensor) else func(*args)
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
             if id(tensor.untyped_storage()) not in self._held:

@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.runs.atomic import told_as_disk_error
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 
 DEFAULT_RUNS = "runs"

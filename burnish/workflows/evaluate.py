@@ -13,7 +13,8 @@ from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import write_json
-from burnish.runs.events import EventLog, Listener, Warned
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Warned
 from burnish.runs.folder import RunFolder
 from burnish.workflows.judging import compare
 from burnish.workflows.network import open_result

@@ -18,7 +18,8 @@ from burnish.plan.resolve import Resolver, total_steps
 from burnish.plan.roofline import TimeEstimate, estimate_time
 from burnish.plan.sharding import Shards, communication_seconds, sharded_time
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import EventLog, Listener, Resolved
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Resolved
 from burnish.workflows.imagined import find_for_planning, imagined_records
 from burnish.workflows.planning import Outlook, encode_to_fit
 from burnish.workflows.preparation import Rows, Setting, make_plan, name_model, read_rows, settle

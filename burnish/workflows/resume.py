@@ -10,7 +10,8 @@ from burnish.errors import DataError, InputError
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
-from burnish.runs.events import EventLog, Listener, Note, forget_after
+from burnish.runs.event_log import EventLog, forget_after
+from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder
 from burnish.workflows.network import apply_method, load_network, prepare_rows
 from burnish.workflows.origin import check_base, has_same_data

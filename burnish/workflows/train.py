@@ -8,7 +8,7 @@ Nothing is written before data and model are known to be good, so bad input leav
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from burnish.data.batch_plan import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
 from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
+from burnish.engine.pace import forecast
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.trainable import make_trainer
@@ -27,7 +28,8 @@ from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
-from burnish.runs.events import EventLog, Finished, Listener, ResidentMeasured, Stage, Warned
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
 from burnish.runs.folder import RunFolder
 from burnish.runs.manifest import make_manifest
 from burnish.runs.store import create_run, fresh_name
@@ -83,14 +85,15 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
         emit(Warned(left_out(rows)))
     network = apply_method(base, setting, resolver.recipe, emit)
     emit(Stage("confirming the plan"))
-    confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
+    pace = confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
     stem = run_stem(resolver.recipe)
     resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
     folder = _begin_folder(resolver.recipe, rows, setting, emit)
     loop = make_loop(network, setting, rows, plan, resolver.recipe, folder, emit)
     loop.progress.micro_tokens = plan.micro_tokens
+    planned = Planned(outlook.resident, plan_time(pace, loop, emit))
     seed_everything(recipe.seed)
-    return finish(loop, setting, rows, folder, emit, outlook.resident)
+    return finish(loop, setting, rows, folder, emit, planned)
 
 
 def make_loop(
@@ -110,7 +113,7 @@ def make_loop(
 
 
 def finish(
-    loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog, resident: int | None = None
+    loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog, planned: Planned | None = None
 ) -> Run:
     """Runs the loop to its end, writes the best weights as the result and judges them against the base.
 
@@ -120,13 +123,12 @@ def finish(
         rows: whose held-out part is judged.
         folder: of the run.
         emit: told of every event.
-        resident: bytes of resident memory that were planned; None where there was no plan.
+        planned: what is compared with what it takes; None where there was no plan.
     """
     forget_peak()
     progress = loop.run()
-    measured = peak_bytes()
-    if resident and measured:
-        emit(ResidentMeasured(resident, measured))
+    if planned is not None:
+        tell_truth(planned, progress, emit)
     network = loop.trainer.network
     best = progress.best_step or progress.step
     if best != progress.step:
@@ -137,6 +139,35 @@ def finish(
     write_json(folder.evaluation, comparison.to_dict())
     emit(_finished(best, comparison, progress.seconds, setting.method.result_folder(folder)))
     return Run(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a run was expected to take."""
+
+    resident: int | None
+    """Bytes of resident memory; None where the tensors are elsewhere."""
+    seconds: float | None
+    """Of training."""
+
+
+def plan_time(pace: float | None, loop: Loop, emit: EventLog) -> float | None:
+    """Seconds that the loop will take at a pace that was measured here."""
+    if pace is None:
+        return None
+    steps = [loop.plan.padded_tokens(step) for step in range(loop.total_steps)]
+    seconds = forecast(pace, steps, loop.held_out.padded_tokens(), int(loop.recipe.evaluate.every))
+    emit(TimePlanned(seconds, 1 / pace))
+    return seconds
+
+
+def tell_truth(planned: Planned, progress: Progress, emit: EventLog) -> None:
+    """Tells what the loop took, next to what was planned; of a run that ended early only the memory."""
+    measured = peak_bytes()
+    if planned.resident and measured:
+        emit(ResidentMeasured(planned.resident, measured))
+    if planned.seconds is not None and not progress.stopped:
+        emit(TimeMeasured(planned.seconds, progress.seconds))
 
 
 def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
