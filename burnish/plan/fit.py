@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from burnish.plan.live_storage import OPTIMIZER, WEIGHTS
 from burnish.plan.simulate import Simulation
 
 SMALL, LARGE = 1_000, 10_000
@@ -66,19 +67,34 @@ def find_fit(
         The fit; where nothing fits, the way that takes least.
     """
     least: Fit | None = None
+    hopeless: Way | None = None
     for method in methods:
         for again in checkpointing:
             larger: Fit | None = None
             for number in _few(rows):
                 way = Way(method, number, again)
+                if larger is not None and _least_possible(larger, number) > room:
+                    hopeless = way
+                    continue
                 fit = Fit(way, (seen := run(way)), seen.peak.total <= room)
                 if fit.fits:
                     return _grown(fit, larger, rows, run, room)
                 larger = fit
                 if least is None or seen.peak.total < least.simulation.peak.total:
                     least = fit
+    if hopeless is not None:  # the last of these takes least of them; only now is it worth a simulation
+        fit = Fit(hopeless, run(hopeless), False)
+        if least is None or fit.simulation.peak.total < least.simulation.peak.total:
+            least = fit
     assert least is not None  # there is always a method, and always a micro-batch
     return least
+
+
+def _least_possible(larger: Fit, rows: int) -> int:
+    """Bytes below which a smaller micro-batch cannot come: all but what belongs to the weights, cut like the rows."""
+    peak = larger.simulation.peak
+    fixed = sum(peak.parts.get(part, 0) for part in (WEIGHTS, OPTIMIZER))
+    return fixed + (peak.total - fixed) * rows // larger.way.micro_rows
 
 
 def _few(rows: Sequence[int]) -> list[int]:

@@ -64,6 +64,24 @@ def test_few_steps_are_simulated() -> None:
     assert [way.micro_rows for way in machine.asked] == [64, 1, 4]
 
 
+def test_what_cannot_fit_is_not_simulated() -> None:
+    """With 1,600 of 2,400 bytes in the weights, one row of eight takes 1,700 at least."""
+
+    class Told(Machine):
+        def run(self, way: Way) -> Simulation:
+            seen = super().run(way)
+            return Simulation({"all": Peak(seen.peak.total, {"weights": BASE[way.method]})}, 0, 0, Work())
+
+    machine = Told()
+    fit = find_fit(("full", "lora"), [8, 1], [False], machine.run, 1_650)
+    assert machine.asked == [Way("full", 8, False), Way("lora", 8, False)]
+    assert fit.way == Way("lora", 8, False)
+    machine = Told()
+    fit = find_fit(("full",), [8, 1], [False], machine.run, 1_650)
+    assert machine.asked == [Way("full", 8, False), Way("full", 1, False)], "only to tell what is lacking"
+    assert (fit.fits, fit.simulation.peak.total) == (False, 1_700)
+
+
 def test_one_size_of_micro_batch_is_all_there_is_to_try() -> None:
     machine = Machine()
     fit = find_fit(("lora",), [3], [True], machine.run, 10_000)
