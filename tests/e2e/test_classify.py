@@ -35,7 +35,7 @@ def write_json_lines(path: str, rows: list[dict[str, Any]]) -> Path:
 def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path, burnish: Burnish) -> None:
     Path("reviews.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in reviews(300)), encoding="utf-8")
     told: list[Any] = []
-    run = burnish_api.train("reviews.tsv", model=reader, epochs=8, listeners=[told.append], **OPTIONS)
+    run = burnish_api.train("reviews.tsv", model=reader, epochs=14, listeners=[told.append], **OPTIONS)
     (ready,) = [event for event in told if isinstance(event, DataReady)]
     assert (ready.task, ready.shape, ready.training_rows, ready.trained_tokens) == (
         "classify",
