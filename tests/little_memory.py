@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from burnish.models.output_layer import split_model
+
 
 class LittleMemory(TorchDispatchMode):
     """While entered, tensors that are made take room, until the last of them on a storage is gone.
@@ -48,10 +50,10 @@ class LittleMemory(TorchDispatchMode):
 
 @contextmanager
 def refusing(network: Any, refuses: Callable[[int], bool]) -> Iterator[list[int]]:
-    """Runs out at the end of a forward pass, when dropout has been drawn.
+    """Runs out at the end of a forward pass through the body of a model, when dropout has been drawn.
 
     Args:
-        network: called with `input_ids`.
+        network: whose body is called with `input_ids`.
         refuses: told how many tokens a batch has, padding included; called once for each batch.
 
     Returns:
@@ -65,7 +67,9 @@ def refusing(network: Any, refuses: Callable[[int], bool]) -> Iterator[list[int]
             refused.append(tokens)
             raise torch.OutOfMemoryError(f"{tokens} tokens do not fit")
 
-    hook = network.register_forward_hook(look, with_kwargs=True)
+    halves = split_model(network)
+    assert halves is not None
+    hook = halves[0].register_forward_hook(look, with_kwargs=True)
     try:
         yield refused
     finally:

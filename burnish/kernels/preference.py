@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from burnish.kernels.loss import token_losses
-
 _SMALLEST = 1e-7
 
 
@@ -27,20 +25,14 @@ class Likelihood:
         return self.sums / self.counts.clamp(min=1)
 
 
-def answer_likelihood(
-    logits: torch.Tensor, places: torch.Tensor, targets: torch.Tensor, ignored: int = -100
-) -> Likelihood:
-    """Log-probability of every answer; the softmax is taken at the learned tokens only.
+def answer_likelihood(losses: torch.Tensor, learned: torch.Tensor) -> Likelihood:
+    """Log-probability of every answer, from that of its tokens.
 
     Args:
-        logits: `[rows, width, vocab]`, any float type.
-        places: `[answers, longest]`, the position that predicts each token, as an index into rows x width.
-        targets: `[answers, longest]`, the tokens, `ignored` behind the end of an answer.
-        ignored: marks what is no token.
+        losses: `[tokens]`, negative log-likelihood of the learned tokens, answer by answer.
+        learned: `[answers, longest]` bool, False behind the end of an answer.
     """
-    learned = targets != ignored
-    losses = token_losses(logits.flatten(0, 1)[places[learned]], targets[learned], ignored)
-    table = torch.zeros(targets.shape, dtype=losses.dtype, device=losses.device)
+    table = torch.zeros(learned.shape, dtype=losses.dtype, device=losses.device)
     table[learned] = -losses
     return Likelihood(table.sum(1), learned.sum(1))
 

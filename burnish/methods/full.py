@@ -20,6 +20,7 @@ class FullMethod(MethodDefaults):
     """Full fine-tuning. The result is a model of its own."""
 
     name: ClassVar[str] = "full"
+    trains_base: ClassVar[bool] = True
 
     def learning_rate(self, parameters: int) -> float:
         """5e-5 at 100 M parameters, about 1e-5 at 7 B."""

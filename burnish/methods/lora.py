@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from burnish.errors import RecipeError
 from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
+from burnish.methods.lora_layer import register_layers
 from burnish.methods.lora_start import check_start, remember_start, write_as_plain
 from burnish.methods.method import Choice, scaled_rate
 from burnish.models.base import Loading
@@ -73,6 +74,8 @@ class LoraMethod(AdapterMethod):
             trainable_token_indices=_token_rows(network, options, target),
             task_type=target.peft_type,
         )
+        if recipe.model.kernels == "fast":
+            register_layers(config, chosen)
         adapted = finish(network, config)
         if options.init != "default":
             remember_start(adapted)

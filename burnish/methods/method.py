@@ -30,6 +30,8 @@ class Method(Protocol):
     """Whether examples that share a row stay apart under this method."""
     is_uniform: ClassVar[bool]
     """Whether every block of the model is treated alike."""
+    trains_base: ClassVar[bool]
+    """Whether weights of the base model itself are trained."""
     can_checkpoint: ClassVar[bool]
     """Whether activations may be computed again in the backward pass."""
     looks_at_numbers: ClassVar[bool]
@@ -108,6 +110,7 @@ class MethodDefaults:
     sections: ClassVar[tuple[str, ...]] = ()
     can_pack: ClassVar[bool] = True
     is_uniform: ClassVar[bool] = True
+    trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
     looks_at_numbers: ClassVar[bool] = False
 

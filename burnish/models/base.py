@@ -14,6 +14,7 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
+from burnish.models.dropout import without_dropout
 from burnish.models.head import Head
 from burnish.models.location import ModelLocation
 from burnish.models.padding import ensure_pad_token
@@ -47,6 +48,10 @@ class Loading:
     """Of the weights that are not quantized."""
     quantization: Any = None
     """A quantization config of transformers, or None."""
+    fast_on: str = ""
+    """Type of the device whose fast paths are put into the model; empty for none."""
+    has_dropout: bool = True
+    """Whether the dropout that the config asks for is used in training."""
 
 
 def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
@@ -98,9 +103,13 @@ def load_base(
         settle(network)
         base.notes += _notes_on_speed(network, device, loading)
     base.notes += fit_vocabulary(network, tokenizer)
-    base.notes += ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
+    ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
     if head.auto_class == "AutoModelForSequenceClassification":
         network.config.pad_token_id = tokenizer.pad_token_id  # decoders find the last token of a padded text by it
+    if loading.fast_on:
+        from burnish.models.fast_paths import take_fast_paths  # brings all of transformers' modelling along
+
+        base.notes += take_fast_paths(network)
     if new_modules:
         named = ", ".join(f"`{name}`" for name in new_modules)
         base.notes.append(f"The model comes without {named}; this part begins at random and is trained in full.")
@@ -125,9 +134,14 @@ def _from_pretrained(
     import transformers
 
     quantized: dict[str, Any] = {}
+    changes = head.config
     if loading.quantization is not None:
         loading.quantization.llm_int8_skip_modules = _skipped_modules(location, section, head)
         quantized = {"quantization_config": loading.quantization, "device_map": {"": device}}
+    if not loading.has_dropout:
+        # as keywords the changes of the head would reach the config, but nested ones would not
+        quantized["config"] = without_dropout(_read_config(location, section, head))
+        changes = {name: value for name, value in changes.items() if name == "ignore_mismatched_sizes"}
     return getattr(transformers, head.auto_class).from_pretrained(
         str(location.folder),
         dtype=loading.dtype,
@@ -136,19 +150,22 @@ def _from_pretrained(
         local_files_only=True,
         output_loading_info=True,
         **quantized,
-        **head.config,
+        **changes,
     )
 
 
 def _skipped_modules(location: ModelLocation, section: ModelSection, head: Head) -> list[str]:
     """Which layers a quantized model keeps as they are."""
+    return skipped_modules(_read_config(location, section, head), head, section.trust_remote_code)
+
+
+def _read_config(location: ModelLocation, section: ModelSection, head: Head) -> Any:
     from transformers import AutoConfig
 
     trust = section.trust_remote_code
-    config = AutoConfig.from_pretrained(
+    return AutoConfig.from_pretrained(
         str(location.folder), trust_remote_code=trust, local_files_only=True, **head.config
     )
-    return skipped_modules(config, head, trust)
 
 
 def _new_modules(network: Any, missing: list[str], location: ModelLocation, head: Head) -> tuple[str, ...]:

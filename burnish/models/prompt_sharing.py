@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
+from burnish.kernels.attention import NAME
 
-def run_rows(
+
+def row_inputs(
     network: Any, input_ids: torch.Tensor, position_ids: torch.Tensor | None, segments: torch.Tensor | None
-) -> torch.Tensor:
-    """`[rows, width, vocab]`: the logits of rows of prompts and answers.
+) -> dict[str, torch.Tensor]:
+    """What a network is called with for rows of prompts and answers.
 
     Args:
         network: a causal language model.
@@ -19,12 +21,19 @@ def run_rows(
         segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere, or None.
     """
     if position_ids is None or segments is None:
-        return network(input_ids=input_ids, use_cache=False).logits
+        return {"input_ids": input_ids}
     mask = sharing_mask(segments)
-    if network.config.get_text_config()._attn_implementation != "sdpa":
+    if network.config.get_text_config()._attn_implementation not in ("sdpa", NAME):
         # Eager attention adds the mask to its scores; this number fits every float type and leaves no weight.
         mask = torch.zeros(mask.shape, dtype=network.dtype, device=mask.device).masked_fill(~mask, -65504.0)
-    return network(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False).logits
+    return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask}
+
+
+def run_rows(
+    network: Any, input_ids: torch.Tensor, position_ids: torch.Tensor | None, segments: torch.Tensor | None
+) -> torch.Tensor:
+    """`[rows, width, vocab]`: the logits of rows of prompts and answers; arguments as for `row_inputs`."""
+    return network(**row_inputs(network, input_ids, position_ids, segments), use_cache=False).logits
 
 
 def sharing_mask(segments: torch.Tensor) -> torch.Tensor:

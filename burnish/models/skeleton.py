@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from burnish.models.base import Loading, quiet_transformers
 from burnish.models.blocks import linear_layers
 from burnish.models.depth import depth, period, with_depth
+from burnish.models.dropout import without_dropout
 from burnish.models.head import Head
 from burnish.models.quantized_layers import stand_in_layer
 from burnish.models.vocabulary import fit_vocabulary
@@ -43,13 +44,17 @@ class Skeleton:
         import transformers
 
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        changed = _with_head(config, head)
+        changed = _with_head(config if loading.has_dropout else without_dropout(config), head)
         with quiet_transformers(), torch.device("meta"):
             auto_class = getattr(transformers, head.auto_class)
             self.network = auto_class.from_config(changed, dtype=loading.dtype, trust_remote_code=trust_remote_code)
             if tokenizer is not None:
                 fit_vocabulary(self.network, tokenizer)
         self.new_modules = _new_modules(self.network, config, head)
+        if loading.fast_on:
+            from burnish.models.fast_paths import arrange  # brings all of transformers' modelling along
+
+            arrange(self.network, loading.fast_on)
         if loading.quantization is not None:
             self._quantize(loading)
         self.fill()

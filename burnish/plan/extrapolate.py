@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from burnish.models.depth import depth, period
-from burnish.plan.live_storage import Peak
+from burnish.plan.live_storage import ACTIVATIONS, WEIGHTS, Peak
 from burnish.plan.simulate import Simulation
 from burnish.plan.work import Operation, Work
 
@@ -16,7 +16,9 @@ _FEW = 6
 _SHALLOW = 2
 
 
-def simulate_deep(config: Any, run: Callable[[int | None], Simulation], is_uniform: bool) -> Simulation:
+def simulate_deep(
+    config: Any, run: Callable[[int | None], Simulation], is_uniform: bool, room: int | None = None
+) -> Simulation:
     """Simulates a step of a model, by two shallow copies of it where it is deep.
 
     Live bytes rise and fall by the same amount with every block, so within a pass over the blocks they are highest at
@@ -27,12 +29,32 @@ def simulate_deep(config: Any, run: Callable[[int | None], Simulation], is_unifo
         config: of the model.
         run: simulates the model at a depth, or as it is for None.
         is_uniform: whether the method treats every block alike.
+        room: bytes beyond which nothing more has to be known than that the step takes more; None for no such number.
     """
     blocks, repeat = depth(config), period(config)
     first = _shallow_depth(blocks or 0, repeat)
     if blocks is None or not is_uniform or blocks <= max(_FEW, first + repeat):
         return run(None)
-    return extrapolate(run(first), first, run(first + repeat), first + repeat, blocks)
+    large = run(first + repeat)
+    least = _at_least(large, first + repeat, repeat, blocks)
+    if room is not None and least.peak.total > room:
+        return least
+    return extrapolate(run(first), first, large, first + repeat, blocks)
+
+
+def _at_least(shallow: Simulation, depth: int, repeat: int, blocks: int) -> Simulation:
+    """What a model of `blocks` blocks takes at least: more weights, and what each block keeps in the forward pass.
+
+    The first block may keep more than the others, and behind the last one its input is still there.
+    """
+    begins = [shallow.phases[f"forward 0 {index}"].begin for index in (depth - 1 - repeat, depth - 1)]
+    periods = (blocks - depth) // repeat
+    weights, kept = periods * sum(shallow.blocks[-repeat:]), periods * max(0, begins[1] - begins[0])
+    parts = dict(shallow.peak.parts)
+    parts[WEIGHTS] += weights
+    parts[ACTIVATIONS] += kept
+    peak = Peak(sum(parts.values()), parts)
+    return Simulation({"at least": peak}, shallow.weights + weights, shallow.trained, Work(), is_bound=True)
 
 
 def _shallow_depth(blocks: int, repeat: int) -> int:
@@ -55,7 +77,8 @@ def extrapolate(small: Simulation, small_depth: int, large: Simulation, large_de
         parts = {part: max(0, to_depth(low.parts[part], high.parts[part])) for part in low.parts}
         phases[name] = Peak(sum(parts.values()), parts)
     work = Work(_extrapolate_counts(small.work.operations, large.work.operations, times))
-    return Simulation(phases, to_depth(small.weights, large.weights), to_depth(small.trained, large.trained), work)
+    weights, trained = to_depth(small.weights, large.weights), to_depth(small.trained, large.trained)
+    return Simulation(phases, weights, trained, work, small.tokens)
 
 
 def _by_distance(simulation: Simulation, blocks: int) -> dict[str, Peak]:

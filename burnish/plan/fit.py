@@ -31,7 +31,8 @@ class Fit:
     fits: bool
 
 
-Simulate = Callable[[Way], Simulation]
+Simulate = Callable[[Way, int | None], Simulation]
+"""Simulates a step; beyond so many bytes, it need not tell more than that the step takes more."""
 
 
 def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
@@ -76,18 +77,18 @@ def find_fit(
                 if larger is not None and _least_possible(larger, number) > room:
                     hopeless = way
                     continue
-                fit = Fit(way, (seen := run(way)), seen.peak.total <= room)
+                fit = Fit(way, (seen := run(way, room)), not seen.is_bound and seen.peak.total <= room)
                 if fit.fits:
                     return _grown(fit, larger, rows, run, room)
                 larger = fit
                 if least is None or seen.peak.total < least.simulation.peak.total:
                     least = fit
     if hopeless is not None:  # the last of these takes least of them; only now is it worth a simulation
-        fit = Fit(hopeless, run(hopeless), False)
+        fit = Fit(hopeless, run(hopeless, room), False)
         if least is None or fit.simulation.peak.total < least.simulation.peak.total:
             least = fit
     assert least is not None  # there is always a method, and always a micro-batch
-    return least
+    return Fit(least.way, run(least.way, None), False) if least.simulation.is_bound else least
 
 
 def _least_possible(larger: Fit, rows: int) -> int:
@@ -116,7 +117,7 @@ def _grown(fit: Fit, largest: Fit | None, rows: Sequence[int], run: Simulate, ro
         if low + each * (number - fit.way.micro_rows) > room:
             continue
         way = Way(fit.way.method, number, fit.way.checkpointing)
-        seen = run(way)
-        if seen.peak.total <= room:
+        seen = run(way, room)
+        if not seen.is_bound and seen.peak.total <= room:
             return Fit(way, seen, True)
     return fit

@@ -33,6 +33,8 @@ class Peak:
 
     total: int = 0
     parts: dict[str, int] = field(default_factory=dict)
+    begin: int = 0
+    """Live bytes when the phase began for the first time."""
 
 
 class LiveStorage(TorchDispatchMode):
@@ -76,7 +78,7 @@ class LiveStorage(TorchDispatchMode):
 
     def begin_phase(self, name: str) -> None:
         """Peaks are kept apart by phase; a phase may come again."""
-        self._phase = self.phases.setdefault(name, Peak())
+        self._phase = self.phases.setdefault(name, Peak(begin=self.live))
         self._look(0)
 
     def forget_phases(self) -> None:

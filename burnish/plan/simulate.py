@@ -30,6 +30,12 @@ class Simulation:
     """Trained parameters."""
     work: Work
     """Arithmetic and traffic of the step."""
+    tokens: int = 0
+    """Tokens that the step reads, without padding."""
+    blocks: tuple[int, ...] = ()
+    """Bytes of the weights of each block of the first list of blocks."""
+    is_bound: bool = False
+    """Whether the step takes at least what `phases` say, rather than just that."""
 
     @property
     def peak(self) -> Peak:
@@ -65,7 +71,15 @@ def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradi
         trainer.accumulate(batches)
         storage.begin_phase(MOVE)
         trainer.move()
-    return Simulation(dict(storage.phases), weights, sum(weight.numel() for weight in trained), work)
+    number = sum(weight.numel() for weight in trained)
+    tokens = sum(batch.num_tokens for batch in batches)
+    return Simulation(dict(storage.phases), weights, number, work, tokens, tuple(_block_bytes(trainer.network)))
+
+
+def _block_bytes(network: Any) -> Iterator[int]:
+    for name in block_lists(network)[:1]:
+        for block in network.get_submodule(name):
+            yield sum(tensor.untyped_storage().nbytes() for tensor in held_tensors(block))
 
 
 def _first_moments(trainer: Trainer, trained: Sequence[torch.nn.Parameter]) -> Iterator[torch.Tensor]:

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import flop_registry
 
+from burnish.kernels import head_loss
+
 _VIEWS = {
     *("view", "_unsafe_view", "detach", "alias", "t", "transpose", "permute", "slice", "expand"),
     *("unsqueeze", "squeeze", "select", "unbind", "split", "split_with_sizes", "chunk"),
 }
 _OF_LISTS = ("_foreach_", "_fused_")
 _FOUR_BITS = "bitsandbytes::gemm_4bit"
+_HEAD = "burnish::losses_and_gradients"
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_backward
 _SAME_WORK = {f"{_FLASH.__name__}_for_cpu": _FLASH, f"{_FLASH.__name__}_for_cpu_backward": _FLASH_BACKWARD}
@@ -55,6 +58,8 @@ class Work:
         elif function.name().startswith(_FOUR_BITS):
             flops = 2 * math.prod(args[0].shape[:-1]) * math.prod(args[2])
             traffic += 2 * bytes_inside(function, args, result)  # the unpacked matrix is written and read
+        if function.name().startswith(_HEAD):
+            traffic += head_loss.bytes_moved(*args)
         self.operations[Operation(flops, traffic, _precision(tensors))] += 1
 
     def _add_each(self, values: list[Any]) -> None:
@@ -75,7 +80,9 @@ class Work:
 
 
 def bytes_inside(function: Any, args: tuple[Any, ...], result: Any) -> int:
-    """Bytes that an operation takes for itself where that is a weight's worth: 4-bit layers unpack their matrix."""
+    """Bytes that an operation takes for itself where these are many: logits, or the matrix of a 4-bit layer."""
+    if function.name().startswith(_HEAD):
+        return head_loss.bytes_inside(*args)
     if not function.name().startswith(_FOUR_BITS):
         return 0
     return math.prod(args[2]) * args[0].element_size()

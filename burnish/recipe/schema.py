@@ -33,6 +33,10 @@ class ModelSection(Section):
     """Where the model runs. `auto` takes CUDA, then Apple MPS, then the CPU."""
     memory: str | None = None
     """Memory of that device that the run may use, for example `12GB`. Without it, whatever is free."""
+    kernels: Literal["fast", "plain"] = "fast"
+    """Fast arithmetic wherever a probe on the model shows it equal; `plain` takes the libraries' own everywhere."""
+    dropout: Auto | bool = AUTO
+    """Whether the dropout in the base model's config is used. `auto`: only by methods that train the base itself."""
     allow_pickle: bool = False
     """Also load weights stored as Python pickles, which can run any code. Only for folders you trust."""
     trust_remote_code: bool = False

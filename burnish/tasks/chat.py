@@ -19,8 +19,8 @@ class ChatTask(NextTokenTask):
     reads_turns: ClassVar[bool] = True
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
+        super().__init__(tokenizer, recipe)
         self._format = ChatFormat(tokenizer)
-        self._tokenizer = tokenizer
 
     @property
     def notes(self) -> list[str]:

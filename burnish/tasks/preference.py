@@ -12,6 +12,7 @@ from burnish.data.answer_rows import lay_out
 from burnish.data.batches import Batch
 from burnish.data.preference_format import Answer, PairExample, PreferenceFormat, RatedExample
 from burnish.data.records import ChatRecord, PreferenceRecord, RatedRecord
+from burnish.data.row import IGNORED
 from burnish.errors import DataError
 from burnish.kernels.preference import (
     Likelihood,
@@ -25,7 +26,8 @@ from burnish.kernels.preference import (
 )
 from burnish.metrics.measure import Measure
 from burnish.models.device import arithmetic
-from burnish.models.prompt_sharing import keeps_answers_apart, run_rows
+from burnish.models.output_layer import WHOLE, computes_in_halves, losses_at
+from burnish.models.prompt_sharing import keeps_answers_apart, row_inputs
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatTask
 from burnish.tasks.judged import Judged
@@ -59,6 +61,7 @@ class PreferenceTask(TaskDefaults):
         self._options = recipe.preference
         self._context = recipe.data.context
         self._shares = recipe.preference.share_prompt and recipe.preference.loss != "kto"
+        self._in_halves = recipe.model.kernels == "fast"
         self._kl: torch.Tensor | None = None
 
     @classmethod
@@ -157,11 +160,16 @@ class PreferenceTask(TaskDefaults):
         self._shares = False
 
     def adapt(self, network: Any) -> list[str]:
-        """Shares prompts only where the model keeps the two answers apart."""
-        if not self._shares:
-            return []
-        self._shares = keeps_answers_apart(network, int(self._context))
-        return [] if self._shares else [_UNSHARED]
+        """Shares prompts only where the model keeps the two answers apart, and goes without the logits of all tokens
+        only where the model can be taken in halves."""
+        notes = []
+        if self._in_halves and not computes_in_halves(network):
+            self._in_halves = False
+            notes.append(WHOLE)
+        if self._shares and not keeps_answers_apart(network, int(self._context)):
+            self._shares = False
+            notes.append(_UNSHARED)
+        return notes
 
     def prepare(
         self, network: Any, examples: Sequence[Example], batches: Iterable[Batch], precision: str
@@ -177,7 +185,7 @@ class PreferenceTask(TaskDefaults):
             for batch in batches:
                 there = batch.to(device)
                 likely = self._likelihood(network, there).sums
-                other = _other(network, there).sums if self._options.loss == "kto" else likely.new_empty(0)
+                other = self._other(network, there).sums if self._options.loss == "kto" else likely.new_empty(0)
                 pairs = torch.stack([likely, other], 1) if len(other) else likely.view(-1, 2)
                 for index, (first, second) in zip(batch.examples, pairs.tolist(), strict=True):
                     measured[index] = replace(examples[index], reference=(first, second))
@@ -197,7 +205,7 @@ class PreferenceTask(TaskDefaults):
         a prompt is given is always the same, so that the base model has to be asked only once.
         """
         if self._options.loss == "kto":
-            ratios = [_other(network, batch).sums - batch.extras["reference"][:, 1] for batch in batches]
+            ratios = [self._other(network, batch).sums - batch.extras["reference"][:, 1] for batch in batches]
             self._kl = torch.cat(ratios).mean().clamp(min=0).detach()
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
@@ -242,8 +250,21 @@ class PreferenceTask(TaskDefaults):
         return self._chat.question(ChatRecord((*record.prompt, *record.chosen), record.tools, record.place))
 
     def _likelihood(self, network: Any, batch: Batch) -> Likelihood:
-        logits = run_rows(network, batch.input_ids, batch.inputs.get("position_ids"), batch.extras.get("segments"))
-        return answer_likelihood(logits, batch.extras["places"], batch.targets)
+        inputs = row_inputs(network, batch.input_ids, batch.inputs.get("position_ids"), batch.extras.get("segments"))
+        return self._likelihood_of(network, inputs, batch.extras["places"], batch.targets)
+
+    def _other(self, network: Any, batch: Batch) -> Likelihood:
+        """Of the answers to other prompts, for `kto`."""
+        extras = batch.extras
+        inputs = row_inputs(network, extras["other_ids"], None, None)
+        return self._likelihood_of(network, inputs, extras["other_places"], extras["other_targets"])
+
+    def _likelihood_of(
+        self, network: Any, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
+    ) -> Likelihood:
+        learned = targets != IGNORED
+        losses = losses_at(network, inputs, places[learned], targets[learned], self._in_halves)
+        return answer_likelihood(losses, learned)
 
     def _terms(self, likely: Likelihood, batch: Batch) -> torch.Tensor:
         options = self._options
@@ -261,12 +282,6 @@ class PreferenceTask(TaskDefaults):
         if options.loss == "ipo":
             return ipo_loss(first / chosen.counts, second / rejected.counts, float(options.beta))
         return dpo_loss(first, second, float(options.beta), options.label_smoothing)
-
-
-def _other(network: Any, batch: Batch) -> Likelihood:
-    """Of the answers to other prompts, for `kto`."""
-    logits = run_rows(network, batch.extras["other_ids"], None, None)
-    return answer_likelihood(logits, batch.extras["other_places"], batch.extras["other_targets"])
 
 
 def _reference_free(options: PreferenceSection, chosen: Likelihood, rejected: Likelihood) -> torch.Tensor:

@@ -17,9 +17,9 @@ class TextTask(NextTokenTask):
     name: ClassVar[str] = "text"
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
+        super().__init__(tokenizer, recipe)
         self._format = TextFormat(tokenizer)
         self._eos = tokenizer.eos_token_id
-        self._tokenizer = tokenizer
 
     @property
     def stop_ids(self) -> list[int]:

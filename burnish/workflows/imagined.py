@@ -14,7 +14,6 @@ from burnish.errors import ModelError
 from burnish.models.base import load_tokenizer
 from burnish.models.kind import model_kind
 from burnish.models.location import ModelLocation, find_cached, locate_model, read_config
-from burnish.models.padding import ensure_pad_token
 from burnish.models.public_configs import find_public, public_names
 from burnish.plan.choose import READER, WRITER
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
@@ -51,7 +50,6 @@ def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
                 "an upper bound."
             )
         )
-    ensure_pad_token(tokenizer, config.get_text_config().vocab_size)
     return FoundModel(location, config, tokenizer)
 
 

@@ -10,14 +10,13 @@ from burnish.data.batches import Batch
 from burnish.engine.trainable import make_trainable
 from burnish.models.base import BaseModel, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
-from burnish.models.device import PRECISIONS
 from burnish.models.location import ModelLocation
 from burnish.models.packing_probe import keeps_packed_apart
 from burnish.plan.resolve import Resolver, resolve_choices
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import ModelReady, Note, Progressed, Stage
 from burnish.tasks.encoded import Encoded
-from burnish.workflows.preparation import Emit, Rows, Setting, make_plan
+from burnish.workflows.preparation import Emit, Rows, Setting, loading_for, make_plan
 
 
 def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
@@ -31,7 +30,7 @@ def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
 
 def load_from(location: ModelLocation, setting: Setting, recipe: Recipe) -> BaseModel:
     """Loads the network that lies somewhere, as the run's method and task want their base."""
-    loading = setting.method.loading(PRECISIONS[recipe.model.precision], setting.device)
+    loading = loading_for(setting.method, recipe, setting.device)
     return load_base(location, recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
 
 

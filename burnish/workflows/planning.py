@@ -14,6 +14,7 @@ from burnish.methods import make_method
 from burnish.methods.method import Method
 from burnish.models.depth import depth, period, with_depth
 from burnish.models.device import PRECISIONS
+from burnish.models.dropout import has_dropout
 from burnish.models.skeleton import count_from_config
 from burnish.plan.budget import Budget, measured_again
 from burnish.plan.fit import Fit, Simulate, Way, find_fit, methods_for
@@ -118,8 +119,10 @@ def plan_run(
     candidates, reason = _candidates(resolver.recipe, setting, facts.rows if has_data else None)
     _find_layers(resolver, setting)
 
-    def run(way: Way) -> Simulation:
-        return shard(simulate_way(way, resolver.recipe, setting, rows.training, facts), setting.config, shards)
+    def run(way: Way, room: int | None) -> Simulation:
+        limit = room if shards.ranks == 1 else None  # each of several devices takes only a part
+        seen = simulate_way(way, resolver.recipe, setting, rows.training, facts, limit)
+        return shard(seen, setting.config, shards)
 
     fit = _fit(candidates, micro_batches(resolver.recipe, facts), run, resolver.recipe, budget, emit)
     budget = measured_again(budget)
@@ -232,11 +235,18 @@ def _take(
         reason += f"; {' and '.join(f'`{name}`' for name in skipped)} would not fit into memory"
     resolver.fill("method", way.method, reason)
     setting.method = make_method(way.method)
+    _choose_dropout(resolver, setting)
     most = micro_batches(resolver.recipe, facts)[0]
     size = "as many as a step has, or as make anything faster" if way.micro_rows == most else "as many as fit"
     resolver.fill("batch.rows", way.micro_rows, f"{size}; changes speed and memory, never the result")
     why = "memory would be short" if way.checkpointing else "memory is enough, and it would cost a third of the speed"
     resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_told=way.checkpointing)
+
+
+def _choose_dropout(resolver: Resolver, setting: Setting) -> None:
+    keeps = setting.method.trains_base
+    reason = "the base itself is trained" if keeps else "the base is frozen: nothing in it can overfit"
+    resolver.fill("model.dropout", keeps, reason, is_told=has_dropout(setting.config))
 
 
 def _too_large(fit: Fit, budget: Budget, setting: Setting, facts: Facts, recipe: Recipe) -> MachineError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,10 +16,11 @@ from burnish.errors import DataError
 from burnish.evaluate.own_metric import load_metric
 from burnish.methods import METHODS, make_method
 from burnish.methods.method import Method
-from burnish.models.base import load_tokenizer
-from burnish.models.device import choose_device, choose_precision
+from burnish.models.base import Loading, load_tokenizer
+from burnish.models.device import PRECISIONS, choose_device, choose_precision
 from burnish.models.kind import context_limit, model_kind
 from burnish.models.location import ModelLocation, locate_model, read_config
+from burnish.models.padding import ensure_pad_token
 from burnish.plan.choose import check_choices, check_pair, check_shape, choose_task, default_model
 from burnish.plan.resolve import (
     Resolver,
@@ -141,6 +142,8 @@ def settle(
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
     tokenizer = model.tokenizer
     tokenizer.add_tokens(resolver.recipe.lora.added_tokens if "lora" in method.sections else [])
+    for note in ensure_pad_token(tokenizer, model.config.get_text_config().vocab_size):
+        emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
     resolve_choices(resolver, task.choices(records.train, resolver.recipe))
     resolver.fill("data.labels", [], "the task has none", is_told=False)
@@ -231,3 +234,22 @@ def unread_by(setting: Setting) -> set[str]:
     """Sections of the recipe that neither the task nor the method of a run reads."""
     tasks, methods = [task_class(name) for name in TASKS], [make_method(name) for name in METHODS]
     return unread_sections(type(setting.task), setting.method, tasks, methods)
+
+
+def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading:
+    """How a method wants its base model held, and how it computes.
+
+    Args:
+        method: of the run.
+        recipe: whose precision is filled in.
+        device: where the weights lie.
+    """
+    loading = method.loading(PRECISIONS[recipe.model.precision], device)
+    dropout = recipe.model.dropout
+    has_dropout = method.trains_base if dropout == AUTO else bool(dropout)
+    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout)
+
+
+def fast_device(recipe: Recipe, device: torch.device) -> str:
+    """What `Loading.fast_on` is on a device."""
+    return device.type if recipe.model.kernels == "fast" else ""

@@ -11,7 +11,6 @@ from burnish.data.batches import Batch
 from burnish.engine.trainable import make_trainable, make_trainer
 from burnish.methods import make_method
 from burnish.models.depth import depth, with_depth
-from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import Skeleton
 from burnish.plan.extrapolate import simulate_deep
 from burnish.plan.fit import Way
@@ -21,10 +20,12 @@ from burnish.plan.sharding import Shards, sharded_memory
 from burnish.plan.simulate import Simulation, simulate
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.encoded import Encoded
-from burnish.workflows.preparation import Setting, make_plan
+from burnish.workflows.preparation import Setting, fast_device, loading_for, make_plan
 
 
-def simulate_way(way: Way, recipe: Recipe, setting: Setting, encoded: Encoded, facts: Facts) -> Simulation:
+def simulate_way(
+    way: Way, recipe: Recipe, setting: Setting, encoded: Encoded, facts: Facts, room: int | None = None
+) -> Simulation:
     """The heaviest step of a run, simulated.
 
     Args:
@@ -33,11 +34,12 @@ def simulate_way(way: Way, recipe: Recipe, setting: Setting, encoded: Encoded, f
         setting: of the run.
         encoded: the training rows.
         facts: of model and data.
+        room: bytes beyond which no more is told than that the step takes more.
     """
     recipe = _with_way(recipe, way)
     method = make_method(way.method)
     batches = heaviest_step(recipe, setting, encoded)
-    loading = method.loading(PRECISIONS[recipe.model.precision], torch.device("cpu"))
+    loading = replace(loading_for(method, recipe, torch.device("cpu")), fast_on=fast_device(recipe, setting.device))
 
     def run(blocks: int | None) -> Simulation:
         config = setting.config if blocks is None else with_depth(setting.config, blocks)
@@ -50,7 +52,7 @@ def simulate_way(way: Way, recipe: Recipe, setting: Setting, encoded: Encoded, f
         trainer = make_trainer(network, setting.task, method, recipe, torch.device("cpu"))
         return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1)
 
-    return simulate_deep(setting.config, run, method.is_uniform)
+    return simulate_deep(setting.config, run, method.is_uniform, room)
 
 
 def shard(simulation: Simulation, config: Any, shards: Shards) -> Simulation:

@@ -120,7 +120,7 @@ def test_too_little_for_anything_is_refused_before_the_run_begins(burnish: Burni
     write_rows(here / "rows.jsonl", 30)
     told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=100KB")
     assert told.code == 2
-    told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=0.1MB")
+    told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=0.05MB")
     assert told.code == 3
     assert "does not fit into the memory of this machine" in told.err
     assert not (here / "runs").exists()

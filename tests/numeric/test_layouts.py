@@ -78,7 +78,8 @@ def test_every_kind_of_adapter_answers_as_it_was_trained(
     loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), run.path / "adapter")
     ids = some_ids(base_folder)
     logits = logits_of(loaded, ids)
-    assert torch.equal(logits, logits_of(as_trained(run, base_folder), ids))
+    # trained with fused arithmetic, loaded into PEFT's own: equal up to rounding
+    torch.testing.assert_close(logits, logits_of(as_trained(run, base_folder), ids), rtol=1e-5, atol=1e-5)
     assert (logits - logits_of(AutoModelForCausalLM.from_pretrained(base_folder), ids)).abs().max() > 1e-3
     assert_judged_against_the_true_base(run)
 

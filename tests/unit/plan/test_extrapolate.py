@@ -42,6 +42,24 @@ def test_extrapolated_is_whole(model: str, method: str, checkpointing: bool, mic
     )
 
 
+@pytest.mark.parametrize(("model", "method", "checkpointing", "micro_batches"), CASES)
+def test_a_step_that_takes_far_more_than_there_is_room_is_simulated_once(
+    model: str, method: str, checkpointing: bool, micro_batches: int
+) -> None:
+    config, step = tiny_config(model, LAYERS[model]), TinyStep(model, method, checkpointing, micro_batches)
+    depths: list[int | None] = []
+
+    def run(blocks: int | None) -> Simulation:
+        depths.append(blocks)
+        return step.simulated(config, blocks)
+
+    least, whole = simulate_deep(config, run, True, room=0), step.simulated(config)
+    assert len(depths) == 1
+    assert least.is_bound
+    assert run(depths[0]).peak.total < least.peak.total <= whole.peak.total
+    assert not simulate_deep(config, run, True, room=whole.peak.total).is_bound
+
+
 @pytest.mark.parametrize(("layers", "is_uniform"), [(5, True), (9, False)])
 def test_shallow_models_and_uneven_methods_are_simulated_whole(layers: int, is_uniform: bool) -> None:
     config, step = tiny_config("llama", layers), TinyStep("llama", "full")

@@ -19,7 +19,7 @@ class Machine:
     def __init__(self) -> None:
         self.asked: list[Way] = []
 
-    def run(self, way: Way) -> Simulation:
+    def run(self, way: Way, room: int | None) -> Simulation:
         """A row takes 100 bytes, or 30 where activations are computed again."""
         self.asked.append(way)
         total = BASE[way.method] + way.micro_rows * (30 if way.checkpointing else 100)
@@ -68,8 +68,8 @@ def test_what_cannot_fit_is_not_simulated() -> None:
     """With 1,600 of 2,400 bytes in the weights, one row of eight takes 1,700 at least."""
 
     class Told(Machine):
-        def run(self, way: Way) -> Simulation:
-            seen = super().run(way)
+        def run(self, way: Way, room: int | None) -> Simulation:
+            seen = super().run(way, room)
             return Simulation({"all": Peak(seen.peak.total, {"weights": BASE[way.method]})}, 0, 0, Work())
 
     machine = Told()
@@ -80,6 +80,22 @@ def test_what_cannot_fit_is_not_simulated() -> None:
     fit = find_fit(("full",), [8, 1], [False], machine.run, 1_650)
     assert machine.asked == [Way("full", 8, False), Way("full", 1, False)], "only to tell what is lacking"
     assert (fit.fits, fit.simulation.peak.total) == (False, 1_700)
+
+
+def test_what_is_known_to_take_more_is_simulated_whole_only_to_tell_what_is_lacking() -> None:
+    class Hasty(Machine):
+        def run(self, way: Way, room: int | None) -> Simulation:
+            whole = super().run(way, room)
+            if room is None or whole.peak.total <= room:
+                return whole
+            return Simulation({"at least": Peak(room + 1, {})}, 0, 0, Work(), is_bound=True)
+
+    machine = Hasty()
+    fit = find_fit(("full", "lora"), [2, 1], [False], machine.run, 650)
+    assert (fit.way, fit.fits, fit.simulation.is_bound) == (Way("lora", 2, False), True, False)
+    fit = find_fit(("lora",), [2, 1], [False], machine.run, 450)
+    assert (fit.fits, fit.simulation.is_bound) == (False, False)
+    assert fit.simulation.peak.total in (500, 600)
 
 
 def test_one_size_of_micro_batch_is_all_there_is_to_try() -> None:

@@ -1,0 +1,121 @@
+"""Where examples begin and end in packed rows, and how their tokens are laid side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sequences of similar length, side by side and padded at their ends."""
+
+    begin: int
+    """Its first place; a place holds a token or padding."""
+    sequences: int
+    seq: int
+
+    def of(self, laid: torch.Tensor, heads: int) -> torch.Tensor:
+        """`[sequences, heads, seq, size]`: its part of what `Segments.lay_out` gives."""
+        end = self.begin + self.sequences * self.seq
+        return laid[self.begin * heads : end * heads].view(self.sequences, heads, self.seq, -1)
+
+
+class Segments:
+    """The examples of packed rows: what stands for an attention mask.
+
+    Args:
+        borders: (first, one behind the last) token of every example, counted over all rows, in their order; together
+            all tokens.
+        device: of the tensors.
+        short: tokens up to which an example is laid into a group.
+    """
+
+    def __init__(self, borders: Sequence[tuple[int, int]], device: torch.device, short: int) -> None:
+        self.borders = list(borders)
+        self.long = [(begin, end) for begin, end in borders if end - begin > short]
+        self.groups: list[Group] = []
+        self._device = device
+        self._made: dict[tuple[object, ...], torch.Tensor] = {}
+        takes, insides = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.bool)]
+        examples = sorted((end - begin, begin) for begin, end in borders if end - begin <= short)
+        while examples:  # none of a group is less than half as long as its longest
+            seq = examples[-1][0]
+            together = [one for one in examples if 2 * one[0] > seq]
+            del examples[-len(together) :]
+            lengths, begins = torch.tensor(together).T[:, :, None]
+            places = torch.arange(seq)
+            self.groups.append(Group(sum(len(one) for one in takes), len(together), seq))
+            takes.append((begins + places.minimum(lengths - 1)).flatten())
+            insides.append((places < lengths).flatten())
+        self._take, inside = torch.cat(takes), torch.cat(insides)
+        """`[places]`: for every place the token that stands there; in padding, the last one of its example."""
+        self._padding = (~inside).nonzero()[:, 0]
+        self._place = torch.zeros(self.borders[-1][1], dtype=torch.int64)
+        """`[tokens]`: the place of every token; 0 for those of long examples."""
+        self._place[self._take[inside]] = inside.nonzero()[:, 0]
+
+    def dense(self, rows: int) -> torch.Tensor:
+        """`[rows, 1, width, width]` bool: the same as a mask over whole rows."""
+        number = torch.zeros(self.borders[-1][1], dtype=torch.int64, device=self._device)
+        number[[begin for begin, _ in self.borders]] = 1
+        number = number.cumsum(0).view(rows, -1)
+        width = number.shape[1]
+        earlier = torch.ones(width, width, dtype=torch.bool, device=self._device).tril()
+        return ((number[:, :, None] == number[:, None, :]) & earlier)[:, None]
+
+    def lay_out(self, tensor: torch.Tensor, is_gradient: bool = False) -> torch.Tensor:
+        """`[places x heads, size]`: the tokens group by group, within a group by sequence, head and place.
+
+        Args:
+            tensor: `[rows, heads, width, size]`.
+            is_gradient: padding then holds zeros, else it repeats a token.
+        """
+        rows, heads, width, size = tensor.shape
+        row, head, place, one = tensor.stride()
+        if one != 1 or row != width * place or head % size or place % size:
+            tensor = tensor.transpose(1, 2).contiguous().transpose(1, 2)
+            head, place = size, heads * size
+        # each head of each token is a line of `size` numbers, some lines apart from the next
+        head, place = head // size, place // size
+        lines = tensor.as_strided(((rows * width - 1) * place + (heads - 1) * head + 1, size), (size, 1))
+
+        def taken() -> torch.Tensor:
+            index = torch.empty(len(self._take) * heads, dtype=torch.int64)
+            index[self._lines(heads)] = self._take[:, None] * place + torch.arange(heads) * head
+            return index
+
+        laid = lines.index_select(0, self._once(("take", heads, place, head), taken))
+        if is_gradient and len(self._padding):
+            empty = self._once(("empty", heads), lambda: self._lines(heads)[self._padding].flatten())
+            laid.index_fill_(0, empty, 0)
+        return laid
+
+    def take_back(self, laid: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+        """`[rows x width, heads, size]`: the tokens where they stood; anything, for those of long examples.
+
+        Args:
+            laid: `[places x heads, size]`.
+            shape: `[rows, heads, width, size]`.
+        """
+        rows, heads, width, size = shape
+        if not self.groups:
+            return laid.new_empty((rows * width, heads, size))
+        back = self._once(("back", heads), lambda: self._lines(heads)[self._place].flatten())
+        return laid.index_select(0, back).view(rows * width, heads, size)
+
+    def _lines(self, heads: int) -> torch.Tensor:
+        """`[places, heads]`: where `lay_out` puts each head of each place."""
+        lines = [torch.zeros((0, heads), dtype=torch.int64)]
+        for group in self.groups:
+            sequence = torch.arange(group.sequences)[:, None, None]
+            head, place = torch.arange(heads), torch.arange(group.seq)[:, None]
+            lines.append((group.begin * heads + (sequence * heads + head) * group.seq + place).flatten(0, 1))
+        return torch.cat(lines)
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        if key not in self._made:
+            self._made[key] = make().to(self._device)
+        return self._made[key]

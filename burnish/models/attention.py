@@ -1,0 +1,119 @@
+"""Burnish's attention, made known to transformers under a name of its own.
+
+A packed row's mask is transformers' own: asked about neighbouring tokens alone, its mask function tells where examples
+begin, and the borders take the place of a `[width, width]` mask. Whatever is not causal attention within such examples
+(windows, caches, other masks) is drawn as transformers draws it and computed as transformers computes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, packed_attention, short_attention
+from burnish.kernels.precision import arithmetic_type
+from burnish.kernels.segments import Segments
+
+_PASSED_ON = ("softcap", "position_bias", "cache", "s_aux", "output_attentions")
+"""Arguments that change what is computed."""
+
+
+def register() -> None:
+    """Makes the name known; `network.set_attn_implementation(NAME)` then chooses it."""
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, make_mask)
+
+
+def make_mask(*, mask_function: Any, attention_mask: torch.Tensor | None = None, **asked: Any) -> Any:
+    """Segments where the mask is that of packed examples, else what transformers would make for its own attention.
+
+    Args:
+        mask_function: tells from indices of row, head, token and other token whether the one sees the other.
+        attention_mask: `[rows, width]`, where there is padding to be kept out.
+        asked: the rest of what transformers passes: sizes, device, type, and what may be left out.
+    """
+    rows, width, device = asked["batch_size"], asked["q_length"], torch.device(asked["device"])
+    is_special = asked.get("allow_is_causal_skip", True) or asked.get("use_vmap", False)
+    if attention_mask is None and width == asked["kv_length"] and not is_special:
+        borders = _borders(mask_function, rows, width, device)
+        if borders is not None:
+            return Segments(borders, device, _short(asked.get("dtype", torch.float32), device))
+    return sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **asked)
+
+
+def _short(dtype: torch.dtype, device: torch.device) -> int:
+    """Tokens up to which a sequence is short in the arithmetic of the moment."""
+    return SHORT if arithmetic_type(torch.empty(0, dtype=dtype, device=device)) == torch.float32 else SHORT_HALF
+
+
+def _borders(mask_function: Any, rows: int, width: int, device: Any) -> list[tuple[int, int]] | None:
+    """(begin, end) of the examples of all rows, counted over all rows; None where the mask is something else."""
+    row = torch.arange(rows, device=device)[:, None].expand(rows, width)
+    place = torch.arange(width, device=device).expand(rows, width)
+    head = torch.zeros((), dtype=torch.int64, device=device)
+
+    def sees(other: torch.Tensor) -> torch.Tensor:
+        return mask_function(row, head, place, other).expand(rows, width)
+
+    begins = ~sees((place - 1).clamp(min=0))
+    begins[:, 0] = True
+    first = torch.where(begins, place, 0).cummax(1).values
+    looks_ahead = sees((place + 1).clamp(max=width - 1))[:, :-1].any()
+    if looks_ahead or not sees(first).all() or not sees(place).all():
+        return None
+    starts = (row * width + place)[begins].tolist()
+    return list(zip(starts, [*starts[1:], rows * width], strict=True))
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False
+
+
+def attend(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers calls it.
+
+    Args:
+        module: the layer; its `is_causal` counts where the argument is None.
+        query: `[rows, heads, width, size]`.
+        key: `[rows, key heads, width, size]`.
+        value: the same.
+        attention_mask: `Segments`, a mask `[rows, 1, width, width]`, or None.
+        dropout: of the probabilities.
+        scaling: of the scores; None for one over the root of `size`.
+        is_causal: whether a token sees only earlier ones where there is no mask.
+        others: whatever else the model passes on.
+
+    Returns:
+        `[rows, width, heads, size]`, and None for the probabilities.
+    """
+    is_plain = not dropout and not any(_is_given(others.get(name)) for name in _PASSED_ON) and key.shape == value.shape
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if isinstance(attention_mask, Segments):
+        if is_plain:
+            return packed_attention(query, key, value, scale, attention_mask).transpose(1, 2), None
+        attention_mask = attention_mask.dense(query.shape[0])
+    causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
+    is_short = query.shape[2] == key.shape[2] <= SHORT and (
+        attention_mask is None or attention_mask.dtype == torch.bool
+    )
+    if is_plain and is_short and query.shape[2] > 1:
+        made = short_attention(query, key, value, scale, causal and attention_mask is None, attention_mask)
+        return made.transpose(1, 2).contiguous(), None
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
+    )

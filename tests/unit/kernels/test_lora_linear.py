@@ -1,0 +1,111 @@
+"""A frozen linear layer with its adapter in one operation computes what the single operations do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from burnish.kernels.lora_linear import lora_linear, lora_linear_reference
+from tests.unit.kernels.comparison import assert_as_exact, assert_near, random, values_and_gradients
+
+IN, OUT, RANK, SCALE = 24, 40, 4, 1.7
+
+
+def made_up(
+    shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+    *,
+    bias: bool = True,
+    transposed: bool = False,
+    first: bool = False,
+) -> list[torch.Tensor | None]:
+    """Inputs, weight, bias and the adapter's two matrices; inputs of the `first` layer need no gradient."""
+    weight = random(IN, OUT, dtype=dtype, seed=1, trained=False).T
+    return [
+        random(*shape, IN, dtype=dtype, trained=not first),
+        weight if transposed else weight.contiguous(),
+        random(OUT, dtype=dtype, seed=2, trained=False) if bias else None,
+        random(RANK, IN, dtype=dtype, seed=3),
+        random(OUT, RANK, dtype=dtype, seed=4),
+    ]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["no-gradient", "gradient"])
+@pytest.mark.parametrize("transposed", [True, False], ids=["conv1d", "linear"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (1,)], ids=str)
+def test_it_is_the_single_operations(shape: tuple[int, ...], bias: bool, transposed: bool, first: bool) -> None:
+    """In bf16 as well, and with a sum's gradient."""
+    upstream = random(*shape, OUT, seed=9, trained=False)
+    for dtype in (torch.float32, torch.bfloat16):
+        inputs = made_up(shape, dtype, bias=bias, transposed=transposed, first=first)
+        for slope in (upstream, None):
+            assert_as_exact(
+                lambda *given: lora_linear(*given, SCALE),
+                lambda *given: lora_linear_reference(*given, SCALE),
+                inputs,
+                slope,
+            )
+
+
+@pytest.mark.parametrize("transposed", [True, False], ids=["conv1d", "linear"])
+@pytest.mark.parametrize("held", [torch.float32, torch.bfloat16])
+def test_autocast_computes_in_bf16_and_gives_gradients_of_the_adapters_type(
+    held: torch.dtype, transposed: bool
+) -> None:
+    """Over a base that is held in fp32 or in bf16, with matrices in fp32."""
+    inputs = made_up((3, 5), transposed=transposed)
+    for index in (1, 2):
+        inputs[index] = inputs[index].to(held)
+    exact = [None if one is None else one.detach().float().requires_grad_(one.requires_grad) for one in inputs]
+    upstream = random(3, 5, OUT, seed=9, trained=False).bfloat16()
+
+    def cast(*given: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return lora_linear(*given, SCALE)
+
+    output, *gradients = values_and_gradients(cast, inputs, upstream)
+    assert output.dtype == torch.bfloat16
+    assert [one.dtype for one in gradients] == [torch.float32] * 3
+    expected = values_and_gradients(lambda *given: lora_linear_reference(*given, SCALE), exact, upstream)
+    assert_near([output.float(), *gradients], expected, 1e-2)
+
+
+def test_matrices_in_fp32_beside_a_base_in_bf16() -> None:
+    """Without autocast, as in evaluation."""
+    inputs = made_up((3, 5), torch.bfloat16)
+    inputs[3:] = made_up((3, 5))[3:]
+    ours, theirs = (
+        values_and_gradients(lambda *given, way=way: way(*given, SCALE), inputs)
+        for way in (lora_linear, lora_linear_reference)
+    )
+    assert [one.dtype for one in ours] == [torch.bfloat16] * 2 + [torch.float32] * 2
+    assert_near(ours, theirs, 1e-2)
+
+
+def test_the_frozen_layer_gets_no_gradient_and_nothing_is_changed() -> None:
+    inputs = made_up((3, 5))
+    before = [one.detach().clone() for one in inputs if one is not None]
+    lora_linear(*inputs, SCALE).sum().backward()
+    weight, bias = inputs[1:3]
+    assert weight.grad is None
+    assert bias.grad is None
+    assert all(torch.equal(one, two) for one, two in zip(inputs, before, strict=True))
+    assert inputs[0].grad.shape == (3, 5, IN)
+
+
+def test_without_an_update_it_is_the_layer() -> None:
+    inputs = made_up((3, 5))
+    inputs[4] = torch.zeros(OUT, RANK, requires_grad=True)
+    output, _, of_down, of_up = values_and_gradients(lambda *given: lora_linear(*given, SCALE), inputs)
+    assert torch.equal(output, torch.nn.functional.linear(*inputs[:3]))
+    assert not of_down.any()
+    assert of_up.any()
+
+
+def test_no_tokens_at_all() -> None:
+    """As an expert has them that none is sent to."""
+    output, *gradients = values_and_gradients(lambda *given: lora_linear(*given, SCALE), made_up((0,)))
+    assert output.shape == (0, OUT)
+    assert [one.shape for one in gradients] == [(0, IN), (RANK, IN), (OUT, RANK)]
+    assert not any(one.any() for one in gradients)
