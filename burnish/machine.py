@@ -59,6 +59,27 @@ def memory_size(size: int) -> str:
     return gigabytes(size) if size >= 2**30 else f"{size / 2**20:.{0 if size >= 100 * 2**20 else 1}f} MB"
 
 
+def cache_folder() -> Path:
+    """Where Burnish keeps what may be deleted at any time; it need not be there yet.
+
+    The environment variable `BURNISH_CACHE` names another one. Otherwise it is where the system keeps such things: on
+    Linux by the XDG Base Directory Specification, which has relative paths ignored.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    chosen = os.environ.get("BURNISH_CACHE", "")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "burnish"
+    if sys.platform == "win32":
+        given, usual = os.environ.get("LOCALAPPDATA", ""), ("AppData", "Local")
+    else:
+        given, usual = os.environ.get("XDG_CACHE_HOME", ""), (".cache",)
+    return (Path(given) if Path(given).is_absolute() else Path.home().joinpath(*usual)) / "burnish"
+
+
 def share_cores() -> None:
     """Lets torch's threads give way on a shared machine; must run before torch is imported.
 

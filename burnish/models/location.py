@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -58,6 +59,29 @@ def find_cached(section: ModelSection) -> Path | None:
     except HFValidationError:
         return None
     return Path(file).parent if isinstance(file, str) else None
+
+
+def lacking(location: ModelLocation, section: ModelSection) -> str:
+    """What is not here of a model that is to be loaded, in words; empty where all of it is. Nothing is fetched."""
+    if not location.folder.is_dir():
+        return f"only the config of `{location.name}` is here"
+    try:
+        _checked(location, section)
+    except ModelError as error:
+        return error.what
+    missing = [file for file in _shards(location.folder) if not (location.folder / file).is_file()]
+    return f"`{missing[0]}` of the model `{location.name}` is missing" if missing else ""
+
+
+def _shards(folder: Path) -> list[str]:
+    """The files that the weights are spread over, by their index; none where they are one file."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return []
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []  # loading tells what is wrong with it
 
 
 def read_config(location: ModelLocation, section: ModelSection) -> Any:

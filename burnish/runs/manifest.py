@@ -11,6 +11,7 @@ from burnish.machine import this_machine
 
 _PACKAGES = (
     "burnish", "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "datasets", "numpy",
+    "bitsandbytes",
 )  # fmt: skip
 
 
@@ -19,7 +20,7 @@ def make_manifest(
 ) -> dict[str, Any]:
     """Versions, hardware, seed, and the hashes of data and base model that the caller measured."""
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **package_versions()},
         "machine": dataclasses.asdict(this_machine()),
         "device": device,
         "precision": precision,
@@ -27,6 +28,11 @@ def make_manifest(
         "data": data,
         "model": model,
     }
+
+
+def package_versions() -> dict[str, str | None]:
+    """The versions of everything that takes part in a step; None for what is not installed."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -1,9 +1,14 @@
-"""`burnish plan`: what a run would take, here or on a device that is not here, and why. Nothing is trained."""
+"""`burnish plan`: what a run would take, here or on a device that is not here, and why. Nothing is trained.
+
+Memory is simulated. Time is measured in a few real steps where rows and weights are here, and estimated for devices
+that are not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 import torch
@@ -11,10 +16,11 @@ import torch
 from burnish.errors import InputError, MachineError
 from burnish.models.device import choose_device, choose_precision
 from burnish.models.kind import model_kind
+from burnish.models.location import lacking
 from burnish.plan.budget import Budget, budget_here, budget_of
 from burnish.plan.devices import Device, custom_device, find_device, parse_memory
 from burnish.plan.fit import Fit
-from burnish.plan.resolve import Resolver, total_steps
+from burnish.plan.resolve import Resolver, resolve_rhythm, total_steps
 from burnish.plan.roofline import TimeEstimate, estimate_time
 from burnish.plan.sharding import Shards, communication_seconds, sharded_time
 from burnish.recipe.schema import AUTO, Recipe
@@ -23,6 +29,7 @@ from burnish.runs.events import Listener, Resolved
 from burnish.workflows.imagined import find_for_planning, imagined_records
 from burnish.workflows.planning import Outlook, encode_to_fit
 from burnish.workflows.preparation import Rows, Setting, make_plan, name_model, read_rows, settle
+from burnish.workflows.timing import MeasuredTime, measured_time, pace_here
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that follow from the rows; nothing is said of them where the rows are made up."""
@@ -61,10 +68,20 @@ class Plan:
     rule_of_thumb: int = 0
     """What the textbook says: bytes a parameter, without activations."""
     step: TimeEstimate | None = None
-    """Time of a step; None where it cannot be told."""
+    """Time of a step on a device that is not here; None where it cannot be told."""
+    measured: MeasuredTime | None = None
+    """Time on this machine; None where it was not measured."""
+    measured_at: float = 0.0
+    """When the pace was measured, in seconds since 1970."""
+    is_earlier: bool = False
+    """Whether another command measured it."""
+    untold: str = ""
+    """Why no time is told, in words that follow `not told`."""
     step_tokens: int = 0
     steps: int | None = None
     """Steps of the whole run; None without data."""
+    flops_per_token: float = 0.0
+    """Floating-point operations of the simulated step for each of its tokens, padding not counted."""
     flops: int = 0
     """Floating-point operations of a step."""
     ranks: int = 1
@@ -74,9 +91,23 @@ class Plan:
         """All bytes."""
         return sum(self.memory.values())
 
+    @property
+    def time_source(self) -> str | None:
+        """Where the time comes from; None where none is told."""
+        if self.measured is not None:
+            return "measured here earlier" if self.is_earlier else "measured here"
+        return None if self.step is None else "from the device's figures"
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        run = None if self.step is None or self.steps is None else asdict(self.step.times(self.steps))
+        """JSON-ready values. A time that was measured has no bounds."""
+        step = run = speed = at = None
+        if self.measured is not None:
+            step, run = ({"seconds": one, "low": None, "high": None} for one in (self.measured.step, self.measured.run))
+            speed = self.measured.tokens_per_second
+            at = datetime.fromtimestamp(self.measured_at, timezone.utc).isoformat(timespec="seconds")
+        elif self.step is not None:
+            step, speed = asdict(self.step), self.step_tokens / self.step.seconds
+            run = None if self.steps is None else asdict(self.step.times(self.steps))
         return {
             "model": self.model,
             "parameters": self.parameters,
@@ -90,11 +121,16 @@ class Plan:
             "peak": self.peak,
             "room": self.room,
             "rule_of_thumb": self.rule_of_thumb,
-            "step": None if self.step is None else asdict(self.step),
             "step_tokens": self.step_tokens,
             "step_flops": self.flops,
+            "flops_per_token": self.flops_per_token,
             "steps": self.steps,
+            "step": step,
             "run": run,
+            "tokens_per_second": speed,
+            "time_source": self.time_source,
+            "time_measured_at": at,
+            "time_untold": self.untold or None,
         }
 
 
@@ -141,22 +177,24 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
             "torch cannot simulate a step of it, as told above.",
             "Train a few steps with `--set train.max_steps=3` to see what it takes",
         )
-    return _describe(
-        Plan(
-            model.location.name,
-            outlook.facts.parameters,
-            setting.task.name,
-            setting.method.name,
-            resolver.recipe,
-            choices,
-        ),
-        setting,
-        rows if has_data else None,
-        outlook,
-        outlook.fit,
-        known,
-        shards,
+    made = Plan(
+        model.location.name,
+        outlook.facts.parameters,
+        setting.task.name,
+        setting.method.name,
+        resolver.recipe,
+        choices,
     )
+    _describe_memory(made, outlook, outlook.fit, shards)
+    if known is not None:
+        made.step = _time(outlook.fit.simulation, outlook, outlook.fit, known, shards)
+        made.untold = "" if made.step else "for this device"
+    if has_data:
+        _describe_run(made, resolver, setting, rows, outlook if known is None else None, emit)
+    elif known is None:
+        made.untold = "without DATA, whose rows it is measured on"
+    made.recipe = resolver.recipe
+    return made
 
 
 def _named(recipe: Recipe) -> Recipe:
@@ -194,10 +232,8 @@ def _precision(recipe: Recipe, device: torch.device, known: Device | None) -> tu
     return known.precision, f"what {known.name} does well"
 
 
-def _describe(
-    plan: Plan, setting: Setting, rows: Rows | None, outlook: Outlook, fit: Fit, known: Device | None, shards: Shards
-) -> Plan:
-    """Fills in memory and time."""
+def _describe_memory(plan: Plan, outlook: Outlook, fit: Fit, shards: Shards) -> None:
+    """Fills in what a step takes in memory and arithmetic."""
     budget, seen = outlook.budget, fit.simulation
     parts = seen.peak.parts
     plan.device, plan.room, plan.ranks = budget.device, budget.room, shards.ranks
@@ -208,12 +244,28 @@ def _describe(
     plan.sources = {one.name: one.source for one in budget.overheads}
     plan.rule_of_thumb = 4 * plan.parameters * 4 if plan.method == "full" else 0
     plan.flops, plan.step_tokens = seen.work.flops, outlook.step_tokens
-    if known is not None:
-        plan.step = _time(seen, outlook, fit, known, shards)
-    if rows is not None:
-        per_epoch = make_plan(rows.training, setting, plan.recipe).steps_per_epoch
-        plan.steps = total_steps(plan.recipe, per_epoch)
-    return plan
+    plan.flops_per_token = seen.work.flops / max(1, seen.tokens)
+
+
+def _describe_run(
+    plan: Plan, resolver: Resolver, setting: Setting, rows: Rows, here: Outlook | None, emit: EventLog
+) -> None:
+    """Fills in the steps of the run and, where `here` is planned for this machine, how long they take on it."""
+    found = None
+    if here is not None:
+        lacks = lacking(setting.location, resolver.recipe.model)
+        plan.untold = f"here: a step can be measured only where the weights are, and {lacks}" if lacks else ""
+        found = None if lacks else pace_here(resolver, setting, rows, here, emit)
+    training = make_plan(rows.training, setting, resolver.recipe)
+    plan.steps = total_steps(resolver.recipe, training.steps_per_epoch)
+    resolve_rhythm(resolver, plan.steps)
+    if found is not None:
+        known, plan.is_earlier = found
+        plan.measured_at, training.micro_tokens = known.measured, known.micro_tokens
+        held_out = make_plan(rows.validation, setting, resolver.recipe).padded_tokens(None)
+        plan.measured = measured_time(known.seconds_per_token, training, held_out, resolver.recipe)
+    elif here is not None and not plan.untold:
+        plan.untold = "here: the step that was to be measured did not come to its end"
 
 
 def _time(seen: Any, outlook: Outlook, fit: Fit, known: Device, shards: Shards) -> TimeEstimate | None:

@@ -16,7 +16,6 @@ from burnish.data.batch_plan import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
 from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
-from burnish.engine.pace import forecast
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.trainable import make_trainer
@@ -49,6 +48,7 @@ from burnish.workflows.preparation import (
     unread_by,
 )
 from burnish.workflows.run import Run
+from burnish.workflows.timing import keep_measured, measured_time, step_key
 
 
 def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: Iterable[Listener] = ()) -> Run:
@@ -71,6 +71,7 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     setting = set_up(resolver, records, emit)
     budget = budget_here(setting.device, recipe.model.memory)
     rows, outlook = encode_to_fit(resolver, setting, records, budget, recipe.data.context == AUTO, emit)
+    key = step_key(setting, resolver.recipe, rows.training, outlook)
     for option in unread_options(dict(origins or {}), unread_by(setting)):
         told = f"`{option}` has no effect on the task `{setting.task.name}` by the method `{setting.method.name}`."
         emit(Warned(told))
@@ -86,6 +87,8 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     network = apply_method(base, setting, resolver.recipe, emit)
     emit(Stage("confirming the plan"))
     pace = confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
+    if pace is not None:
+        keep_measured(key, pace, plan, emit)
     stem = run_stem(resolver.recipe)
     resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
     folder = _begin_folder(resolver.recipe, rows, setting, emit)
@@ -155,10 +158,9 @@ def plan_time(pace: float | None, loop: Loop, emit: EventLog) -> float | None:
     """Seconds that the loop will take at a pace that was measured here."""
     if pace is None:
         return None
-    steps = [loop.plan.padded_tokens(step) for step in range(loop.total_steps)]
-    seconds = forecast(pace, steps, loop.held_out.padded_tokens(), int(loop.recipe.evaluate.every))
-    emit(TimePlanned(seconds, 1 / pace))
-    return seconds
+    time = measured_time(pace, loop.plan, loop.held_out.padded_tokens(), loop.recipe)
+    emit(TimePlanned(time.run, time.tokens_per_second))
+    return time.run
 
 
 def tell_truth(planned: Planned, progress: Progress, emit: EventLog) -> None:

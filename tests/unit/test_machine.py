@@ -6,10 +6,11 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from burnish.machine import parse_cpuinfo, return_freed_memory, share_cores, this_machine
+from burnish.machine import cache_folder, parse_cpuinfo, return_freed_memory, share_cores, this_machine
 
 
 def test_this_machine_is_plausible() -> None:
@@ -26,6 +27,31 @@ def test_cpuinfo_names_processor_and_features() -> None:
     assert parse_cpuinfo(text) == ("Xeon Gold", ("amx_bf16", "avx512_bf16"))
     assert parse_cpuinfo("") == ("unknown", ())
     assert parse_cpuinfo("model name : Old\nflags : fpu avx512_bf16_not\n") == ("Old", ())
+
+
+@pytest.mark.parametrize(
+    ("system", "given", "expected"),
+    [
+        ("linux", {}, "/home/me/.cache/burnish"),
+        ("linux", {"XDG_CACHE_HOME": "/fast"}, "/fast/burnish"),
+        ("linux", {"XDG_CACHE_HOME": "not/absolute"}, "/home/me/.cache/burnish"),
+        ("linux", {"LOCALAPPDATA": "/elsewhere"}, "/home/me/.cache/burnish"),
+        ("darwin", {"XDG_CACHE_HOME": "/fast"}, "/home/me/Library/Caches/burnish"),
+        ("win32", {}, "/home/me/AppData/Local/burnish"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/burnish"),
+        ("linux", {"XDG_CACHE_HOME": "/fast", "BURNISH_CACHE": "/mine"}, "/mine"),
+        ("darwin", {"BURNISH_CACHE": "~/mine"}, "/home/me/mine"),
+    ],
+)
+def test_the_cache_lies_where_the_system_keeps_such_things(
+    system: str, given: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BURNISH_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **given}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", system)
+    assert cache_folder() == Path(expected)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from burnish.machine import memory_size
 
 if TYPE_CHECKING:
     from burnish.workflows.plan import Plan
+    from burnish.workflows.timing import MeasuredTime
 
 MaybeData = Annotated[
     str | None,
@@ -44,7 +46,8 @@ def plan(
 ) -> None:
     """Tell what a run would take, and why: method, memory, time.
 
-    A step of the real training is simulated, with nothing loaded. Without DATA, rows that fill the context are made up.
+    Memory is simulated, with nothing loaded. Time is measured in three real steps where rows and model are here, and
+    estimated for devices that are not. Without DATA, rows that fill the context are made up.
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe
@@ -87,8 +90,10 @@ def show_plan(console: Console, made: Plan) -> None:
 
 def _time_told(made: Plan) -> str:
     tera = f"{made.flops / 1e12:,.1f} TFLOP in the simulated step"
+    if made.measured is not None:
+        return _measured_told(made, made.measured)
     if made.step is None:
-        return f"time: not told for this device; {tera}"
+        return f"time: not told {made.untold}; {tera}"
     speed = made.step_tokens / made.step.seconds
     told = (
         f"time: {made.step.seconds:.2g} s a step of {made.step_tokens:,} tokens ({made.step.low:.2g} to "
@@ -100,6 +105,14 @@ def _time_told(made: Plan) -> str:
     return (
         f"{told}; {made.steps:,} steps: {duration(run.seconds)} ({duration(run.low)} to {duration(run.high)}), "
         "from the device's figures, not measured"
+    )
+
+
+def _measured_told(made: Plan, measured: MeasuredTime) -> str:
+    when = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(made.measured_at)) if made.is_earlier else ""
+    return (
+        f"time: {measured.step:.2g} s a step, {measured.tokens_per_second:,.0f} tokens/s with padding; {made.steps:,} "
+        f"steps: {duration(measured.run)} with validations, without checkpoints; {made.time_source}{when}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from burnish.errors import ModelError
-from burnish.models.location import locate_model
+from burnish.models.location import ModelLocation, lacking, locate_model
 from burnish.recipe.schema import ModelSection
 
 
@@ -133,3 +134,35 @@ def test_a_name_that_no_hub_model_can_have(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model") as caught:
         locate(name)
     assert caught.value.exit_code == 2
+
+
+def lacks(folder: Path, **options: Any) -> str:
+    """What is not here of a model."""
+    return lacking(ModelLocation("it", folder, False), ModelSection(name="it", **options))
+
+
+def test_a_whole_model_lacks_nothing(model: Path) -> None:
+    assert lacks(model) == ""
+    assert lacks(model / "config.json") == "only the config of `it` is here"
+    (model / "model.safetensors").rename(model / "elsewhere")
+    assert lacks(model) == "the model `it` has no weights"
+
+
+def test_pickles_count_where_they_are_allowed(model: Path) -> None:
+    pickle_weights(model)
+    assert "only pickled weights" in lacks(model)
+    assert lacks(model, allow_pickle=True) == ""
+
+
+def test_every_shard_has_to_be_here(model: Path) -> None:
+    weights = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    index = model / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weights}), encoding="utf-8")
+    assert lacks(model) == "", "one file with everything goes before the index"
+    (model / "model.safetensors").rename(model / weights["a"])
+    assert lacks(model) == "`model-00002-of-00002.safetensors` of the model `it` is missing"
+    shutil.copy(model / weights["a"], model / weights["b"])
+    assert lacks(model) == ""
+    (model / weights["b"]).unlink()
+    index.write_text("[]", encoding="utf-8")
+    assert lacks(model) == "", "loading tells of a broken index"

@@ -1,0 +1,208 @@
+"""`burnish plan` for this machine: time is measured in a real step, once, and kept; `burnish train` keeps it too."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from burnish.recipe.load import load_recipe
+from burnish.runs.events import Event, MemoryMeasured, Note, Stage
+from burnish.workflows.plan import Place, Plan, plan
+from tests.e2e.conftest import EXACT, SHORT, Burnish
+from tests.e2e.told import listing, read_lines
+from tests.tiny_data import write_rows
+
+EARLIER = "measured here earlier"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test alone."""
+    folder = tmp_path_factory.mktemp("own") / "cache"
+    monkeypatch.setenv("BURNISH_CACHE", str(folder))
+    return folder
+
+
+def made(data: Path, model: Path | str, *sets: str) -> tuple[Plan, list[Event]]:
+    """The plan of a run here, and what was told meanwhile."""
+    told: list[Event] = []
+    recipe = load_recipe(str(data), {"model.name": str(model)}, [*EXACT.split()[1::2], *sets]).recipe
+    return plan(recipe, Place(), [told.append]), told
+
+
+def stages(told: list[Event]) -> list[str]:
+    """The parts of the work."""
+    return [event.name for event in told if isinstance(event, Stage)]
+
+
+def paces(cache: Path) -> list[dict[str, Any]]:
+    """What is kept."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in cache.rglob("*.json")]
+
+
+def test_a_plan_measures_once(here: Path, base: Path, rows_file: Path, cache: Path) -> None:
+    first, told = made(rows_file, base)
+    assert first.time_source == "measured here"
+    assert stages(told) == ["reading data", "tokenizing", "loading the model", "measuring a step"]
+    (memory,) = [event for event in told if isinstance(event, MemoryMeasured)]
+    assert memory.predicted == pytest.approx(memory.measured, rel=0.02)
+    assert listing(here) == [], "nothing is written but the cache"
+    assert len(paces(cache)) == len(listing(cache)) - 1 == 1
+
+    again, told = made(rows_file, base)
+    assert again.time_source == EARLIER
+    assert stages(told) == ["reading data", "tokenizing"], "nothing is loaded"
+    assert again.measured == first.measured
+    one, other = first.to_dict(), again.to_dict()
+    for name in ("step", "run", "steps", "tokens_per_second", "time_measured_at", "choices"):
+        assert one[name] == other[name]
+    assert one["run"]["seconds"] > one["steps"] * one["step"]["seconds"] > 0, "validations take time too"
+    assert one["step"]["low"] is one["run"]["high"] is None, "what was measured has no bounds"
+    (kept,) = paces(cache)
+    assert one["tokens_per_second"] == pytest.approx(1 / kept["seconds_per_token"])
+
+
+def test_the_command_tells_where_the_time_comes_from(base: Path, rows_file: Path, burnish: Burnish) -> None:
+    words = f"plan {rows_file} --model {base} {EXACT}"
+    told = burnish(words)
+    assert told.code == 0, told.err
+    assert "tokens/s with padding" in told.out
+    assert told.out.endswith("; measured here\n")
+    assert "measuring a step" in told.err
+    told = burnish(words)
+    assert f"; {EARLIER} (20" in told.out
+    assert "measuring a step" not in told.err
+    plan = burnish(f"{words} --json").json
+    assert (plan["time_source"], plan["time_untold"]) == (EARLIER, None)
+    assert plan["time_measured_at"].endswith("+00:00")
+    elsewhere = burnish(f"{words} --on T4 --json").json
+    assert elsewhere["time_source"] == "from the device's figures"
+    assert elsewhere["step"]["low"] < elsewhere["step"]["seconds"]
+    assert elsewhere["tokens_per_second"] == elsewhere["step_tokens"] / elsewhere["step"]["seconds"]
+
+
+def test_training_measures_for_plans_too_and_always_afresh(
+    here: Path, base: Path, rows_file: Path, burnish: Burnish, cache: Path
+) -> None:
+    words = f"{rows_file} --model {base} {SHORT}"
+    assert burnish(f"train {words} --name one").code == 0
+    (kept,) = paces(cache)
+    planned = burnish(f"plan {words} --json").json
+    assert planned["time_source"] == EARLIER
+    (event,) = read_lines(here / "runs/one/events.jsonl", "TimePlanned")
+    assert planned["run"]["seconds"] == event["seconds"], "plan and training reckon alike"
+    assert planned["tokens_per_second"] == event["tokens_per_second"]
+    assert burnish(f"train {words} --name two").code == 0
+    (newer,) = paces(cache)
+    assert newer["measured"] > kept["measured"]
+    assert newer["seconds_per_token"] != kept["seconds_per_token"]
+
+
+def test_another_method_is_measured_for_itself(base: Path, rows_file: Path, cache: Path) -> None:
+    for method in ("lora", "full"):
+        planned, told = made(rows_file, base, f"method={method}")
+        assert planned.time_source == "measured here"
+        assert "measuring a step" in stages(told)
+    assert len(paces(cache)) == 2
+    assert made(rows_file, base, "method=lora", "train.epochs=2", "seed=4")[0].time_source == EARLIER
+
+
+def test_a_damaged_cache_is_measured_anew(base: Path, rows_file: Path, cache: Path) -> None:
+    made(rows_file, base)
+    (file,) = cache.rglob("*.json")
+    file.write_text('{"seconds_per_token": ', encoding="utf-8")
+    assert made(rows_file, base)[0].time_source == "measured here"
+    assert made(rows_file, base)[0].time_source == EARLIER
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_no_more(base: Path, rows_file: Path, cache: Path) -> None:
+    cache.write_text("in the way", encoding="utf-8")
+    for _ in range(2):
+        planned, told = made(rows_file, base)
+        assert planned.time_source == "measured here"
+        assert [event for event in told if isinstance(event, Note) and "cannot be kept" in event.text]
+
+
+def test_a_model_that_cannot_pack_is_reckoned_with_rows_of_their_own(here: Path, burnish: Burnish) -> None:
+    """Only the loaded model tells it; the second plan, which loads nothing, has to know."""
+    from transformers import BloomConfig, BloomForCausalLM
+
+    from tests.tiny_models import make_tokenizer, save_model
+
+    tokenizer = make_tokenizer()
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
+    save_model(here / "bloom", BloomForCausalLM(config).float().eval(), tokenizer)
+    rows = write_rows(here / "rows.jsonl", 60)
+    first, told = made(rows, "bloom", "data.context=128")
+    assert [event for event in told if isinstance(event, Note) and "does not keep packed" in event.text]
+    again, _ = made(rows, "bloom", "data.context=128")
+    assert again.time_source == EARLIER
+    assert (again.measured, again.steps) == (first.measured, first.steps)
+    assert burnish(f"train {rows} --model bloom --name it {EXACT} --set data.context=128").code == 0
+    (event,) = read_lines(here / "runs/it/events.jsonl", "TimePlanned")
+    last, _ = made(rows, "bloom", "data.context=128")
+    assert last.measured is not None
+    assert last.measured.run == event["seconds"]
+
+
+def test_preference_pairs_are_not_gone_through_for_a_plan(here: Path, base: Path) -> None:
+    """Training asks the base model about every pair first; the speed of a step does not depend on its answers."""
+    rows = here / "pairs.jsonl"
+    lines = [{"prompt": f"Say {number}.", "chosen": f"{number}!", "rejected": "No."} for number in range(40)]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    planned, told = made(rows, base)
+    assert (planned.task, planned.time_source) == ("preference", "measured here")
+    assert "looking at the base model" not in stages(told)
+
+
+def test_time_is_not_told_where_the_weights_are_not(base: Path, rows_file: Path, here: Path, burnish: Burnish) -> None:
+    bare = Path(shutil.copytree(base, here / "bare"))
+    (bare / "model.safetensors").unlink()
+    told = burnish(f"plan {rows_file} --model ./bare {EXACT}")
+    assert told.code == 0, told.err
+    (line,) = [line for line in told.out.splitlines() if line.startswith("time:")]
+    assert "not told here: a step can be measured only where the weights are" in line
+    assert "has no weights" in line
+    assert "loading the model" not in told.err
+    plan = burnish(f"plan {rows_file} --model gpt2 {EXACT} --json").json
+    assert plan["step"] is plan["run"] is plan["time_source"] is plan["tokens_per_second"] is None
+    assert "only the config of `gpt2` is here" in plan["time_untold"]
+
+
+def test_time_is_not_told_without_rows(base: Path, burnish: Burnish) -> None:
+    told = burnish(f"plan --model {base} {EXACT}")
+    assert told.code == 0, told.err
+    assert "time: not told without DATA" in told.out
+    assert "loading the model" not in told.err
+
+
+def test_what_does_not_fit_is_never_loaded(base: Path, rows_file: Path, burnish: Burnish, cache: Path) -> None:
+    told = burnish(f"plan {rows_file} --model {base} {EXACT} --set model.memory=0.1MB")
+    assert told.code == 3
+    assert "loading the model" not in told.err
+    assert not cache.exists()
+
+
+def test_stopped_while_measuring(here: Path, start: Callable[[str], Popen[str]], cache: Path) -> None:
+    rows = write_rows(here / "rows.jsonl", 400)
+    process = start(f"plan {rows} --model seedling {EXACT} --method full --set batch.rows=8")
+    assert process.stderr is not None
+    deadline = time.monotonic() + 120
+    while "measuring a step" not in (line := process.stderr.readline()):
+        assert line, "it ended before"
+        assert time.monotonic() < deadline
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert listing(here) == [f"rows.jsonl {rows.stat().st_size}"]
+    assert not cache.exists()
