@@ -37,7 +37,6 @@ from burnish.machine import return_freed_memory
 from burnish.methods import make_method
 from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.depth import with_depth
-from burnish.models.device import PRECISIONS
 from burnish.models.location import ModelLocation
 from burnish.models.public_configs import find_public
 from burnish.models.skeleton import Skeleton
@@ -47,6 +46,7 @@ from burnish.plan.simulate import Simulation, simulate
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
 from burnish.tasks import make_task
 from burnish.tasks.classify import LabelledExample
+from burnish.workflows.preparation import loading_for
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
 PAGE = Path(__file__).parents[1] / "docs" / "memory.md"
@@ -180,7 +180,7 @@ def make_step(cell: Cell, config: Any, rows: int = ROWS, micro_batches: int = MI
     ]
     batches = [task.collate(examples, [[number] for number in range(rows)], False, 0) for _ in range(micro_batches)]
     outputs = len(LABELS) if labelled else config.vocab_size
-    return Step(recipe, task, method, tokenizer, method.loading(PRECISIONS["fp32"], CPU), batches, outputs)
+    return Step(recipe, task, method, tokenizer, loading_for(method, recipe, CPU), batches, outputs)
 
 
 def measure(cell: Cell, folder: Path) -> Measured:

@@ -20,13 +20,13 @@ from burnish.engine.trainable import make_trainable, make_trainer
 from burnish.methods import make_method
 from burnish.models.base import Loading, load_base
 from burnish.models.depth import with_depth
-from burnish.models.device import PRECISIONS
 from burnish.models.location import ModelLocation
 from burnish.models.skeleton import Skeleton
-from burnish.plan.simulate import Simulation, simulate
+from burnish.plan.simulate import Enough, Simulation, simulate
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.classify import LabelledExample
+from burnish.workflows.preparation import loading_for
 from tests.tiny_classifiers import word_pieces
 from tests.tiny_models import make_tokenizer, save_model
 
@@ -135,7 +135,7 @@ class TinyStep:
     @property
     def loading(self) -> Loading:
         """How the method holds the base."""
-        return make_method(self.method).loading(PRECISIONS[self.precision], CPU)
+        return loading_for(make_method(self.method), self.recipe, CPU)
 
     @cached_property
     def batches(self) -> list[Batch]:
@@ -150,12 +150,12 @@ class TinyStep:
             examples = [Example(ids, [IGNORED] * 20 + ids[20:], "") for _ in range(2)]
         return [self.task.collate(examples, [[0], [1]], False, 0) for _ in range(self.micro_batches)]
 
-    def simulated(self, config: Any, blocks: int | None = None) -> Simulation:
-        """The step without weights, at a depth or at the config's own."""
+    def simulated(self, config: Any, blocks: int | None = None, enough: Enough | None = None) -> Simulation:
+        """The step without weights, at a depth or at the config's own; as far as it takes to know enough."""
         config = config if blocks is None else with_depth(config, blocks)
         skeleton = Skeleton(config, self.task.head, self.loading, self.tokenizer)
         trainer = self._trainer(skeleton.network, skeleton.new_modules, skeleton.fill)
-        return simulate(trainer, self.batches, self._outputs)
+        return simulate(trainer, self.batches, self._outputs, enough=enough)
 
     def measured(self, folder: Path) -> Simulation:
         """The same step with the weights of a folder."""

@@ -8,17 +8,16 @@ from typing import Any
 
 from burnish.models.depth import depth, period
 from burnish.plan.live_storage import ACTIVATIONS, WEIGHTS, Peak
-from burnish.plan.simulate import Simulation
+from burnish.plan.simulate import Enough, Simulation
 from burnish.plan.work import Operation, Work
 
+Run = Callable[[int | None, Enough | None], Simulation]
 _FEW = 6
 """Blocks up to which a model is simulated whole."""
 _SHALLOW = 2
 
 
-def simulate_deep(
-    config: Any, run: Callable[[int | None], Simulation], is_uniform: bool, room: int | None = None
-) -> Simulation:
+def simulate_deep(config: Any, run: Run, is_uniform: bool, room: int | None = None) -> Simulation:
     """Simulates a step of a model, by two shallow copies of it where it is deep.
 
     Live bytes rise and fall by the same amount with every block, so within a pass over the blocks they are highest at
@@ -27,19 +26,23 @@ def simulate_deep(
 
     Args:
         config: of the model.
-        run: simulates the model at a depth, or as it is for None.
+        run: simulates the model at a depth, or as it is for None; as far as what it is given says.
         is_uniform: whether the method treats every block alike.
         room: bytes beyond which nothing more has to be known than that the step takes more; None for no such number.
     """
     blocks, repeat = depth(config), period(config)
     first = _shallow_depth(blocks or 0, repeat)
     if blocks is None or not is_uniform or blocks <= max(_FEW, first + repeat):
-        return run(None)
-    large = run(first + repeat)
-    least = _at_least(large, first + repeat, repeat, blocks)
-    if room is not None and least.peak.total > room:
-        return least
-    return extrapolate(run(first), first, large, first + repeat, blocks)
+        return run(None, None)
+    depth_run = first + repeat
+
+    def is_too_much(seen: Simulation) -> bool:
+        return room is not None and _at_least(seen, depth_run, repeat, blocks).peak.total > room
+
+    large = run(depth_run, is_too_much)
+    if large.is_bound:
+        return _at_least(large, depth_run, repeat, blocks)
+    return extrapolate(run(first, None), first, large, depth_run, blocks)
 
 
 def _at_least(shallow: Simulation, depth: int, repeat: int, blocks: int) -> Simulation:

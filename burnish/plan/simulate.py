@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,7 +43,13 @@ class Simulation:
         return max(self.phases.values(), key=lambda peak: peak.total)
 
 
-def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradients: bool = False) -> Simulation:
+Enough = Callable[[Simulation], bool]
+"""Whether what was seen up to the end of the blocks' forward pass tells enough."""
+
+
+def simulate(
+    trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradients: bool = False, enough: Enough | None = None
+) -> Simulation:
     """Takes a step, after the optimizer has its memory, and looks at it.
 
     Args:
@@ -51,6 +57,7 @@ def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradi
         batches: the micro-batches of the step.
         outputs: size of the model's output (vocabulary or labels).
         has_gradients: whether earlier micro-batches of the step have left gradients already.
+        enough: where it says yes, the step ends there, and what was seen is a bound.
     """
     work = Work()
     storage = LiveStorage(outputs, work.add, bytes_inside)
@@ -67,13 +74,24 @@ def simulate(trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradi
         storage.hold([weight.grad for weight in trained if weight.grad is not None], GRADIENTS)
     storage.forget_phases()
     storage.begin_phase(BEGIN)
-    with _marked(trainer.network, storage), _gradients_told(trained, storage), storage:
-        trainer.accumulate(batches)
-        storage.begin_phase(MOVE)
-        trainer.move()
-    number = sum(weight.numel() for weight in trained)
-    tokens = sum(batch.num_tokens for batch in batches)
-    return Simulation(dict(storage.phases), weights, number, work, tokens, tuple(_block_bytes(trainer.network)))
+    seen = Simulation(
+        storage.phases,
+        weights,
+        trained=sum(weight.numel() for weight in trained),
+        work=work,
+        tokens=sum(batch.num_tokens for batch in batches),
+        blocks=tuple(_block_bytes(trainer.network)),
+    )
+    marks = _Marks(storage, seen, enough)
+    try:
+        with _marked(trainer.network, marks), _gradients_told(trained, storage), storage:
+            trainer.accumulate(batches)
+            storage.begin_phase(MOVE)
+            trainer.move()
+    except _EnoughSeen:
+        trainer.forget_attempt()
+        return replace(seen, is_bound=True)
+    return seen
 
 
 def _block_bytes(network: Any) -> Iterator[int]:
@@ -107,13 +125,16 @@ def _gradients_told(trained: Sequence[torch.nn.Parameter], storage: LiveStorage)
             hook.remove()
 
 
+class _EnoughSeen(Exception):
+    """Ends a step."""
+
+
 @contextmanager
-def _marked(network: Any, storage: LiveStorage) -> Iterator[None]:
+def _marked(network: Any, marks: _Marks) -> Iterator[None]:
     """Begins a phase at each block, forward and backward: `forward LIST I`, `backward LIST I`.
 
     With activation checkpointing the backward pass runs each block forward again; that belongs to the backward phase.
     """
-    marks = _Marks(storage)
     hooks = [network.register_forward_pre_hook(marks.begin_forward)]
     for number, name in enumerate(block_lists(network)):
         blocks = list(network.get_submodule(name))
@@ -130,8 +151,10 @@ def _marked(network: Any, storage: LiveStorage) -> Iterator[None]:
 class _Marks:
     """Hooks that begin phases."""
 
-    def __init__(self, storage: LiveStorage) -> None:
+    def __init__(self, storage: LiveStorage, seen: Simulation, enough: Enough | None) -> None:
         self._storage = storage
+        self._seen = seen
+        self._enough = enough
         self._is_backward = False
 
     def begin_forward(self, module: Any, given: Any) -> None:
@@ -160,6 +183,8 @@ class _Marks:
                 return
             if is_last:
                 self._storage.begin_phase(f"{HEAD} {number}")
+                if self._enough is not None and self._enough(self._seen):
+                    raise _EnoughSeen
             first = output[0] if isinstance(output, tuple) else output
             if isinstance(first, torch.Tensor) and first.requires_grad:
                 first.register_hook(mark_backward)

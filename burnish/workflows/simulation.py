@@ -17,7 +17,7 @@ from burnish.plan.fit import Way
 from burnish.plan.live_storage import Peak
 from burnish.plan.resolve import Facts
 from burnish.plan.sharding import Shards, sharded_memory
-from burnish.plan.simulate import Simulation, simulate
+from burnish.plan.simulate import Enough, Simulation, simulate
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.encoded import Encoded
 from burnish.workflows.preparation import Setting, fast_device, loading_for, make_plan
@@ -41,7 +41,7 @@ def simulate_way(
     batches = heaviest_step(recipe, setting, encoded)
     loading = replace(loading_for(method, recipe, torch.device("cpu")), fast_on=fast_device(recipe, setting.device))
 
-    def run(blocks: int | None) -> Simulation:
+    def run(blocks: int | None, enough: Enough | None) -> Simulation:
         config = setting.config if blocks is None else with_depth(setting.config, blocks)
         trust = recipe.model.trust_remote_code
         skeleton = Skeleton(config, setting.task.head, loading, setting.tokenizer, trust)
@@ -50,7 +50,7 @@ def simulate_way(
         )
         skeleton.fill(network)
         trainer = make_trainer(network, setting.task, method, recipe, torch.device("cpu"))
-        return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1)
+        return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
 
     return simulate_deep(setting.config, run, method.is_uniform, room)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burnish.plan.extrapolate import simulate_deep
-from burnish.plan.simulate import Simulation
+from burnish.plan.simulate import Enough, Simulation
 from tests.tiny_steps import TinyStep, tiny_config
 
 CASES = (
@@ -25,9 +25,9 @@ def test_extrapolated_is_whole(model: str, method: str, checkpointing: bool, mic
     config, step = tiny_config(model, LAYERS[model]), TinyStep(model, method, checkpointing, micro_batches)
     depths: list[int | None] = []
 
-    def run(blocks: int | None) -> Simulation:
+    def run(blocks: int | None, enough: Enough | None) -> Simulation:
         depths.append(blocks)
-        return step.simulated(config, blocks)
+        return step.simulated(config, blocks, enough)
 
     deep, whole = simulate_deep(config, run, is_uniform=True), step.simulated(config)
     assert len(depths) == 2
@@ -49,14 +49,14 @@ def test_a_step_that_takes_far_more_than_there_is_room_is_simulated_once(
     config, step = tiny_config(model, LAYERS[model]), TinyStep(model, method, checkpointing, micro_batches)
     depths: list[int | None] = []
 
-    def run(blocks: int | None) -> Simulation:
+    def run(blocks: int | None, enough: Enough | None) -> Simulation:
         depths.append(blocks)
-        return step.simulated(config, blocks)
+        return step.simulated(config, blocks, enough)
 
     least, whole = simulate_deep(config, run, True, room=0), step.simulated(config)
     assert len(depths) == 1
     assert least.is_bound
-    assert run(depths[0]).peak.total < least.peak.total <= whole.peak.total
+    assert whole.weights <= least.peak.total <= whole.peak.total
     assert not simulate_deep(config, run, True, room=whole.peak.total).is_bound
 
 
@@ -65,9 +65,9 @@ def test_shallow_models_and_uneven_methods_are_simulated_whole(layers: int, is_u
     config, step = tiny_config("llama", layers), TinyStep("llama", "full")
     depths: list[int | None] = []
 
-    def run(blocks: int | None) -> Simulation:
+    def run(blocks: int | None, enough: Enough | None) -> Simulation:
         depths.append(blocks)
-        return step.simulated(config, blocks)
+        return step.simulated(config, blocks, enough)
 
     assert simulate_deep(config, run, is_uniform).weights == step.simulated(config).weights
     assert depths == [None]
