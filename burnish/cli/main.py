@@ -28,7 +28,7 @@ from burnish.cli.console import Console, Output
 from burnish.cli.overview import overview
 from burnish.cli.usage import UsageError, usage_error
 from burnish.errors import BurnishError, Interrupted
-from burnish.machine import return_freed_memory, share_cores
+from burnish.machine import collect_seldom, return_freed_memory, share_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -75,6 +75,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     share_cores()
     return_freed_memory()
+    if words is None:  # the process is this command's
+        collect_seldom()
     words = list(sys.argv[1:] if words is None else words)
     console = Console(Output.of(words))
     if not console.output.debug:
