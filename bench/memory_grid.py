@@ -42,7 +42,7 @@ from burnish.models.public_configs import find_public
 from burnish.models.skeleton import Skeleton
 from burnish.plan.extrapolate import simulate_deep
 from burnish.plan.live_storage import ACTIVATIONS, BATCH, GRADIENTS, LOGITS, OPTIMIZER, WEIGHTS
-from burnish.plan.simulate import Simulation, simulate
+from burnish.plan.simulate import Enough, Simulation, simulate
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
 from burnish.tasks import make_task
 from burnish.tasks.classify import LabelledExample
@@ -152,12 +152,12 @@ class Step:
             fill(made)
         return make_trainer(made, self.task, self.method, self.recipe, CPU)
 
-    def predict(self, config: Any, blocks: int | None = None) -> Simulation:
+    def predict(self, config: Any, blocks: int | None = None, enough: Enough | None = None) -> Simulation:
         """The step simulated without weights, at a depth, or at the model's own for None."""
         config = config if blocks is None else with_depth(config, blocks)
         skeleton = Skeleton(config, self.task.head, self.loading, self.tokenizer)
         trainer = self.trainer(skeleton.network, skeleton.new_modules, skeleton.fill)
-        return simulate(trainer, self.batches, self.outputs)
+        return simulate(trainer, self.batches, self.outputs, enough=enough)
 
 
 def make_step(cell: Cell, config: Any, rows: int = ROWS, micro_batches: int = MICRO_BATCHES) -> Step:

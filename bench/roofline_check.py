@@ -30,7 +30,7 @@ from burnish.plan.devices import find_device
 from burnish.plan.extrapolate import simulate_deep
 from burnish.plan.roofline import estimate_time
 from burnish.plan.sharding import NETWORK, Shards, communication_seconds, sharded_time
-from burnish.plan.simulate import Simulation, simulate
+from burnish.plan.simulate import Enough, Simulation, simulate
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 
@@ -165,12 +165,13 @@ def simulate_step(model: str, method_name: str, rows: int, width: int, is_checkp
     examples = [Example([5] * width, [5] * width, "") for _ in range(rows)]
     batch = task.collate(examples, [[row] for row in range(rows)], False, 0)
 
-    def run(depth: int | None) -> Simulation:
+    def run(depth: int | None, enough: Enough | None) -> Simulation:
         shape = config if depth is None else with_depth(config, depth)
         skeleton = Skeleton(shape, task.head, loading)
         network = make_trainable(skeleton.network, task, method, recipe, tokenizer, skeleton.new_modules)
         skeleton.fill(network)
-        return simulate(make_trainer(network, task, method, recipe, CPU), [batch], config.vocab_size)
+        trainer = make_trainer(network, task, method, recipe, CPU)
+        return simulate(trainer, [batch], config.vocab_size, enough=enough)
 
     return simulate_deep(config, run, True)
 
