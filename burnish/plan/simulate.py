@@ -12,6 +12,7 @@ import torch
 from burnish.data.batches import Batch
 from burnish.engine.step import Trainer
 from burnish.models.blocks import block_lists, held_tensors
+from burnish.models.output_layer import split_model
 from burnish.plan.live_storage import BATCH, GRADIENTS, OPTIMIZER, WEIGHTS, LiveStorage, Peak
 from burnish.plan.work import Work, bytes_inside
 
@@ -135,7 +136,9 @@ def _marked(network: Any, marks: _Marks) -> Iterator[None]:
 
     With activation checkpointing the backward pass runs each block forward again; that belongs to the backward phase.
     """
-    hooks = [network.register_forward_pre_hook(marks.begin_forward)]
+    halves = split_model(network)
+    called = [network] if halves is None else [network, halves[0]]  # a loss may call the body alone
+    hooks = [one.register_forward_pre_hook(marks.begin_forward) for one in called]
     for number, name in enumerate(block_lists(network)):
         blocks = list(network.get_submodule(name))
         for index, block in enumerate(blocks):

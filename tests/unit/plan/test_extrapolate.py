@@ -10,6 +10,7 @@ from tests.tiny_steps import TinyStep, tiny_config
 
 CASES = (
     ("gpt2", "full", False, 1),
+    ("gpt2", "full", False, 2),
     ("llama", "full", False, 2),
     ("bert", "lora", True, 2),
     ("bert", "prompt", False, 1),
