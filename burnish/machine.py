@@ -97,9 +97,8 @@ def share_cores() -> None:
 def collect_seldom() -> None:
     """Lets Python look for reference cycles less often, and not at all when the process ends.
 
-    It looks after every 700 new objects by default (before Python 3.14), and torch and transformers make some millions
-    when they are imported: 0.7 s of the 8 s of a plan, and more than another second when the process ends. Tensors are
-    freed by reference counting, with or without it.
+    It looks after every 700 new objects by default (before Python 3.14), and torch and transformers make millions when
+    they are imported; at the end it looks through all of them. Tensors are freed by counting references.
     """
     gc.set_threshold(10_000, 20, 20)
     atexit.register(gc.freeze)

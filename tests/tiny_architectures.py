@@ -21,7 +21,7 @@ _WORDS = (
     "What is two and three? It is five.",
     "Where does the small boat sail?",
 )
-_DECODER: dict[str, Any] = {
+DECODER: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -50,15 +50,15 @@ def _config(name: str) -> Any:
         "GPT-2": lambda: transformers.GPT2Config(
             vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT, eos_token_id=2, bos_token_id=1
         ),
-        "Llama": lambda: transformers.LlamaConfig(**_DECODER),
-        "Mistral": lambda: transformers.MistralConfig(**_DECODER, sliding_window=16),
-        "Mixtral": lambda: transformers.MixtralConfig(**_DECODER, num_local_experts=4, num_experts_per_tok=2),
-        "Phi-3": lambda: transformers.Phi3Config(**_DECODER),
-        "Qwen2": lambda: transformers.Qwen2Config(**_DECODER, tie_word_embeddings=True),
-        "Qwen3": lambda: transformers.Qwen3Config(**_DECODER, head_dim=8),
-        "Gemma": lambda: transformers.GemmaConfig(**_DECODER, head_dim=8),
+        "Llama": lambda: transformers.LlamaConfig(**DECODER),
+        "Mistral": lambda: transformers.MistralConfig(**DECODER, sliding_window=16),
+        "Mixtral": lambda: transformers.MixtralConfig(**DECODER, num_local_experts=4, num_experts_per_tok=2),
+        "Phi-3": lambda: transformers.Phi3Config(**DECODER),
+        "Qwen2": lambda: transformers.Qwen2Config(**DECODER, tie_word_embeddings=True),
+        "Qwen3": lambda: transformers.Qwen3Config(**DECODER, head_dim=8),
+        "Gemma": lambda: transformers.GemmaConfig(**DECODER, head_dim=8),
         "GPT-NeoX": lambda: transformers.GPTNeoXConfig(
-            **{key: value for key, value in _DECODER.items() if key != "num_key_value_heads"}
+            **{key: value for key, value in DECODER.items() if key != "num_key_value_heads"}
         ),
         "Falcon": lambda: transformers.FalconConfig(
             vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, eos_token_id=2,

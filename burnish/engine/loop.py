@@ -173,7 +173,7 @@ class Loop:
         ways = [f"Shorten `data.context` (now {self.recipe.data.context})"]
         if kind == "training" and self.recipe.train.gradient_checkpointing is not True:
             ways.append("set `train.gradient_checkpointing=true`")
-        if self.recipe.method not in ("qlora", "int8-lora"):
+        if all(weight.is_floating_point() for weight in self.trainer.network.parameters()):
             ways.append("take `--method qlora`")
         resumed = f"; or free some memory and go on with `burnish resume {self.checkpoints.parent}`"
         return MachineError(

@@ -108,10 +108,8 @@ def attend(
             return packed_attention(query, key, value, scale, attention_mask).transpose(1, 2), None
         attention_mask = attention_mask.dense(query.shape[0])
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
-    is_short = query.shape[2] == key.shape[2] <= SHORT and (
-        attention_mask is None or attention_mask.dtype == torch.bool
-    )
-    if is_plain and is_short and query.shape[2] > 1:
+    is_simple = is_plain and (attention_mask is None or attention_mask.dtype == torch.bool)
+    if is_simple and 1 < query.shape[2] == key.shape[2] <= _short(query.dtype, query.device):
         made = short_attention(query, key, value, scale, causal and attention_mask is None, attention_mask)
         return made.transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(

@@ -133,14 +133,14 @@ def _from_pretrained(
 ) -> tuple[Any, dict[str, Any]]:
     import transformers
 
-    quantized: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     changes = head.config
     if loading.quantization is not None:
         loading.quantization.llm_int8_skip_modules = _skipped_modules(location, section, head)
-        quantized = {"quantization_config": loading.quantization, "device_map": {"": device}}
+        options = {"quantization_config": loading.quantization, "device_map": {"": device}}
     if not loading.has_dropout:
         # as keywords the changes of the head would reach the config, but nested ones would not
-        quantized["config"] = without_dropout(_read_config(location, section, head))
+        options["config"] = without_dropout(_read_config(location, section, head))
         changes = {name: value for name, value in changes.items() if name == "ignore_mismatched_sizes"}
     return getattr(transformers, head.auto_class).from_pretrained(
         str(location.folder),
@@ -149,7 +149,7 @@ def _from_pretrained(
         use_safetensors=None if section.allow_pickle else True,
         local_files_only=True,
         output_loading_info=True,
-        **quantized,
+        **options,
         **changes,
     )
 

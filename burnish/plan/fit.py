@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from burnish.plan.live_storage import OPTIMIZER, WEIGHTS
+from burnish.plan.live_storage import OPTIMIZER, WEIGHTS, Peak
 from burnish.plan.simulate import Simulation
 
+CHOICES = ("full", "lora", "qlora")
+"""The methods that `auto` chooses from: the best first, the one that takes least last."""
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting threatens, and above which full fine-tuning pays."""
 
@@ -38,14 +40,14 @@ Simulate = Callable[[Way, int | None], Simulation]
 def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
     """The methods to try, best first, for so many training rows (None: not known); and why."""
     if rows is None:
-        return ("full", "lora", "qlora"), "no data was named, so memory alone decides"
+        return CHOICES, "no data was named, so memory alone decides"
     if rows < SMALL:
         reason = f"under {SMALL:,} rows a model trained in full learns them by heart; an adapter has less to do so with"
-        return ("lora", "qlora"), reason
+        return CHOICES[1:], reason
     if rows <= LARGE:
         reason = f"with {SMALL:,} to {LARGE:,} rows an adapter learns as well as the whole model, in less memory"
-        return ("lora", "qlora"), reason
-    return ("full", "lora", "qlora"), f"above {LARGE:,} rows the whole model has something to learn from"
+        return CHOICES[1:], reason
+    return CHOICES, f"above {LARGE:,} rows the whole model has something to learn from"
 
 
 def find_fit(
@@ -68,34 +70,30 @@ def find_fit(
         The fit; where nothing fits, the way that takes least.
     """
     least: Fit | None = None
-    hopeless: Way | None = None
     for method in methods:
         for again in checkpointing:
             larger: Fit | None = None
             for number in _few(rows):
                 way = Way(method, number, again)
-                if larger is not None and _least_possible(larger, number) > room:
-                    hopeless = way
-                    continue
-                fit = Fit(way, (seen := run(way, room)), not seen.is_bound and seen.peak.total <= room)
+                bound = None if larger is None else _at_least(larger, number)
+                seen = run(way, room) if bound is None or bound.peak.total <= room else bound
+                fit = Fit(way, seen, not seen.is_bound and seen.peak.total <= room)
                 if fit.fits:
                     return _grown(fit, larger, rows, run, room)
                 larger = fit
                 if least is None or seen.peak.total < least.simulation.peak.total:
                     least = fit
-    if hopeless is not None:  # the last of these takes least of them; only now is it worth a simulation
-        fit = Fit(hopeless, run(hopeless, room), False)
-        if least is None or fit.simulation.peak.total < least.simulation.peak.total:
-            least = fit
     assert least is not None  # there is always a method, and always a micro-batch
     return Fit(least.way, run(least.way, None), False) if least.simulation.is_bound else least
 
 
-def _least_possible(larger: Fit, rows: int) -> int:
-    """Bytes below which a smaller micro-batch cannot come: all but what belongs to the weights, cut like the rows."""
-    peak = larger.simulation.peak
-    fixed = sum(peak.parts.get(part, 0) for part in (WEIGHTS, OPTIMIZER))
-    return fixed + (peak.total - fixed) * rows // larger.way.micro_rows
+def _at_least(larger: Fit, rows: int) -> Simulation:
+    """What a smaller micro-batch takes at least: all but what belongs to the weights, cut like the rows."""
+    peak, whole = larger.simulation.peak, (WEIGHTS, OPTIMIZER)
+    fixed = sum(peak.parts.get(part, 0) for part in whole)
+    total = fixed + (peak.total - fixed) * rows // larger.way.micro_rows
+    parts = {part: size if part in whole else size * rows // larger.way.micro_rows for part, size in peak.parts.items()}
+    return replace(larger.simulation, phases={"at least": Peak(total, parts)}, is_bound=True)
 
 
 def _few(rows: Sequence[int]) -> list[int]:

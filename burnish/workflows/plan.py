@@ -242,7 +242,7 @@ def _describe_memory(plan: Plan, outlook: Outlook, fit: Fit, shards: Shards) -> 
     plan.memory |= {one.name: one.bytes for one in budget.overheads}
     plan.memory = {name: size for name, size in plan.memory.items() if size}
     plan.sources = {one.name: one.source for one in budget.overheads}
-    plan.rule_of_thumb = 4 * plan.parameters * 4 if plan.method == "full" else 0
+    plan.rule_of_thumb = 4 * plan.parameters * 4 if seen.trained >= plan.parameters else 0
     plan.flops, plan.step_tokens = seen.work.flops, outlook.step_tokens
     plan.flops_per_token = seen.work.flops / max(1, seen.tokens)
 

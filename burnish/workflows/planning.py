@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from burnish.data.dataset import Records
-from burnish.errors import BurnishError, MachineError
+from burnish.errors import MachineError
 from burnish.machine import gigabytes
 from burnish.methods import make_method
 from burnish.methods.method import Method
@@ -17,7 +17,7 @@ from burnish.models.device import PRECISIONS
 from burnish.models.dropout import has_dropout
 from burnish.models.skeleton import count_from_config
 from burnish.plan.budget import Budget, measured_again
-from burnish.plan.fit import Fit, Simulate, Way, find_fit, methods_for
+from burnish.plan.fit import CHOICES, Fit, Simulate, Way, find_fit, methods_for
 from burnish.plan.resolve import (
     Facts,
     Resolver,
@@ -30,8 +30,8 @@ from burnish.plan.sharding import Shards
 from burnish.plan.simulate import Simulation
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import MemoryPlanned, Note
-from burnish.workflows.preparation import Emit, Rows, Setting, encode_rows, held_out_questions, make_plan
-from burnish.workflows.simulation import shard, simulate_way
+from burnish.workflows.preparation import LIKELY_METHOD, Emit, Rows, Setting, encode_rows, held_out_questions, make_plan
+from burnish.workflows.simulation import CannotSimulate, shard, simulate_way
 
 _MEASURED_ANSWERS = 200
 _SHORTEST_CONTEXT = 128
@@ -179,7 +179,7 @@ def _candidates(recipe: Recipe, setting: Setting, rows: int | None) -> tuple[lis
         return [recipe.method], "as asked"
     methods, reason = methods_for(rows)
     able = [name for name in methods if _is_able(make_method(name), recipe, setting)]
-    return able or ["lora"], reason
+    return able or [LIKELY_METHOD], reason
 
 
 def _is_able(method: Method, recipe: Recipe, setting: Setting) -> bool:
@@ -212,11 +212,8 @@ def _fit(
         choices = [False]
     try:
         return find_fit(candidates, rows, choices, run, budget.tensors)
-    except BurnishError:
-        raise
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-        why = " ".join(str(error).split())[:200]
-        emit(Note(f"What memory this run takes cannot be told beforehand: torch cannot simulate this model ({why})."))
+    except CannotSimulate as error:
+        emit(Note(f"What memory this run takes cannot be told beforehand: torch cannot simulate this model ({error})."))
         return None
 
 
@@ -254,7 +251,7 @@ def _too_large(fit: Fit, budget: Budget, setting: Setting, facts: Facts, recipe:
     need, room = fit.simulation.peak.total, budget.tensors
     per_parameter = need / max(1, facts.parameters)
     fixes = [f"a model of about {room / per_parameter / 1e9:.1f} B parameters would fit"]
-    if recipe.method not in (AUTO, "qlora"):
+    if recipe.method not in (AUTO, CHOICES[-1]):
         fixes.insert(0, "try `--method auto`, which takes the best method that fits")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
         fixes.insert(0, f"try a shorter `data.context` (now {recipe.data.context})")

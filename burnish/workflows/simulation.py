@@ -23,6 +23,10 @@ from burnish.tasks.encoded import Encoded
 from burnish.workflows.preparation import Setting, fast_device, loading_for, make_plan
 
 
+class CannotSimulate(Exception):
+    """Torch, or the code of a model, needs numbers where a simulated step has none."""
+
+
 def simulate_way(
     way: Way, recipe: Recipe, setting: Setting, encoded: Encoded, facts: Facts, room: int | None = None
 ) -> Simulation:
@@ -35,6 +39,9 @@ def simulate_way(
         encoded: the training rows.
         facts: of model and data.
         room: bytes beyond which no more is told than that the step takes more.
+
+    Raises:
+        CannotSimulate: the step of this model cannot be taken without numbers.
     """
     recipe = _with_way(recipe, way)
     method = make_method(way.method)
@@ -52,7 +59,11 @@ def simulate_way(
         trainer = make_trainer(network, setting.task, method, recipe, torch.device("cpu"))
         return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
 
-    return simulate_deep(setting.config, run, method.is_uniform, room)
+    try:
+        return simulate_deep(setting.config, run, method.is_uniform, room)
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+        # whatever a model's own code comes to where it meets a tensor without numbers
+        raise CannotSimulate(" ".join(str(error).split())[:200]) from error
 
 
 def shard(simulation: Simulation, config: Any, shards: Shards) -> Simulation:

@@ -74,17 +74,17 @@ def make(tokenizer: Any, folder: Path, method: str = "lora", react: Any = None, 
     plan = token_plan(random_examples(40, 20, CONTEXT), step_tokens=380, **shared)
     held_out = token_plan(random_examples(8, 20, CONTEXT, seed=5), step_tokens=1, **shared)
     assert not options
-    made = Made(None, [])  # type: ignore[arg-type]
+    told: list[Event] = []
 
     def tell(event: Event) -> None:
-        made.told.append(event)
+        told.append(event)
         if react is not None:
             react(event)
 
     torch.manual_seed(11)
     folder.mkdir(exist_ok=True)
-    made.loop = Loop(trainer, plan, HeldOut.of(held_out, range(8)), recipe, TOTAL, folder, tell, Progress())
-    return made
+    loop = Loop(trainer, plan, HeldOut.of(held_out, range(8)), recipe, TOTAL, folder, tell, Progress())
+    return Made(loop, told)
 
 
 def run(made: Made) -> Made:

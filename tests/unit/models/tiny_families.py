@@ -8,21 +8,10 @@ import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.tiny_models import CONTEXT, LAYOUTS, make_network, randomize_vectors
+from tests.tiny_architectures import DECODER
+from tests.tiny_models import LAYOUTS, make_network, randomize_vectors
 
-_DECODER: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": CONTEXT,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "initializer_range": 0.25,
-}
+_DECODER: dict[str, Any] = {**DECODER, "initializer_range": 0.25}
 LENGTHS = ([9, 4, 1, 7], [12, 9])
 """Of the examples of two packed rows."""
 
