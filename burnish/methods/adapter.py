@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from burnish.errors import ModelError, RecipeError
 from burnish.methods.method import Load, MethodDefaults
 from burnish.models.location import ModelLocation
-from burnish.models.quantization import quiet_bitsandbytes
+from burnish.models.quantization import import_bitsandbytes
 from burnish.runs.folder import RunFolder
 
 
 def import_peft() -> Any:
     """PEFT, which brings bitsandbytes along wherever that is installed; hence only from here."""
-    quiet_bitsandbytes()
+    import_bitsandbytes()
     import peft
 
     return peft

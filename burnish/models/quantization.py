@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
+import os
+import sys
 import time
 from typing import Any
 
@@ -15,15 +18,32 @@ from burnish.models.head import Head
 
 TIMED_TOKENS = 256
 _TIMED_ROUNDS = 3
+_NO_COMPILING = "TORCHDYNAMO_DISABLE"
+"""Environment variable that torch.compile asks about each time it is called."""
 
 
-def quiet_bitsandbytes() -> None:
-    """Keeps the hints of bitsandbytes off the terminal; call it before anything imports the package.
+def import_bitsandbytes() -> None:
+    """Imports bitsandbytes, where it is installed, as Burnish wants it; call it before anything else imports it.
 
     At import it tells users of some CPUs to install a kernel from the hub, and LLM.int8 reports each cast of its
     inputs; neither is anything to act on. Its errors are still heard.
+
+    It also hands torch.compile the fallbacks it has for devices without kernels of their own, which brings the whole
+    compiler along, a second of every start. On CPU and CUDA none of them is called, so there they stay uncompiled.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if "bitsandbytes" in sys.modules or importlib.util.find_spec("bitsandbytes") is None:
+        return
+    before = os.environ.get(_NO_COMPILING)
+    if not torch.backends.mps.is_available() and not torch.xpu.is_available():
+        os.environ[_NO_COMPILING] = "1"
+    try:
+        importlib.import_module("bitsandbytes")
+    finally:
+        if before is None:
+            os.environ.pop(_NO_COMPILING, None)
+        else:
+            os.environ[_NO_COMPILING] = before
 
 
 def nf4_config(precision: torch.dtype, device: torch.device) -> Any:
@@ -68,7 +88,7 @@ def _check_bitsandbytes(device: torch.device) -> None:
             "bitsandbytes computes them on CUDA, and slowly on the CPU.",
             "Use `--method lora`, or `--set model.device=cpu`",
         )
-    quiet_bitsandbytes()
+    import_bitsandbytes()
 
 
 def skipped_modules(config: Any, head: Head, trust_remote_code: bool) -> list[str]:
