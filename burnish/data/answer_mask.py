@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from burnish.data.chat_template import ChatTemplate
 from burnish.data.messages import Message, split_thought
 from burnish.data.row import RowError
+from burnish.data.token_requests import TokenRequests
 from burnish.data.tokens import Tokens
 
 # SentencePiece puts a blank of its own before a text, but none behind a stem: a text's tokens in the middle of another
@@ -50,7 +51,7 @@ class AnswerMask:
         self._ends = re.compile("|".join(map(re.escape, spelled)))
         self._stems = list(zip(_STEMS, tokens.encode(_STEMS), strict=True))
 
-    def find(self, messages: Sequence[Message], tools: list[Message] | None) -> list[MaskedTokens]:
+    def find(self, messages: Sequence[Message], tools: list[Message] | None) -> TokenRequests[list[MaskedTokens]]:
         """The sequences that train every answer in `messages` from exactly the prompt that inference will see.
 
         One sequence where the template writes earlier answers just as it writes the last one; otherwise (it strips
@@ -71,8 +72,13 @@ class AnswerMask:
         for message in messages[:-1]:
             if message["role"] in ("system", "user") and _squeeze(message["content"]) not in read:
                 raise RowError(f"the chat template leaves out a {message['role']} message")
-        together = self._together(turns)
-        return [together] if together else [self._alone(turn) for turn in turns]
+        together = yield from self._together(turns)
+        if together:
+            return [together]
+        alone = []
+        for turn in turns:
+            alone.append((yield from self._alone(turn)))
+        return alone
 
     def _turn(self, messages: Sequence[Message], index: int, tools: list[Message] | None) -> _Turn:
         prompt = self._template.render(messages[:index], tools, answer_next=True)
@@ -118,14 +124,14 @@ class AnswerMask:
                 return marker
         return None
 
-    def _together(self, turns: list[_Turn]) -> MaskedTokens | None:
+    def _together(self, turns: list[_Turn]) -> TokenRequests[MaskedTokens | None]:
         """All answers in the tokens of the whole conversation, or None if they do not stand there as in inference."""
         whole = turns[-1].answered
         if not all(turn.is_closed and whole.startswith(turn.answered) for turn in turns):
             return None
-        plain, *prompts = self._tokens.encode([whole, *(turn.prompt for turn in turns)])
+        plain, *prompts = yield [whole, *(turn.prompt for turn in turns)]
         ids = self._tokens.with_lead(plain)
-        marks = [position for position, id_ in enumerate(plain, len(ids) - len(plain)) if id_ in self._end_ids]
+        marks = [len(ids) - len(plain) + place for place in _places(plain, self._end_ids)]
         if len(marks) != self._num_marks(whole):
             return None
         answers = []
@@ -135,11 +141,11 @@ class AnswerMask:
             answers.append((len(prompt), marks[self._num_marks(turn.answered) - 1] + 1))
         return MaskedTokens(ids, answers)
 
-    def _alone(self, turn: _Turn) -> MaskedTokens:
+    def _alone(self, turn: _Turn) -> TokenRequests[MaskedTokens]:
         """The answer of `turn` behind its own prompt."""
-        whole, prompt = self._tokens.encode_led([turn.answered, turn.prompt])
+        whole, prompt = map(self._tokens.with_lead, (yield [turn.answered, turn.prompt]))
         if whole[: len(prompt)] != prompt:
-            whole = prompt + self._continuation(turn, prompt, whole)
+            whole = prompt + (yield from self._continuation(turn, prompt, whole))
         if not turn.is_closed:
             if self._tokens.eos_id is None:
                 raise RowError("no token ends the answer")
@@ -148,18 +154,29 @@ class AnswerMask:
             raise RowError("the token that ends the answer is not found")
         return MaskedTokens(whole, [(len(prompt), len(whole))])
 
-    def _continuation(self, turn: _Turn, prompt: list[int], whole: list[int]) -> list[int]:
+    def _continuation(self, turn: _Turn, prompt: list[int], whole: list[int]) -> TokenRequests[list[int]]:
         """Tokens of the answer where its first characters would merge with the prompt's last token."""
         rest = turn.answered[len(turn.prompt) :]
         text = self._tokens.decode(whole)
         for stem, stem_ids in self._stems:
-            ids = self._tokens.encode([stem + rest])[0]
+            (ids,) = yield [stem + rest]
             if ids[: len(stem_ids)] == stem_ids and self._tokens.decode(prompt + ids[len(stem_ids) :]) == text:
                 return ids[len(stem_ids) :]
         raise RowError("the tokens of the answer cannot be told from those of its prompt")
 
     def _num_marks(self, text: str) -> int:
         return len(self._ends.findall(text))
+
+
+def _places(ids: list[int], wanted: Iterable[int]) -> list[int]:
+    """Where any of the wanted ids stands, in order."""
+    found = []
+    for id_ in wanted:
+        place = -1
+        for _ in range(ids.count(id_)):
+            place = ids.index(id_, place + 1)
+            found.append(place)
+    return sorted(found)
 
 
 def _holds(text: str, parts: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ import numpy
 
 from burnish.data.batches import Batch
 from burnish.data.packing import pack_best_fit
+from burnish.data.token_examples import token_counts
 
 Collate = Callable[[Sequence[Any], Sequence[Sequence[int]], bool, int | None], Batch]
 """Called with all examples, the rows of one batch, whether they are packed, and the epoch (None in evaluation)."""
@@ -46,7 +47,7 @@ class BatchPlan:
         self.micro_tokens = micro_rows * context
         """Most tokens of a micro-batch, padding included, where it holds more than one row. May be set: which examples
         make up a step does not depend on it."""
-        lengths = [example.num_tokens for example in examples]
+        lengths = token_counts(examples)
         self.rows = pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))]
         self._widths = [sum(lengths[index] for index in row) for row in self.rows]
         self._row_tokens = numpy.array(self._widths)

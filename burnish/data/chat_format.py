@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from burnish.data.answer_mask import AnswerMask, MaskedTokens
 from burnish.data.chat_template import ChatTemplate
 from burnish.data.default_template import ensure_template
-from burnish.data.messages import adapt
+from burnish.data.messages import Message, adapt
 from burnish.data.row import Example, RowError
 from burnish.data.template_probe import PLAIN, probe_template
+from burnish.data.token_requests import TokenRequests, answer_alone
 from burnish.data.tokens import Tokens
 from burnish.data.truncation import fit_answers
 from burnish.errors import ModelError
@@ -52,6 +53,7 @@ class ChatFormat:
 
     Attributes:
         notes: what was adapted to the template, in plain words.
+        tokens: answers what `requests` asks.
 
     Raises:
         ModelError: the template is of a kind whose answers cannot be found for sure.
@@ -62,15 +64,15 @@ class ChatFormat:
         if ensure_template(tokenizer):
             self.notes.append("the tokenizer has no chat template: ChatML is used, and saved with it")
         self._template = template or ChatTemplate(tokenizer)
-        self._tokens = Tokens(tokenizer)
+        self.tokens = Tokens(tokenizer)
         try:
-            found = probe_template(self._template, self._tokens)
+            found = probe_template(self._template, self.tokens)
             if not found.end_ids:
                 raise RowError("no token ends an answer, and the tokenizer has no end-of-sequence token")
             self._abilities = found.abilities
             self._end_ids = found.end_ids
-            self._mask = AnswerMask(self._template, self._tokens, found.end_ids)
-            self._mask.find(PLAIN, None)
+            self._mask = AnswerMask(self._template, self.tokens, found.end_ids)
+            self._find(PLAIN)
             self.notes += found.notes
         except RowError as error:
             raise ModelError(
@@ -80,9 +82,9 @@ class ChatFormat:
             ) from error
         # A template may well refuse a second question; then its rows are refused one by one.
         with suppress(RowError):
-            if len(self._mask.find([*PLAIN, *PLAIN], None)) > 1:
+            if len(self._find([*PLAIN, *PLAIN])) > 1:
                 self.notes.append("the answers of a conversation cannot share one sequence: each has its own")
-        if self._tokens.lead and not self._writes_lead():
+        if self.tokens.lead and not self._writes_lead():
             self.notes.append("the template writes no BOS, the tokenizer does: it is put in front, once")
 
     @property
@@ -98,14 +100,25 @@ class ChatFormat:
         Raises:
             RowError: the template refuses the messages.
         """
+        return self.tokens.encode_led([self.prompt(messages, tools)])[0]
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> str:
+        """The text of `prompt_ids`. Raises RowError where the template refuses the messages."""
         said, listed = adapt(messages, tools, self._abilities)
-        return self._tokens.encode_led([self._template.render(said, listed, answer_next=True)])[0]
+        return self._template.render(said, listed, answer_next=True)
+
+    def _find(self, messages: list[Message]) -> list[MaskedTokens]:
+        return answer_alone(self.tokens, self._mask.find(messages, None))
 
     def _writes_lead(self) -> bool:
-        ids = self._tokens.encode([self._template.render(PLAIN, None, answer_next=False)])[0]
-        return self._tokens.with_lead(ids) is ids
+        ids = self.tokens.encode([self._template.render(PLAIN, None, answer_next=False)])[0]
+        return self.tokens.with_lead(ids) is ids
 
     def encode(self, record: Chat, context: int) -> EncodedChat:
+        """One conversation encoded on its own, as `requests` does it. Raises RowError where that does."""
+        return answer_alone(self.tokens, self.requests(record, context))
+
+    def requests(self, record: Chat, context: int) -> TokenRequests[EncodedChat]:
         """Examples of at most `context` tokens; messages behind the last answer are left out.
 
         Raises:
@@ -113,7 +126,7 @@ class ChatFormat:
                 the last answer does not fit `context`.
         """
         said, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._abilities)
-        sequences = self._mask.find(said, listed)
+        sequences = yield from self._mask.find(said, listed)
         examples: list[Example] = []
         truncated = 0
         for number, sequence in enumerate(sequences, start=1):
@@ -124,7 +137,7 @@ class ChatFormat:
 
     def _fit(self, sequence: MaskedTokens, context: int, place: str, is_last: bool) -> tuple[list[Example], int]:
         # A BOS that only the template writes stays in front too.
-        lead = sequence.ids[:1] if sequence.ids[0] == self._tokens.bos_id else self._tokens.lead
+        lead = sequence.ids[:1] if sequence.ids[0] == self.tokens.bos_id else self.tokens.lead
         try:
             return fit_answers(sequence.ids, sequence.answers, lead, context, place)
         except RowError:

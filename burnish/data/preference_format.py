@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.chat_format import ChatFormat
 from burnish.data.records import ChatRecord, Messages, PreferenceRecord, RatedRecord
 from burnish.data.row import IGNORED, RowError
+from burnish.data.token_requests import TokenRequests, answer_alone
 from burnish.data.tokens import Tokens
 
 _PROMPT_PART = 4
@@ -70,15 +71,26 @@ class RatedExample:
 class PreferenceFormat:
     """Turns records into token ids with the tokenizer's chat template, as `ChatFormat` does for conversations.
 
+    Attributes:
+        tokens: answers what `pair_requests` and `rated_requests` ask.
+
     Raises:
         ModelError: the template is of a kind whose answers cannot be found for sure.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._chat = ChatFormat(tokenizer)
-        self._tokens = Tokens(tokenizer)
+        self.tokens: Tokens = self._chat.tokens
 
     def pair(self, record: PreferenceRecord, context: int) -> tuple[PairExample, int]:
+        """One pair encoded on its own, as `pair_requests` does it. Raises RowError where that does."""
+        return answer_alone(self.tokens, self.pair_requests(record, context))
+
+    def rated(self, record: RatedRecord, context: int) -> tuple[RatedExample, int]:
+        """One rated answer encoded on its own, as `rated_requests` does it. Raises RowError where that does."""
+        return answer_alone(self.tokens, self.rated_requests(record, context))
+
+    def pair_requests(self, record: PreferenceRecord, context: int) -> TokenRequests[tuple[PairExample, int]]:
         """The pair, and how many tokens it lost so that the prompt and either answer fit `context`.
 
         An answer that leaves less than a quarter of the context to the prompt loses its end: which answer is better
@@ -87,8 +99,9 @@ class PreferenceFormat:
         Raises:
             RowError: both answers have the same tokens, or the template refuses a dialogue.
         """
-        prompt = self._chat.prompt_ids(record.prompt, record.tools)
-        whole = [self._answer(prompt, answer, record) for answer in (record.chosen, record.rejected)]
+        prompt = yield from self._prompt(record)
+        first = yield from self._answer(prompt, record.chosen, record)
+        whole = [first, (yield from self._answer(prompt, record.rejected, record))]
         chosen, rejected = (_cut(answer, prompt, context) for answer in whole)
         if chosen.ids == rejected.ids:
             where = "" if chosen == whole[0] else f" as far as the context of {context} reaches"
@@ -97,10 +110,10 @@ class PreferenceFormat:
         num_lost = len(prompt) - len(kept) + sum(len(answer.ids) for answer in whole)
         return PairExample(kept, chosen, rejected, record.place), num_lost - len(chosen.ids) - len(rejected.ids)
 
-    def rated(self, record: RatedRecord, context: int) -> tuple[RatedExample, int]:
-        """The rated answer, and how many tokens it lost, as with `pair`. Raises RowError as `pair` does."""
-        prompt = self._chat.prompt_ids(record.prompt, record.tools)
-        whole = self._answer(prompt, record.completion, record)
+    def rated_requests(self, record: RatedRecord, context: int) -> TokenRequests[tuple[RatedExample, int]]:
+        """The rated answer, and how many tokens it lost, as with `pair_requests`. Raises RowError as that does."""
+        prompt = yield from self._prompt(record)
+        whole = yield from self._answer(prompt, record.completion, record)
         answer = _cut(whole, prompt, context)
         kept = self.fit(prompt, len(answer.ids), context)
         num_lost = len(prompt) - len(kept) + len(whole.ids) - len(answer.ids)
@@ -115,18 +128,24 @@ class PreferenceFormat:
         room = context - longest
         if len(prompt) <= room:
             return prompt
-        lead = prompt[:1] if prompt[0] == self._tokens.bos_id else self._tokens.lead
+        lead = prompt[:1] if prompt[0] == self.tokens.bos_id else self.tokens.lead
         num_lead = len(lead) if prompt[: len(lead)] == lead else 0
         if room <= num_lead:
             raise RowError(f"the answer alone is {longest} tokens, longer than the context of {context} has room for")
         return prompt[:num_lead] + prompt[len(prompt) - room + num_lead :]
 
-    def _answer(self, prompt: list[int], answer: Messages, record: PreferenceRecord | RatedRecord) -> Answer:
+    def _prompt(self, record: PreferenceRecord | RatedRecord) -> TokenRequests[list[int]]:
+        (ids,) = yield [self._chat.prompt(record.prompt, record.tools)]
+        return self.tokens.with_lead(ids)
+
+    def _answer(
+        self, prompt: list[int], answer: Messages, record: PreferenceRecord | RatedRecord
+    ) -> TokenRequests[Answer]:
         dialogue = ChatRecord((*record.prompt, *answer), record.tools, record.place)
-        examples = self._chat.encode(dialogue, sys.maxsize).examples
+        examples = (yield from self._chat.requests(dialogue, sys.maxsize)).examples
         if len(examples) > 1 and sum(message["role"] == "assistant" for message in answer) > 1:
             raise RowError("the dialogues part before their last answers, and the template does not keep earlier ones")
-        ids, labels = examples[-1].input_ids, examples[-1].labels
+        ids, labels = list(examples[-1].input_ids), list(examples[-1].labels)
         if ids[: len(prompt)] != prompt:
             raise RowError("the chat template writes the prompt in another way once it is answered")
         return Answer(ids[len(prompt) :], labels[len(prompt) :])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy
 
 IGNORED = -100
 """Label of a token that is read but not trained on (the value that torch's cross-entropy ignores)."""
@@ -45,11 +48,11 @@ class Example:
     """Token ids and labels of one example, before batching.
 
     `labels[i]` is `input_ids[i]` where token i is trained on, and `IGNORED` elsewhere (the shift by one is the
-    batch's work). Both lists have the same length.
+    batch's work). Both have the same length.
     """
 
-    input_ids: list[int]
-    labels: list[int]
+    input_ids: Sequence[int] | numpy.ndarray
+    labels: Sequence[int] | numpy.ndarray
     place: str
 
     @property
@@ -60,7 +63,7 @@ class Example:
     @property
     def num_trained(self) -> int:
         """Tokens that add to the loss: the first token of an example is never predicted."""
-        return sum(label != IGNORED for label in self.labels[1:])
+        return int(numpy.count_nonzero(numpy.asarray(self.labels[1:]) != IGNORED))
 
 
 class RowError(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from burnish.data.row import IGNORED, Example, RowError
+from burnish.data.token_requests import TokenRequests, answer_alone
 from burnish.data.tokens import Tokens
 
 
@@ -26,16 +27,23 @@ class TextFormat:
 
     A tokenizer that begins texts with BOS by itself gets it in front of every chunk, never twice; it is read, not
     trained. EOS is appended where the record's text ends, and trained.
+
+    Attributes:
+        tokens: answers what `requests` asks.
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokens = Tokens(tokenizer)
+        self.tokens = Tokens(tokenizer)
 
     def prompt_ids(self, text: str) -> list[int]:
         """The beginning of a text as training saw beginnings: behind BOS where the tokenizer begins texts with it."""
-        return self._tokens.encode_led([text])[0]
+        return self.tokens.encode_led([text])[0]
 
     def encode(self, record: Text, context: int) -> list[Example]:
+        """One text encoded on its own, as `requests` does it. Raises RowError where that does."""
+        return answer_alone(self.tokens, self.requests(record, context))
+
+    def requests(self, record: Text, context: int) -> TokenRequests[list[Example]]:
         """Consecutive chunks that together hold every token of the record's text.
 
         Raises:
@@ -43,11 +51,11 @@ class TextFormat:
         """
         if not record.text.strip():
             raise RowError("the text is empty")
-        lead = self._tokens.lead
-        ids = self._tokens.encode([record.text])[0]
+        lead = self.tokens.lead
+        (ids,) = yield [record.text]
         if ids[: len(lead)] == lead:
             ids = ids[len(lead) :]
-        eos = self._tokens.eos_id
+        eos = self.tokens.eos_id
         if record.ends and eos is not None and ids[-1:] != [eos]:
             ids = [*ids, eos]
         if len(lead) + len(ids) < 2:

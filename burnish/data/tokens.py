@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
+
+from burnish.data.byte_pairs import BytePairs, find_byte_pairs
+
+_MANY = 2_000_000
+"""Characters from which on it is worth to look for a faster way."""
 
 
 class Tokens:
@@ -23,9 +29,19 @@ class Tokens:
         self._added: dict[int, str] = {id_: token.content for id_, token in added.items()}
         self._specials = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
         self._specials.discard(tokenizer.unk_token_id)
+        self._seen = 0
+
+    @cached_property
+    def _fast(self) -> BytePairs | None:
+        return find_byte_pairs(self.tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text as it stands: special tokens that are spelled in it count, none are added."""
+        self._seen += sum(map(len, texts))
+        if not texts:
+            return []
+        if self._seen > _MANY and self._fast is not None:
+            return self._fast.encode(texts)
         # verbose=False: a text longer than the model's own maximum is cut or refused later, by us, with its name.
         return self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)[
             "input_ids"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from burnish.data.batch_plan import BatchPlan
 from burnish.data.batches import Batch
+from burnish.engine.batches_ahead import BatchesAhead
 from burnish.engine.checkpoint import (
     checkpoint_path,
     folder_bytes,
@@ -68,11 +69,11 @@ class Loop:
         self._take_up()
         epochs = self.total_steps / self.plan.steps_per_epoch
         self.emit(TrainingStarted(self.progress.step, self.total_steps, epochs))
-        with StopSignal() as stop:
+        with StopSignal() as stop, BatchesAhead(self.plan, self.total_steps) as ahead:
             if self._owes_validation() and (self._validate() or self.progress.stopped):
                 self._save()
             while self.progress.step < self.total_steps and not self.progress.stopped:
-                self._train_step()
+                self._train_step(ahead)
                 is_last = self.progress.step == self.total_steps
                 is_judged = bool(self.held_out.batches) and self._is_due(self.recipe.evaluate.every, is_last)
                 is_best = is_judged and self._validate()
@@ -111,12 +112,12 @@ class Loop:
     def _is_due(self, every: int | str, is_last: bool) -> bool:
         return is_last or self.progress.step % int(every) == 0
 
-    def _train_step(self) -> None:
+    def _train_step(self, ahead: BatchesAhead) -> None:
         begun = attempted = time.perf_counter()
         step = self.progress.step
         rate = learning_rate_at(step, self.total_steps, self.recipe.train)
         set_learning_rate(self.trainer.optimizer, rate)
-        while (result := self._attempt(step)) is None:
+        while (result := self._attempt(step, ahead)) is None:
             self._halve(step)
             attempted = time.perf_counter()
         self.progress.step += 1
@@ -124,12 +125,12 @@ class Loop:
         self.pace.step_done(step, ended - attempted)
         self._tell_step(result, rate, ended - begun)
 
-    def _attempt(self, step: int) -> StepResult | None:
+    def _attempt(self, step: int, ahead: BatchesAhead) -> StepResult | None:
         """A step, or None where it ran out of memory: then all is as it was before it."""
         drawn = random_tensors(), random_values()
         batches: list[Batch] = []
         try:
-            batches = self.plan.step_batches(step)
+            batches = ahead.take(step)
             return self.trainer.step(batches)
         except NotFinite as error:
             raise self._explained(error, batches) from error

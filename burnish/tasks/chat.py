@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 from burnish.data.chat_format import ChatFormat
 from burnish.data.messages import split_thought
 from burnish.data.records import ChatRecord
+from burnish.data.token_requests import TokenRequests
 from burnish.recipe.schema import Recipe
 from burnish.tasks.next_token import NextTokenTask
 from burnish.tasks.task import EncodedRow, Question
+from burnish.tasks.together import EncodesTogether
 
 
-class ChatTask(NextTokenTask):
+class ChatTask(EncodesTogether, NextTokenTask):
     """Learns to answer."""
 
     name: ClassVar[str] = "chat"
@@ -21,6 +23,7 @@ class ChatTask(NextTokenTask):
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
         super().__init__(tokenizer, recipe)
         self._format = ChatFormat(tokenizer)
+        self._tokens = self._format.tokens
 
     @property
     def notes(self) -> list[str]:
@@ -32,9 +35,9 @@ class ChatTask(NextTokenTask):
         """EOS and the template's end of turn."""
         return self._format.stop_ids
 
-    def encode(self, record: ChatRecord, context: int) -> EncodedRow:
+    def _requests(self, record: ChatRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template and marks the answers; over-long prompts are cut from the left."""
-        encoded = self._format.encode(record, context)
+        encoded = yield from self._format.requests(record, context)
         return EncodedRow(encoded.examples, encoded.truncated_tokens)
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:

@@ -33,8 +33,9 @@ from burnish.metrics.table import MetricTable
 from burnish.models.head import Head
 from burnish.models.pooling import row_logits
 from burnish.recipe.schema import AUTO, Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
-from burnish.tasks.task import Choice, EncodedRow, Outcome, TaskDefaults
+from burnish.tasks.task import Choice, EncodedRow, Outcome
 
 _NO_LABEL = "no label"
 _PAIR = "labelled-pair"

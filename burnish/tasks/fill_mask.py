@@ -17,8 +17,9 @@ from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, ratio
 from burnish.models.head import Head
 from burnish.recipe.schema import Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
-from burnish.tasks.task import EncodedRow, Outcome, TaskDefaults
+from burnish.tasks.task import EncodedRow, Outcome
 
 _CANDIDATES = 5
 

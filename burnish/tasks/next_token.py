@@ -12,8 +12,9 @@ from burnish.data.row import IGNORED, Example
 from burnish.metrics.measure import Measure
 from burnish.models.output_layer import WHOLE, computes_in_halves, losses_at
 from burnish.recipe.schema import Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
-from burnish.tasks.task import Outcome, TaskDefaults
+from burnish.tasks.task import Outcome
 
 
 class NextTokenTask(TaskDefaults):

@@ -13,6 +13,7 @@ from burnish.data.batches import Batch
 from burnish.data.preference_format import Answer, PairExample, PreferenceFormat, RatedExample
 from burnish.data.records import ChatRecord, PreferenceRecord, RatedRecord
 from burnish.data.row import IGNORED
+from burnish.data.token_requests import TokenRequests
 from burnish.errors import DataError
 from burnish.kernels.preference import (
     Likelihood,
@@ -30,9 +31,11 @@ from burnish.models.output_layer import WHOLE, computes_in_halves, losses_at
 from burnish.models.prompt_sharing import keeps_answers_apart, row_inputs
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatTask
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
 from burnish.tasks.preference_figures import pair_measures, rated_measures
-from burnish.tasks.task import Choice, EncodedRow, Outcome, Question, TaskDefaults
+from burnish.tasks.task import Choice, EncodedRow, Outcome, Question
+from burnish.tasks.together import EncodesTogether
 
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
 """Losses that compare the answers with each other and with no other model."""
@@ -42,7 +45,7 @@ _ROWS_PER_STEP = 16
 Example = PairExample | RatedExample
 
 
-class PreferenceTask(TaskDefaults):
+class PreferenceTask(EncodesTogether, TaskDefaults):
     """Learns which answers are better."""
 
     name: ClassVar[str] = "preference"
@@ -57,6 +60,7 @@ class PreferenceTask(TaskDefaults):
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
         self._chat = ChatTask(tokenizer, recipe)
         self._format = PreferenceFormat(tokenizer)
+        self._tokens = self._format.tokens
         self._tokenizer = tokenizer
         self._options = recipe.preference
         self._context = recipe.data.context
@@ -103,12 +107,12 @@ class PreferenceTask(TaskDefaults):
         """EOS and the template's end of turn."""
         return self._chat.stop_ids
 
-    def encode(self, record: PreferenceRecord | RatedRecord, context: int) -> EncodedRow:
+    def _requests(self, record: PreferenceRecord | RatedRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template; over-long prompts are cut from the left. For `kto` a pair becomes two rated answers."""
         if isinstance(record, RatedRecord):
-            example, cut = self._format.rated(record, context)
+            example, cut = yield from self._format.rated_requests(record, context)
             return EncodedRow([example], cut)
-        pair, cut = self._format.pair(record, context)
+        pair, cut = yield from self._format.pair_requests(record, context)
         if self._options.loss != "kto":
             return EncodedRow([pair], cut)
         answers = ((pair.chosen, True), (pair.rejected, False))

@@ -23,8 +23,9 @@ from burnish.metrics.measure import Measure, mean
 from burnish.models.head import Head
 from burnish.models.pooling import row_logits
 from burnish.recipe.schema import Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
-from burnish.tasks.task import EncodedRow, Outcome, TaskDefaults
+from burnish.tasks.task import EncodedRow, Outcome
 
 
 @dataclass(frozen=True, slots=True)

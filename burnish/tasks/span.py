@@ -21,9 +21,10 @@ from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
 from burnish.models.head import Head
 from burnish.recipe.schema import Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
 from burnish.tasks.span_search import best_spans
-from burnish.tasks.task import Choice, EncodedRow, Outcome, TaskDefaults
+from burnish.tasks.task import Choice, EncodedRow, Outcome
 
 NO_ANSWER = "(no answer)"
 _SHOWN_CHARACTERS = 200

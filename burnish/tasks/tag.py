@@ -24,8 +24,9 @@ from burnish.models.head import Head
 from burnish.models.kind import model_kind
 from burnish.models.location import locate_model, read_config
 from burnish.recipe.schema import AUTO, Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
-from burnish.tasks.task import Choice, EncodedRow, Outcome, TaskDefaults
+from burnish.tasks.task import Choice, EncodedRow, Outcome
 
 OUTSIDE = "O"
 _USUAL_CONTEXT = 512

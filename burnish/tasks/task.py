@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from burnish.data.batches import Batch
+from burnish.data.row import RowError
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
-from burnish.models.head import CAUSAL, Head
+from burnish.models.head import Head
 from burnish.recipe.schema import Recipe
 from burnish.tasks.judged import Judged
 
@@ -114,6 +115,10 @@ class Task(Protocol):
         """
         ...
 
+    def encode_all(self, records: Sequence[Any], context: int) -> Iterable[EncodedRow | RowError]:
+        """For each record what `encode` returns or raises; where it can, many of them are tokenized at once."""
+        ...
+
     def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
         """Rows of examples as one batch.
 
@@ -141,11 +146,11 @@ class Task(Protocol):
         """Writes what else belongs to a result into its folder, beside weights and tokenizer."""
         ...
 
-    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> list[Any]:
+    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> Sequence[Any]:
         """The examples, with what has to be measured once on the base model before it is trained."""
         ...
 
-    def stand_in(self, examples: Sequence[Any]) -> list[Any]:
+    def stand_in(self, examples: Sequence[Any]) -> Sequence[Any]:
         """The examples as `prepare` would leave them, with made-up measurements: for a step that is only simulated."""
         ...
 
@@ -196,100 +201,3 @@ class Task(Protocol):
     def respond(self, network: Any, prompt: str) -> str:
         """The answer of a model that does not generate to a user's text, or to a row as a JSON object."""
         ...
-
-
-class TaskDefaults:
-    """What most tasks have in common; a task overrides what is different."""
-
-    sections: ClassVar[tuple[str, ...]] = ()
-    kinds: ClassVar[tuple[str, ...]] = ("causal",)
-    generates: ClassVar[bool] = False
-    reads_turns: ClassVar[bool] = False
-    knows_answers: ClassVar[bool] = True
-    can_pack: ClassVar[bool] = False
-    step_rows: ClassVar[int] = 0
-    cut_from: ClassVar[str] = "from the left of their prompts"
-    rate_factor: ClassVar[float] = 1.0
-    headline: ClassVar[str] = "loss"
-    name: ClassVar[str]
-
-    @classmethod
-    def choices(cls, records: Sequence[Any], recipe: Recipe) -> list[Choice]:
-        """The task has no options of its own."""
-        return []
-
-    @property
-    def head(self) -> Head:
-        """A causal language model."""
-        return CAUSAL
-
-    @property
-    def notes(self) -> list[str]:
-        """Nothing was adapted."""
-        return []
-
-    @property
-    def stop_ids(self) -> list[int]:
-        """Nothing is generated."""
-        return []
-
-    def keep_apart(self) -> None:
-        """Nothing shares a row unless the plan packs it."""
-
-    def adapt(self, network: Any) -> list[str]:
-        """Any model will do as it is."""
-        return []
-
-    def kept_out(self, network: Any) -> tuple[str, ...]:
-        """Everything may be trained."""
-        return ()
-
-    def save_with(self, folder: Path) -> None:
-        """Weights and tokenizer are all there is."""
-
-    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> list[Any]:
-        """Nothing has to be measured on the base model."""
-        return list(examples)
-
-    def stand_in(self, examples: Sequence[Any]) -> list[Any]:
-        """Nothing would be measured."""
-        return list(examples)
-
-    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
-        """Each batch stands for itself."""
-
-    def measures(self, judged: Judged) -> list[Measure]:
-        """No figure besides the loss."""
-        return []
-
-    def tables(self, judged: Judged) -> list[MetricTable]:
-        """No table."""
-        return []
-
-    def remark(self, judged: Judged) -> str:
-        """The figures speak for themselves."""
-        return ""
-
-    def shown(self, example: Any, output: Any) -> tuple[str, str, str] | None:
-        """Nothing to show in words."""
-        return None
-
-    def question(self, record: Any) -> Question | None:
-        """Nothing to generate."""
-        return None
-
-    def prompt_ids(self, prompt: Any) -> list[int]:
-        """Not for tasks that do not generate."""
-        raise TypeError(f"the task `{self.name}` does not generate text")
-
-    def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
-        """Token ids are all it needs."""
-        return None
-
-    def answer_in(self, text: str) -> str:
-        """All of it."""
-        return text
-
-    def respond(self, network: Any, prompt: str) -> str:
-        """Not for tasks that generate, which are asked through `prompt_ids`."""
-        raise TypeError(f"the task `{self.name}` generates its answers")

@@ -16,8 +16,9 @@ from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure
 from burnish.models.head import Head
 from burnish.recipe.schema import Recipe
+from burnish.tasks.defaults import TaskDefaults
 from burnish.tasks.judged import Judged
-from burnish.tasks.task import EncodedRow, Outcome, Question, TaskDefaults
+from burnish.tasks.task import EncodedRow, Outcome, Question
 
 
 class TextToTextTask(TaskDefaults):

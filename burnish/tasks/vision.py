@@ -109,7 +109,7 @@ class VisionTask(ChatTask):
         texts = [_text_of(message["content"]) for message in earlier if message["role"] == "user"]
         answer = self.answer_in(_text_of(last["content"]))
         load = partial(self._inputs.load, [asked], asked.num_tokens) if asked.pictures else None
-        return Question(asked.input_ids, texts[-1] if texts else "", answer, record.place, load)
+        return Question(list(asked.input_ids), texts[-1] if texts else "", answer, record.place, load)
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
         """A user's message, or the turns so far, up to where the answer begins.
@@ -119,7 +119,7 @@ class VisionTask(ChatTask):
         Raises:
             InputError: a picture cannot be opened, or the text has not as many `<image>` marks as there are pictures.
         """
-        return self._prompted(prompt).input_ids
+        return list(self._prompted(prompt).input_ids)
 
     def prompt_inputs(self, prompt: str | list[dict[str, Any]]) -> dict[str, torch.Tensor] | None:
         """The pixels of the pictures that a prompt shows. Raises InputError as `prompt_ids` does."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -32,10 +33,13 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import DataReady, Event, Note, Stage
 from burnish.tasks import TASKS, make_task, task_class
 from burnish.tasks.encoded import Encoded, encode_records
+from burnish.tasks.encoded_cache import find_encoded, keep_encoded, rows_key, tokenizer_hash
 from burnish.tasks.task import Question, Task
 
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
+_WORTH_KEEPING = 1.0
+"""Seconds of tokenizing from which on its result is kept for the next run."""
 LIKELY_METHOD = "lora"
 """Stands for the method until the plan has chosen one: like all that it chooses from, it takes no positions."""
 
@@ -164,11 +168,10 @@ def encode_rows(records: Records, setting: Setting, recipe: Recipe, emit: Emit) 
     """
     emit(Stage("tokenizing"))
     context = int(recipe.data.context)
-    rows = Rows(
-        records,
-        encode_records(setting.task, records.train, context),
-        encode_records(setting.task, records.valid, context),
-    )
+    tokenizer = tokenizer_hash(setting.tokenizer)
+    parts = records.train, records.valid
+    training, validation = (_encode(part, records, setting, recipe, tokenizer, emit) for part in parts)
+    rows = Rows(records, training, validation)
     if records.train and not rows.training.examples:
         named = "; ".join(f"{row.place}: {row.reason}" for row in rows.training.rejected[:3])
         limit = context_limit(setting.config)
@@ -187,6 +190,24 @@ def encode_rows(records: Records, setting: Setting, recipe: Recipe, emit: Emit) 
             )
         )
     return rows
+
+
+def _encode(
+    part: Sequence[Any], records: Records, setting: Setting, recipe: Recipe, tokenizer: str | None, emit: Emit
+) -> Encoded:
+    """One part of the rows, tokenized now or by an earlier command."""
+    context = int(recipe.data.context)
+    if tokenizer is None:
+        return encode_records(setting.task, part, context)
+    options = {name: getattr(recipe, name).model_dump(mode="json") for name in setting.task.sections}
+    key = rows_key([records.sha256, setting.task.name, context, options, tokenizer], part)
+    if (kept := find_encoded(key)) is not None:
+        return kept
+    begun = time.perf_counter()
+    encoded = encode_records(setting.task, part, context)
+    if time.perf_counter() - begun > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
+        emit(Note(f"The tokens of these rows are not kept for the next run: {why}."))
+    return encoded
 
 
 def left_out(rows: Rows) -> str:

@@ -1,0 +1,63 @@
+"""Rows that are worked on together come out as each alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from burnish.data.row import RowError
+from burnish.data.token_requests import TokenRequests, answer_alone, answer_together
+
+
+class Letters:
+    """Gives the codes of letters, and notes each batch."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def encode(self, texts: Any) -> list[list[int]]:
+        self.asked.append(list(texts))
+        return [[ord(letter) for letter in text] for text in texts]
+
+
+def work(name: str, rounds: int, fails_after: int | None = None) -> TokenRequests[list[list[int]]]:
+    made: list[list[int]] = []
+    for number in range(rounds):
+        if fails_after == number:
+            raise RowError(f"{name} fails")
+        made += yield [f"{name}{number}{which}" for which in range(number + 1)]
+    return made
+
+
+def works() -> list[TokenRequests[list[list[int]]]]:
+    return [work("a", 2), work("b", 0), work("c", 3, fails_after=1), work("d", 3), work("e", 1, fails_after=0)]
+
+
+def test_together_is_what_each_is_alone() -> None:
+    tokens: Any = Letters()
+    together = answer_together(tokens, works())
+    for one, alone in zip(together, works(), strict=True):
+        if isinstance(one, RowError):
+            with pytest.raises(RowError, match=str(one)):
+                answer_alone(tokens, alone)
+        else:
+            assert one == answer_alone(tokens, alone)
+    assert [isinstance(one, RowError) for one in together] == [False, False, True, False, True]
+
+
+def test_texts_of_many_rows_share_a_batch() -> None:
+    tokens: Any = Letters()
+    answer_together(tokens, works())
+    assert tokens.asked[0] == ["a00", "c00", "d00"]
+    assert tokens.asked[1] == ["a10", "a11", "d10", "d11"]
+
+
+def test_an_error_that_is_no_fault_of_a_row_is_not_swallowed() -> None:
+    def broken() -> TokenRequests[int]:
+        yield ["x"]
+        raise ZeroDivisionError
+
+    tokens: Any = Letters()
+    with pytest.raises(ZeroDivisionError):
+        answer_together(tokens, [broken()])

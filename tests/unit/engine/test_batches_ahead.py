@@ -1,0 +1,80 @@
+"""Batches made ahead are those that the plan makes, whatever happens between two steps."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from burnish.data.batch_plan import BatchPlan
+from burnish.engine.batches_ahead import BatchesAhead
+from tests.tiny_data import random_examples
+from tests.tiny_training import token_plan
+
+TOTAL = 6
+
+
+def plan() -> BatchPlan:
+    return token_plan(random_examples(30, 20, 48), step_tokens=200, packing=False, context=48, micro_rows=4, seed=0)
+
+
+def same(first: list[Any], second: list[Any]) -> bool:
+    pairs = zip(first, second, strict=True)
+    return all(one.input_ids.tolist() == other.input_ids.tolist() for one, other in pairs)
+
+
+def test_each_step_has_the_plans_batches_in_any_order_of_steps() -> None:
+    watched = plan()
+    with BatchesAhead(watched, TOTAL) as ahead:
+        for step in (0, 1, 1, 2, 4, 3, 5):
+            assert same(ahead.take(step), plan().step_batches(step))
+
+
+def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last() -> None:
+    watched, made = plan(), []
+    make, done = watched.step_batches, threading.Event()
+
+    def note(step: int) -> Any:
+        made.append((step, threading.current_thread() is threading.main_thread()))
+        batches = make(step)
+        if step == 1:
+            done.set()
+        return batches
+
+    watched.step_batches = note  # type: ignore[method-assign]
+    with BatchesAhead(watched, 2) as ahead:
+        ahead.take(0)
+        assert done.wait(10)
+        ahead.take(1)
+    assert made == [(0, True), (1, False)]
+
+
+def test_smaller_micro_batches_are_made_anew() -> None:
+    watched = plan()
+    with BatchesAhead(watched, TOTAL) as ahead:
+        ahead.take(0)
+        assert watched.halve_micro_batch(1)
+        halved = ahead.take(1)
+    fresh = plan()
+    assert len(halved) > len(fresh.step_batches(1))
+    fresh.halve_micro_batch(1)
+    assert same(halved, fresh.step_batches(1))
+
+
+def test_an_error_shows_in_the_step_that_it_belongs_to() -> None:
+    watched = plan()
+    make = watched.step_batches
+
+    def fail(step: int) -> Any:
+        if step == 1:
+            raise MemoryError
+        return make(step)
+
+    watched.step_batches = fail  # type: ignore[method-assign]
+    with BatchesAhead(watched, TOTAL) as ahead:
+        ahead.take(0)
+        with pytest.raises(MemoryError):
+            ahead.take(1)
+        watched.step_batches = make  # type: ignore[method-assign]
+        assert same(ahead.take(1), plan().step_batches(1))
