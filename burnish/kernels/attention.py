@@ -1,7 +1,8 @@
 """Attention over many short sequences at once, and over examples packed into rows without a look across their borders.
 
-On the CPU, fused attention is made for long sequences: of some dozens of tokens it spends most of its time on its own
-tiles. Plain batched matrix products are up to twenty times as fast there, and their `[seq, seq]` scores are small.
+On the CPU, fused attention is made for long sequences and for fp32. Of some dozens of tokens, plain batched matrix
+products are up to ten times as fast in bf16 and up to twice as fast in fp32 (`bench/attention.py`), and their
+`[seq, seq]` scores are small.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from burnish.kernels.segments import Segments
 
 NAME = "burnish"
 """What transformers knows Burnish's attention by."""
-SHORT, SHORT_HALF = 256, 512
-"""Tokens up to which a sequence is short, in fp32 and in the formats of 16 bits: about where the two ways cross."""
+SHORT, SHORT_HALF = 64, 512
+"""Tokens up to which a sequence is short, in fp32 and in the formats of 16 bits: about where the two ways cross on a
+server's CPU with AVX-512, by `bench/attention.py`."""
 
 
 def attention_reference(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Segments:
         self.long = [(begin, end) for begin, end in borders if end - begin > short]
         self.groups: list[Group] = []
         self._device = device
-        self._made: dict[tuple[object, ...], torch.Tensor] = {}
+        self._made: dict[tuple[object, ...], Any] = {}
         takes, insides = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.bool)]
         examples = sorted((end - begin, begin) for begin, end in borders if end - begin <= short)
         while examples:  # none of a group is less than half as long as its longest
@@ -57,14 +60,41 @@ class Segments:
         """`[tokens]`: the place of every token; 0 for those of long examples."""
         self._place[self._take[inside]] = inside.nonzero()[:, 0]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example."""
+        return max(end - begin for begin, end in self.borders)
+
+    def offsets(self) -> torch.Tensor:
+        """`[examples + 1]` int32: where each example begins, and the number of all tokens."""
+        places = [begin for begin, _ in self.borders] + [self.borders[-1][1]]
+        return self.once(("offsets",), lambda: torch.tensor(places, dtype=torch.int32).to(self._device))
+
+    def begins(self, rows: int) -> torch.Tensor:
+        """`[rows, width]` int32: for each token, where in its row its example begins."""
+
+        def make() -> torch.Tensor:
+            width = self.borders[-1][1] // rows
+            begin, end = torch.tensor(self.borders, dtype=torch.int32).T
+            return (begin % width).repeat_interleave(end - begin).view(rows, width).to(self._device)
+
+        return self.once(("begins", rows), make)
+
     def dense(self, rows: int) -> torch.Tensor:
         """`[rows, 1, width, width]` bool: the same as a mask over whole rows."""
-        number = torch.zeros(self.borders[-1][1], dtype=torch.int64, device=self._device)
-        number[[begin for begin, _ in self.borders]] = 1
-        number = number.cumsum(0).view(rows, -1)
-        width = number.shape[1]
-        earlier = torch.ones(width, width, dtype=torch.bool, device=self._device).tril()
-        return ((number[:, :, None] == number[:, None, :]) & earlier)[:, None]
+
+        def make() -> torch.Tensor:
+            begins = self.begins(rows)
+            place = torch.arange(begins.shape[1], dtype=torch.int32, device=self._device)
+            return ((place <= place[:, None]) & (place >= begins[:, :, None]))[:, None]
+
+        return self.once(("dense", rows), make)
+
+    def once(self, key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        """What `make` gives, made by the first of those who ask for it by this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def lay_out(self, tensor: torch.Tensor, is_gradient: bool = False) -> torch.Tensor:
         """`[places x heads, size]`: the tokens group by group, within a group by sequence, head and place.
@@ -85,11 +115,11 @@ class Segments:
         def taken() -> torch.Tensor:
             index = torch.empty(len(self._take) * heads, dtype=torch.int64)
             index[self._lines(heads)] = self._take[:, None] * place + torch.arange(heads) * head
-            return index
+            return index.to(self._device)
 
-        laid = lines.index_select(0, self._once(("take", heads, place, head), taken))
+        laid = lines.index_select(0, self.once(("take", heads, place, head), taken))
         if is_gradient and len(self._padding):
-            empty = self._once(("empty", heads), lambda: self._lines(heads)[self._padding].flatten())
+            empty = self.once(("empty", heads), lambda: self._lines(heads)[self._padding].flatten().to(self._device))
             laid.index_fill_(0, empty, 0)
         return laid
 
@@ -103,7 +133,7 @@ class Segments:
         rows, heads, width, size = shape
         if not self.groups:
             return laid.new_empty((rows * width, heads, size))
-        back = self._once(("back", heads), lambda: self._lines(heads)[self._place].flatten())
+        back = self.once(("back", heads), lambda: self._lines(heads)[self._place].flatten().to(self._device))
         return laid.index_select(0, back).view(rows * width, heads, size)
 
     def _lines(self, heads: int) -> torch.Tensor:
@@ -114,8 +144,3 @@ class Segments:
             head, place = torch.arange(heads), torch.arange(group.seq)[:, None]
             lines.append((group.begin * heads + (sequence * heads + head) * group.seq + place).flatten(0, 1))
         return torch.cat(lines)
-
-    def _once(self, key: tuple[object, ...], make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        if key not in self._made:
-            self._made[key] = make().to(self._device)
-        return self._made[key]

@@ -9,20 +9,27 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from burnish.kernels.lora_linear import lora_linear
+from burnish.kernels.lora_linear import lora_beside, lora_linear
 
 _PLAIN = (nn.Linear, Conv1D)
 
 
 def register_layers(config: Any, layers: Sequence[nn.Module]) -> None:
-    """Lets PEFT put `fused_layer` on the layers, unless some are quantized, for which it has LoRA layers of its own.
+    """Lets PEFT put fused layers on plain ones and on those of 4 bits, unless there are others among them.
 
     Args:
         config: PEFT's `LoraConfig`.
         layers: that get an adapter.
     """
-    if all(type(layer) in _PLAIN for layer in layers):
-        config._register_custom_module(dict.fromkeys(_PLAIN, fused_layer()))
+    plain = dict.fromkeys(_PLAIN, fused_layer)
+    four_bits = {kind: fused_quantized_layer for kind in map(type, layers) if _is_four_bits(kind)}
+    makers = {**four_bits, **plain}  # PEFT takes the first that fits, and those of 4 bits are plain ones too
+    if all(type(layer) in makers for layer in layers):
+        config._register_custom_module({kind: make() for kind, make in makers.items()})
+
+
+def _is_four_bits(kind: type) -> bool:
+    return (kind.__module__, kind.__name__) == ("bitsandbytes.nn.modules", "Linear4bit")
 
 
 @functools.cache
@@ -46,14 +53,45 @@ def fused_layer() -> type[nn.Module]:
     return FusedLinear
 
 
+@functools.cache
+def fused_quantized_layer() -> type[nn.Module]:
+    """The class for layers of 4 bits, made when PEFT and bitsandbytes are there."""
+    from bitsandbytes.functional import dequantize_4bit
+    from peft.tuners.lora.bnb import Linear4bit
+
+    class FusedLinear4bit(Linear4bit):
+        """Falls back to PEFT's own forward pass for whatever `lora_beside` does not do."""
+
+        def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+            name = _only_adapter(self)
+            base: Any = self.get_base_layer()
+            if name is None or args or kwargs or not x.numel() or base.compute_dtype is None:
+                return super().forward(x, *args, **kwargs)
+            weight = base.weight
+            state = getattr(weight, "quant_state", None)
+            if state is None or getattr(state, "packing_format_for_cpu", False):
+                return super().forward(x, *args, **kwargs)
+            down: Any = self.lora_A[name]
+            up: Any = self.lora_B[name]
+
+            def unpacked() -> Any:
+                return dequantize_4bit(weight.data.view(-1, 1), state)
+
+            made = lora_beside(x.to(base.compute_dtype), base, unpacked, down.weight, up.weight, self.scaling[name])
+            return made.to(x.dtype)
+
+    return FusedLinear4bit
+
+
 def _only_adapter(layer: Any) -> str | None:
-    """The name of the adapter, where there is one plain one on a frozen plain layer."""
+    """The name of the adapter, where there is one plain one on a frozen layer of a known kind."""
     names = [name for name in layer.active_adapters if name in layer.lora_A]
     if layer.disable_adapters or layer.merged or len(names) != 1:
         return None
     (name,) = names
     base = layer.get_base_layer()
-    is_plain = type(base) in _PLAIN and not any(weight.requires_grad for weight in base.parameters())
+    is_known = type(base) in _PLAIN or _is_four_bits(type(base))
+    is_plain = is_known and not any(weight.requires_grad for weight in base.parameters())
     is_dropping = layer.training and not isinstance(layer.lora_dropout[name], nn.Identity)
     if not is_plain or is_dropping or name in layer.lora_variant or layer.lora_bias[name]:
         return None

@@ -1,4 +1,4 @@
-"""Burnish's attention, made known to transformers under a name of its own.
+"""Burnish's attention, made known to transformers under names of its own: one for the CPU, one for CUDA.
 
 A packed row's mask is transformers' own: asked about neighbouring tokens alone, its mask function tells where examples
 begin, and the borders take the place of a `[width, width]` mask. Whatever is not causal attention within such examples
@@ -18,15 +18,19 @@ from transformers.masking_utils import sdpa_mask
 from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, packed_attention, short_attention
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
+from burnish.kernels.varlen_attention import VARLEN, varlen_attention
 
+NAMES = {"cpu": NAME, "cuda": VARLEN}
+"""Of the attention for each type of device that has one."""
 _PASSED_ON = ("softcap", "position_bias", "cache", "s_aux", "output_attentions")
 """Arguments that change what is computed."""
 
 
 def register() -> None:
-    """Makes the name known; `network.set_attn_implementation(NAME)` then chooses it."""
-    AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, make_mask)
+    """Makes the names known; `network.set_attn_implementation(name)` then chooses one."""
+    for name, way, mask in ((NAME, attend, make_mask), (VARLEN, attend_varlen, make_varlen_mask)):
+        AttentionInterface.register(name, way)
+        AttentionMaskInterface.register(name, mask)
 
 
 def make_mask(*, mask_function: Any, attention_mask: torch.Tensor | None = None, **asked: Any) -> Any:
@@ -37,12 +41,22 @@ def make_mask(*, mask_function: Any, attention_mask: torch.Tensor | None = None,
         attention_mask: `[rows, width]`, where there is padding to be kept out.
         asked: the rest of what transformers passes: sizes, device, type, and what may be left out.
     """
+    short = _short(asked.get("dtype", torch.float32), torch.device(asked["device"]))
+    return _make_mask(mask_function, attention_mask, short, asked)
+
+
+def make_varlen_mask(*, mask_function: Any, attention_mask: torch.Tensor | None = None, **asked: Any) -> Any:
+    """As `make_mask`, but no example is laid beside others: the kernels of CUDA take each where it stands."""
+    return _make_mask(mask_function, attention_mask, 0, asked)
+
+
+def _make_mask(mask_function: Any, attention_mask: torch.Tensor | None, short: int, asked: dict[str, Any]) -> Any:
     rows, width, device = asked["batch_size"], asked["q_length"], torch.device(asked["device"])
     is_special = asked.get("allow_is_causal_skip", True) or asked.get("use_vmap", False)
     if attention_mask is None and width == asked["kv_length"] and not is_special:
         borders = _borders(mask_function, rows, width, device)
         if borders is not None:
-            return Segments(borders, device, _short(asked.get("dtype", torch.float32), device))
+            return Segments(borders, device, short)
     return sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **asked)
 
 
@@ -51,7 +65,7 @@ def _short(dtype: torch.dtype, device: torch.device) -> int:
     return SHORT if arithmetic_type(torch.empty(0, dtype=dtype, device=device)) == torch.float32 else SHORT_HALF
 
 
-def _borders(mask_function: Any, rows: int, width: int, device: Any) -> list[tuple[int, int]] | None:
+def _borders(mask_function: Any, rows: int, width: int, device: torch.device) -> list[tuple[int, int]] | None:
     """(begin, end) of the examples of all rows, counted over all rows; None where the mask is something else."""
     row = torch.arange(rows, device=device)[:, None].expand(rows, width)
     place = torch.arange(width, device=device).expand(rows, width)
@@ -63,15 +77,18 @@ def _borders(mask_function: Any, rows: int, width: int, device: Any) -> list[tup
     begins = ~sees((place - 1).clamp(min=0))
     begins[:, 0] = True
     first = torch.where(begins, place, 0).cummax(1).values
-    looks_ahead = sees((place + 1).clamp(max=width - 1))[:, :-1].any()
-    if looks_ahead or not sees(first).all() or not sees(place).all():
+    is_other = sees((place + 1).clamp(max=width - 1))[:, :-1].any() | ~sees(first).all() | ~sees(place).all()
+    told = torch.cat([is_other[None], begins.flatten()]).cpu()  # a GPU is waited for once
+    if told[0]:
         return None
-    starts = (row * width + place)[begins].tolist()
+    starts = told[1:].nonzero()[:, 0].tolist()
     return list(zip(starts, [*starts[1:], rows * width], strict=True))
 
 
-def _is_given(value: Any) -> bool:
-    return value is not None and value is not False
+def _is_plain(key: torch.Tensor, value: torch.Tensor, dropout: float, others: dict[str, Any]) -> bool:
+    """Whether nothing is asked that changes what is computed."""
+    given = (others.get(name) for name in _PASSED_ON)
+    return not dropout and key.shape == value.shape and all(one is None or one is False for one in given)
 
 
 def attend(
@@ -101,7 +118,7 @@ def attend(
     Returns:
         `[rows, width, heads, size]`, and None for the probabilities.
     """
-    is_plain = not dropout and not any(_is_given(others.get(name)) for name in _PASSED_ON) and key.shape == value.shape
+    is_plain = _is_plain(key, value, dropout, others)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if isinstance(attention_mask, Segments):
         if is_plain:
@@ -115,3 +132,22 @@ def attend(
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
     )
+
+
+def attend_varlen(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention on CUDA, where transformers' own is left but for packed rows; arguments and result as of `attend`."""
+    if isinstance(attention_mask, Segments):
+        if _is_plain(key, value, dropout, others):
+            scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+            return varlen_attention(query, key, value, scale, attention_mask).transpose(1, 2), None
+        attention_mask = attention_mask.dense(query.shape[0])
+    return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others)

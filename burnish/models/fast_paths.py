@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers.activations import NewGELUActivation
 
-from burnish.kernels.attention import NAME
+from burnish.kernels.varlen_attention import DENSE, ways_on
 from burnish.models import attention
 
 _PROBE_LENGTHS = (8, 11, 13)
@@ -29,9 +29,9 @@ def arrange(network: Any, device: str) -> Replaced:
     Returns:
         The modules that others took the place of.
     """
-    if device == "cpu" and _attention_name(network) == "sdpa":
+    if device in attention.NAMES and _attention_name(network) == "sdpa":
         attention.register()
-        network.set_attn_implementation(NAME)
+        network.set_attn_implementation(attention.NAMES[device])
     return _fuse_activations(network)
 
 
@@ -47,10 +47,10 @@ def take_fast_paths(network: Any) -> list[str]:
     before = _outputs(network)
     replaced = arrange(network, network.device.type)
     if before is not None and _agree(before, _outputs(network)):
-        return []
+        return [_WHOLE_ROWS] if DENSE in ways_on(network.device) else []
     for parent, name, module in replaced:
         setattr(parent, name, module)
-    if _attention_name(network) == NAME:
+    if _attention_name(network) in attention.NAMES.values():
         network.set_attn_implementation("sdpa")
     elif not replaced:
         return []
@@ -60,6 +60,10 @@ def take_fast_paths(network: Any) -> list[str]:
 _LEFT_OUT = (
     "This model is computed as transformers does it: with faster arithmetic, a probe found another result, or found "
     "no way to compare."
+)
+_WHOLE_ROWS = (
+    "No kernel here computes the examples of packed rows each alone, so attention goes over whole rows with a mask: "
+    "slower, and the same result."
 )
 
 
@@ -94,12 +98,29 @@ def _outputs(network: Any) -> list[torch.Tensor] | None:
         {"input_ids": ids, "attention_mask": mask, **shared},
         {"input_ids": ids.view(1, -1), "position_ids": positions, **shared},
     ):
-        try:
-            made.append(network(**inputs)[0])
-        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError):
-            continue
+        for arithmetic in arithmetics(network.device, network.dtype):
+            try:
+                with torch.autocast(network.device.type, arithmetic, enabled=arithmetic != network.dtype):
+                    output = network(**inputs)[0]
+            except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError):
+                continue
+            made.append(output.to(arithmetic))
     network.train(was_training)
     return made or None
+
+
+def arithmetics(device: torch.device, held: torch.dtype) -> list[torch.dtype]:
+    """Types that a model is probed in: that of its weights, and on CUDA those of 16 bits that fp32 is trained in.
+
+    Which kernel computes attention depends on the type there.
+
+    Args:
+        device: of the model.
+        held: type of its weights.
+    """
+    if device.type != "cuda" or held != torch.float32:
+        return [held]
+    return [held, torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16]
 
 
 def _made_up(network: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from burnish.kernels.attention import NAME
+from burnish.kernels.varlen_attention import VARLEN
 
 
 def row_inputs(
@@ -23,7 +24,7 @@ def row_inputs(
     if position_ids is None or segments is None:
         return {"input_ids": input_ids}
     mask = sharing_mask(segments)
-    if network.config.get_text_config()._attn_implementation not in ("sdpa", NAME):
+    if network.config.get_text_config()._attn_implementation not in ("sdpa", NAME, VARLEN):
         # Eager attention adds the mask to its scores; this number fits every float type and leaves no weight.
         mask = torch.zeros(mask.shape, dtype=network.dtype, device=mask.device).masked_fill(~mask, -65504.0)
     return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask}

@@ -19,6 +19,7 @@ _VIEWS = {
 _OF_LISTS = ("_foreach_", "_fused_")
 _FOUR_BITS = "bitsandbytes::gemm_4bit"
 _HEAD = "burnish::losses_and_gradients"
+_VARLEN_BACKWARD = "torch_attn::_varlen_attn_backward"
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_backward
 _SAME_WORK = {f"{_FLASH.__name__}_for_cpu": _FLASH, f"{_FLASH.__name__}_for_cpu_backward": _FLASH_BACKWARD}
@@ -80,12 +81,29 @@ class Work:
 
 
 def bytes_inside(function: Any, args: tuple[Any, ...], result: Any) -> int:
-    """Bytes that an operation takes for itself where these are many: logits, or the matrix of a 4-bit layer."""
+    """Bytes that an operation takes for itself where these are many: logits, the matrix of a 4-bit layer, or sums of
+    gradients in fp32."""
     if function.name().startswith(_HEAD):
         return head_loss.bytes_inside(*args)
+    if function.name().startswith(_VARLEN_BACKWARD):
+        return _of_varlen_backward(*args[1:3], examples=len(args[6]) - 1)
     if not function.name().startswith(_FOUR_BITS):
         return 0
     return math.prod(args[2]) * args[0].element_size()
+
+
+def _of_varlen_backward(query: torch.Tensor, key: torch.Tensor, examples: int) -> int:
+    """Sums over blocks of keys for each query, padded by 128 tokens an example, and keys' gradients for each query head
+    (`mha_varlen_bwd` in `flash_api.cpp` of FlashAttention 2, which PyTorch has within).
+
+    Args:
+        query: `[tokens, heads, size]`.
+        key: `[tokens, key heads, size]`.
+        examples: in these tokens.
+    """
+    tokens, heads, size = query.shape
+    sums = 4 * (tokens + 128 * examples) * heads * (-(-size // 32) * 32 + 1)
+    return sums + (2 * query.numel() * query.element_size() if key.shape[1] != heads else 0)
 
 
 def _precision(tensors: list[torch.Tensor]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
-from burnish.kernels.lora_linear import lora_linear, lora_linear_reference
+from burnish.kernels.lora_linear import lora_beside, lora_beside_reference, lora_linear, lora_linear_reference
 from tests.unit.kernels.comparison import assert_as_exact, assert_near, random, values_and_gradients
 
 IN, OUT, RANK, SCALE = 24, 40, 4, 1.7
@@ -109,3 +110,51 @@ def test_no_tokens_at_all() -> None:
     assert output.shape == (0, OUT)
     assert [one.shape for one in gradients] == [(0, IN), (RANK, IN), (OUT, RANK)]
     assert not any(one.any() for one in gradients)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["no-gradient", "gradient"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (1,)], ids=str)
+def test_beside_a_product_of_its_own(shape: tuple[int, ...], dtype: torch.dtype, first: bool) -> None:
+    """The product is called once, without gradients, and the matrix asked for once, where a gradient needs it."""
+    inputs, weight, bias, down, up = made_up(shape, dtype, first=first)
+    asked: list[str] = []
+
+    def product(tokens: torch.Tensor) -> torch.Tensor:
+        asked.append("product")
+        assert not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+        return functional.linear(tokens, weight.to(tokens.dtype), bias.to(tokens.dtype))
+
+    def matrix() -> torch.Tensor:
+        asked.append("matrix")
+        return weight
+
+    assert_as_exact(
+        lambda x, down, up: lora_beside(x, product, matrix, down, up, SCALE),
+        lambda x, down, up: lora_beside_reference(
+            x, lambda x: functional.linear(x, weight.to(x.dtype), bias.to(x.dtype)), matrix, down, up, SCALE
+        ),
+        [inputs, down, up],
+        random(*shape, OUT, seed=9, trained=False),
+    )
+    assert asked == (["product"] if first else ["product", "matrix"])
+
+
+def test_beside_a_product_in_autocast_the_type_is_that_of_the_inputs() -> None:
+    inputs, weight, _, down, up = made_up((3, 5))
+    given = [inputs.detach().bfloat16().requires_grad_(), down, up]
+
+    def product(tokens: torch.Tensor) -> torch.Tensor:
+        assert not torch.is_autocast_enabled("cpu")
+        return tokens @ weight.T.to(tokens.dtype)
+
+    def cast(x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return lora_beside(x, product, lambda: weight, down, up, SCALE)
+
+    made = values_and_gradients(cast, given)
+    assert [one.dtype for one in made] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
+    exact = values_and_gradients(
+        lambda x, down, up: lora_linear_reference(x, weight, None, down, up, SCALE), [given[0].float(), down, up]
+    )
+    assert_near([one.float() for one in made], [one.float() for one in exact], 1e-2)

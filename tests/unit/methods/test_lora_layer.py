@@ -16,13 +16,9 @@ from transformers.pytorch_utils import Conv1D
 
 from burnish.methods import make_method
 from burnish.methods.lora_layer import fused_layer, register_layers
-from burnish.models.base import load_base
-from burnish.models.device import PRECISIONS
-from burnish.models.head import CAUSAL, Target
-from burnish.models.location import ModelLocation
-from burnish.recipe.schema import LoraSection, ModelSection, Recipe
-from tests.tiny_models import make_network, make_tokenizer
-from tests.tiny_steps import save_tiny
+from burnish.models.head import Target
+from burnish.recipe.schema import LoraSection, Recipe
+from tests.tiny_models import make_network
 from tests.unit.kernels.comparison import assert_near, distance
 
 CPU = torch.device("cpu")
@@ -73,13 +69,13 @@ def outcome(network: Any, change: Callable[[Any], None] = lambda network: None) 
     return {"logits": logits.detach(), **gradients}
 
 
-def fused_layers(network: Any) -> int:
+def fused_layers(network: Any, name_of_backward: str = "_LoraLinearBackward") -> int:
     """How many layers with an adapter computed their last output in one operation."""
     made: dict[str, bool] = {}
     hooks = [
         module.register_forward_hook(
             lambda module, inputs, output, name=name: made.update(
-                {name: output.grad_fn is not None and output.grad_fn.name() == "_LoraLinearBackward"}
+                {name: output.grad_fn is not None and output.grad_fn.name() == name_of_backward}
             )
         )
         for name, module in network.named_modules()
@@ -260,18 +256,6 @@ def test_the_saved_adapter_is_pefts(tmp_path: Path) -> None:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
         configs = [(tmp_path / layout / name / "adapter_config.json").read_text() for name in ("ours", "theirs")]
         assert configs[0] == configs[1]
-
-
-@pytest.mark.parametrize("method", ["qlora", "int8-lora"])
-def test_quantized_layers_get_pefts_own_classes(method: str, tmp_path: Path) -> None:
-    recipe = Recipe.model_validate({"method": method, "lora": {"rank": 4}})
-    made = make_method(method)
-    loading = made.loading(PRECISIONS["bf16"], CPU)
-    folder = save_tiny("llama", tmp_path)
-    base = load_base(ModelLocation("tiny", folder, False), ModelSection(), make_tokenizer(), CPU, loading, CAUSAL)
-    types = layer_types(made.apply(base.network, recipe, Target()))
-    assert types
-    assert all(one.__module__.startswith("peft.") and one is not PeftLinear for one in types)
 
 
 def test_a_layer_of_another_kind_keeps_pefts_layers_on_all() -> None:

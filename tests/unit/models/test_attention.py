@@ -20,7 +20,8 @@ from transformers.masking_utils import (
 
 from burnish.kernels.attention import NAME, SHORT, SHORT_HALF
 from burnish.kernels.segments import Segments
-from burnish.models.attention import attend, make_mask, register
+from burnish.kernels.varlen_attention import VARLEN
+from burnish.models.attention import attend, attend_varlen, make_mask, register
 from tests.unit.kernels.comparison import distance, random
 from tests.unit.models.tiny_families import Operations
 
@@ -272,3 +273,37 @@ def test_long_packed_examples_are_not_computed_across_borders() -> None:
     made, _ = attend(Layer(), *given, segments)
     expected, _ = sdpa_attention_forward(Layer(), *given, segments.dense(1))
     assert distance(made, expected) <= 1e-5
+
+
+@pytest.mark.parametrize("kind", ["segments", *_OTHERS])
+def test_for_cuda_masks_are_the_same_and_nothing_is_laid_out(kind: str) -> None:
+    """Each example stands by itself, as long ones do on the CPU."""
+    given = {"positions": POSITIONS} if kind == "segments" else _OTHERS[kind]
+    made, expected = (mask_by(name, **given) for name in (VARLEN, "sdpa"))
+    if kind == "segments":
+        assert isinstance(made, Segments)
+        assert made.long == made.borders == BORDERS
+        made = made.dense(2)
+    assert made is expected is None or torch.equal(made, expected)
+
+
+@pytest.mark.parametrize("kind", ["segments", "mask", "none"])
+def test_on_cuda_only_packed_rows_leave_transformers(kind: str) -> None:
+    """Short rows too are left to torch, bit by bit; and whatever changes attention."""
+    segments = mask_by(VARLEN, positions=POSITIONS)
+    mask = {"segments": segments, "mask": _DRAWN, "none": None}[kind]
+    dense = segments.dense(2) if kind == "segments" else mask
+    bias = random(1, 4, 12, 12, seed=7, trained=False)
+    for others in ({}, {"scaling": 0.7}, {"is_causal": False}, {"dropout": 0.4}, {"position_bias": bias}):
+        torch.manual_seed(0)
+        expected, _ = sdpa_attention_forward(Layer(), *states(), dense, **others)
+        torch.manual_seed(0)
+        made, likely = attend_varlen(Layer(), *states(), mask, **others)
+        assert likely is None
+        assert made.is_contiguous()
+        if kind == "segments" and not {"dropout", "position_bias"} & others.keys():
+            assert distance(made, expected) <= 1e-6
+        else:
+            assert torch.equal(made, expected)
+    with pytest.raises(ValueError, match="softcap"):
+        attend_varlen(Layer(), *states(), mask, softcap=30.0)

@@ -12,7 +12,9 @@ from transformers import LlamaForCausalLM
 from transformers.activations import NewGELUActivation
 
 from burnish.kernels.attention import NAME
-from burnish.models.fast_paths import arrange, take_fast_paths
+from burnish.kernels.varlen_attention import VARLEN
+from burnish.models.fast_paths import arithmetics, arrange, take_fast_paths
+from burnish.models.prompt_sharing import row_inputs
 from tests.tiny_models import WINDOW, make_network
 from tests.unit.kernels.comparison import distance
 from tests.unit.models.tiny_families import (
@@ -207,11 +209,47 @@ def test_only_torchs_attention_is_replaced() -> None:
     assert network.config._attn_implementation == "eager"
 
 
-def test_attention_is_replaced_on_the_cpu_alone() -> None:
-    for device, wanted in (("cuda", "sdpa"), ("mps", "sdpa"), ("cpu", NAME)):
+def test_each_device_has_its_own_attention() -> None:
+    for device, wanted in (("cuda", VARLEN), ("mps", "sdpa"), ("cpu", NAME)):
         network = make_network("llama")
         arrange(network, device)
         assert network.config._attn_implementation == wanted
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_attention_of_cuda_is_the_models_own(name: str) -> None:
+    """Where there is no such device, by way of a mask: packed, padded and plain rows."""
+    plain = make_family(name)
+    fast = copy.deepcopy(plain)
+    arrange(fast, "cuda")
+    assert fast.config._attn_implementation == ("eager" if name == "gemma2" else VARLEN)
+    for inputs in (plain_inputs(name), padded_inputs(name, "right")):
+        counted = None if name in ("bert", "t5") else inputs["attention_mask"].bool() if len(inputs) > 1 else None
+        assert_equal_outcomes(outcome(fast, inputs, counted), outcome(plain, inputs, counted))
+    if name in DECODERS:
+        assert_equal_outcomes(outcome(fast, packed_inputs()), outcome(plain, packed_inputs()))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_masks_of_shared_prompts_stay_masks(device: str) -> None:
+    """Numbers to be added to scores are for models that compute attention their own way."""
+    network = make_network("llama")
+    arrange(network, device)
+    segments = torch.tensor([[0, 0, 1, 1, 2]])
+    given = row_inputs(network, segments + 5, torch.tensor([[0, 1, 2, 3, 2]]), segments)
+    assert given["attention_mask"].dtype == torch.bool
+    network.set_attn_implementation("eager")
+    given = row_inputs(network, segments + 5, torch.tensor([[0, 1, 2, 3, 2]]), segments)
+    assert given["attention_mask"].dtype == torch.float32
+
+
+def test_types_that_a_model_is_probed_in() -> None:
+    for device, held in (("cpu", torch.float32), ("cuda", torch.bfloat16), ("mps", torch.float32)):
+        assert arithmetics(torch.device(device), held) == [held]
+    both = arithmetics(torch.device("cuda"), torch.float32)
+    assert both[0] == torch.float32
+    assert len(both) == 2
+    assert both[1].itemsize == 2
 
 
 def test_gelu_becomes_one_operation() -> None:
