@@ -5,13 +5,13 @@
 Builds the model at random in the layout of Llama-3.2-1B or Llama-3.1-8B, trains it on made-up texts packed to the
 context, each program in its own process, in turns (see `bench/peer.py`; TRL with Liger's kernels, packed, in bf16), and
 prints tokens a second, the largest `torch.cuda.max_memory_allocated`, and the share of the GPU's own rate of matrix
-products. Without a GPU it says so and ends with 3; `--model tiny` runs on the CPU, to try the script.
+products. A loss that is off is pointed out, as in `bench/peers.py`. Without a GPU it says so and ends with 3; `--model
+tiny` runs on the CPU, to try the script.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 from limit import matrix_rate
-from peers import ASSETS, measure, write_between
+from page import DOCS, write_between
+from peers import ASSETS, far_apart, loss_before, measure
+from settings import MODEL, Settings, read_settings, write_settings
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from burnish.plan.devices import find_device
 from burnish.recipe.schema import Recipe
 from burnish.workflows.plan import Place, plan
 
@@ -57,51 +58,68 @@ SHAPES = {
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def make_settings(options: argparse.Namespace, device: str, folder: Path) -> Path:
+def settings_for(options: argparse.Namespace, device: str, folder: Path) -> Path:
     """Model, texts and settings, as files."""
     tokenizer = AutoTokenizer.from_pretrained(str(ASSETS / "seedling"))
     torch.manual_seed(0)
     ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = LlamaConfig(max_position_embeddings=8192, **SHAPES[options.model], **ends)
     with torch.device(device):
-        LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(str(folder / "model"))
-    tokenizer.save_pretrained(str(folder / "model"))
+        network: Any = LlamaForCausalLM(config)
+    network.to(torch.bfloat16).save_pretrained(str(folder / MODEL))
+    del network
+    torch.cuda.empty_cache()  # this process lives on beside those that are measured
+    tokenizer.save_pretrained(str(folder / MODEL))
     source, words = random.Random(0), [word for word in tokenizer.get_vocab() if word.isalpha()]
     texts = [" ".join(source.choices(words, k=source.randint(50, options.context // 2))) for _ in range(options.rows)]
-    lengths = [len(tokenizer(text).input_ids) + 1 for text in texts]
-    for name, chosen in (("rows", texts), ("held_out", ["A text of its own."])):
-        lines = (json.dumps({"text": text}) + "\n" for text in chosen)
-        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-    settings = {
-        "model": str(folder / "model"),
-        "rows": str(folder / "rows.jsonl"),
-        "held_out": str(folder / "held_out.jsonl"),
-        "device": device,
-        "method": options.method,
-        "rank": 16,
-        "targets": TARGETS,
-        "learning_rate": 2e-4,
-        "context": options.context,
-        "tokens": sum(lengths),
-        "longest": max(lengths),
-        "step_rows": max(1, round(4 * options.context * len(lengths) / sum(lengths))),
-        "step_tokens": 4 * options.context,
-    }
-    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-    return folder / "settings.json"
+    return write_settings(
+        folder,
+        [{"text": text} for text in texts],
+        [len(tokenizer(text).input_ids) + 1 for text in texts],
+        4 * options.context,
+        task="text",
+        method=options.method,
+        device=device,
+        rank=16,
+        targets=TARGETS,
+        learning_rate=2e-4,
+        context=options.context,
+    )
 
 
-def flops_per_token(settings: dict[str, Any]) -> float:
-    """Of the step, counted in its simulation (see `bench/limit.py`)."""
+def flops_per_token(settings: Settings) -> float:
+    """Of the step on this very device, counted in its simulation (see `bench/limit.py`)."""
     recipe = {
-        "method": settings["method"],
-        "model": {"name": settings["model"]},
-        "data": {"path": settings["rows"], "context": settings["context"]},
-        "batch": {"tokens": settings["step_tokens"]},
-        "lora": {"rank": settings["rank"], "targets": TARGETS},
+        "method": settings.method,
+        "model": {"name": settings.model, "device": settings.device},
+        "data": {"path": settings.rows, "context": settings.context},
+        "batch": {"tokens": settings.step_tokens},
+        "lora": {"rank": settings.rank, "targets": settings.targets},
     }
-    place = Place(on=find_device("H200").name) if settings["device"] == "cuda" else Place()
-    return plan(Recipe.model_validate(recipe), place).flops_per_token
+    return plan(Recipe.model_validate(recipe), Place()).flops_per_token
+
+
+def make_table(runs: dict[str, list[dict[str, Any]]], flops: float, rate: float, before: float, noise: float) -> str:
+    """Markdown: medians.
+
+    Args:
+        runs: of each program, round by round.
+        flops: of a token.
+        rate: FLOP a second of matrix products alone.
+        before: the loss before the training.
+        noise: see `bench/peers.py`.
+    """
+    losses = {peer: statistics.median(one["loss"] for one in results) for peer, results in runs.items()}
+    apart = far_apart(losses, before, noise)
+    lines = ["| | real tokens/s | peak memory | share of the matrix rate | loss after |", "|---|---:|---:|---:|---:|"]
+    for peer, results in runs.items():
+        speed = statistics.median(one["tokens"] / one["seconds"] for one in results)
+        peak = statistics.median(one["peak_bytes"] for one in results)
+        far = " (!)" if peer in apart else ""
+        lines.append(
+            f"| {peer} | {speed:,.0f} | {peak / 1e9:.1f} GB | {speed * flops / rate:.0%} | {losses[peer]:.3f}{far} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -113,6 +131,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default="burnish,trl-best")
+    parser.add_argument("--noise", type=float, default=0.2, help="as in peers.py")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     options = parser.parse_args()
     device = "cpu" if options.model == "tiny" else "cuda"
@@ -121,24 +140,23 @@ def main() -> None:
         sys.exit(3)
     runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in options.peers.split(",")}
     with tempfile.TemporaryDirectory() as folder:
-        file = make_settings(options, device, Path(folder))
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        file = settings_for(options, device, Path(folder))
         for _ in range(options.rounds):
             for peer, results in runs.items():
                 results.append(measure(peer, file, sys.executable))
-        flops = flops_per_token(settings)
+        flops, before = flops_per_token(read_settings(file)), loss_before(file)
     shape = SHAPES[options.model]
     with torch.device(device):
         rate = matrix_rate(torch.bfloat16, shape["hidden_size"], shape["intermediate_size"], rows=4096)
-    lines = ["| | real tokens/s | peak memory | share of the matrix rate | loss after |", "|---|---:|---:|---:|---:|"]
-    for peer, results in runs.items():
-        speed = statistics.median(one["tokens"] / one["seconds"] for one in results)
-        peak, loss = (statistics.median(one[name] for one in results) for name in ("peak_bytes", "loss"))
-        lines.append(f"| {peer} | {speed:,.0f} | {peak / 1e9:.1f} GB | {speed * flops / rate:.0%} | {loss:.3f} |")
-    table = "\n".join(lines)
+    where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    told = (
+        f"{where}: {rate / 1e12:,.1f} TFLOP/s of matrix products alone, torch {torch.__version__}. "
+        f"Loss before: {before:.3f}."
+    )
+    table = f"{make_table(runs, flops, rate, before, options.noise)}\n\n{told}"
     print(table)
     if options.write:
-        write_between(f"gpu-{options.model}-{options.method}", table)
+        write_between(DOCS / "performance.md", f"gpu-{options.model}-{options.method}", table)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """Which share of the machine's matrix rate a training reaches.
 
-    python bench/limit.py [--model gpt2|llama] [--method lora|full] [--data FILE] [--steps 10] [--write]
+    python bench/limit.py [--cases gpt2-lora,llama-lora,gpt2-full,llama-full] [--data FILE] [--steps 10] [--write]
 
 Measures the rate of matrix products in this process (2 x m x k x n operations over the shortest of several times, m =
-1,024 and k, n as in the model's largest layer), trains the model that `bench/peers.py` builds, and divides:
+1,024 and k, n as in the model's largest layer), before and after each training, trains the models that
+`bench/peers.py` builds, and divides:
 
     share = FLOPs of a step / seconds of a step / rate
 
 FLOPs are those of matrix products and attention, counted operation by operation by torch's own formulas
 (`torch.utils.flop_counter`) in the plan's simulation of that very step; nothing is counted that the step does not
 compute, so a forward pass that is computed twice would count twice. Element-wise work counts as nothing: the share is
-at most what the matrix products leave of the time.
+at most what the matrix products leave of the time. The first two steps are not timed. `--write` puts the table into
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers import ASSETS, TARGETS, make_model, read_texts, write_between
+from page import DOCS, write_between
+from peers import ASSETS, CONTEXT, ORDERS, TARGETS, make_model
+from texts import read_texts
+from transformers import AutoTokenizer
+from transformers.utils import logging
 
 from burnish.machine import this_machine
 from burnish.recipe.schema import Recipe
@@ -32,7 +38,11 @@ from burnish.runs.events import Event, StepDone
 from burnish.workflows.plan import Place, plan
 from burnish.workflows.train import train
 
+CASES = ("gpt2-lora", "llama-lora", "gpt2-full", "llama-full")
+LARGEST = {"gpt2": (768, 3072), "llama": (576, 1536)}
+"""Inputs and outputs of the model's largest layer."""
 _TRIES = 7
+_UNTIMED = 2
 
 
 def matrix_rate(dtype: torch.dtype, inner: int, outer: int, rows: int = 1024) -> float:
@@ -48,36 +58,26 @@ def matrix_rate(dtype: torch.dtype, inner: int, outer: int, rows: int = 1024) ->
     return 2 * rows * inner * outer / min(times)
 
 
-def recipe_of(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def recipe_of(model: str, method: str, steps: int, folder: Path) -> Recipe:
     """The training that is measured."""
-    texts = read_texts(options.data, options.rows)
-    (folder / "rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     values: dict[str, Any] = {
-        "method": options.method,
-        "model": {"name": str(folder / "model")},
-        "data": {"path": str(folder / "rows.jsonl"), "context": 1024},
-        "batch": {"tokens": 1024},
-        "train": {"max_steps": options.steps, "epochs": 100, "early_stopping": False},
+        "method": method,
+        "model": {"name": str(folder / "model"), "device": "cpu"},
+        "data": {"path": str(folder / "rows.jsonl"), "context": CONTEXT},
+        "batch": {"tokens": CONTEXT},
+        "train": {"max_steps": steps, "epochs": 100, "early_stopping": False},
         "evaluate": {"every": 10**6, "answers": 0},
         "save": {"every": 10**6},
         "runs": str(folder / "runs"),
     }
-    if options.method == "lora":
-        values["lora"] = {"rank": 8, "targets": TARGETS[options.model]}
-    return values
+    if method == "lora":
+        values["lora"] = {"rank": 8, "targets": TARGETS[model]}
+    return Recipe.model_validate(values)
 
 
-def main() -> None:
-    """Prints rate, speed and share."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", choices=sorted(TARGETS), default="gpt2")
-    parser.add_argument("--method", choices=["lora", "full"], default="lora")
-    parser.add_argument("--data", default="")
-    parser.add_argument("--tokenizer", default=str(ASSETS / "seedling"))
-    parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
-    options = parser.parse_args()
+def measure(case: str, options: argparse.Namespace) -> str:
+    """A line of the table."""
+    model, method = case.split("-")
     noted: list[tuple[float, int]] = []
 
     def note(event: Event) -> None:
@@ -86,29 +86,54 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_model(options.model, options.tokenizer, folder / "model")
-        values = recipe_of(options, folder)
-        planned = plan(Recipe.model_validate(values), Place())
-        dtype = torch.bfloat16 if planned.recipe.model.precision == "bf16" else torch.float32
-        sizes = (768, 3072) if options.model == "gpt2" else (576, 1536)
-        rates = [matrix_rate(dtype, *sizes)]
-        train(Recipe.model_validate(values), listeners=[note])
-        rates.append(matrix_rate(dtype, *sizes))
-    begun = noted[1][0]
-    tokens = sum(count for _, count in noted[2:])
-    seconds = noted[-1][0] - begun
-    per_token = planned.flops_per_token
-    speed = tokens / seconds
-    rate = statistics.mean(rates)
-    machine = this_machine()
-    text = (
-        f"{options.model}, `{options.method}`, {planned.recipe.model.precision}: {speed:,.0f} real tokens/s x "
-        f"{per_token / 1e9:.3f} GFLOP a token = {speed * per_token / 1e9:,.0f} GFLOP/s, {speed * per_token / rate:.0%} "
-        f"of the {rate / 1e9:,.0f} GFLOP/s of matrix products alone ({machine.processor}, {machine.cores} cores)."
+        tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+        make_model(model, tokenizer, folder / "model")
+        lines = (json.dumps({"text": text}) + "\n" for text in read_texts(options.data, options.rows, tokenizer))
+        (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
+        recipe = recipe_of(model, method, options.steps, folder)
+        planned = plan(recipe, Place())
+        precision = planned.recipe.model.precision
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        rates = [matrix_rate(dtype, *LARGEST[model])]
+        train(recipe, listeners=[note])
+        rates.append(matrix_rate(dtype, *LARGEST[model]))
+    timed = noted[_UNTIMED - 1 :]
+    speed = sum(count for _, count in timed[1:]) / (timed[-1][0] - timed[0][0])
+    rate, per_token = statistics.mean(rates), planned.flops_per_token
+    return (
+        f"| {model}, {method} | {precision} | {speed:,.0f} | {per_token / 1e9:.3f} | {speed * per_token / 1e9:,.0f} "
+        f"| {rate / 1e9:,.0f} | {speed * per_token / rate:.0%} |"
     )
-    print(text)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--data", type=Path, default=ORDERS)
+    parser.add_argument("--tokenizer", default=str(ASSETS / "seedling"))
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=10, help=f"of which {_UNTIMED} are not timed")
+    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
+    options = parser.parse_args()
+    if unknown := set(options.cases.split(",")) - set(CASES):
+        parser.error(f"unknown cases: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    if options.steps <= _UNTIMED:
+        parser.error(f"--steps has to be more than {_UNTIMED}, as so many are not timed")
+    logging.disable_progress_bar()
+    machine = this_machine()
+    lines = [
+        "| | precision | real tokens/s | GFLOP a token | GFLOP/s | GFLOP/s of matrix products alone | share |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        *(measure(case, options) for case in options.cases.split(",")),
+        "",
+        f"{options.steps - _UNTIMED} steps each; {machine.processor}, {machine.cores} cores, torch "
+        f"{torch.__version__}.",
+    ]
+    table = "\n".join(lines)
+    print(table)
     if options.write:
-        write_between(f"limit-{options.model}-{options.method}", text)
+        write_between(DOCS / "performance.md", "limit", table)
 
 
 if __name__ == "__main__":

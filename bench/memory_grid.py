@@ -1,7 +1,6 @@
-"""Predicted against measured memory of training steps, and where rules of thumb part from the simulation.
+"""Predicted against measured memory of training steps.
 
-    python bench/memory_grid.py [--only llama-lora] [--write]     the grid: a few minutes, Linux only
-    python bench/memory_grid.py --rules [--write]                 full fine-tuning, predicted only: seconds
+    python bench/memory_grid.py [--only llama-lora] [--write]     a few minutes, Linux only
 
 A cell is one model, method and context, with activation checkpointing or without, in a process of its own: fp32, one
 thread, two micro-batches of two rows. It simulates the step on tensors without numbers, loads the model and takes two
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page import DOCS, write_between
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from burnish.data.batches import Batch
@@ -41,7 +41,6 @@ from burnish.models.location import ModelLocation
 from burnish.models.public_configs import find_public
 from burnish.models.skeleton import Skeleton
 from burnish.plan.extrapolate import simulate_deep
-from burnish.plan.live_storage import ACTIVATIONS, BATCH, GRADIENTS, LOGITS, OPTIMIZER, WEIGHTS
 from burnish.plan.simulate import Enough, Simulation, simulate
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
 from burnish.tasks import make_task
@@ -49,14 +48,13 @@ from burnish.tasks.classify import LabelledExample
 from burnish.workflows.preparation import loading_for
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
-PAGE = Path(__file__).parents[1] / "docs" / "memory.md"
 CPU = torch.device("cpu")
 MODELS = ("gpt2", "llama", "bert")
 METHODS = ("full", "lora", "qlora", "prompt")
 ROWS, MICRO_BATCHES = 2, 2
 SHORT, LONG = 128, 384
 LABELS = ["bad", "good"]
-MIB, GB = 2**20, 10**9
+MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,52 +246,10 @@ def grid_table(cells: Sequence[Measured]) -> str:
     )
 
 
-RULES = (("gpt2", 1, 1024), ("Llama-2-7b", 1, 4096))
-"""Models of textbook examples, with the rows of a micro-batch and their tokens."""
-
-
-def rules_table() -> str:
-    """Full fine-tuning and LoRA of public configurations, in fp32, by simulation alone."""
-    names = (WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, BATCH)
-    lines = [
-        f"| model, micro-batches × rows × tokens | method | parameters | 16 bytes each | {' | '.join(names)} | peak |",
-        "|---|---|---:|---:|" + "---:|" * (len(names) + 1),
-    ]
-    for name, rows, context in RULES:
-        config, full = public_config(name), 0
-        for method, micro_batches in (("full", 1), ("full", 2), ("lora", 2)):
-            step = make_step(Cell(name, method, context, False), config, rows, micro_batches)
-            seen = simulate_deep(config, partial(step.predict, config), is_uniform=True)
-            full = full or seen.trained
-            parts = " | ".join(gigabytes(seen.peak.parts[part]) for part in names)
-            lines.append(
-                f"| {name}, {micro_batches} × {rows} × {context:,} | {method} | {full / 1e6:,.1f} M "
-                f"| {gigabytes(16 * full)} | {parts} | {gigabytes(seen.peak.total)} |"
-            )
-    return "\n".join([*lines, "", "In GB (10⁹ bytes); the parts are those of the moment of the peak."])
-
-
-def gigabytes(count: int) -> str:
-    """With enough figures for small ones."""
-    return f"{count / GB:,.2f}" if count >= GB / 100 else f"{count / GB:.4f}"
-
-
-def write_between(name: str, text: str) -> None:
-    """Puts a table into the page, between its markers."""
-    page = PAGE.read_text(encoding="utf-8")
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, _, rest = page.partition(begin)
-    _, found, tail = rest.partition(end)
-    if not found:
-        raise SystemExit(f"{PAGE} has no markers for `{name}`")
-    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     """Prints a table, and writes it where asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="cells whose name begins so")
-    parser.add_argument("--rules", action="store_true", help="the simulated models instead of the grid")
     parser.add_argument("--write", action="store_true", help="into docs/memory.md")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -304,20 +260,17 @@ def main() -> None:
             del told["cell"]
             print(json.dumps(told))
             return
-        if options.rules:
-            table = rules_table()
-        else:
-            with tempfile.TemporaryDirectory() as name:
-                save_models(Path(name))
-                cells = []
-                for cell in grid():
-                    if str(cell).startswith(options.only):
-                        cells.append(one := measure_apart(cell, Path(name)))
-                        print(f"{cell!s:32} {one.live_error:+.3%} {one.resident_error:+.2%}")
-            table = grid_table(cells)
+        cells = []
+        with tempfile.TemporaryDirectory() as name:
+            save_models(Path(name))
+            for cell in grid():
+                if str(cell).startswith(options.only):
+                    cells.append(one := measure_apart(cell, Path(name)))
+                    print(f"{cell!s:32} {one.live_error:+.3%} {one.resident_error:+.2%}")
+        table = grid_table(cells)
     print(table)
     if options.write:
-        write_between("rules" if options.rules else "grid", table)
+        write_between(DOCS / "memory.md", "grid", table)
 
 
 if __name__ == "__main__":

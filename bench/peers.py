@@ -1,21 +1,26 @@
 """Burnish beside other programs on the same machine: tokens a second, memory, and the loss that came out.
 
-    python bench/peers.py [--model gpt2|llama] [--method lora|full] [--data FILE] [--rows 96] [--rounds 5]
-                          [--peers burnish,guides,trl,trl-best] [--write]
+    python bench/peers.py [--model gpt2|llama] [--method lora|full|dpo] [--data FILE] [--rows 96] [--rounds 5]
+                          [--peers burnish,guides,trl,trl-best,litgpt] [--litgpt-python PATH] [--write]
 
 Builds the model at random in the layout named (GPT-2 of 124 M parameters, or a Llama of 135 M: 30 blocks of width 576),
 with GPT-2's vocabulary of 50,257 rows, of which the tokenizer may use fewer, and lets each program train on the same
-texts (see `bench/peer.py`), each in its own process, one after the other, round after round, so that what else the
+rows (see `bench/peer.py`), each in its own process, one after the other, round after round, so that what else the
 machine does hits all of them. Prints medians over the rounds, and the ratio of each round's pairs. A loss that differs
-from the others by more than `--noise` is pointed out: such a run is no result. `--data` is a JSONL file of `text`, or
-of `instruction`, `input` and `output`, which are joined; without it, sentences of the bundled samples are used.
-`--write` puts the table into docs/performance.md.
+from the others by more than a share of what the training has changed (`--noise`) is pointed out: such a run is no
+result.
+
+`--data` is a JSONL or JSON file of `text`, or of `instruction`, `input` and `output`, which are joined, or a plain
+text, which is cut into short ones (see `bench/texts.py`); without it, sentences of the bundled samples are used.
+`--method dpo` takes pairs of answers and trains adapters. `--litgpt-python` is an interpreter that has `litgpt`, which
+cannot share an environment with transformers 5. `--write` puts the table into docs/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -26,6 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page import DOCS, write_between
+from settings import MODEL, read_settings, write_settings
+from texts import PAIR_TEMPLATE, pair_length, read_pairs, read_texts
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
@@ -33,14 +41,15 @@ from burnish.machine import this_machine
 
 HERE = Path(__file__).resolve().parent
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
-PAGE = HERE.parent / "docs" / "performance.md"
+ORDERS = ASSETS / "samples" / "orders.jsonl"
 TARGETS = {"gpt2": ["c_attn"], "llama": ["q_proj", "v_proj"]}
+RATES = {"lora": 5e-4, "full": 5e-5, "dpo": 5e-5}
 VOCABULARY = 50_257
+CONTEXT, PAIR_CONTEXT = 1024, 512
 
 
-def make_model(layout: str, tokenizer_folder: str, folder: Path) -> None:
+def make_model(layout: str, tokenizer: Any, folder: Path) -> None:
     """Random weights of the layout, and the tokenizer."""
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
     if layout == "gpt2":
@@ -55,24 +64,30 @@ def make_model(layout: str, tokenizer_folder: str, folder: Path) -> None:
     tokenizer.save_pretrained(str(folder))
 
 
-def read_texts(file: str, count: int) -> list[str]:
-    """The first texts of a file, or of the bundled instructions."""
-    path = Path(file) if file else ASSETS / "samples" / "orders.jsonl"
-    whole = path.read_text(encoding="utf-8")
-    rows = json.loads(whole) if path.suffix == ".json" else [json.loads(line) for line in whole.splitlines()]
-    return [_text_of(row) for row in rows[:count]]
-
-
-def _text_of(row: dict[str, Any]) -> str:
-    if "text" in row:
-        return str(row["text"])
-    return "\n".join(str(row[name]) for name in row if isinstance(row[name], str) and row[name])
-
-
 def measure(peer: str, settings: Path, python: str) -> dict[str, Any]:
-    """One run in a process of its own."""
+    """One training in a process of its own, and the loss that it came to, measured in another."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = _run([python, str(HERE / "peer.py"), peer, str(settings), folder], peer)
+        told["loss"] = _run([sys.executable, str(HERE / "judge.py"), str(settings), told.pop("result")], peer)
+    return told
+
+
+def loss_before(settings: Path) -> float:
+    """Of the model that nobody has trained: for pairs ln 2, as it is its own reference."""
+    told = read_settings(settings)
+    if told.task == "dpo":
+        return math.log(2)
+    return _run([sys.executable, str(HERE / "judge.py"), str(settings), told.model], "the judge")
+
+
+def far_apart(losses: dict[str, float], before: float, noise: float) -> set[str]:
+    """Programs whose loss differs from the median by more than a share of what the training has changed."""
+    middle = statistics.median(losses.values())
+    return {peer for peer, loss in losses.items() if not abs(loss - middle) <= noise * abs(before - middle)}
+
+
+def _run(command: list[str], peer: str) -> Any:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [python, str(HERE / "peer.py"), peer, str(settings)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"{peer} failed:\n{done.stderr[-2000:]}")
@@ -83,100 +98,131 @@ def main() -> None:
     """Prints the table."""
     options = read_options()
     logging.disable_progress_bar()
-    peers = options.peers.split(",")
-    results: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
+    results: dict[str, list[dict[str, Any]]] = {peer: [] for peer in options.peers.split(",")}
+    refuse(list(results), options)
     with tempfile.TemporaryDirectory() as folder:
-        settings = write_settings(options, Path(folder))
+        settings = settings_for(options, Path(folder))
         for _ in range(options.rounds):
-            for peer in peers:
-                results[peer].append(measure(peer, settings, options.python))
-                print(peer, json.dumps(results[peer][-1]), file=sys.stderr, flush=True)
-    table = make_table(results, options)
+            for peer, runs in results.items():
+                python = options.litgpt_python if peer.startswith("litgpt") else options.python
+                runs.append(measure(peer, settings, python))
+                print(peer, json.dumps(runs[-1]), file=sys.stderr, flush=True)
+        before = loss_before(settings)
+    table = make_table(results, before, options)
     print(table)
     if options.write:
-        write_between(f"{options.model}-{options.method}-{options.name}", table)
+        write_between(DOCS / "performance.md", name_of(options), table)
 
 
 def read_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=sorted(TARGETS), default="gpt2")
-    parser.add_argument("--method", choices=["lora", "full"], default="lora")
-    parser.add_argument("--data", default="")
-    parser.add_argument("--name", default="short", help="what the data is called in the table")
+    parser.add_argument("--method", choices=sorted(RATES), default="lora")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--name", default="short", help="what the texts are called in the name of the table")
     parser.add_argument("--tokenizer", default=str(ASSETS / "seedling"))
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--step-tokens", type=int, default=1024)
-    parser.add_argument("--peers", default="burnish,guides,trl,trl-best")
+    parser.add_argument("--peers", default="", help="names of `bench/peer.py`; without it, all that the method has")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the programs")
-    parser.add_argument("--noise", type=float, default=0.05, help="nats by which losses may differ")
+    parser.add_argument("--litgpt-python", default="", help="interpreter that has litgpt; without it, --python")
+    parser.add_argument("--noise", type=float, default=0.2, help="share of the change by which losses may differ")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.peers:
+        options.peers = "burnish,trl,trl-best" if options.method == "dpo" else "burnish,guides,trl,trl-best"
+        if options.litgpt_python and (options.model, options.method) == ("llama", "lora"):
+            options.peers += ",litgpt,litgpt-best"
+    options.litgpt_python = options.litgpt_python or options.python
+    return options
 
 
-def write_settings(options: argparse.Namespace, folder: Path) -> Path:
-    """Model, texts and settings, as files."""
-    make_model(options.model, options.tokenizer, folder / "model")
+def refuse(peers: list[str], options: argparse.Namespace) -> None:
+    """Ends with 2 where a program cannot do what is asked."""
+    problem = ""
+    if options.method == "dpo" and options.data is None:
+        problem = "`--method dpo` needs pairs, and no sample of them is bundled.\nName a file of them with `--data`"
+    for peer in peers:
+        if peer.startswith("litgpt") and options.model == "gpt2":
+            problem = f"`{peer}` cannot train GPT-2: LitGPT has no such architecture.\nTake `--model llama`"
+        elif peer.startswith("litgpt") and options.method != "lora":
+            problem = f"`{peer}` stands for LitGPT's LoRA fine-tuning only.\nTake `--method lora`, or leave it out"
+        elif peer == "guides" and options.method == "dpo":
+            problem = "`guides` is transformers' `Trainer`, which knows no DPO.\nTake `--peers burnish,trl,trl-best`"
+    if problem:
+        print(problem, file=sys.stderr)
+        sys.exit(2)
+
+
+def settings_for(options: argparse.Namespace, folder: Path) -> Path:
+    """Model, rows and settings, as files."""
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
-    texts = read_texts(options.data, options.rows)
-    lengths = [len(tokenizer(text).input_ids) + 1 for text in texts]
-    for name, chosen in (("rows", texts), ("held_out", ["A text of its own."])):
-        lines = (json.dumps({"text": text}) + "\n" for text in chosen)
-        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-    settings = {
-        "model": str(folder / "model"),
-        "rows": str(folder / "rows.jsonl"),
-        "held_out": str(folder / "held_out.jsonl"),
-        "device": "cpu",
-        "method": options.method,
-        "rank": 8,
-        "targets": TARGETS[options.model],
-        "learning_rate": 5e-4 if options.method == "lora" else 5e-5,
-        "context": 1024,
-        "tokens": sum(lengths),
-        "longest": max(lengths),
-        "step_rows": max(1, round(options.step_tokens / (sum(lengths) / len(lengths)))),
-        "step_tokens": options.step_tokens,
-    }
-    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-    return folder / "settings.json"
+    is_dpo = options.method == "dpo"
+    if is_dpo:
+        tokenizer.chat_template = PAIR_TEMPLATE
+        rows = read_pairs(options.data, options.rows, PAIR_CONTEXT, tokenizer)
+        lengths = [pair_length(row, tokenizer) for row in rows]
+    else:
+        rows = [{"text": text} for text in read_texts(options.data or ORDERS, options.rows, tokenizer)]
+        lengths = [len(tokenizer(row["text"]).input_ids) + 1 for row in rows]
+    make_model(options.model, tokenizer, folder / MODEL)
+    return write_settings(
+        folder,
+        rows,
+        lengths,
+        options.step_tokens,
+        task="dpo" if is_dpo else "text",
+        method="lora" if is_dpo else options.method,
+        device="cpu",
+        rank=8,
+        targets=TARGETS[options.model],
+        learning_rate=RATES[options.method],
+        context=PAIR_CONTEXT if is_dpo else CONTEXT,
+    )
 
 
-def make_table(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> str:
-    """Markdown: medians, and how many times each program's speed the first one has, round by round."""
+def name_of(options: argparse.Namespace) -> str:
+    """Of the table in the page."""
+    kind = "dpo" if options.method == "dpo" else f"{options.method}-{options.name}"
+    return f"{options.model}-{kind}"
+
+
+def make_table(results: dict[str, list[dict[str, Any]]], before: float, options: argparse.Namespace) -> str:
+    """Markdown: medians, and how many times each program's speed the first one has, round by round.
+
+    Args:
+        results: of each program, round by round.
+        before: the loss before the training.
+        options: the command line.
+    """
     first = next(iter(results))
     losses = {peer: statistics.median(run["loss"] for run in runs) for peer, runs in results.items()}
-    middle = statistics.median(losses.values())
+    apart = far_apart(losses, before, options.noise)
     lines = [
-        "| | real tokens/s | by processor time | peak memory | loss after | times as fast |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | real tokens/s | by processor time | peak memory | steps | loss after | times as fast |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for peer, runs in results.items():
         speeds = [run["tokens"] / run["seconds"] for run in runs]
         cpu = statistics.median(run["tokens"] / run["cpu_seconds"] for run in runs)
         peak = statistics.median(run["peak_bytes"] for run in runs)
         pairs = [one["seconds"] / other["seconds"] for one, other in zip(runs, results[first], strict=True)]
-        far = " (!)" if abs(losses[peer] - middle) > options.noise else ""
+        far = " (!)" if peer in apart else ""
         ratio = "" if peer == first else f"{first} {statistics.median(pairs):.1f} ({min(pairs):.1f}-{max(pairs):.1f})"
         lines.append(
-            f"| {peer} | {statistics.median(speeds):,.0f} | {cpu:,.0f} | {peak / 1e9:.2f} GB | "
+            f"| {peer} | {statistics.median(speeds):,.0f} | {cpu:,.0f} | {peak / 1e9:.2f} GB | {runs[0]['steps']} | "
             f"{losses[peer]:.3f}{far} | {ratio} |"
         )
     machine = this_machine()
+    tokens = results[first][0]["tokens"]
     lines += [
         "",
-        f"Medians of {options.rounds} rounds; {machine.processor}, {machine.cores} cores, torch {torch.__version__}.",
+        f"Medians of {options.rounds} rounds of {tokens:,} tokens; {machine.processor}, {machine.cores} cores, "
+        f"torch {torch.__version__}. Loss before: {before:.3f}.",
     ]
     return "\n".join(lines)
-
-
-def write_between(name: str, text: str) -> None:
-    """Puts a text between two markers of the page."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
-    _, _, tail = rest.partition(end)
-    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

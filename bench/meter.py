@@ -1,0 +1,51 @@
+"""What a training takes: seconds of the wall and of the processor, steps, and memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+
+class Meter:
+    """Adds up the spans between `begin` and `pause`, and up to the last `step`, and keeps the largest memory."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds = self.cpu_seconds = 0.0
+        self.steps = 0
+        self.peak_bytes = 0
+        """Resident memory of the whole process, or on CUDA what torch has allocated."""
+        self._device = device
+        self._kept = (0.0, 0.0)
+        self._since: tuple[float, float] | None = None
+
+    def begin(self) -> None:
+        """What counts is about to begin; a span that is open goes on."""
+        if self._since is None:
+            self._since = time.perf_counter(), time.process_time()
+
+    def pause(self) -> None:
+        """What counts is over for now."""
+        self._read()
+        self._kept, self._since = (self.seconds, self.cpu_seconds), None
+
+    def step(self) -> None:
+        """A step of the optimizer is done."""
+        self._read()
+        self.steps += 1
+
+    def look(self) -> None:
+        """Notes the high-water mark of memory; to be called before anything that sets it back."""
+        if self._device == "cuda":
+            import torch
+
+            peak = torch.cuda.max_memory_allocated()
+        else:
+            unit = 1 if sys.platform == "darwin" else 1024
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        self.peak_bytes = max(self.peak_bytes, peak)
+
+    def _read(self) -> None:
+        if self._since is not None:
+            self.seconds = self._kept[0] + time.perf_counter() - self._since[0]
+            self.cpu_seconds = self._kept[1] + time.process_time() - self._since[1]
