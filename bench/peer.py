@@ -1,6 +1,6 @@
 """One training by one program, in a process of its own; `bench/peers.py` and `bench/gpu.py` call it.
 
-    python bench/peer.py burnish|guides|trl|trl-best|litgpt|litgpt-best SETTINGS.json FOLDER
+    python bench/peer.py burnish|guides|trl|trl-fp32|trl-best|litgpt|litgpt-best SETTINGS.json FOLDER
 
 Every program sees each row of the settings once (see `bench/settings.py`) and leaves the trained model or adapter in a
 folder under FOLDER, for `bench/judge.py`; rates, schedule, adapters and the size of a step are the same. Prints one
@@ -69,6 +69,13 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
     return run.path / ("model" if settings.method == "full" else "adapter")
 
 
+def with_trl_fp32(settings: Settings, folder: Path, meter: Meter) -> Path:
+    """TRL's `SFTTrainer` with its defaults but for mixed precision."""
+    import trl_peer
+
+    return trl_peer.with_sft(settings, folder, meter, is_mixed=False)
+
+
 def with_trl(settings: Settings, folder: Path, meter: Meter, is_best: bool = False) -> Path:
     """The trainer of TRL for the task."""
     import trl_peer
@@ -95,6 +102,7 @@ RUNS: dict[str, Callable[[Settings, Path, Meter], Path]] = {
     "burnish": with_burnish,
     "guides": with_guides,
     "trl": with_trl,
+    "trl-fp32": with_trl_fp32,
     "trl-best": lambda *given: with_trl(*given, is_best=True),
     "litgpt": with_litgpt,
     "litgpt-best": lambda *given: with_litgpt(*given, micro_rows=8),

@@ -25,15 +25,17 @@ _BATCH = 8
 """TRL's own."""
 
 
-def with_sft(settings: Settings, folder: Path, meter: Meter, is_best: bool = False) -> Path:
-    """`SFTTrainer`: its defaults (batches of eight, mixed precision, activations computed twice); or, as the best, with
-    a base in bf16, packed, and with activations kept; on CUDA with Liger's kernels besides."""
+def with_sft(settings: Settings, folder: Path, meter: Meter, is_best: bool = False, is_mixed: bool = True) -> Path:
+    """`SFTTrainer`: its defaults (batches of eight, mixed precision, activations computed twice), or these in fp32; or,
+    as the best, with a base in bf16, packed, and with activations kept; on CUDA with Liger's kernels besides."""
     rows: dict[str, Any] = {"per_device_train_batch_size": _BATCH}
     rows["gradient_accumulation_steps"] = max(1, round(settings.step_rows / _BATCH))
     if is_best:
         rows = {"packing": True, "gradient_checkpointing": False, "per_device_train_batch_size": 1}
         rows["gradient_accumulation_steps"] = max(1, round(settings.step_tokens / settings.context))
         rows["use_liger_kernel"] = settings.device == "cuda"
+    if not is_mixed:
+        rows["bf16"] = False
     options = SFTConfig(max_length=settings.context, **rows, **_shared(settings, folder))
     trainer = SFTTrainer(
         _network(settings, is_best),

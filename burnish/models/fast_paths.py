@@ -11,6 +11,7 @@ from transformers.activations import NewGELUActivation
 
 from burnish.kernels.varlen_attention import DENSE, ways_on
 from burnish.models import attention
+from burnish.models.norms import FusedRMSNorm, is_llamas_norm
 
 _PROBE_LENGTHS = (8, 11, 13)
 
@@ -32,7 +33,7 @@ def arrange(network: Any, device: str) -> Replaced:
     if device in attention.NAMES and _attention_name(network) == "sdpa":
         attention.register()
         network.set_attn_implementation(attention.NAMES[device])
-    return _fuse_activations(network)
+    return _fuse(network)
 
 
 def take_fast_paths(network: Any) -> list[str]:
@@ -67,17 +68,22 @@ _WHOLE_ROWS = (
 )
 
 
-def _fuse_activations(network: Any) -> Replaced:
-    """GELU's tanh form as one operation instead of eight; the formula is the same (arXiv 1606.08415, section 2)."""
-    found = [
-        (module, name, child)
-        for module in network.modules()
-        for name, child in module.named_children()
-        if type(child) is NewGELUActivation
-    ]
-    for module, name, _ in found:
-        setattr(module, name, nn.GELU(approximate="tanh"))
+def _fuse(network: Any) -> Replaced:
+    """Puts in activations and norms that are one operation each; the formulas are the same."""
+    children = [(module, name, child) for module in network.modules() for name, child in module.named_children()]
+    found = []
+    for module, name, child in children:
+        if (fused := _fused(child)) is not None:
+            setattr(module, name, fused)
+            found.append((module, name, child))
     return found
+
+
+def _fused(module: nn.Module) -> nn.Module | None:
+    """What computes the same in one operation; None where nothing does."""
+    if type(module) is NewGELUActivation:
+        return nn.GELU(approximate="tanh")  # arXiv 1606.08415, section 2: the very formula
+    return FusedRMSNorm(module) if is_llamas_norm(module) else None
 
 
 def _attention_name(network: Any) -> str | None:

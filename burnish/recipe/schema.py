@@ -35,6 +35,9 @@ class ModelSection(Section):
     """Memory of that device that the run may use, for example `12GB`. Without it, whatever is free."""
     kernels: Literal["fast", "plain"] = "fast"
     """Fast arithmetic wherever a probe on the model shows it equal; `plain` takes the libraries' own everywhere."""
+    compile: Auto | bool = AUTO
+    """Compile the blocks with `torch.compile` for training. `auto` does so in runs of an hour or more, where a trial on
+    the run's own rows saves more time than compiling takes; never of itself with `kernels: plain`. It needs g++."""
     dropout: Auto | bool = AUTO
     """Whether the dropout in the base model's config is used. `auto`: only by methods that train the base itself."""
     allow_pickle: bool = False

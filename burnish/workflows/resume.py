@@ -13,6 +13,7 @@ from burnish.runs.atomic import remove_leftovers
 from burnish.runs.event_log import EventLog, forget_after
 from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder
+from burnish.workflows.compiling import compile_again
 from burnish.workflows.network import apply_method, load_network, prepare_rows
 from burnish.workflows.origin import check_base, has_same_data
 from burnish.workflows.preparation import (
@@ -64,5 +65,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     else:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
         emit(Note(f"Going on from step {loop.progress.step} of {loop.total_steps}."))
+    loop.plan.micro_tokens = loop.progress.micro_tokens or loop.plan.micro_tokens
+    compile_again(network, setting, recipe, loop.plan, emit)
     forget_after(folder.metrics, loop.progress.step if checkpoint else -1)
     return finish(loop, setting, rows, folder, emit)

@@ -27,14 +27,15 @@ _OF_NO_SPEED: dict[str, Any] = {
     "name": True,
     "runs": True,
     "seed": True,
-    "model": {"name", "revision", "memory", "allow_pickle"},
+    "model": {"name", "revision", "memory", "compile", "allow_pickle"},
     "data": {"path", "validation", "validation_fraction", "validation_rows", "shape", "columns", "rows", "labels"},
     "train": {"epochs", "max_steps", "learning_rate", "schedule", "warmup", "early_stopping", "patience"},
     "batch": {"tokens"},
     "evaluate": True,
     "save": True,
 }
-"""What makes no step faster or slower by itself; model, rows and labels count by what they became."""
+"""What makes no step faster or slower by itself; model, rows and labels count by what they became, and the pace is that
+of uncompiled steps."""
 _KEPT_BITS = 3
 
 

@@ -7,7 +7,7 @@ Nothing is written before data and model are known to be good, so bad input leav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from burnish.engine.trainable import make_trainer
 from burnish.evaluate.comparison import Comparison
 from burnish.machine import forget_peak, peak_bytes
 from burnish.models.base import fingerprint
+from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.budget import budget_here
 from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
 from burnish.recipe.load import dump_recipe
@@ -32,6 +33,7 @@ from burnish.runs.events import Finished, Listener, ResidentMeasured, Stage, Tim
 from burnish.runs.folder import RunFolder
 from burnish.runs.manifest import make_manifest
 from burnish.runs.store import create_run, fresh_name
+from burnish.workflows.compiling import choose_compiling
 from burnish.workflows.confirmation import confirm_step
 from burnish.workflows.judging import compare
 from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows
@@ -89,6 +91,8 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     pace = confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
     if pace is not None:
         keep_measured(key, pace, plan, emit)
+    seconds = run_time(rows, setting, plan, resolver.recipe)
+    pace = choose_compiling(network, setting, resolver, plan, pace, seconds, key, emit)
     stem = run_stem(resolver.recipe)
     resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
     folder = _begin_folder(resolver.recipe, rows, setting, emit)
@@ -130,6 +134,7 @@ def finish(
     """
     forget_peak()
     progress = loop.run()
+    undo_compiling(loop.trainer.network)
     if planned is not None:
         tell_truth(planned, progress, emit)
     network = loop.trainer.network
@@ -152,6 +157,12 @@ class Planned:
     """Bytes of resident memory; None where the tensors are elsewhere."""
     seconds: float | None
     """Of training."""
+
+
+def run_time(rows: Rows, setting: Setting, plan: BatchPlan, recipe: Recipe) -> Callable[[float], float]:
+    """Tells the seconds of a run from its pace."""
+    held_out = make_plan(rows.validation, setting, recipe).padded_tokens(None)
+    return lambda pace: measured_time(pace, plan, held_out, recipe).run
 
 
 def plan_time(pace: float | None, loop: Loop, emit: EventLog) -> float | None:
