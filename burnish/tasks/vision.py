@@ -17,6 +17,7 @@ from burnish.data.picture_template import PictureTemplate
 from burnish.data.pictures import Album, Picture
 from burnish.data.records import ChatRecord, PictureRecord
 from burnish.data.row import IGNORED, Example, RowError
+from burnish.data.token_requests import TokenRequests
 from burnish.errors import InputError
 from burnish.models.head import Head
 from burnish.models.processor import IMAGE_TEXT, copy_processor, image_tower, load_processor
@@ -39,6 +40,7 @@ class VisionTask(ChatTask):
         self._inputs = PictureInputs(self._processor, Album(recipe.vision.longest_side))
         self._template = PictureTemplate(tokenizer, self._inputs.placeholder, self._inputs.around)
         self._format = ChatFormat(tokenizer, self._template)
+        self._tokens = self._format.tokens
         self._tokenizer = tokenizer
         self._trains_tower = recipe.vision.train_tower
 
@@ -71,12 +73,11 @@ class VisionTask(ChatTask):
         """The processor's files: without them nobody could show the result a picture."""
         copy_processor(self._tokenizer, self._processor, folder)
 
-    def encode(self, record: PictureRecord, context: int) -> EncodedRow:
+    def _requests(self, record: PictureRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template, marks the answers and puts the tokens of the pictures in place; nothing is cut."""
         told = ChatRecord(self._spelled(record.messages), None, record.place)
-        examples = [
-            self._inputs.put_in(example, record.images) for example in self._format.encode(told, sys.maxsize).examples
-        ]
+        encoded = yield from self._format.requests(told, sys.maxsize)
+        examples = [self._inputs.put_in(example, record.images) for example in encoded.examples]
         longest = max(example.num_tokens for example in examples)
         if longest > context:
             shown = sum(end - start for example in examples for start, end in example.spans)
