@@ -1,4 +1,4 @@
-"""Many next-token examples as a few flat arrays: nine bytes a token instead of two lists of Python integers."""
+"""Many next-token examples as a few flat arrays: five bytes a token instead of two lists of Python integers."""
 
 from __future__ import annotations
 

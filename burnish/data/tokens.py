@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from burnish.data.byte_pairs import BytePairs, find_byte_pairs
+from burnish.data.byte_pairs import BytePairs, encode_plainly, find_byte_pairs
 
 _MANY = 2_000_000
 """Characters from which on it is worth to look for a faster way."""
@@ -38,14 +38,9 @@ class Tokens:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text as it stands: special tokens that are spelled in it count, none are added."""
         self._seen += sum(map(len, texts))
-        if not texts:
-            return []
         if self._seen > _MANY and self._fast is not None:
             return self._fast.encode(texts)
-        # verbose=False: a text longer than the model's own maximum is cut or refused later, by us, with its name.
-        return self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)[
-            "input_ids"
-        ]
+        return encode_plainly(self.tokenizer, texts)
 
     def encode_led(self, texts: Sequence[str]) -> list[list[int]]:
         """Like `encode`, with `lead` in front where the text does not begin with it already (no double BOS)."""

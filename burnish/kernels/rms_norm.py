@@ -1,7 +1,6 @@
 """Root-mean-square normalization that keeps its input and one number a token, and is differentiated in one go.
 
-Composed of single operations, it keeps four tensors as large as its input for the backward pass, two of them in fp32,
-and walks over them some twenty times.
+Composed of single operations, it keeps two tensors as large as its input, both in fp32, for the backward pass.
 """
 
 from __future__ import annotations

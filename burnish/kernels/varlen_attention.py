@@ -18,8 +18,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
-from burnish.kernels.attention import packed_attention_reference
 from burnish.kernels.block_mask import block_mask
+from burnish.kernels.packed_attention import packed_attention_reference
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
 

@@ -15,7 +15,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, packed_attention, short_attention
+from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, short_attention
+from burnish.kernels.packed_attention import packed_attention
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
 from burnish.kernels.varlen_attention import VARLEN, varlen_attention
@@ -85,10 +86,10 @@ def _borders(mask_function: Any, rows: int, width: int, device: torch.device) ->
     return list(zip(starts, [*starts[1:], rows * width], strict=True))
 
 
-def _is_plain(key: torch.Tensor, value: torch.Tensor, dropout: float, others: dict[str, Any]) -> bool:
-    """Whether nothing is asked that changes what is computed."""
+def _is_plain(key: torch.Tensor, value: torch.Tensor, others: dict[str, Any]) -> bool:
+    """Whether nothing is asked that changes what is computed, but dropout."""
     given = (others.get(name) for name in _PASSED_ON)
-    return not dropout and key.shape == value.shape and all(one is None or one is False for one in given)
+    return key.shape == value.shape and all(one is None or one is False for one in given)
 
 
 def attend(
@@ -118,16 +119,17 @@ def attend(
     Returns:
         `[rows, width, heads, size]`, and None for the probabilities.
     """
-    is_plain = _is_plain(key, value, dropout, others)
+    is_plain = _is_plain(key, value, others)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if isinstance(attention_mask, Segments):
         if is_plain:
-            return packed_attention(query, key, value, scale, attention_mask).transpose(1, 2), None
+            return packed_attention(query, key, value, scale, attention_mask, dropout).transpose(1, 2), None
         attention_mask = attention_mask.dense(query.shape[0])
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
     is_simple = is_plain and (attention_mask is None or attention_mask.dtype == torch.bool)
     if is_simple and 1 < query.shape[2] == key.shape[2] <= _short(query.dtype, query.device):
-        made = short_attention(query, key, value, scale, causal and attention_mask is None, attention_mask)
+        is_causal = causal and attention_mask is None
+        made = short_attention(query, key, value, scale, is_causal, attention_mask, dropout)
         return made.transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
@@ -146,7 +148,7 @@ def attend_varlen(
 ) -> tuple[torch.Tensor, None]:
     """Attention on CUDA, where transformers' own is left but for packed rows; arguments and result as of `attend`."""
     if isinstance(attention_mask, Segments):
-        if _is_plain(key, value, dropout, others):
+        if not dropout and _is_plain(key, value, others):
             scale = query.shape[-1] ** -0.5 if scaling is None else scaling
             return varlen_attention(query, key, value, scale, attention_mask).transpose(1, 2), None
         attention_mask = attention_mask.dense(query.shape[0])

@@ -29,7 +29,7 @@ def import_bitsandbytes() -> None:
     inputs; neither is anything to act on. Its errors are still heard.
 
     It also hands torch.compile the fallbacks it has for devices without kernels of their own, which brings the whole
-    compiler along, a second of every start. On CPU and CUDA none of them is called, so there they stay uncompiled.
+    compiler along at every start. On CPU and CUDA none of them is called, so there they stay uncompiled.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if "bitsandbytes" in sys.modules or importlib.util.find_spec("bitsandbytes") is None:

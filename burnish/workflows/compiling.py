@@ -10,7 +10,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,8 +34,8 @@ from burnish.runs.pace_cache import KnownTrial, find_trial, keep_trial
 from burnish.workflows.preparation import Emit, Setting
 
 LONGEST_TRIAL = 180.0
-"""Seconds that a trial is taken to need where none was made here. Blocks of GPT-2 and Llama took two cores 15 to 50 s
-to compile for the first time; blocks of two kinds, or rows of two shapes, take as many times that."""
+"""Seconds that a trial is taken to need where none was made here: on the safe side, as blocks of two kinds, or rows of
+two shapes, compile twice."""
 WORTH_TRYING = 0.05
 """Share of a run's time that a trial, which may come to nothing, may take."""
 _PAIRS = 5
@@ -60,7 +60,7 @@ def choose_compiling(
     resolver: Resolver,
     plan: BatchPlan,
     pace: float | None,
-    seconds: Callable[[float], float],
+    seconds: float | None,
     key: str,
     emit: Emit,
 ) -> float | None:
@@ -72,7 +72,7 @@ def choose_compiling(
         resolver: of the recipe, of which all else is filled in.
         plan: of the training rows.
         pace: seconds per token of an uncompiled step; None where none was measured.
-        seconds: of the run, from a pace.
+        seconds: that the run takes at this pace; None where it is not known.
         key: of the run's pace.
         emit: told of what was seen.
 
@@ -87,10 +87,10 @@ def choose_compiling(
     if wanted is True:
         _compile_as_asked(trial, hindrance, resolver, emit)
         return pace
-    if hindrance or resolver.recipe.model.kernels == "plain" or pace is None:
+    if hindrance or resolver.recipe.model.kernels == "plain" or pace is None or seconds is None:
         choice = Choice(False, hindrance or "not tried", is_told=False)
     else:
-        choice = decide(trial, pace, seconds(pace), key, emit)
+        choice = decide(trial, pace, seconds, key, emit)
     resolver.fill("model.compile", choice.is_compiled, choice.reason, choice.is_told)
     return pace if pace is None else pace * (1 - choice.saved)
 

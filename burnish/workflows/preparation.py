@@ -79,11 +79,16 @@ class Rows:
         return [*self.records.rejected, *self.training.rejected, *self.validation.rejected]
 
 
-def read_rows(recipe: Recipe, emit: Emit) -> Records:
-    """Reads the data; no model is needed for that, so mistakes in it show in a second."""
+def check_options(recipe: Recipe) -> None:
+    """What can be told of a recipe before anything is read. Raises RecipeError."""
     check_choices(recipe, TASKS, METHODS)
     if recipe.evaluate.metric:
         load_metric(recipe.evaluate.metric)  # a mistake in it should not show after training
+
+
+def read_rows(recipe: Recipe, emit: Emit) -> Records:
+    """Reads the data; no model is needed for that, so mistakes in it show in a second."""
+    check_options(recipe)
     emit(Stage("reading data"))
     records = load_records(recipe.data, recipe.seed)
     check_shape(recipe, records.shape.name, records.shape.tasks)

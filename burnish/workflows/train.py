@@ -7,7 +7,7 @@ Nothing is written before data and model are known to be good, so bad input leav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     pace = confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
     if pace is not None:
         keep_measured(key, pace, plan, emit)
-    seconds = run_time(rows, setting, plan, resolver.recipe)
+    seconds = run_time(pace, rows, setting, plan, resolver.recipe)
     pace = choose_compiling(network, setting, resolver, plan, pace, seconds, key, emit)
     stem = run_stem(resolver.recipe)
     resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
@@ -159,10 +159,12 @@ class Planned:
     """Of training."""
 
 
-def run_time(rows: Rows, setting: Setting, plan: BatchPlan, recipe: Recipe) -> Callable[[float], float]:
-    """Tells the seconds of a run from its pace."""
+def run_time(pace: float | None, rows: Rows, setting: Setting, plan: BatchPlan, recipe: Recipe) -> float | None:
+    """Seconds of a run at a pace that was measured here."""
+    if pace is None:
+        return None
     held_out = make_plan(rows.validation, setting, recipe).padded_tokens(None)
-    return lambda pace: measured_time(pace, plan, held_out, recipe).run
+    return measured_time(pace, plan, held_out, recipe).run
 
 
 def plan_time(pace: float | None, loop: Loop, emit: EventLog) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from burnish.kernels import varlen_attention
-from burnish.kernels.attention import packed_attention_reference
+from burnish.kernels.packed_attention import packed_attention_reference
 from burnish.kernels.segments import Segments
 from burnish.kernels.varlen_attention import DENSE, FLASH, FLEX, TORCH, candidates, chosen_way, first_right, offer_of
 from burnish.models.fast_paths import take_fast_paths

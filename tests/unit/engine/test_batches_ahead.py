@@ -32,7 +32,8 @@ def test_each_step_has_the_plans_batches_in_any_order_of_steps() -> None:
 
 
 def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last() -> None:
-    watched, made = plan(), []
+    watched: Any = plan()
+    made: list[tuple[int, bool]] = []
     make, done = watched.step_batches, threading.Event()
 
     def note(step: int) -> Any:
@@ -42,7 +43,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
             done.set()
         return batches
 
-    watched.step_batches = note  # type: ignore[method-assign]
+    watched.step_batches = note
     with BatchesAhead(watched, 2) as ahead:
         ahead.take(0)
         assert done.wait(10)
@@ -63,7 +64,7 @@ def test_smaller_micro_batches_are_made_anew() -> None:
 
 
 def test_an_error_shows_in_the_step_that_it_belongs_to() -> None:
-    watched = plan()
+    watched: Any = plan()
     make = watched.step_batches
 
     def fail(step: int) -> Any:
@@ -71,10 +72,10 @@ def test_an_error_shows_in_the_step_that_it_belongs_to() -> None:
             raise MemoryError
         return make(step)
 
-    watched.step_batches = fail  # type: ignore[method-assign]
+    watched.step_batches = fail
     with BatchesAhead(watched, TOTAL) as ahead:
         ahead.take(0)
         with pytest.raises(MemoryError):
             ahead.take(1)
-        watched.step_batches = make  # type: ignore[method-assign]
+        watched.step_batches = make
         assert same(ahead.take(1), plan().step_batches(1))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from burnish.kernels.attention import attention_reference, packed_attention, packed_attention_reference, short_attention
+from burnish.kernels.attention import attention_reference, short_attention
+from burnish.kernels.packed_attention import packed_attention, packed_attention_reference
 from burnish.kernels.segments import Segments
 from tests.unit.kernels.comparison import assert_as_exact, assert_near, random, values_and_gradients
 from tests.unit.kernels.test_segments import CPU, ROWS, SHORT, borders_of

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from burnish.kernels.rms_norm import rms_norm, rms_norm_reference
 
 EPSILON = 1e-5
+Norm = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 TYPES = [
     (torch.float32, torch.float32, 1e-6),
     (torch.bfloat16, torch.bfloat16, 0.01),
@@ -16,10 +19,10 @@ TYPES = [
 ]
 
 
-def outcome(norm: object, inputs: torch.Tensor, weight: torch.Tensor, upstream: torch.Tensor) -> list[torch.Tensor]:
+def outcome(norm: Norm, inputs: torch.Tensor, weight: torch.Tensor, upstream: torch.Tensor) -> list[torch.Tensor]:
     """Output, and both gradients."""
     inputs, weight = inputs.clone().requires_grad_(), weight.clone().requires_grad_()
-    output = norm(inputs, weight, EPSILON)  # type: ignore[operator]
+    output = norm(inputs, weight, EPSILON)
     return [output.detach(), *torch.autograd.grad(output, [inputs, weight], upstream.to(output.dtype))]
 
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 
-from burnish.kernels.attention import packed_attention_reference
 from burnish.kernels.block_mask import block_mask
+from burnish.kernels.packed_attention import packed_attention_reference
 from burnish.kernels.segments import Segments
 from burnish.kernels.varlen_attention import (
     DENSE,

@@ -236,9 +236,19 @@ def test_which_way_tokens_look_is_told_by_the_argument_or_else_the_layer(
 
 
 @pytest.mark.parametrize("kind", ["segments", "mask", "none"])
+def test_dropout_goes_the_fast_way_too(kind: str) -> None:
+    mask = {"segments": packed(), "mask": _DRAWN, "none": None}[kind]
+    with Operations() as seen:
+        made, _ = attend(Layer(), *states(), mask, dropout=0.4)
+    assert seen.torchs_attention == 0
+    whole, _ = attend(Layer(), *states(), mask)
+    assert made.shape == whole.shape
+    assert not torch.allclose(made, whole)
+
+
+@pytest.mark.parametrize("kind", ["segments", "mask", "none"])
 def test_what_changes_attention_is_left_to_torch(kind: str) -> None:
     mask = {"segments": packed(), "mask": _DRAWN, "none": None}[kind]
-    assert_as_torch(states(), mask, False, dropout=0.4)
     bias = random(1, 4, 12, 12, seed=7, trained=False)
     assert_as_torch(states(), mask, False, position_bias=bias)
     query, key, value = states()

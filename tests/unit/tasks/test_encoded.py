@@ -175,5 +175,7 @@ def test_a_tokenizer_is_known_by_its_tokens_and_its_template() -> None:
 
 
 def test_arrays_are_as_small_as_they_can_be(tokenizer: Any) -> None:
-    columns = encoded_chats(tokenizer).examples.columns  # type: ignore[attr-defined]
+    examples = encoded_chats(tokenizer).examples
+    assert isinstance(examples, TokenExamples)
+    columns = examples.columns
     assert columns["ids"].dtype == numpy.int32 and columns["trained"].dtype == numpy.bool_

@@ -71,7 +71,7 @@ def chosen(seconds: float = LONG, pace: float | None = PACE, **model: Any) -> tu
     resolver = Resolver(Recipe.model_validate({"model": model}), told.append)
     setting: Any = SimpleNamespace(device=torch.device("cpu"))
     plan: Any = None
-    made = choose_compiling(None, setting, resolver, plan, pace, lambda pace: seconds, KEY, told.append)
+    made = choose_compiling(None, setting, resolver, plan, pace, seconds, KEY, told.append)
     return resolver.recipe.model.compile, made, told
 
 
