@@ -27,9 +27,10 @@ format: $(VENV)/.installed-dev ## put the code into its standard form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/.installed ## write the options page, the glossary and the snapshots of --help
+docs: $(VENV)/.installed ## write the options page, the glossary, the page on checking and the snapshots of --help
 	$(BIN)/python -m burnish.recipe.reference
 	$(BIN)/python -m burnish.glossary
+	$(BIN)/python -m burnish.check.page
 	$(BIN)/python tests/contract/test_help.py
 
 clean: ## remove the environment and what tools left behind

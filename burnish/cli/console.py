@@ -89,6 +89,17 @@ class Console:
         if not self.output.json:
             self._put(self._stderr, f"warning: {text}", "yellow")
 
+    def pieces(self, pieces: Sequence[tuple[str, str]]) -> None:
+        """A line around the result, of pieces of text with a style each: left out with `--quiet` and `--json`."""
+        if self.is_silent:
+            return
+        if self.is_terminal:
+            from rich.text import Text
+
+            self.rich(self._stdout).print(Text.assemble(*pieces), soft_wrap=True)
+        else:
+            self._put(self._stdout, "".join(text for text, _ in pieces))
+
     def table(self, table: Table) -> None:
         """A table of the result: drawn on a terminal, aligned columns when piped."""
         if self.output.json:

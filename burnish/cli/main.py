@@ -14,6 +14,7 @@ import typer
 
 from burnish.cli.command import command
 from burnish.cli.commands.chat import chat
+from burnish.cli.commands.check import check
 from burnish.cli.commands.doctor import doctor
 from burnish.cli.commands.evaluate import evaluate
 from burnish.cli.commands.explain import explain
@@ -34,6 +35,7 @@ from burnish.version import __version__
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Know before you run": (
         plan,
+        check,
         doctor,
     ),
     "Make a specialist": (quickstart, train, resume),

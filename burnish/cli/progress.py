@@ -14,6 +14,7 @@ from burnish.cli.console import Console
 from burnish.cli.tables import duration, megabytes
 from burnish.machine import memory_size
 from burnish.runs.events import (
+    DataChecked,
     DataReady,
     Event,
     MemoryMeasured,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 _STEPS_AVERAGED = 20
+_KINDS_TOLD = 3
 
 
 class Progress:
@@ -90,6 +92,8 @@ class Progress:
                 self._console.warn(event.text)
             case MicroBatchHalved():
                 self._console.warn(" ".join(in_words(event)))
+            case DataChecked():
+                self._console.warn(defects(event))
             case _:
                 for line in in_words(event):
                     self._line(line)
@@ -165,6 +169,14 @@ def in_words(event: Any) -> list[str]:
             return [f"stopped at step {event.step}: {event.reason}"]
         case _:
             return []
+
+
+def defects(event: DataChecked) -> str:
+    """What a brief look at the rows found."""
+    told = [f"{one['count']:,} × {one['what']} (first {one['places'][0]})" for one in event.findings[:_KINDS_TOLD]]
+    more = len(event.findings) - _KINDS_TOLD
+    others = f"; and {more} kinds more" if more > 0 else ""
+    return f"The rows have defects: {'; '.join(told)}{others}. `burnish check` on the data tells more."
 
 
 def halved(event: MicroBatchHalved) -> str:

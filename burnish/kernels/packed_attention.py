@@ -83,7 +83,9 @@ class _PackedAttention(torch.autograd.Function):
         output = segments.take_back(made, query.shape)
         long = [_cut(one, segments) for one in (query, key, value)]
         for (begin, end), inputs in zip(segments.long, zip(*long, strict=True), strict=True):
-            alone, *likely = _attend_alone(*inputs, scale, dropout) if dropout else _flash(*inputs, scale=scale)
+            alone, *likely = (
+                _attend_alone(*inputs, scale=scale, dropout=dropout) if dropout else _flash(*inputs, scale=scale)
+            )
             output[begin:end] = alone[0].transpose(0, 1)
             kept += likely if dropout else [alone, *likely]
         ctx.save_for_backward(*laid, *(part for parts in long for part in parts), *kept)
@@ -100,7 +102,7 @@ class _PackedAttention(torch.autograd.Function):
         for group, likely, left in zip(segments.groups, kept[::2], kept[1::2], strict=False):
             parts = [group.of(one, shape[1]) for one, shape in zip((slopes, *laid), (shapes[0], *shapes), strict=True)]
             merged = (merge_heads(one, parts[2].shape[1]) for one in parts)
-            gradients = attend_merged_backward(*merged, likely, left, scale=ctx.scale, dropout=ctx.dropout)
+            gradients = attend_merged_backward(*merged, likely=likely, left=left, scale=ctx.scale, dropout=ctx.dropout)
             for one, part, like in zip(made, gradients, parts[1:], strict=True):
                 group.of(one, like.shape[1]).copy_(part.view(like.shape))
         outputs = [segments.take_back(one, shape) for one, shape in zip(made, shapes, strict=True)]
@@ -108,7 +110,7 @@ class _PackedAttention(torch.autograd.Function):
         for index, (begin, end) in enumerate(segments.long):
             first = 2 * (len(segments.groups) + index)
             inputs = (tokens[begin:end], *long[index::number], *kept[first : first + 2])
-            alone = _attend_alone_backward(*inputs, ctx.scale, ctx.dropout) if ctx.dropout else None
+            alone = _attend_alone_backward(*inputs, scale=ctx.scale, dropout=ctx.dropout) if ctx.dropout else None
             parts = alone or _flash_backward(*inputs, scale=ctx.scale)
             for one, part in zip(outputs, parts, strict=True):
                 one[begin:end] = part
@@ -152,7 +154,7 @@ def _attend_alone_backward(
 ) -> Sequence[torch.Tensor]:
     """Gradients of one sequence: `[seq, heads, size]` each."""
     inputs = (merge_heads(one.transpose(0, 1)[None], key.shape[1]) for one in (gradient, query, key, value))
-    made = attend_merged_backward(*inputs, likely, left, scale=scale, dropout=dropout)
+    made = attend_merged_backward(*inputs, likely=likely, left=left, scale=scale, dropout=dropout)
     shapes = (one.transpose(0, 1).shape for one in (query, key, value))
     return [one.view(shape).transpose(0, 1) for one, shape in zip(made, shapes, strict=True)]
 

@@ -128,8 +128,8 @@ def attend(
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
     is_simple = is_plain and (attention_mask is None or attention_mask.dtype == torch.bool)
     if is_simple and 1 < query.shape[2] == key.shape[2] <= _short(query.dtype, query.device):
-        is_causal = causal and attention_mask is None
-        made = short_attention(query, key, value, scale, is_causal, attention_mask, dropout)
+        looks_back = causal and attention_mask is None
+        made = short_attention(query, key, value, scale, looks_back, attention_mask, dropout)
         return made.transpose(1, 2).contiguous(), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others

@@ -63,6 +63,16 @@ class DataReady(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DataChecked(Event):
+    """A brief look at the rows found something wrong with them."""
+
+    rows: int
+    """That were looked at."""
+    findings: list[dict[str, Any]]
+    """Each with its `name`, `severity`, `count`, `places`, `what` and `fix`; the worst first."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelReady(Event):
     """The base model is loaded and the method applied."""
 

@@ -33,6 +33,7 @@ from burnish.runs.events import Finished, Listener, ResidentMeasured, Stage, Tim
 from burnish.runs.folder import RunFolder
 from burnish.runs.manifest import make_manifest
 from burnish.runs.store import create_run, fresh_name
+from burnish.workflows.check import check_briefly
 from burnish.workflows.compiling import choose_compiling
 from burnish.workflows.confirmation import confirm_step
 from burnish.workflows.judging import compare
@@ -73,6 +74,7 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     setting = set_up(resolver, records, emit)
     budget = budget_here(setting.device, recipe.model.memory)
     rows, outlook = encode_to_fit(resolver, setting, records, budget, recipe.data.context == AUTO, emit)
+    check_briefly(rows, setting, emit)
     key = step_key(setting, resolver.recipe, rows.training, outlook)
     for option in unread_options(dict(origins or {}), unread_by(setting)):
         told = f"`{option}` has no effect on the task `{setting.task.name}` by the method `{setting.method.name}`."

@@ -13,7 +13,7 @@ LAYERS = (
     ("cli", "studio", "serve", "api"),
     ("jobs",),
     ("workflows",),
-    ("plan", "evaluate", "report", "export"),
+    ("plan", "check", "evaluate", "report", "export"),
     ("engine",),
     ("tasks", "methods"),
     ("data", "models"),

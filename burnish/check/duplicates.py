@@ -1,0 +1,56 @@
+"""Rows that say the same as an earlier one, or nearly."""
+
+from __future__ import annotations
+
+import numpy
+
+from burnish.check.prints import BINS, EMPTY, Prints
+
+ALIKE = 0.8
+"""Share of runs of words from which on two rows are nearly the same."""
+_GROUP = 4
+"""Bins in which two rows must agree to be compared at all (locality-sensitive hashing): of rows that are alike to 0.8,
+one pair in 4,600 shares none of the 16 groups."""
+_MOST_PEERS = 50
+"""Rows of one bucket that each row is compared with: enough to find that it has a twin."""
+_FEWEST_TOLD = 8
+"""Bins that must hold something for the estimate to mean anything; shorter rows are compared whole only."""
+
+
+def exact_twins(prints: Prints) -> numpy.ndarray:
+    """`[rows]` int64: for each row the first that says the same; itself where there is none before it."""
+    _, first, number = numpy.unique(prints.whole, return_index=True, return_inverse=True)
+    return first[number]
+
+
+def near_twins(prints: Prints) -> numpy.ndarray:
+    """`[rows]` int64: for each row an earlier one that says nearly the same; itself where none is found."""
+    twins = numpy.arange(len(prints.whole))
+    for begin in range(0, BINS, _GROUP):
+        part = numpy.ascontiguousarray(prints.bins[:, begin : begin + _GROUP])
+        told = numpy.flatnonzero((part != EMPTY).any(axis=1))
+        keys = part.view(numpy.uint64)[:, 0]
+        order = told[numpy.argsort(keys[told], kind="stable")]
+        for distance in range(1, min(_MOST_PEERS, len(order))):
+            later, earlier = order[distance:], order[:-distance]
+            same = keys[later] == keys[earlier]
+            if not same.any():
+                break
+            later, earlier = later[same], earlier[same]
+            is_open = twins[later] == later
+            later, earlier = later[is_open], earlier[is_open]
+            alike = agreement(prints.bins[later], prints.bins[earlier]) >= ALIKE
+            twins[later[alike]] = earlier[alike]
+    return twins
+
+
+def agreement(some: numpy.ndarray, others: numpy.ndarray) -> numpy.ndarray:
+    """`[pairs]`: the estimated share of runs that two rows have in common; 0 where too few bins tell.
+
+    Args:
+        some, others: `[pairs, BINS]` uint16.
+    """
+    told = (some != EMPTY) | (others != EMPTY)
+    same = (some == others) & told
+    count = told.sum(axis=1)
+    return numpy.where(count >= _FEWEST_TOLD, same.sum(axis=1) / numpy.maximum(1, count), 0.0)

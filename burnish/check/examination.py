@@ -1,0 +1,102 @@
+"""Everything that is looked at in rows, block by block, and what comes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from burnish.check.characters import odd_characters
+from burnish.check.finding import Finding, Tally, kind_of
+from burnish.check.labels import LabelCounts
+from burnish.check.languages import LanguageMix
+from burnish.check.privacy import private_strings
+from burnish.check.seen_rows import SeenRows
+from burnish.check.special_tokens import SpecialTokens
+from burnish.check.texts import answer_of, dialogues_of, texts_of
+from burnish.check.turns import odd_turns
+from burnish.data.records import LabelledRecord, Record, TaggedRecord
+from burnish.data.row import Rejected
+
+_MANY_LEFT_OUT = 1 / 3
+_MOST_ANSWERS = 0.5
+_FEWEST_ANSWERS = 20
+
+
+class Examination:
+    """Looks at the rows of a data set, a block at a time, and keeps a few hundred bytes of each."""
+
+    def __init__(self, special: SpecialTokens) -> None:
+        self.tally = Tally()
+        self.rows = SeenRows()
+        self.labels = LabelCounts()
+        self.languages = LanguageMix()
+        self.rejected = 0
+        self.removable: dict[str, str] = {}
+        """Places of rows that nothing is lost without, and why; known when all rows have been seen."""
+        self._special = special
+        self._answers: Counter[int] = Counter()
+        self._first_with: dict[int, str] = {}
+        self._is_single = True
+
+    def add(self, split: str, records: Sequence[Record]) -> None:
+        """Looks at some rows.
+
+        Args:
+            split: that they belong to; the one that is trained on comes first.
+            records: of them.
+        """
+        self.rows.add(split, records)
+        for record in records:
+            for kind, seen in self._seen_in(record).items():
+                self.tally.add(kind, record.place, seen)
+            self._take_in(record)
+
+    def reject(self, rejected: Iterable[Rejected]) -> None:
+        """Takes note of rows that cannot be used."""
+        for row in rejected:
+            self.rejected += 1
+            self.removable[row.place] = row.reason
+            self.tally.add(kind_of(row.reason), row.place, row.reason)
+
+    def _seen_in(self, record: Record) -> dict[str, str]:
+        """What was seen first of each kind of defect."""
+        found: dict[str, str] = {}
+        for text in texts_of(record):
+            for look in (odd_characters, private_strings, self._special.found_in):
+                for kind, seen in look(text):
+                    found.setdefault(kind, seen)
+        for dialogue in dialogues_of(record):
+            for kind, seen in odd_turns(dialogue):
+                found.setdefault(kind, seen)
+        return found
+
+    def _take_in(self, record: Record) -> None:
+        """Takes note of what is judged over all rows."""
+        if isinstance(record, LabelledRecord):
+            self.labels.add(record.labels, record.place)
+            self._is_single = self._is_single and not record.is_multi
+        elif isinstance(record, TaggedRecord):
+            self.labels.add(record.tags, record.place)
+            self._is_single = False
+        if (answer := answer_of(record)) is not None:
+            key = hash(answer.strip())
+            self._answers[key] += 1
+            self._first_with.setdefault(key, record.place)
+        self.languages.add("\n".join(texts_of(record)))
+
+    def conclude(self) -> list[Finding]:
+        """What was found in all rows. Called once, at the end."""
+        self.labels.tally(self.tally, self._is_single)
+        total = self._answers.total()
+        if total >= _FEWEST_ANSWERS:
+            key, count = self._answers.most_common(1)[0]
+            if count > _MOST_ANSWERS * total:
+                self.tally.add("one-answer", self._first_with[key], f"{count:,} of {total:,} answers")
+        for kind, place, seen in self.rows.repeated():
+            self.tally.add(kind, place, seen)
+            if kind == "repeated":
+                self.removable[place] = f"says the same {seen}"
+        everything = len(self.rows) + self.rejected
+        if self.rejected > _MANY_LEFT_OUT * everything:
+            self.tally.add("many-left-out", f"{self.rejected:,} of {everything:,} rows")
+        return self.tally.findings()

@@ -1,0 +1,45 @@
+"""Rows with what can be repaired in them repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from burnish.check.characters import CONTROL
+
+
+def repaired(value: Any, name: str = "") -> tuple[Any, list[str]]:
+    """A value of JSON with its texts repaired, and what was changed, in words.
+
+    Args:
+        value: of a column.
+        name: of the column, and where in it.
+    """
+    if isinstance(value, str):
+        return _repaired_text(value, name)
+    if isinstance(value, dict):
+        parts = {key: repaired(inner, f"{name}.{key}" if name else str(key)) for key, inner in value.items()}
+        return {key: part for key, (part, _) in parts.items()}, list(_changes(parts.values()))
+    if isinstance(value, (list, tuple)):
+        items = [repaired(inner, f"{name}[{number}]") for number, inner in enumerate(value)]
+        return [part for part, _ in items], list(_changes(items))
+    return value, []
+
+
+def _changes(parts: Any) -> Iterator[str]:
+    for _, changes in parts:
+        yield from changes
+
+
+def _repaired_text(text: str, name: str) -> tuple[str, list[str]]:
+    from ftfy import fix_encoding
+
+    changes = []
+    seen = CONTROL.sub("", text)
+    if seen != text:
+        count = len(text) - len(seen)
+        changes.append(f"`{name}`: {count} control character{'s' if count > 1 else ''} removed")
+    if not seen.isascii() and (fixed := fix_encoding(seen)) != seen:
+        changes.append(f"`{name}`: decoded anew")
+        seen = fixed
+    return seen, changes

@@ -1,0 +1,82 @@
+"""Where rows stand and what they say, in a few hundred bytes each; and which of them say the same."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+
+import numpy
+
+from burnish.check.duplicates import exact_twins, near_twins
+from burnish.check.prints import Prints, take_prints
+from burnish.check.texts import compared_text, decided
+from burnish.data.records import PreferenceRecord, Record
+
+TRAIN = "train"
+
+
+class SeenRows:
+    """Rows of all splits, in the order in which they were read: those that are trained on first."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+        self._splits: dict[str, int] = {}
+        self._decisions: dict[str, int] = {}
+        self._file = array("i")
+        self._line = array("q")
+        self._split = array("b")
+        self._decision = array("i")
+        self._prints: list[Prints] = []
+        self._has_pairs = False
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def add(self, split: str, records: Sequence[Record]) -> None:
+        """Takes note of some rows.
+
+        Args:
+            split: that they belong to.
+            records: of them.
+        """
+        for record in records:
+            file, _, line = record.place.rpartition(":")
+            self._file.append(self._files.setdefault(file, len(self._files)))
+            self._line.append(int(line))
+            self._split.append(self._splits.setdefault(split, len(self._splits)))
+            self._decision.append(self._decisions.setdefault(decided(record), len(self._decisions)))
+            self._has_pairs = self._has_pairs or isinstance(record, PreferenceRecord)
+        if records:
+            self._prints.append(take_prints([compared_text(record) for record in records]))
+
+    def place(self, row: int) -> str:
+        """`file:line` of a row."""
+        return f"{list(self._files)[self._file[row]]}:{self._line[row]}"
+
+    def repeated(self) -> Iterator[tuple[str, str, str]]:
+        """(kind of defect, place, what was seen) of rows that say what an earlier one says, or nearly."""
+        prints = Prints.join(self._prints)
+        here = numpy.arange(len(self))
+        exact = exact_twins(prints)
+        near = near_twins(prints)
+        for row in map(int, numpy.flatnonzero(exact != here)):
+            yield self._as_exact(row, int(exact[row]))
+        for row in map(int, numpy.flatnonzero((near != here) & (exact == here))):
+            yield self._as_near(row, int(near[row]))
+
+    def _as_exact(self, row: int, first: int) -> tuple[str, str, str]:
+        place, told = self.place(row), f"as {self.place(first)}"
+        if self._is_leak(row, first):
+            return "shared-with-validation", place, f"{told}, which is trained on"
+        if self._decision[row] == self._decision[first]:
+            return "repeated", place, told
+        return "contradicting-pairs" if self._has_pairs else "contradicting-labels", place, told
+
+    def _as_near(self, row: int, twin: int) -> tuple[str, str, str]:
+        told = f"nearly as {self.place(twin)}"
+        return "nearly-shared" if self._is_leak(row, twin) else "nearly-repeated", self.place(row), told
+
+    def _is_leak(self, row: int, twin: int) -> bool:
+        """Whether a row to be judged on has its twin among those trained on."""
+        trained = self._splits.get(TRAIN, -1)
+        return self._split[row] != trained and self._split[twin] == trained

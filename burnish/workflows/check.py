@@ -1,0 +1,227 @@
+"""`burnish check`: what is wrong with data, before anything is trained on it.
+
+    read in blocks ─► shape and labels ─► read again ─► tokenize ─► look at rows ─► what holds of all rows together
+
+The rows are read twice, so that no more of them is in memory than a block, and a few hundred bytes of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Any
+
+from burnish.check.examination import Examination
+from burnish.check.finding import Finding
+from burnish.check.seen_rows import TRAIN
+from burnish.check.sizes import compare_size
+from burnish.check.special_tokens import SpecialTokens
+from burnish.check.token_figures import TokenFigures
+from burnish.check.token_view import TokenView, view_tokens
+from burnish.data.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
+from burnish.data.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
+from burnish.data.row import Rejected, RowError
+from burnish.data.shapes import Shape, detect_shape
+from burnish.data.sources import Sources, find_sources
+from burnish.data.tokens import Tokens
+from burnish.plan.choose import check_shape
+from burnish.plan.resolve import Resolver
+from burnish.recipe.schema import Recipe
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import DataChecked, Listener, Progressed, Stage
+from burnish.workflows.preparation import Emit, Rows, Setting, check_options, set_up
+
+_BLOCK = 4_096
+_FIRST = 20_000
+"""Rows that the shape is told from."""
+_BRIEF = 2_000
+"""Rows of each split that a run looks at before it begins."""
+_SAYS_NOTHING = TextRecord("", True, "")
+"""Stands for a record from which nothing is filled in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What was found in a data set."""
+
+    facts: dict[str, str]
+    """Rows, tokens and so on, in words, by what they are."""
+    findings: list[Finding]
+    """The worst first."""
+    views: list[TokenView]
+    """The first rows as the model sees them."""
+    removable: dict[str, str]
+    """Places of rows that nothing is lost without, and why."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether training should not begin."""
+        return any(finding.blocks for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in a sentence."""
+        if not self.findings:
+            return "Nothing is wrong with these rows."
+        worst = sum(finding.blocks for finding in self.findings)
+        rest = len(self.findings) - worst
+        told = [f"{worst} that should stop you" if worst else "", f"{rest} to look at" if rest else ""]
+        return f"Findings: {' and '.join(filter(None, told))}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "facts": self.facts,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "rows": [view.to_dict() for view in self.views],
+            "verdict": self.verdict,
+            "blocks": self.blocks,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the first reading told."""
+
+    sources: Sources
+    shape: Shape
+    thin: list[Record]
+    """The training rows with no more than what options are filled in from."""
+
+
+def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> Checkup:
+    """Looks at the data of a recipe, all of it.
+
+    Args:
+        recipe: names the data, and the model whose tokens count; may hold `auto`.
+        listeners: told of every event.
+        show: rows that are shown token by token.
+
+    Raises:
+        DataError: the data cannot be read, or holds nothing to learn.
+        InputError: recipe or model is wrong.
+    """
+    emit = EventLog(None, listeners)
+    check_options(recipe)
+    emit(Stage("reading data"))
+    look = _look_through(recipe)
+    resolver = Resolver(recipe, emit)
+    setting = set_up(resolver, _as_records(look), emit)
+    examination = Examination(_special_tokens(setting))
+    figures = TokenFigures(setting.task.stop_ids if setting.task.generates else ())
+    views: list[TokenView] = []
+    emit(Stage("looking at the rows"))
+    for split, records, rejected in _blocks(look, recipe, emit):
+        examination.reject(rejected)
+        kept = _tokenize(records, setting, int(resolver.recipe.data.context), examination, figures)
+        examination.add(split, [record for record, _ in kept])
+        for _, example in kept[: max(0, show - len(views))]:
+            views.append(view_tokens(example, setting.tokenizer, resolver.recipe.data.labels))
+    if compare_size(setting.task.name, len(examination.rows))[1]:
+        examination.tally.add("few-rows", look.sources.described, f"{len(examination.rows):,} rows")
+    findings = examination.conclude()
+    return Checkup(_facts(look, setting, examination, figures), findings, views, examination.removable)
+
+
+def check_briefly(rows: Rows, setting: Setting, emit: Emit) -> None:
+    """Looks at the first rows of a run that is about to begin, and tells what is wrong with them.
+
+    Args:
+        rows: of the run; what was left out of them is told elsewhere.
+        setting: of the run.
+        emit: told, where there is something.
+    """
+    examination = Examination(_special_tokens(setting))
+    for split, records in ((TRAIN, rows.records.train), ("validation", rows.records.valid)):
+        examination.add(split, records[:_BRIEF])
+    findings = [finding for finding in examination.conclude() if finding.kind.is_brief]
+    if findings:
+        emit(DataChecked(len(examination.rows), [finding.to_dict() for finding in findings]))
+
+
+def _look_through(recipe: Recipe) -> _Look:
+    """Reads all rows once: their shape from the first, and what options are filled in from of all."""
+    section = recipe.data
+    sources = find_sources(section.path, section.validation)
+    rejected: list[Rejected] = []
+    rows = islice(good_rows(sources.train, rejected), section.rows)
+    first = list(islice(rows, _FIRST))
+    refuse_empty(first, rejected, section.path)
+    shape = detect_shape(first, section.columns, section.shape)
+    shape = replace(shape, notes=(*shape.notes, *told_by_their_lines(sources.train)))
+    check_shape(recipe, shape.name, shape.tasks)
+    thin = [_thin(record) for record in make_records(chain(first, rows), shape, rejected)]
+    refuse_empty(thin, rejected, section.path)
+    return _Look(sources, shape, thin)
+
+
+def _thin(record: Record) -> Record:
+    """A record without its texts."""
+    if isinstance(record, LabelledRecord):
+        return replace(record, texts=())
+    if isinstance(record, TaggedRecord):
+        return replace(record, tokens=())
+    if isinstance(record, SpanRecord):
+        return replace(record, context="", question="")
+    if isinstance(record, RatedRecord):
+        return replace(record, prompt=(), completion=())
+    return _SAYS_NOTHING
+
+
+def _as_records(look: _Look) -> Records:
+    return Records(look.thin, [], look.shape, [], "", [], held_out=False)
+
+
+def _blocks(look: _Look, recipe: Recipe, emit: Emit) -> Iterator[tuple[str, list[Record], list[Rejected]]]:
+    """(split, records, what was left out) of all rows, a block at a time; the rows that are trained on come first."""
+    splits = {TRAIN: look.sources.train, "validation": look.sources.valid or [], "test": look.sources.test or []}
+    done = 0
+    for split, sources in splits.items():
+        rejected: list[Rejected] = []
+        rows = islice(good_rows(sources, rejected), recipe.data.rows if split == TRAIN else None)
+        while block := list(islice(rows, _BLOCK)):
+            records = make_records(block, look.shape, rejected)
+            yield split, records, rejected.copy()
+            rejected.clear()
+            done += len(block)
+            emit(Progressed("rows looked at", done, max(done, len(look.thin))))
+        yield split, [], rejected
+
+
+def _tokenize(
+    records: Sequence[Any], setting: Setting, context: int, examination: Examination, figures: TokenFigures
+) -> list[tuple[Record, Any]]:
+    """Each record that can be learned from with its first example."""
+    kept: list[tuple[Record, Any]] = []
+    for record, row in zip(records, setting.task.encode_all(records, context), strict=True):
+        if isinstance(row, RowError):
+            file, _, line = record.place.rpartition(":")
+            examination.reject([Rejected(file, int(line), str(row))])
+        else:
+            figures.add(record, row, examination.tally)
+            kept.append((record, row.examples[0]))
+    return kept
+
+
+def _special_tokens(setting: Setting) -> SpecialTokens:
+    tokens = Tokens(setting.tokenizer)
+    return SpecialTokens(setting.tokenizer, tokens.decode(tokens.lead))
+
+
+def _facts(look: _Look, setting: Setting, examination: Examination, figures: TokenFigures) -> dict[str, str]:
+    """What the data is, in words, by name."""
+    rows, (median, most, longest) = len(examination.rows), figures.lengths()
+    size, _ = compare_size(setting.task.name, rows)
+    told = {
+        "rows": f"{rows:,}" + (f", {examination.rejected:,} left out" if examination.rejected else ""),
+        "read from": look.sources.described,
+        "shape": f"{look.shape.name}, for the task {setting.task.name}",
+        "tokens": f"{figures.tokens:,} by {setting.location.name}: median {median:,}, 95 % up to {most:,}, "
+        f"longest {longest:,} ({figures.longest_place})",
+        "trained": f"{100 * figures.share:.0f} % of the tokens" if figures.counts_tokens else "",
+        "labels": examination.labels.told(),
+        "languages": examination.languages.told(),
+        "usual size": size,
+    }
+    return {name: value for name, value in told.items() if value}

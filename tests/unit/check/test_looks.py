@@ -1,0 +1,182 @@
+"""What is looked for in single texts, conversations and labels."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from burnish.check.characters import odd_characters
+from burnish.check.finding import Tally, kind_of, kinds
+from burnish.check.labels import LabelCounts, spelled_alike
+from burnish.check.languages import LanguageMix
+from burnish.check.privacy import private_strings
+from burnish.check.repair import repaired
+from burnish.check.sizes import compare_size
+from burnish.check.special_tokens import SpecialTokens
+from burnish.check.token_figures import TokenFigures
+from burnish.check.turns import odd_turns
+from burnish.data.records import TextRecord
+from burnish.data.row import IGNORED, Example
+from burnish.tasks.task import EncodedRow
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Plain words, 12:30, 3.14; (a + b) * 2 = 4 …",
+        "Zürich, naïve café, Œuvre, Ærø, „so“, “so”, — – …",
+        "Ça va, à bientôt; über Größe; ¿qué? São Paulo; Łódź",
+        "日本語のテキスト。 العربية. Привет, мир! 한국어",
+        "tabs\tand\nlines\r\n",
+        "emoji 🙂 and 👩‍🚀 joined by a joiner of no width, as they must be",
+        "The number 1234567890123 is no card, 2024-11-21 no date of one",
+        "ISBN 978-3-16-148410-0, tracking 4242 4242, +49 30 1234567",
+        "user at example dot com, @handle, a@b, name@example.com",
+        "skip-list, desk-top, gh-pages, sk-learn, AKIA, hf_hub, eyJust",
+    ],
+)
+def test_what_is_well_raises_nothing(text: str) -> None:
+    assert list(odd_characters(text)) == []
+    assert list(private_strings(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("e-mail-addresses", "mail bo.li+x@mail.co.uk now"),
+        ("card-numbers", "pay 5555-5555-5555-4444"),
+        ("card-numbers", "378282246310005"),
+        ("secrets", "AKIAIOSFODNN7EXAMPLE"),
+        ("secrets", "ghp_" + "a1B2" * 10),
+        ("secrets", "hf_" + "aBcD" * 9),
+        ("secrets", "xoxb-123456789012-abcdef"),
+        ("secrets", "AIza" + "x" * 35),
+        ("secrets", "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF2QT4"),
+    ],
+)
+def test_what_is_private_is_told(kind: str, text: str) -> None:
+    assert [found for found, _ in private_strings(text)] == [kind]
+
+
+def test_a_secret_is_not_repeated_whole() -> None:
+    for text in ("sk-" + "a1B2c3D4" * 5, "4012888888881881"):
+        assert all(text not in seen for _, seen in private_strings(text))
+
+
+@pytest.mark.parametrize("digits", ["4012888888881882", "9012888888881881"])
+def test_numbers_that_no_card_has(digits: str) -> None:
+    assert list(private_strings(digits)) == []
+
+
+def turns(*roles: str) -> list[dict[str, Any]]:
+    return [{"role": role, "content": "x"} for role in roles]
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        ("user", "assistant"),
+        ("system", "user", "assistant", "user", "assistant"),
+        ("user", "assistant", "tool", "assistant"),
+        ("user", "assistant", "tool", "tool", "assistant"),
+    ],
+)
+def test_turns_in_order(roles: tuple[str, ...]) -> None:
+    assert list(odd_turns(turns(*roles))) == []
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [("assistant", "user", "assistant"), ("user", "assistant", "assistant"), ("user", "tool", "assistant")],
+)
+def test_turns_out_of_order(roles: tuple[str, ...]) -> None:
+    assert [kind for kind, _ in odd_turns(turns(*roles))] == ["turns-out-of-order"]
+
+
+def test_labels_spelled_alike_go_with_the_commoner_one() -> None:
+    assert list(spelled_alike({"Good": 2, "good": 9, "go od": 1, "bad": 5})) == [("Good", "good"), ("go od", "good")]
+
+
+def test_many_labels_a_row_are_not_lopsided() -> None:
+    counts = LabelCounts()
+    for number in range(100):
+        counts.add(("a", "b") if number % 10 else ("a",), f"f:{number}")
+    single, many = Tally(), Tally()
+    counts.tally(single, is_single=True)
+    counts.tally(many, is_single=False)
+    assert set(single.counts) == {"lopsided-labels"}
+    assert not many.counts
+
+
+def test_special_tokens_are_those_of_the_model() -> None:
+    added = {0: SimpleNamespace(content="<s>", special=True), 5: SimpleNamespace(content="plain", special=False)}
+    tokenizer = SimpleNamespace(added_tokens_decoder=added, all_special_tokens=["<s>", "</s>"])
+    look = SpecialTokens(tokenizer, "<s>")
+    assert list(look.found_in("<s>as usual")) == [("double-bos", "<s>")]
+    assert list(look.found_in("a plain text</s>")) == [("special-tokens-in-text", "</s>")]
+    assert list(look.found_in("a plain text")) == []
+    nothing = SpecialTokens(SimpleNamespace(added_tokens_decoder={}, all_special_tokens=[]), "")
+    assert list(nothing.found_in("<s>")) == []
+
+
+def test_an_end_that_is_not_learned_blocks() -> None:
+    figures, tally = TokenFigures([9]), Tally()
+    learned = Example([1, 2, 9], [IGNORED, 2, 9], "f:1")
+    untold = Example([1, 2, 9], [IGNORED, 2, IGNORED], "f:2")
+    for example, ends in ((learned, True), (untold, True), (untold, False)):
+        figures.add(TextRecord("x", ends, example.place), EncodedRow([example], 0), tally)
+    assert tally.counts == {"end-not-learned": 1}
+    assert tally.places["end-not-learned"] == ["f:2"]
+    assert tally.findings()[0].blocks
+    assert figures.lengths() == (3, 3, 3)
+    assert figures.share == pytest.approx(4 / 9)
+
+
+def test_tallies_of_parts_add_up() -> None:
+    first, second = Tally(), Tally()
+    for number in range(2):
+        first.add("empty", f"a:{number}")
+        second.add("empty", f"b:{number}")
+    second.add("secrets", "b:9")
+    first.join(second)
+    told = first.findings()
+    assert [(finding.kind.name, finding.count) for finding in told] == [("secrets", 1), ("empty", 4)]
+    assert told[1].places == ("a:0", "a:1", "b:0")
+
+
+def test_every_kind_says_what_to_do() -> None:
+    for kind in kinds().values():
+        assert kind.severity in ("blocks", "warns")
+        assert kind.what
+        assert kind.fix
+        assert all(kind_of(f"… {reason} …") == kind.name for reason in kind.reasons if "[" not in reason), kind.name
+
+
+def test_texts_deep_inside_are_repaired() -> None:
+    value = {"messages": [{"content": "a\u200bb", "n": 3}, {"content": "fiancÃ©"}], "id": None}
+    made, changes = repaired(value)
+    assert made == {"messages": [{"content": "ab", "n": 3}, {"content": "fiancé"}], "id": None}
+    assert changes == ["`messages[0].content`: 1 control character removed", "`messages[1].content`: decoded anew"]
+    assert repaired({"text": "fine, naïve"}) == ({"text": "fine, naïve"}, [])
+
+
+def test_languages_are_guessed_from_a_sample() -> None:
+    mix = LanguageMix(most=50)
+    for number in range(200):
+        mix.add(f"The keeper of the lighthouse writes a letter number {number} every single morning.")
+        mix.add("kurz")
+    for number in range(100):
+        mix.add(f"Der Wärter des Leuchtturms schreibt jeden Morgen den Brief Nummer {number} an seine Schwester.")
+    shares = dict(mix.shares())
+    assert set(shares) == {"en", "de"}
+    assert 0.4 < shares["en"] < 0.9
+    assert "en" in mix.told() and "50 texts" in mix.told()
+    assert LanguageMix().told() == ""
+
+
+def test_sizes_are_told_where_they_are_known() -> None:
+    assert compare_size("classify", 10) == ("500 to 5,000 are usual for `classify`", True)
+    assert compare_size("classify", 60)[1] is False
+    assert compare_size("preference", 1) == ("", False)
