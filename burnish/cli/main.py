@@ -21,8 +21,10 @@ from burnish.cli.commands.explain import explain
 from burnish.cli.commands.generate import generate
 from burnish.cli.commands.plan import plan
 from burnish.cli.commands.quickstart import quickstart
+from burnish.cli.commands.reproduce import reproduce
 from burnish.cli.commands.resume import resume
 from burnish.cli.commands.runs import runs
+from burnish.cli.commands.selftest import selftest
 from burnish.cli.commands.show import show
 from burnish.cli.commands.train import train
 from burnish.cli.console import Console, Output
@@ -37,10 +39,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         plan,
         check,
         doctor,
+        selftest,
     ),
     "Make a specialist": (quickstart, train, resume),
     "Judge and use it": (evaluate, generate, chat),
-    "Look at runs": (runs, show),
+    "Look at runs": (runs, show, reproduce),
     "Learn": (explain,),
 }
 

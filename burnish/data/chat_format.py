@@ -71,6 +71,7 @@ class ChatFormat:
                 raise RowError("no token ends an answer, and the tokenizer has no end-of-sequence token")
             self._abilities = found.abilities
             self._end_ids = found.end_ids
+            self._header = found.header
             self._mask = AnswerMask(self._template, self.tokens, found.end_ids)
             self._find(PLAIN)
             self.notes += found.notes
@@ -106,6 +107,21 @@ class ChatFormat:
         """The text of `prompt_ids`. Raises RowError where the template refuses the messages."""
         said, listed = adapt(messages, tools, self._abilities)
         return self._template.render(said, listed, answer_next=True)
+
+    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+        """What a generated answer says: its ids without what the template itself writes before an answer.
+
+        Nothing as long as they may be the beginning of that.
+        """
+        if not self._header:
+            return ids
+        for end in range(1, len(ids) + 1):
+            text = self.tokens.decode(ids[:end])
+            if text.startswith(self._header):
+                return ids[end:] if text == self._header else ids
+            if not self._header.startswith(text.rstrip("\ufffd")):
+                return ids
+        return []
 
     def _find(self, messages: list[Message]) -> list[MaskedTokens]:
         return answer_alone(self.tokens, self._mask.find(messages, None))

@@ -49,6 +49,9 @@ class Findings:
     abilities: Abilities
     end_ids: list[int]
     notes: list[str]
+    header: str
+    """What the template itself writes between a prompt and its answer, so that the model learns to write it; empty
+    where that is nothing but blanks."""
 
 
 def probe_template(template: ChatTemplate, tokens: Tokens) -> Findings:
@@ -57,7 +60,8 @@ def probe_template(template: ChatTemplate, tokens: Tokens) -> Findings:
     Raises:
         RowError: it refuses even one question and one answer.
     """
-    abilities, notes = Abilities(), _notes_on_plain(template)
+    header = _header(template)
+    abilities, notes = Abilities(), _notes_on_plain(header)
     if not _writes(template, [{"role": "system", "content": SYSTEM}, PLAIN[0]], None, [SYSTEM, QUESTION]):
         abilities = replace(abilities, system=False)
         notes.append("the template has no system role: system text is put at the head of the next user message")
@@ -73,16 +77,23 @@ def probe_template(template: ChatTemplate, tokens: Tokens) -> Findings:
     abilities = calls or replace(abilities, calls=False)
     if template.fixed_date:
         notes.append(f"the template writes today's date: {template.fixed_date} is written, so that runs repeat")
-    return Findings(abilities, _end_ids(template, tokens, abilities, tools), notes)
+    return Findings(abilities, _end_ids(template, tokens, abilities, tools), notes, header or "")
 
 
-def _notes_on_plain(template: ChatTemplate) -> list[str]:
+def _header(template: ChatTemplate) -> str | None:
+    """What the template writes behind its prompt and before an answer; None where it opens a thought there."""
     prompt = template.render(PLAIN[:1], None, answer_next=True)
     whole = template.render(PLAIN, None, answer_next=False)
     if not whole.startswith(prompt):
-        return ["the template opens a thought before each answer: where the data has none, an empty one is trained"]
+        return None
     header = whole[len(prompt) :].partition(ANSWER)[0]
-    if header.strip():
+    return header if header.strip() else ""
+
+
+def _notes_on_plain(header: str | None) -> list[str]:
+    if header is None:
+        return ["the template opens a thought before each answer: where the data has none, an empty one is trained"]
+    if header:
         return [f"the template itself writes {header!r} before an answer: the model learns to write it too"]
     return []
 

@@ -68,7 +68,7 @@ class Loop:
         """
         self._take_up()
         epochs = self.total_steps / self.plan.steps_per_epoch
-        self.emit(TrainingStarted(self.progress.step, self.total_steps, epochs))
+        self.emit(TrainingStarted(self.progress.step, self.total_steps, epochs, self.plan.micro_tokens))
         with StopSignal() as stop, BatchesAhead(self.plan, self.total_steps) as ahead:
             if self._owes_validation() and (self._validate() or self.progress.stopped):
                 self._save()

@@ -63,6 +63,6 @@ def answer_questions(
                 network, tokenizer, prompts, task.stop_ids, max_new_tokens, inputs=load() if load else None
             )
         for index, ids in zip(chosen, outputs, strict=True):
-            given[index] = task.answer_in(tokenizer.decode(ids, skip_special_tokens=True))
+            given[index] = task.answer_in(tokenizer.decode(task.spoken(ids), skip_special_tokens=True))
         tell(len(given), len(questions))
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]

@@ -132,11 +132,18 @@ class TextStreamer(BaseStreamer):
     Args:
         tokenizer: turns ids into text.
         write: called with each new piece of text.
+        spoken: leaves away what of the ids is not meant for the reader.
     """
 
-    def __init__(self, tokenizer: Any, write: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        write: Callable[[str], None],
+        spoken: Callable[[list[int]], Sequence[int]] = lambda ids: ids,
+    ) -> None:
         self._tokenizer = tokenizer
         self._write = write
+        self._spoken = spoken
         self._ids: list[int] = []
         self._written = 0
         self._prompt_seen = False
@@ -147,13 +154,16 @@ class TextStreamer(BaseStreamer):
             self._prompt_seen = True
             return
         self._ids += value.flatten().tolist()
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        text = self._text()
         if not text.endswith("\ufffd"):  # half a character
             self._emit(text)
 
     def end(self) -> None:
         """Hands out what is left."""
-        self._emit(self._tokenizer.decode(self._ids, skip_special_tokens=True))
+        self._emit(self._text())
+
+    def _text(self) -> str:
+        return self._tokenizer.decode(self._spoken(self._ids), skip_special_tokens=True)
 
     def _emit(self, text: str) -> None:
         if len(text) > self._written:

@@ -151,6 +151,8 @@ class TrainingStarted(Event):
     """Steps already done, above 0 after a resume."""
     total_steps: int
     epochs: float
+    micro_tokens: int | None = None
+    """Most tokens of a micro-batch of several rows, padding included: it decides in which order a step is summed."""
 
 
 @dataclass(frozen=True, slots=True)

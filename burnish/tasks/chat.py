@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from burnish.data.chat_format import ChatFormat
@@ -45,9 +46,15 @@ class ChatTask(EncodesTogether, NextTokenTask):
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return self._format.prompt_ids(turns)
 
+    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+        """Without what the template itself writes before an answer."""
+        return self._format.spoken(ids)
+
     def answer_in(self, text: str) -> str:
         """What stands behind the thought, where the model thinks aloud."""
-        return split_thought(text)[1].strip()
+        answer = split_thought(text)[1]
+        # where the template prompts with an open thought, the text has only the end of it
+        return (answer if "<think>" in answer else answer.rpartition("</think>")[2]).strip()
 
     def question(self, record: ChatRecord) -> Question | None:
         """The last answer, asked for by everything before it; None where that answer is a tool call."""

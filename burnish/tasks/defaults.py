@@ -118,6 +118,10 @@ class TaskDefaults:
         """Token ids are all it needs."""
         return None
 
+    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+        """All of them."""
+        return ids
+
     def answer_in(self, text: str) -> str:
         """All of it."""
         return text

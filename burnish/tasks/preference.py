@@ -40,7 +40,6 @@ from burnish.tasks.together import EncodesTogether
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
 """Losses that compare the answers with each other and with no other model."""
 _UNSHARED = "This model would mix two answers behind one prompt, so each is read with a prompt of its own."
-_ROWS_PER_STEP = 16
 
 Example = PairExample | RatedExample
 
@@ -52,7 +51,7 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
     sections: ClassVar[tuple[str, ...]] = ("preference",)
     generates: ClassVar[bool] = True
     knows_answers: ClassVar[bool] = False
-    step_rows: ClassVar[int] = _ROWS_PER_STEP
+    step_rows: ClassVar[int] = 16
     rate_factor: ClassVar[float] = 0.1
     cut_from: ClassVar[str] = "from the end of their answers and the left of their prompts"
     headline: ClassVar[str] = "reward accuracy"
@@ -240,6 +239,10 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
         """A user's message, or the turns so far, up to where the answer begins."""
         return self._chat.prompt_ids(prompt)
+
+    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+        """Without what the template itself writes before an answer."""
+        return self._chat.spoken(ids)
 
     def answer_in(self, text: str) -> str:
         """What stands behind the thought, where the model thinks aloud."""

@@ -190,6 +190,10 @@ class Task(Protocol):
         """What the network needs besides the ids of a prompt, for example pixels; None where it needs nothing."""
         ...
 
+    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+        """The generated ids that are meant for the user: all but what the model only writes to begin an answer."""
+        ...
+
     def answer_in(self, text: str) -> str:
         """The part of a generated text that is the answer, as it is shown and compared."""
         ...

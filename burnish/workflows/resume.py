@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from burnish.engine.checkpoint import newest_whole, restore_checkpoint
-from burnish.engine.random_state import seed_everything
 from burnish.errors import DataError, InputError
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
@@ -14,16 +13,11 @@ from burnish.runs.event_log import EventLog, forget_after
 from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder
 from burnish.workflows.compiling import compile_again
-from burnish.workflows.network import apply_method, load_network, prepare_rows
-from burnish.workflows.origin import check_base, has_same_data
-from burnish.workflows.preparation import (
-    encode_rows,
-    make_plan,
-    read_rows,
-    set_up,
-)
+from burnish.workflows.origin import check_base, has_same_data, note_session
+from burnish.workflows.preparation import encode_rows, read_rows, set_up
+from burnish.workflows.rebuild import rebuild
 from burnish.workflows.run import Run
-from burnish.workflows.train import finish, make_loop
+from burnish.workflows.train import finish
 
 
 def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
@@ -53,12 +47,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
             "Put the data back as it was, or start a new run with `burnish train`",
         )
     check_base(folder, setting.location)
-    base = load_network(setting, recipe, emit)
-    setting.task.adapt(base.network)
-    prepare_rows(base, rows, setting, recipe, emit)
-    network = apply_method(base, setting, recipe, emit)
-    loop = make_loop(network, setting, rows, make_plan(rows.training, setting, recipe), recipe, folder, emit)
-    seed_everything(recipe.seed)
+    loop = rebuild(setting, rows, recipe, folder, emit)
     checkpoint = newest_whole(folder.checkpoints)
     if checkpoint is None:
         emit(Note("There is no whole checkpoint yet, so the run begins again."))
@@ -66,6 +55,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
         emit(Note(f"Going on from step {loop.progress.step} of {loop.total_steps}."))
     loop.plan.micro_tokens = loop.progress.micro_tokens or loop.plan.micro_tokens
-    compile_again(network, setting, recipe, loop.plan, emit)
+    compile_again(loop.trainer.network, setting, recipe, loop.plan, emit)
+    note_session(folder, loop.progress.step, setting.device)
     forget_after(folder.metrics, loop.progress.step if checkpoint else -1)
     return finish(loop, setting, rows, folder, emit)

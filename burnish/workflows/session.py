@@ -120,13 +120,13 @@ class Session:
         temperature: float,
         write: Write | None,
     ) -> str:
-        streamer = TextStreamer(self._tokenizer, write) if write else None
+        streamer = TextStreamer(self._tokenizer, write, task.spoken) if write else None
         asked, inputs = task.prompt_ids(prompt), task.prompt_inputs(prompt)
         with self._arithmetic():
             (ids,) = generate_batch(
                 self._network, self._tokenizer, [asked], task.stop_ids, max_new_tokens, temperature, streamer, inputs
             )
-        return self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return self._tokenizer.decode(task.spoken(ids), skip_special_tokens=True).strip()
 
 
 def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:

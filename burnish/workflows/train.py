@@ -21,7 +21,6 @@ from burnish.engine.random_state import seed_everything
 from burnish.engine.trainable import make_trainer
 from burnish.evaluate.comparison import Comparison
 from burnish.machine import forget_peak, peak_bytes
-from burnish.models.base import fingerprint
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.budget import budget_here
 from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
@@ -31,13 +30,13 @@ from burnish.runs.atomic import write_folder, write_json, write_json_lines, writ
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
 from burnish.runs.folder import RunFolder
-from burnish.runs.manifest import make_manifest
 from burnish.runs.store import create_run, fresh_name
 from burnish.workflows.check import check_briefly
 from burnish.workflows.compiling import choose_compiling
 from burnish.workflows.confirmation import confirm_step
 from burnish.workflows.judging import compare
 from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows
+from burnish.workflows.origin import manifest_of
 from burnish.workflows.planning import encode_to_fit
 from burnish.workflows.preparation import (
     Rows,
@@ -204,9 +203,7 @@ def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) 
     emit.attach(folder.path)
     emit(Stage("training"))
     folder.checkpoints.mkdir()
-    data = {"sha256": rows.records.sha256, "files": rows.records.files, "rows": len(rows.records.train)}
-    model = {"name": setting.location.name, "sha256": fingerprint(setting.location.folder)}
-    write_json(folder.manifest, make_manifest(data, model, recipe.seed, setting.device.type, recipe.model.precision))
+    write_json(folder.manifest, manifest_of(recipe, rows.records, setting.location, setting.device))
     if rows.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in rows.rejected])
     write_text(folder.recipe, dump_recipe(recipe, unread_by(setting)))

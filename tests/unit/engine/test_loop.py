@@ -217,7 +217,7 @@ def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path)
     loop = make_loop(tiny_tokenizer, tmp_path, told)
     loop.progress = Progress(step=7, validations=[(0, 9.0), (2, 8.0)], best_step=2)
     loop.run()
-    assert told.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.plan.steps_per_epoch)
+    assert told.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.plan.steps_per_epoch, loop.plan.micro_tokens)
     assert [event.step for event in told.of(StepDone)] == [8, 9, 10]
     assert [event.step for event in told.of(Validated)] == [8, 10], "the base is not judged again"
 

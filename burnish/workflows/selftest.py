@@ -1,0 +1,153 @@
+"""`burnish selftest`: the rules of arithmetic, measured on one's own model, rows and machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from importlib import resources
+from pathlib import Path
+
+from burnish.engine.out_of_memory import RAISED, ran_out
+from burnish.errors import MachineError, RecipeError
+from burnish.evaluate.rule import RuleLine, RuleReport
+from burnish.models.kind import model_kind
+from burnish.models.location import locate_model, read_config
+from burnish.plan.budget import budget_here
+from burnish.plan.resolve import Resolver
+from burnish.recipe.schema import AUTO, Recipe
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Progressed, Stage
+from burnish.workflows import gradient_rules, weight_rules
+from burnish.workflows.bench import Bench, with_options
+from burnish.workflows.network import load_network, look_at
+from burnish.workflows.planning import encode_to_fit
+from burnish.workflows.preparation import LIKELY_METHOD, read_rows, set_up
+
+ROWS, CONTEXT = 64, 256
+"""Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""
+SAMPLES = {
+    "chat": "helpdesk.jsonl",
+    "text-to-text": "helpdesk.jsonl",
+    "text": "journal.jsonl",
+    "fill-mask": "journal.jsonl",
+    "preference": "preferences.jsonl",
+    "reward": "preferences.jsonl",
+    "classify": "tickets.jsonl",
+    "tag": "entities.conll",
+    "span": "notes.json",
+}
+"""Bundled rows, by task."""
+RULES: tuple[Callable[[Bench], RuleLine], ...] = (
+    gradient_rules.packed,
+    gradient_rules.padded,
+    gradient_rules.accumulated,
+    gradient_rules.fused,
+    gradient_rules.recomputed,
+    weight_rules.resumed,
+    weight_rules.merged,
+    weight_rules.fresh,
+    weight_rules.trained,
+    weight_rules.empty,
+    weight_rules.served,
+)
+
+
+def selftest(recipe: Recipe, listeners: Iterable[Listener] = ()) -> RuleReport:
+    """Measures every rule of arithmetic that makes sense for the recipe's model, task and method.
+
+    Args:
+        recipe: without data, bundled rows that suit the model are taken. Nothing is written but to temporary folders.
+        listeners: told of every event.
+
+    Raises:
+        InputError: recipe, data or model is wrong.
+        MachineError: the device is missing, or memory does not suffice.
+    """
+    begun = time.perf_counter()
+    emit = EventLog(None, listeners)
+    bench = make_bench(recipe, emit)
+    lines = []
+    for done, rule in enumerate(RULES):
+        emit(Progressed("rules measured", done, len(RULES)))
+        lines.append(_measured(rule, bench))
+    emit(Progressed("rules measured", len(RULES), len(RULES)))
+    return RuleReport(
+        model=bench.setting.location.name,
+        task=bench.setting.task.name,
+        method=bench.setting.method.name,
+        device=bench.setting.device.type,
+        precision=bench.recipe.model.precision,
+        rows=len(bench.examples),
+        lines=lines,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def make_bench(recipe: Recipe, emit: EventLog) -> Bench:
+    """Reads a few rows and plans a run of them, as training does; the rules are measured on that.
+
+    Raises:
+        InputError: recipe, data or model is wrong.
+        MachineError: the device is missing, or memory does not suffice.
+    """
+    recipe = _small(recipe)
+    records = read_rows(recipe, emit)
+    resolver = Resolver(recipe, lambda choice: None)
+    resolver.fill("data.shape", records.shape.name, "the columns of the rows")
+    setting = set_up(resolver, records, emit)
+    _shorten(resolver, recipe)
+    budget = budget_here(setting.device, recipe.model.memory)
+    rows, _ = encode_to_fit(resolver, setting, records, budget, recipe.data.context == AUTO, emit)
+    look_at(load_network(setting, resolver.recipe, emit), setting, resolver, emit)
+    emit(Stage("measuring"))
+    return Bench(setting, resolver.recipe, rows)
+
+
+def _small(recipe: Recipe) -> Recipe:
+    """The recipe with few rows, of the bundled ones where none were named."""
+    if not recipe.data.path:
+        recipe = with_options(recipe, data={"path": str(_sample(recipe))})
+    if recipe.data.rows is None:
+        recipe = with_options(recipe, data={"rows": ROWS})
+    return recipe.model_copy(update={"method": LIKELY_METHOD}) if recipe.method == AUTO else recipe
+
+
+def _sample(recipe: Recipe) -> Path:
+    """Bundled rows for the task, or for what the model is usually trained to do.
+
+    Raises:
+        RecipeError: there are none for the task.
+    """
+    task = recipe.task
+    if task == AUTO:
+        is_reader = recipe.model.name != AUTO and _kind(recipe) == "masked"
+        task = "classify" if is_reader else "chat"
+    if task not in SAMPLES:
+        raise RecipeError(
+            f"no rows for the task `{task}` come with Burnish", "", "Name rows of your own: `burnish selftest DATA`"
+        )
+    return Path(str(resources.files("burnish"))) / "assets" / "samples" / SAMPLES[task]
+
+
+def _kind(recipe: Recipe) -> str:
+    return model_kind(read_config(locate_model(recipe.model), recipe.model))
+
+
+def _shorten(resolver: Resolver, asked: Recipe) -> None:
+    """Rows no longer than they need be, where the user did not ask for a length."""
+    if asked.data.context == AUTO and int(resolver.recipe.data.context) > CONTEXT:
+        resolver.recipe = with_options(resolver.recipe, data={"context": CONTEXT})
+
+
+def _measured(rule: Callable[[Bench], RuleLine], bench: Bench) -> RuleLine:
+    try:
+        return rule(bench)
+    except RAISED as error:
+        if not ran_out(error):
+            raise
+        raise MachineError(
+            "memory ran out while the rules of arithmetic were measured",
+            f"`{bench.setting.location.name}` was at the rule `{rule.__name__}`, with {len(bench.examples)} examples "
+            "at once.",
+            "Take shorter rows with `--set data.context=64`, or a smaller model",
+        ) from error

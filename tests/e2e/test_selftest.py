@@ -1,0 +1,126 @@
+"""`burnish selftest`: every rule that makes sense for a task and a method is measured, and holds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.evaluate.rule import RuleLine
+from burnish.workflows import selftest
+from tests.architecture_table import rows_for
+from tests.e2e.conftest import EXACT, Burnish
+from tests.tiny_architectures import save_architecture
+
+EVERY = {
+    "packed = unpacked",
+    "padded = unpadded",
+    "accumulated = one big batch",
+    "fused = reference",
+    "checkpointed activations = not",
+    "resumed = uninterrupted",
+    "merged = adapter",
+    "fresh adapter = base",
+    "a trained adapter changes the logits",
+    "a batch with no trained token is an error",
+    "served tokens = trained tokens",
+}
+ADAPTER = {"merged = adapter", "fresh adapter = base", "a trained adapter changes the logits"}
+PACKED, SERVED = {"packed = unpacked"}, {"served tokens = trained tokens"}
+
+
+def assert_holds(told: Any, without: set[str]) -> None:
+    """Every rule but those is measured and holds; those are left out with a reason."""
+    assert told.code == 0, told.json
+    lines = {line["rule"]: line for line in told.json["lines"]}
+    assert set(lines) == EVERY
+    assert {rule for rule, line in lines.items() if line["passed"] is None} == without
+    assert all(line["passed"] is not False and line["why"] for line in lines.values())
+    assert told.json["passed"] is True
+    measured = [line for line in lines.values() if line["passed"] is not None]
+    assert any(0 < line["difference"] <= line["tolerance"] for line in measured), "nothing was computed in two ways"
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "without"),
+    [
+        ("chat", "Llama", set()),
+        ("text", "GPT-2", set()),
+        ("preference", "Llama", PACKED),
+        ("reward", "Llama", PACKED | SERVED),
+        ("text-to-text", "T5", PACKED),
+        ("classify", "BERT", PACKED | SERVED),
+        ("tag", "BERT", PACKED | SERVED),
+        ("span", "BERT", PACKED | SERVED),
+        ("fill-mask", "RoBERTa", PACKED | SERVED),
+    ],
+)
+def test_every_task(task: str, model: str, without: set[str], here: Path, burnish: Burnish) -> None:
+    folder = save_architecture(model, here / "model")
+    told = burnish(f"selftest {rows_for(task, here)} --model {folder} --task {task} {EXACT} --json")
+    assert_holds(told, without)
+    assert not (here / "runs").exists()
+
+
+VIRTUAL = {"packed = unpacked", "merged = adapter", "fresh adapter = base"}
+
+
+@pytest.mark.parametrize(
+    ("method", "without"),
+    [
+        ("full", ADAPTER),
+        ("freeze", ADAPTER),
+        ("ia3", set()),
+        ("prompt", VIRTUAL),
+        ("prefix", VIRTUAL | {"checkpointed activations = not"}),
+        ("lora --set lora.dora=true", {"fresh adapter = base"}),
+        ("lora --set model.kernels=plain --set lora.dropout=0.2", {"fused = reference"}),
+    ],
+)
+def test_every_method(method: str, without: set[str], base: Path, rows_file: Path, burnish: Burnish) -> None:
+    assert_holds(burnish(f"selftest {rows_file} --model {base} --method {method} {EXACT} --json"), without)
+
+
+def test_a_person_reads_a_table_and_what_was_compared(base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(f"selftest {rows_file} --model {base} --set model.device=cpu --set model.precision=bf16")
+    assert told.code == 0, told.out
+    assert "in bf16, task `chat`, method `lora`" in told.out
+    assert "packed = unpacked: 8 examples in" in told.out
+    assert "Narrower: burnish selftest --set model.precision=fp32" in told.out
+    assert "All 11 rules of arithmetic hold here." in told.out
+    assert burnish(f"selftest {rows_file} --task chta").what == "`chta` is no task"
+    assert burnish("selftest --task vision").what == "no rows for the task `vision` come with Burnish"
+
+
+def test_a_rule_that_does_not_hold_is_exit_code_1(
+    base: Path, rows_file: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "RULES", (lambda bench: RuleLine("one = two", 0.5, 1e-5, "made up"),))
+    told = burnish(f"selftest {rows_file} --model {base} {EXACT}")
+    assert told.code == 1
+    assert "NO" in told.out
+    assert "1 of 1 rules of arithmetic do NOT hold here: one = two." in told.out
+
+
+def test_memory_that_runs_out_is_told(
+    base: Path, rows_file: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(bench: Any) -> RuleLine:
+        raise MemoryError
+
+    monkeypatch.setattr(selftest, "RULES", (too_much,))
+    told = burnish(f"selftest {rows_file} --model {base} {EXACT}")
+    assert (told.code, told.what) == (3, "memory ran out while the rules of arithmetic were measured")
+
+
+def test_without_data_bundled_rows_and_models_are_taken_in_less_than_a_minute(burnish: Burnish) -> None:
+    begun = time.process_time()
+    told = burnish(f"selftest {EXACT} --json")
+    assert time.process_time() - begun < 60
+    assert told.json["model"] == "seedling"
+    assert_holds(told, set())
+    told = burnish(f"selftest --model acorn {EXACT} --json")
+    assert told.json["task"] == "classify"
+    assert_holds(told, PACKED | SERVED)

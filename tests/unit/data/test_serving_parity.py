@@ -1,0 +1,209 @@
+"""What `chat` and `generate` feed the model is, token for token, what the answers were trained from.
+
+The model is a stand-in: it says the very tokens that training would teach it, so that the next turn is fed what the
+session made of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import chat_templates as styles
+import pytest
+import torch
+from test_chat_format import CHATS, STYLES, is_trained, record
+from tiny_tokenizers import GPT2, sentence_piece
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from burnish.cli.commands.chat import talk
+from burnish.data.records import PreferenceRecord
+from burnish.data.row import Example
+from burnish.evaluate.served_tokens import compare_served
+from burnish.models.generation import TextStreamer
+from burnish.models.location import locate_model
+from burnish.recipe.schema import ModelSection, Recipe
+from burnish.tasks import make_task
+from burnish.workflows.session import open_session
+from tests.tiny_architectures import make_text_to_text_tokenizer
+from tests.tiny_models import make_tokenizer, save_model
+from tests.tiny_vision import FAMILIES, draw, drawn_record, save_vision_model
+from tests.unit.cli.streams import Screen
+
+CONTEXT = 2048
+
+
+def seedlings() -> Any:
+    """The tokenizer of the bundled model, with the template that lies beside it."""
+    return AutoTokenizer.from_pretrained(str(locate_model(ModelSection(name="seedling")).folder))
+
+
+def llama1() -> Any:
+    """SentencePiece that splits nothing beforehand, with [INST] as plain text."""
+    tokenizer = sentence_piece([], eos="</s>", bos="<s>", crosses_lines=True)
+    tokenizer.chat_template = styles.MISTRAL
+    return tokenizer
+
+
+ALL: dict[str, Callable[[], Any]] = {
+    **STYLES,
+    "picky-calls": lambda: styles.chatml(styles.PICKY_CALLS),
+    "llama3-without-bos": lambda: styles.llama3(adds_bos=False),
+    "llama3-gpt2-splits": lambda: styles.llama3(pattern=GPT2),
+    "llama1": llama1,
+    "tiny": make_tokenizer,
+    "seedling": seedlings,
+}
+TALKS = ("single", "multi", "system", "thought")
+
+
+@pytest.fixture(scope="module", params=ALL)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with the tokenizer and template of a style."""
+    tokenizer = ALL[request.param]()
+    sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = LlamaConfig(vocab_size=len(tokenizer) + 1, max_position_embeddings=CONTEXT, **sizes)
+    return save_model(tmp_path_factory.mktemp(request.param), LlamaForCausalLM(config), tokenizer)
+
+
+class Parrot:
+    """Says one answer after the other, and remembers what it was fed."""
+
+    def __init__(self, session: Any, answers: list[list[int]]) -> None:
+        self.fed: list[list[int]] = []
+        self.stops: list[list[int]] = []
+        self._answers = iter(answers)
+        session.network.generate = self
+
+    def __call__(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, generation_config: Any, **_: Any
+    ) -> torch.Tensor:
+        """As the network's own `generate`."""
+        self.fed.append(input_ids[attention_mask == 1].tolist())
+        self.stops.append(generation_config.eos_token_id)
+        return torch.cat([input_ids, torch.tensor([next(self._answers)])], dim=1)
+
+
+def trained_turns(examples: list[Example]) -> list[tuple[list[int], list[int]]]:
+    """For each trained answer what stands before it, and the answer with the token that ends it."""
+    turns = []
+    for example in examples:
+        ids = [int(token) for token in example.input_ids]
+        marks = [is_trained(example, at) for at in range(len(ids))]
+        starts = [at for at in range(len(ids)) if marks[at] and (at == 0 or not marks[at - 1])]
+        for start in starts:
+            end = next((at for at in range(start, len(ids)) if not marks[at]), len(ids))
+            turns.append((ids[:start], ids[start:end]))
+    return turns
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_a_talk_is_fed_what_was_trained(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = open_session(str(folder))
+    row = record(name)
+    task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
+    turns = trained_turns(task.encode(row, CONTEXT).examples)
+    assert len(turns) == sum(message["role"] == "assistant" for message in row.messages)
+    parrot = Parrot(session, [answer for _, answer in turns])
+    system = [message for message in row.messages if message["role"] == "system"]
+    typed = "".join(f"{message['content']}\n" for message in row.messages if message["role"] == "user")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    talk(Screen().console, session, list(system), {"max_new_tokens": 64, "temperature": 0.0})
+    assert parrot.fed == [prompt for prompt, _ in turns]
+    assert all(answer[-1] in stops for (_, answer), stops in zip(turns, parrot.stops, strict=True))
+
+
+def test_a_prompt_is_fed_as_it_was_trained(folder: Path) -> None:
+    session = open_session(str(folder))
+    task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
+    ((prompt, answer),) = trained_turns(task.encode(record("single"), CONTEXT).examples)
+    parrot = Parrot(session, [answer])
+    said = session.generate(CHATS["single"][0]["content"])
+    assert said.removeprefix("</think>").lstrip() == "Fine.", "but for an empty thought that the template opens"
+    assert parrot.fed == [prompt]
+
+
+def test_what_a_template_writes_before_an_answer_is_not_shown_as_it_comes() -> None:
+    """The stream holds it back, and gives out an answer that begins otherwise."""
+    tokenizer: Any = styles.chatml(styles.NO_PROMPT)
+    task: Any = make_task("chat", tokenizer, Recipe())
+    ((_, answer),) = trained_turns(task.encode(record("single"), CONTEXT).examples)
+    assert tokenizer.decode(answer).startswith("<|im_start|>assistant\n")
+    for ids, text in ((answer, "Fine."), (tokenizer("ass and Fine.")["input_ids"], "ass and Fine.")):
+        pieces: list[str] = []
+        streamer = TextStreamer(tokenizer, pieces.append, task.spoken)
+        streamer.put(torch.tensor([1]))
+        for token in ids:
+            streamer.put(torch.tensor([token]))
+        streamer.end()
+        assert "".join(pieces) == text
+
+
+@pytest.mark.parametrize("name", [*TALKS, "tools"])
+def test_a_question_is_asked_as_it_was_trained(name: str, folder: Path) -> None:
+    """What judging asks of the last answer, with tools where there are any."""
+    row = record(name)
+    task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
+    prompt, answer = trained_turns(task.encode(row, CONTEXT).examples)[-1]
+    question = task.question(row)
+    assert question is not None
+    assert question.prompt_ids == prompt
+    assert answer[-1] in task.stop_ids
+    seen = compare_served(task, [row])
+    assert (seen.prompts, seen.wrong) == (1 if name == "tools" else 2, 0)
+
+
+def test_pairs_are_prompted_as_conversations_are(folder: Path) -> None:
+    pair = PreferenceRecord(
+        CHATS["multi"][:3], CHATS["multi"][3:], ({"role": "assistant", "content": "Bad."},), None, "rows.jsonl:1"
+    )
+    task = make_task("preference", AutoTokenizer.from_pretrained(str(folder)), Recipe(task="preference"))
+    seen = compare_served(task, [pair])
+    assert (seen.prompts, seen.wrong) == (1, 0)
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_an_encoder_reads_what_it_was_trained_to_read(name: str) -> None:
+    task = make_task("text-to-text", make_text_to_text_tokenizer(), Recipe(task="text-to-text"))
+    seen = compare_served(task, [record(name)])
+    assert (seen.prompts, seen.wrong) == (2, 0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pictures_are_shown_as_they_were_trained(family: str, tmp_path: Path) -> None:
+    model = save_vision_model(family, tmp_path / "model")
+    picture = draw(tmp_path / "red.png", "red")
+    task: Any = make_task("vision", AutoTokenizer.from_pretrained(str(model)), Recipe(task="vision"))
+    row: Any = drawn_record([picture], "What is it?", "It is red.")
+    seen = compare_served(task, [row])
+    assert (seen.prompts, seen.wrong) == (1, 0)
+    ((prompt, answer),) = trained_turns(task.encode(row, CONTEXT).examples)
+    asked = {"role": "user", "content": json.dumps({"prompt": "<image>What is it?", "images": [str(picture)]})}
+    assert task.prompt_ids([asked]) == prompt
+    assert answer[-1] in task.stop_ids
+
+
+def test_a_difference_would_be_counted() -> None:
+    """One token more is one wrong token; an answer that ends with no stop token is another."""
+    row = record("single")
+    task: Any = make_task("chat", styles.chatml(), Recipe())
+    right = task.prompt_ids
+    task.prompt_ids = lambda turns: [*right(turns), 7]
+    assert compare_served(task, [row]).wrong == 1
+    endless: Any = type("Endless", (type(task),), {"stop_ids": [0]})(styles.chatml(), Recipe())
+    assert compare_served(endless, [row]).wrong == 2, "once for each way of asking"
+
+
+def test_a_thought_that_the_template_opened_is_no_part_of_the_answer() -> None:
+    """The model goes on behind the open tag, so its text has only the end of it."""
+    task: Any = make_task("chat", styles.chatml(styles.OPENS_THOUGHT), Recipe())
+    ((_, answer),) = trained_turns(task.encode(record("single"), CONTEXT).examples)
+    said = str(styles.chatml().decode(task.spoken(answer), skip_special_tokens=True))
+    assert said.strip() == "</think>\n\nFine."
+    assert task.answer_in(said) == "Fine."
+    assert task.answer_in("Well.\n</think>\n\nFine.") == "Fine."
+    assert task.answer_in("<think>\nWell.\n</think>\n\nFine.") == "Fine."
