@@ -16,9 +16,11 @@ from burnish.cli.command import command
 from burnish.cli.commands.chat import chat
 from burnish.cli.commands.check import check
 from burnish.cli.commands.doctor import doctor
+from burnish.cli.commands.eject import eject
 from burnish.cli.commands.evaluate import evaluate
 from burnish.cli.commands.explain import explain
 from burnish.cli.commands.generate import generate
+from burnish.cli.commands.merge import merge
 from burnish.cli.commands.plan import plan
 from burnish.cli.commands.quickstart import quickstart
 from burnish.cli.commands.reproduce import reproduce
@@ -42,7 +44,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         selftest,
     ),
     "Make a specialist": (quickstart, train, resume),
-    "Judge and use it": (evaluate, generate, chat),
+    "Judge and use it": (evaluate, generate, chat, merge, eject),
     "Look at runs": (runs, show, reproduce),
     "Learn": (explain,),
 }

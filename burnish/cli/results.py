@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.cli.console import Console
-from burnish.cli.tables import answers, before_after, duration, loss, metric_table
+from burnish.cli.tables import answers, before_after, duration, loss, merged_table, metric_table
 from burnish.runs.folder import RunFolder
 from burnish.runs.store import describe_run
 
@@ -59,6 +59,32 @@ def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
         console.table(answers(evaluation["answers"][:_ANSWERS_SHOWN]))
     console.say()
     console.say(evaluation["verdict"], "bold")
+
+
+def show_merged(console: Console, merged: dict[str, Any]) -> None:
+    """Where the merged model lies and how near it is to base and adapter. With `--quiet`, the folder alone."""
+    folder = short(Path(merged["folder"]))
+    if console.output.quiet:
+        console.result(folder)
+        return
+    console.say(f"On {merged['rows']:,} rows, {merged['positions']:,} positions, in {merged['precision']}:")
+    console.table(merged_table(merged))
+    console.say(f"Within what is explained by {merged['tolerance']['reason']}.")
+    console.say()
+    console.say(f"merged model: {folder}", "bold")
+
+
+def show_ejected(console: Console, script: Path, rows: Path) -> None:
+    """Where the script and its rows lie, and how to run it. With `--quiet`, the script alone."""
+    console.json({"script": str(script), "rows": str(rows)})
+    if console.output.quiet:
+        console.result(short(script))
+        return
+    console.say(f"script: {short(script)}", "bold")
+    console.say(f"its rows: {short(rows)}")
+    console.say()
+    console.say("It needs torch, transformers, peft, trl and datasets. Run it with:")
+    console.say(f"  python {shlex.quote(short(script))}", "cyan")
 
 
 def show_next(console: Console, path: Path, task: str) -> None:

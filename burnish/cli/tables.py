@@ -90,6 +90,27 @@ def metric_table(table: Mapping[str, Any]) -> Table:
     return Table(table["columns"], rows, is_figures=True)
 
 
+def merged_table(merged: Mapping[str, Any]) -> Table:
+    """How far the merged model is from base and adapter in its logits, beside what was learned and what is allowed.
+
+    Args:
+        merged: as `merge.json` tells it.
+    """
+    names = {
+        "merged": "merged, from base and adapter",
+        "quantized": "merged, from quantized base and adapter",
+        "learned": "base and adapter, from base",
+    }
+    rows = [
+        [told, f"{merged[name]['mean']:.2g}", f"{merged[name]['largest']:.2g}", f"{merged[name]['same_choice']:.1%}"]
+        for name, told in names.items()
+        if merged[name] is not None
+    ]
+    tolerance = merged["tolerance"]
+    rows.insert(1, ["tolerance", f"{tolerance['mean']:.2g}", f"{tolerance['largest']:.2g}", ""])
+    return Table(["logits", "mean difference", "largest", "same choice"], rows, is_figures=True)
+
+
 def _cell(value: float | None) -> str:
     if value is None:
         return "?"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from burnish.errors import ModelError, RecipeError
+from burnish.methods.inert import same_answers
 from burnish.methods.method import Load, MethodDefaults
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import import_bitsandbytes
@@ -65,21 +66,30 @@ class AdapterMethod(MethodDefaults, ABC):
             saved = load_file(str(result / "adapter_model.safetensors"))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             text = str(error).strip().splitlines()[0][:300]
-            raise ModelError(f"the adapter in `{result}` does not fit its base model", text) from error
-        missing = sorted(set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)) - set(saved))
-        if missing:
             raise ModelError(
-                f"the adapter in `{result}` is not whole",
-                f"It lacks {len(missing)} tensors, the first is `{missing[0]}`.",
-                "Train again, or copy the whole folder again",
-            )
-        if not self.changes(tuned):
+                f"the adapter in `{result}` does not fit its base model",
+                text,
+                "Put back the base model that it was trained on, as it was, or train again",
+            ) from error
+        _check_places(result, set(saved), set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)))
+        tuned = self.opened(tuned)
+        reason = self.unmoved(tuned)
+        if reason:
             raise ModelError(
                 f"the adapter in `{result}` changes nothing",
-                f"{self.idle}: it was never trained, or it was not loaded.",
+                f"{reason}: it was never trained, or it was not loaded.",
                 "Train again; an adapter that learned has other weights",
             )
-        return self.opened(tuned)
+        return tuned
+
+    def unmoved(self, network: Any) -> str:
+        """Looks at the weights, and then at what the network makes of a few tokens with the adapter and without."""
+        if not self.changes(network):
+            return self.idle
+        off = self.without(network)
+        if off is not None and same_answers(network, off):
+            return "The tuned model answers just as its base does, to the last bit"
+        return ""
 
     @abstractmethod
     def changes(self, network: Any) -> bool:
@@ -88,6 +98,34 @@ class AdapterMethod(MethodDefaults, ABC):
     def opened(self, network: Any) -> Any:
         """The network as it is used; most need nothing more."""
         return network
+
+
+def _check_places(result: Path, saved: set[str], places: set[str]) -> None:
+    """Every saved tensor must have found its place in the model, and every place its tensor: PEFT only warns.
+
+    Args:
+        result: folder of the adapter.
+        saved: names of the tensors in it.
+        places: names that the loaded model would save them by.
+
+    Raises:
+        ModelError: one did not.
+    """
+    strange, missing = sorted(saved - places), sorted(places - saved)
+    if strange:
+        waiting = f" The model has a place for `{missing[0]}`." if missing else ""
+        raise ModelError(
+            f"the adapter in `{result}` was not applied",
+            f"{len(strange)} of its {len(saved)} tensors have no place in the base model, the first is "
+            f"`{strange[0]}`.{waiting}",
+            "Put back the base model that it was trained on; if tensors were renamed, give them PEFT's names again",
+        )
+    if missing:
+        raise ModelError(
+            f"the adapter in `{result}` is not whole",
+            f"It lacks {len(missing)} tensors, the first is `{missing[0]}`.",
+            "Train again, or copy the whole folder again",
+        )
 
 
 def finish(network: Any, config: Any) -> Any:

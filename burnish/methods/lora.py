@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from burnish.errors import RecipeError
 from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
 from burnish.methods.lora_layer import register_layers
-from burnish.methods.lora_start import check_start, remember_start, write_as_plain
+from burnish.methods.lora_start import check_start, has_moved, remember_start, write_as_plain
 from burnish.methods.method import Choice, scaled_rate
 from burnish.models.base import Loading
 from burnish.models.blocks import linear_layers, short_names
@@ -29,6 +29,7 @@ class LoraMethod(AdapterMethod):
 
     name: ClassVar[str] = "lora"
     sections: ClassVar[tuple[str, ...]] = ("lora",)
+    can_merge: ClassVar[bool] = True
     idle: ClassVar[str] = "All its matrices B are zero"
 
     def learning_rate(self, parameters: int) -> float:
@@ -103,11 +104,15 @@ class LoraMethod(AdapterMethod):
             write_as_plain(network, folder)
 
     def changes(self, network: Any) -> bool:
-        """B begins at zero, and so does every change to what is trained beside it."""
-        trained = ("lora_B", "trainable_tokens_delta")
-        return moved_beside(network) or any(
-            p.any() for n, p in network.named_parameters() if any(t in n for t in trained)
-        )
+        """B begins at zero or as a part of the base, and every change to what is trained beside it at zero."""
+        deltas = [p for n, p in network.named_parameters() if "trainable_tokens_delta" in n]
+        return moved_beside(network) or any(delta.any() for delta in deltas) or has_moved(network)
+
+    def unmoved(self, network: Any) -> str:
+        """Tells matrices that began as a part of the base from those that began at zero."""
+        reason = super().unmoved(network)
+        began_as_base = any(p.any() for n, p in network.named_parameters() if ".lora_B." in n)
+        return "Its matrices are what they began as" if reason == self.idle and began_as_base else reason
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale, layers and learning rates of the adapter."""

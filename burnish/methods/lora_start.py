@@ -76,3 +76,35 @@ def write_as_plain(network: Any, folder: Path) -> None:
     config |= {"r": 2 * config["r"], "lora_alpha": factor * config["lora_alpha"], "init_lora_weights": True}
     save_file(weights, str(weights_file), metadata={"format": "pt"})
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def has_moved(network: Any) -> bool:
+    """Whether the product of any pair of matrices is other than at the start.
+
+    Args:
+        network: a PEFT model, in training or opened again. In the latter, matrices that began as a part of the base
+            stand beside what they began as, `[B, -B0] [A; A0]`, and cancel out where nothing was learned.
+    """
+    named = dict(network.named_parameters())
+    start = getattr(network, "lora_start", None)
+    if start is not None:
+        return any(not _is_same(named[_living(name)], first.to(named[_living(name)])) for name, first in start.items())
+    pairs = [(up, named[name.replace(".lora_B.", ".lora_A.")]) for name, up in named.items() if ".lora_B." in name]
+    return any(bool(up.any()) and not _cancels(up, down) for up, down in pairs if up.shape[-1] == down.shape[0])
+
+
+def _living(name: str) -> str:
+    """The name that a saved matrix has in a model in training."""
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.default.{last}"
+
+
+def _cancels(up: torch.Tensor, down: torch.Tensor) -> bool:
+    """Whether the second half of an adapter takes away what the first adds."""
+    half = len(down) // 2
+    return _is_same(up[:, :half], -up[:, half:]) and _is_same(down[:half], down[half:])
+
+
+def _is_same(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Up to less than the last bit of the largest number: what is no more than that changes no product."""
+    return bool((first - second).abs().max() <= 2**-24 * second.abs().max())

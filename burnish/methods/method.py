@@ -36,6 +36,8 @@ class Method(Protocol):
     """Whether activations may be computed again in the backward pass."""
     looks_at_numbers: ClassVar[bool]
     """Whether `choices` and `apply` look at what the network computes, rather than at its shape."""
+    can_merge: ClassVar[bool]
+    """Whether what it trains can be folded into the weights of the base."""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Why this method makes no sense with such a head or model; empty where it does.
@@ -99,6 +101,10 @@ class Method(Protocol):
         """
         ...
 
+    def unmoved(self, network: Any) -> str:
+        """Why the trained network answers just as its base; empty where it does not, or where the base is not in it."""
+        ...
+
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """What `auto` stands for in the method's own options, for this model."""
         ...
@@ -113,6 +119,7 @@ class MethodDefaults:
     trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
     looks_at_numbers: ClassVar[bool] = False
+    can_merge: ClassVar[bool] = False
 
     def refuses(self, head: Head, config: Any) -> str:
         """Any model will do."""
@@ -125,6 +132,10 @@ class MethodDefaults:
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
         """One learning rate for all."""
         return {}
+
+    def unmoved(self, network: Any) -> str:
+        """The base is not in the network any more."""
+        return ""
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """The method has no options of its own."""

@@ -7,12 +7,20 @@ from typing import Any
 import torch
 
 
-@torch.no_grad()
-def fit_vocabulary(network: Any, tokenizer: Any) -> list[str]:
-    """Gives the model a row for every token that was added to the tokenizer, in the embedding and in a head of its own.
+def vocabulary_size(tokenizer: Any, rows: int) -> int:
+    """Rows that an embedding of `rows` grows to, so that every added token has one; 0 where it need not grow.
 
     Special tokens that a tokenizer's class brings along, and that the model never had, count for nothing: no text is
     written with them.
+    """
+    added = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if not token.special]
+    wanted = max(added, default=-1) + 1
+    return wanted if wanted > rows else 0
+
+
+@torch.no_grad()
+def fit_vocabulary(network: Any, tokenizer: Any) -> list[str]:
+    """Gives the model a row for every token that was added to the tokenizer, in the embedding and in a head of its own.
 
     New rows begin as the mean of the old ones, always the same: a token that is likelier than none, and less likely
     than any that was learned.
@@ -20,9 +28,9 @@ def fit_vocabulary(network: Any, tokenizer: Any) -> list[str]:
     Returns:
         Sentences that say what was done; empty when nothing was.
     """
-    added = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if not token.special]
-    old, wanted = network.get_input_embeddings().num_embeddings, max(added, default=-1) + 1
-    if wanted <= old:
+    old = network.get_input_embeddings().num_embeddings
+    wanted = vocabulary_size(tokenizer, old)
+    if not wanted:
         return []
     means = [table[:old].float().mean(dim=0) for table in _tables(network)]
     network.resize_token_embeddings(wanted, mean_resizing=False)

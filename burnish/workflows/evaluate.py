@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from burnish.data.dataset import Records
 from burnish.data.records import content_hash
-from burnish.errors import DataError, InputError
+from burnish.errors import DataError
 from burnish.evaluate.comparison import Comparison
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
@@ -18,7 +18,7 @@ from burnish.runs.events import Listener, Warned
 from burnish.runs.folder import RunFolder
 from burnish.workflows.judging import compare
 from burnish.workflows.network import open_result
-from burnish.workflows.origin import check_base, has_same_data
+from burnish.workflows.origin import check_base, result_of, rows_of
 from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, read_rows, set_up
 
 
@@ -40,36 +40,21 @@ def evaluate(
             are for another task.
         ModelError: the base model is not the one that the run was trained on.
     """
-    if folder.result is None:
-        raise InputError(
-            f"the run `{folder.name}` has no result yet",
-            "It was not trained to its end.",
-            f"`burnish resume {folder.path}`",
-        )
+    result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(None, listeners)
-    records = _own_rows(recipe, data, emit) if data else _held_out_rows(folder, recipe, emit)
+    otherwise = f"Name other rows: `burnish evaluate {folder.path} other.jsonl`"
+    records = _own_rows(recipe, data, emit) if data else rows_of(folder, recipe, otherwise, emit)
     setting = set_up(Resolver(recipe, emit), records, emit)
     check_base(folder, setting.location)
     rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
-    network = open_result(folder.result, setting, recipe, emit)
+    network = open_result(result, setting, recipe, emit)
     setting.task.adapt(network)
     described = f"`{data}`" if data else "held out from training"
     comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
     return comparison
-
-
-def _held_out_rows(folder: RunFolder, recipe: Recipe, emit: Emit) -> Records:
-    records = read_rows(recipe, emit)
-    if not has_same_data(folder, records.sha256):
-        raise DataError(
-            f"the data of the run `{folder.name}` has changed since it was trained",
-            "Which rows were held out follows from the data, so they are not known any more.",
-            f"Name other rows: `burnish evaluate {folder.path} other.jsonl`",
-        )
-    return records
 
 
 def _own_rows(recipe: Recipe, data: str, emit: Emit) -> Records:

@@ -13,8 +13,8 @@ from burnish.models.base import fingerprint
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
-from burnish.workflows.origin import hash_files, rounding_here, rounding_of
 from burnish.workflows.preparation import Emit, read_rows
+from burnish.workflows.provenance import hash_files, rounding_here, rounding_of
 from burnish.workflows.reproduction import Ingredient
 
 _SHOWN = 12

@@ -40,6 +40,12 @@ def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> A
     return setting.method.open(lambda where: load_from(where, setting, recipe).network, setting.location, result)
 
 
+def tell_stops(network: Any, setting: Setting) -> None:
+    """Writes into a network that is to be saved where its answers end, so that other programs stop there, too."""
+    if setting.task.generates and network.generation_config is not None:
+        network.generation_config.eos_token_id = setting.task.stop_ids
+
+
 def look_at(base: BaseModel, setting: Setting, resolver: Resolver, emit: Emit) -> None:
     """Fills in what only the loaded model can tell: what the task may do with it, and whether rows may be packed."""
     for note in setting.task.adapt(base.network):

@@ -13,8 +13,9 @@ from burnish.runs.event_log import EventLog, forget_after
 from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder
 from burnish.workflows.compiling import compile_again
-from burnish.workflows.origin import check_base, has_same_data, note_session
+from burnish.workflows.origin import check_base, has_same_data
 from burnish.workflows.preparation import encode_rows, read_rows, set_up
+from burnish.workflows.provenance import note_session
 from burnish.workflows.rebuild import rebuild
 from burnish.workflows.run import Run
 from burnish.workflows.train import finish

@@ -35,8 +35,7 @@ from burnish.workflows.check import check_briefly
 from burnish.workflows.compiling import choose_compiling
 from burnish.workflows.confirmation import confirm_step
 from burnish.workflows.judging import compare
-from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows
-from burnish.workflows.origin import manifest_of
+from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows, tell_stops
 from burnish.workflows.planning import encode_to_fit
 from burnish.workflows.preparation import (
     Rows,
@@ -49,6 +48,7 @@ from burnish.workflows.preparation import (
     set_up,
     unread_by,
 )
+from burnish.workflows.provenance import manifest_of
 from burnish.workflows.run import Run
 from burnish.workflows.timing import keep_measured, measured_time, step_key
 
@@ -142,6 +142,8 @@ def finish(
     best = progress.best_step or progress.step
     if best != progress.step:
         restore_weights(checkpoint_path(folder.checkpoints, best), network)
+    if reason := setting.method.unmoved(network):
+        emit(Warned(_idle(reason, loop.recipe)))
     write_result(network, setting, folder)
     questions = held_out_questions(rows, setting, int(loop.recipe.evaluate.answers))
     comparison = compare(network, setting, rows, loop.recipe, questions, _held_out(rows), emit)
@@ -188,9 +190,7 @@ def tell_truth(planned: Planned, progress: Progress, emit: EventLog) -> None:
 
 def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
     """The trained weights in their standard layout, with the tokenizer and its template beside them."""
-    if setting.task.generates and network.generation_config is not None:
-        # so that other programs stop where Burnish does
-        network.generation_config.eos_token_id = setting.task.stop_ids
+    tell_stops(network, setting)
     with write_folder(setting.method.result_folder(folder)) as target:
         setting.method.save(network, target)
         setting.tokenizer.save_pretrained(str(target))
@@ -208,6 +208,13 @@ def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) 
         write_json_lines(folder.rejected, [asdict(row) for row in rows.rejected])
     write_text(folder.recipe, dump_recipe(recipe, unread_by(setting)))
     return folder
+
+
+def _idle(reason: str, recipe: Recipe) -> str:
+    return (
+        f"The adapter changes nothing. {reason}. It is written, but will be refused wherever it is used. Raise "
+        f"`train.learning_rate` (now {recipe.train.learning_rate}) or train for more steps."
+    )
 
 
 def _held_out(rows: Rows) -> str:

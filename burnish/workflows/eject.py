@@ -1,0 +1,120 @@
+"""`burnish eject`: a script that repeats a run without Burnish, and the rows it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import InputError
+from burnish.export.ejectable import check_ejectable
+from burnish.export.script import Ejected, write_script
+from burnish.export.step_rows import micro_rows, rows_by_step
+from burnish.models.dropout import without_dropout
+from burnish.models.quantization import skipped_modules
+from burnish.models.vocabulary import vocabulary_size
+from burnish.plan.resolve import Resolver, total_steps
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import Recipe
+from burnish.runs.atomic import write_json_lines, write_text
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Listener, Note
+from burnish.runs.folder import RunFolder
+from burnish.workflows.origin import check_base, result_of, rows_of
+from burnish.workflows.preparation import Setting, encode_rows, loading_for, make_plan, set_up
+
+
+def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = ()) -> tuple[Path, Path]:
+    """Writes the script, and beside it the rows as tokens in the run's order.
+
+    Args:
+        folder: of the run.
+        out: the script; None for `eject.py` in the run folder.
+        listeners: told of every event.
+
+    Returns:
+        The script and the file of its rows.
+
+    Raises:
+        InputError: the run has no result, trl or peft has no counterpart, or a file is there already.
+        DataError: the data has changed.
+        ModelError: the base model has changed.
+    """
+    script = folder.path / "eject.py" if out is None else out
+    rows_file = script.with_name(f"{script.stem}_rows.jsonl")
+    result = result_of(folder)
+    recipe = recipe_from_saved(folder.recipe)
+    check_ejectable(recipe)
+    _check_targets(script, rows_file)
+    emit = EventLog(None, listeners)
+    records = rows_of(folder, recipe, "Put the data back as it was", emit)
+    setting = set_up(Resolver(recipe, emit), records, emit)
+    check_base(folder, setting.location)
+    rows = encode_rows(replace(records, valid=[]), setting, recipe, emit)
+    plan = make_plan(rows.training, setting, recipe)
+    steps = total_steps(recipe, plan.steps_per_epoch)
+    facts = Ejected(
+        run=folder.name,
+        base=setting.location.name if setting.location.is_hub else str(setting.location.folder.resolve()),
+        rows_file=rows_file.name,
+        device=setting.device.type,
+        pad_id=setting.tokenizer.pad_token_id,
+        total_steps=steps,
+        kept_step=_kept_step(folder, steps),
+        steps_per_epoch=plan.steps_per_epoch,
+        rows_per_step=plan.rows_per_step,
+        micro_rows=micro_rows(plan, int(recipe.batch.rows)),
+        adapter=_adapter(result),
+        no_dropout=_no_dropout(setting, recipe),
+        left_whole=_left_whole(setting, recipe),
+        vocabulary=vocabulary_size(setting.tokenizer, setting.config.get_text_config().vocab_size),
+    )
+    write_json_lines(rows_file, rows_by_step(plan, steps))
+    write_text(script, write_script(recipe, facts))
+    if recipe.lora.dropout and setting.method.name != "full":
+        emit(Note("Dropout draws other numbers there, so the losses will be near but not the same."))
+    return script, rows_file
+
+
+def _check_targets(script: Path, rows_file: Path) -> None:
+    for path in (script, rows_file):
+        if path.exists():
+            raise InputError(
+                f"`{path}` is there already",
+                "A script that you may have changed is never written over.",
+                "Remove it, or name another file with `--out`",
+            )
+    if script.suffix != ".py":
+        raise InputError(f"`{script}` is no name for a Python script", "", "Let it end in `.py`")
+    if not script.parent.is_dir():
+        raise InputError(f"there is no folder `{script.parent}` to write into", "", "Make it, or name another `--out`")
+
+
+def _kept_step(folder: RunFolder, steps: int) -> int:
+    """The step whose weights are the result, as the run told when it was finished."""
+    told = [line["best_step"] for line in read_events(folder.events) if line["event"] == "Finished"]
+    return told[-1] if told else steps
+
+
+def _adapter(result: Path) -> dict[str, Any]:
+    file = result / "adapter_config.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _no_dropout(setting: Setting, recipe: Recipe) -> dict[str, Any]:
+    """What the run switched off in the base model's config."""
+    if loading_for(setting.method, recipe, setting.device).has_dropout:
+        return {}
+    quiet = vars(without_dropout(setting.config))
+    return {
+        name: quiet[name] for name, value in vars(setting.config).items() if "drop" in name and quiet[name] != value
+    }
+
+
+def _left_whole(setting: Setting, recipe: Recipe) -> list[str]:
+    """Layers of a quantized base that stay as they are."""
+    if loading_for(setting.method, recipe, setting.device).quantization is None:
+        return []
+    return skipped_modules(setting.config, setting.task.head, recipe.model.trust_remote_code)

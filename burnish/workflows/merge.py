@@ -1,0 +1,211 @@
+"""`burnish merge`: the adapter of a run folded into its base, and the proof that both answer alike.
+
+base and adapter: logits ─► fold ─► save ─► load anew, plainly: logits ─► compare ─► folder takes its place
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.data.batches import Batch
+from burnish.engine.out_of_memory import free_memory
+from burnish.errors import BurnishError, InputError
+from burnish.export.agreement import Tolerance, difference, logits_of, row_batches
+from burnish.export.fold import check_unquantized, fold, saved_dtype
+from burnish.export.merged import Merged
+from burnish.models.base import Loading, load_base, quiet_transformers
+from burnish.models.device import PRECISIONS
+from burnish.models.location import ModelLocation
+from burnish.plan.resolve import Resolver
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import AUTO, Recipe
+from burnish.runs.atomic import write_folder, write_json
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Stage, Warned
+from burnish.runs.folder import RunFolder
+from burnish.workflows.network import open_result, tell_stops
+from burnish.workflows.origin import check_base, result_of, rows_of
+from burnish.workflows.preparation import Emit, Setting, encode_rows, loading_for, set_up
+
+
+def merge(
+    folder: RunFolder, out: Path | None = None, precision: str = AUTO, listeners: Iterable[Listener] = ()
+) -> Merged:
+    """Writes the run's model as a transformers folder of its own, and verifies it on held-out rows.
+
+    Never more than one model is in memory.
+
+    Args:
+        folder: of the run.
+        out: folder to write; None for `merged` in the run folder.
+        precision: number format of the merged weights; `auto` for that of the base model's files.
+        listeners: told of every event.
+
+    Raises:
+        InputError: the run has no result, nothing to fold in, or something that cannot be folded in; or `out` is there.
+        BurnishError: the merged model answers in another way; nothing is written.
+    """
+    target = folder.path / "merged" if out is None else out
+    result = result_of(folder)
+    recipe = recipe_from_saved(folder.recipe)
+    emit = EventLog(None, listeners)
+    _check_target(target)
+    otherwise = "Put the data back as it was: the merged model is verified on these rows"
+    records = rows_of(folder, recipe, otherwise, emit)
+    setting = set_up(Resolver(recipe, emit), records, emit)
+    _check_method(folder, setting, result)
+    check_base(folder, setting.location)
+    check_unquantized(setting.config, setting.location.name)
+    dtype = saved_dtype(setting.location.folder) if precision == AUTO else PRECISIONS[precision]
+    setting.task.keep_apart()
+    rows = encode_rows(replace(records, train=[], valid=records.valid or records.train), setting, recipe, emit)
+    batches = row_batches(setting.task, rows.validation.examples)
+    if not batches:
+        raise InputError("no row is left to verify the merged model on", "", "Put the data back as it was")
+
+    as_trained = _quantized_logits(result, setting, recipe, batches, emit)
+    with write_folder(target) as written:
+        tuned, base = _write_merged(written, result, setting, recipe, batches, dtype, emit)
+        emit(Stage("verifying the merged model"))
+        found = logits_of(_load_plainly(written, setting, recipe, dtype), batches, _name(dtype))
+        merged = Merged(
+            run=folder.name,
+            base=setting.location.name,
+            method=setting.method.name,
+            precision=_name(dtype),
+            rows=len(batches),
+            positions=sum(len(piece) for piece in tuned),
+            merged=difference(tuned, found),
+            tolerance=Tolerance.of(_name(dtype), tuned),
+            learned=difference(base, tuned) if base else None,
+            quantized=difference(as_trained, found) if as_trained else None,
+            folder=str(target),
+        )
+        merged.check()
+        write_json(written / "merge.json", merged.to_dict())
+    for remark in merged.remarks:
+        emit(Warned(remark))
+    return merged
+
+
+def _check_target(target: Path) -> None:
+    if target.exists():
+        raise InputError(
+            f"`{target}` is there already",
+            "A merged model never takes the place of something else.",
+            "Remove it, or name another folder with `--out`",
+        )
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder `{target.parent}` to write into", "", "Make it, or name another `--out`")
+
+
+def _check_method(folder: RunFolder, setting: Setting, result: Path) -> None:
+    method = setting.method
+    if method.trains_base:
+        raise InputError(
+            f"the run `{folder.name}` has nothing to fold in",
+            f"The method `{method.name}` trained the base itself, so its result is a whole model already.",
+            f"Use it as it is: `--model {result}`",
+        )
+    if not method.can_merge:
+        raise InputError(
+            f"what the method `{method.name}` trains cannot be folded into a model",
+            "It is put before the text, and no weight of the base could do the same.",
+            f"Use the adapter as it is, `{result}`; or train again with `--method lora`",
+        )
+
+
+def _quantized_logits(
+    result: Path, setting: Setting, recipe: Recipe, batches: Sequence[Batch], emit: Emit
+) -> list[torch.Tensor]:
+    """What base and adapter answer as they were trained, where that base was quantized; else nothing."""
+    if loading_for(setting.method, recipe, setting.device).quantization is None:
+        return []
+    network = open_result(result, setting, recipe, emit)
+    found = logits_of(network, batches, recipe.model.precision)
+    del network
+    free_memory()
+    return found
+
+
+@dataclass(slots=True)
+class _Opening:
+    """Loads the full-precision base, and remembers how its parameters are held."""
+
+    setting: Setting
+    recipe: Recipe
+    dtype: torch.dtype
+    held: dict[str, torch.dtype]
+
+    def __call__(self, where: ModelLocation) -> Any:
+        """The network that lies somewhere."""
+        setting = self.setting
+        loading = Loading(self.dtype, has_dropout=True)
+        base = load_base(where, self.recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
+        named = base.network.named_parameters(remove_duplicate=False)  # a tied matrix may get a twin of its own
+        self.held.update({name: parameter.dtype for name, parameter in named})
+        return base.network
+
+
+def _write_merged(
+    written: Path,
+    result: Path,
+    setting: Setting,
+    recipe: Recipe,
+    batches: Sequence[Batch],
+    dtype: torch.dtype,
+    emit: Emit,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Writes the merged model; the logits of base and adapter, and those of the base where it can be had."""
+    emit(Stage("folding the adapter in"))
+    load = _Opening(setting, recipe, dtype, {})
+    tuned = setting.method.open(load, setting.location, result)
+    logits, base = logits_of(tuned, batches, _name(dtype)), []
+    without = setting.method.without(tuned)
+    if without is not None:
+        with without:
+            base = logits_of(tuned, batches, _name(dtype))
+    network = fold(tuned, load.held)
+    tell_stops(network, setting)
+    with quiet_transformers():
+        network.save_pretrained(str(written))
+    setting.tokenizer.save_pretrained(str(written))
+    setting.task.save_with(written)
+    del tuned, network
+    free_memory()
+    return logits, base
+
+
+def _load_plainly(written: Path, setting: Setting, recipe: Recipe, dtype: torch.dtype) -> Any:
+    """The merged model as any program would load it.
+
+    Raises:
+        BurnishError: transformers finds weights missing, or some too many.
+    """
+    import transformers
+
+    with quiet_transformers():
+        network, report = getattr(transformers, setting.task.head.auto_class).from_pretrained(
+            str(written),
+            dtype=dtype,
+            trust_remote_code=recipe.model.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
+    if wrong:
+        raise BurnishError(
+            "the merged model does not load as it was saved",
+            f"{len(wrong)} tensors are missing or have no place, the first is `{wrong[0]}`. Nothing was written.",
+            "Use the adapter as it is",
+        )
+    return network.to(setting.device)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return next(name for name, known in PRECISIONS.items() if known == dtype)

@@ -1,0 +1,188 @@
+"""`burnish eject`: the script, run without Burnish, takes the same steps as the run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import burnish as burnish_api
+from burnish.runs.folder import RunFolder
+from tests.e2e.conftest import Burnish
+from tests.e2e.told import read_lines
+from tests.tiny_classifiers import reviews, save_reader
+from tests.tiny_models import make_network, make_tokenizer, save_model
+
+STEPS = 5
+TOLERANCE = 1e-4
+"""Relative, of losses and norms in fp32 on the CPU: both add up the same numbers in another order. TRL logs losses to
+about nine digits; five steps of Adam at a high rate multiply the differences."""
+QUICK: dict[str, Any] = {
+    "max_steps": STEPS,
+    "precision": "fp32",
+    "device": "cpu",
+    "name": "mine",
+    "learning_rate": 5e-3,
+}
+FEW = {"batch.tokens": 512, "batch.rows": 2, "evaluate.answers": 0, "train.early_stopping": False}
+LIBRARIES = {"json", "math", "pathlib", "torch", "datasets", "peft", "transformers", "trl"}
+
+
+def train(rows: Path, model: Path, **options: Any) -> RunFolder:
+    """A short run; options by dotted names besides `QUICK`."""
+    sets = {**FEW, **{name: value for name, value in options.items() if "." in name}}
+    plain = {name: value for name, value in options.items() if "." not in name}
+    return burnish_api.train(rows, model=model, set=sets, **{**QUICK, **plain}).folder
+
+
+def run_script(script: Path) -> list[dict[str, Any]]:
+    """What the script logs of each step, in a process that cannot import Burnish."""
+    script = script.absolute()
+    blocked = script.parent / "blocked" / "burnish"
+    blocked.mkdir(parents=True, exist_ok=True)
+    (blocked / "__init__.py").write_text("raise ImportError('a script must do without')\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(blocked.parent), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, cwd=script.parent
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = json.loads((script.parent / "ejected" / "trainer_state.json").read_text(encoding="utf-8"))
+    return [line for line in state["log_history"] if "grad_norm" in line]
+
+
+def compare(folder: RunFolder, theirs: list[dict[str, Any]], tolerance: float = TOLERANCE) -> None:
+    """Every step that the script took is the run's."""
+    ours = read_lines(folder.metrics, "StepDone")
+    assert 2 <= len(theirs) <= len(ours) == STEPS
+    for mine, other in zip(ours, theirs, strict=False):
+        assert other["loss"] == pytest.approx(mine["loss"], rel=tolerance)
+        assert other["grad_norm"] == pytest.approx(mine["gradient_norm"], rel=10 * tolerance)
+        assert other["learning_rate"] == pytest.approx(mine["learning_rate"], rel=1e-9)
+    losses = [mine["loss"] for mine in ours]
+    assert max(losses) - min(losses) > 50 * tolerance * max(losses), "losses that are all alike compare nothing"
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "unpacked": {"data.packing": False},
+    "epochs": {"data.packing": False, "data.rows": 18, "batch.tokens": 256, "train.epochs": 9},
+    "full": {"method": "full", "learning_rate": 1e-3},
+    "variants": {"lora.rslora": True, "lora.dora": True, "lora.plus_ratio": 8.0, "train.schedule": "linear"},
+    "pissa": {"lora.init": "pissa", "lora.rank": 4},
+    "head": {"lora.modules_to_save": ["lm_head"], "lora.bias": "all"},
+    "qlora": {"method": "qlora"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_script_takes_the_steps_of_the_run(
+    case: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
+) -> None:
+    folder = train(rows_file, base, **CASES[case])
+    told = burnish("eject mine")
+    assert told.code == 0, told.err
+    assert told.out.splitlines()[:2] == ["script: runs/mine/eject.py", "its rows: runs/mine/eject_rows.jsonl"]
+    compare(folder, run_script(folder.path / "eject.py"))
+
+
+def test_the_result_is_the_runs(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    """The step whose weights were kept is where the script ends."""
+    folder = train(rows_file, base, **{"evaluate.every": 2, "learning_rate": 2e-2})
+    assert burnish("eject mine --out again.py --quiet").out == "again.py\n"
+    theirs = run_script(here / "again.py")
+    (finished,) = read_lines(folder.events, "Finished")
+    assert len(theirs) == finished["best_step"]
+    mine = load_file(str(folder.adapter / "adapter_model.safetensors"))
+    other = load_file("ejected/adapter_model.safetensors")
+    assert mine.keys() == other.keys()
+    for name, tensor in mine.items():
+        assert (tensor - other[name]).abs().max() < 0.02 * tensor.abs().max()
+
+
+def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:
+    source = random.Random(3)
+    tale = "".join(f"The {source.choice(('red', 'old', 'blue'))} fox sails {number}.\n\n" for number in range(200))
+    Path("tale.txt").write_text(tale, encoding="utf-8")
+    folder = train(Path("tale.txt"), base)
+    assert burnish("eject mine").code == 0
+    compare(folder, run_script(folder.path / "eject.py"))
+
+
+def test_a_base_with_dropout_and_fewer_rows_than_tokens(here: Path, rows_file: Path, burnish: Burnish) -> None:
+    """A frozen base drops nothing, and its embedding grows to the tokenizer's size, in the script as in the run."""
+    tokenizer: Any = make_tokenizer()
+    network = make_network("llama", len(tokenizer), attention_dropout=0.3)
+    tokenizer.add_tokens(["<zebra>"])
+    folder = train(rows_file, save_model(here / "model", network, tokenizer))
+    assert burnish("eject mine").code == 0
+    text = (folder.path / "eject.py").read_text(encoding="utf-8")
+    assert f"VOCABULARY = {len(tokenizer)} " in text
+    assert 'CONFIG = {"attention_dropout": 0.0}' in text
+    compare(folder, run_script(folder.path / "eject.py"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"preference.loss": "ipo", "preference.beta": 0.5}, {"method": "full", "learning_rate": 2e-4}],
+    ids=["dpo", "ipo", "full"],
+)
+def test_pairs(options: dict[str, Any], here: Path, base: Path, burnish: Burnish) -> None:
+    source = random.Random(5)
+    rows = [
+        {"prompt": f"What is {number}?", "chosen": f"It is {source.choice(('red', 'blue'))}.", "rejected": "No idea."}
+        for number in range(43)
+    ]
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    folder = train(Path("pairs.jsonl"), base, **options)
+    assert burnish("eject mine").code == 0
+    compare(folder, run_script(folder.path / "eject.py"))
+
+
+def test_the_script_is_readable_and_needs_nothing_else(runs: Path, burnish: Burnish) -> None:
+    assert burnish("eject whole --json").json == {
+        "script": "runs/whole/eject.py",
+        "rows": "runs/whole/eject_rows.jsonl",
+    }
+    text = (runs / "whole" / "eject.py").read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {module.partition(".")[0] for module in modules} <= LIBRARIES
+    assert len(text.splitlines()) < 240
+    rows = [json.loads(line) for line in (runs / "whole" / "eject_rows.jsonl").read_text().splitlines()]
+    read = sorted(step for row in rows for step in row["steps"])
+    assert read[0] == 0
+    assert all(len(row["input_ids"]) == len(row["labels"]) == len(row["position_ids"]) for row in rows)
+
+
+def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
+    (runs / "whole" / "eject_rows.jsonl").write_text("mine\n", encoding="utf-8")
+    told = burnish("eject whole")
+    assert (told.code, told.what) == (2, "`runs/whole/eject_rows.jsonl` is there already")
+    assert not (runs / "whole" / "eject.py").exists()
+    assert burnish("eject whole --out none/eject.py").what == "there is no folder `none` to write into"
+    assert burnish("eject whole --out eject.txt").what == "`eject.txt` is no name for a Python script"
+    assert burnish("eject stopped").what == "the run `stopped` has no result yet"
+
+
+def test_runs_without_a_counterpart(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    train(rows_file, base, method="ia3")
+    told = burnish("eject mine")
+    assert (told.code, told.what) == (2, "a run of the method `ia3` cannot be ejected")
+    assert "scripts are written for `full`, `lora`, `qlora`, `int8-lora`" in told.why
+    assert "`burnish merge`" in told.hint
+    rows = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(40))
+    Path("reviews.jsonl").write_text(rows, encoding="utf-8")
+    train(Path("reviews.jsonl"), save_reader(here / "model", "bert"), name="labels")
+    told = burnish("eject labels")
+    assert (told.code, told.what) == (2, "a run of the task `classify` cannot be ejected")
+    assert told.why
+    assert told.hint

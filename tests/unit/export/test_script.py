@@ -1,0 +1,115 @@
+"""Scripts of every kind of run are Python, say what they must, and hold no name that they do not define."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import symtable
+from typing import Any
+
+import pytest
+
+from burnish.errors import InputError
+from burnish.export.ejectable import check_ejectable
+from burnish.export.script import Ejected, write_script
+from burnish.recipe.schema import LoraSection, ModelSection, PreferenceSection, Recipe, TrainSection
+
+KINDS: dict[str, dict[str, Any]] = {
+    "chat": {"method": "lora"},
+    "full": {"method": "full"},
+    "qlora": {"method": "qlora"},
+    "int8": {"method": "int8-lora"},
+    "pairs": {"task": "preference", "method": "lora", "preference": PreferenceSection(loss="dpo", beta=0.1)},
+    "full pairs": {"task": "preference", "method": "full", "preference": PreferenceSection(loss="ipo", beta=0.1)},
+    "paged": {"method": "qlora", "train": TrainSection(learning_rate=1e-4, optimizer="paged-adamw-8bit")},
+    "pissa": {"method": "lora", "lora": LoraSection(rank=4, alpha=8, init="pissa")},
+}
+
+
+def make_script(kind: str, **facts: Any) -> str:
+    options = {
+        "task": "chat",
+        "train": TrainSection(learning_rate=1e-4, optimizer="adamw"),
+        "lora": LoraSection(rank=4, alpha=8),
+        "model": ModelSection(name="tiny", precision="fp32"),
+        **KINDS[kind],
+    }
+    known: dict[str, Any] = {
+        "run": "mine",
+        "base": 'a "base"',
+        "rows_file": "eject_rows.jsonl",
+        "device": "cpu",
+        "pad_id": 0,
+        "total_steps": 9,
+        "kept_step": 7,
+        "steps_per_epoch": 3,
+        "rows_per_step": 4,
+        "micro_rows": 2,
+        "adapter": {"target_modules": ["q_proj"]},
+        "vocabulary": 301,
+    }
+    return write_script(Recipe(**options), Ejected(**{**known, **facts}))
+
+
+def free_names(text: str) -> set[str]:
+    """Names that the script uses and neither defines nor imports."""
+    found: set[str] = set()
+    top = symtable.symtable(text, "script", "exec")
+    defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    tables = [top]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        found |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() or table is top}
+    return found - defined - set(dir(builtins)) - {"__file__", "__name__"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_python_and_whole(kind: str) -> None:
+    text = make_script(kind)
+    ast.parse(text)
+    assert free_names(text) == set()
+    assert 'BASE = "a \\"base\\""' in text
+    assert max(map(len, text.splitlines())) <= 120
+    assert ("import LoraConfig" in text) == ("full" not in kind)
+    assert ("DPOTrainer" in text) == ("pairs" in kind)
+    assert ("ref_model=" in text) == (kind == "full pairs")
+    assert ("BitsAndBytesConfig" in text) == (kind in ("qlora", "int8", "paged"))
+    assert ("PagedAdamW8bit" in text) == (kind == "paged")
+    assert ("path_initial_model_for_weight_conversion" in text) == (kind == "pissa")
+
+
+def test_a_name_that_is_not_defined_is_found() -> None:
+    assert free_names("import json\ndef f():\n    return json.loads(MISSING)\n") == {"MISSING"}
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"task": "tag", "method": "lora"}, "a run of the task `tag` cannot be ejected"),
+        ({"task": "chat", "method": "prefix"}, "a run of the method `prefix` cannot be ejected"),
+        (
+            {"task": "preference", "method": "lora", "preference": PreferenceSection(loss="kto")},
+            "a run with the loss `kto` cannot be ejected",
+        ),
+        (
+            {"task": "preference", "method": "lora", "preference": PreferenceSection(loss="dpo", label_smoothing=0.1)},
+            "a run with the loss `dpo` with `preference.label_smoothing` cannot be ejected",
+        ),
+        (
+            {"task": "chat", "method": "lora", "lora": LoraSection(added_tokens=["<a>"])},
+            "a run with `lora.added_tokens` cannot be ejected",
+        ),
+    ],
+)
+def test_what_has_no_counterpart_is_refused_in_three_parts(options: dict[str, Any], what: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_ejectable(Recipe(**options))
+    assert caught.value.what == what
+    assert caught.value.why
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_has_one_is_let_pass(kind: str) -> None:
+    check_ejectable(Recipe(**{"task": "chat", **KINDS[kind]}))
