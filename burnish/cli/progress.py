@@ -10,12 +10,14 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from burnish.cli.cautions import caution
 from burnish.cli.console import Console
 from burnish.cli.tables import duration, megabytes
 from burnish.machine import memory_size
 from burnish.runs.events import (
     DataChecked,
     DataReady,
+    Diagnosed,
     Event,
     MemoryMeasured,
     MemoryPlanned,
@@ -25,6 +27,7 @@ from burnish.runs.events import (
     Progressed,
     ResidentMeasured,
     Resolved,
+    Spiked,
     Stage,
     StepDone,
     StoppedEarly,
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 _STEPS_AVERAGED = 20
-_KINDS_TOLD = 3
+_SPIKES_TOLD = 3
 
 
 class Progress:
@@ -55,6 +58,7 @@ class Progress:
         self._pace: deque[tuple[int, float]] = deque(maxlen=_STEPS_AVERAGED)
         self._validation: float | None = None
         self._last_line = 0.0
+        self._spikes = 0
 
     def __enter__(self) -> Progress:
         if self._console.is_live:
@@ -88,12 +92,12 @@ class Progress:
                     self._bar.begin(event.name, 0, None)
                 else:
                     self._line(event.name)
-            case Warned():
-                self._console.warn(event.text)
-            case MicroBatchHalved():
-                self._console.warn(" ".join(in_words(event)))
-            case DataChecked():
-                self._console.warn(defects(event))
+            case Diagnosed(name="learning" | "too-few-evaluations"):
+                self._line(caution(event))
+            case Warned() | MicroBatchHalved() | DataChecked() | Diagnosed():
+                self._console.warn(caution(event))
+            case Spiked():
+                self._spike(event)
             case _:
                 for line in in_words(event):
                     self._line(line)
@@ -107,6 +111,13 @@ class Progress:
         elif self._is_time_for_a_line(event.step == event.total_steps):
             pace = f"{rate:,.0f} tokens/s  {duration(event.seconds_left)} left"
             self._line(f"step {event.step}/{event.total_steps}  loss {event.loss:.3f}  {pace}")
+
+    def _spike(self, event: Spiked) -> None:
+        """Tells the first spikes; all of them stand in `events.jsonl`."""
+        self._spikes += 1
+        if self._spikes <= _SPIKES_TOLD:
+            more = " Further spikes are only written to `events.jsonl`." if self._spikes == _SPIKES_TOLD else ""
+            self._console.warn(caution(event) + more)
 
     def _count(self, event: Progressed) -> None:
         if self._bar is not None:
@@ -163,30 +174,10 @@ def in_words(event: Any) -> list[str]:
                 f"model: {event.name} on {event.device} in {event.precision}, {held}; {event.method} trains "
                 f"{event.trained_parameters:,} of {event.parameters:,} parameters ({share:.2f} %)"
             ]
-        case MicroBatchHalved():
-            return [halved(event)]
         case StoppedEarly():
             return [f"stopped at step {event.step}: {event.reason}"]
         case _:
             return []
-
-
-def defects(event: DataChecked) -> str:
-    """What a brief look at the rows found."""
-    told = [f"{one['count']:,} × {one['what']} (first {one['places'][0]})" for one in event.findings[:_KINDS_TOLD]]
-    more = len(event.findings) - _KINDS_TOLD
-    others = f"; and {more} kinds more" if more > 0 else ""
-    return f"The rows have defects: {'; '.join(told)}{others}. `burnish check` on the data tells more."
-
-
-def halved(event: MicroBatchHalved) -> str:
-    """What ran out of memory, and how it goes on."""
-    where = f"judging the held-out rows after step {event.step}" if event.held_out else f"step {event.step}"
-    whole = "The held-out rows take" if event.held_out else "The step keeps its rows and its arithmetic, and takes"
-    return (
-        f"Memory ran out in {where}, so a micro-batch now holds at most {event.tokens_after:,} tokens instead of "
-        f"{event.tokens_before:,}. {whole} {event.batches_after:,} micro-batches instead of {event.batches_before:,}."
-    )
 
 
 def beside(event: MemoryMeasured | ResidentMeasured) -> str:

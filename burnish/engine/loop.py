@@ -25,6 +25,7 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import HalfMoved, NotFinite, StepResult, Trainer, Validation
 from burnish.engine.stop_signal import StopSignal
+from burnish.engine.watch import Watch, places
 from burnish.errors import BurnishError, Interrupted, MachineError
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import (
@@ -57,6 +58,10 @@ class Loop:
     emit: Callable[[Event], None]
     progress: Progress
     pace: Pace = field(init=False)
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.emit, self.recipe, self.total_steps, self.trainer.device)
 
     def run(self) -> Progress:
         """Trains to the end.
@@ -68,7 +73,7 @@ class Loop:
         """
         self._take_up()
         epochs = self.total_steps / self.plan.steps_per_epoch
-        self.emit(TrainingStarted(self.progress.step, self.total_steps, epochs, self.plan.micro_tokens))
+        self.watch(TrainingStarted(self.progress.step, self.total_steps, epochs, self.plan.micro_tokens))
         with StopSignal() as stop, BatchesAhead(self.plan, self.total_steps) as ahead:
             if self._owes_validation() and (self._validate() or self.progress.stopped):
                 self._save()
@@ -117,21 +122,21 @@ class Loop:
         step = self.progress.step
         rate = learning_rate_at(step, self.total_steps, self.recipe.train)
         set_learning_rate(self.trainer.optimizer, rate)
-        while (result := self._attempt(step, ahead)) is None:
+        while (done := self._attempt(step, ahead)) is None:
             self._halve(step)
             attempted = time.perf_counter()
         self.progress.step += 1
         ended = time.perf_counter()
         self.pace.step_done(step, ended - attempted)
-        self._tell_step(result, rate, ended - begun)
+        self._tell_step(*done, rate, ended - begun)
 
-    def _attempt(self, step: int, ahead: BatchesAhead) -> StepResult | None:
+    def _attempt(self, step: int, ahead: BatchesAhead) -> tuple[StepResult, list[Batch]] | None:
         """A step, or None where it ran out of memory: then all is as it was before it."""
         drawn = random_tensors(), random_values()
         batches: list[Batch] = []
         try:
             batches = ahead.take(step)
-            return self.trainer.step(batches)
+            return self.trainer.step(batches), batches
         except NotFinite as error:
             raise self._explained(error, batches) from error
         except HalfMoved as error:
@@ -195,27 +200,27 @@ class Loop:
         newest = newest_whole(self.checkpoints)
         return f"The checkpoint `{newest.name}` is whole." if newest else "No step has been saved yet."
 
-    def _tell_step(self, result: StepResult, rate: float, seconds: float) -> None:
+    def _tell_step(self, result: StepResult, batches: list[Batch], rate: float, seconds: float) -> None:
         self.progress.seconds += seconds
-        self.emit(
-            StepDone(
-                step=self.progress.step,
-                total_steps=self.total_steps,
-                epoch=self.progress.step / self.plan.steps_per_epoch,
-                loss=result.loss,
-                learning_rate=rate,
-                gradient_norm=result.gradient_norm,
-                tokens=result.tokens,
-                trained_tokens=result.trained_tokens,
-                seconds=seconds,
-                seconds_left=self.pace.seconds_left(self.progress.step),
-            )
+        told = StepDone(
+            step=self.progress.step,
+            total_steps=self.total_steps,
+            epoch=self.progress.step / self.plan.steps_per_epoch,
+            loss=result.loss,
+            learning_rate=rate,
+            gradient_norm=result.gradient_norm,
+            tokens=result.tokens,
+            trained_tokens=result.trained_tokens,
+            seconds=seconds,
+            seconds_left=self.pace.seconds_left(self.progress.step),
         )
+        self.watch.step_done(told, batches, self.plan.examples)
 
     def _explained(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
         """A loss that is not finite, with the step, the rows and what to do."""
-        places = [self.plan.examples[index].place for batch in batches for index in batch.examples]
-        named = ", ".join(places[:5]) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+        rows = places(batches, self.plan.examples)
+        named = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+        self.watch.broke_off(self.progress.step + 1, error.what)
         return BurnishError(
             f"{error.what} at step {self.progress.step + 1}",
             f"The rows of that step: {named}. No weight was changed; earlier checkpoints are kept.",
@@ -225,18 +230,18 @@ class Loop:
     def _validate(self) -> bool:
         begun = time.perf_counter()
         seen = self._judge()
-        loss = seen.loss
-        is_best = self.progress.record(self.progress.step, seen.loss, seen.score)
+        changes = self.progress.changes(seen.measures[0], seen.chance)
+        is_best = self.progress.record(self.progress.step, seen.loss, seen.score, seen.measures)
         seconds = time.perf_counter() - begun
         self.progress.seconds += seconds
         self.pace.validated(self.progress.step, seconds, is_best)
-        self.emit(Validated(self.progress.step, loss, seen.figures, is_best, seconds))
+        self.watch(Validated(self.progress.step, seen.loss, seen.figures, is_best, seconds, changes))
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
-        if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_best() >= patience:
+        if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_highest() >= patience:
             self.progress.stopped = True
             reason = f"the held-out {self.trainer.task.headline} has not improved for {patience} validations"
-            self.emit(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
+            self.watch(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
         return is_best
 
     def _judge(self) -> Validation:

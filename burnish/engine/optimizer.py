@@ -111,6 +111,11 @@ def reserve_moments(optimizer: torch.optim.Optimizer) -> None:
             }
 
 
+def warmup_steps(total_steps: int, train: TrainSection) -> int:
+    """Steps in which the learning rate rises."""
+    return min(round(train.warmup * total_steps), total_steps - 1)
+
+
 def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
     """The learning rate of a step, counted from 0: a linear rise, then the schedule's fall towards 0.
 
@@ -118,7 +123,7 @@ def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
     1/(n+1) of the peak for a rise of n steps. Cosine is half a period (arXiv 1608.03983).
     """
     peak = float(train.learning_rate)
-    rising = min(round(train.warmup * total_steps), total_steps - 1)
+    rising = warmup_steps(total_steps, train)
     if step < rising:
         return peak * (step + 1) / (rising + 1)
     if train.schedule == "constant":

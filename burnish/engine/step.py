@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from burnish.engine.judging import HeldOut, judge
 from burnish.engine.optimizer import reserve_moments
 from burnish.engine.out_of_memory import RAISED, free_memory, ran_out
 from burnish.errors import BurnishError, MachineError
+from burnish.metrics.measure import Measure
 from burnish.metrics.measure import value as value_of
 from burnish.models.device import arithmetic
 from burnish.tasks.task import Task
@@ -41,6 +42,10 @@ class Validation:
     """The task's own figures, by name."""
     score: float
     """The task's headline figure, or the loss turned round: more is better."""
+    measures: list[Measure] = field(compare=False)
+    """The loss, and the headline figure where it is another, with what every row adds to them."""
+    chance: Measure | None = field(compare=False)
+    """The loss of answers by frequency alone, where the task can tell it."""
 
 
 class NotFinite(BurnishError):
@@ -148,4 +153,6 @@ class Trainer:
         loss = judged.loss()
         headline = next((one for one in measures if one.name == self.task.headline), loss)
         score = value_of(headline) if headline.higher_is_better else -value_of(headline)
-        return Validation(value_of(loss), {one.name: value_of(one) for one in measures}, score)
+        figures = {one.name: value_of(one) for one in measures}
+        compared = [loss] if headline is loss else [loss, headline]
+        return Validation(value_of(loss), figures, score, compared, self.task.chance(judged))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from burnish.evaluate.intervals import Estimate, difference, estimate
+from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
 

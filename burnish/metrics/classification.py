@@ -139,3 +139,19 @@ def _macro_f1(sums: numpy.ndarray) -> numpy.ndarray:
 
 def _micro_f1(sums: numpy.ndarray) -> numpy.ndarray:
     return f1(*(part.sum(-1) for part in _by_class(sums)))
+
+
+def chance_loss(gold: numpy.ndarray, is_multi: bool) -> Measure:
+    """The cross-entropy of each row under the frequencies of the labels among these very rows.
+
+    No other answer that is the same for every row has a lower mean, which is the entropy of the frequencies (Gibbs'
+    inequality): who is shown to do better has read the rows.
+
+    Args:
+        gold: `[rows, labels]` bool.
+        is_multi: whether rows can have several labels; the loss is then the mean over them.
+    """
+    shares = numpy.broadcast_to(gold.mean(axis=0) if len(gold) else 0.0, gold.shape)
+    given = numpy.where(gold, shares, 1 - shares if is_multi else 1.0)
+    nats = -numpy.log(given)
+    return mean("loss", nats.mean(axis=1) if is_multi else nats.sum(axis=1), higher_is_better=False, is_share=False)

@@ -7,7 +7,7 @@ The engine and the workflows speak only through these. They are written as one J
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -200,7 +200,38 @@ class Validated(Event):
     figures: dict[str, float]
     """The task's own figures, by name: `accuracy`, `entity F1`, `perplexity` …"""
     is_best: bool
+    """Whether its checkpoint is the result, should no later one be shown to be better."""
     seconds: float
+    changes: dict[str, list[float]] = field(default_factory=dict)
+    """This loss minus others on the same rows, each as the difference and the ends of its 95 % interval: that of the
+    `base`, the `lowest` before, and `chance`, which is that of answers by frequency. Empty with too few rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed(Event):
+    """How a run goes, in plain words. Each name is said once in a run."""
+
+    step: int
+    name: str
+    """`learning`, `stuck`, `diverging`, `overfitting`, `underfitting` or `too-few-evaluations`."""
+    evidence: str
+    """The figures that show it."""
+    advice: str
+    """What to change, with the option; empty where nothing need be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spiked(Event):
+    """A step whose loss or gradient stands far out."""
+
+    step: int
+    what: str
+    """`loss` or `gradient norm`."""
+    value: float
+    usual: float
+    """The median of the steps before."""
+    rows: list[str]
+    """Places of all rows of the step, as `file:line`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from burnish.data.row import RowError
 from burnish.data.text_pairs import PairFormat, read_inputs
 from burnish.errors import DataError, InputError, RecipeError
 from burnish.metrics.classification import (
+    chance_loss,
     class_counts,
     confusion_table,
     label_counts,
@@ -166,6 +167,10 @@ class ClassifyTask(TaskDefaults):
         if self._is_multi:
             return multi_label_measures(self._gold_matrix(judged.examples), self._predicted_matrix(judged.outputs))
         return single_label_measures(_gold(judged), _predicted(judged), len(self._labels))
+
+    def chance(self, judged: Judged) -> Measure:
+        """The loss under the frequencies of the labels among these rows."""
+        return chance_loss(self._gold_matrix(judged.examples), self._is_multi)
 
     def tables(self, judged: Judged) -> list[MetricTable]:
         """Figures of every label, and which were taken for which."""

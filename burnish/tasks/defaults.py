@@ -94,6 +94,10 @@ class TaskDefaults:
         """No figure besides the loss."""
         return []
 
+    def chance(self, judged: Judged) -> Measure | None:
+        """Answers have no frequencies."""
+        return None
+
     def tables(self, judged: Judged) -> list[MetricTable]:
         """No table."""
         return []

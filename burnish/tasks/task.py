@@ -170,6 +170,10 @@ class Task(Protocol):
         """The task's figures, besides its loss."""
         ...
 
+    def chance(self, judged: Judged) -> Measure | None:
+        """The loss of giving every row the frequencies of the answers, without reading it; None where it has none."""
+        ...
+
     def tables(self, judged: Judged) -> list[MetricTable]:
         """Finer figures, for example one line a label."""
         ...

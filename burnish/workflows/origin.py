@@ -1,4 +1,4 @@
-"""What a run is made from and has made: whether its data and base model are still the same, and where its result lies."""
+"""Whether the data and the base model of a run are still the same, and where its result lies."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from burnish.errors import DataError, InputError
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
-from burnish.runs.event_log import EventLog, forget_after
+from burnish.runs.event_log import EventLog, forget_after, read_events
 from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder
 from burnish.workflows.compiling import compile_again
@@ -59,4 +59,5 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     compile_again(loop.trainer.network, setting, recipe, loop.plan, emit)
     note_session(folder, loop.progress.step, setting.device)
     forget_after(folder.metrics, loop.progress.step if checkpoint else -1)
+    loop.watch.recall(read_events(folder.metrics), read_events(folder.events))
     return finish(loop, setting, rows, folder, emit)

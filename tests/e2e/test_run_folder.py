@@ -91,9 +91,12 @@ def test_the_logs(made_runs: Path) -> None:
         "MemoryMeasured",
         "TimePlanned",
         "TrainingStarted",
+        "Diagnosed",
         "TimeMeasured",
         "Finished",
     ]
+    (diagnosed,) = read_lines(folder / "events.jsonl", "Diagnosed")
+    assert diagnosed["name"] == "too-few-evaluations", "four steps make four validations"
 
 
 def test_every_checkpoint_that_is_kept_is_whole(made_runs: Path) -> None:

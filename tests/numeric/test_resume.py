@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,43 @@ def test_early_stopping_takes_the_same_turn_after_a_stop(
     assert judged(folder) == judged(straight)
 
 
+def test_the_best_by_noise_and_what_was_said_are_those_of_a_run_that_never_stopped(
+    method: str, base: Path, tmp_path: Path
+) -> None:
+    """Answers that nothing but luck can tell: a later checkpoint that is lower by luck alone is not taken."""
+    source = random.Random(1)
+    for name, count in (("train", 120), ("valid", 30)):
+        lines = [{"prompt": f"{name} {n}?", "completion": source.choice("abcdefgh")} for n in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    given: dict[str, Any] = {
+        "data__validation": str(tmp_path / "valid.jsonl"),
+        "train__epochs": 30,
+        "train__max_steps": 60,
+        "train__learning_rate": 1e-2 if method == "lora" else 2e-3,
+        "train__schedule": "constant",
+        "batch__tokens": 512,
+        "batch__rows": 8,
+        "train__early_stopping": False,
+        "evaluate__every": 4,
+        "evaluate__answers": 0,
+        "save__keep": 1,
+    }
+    rows = tmp_path / "train.jsonl"
+    straight = train(a_recipe(rows, base, method, tmp_path / "straight", **given)).folder
+    validations = [line for line in read_events(straight.metrics) if line["event"] == "Validated"][1:]
+    lowest = min(validations, key=lambda line: line["loss"])
+    best = [line for line in validations if line["is_best"]][-1]
+    assert best["step"] < lowest["step"], "luck had no chance"
+    stop = (best["step"] + lowest["step"]) // 2
+    with pytest.raises(Interrupted):
+        train(a_recipe(rows, base, method, tmp_path / "stopped", **given), listeners=[stopper(stop)])
+    folder = RunFolder(tmp_path / "stopped" / "made")
+    resume(folder)
+    assert told(folder) == told(straight)
+    assert said(folder) == said(straight) != []
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+
+
 def a_recipe(rows: Path, base: Path, method: str, runs: Path, **options: Any) -> Recipe:
     """Nine steps over two epochs and a bit, with dropout where the method has any."""
     dropout = {"lora__dropout": 0.3} if method == "lora" else {}
@@ -211,6 +249,12 @@ def stopper(step: int) -> Callable[[Event], None]:
 def steps(folder: RunFolder) -> list[dict[str, Any]]:
     """The lines of the steps."""
     return [line for line in read_events(folder.metrics) if line["event"] == "StepDone"]
+
+
+def said(folder: RunFolder) -> list[dict[str, Any]]:
+    """The findings, without what the clock says."""
+    found = [line for line in read_events(folder.events) if line["event"] in ("Diagnosed", "Spiked")]
+    return [{key: value for key, value in line.items() if key != "time"} for line in found]
 
 
 def told(folder: RunFolder) -> list[dict[str, Any]]:

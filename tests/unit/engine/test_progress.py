@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import math
 
+import numpy
+import pytest
+
 from burnish.engine.progress import Progress
+from burnish.metrics.measure import Measure, mean, value
+from tests.unit.engine.made_curves import loss_of
 
 
 def record(progress: Progress, step: int, loss: float) -> bool:
@@ -18,7 +23,7 @@ def test_the_base_is_never_the_best() -> None:
     assert not record(progress, 0, 1.0)
     assert progress.best_step is None
     assert progress.best_loss is None
-    assert progress.validations_since_best() == 0
+    assert progress.validations_since_highest() == 0
     assert record(progress, 5, 2.0), "worse than the base, but the best that training has"
     assert (progress.best_step, progress.best_loss) == (5, 2.0)
 
@@ -28,7 +33,7 @@ def test_the_best_is_the_first_of_the_lowest() -> None:
     losses = [(0, 3.0), (2, 2.0), (4, 1.5), (6, 1.5), (8, 1.7)]
     assert [record(progress, step, loss) for step, loss in losses] == [False, True, True, False, False]
     assert (progress.best_step, progress.best_loss) == (4, 1.5)
-    assert progress.validations_since_best() == 2
+    assert progress.validations_since_highest() == 2
 
 
 def test_not_a_number_is_never_the_best() -> None:
@@ -52,9 +57,108 @@ def test_checkpoints_that_know_no_micro_batch_are_read_too() -> None:
     assert Progress.from_dict(old) == Progress(step=3)
 
 
+def test_in_older_checkpoints_the_best_validation_was_the_highest() -> None:
+    progress = Progress(step=6, validations=[(2, 2.0), (4, 1.0), (6, 1.2)], best_step=4, best_score=-1.0)
+    new = ("highest_step", "highest_score", "sheets")
+    read = Progress.from_dict({key: value for key, value in progress.to_dict().items() if key not in new})
+    assert read.validations_since_highest() == 1
+    assert not record(read, 8, 1.1)
+    assert record(read, 10, 0.9)
+
+
 def test_the_score_ranks_and_of_equal_scores_the_lower_loss() -> None:
     progress = Progress()
     scores = [(1, 0.9, 0.5), (2, 0.5, 0.4), (3, 0.8, 0.5), (4, 0.7, 0.6), (5, 0.1, 0.6), (6, 0.2, 0.6)]
     assert [progress.record(*one) for one in scores] == [True, False, True, True, True, False]
     assert (progress.best_step, progress.best_loss, progress.best_score) == (5, 0.1, 0.6)
     assert Progress.from_dict(progress.to_dict()) == progress
+
+
+def losses_of(*shifts: float, rows: int = 50, jitter: float = 0.02) -> list[Measure]:
+    """The losses of validations of the same rows, each shifted from the first by so much and a little noise a row."""
+    source = numpy.random.default_rng(0)
+    level = source.gamma(2.0, 1.0, rows)
+    return [loss_of(level + shift + source.normal(0, jitter, rows)) for shift in shifts]
+
+
+def play(progress: Progress, losses: list[Measure], first: int = 0) -> list[bool]:
+    """Records validations that are ranked by their loss, each one step after the other."""
+    told = []
+    for step, loss in enumerate(losses, first):
+        figure = float(loss.formula(loss.table.sum(0)))
+        told.append(progress.record(step, figure, -figure, [loss]))
+    return told
+
+
+def test_a_later_one_that_is_lower_by_luck_alone_is_not_the_best() -> None:
+    """Lower by a fraction of the jitter of rows: the earlier one stays, although patience counts from the later."""
+    progress = Progress()
+    assert play(progress, losses_of(0.0, -0.5, -0.503, -0.49, -0.49)) == [False, True, False, False, False]
+    assert progress.validations[2][1] < progress.validations[1][1], "the later one is plainly lower"
+    assert (progress.best_step, progress.highest_step) == (1, 2)
+    assert progress.validations_since_highest() == 2
+
+
+def test_slow_but_steady_learning_gets_its_late_checkpoint_and_never_runs_out_of_patience() -> None:
+    progress = Progress()
+    losses = losses_of(*(-0.003 * step for step in range(30)))
+    for step, loss in enumerate(losses):
+        play(progress, [loss], step)
+        assert progress.validations_since_highest() <= 3
+    assert progress.best_step is not None
+    assert 20 <= progress.best_step <= 29
+
+
+def test_what_is_chosen_is_never_shown_to_be_worse_than_the_highest() -> None:
+    for seed in range(20):
+        shifts = numpy.random.default_rng(seed).normal(0, 0.02, 8).cumsum()
+        progress, losses = Progress(), losses_of(*shifts)
+        play(progress, losses)
+        assert progress.best_step is not None
+        assert progress.highest_step is not None
+        best, highest = losses[progress.best_step].table[:, 0], losses[progress.highest_step].table[:, 0]
+        error = (best - highest).std() / len(best) ** 0.5
+        assert (best - highest).mean() < 2.2 * error + 1e-12
+        assert progress.best_step <= progress.highest_step
+
+
+def test_with_four_rows_there_is_no_interval_and_the_plainly_best_wins() -> None:
+    progress = Progress()
+    assert play(progress, losses_of(0.0, -0.5, -0.52, -0.6, rows=4, jitter=0.001)) == [False, True, True, True]
+    assert progress.changes(losses_of(0.0, rows=4)[0]) == {}
+
+
+def test_a_loss_that_is_surely_lower_counts_where_the_headline_figure_is_the_same() -> None:
+    progress = Progress()
+    early, later = losses_of(0.0, -0.3)
+    right = mean("accuracy", numpy.arange(50) < 40)
+    assert progress.record(1, 2.0, 0.8, [early, right])
+    assert progress.record(2, 1.7, 0.8, [later, right])
+
+
+def test_a_headline_figure_that_is_lower_is_never_the_best_whatever_the_loss_does() -> None:
+    progress = Progress()
+    early, later = losses_of(0.0, -0.3)
+    assert progress.record(1, 2.0, 0.8, [early, mean("accuracy", numpy.arange(50) < 40)])
+    assert not progress.record(2, 1.7, 0.78, [later, mean("accuracy", numpy.arange(50) < 39)])
+
+
+def test_comparisons_come_back_from_json_to_the_last_bit() -> None:
+    progress, losses = Progress(), losses_of(0.0, -0.5, -0.501, -0.6)
+    play(progress, losses[:3])
+    read = Progress.from_dict(json.loads(json.dumps(progress.to_dict())))
+    assert read == progress
+    assert read.changes(losses[3]) == progress.changes(losses[3])
+    assert read.changes(losses[3])["base"][0] == value(losses[3]) - value(losses[0])
+    assert play(read, losses[3:], 3) == play(progress, losses[3:], 3) == [True]
+    assert read == progress
+
+
+def test_changes_are_against_the_base_the_lowest_and_guessing() -> None:
+    progress, losses = Progress(), losses_of(0.0, -0.5, -0.4, -0.45)
+    play(progress, losses[:3])
+    told = progress.changes(losses[3], chance=losses[0])
+    assert {name: change[0] for name, change in told.items()} == pytest.approx(
+        {"base": -0.45, "lowest": 0.05, "chance": -0.45}, abs=0.02
+    )
+    assert all(low < value < high for value, low, high in told.values())

@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from burnish.evaluate.comparison import Comparison, Figure, SideBySide, make_figures
-from burnish.evaluate.intervals import Estimate, proportion
+from burnish.metrics.intervals import Estimate, proportion
 from burnish.metrics.measure import Measure, mean, ratio
 from burnish.metrics.table import MetricTable
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy
 import pytest
+from scipy.stats import entropy
 
 from burnish.metrics.classification import (
+    chance_loss,
     class_counts,
     confusion_table,
     label_counts,
@@ -127,3 +129,20 @@ def test_a_matrix_up_to_twenty_labels(num_labels: int, title: str) -> None:
         assert table.rows == (("3", "4", 2), ("7", "2", 1))
     else:
         assert [len(row) for row in table.rows] == [21] * 20
+
+
+def test_the_loss_of_guessing_is_the_entropy_of_the_labels() -> None:
+    """Labels in shares of 1/2, 1/4 and 1/4: 1.5 bits. Scipy gives the same; no other constant answer does better."""
+    gold = numpy.eye(4, dtype=bool)[[0, 0, 1, 2]]
+    loss = chance_loss(gold, False)
+    assert value(loss) == pytest.approx(1.5 * numpy.log(2)) == pytest.approx(entropy([0.5, 0.25, 0.25]))
+    assert (loss.name, loss.higher_is_better, loss.is_share) == ("loss", False, False)
+    assert loss.table[:, 0] == pytest.approx(numpy.log([2, 2, 4, 4]))
+    for shares in numpy.random.default_rng(0).dirichlet(numpy.ones(4), 100):
+        assert -numpy.log(shares[[0, 0, 1, 2]]).mean() > value(loss)
+
+
+def test_the_loss_of_guessing_where_there_can_be_several_labels_is_the_mean_over_them() -> None:
+    gold = numpy.array([[1, 0], [1, 1], [1, 0], [1, 0]], dtype=bool)
+    assert value(chance_loss(gold, True)) == pytest.approx((0 + entropy([0.25, 0.75])) / 2)
+    assert value(chance_loss(gold[:0], True)) == 0.0

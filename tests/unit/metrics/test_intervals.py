@@ -8,7 +8,7 @@ import numpy
 import pytest
 from numpy.typing import ArrayLike
 
-from burnish.evaluate.intervals import Estimate, difference, estimate, proportion
+from burnish.metrics.intervals import Estimate, difference, estimate, proportion
 from burnish.metrics.measure import Measure, mean, ratio, value
 
 

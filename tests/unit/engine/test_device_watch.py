@@ -1,0 +1,137 @@
+"""The GPU is watched now and then, and each trouble told once. Stand-ins take the place of a GPU."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from burnish.engine import device_watch
+from burnish.engine.device_watch import DeviceWatch, UnwatchedError, read_temperature
+from burnish.runs.events import Event, Note, Stage, Validated, Warned
+from tests.unit.engine.made_curves import step_done
+
+CUDA = torch.device("cuda", 0)
+GIB = 2**30
+
+
+@dataclass
+class Gpu:
+    """A GPU that is what it is told to be."""
+
+    degrees: int | str = 60
+    free: int = 40 * GIB
+    reserved: int = 0
+    allocated: int = 0
+    now: float = 0.0
+    looks: list[float] = field(default_factory=list)
+
+    def temperature(self, device: torch.device) -> int:
+        assert device == CUDA
+        self.looks.append(self.now)
+        if isinstance(self.degrees, str):
+            raise UnwatchedError(self.degrees)
+        return self.degrees
+
+    def watch(self, device: torch.device = CUDA) -> DeviceWatch:
+        return DeviceWatch(
+            device,
+            self.temperature,
+            lambda device: (self.free, 80 * GIB),
+            lambda device: self.reserved,
+            lambda device: self.allocated,
+            lambda: self.now,
+        )
+
+
+def validated(step: int) -> Validated:
+    return Validated(step, 1.0, {}, False, 0.1)
+
+
+def test_heat_is_told_once() -> None:
+    gpu = Gpu(85)
+    watch = gpu.watch()
+    assert watch.heed(validated(5)) == []
+    gpu.degrees = 86
+    (told,) = watch.heed(validated(6))
+    assert isinstance(told, Warned)
+    assert "at 86 degrees Celsius at step 6" in told.text
+    assert watch.heed(validated(7)) == []
+
+
+def test_scarce_memory_is_told_once_and_what_torch_set_aside_counts_as_free() -> None:
+    gpu = Gpu(free=GIB, reserved=70 * GIB, allocated=60 * GIB)
+    watch = gpu.watch()
+    assert watch.heed(validated(1)) == []
+    gpu.allocated = 69 * GIB
+    (told,) = watch.heed(validated(2))
+    assert isinstance(told, Warned)
+    assert "Only 2.0 GB of the GPU's 80.0 GB are free at step 2" in told.text
+    assert watch.heed(validated(3)) == []
+
+
+def test_both_are_told_apart() -> None:
+    assert len(Gpu(99, free=0).watch().heed(validated(1))) == 2
+
+
+def test_it_looks_at_every_validation_and_at_steps_every_half_minute() -> None:
+    gpu = Gpu()
+    watch = gpu.watch()
+    events: list[tuple[float, Event]] = [
+        (0, step_done(1, 1.0)),
+        (1, step_done(2, 1.0)),
+        (2, validated(2)),
+        (31, step_done(3, 1.0)),
+        (32, step_done(4, 1.0)),
+        (33, Stage("training")),
+        (63, step_done(5, 1.0)),
+    ]
+    for now, event in events:
+        gpu.now = now
+        watch.heed(event)
+    assert gpu.looks == [0, 2, 32, 63]
+
+
+def test_where_the_temperature_cannot_be_read_that_is_said_once_and_memory_is_still_watched() -> None:
+    gpu = Gpu("the package nvidia-ml-py is missing")
+    watch = gpu.watch()
+    assert watch.heed(validated(1)) == [
+        Note("The temperature of the GPU is not watched: the package nvidia-ml-py is missing.")
+    ]
+    gpu.free = 0
+    (told,) = watch.heed(validated(2))
+    assert isinstance(told, Warned)
+    assert len(gpu.looks) == 1
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_other_devices_are_left_alone(device: str) -> None:
+    gpu = Gpu(120, free=0)
+    assert gpu.watch(torch.device(device)).heed(validated(1)) == []
+    assert gpu.looks == []
+
+
+def test_without_the_package_there_is_no_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_watch.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UnwatchedError, match="nvidia-ml-py is missing"):
+        read_temperature(CUDA)
+
+
+class DriverError(Exception):
+    """Stands in for the driver's own error."""
+
+
+def test_a_driver_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: torch.device) -> int:
+        raise DriverError("Not Supported")
+
+    monkeypatch.setattr(device_watch.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=DriverError))
+    monkeypatch.setattr(torch.cuda, "temperature", refuse)
+    with pytest.raises(UnwatchedError, match="Not Supported"):
+        read_temperature(CUDA)
+    monkeypatch.setattr(torch.cuda, "temperature", lambda device: 55)
+    assert read_temperature(CUDA) == 55
