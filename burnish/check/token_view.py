@@ -14,6 +14,7 @@ from burnish.data.sequence_pairs import SequencePair
 from burnish.data.span_format import Window
 from burnish.data.word_pieces import TagExample
 from burnish.tasks.classify import LabelledExample
+from burnish.tasks.reward import ScoredPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,12 @@ def _answer(name: str, answer: Answer) -> Part:
 def _(example: LabelledExample, labels: Sequence[str]) -> Iterable[Part]:
     named = ", ".join(labels[number] for number in example.labels) or "none"
     yield "", example.input_ids, [False] * len(example.input_ids), f"label: {named}"
+
+
+@parts_of.register
+def _(example: ScoredPair, labels: Sequence[str]) -> Iterable[Part]:
+    yield "chosen", example.chosen.input_ids, [False] * len(example.chosen.input_ids), "learned: a higher score"
+    yield "rejected", example.rejected.input_ids, [False] * len(example.rejected.input_ids), "learned: a lower score"
 
 
 @parts_of.register

@@ -129,3 +129,10 @@ def test_a_run_tells_of_defects_before_it_begins(burnish: Burnish, here: Path, b
     assert "control characters, or characters that nobody sees (first ./rows.jsonl:4: U+0007)" in told.err
     events = next(here.glob("runs/*/events.jsonl")).read_text(encoding="utf-8")
     assert '"one-answer"' in events
+
+
+def test_pairs_can_be_shown_as_a_reward_model_sees_them(burnish: Burnish, here: Path) -> None:
+    (here / "rows.jsonl").write_text(lines(CLEAN["pairs"]()), encoding="utf-8")
+    (row,) = burnish("check rows.jsonl --task reward --show 1 --json").json["rows"]
+    assert [passage["name"] for passage in row["passages"]] == ["chosen", "rejected"]
+    assert all(passage["note"].startswith("learned: a ") for passage in row["passages"])
