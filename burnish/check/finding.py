@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts defects row by row; tallies of parts of a file add up."""
+    """Counts defects row by row."""
 
     counts: dict[str, int] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
@@ -75,13 +75,6 @@ class Tally:
         named = self.places.setdefault(name, [])
         if len(named) < _NAMED:
             named.append(f"{place}: {seen}" if seen else place)
-
-    def join(self, later: Tally) -> None:
-        """Adds the tally of rows that come after these."""
-        for name, count in later.counts.items():
-            self.counts[name] = self.counts.get(name, 0) + count
-            named = self.places.setdefault(name, [])
-            named += later.places[name][: _NAMED - len(named)]
 
     def findings(self) -> list[Finding]:
         """What was found, the worst first, in the order of the list of kinds."""

@@ -22,7 +22,8 @@ def saved_dtype(folder: Path) -> torch.dtype:
     counts = dict.fromkeys(_TYPES, 0)
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(str(file), framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  no dict: it has no other way to be gone through
+            names = tensors.keys()
+            for name in names:
                 piece = tensors.get_slice(name)
                 if piece.get_dtype() in counts:
                     counts[piece.get_dtype()] += int(torch.Size(piece.get_shape()).numel())

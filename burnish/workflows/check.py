@@ -29,7 +29,7 @@ from burnish.plan.choose import check_shape
 from burnish.plan.resolve import Resolver
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import EventLog
-from burnish.runs.events import DataChecked, Listener, Progressed, Stage
+from burnish.runs.events import DataChecked, Listener, Note, Progressed, Stage
 from burnish.workflows.preparation import Emit, Rows, Setting, check_options, set_up
 
 _BLOCK = 4_096
@@ -106,6 +106,8 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     check_options(recipe)
     emit(Stage("reading data"))
     look = _look_through(recipe)
+    for note in look.shape.notes:
+        emit(Note(note))
     resolver = Resolver(recipe, emit)
     setting = set_up(resolver, _as_records(look), emit)
     examination = Examination(_special_tokens(setting))
@@ -151,7 +153,9 @@ def _look_through(recipe: Recipe) -> _Look:
     shape = detect_shape(first, section.columns, section.shape)
     shape = replace(shape, notes=(*shape.notes, *told_by_their_lines(sources.train)))
     check_shape(recipe, shape.name, shape.tasks)
-    thin = [_thin(record) for record in make_records(chain(first, rows), shape, rejected)]
+    rows, thin = chain(first, rows), []
+    while block := list(islice(rows, _BLOCK)):
+        thin += map(_thin, make_records(block, shape, rejected))
     refuse_empty(thin, rejected, section.path)
     return _Look(sources, shape, thin)
 

@@ -8,7 +8,7 @@ from burnish.data.batches import Batch
 from burnish.engine.gradients import gradients_of
 from burnish.evaluate.rule import RuleLine, left_out
 from burnish.models.packing_probe import keeps_packed_apart
-from burnish.workflows.bench import Bench, Subject, with_options
+from burnish.workflows.workbench import Bench, Subject, with_options
 
 TOLERANCES = {"fp32": 5e-5, "bf16": 0.05, "fp16": 0.01}
 """Relative, of the loss and of every gradient. Measured on the bundled models: at most 1e-6 in fp32 and 0.03 in bf16.

@@ -18,10 +18,10 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Progressed, Stage
 from burnish.workflows import gradient_rules, weight_rules
-from burnish.workflows.bench import Bench, with_options
 from burnish.workflows.network import load_network, look_at
 from burnish.workflows.planning import encode_to_fit
 from burnish.workflows.preparation import LIKELY_METHOD, read_rows, set_up
+from burnish.workflows.workbench import Bench, with_options
 
 ROWS, CONTEXT = 64, 256
 """Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""

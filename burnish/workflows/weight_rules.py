@@ -16,7 +16,7 @@ from burnish.engine.random_state import seed_everything
 from burnish.errors import BurnishError
 from burnish.evaluate.rule import RuleLine, left_out
 from burnish.evaluate.served_tokens import compare_served
-from burnish.workflows.bench import Bench, Subject, with_options
+from burnish.workflows.workbench import Bench, Subject, with_options
 
 _STEPS = 4
 _MERGED = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.02}

@@ -11,12 +11,13 @@ from typing import Any
 
 Values = dict[str, Any]
 _COUNT = 120
-_WORDS = """
+_TEXT = """
 river stone lamp keeper harbour winter bread morning copper garden letter sailor bridge candle orchard market
 thunder violin pepper blanket ladder meadow compass lantern saddle marble walnut feather anchor kettle cottage
 needle chapel barrel mirror pigeon ribbon cellar turnip basket chimney gravel ferry helmet island jacket
 kitchen
-""".split()  # noqa: SIM905  a list of as many strings would be harder to read
+"""
+_WORDS = _TEXT.split()
 
 
 @dataclass(frozen=True, slots=True)

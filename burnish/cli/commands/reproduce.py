@@ -17,7 +17,7 @@ Steps = Annotated[int, typer.Option("--steps", metavar="NUMBER", min=1, help="Tr
 All = Annotated[bool, typer.Option("--all", metavar="", help="Train all of its steps again.")]
 
 
-def reproduce(console: Console, run: Run, steps: Steps = 10, all: All = False, runs: Runs = "runs") -> None:  # noqa: A002
+def reproduce(console: Console, run: Run, steps: Steps = 10, whole: All = False, runs: Runs = "runs") -> None:
     """Run a run's first steps again: the same data, the same losses.
 
     Bit for bit where versions, machine and device are those of the run, else within a tolerance that is told. Nothing
@@ -30,7 +30,7 @@ def reproduce(console: Console, run: Run, steps: Steps = 10, all: All = False, r
     with Progress(console) as progress:
         from burnish.workflows.reproduce import reproduce as run_again
 
-        made = run_again(folder, None if all else steps, [progress])
+        made = run_again(folder, None if whole else steps, [progress])
     console.json(made.to_dict())
     if not console.output.quiet:
         _show(console, made)

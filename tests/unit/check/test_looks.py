@@ -134,14 +134,12 @@ def test_an_end_that_is_not_learned_blocks() -> None:
     assert figures.share == pytest.approx(4 / 9)
 
 
-def test_tallies_of_parts_add_up() -> None:
-    first, second = Tally(), Tally()
-    for number in range(2):
-        first.add("empty", f"a:{number}")
-        second.add("empty", f"b:{number}")
-    second.add("secrets", "b:9")
-    first.join(second)
-    told = first.findings()
+def test_a_tally_counts_all_and_names_the_first() -> None:
+    tally = Tally()
+    for place in ("a:0", "a:1", "b:0", "b:1"):
+        tally.add("empty", place)
+    tally.add("secrets", "b:9")
+    told = tally.findings()
     assert [(finding.kind.name, finding.count) for finding in told] == [("secrets", 1), ("empty", 4)]
     assert told[1].places == ("a:0", "a:1", "b:0")
 

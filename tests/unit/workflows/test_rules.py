@@ -17,8 +17,8 @@ from burnish.evaluate.rule import RuleLine, RuleReport, left_out
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import EventLog
 from burnish.workflows import gradient_rules, weight_rules
-from burnish.workflows.bench import Bench, Subject
 from burnish.workflows.selftest import RULES, make_bench
+from burnish.workflows.workbench import Bench, Subject
 from tests.tiny_data import make_recipe, write_rows
 from tests.tiny_training import without_borders
 
