@@ -45,20 +45,38 @@ def show_result(console: Console, path: Path) -> None:
 
 def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
     """The table of base against tuned, the first answers side by side, and the verdict in a sentence."""
+    figures = [*evaluation["figures"], *_beside(evaluation)]
     if evaluation["figures"]:
         console.say(f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):")
-        console.table(before_after(evaluation["figures"], evaluation["rows"]))
-    if evaluation["note"]:
-        console.say(evaluation["note"])
+    elif figures:
+        console.say("No rows are held out.")
+    if figures:
+        console.table(before_after(figures, evaluation["rows"]))
+    for said in (evaluation["note"], evaluation.get("by_heart")):
+        if said:
+            console.say(said)
     for table in evaluation["tables"]:
         console.say()
         console.say(table["title"])
         console.table(metric_table(table))
+    if evaluation.get("harness"):
+        console.say()
+        console.say("lm-evaluation-harness:")
+        console.table(before_after(evaluation["harness"]))
     if evaluation["answers"]:
         console.say()
         console.table(answers(evaluation["answers"][:_ANSWERS_SHOWN]))
     console.say()
     console.say(evaluation["verdict"], "bold")
+
+
+def _beside(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was measured beside the held-out rows, named by what it was measured on; nothing in older runs."""
+    told = [{**figure, "name": f"training rows: {figure['name']}"} for figure in evaluation.get("training", ())]
+    general = evaluation.get("general")
+    if general:
+        told.append({**general["loss"], "name": f"{general['source']}: loss"})
+    return told
 
 
 def show_merged(console: Console, merged: dict[str, Any]) -> None:

@@ -55,13 +55,13 @@ class Table:
         return "  ".join([f"{first[0]:<{first[1]}}", *(f"{cell:{align}{width}}" for cell, width in rest)]).rstrip()
 
 
-def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int) -> Table:
+def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> Table:
     """Base against tuned, one line a figure, each with its 95 % interval.
 
     Args:
         figures: maps with `name`, `is_share`, `rows`, and `base` and `tuned`, each a map of `value`, `low` and
             `high`. A share is shown in percent.
-        all_rows: rows judged in all; a figure that was measured on fewer says on how many.
+        all_rows: rows judged in all; a figure that was measured on others says on how many.
     """
     rows = []
     for figure in figures:

@@ -11,6 +11,12 @@ from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
 
+FORGOTTEN = 0.05
+"""Share of the base's loss by which the loss on other texts must rise to be called forgetting. At 3 nats a token the
+model is then as unsure as if it chose among 16 % more tokens."""
+BY_HEART = 0.2
+"""Share of what was gained on training rows that must be missing on held-out ones to be called learned by heart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -38,9 +44,26 @@ class SideBySide:
     place: str
 
 
+@dataclass(frozen=True, slots=True)
+class GeneralText:
+    """Both models on texts that have nothing to do with the task."""
+
+    source: str
+    """Where they come from, in words."""
+    tokens: int
+    loss: Figure
+    """Mean loss per token, in nats; its rows are the texts."""
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the loss rose beyond its interval, and by a share of the base's that matters."""
+        rise = self.loss.difference
+        return rise.low > 0 and rise.value > FORGOTTEN * self.loss.base.value
+
+
 @dataclass(slots=True)
 class Comparison:
-    """What a run has gained, on rows it was not trained on."""
+    """What a run has gained, on rows it was not trained on; how much of that is memory; and what it has lost."""
 
     rows: int
     trained_tokens: int
@@ -55,10 +78,20 @@ class Comparison:
     answers: list[SideBySide] = field(default_factory=list)
     note: str = ""
     """What one must know to read the figures."""
+    training: list[Figure] = field(default_factory=list)
+    """Loss and headline on as many rows that were trained on; empty where none are known."""
+    gap: Estimate | None = None
+    """The change of the loss on training rows minus that on held-out ones: below 0 where the former fell further."""
+    general: GeneralText | None = None
+    harness: list[Figure] = field(default_factory=list)
+    """Figures of lm-evaluation-harness, where it was asked."""
 
     @property
     def verdict(self) -> str:
-        """One sentence: better, worse, or no difference shown."""
+        """One sentence: better, worse, or no difference shown; and another where too much was forgotten."""
+        return f"{self._on_held_out_rows()} {self.forgotten}".rstrip()
+
+    def _on_held_out_rows(self) -> str:
         figure = next((figure for figure in self.figures if figure.name == self.headline), None)
         if figure is None:
             return "There are no held-out rows to judge by."
@@ -74,9 +107,36 @@ class Comparison:
             f"the {figure.name} {moved} by {by}."
         )
 
+    @property
+    def forgotten(self) -> str:
+        """What was lost on other texts, in a sentence; empty where no loss of weight is shown."""
+        if self.general is None or not self.general.is_forgotten:
+            return ""
+        base, rise = self.general.loss.base.value, self.general.loss.difference.value
+        return (
+            f"It has forgotten much of what its base could: on texts that have nothing to do with the task the loss "
+            f"rose from {base:.3f} to {base + rise:.3f} ({100 * rise / base:+.0f} %)."
+        )
+
+    @property
+    def by_heart(self) -> str:
+        """What is memory and not skill, in a sentence; empty where no such part is shown."""
+        losses = [[one for one in side if one.name == "loss"] for side in (self.training, self.figures)]
+        if self.gap is None or not all(losses):
+            return ""
+        on_training, on_held_out = (-side[0].difference.value for side in losses)
+        if on_training <= 0 or self.gap.high >= 0 or -self.gap.value <= BY_HEART * on_training:
+            return ""
+        moved = "fell" if on_held_out >= 0 else "rose"
+        return (
+            f"Part of it is learned by heart: on rows it was trained on the loss fell by {on_training:.3f}, on "
+            f"held-out rows it {moved} by {abs(on_held_out):.3f}. More rows or fewer epochs bring the two together."
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values, with the verdict."""
-        return _finite({**asdict(self), "verdict": self.verdict})
+        """JSON-ready values, with the verdict and what else is said of the figures."""
+        told = {"verdict": self.verdict, "forgotten": self.forgotten, "by_heart": self.by_heart}
+        return _finite({**asdict(self), **told})
 
 
 def _finite(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ CONFIDENCE = 0.95
 _RESAMPLES = 2000
 _DRAWN_TOGETHER = 1 << 18
 _ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+_LARGEST_EXPONENT = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Estimate:
 
 
 def estimate(measure: Measure, seed: int = 0) -> Estimate:
-    """A figure with its interval: Wilson's for a plain share of rows, else a percentile bootstrap over rows.
+    """A figure with its interval: Wilson's for a plain share of rows, else a bootstrap over rows.
 
     Args:
         measure: the figure, as a formula over its rows.
@@ -35,19 +37,41 @@ def estimate(measure: Measure, seed: int = 0) -> Estimate:
         return proportion(round(float(measure.table[:, 0].sum())), len(measure.table))
     if len(measure.table) < 2:
         return Estimate(value(measure), -math.inf, math.inf)
-    low, high = numpy.quantile(measure.formula(_resampled(measure.table, seed)), _ENDS)
-    return Estimate(value(measure), float(low), float(high))
+    draws = measure.formula(_resampled(measure.table, seed))
+    if measure.by_factors:
+        low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in _ends(numpy.log(draws), len(measure.table)))
+    else:
+        low, high = _ends(draws, len(measure.table))
+    least, most = (0.0, 1.0) if measure.is_share else (measure.least, math.inf)
+    return Estimate(value(measure), max(least, low), min(most, high))
 
 
 def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
-    """Tuned minus base, paired by row: both models are judged on the very same draw of rows."""
-    change = value(tuned) - value(base)
-    if len(base.table) < 2:
+    """Tuned minus base, paired by row: both models are judged on the very same rows, and on the same draws of them."""
+    change, rows = value(tuned) - value(base), len(base.table)
+    if rows < 2:
         return Estimate(change, -math.inf, math.inf)
-    sums = _resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
-    columns = base.table.shape[1]
-    low, high = numpy.quantile(tuned.formula(sums[:, columns:]) - base.formula(sums[:, :columns]), _ENDS)
-    return Estimate(change, float(low), float(high))
+    if _is_share_of_rows(base) and _is_share_of_rows(tuned):
+        return _difference_of_shares(base.table[:, 0], tuned.table[:, 0])
+    low, high = _ends(_changes(base, tuned, seed), rows)
+    most = 1.0 if base.is_share else math.inf
+    return Estimate(change, max(-most, low), min(most, high))
+
+
+def contrast(first: tuple[Measure, Measure], second: tuple[Measure, Measure], seed: int = 0) -> Estimate:
+    """By how much more a figure changes on some rows than on others that have nothing to do with them.
+
+    Args:
+        first: base and tuned, on the same rows.
+        second: base and tuned, on other rows.
+        seed: of the resampling; the two are drawn apart.
+    """
+    moved = [value(tuned) - value(base) for base, tuned in (first, second)]
+    rows = min(len(first[0].table), len(second[0].table))
+    if rows < 2:
+        return Estimate(moved[0] - moved[1], -math.inf, math.inf)
+    low, high = _ends(_changes(*first, seed) - _changes(*second, seed + 1), rows)
+    return Estimate(moved[0] - moved[1], low, high)
 
 
 def proportion(hits: int, total: int) -> Estimate:
@@ -56,6 +80,48 @@ def proportion(hits: int, total: int) -> Estimate:
 
     interval = binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(hits / total, float(interval.low), float(interval.high))
+
+
+@functools.cache
+def widening(rows: int) -> float:
+    """By what factor the ends of a percentile interval lie too near to its middle, for so many rows.
+
+    Drawn rows spread by sqrt((n - 1) / n) too little, and that the spread itself is estimated asks for Student's t with
+    n - 1 degrees of freedom in place of the normal distribution: sqrt(n / (n - 1)) * t / z (Hesterberg 2015, "What
+    teachers should know about the bootstrap", on the narrowness bias). 1.88 for 4 rows, 1.06 for 30.
+
+    Args:
+        rows: at least 2.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    return math.sqrt(rows / (rows - 1)) * float(stdtrit(rows - 1, _ENDS[1]) / ndtri(_ENDS[1]))
+
+
+def _ends(draws: numpy.ndarray, rows: int) -> tuple[float, float]:
+    """The percentile interval of a figure's draws `[resamples]`, widened about their middle."""
+    low, middle, high = (float(end) for end in numpy.quantile(draws, (_ENDS[0], 0.5, _ENDS[1])))
+    wider = widening(rows)
+    return middle + wider * (low - middle), middle + wider * (high - middle)
+
+
+def _changes(base: Measure, tuned: Measure, seed: int) -> numpy.ndarray:
+    """`[resamples]`: tuned minus base on the same draws of rows."""
+    sums = _resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
+    columns = base.table.shape[1]
+    return tuned.formula(sums[:, columns:]) - base.formula(sums[:, :columns])
+
+
+def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray) -> Estimate:
+    """Two shares of the same rows, `[rows]` of 0 and 1 each: Wald's interval with one row more gained and one more lost
+    (Bonett and Price 2012). A bootstrap would be sure of a difference where no row, or only one, has changed."""
+    from scipy.special import ndtri
+
+    rows = len(base)
+    gained, lost = int(((tuned == 1) & (base == 0)).sum()), int(((tuned == 0) & (base == 1)).sum())
+    up, down = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
+    half = float(ndtri(_ENDS[1])) * math.sqrt((up + down - (up - down) ** 2) / (rows + 2))
+    return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
 
 
 def _is_share_of_rows(measure: Measure) -> bool:

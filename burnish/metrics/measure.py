@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,10 @@ class Measure:
     higher_is_better: bool
     is_share: bool
     """A number from 0 to 1 that is shown in percent."""
+    least: float = -math.inf
+    """No such figure can be lower; of a share it is 0."""
+    by_factors: bool = False
+    """Above 0, and compared by factors, as perplexity is: its interval is made on the logarithm."""
 
 
 def value(measure: Measure) -> float:

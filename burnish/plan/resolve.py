@@ -13,7 +13,8 @@ from burnish.errors import RecipeError
 from burnish.methods.method import Method
 from burnish.models.kind import context_limit
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import Resolved
+from burnish.recipe.section import BUNDLED, NONE
+from burnish.runs.events import Event, Resolved, Warned
 from burnish.tasks.task import Task
 
 LONGEST_AUTO_CONTEXT = 1024
@@ -104,6 +105,25 @@ def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int 
     else:
         reason = "the model's own limit" + (", less the virtual tokens" if taken else "")
         resolver.fill("data.context", limit, reason)
+
+
+def reads_texts(task: type[Task] | Task, kind: str) -> bool:
+    """Whether a run's models can be judged on any text: they are decoders that write text.
+
+    Args:
+        task: of the run.
+        kind: of the model, see `models/kind.py`.
+    """
+    return task.generates and kind == "causal"
+
+
+def resolve_general(resolver: Resolver, task: type[Task], kind: str, emit: Callable[[Event], None]) -> None:
+    """Where texts outside the task come from, if any; tells where they were asked for in vain."""
+    is_read = reads_texts(task, kind)
+    why = "texts of many kinds" if is_read else f"the model of the task `{task.name}` does not go on with any text"
+    resolver.fill("evaluate.general", BUNDLED if is_read else NONE, why, is_told=False)
+    if resolver.recipe.evaluate.general != NONE and not is_read:
+        emit(Warned(f"`evaluate.general` has no effect: {why}."))
 
 
 def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:

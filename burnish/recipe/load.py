@@ -19,10 +19,13 @@ from burnish.recipe.names import holder, options, sections
 from burnish.recipe.origins import DEFAULT, FLAG, Given, Source, read_file, read_flags, read_sets
 from burnish.recipe.problems import Check, Problem, raise_problems
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
+from burnish.recipe.section import BUNDLED, NONE
 from burnish.recipe.wording import expected, shown, takes_truth
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
-_PATHS = ("data.path", "data.validation", "model.name")
+_PATHS = ("data.path", "data.validation", "model.name", "evaluate.general")
+_NO_PATHS = {"model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
+"""Words that mean something else than a file of that name."""
 _LOOKS_LIKE_A_FILE = re.compile(r"^[.~/]|\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", re.IGNORECASE)
 _RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
@@ -106,11 +109,11 @@ def _anchor(source: Source, folder: Path, told: bool) -> Source:
     anchored = dict(source)
     for name in _PATHS:
         entry = source.get(name)
-        if entry is None or not isinstance(entry.value, str) or not entry.value:
+        if entry is None or not isinstance(entry.value, str) or entry.value in ("", *_NO_PATHS.get(name, ())):
             continue
         path = (folder / Path(entry.value).expanduser()).absolute()
         if name == "model.name":
-            is_path = path.is_dir() and entry.value not in (AUTO, *BUNDLED_MODELS)
+            is_path = path.is_dir()
         else:
             is_path = path.exists() or (told and _LOOKS_LIKE_A_FILE.search(entry.value) is not None)
         if is_path:

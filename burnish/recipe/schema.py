@@ -135,8 +135,7 @@ class PreferenceSection(Section):
     loss: Literal["auto", "dpo", "ipo", "simpo", "orpo", "cpo", "kto"] = AUTO
     """The loss. `auto` is `dpo` for pairs (arXiv 2305.18290) and `kto` for rated answers (arXiv 2402.01306)."""
     beta: AutoPositiveFloat = AUTO
-    """How strongly the model is held to its reference; without one, the scale of the reward. `auto` is 0.1, and 2 for
-    `simpo`."""
+    """How strongly the model is held to its reference, or the scale of the reward. `auto` is 0.1, and 2 for `simpo`."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Share of the pairs that are taken to be the wrong way round (`dpo` and `cpo`)."""
     margin: Annotated[float, Field(ge=0)] = 1.0
@@ -172,8 +171,7 @@ class SpanSection(Section):
     """The answer as a span of a text (task `span`)."""
 
     stride: AutoPositiveInt = AUTO
-    """Tokens that two windows of a long text share; never more than half of a window. `auto` is a third of the
-    context."""
+    """Tokens that two windows of a long text share, at most half of a window. `auto` is a third of the context."""
     longest_answer: PositiveInt = 30
     """Longest answer in tokens."""
     unanswerable: Auto | bool = AUTO
@@ -255,6 +253,9 @@ class EvaluateSection(Section):
     one and returns a number, more being better."""
     max_new_tokens: AutoPositiveInt = AUTO
     """Longest generated answer in tokens. `auto` leaves room for the longest known answer, at most 256."""
+    general: str = AUTO
+    """Texts outside the task, which show what a run forgets: a file, `bundled` or `none`. `auto` takes the bundled ones
+    for decoders that write text."""
 
 
 class SaveSection(Section):

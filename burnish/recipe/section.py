@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 AUTO: Literal["auto"] = "auto"
 """Marks a value that the plan fills in before training."""
 Auto = Literal["auto"]
+BUNDLED: Literal["bundled"] = "bundled"
+"""Stands for text that comes with the package."""
+NONE: Literal["none"] = "none"
+"""Stands for no text at all."""
 
 PositiveInt = Annotated[int, Field(ge=1)]
 AutoPositiveInt = Auto | PositiveInt

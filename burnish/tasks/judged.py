@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -41,12 +41,12 @@ class Judged:
     def loss(self) -> Measure:
         """Mean loss per term. Rows, not tokens, are drawn again for its interval: tokens of a row depend on each
         other (Efron and Tibshirani 1993, ch. 13)."""
-        return ratio("loss", *self.by_row(), higher_is_better=False, is_share=False)
+        return replace(ratio("loss", *self.by_row(), higher_is_better=False, is_share=False), least=0.0)
 
     def perplexity(self) -> Measure:
         """exp of the mean loss per token."""
         table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=-1)
-        return Measure("perplexity", table, _exp_of_mean, higher_is_better=False, is_share=False)
+        return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, by_factors=True)
 
 
 def _exp_of_mean(sums: numpy.ndarray) -> numpy.ndarray:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from burnish.data.dataset import Records
-from burnish.data.records import content_hash
+from burnish.data.records import Record, content_hash
 from burnish.errors import DataError
 from burnish.evaluate.comparison import Comparison
+from burnish.evaluate.harness import Harness, find_harness
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import write_json
 from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Warned
+from burnish.runs.events import Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
 from burnish.workflows.judging import compare
-from burnish.workflows.network import open_result
-from burnish.workflows.origin import check_base, result_of, rows_of
-from burnish.workflows.preparation import Emit, encode_rows, held_out_questions, read_rows, set_up
+from burnish.workflows.network import as_base, open_result
+from burnish.workflows.origin import check_base, has_same_data, result_of, rows_of
+from burnish.workflows.preparation import Emit, Setting, encode_rows, held_out_questions, read_rows, set_up
 
 
 def evaluate(
-    folder: RunFolder, data: str | None = None, listeners: Iterable[Listener] = (), answers: int = 200
+    folder: RunFolder,
+    data: str | None = None,
+    listeners: Iterable[Listener] = (),
+    answers: int = 200,
+    general: str | None = None,
+    harness: Sequence[str] = (),
 ) -> Comparison:
     """Judges a finished run against its base model.
 
@@ -33,32 +39,69 @@ def evaluate(
             anew.
         listeners: told of every event.
         answers: most rows that both models answer.
+        general: texts outside the task, in place of the recipe's `evaluate.general`.
+        harness: tasks of lm-evaluation-harness that both models do besides.
 
     Raises:
-        InputError: the run has no result yet.
+        InputError: the run has no result yet; or there is no such task of the harness.
         DataError: the run's data has changed, so that its held-out rows are not known any more; or the rows of `data`
             are for another task.
+        MachineError: tasks of the harness were asked for, and it is not installed.
         ModelError: the base model is not the one that the run was trained on.
     """
+    asked = find_harness(harness) if harness else None
     result = result_of(folder)
-    recipe = recipe_from_saved(folder.recipe)
+    recipe = _with_general(recipe_from_saved(folder.recipe), general)
     emit = EventLog(None, listeners)
     otherwise = f"Name other rows: `burnish evaluate {folder.path} other.jsonl`"
-    records = _own_rows(recipe, data, emit) if data else rows_of(folder, recipe, otherwise, emit)
-    setting = set_up(Resolver(recipe, emit), records, emit)
+    if data:
+        records, trained = _own_rows(folder, recipe, data, emit)
+    else:
+        records = rows_of(folder, recipe, otherwise, emit)
+        trained = records.train
+    resolver = Resolver(recipe, emit)
+    setting = set_up(resolver, records, emit)
+    recipe = resolver.recipe  # runs of earlier versions do not know every option
+    if asked is not None:
+        asked.check_task(setting.task)
     check_base(folder, setting.location)
     rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
+    rows.records = replace(records, train=trained)
     network = open_result(result, setting, recipe, emit)
     setting.task.adapt(network)
     described = f"`{data}`" if data else "held out from training"
     comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
+    if asked is not None:
+        _ask_harness(asked, network, setting, recipe, comparison, emit)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
     return comparison
 
 
-def _own_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
-    """All rows of another file as held-out rows; those that were trained on are named, for they flatter."""
+def _with_general(recipe: Recipe, general: str | None) -> Recipe:
+    if general is None:
+        return recipe
+    return recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"general": general})})
+
+
+def _ask_harness(
+    harness: Harness, network: object, setting: Setting, recipe: Recipe, comparison: Comparison, emit: Emit
+) -> None:
+    """Lets both models do the tasks of the harness, and adds the figures to the comparison."""
+    room = harness.room(setting.config, setting.method.virtual_tokens(recipe))
+    emit(Stage("lm-evaluation-harness on the base model"))
+    with as_base(network, setting, recipe) as reference:
+        base = harness.run(reference, setting.tokenizer, room, recipe.model.precision)
+    emit(Stage("lm-evaluation-harness on the tuned model"))
+    tuned = harness.run(network, setting.tokenizer, room, recipe.model.precision)
+    comparison.harness = harness.figures(base, tuned)
+
+
+def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple[Records, list[Record]]:
+    """All rows of another file as held-out rows, and the rows that were trained on, as far as they are still known.
+
+    Those that are both are named, for they flatter.
+    """
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
     if recipe.task not in records.shape.tasks:
@@ -68,8 +111,9 @@ def _own_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
             f"Name rows for the task `{recipe.task}`",
         )
     everything = [*records.train, *records.valid]
-    trained = {content_hash(record) for record in read_rows(recipe, emit).train}
+    mine = read_rows(recipe, emit)
+    trained = {content_hash(record) for record in mine.train}
     shared = sum(content_hash(record) in trained for record in everything)
     if shared:
         emit(Warned(f"{shared} of the {len(everything)} rows were trained on; the figures flatter the tuned model."))
-    return replace(records, valid=everything)
+    return replace(records, valid=everything), mine.train if has_same_data(folder, mine.sha256) else []

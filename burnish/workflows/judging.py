@@ -1,36 +1,52 @@
-"""Base against tuned, on the held-out rows of a run."""
+"""Base against tuned: on the held-out rows of a run, on as many that it was trained on, and on texts of other kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from burnish.engine.judging import HeldOut, judge
 from burnish.evaluate.answer_figures import answer_measures
 from burnish.evaluate.answers import Answer, answer_questions
-from burnish.evaluate.comparison import Comparison, SideBySide, make_figures
+from burnish.evaluate.comparison import Comparison, GeneralText, SideBySide, make_figures
 from burnish.evaluate.own_metric import load_metric
+from burnish.metrics.intervals import contrast
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import Event, Progressed, Stage
+from burnish.runs.events import Event, Progressed, Stage, Warned
+from burnish.tasks.encoded import Encoded, encode_records
 from burnish.tasks.judged import Judged
 from burnish.tasks.task import Question, Task
-from burnish.workflows.network import load_from, prepare_examples
+from burnish.workflows.general import GeneralTexts, against_forgetting, drawn, general_texts
+from burnish.workflows.network import as_base, prepare_examples
 from burnish.workflows.preparation import Rows, Setting, make_plan
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
 """A share of fewer answers than this says nothing; they are only shown."""
+Emit = Callable[[Event], None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Exam:
+    """What both models are judged on."""
+
+    held_out: Encoded
+    training: Encoded
+    """As many rows that were trained on as are held out."""
+    questions: Sequence[Question]
+    general: GeneralTexts | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Side:
-    """One model's results on the held-out rows."""
+    """One model's results; None where there was nothing to judge."""
 
-    judged: Judged
+    held_out: Judged | None
+    training: Judged | None
+    general: Judged | None
     answers: list[Answer]
 
 
@@ -41,64 +57,97 @@ def compare(
     recipe: Recipe,
     questions: Sequence[Question],
     held_out: str,
-    emit: Callable[[Event], None],
+    emit: Emit,
 ) -> Comparison:
-    """Judges the tuned network and its base on the same rows and questions.
+    """Judges the tuned network and its base on the same rows, texts and questions.
 
     Args:
         network: the tuned network. Where the method can switch itself off, the base is the same network; otherwise
             the base is loaded once more.
         setting: task, method, tokenizer and device of the run.
-        rows: their validation part is judged.
+        rows: their validation part is judged, and as many of the training records.
         recipe: fully resolved.
         questions: for generated answers; may be empty.
         held_out: where the rows come from, in words.
-        emit: told of the progress.
+        emit: told of the progress, and warned where the run has forgotten too much.
+
+    Raises:
+        DataError: the texts of `evaluate.general` cannot be read.
     """
-    comparison = Comparison(len(set(rows.validation.owners)), rows.validation.num_trained, held_out)
-    comparison.headline = setting.task.headline
-    if not rows.validation.examples:
+    num_rows = len(set(rows.validation.owners))
+    comparison = Comparison(num_rows, rows.validation.num_trained, held_out, setting.task.headline)
+    training = drawn(rows.records.train, num_rows, recipe.seed)
+    trained = encode_records(setting.task, training, int(recipe.data.context))
+    exam = _Exam(rows.validation, trained, questions, general_texts(setting, recipe))
+    if not exam.held_out.examples and exam.general is None:
         return comparison
     emit(Stage("judging the base model"))
-    without = setting.method.without(network)
-    reference = network if without is not None else load_from(setting.location, setting, recipe).network
-    with without if without is not None else nullcontext():
-        prepare_examples(rows.validation, reference, setting, recipe, emit)
-        base = _judge(reference, setting, rows, recipe, questions, emit)
+    with as_base(network, setting, recipe) as reference:
+        for encoded in (exam.held_out, exam.training):
+            prepare_examples(encoded, reference, setting, recipe, emit)
+        base = _judge(reference, setting, exam, recipe, emit)
     emit(Stage("judging the tuned model"))
-    tuned = _judge(network, setting, rows, recipe, questions, emit)
-    comparison.figures = make_figures(_measures(base, setting.task, recipe), _measures(tuned, setting.task, recipe))
-    comparison.tables = list[MetricTable](setting.task.tables(tuned.judged))
-    comparison.note = setting.task.remark(tuned.judged)
-    comparison.answers = (_answered(base, tuned) or _shown(base.judged, tuned.judged, setting.task))[:_SHOWN_ANSWERS]
+    tuned = _judge(network, setting, exam, recipe, emit)
+    _compare_rows(comparison, base, tuned, setting.task, recipe)
+    if exam.general is not None and base.general is not None and tuned.general is not None:
+        (loss,) = make_figures([base.general.loss()], [tuned.general.loss()])
+        comparison.general = GeneralText(exam.general.source, exam.general.passages.num_tokens, loss)
+    if comparison.forgotten:
+        emit(Warned(f"{comparison.forgotten} {against_forgetting(setting, recipe)}"))
     return comparison
 
 
-def _judge(
-    network: Any,
-    setting: Setting,
-    rows: Rows,
-    recipe: Recipe,
-    questions: Sequence[Question],
-    emit: Callable[[Event], None],
-) -> _Side:
-    held_out = HeldOut.of(make_plan(rows.validation, setting, recipe), rows.validation.owners)
-    precision = recipe.model.precision
-    judged = judge(network, setting.task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
+def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, task: Task, recipe: Recipe) -> None:
+    """Fills in what both models made of the rows, held-out ones and those that were trained on."""
+    if base.held_out is None or tuned.held_out is None:
+        return
+    comparison.figures = make_figures(_measures(base, task, recipe), _measures(tuned, task, recipe))
+    comparison.tables = list[MetricTable](task.tables(tuned.held_out))
+    comparison.note = task.remark(tuned.held_out)
+    shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
+    comparison.answers = shown[:_SHOWN_ANSWERS]
+    if base.training is None or tuned.training is None:
+        return
+    before, after = (
+        [side.loss(), *(one for one in task.measures(side) if one.name == task.headline)]
+        for side in (base.training, tuned.training)
+    )
+    comparison.training = make_figures(before, after)
+    held_out = base.held_out.loss(), tuned.held_out.loss()
+    comparison.gap = contrast((before[0], after[0]), held_out)
+
+
+def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Emit) -> _Side:
+    """One model's results on everything."""
+
+    def judged(encoded: Encoded, setting: Setting) -> Judged | None:
+        if not encoded.examples:
+            return None
+        rows = HeldOut.of(make_plan(encoded, setting, recipe), encoded.owners)
+        precision = recipe.model.precision
+        return judge(network, setting.task, rows, precision, lambda *told: emit(Progressed("rows judged", *told)))
+
+    held_out = judged(exam.held_out, setting)
     answers = answer_questions(
         network,
         setting.tokenizer,
         setting.task,
-        questions,
+        exam.questions,
         int(recipe.evaluate.max_new_tokens),
-        precision,
+        recipe.model.precision,
         lambda done, total: emit(Progressed("answers", done, total)),
     )
-    return _Side(judged, answers)
+    training, general = judged(exam.training, setting), None
+    if exam.general is not None:
+        exam.general.setting.task.adapt(network)
+        general = judged(exam.general.passages, exam.general.setting)
+    return _Side(held_out, training, general, answers)
 
 
 def _measures(side: _Side, task: Task, recipe: Recipe) -> list[Measure]:
-    measures = [side.judged.loss(), *task.measures(side.judged)]
+    if side.held_out is None:
+        return []
+    measures = [side.held_out.loss(), *task.measures(side.held_out)]
     if len(side.answers) >= _FEWEST_COUNTED:
         own = recipe.evaluate.metric
         named = (own.partition(":")[2], load_metric(own)) if own else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> A
     """Loads what a run has made, for use."""
     emit(Stage("loading the result"))
     return setting.method.open(lambda where: load_from(where, setting, recipe).network, setting.location, result)
+
+
+@contextmanager
+def as_base(network: Any, setting: Setting, recipe: Recipe) -> Iterator[Any]:
+    """The base model of a tuned network: the same one where the method can switch itself off, else loaded once more."""
+    without = setting.method.without(network)
+    if without is None:
+        yield load_from(setting.location, setting, recipe).network
+        return
+    with without:
+        yield network
 
 
 def tell_stops(network: Any, setting: Setting) -> None:

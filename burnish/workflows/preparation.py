@@ -15,6 +15,7 @@ from burnish.data.dataset import Records, load_records
 from burnish.data.row import Rejected
 from burnish.errors import DataError
 from burnish.evaluate.own_metric import load_metric
+from burnish.evaluate.passages import is_own, read_passages
 from burnish.methods import METHODS, make_method
 from burnish.methods.method import Method
 from burnish.models.base import Loading, load_tokenizer
@@ -27,6 +28,7 @@ from burnish.plan.resolve import (
     Resolver,
     resolve_choices,
     resolve_context,
+    resolve_general,
     unread_sections,
 )
 from burnish.recipe.schema import AUTO, Recipe
@@ -83,7 +85,9 @@ def check_options(recipe: Recipe) -> None:
     """What can be told of a recipe before anything is read. Raises RecipeError."""
     check_choices(recipe, TASKS, METHODS)
     if recipe.evaluate.metric:
-        load_metric(recipe.evaluate.metric)  # a mistake in it should not show after training
+        load_metric(recipe.evaluate.metric)  # no mistake in it, nor in the next, should show after training
+    if is_own(recipe.evaluate.general):
+        read_passages(recipe.evaluate.general)
 
 
 def read_rows(recipe: Recipe, emit: Emit) -> Records:
@@ -156,6 +160,7 @@ def settle(
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
     resolve_choices(resolver, task.choices(records.train, resolver.recipe))
     resolver.fill("data.labels", [], "the task has none", is_told=False)
+    resolve_general(resolver, task, model_kind(model.config), emit)
     made = make_task(task.name, tokenizer, resolver.recipe)
     if not method.can_pack:
         made.keep_apart()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,20 +49,30 @@ class Run:
             return None
         return json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
 
-    def evaluate(self, data: str | None = None, answers: int = 200, listeners: Iterable[Listener] = ()) -> Comparison:
+    def evaluate(
+        self,
+        data: str | None = None,
+        answers: int = 200,
+        listeners: Iterable[Listener] = (),
+        general: str | None = None,
+        harness: Sequence[str] = (),
+    ) -> Comparison:
         """Judges the result against its base on the rows that the run held out, or on `data`.
 
         Args:
             data: rows to judge on; None for the held-out rows, in which case `evaluation.json` is written anew.
             answers: most rows that both models answer.
             listeners: told of every event.
+            general: texts that show what the run forgot, in place of the recipe's `evaluate.general`.
+            harness: tasks of lm-evaluation-harness that both models do besides.
 
         Raises:
             InputError: the run has no result yet, or its data or base model has changed.
+            MachineError: tasks of the harness were asked for, and it is not installed.
         """
         from burnish.workflows.evaluate import evaluate
 
-        return evaluate(self.folder, data, listeners, answers)
+        return evaluate(self.folder, data, listeners, answers, general, harness)
 
     def generate(self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
         """The tuned model's answer to a prompt."""

@@ -25,6 +25,11 @@ def test_before_and_after() -> None:
     ]
 
 
+def test_without_a_number_of_rows_every_figure_tells_its_own() -> None:
+    table = before_after([figure("loss", 2.0, 0.5), figure("likely", 0.2, 0.9, is_share=True, rows=20)])
+    assert [row[0] for row in table.rows] == ["loss (60 rows)", "likely (20 rows)"]
+
+
 def test_an_open_interval_is_a_question_mark() -> None:
     open_ended = {"value": 1.0, "low": -math.inf, "high": None}
     told = {"name": "loss", "base": open_ended, "tuned": open_ended, "is_share": False, "rows": 1}

@@ -8,8 +8,8 @@ import math
 import numpy
 import pytest
 
-from burnish.evaluate.comparison import Comparison, Figure, SideBySide, make_figures
-from burnish.metrics.intervals import Estimate, proportion
+from burnish.evaluate.comparison import Comparison, Figure, GeneralText, SideBySide, make_figures
+from burnish.metrics.intervals import Estimate, difference, proportion
 from burnish.metrics.measure import Measure, mean, ratio
 from burnish.metrics.table import MetricTable
 
@@ -27,7 +27,8 @@ def test_figures_of_both_models_by_hand() -> None:
     assert loss.difference == Estimate(-1.0, -1.0, -1.0)
     assert (loss.lower_is_better, loss.is_share, loss.rows) == (True, False, 2)
     assert (accuracy.name, accuracy.base, accuracy.tuned) == ("accuracy", proportion(1, 2), proportion(2, 2))
-    assert accuracy.difference == Estimate(0.5, 0.0, 1.0)
+    assert accuracy.difference == difference(base[1], tuned[1])
+    assert (accuracy.difference.value, accuracy.difference.high) == (0.5, 1.0)
     assert (accuracy.lower_is_better, accuracy.is_share, accuracy.rows) == (False, True, 2)
 
 
@@ -109,3 +110,61 @@ def test_figures_keep_their_order_and_rows() -> None:
     measures = [mean(name, numpy.zeros(size)) for name, size in zip(names, sizes, strict=True)]
     figures = make_figures(measures, measures)
     assert [(figure.name, figure.rows) for figure in figures] == list(zip(names, sizes, strict=True))
+
+
+def loss_figure(base: float, change: Estimate, rows: int = 9) -> Figure:
+    """A loss of both models."""
+    tuned = base + change.value
+    return Figure("loss", Estimate(base, base, base), Estimate(tuned, tuned, tuned), change, True, False, rows)
+
+
+@pytest.mark.parametrize(
+    ("rise", "is_told"),
+    [
+        (Estimate(0.40, 0.30, 0.50), True),
+        (Estimate(0.21, 0.20, 0.22), True),
+        (Estimate(0.19, 0.18, 0.20), False),  # sure, but less than a twentieth of 4.0
+        (Estimate(0.40, -0.1, 0.90), False),  # large, but not sure
+        (Estimate(-0.5, -0.6, -0.4), False),
+    ],
+    ids=str,
+)
+def test_forgetting_is_a_sure_rise_of_a_part_that_matters(rise: Estimate, is_told: bool) -> None:
+    comparison = judged_by(Estimate(-0.5, -0.7, -0.3), True, False)
+    better = comparison.verdict
+    comparison.general = GeneralText("other texts", 8000, loss_figure(4.0, rise))
+    assert bool(comparison.forgotten) == is_told
+    assert comparison.verdict == f"{better} {comparison.forgotten}".strip()
+    if rise.value == 0.40 and is_told:
+        assert comparison.forgotten.endswith("the loss rose from 4.000 to 4.400 (+10 %).")
+        assert comparison.to_dict()["forgotten"] == comparison.forgotten
+        assert comparison.to_dict()["general"]["loss"]["difference"]["low"] == 0.30
+
+
+@pytest.mark.parametrize(
+    ("on_training", "on_held_out", "gap", "said"),
+    [
+        (-2.0, -0.5, Estimate(-1.5, -1.8, -1.2), "fell by 2.000, on held-out rows it fell by 0.500."),
+        (-2.0, 0.3, Estimate(-2.3, -2.6, -2.0), "fell by 2.000, on held-out rows it rose by 0.300."),
+        (-2.0, -1.7, Estimate(-0.3, -0.4, -0.2), ""),  # sure, but less than a fifth of the gain
+        (-2.0, -0.5, Estimate(-1.5, -3.2, 0.2), ""),  # large, but not sure
+        (-0.5, -2.0, Estimate(1.5, 1.2, 1.8), ""),
+        (0.1, 0.6, Estimate(-0.5, -0.6, -0.4), ""),  # nothing was gained, by heart or otherwise
+    ],
+    ids=str,
+)
+def test_learned_by_heart_is_what_is_missing_on_held_out_rows(
+    on_training: float, on_held_out: float, gap: Estimate, said: str
+) -> None:
+    held_out, training = (
+        loss_figure(3.0, Estimate(moved, moved - 0.1, moved + 0.1)) for moved in (on_held_out, on_training)
+    )
+    comparison = Comparison(9, 100, "held out", figures=[held_out], training=[training], gap=gap)
+    assert comparison.to_dict()["by_heart"] == comparison.by_heart
+    assert bool(comparison.by_heart) == bool(said)
+    assert said in comparison.by_heart
+
+
+def test_without_training_rows_nothing_is_said_of_memory() -> None:
+    comparison = Comparison(9, 100, "held out", figures=[loss_figure(3.0, Estimate(-0.5, -0.6, -0.4))])
+    assert (comparison.by_heart, comparison.forgotten) == ("", "")

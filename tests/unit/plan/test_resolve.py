@@ -20,6 +20,7 @@ from burnish.plan.resolve import (
     micro_batches,
     resolve_choices,
     resolve_context,
+    resolve_general,
     resolve_rhythm,
     resolve_step,
     resolve_training,
@@ -30,7 +31,7 @@ from burnish.plan.resolve import (
 )
 from burnish.recipe.load import load_recipe
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
-from burnish.runs.events import Resolved
+from burnish.runs.events import Event, Resolved, Warned
 from burnish.tasks import TASKS, task_class
 from tests.tiny_models import make_network
 
@@ -288,3 +289,26 @@ def test_a_recipe_file_counts_as_given(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("method: full\ndata:\n  path: rows.jsonl\nlora:\n  rank: 8\n")
     assert unread_options(load_recipe(str(file), {}, []).origins, {"lora"}) == ["lora.rank"]
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "wanted", "taken", "is_warned"),
+    [
+        ("chat", "causal", "auto", "bundled", False),
+        ("preference", "causal", "auto", "bundled", False),
+        ("chat", "causal", "texts.jsonl", "texts.jsonl", False),
+        ("chat", "causal", "none", "none", False),
+        ("classify", "causal", "auto", "none", False),
+        ("vision", "image-text", "auto", "none", False),
+        ("text-to-text", "seq2seq", "auto", "none", False),
+        ("classify", "masked", "texts.jsonl", "texts.jsonl", True),
+    ],
+)
+def test_other_texts_are_read_by_decoders_that_write(
+    task: str, kind: str, wanted: str, taken: str, is_warned: bool
+) -> None:
+    resolver, _ = resolver_of(evaluate__general=wanted)
+    told: list[Event] = []
+    resolve_general(resolver, task_class(task), kind, told.append)
+    assert resolver.recipe.evaluate.general == taken
+    assert [isinstance(event, Warned) for event in told] == [True] * is_warned

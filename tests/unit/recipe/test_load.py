@@ -210,3 +210,20 @@ def test_a_bundled_name_is_the_bundled_model_even_beside_a_folder_of_that_name(
         assert load_recipe("squad", {"model.name": name}, []).recipe.model.name == name
         spelled = load_recipe("squad", {"model.name": f"./{name}"}, []).recipe.model.name
         assert spelled == str(tmp_path / name)
+
+
+def test_other_texts_are_a_file_and_words_are_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("none", "bundled", "texts.jsonl"):
+        write(tmp_path / name, "{}")
+    taken = {
+        name: load_recipe("rows.jsonl", {"evaluate.general": name}, []).recipe.evaluate.general
+        for name in ("auto", "none", "bundled", "texts.jsonl", "./none")
+    }
+    assert taken == {
+        "auto": "auto",
+        "none": "none",
+        "bundled": "bundled",
+        "texts.jsonl": str(tmp_path / "texts.jsonl"),
+        "./none": str(tmp_path / "none"),
+    }

@@ -1,0 +1,1 @@
+"""Small packages that stand in for large ones. Their folder is put on the path by the tests that want them."""
