@@ -15,6 +15,7 @@ import typer
 from burnish.cli.command import command
 from burnish.cli.commands.chat import chat
 from burnish.cli.commands.check import check
+from burnish.cli.commands.compare import compare
 from burnish.cli.commands.doctor import doctor
 from burnish.cli.commands.eject import eject
 from burnish.cli.commands.evaluate import evaluate
@@ -44,7 +45,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         selftest,
     ),
     "Make a specialist": (quickstart, train, resume),
-    "Judge and use it": (evaluate, generate, chat, merge, eject),
+    "Judge and use it": (evaluate, compare, generate, chat, merge, eject),
     "Look at runs": (runs, show, reproduce),
     "Learn": (explain,),
 }

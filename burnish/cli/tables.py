@@ -69,7 +69,7 @@ def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int | None = No
         base, tuned = figure["base"], figure["tuned"]
         told = _change(base["value"], tuned["value"], is_share)
         on_fewer = f" ({figure['rows']} rows)" if figure["rows"] != all_rows else ""
-        rows.append([figure["name"] + on_fewer, _with_interval(base, is_share), _with_interval(tuned, is_share), told])
+        rows.append([figure["name"] + on_fewer, with_interval(base, is_share), with_interval(tuned, is_share), told])
     return Table(["figure", "base [95 %]", "tuned [95 %]", "change"], rows, is_figures=True)
 
 
@@ -150,12 +150,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def _with_interval(estimate: Mapping[str, float | None], is_share: bool) -> str:
-    value, low, high = (_number(estimate[name], is_share) for name in ("value", "low", "high"))
+def with_interval(estimate: Mapping[str, float | None], is_share: bool) -> str:
+    """A figure with its interval, a map of `value`, `low` and `high`."""
+    value, low, high = (number(estimate[name], is_share) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
-def _number(value: float | None, is_share: bool) -> str:
+def number(value: float | None, is_share: bool) -> str:
     """A figure, or the bound of an interval; a bound that too few rows leave open is `?`."""
     if value is None or not math.isfinite(value):
         return "?"
@@ -170,4 +171,4 @@ def _change(base: float, tuned: float, is_share: bool) -> str:
     if is_share:
         return f"{100 * change:+.1f} points"
     relative = f" ({100 * change / base:+.0f} %)" if base else ""
-    return f"{'+' if change >= 0 else '-'}{_number(abs(change), False)}{relative}"
+    return f"{'+' if change >= 0 else '-'}{number(abs(change), False)}{relative}"

@@ -136,15 +136,15 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, with the verdict and what else is said of the figures."""
         told = {"verdict": self.verdict, "forgotten": self.forgotten, "by_heart": self.by_heart}
-        return _finite({**asdict(self), **told})
+        return finite({**asdict(self), **told})
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same values with None for a bound that too few rows leave open; JSON has no infinity."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

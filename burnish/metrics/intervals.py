@@ -33,11 +33,11 @@ def estimate(measure: Measure, seed: int = 0) -> Estimate:
         measure: the figure, as a formula over its rows.
         seed: of the resampling.
     """
-    if _is_share_of_rows(measure):
+    if is_share_of_rows(measure):
         return proportion(round(float(measure.table[:, 0].sum())), len(measure.table))
     if len(measure.table) < 2:
         return Estimate(value(measure), -math.inf, math.inf)
-    draws = measure.formula(_resampled(measure.table, seed))
+    draws = measure.formula(resampled(measure.table, seed))
     if measure.by_factors:
         low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in _ends(numpy.log(draws), len(measure.table)))
     else:
@@ -51,7 +51,7 @@ def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
     change, rows = value(tuned) - value(base), len(base.table)
     if rows < 2:
         return Estimate(change, -math.inf, math.inf)
-    if _is_share_of_rows(base) and _is_share_of_rows(tuned):
+    if is_share_of_rows(base) and is_share_of_rows(tuned):
         return _difference_of_shares(base.table[:, 0], tuned.table[:, 0])
     low, high = _ends(_changes(base, tuned, seed), rows)
     most = 1.0 if base.is_share else math.inf
@@ -107,7 +107,7 @@ def _ends(draws: numpy.ndarray, rows: int) -> tuple[float, float]:
 
 def _changes(base: Measure, tuned: Measure, seed: int) -> numpy.ndarray:
     """`[resamples]`: tuned minus base on the same draws of rows."""
-    sums = _resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
+    sums = resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
     columns = base.table.shape[1]
     return tuned.formula(sums[:, columns:]) - base.formula(sums[:, :columns])
 
@@ -124,14 +124,14 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray) -> Estimate
     return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
 
 
-def _is_share_of_rows(measure: Measure) -> bool:
+def is_share_of_rows(measure: Measure) -> bool:
     """Whether each row counts once and is either right or wrong."""
     table = measure.table
     is_counted = measure.is_share and table.shape[1] == 2 and len(table) > 0 and bool((table[:, 1] == 1).all())
     return is_counted and bool(numpy.isin(table[:, 0], (0, 1)).all())
 
 
-def _resampled(table: numpy.ndarray, seed: int) -> numpy.ndarray:
+def resampled(table: numpy.ndarray, seed: int) -> numpy.ndarray:
     """`[resamples, k]`: column sums of as many rows, drawn again with replacement (Efron 1979)."""
     generator = numpy.random.default_rng(seed)
     rows = len(table)

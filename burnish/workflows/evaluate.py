@@ -102,6 +102,22 @@ def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple
 
     Those that are both are named, for they flatter.
     """
+    records = other_rows(recipe, data, emit)
+    mine = read_rows(recipe, emit)
+    trained = {content_hash(record) for record in mine.train}
+    shared = sum(content_hash(record) in trained for record in records.valid)
+    if shared:
+        number = len(records.valid)
+        emit(Warned(f"{shared} of the {number} rows were trained on; the figures flatter the tuned model."))
+    return records, mine.train if has_same_data(folder, mine.sha256) else []
+
+
+def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
+    """All rows of another file, read as those of a run, as held-out rows.
+
+    Raises:
+        DataError: they are for another task.
+    """
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
     if recipe.task not in records.shape.tasks:
@@ -110,10 +126,4 @@ def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple
             f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
             f"Name rows for the task `{recipe.task}`",
         )
-    everything = [*records.train, *records.valid]
-    mine = read_rows(recipe, emit)
-    trained = {content_hash(record) for record in mine.train}
-    shared = sum(content_hash(record) in trained for record in everything)
-    if shared:
-        emit(Warned(f"{shared} of the {len(everything)} rows were trained on; the figures flatter the tuned model."))
-    return replace(records, valid=everything), mine.train if has_same_data(folder, mine.sha256) else []
+    return replace(records, valid=[*records.train, *records.valid])

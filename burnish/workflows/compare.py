@@ -1,0 +1,151 @@
+"""`burnish compare`: runs against each other, on the very same rows.
+
+    recipes, rows ─► one task? ─► rows that none was trained on ─► judge one run after the other ─► pairs ─► words
+
+Never more than one network is in memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from burnish.errors import InputError
+from burnish.evaluate.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
+from burnish.evaluate.recipe_pairs import compare_recipes
+from burnish.evaluate.run_comparison import ComparedRun, Curve, RunComparison, measured_seeds
+from burnish.evaluate.run_scores import Comparable, RunScore, find_comparable, learned_bytes
+from burnish.evaluate.training_noise import run_noise
+from burnish.metrics.significance import Noise
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import Recipe
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Listener
+from burnish.runs.folder import RunFolder
+from burnish.workflows.contender import Contender, open_contender
+from burnish.workflows.origin import result_of
+from burnish.workflows.shared_rows import SharedRows, find_shared
+
+
+def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: Iterable[Listener] = ()) -> RunComparison:
+    """Judges finished runs on the same rows and tells which differences are beyond the noise.
+
+    Args:
+        folders: of two runs or more; the first is what the others are held against.
+        data: rows to judge on; None for those that all of the runs held out.
+        listeners: told of every event.
+
+    Raises:
+        InputError: fewer than two runs, one of them twice, one without a result, or runs of different tasks.
+        DataError: a run's data has changed, or they share too few rows.
+        ModelError: the base model of a run has changed.
+    """
+    emit = EventLog(None, listeners)
+    _check_folders(folders)
+    recipes = [recipe_from_saved(folder.recipe) for folder in folders]
+    _check_task(folders, recipes)
+    seed = recipes[0].seed
+    names = _names(folders)
+    contenders = [
+        open_contender(folder, name, seed, data is None, emit) for folder, name in zip(folders, names, strict=True)
+    ]
+    shared = find_shared(contenders, data, emit)
+    scores = [one.score(records, emit) for one, records in zip(contenders, shared.by_run, strict=True)]
+    return _tell(contenders, shared, scores)
+
+
+def _tell(contenders: Sequence[Contender], shared: SharedRows, scores: Sequence[RunScore]) -> RunComparison:
+    """Everything that follows from the scores and from the run folders."""
+    made = [one.made for one in contenders]
+    metrics = [read_events(one.folder.metrics) for one in contenders]
+    found = _comparable(contenders, made, shared, scores)
+    home = {run: number for number, group in enumerate(group_recipes(made)) for run in group}
+    runs = [
+        ComparedRun(one.name, str(one.folder.path), one.recipe.seed, home[number])
+        for number, one in enumerate(contenders)
+    ]
+    groups = measured_seeds(runs)
+    figures = []
+    for measures in found.figures:
+        scatters = _noises(measures[0].name, found.scales, metrics)
+        figures.append(compare_recipes(measures, groups, scatters))
+    return RunComparison(
+        rows=shared.number,
+        held_out=shared.described,
+        runs=runs,
+        figures=figures,
+        options=find_differences(made),
+        curves=[_curve(one.name, lines) for one, lines in zip(contenders, metrics, strict=True)],
+        remarks=[*shared.remarks, *found.remarks],
+    )
+
+
+def _comparable(
+    contenders: Sequence[Contender], made: Sequence[Made], shared: SharedRows, scores: Sequence[RunScore]
+) -> Comparable:
+    """The figures that can be held against each other.
+
+    Raises:
+        InputError: there is none.
+    """
+    task = contenders[0].setting.task
+    is_text = task.generates and task.headline == "loss"
+    sizes = learned_bytes(shared.by_run[0].valid) if is_text else None
+    apart = [one.option for one in find_differences(made) if one.option in LOSS_OPTIONS]
+    if any(score.is_against_base for score in scores) and len({one.model for one in made}) > 1:
+        apart.append("model.name")
+    found = find_comparable(scores, sizes, apart)
+    if not found.figures:
+        raise InputError(
+            "these runs have no figure that can be compared", " ".join(found.remarks), "Compare runs of one kind"
+        )
+    return found
+
+
+def _noises(figure: str, scales: Mapping[str, Sequence[float]], metrics: Sequence[Any]) -> list[Noise | None]:
+    """What the validations of each run tell of the noise of training, on the scale of the figure."""
+    if figure not in scales:
+        return [run_noise(lines, figure) for lines in metrics]
+    told = zip(scales[figure], (run_noise(lines, "loss") for lines in metrics), strict=True)
+    return [noise and Noise(noise.variance * scale**2, noise.freedom) for scale, noise in told]
+
+
+def _curve(run: str, metrics: Sequence[Mapping[str, Any]]) -> Curve:
+    """The held-out loss over the steps and tokens of a run."""
+    steps = [line for line in metrics if line["event"] == "StepDone"]
+    read = dict(zip([line["step"] for line in steps], accumulate(line["tokens"] for line in steps), strict=True))
+    seen = [line for line in metrics if line["event"] == "Validated"]
+    return Curve(run, [(line["step"], read.get(line["step"], 0), line["loss"]) for line in seen])
+
+
+def _check_folders(folders: Sequence[RunFolder]) -> None:
+    if len(folders) < 2:
+        raise InputError(
+            "a comparison takes two runs or more",
+            "A run is compared with its own base by `burnish evaluate`.",
+            "Name another: `burnish compare RUN RUN`; `burnish runs` lists them",
+        )
+    twice = [path for path, count in Counter(folder.path.resolve() for folder in folders).items() if count > 1]
+    if twice:
+        raise InputError(f"the run `{twice[0].name}` is named twice", "It cannot differ from itself.", "Name it once")
+    for folder in folders:
+        result_of(folder)
+
+
+def _check_task(folders: Sequence[RunFolder], recipes: Sequence[Recipe]) -> None:
+    first = recipes[0].task
+    for folder, recipe in zip(folders, recipes, strict=True):
+        if recipe.task != first:
+            raise InputError(
+                f"the runs `{folders[0].name}` and `{folder.name}` have different tasks, `{first}` and `{recipe.task}`",
+                "What one is judged by means nothing for the other.",
+                f"Compare runs of the task `{first}` with each other",
+            )
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    """Each folder's name, or its path where another has the same name."""
+    counts = Counter(folder.name for folder in folders)
+    return [folder.name if counts[folder.name] == 1 else str(folder.path) for folder in folders]

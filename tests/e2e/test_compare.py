@@ -1,0 +1,172 @@
+"""`burnish compare`: runs on the same rows, what differs between them, and what another seed does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import burnish as burnish_api
+from tests.e2e.conftest import Burnish
+from tests.tiny_data import write_rows
+
+HELD_OUT = 40
+OPTIONS: dict[str, Any] = {"max_steps": 20, "epochs": 20, "precision": "fp32", "device": "cpu"}
+SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "train.early_stopping": False}
+RUNS: dict[str, dict[str, Any]] = {
+    "slow": {"learning_rate": 1e-4},
+    "fast": {"learning_rate": 0.02},
+    "slow-1": {"learning_rate": 1e-4, "seed": 1},
+    "fast-1": {"learning_rate": 0.02, "seed": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """Runs of two recipes, each of two seeds, that hold out the same rows; and one of another task."""
+    root = tmp_path_factory.mktemp("compared")
+    rows = write_rows(root / "all.jsonl", 40 + HELD_OUT).read_text(encoding="utf-8").splitlines(keepends=True)
+    (root / "rows").mkdir()
+    (root / "rows" / "train.jsonl").write_text("".join(rows[HELD_OUT:]), encoding="utf-8")
+    (root / "rows" / "valid.jsonl").write_text("".join(rows[:HELD_OUT]), encoding="utf-8")
+    for name, options in RUNS.items():
+        chosen = {**OPTIONS, **options, "name": name}
+        burnish_api.train(root / "rows", model=base, runs=root / "runs", set=SHARED, **chosen)
+    (root / "tale.txt").write_text("The red fox is in the garden. " * 300, encoding="utf-8")
+    few = {**OPTIONS, "max_steps": 2}
+    burnish_api.train(root / "tale.txt", model=base, runs=root / "runs", name="tale", set=SHARED, **few)
+    return root
+
+
+@pytest.fixture
+def compared(here: Path, made: Path) -> Path:
+    """The runs, in the working directory."""
+    shutil.copytree(made / "runs", here / "runs")
+    return here / "runs"
+
+
+def test_two_learning_rates(compared: Path, burnish: Burnish) -> None:
+    told = burnish("compare slow fast")
+    assert told.code == 0, told.err
+    lines = told.out.splitlines()
+    assert lines[0] == f"On {HELD_OUT} rows (held out by all of the runs):"
+    assert lines[1].split() == ["run", "seed", "loss", "[95", "%]"]
+    assert [line.split()[:3] for line in lines[2:4]] == [["a:", "slow", "0"], ["b:", "fast", "0"]]
+    assert "loss: fast - slow" in told.out
+    assert "train.learning_rate  0.0001  0.02" in told.out
+    assert "over tokens:" in told.out
+    assert "`fast` is better than `slow` on 40 rows: the loss is lower by" in lines[-1]
+    assert "beyond the noise of the rows and of training" in lines[-1]
+    assert burnish("compare slow fast --quiet").out == lines[-1] + "\n"
+
+
+def test_json_tells_all_of_it(compared: Path, burnish: Burnish) -> None:
+    told = burnish("compare slow fast --json").json
+    assert [run["name"] for run in told["runs"]] == ["slow", "fast"]
+    assert told["recipes"] == [["slow"], ["fast"]]
+    assert [one["option"] for one in told["options"]] == ["train.learning_rate"]
+    assert told["options"][0]["values"] == [1e-4, 0.02]
+    (figure,) = told["figures"]
+    (pair,) = figure["pairs"]
+    assert pair["is_shown"] is told["is_shown"] is True
+    assert pair["change"]["low"] < pair["rows_alone"]["low"] < pair["rows_alone"]["high"] < pair["change"]["high"] < 0
+    assert figure["noise"]["source"] == "validations"
+    assert [len(curve["points"]) for curve in told["curves"]] == [11, 11]
+    steps, tokens, loss = told["curves"][1]["points"][-1]
+    assert (steps, tokens > 1000) == (20, True)
+    assert loss == pytest.approx(figure["runs"][1]["value"], rel=0.2)
+
+
+def test_a_run_on_its_own_rows_has_the_loss_that_evaluate_tells(compared: Path, burnish: Burnish) -> None:
+    told = burnish("compare slow fast --json").json
+    for number, name in enumerate(("slow", "fast")):
+        evaluated = json.loads((compared / name / "evaluation.json").read_text(encoding="utf-8"))
+        assert told["figures"][0]["runs"][number]["value"] == pytest.approx(
+            evaluated["figures"][0]["tuned"]["value"], rel=1e-5
+        )
+
+
+def test_another_seed_is_no_other_recipe(compared: Path, burnish: Burnish) -> None:
+    told = burnish("compare fast fast-1")
+    assert told.code == 0, told.err
+    assert "No difference of recipes is shown: only the seed differs. Over 2 seeds the loss moved by" in told.out
+    assert "loss: " not in told.out, "there is no pair of recipes"
+    values = burnish("compare fast fast-1 --json").json
+    assert values["is_shown"] is False
+    assert values["recipes"] == [["fast", "fast-1"]]
+    assert [one["option"] for one in values["options"]] == ["seed"]
+    assert values["figures"][0]["runs"][0]["value"] != values["figures"][0]["runs"][1]["value"]
+
+
+def test_seeds_tell_the_noise_of_training(compared: Path, burnish: Burnish) -> None:
+    told = burnish("compare slow slow-1 fast fast-1 --json").json
+    assert told["recipes"] == [["slow", "slow-1"], ["fast", "fast-1"]]
+    (figure,) = told["figures"]
+    assert figure["noise"]["source"] == "seeds"
+    assert figure["noise"]["freedom"] == 2
+    values = [run["value"] for run in figure["runs"]]
+    assert figure["pairs"][0]["change"]["value"] == pytest.approx(sum(values[2:]) / 2 - sum(values[:2]) / 2)
+    assert "`fast` (2 seeds)" in told["verdict"]
+
+
+def test_other_rows_without_those_that_were_trained_on(compared: Path, made: Path, burnish: Burnish) -> None:
+    other = write_rows(made / "other.jsonl", 30, seed=9).read_text(encoding="utf-8")
+    (made / "mixed.jsonl").write_text(other + (made / "rows" / "train.jsonl").read_text("utf-8"), encoding="utf-8")
+    told = burnish(f"compare slow fast --data {made / 'mixed.jsonl'}")
+    assert told.code == 0, told.err
+    assert "40 rows that a run was trained on are left out." in told.out
+    assert "On 30 rows (`" in told.out
+
+
+def test_another_tokenizer_is_compared_per_byte(compared: Path, made: Path, burnish: Burnish) -> None:
+    options = {**OPTIONS, "max_steps": 2, "learning_rate": 0.02}
+    burnish_api.train(made / "rows", model="seedling", runs=compared, name="other", set=SHARED, **options)
+    told = burnish("compare fast other --json")
+    assert told.code == 0, told.err
+    assert [figure["name"] for figure in told.json["figures"]] == ["loss per byte"]
+    assert "told per byte of text" in told.json["remarks"][0]
+    assert "model.name" in [one["option"] for one in told.json["options"]]
+
+
+def test_runs_of_other_tasks_are_refused(compared: Path, burnish: Burnish) -> None:
+    told = burnish("compare slow tale")
+    assert told.code == 2
+    assert told.what == "the runs `slow` and `tale` have different tasks, `chat` and `text`"
+    assert told.why
+    assert "Compare runs of the task `chat`" in told.hint
+
+
+def test_too_few_shared_rows_are_refused_with_their_number(runs: Path, burnish: Burnish) -> None:
+    shutil.copytree(runs / "whole", runs / "copy")
+    told = burnish("compare whole copy")
+    assert told.code == 2
+    assert told.what == "these 2 runs have 4 rows in common that all of them held out"
+    assert "At least 30 are needed" in told.why
+    assert "--data" in told.hint
+
+
+def test_the_same_recipe_and_seed(compared: Path, burnish: Burnish) -> None:
+    shutil.copytree(compared / "fast", compared / "copy")
+    told = burnish("compare fast copy")
+    assert told.code == 0, told.err
+    assert "The recipes are the same in every option." in told.out
+    assert told.out.splitlines()[-1] == "No difference is shown: the runs have one recipe and one seed."
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("whole", "a comparison takes two runs or more"),
+        ("whole runs/whole", "the run `whole` is named twice"),
+        ("whole stopped", "the run `stopped` has no result yet"),
+        ("whole hwole", "there is no run `hwole`"),
+    ],
+)
+def test_what_cannot_be_compared(runs: Path, burnish: Burnish, words: str, what: str) -> None:
+    told = burnish(f"compare {words}")
+    assert told.code == 2
+    assert told.what == what
+    assert told.hint
