@@ -24,6 +24,7 @@ from burnish.cli.commands.generate import generate
 from burnish.cli.commands.merge import merge
 from burnish.cli.commands.plan import plan
 from burnish.cli.commands.quickstart import quickstart
+from burnish.cli.commands.report import report
 from burnish.cli.commands.reproduce import reproduce
 from burnish.cli.commands.resume import resume
 from burnish.cli.commands.runs import runs
@@ -46,7 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Make a specialist": (quickstart, train, resume),
     "Judge and use it": (evaluate, compare, generate, chat, merge, eject),
-    "Look at runs": (runs, show, reproduce),
+    "Look at runs": (runs, show, report, reproduce),
     "Learn": (explain,),
 }
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.cli.cautions import caution
 from burnish.cli.console import Console
-from burnish.cli.tables import duration, megabytes
+from burnish.cli.tables import megabytes
 from burnish.machine import memory_size
+from burnish.report.numbers import duration
 from burnish.runs.events import (
     DataChecked,
     DataReady,

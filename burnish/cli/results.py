@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from burnish.cli.console import Console
-from burnish.cli.tables import answers, before_after, duration, loss, merged_table, metric_table
+from burnish.cli.tables import answers, before_after, loss, merged_table, metric_table
+from burnish.report.figures import figures_beside
+from burnish.report.numbers import duration
 from burnish.runs.folder import RunFolder
 from burnish.runs.store import describe_run
 
@@ -40,12 +42,13 @@ def show_result(console: Console, path: Path) -> None:
     if told["seconds"] is not None:
         console.say(f"trained in {duration(told['seconds'])}")
     console.say(f"run folder: {short(path)}")
+    console.say(f"report: {short(RunFolder(path).report)}")
     show_next(console, path, told["recipe"]["task"])
 
 
 def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
     """The table of base against tuned, the first answers side by side, and the verdict in a sentence."""
-    figures = [*evaluation["figures"], *_beside(evaluation)]
+    figures = [*evaluation["figures"], *figures_beside(evaluation)]
     if evaluation["figures"]:
         console.say(f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):")
     elif figures:
@@ -68,15 +71,6 @@ def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
         console.table(answers(evaluation["answers"][:_ANSWERS_SHOWN]))
     console.say()
     console.say(evaluation["verdict"], "bold")
-
-
-def _beside(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was measured beside the held-out rows, named by what it was measured on; nothing in older runs."""
-    told = [{**figure, "name": f"training rows: {figure['name']}"} for figure in evaluation.get("training", ())]
-    general = evaluation.get("general")
-    if general:
-        told.append({**general["loss"], "name": f"{general['source']}: loss"})
-    return told
 
 
 def show_merged(console: Console, merged: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from burnish.cli.console import Console
 from burnish.cli.plot import SEVERAL, is_steep, mark, plot
-from burnish.cli.tables import Table, number, with_interval
+from burnish.cli.tables import Table
+from burnish.report.numbers import number, with_interval
 
 _LONGEST_VALUE = 40
 

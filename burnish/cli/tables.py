@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from burnish.report.figures import COLUMNS, figure_cells
 
 if TYPE_CHECKING:
     import rich.table
@@ -59,18 +60,10 @@ def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int | None = No
     """Base against tuned, one line a figure, each with its 95 % interval.
 
     Args:
-        figures: maps with `name`, `is_share`, `rows`, and `base` and `tuned`, each a map of `value`, `low` and
-            `high`. A share is shown in percent.
+        figures: as `figure_cells` takes them.
         all_rows: rows judged in all; a figure that was measured on others says on how many.
     """
-    rows = []
-    for figure in figures:
-        is_share = figure["is_share"]
-        base, tuned = figure["base"], figure["tuned"]
-        told = _change(base["value"], tuned["value"], is_share)
-        on_fewer = f" ({figure['rows']} rows)" if figure["rows"] != all_rows else ""
-        rows.append([figure["name"] + on_fewer, with_interval(base, is_share), with_interval(tuned, is_share), told])
-    return Table(["figure", "base [95 %]", "tuned [95 %]", "change"], rows, is_figures=True)
+    return Table(COLUMNS, figure_cells(figures, all_rows), is_figures=True)
 
 
 def answers(samples: Sequence[Mapping[str, str]]) -> Table:
@@ -138,37 +131,3 @@ def runs_table(described: Sequence[Mapping[str, Any]]) -> Table:
 def loss(value: float | None) -> str:
     """A loss in nats per token; `-` where there is none yet."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 05 s` or `2 h 07 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def with_interval(estimate: Mapping[str, float | None], is_share: bool) -> str:
-    """A figure with its interval, a map of `value`, `low` and `high`."""
-    value, low, high = (number(estimate[name], is_share) for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
-def number(value: float | None, is_share: bool) -> str:
-    """A figure, or the bound of an interval; a bound that too few rows leave open is `?`."""
-    if value is None or not math.isfinite(value):
-        return "?"
-    if is_share:
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def _change(base: float, tuned: float, is_share: bool) -> str:
-    """Shares change by points; other figures in their own unit and relative to the base."""
-    change = tuned - base
-    if is_share:
-        return f"{100 * change:+.1f} points"
-    relative = f" ({100 * change / base:+.0f} %)" if base else ""
-    return f"{'+' if change >= 0 else '-'}{number(abs(change), False)}{relative}"

@@ -39,12 +39,12 @@ def token_page(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     )
 
 
-def token_row(row: Mapping[str, Any]) -> str:
-    """One row as HTML, for a page with the styles of `token_page`."""
-    parts = [f"<h2>{escape(row['place'])}</h2>"]
+def token_row(row: Mapping[str, Any], level: int = 2) -> str:
+    """One row as HTML, for a page with the styles of `token_page`; its heading is of a level."""
+    parts = [f"<h{level}>{escape(row['place'])}</h{level}>"]
     for passage in row["passages"]:
         if passage["name"]:
-            parts.append(f"<h3>{escape(passage['name'])}</h3>")
+            parts.append(f"<h{level + 1}>{escape(passage['name'])}</h{level + 1}>")
         parts.append(f'<div class="tokens">{"".join(_spans(passage["tokens"]))}</div>')
         if passage["note"]:
             parts.append(f'<p class="note">{escape(passage["note"])}</p>')

@@ -63,6 +63,16 @@ class RunFolder:
         return self.path / "rejected.jsonl"
 
     @property
+    def views(self) -> Path:
+        """The first rows as the model sees them, token by token."""
+        return self.path / "views.json"
+
+    @property
+    def report(self) -> Path:
+        """All of this as one page for the browser."""
+        return self.path / "report.html"
+
+    @property
     def result(self) -> Path | None:
         """The trained adapter or model folder, or None while there is none."""
         return next((folder for folder in (self.adapter, self.model) if folder.is_dir()), None)

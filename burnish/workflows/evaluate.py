@@ -13,6 +13,7 @@ from burnish.evaluate.harness import Harness, find_harness
 from burnish.plan.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, Recipe
+from burnish.report.papers import write_papers
 from burnish.runs.atomic import write_json
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Stage, Warned
@@ -35,8 +36,8 @@ def evaluate(
 
     Args:
         folder: of the run.
-        data: rows to judge on; None for the rows that the run held out, in which case `evaluation.json` is written
-            anew.
+        data: rows to judge on; None for the rows that the run held out, in which case `evaluation.json`, and with it
+            the report and the model card, is written anew.
         listeners: told of every event.
         answers: most rows that both models answer.
         general: texts outside the task, in place of the recipe's `evaluate.general`.
@@ -75,6 +76,7 @@ def evaluate(
         _ask_harness(asked, network, setting, recipe, comparison, emit)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
+        write_papers(folder)
     return comparison
 
 

@@ -58,6 +58,14 @@ def tell_stops(network: Any, setting: Setting) -> None:
         network.generation_config.eos_token_id = setting.task.stop_ids
 
 
+def write_stops(setting: Setting, folder: Path) -> None:
+    """Writes beside an adapter where answers end, in transformers' layout; a whole model has told that itself."""
+    if setting.task.generates and not (folder / "generation_config.json").exists():
+        from transformers import GenerationConfig
+
+        GenerationConfig(eos_token_id=list(setting.task.stop_ids) or None).save_pretrained(str(folder))
+
+
 def look_at(base: BaseModel, setting: Setting, resolver: Resolver, emit: Emit) -> None:
     """Fills in what only the loaded model can tell: what the task may do with it, and whether rows may be packed."""
     for note in setting.task.adapt(base.network):

@@ -26,6 +26,7 @@ from burnish.plan.budget import budget_here
 from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
+from burnish.report.papers import write_papers
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
@@ -35,7 +36,7 @@ from burnish.workflows.check import check_briefly
 from burnish.workflows.compiling import choose_compiling
 from burnish.workflows.confirmation import confirm_step
 from burnish.workflows.judging import compare
-from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows, tell_stops
+from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows, tell_stops, write_stops
 from burnish.workflows.planning import encode_to_fit
 from burnish.workflows.preparation import (
     Rows,
@@ -51,6 +52,7 @@ from burnish.workflows.preparation import (
 from burnish.workflows.provenance import manifest_of
 from burnish.workflows.run import Run
 from burnish.workflows.timing import keep_measured, measured_time, step_key
+from burnish.workflows.views import write_views
 
 
 def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: Iterable[Listener] = ()) -> Run:
@@ -149,6 +151,7 @@ def finish(
     comparison = compare(network, setting, rows, loop.recipe, questions, _held_out(rows), emit)
     write_json(folder.evaluation, comparison.to_dict())
     emit(_finished(best, comparison, progress.seconds, setting.method.result_folder(folder)))
+    write_papers(folder)
     return Run(folder)
 
 
@@ -195,6 +198,8 @@ def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
         setting.method.save(network, target)
         setting.tokenizer.save_pretrained(str(target))
         setting.task.save_with(target)
+        write_stops(setting, target)
+        (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
 
 
 def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) -> RunFolder:
@@ -206,6 +211,7 @@ def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) 
     write_json(folder.manifest, manifest_of(recipe, rows.records, setting.location, setting.device))
     if rows.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in rows.rejected])
+    write_views(folder, rows, setting, recipe)
     write_text(folder.recipe, dump_recipe(recipe, unread_by(setting)))
     return folder
 

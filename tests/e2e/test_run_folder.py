@@ -72,6 +72,8 @@ def test_nothing_is_left_over(made_runs: Path) -> None:
         "manifest.json",
         "metrics.jsonl",
         "recipe.yaml",
+        "report.html",
+        "views.json",
     ]
     assert not [entry for entry in entries if ".writing-" in entry]
 

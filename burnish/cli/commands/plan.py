@@ -9,8 +9,8 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.flags import RecipeFlags
-from burnish.cli.tables import duration
 from burnish.machine import memory_size
+from burnish.report.numbers import duration
 
 if TYPE_CHECKING:
     from burnish.workflows.plan import Plan

@@ -31,7 +31,8 @@ def show(console: Console, run: Run, runs: Runs = "runs") -> None:
 
 def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known of the run, one line each."""
-    from burnish.cli.tables import duration, loss
+    from burnish.cli.tables import loss
+    from burnish.report.numbers import duration
 
     recipe = told["recipe"]
     lines = [

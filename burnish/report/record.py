@@ -1,0 +1,172 @@
+"""Everything that a run folder tells, read once, for pages about the run."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from burnish.runs.event_log import read_events
+from burnish.runs.folder import RunFolder
+from burnish.runs.store import describe_run
+
+_REJECTED_READ = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as its files tell it. What is not there is empty, so that a run that was interrupted can be told, too."""
+
+    folder: RunFolder
+    state: str
+    """`finished`, `can be resumed` or `no checkpoint yet`."""
+    started: str
+    recipe: dict[str, Any]
+    """By section; sections that nothing in the run reads are missing."""
+    manifest: dict[str, Any]
+    steps: list[dict[str, Any]]
+    """One map a training step."""
+    validations: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    """Base against tuned; empty where they have not been compared."""
+    rejected: list[dict[str, Any]]
+    """The first rows that were left out."""
+    num_rejected: int
+    views: list[dict[str, Any]]
+    """The first rows as the model sees them, as `token_row` takes them."""
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def path(self) -> str:
+        """The run folder as one would type it from here."""
+        try:
+            return str(self.folder.path.absolute().relative_to(Path.cwd()))
+        except ValueError:
+            return str(self.folder.path)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was trained to its end."""
+        return self.state == "finished"
+
+    @property
+    def base(self) -> str:
+        """The base model's name: that of its folder, or on the hub."""
+        return bare_name(str(self.option("model.name") or ""))
+
+    @property
+    def data(self) -> str:
+        """The data's name: that of its file or folder, or on the hub."""
+        return bare_name(str(self.option("data.path") or ""))
+
+    @property
+    def task(self) -> str:
+        """The run's task."""
+        return str(self.recipe.get("task", ""))
+
+    @property
+    def method(self) -> str:
+        """The run's method."""
+        return str(self.recipe.get("method", ""))
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the labels, in the order of the model's outputs; empty where the task has none."""
+        labels = self.option("data.labels")
+        return [str(label) for label in labels] if isinstance(labels, list) else []
+
+    @property
+    def total_steps(self) -> int:
+        """Steps that the run was to take; 0 where it never began."""
+        return int(self.steps[-1]["total_steps"]) if self.steps else 0
+
+    @property
+    def best_step(self) -> int | None:
+        """The step whose weights were kept, or would be so far."""
+        finished = self.last("Finished")
+        if finished and self.is_finished:
+            return int(finished["best_step"])
+        chosen = [line["step"] for line in self.validations if line["is_best"] and line["step"] > 0]
+        return int(chosen[-1]) if chosen else None
+
+    def option(self, name: str) -> Any:
+        """The value of an option by its dotted name; None where the recipe does not hold it."""
+        section, _, last = name.rpartition(".")
+        values = self.recipe.get(section, {}) if section else self.recipe
+        return values.get(last) if isinstance(values, dict) else None
+
+    def last(self, kind: str) -> dict[str, Any]:
+        """The last event of a kind; empty where there was none."""
+        return next((event for event in reversed(self.events) if event["event"] == kind), {})
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """Every event of a kind."""
+        return [event for event in self.events if event["event"] == kind]
+
+
+def read_record(folder: RunFolder) -> RunRecord:
+    """Reads a run folder. Files that are missing or broken count as empty; the recipe must be there."""
+    told = describe_run(folder)
+    metrics = read_events(folder.metrics)
+    rejected, num_rejected = _read_rejected(folder.rejected)
+    return RunRecord(
+        folder=folder,
+        state=told["state"],
+        started=told["started"],
+        recipe=told["recipe"] or {},
+        manifest=told["manifest"],
+        steps=[line for line in metrics if line["event"] == "StepDone"],
+        validations=[line for line in metrics if line["event"] == "Validated"],
+        events=read_events(folder.events),
+        evaluation=_read_json(folder.evaluation) or {},
+        rejected=rejected,
+        num_rejected=num_rejected,
+        views=_read_json(folder.views) or [],
+    )
+
+
+def bare_name(name: str) -> str:
+    """The last part of a path; a name on the hub, or that of a bundled model, as it is."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def bare_place(place: str) -> str:
+    """`folder/file:line: what was seen` without the folder; a path without a line is its last part."""
+    found = re.match(r"(.*?)(:\d+(?::.*)?)$", place, re.DOTALL)
+    path, rest = (found[1], found[2]) if found else (place, "")
+    return path.replace("\\", "/").rpartition("/")[2] + rest
+
+
+def is_local(name: str) -> bool:
+    """Whether a recipe's name of data or of a model is a path: a recipe holds all paths absolute."""
+    return Path(name).is_absolute()
+
+
+def finite(points: list[tuple[float, Any]]) -> list[tuple[float, float]]:
+    """Those points that can be drawn."""
+    return [(float(x), float(y)) for x, y in points if isinstance(y, (int, float)) and math.isfinite(y)]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _read_rejected(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The first rows of `rejected.jsonl`, and how many there are."""
+    if not path.is_file():
+        return [], 0
+    with path.open(encoding="utf-8", newline="\n") as file:
+        rows = [json.loads(line) for line in islice(file, _REJECTED_READ)]
+        return rows, len(rows) + sum(1 for _ in file)

@@ -1,0 +1,169 @@
+"""The model card: front matter that parses, the figures, and nothing of the machine that it was made on."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from burnish.report.card import model_card
+from burnish.report.record import read_record
+from burnish.report.snippet import closes_texts, use_snippet
+from burnish.runs.folder import RunFolder
+from burnish.tasks import TASKS
+from tests.unit.report.made_run import make_run
+
+HUB = {"model__name": "someone/model", "data__path": "someone/rows"}
+
+
+def card_of(run: RunFolder) -> str:
+    return model_card(read_record(run))
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    assert found
+    return yaml.safe_load(found[1])
+
+
+def code_of(card: str) -> str:
+    """What stands in its block of Python."""
+    found = re.search(r"^(`{3,})python\n(.*?)\n\1$", card, re.MULTILINE | re.DOTALL)
+    assert found, card
+    return found[2]
+
+
+def test_front_matter_of_an_adapter_from_local_files(tmp_path: Path) -> None:
+    told = front_matter(card_of(make_run(tmp_path)))
+    assert told == {
+        "base_model": "tiny",
+        "base_model_relation": "adapter",
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["burnish", "chat", "lora"],
+    }
+
+
+def test_front_matter_of_a_whole_model_from_the_hub(tmp_path: Path) -> None:
+    run = make_run(tmp_path, task="classify", method="full", data__labels=["a", "b"], **HUB)
+    run.adapter.rename(run.model)
+    told = front_matter(card_of(run))
+    assert (told["base_model"], told["datasets"]) == ("someone/model", ["someone/rows"])
+    assert (told["library_name"], told["base_model_relation"]) == ("transformers", "finetune")
+    assert told["pipeline_tag"] == "text-classification"
+    assert "peft" not in code_of(card_of(run))
+
+
+def test_it_names_no_folder_of_the_machine(tmp_path: Path) -> None:
+    places = {"data__validation": "/secret/home/valid.jsonl", "evaluate__metric": "/secret/home/figures:mine"}
+    run = make_run(tmp_path, runs="/secret/home/runs", **places)
+    card = card_of(run)
+    assert "secret" not in card
+    assert str(tmp_path) not in card
+    assert "`rows.jsonl`" in card
+    assert "`figures:mine`" in card
+    assert "valid.jsonl" not in card
+
+
+def test_it_tells_verdict_figures_data_and_versions(tmp_path: Path) -> None:
+    card = card_of(make_run(tmp_path, "orders", train__epochs=7.0))
+    for told in (
+        "# mine\n",
+        "**The tuned model is better than the base on 4 held-out rows: the loss fell by 2.300.**",
+        "| loss | 3.000 [2.800, 3.200] | 0.700 [0.600, 0.800] | -2.300 (-77 %) |",
+        "| orders (3 rows) | 25.0 % [10.0 %, 50.0 %] | 75.0 % [?, ?] | +50.0 points |",
+        "| training rows: loss | 3.000 [2.800, 3.200] | 0.100 [0.000, 0.200] | -2.900 (-97 %) |",
+        "| `orders.txt`: loss (5 rows) | 3.000 [2.800, 3.200] | 4.000 [3.900, 4.100] | +1.000 (+33 %) |",
+        "\n\nPart of orders is learned by heart.\n",
+        "- 36 rows trained on, 4 held out, 1 left out",
+        "d" * 64,
+        "`train.epochs`: `7.0`\n",
+        "burnish 0.1.0, torch 2.11\n",
+        "judged on 4 rows",
+    ):
+        assert told in card, told
+
+
+def test_it_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
+    """A resumed run ends with the same bytes, so nothing in the card may tell the time."""
+    first = card_of(make_run(tmp_path / "a"))
+    run = make_run(tmp_path / "b")
+    moved = (
+        run.events.read_text()
+        .replace('"seconds": 11.0', '"seconds": 99.0')
+        .replace('"measured": 11.0', '"measured": 7')
+    )
+    run.events.write_text(moved)
+    assert card_of(run) == first
+
+
+def test_a_run_that_was_not_judged(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.evaluation.unlink()
+    card = card_of(run)
+    assert "## Figures" not in card
+    assert "judged on no rows" in card
+
+
+def test_names_and_labels_cannot_leave_their_place(tmp_path: Path) -> None:
+    labels = ["a", "``` <script>|", 'x"\n## Heading']
+    run = make_run(tmp_path, "no | pipe <script>", task="classify", data__labels=labels)
+    card = card_of(run)
+    ast.parse(code_of(card))
+    assert "\n## Heading" not in card
+    outside = card.replace(code_of(card), "")
+    assert "no \\| pipe" in outside
+    assert not re.search(r"^[^`\n]*[^\\`]<script>[^`]*$", outside.partition("## Data")[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("whole", [False, True])
+def test_code_for_every_task_is_python(task: str, whole: bool, tmp_path: Path) -> None:
+    labels = {"data__labels": ["a", "b"]} if task in ("classify", "tag") else {}
+    run = make_run(tmp_path, task=task, **labels)
+    if whole:
+        run.adapter.rename(run.model)
+    for closes in (False, True):
+        result: Any = run.result
+        end = {"type": "TemplateProcessing", "single": [{"Sequence": {}}, {"SpecialToken": {}}]} if closes else None
+        (result / "tokenizer.json").write_text(json.dumps({"post_processor": end}))
+        assert closes_texts(result) == closes
+        snippet = use_snippet(read_record(run), ".")
+        ast.parse(snippet)
+        told = {"vision": False, "span": closes, "reward": not closes}.get(task, True)
+        assert bool(snippet) == told
+        assert not re.search("LENGTH|STOP|SHOW|READ|TEXTS|PIECES|PLACE|LONGEST|MARGIN|SAY", snippet)
+        assert ("generation_config" in snippet.lower() or "GenerationConfig" in snippet) == (
+            not whole and task in ("text", "chat", "preference", "text-to-text")
+        )
+
+
+def test_a_base_on_the_hub_is_named_with_its_revision(tmp_path: Path) -> None:
+    run = make_run(tmp_path, model__revision="v1", **HUB)
+    assert 'base = "someone/model"' in code_of(card_of(run))
+    assert 'from_pretrained(base, revision="v1")' in code_of(card_of(run))
+    shutil.rmtree(run.adapter)
+    assert use_snippet(read_record(run), ".") == ""
+
+
+@pytest.mark.parametrize(
+    ("processor", "closes"),
+    [
+        (None, False),
+        ({"type": "ByteLevel"}, False),
+        ({"type": "RobertaProcessing"}, True),
+        ({"type": "BertProcessing"}, True),
+        ({"type": "TemplateProcessing", "single": [{"SpecialToken": {}}, {"Sequence": {}}]}, False),
+        ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "RobertaProcessing"}]}, True),
+    ],
+)
+def test_tokenizers_that_end_a_text(processor: Any, closes: bool, tmp_path: Path) -> None:
+    assert not closes_texts(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"post_processor": processor}))
+    assert closes_texts(tmp_path) == closes
