@@ -42,7 +42,7 @@ CASES = ("gpt2-lora", "llama-lora", "gpt2-full", "llama-full")
 LARGEST = {"gpt2": (768, 3072), "llama": (576, 1536)}
 """Inputs and outputs of the model's largest layer."""
 _TRIES = 7
-_UNTIMED = 2
+UNTIMED = 2
 
 
 def matrix_rate(dtype: torch.dtype, inner: int, outer: int, rows: int = 1024) -> float:
@@ -75,6 +75,16 @@ def recipe_of(model: str, method: str, steps: int, folder: Path) -> Recipe:
     return Recipe.model_validate(values)
 
 
+def prepare(case: str, options: argparse.Namespace, folder: Path) -> Recipe:
+    """Makes model and rows in a folder, and returns the recipe that trains on them."""
+    model, method = case.split("-")
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    make_model(model, tokenizer, folder / "model")
+    lines = (json.dumps({"text": text}) + "\n" for text in read_texts(options.data, options.rows, tokenizer))
+    (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
+    return recipe_of(model, method, options.steps, folder)
+
+
 def measure(case: str, options: argparse.Namespace) -> str:
     """A line of the table."""
     model, method = case.split("-")
@@ -85,19 +95,14 @@ def measure(case: str, options: argparse.Namespace) -> str:
             noted.append((time.perf_counter(), event.tokens))
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
-        make_model(model, tokenizer, folder / "model")
-        lines = (json.dumps({"text": text}) + "\n" for text in read_texts(options.data, options.rows, tokenizer))
-        (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
-        recipe = recipe_of(model, method, options.steps, folder)
+        recipe = prepare(case, options, Path(name))
         planned = plan(recipe, Place())
         precision = planned.recipe.model.precision
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         rates = [matrix_rate(dtype, *LARGEST[model])]
         train(recipe, listeners=[note])
         rates.append(matrix_rate(dtype, *LARGEST[model]))
-    timed = noted[_UNTIMED - 1 :]
+    timed = noted[UNTIMED - 1 :]
     speed = sum(count for _, count in timed[1:]) / (timed[-1][0] - timed[0][0])
     rate, per_token = statistics.mean(rates), planned.flops_per_token
     return (
@@ -113,13 +118,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ORDERS)
     parser.add_argument("--tokenizer", default=str(ASSETS / "seedling"))
     parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=10, help=f"of which {_UNTIMED} are not timed")
+    parser.add_argument("--steps", type=int, default=10, help=f"of which {UNTIMED} are not timed")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     options = parser.parse_args()
     if unknown := set(options.cases.split(",")) - set(CASES):
         parser.error(f"unknown cases: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    if options.steps <= _UNTIMED:
-        parser.error(f"--steps has to be more than {_UNTIMED}, as so many are not timed")
+    if options.steps <= UNTIMED:
+        parser.error(f"--steps has to be more than {UNTIMED}, as so many are not timed")
     logging.disable_progress_bar()
     machine = this_machine()
     lines = [
@@ -127,8 +132,7 @@ def main() -> None:
         "|---|---|---:|---:|---:|---:|---:|",
         *(measure(case, options) for case in options.cases.split(",")),
         "",
-        f"{options.steps - _UNTIMED} steps each; {machine.processor}, {machine.cores} cores, torch "
-        f"{torch.__version__}.",
+        f"{options.steps - UNTIMED} steps each; {machine.processor}, {machine.cores} cores, torch {torch.__version__}.",
     ]
     table = "\n".join(lines)
     print(table)

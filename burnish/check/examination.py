@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
 
 from burnish.check.characters import odd_characters
 from burnish.check.finding import Finding, Tally, kind_of
@@ -13,6 +14,7 @@ from burnish.check.privacy import private_strings
 from burnish.check.seen_rows import SeenRows
 from burnish.check.special_tokens import SpecialTokens
 from burnish.check.texts import answer_of, dialogues_of, texts_of
+from burnish.check.token_figures import TokenFigures
 from burnish.check.turns import odd_turns
 from burnish.data.records import LabelledRecord, Record, TaggedRecord
 from burnish.data.row import Rejected
@@ -25,7 +27,14 @@ _FEWEST_ANSWERS = 20
 class Examination:
     """Looks at the rows of a data set, a block at a time, and keeps a few hundred bytes of each."""
 
-    def __init__(self, special: SpecialTokens) -> None:
+    def __init__(self, special: SpecialTokens, stop_ids: Collection[int] = ()) -> None:
+        """Begins at nothing.
+
+        Args:
+            special: finds the model's special tokens in texts.
+            stop_ids: tokens of which each row should learn one; empty where nothing is generated.
+        """
+        self.figures = TokenFigures(stop_ids)
         self.tally = Tally()
         self.rows = SeenRows()
         self.labels = LabelCounts()
@@ -34,8 +43,8 @@ class Examination:
         self.removable: dict[str, str] = {}
         """Places of rows that nothing is lost without, and why; known when all rows have been seen."""
         self._special = special
-        self._answers: Counter[int] = Counter()
-        self._first_with: dict[int, str] = {}
+        self._answers: Counter[bytes] = Counter()
+        self._first_with: dict[bytes, str] = {}
         self._is_single = True
 
     def add(self, split: str, records: Sequence[Record]) -> None:
@@ -79,10 +88,23 @@ class Examination:
             self.labels.add(record.tags, record.place)
             self._is_single = False
         if (answer := answer_of(record)) is not None:
-            key = hash(answer.strip())
+            key = blake2b(answer.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()
             self._answers[key] += 1
             self._first_with.setdefault(key, record.place)
-        self.languages.add("\n".join(texts_of(record)))
+        self.languages.add(record.place, "\n".join(texts_of(record)))
+
+    def join(self, later: Examination) -> None:
+        """Takes in what was seen of rows that come after these."""
+        self.figures.join(later.figures)
+        self.tally.join(later.tally)
+        self.rows.join(later.rows)
+        self.labels.join(later.labels)
+        self.languages.join(later.languages)
+        self.rejected += later.rejected
+        self.removable |= later.removable
+        self._answers.update(later._answers)
+        self._first_with = later._first_with | self._first_with
+        self._is_single = self._is_single and later._is_single
 
     def conclude(self) -> list[Finding]:
         """What was found in all rows. Called once, at the end."""

@@ -76,6 +76,13 @@ class Tally:
         if len(named) < _NAMED:
             named.append(f"{place}: {seen}" if seen else place)
 
+    def join(self, later: Tally) -> None:
+        """Takes in what was counted in rows that come after these."""
+        for name, count in later.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+            named = self.places.setdefault(name, [])
+            named += later.places[name][: _NAMED - len(named)]
+
     def findings(self) -> list[Finding]:
         """What was found, the worst first, in the order of the list of kinds."""
         known = kinds()

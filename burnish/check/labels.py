@@ -29,6 +29,12 @@ class LabelCounts:
             self.counts[label] += 1
             self.places.setdefault(label, place)
 
+    def join(self, later: LabelCounts) -> None:
+        """Takes in the labels of rows that come after these."""
+        self.rows += later.rows
+        self.counts.update(later.counts)
+        self.places = later.places | self.places
+
     def told(self) -> str:
         """The commonest labels and their shares, in words; empty where there are none."""
         if not self.counts:

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-import random
+import heapq
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import blake2b
 
 _LEAST_CHARACTERS = 40
 """Of a shorter text, a guess is worth little."""
+_READ = 1_000
+"""Characters that a guess is made of."""
 _SURE = 0.9
 
 
 class LanguageMix:
     """Guesses the languages of texts that were drawn from all."""
 
-    def __init__(self, most: int = 500, seed: int = 0) -> None:
+    def __init__(self, most: int = 500) -> None:
         self._most = most
-        self._draw = random.Random(seed)
-        self._seen = 0
-        self._kept: list[str] = []
+        self._kept: list[tuple[int, str]] = []
+        """A heap of (hash of the place, turned round; beginning of the text)."""
 
-    def add(self, text: str) -> None:
-        """Takes note of a text; each is as likely to be kept as any other (reservoir sampling, Vitter 1985)."""
-        if len(text) < _LEAST_CHARACTERS:
-            return
-        self._seen += 1
+    def add(self, place: str, text: str) -> None:
+        """Takes note of a text; each is as likely to be kept as any other, for the least hashes are (bottom-k sampling,
+        Cohen and Kaplan 2007), and which are kept does not depend on the order."""
+        if len(text) >= _LEAST_CHARACTERS:
+            drawn = int.from_bytes(blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+            self._keep(-drawn, text)
+
+    def join(self, other: LanguageMix) -> None:
+        """Takes in the texts that another has kept."""
+        for key, text in other._kept:
+            self._keep(key, text)
+
+    def _keep(self, key: int, text: str) -> None:
         if len(self._kept) < self._most:
-            self._kept.append(text[:1_000])
-        elif (place := self._draw.randrange(self._seen)) < self._most:
-            self._kept[place] = text[:1_000]
+            heapq.heappush(self._kept, (key, text[:_READ]))
+        elif key > self._kept[0][0]:
+            heapq.heapreplace(self._kept, (key, text[:_READ]))
 
     def shares(self) -> list[tuple[str, float]]:
         """Languages (ISO 639-1) and their shares of the texts that a guess can be made of, the commonest first."""
-        return _shares(self._kept)
+        return _shares([text for _, text in self._kept])
 
     def told(self) -> str:
         """The commonest languages, in words; empty where no text is long enough."""

@@ -22,8 +22,9 @@ _INTRODUCTION = """\
     burnish check rows.jsonl --fix clean.jsonl           a cleaned file
 
 All rows are read twice, a block at a time, so that a large file needs little memory: a few hundred bytes a row are
-kept, to find rows that say the same or nearly the same (MinHash over runs of three words). The exit code is 2 where
-something was found that should stop you. Lengths, what is learned, and what does not fit follow from the model's
+kept, to find rows that say the same or nearly the same (MinHash over runs of three words). What would take longer than
+20 seconds is done on all cores ([measured](performance.md#checking-data)). The exit code is 2 where something was found
+that should stop you. Lengths, what is learned, and what does not fit follow from the model's
 tokenizer and the task, just as in a run; `data.context` and all other options of a recipe count here too.
 
 `--fix` leaves out rows that cannot be used and rows that say the same as an earlier one, takes out control characters

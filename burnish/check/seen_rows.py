@@ -49,6 +49,15 @@ class SeenRows:
         if records:
             self._prints.append(take_prints([compared_text(record) for record in records]))
 
+    def join(self, later: SeenRows) -> None:
+        """Takes in rows that come after these."""
+        self._line.extend(later._line)
+        self._file.extend(_renumbered(later._file, later._files, self._files))
+        self._split.extend(_renumbered(later._split, later._splits, self._splits))
+        self._decision.extend(_renumbered(later._decision, later._decisions, self._decisions))
+        self._prints += later._prints
+        self._has_pairs = self._has_pairs or later._has_pairs
+
     def place(self, row: int) -> str:
         """`file:line` of a row."""
         return f"{list(self._files)[self._file[row]]}:{self._line[row]}"
@@ -80,3 +89,9 @@ class SeenRows:
         """Whether a row to be judged on has its twin among those trained on."""
         trained = self._splits.get(TRAIN, -1)
         return self._split[row] != trained and self._split[twin] == trained
+
+
+def _renumbered(numbers: array[int], own: dict[str, int], known: dict[str, int]) -> array[int]:
+    """Numbers of names as others know them; names that they do not know yet are added to theirs."""
+    new = {number: known.setdefault(name, len(known)) for name, number in own.items()}
+    return array(numbers.typecode, (new[number] for number in numbers))

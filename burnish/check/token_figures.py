@@ -62,6 +62,15 @@ class TokenFigures:
         if self._stop_ids and getattr(record, "ends", True) and not self._learns_end(row):
             tally.add("end-not-learned", record.place)
 
+    def join(self, later: TokenFigures) -> None:
+        """Takes in rows that come after these."""
+        self.tokens += later.tokens
+        self.trained += later.trained
+        self.counts_tokens = self.counts_tokens and later.counts_tokens
+        self._lengths.extend(later._lengths)
+        if later._longest > self._longest:
+            self._longest, self.longest_place = later._longest, later.longest_place
+
     def _learns_end(self, row: EncodedRow) -> bool:
         plain = [example for example in row.examples if isinstance(example, Example)]
         return not plain or any(numpy.isin(example.labels[-8:], self._stop_ids).any() for example in plain)

@@ -14,6 +14,7 @@ _TEACHES_NOTHING = (
     *_NAMES,
     "seed",
     "evaluate.answers",
+    "evaluate.general",
     "evaluate.max_new_tokens",
     "evaluate.metric",
     "save.every",

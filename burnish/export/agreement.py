@@ -10,12 +10,12 @@ import torch
 
 from burnish.data.batches import Batch
 from burnish.models.device import arithmetic
+from burnish.models.outputs import all_logits
 from burnish.tasks.task import Task
 
 ROWS = 16
 _POSITIONS = 32
 """Most positions of a row that are compared: the logits of all would take gigabytes with large vocabularies."""
-_OUTPUTS = ("logits", "start_logits", "end_logits")
 
 _MEAN = {"fp32": 2e-5, "fp16": 1e-2, "bf16": 5e-2}
 _LARGEST = 20
@@ -96,7 +96,7 @@ def logits_of(network: Any, batches: Sequence[Batch], precision: str) -> list[to
             inputs = {**inputs, "decoder_input_ids": network.prepare_decoder_input_ids_from_labels(labels=targets)}
         with arithmetic(network.device, precision):
             output = network(**inputs)
-        found += [_thinned(output[name]) for name in _OUTPUTS if output.get(name) is not None]
+        found += map(_thinned, all_logits(output))
     return found
 
 

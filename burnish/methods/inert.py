@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from burnish.models.device import PRECISIONS, arithmetic
+from burnish.models.outputs import all_logits
 
 _TOKENS = 8
 """Enough for attention to have something to look back at, and few enough to cost nothing."""
-_OUTPUTS = ("logits", "start_logits", "end_logits")
 
 
 def same_answers(network: Any, off: AbstractContextManager[Any]) -> bool:
@@ -40,7 +40,7 @@ def _outputs(network: Any) -> list[torch.Tensor]:
         inputs["decoder_input_ids"] = ids
     with arithmetic(network.device, _precision(network)):
         output = network(**inputs)
-    return [output[name] for name in _OUTPUTS if output.get(name) is not None]
+    return all_logits(output)
 
 
 def _fixed_ids(network: Any) -> torch.Tensor:

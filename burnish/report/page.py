@@ -10,9 +10,9 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from burnish.errors import InputError
 from burnish.report import sections_course, sections_origin, sections_result, sections_rows
 from burnish.report.markup import Html, Section, join, tag
+from burnish.report.place import check_place
 from burnish.report.record import RunRecord, read_record
 from burnish.runs.atomic import write_text
 from burnish.runs.folder import RunFolder
@@ -63,12 +63,7 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
         MachineError: the disk is full.
     """
     path = folder.report if out is None else out
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(
-            f"cannot write the report to `{path}`",
-            "It is a folder." if path.is_dir() else f"There is no folder `{path.parent}`.",
-            "Name a file in a folder that is there: `--out report.html`",
-        )
+    check_place(path)
     write_text(path, report_page(read_record(folder)))
     return path
 

@@ -7,24 +7,29 @@ The rows are read twice, so that no more of them is in memory than a block, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
+import psutil
+
 from burnish.check.examination import Examination
+from burnish.check.examiner import Block, Examiner
 from burnish.check.finding import Finding
+from burnish.check.processes import in_processes
 from burnish.check.seen_rows import TRAIN
 from burnish.check.sizes import compare_size
 from burnish.check.special_tokens import SpecialTokens
-from burnish.check.token_figures import TokenFigures
-from burnish.check.token_view import TokenView, view_tokens
+from burnish.check.token_view import TokenView
 from burnish.data.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
 from burnish.data.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
-from burnish.data.row import Rejected, RowError
+from burnish.data.row import Rejected
 from burnish.data.shapes import Shape, detect_shape
 from burnish.data.sources import Sources, find_sources
 from burnish.data.tokens import Tokens
+from burnish.machine import this_machine
 from burnish.plan.choose import check_shape
 from burnish.plan.resolve import Resolver
 from burnish.recipe.schema import Recipe
@@ -33,6 +38,11 @@ from burnish.runs.events import DataChecked, Listener, Note, Progressed, Stage
 from burnish.workflows.preparation import Emit, Rows, Setting, check_options, set_up
 
 _BLOCK = 4_096
+_FIRST_BLOCKS = 2
+"""Looked at here in any case; how long they take tells whether more processes pay."""
+_WORTH_SECONDS = 20.0
+_PROCESS_BYTES = 1 << 30
+"""Memory that a process with its libraries may take."""
 _FIRST = 20_000
 """Rows that the shape is told from."""
 _BRIEF = 2_000
@@ -110,20 +120,16 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
         emit(Note(note))
     resolver = Resolver(recipe, emit)
     setting = set_up(resolver, _as_records(look), emit)
-    examination = Examination(_special_tokens(setting))
-    figures = TokenFigures(setting.task.stop_ids if setting.task.generates else ())
-    views: list[TokenView] = []
+    context = int(resolver.recipe.data.context)
+    labels = resolver.recipe.data.labels
+    special = _special_tokens(setting)
+    examiner = Examiner(look.shape, setting.task, setting.tokenizer, context, labels, special)
     emit(Stage("looking at the rows"))
-    for split, records, rejected in _blocks(look, recipe, emit):
-        examination.reject(rejected)
-        kept = _tokenize(records, setting, int(resolver.recipe.data.context), examination, figures)
-        examination.add(split, [record for record, _ in kept])
-        for _, example in kept[: max(0, show - len(views))]:
-            views.append(view_tokens(example, setting.tokenizer, resolver.recipe.data.labels))
+    examination, views = _examine(_blocks(look, recipe, show), examiner, len(look.thin), emit)
     if compare_size(setting.task.name, len(examination.rows))[1]:
         examination.tally.add("few-rows", look.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
-    return Checkup(_facts(look, setting, examination, figures), findings, views, examination.removable)
+    return Checkup(_facts(look, setting, examination), findings, views[:show], examination.removable)
 
 
 def check_briefly(rows: Rows, setting: Setting, emit: Emit) -> None:
@@ -177,35 +183,49 @@ def _as_records(look: _Look) -> Records:
     return Records(look.thin, [], look.shape, [], "", [], held_out=False)
 
 
-def _blocks(look: _Look, recipe: Recipe, emit: Emit) -> Iterator[tuple[str, list[Record], list[Rejected]]]:
-    """(split, records, what was left out) of all rows, a block at a time; the rows that are trained on come first."""
+def _blocks(look: _Look, recipe: Recipe, show: int) -> Iterator[Block]:
+    """All rows, a block at a time; those that are trained on come first."""
     splits = {TRAIN: look.sources.train, "validation": look.sources.valid or [], "test": look.sources.test or []}
-    done = 0
     for split, sources in splits.items():
         rejected: list[Rejected] = []
         rows = islice(good_rows(sources, rejected), recipe.data.rows if split == TRAIN else None)
         while block := list(islice(rows, _BLOCK)):
-            records = make_records(block, look.shape, rejected)
-            yield split, records, rejected.copy()
+            yield Block(split, block, rejected.copy(), show)
             rejected.clear()
-            done += len(block)
-            emit(Progressed("rows looked at", done, max(done, len(look.thin))))
-        yield split, [], rejected
+        if rejected:
+            yield Block(split, (), rejected)
 
 
-def _tokenize(
-    records: Sequence[Any], setting: Setting, context: int, examination: Examination, figures: TokenFigures
-) -> list[tuple[Record, Any]]:
-    """Each record that can be learned from with its first example."""
-    kept: list[tuple[Record, Any]] = []
-    for record, row in zip(records, setting.task.encode_all(records, context), strict=True):
-        if isinstance(row, RowError):
-            file, _, line = record.place.rpartition(":")
-            examination.reject([Rejected(file, int(line), str(row))])
-        else:
-            figures.add(record, row, examination.tally)
-            kept.append((record, row.examples[0]))
-    return kept
+def _examine(blocks: Iterator[Block], examiner: Examiner, most: int, emit: Emit) -> tuple[Examination, list[TokenView]]:
+    """Looks at all blocks: the first ones here, and where many are left, at the others on all cores.
+
+    Args:
+        blocks: each is seen once.
+        examiner: looks at them.
+        most: rows there are, about.
+        emit: told of the progress.
+    """
+    examination, views = examiner.begin(), list[TokenView]()
+
+    def take(outcome: tuple[Examination, list[TokenView]]) -> None:
+        examination.join(outcome[0])
+        views.extend(outcome[1])
+        emit(Progressed("rows looked at", len(examination.rows), max(len(examination.rows), most)))
+
+    begun = time.monotonic()
+    for block in islice(blocks, _FIRST_BLOCKS):
+        take(examiner.look(block))
+    rate = len(examination.rows) / (time.monotonic() - begun)
+    for outcome in in_processes(examiner.look, blocks, _processes((most - len(examination.rows)) / rate)):
+        take(outcome)
+    return examination, views
+
+
+def _processes(seconds: float) -> int:
+    """How many processes pay for what one would do in some seconds: each needs a while to begin, and memory."""
+    if seconds < _WORTH_SECONDS:
+        return 1
+    return max(1, min(this_machine().cores, psutil.virtual_memory().available // _PROCESS_BYTES))
 
 
 def _special_tokens(setting: Setting) -> SpecialTokens:
@@ -213,8 +233,9 @@ def _special_tokens(setting: Setting) -> SpecialTokens:
     return SpecialTokens(setting.tokenizer, tokens.decode(tokens.lead))
 
 
-def _facts(look: _Look, setting: Setting, examination: Examination, figures: TokenFigures) -> dict[str, str]:
+def _facts(look: _Look, setting: Setting, examination: Examination) -> dict[str, str]:
     """What the data is, in words, by name."""
+    figures = examination.figures
     rows, (median, most, longest) = len(examination.rows), figures.lengths()
     size, _ = compare_size(setting.task.name, rows)
     told = {

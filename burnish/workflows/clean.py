@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def clean(recipe: Recipe, removable: Mapping[str, str], out: Path) -> Cleaned:
     changes: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     mended = 0
-    for row in good_rows(find_sources(recipe.data.path, recipe.data.validation).train, rejected):
+    rows = good_rows(find_sources(recipe.data.path, recipe.data.validation).train, rejected)
+    for row in islice(rows, recipe.data.rows):
         if row.place in removable:
             changes.append(_change(row.file, row.line, f"left out: {removable[row.place]}"))
             continue

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from burnish.recipe.load import load_recipe
+from burnish.workflows import check as workflow
 from tests.e2e.conftest import SHORT, Burnish
 from tests.e2e.poisoned_files import CLEAN, Poisoned, answers, lines, poisoned, texts
 
@@ -111,6 +114,13 @@ def test_rows_are_shown_token_by_token(burnish: Burnish, here: Path) -> None:
     assert "http" not in page
 
 
+def test_a_page_that_cannot_be_written_is_refused_at_once(burnish: Burnish, here: Path) -> None:
+    (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
+    told = burnish("check rows.jsonl --html nowhere/page.html")
+    assert (told.code, told.what) == (2, "cannot write a page to `nowhere/page.html`")
+    assert "looking at the rows" not in told.err
+
+
 @pytest.mark.parametrize("name", CLEAN)
 def test_rows_of_every_task_can_be_shown(name: str, burnish: Burnish, here: Path) -> None:
     (here / "rows.jsonl").write_text(lines(CLEAN[name]()), encoding="utf-8")
@@ -136,3 +146,21 @@ def test_pairs_can_be_shown_as_a_reward_model_sees_them(burnish: Burnish, here: 
     (row,) = burnish("check rows.jsonl --task reward --show 1 --json").json["rows"]
     assert [passage["name"] for passage in row["passages"]] == ["chosen", "rejected"]
     assert all(passage["note"].startswith("learned: a ") for passage in row["passages"])
+
+
+@pytest.mark.parametrize("name", ["poisoned", "labelled", "pairs"])
+def test_several_processes_find_what_one_finds(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [
+        case.content for case in POISONED if isinstance(case.content, str) and '"completion"' in case.content[:500]
+    ]
+    text = "".join(cases) if name == "poisoned" else lines(CLEAN[name]())
+    (here / "rows.jsonl").write_text(text, encoding="utf-8")
+    recipe = load_recipe("rows.jsonl", {}, []).recipe
+    monkeypatch.setattr(workflow, "_BLOCK", 50)
+    alone = workflow.check(recipe, show=30)
+    monkeypatch.setattr(workflow, "_WORTH_SECONDS", -1e9)
+    monkeypatch.setattr(workflow, "this_machine", lambda: SimpleNamespace(cores=2))
+    several = workflow.check(recipe, show=30)
+    assert several.to_dict() == alone.to_dict()
+    assert several.removable == alone.removable
+    assert bool(alone.findings) is (name == "poisoned")

@@ -207,7 +207,7 @@ def test_views_are_written_before_the_first_step(runs: Path) -> None:
 
 def test_where_to_write_must_be_there(runs: Path, burnish: Burnish) -> None:
     told = burnish("report whole --out none/page.html")
-    assert (told.code, told.what) == (2, "cannot write the report to `none/page.html`")
+    assert (told.code, told.what) == (2, "cannot write a page to `none/page.html`")
     assert told.why == "There is no folder `none`."
     told = burnish("report whol")
     assert (told.code, told.hint) == (2, "Did you mean `whole`?")

@@ -37,6 +37,7 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe
+    from burnish.report.place import check_place
 
     loaded = load_recipe(data, flags.values, flags.sets)
     with Progress(console) as progress:
@@ -45,6 +46,8 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
 
         if fix is not None:
             check_target(fix)
+        if html is not None:
+            check_place(html)
         checkup = look_at(loaded.recipe, [progress], show or (_ON_PAGE if html else 0))
         cleaned = clean(loaded.recipe, checkup.removable, fix) if fix is not None else None
     told = checkup.to_dict()

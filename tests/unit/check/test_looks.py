@@ -163,10 +163,13 @@ def test_texts_deep_inside_are_repaired() -> None:
 def test_languages_are_guessed_from_a_sample() -> None:
     mix = LanguageMix(most=50)
     for number in range(200):
-        mix.add(f"The keeper of the lighthouse writes a letter number {number} every single morning.")
-        mix.add("kurz")
+        mix.add(f"a:{number}", f"The keeper of the lighthouse writes a letter number {number} every single morning.")
+        mix.add(f"b:{number}", "kurz")
     for number in range(100):
-        mix.add(f"Der Wärter des Leuchtturms schreibt jeden Morgen den Brief Nummer {number} an seine Schwester.")
+        mix.add(
+            f"c:{number}",
+            f"Der Wärter des Leuchtturms schreibt jeden Morgen den Brief Nummer {number} an seine Schwester.",
+        )
     shares = dict(mix.shares())
     assert set(shares) == {"en", "de"}
     assert 0.4 < shares["en"] < 0.9

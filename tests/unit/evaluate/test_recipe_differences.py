@@ -52,7 +52,7 @@ def test_runs_that_differ_in_the_seed_are_together() -> None:
 @pytest.mark.parametrize(
     ("other", "is_same"),
     [
-        ({"seed": 1, "name": "x", "evaluate__answers": 5, "save__keep": 9}, True),
+        ({"seed": 1, "name": "x", "evaluate__answers": 5, "evaluate__general": "none", "save__keep": 9}, True),
         ({"seed": 1, "lora__rank": 4}, False),
         ({"data": "other"}, False),
         ({"model": "other"}, False),

@@ -199,7 +199,7 @@ def test_it_is_written_whole_and_where_it_is_wanted(tmp_path: Path) -> None:
     assert run.report.read_text(encoding="utf-8") == report_page(read_record(run))
     assert write_report(run, tmp_path / "other.html").is_file()
     for wrong in (tmp_path / "none" / "page.html", tmp_path):
-        with pytest.raises(InputError, match="cannot write the report"):
+        with pytest.raises(InputError, match="cannot write a page"):
             write_report(run, wrong)
 
 
