@@ -1,10 +1,11 @@
 """Megabytes of rows a second that `burnish check` looks through, and the memory that it takes, over more and more rows.
 
-    python bench/checking.py --data alpaca_en_demo.json [--rows 10000,100000,1000000] [--write]
+    python bench/checking.py --data alpaca_en_demo.json wikitext-2/valid.txt [--rows 10000,100000,1000000] [--write]
 
-The file's rows are taken again and again, each with a number of its own in every text, until there are as many as told;
-so no row says the same as another, and most nearly do: the costly case for finding duplicates. The model is the bundled
-one. Memory is the sum over all processes, looked at ten times a second; what processes share counts each time.
+The rows of a file are taken again and again, each with a number of its own in every text, until there are as many as
+told; so no row says the same as another, and most nearly do: the costly case for finding duplicates. A line of a text
+file is a row. The model is the bundled one. Memory is the sum over all processes, looked at ten times a second; what
+processes share counts each time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from page import DOCS, write_between
 
 def write_rows(source: Path, count: int, target: Path) -> int:
     """Writes so many rows, and returns their size in bytes."""
-    rows = json.loads(source.read_text(encoding="utf-8"))
+    text = source.read_text(encoding="utf-8")
+    lines = [{"text": line} for line in text.splitlines() if not line.isspace() and line]
+    rows = json.loads(text) if source.suffix == ".json" else lines
     with target.open("w", encoding="utf-8") as file:
         for number, row in enumerate(islice(cycle(rows), count)):
             file.write(json.dumps(_numbered(row, number), ensure_ascii=False) + "\n")
@@ -70,20 +73,23 @@ def resident(process: psutil.Process) -> int:
 def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="a JSON file of rows")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="JSON files of rows, or texts")
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     asked = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    lines = ["| rows | MB | cores | seconds | MB/s | peak memory, MB |", "|---:|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| rows of | rows | MB | cores | seconds | MB/s | peak memory, MB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        for count in map(int, asked.rows.split(",")):
+        for data, count in product(asked.data, map(int, asked.rows.split(","))):
             file = Path(folder) / "rows.jsonl"
-            size = write_rows(asked.data, count, file) / 1e6
+            size = write_rows(data, count, file) / 1e6
             for used in sorted({1, cores}):
                 seconds, peak, found = look(file, used)
-                told = f"{count:,} | {size:,.1f} | {used} | {seconds:.1f} | {size / seconds:.1f} | {peak / 2**20:,.0f}"
-                lines.append(f"| {told} |")
+                told = f"{data.name} | {count:,} | {size:,.1f} | {used} | {seconds:.1f} | {size / seconds:.1f}"
+                lines.append(f"| {told} | {peak / 2**20:,.0f} |")
                 print(f"{lines[-1]} {', '.join(found)}", flush=True)
     text = "\n".join(lines)
     print(f"\n{text}")

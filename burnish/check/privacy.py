@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 _MAIL = re.compile(r"[\w.+-]{1,64}@(?!example\.)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63})+")
 _CARD = re.compile(r"(?<!\d)(?<!\d\.)(?:\d[ -]?){12,18}\d(?!\d|\.\d)")
+_DIGITS, _FEWEST_DIGITS = "0123456789", 13
 _KEYS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}\b",
@@ -18,7 +19,7 @@ _KEYS = {
     "a JSON web token": r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
 }
 _KEY = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, pattern in enumerate(_KEYS.values())))
-_HINTS = ("AKIA", "ASIA", "gh", "hf_", "sk-", "xox", "AIza", "PRIVATE KEY", "eyJ")
+_HINTS = ("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "hf_", "sk-", "xox", "AIza", "PRIVATE KEY", "eyJ")
 """One of these stands in every key; most texts have none, and looking for them is quick."""
 
 
@@ -28,6 +29,8 @@ def private_strings(text: str) -> Iterator[tuple[str, str]]:
         yield "e-mail-addresses", found[0]
     if any(hint in text for hint in _HINTS) and (found := _KEY.search(text)):
         yield "secrets", f"{list(_KEYS)[int((found.lastgroup or 'k0')[1:])]}, {found[0][:6]}…"
+    if sum(map(text.count, _DIGITS)) < _FEWEST_DIGITS:  # as most texts, and counting is quick
+        return
     for found in _CARD.finditer(text):
         digits = re.sub(r"\D", "", found[0])
         if _is_card(digits):
@@ -37,7 +40,7 @@ def private_strings(text: str) -> Iterator[tuple[str, str]]:
 
 def _is_card(digits: str) -> bool:
     """By length, first digit and check digit (ISO/IEC 7812-1, Luhn's formula)."""
-    if not 13 <= len(digits) <= 19 or digits[0] not in "3456" or len(set(digits)) < 2:
+    if not _FEWEST_DIGITS <= len(digits) <= 19 or digits[0] not in "3456" or len(set(digits)) < 2:
         return False
     doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
     return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from burnish.errors import MachineError
+from burnish.machine import collect_seldom
 
 Thing = TypeVar("Thing")
 Outcome = TypeVar("Outcome")
@@ -55,6 +56,7 @@ def in_processes(work: Callable[[Thing], Outcome], things: Iterable[Thing], proc
 
 def _begin(work: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
+    collect_seldom()
     _told.append(work)
 
 

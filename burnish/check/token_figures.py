@@ -40,7 +40,7 @@ class TokenFigures:
         self.longest_place = ""
         self._longest = -1
         self._lengths = array("i")
-        self._stop_ids = list(stop_ids)
+        self._stop_ids = frozenset(stop_ids)
 
     def add(self, record: Any, row: EncodedRow, tally: Tally) -> None:
         """Takes note of a row.
@@ -73,7 +73,7 @@ class TokenFigures:
 
     def _learns_end(self, row: EncodedRow) -> bool:
         plain = [example for example in row.examples if isinstance(example, Example)]
-        return not plain or any(numpy.isin(example.labels[-8:], self._stop_ids).any() for example in plain)
+        return not plain or not all(self._stop_ids.isdisjoint(example.labels[-8:]) for example in plain)
 
     def lengths(self) -> Lengths:
         """Of all rows; zeros where there are none."""

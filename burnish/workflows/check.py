@@ -2,15 +2,17 @@
 
     read in blocks ─► shape and labels ─► read again ─► tokenize ─► look at rows ─► what holds of all rows together
 
-The rows are read twice, so that no more of them is in memory than a block, and a few hundred bytes of each.
+The rows are read twice, or the first of them where the others cannot tell anything about options, so that no more of
+them is in memory than a block for each process, and a few hundred bytes of each row.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,7 +29,7 @@ from burnish.data.dataset import Records, good_rows, make_records, refuse_empty,
 from burnish.data.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
 from burnish.data.row import Rejected
 from burnish.data.shapes import Shape, detect_shape
-from burnish.data.sources import Sources, find_sources
+from burnish.data.sources import Source, Sources, find_sources
 from burnish.data.tokens import Tokens
 from burnish.machine import this_machine
 from burnish.plan.choose import check_shape
@@ -45,6 +47,7 @@ _PROCESS_BYTES = 1 << 30
 """Memory that a process with its libraries may take."""
 _FIRST = 20_000
 """Rows that the shape is told from."""
+_READ_BYTES = 1 << 24
 _BRIEF = 2_000
 """Rows of each split that a run looks at before it begins."""
 _SAYS_NOTHING = TextRecord("", True, "")
@@ -97,7 +100,9 @@ class _Look:
     sources: Sources
     shape: Shape
     thin: list[Record]
-    """The training rows with no more than what options are filled in from."""
+    """The training rows with no more than what options are filled in from; the first ones, where that is nothing."""
+    number: int
+    """Of the training rows, about."""
 
 
 def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> Checkup:
@@ -125,7 +130,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     special = _special_tokens(setting)
     examiner = Examiner(look.shape, setting.task, setting.tokenizer, context, labels, special)
     emit(Stage("looking at the rows"))
-    examination, views = _examine(_blocks(look, recipe, show), examiner, len(look.thin), emit)
+    examination, views = _examine(_blocks(look, recipe, show), examiner, look.number, emit)
     if compare_size(setting.task.name, len(examination.rows))[1]:
         examination.tally.add("few-rows", look.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
@@ -159,11 +164,25 @@ def _look_through(recipe: Recipe) -> _Look:
     shape = detect_shape(first, section.columns, section.shape)
     shape = replace(shape, notes=(*shape.notes, *told_by_their_lines(sources.train)))
     check_shape(recipe, shape.name, shape.tasks)
-    rows, thin = chain(first, rows), []
-    while block := list(islice(rows, _BLOCK)):
-        thin += map(_thin, make_records(block, shape, rejected))
+    thin = list(map(_thin, make_records(first, shape, rejected)))
+    lines = _lines(sources.train) if all(one is _SAYS_NOTHING for one in thin) else None
+    if lines is None:
+        while block := list(islice(rows, _BLOCK)):
+            thin += map(_thin, make_records(block, shape, rejected))
     refuse_empty(thin, rejected, section.path)
-    return _Look(sources, shape, thin)
+    return _Look(sources, shape, thin, len(thin) if lines is None else min(lines, section.rows or lines))
+
+
+def _lines(sources: Sequence[Source]) -> int | None:
+    """How many lines all sources have, where each line is a row; None where that is not so."""
+    if not all(isinstance(source, Path) and source.suffix == ".jsonl" for source in sources):
+        return None
+    number = 0
+    for source in sources:
+        with Path(str(source)).open("rb") as file:
+            while part := file.read(_READ_BYTES):
+                number += part.count(b"\n")
+    return number
 
 
 def _thin(record: Record) -> Record:

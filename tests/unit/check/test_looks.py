@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ftfy.badness import BADNESS_RE
 
-from burnish.check.characters import odd_characters
+from burnish.check.characters import find_spoilt, odd_characters
 from burnish.check.finding import Tally, kind_of, kinds
 from burnish.check.labels import LabelCounts, spelled_alike
 from burnish.check.languages import LanguageMix
@@ -150,6 +152,18 @@ def test_every_kind_says_what_to_do() -> None:
         assert kind.what
         assert kind.fix
         assert all(kind_of(f"… {reason} …") == kind.name for reason in kind.reasons if "[" not in reason), kind.name
+
+
+def test_spoilt_text_is_found_where_ftfy_finds_it() -> None:
+    draw = random.Random(0)
+    pieces = [*"abZ .,?!-'\"\n", *"ÃÂâœŒàèÐÎØÙé", *"€™œ\u0153\xa0\xad©°²³»“”’…", *"√≈‚ÄвЂГўВβ€āΒΞ±日本", "naïve "]
+    found = 0
+    for _ in range(20_000):
+        text = "".join(draw.choices(pieces, [*[9] * 11, *[1] * (len(pieces) - 11)], k=draw.randrange(1, 14)))
+        expected = BADNESS_RE.search(text)
+        assert find_spoilt(text) == (expected.start() if expected else None), ascii(text)
+        found += expected is not None
+    assert 2_000 < found < 18_000
 
 
 def test_texts_deep_inside_are_repaired() -> None:
