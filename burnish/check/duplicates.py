@@ -31,12 +31,12 @@ def near_twins(prints: Prints) -> numpy.ndarray:
         told = numpy.flatnonzero((part != EMPTY).any(axis=1))
         keys = part.view(numpy.uint64)[:, 0]
         order = told[numpy.argsort(keys[told], kind="stable")]
+        keys = keys[order]
         for distance in range(1, min(_MOST_PEERS, len(order))):
-            later, earlier = order[distance:], order[:-distance]
-            same = keys[later] == keys[earlier]
-            if not same.any():
+            same = numpy.flatnonzero(keys[distance:] == keys[:-distance])
+            if not len(same):
                 break
-            later, earlier = later[same], earlier[same]
+            later, earlier = order[same + distance], order[same]
             is_open = twins[later] == later
             later, earlier = later[is_open], earlier[is_open]
             alike = agreement(prints.bins[later], prints.bins[earlier]) >= ALIKE
