@@ -32,7 +32,7 @@ def with_sft(settings: Settings, folder: Path, meter: Meter, is_best: bool = Fal
     rows["gradient_accumulation_steps"] = max(1, round(settings.step_rows / _BATCH))
     if is_best:
         rows = {"packing": True, "gradient_checkpointing": False, "per_device_train_batch_size": 1}
-        rows["gradient_accumulation_steps"] = max(1, round(settings.step_tokens / settings.context))
+        rows["gradient_accumulation_steps"] = math.ceil(settings.step_tokens / settings.context)
         rows["use_liger_kernel"] = settings.device == "cuda"
     if not is_mixed:
         rows["bf16"] = False

@@ -19,6 +19,7 @@ class ChatTask(EncodesTogether, NextTokenTask):
     """Learns to answer."""
 
     name: ClassVar[str] = "chat"
+    usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 50_000)
     reads_turns: ClassVar[bool] = True
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:

@@ -68,6 +68,7 @@ class ClassifyTask(TaskDefaults):
     """Learns to label texts."""
 
     name: ClassVar[str] = "classify"
+    usual_rows: ClassVar[tuple[int, int] | None] = (500, 5_000)
     sections: ClassVar[tuple[str, ...]] = ("classify",)
     kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")
     step_rows: ClassVar[int] = 32

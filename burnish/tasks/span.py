@@ -49,6 +49,7 @@ class SpanTask(TaskDefaults):
     """Learns where in a text the answer to a question begins and where it ends (arXiv 1810.04805, section 4.2)."""
 
     name: ClassVar[str] = "span"
+    usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 5_000)
     sections: ClassVar[tuple[str, ...]] = ("span",)
     kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")
     step_rows: ClassVar[int] = 16

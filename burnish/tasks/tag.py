@@ -36,6 +36,7 @@ class TagTask(TaskDefaults):
     """Learns the tag of each word."""
 
     name: ClassVar[str] = "tag"
+    usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 5_000)
     sections: ClassVar[tuple[str, ...]] = ("tag",)
     kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")
     # Few words are in entities: large steps are mostly about words outside of any, and there are few of them.

@@ -75,6 +75,8 @@ class Task(Protocol):
     """Where a row that is too long is cut, in words."""
     rate_factor: ClassVar[float]
     """What the method's learning rate is multiplied by."""
+    usual_rows: ClassVar[tuple[int, int] | None]
+    """The least and the most training rows that guides for beginners advise; None where they say nothing."""
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None: ...
 

@@ -31,6 +31,7 @@ class VisionTask(ChatTask):
     """Learns to answer questions about pictures."""
 
     name: ClassVar[str] = "vision"
+    usual_rows: ClassVar[tuple[int, int] | None] = None
     sections: ClassVar[tuple[str, ...]] = ("vision",)
     kinds: ClassVar[tuple[str, ...]] = ("image-text",)
     can_pack: ClassVar[bool] = False

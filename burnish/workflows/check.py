@@ -22,7 +22,7 @@ from burnish.check.examiner import Block, Examiner
 from burnish.check.finding import Finding
 from burnish.check.processes import in_processes
 from burnish.check.seen_rows import TRAIN
-from burnish.check.sizes import compare_size
+from burnish.check.sizes import is_far_too_small, usual_size
 from burnish.check.special_tokens import SpecialTokens
 from burnish.check.token_view import TokenView
 from burnish.data.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
@@ -131,7 +131,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     examiner = Examiner(look.shape, setting.task, setting.tokenizer, context, labels, special)
     emit(Stage("looking at the rows"))
     examination, views = _examine(_blocks(look, recipe, show), examiner, look.number, emit)
-    if compare_size(setting.task.name, len(examination.rows))[1]:
+    if is_far_too_small(setting.task, len(examination.rows)):
         examination.tally.add("few-rows", look.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
     return Checkup(_facts(look, setting, examination), findings, views[:show], examination.removable)
@@ -256,7 +256,6 @@ def _facts(look: _Look, setting: Setting, examination: Examination) -> dict[str,
     """What the data is, in words, by name."""
     figures = examination.figures
     rows, (median, most, longest) = len(examination.rows), figures.lengths()
-    size, _ = compare_size(setting.task.name, rows)
     told = {
         "rows": f"{rows:,}" + (f", {examination.rejected:,} left out" if examination.rejected else ""),
         "read from": look.sources.described,
@@ -266,6 +265,6 @@ def _facts(look: _Look, setting: Setting, examination: Examination) -> dict[str,
         "trained": f"{100 * figures.share:.0f} % of the tokens" if figures.counts_tokens else "",
         "labels": examination.labels.told(),
         "languages": examination.languages.told(),
-        "usual size": size,
+        "usual size": usual_size(setting.task),
     }
     return {name: value for name, value in told.items() if value}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ftfy.badness import BADNESS_RE
@@ -15,13 +15,13 @@ from burnish.check.labels import LabelCounts, spelled_alike
 from burnish.check.languages import LanguageMix
 from burnish.check.privacy import private_strings
 from burnish.check.repair import repaired
-from burnish.check.sizes import compare_size
+from burnish.check.sizes import is_far_too_small, usual_size
 from burnish.check.special_tokens import SpecialTokens
 from burnish.check.token_figures import TokenFigures
 from burnish.check.turns import odd_turns
 from burnish.data.records import TextRecord
 from burnish.data.row import IGNORED, Example
-from burnish.tasks.task import EncodedRow
+from burnish.tasks.task import EncodedRow, Task
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,8 @@ def test_languages_are_guessed_from_a_sample() -> None:
 
 
 def test_sizes_are_told_where_they_are_known() -> None:
-    assert compare_size("classify", 10) == ("500 to 5,000 are usual for `classify`", True)
-    assert compare_size("classify", 60)[1] is False
-    assert compare_size("preference", 1) == ("", False)
+    known = cast(Task, SimpleNamespace(name="classify", usual_rows=(500, 5_000)))
+    unknown = cast(Task, SimpleNamespace(name="preference", usual_rows=None))
+    assert usual_size(known) == "500 to 5,000 are usual for `classify`"
+    assert [is_far_too_small(known, rows) for rows in (49, 50)] == [True, False]
+    assert (usual_size(unknown), is_far_too_small(unknown, 1)) == ("", False)
