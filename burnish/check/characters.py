@@ -28,8 +28,8 @@ def odd_characters(text: str) -> Iterator[tuple[str, str]]:
 def find_spoilt(text: str) -> int | None:
     """Where a text first looks decoded by the wrong table, by ftfy's expression; None where it does not.
 
-    That expression takes half a microsecond a character. All that it knows begins at most two ASCII characters before
-    another one, so it is asked around those only.
+    That expression is slow. All that it knows begins at most two ASCII characters before another one, so it is asked
+    around those only.
     """
     from ftfy.badness import BADNESS_RE
 

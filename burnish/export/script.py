@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.export import script_parts as parts
+from burnish.methods import make_method
 from burnish.recipe.schema import BUNDLED_MODELS, Recipe
 
 STARTS = {"default": True, "pissa": "pissa_niter_16", "olora": "olora"}
@@ -49,7 +50,7 @@ def write_script(recipe: Recipe, ejected: Ejected) -> str:
         recipe: fully resolved, of a task and method that `check_ejectable` lets pass.
         ejected: what else the run decided.
     """
-    is_pairs, is_full, is_quantized = _is_pairs(recipe), recipe.method == "full", _is_quantized(recipe)
+    is_pairs, is_full, is_quantized = _is_pairs(recipe), recipe.method == "full", make_method(recipe.method).quantizes
     has_start = not is_full and recipe.lora.init != "default"
     optimizer = str(recipe.train.optimizer)
     pieces = [
@@ -79,10 +80,6 @@ def write_script(recipe: Recipe, ejected: Ejected) -> str:
 
 def _is_pairs(recipe: Recipe) -> bool:
     return recipe.task == "preference"
-
-
-def _is_quantized(recipe: Recipe) -> bool:
-    return recipe.method in ("qlora", "int8-lora")
 
 
 def _imports(is_pairs: bool, is_full: bool, is_quantized: bool, optimizer: str) -> str:
@@ -146,7 +143,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> str:
         )
     if ejected.vocabulary:
         groups.append([("VOCABULARY", ejected.vocabulary, "rows that the embedding grows to")])
-    if _is_quantized(recipe):
+    if make_method(recipe.method).quantizes:
         groups.append([("LEFT_WHOLE", ejected.left_whole, "layers that are not quantized")])
     return "\n\n".join("\n".join(_constant(*one) for one in group) for group in groups)
 

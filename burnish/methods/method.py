@@ -36,6 +36,8 @@ class Method(Protocol):
     """Whether activations may be computed again in the backward pass."""
     looks_at_numbers: ClassVar[bool]
     """Whether `choices` and `apply` look at what the network computes, rather than at its shape."""
+    quantizes: ClassVar[bool]
+    """Whether the base is held in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
     """Whether what it trains can be folded into the weights of the base."""
 
@@ -119,6 +121,7 @@ class MethodDefaults:
     trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
     looks_at_numbers: ClassVar[bool] = False
+    quantizes: ClassVar[bool] = False
     can_merge: ClassVar[bool] = False
 
     def refuses(self, head: Head, config: Any) -> str:

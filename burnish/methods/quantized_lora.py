@@ -17,6 +17,7 @@ class QLoraMethod(LoraMethod):
     """The base in 4-bit NormalFloat with double quantization, adapters in fp32 (arXiv 2305.14314)."""
 
     name: ClassVar[str] = "qlora"
+    quantizes: ClassVar[bool] = True
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""
@@ -34,6 +35,7 @@ class Int8LoraMethod(LoraMethod):
     """The base in LLM.int8 (arXiv 2208.07339), adapters in fp32."""
 
     name: ClassVar[str] = "int8-lora"
+    quantizes: ClassVar[bool] = True
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""

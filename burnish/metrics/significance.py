@@ -41,7 +41,7 @@ def weigh(value: float, sources: Sequence[Noise]) -> Change:
     The variances add up, and the quantile is the mean of those of the sources, weighed by variance (Cochran and Cox
     1950). A source that is known from few values so widens the interval by as much as it counts. Satterthwaite's
     degrees of freedom are the usual choice; but where such a source comes out small by luck they take it to be well
-    known, and at one or two degrees of freedom their intervals hold the truth only 87 to 95 times in 100.
+    known, and with one or two degrees of freedom their intervals hold the truth less often than they say.
 
     Args:
         value: the difference.

@@ -29,14 +29,13 @@ def takes_truth(field: FieldInfo) -> bool:
 
 def shown(value: Any) -> str:
     """A value as YAML would write it, on one line and cut when long."""
-    text = value if isinstance(value, str) else _as_json(value)
+    text = spelled(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _as_json(value: Any) -> str:
-    if isinstance(value, tuple):
-        value = list(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+def spelled(value: Any) -> str:
+    """A value as YAML would write it, on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _members(kind: Any) -> tuple[Any, ...]:

@@ -5,39 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from burnish.methods import make_method
 from burnish.recipe.names import options
 from burnish.recipe.wording import shown
 from burnish.report.figures import figure_cells, figures_beside
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.sections_result import verdict_of
 from burnish.report.snippet import use_snippet
+from burnish.tasks import task_class
 
-_PIPELINES = {
-    "text": "text-generation",
-    "chat": "text-generation",
-    "preference": "text-generation",
-    "text-to-text": "text-generation",
-    "classify": "text-classification",
-    "reward": "text-classification",
-    "tag": "token-classification",
-    "span": "question-answering",
-    "fill-mask": "fill-mask",
-    "vision": "image-text-to-text",
-}
-"""The hub's names for what models of a task do."""
-
-_LEARNED = {
-    "text": "goes on writing texts like those that it was trained on",
-    "chat": "answers, as the rows that it was trained on do",
-    "preference": "writes answers of the kind that were preferred",
-    "text-to-text": "writes the text that belongs to a text",
-    "classify": "labels texts",
-    "reward": "scores answers: the better one of a pair gets the higher score",
-    "tag": "tags words",
-    "span": "finds the answer to a question in a text",
-    "fill-mask": "fills in hidden words",
-    "vision": "answers questions about pictures",
-}
 _OWN_PLACES = ("name", "runs", "model.name", "data.path", "data.validation")
 """Options that say where things lie on the machine that it was trained on."""
 _MOST_LABELS = 40
@@ -72,7 +48,7 @@ def _front_matter(record: RunRecord, is_whole: bool) -> str:
         "base_model": record.base,
         "base_model_relation": "finetune" if is_whole else "adapter",
         "library_name": "transformers" if is_whole else "peft",
-        "pipeline_tag": _PIPELINES.get(record.task, "other"),
+        "pipeline_tag": task_class(record.task).pipeline,
         "tags": ["burnish", record.task, record.method],
     }
     data = str(record.option("data.path") or "")
@@ -85,7 +61,7 @@ def _what_it_is(record: RunRecord, is_whole: bool) -> str:
     model = record.last("ModelReady")
     kind = "A model" if is_whole else "An adapter"
     base = f"{_code(record.base)} trained further" if is_whole else f"for the base model {_code(record.base)}"
-    learned = _LEARNED.get(record.task, "does what its rows show")
+    learned = task_class(record.task).learned
     size = (
         f" The method `{record.method}` trained {model['trained_parameters']:,} of {model['parameters']:,} parameters."
         if model
@@ -160,7 +136,7 @@ def _limits(record: RunRecord) -> str:
     )
     quantized = (
         " It was trained beside a base in fewer bits; with the base in full precision it answers a little differently."
-        if record.method in ("qlora", "int8-lora")
+        if make_method(record.method).quantizes
         else ""
     )
     return (

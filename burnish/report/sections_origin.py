@@ -8,6 +8,7 @@ from typing import Any
 
 from burnish.recipe.names import options, sections
 from burnish.recipe.schema import AUTO, WRITING_TASKS
+from burnish.recipe.wording import spelled
 from burnish.report.markup import Html, Section, block, code, facts, join, paragraph, shortened, table, tag, unfold
 from burnish.report.record import RunRecord
 from burnish.report.snippet import use_snippet
@@ -99,7 +100,4 @@ def _value(value: Any) -> Html:
 
 
 def _spelled(value: Any) -> str:
-    """A value as a recipe writes it."""
-    if isinstance(value, str):
-        return value
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return "nothing" if value is None else spelled(value)

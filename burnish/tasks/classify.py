@@ -68,6 +68,8 @@ class ClassifyTask(TaskDefaults):
     """Learns to label texts."""
 
     name: ClassVar[str] = "classify"
+    learned: ClassVar[str] = "labels texts"
+    pipeline: ClassVar[str] = "text-classification"
     usual_rows: ClassVar[tuple[int, int] | None] = (500, 5_000)
     sections: ClassVar[tuple[str, ...]] = ("classify",)
     kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")

@@ -31,6 +31,7 @@ class TaskDefaults:
     cut_from: ClassVar[str] = "from the left of their prompts"
     rate_factor: ClassVar[float] = 1.0
     headline: ClassVar[str] = "loss"
+    pipeline: ClassVar[str] = "text-generation"
     usual_rows: ClassVar[tuple[int, int] | None] = None
     name: ClassVar[str]
 

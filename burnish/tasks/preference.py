@@ -48,6 +48,7 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
     """Learns which answers are better."""
 
     name: ClassVar[str] = "preference"
+    learned: ClassVar[str] = "writes answers of the kind that were preferred"
     sections: ClassVar[tuple[str, ...]] = ("preference",)
     generates: ClassVar[bool] = True
     knows_answers: ClassVar[bool] = False
@@ -89,9 +90,7 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
                 "There is nothing to tell them apart by.",
                 "Add answers with the other rating, or train on the good ones as conversations with `--task chat`",
             )
-        loss = options.loss
-        if loss == AUTO:
-            loss = "kto" if rated else "dpo"
+        loss = options.loss if options.loss != AUTO else "kto" if rated else "dpo"
         why = "the rows are rated one by one" if rated else "the rows are pairs"
         beta, usual = (2.0, "simpo") if loss == "simpo" else (0.1, loss)
         return [("preference.loss", loss, why), ("preference.beta", beta, f"the usual strength for {usual}")]

@@ -36,6 +36,8 @@ class TagTask(TaskDefaults):
     """Learns the tag of each word."""
 
     name: ClassVar[str] = "tag"
+    learned: ClassVar[str] = "tags words"
+    pipeline: ClassVar[str] = "token-classification"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 5_000)
     sections: ClassVar[tuple[str, ...]] = ("tag",)
     kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")

@@ -75,6 +75,10 @@ class Task(Protocol):
     """Where a row that is too long is cut, in words."""
     rate_factor: ClassVar[float]
     """What the method's learning rate is multiplied by."""
+    learned: ClassVar[str]
+    """What a tuned model does, in words that go on from "a model which"."""
+    pipeline: ClassVar[str]
+    """The hub's name for what such models do."""
     usual_rows: ClassVar[tuple[int, int] | None]
     """The least and the most training rows that guides for beginners advise; None where they say nothing."""
 

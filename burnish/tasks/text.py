@@ -17,6 +17,7 @@ class TextTask(EncodesTogether, NextTokenTask):
     """Learns to go on writing."""
 
     name: ClassVar[str] = "text"
+    learned: ClassVar[str] = "goes on writing texts like those that it was trained on"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 10_000)
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:

@@ -31,6 +31,8 @@ class VisionTask(ChatTask):
     """Learns to answer questions about pictures."""
 
     name: ClassVar[str] = "vision"
+    learned: ClassVar[str] = "answers questions about pictures"
+    pipeline: ClassVar[str] = "image-text-to-text"
     usual_rows: ClassVar[tuple[int, int] | None] = None
     sections: ClassVar[tuple[str, ...]] = ("vision",)
     kinds: ClassVar[tuple[str, ...]] = ("image-text",)
