@@ -39,6 +39,7 @@ def make_model(size: str, context: int, folder: Path) -> int:
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(SEEDLING)
+    tokenizer.model_max_length = max(context, 2048)
     width, blocks, heads = SIZES[size]
     torch.manual_seed(0)
     network = LlamaForCausalLM(
@@ -49,7 +50,7 @@ def make_model(size: str, context: int, folder: Path) -> int:
             num_hidden_layers=blocks,
             num_attention_heads=heads,
             num_key_value_heads=heads,
-            max_position_embeddings=max(context, 2048),
+            max_position_embeddings=tokenizer.model_max_length,
             tie_word_embeddings=True,
             eos_token_id=tokenizer.eos_token_id,
         )

@@ -9,7 +9,8 @@ from typing import Any
 from burnish.check.examination import Examination
 from burnish.check.special_tokens import SpecialTokens
 from burnish.check.token_view import TokenView, view_tokens
-from burnish.data.dataset import make_records
+from burnish.data.dataset import keep_good, make_records
+from burnish.data.readers import JsonLines
 from burnish.data.records import Record
 from burnish.data.row import Rejected, Row, RowError
 from burnish.data.shapes import Shape
@@ -21,8 +22,9 @@ class Block:
     """Rows that follow each other, as they were read."""
 
     split: str
-    rows: Sequence[Row]
-    rejected: Sequence[Rejected]
+    rows: Sequence[Row] | JsonLines
+    """Or the lines that hold them, which is less to hand to another process."""
+    rejected: Sequence[Rejected] = ()
     """What could not be read between them."""
     shown: int = 0
     """Of the rows, how many are wanted token by token."""
@@ -47,7 +49,8 @@ class Examiner:
         """What is seen in a block, and its first rows as the model sees them."""
         examination, rejected, views = self.begin(), list(block.rejected), list[TokenView]()
         kept: list[Record] = []
-        records = make_records(block.rows, self.shape, rejected)
+        rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
+        records = make_records(rows, self.shape, rejected)
         for record, row in zip(records, self.task.encode_all(records, self.context), strict=True):
             if isinstance(row, RowError):
                 file, _, line = record.place.rpartition(":")

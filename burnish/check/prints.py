@@ -17,6 +17,8 @@ import numpy
 BINS, RUN = 64, 3
 EMPTY = numpy.uint16(0xFFFF)
 """A bin that no run of the row fell into."""
+_AT_ONCE = 512
+"""Rows whose arrays stay near the processor."""
 _GROWTH = numpy.uint64(0x9E3779B97F4A7C15)
 _SMALL = numpy.arange(256, dtype=numpy.uint8)
 _SMALL[65:91] += 32
@@ -52,6 +54,10 @@ def take_prints(texts: Sequence[str]) -> Prints:
     Args:
         texts: what each row says.
     """
+    return Prints.join([_of_some(texts[begin : begin + _AT_ONCE]) for begin in range(0, len(texts), _AT_ONCE)])
+
+
+def _of_some(texts: Sequence[str]) -> Prints:
     coded = [text.encode("utf-8", "surrogatepass") for text in texts]
     words, ends = _words(b"\n".join(coded) + b"\n", numpy.array([len(text) + 1 for text in coded]))
     whole = numpy.frombuffer(b"".join(blake2b(text, digest_size=8).digest() for text in coded), numpy.uint64)

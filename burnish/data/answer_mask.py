@@ -68,9 +68,9 @@ class AnswerMask:
         ]
         if not turns:
             raise RowError("the conversation has no answer to a question")
-        read = _squeeze(turns[-1].prompt)
+        read = turns[-1].prompt
         for message in messages[:-1]:
-            if message["role"] in ("system", "user") and _squeeze(message["content"]) not in read:
+            if message["role"] in ("system", "user") and not _says(read, message["content"]):
                 raise RowError(f"the chat template leaves out a {message['role']} message")
         together = yield from self._together(turns)
         if together:
@@ -113,14 +113,13 @@ class AnswerMask:
 
         A marker that is spelled in the answer itself is passed over.
         """
-        parts = [_squeeze(message.get(key) or "") for key in ("reasoning_content", "content")]
+        parts = [message.get(key) or "" for key in ("reasoning_content", "content")]
         calls = message.get("tool_calls") or []
-        written = _squeeze(rest)
-        if not all(part in written for part in [*parts, *(call["function"]["name"] for call in calls)]):
+        if not all(_says(rest, part) for part in [*parts, *(call["function"]["name"] for call in calls)]):
             raise RowError("the chat template leaves out part of an answer")
         num_spelled = len(self._ends.findall(json.dumps(calls, ensure_ascii=False))) if calls else 0
         for number, marker in enumerate(self._ends.finditer(rest)):
-            if number >= num_spelled and _holds(rest[: marker.start()], parts):
+            if number >= num_spelled and all(_says(rest[: marker.start()], part) for part in parts):
                 return marker
         return None
 
@@ -179,11 +178,10 @@ def _places(ids: list[int], wanted: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
-def _holds(text: str, parts: Sequence[str]) -> bool:
-    squeezed = _squeeze(text)
-    return all(part in squeezed for part in parts)
+def _says(text: str, part: str) -> bool:
+    """Whether a part stands in a text, white space aside: templates trim and re-wrap what they are given."""
+    return part.strip() in text or _squeeze(part) in _squeeze(text)
 
 
 def _squeeze(text: str) -> str:
-    """`text` without white space: templates trim and re-wrap what they are given."""
     return "".join(text.split())

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _GPT2_WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
@@ -44,26 +44,44 @@ _BESIDE_MERGES = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", 
 class BytePairs:
     """Encodes texts just as their tokenizer does, without special tokens of its own."""
 
-    def __init__(self, tokenizer: Any, encoding: Any, can_cut: bool) -> None:
+    def __init__(self, tokenizer: Any, encoding: Any, added: Mapping[str, int], can_cut: bool) -> None:
         self._tokenizer = tokenizer
         self._encoding = encoding
+        self._added = {content: [number] for content, number in added.items()}
+        self._at_added = re.compile(f"({'|'.join(map(re.escape, added))})") if added else None
         self._can_cut = can_cut
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text."""
+        """Token ids of each text; what several texts have between added tokens is encoded once."""
         parts = [self._cut(text) for text in texts]
-        slow = iter(self._slow([part for each in parts for part in each if not part.isascii()]))
+        known = self._added | self._encoded({part for each in parts for part in each} - self._added.keys())
         made: list[list[int]] = []
         for each in parts:
             ids: list[int] = []
             for part in each:
-                ids += self._fast(part) if part.isascii() else next(slow)
+                ids += known[part]
             made.append(ids)
         return made
 
+    def _encoded(self, parts: set[str]) -> dict[str, list[int]]:
+        slow = [part for part in parts if not part.isascii()]
+        return {part: self._fast(part) for part in parts if part.isascii()} | dict(
+            zip(slow, encode_plainly(self._tokenizer, slow), strict=True)
+        )
+
     def _cut(self, text: str) -> list[str]:
+        """The text in pieces: added tokens by themselves, except near characters beyond ASCII."""
+        if text.isascii():
+            return self._split(text)
+        pieces = self._apart(text)
+        return [piece for part in pieces for piece in (self._split(part) if part.isascii() else [part])]
+
+    def _split(self, text: str) -> list[str]:
+        return [piece for piece in self._at_added.split(text) if piece] if self._at_added else [text]
+
+    def _apart(self, text: str) -> list[str]:
         """The text in pieces: what surrounds characters beyond ASCII, from blank to blank, apart from the rest."""
-        if text.isascii() or not self._can_cut:
+        if not self._can_cut:
             return [text]
         pieces, done = [], 0
         for found in _BEYOND_ASCII.finditer(text):
@@ -78,12 +96,9 @@ class BytePairs:
 
     def _fast(self, text: str) -> list[int]:
         try:
-            return self._encoding.encode(text, allowed_special="all")
+            return self._encoding.encode(text, disallowed_special=())
         except ValueError:  # some hundred thousand blanks in a row are more than its expressions can look back on
-            return self._slow([text])[0]
-
-    def _slow(self, texts: list[str]) -> list[list[int]]:
-        return encode_plainly(self._tokenizer, texts)
+            return encode_plainly(self._tokenizer, [text])[0]
 
 
 def encode_plainly(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -123,7 +138,7 @@ def find_byte_pairs(tokenizer: Any) -> BytePairs | None:
 
     encoding = Encoding("burnish", pat_str=words, mergeable_ranks=ranks, special_tokens=added)
     can_cut = words in _END_AT_BLANKS and not any(" " in content for content in added)
-    return BytePairs(tokenizer, encoding, can_cut)
+    return BytePairs(tokenizer, encoding, added, can_cut)
 
 
 def _words(told: dict[str, Any]) -> str | None:

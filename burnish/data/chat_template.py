@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 
 from burnish.data.messages import Message
 from burnish.data.row import RowError
+from burnish.data.template_pieces import TemplatePieces, find_pieces
 
 # Templates that write today's date would give other tokens on another day, and a resumed run other bytes.
 _TODAY = date(2026, 1, 1)
@@ -36,6 +38,14 @@ class ChatTemplate:
         Raises:
             RowError: the template refuses these messages; its own message is given.
         """
+        text = self._pieces.text(messages, answer_next) if tools is None and self._pieces else None
+        return self._write(messages, answer_next, tools) if text is None else text
+
+    @cached_property
+    def _pieces(self) -> TemplatePieces | None:
+        return find_pieces(self._tokenizer.get_chat_template(), self._write)
+
+    def _write(self, messages: Sequence[Message], answer_next: bool, tools: list[Message] | None = None) -> str:
         try:
             text = self._tokenizer.apply_chat_template(
                 list(messages),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -78,14 +78,19 @@ def told_by_their_lines(sources: Sequence[Source]) -> list[str]:
     return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
 
 
-def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterable[Row]:
+def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterator[Row]:
     """Rows of the sources, one after the other; broken ones are added to `rejected`."""
     for source in sources:
-        for row in read_rows(source) if isinstance(source, Path) else read_hub_rows(source):
-            if isinstance(row, Rejected):
-                rejected.append(row)
-            else:
-                yield row
+        yield from keep_good(read_rows(source) if isinstance(source, Path) else read_hub_rows(source), rejected)
+
+
+def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Iterator[Row]:
+    """The rows; broken ones are added to `rejected`."""
+    for row in rows:
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        else:
+            yield row
 
 
 def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> list[Record]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from burnish.data.text_files import read_text
 from burnish.errors import DataError
 
 PARQUET_BATCH_ROWS = 1024
+_LINES = 256
+"""Read at once."""
 
 
 def read_rows(path: Path) -> Iterator[Row | Rejected]:
@@ -52,20 +56,51 @@ def file_suffix(path: Path) -> str | None:
     return ".conll" if suffix in (None, ".txt") and looks_like_conll(path) else suffix
 
 
-def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
-    """One JSON object a line; blank lines are skipped."""
-    file = str(path)
-    for number, line in byte_lines(path):
-        if line.isspace():
-            continue
-        if number == 1 and line.strip() == b"[":
+@dataclass(frozen=True, slots=True)
+class JsonLines:
+    """Lines of a JSON Lines file that follow each other, as they stand there."""
+
+    file: str
+    first: int
+    """1-based number of the first one."""
+    lines: Sequence[bytes]
+
+    def rows(self) -> Iterator[Row | Rejected]:
+        """One JSON object a line; blank lines are skipped."""
+        for number, line in enumerate(self.lines, start=self.first):
+            if line.isspace():
+                continue
+            parsed = parse_line(line)
+            yield Row(parsed, self.file, number) if isinstance(parsed, dict) else Rejected(self.file, number, parsed)
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether `json_lines` reads it."""
+    return data_suffix(path.name) == ".jsonl"
+
+
+def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
+    """The lines of a file, so many at a time; not understood yet, which another process may do.
+
+    Raises:
+        DataError: the file cannot be read, or is a JSON document.
+    """
+    numbered = byte_lines(path)
+    while block := list(islice(numbered, count)):
+        first, line = block[0]
+        if first == 1 and line.strip() == b"[":
             raise DataError(
                 f"`{path}` is one JSON document, not JSON Lines",
                 "Its first line is `[`; a .jsonl file has one object a line",
                 "Rename it to end in .json",
             )
-        parsed = parse_line(line)
-        yield Row(parsed, file, number) if isinstance(parsed, dict) else Rejected(file, number, parsed)
+        yield JsonLines(str(path), first, [line for _, line in block])
+
+
+def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
+    """The rows of a JSON Lines file."""
+    for lines in json_lines(path, _LINES):
+        yield from lines.rows()
 
 
 def parse_line(line: bytes) -> dict[str, Any] | str:

@@ -63,7 +63,9 @@ class Example:
     @property
     def num_trained(self) -> int:
         """Tokens that add to the loss: the first token of an example is never predicted."""
-        return int(numpy.count_nonzero(numpy.asarray(self.labels[1:]) != IGNORED))
+        labels = self.labels[1:]
+        is_array = isinstance(labels, numpy.ndarray)
+        return len(labels) - int(numpy.count_nonzero(labels == IGNORED) if is_array else labels.count(IGNORED))
 
 
 class RowError(ValueError):

@@ -26,6 +26,7 @@ from burnish.check.sizes import is_far_too_small, usual_size
 from burnish.check.special_tokens import SpecialTokens
 from burnish.check.token_view import TokenView
 from burnish.data.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
+from burnish.data.readers import is_json_lines, json_lines
 from burnish.data.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
 from burnish.data.row import Rejected
 from burnish.data.shapes import Shape, detect_shape
@@ -206,13 +207,24 @@ def _blocks(look: _Look, recipe: Recipe, show: int) -> Iterator[Block]:
     """All rows, a block at a time; those that are trained on come first."""
     splits = {TRAIN: look.sources.train, "validation": look.sources.valid or [], "test": look.sources.test or []}
     for split, sources in splits.items():
-        rejected: list[Rejected] = []
-        rows = islice(good_rows(sources, rejected), recipe.data.rows if split == TRAIN else None)
-        while block := list(islice(rows, _BLOCK)):
-            yield Block(split, block, rejected.copy(), show)
-            rejected.clear()
-        if rejected:
-            yield Block(split, (), rejected)
+        if split == TRAIN and recipe.data.rows:
+            yield from _blocks_of_rows(split, sources, recipe.data.rows, show)
+            continue
+        for source in sources:
+            if isinstance(source, Path) and is_json_lines(source):
+                yield from (Block(split, lines, shown=show) for lines in json_lines(source, _BLOCK))
+            else:
+                yield from _blocks_of_rows(split, [source], None, show)
+
+
+def _blocks_of_rows(split: str, sources: Sequence[Source], most: int | None, show: int) -> Iterator[Block]:
+    rejected: list[Rejected] = []
+    rows = islice(good_rows(sources, rejected), most)
+    while block := list(islice(rows, _BLOCK)):
+        yield Block(split, block, rejected.copy(), show)
+        rejected.clear()
+    if rejected:
+        yield Block(split, (), rejected)
 
 
 def _examine(blocks: Iterator[Block], examiner: Examiner, most: int, emit: Emit) -> tuple[Examination, list[TokenView]]:

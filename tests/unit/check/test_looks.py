@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from ftfy.badness import BADNESS_RE
 
+from burnish.check import privacy
 from burnish.check.characters import find_spoilt, odd_characters
 from burnish.check.finding import Tally, kind_of, kinds
 from burnish.check.labels import LabelCounts, spelled_alike
@@ -197,3 +199,27 @@ def test_sizes_are_told_where_they_are_known() -> None:
     assert usual_size(known) == "500 to 5,000 are usual for `classify`"
     assert [is_far_too_small(known, rows) for rows in (49, 50)] == [True, False]
     assert (usual_size(unknown), is_far_too_small(unknown, 1)) == ("", False)
+
+
+_MAIL = re.compile(r"[\w.+-]{1,64}@(?!example\.)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63})+")
+_CARD = re.compile(r"(?<!\d)(?<!\d\.)(?:\d[ -]?){12,18}\d(?!\d|\.\d)")
+"""What the quicker ways of `privacy.py` must agree with."""
+
+
+@pytest.mark.parametrize("letters", ["ab.@-c", "a@.example ", "0123 -.", "45 "])
+def test_quick_ways_to_addresses_and_cards_find_what_plain_expressions_find(letters: str) -> None:
+    source = random.Random(letters)
+    found = 0
+    for _ in range(3000):
+        text = "".join(source.choices(letters, k=source.randint(1, 90)))
+        mail = _MAIL.search(text)
+        assert privacy._mail_in(text) == (mail[0] if mail else "")
+        cards = [(one.span(), one[0]) for one in _CARD.finditer(text)]
+        assert [(one.span(), one[0]) for one in privacy._CARD.finditer(text)] == cards
+        found += bool(mail or cards)
+    assert found > 20
+
+
+def test_the_name_of_an_address_is_cut_where_the_plain_expression_cuts_it() -> None:
+    text = "x" * 100 + "@host.com"
+    assert privacy._mail_in(text) == _MAIL.search(text)[0] == "x" * 64 + "@host.com"  # type: ignore[index]

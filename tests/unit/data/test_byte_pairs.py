@@ -66,7 +66,7 @@ def texts(count: int) -> list[str]:
         f"{before}{mark}{behind}"
         for before in (" ", "a ")
         for mark in ("<|end|>", "<|im_start|>")
-        for behind in (" ", "é b", "\n\n x")
+        for behind in (" ", "é b", "\n\n x", "\u0338 ", "a<|end|>b<|end|>")
     ]
     return made + marked + [*_CORPUS, "", "é", " é ", "é\n b", "abc\n é", "!\n é!\n x"]
 
