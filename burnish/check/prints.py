@@ -17,7 +17,7 @@ import numpy
 BINS, RUN = 64, 3
 EMPTY = numpy.uint16(0xFFFF)
 """A bin that no run of the row fell into."""
-_AT_ONCE = 512
+_AT_ONCE = 256
 """Rows whose arrays stay near the processor."""
 _GROWTH = numpy.uint64(0x9E3779B97F4A7C15)
 _SMALL = numpy.arange(256, dtype=numpy.uint8)
