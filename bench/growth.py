@@ -2,9 +2,9 @@
 
     python bench/growth.py context|parameters|rows [--write]
 
-`context` trains a Llama's layout of 135 M parameters (LoRA, rank 8) on texts that fill contexts of 128 to 8,192
-tokens, and on texts of 64 tokens packed into rows of the same lengths. `parameters` trains Llama's layouts of 1.5 to
-494 M parameters on a context of 512. Of each, the fastest of a few steps is shown: what else the machine does only adds
+`context` trains a Llama's layout of 121 M parameters (LoRA, rank 8) on texts that fill contexts of 128 to 8,192
+tokens, and on texts of 64 tokens packed into rows of the same lengths. `parameters` trains Llama's layouts of 1 to
+232 M parameters on a context of 512. Of each, the fastest of a few steps is shown: what else the machine does only adds
 to it. `rows` reads, tokenizes and packs 10² to 10⁶ made-up instructions (some 400 bytes each) with the bundled
 tokenizer, twice: the second time their tokens come from the cache. Each measurement has a process of its own, so that
 its memory is its own. `--write` puts the table into docs/performance.md and the plot beside it.
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,18 @@ def over_contexts() -> tuple[str, Callable[[Any], None]]:
             for one, other in zip(filled, packed, strict=True)
         ),
     ]
+    return "\n".join(lines), partial(draw_contexts, filled=filled, packed=packed)
 
-    def draw(axes: Any) -> None:
-        for runs, label in ((filled, "one text fills the context"), (packed, "packed texts of 64 tokens")):
-            _line(axes, runs, "context", "tokens_per_second", label)
-        _label(axes, "context (tokens)", "tokens per second")
 
-    return "\n".join(lines), draw
+def draw_contexts(axes: Any, filled: Sequence[dict[str, Any]], packed: Sequence[dict[str, Any]]) -> None:
+    """Both kinds of texts; contexts are powers of two."""
+    for runs, label in ((filled, "one text fills the context"), (packed, f"packed texts of {SHORT} tokens")):
+        _line(axes, runs, "context", "tokens_per_second", label)
+    _label(axes, "context (tokens)", "tokens per second")
+    axes.set_xticks(CONTEXTS, [f"{context:,}" for context in CONTEXTS])
+    axes.set_xticks([], minor=True)
+    axes.set_yscale("linear")
+    axes.set_ylim(bottom=0)
 
 
 def over_parameters() -> tuple[str, Callable[[Any], None]]:

@@ -27,7 +27,7 @@ SIZES = {
     "base": (576, 30, 9),
     "large": (896, 24, 14),
 }
-"""Width, blocks and heads; the last two are those of SmolLM-135M and Qwen2.5-0.5B."""
+"""Width, blocks and heads; the last two are those of SmolLM-135M and Qwen2.5-0.5B, but for the small vocabulary."""
 _STEPS = 4
 _LEAST_TOKENS = 1024
 """Of a step."""

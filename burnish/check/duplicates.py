@@ -11,8 +11,10 @@ ALIKE = 0.8
 _GROUP = 4
 """Bins in which two rows must agree to be compared at all (locality-sensitive hashing): of rows that are alike to 0.8,
 one pair in 4,600 shares none of the 16 groups."""
-_MOST_PEERS = 50
+_MOST_PEERS = 33
 """Rows of one bucket that each row is compared with: enough to find that it has a twin."""
+_AT_ONCE = 8_192
+"""Pairs whose bins stay near the processor."""
 _FEWEST_TOLD = 8
 """Bins that must hold something for the estimate to mean anything; shorter rows are compared whole only."""
 
@@ -26,6 +28,7 @@ def exact_twins(prints: Prints) -> numpy.ndarray:
 def near_twins(prints: Prints) -> numpy.ndarray:
     """`[rows]` int64: for each row an earlier one that says nearly the same; itself where none is found."""
     twins = numpy.arange(len(prints.whole))
+    filled = _packed(prints.bins != EMPTY)
     for begin in range(0, BINS, _GROUP):
         part = numpy.ascontiguousarray(prints.bins[:, begin : begin + _GROUP])
         told = numpy.flatnonzero((part != EMPTY).any(axis=1))
@@ -39,9 +42,32 @@ def near_twins(prints: Prints) -> numpy.ndarray:
             later, earlier = order[same + distance], order[same]
             is_open = twins[later] == later
             later, earlier = later[is_open], earlier[is_open]
-            alike = agreement(prints.bins[later], prints.bins[earlier]) >= ALIKE
+            alike = _are_alike(prints.bins, filled, later, earlier)
             twins[later[alike]] = earlier[alike]
     return twins
+
+
+def _are_alike(bins: numpy.ndarray, filled: numpy.ndarray, some: numpy.ndarray, others: numpy.ndarray) -> numpy.ndarray:
+    """`[pairs]` bool: whether the `agreement` of two rows is that of near duplicates, counted in bits.
+
+    Args:
+        bins: `[rows, BINS]`.
+        filled: `[rows]` uint64: which of them hold something.
+        some, others: `[pairs]`: numbers of rows.
+    """
+    alike = numpy.empty(len(some), dtype=bool)
+    for begin in range(0, len(some), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        told = filled[some[part]] | filled[others[part]]
+        same = numpy.bitwise_count(_packed(bins[some[part]] == bins[others[part]]) & told)
+        count = numpy.bitwise_count(told)
+        alike[part] = (count >= _FEWEST_TOLD) & (same / numpy.maximum(1, count) >= ALIKE)
+    return alike
+
+
+def _packed(truths: numpy.ndarray) -> numpy.ndarray:
+    """`[rows]` uint64 of `[rows, BINS]` bool: a bit for each."""
+    return numpy.packbits(truths, axis=1).view(numpy.uint64)[:, 0]
 
 
 def agreement(some: numpy.ndarray, others: numpy.ndarray) -> numpy.ndarray:

@@ -7,6 +7,7 @@ import random
 import numpy
 import pytest
 
+from burnish.check import duplicates
 from burnish.check.duplicates import ALIKE, agreement, exact_twins, near_twins
 from burnish.check.prints import RUN, Prints, take_prints
 
@@ -61,6 +62,16 @@ def test_nearly_the_same_is_found_among_many(words: int) -> None:
     assert found >= 0.8 * alike
     assert alike >= 40
     assert (near[:400] == numpy.arange(400)).all(), "no other pair is taken for nearly the same"
+
+
+def test_rows_counted_in_bits_are_alike_where_their_agreement_says_so() -> None:
+    bins = take_prints([changed(text(number % 20, 8 + number), number % 7, seed=number) for number in range(300)]).bins
+    some, others = numpy.triu_indices(len(bins), 1)
+    counted = duplicates._are_alike(bins, duplicates._packed(bins != duplicates.EMPTY), some, others)
+    plain = agreement(bins[some], bins[others]) >= ALIKE
+    assert (counted == plain).all()
+    assert plain.any()
+    assert not plain.all()
 
 
 def test_capitals_and_marks_do_not_make_rows_differ() -> None:
