@@ -1,12 +1,13 @@
-"""Burnish beside TRL on a CUDA GPU: Llama's layout, bf16 and 4 bits, LoRA of rank 16 on every linear layer.
+"""Burnish beside TRL and Unsloth on a CUDA GPU: Llama's layout, bf16 and 4 bits, LoRA of rank 16 on all linear layers.
 
-    python bench/gpu.py [--model 1b|8b|tiny] [--method lora|qlora] [--context 4096] [--rounds 3] [--write]
+    python bench/gpu.py [--model 1b|8b|tiny] [--method lora|qlora] [--context 4096] [--rounds 3]
+                        [--unsloth-python PATH] [--write]
 
 Builds the model at random in the layout of Llama-3.2-1B or Llama-3.1-8B, trains it on made-up texts packed to the
-context, each program in its own process, in turns (see `bench/peer.py`; TRL with Liger's kernels, packed, in bf16), and
-prints tokens a second, the largest `torch.cuda.max_memory_allocated`, and the share of the GPU's own rate of matrix
-products. A loss that is off is pointed out, as in `bench/peers.py`. Without a GPU it says so and ends with 3; `--model
-tiny` runs on the CPU, to try the script.
+context, each program in its own process, in turns (see `bench/peer.py`; TRL with Liger's kernels, packed, in bf16;
+Unsloth where an interpreter that has it is named), and prints tokens a second, the largest
+`torch.cuda.max_memory_allocated`, and the share of the GPU's own rate of matrix products. A loss that is off is pointed
+out, as in `bench/peers.py`. Without a GPU it says so and ends with 3; `--model tiny` tries the script on the CPU.
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default="burnish,trl-best")
+    parser.add_argument("--unsloth-python", default="", help="interpreter that has unsloth; it is then compared too")
     parser.add_argument("--noise", type=float, default=0.2, help="as in peers.py")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     options = parser.parse_args()
@@ -138,12 +140,15 @@ def main() -> None:
     if device == "cuda" and not torch.cuda.is_available():
         print("there is no CUDA GPU here: `--model tiny` tries the script on the CPU", file=sys.stderr)
         sys.exit(3)
-    runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in options.peers.split(",")}
+    pythons = dict.fromkeys(options.peers.split(","), sys.executable)
+    if options.unsloth_python:
+        pythons["unsloth"] = options.unsloth_python
+    runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in pythons}
     with tempfile.TemporaryDirectory() as folder:
         file = settings_for(options, device, Path(folder))
         for _ in range(options.rounds):
             for peer, results in runs.items():
-                results.append(measure(peer, file, sys.executable))
+                results.append(measure(peer, file, pythons[peer]))
         flops, before = flops_per_token(read_settings(file)), loss_before(file)
     shape = SHAPES[options.model]
     with torch.device(device):

@@ -1,6 +1,6 @@
 """One training by one program, in a process of its own; `bench/peers.py` and `bench/gpu.py` call it.
 
-    python bench/peer.py burnish|guides|trl|trl-fp32|trl-best|litgpt|litgpt-best SETTINGS.json FOLDER
+    python bench/peer.py burnish|guides|trl|trl-fp32|trl-best|litgpt|litgpt-best|unsloth SETTINGS.json FOLDER
 
 Every program sees each row of the settings once (see `bench/settings.py`) and leaves the trained model or adapter in a
 folder under FOLDER, for `bench/judge.py`; rates, schedule, adapters and the size of a step are the same. Prints one
@@ -98,6 +98,13 @@ def with_litgpt(settings: Settings, folder: Path, meter: Meter, micro_rows: int 
     return litgpt_peer.with_litgpt(settings, folder, meter, micro_rows)
 
 
+def with_unsloth(settings: Settings, folder: Path, meter: Meter) -> Path:
+    """Unsloth."""
+    import unsloth_peer
+
+    return unsloth_peer.with_unsloth(settings, folder, meter)
+
+
 RUNS: dict[str, Callable[[Settings, Path, Meter], Path]] = {
     "burnish": with_burnish,
     "guides": with_guides,
@@ -106,6 +113,7 @@ RUNS: dict[str, Callable[[Settings, Path, Meter], Path]] = {
     "trl-best": lambda *given: with_trl(*given, is_best=True),
     "litgpt": with_litgpt,
     "litgpt-best": lambda *given: with_litgpt(*given, micro_rows=8),
+    "unsloth": with_unsloth,
 }
 
 

@@ -36,16 +36,16 @@ def with_sft(settings: Settings, folder: Path, meter: Meter, is_best: bool = Fal
         rows["use_liger_kernel"] = settings.device == "cuda"
     if not is_mixed:
         rows["bf16"] = False
-    options = SFTConfig(max_length=settings.context, **rows, **_shared(settings, folder))
+    options = SFTConfig(max_length=settings.context, **rows, **shared_options(settings, folder))
     trainer = SFTTrainer(
         _network(settings, is_best),
         args=options,
         train_dataset=Dataset.from_list(settings.examples()),
         processing_class=_tokenizer(settings),
         peft_config=_lora(settings),
-        callbacks=[_Note(meter)],
+        callbacks=[Note(meter)],
     )
-    return _train(trainer, folder)
+    return train_and_save(trainer, folder)
 
 
 def with_dpo(settings: Settings, folder: Path, meter: Meter, is_best: bool = False) -> Path:
@@ -60,7 +60,7 @@ def with_dpo(settings: Settings, folder: Path, meter: Meter, is_best: bool = Fal
         gradient_accumulation_steps=max(1, round(settings.step_rows / _BATCH)),
         gradient_checkpointing=not is_best,
         max_length=settings.context,
-        **_shared(settings, folder),
+        **shared_options(settings, folder),
     )
     trainer = DPOTrainer(
         _network(settings, is_best),
@@ -68,9 +68,9 @@ def with_dpo(settings: Settings, folder: Path, meter: Meter, is_best: bool = Fal
         train_dataset=Dataset.from_list(settings.examples()),
         processing_class=_tokenizer(settings),
         peft_config=_lora(settings),
-        callbacks=[_Note(meter)],
+        callbacks=[Note(meter)],
     )
-    return _train(trainer, folder)
+    return train_and_save(trainer, folder)
 
 
 def with_guides(settings: Settings, folder: Path, meter: Meter) -> Path:
@@ -91,18 +91,18 @@ def with_guides(settings: Settings, folder: Path, meter: Meter) -> Path:
     options = TrainingArguments(
         per_device_train_batch_size=2,
         gradient_accumulation_steps=max(1, round(settings.step_rows / 2)),
-        **_shared(settings, folder),
+        **shared_options(settings, folder),
     )
     trainer = Trainer(
         network if lora is None else get_peft_model(network, lora),
         options,
         train_dataset=Dataset.from_list([encode(example["text"]) for example in settings.examples()]),
-        callbacks=[_Note(meter)],
+        callbacks=[Note(meter)],
     )
-    return _train(trainer, folder)
+    return train_and_save(trainer, folder)
 
 
-def _shared(settings: Settings, folder: Path) -> dict[str, Any]:
+def shared_options(settings: Settings, folder: Path) -> dict[str, Any]:
     """What all of them are told."""
     return {
         "output_dir": str(folder / "out"),
@@ -143,7 +143,7 @@ def _lora(settings: Settings) -> LoraConfig | None:
     )
 
 
-class _Note(TrainerCallback):
+class Note(TrainerCallback):
     """Tells the meter."""
 
     def __init__(self, meter: Meter) -> None:
@@ -158,7 +158,8 @@ class _Note(TrainerCallback):
         self._meter.step()
 
 
-def _train(trainer: Any, folder: Path) -> Path:
+def train_and_save(trainer: Any, folder: Path) -> Path:
+    """Runs a trainer, and writes what it trained."""
     trainer.train()
     trainer.model.save_pretrained(str(folder))
     return folder
