@@ -103,7 +103,8 @@ class Examination:
         self.rejected += later.rejected
         self.removable |= later.removable
         self._answers.update(later._answers)
-        self._first_with = later._first_with | self._first_with
+        for key, place in later._first_with.items():
+            self._first_with.setdefault(key, place)
         self._is_single = self._is_single and later._is_single
 
     def conclude(self) -> list[Finding]:

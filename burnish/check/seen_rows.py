@@ -66,12 +66,15 @@ class SeenRows:
         """(kind of defect, place, what was seen) of rows that say what an earlier one says, or nearly."""
         prints = Prints.join(self._prints)
         here = numpy.arange(len(self))
-        exact = exact_twins(prints)
-        near = near_twins(prints)
-        for row in map(int, numpy.flatnonzero(exact != here)):
-            yield self._as_exact(row, int(exact[row]))
-        for row in map(int, numpy.flatnonzero((near != here) & (exact == here))):
-            yield self._as_near(row, int(near[row]))
+        exact, near = exact_twins(prints), near_twins(prints)
+        is_exact = exact != here
+        for has_twin, twins, tell in (
+            (is_exact, exact, self._as_exact),
+            ((near != here) & ~is_exact, near, self._as_near),
+        ):
+            rows = numpy.flatnonzero(has_twin)
+            for row, twin in zip(rows.tolist(), twins[rows].tolist(), strict=True):
+                yield tell(row, twin)
 
     def _as_exact(self, row: int, first: int) -> tuple[str, str, str]:
         place, told = self.place(row), f"as {self.place(first)}"
