@@ -20,10 +20,14 @@ EMPTY = numpy.uint16(0xFFFF)
 _AT_ONCE = 256
 """Rows whose arrays stay near the processor."""
 _GROWTH = numpy.uint64(0x9E3779B97F4A7C15)
-_SMALL = numpy.arange(256, dtype=numpy.uint8)
-_SMALL[65:91] += 32
-_IS_WORD = numpy.zeros(256, dtype=bool)
-_IS_WORD[[*range(48, 58), *range(65, 91), *range(97, 123), *range(128, 256)]] = True
+_LETTERS = bytes(
+    byte + 32 if 65 <= byte < 91 else byte if 48 <= byte < 58 or 97 <= byte < 123 or byte >= 128 else 0
+    for byte in range(256)
+)
+"""What each byte counts as: digits, small letters and all beyond ASCII as themselves, marks and blanks as nothing."""
+_EIGHT = 8
+_LOWEST = numpy.array([(1 << 8 * count) - 1 for count in range(_EIGHT + 1)], dtype=numpy.uint64)
+"""Keeps the lowest 0 to 8 bytes of a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +77,27 @@ def _of_some(texts: Sequence[str]) -> Prints:
 def _words(text: bytes, sizes: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     """`[words]` uint64 hash of each word, and `[rows]` int64 number of words up to the end of each row.
 
+    A word is read as numbers of eight bytes each, and the sum of their hashes is its own.
+
     Args:
         text: all rows; each ends with a byte that is part of no word.
         sizes: `[rows]`: bytes of each, that byte included.
     """
-    letters = numpy.frombuffer(text, dtype=numpy.uint8)
-    inside = _IS_WORD[letters]
-    begins = inside & ~numpy.concatenate([[False], inside[:-1]])
-    first = numpy.flatnonzero(begins)
+    letters = b"\0" + text.translate(_LETTERS) + bytes(_EIGHT)
+    inside = numpy.frombuffer(letters, numpy.uint8) != 0
+    edges = numpy.flatnonzero(inside[1:] != inside[:-1]) + 1
+    first, length = edges[::2], edges[1::2] - edges[::2]
+    ends = numpy.searchsorted(first, numpy.cumsum(sizes) + 1)
     if not len(first):
-        return numpy.zeros(0, numpy.uint64), numpy.zeros(len(sizes), numpy.int64)
-    number = numpy.cumsum(begins)
-    place = numpy.arange(len(letters)) - first[numpy.maximum(number - 1, 0)]
-    powers = _powers(int(place[inside].max()) + 1)
-    values = (_SMALL[letters].astype(numpy.uint64) + numpy.uint64(1)) * powers[numpy.where(inside, place, 0)]
-    words = numpy.add.reduceat(numpy.where(inside, values, numpy.uint64(0)), first)
-    return mixed(words), number[numpy.cumsum(sizes) - 1]
-
-
-def _powers(count: int) -> numpy.ndarray:
-    """`[count]` uint64: powers of an odd number, modulo 2^64."""
-    factors = numpy.full(count, _GROWTH)
-    factors[0] = numpy.uint64(1)
-    return numpy.multiply.accumulate(factors)
+        return numpy.zeros(0, numpy.uint64), ends
+    counts = -(-length // _EIGHT)
+    begins = numpy.cumsum(counts) - counts
+    number = numpy.arange(counts.sum()) - numpy.repeat(begins, counts)
+    offset = _EIGHT * number
+    eights = numpy.ndarray(len(letters) - _EIGHT + 1, numpy.dtype("<u8"), letters, strides=(1,))
+    values = eights[numpy.repeat(first, counts) + offset]
+    values &= _LOWEST[numpy.minimum(_EIGHT, numpy.repeat(length, counts) - offset)]
+    return numpy.add.reduceat(mixed(values + number.astype(numpy.uint64) * _GROWTH), begins), ends
 
 
 def _fill_bins(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from burnish.data.chat_template import ChatTemplate
@@ -172,9 +173,10 @@ def _places(ids: list[int], wanted: Iterable[int]) -> list[int]:
     found = []
     for id_ in wanted:
         place = -1
-        for _ in range(ids.count(id_)):
-            place = ids.index(id_, place + 1)
-            found.append(place)
+        with suppress(ValueError):  # there is no other
+            while True:
+                place = ids.index(id_, place + 1)
+                found.append(place)
     return sorted(found)
 
 

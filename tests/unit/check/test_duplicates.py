@@ -9,7 +9,7 @@ import pytest
 
 from burnish.check import duplicates
 from burnish.check.duplicates import ALIKE, agreement, exact_twins, near_twins
-from burnish.check.prints import RUN, Prints, take_prints
+from burnish.check.prints import RUN, Prints, _words, take_prints
 
 _WORDS = [f"{first}{second}" for first in ("ba", "co", "di", "fu", "ga", "hel", "ji", "mo") for second in "lmnprstvz"]
 
@@ -78,6 +78,21 @@ def test_capitals_and_marks_do_not_make_rows_differ() -> None:
     one = text(1)
     near = near_twins(take_prints([one, one.upper().replace(" ", ", ")]))
     assert near.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("abcdefghijklmnop", "ijklmnopabcdefgh"), ("abcdefgh1", "abcdefgh2"), ("abcdefgh", "abcdefgh0"), ("Wört", "Wart")],
+)
+def test_a_word_is_told_by_all_its_letters_and_their_order(one: str, other: str) -> None:
+    words, ends = _words(f"{one}, {other}\n{other.upper()}\n\n".encode(), _sizes(f"{one}, {other}", other, ""))
+    assert ends.tolist() == [2, 3, 3]
+    assert words[0] != words[1]
+    assert (words[1] == words[2]) == other.isascii()
+
+
+def _sizes(*rows: str) -> numpy.ndarray:
+    return numpy.array([len(row.encode()) + 1 for row in rows])
 
 
 def test_short_rows_are_compared_whole_only() -> None:

@@ -216,6 +216,7 @@ def test_quick_ways_to_addresses_and_cards_find_what_plain_expressions_find(lett
         assert privacy._mail_in(text) == (mail[0] if mail else "")
         cards = [(one.span(), one[0]) for one in _CARD.finditer(text)]
         assert [(one.span(), one[0]) for one in privacy._CARD.finditer(text)] == cards
+        assert privacy._has_digits_of_card(text) or not cards
         found += bool(mail or cards)
     assert found > 20
 
