@@ -34,16 +34,16 @@ def near_twins(prints: Prints) -> numpy.ndarray:
         told = numpy.flatnonzero((part != EMPTY).any(axis=1))
         keys = part.view(numpy.uint64)[:, 0]
         order = told[numpy.argsort(keys[told], kind="stable")]
-        keys = keys[order]
+        keys, is_open = keys[order], twins[order] == order
         for distance in range(1, min(_MOST_PEERS, len(order))):
-            same = numpy.flatnonzero(keys[distance:] == keys[:-distance])
-            if not len(same):
+            same = keys[distance:] == keys[:-distance]
+            if not same.any():
                 break
-            later, earlier = order[same + distance], order[same]
-            is_open = twins[later] == later
-            later, earlier = later[is_open], earlier[is_open]
+            place = numpy.flatnonzero(same & is_open[distance:])
+            later, earlier = order[place + distance], order[place]
             alike = _are_alike(prints.bins, filled, later, earlier)
             twins[later[alike]] = earlier[alike]
+            is_open[place[alike] + distance] = False
     return twins
 
 

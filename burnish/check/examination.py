@@ -115,10 +115,11 @@ class Examination:
             key, count = self._answers.most_common(1)[0]
             if count > _MOST_ANSWERS * total:
                 self.tally.add("one-answer", self._first_with[key], f"{count:,} of {total:,} answers")
-        for kind, place, seen in self.rows.repeated():
-            self.tally.add(kind, place, seen)
+        for kind, count, told in self.rows.repeated():
             if kind == "repeated":
-                self.removable[place] = f"says the same {seen}"
+                told = list(told)
+                self.removable |= {place: f"says the same {seen}" for place, seen in told}
+            self.tally.add_many(kind, count, told)
         everything = len(self.rows) + self.rejected
         if self.rejected > _MANY_LEFT_OUT * everything:
             self.tally.add("many-left-out", f"{self.rejected:,} of {everything:,} rows")

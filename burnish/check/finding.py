@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -71,10 +73,19 @@ class Tally:
             place: `file:line`.
             seen: what is wrong there, in a few words.
         """
-        self.counts[name] = self.counts.get(name, 0) + 1
+        self.add_many(name, 1, [(place, seen)])
+
+    def add_many(self, name: str, count: int, told: Iterable[tuple[str, str]]) -> None:
+        """Takes note of rows that have the same defect.
+
+        Args:
+            name: of the kind.
+            count: of the rows.
+            told: `file:line` of each and what is wrong there; no more of it is taken than will be named.
+        """
+        self.counts[name] = self.counts.get(name, 0) + count
         named = self.places.setdefault(name, [])
-        if len(named) < _NAMED:
-            named.append(f"{place}: {seen}" if seen else place)
+        named += [f"{place}: {seen}" if seen else place for place, seen in islice(told, _NAMED - len(named))]
 
     def join(self, later: Tally) -> None:
         """Takes in what was counted in rows that come after these."""

@@ -62,36 +62,38 @@ class SeenRows:
         """`file:line` of a row."""
         return f"{list(self._files)[self._file[row]]}:{self._line[row]}"
 
-    def repeated(self) -> Iterator[tuple[str, str, str]]:
-        """(kind of defect, place, what was seen) of rows that say what an earlier one says, or nearly."""
+    def repeated(self) -> Iterator[tuple[str, int, Iterator[tuple[str, str]]]]:
+        """Rows that say what an earlier one says, or nearly: kind of defect, how many, and of each where it stands and
+        what was seen there, told as it is asked for."""
         prints = Prints.join(self._prints)
         here = numpy.arange(len(self))
         exact, near = exact_twins(prints), near_twins(prints)
         is_exact = exact != here
-        for has_twin, twins, tell in (
-            (is_exact, exact, self._as_exact),
-            ((near != here) & ~is_exact, near, self._as_near),
+        decision = numpy.array(self._decision)
+        is_decided_alike = decision == decision[exact]
+        leaks, nearly_leaks = self._are_leaks(exact), self._are_leaks(near)
+        is_near = (near != here) & ~is_exact
+        against = "contradicting-pairs" if self._has_pairs else "contradicting-labels"
+        for kind, has_it, twins, told in (
+            ("shared-with-validation", is_exact & leaks, exact, "as {}, which is trained on"),
+            ("repeated", is_exact & ~leaks & is_decided_alike, exact, "as {}"),
+            (against, is_exact & ~leaks & ~is_decided_alike, exact, "as {}"),
+            ("nearly-shared", is_near & nearly_leaks, near, "nearly as {}"),
+            ("nearly-repeated", is_near & ~nearly_leaks, near, "nearly as {}"),
         ):
-            rows = numpy.flatnonzero(has_twin)
-            for row, twin in zip(rows.tolist(), twins[rows].tolist(), strict=True):
-                yield tell(row, twin)
+            rows = numpy.flatnonzero(has_it)
+            if len(rows):
+                yield kind, len(rows), self._told(rows, twins[rows], told)
 
-    def _as_exact(self, row: int, first: int) -> tuple[str, str, str]:
-        place, told = self.place(row), f"as {self.place(first)}"
-        if self._is_leak(row, first):
-            return "shared-with-validation", place, f"{told}, which is trained on"
-        if self._decision[row] == self._decision[first]:
-            return "repeated", place, told
-        return "contradicting-pairs" if self._has_pairs else "contradicting-labels", place, told
+    def _told(self, rows: numpy.ndarray, twins: numpy.ndarray, told: str) -> Iterator[tuple[str, str]]:
+        """Where each row stands, and what is said of its twin."""
+        for row, twin in zip(rows, twins, strict=True):
+            yield self.place(row), told.format(self.place(twin))
 
-    def _as_near(self, row: int, twin: int) -> tuple[str, str, str]:
-        told = f"nearly as {self.place(twin)}"
-        return "nearly-shared" if self._is_leak(row, twin) else "nearly-repeated", self.place(row), told
-
-    def _is_leak(self, row: int, twin: int) -> bool:
-        """Whether a row to be judged on has its twin among those trained on."""
-        trained = self._splits.get(TRAIN, -1)
-        return self._split[row] != trained and self._split[twin] == trained
+    def _are_leaks(self, twins: numpy.ndarray) -> numpy.ndarray:
+        """`[rows]` bool: whether a row to be judged on has its twin among those trained on."""
+        trained = numpy.array(self._split) == self._splits.get(TRAIN, -1)
+        return ~trained & trained[twins]
 
 
 def _renumbered(numbers: array[int], own: dict[str, int], known: dict[str, int]) -> array[int]:
