@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
+
+import numpy
 
 from burnish.check.characters import odd_characters
 from burnish.check.finding import Finding, Tally, kind_of
@@ -22,6 +24,7 @@ from burnish.data.row import Rejected
 _MANY_LEFT_OUT = 1 / 3
 _MOST_ANSWERS = 0.5
 _FEWEST_ANSWERS = 20
+_NO_ANSWER = 0
 
 
 class Examination:
@@ -43,8 +46,8 @@ class Examination:
         self.removable: dict[str, str] = {}
         """Places of rows that nothing is lost without, and why; known when all rows have been seen."""
         self._special = special
-        self._answers: Counter[bytes] = Counter()
-        self._first_with: dict[bytes, str] = {}
+        self._answers = array("Q")
+        """Of each row, a print of its answer."""
         self._is_single = True
 
     def add(self, split: str, records: Sequence[Record]) -> None:
@@ -87,10 +90,7 @@ class Examination:
         elif isinstance(record, TaggedRecord):
             self.labels.add(record.tags, record.place)
             self._is_single = False
-        if (answer := answer_of(record)) is not None:
-            key = blake2b(answer.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            self._answers[key] += 1
-            self._first_with.setdefault(key, record.place)
+        self._answers.append(_print_of(answer_of(record)))
         self.languages.add(record.place, "\n".join(texts_of(record)))
 
     def join(self, later: Examination) -> None:
@@ -102,19 +102,13 @@ class Examination:
         self.languages.join(later.languages)
         self.rejected += later.rejected
         self.removable |= later.removable
-        self._answers.update(later._answers)
-        for key, place in later._first_with.items():
-            self._first_with.setdefault(key, place)
+        self._answers.extend(later._answers)
         self._is_single = self._is_single and later._is_single
 
     def conclude(self) -> list[Finding]:
         """What was found in all rows. Called once, at the end."""
         self.labels.tally(self.tally, self._is_single)
-        total = self._answers.total()
-        if total >= _FEWEST_ANSWERS:
-            key, count = self._answers.most_common(1)[0]
-            if count > _MOST_ANSWERS * total:
-                self.tally.add("one-answer", self._first_with[key], f"{count:,} of {total:,} answers")
+        self._tally_answers()
         for kind, count, told in self.rows.repeated():
             if kind == "repeated":
                 told = list(told)
@@ -124,3 +118,23 @@ class Examination:
         if self.rejected > _MANY_LEFT_OUT * everything:
             self.tally.add("many-left-out", f"{self.rejected:,} of {everything:,} rows")
         return self.tally.findings()
+
+    def _tally_answers(self) -> None:
+        """Whether most of the answers are one and the same."""
+        prints = numpy.array(self._answers)
+        rows = numpy.flatnonzero(prints != _NO_ANSWER)
+        if len(rows) < _FEWEST_ANSWERS:
+            return
+        _, first, counts = numpy.unique(prints[rows], return_index=True, return_counts=True)
+        most = counts.argmax()
+        if counts[most] > _MOST_ANSWERS * len(rows):
+            told = f"{counts[most]:,} of {len(rows):,} answers"
+            self.tally.add("one-answer", self.rows.place(int(rows[first[most]])), told)
+
+
+def _print_of(answer: str | None) -> int:
+    """Of 64 bits; `_NO_ANSWER` where there is none."""
+    if answer is None:
+        return _NO_ANSWER
+    digest = blake2b(answer.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

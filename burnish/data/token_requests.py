@@ -38,7 +38,7 @@ def answer_together(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -> lis
             except StopIteration as ended:
                 made[number] = ended.value
             except RowError as error:
-                made[number] = error
+                made[number] = error.with_traceback(None)  # which would keep every local of the work, in a cycle
         told = iter(tokens.encode([text for texts in asked.values() for text in texts]))
         sent = {number: _take(told, len(texts)) for number, texts in asked.items()}
     return [one for one in made if one is not None]

@@ -65,7 +65,7 @@ class TaskDefaults:
             try:
                 yield self.encode(record, context)
             except RowError as error:
-                yield error
+                yield error.with_traceback(None)
 
     def keep_apart(self) -> None:
         """Nothing shares a row unless the plan packs it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from burnish.data.row import RowError
 from burnish.data.token_requests import TokenRequests, answer_alone, answer_together
+from burnish.tasks.defaults import TaskDefaults
+from burnish.tasks.task import EncodedRow
 
 
 class Letters:
@@ -61,3 +65,37 @@ def test_an_error_that_is_no_fault_of_a_row_is_not_swallowed() -> None:
     tokens: Any = Letters()
     with pytest.raises(ZeroDivisionError):
         answer_together(tokens, [broken()])
+
+
+class _Held:
+    """Something that the work on a row makes on its way."""
+
+
+class _Refuses(TaskDefaults):
+    def __init__(self, held: list[weakref.ref[_Held]]) -> None:
+        self._held = held
+
+    def encode(self, record: Any, context: int) -> EncodedRow:
+        made = _Held()
+        self._held.append(weakref.ref(made))
+        raise RowError("nothing to learn")
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_refused_row_keeps_nothing_of_the_work_on_it(is_together: bool) -> None:
+    held: list[weakref.ref[_Held]] = []
+
+    def refuse() -> TokenRequests[int]:
+        made = _Held()
+        held.append(weakref.ref(made))
+        yield ["x"]
+        raise RowError("nothing to learn")
+
+    tokens: Any = Letters()
+    gc.disable()
+    try:
+        refused: Any = answer_together(tokens, [refuse()]) if is_together else list(_Refuses(held).encode_all([0], 8))
+        assert [str(one) for one in refused] == ["nothing to learn"]
+        assert [one() for one in held] == [None]
+    finally:
+        gc.enable()
