@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from burnish.machine import peak_bytes
+from burnish.machine import collect_seldom, peak_bytes
 
 SEEDLING = Path(str(resources.files("burnish"))) / "assets" / "seedling"
 SIZES = {
@@ -122,6 +122,7 @@ def read_rows(count: int, file: str) -> dict[str, Any]:
     from burnish.workflows.preparation import encode_rows, make_plan, set_up
     from burnish.workflows.preparation import read_rows as read
 
+    collect_seldom()  # as the command does
     recipe = Recipe.model_validate({"model": {"name": str(SEEDLING)}, "data": {"path": file}})
     begun = time.perf_counter()
     records = read(recipe, _nobody)

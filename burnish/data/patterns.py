@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,9 +52,10 @@ class Pattern:
 
     def fits(self, values: Mapping[str, Any]) -> bool:
         """Whether a row has this shape."""
-        columns = tuple(values)
-        if self.test is not None and not self.test(values):
-            return False
+        return self.has_columns(tuple(values)) and (self.test is None or self.test(values))
+
+    def has_columns(self, columns: tuple[str, ...]) -> bool:
+        """Whether a row of these columns may have this shape."""
         if self.name == "text" and "text" not in columns:
             return columns == ("content",)
         return all(any(name in columns for name in field) for field in self.required)
@@ -161,6 +162,16 @@ def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Patter
         spelling = "sharegpt" if speaks_from else "messages"
         return next((pattern for pattern in fitting if pattern.name == spelling), fitting[0])
     return fitting[0] if fitting else None
+
+
+def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) -> Iterator[Pattern | None]:
+    """`pattern_of` each row; what the columns alone decide is decided once for all rows that have the same."""
+    possible: dict[tuple[str, ...], list[Pattern]] = {}
+    for values in rows:
+        columns = tuple(values)
+        if columns not in possible:
+            possible[columns] = [pattern for pattern in patterns if pattern.has_columns(columns)]
+        yield pattern_of(values, possible[columns])
 
 
 def describe_patterns(found: Iterable[str] = ()) -> str:

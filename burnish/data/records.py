@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from burnish.data.pictures import Picture
@@ -13,8 +14,15 @@ Messages = tuple[dict[str, Any], ...]
 """Turns in OpenAI's form: `role`, `content` (a string), and where there are any `tool_calls` with parsed arguments."""
 
 
+class _Hashed:
+    """Keeps the hash of what a record says, once somebody has asked for it."""
+
+    __slots__ = ("_hash",)
+    _hash: str
+
+
 @dataclass(frozen=True, slots=True)
-class TextRecord:
+class TextRecord(_Hashed):
     """Text of which every token is learned."""
 
     text: str
@@ -24,7 +32,7 @@ class TextRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRecord:
+class ChatRecord(_Hashed):
     """A conversation of which the assistant's turns are learned. The last message is always the assistant's."""
 
     messages: Messages
@@ -34,7 +42,7 @@ class ChatRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class PreferenceRecord:
+class PreferenceRecord(_Hashed):
     """Two answers to the same prompt, of which one is better."""
 
     prompt: Messages
@@ -47,7 +55,7 @@ class PreferenceRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RatedRecord:
+class RatedRecord(_Hashed):
     """An answer that somebody found good or bad."""
 
     prompt: Messages
@@ -58,7 +66,7 @@ class RatedRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledRecord:
+class LabelledRecord(_Hashed):
     """A text, or a pair of texts, with its label or labels."""
 
     texts: tuple[str, ...]
@@ -69,7 +77,7 @@ class LabelledRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class TaggedRecord:
+class TaggedRecord(_Hashed):
     """Words with a tag each."""
 
     tokens: tuple[str, ...]
@@ -78,7 +86,7 @@ class TaggedRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class SpanRecord:
+class SpanRecord(_Hashed):
     """A question about a text, answered by pieces of it."""
 
     context: str
@@ -89,7 +97,7 @@ class SpanRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureRecord:
+class PictureRecord(_Hashed):
     """A conversation with pictures, of which the assistant's turns are learned."""
 
     messages: tuple[dict[str, Any], ...]
@@ -120,6 +128,16 @@ def content_hash(record: Record) -> str:
 
     Whether a text ends counts for nothing: the same words with and without an end are the same words.
     """
-    content = [getattr(record, field.name) for field in fields(record) if field.name not in _BESIDE_THE_CONTENT]
-    told = content[0] if isinstance(record, TextRecord) else content
-    return hashlib.sha256(CANONICAL.encode(told).encode("ascii")).hexdigest()
+    try:
+        return record._hash
+    except AttributeError:  # asked for the first time
+        content = [getattr(record, name) for name in _names_of_content(type(record))]
+        told = content[0] if isinstance(record, TextRecord) else content
+        made = hashlib.sha256(CANONICAL.encode(told).encode("ascii")).hexdigest()
+        object.__setattr__(record, "_hash", made)
+        return made
+
+
+@cache
+def _names_of_content(kind: type[Record]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in _BESIDE_THE_CONTENT)

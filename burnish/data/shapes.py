@@ -16,6 +16,7 @@ from burnish.data.patterns import (
     Pattern,
     describe_patterns,
     pattern_of,
+    patterns_of,
     pick,
 )
 from burnish.data.records import Record
@@ -80,7 +81,7 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
     column_map.check(found)
     patterns = candidates(columns, wanted)
     renamed = [column_map.rename(row.values) for row in rows]
-    shapes = [pattern_of(values, patterns) for values in renamed]
+    shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:
         raise unknown_shape(rows[0].file, found, wanted)

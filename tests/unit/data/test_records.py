@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 from burnish.data.records import ChatRecord, TextRecord, content_hash
 
 ASK = {"role": "user", "content": "a"}
@@ -39,3 +42,12 @@ def test_the_hash_never_changes():
     assert content_hash(ChatRecord((ASK, ANSWER), (TOOL,), "x:1")) == (
         "30623e552f3822f4b6e33e3b3ecfd098da4ec86ed978c1c8aa1f47b25a55cd24"
     )
+
+
+def test_a_hash_is_asked_for_once_and_never_carried_to_other_words() -> None:
+    record = TextRecord("a", True, "x:1")
+    first = content_hash(record)
+    assert content_hash(record) is first
+    assert content_hash(replace(record, text="b")) == content_hash(TextRecord("b", True, "x:1")) != first
+    assert content_hash(pickle.loads(pickle.dumps(record))) == first
+    assert record == TextRecord("a", True, "x:1")

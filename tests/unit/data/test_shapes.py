@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from burnish.data.patterns import PATTERNS, pattern_of, patterns_of
 from burnish.data.records import ChatRecord, TextRecord
 from burnish.data.row import Row, RowError
 from burnish.data.shapes import detect_shape
@@ -218,3 +219,13 @@ def test_a_wanted_shape_leaves_the_other_rows_out():
     assert [shape.to_record(row).text for row in (rows[0], rows[2])] == ["x", "y"]
     with pytest.raises(RowError, match="there is no column `text`; this row looks like `prompt-completion`"):
         shape.to_record(rows[1])
+
+
+def test_rows_of_the_same_columns_each_have_the_shape_that_they_have_alone() -> None:
+    told = [values for values, *_ in SHAPES]
+    spoken = [{"messages": TURNS}, {"messages": MESSAGES}, {"conversations": MESSAGES}, {"conversations": TURNS}]
+    rated = [{"prompt": "q", "completion": "a", "label": label} for label in (True, "x", "false", 1)]
+    rows = [*told, *spoken, *rated, {"tokens": ["a"], "tags": ["b"]}, {"tokens": "a", "tags": "b"}, {"nothing": 1}]
+    alone = [pattern_of(values, PATTERNS) for values in rows]
+    assert list(patterns_of([*rows, *reversed(rows)], PATTERNS)) == [*alone, *reversed(alone)]
+    assert len(set(alone)) >= 10
