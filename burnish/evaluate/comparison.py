@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from burnish.evaluate.repeats import Repeats
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
@@ -83,6 +84,8 @@ class Comparison:
     gap: Estimate | None = None
     """The change of the loss on training rows minus that on held-out ones: below 0 where the former fell further."""
     general: GeneralText | None = None
+    distinct: int | None = None
+    """How many of the rows say something of their own; None where all do."""
     harness: list[Figure] = field(default_factory=list)
     """Figures of lm-evaluation-harness, where it was asked."""
 
@@ -96,6 +99,7 @@ class Comparison:
         if figure is None:
             return "There are no held-out rows to judge by."
         rows = f"on {self.rows} held-out row{'s' if self.rows != 1 else ''}"
+        rows += f" ({self.distinct} distinct)" if self.distinct else ""
         gain = figure.difference
         better, worse = (gain.high < 0, gain.low > 0) if figure.lower_is_better else (gain.low > 0, gain.high < 0)
         if not better and not worse:
@@ -148,22 +152,27 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def make_figures(base: Sequence[Measure], tuned: Sequence[Measure]) -> list[Figure]:
+def make_figures(base: Sequence[Measure], tuned: Sequence[Measure], repeats: Repeats | None = None) -> list[Figure]:
     """Each figure of both models, with the paired difference.
 
     Args:
         base: the base model's figures.
         tuned: the tuned model's, in the same order and on the same rows.
+        repeats: which of the rows say the same, where some do.
     """
-    return [
-        Figure(
-            name=before.name,
-            base=estimate(before),
-            tuned=estimate(after),
-            difference=difference(before, after),
-            lower_is_better=not before.higher_is_better,
-            is_share=before.is_share,
-            rows=len(before.table),
-        )
-        for before, after in zip(base, tuned, strict=True)
-    ]
+    return [_figure(before, after, repeats) for before, after in zip(base, tuned, strict=True)]
+
+
+def _figure(base: Measure, tuned: Measure, repeats: Repeats | None) -> Figure:
+    rows = len(base.table)
+    if repeats is not None:
+        base, tuned = repeats.merge(base), repeats.merge(tuned)
+    return Figure(
+        name=base.name,
+        base=estimate(base),
+        tuned=estimate(tuned),
+        difference=difference(base, tuned),
+        lower_is_better=not base.higher_is_better,
+        is_share=base.is_share,
+        rows=rows,
+    )

@@ -137,7 +137,8 @@ def _figure(key: _Key, base: _Told, tuned: _Told) -> Figure:
     if all(rows) and rows[0].keys() == rows[1].keys():
         numbers = [[side[row] for row in rows[0]] for side in rows]
         is_share = all(0 <= number <= 1 for side in numbers for number in side)
-        return make_figures(*([mean(name, side, is_better, is_share)] for side in numbers))[0]
+        one, other = (mean(name, side, is_better, is_share) for side in numbers)
+        return make_figures([one], [other])[0]
     (first, one), (second, two) = ((_values(told)[key], _error(key, told)) for told in (base, tuned))
     estimates = _around(first, one), _around(second, two), _around(second - first, math.hypot(one, two))
     count = (tuned.get("n-samples") or {}).get(task, {}).get("effective", 0)

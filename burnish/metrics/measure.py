@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 from numpy.typing import ArrayLike
@@ -34,6 +34,18 @@ class Measure:
 def value(measure: Measure) -> float:
     """The figure itself; 0.0 where there is nothing to judge."""
     return float(measure.formula(measure.table.sum(0)))
+
+
+def added_up(measure: Measure, groups: numpy.ndarray) -> Measure:
+    """The same figure of groups of rows, which an interval then draws as wholes.
+
+    Args:
+        measure: over rows.
+        groups: `[rows]` int64: the number of each row's group, from 0.
+    """
+    table = numpy.zeros((int(groups.max()) + 1, measure.table.shape[1]))
+    numpy.add.at(table, groups, measure.table)
+    return replace(measure, table=table)
 
 
 def mean(name: str, values: ArrayLike, higher_is_better: bool = True, is_share: bool = True) -> Measure:

@@ -127,7 +127,7 @@ class FillMaskTask(TaskDefaults):
         guessed = [sum(a == b for a, b in zip(gold, given, strict=True)) for _, gold, given in judged.outputs]
         hidden = [len(gold) for _, gold, _ in judged.outputs]
         right, total = judged.summed_by_row(guessed, hidden)
-        return [judged.perplexity(), ratio("hidden tokens guessed", right, total)]
+        return [judged.perplexity(), ratio("hidden tokens guessed", right[total > 0], total[total > 0])]
 
     def shown(self, example: MaskExample, output: tuple[list[int], list[int], list[int]]) -> tuple[str, str, str]:
         """The text with its hidden words, those words, and the guesses."""

@@ -9,8 +9,9 @@ from typing import Any
 from burnish.engine.judging import HeldOut, judge
 from burnish.evaluate.answer_figures import answer_measures
 from burnish.evaluate.answers import Answer, answer_questions
-from burnish.evaluate.comparison import Comparison, GeneralText, SideBySide, make_figures
+from burnish.evaluate.comparison import Comparison, Figure, GeneralText, SideBySide, make_figures
 from burnish.evaluate.own_metric import load_metric
+from burnish.evaluate.repeats import Repeats, repeated_records, repeats_among
 from burnish.metrics.intervals import contrast
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
@@ -38,6 +39,9 @@ class _Exam:
     """As many rows that were trained on as are held out."""
     questions: Sequence[Question]
     general: GeneralTexts | None
+    repeats: Repeats | None
+    """Which of the held-out rows say the same, where some do."""
+    training_repeats: Repeats | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,15 @@ def compare(
     comparison = Comparison(num_rows, rows.validation.num_trained, held_out, setting.task.headline)
     training = drawn(rows.records.train, num_rows, recipe.seed)
     trained = encode_records(setting.task, training, int(recipe.data.context))
-    exam = _Exam(rows.validation, trained, questions, general_texts(setting, recipe))
+    exam = _Exam(
+        rows.validation,
+        trained,
+        questions,
+        general_texts(setting, recipe),
+        repeated_records(rows.records.valid, rows.validation.owners),
+        repeated_records(training, trained.owners),
+    )
+    comparison.distinct = exam.repeats.distinct if exam.repeats else None
     if not exam.held_out.examples and exam.general is None:
         return comparison
     emit(Stage("judging the base model"))
@@ -88,7 +100,8 @@ def compare(
         base = _judge(reference, setting, exam, recipe, emit)
     emit(Stage("judging the tuned model"))
     tuned = _judge(network, setting, exam, recipe, emit)
-    _compare_rows(comparison, base, tuned, setting.task, recipe)
+    _compare_rows(comparison, base, tuned, exam, setting.task)
+    comparison.figures += _answer_figures(base, tuned, setting.task, recipe)
     if exam.general is not None and base.general is not None and tuned.general is not None:
         (loss,) = make_figures([base.general.loss()], [tuned.general.loss()])
         comparison.general = GeneralText(exam.general.source, exam.general.passages.num_tokens, loss)
@@ -97,24 +110,30 @@ def compare(
     return comparison
 
 
-def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, task: Task, recipe: Recipe) -> None:
+def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, exam: _Exam, task: Task) -> None:
     """Fills in what both models made of the rows, held-out ones and those that were trained on."""
     if base.held_out is None or tuned.held_out is None:
         return
-    comparison.figures = make_figures(_measures(base, task, recipe), _measures(tuned, task, recipe))
+    before, after = ([side.loss(), *task.measures(side)] for side in (base.held_out, tuned.held_out))
+    comparison.figures = make_figures(before, after, exam.repeats)
     comparison.tables = list[MetricTable](task.tables(tuned.held_out))
     comparison.note = task.remark(tuned.held_out)
     shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
     comparison.answers = shown[:_SHOWN_ANSWERS]
     if base.training is None or tuned.training is None:
         return
+    held_out = _merged(before[0], exam.repeats), _merged(after[0], exam.repeats)
     before, after = (
         [side.loss(), *(one for one in task.measures(side) if one.name == task.headline)]
         for side in (base.training, tuned.training)
     )
-    comparison.training = make_figures(before, after)
-    held_out = base.held_out.loss(), tuned.held_out.loss()
-    comparison.gap = contrast((before[0], after[0]), held_out)
+    comparison.training = make_figures(before, after, exam.training_repeats)
+    trained = _merged(before[0], exam.training_repeats), _merged(after[0], exam.training_repeats)
+    comparison.gap = contrast(trained, held_out)
+
+
+def _merged(measure: Measure, repeats: Repeats | None) -> Measure:
+    return measure if repeats is None else repeats.merge(measure)
 
 
 def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Emit) -> _Side:
@@ -144,15 +163,14 @@ def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Em
     return _Side(held_out, training, general, answers)
 
 
-def _measures(side: _Side, task: Task, recipe: Recipe) -> list[Measure]:
-    if side.held_out is None:
+def _answer_figures(base: _Side, tuned: _Side, task: Task, recipe: Recipe) -> list[Figure]:
+    """Figures of what both models wrote; none where that is too little to count."""
+    if base.held_out is None or len(base.answers) < _FEWEST_COUNTED:
         return []
-    measures = [side.held_out.loss(), *task.measures(side.held_out)]
-    if len(side.answers) >= _FEWEST_COUNTED:
-        own = recipe.evaluate.metric
-        named = (own.partition(":")[2], load_metric(own)) if own else None
-        measures += answer_measures(side.answers, named, task.knows_answers)
-    return measures
+    own = recipe.evaluate.metric
+    named = (own.partition(":")[2], load_metric(own)) if own else None
+    before, after = (answer_measures(side.answers, named, task.knows_answers) for side in (base, tuned))
+    return make_figures(before, after, repeats_among([(one.prompt, one.expected) for one in base.answers]))
 
 
 def _answered(base: _Side, tuned: _Side) -> list[SideBySide]:

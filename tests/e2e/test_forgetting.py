@@ -60,6 +60,23 @@ def test_a_run_that_ruins_its_base_is_told_and_a_mild_one_is_not(here: Path, bur
     assert "forgotten" not in mild.err + mild.out
 
 
+def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnish: Burnish) -> None:
+    write(here / "rows.jsonl", [{"prompt": f"{number}?", "completion": "yes"} for number in range(20)])
+    write(here / "valid.jsonl", [{"prompt": "what now?", "completion": "yes"}] * 12)
+    told = burnish(
+        f"train rows.jsonl --model {base} --method full --name mine {EXACT} --set data.validation=valid.jsonl "
+        "--set train.learning_rate=0.01 --set train.epochs=10 --set evaluate.every=1000"
+    )
+    assert told.code == 0, told.err
+    evaluation = evaluation_of("mine")
+    assert {(one["name"], one["rows"]) for one in evaluation["figures"]} >= {("loss", 12), ("exact match", 12)}
+    for one in evaluation["figures"]:
+        bounds = one["difference"]["low"], one["difference"]["high"]
+        assert bounds in ((None, None), (-1, 1)), one["name"]
+    expected = "No difference between base and tuned model is shown on 12 held-out rows (1 distinct)."
+    assert evaluation["verdict"].startswith(expected)
+
+
 def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish) -> None:
     """Answers that nothing but luck can tell: on the rows that it has seen the model knows them all."""
     source = random.Random(0)

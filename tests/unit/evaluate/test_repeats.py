@@ -1,0 +1,91 @@
+"""Rows that say the same count each, and are drawn as one, so that copies make no figure surer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import pytest
+
+from burnish.data.records import TextRecord
+from burnish.evaluate.comparison import make_figures
+from burnish.evaluate.repeats import Repeats, repeated_records, repeats_among
+from burnish.metrics.intervals import difference
+from burnish.metrics.measure import Measure, mean, ratio, value
+
+COPIES = 4
+
+
+def losses(seed: int, rows: int, moved: float = 0.0) -> tuple[Measure, Measure]:
+    """Two models' losses on some rows, each of which stands there several times."""
+    source = numpy.random.default_rng(seed)
+    counts = source.integers(5, 50, rows)
+    before = counts * source.normal(3, 0.5, rows)
+    after = before + counts * source.normal(moved, 0.4, rows)
+    base, tuned = (
+        ratio("loss", numpy.repeat(sums, COPIES), numpy.repeat(counts, COPIES), False, False)
+        for sums in (before, after)
+    )
+    return base, tuned
+
+
+def repeats(rows: int) -> Repeats:
+    found = repeats_among(numpy.repeat(numpy.arange(rows), COPIES).tolist())
+    assert found is not None
+    return found
+
+
+def test_rows_that_all_differ_have_no_repeats() -> None:
+    assert repeats_among(["a", "b", "c"]) is None
+    assert repeats_among([]) is None
+
+
+def test_a_figure_stays_what_it_is_and_is_as_sure_as_its_different_rows_make_it() -> None:
+    base, tuned = losses(0, 30)
+    (figure,) = make_figures([base], [tuned], repeats(30))
+    assert figure.tuned.value == pytest.approx(value(tuned))
+    assert figure.rows == 30 * COPIES
+    single = [ratio("loss", one.table[::COPIES, 0], one.table[::COPIES, 1], False, False) for one in (base, tuned)]
+    alone = difference(single[0], single[1])
+    assert figure.difference.low == pytest.approx(alone.low)
+    assert figure.difference.high == pytest.approx(alone.high)
+
+
+def test_copies_of_one_row_show_nothing() -> None:
+    base, tuned = losses(1, 1)
+    (figure,) = make_figures([base], [tuned], repeats(1))
+    assert (figure.difference.low, figure.difference.high) == (-math.inf, math.inf)
+
+
+def test_intervals_hold_what_they_promise_where_rows_repeat() -> None:
+    held = surest = 0
+    for seed in range(400):
+        base, tuned = losses(seed, 40)
+        with_copies, as_news = make_figures([base], [tuned], repeats(40))[0], make_figures([base], [tuned])[0]
+        held += with_copies.difference.low <= 0 <= with_copies.difference.high
+        surest += as_news.difference.low <= 0 <= as_news.difference.high
+    assert 0.92 <= held / 400 <= 0.98
+    assert surest / 400 < 0.8, "drawn apart, copies make the interval half as wide"
+
+
+def test_a_share_of_rows_is_merged_too() -> None:
+    hits = [1, 1, 0, 0, 1, 1]
+    share = mean("accuracy", hits)
+    merged = Repeats(numpy.array([0, 0, 1, 1, 2, 2]), numpy.array([0, 0, 1, 1, 2, 2])).merge(share)
+    assert value(merged) == value(share)
+    assert merged.table.tolist() == [[2, 2], [0, 2], [2, 2]]
+
+
+def test_records_repeat_by_what_they_say_and_examples_belong_to_theirs() -> None:
+    records = [TextRecord(text, True, f"a:{line}") for line, text in enumerate(["x", "y", "x", "lost", "y"])]
+    found = repeated_records(records, [0, 0, 1, 2, 2, 4])
+    assert found is not None
+    assert found.rows.tolist() == [0, 1, 0, 1]
+    assert found.distinct == 2
+    assert found.examples.tolist() == [0, 0, 1, 0, 0, 1]
+    by_row, by_example = mean("a", [1, 2, 3, 4]), mean("b", [1, 2, 3, 4, 5, 6])
+    assert found.merge(by_row).table.tolist() == [[4, 2], [6, 2]]
+    assert found.merge(by_example).table.tolist() == [[1 + 2 + 4 + 5, 4], [3 + 6, 2]]
+    other = mean("c", [1, 2, 3])
+    assert found.merge(other) is other
+    assert repeated_records(records, [0, 1, 3]) is None
