@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from burnish.evaluate.repeats import Repeats
+from burnish.evaluate.repeats import Repeats, merged
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
@@ -165,8 +165,7 @@ def make_figures(base: Sequence[Measure], tuned: Sequence[Measure], repeats: Rep
 
 def _figure(base: Measure, tuned: Measure, repeats: Repeats | None) -> Figure:
     rows = len(base.table)
-    if repeats is not None:
-        base, tuned = repeats.merge(base), repeats.merge(tuned)
+    base, tuned = merged(base, repeats), merged(tuned, repeats)
     return Figure(
         name=base.name,
         base=estimate(base),

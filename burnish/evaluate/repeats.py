@@ -38,6 +38,11 @@ class Repeats:
         return measure
 
 
+def merged(measure: Measure, repeats: Repeats | None) -> Measure:
+    """`Repeats.merge` where rows say the same; else the figure as it is."""
+    return measure if repeats is None else repeats.merge(measure)
+
+
 def repeats_among(keys: Sequence[Hashable]) -> Repeats | None:
     """Of rows by what they say; None where no two say the same."""
     number: dict[Hashable, int] = {}

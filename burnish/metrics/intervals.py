@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
@@ -27,14 +27,16 @@ class Estimate:
 
 
 def estimate(measure: Measure, seed: int = 0) -> Estimate:
-    """A figure with its interval: Wilson's for a plain share of rows, else a bootstrap over rows.
+    """A figure with its interval: Wilson's for a share of rows that are right or wrong as wholes, else a bootstrap.
 
     Args:
         measure: the figure, as a formula over its rows.
         seed: of the resampling.
     """
-    if is_share_of_rows(measure):
-        return proportion(round(float(measure.table[:, 0].sum())), len(measure.table))
+    weights = _weights(measure)
+    if weights is not None:
+        rows = int(_effective(weights))
+        return replace(proportion(round(value(measure) * rows), rows), value=value(measure))
     if len(measure.table) < 2:
         return Estimate(value(measure), -math.inf, math.inf)
     draws = measure.formula(resampled(measure.table, seed))
@@ -51,8 +53,9 @@ def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
     change, rows = value(tuned) - value(base), len(base.table)
     if rows < 2:
         return Estimate(change, -math.inf, math.inf)
-    if is_share_of_rows(base) and is_share_of_rows(tuned):
-        return _difference_of_shares(base.table[:, 0], tuned.table[:, 0])
+    weights, others = _weights(base), _weights(tuned)
+    if weights is not None and others is not None and (weights == others).all():
+        return _difference_of_shares(base.table[:, 0], tuned.table[:, 0], weights)
     low, high = _ends(_changes(base, tuned, seed), rows)
     most = 1.0 if base.is_share else math.inf
     return Estimate(change, max(-most, low), min(most, high))
@@ -112,16 +115,35 @@ def _changes(base: Measure, tuned: Measure, seed: int) -> numpy.ndarray:
     return tuned.formula(sums[:, columns:]) - base.formula(sums[:, :columns])
 
 
-def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray) -> Estimate:
-    """Two shares of the same rows, `[rows]` of 0 and 1 each: Wald's interval with one row more gained and one more lost
-    (Bonett and Price 2012). A bootstrap would be sure of a difference where no row, or only one, has changed."""
+def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: numpy.ndarray) -> Estimate:
+    """Two shares of the same rows, `[rows]` of 0 or the row's weight each: Wald's interval with one row more gained and
+    one more lost (Bonett and Price 2012). A bootstrap would be sure of a difference where no row, or only one, has
+    changed."""
     from scipy.special import ndtri
 
-    rows = len(base)
-    gained, lost = int(((tuned == 1) & (base == 0)).sum()), int(((tuned == 0) & (base == 1)).sum())
+    rows, moved = _effective(weights), tuned - base
+    scale = rows / float(weights.sum())
+    gained, lost = scale * float(moved[moved > 0].sum()), -scale * float(moved[moved < 0].sum())
     up, down = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
     half = float(ndtri(_ENDS[1])) * math.sqrt((up + down - (up - down) ** 2) / (rows + 2))
     return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
+
+
+def _effective(weights: numpy.ndarray) -> float:
+    """So many rows of equal weight would tell as much (Kish 1965): all of them where the weights are equal."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _weights(measure: Measure) -> numpy.ndarray | None:
+    """`[rows]`: how many rows each line of a plain share stands for, where it is right or wrong as a whole; None of
+    other figures. A single line of several rows has no interval."""
+    if measure.copies is None:
+        return measure.table[:, 1] if is_share_of_rows(measure) else None
+    if not measure.is_share or measure.table.shape[1] != 2 or len(measure.table) < 2:
+        return None
+    hits, weights = measure.table.T
+    is_whole = bool((weights == measure.copies).all()) and bool(((hits == 0) | (hits == weights)).all())
+    return weights if is_whole else None
 
 
 def is_share_of_rows(measure: Measure) -> bool:

@@ -29,6 +29,8 @@ class Measure:
     """No such figure can be lower; of a share it is 0."""
     by_factors: bool = False
     """Above 0, and compared by factors, as perplexity is: its interval is made on the logarithm."""
+    copies: numpy.ndarray | None = None
+    """`[rows]`: how many rows that say the same each line of the table adds up; None where each is one."""
 
 
 def value(measure: Measure) -> float:
@@ -45,7 +47,7 @@ def added_up(measure: Measure, groups: numpy.ndarray) -> Measure:
     """
     table = numpy.zeros((int(groups.max()) + 1, measure.table.shape[1]))
     numpy.add.at(table, groups, measure.table)
-    return replace(measure, table=table)
+    return replace(measure, table=table, copies=numpy.bincount(groups))
 
 
 def mean(name: str, values: ArrayLike, higher_is_better: bool = True, is_share: bool = True) -> Measure:

@@ -11,9 +11,8 @@ from burnish.evaluate.answer_figures import answer_measures
 from burnish.evaluate.answers import Answer, answer_questions
 from burnish.evaluate.comparison import Comparison, Figure, GeneralText, SideBySide, make_figures
 from burnish.evaluate.own_metric import load_metric
-from burnish.evaluate.repeats import Repeats, repeated_records, repeats_among
+from burnish.evaluate.repeats import Repeats, merged, repeated_records, repeats_among
 from burnish.metrics.intervals import contrast
-from burnish.metrics.measure import Measure
 from burnish.metrics.table import MetricTable
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, Progressed, Stage, Warned
@@ -122,18 +121,14 @@ def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, exam: _Exam
     comparison.answers = shown[:_SHOWN_ANSWERS]
     if base.training is None or tuned.training is None:
         return
-    held_out = _merged(before[0], exam.repeats), _merged(after[0], exam.repeats)
+    held_out = merged(before[0], exam.repeats), merged(after[0], exam.repeats)
     before, after = (
         [side.loss(), *(one for one in task.measures(side) if one.name == task.headline)]
         for side in (base.training, tuned.training)
     )
     comparison.training = make_figures(before, after, exam.training_repeats)
-    trained = _merged(before[0], exam.training_repeats), _merged(after[0], exam.training_repeats)
+    trained = merged(before[0], exam.training_repeats), merged(after[0], exam.training_repeats)
     comparison.gap = contrast(trained, held_out)
-
-
-def _merged(measure: Measure, repeats: Repeats | None) -> Measure:
-    return measure if repeats is None else repeats.merge(measure)
 
 
 def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Emit) -> _Side:

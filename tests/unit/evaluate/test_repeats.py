@@ -89,3 +89,15 @@ def test_records_repeat_by_what_they_say_and_examples_belong_to_theirs() -> None
     other = mean("c", [1, 2, 3])
     assert found.merge(other) is other
     assert repeated_records(records, [0, 1, 3]) is None
+
+
+def test_a_repeated_row_takes_no_certainty_out_of_a_share() -> None:
+    """Of 60 rows two say the same: the intervals are those of 59 rows but for a hair, and none has no width."""
+    pair = repeats_among([0, *range(59)])
+    plain = make_figures([mean("accuracy", [0] * 4 + [1] * 55)], [mean("accuracy", [1] * 59)])[0]
+    figure = make_figures([mean("accuracy", [0] * 4 + [1] * 56)], [mean("accuracy", [1] * 60)], pair)[0]
+    assert figure.tuned.low == pytest.approx(plain.tuned.low, abs=0.01)
+    assert (figure.tuned.value, figure.tuned.high) == (1, 1)
+    assert figure.difference.low == pytest.approx(plain.difference.low, abs=0.02)
+    assert figure.difference.high == pytest.approx(plain.difference.high, abs=0.02)
+    assert plain.difference.low < 0 < plain.difference.high
