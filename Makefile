@@ -30,7 +30,7 @@ format: $(VENV)/.installed-dev ## put the code into its standard form
 docs: $(VENV)/.installed ## write the options page, the glossary, the page on checking and the snapshots of --help
 	$(BIN)/python -m burnish.recipe.reference
 	$(BIN)/python -m burnish.glossary
-	$(BIN)/python -m burnish.check.page
+	$(BIN)/python -m burnish.check.finding
 	$(BIN)/python tests/contract/test_help.py
 
 clean: ## remove the environment and what tools left behind

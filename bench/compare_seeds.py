@@ -28,8 +28,8 @@ import numpy
 from page import DOCS, write_between
 
 import burnish
-from burnish.machine import share_cores
 from burnish.runs.folder import RunFolder
+from burnish.system.machine import share_cores
 from burnish.workflows.compare import compare
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"

@@ -23,8 +23,8 @@ from typing import Any
 from page import DOCS, write_between
 
 import burnish
-from burnish.machine import share_cores
-from burnish.runs.event_log import read_events
+from burnish.runs.events import read_events
+from burnish.system.machine import share_cores
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
 FEW = 24

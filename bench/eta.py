@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import burnish
-from burnish.engine.pace import Pace
-from burnish.machine import share_cores
+from burnish.engine.progress import Pace
 from burnish.runs.events import CheckpointSaved, Event, StepDone, TimePlanned, TrainingStarted, Validated
+from burnish.system.machine import share_cores
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
 SHARE = 0.1

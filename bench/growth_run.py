@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from burnish.machine import collect_seldom, peak_bytes
+from burnish.system.machine import collect_seldom, peak_bytes
 
 SEEDLING = Path(str(resources.files("burnish"))) / "assets" / "seedling"
 SIZES = {
@@ -117,10 +117,10 @@ def _words(tokenizer: Any) -> Iterator[str]:
 
 def read_rows(count: int, file: str) -> dict[str, Any]:
     """Seconds from a file to the batches of the first step."""
-    from burnish.plan.resolve import Resolver
+    from burnish.prepare.context import encode_rows, make_plan, set_up
+    from burnish.prepare.context import read_rows as read
+    from burnish.prepare.resolve import Resolver
     from burnish.recipe.schema import Recipe
-    from burnish.workflows.preparation import encode_rows, make_plan, set_up
-    from burnish.workflows.preparation import read_rows as read
 
     collect_seldom()  # as the command does
     recipe = Recipe.model_validate({"model": {"name": str(SEEDLING)}, "data": {"path": file}})

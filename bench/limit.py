@@ -32,9 +32,9 @@ from texts import read_texts
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from burnish.machine import this_machine
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, StepDone
+from burnish.system.machine import this_machine
 from burnish.workflows.plan import Place, plan
 from burnish.workflows.train import train
 

@@ -29,23 +29,20 @@ import torch
 from page import DOCS, write_between
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from burnish.data.batches import Batch
-from burnish.data.row import IGNORED, Example
-from burnish.engine.step import Trainer
-from burnish.engine.trainable import make_trainable, make_trainer
-from burnish.machine import return_freed_memory
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.row import IGNORED, Example
+from burnish.engine.step import Trainer, make_trainable, make_trainer
 from burnish.methods import make_method
 from burnish.models.base import Loading, load_base, quiet_transformers
-from burnish.models.depth import with_depth
+from burnish.models.config import find_public, with_depth
 from burnish.models.location import ModelLocation
-from burnish.models.public_configs import find_public
 from burnish.models.skeleton import Skeleton
-from burnish.plan.extrapolate import simulate_deep
-from burnish.plan.simulate import Enough, Simulation, simulate
+from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
+from burnish.prepare.context import loading_for
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
+from burnish.system.machine import return_freed_memory
 from burnish.tasks import make_task
 from burnish.tasks.classify import LabelledExample
-from burnish.workflows.preparation import loading_for
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from memory_grid import Cell, make_step, public_config
 from page import DOCS, write_between
 
 from burnish.models.base import quiet_transformers
-from burnish.plan.extrapolate import simulate_deep
 from burnish.plan.live_storage import ACTIVATIONS, BATCH, GRADIENTS, LOGITS, OPTIMIZER, WEIGHTS
+from burnish.plan.simulate import simulate_deep
 
 GB = 10**9
 MODELS = (("gpt2", 1, 1024), ("Llama-2-7b", 1, 4096))

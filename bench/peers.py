@@ -37,7 +37,7 @@ from texts import PAIR_TEMPLATE, pair_length, read_pairs, read_texts
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from burnish.machine import this_machine
+from burnish.system.machine import this_machine
 
 HERE = Path(__file__).resolve().parent
 ASSETS = Path(str(resources.files("burnish"))) / "assets"

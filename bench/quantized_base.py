@@ -19,11 +19,11 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import burnish
-from burnish.machine import share_cores
+from burnish.inference.session import open_session
 from burnish.models.blocks import linear_layers, memory_bytes
 from burnish.models.quantization import int8_bytes, nf4_bytes
 from burnish.runs.events import Event, ModelReady, StepDone
-from burnish.workflows.session import open_session
+from burnish.system.machine import share_cores
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
 METHODS = ("lora", "qlora", "int8-lora")

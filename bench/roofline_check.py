@@ -18,20 +18,18 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from burnish.data.row import Example
-from burnish.engine.trainable import make_trainable, make_trainer
-from burnish.machine import share_cores
+from burnish.data.rows.row import Example
+from burnish.engine.step import make_trainable, make_trainer
 from burnish.methods import make_method
-from burnish.models.depth import with_depth
+from burnish.models.config import find_public, with_depth
 from burnish.models.device import PRECISIONS
-from burnish.models.public_configs import find_public
 from burnish.models.skeleton import Skeleton
 from burnish.plan.devices import find_device
-from burnish.plan.extrapolate import simulate_deep
 from burnish.plan.roofline import estimate_time
 from burnish.plan.sharding import NETWORK, Shards, communication_seconds, sharded_time
-from burnish.plan.simulate import Enough, Simulation, simulate
+from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
 from burnish.recipe.schema import Recipe
+from burnish.system.machine import share_cores
 from burnish.tasks import make_task
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"

@@ -23,9 +23,9 @@ from peers import ASSETS, ORDERS
 from torch.profiler import ProfilerActivity, profile
 from transformers.utils import logging
 
-from burnish.machine import this_machine
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, StepDone
+from burnish.system.machine import this_machine
 from burnish.workflows.train import train
 
 KINDS = {

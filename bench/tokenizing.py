@@ -40,7 +40,7 @@ def _numbered(texts: list[str]) -> list[str]:
 
 def read_chats(file: Path) -> list[Any]:
     """Conversations of one question and one answer."""
-    from burnish.data.records import ChatRecord
+    from burnish.data.rows.records import ChatRecord
 
     rows = json.loads(file.read_text(encoding="utf-8"))
     asked = _numbered(["\n\n".join(filter(None, (row["instruction"], row["input"]))) for row in rows])
@@ -56,8 +56,8 @@ def read_chats(file: Path) -> list[Any]:
 
 def time_chats(file: Path, tokenizer: Any, rounds: int) -> tuple[float, list[float]]:
     """Megabytes of messages, and the seconds of each round."""
-    from burnish.data.chat_format import ChatFormat
-    from burnish.data.token_requests import answer_together
+    from burnish.data.chat.format import ChatFormat
+    from burnish.data.tokens.tokens import answer_together
 
     records, form = read_chats(file), ChatFormat(tokenizer)
     size = sum(len(message["content"].encode()) for record in records for message in record.messages)
@@ -90,7 +90,7 @@ def main() -> int:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from transformers import AutoTokenizer
 
-    from burnish.data.byte_pairs import encode_plainly, find_byte_pairs
+    from burnish.data.tokens.byte_pairs import encode_plainly, find_byte_pairs
 
     tokenizer = AutoTokenizer.from_pretrained(asked.tokenizer)
     begun = time.perf_counter()

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.machine import share_cores
 from burnish.recipe.load import load_recipe
 from burnish.recipe.names import expand
+from burnish.system.machine import share_cores
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
@@ -54,7 +54,7 @@ def resume(run: str | Path, *, listeners: Sequence[Listener] = ()) -> Run:
     Raises:
         BurnishError: no such run, or it has no checkpoint.
     """
-    from burnish.runs.store import find_run
+    from burnish.runs.folder import find_run
     from burnish.workflows.resume import resume as resume_training
 
     return resume_training(find_run(str(run)), list(listeners))

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
+from burnish.inference.session import open_session
 from burnish.methods import METHODS
-from burnish.workflows.session import open_session
 from burnish.workflows.train import train
 from tests.tiny_architectures import ARCHITECTURES, DECODERS, ENCODERS, save_architecture
 from tests.tiny_data import make_recipe, write_rows

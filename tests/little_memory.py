@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from burnish.models.output_layer import split_model
+from burnish.models.heads import split_model
 
 
 class LittleMemory(TorchDispatchMode):

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from burnish.data.row import IGNORED, Example
+from burnish.data.rows.row import IGNORED, Example
 from burnish.recipe.load import load_recipe
 from burnish.recipe.schema import Recipe
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.preference_format import Answer, PairExample, RatedExample
+from burnish.data.batching.batches import Batch
+from burnish.data.preference.format import Answer, PairExample, RatedExample
 from burnish.recipe.schema import DataSection, PreferenceSection, Recipe
 from burnish.tasks import make_task
 from tests.tiny_models import CONTEXT

@@ -12,21 +12,20 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from burnish.data.batches import Batch
-from burnish.data.row import IGNORED, Example
-from burnish.data.sequence_pairs import SequencePair
-from burnish.engine.step import Trainer
-from burnish.engine.trainable import make_trainable, make_trainer
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.row import IGNORED, Example
+from burnish.data.tokens.text import SequencePair
+from burnish.engine.step import Trainer, make_trainable, make_trainer
 from burnish.methods import make_method
 from burnish.models.base import Loading, load_base
-from burnish.models.depth import with_depth
+from burnish.models.config import with_depth
 from burnish.models.location import ModelLocation
 from burnish.models.skeleton import Skeleton
 from burnish.plan.simulate import Enough, Simulation, simulate
+from burnish.prepare.context import loading_for
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.classify import LabelledExample
-from burnish.workflows.preparation import loading_for
 from tests.tiny_classifiers import word_pieces
 from tests.tiny_models import make_tokenizer, save_model
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from burnish.data.batch_plan import BatchPlan
-from burnish.data.batches import Batch, collate_tokens
-from burnish.data.row import Example
-from burnish.engine.judging import HeldOut
+from burnish.data.batching.batches import Batch, collate_tokens
+from burnish.data.batching.plan import BatchPlan
+from burnish.data.rows.row import Example
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.step import StepResult, Trainer
+from burnish.engine.validation import HeldOut
 from burnish.methods import make_method
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.recipe.schema import LoraSection, Recipe
 from burnish.runs.events import Event, StepDone
 from burnish.tasks import make_task

@@ -18,8 +18,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from burnish.data.pictures import picture_in_file
-from burnish.data.records import PictureRecord
+from burnish.data.images.images import picture_in_file
+from burnish.data.rows.records import PictureRecord
 
 FAMILIES = ("qwen2_vl", "idefics3")
 CONTEXT = 256

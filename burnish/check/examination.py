@@ -1,25 +1,75 @@
-"""Everything that is looked at in rows, block by block, and what comes of it."""
+"""All checks, run block by block over the rows, in any number of processes."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy
 
-from burnish.check.characters import odd_characters
+from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, private_strings
 from burnish.check.finding import Finding, Tally, kind_of
-from burnish.check.labels import LabelCounts
-from burnish.check.languages import LanguageMix
-from burnish.check.privacy import private_strings
-from burnish.check.seen_rows import SeenRows
-from burnish.check.special_tokens import SpecialTokens
-from burnish.check.texts import answer_of, dialogues_of, texts_of
-from burnish.check.token_figures import TokenFigures
-from burnish.check.turns import odd_turns
-from burnish.data.records import LabelledRecord, Record, TaggedRecord
-from burnish.data.row import Rejected
+from burnish.check.labels import LabelCounts, odd_turns
+from burnish.check.rows import SeenRows, answer_of, dialogues_of, texts_of
+from burnish.check.token_view import TokenFigures, TokenView, view_tokens
+from burnish.data.files.readers import JsonLines
+from burnish.data.rows.dataset import keep_good, make_records
+from burnish.data.rows.records import LabelledRecord, Record, TaggedRecord
+from burnish.data.rows.row import Rejected, Row, RowError
+from burnish.data.rows.shapes import Shape
+from burnish.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that follow each other, as they were read."""
+
+    split: str
+    rows: Sequence[Row] | JsonLines
+    """Or the lines that hold them, which is less to hand to another process."""
+    rejected: Sequence[Rejected] = ()
+    """What could not be read between them."""
+    shown: int = 0
+    """Of the rows, how many are wanted token by token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Knows how rows are read and tokenized, and holds nothing of them."""
+
+    shape: Shape
+    task: Task
+    tokenizer: Any
+    context: int
+    labels: Sequence[str]
+    special: SpecialTokens
+
+    def begin(self) -> Examination:
+        """Of no rows yet."""
+        return Examination(self.special, self.task.stop_ids if self.task.generates else ())
+
+    def look(self, block: Block) -> tuple[Examination, list[TokenView]]:
+        """What is seen in a block, and its first rows as the model sees them."""
+        examination, rejected, views = self.begin(), list(block.rejected), list[TokenView]()
+        kept: list[Record] = []
+        rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
+        records = make_records(rows, self.shape, rejected)
+        for record, row in zip(records, self.task.encode_all(records, self.context), strict=True):
+            if isinstance(row, RowError):
+                file, _, line = record.place.rpartition(":")
+                rejected.append(Rejected(file, int(line), str(row)))
+                continue
+            kept.append(record)
+            examination.figures.add(record, row, examination.tally)
+            if len(views) < block.shown:
+                views.append(view_tokens(row.examples[0], self.tokenizer, self.labels))
+        examination.reject(rejected)
+        examination.add(block.split, kept)
+        return examination, views
+
 
 _MANY_LEFT_OUT = 1 / 3
 _MOST_ANSWERS = 0.5

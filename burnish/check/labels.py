@@ -1,12 +1,14 @@
-"""Labels that are rare, lopsided, or spelled in two ways."""
+"""Labels that are rare, lopsided or spelled in two ways; turns out of order; how many rows a task needs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from burnish.check.finding import Tally
+from burnish.tasks.task import Task
 
 _FEW = 5
 """Rows below which a label is called rare."""
@@ -71,3 +73,39 @@ def spelled_alike(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
             yield label, common[plain]
         else:
             common[plain] = label
+
+
+def odd_turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """(kind of defect, what was seen) for the messages of a row, as they were read."""
+    roles = [message["role"] for message in messages]
+    if "system" in roles[1:]:
+        yield "turns-out-of-order", f"message {roles.index('system', 1) + 1} is the system's, behind others"
+        return
+    spoken = [(number, role) for number, role in enumerate(roles, start=1) if role != "system"]
+    if spoken and spoken[0][1] == "assistant":
+        yield "turns-out-of-order", "the assistant speaks first"
+        return
+    for (_, before), (number, role) in zip(spoken, spoken[1:], strict=False):
+        if before == role and role in ("user", "assistant"):
+            yield "turns-out-of-order", f"messages {number - 1} and {number} are both the {role}'s"
+            return
+        if role == "tool" and before == "user":
+            yield "turns-out-of-order", f"message {number} is a tool's result that nobody asked for"
+            return
+
+
+_FAR_FEWER = 10
+"""A set that has so many times fewer rows than usual is told of as a defect."""
+
+
+def usual_size(task: Task) -> str:
+    """What is usual, in words; empty where nothing is known."""
+    if task.usual_rows is None:
+        return ""
+    least, most = task.usual_rows
+    return f"{least:,} to {most:,} are usual for `{task.name}`"
+
+
+def is_far_too_small(task: Task, rows: int) -> bool:
+    """Whether a number of rows is far below what is usual."""
+    return task.usual_rows is not None and rows * _FAR_FEWER < task.usual_rows[0]

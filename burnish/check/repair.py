@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from burnish.check.characters import CONTROL
+from burnish.check.contents import CONTROL
 
 
 def repaired(value: Any, name: str = "") -> tuple[Any, list[str]]:

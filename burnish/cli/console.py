@@ -23,7 +23,7 @@ from burnish.errors import BurnishError, Interrupted
 if TYPE_CHECKING:
     import rich.console
 
-    from burnish.cli.tables import Table
+    from burnish.cli.results import Table
 
 
 @dataclass(frozen=True, slots=True)

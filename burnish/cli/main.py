@@ -1,41 +1,28 @@
-"""The command line: `burnish COMMAND ...`, or `python -m burnish`.
-
-Nothing heavy is imported here: a command's workflow is imported when the command runs.
-"""
+"""The command line: `burnish COMMAND ...`, or `python -m burnish`."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from burnish.cli.command import command
-from burnish.cli.commands.chat import chat
+from burnish.cli.command import UsageError, command, usage_error
 from burnish.cli.commands.check import check
-from burnish.cli.commands.compare import compare
-from burnish.cli.commands.doctor import doctor
-from burnish.cli.commands.eject import eject
-from burnish.cli.commands.evaluate import evaluate
+from burnish.cli.commands.doctor import doctor, selftest
+from burnish.cli.commands.evaluate import compare, evaluate, reproduce
 from burnish.cli.commands.explain import explain
-from burnish.cli.commands.generate import generate
-from burnish.cli.commands.merge import merge
+from burnish.cli.commands.export import eject, merge
+from burnish.cli.commands.generate import chat, generate
 from burnish.cli.commands.plan import plan
-from burnish.cli.commands.quickstart import quickstart
-from burnish.cli.commands.report import report
-from burnish.cli.commands.reproduce import reproduce
-from burnish.cli.commands.resume import resume
-from burnish.cli.commands.runs import runs
-from burnish.cli.commands.selftest import selftest
-from burnish.cli.commands.show import show
-from burnish.cli.commands.train import train
+from burnish.cli.commands.runs import report, runs, show
+from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
-from burnish.cli.overview import overview
-from burnish.cli.usage import UsageError, usage_error
 from burnish.errors import BurnishError, Interrupted
-from burnish.machine import collect_seldom, return_freed_memory, share_cores
+from burnish.system.machine import collect_seldom, return_freed_memory, share_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -127,3 +114,35 @@ def in_words(error: Any) -> BurnishError:
         f"something failed that Burnish did not expect: {type(error).__name__}: {text}",
         fix="Run it again with `--debug` and report what it shows, together with the command",
     )
+
+
+_HEAD = """\
+Usage: burnish COMMAND ...
+
+  Fine-tune language models on the machine you have,
+  with proof that the result is better than the base.
+"""
+_FOOT = """\
+Options:
+  --version   Print the version.
+  -h, --help  Show this help.
+
+`burnish COMMAND --help` tells what a command takes."""
+
+
+def overview(groups: Mapping[str, Sequence[Callable[..., None]]]) -> str:
+    """The page.
+
+    Args:
+        groups: commands by the heading they stand under; the first line of a docstring says what a command does.
+    """
+    width = max(len(function.__name__) for group in groups.values() for function in group) + 2
+    parts = [_HEAD]
+    for heading, group in groups.items():
+        lines = [f"  {function.__name__:<{width}}{_summary(function)}\n" for function in group]
+        parts.append(f"{heading}:\n{''.join(lines)}")
+    return "\n".join([*parts, _FOOT])
+
+
+def _summary(function: Callable[..., None]) -> str:
+    return (inspect.getdoc(function) or "").splitlines()[0]

@@ -1,13 +1,123 @@
-"""What a run has told so far, as series of numbers."""
+"""A run's losses as series of numbers: outliers among them, and whether they rise or fall."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy
+from numpy.typing import ArrayLike
 
 from burnish.runs.events import Event, StepDone, StoppedEarly, TrainingStarted, Validated
+
+_MOST_BLOCKS = 100
+
+
+def trend(values: Sequence[float]) -> float:
+    """How surely a series rises (above 0) or falls (below 0), in standard deviations, by Mann and Kendall's test.
+
+    It counts the pairs that rise less those that fall; without a trend that number has mean 0 and variance
+    n (n - 1) (2n + 5) / 18, whatever the noise is (Mann 1945; Kendall 1975), ties aside. Long series are first averaged
+    to a hundred equal blocks. 0.0 for fewer than four values.
+    """
+    means = blocks(values)
+    n = len(means)
+    if n < 4:
+        return 0.0
+    score = float(numpy.sign(means[None, :] - means[:, None])[numpy.triu_indices(n, 1)].sum())
+    return (score - numpy.sign(score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+
+
+def blocks(values: Sequence[float], most: int = _MOST_BLOCKS) -> numpy.ndarray:
+    """`[blocks]`: means of at most so many parts of equal length; the oldest values that fill no part are left out."""
+    numbers = numpy.asarray(values, dtype=numpy.float64)
+    width = -(-len(numbers) // most) if len(numbers) else 1
+    kept = numbers[len(numbers) % width :]
+    return kept.reshape(-1, width).mean(axis=1)
+
+
+def step_between(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
+    """The mean of later values minus that of earlier ones, and the same in its standard errors (Welch 1947).
+
+    (0.0, 0.0) where one side has fewer than two values.
+    """
+    first, second = (numpy.asarray(part, dtype=numpy.float64) for part in (before, after))
+    if min(len(first), len(second)) < 2:
+        return 0.0, 0.0
+    change = float(second.mean() - first.mean())
+    error = math.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
+    return change, change / max(error, 1e-12)
+
+
+FAR = 6.0
+"""Robust standard deviations from the median. Of a normal sample one in a billion stands so far out on one side; the
+loss of a batch has longer tails than that, and a run has thousands of steps."""
+WINDOW = 50
+FEWEST = 20
+"""Steps in the window before one is judged by it."""
+_NORMAL = 1.4826
+"""What makes the median absolute deviation of a normal sample its standard deviation (Hampel 1974)."""
+_LEAST_SHARE = 0.02
+"""The spread is taken to be at least this share of the median: without noise every step would stand out."""
+_LEAST = {"loss": 0.05, "gradient norm": 1e-12}
+"""And at least this much: losses near zero differ tenfold without any harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A figure of a step, and what it usually is."""
+
+    what: str
+    value: float
+    usual: float
+
+
+@dataclass(slots=True)
+class Outliers:
+    """Told of every step in order; finds those whose figures stand out upwards from the last `WINDOW` steps.
+
+    A figure is held against the median, in units of the median absolute deviation (Iglewicz and Hoaglin 1993): neither
+    moves much for a few wild steps. Norms are skewed to the right, and must stand out by their logarithms, too. While
+    the learning rate rises nothing is judged or remembered, for the gradient then changes with every step.
+
+    Args:
+        warmup: steps in which the learning rate rises.
+    """
+
+    warmup: int
+    _seen: dict[str, deque[float]] = field(default_factory=dict)
+
+    def heed(self, event: StepDone) -> list[Outlier]:
+        """The figures of this step that stand out."""
+        if event.step <= self.warmup:
+            return []
+        figures = {"loss": event.loss, "gradient norm": event.gradient_norm}
+        found = [self._judge(what, value) for what, value in figures.items()]
+        return [outlier for outlier in found if outlier is not None]
+
+    def _judge(self, what: str, value: float) -> Outlier | None:
+        seen = self._seen.setdefault(what, deque(maxlen=WINDOW))
+        before = numpy.array(seen)
+        # a norm that is not finite is fp16's loss scaling at work, which skips the step
+        if math.isfinite(value):
+            seen.append(value)
+        if len(before) < FEWEST or not math.isfinite(value):
+            return None
+        usual = float(numpy.median(before))
+        is_far = _robust_z(value, before, _LEAST[what]) > FAR
+        if what == "gradient norm" and is_far and before.min() > 0:
+            is_far = _robust_z(math.log(value), numpy.log(before), _LEAST_SHARE) > FAR
+        return Outlier(what, value, usual) if is_far else None
+
+
+def _robust_z(value: float, before: numpy.ndarray, least: float) -> float:
+    """Distance from the median in robust standard deviations, which are no less than `least` or a share of it."""
+    median = float(numpy.median(before))
+    spread = _NORMAL * float(numpy.median(numpy.abs(before - median)))
+    return (value - median) / max(spread, least, _LEAST_SHARE * abs(median))
+
 
 _SHORTEST = 8
 """Steps of a window, at least: fewer have no spread to speak of."""

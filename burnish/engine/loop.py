@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType, TracebackType
 
-from burnish.data.batch_plan import BatchPlan
-from burnish.data.batches import Batch
-from burnish.engine.batches_ahead import BatchesAhead
-from burnish.engine.checkpoint import (
-    checkpoint_path,
-    folder_bytes,
-    newest_whole,
-    prune_checkpoints,
-    save_checkpoint,
-)
-from burnish.engine.judging import HeldOut
+from burnish.data.batching.batches import Batch
+from burnish.data.batching.plan import BatchPlan
+from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_whole, prune_checkpoints, save_checkpoint
 from burnish.engine.optimizer import learning_rate_at, set_learning_rate
-from burnish.engine.out_of_memory import RAISED, RowTooLarge, ran_out
-from burnish.engine.pace import Pace
-from burnish.engine.progress import Progress
+from burnish.engine.progress import Pace, Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import HalfMoved, NotFinite, StepResult, Trainer, Validation
-from burnish.engine.stop_signal import StopSignal
+from burnish.engine.validation import HeldOut
 from burnish.engine.watch import Watch, places
 from burnish.errors import BurnishError, Interrupted, MachineError
+from burnish.models.device import RAISED, RowTooLarge, ran_out
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import (
     CheckpointSaved,
@@ -37,6 +32,77 @@ from burnish.runs.events import (
     TrainingStarted,
     Validated,
 )
+
+
+class StopSignal:
+    """While entered, the first SIGINT or SIGTERM only sets `wanted`; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignal:
+        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+class BatchesAhead:
+    """Gives the batches of one step after the other; a context manager, which ends its thread.
+
+    What a batch holds follows from seed and step alone, so it is the same whoever makes it, and when.
+
+    Args:
+        plan: of the run.
+        total_steps: of the run; none is made beyond them.
+    """
+
+    def __init__(self, plan: BatchPlan, total_steps: int) -> None:
+        self._plan = plan
+        self._total_steps = total_steps
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[tuple[int, int], Future[list[Batch]]] | None = None
+
+    def __enter__(self) -> BatchesAhead:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def take(self, step: int) -> list[Batch]:
+        """The batches of a step; those of the next one are begun. Raises whatever making them raises."""
+        begun, self._next = self._next, None
+        if begun is not None and begun[0] == self._wanted(step):
+            batches = begun[1].result()
+        else:
+            if begun is not None:
+                begun[1].exception()  # two threads must not read the plan's order at once
+            batches = self._plan.step_batches(step)
+        self._begin(step + 1)
+        return batches
+
+    def _wanted(self, step: int) -> tuple[int, int]:
+        return step, self._plan.micro_tokens
+
+    def _begin(self, step: int) -> None:
+        if step >= self._total_steps:
+            return
+        try:
+            self._next = self._wanted(step), self._worker.submit(self._plan.step_batches, step)
+        except RuntimeError:  # no memory for a thread
+            self._next = None
 
 
 @dataclass(slots=True)

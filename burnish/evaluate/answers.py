@@ -1,4 +1,4 @@
-"""Generated answers, beside the known ones."""
+"""Generated answers beside the known ones, and their metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.metrics.answers import json_measures, judge_json, rouge_measure
+from burnish.metrics.measure import Measure, mean
+from burnish.metrics.own_metric import OwnMetric
 from burnish.models.device import arithmetic
 from burnish.models.generation import generate_batch
 from burnish.tasks.task import Question, Task
@@ -66,3 +69,26 @@ def answer_questions(
             given[index] = task.answer_in(tokenizer.decode(task.spoken(ids), skip_special_tokens=True))
         tell(len(given), len(questions))
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]
+
+
+def answer_measures(
+    answers: Sequence[Answer], own: tuple[str, OwnMetric] | None = None, is_known: bool = True
+) -> list[Measure]:
+    """Exact match and ROUGE-L; where every expected answer is JSON, its validity and its value; the user's own figure.
+
+    Args:
+        answers: of one model, in the order of their questions.
+        own: name and function of the user's own figure.
+        is_known: whether only the expected answer is right; otherwise nothing but the user's own figure can judge.
+    """
+    expected, given = [answer.expected for answer in answers], [answer.given for answer in answers]
+    measures: list[Measure] = []
+    if is_known:
+        measures = [mean("exact match", [answer.is_exact for answer in answers]), rouge_measure(expected, given)]
+    if is_known and all(text.strip()[:1] in ("{", "[") and judge_json(text, text).is_valid for text in expected):
+        measures += json_measures(given, expected)
+    if own is not None:
+        name, score = own
+        scores = [score(answer.given, answer.expected) for answer in answers]
+        measures.append(mean(name, scores, is_share=all(0 <= number <= 1 for number in scores)))
+    return measures

@@ -14,8 +14,8 @@ from burnish.errors import BurnishError, InputError, MachineError
 from burnish.evaluate.comparison import Figure, make_figures
 from burnish.metrics.intervals import Estimate
 from burnish.metrics.measure import mean
+from burnish.models.config import context_limit
 from burnish.models.device import arithmetic
-from burnish.models.kind import context_limit
 from burnish.tasks.task import Task
 
 EXTRA = "burnish[harness]"

@@ -3,12 +3,118 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish.data.batching.plan import BatchPlan
+from burnish.data.preference.format import Answer, PairExample
+from burnish.data.rows.row import IGNORED
+from burnish.errors import InputError
 from burnish.export import script_parts as parts
 from burnish.methods import make_method
 from burnish.recipe.schema import BUNDLED_MODELS, Recipe
+
+TASKS = ("text", "chat", "preference")
+METHODS = ("full", "lora", "qlora", "int8-lora")
+_INSTEAD = "Its result is a standard folder that other programs load; `burnish merge` folds an adapter in"
+
+
+def check_ejectable(recipe: Recipe) -> None:
+    """Whether a run can be repeated without Burnish, loss for loss.
+
+    Args:
+        recipe: fully resolved.
+
+    Raises:
+        InputError: trl or peft has no counterpart, or one that computes something else.
+    """
+    options = recipe.preference
+    if recipe.task not in TASKS:
+        raise InputError(
+            f"a run of the task `{recipe.task}` cannot be ejected",
+            f"No trainer of trl computes its loss; scripts are written for {_listed(TASKS)}.",
+            _INSTEAD,
+        )
+    if recipe.method not in METHODS:
+        raise InputError(
+            f"a run of the method `{recipe.method}` cannot be ejected",
+            f"peft has no counterpart that begins with the same weights; scripts are written for {_listed(METHODS)}.",
+            _INSTEAD,
+        )
+    if recipe.method != "full" and recipe.lora.added_tokens:
+        raise InputError(
+            "a run with `lora.added_tokens` cannot be ejected",
+            "peft wraps the output layer to train their rows, and trl's loss reads that layer's weights by itself.",
+            _INSTEAD,
+        )
+    if recipe.task == "preference" and (options.loss not in ("dpo", "ipo") or options.label_smoothing):
+        smoothed = " with `preference.label_smoothing`" if options.label_smoothing else ""
+        raise InputError(
+            f"a run with the loss `{options.loss}`{smoothed} cannot be ejected",
+            "trl computes another loss under that name; scripts are written for `dpo` and `ipo` without smoothing.",
+            _INSTEAD,
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def rows_by_step(plan: BatchPlan, total_steps: int) -> list[dict[str, Any]]:
+    """One JSON-ready object for each row of the plan; `steps` are counted from 0 over whole epochs.
+
+    Args:
+        plan: of the training examples: `Example` or `PairExample`.
+        total_steps: of the run.
+    """
+    steps: list[list[int]] = [[] for _ in plan.rows]
+    for epoch in range(-(-total_steps // plan.steps_per_epoch)):
+        for place, number in enumerate(plan.epoch_order(epoch).tolist()):
+            steps[number].append(epoch * plan.steps_per_epoch + place // plan.rows_per_step)
+    return [
+        {**_row([plan.examples[index] for index in row], plan.packing), "steps": read}
+        for row, read in zip(plan.rows, steps, strict=True)
+    ]
+
+
+def _row(examples: Sequence[Any], packed: bool) -> dict[str, Any]:
+    if isinstance(examples[0], PairExample):
+        return _pair(examples[0])
+    row: dict[str, Any] = {"input_ids": [], "labels": []}
+    for example in examples:
+        row["input_ids"] += _plain(example.input_ids)
+        row["labels"] += [IGNORED, *_plain(example.labels)[1:]]  # nothing before an example predicts its first token
+    if packed:
+        row["position_ids"] = [place for example in examples for place in range(len(example.input_ids))]
+    return row
+
+
+def _pair(pair: PairExample) -> dict[str, Any]:
+    return {**_answer("chosen", pair.prompt_ids, pair.chosen), **_answer("rejected", pair.prompt_ids, pair.rejected)}
+
+
+def _answer(name: str, prompt: list[int], answer: Answer) -> dict[str, Any]:
+    learned = [int(label != IGNORED) for label in answer.labels]
+    return {f"{name}_ids": _plain([*prompt, *answer.ids]), f"{name}_mask": [0] * len(prompt) + learned}
+
+
+def _plain(values: Any) -> list[int]:
+    return [int(value) for value in values]
+
+
+def micro_rows(plan: BatchPlan, most: int) -> int:
+    """Rows of a micro-batch: as many as divide the rows of a step, which trainers of transformers count in batches.
+
+    Pairs are weighed by micro-batch there, so these must divide the last step of an epoch, too; tokens are not.
+
+    Args:
+        plan: of the run.
+        most: rows that fit into memory at once.
+    """
+    last = len(plan.rows) % plan.rows_per_step if isinstance(plan.examples[0], PairExample) else 0
+    return max(size for size in range(1, most + 1) if plan.rows_per_step % size == 0 and last % size == 0)
+
 
 STARTS = {"default": True, "pissa": "pissa_niter_16", "olora": "olora"}
 """What PEFT calls them."""

@@ -8,10 +8,10 @@ from burnish.methods.method import Method
 
 METHODS = {
     "full": "burnish.methods.full:FullMethod",
-    "freeze": "burnish.methods.freeze:FreezeMethod",
+    "freeze": "burnish.methods.full:FreezeMethod",
     "lora": "burnish.methods.lora:LoraMethod",
-    "qlora": "burnish.methods.quantized_lora:QLoraMethod",
-    "int8-lora": "burnish.methods.quantized_lora:Int8LoraMethod",
+    "qlora": "burnish.methods.lora:QLoraMethod",
+    "int8-lora": "burnish.methods.lora:Int8LoraMethod",
     "prompt": "burnish.methods.virtual_tokens:PromptMethod",
     "prefix": "burnish.methods.virtual_tokens:PrefixMethod",
     "p-tuning": "burnish.methods.virtual_tokens:PTuningMethod",

@@ -11,9 +11,8 @@ from burnish.errors import RecipeError
 from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
 from burnish.methods.method import Choice, scaled_rate
 from burnish.models.base import Loading
-from burnish.models.blocks import short_names
-from burnish.models.head import Target
-from burnish.models.roles import Roles, find_roles
+from burnish.models.blocks import Roles, find_roles, short_names
+from burnish.models.heads import Target
 from burnish.recipe.schema import AUTO, Ia3Section, Recipe
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from burnish.models.base import Loading
-from burnish.models.head import Head, Target
+from burnish.models.heads import Head, Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder

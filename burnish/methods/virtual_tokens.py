@@ -11,8 +11,8 @@ from burnish.errors import RecipeError
 from burnish.methods.adapter import AdapterMethod, finish, import_peft, switched_off
 from burnish.methods.method import Choice
 from burnish.models.base import Loading
-from burnish.models.head import Head, Target
-from burnish.models.kind import model_kind
+from burnish.models.config import model_kind
+from burnish.models.heads import Head, Target
 from burnish.recipe.schema import AUTO, PromptSection, Recipe
 
 _TOKENS = 20

@@ -1,16 +1,16 @@
-"""Short answers against known ones, as SQuAD's scripts count them (Rajpurkar et al. 2016 and 2018).
-
-Both scripts count alike but for one thing: where an answer is nothing but articles and punctuation, the script of
-v2.0, which is followed here, drops it from the known ones and gives F1 = 1 for nothing against nothing; that of v1.1
-gives 0.
-"""
+"""Written answers against known ones: SQuAD's exact match and F1, ROUGE-L, and whether JSON is valid and equal."""
 
 from __future__ import annotations
 
+import json
 import re
 import string
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any, NoReturn
 
 import numpy
 
@@ -74,3 +74,127 @@ def _overlap(given: list[str], right: list[str]) -> float:
         return float(given == right)
     shared = (Counter(given) & Counter(right)).total()
     return 2 * shared / (len(given) + len(right))
+
+
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_SPACELESS = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
+"""Kana and Han, which are written without spaces: each character is a word."""
+
+
+def words(text: str) -> list[str]:
+    """Words of a text in lower case; for ASCII runs of letters and digits, without stemming, as `rouge_score` has it.
+
+    That package takes every other character for a gap, so that `naïve` is `na` and `ve` and a Greek text has no
+    words. Here all letters, digits and combining marks make words, and each Chinese or Japanese character is one;
+    figures for such texts are therefore not those of `rouge_score`.
+    """
+    lower = unicodedata.normalize("NFC", text.lower())
+    if lower.isascii():
+        return _ASCII_WORD.findall(lower)
+    kept = "".join(character if _is_of_a_word(character) else " " for character in lower)
+    return _SPACELESS.sub(r" \1 ", kept).split()
+
+
+def rouge_l(expected: str, given: str) -> float:
+    """F-measure of the longest common subsequence of words, 0.0 where either text has none."""
+    reference, candidate = words(expected), words(given)
+    if not reference or not candidate:
+        return 0.0
+    return 2 * common_length(reference, candidate) / (len(reference) + len(candidate))
+
+
+def rouge_measure(expected: Sequence[str], given: Sequence[str]) -> Measure:
+    """Mean ROUGE-L over rows."""
+    return mean("ROUGE-L", [rouge_l(*pair) for pair in zip(expected, given, strict=True)])
+
+
+def common_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
+    """Length of the longest common subsequence, bit-parallel: one row of the table is one integer.
+
+    A bit is 0 where the length grows along `first` (Hyyrö 2004, "Bit-parallel LCS-length computation revisited").
+    """
+    places: dict[Hashable, int] = {}
+    for place, item in enumerate(first):
+        places[item] = places.get(item, 0) | 1 << place
+    full = (1 << len(first)) - 1
+    row = full
+    for item in second:
+        matches = row & places.get(item, 0)
+        row = (row + matches | row - matches) & full
+    return len(first) - row.bit_count()
+
+
+def _is_of_a_word(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character).startswith("M")
+
+
+_NEVER_RAISING = Context(traps=[])
+
+
+@dataclass(frozen=True, slots=True)
+class JsonVerdict:
+    """What can be said of one text."""
+
+    is_valid: bool
+    """One document by RFC 8259 and nothing else: no code fence, no words around it, no NaN, no comments."""
+    is_equal: bool
+    """The value expected, whatever the order of keys, the white space and the spelling of numbers (1.0 is 1)."""
+
+
+def judge_json(given: str, expected: str) -> JsonVerdict:
+    """Judge one text; nothing equals an expected text that is not itself JSON.
+
+    Of keys that occur twice the last counts. A number whose exponent is beyond 10^18 equals nothing.
+    """
+    try:
+        value = _parse(given)
+    except (ValueError, RecursionError):
+        return JsonVerdict(is_valid=False, is_equal=False)
+    try:
+        is_equal = _is_same(value, _parse(expected))
+    except (ValueError, RecursionError):
+        is_equal = False
+    return JsonVerdict(is_valid=True, is_equal=is_equal)
+
+
+def json_measures(given: Sequence[str], expected: Sequence[str]) -> list[Measure]:
+    """Share of texts that are valid JSON, and share that equal the expected value.
+
+    Args:
+        given: text of each row.
+        expected: likewise.
+    """
+    verdicts = [judge_json(*pair) for pair in zip(given, expected, strict=True)]
+    return [
+        mean("valid JSON", [verdict.is_valid for verdict in verdicts]),
+        mean("equal JSON", [verdict.is_equal for verdict in verdicts]),
+    ]
+
+
+def _parse(text: str) -> Any:
+    """The value, with every number as an exact decimal.
+
+    Raises:
+        ValueError: not one JSON document.
+        RecursionError: nested too deep to read.
+    """
+    return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+
+
+def _number(spelling: str) -> Decimal:
+    return Decimal(spelling, _NEVER_RAISING)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Equal in value and in type: `true` is not 1, though Python has them equal."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_is_same(inner, second[key]) for key, inner in first.items())
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(_is_same, first, second))
+    return first == second

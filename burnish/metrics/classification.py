@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy
 
-from burnish.metrics.measure import Measure, f1, mean, quotient
-from burnish.metrics.table import MetricTable
+from burnish.metrics.measure import Measure, MetricTable, f1, mean, quotient
 
 _MOST_CLASSES = 20
 """Beyond these a confusion matrix cannot be read, and the most confused pairs are listed instead."""

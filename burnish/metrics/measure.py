@@ -1,4 +1,4 @@
-"""A figure as a formula over column sums, so that one bootstrap serves all figures."""
+"""A metric as a formula over column sums, so that one bootstrap serves all metrics; and tables of finer metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy
 from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, slots=True)
+class MetricTable:
+    """A titled table, each row as long as `columns`; shares are numbers from 0 to 1, counts are integers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

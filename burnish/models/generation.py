@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from burnish.errors import InputError
-from burnish.models.kind import context_limit
+from burnish.models.config import context_limit
 
 _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,

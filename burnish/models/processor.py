@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import MachineError, ModelError
-from burnish.models.head import Head
+from burnish.models.heads import Head
 
 IMAGE_TEXT = Head("AutoModelForImageTextToText", "CAUSAL_LM")
 """A language model that sees."""

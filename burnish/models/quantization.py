@@ -14,7 +14,7 @@ import torch
 
 from burnish.errors import MachineError
 from burnish.models.blocks import linear_layers
-from burnish.models.head import Head
+from burnish.models.heads import Head
 
 TIMED_TOKENS = 256
 _TIMED_ROUNDS = 3

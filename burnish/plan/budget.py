@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from burnish.machine import container_room
 from burnish.plan.devices import Device, parse_memory
+from burnish.system.machine import container_room
 
 CONTEXT_BYTES = 600 * 2**20
 _KEPT_FREE = 0.1

@@ -15,12 +15,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from burnish.errors import RecipeError
-from burnish.recipe.names import holder, options, sections
-from burnish.recipe.origins import DEFAULT, FLAG, Given, Source, read_file, read_flags, read_sets
-from burnish.recipe.problems import Check, Problem, raise_problems
-from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
-from burnish.recipe.section import BUNDLED, NONE
-from burnish.recipe.wording import expected, shown, takes_truth
+from burnish.recipe.names import expected, holder, options, sections, shown, takes_truth
+from burnish.recipe.origins import (
+    DEFAULT,
+    FLAG,
+    Check,
+    Given,
+    Problem,
+    Source,
+    raise_problems,
+    read_file,
+    read_flags,
+    read_sets,
+)
+from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 _PATHS = ("data.path", "data.validation", "model.name", "evaluate.general")

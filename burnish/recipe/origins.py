@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import RecipeError
-from burnish.recipe.names import did_you_mean, holder, options, sections
-from burnish.recipe.problems import Check, Problem
-from burnish.recipe.wording import shown, takes_text_only
+from burnish.recipe.names import did_you_mean, holder, options, sections, shown, takes_text_only
 
 if TYPE_CHECKING:
     import yaml
+
+
+class Check(enum.IntEnum):
+    """The order in which problems are told: a mistyped name is never hidden behind a value."""
+
+    NAME = 0
+    TYPE = 1
+    RANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: with the value in it, and what would mend it."""
+
+    check: Check
+    what: str
+    fix: str = ""
+
+
+def raise_problems(problems: Sequence[Problem]) -> None:
+    """Raises one error for all problems; does nothing where there is none.
+
+    Raises:
+        RecipeError: there is at least one problem.
+    """
+    if not problems:
+        return
+    ordered = sorted(problems, key=lambda problem: problem.check)
+    if len(ordered) == 1:
+        raise RecipeError(ordered[0].what, fix=ordered[0].fix)
+    lines = [f"- {problem.what}{_hint(problem.fix)}" for problem in ordered]
+    raise RecipeError(f"{len(ordered)} options are wrong", "\n".join(lines), "Mend each of these; nothing was started")
+
+
+def _hint(fix: str) -> str:
+    return f". {fix}" if fix else ""
+
 
 FLAG = "flag"
 DEFAULT = "default"

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.recipe.names import options, sections
-from burnish.recipe.wording import expected
+from burnish.recipe.names import expected, options, sections
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -6,8 +6,7 @@ import re
 from typing import Any
 
 from burnish.methods import make_method
-from burnish.recipe.names import options
-from burnish.recipe.wording import shown
+from burnish.recipe.names import options, shown
 from burnish.report.figures import figure_cells, figures_beside
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.sections_result import verdict_of

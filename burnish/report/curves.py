@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import Any
 
 from burnish.report.charts import Frame, Point, Scale, drawing, label, line, thinned, width_of
+from burnish.report.figures import number
 from burnish.report.markup import Html, figure, join
-from burnish.report.numbers import number
 from burnish.report.record import RunRecord, finite
 
 _WIDTH, _HEIGHT = 760, 330

@@ -1,7 +1,4 @@
-"""`burnish report`: a run as one HTML page, made from its folder alone.
-
-The page holds all that it needs, style and pictures included; it loads nothing and runs no script.
-"""
+"""`report.html` and the model card: a run as one page, made from its folder alone."""
 
 from __future__ import annotations
 
@@ -10,12 +7,25 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from burnish.report import sections_course, sections_origin, sections_result, sections_rows
+from burnish.errors import InputError
+from burnish.report import sections_course, sections_origin, sections_result
+from burnish.report import sections_origin as sections_rows
+from burnish.report.card import model_card
 from burnish.report.markup import Html, Section, join, tag
-from burnish.report.place import check_place
 from burnish.report.record import RunRecord, read_record
 from burnish.runs.atomic import write_text
 from burnish.runs.folder import RunFolder
+
+
+def check_place(page: Path) -> None:
+    """Refuses a place that no page can be written to. Raises InputError."""
+    if page.is_dir() or not page.absolute().parent.is_dir():
+        raise InputError(
+            f"cannot write a page to `{page}`",
+            "It is a folder." if page.is_dir() else f"There is no folder `{page.parent}`.",
+            "Name a file in a folder that is there, such as `page.html`",
+        )
+
 
 _SECTIONS = (
     sections_result.setup,
@@ -80,3 +90,17 @@ def _contents(sections: Iterable[Section]) -> Html:
 
 def _shown(section: Section) -> Html:
     return tag("section", join([tag("h2", section.title), section.body]), id=section.name)
+
+
+def write_papers(folder: RunFolder) -> None:
+    """Writes `report.html`, and `README.md` into the result's folder.
+
+    Args:
+        folder: of a run.
+
+    Raises:
+        MachineError: the disk is full.
+    """
+    if folder.result is not None:
+        write_text(folder.result / "README.md", model_card(read_record(folder)))
+    write_report(folder)

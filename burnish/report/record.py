@@ -10,9 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.runs.event_log import read_events
-from burnish.runs.folder import RunFolder
-from burnish.runs.store import describe_run
+from burnish.runs.events import read_events
+from burnish.runs.folder import RunFolder, describe_run
 
 _REJECTED_READ = 50
 

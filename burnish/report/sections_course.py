@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.machine import memory_size
-from burnish.report.bars import PART_COLOURS, memory_bars
+from burnish.report.charts import PART_COLOURS, memory_bars
 from burnish.report.curves import Losses, loss_chart, small_curves
+from burnish.report.figures import counted, duration, error_of, number
 from burnish.report.markup import Html, Section, facts, figure, items, join, paragraph, prose, table, tag, unfold
-from burnish.report.numbers import counted, duration, error_of, number
 from burnish.report.record import RunRecord, bare_place
+from burnish.system.machine import memory_size
 
 _SPIKES_SHOWN, _ROWS_SHOWN, _CAUTIONS_SHOWN = 20, 6, 30
 

@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.machine import memory_size
-from burnish.report.bars import comparison_bars
-from burnish.report.figures import COLUMNS, figure_cells, figures_beside
+from burnish.report.charts import comparison_bars
+from burnish.report.figures import COLUMNS, counted, duration, figure_cells, figures_beside, number
 from burnish.report.markup import (
     Html,
     Section,
@@ -24,8 +23,8 @@ from burnish.report.markup import (
     tag,
     unfold,
 )
-from burnish.report.numbers import counted, duration, number
 from burnish.report.record import RunRecord, bare_place
+from burnish.system.machine import memory_size
 
 _MOST_CHARACTERS = 2_000
 _BARS = "Upper bar: base. Lower bar: tuned. The thin line is the 95 % interval."

@@ -1,9 +1,18 @@
-"""Where things stand inside a run folder."""
+"""Run folders: what lies where, and how they are made, found and listed."""
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from burnish.errors import InputError
+from burnish.runs.atomic import told_as_disk_error
+from burnish.runs.events import read_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +85,111 @@ class RunFolder:
     def result(self) -> Path | None:
         """The trained adapter or model folder, or None while there is none."""
         return next((folder for folder in (self.adapter, self.model) if folder.is_dir()), None)
+
+
+DEFAULT_RUNS = "runs"
+
+
+def create_run(runs: Path, name: str) -> RunFolder:
+    """Makes a new, empty run folder.
+
+    Raises:
+        InputError: a run of that name is there already, or the name is not fit for a folder.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}", name):
+        raise InputError(
+            f"`{name}` is not a run name",
+            "A name holds letters, digits, `.`, `_` and `-`, and begins with a letter or digit.",
+            "Choose another with `--name`",
+        )
+    path = runs / name
+    try:
+        with told_as_disk_error(path):
+            path.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(
+            f"the run `{path}` is there already",
+            "A run is never written over.",
+            f"Choose another `--name`, or go on with it: `burnish resume {path}`",
+        ) from None
+    except (NotADirectoryError, PermissionError) as error:
+        raise InputError(
+            f"cannot make the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`"
+        ) from None
+    return RunFolder(path)
+
+
+def fresh_name(runs: Path, stem: str) -> str:
+    """`stem`, or `stem-2`, `stem-3` … where that is taken."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "run"
+    number, name = 1, stem
+    while (runs / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def find_run(name: str, runs: str = DEFAULT_RUNS) -> RunFolder:
+    """The run folder that a name or a path means.
+
+    Raises:
+        InputError: there is none; near names are suggested.
+    """
+    for path in (Path(name), Path(runs) / name):
+        if (path / "recipe.yaml").is_file():
+            return RunFolder(path)
+    known = [run.name for run in list_runs(runs)]
+    near = difflib.get_close_matches(name, known, n=1)
+    fix = f"Did you mean `{near[0]}`?" if near else "See them all with `burnish runs`"
+    raise InputError(
+        f"there is no run `{name}`", f"Looked for `recipe.yaml` in `{name}` and `{Path(runs) / name}`.", fix
+    )
+
+
+def list_runs(runs: str = DEFAULT_RUNS) -> list[RunFolder]:
+    """Every run folder below `runs`, oldest first."""
+    root = Path(runs)
+    if not root.is_dir():
+        return []
+    folders = [RunFolder(path) for path in root.iterdir() if (path / "recipe.yaml").is_file()]
+    return sorted(folders, key=lambda run: (run.recipe.stat().st_mtime, run.name))
+
+
+def describe_run(run: RunFolder) -> dict[str, Any]:
+    """What `burnish show` prints: recipe, state, losses and results, read from the run folder alone."""
+    import yaml
+
+    metrics = read_events(run.metrics)
+    steps = [line for line in metrics if line["event"] == "StepDone"]
+    validations = [line for line in metrics if line["event"] == "Validated"]
+    trained = [line for line in validations if line["step"] > 0]
+    best = next((line for line in reversed(trained) if line["is_best"]), None)
+    events = read_events(run.events)
+    finished = next((line for line in reversed(events) if line["event"] == "Finished"), None)
+    manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "state": _state(run, finished),
+        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.recipe.stat().st_mtime)),
+        "step": steps[-1]["step"] if steps else 0,
+        "total_steps": steps[-1]["total_steps"] if steps else None,
+        "training_loss": steps[-1]["loss"] if steps else None,
+        "validation_loss_before": finished["loss_before"]
+        if finished
+        else (validations[0]["loss"] if validations else None),
+        "validation_loss_best": best["loss"] if best else None,
+        "best_step": best["step"] if best else None,
+        "seconds": finished["seconds"] if finished else None,
+        "result": str(run.result) if run.result else None,
+        "recipe": yaml.safe_load(run.recipe.read_text(encoding="utf-8")),
+        "manifest": manifest,
+    }
+
+
+def _state(run: RunFolder, finished: dict[str, Any] | None) -> str:
+    if finished and run.result:
+        return "finished"
+    if run.checkpoints.is_dir() and any(run.checkpoints.glob("step-*")):
+        return "can be resumed"
+    return "no checkpoint yet"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from burnish.data.chat_format import ChatFormat
-from burnish.data.messages import split_thought
-from burnish.data.records import ChatRecord
-from burnish.data.token_requests import TokenRequests
+from burnish.data.chat.format import ChatFormat
+from burnish.data.chat.messages import split_thought
+from burnish.data.rows.records import ChatRecord
+from burnish.data.tokens.tokens import TokenRequests
 from burnish.recipe.schema import Recipe
-from burnish.tasks.next_token import NextTokenTask
+from burnish.tasks.defaults import EncodesTogether
 from burnish.tasks.task import EncodedRow, Question
-from burnish.tasks.together import EncodesTogether
+from burnish.tasks.text import NextTokenTask
 
 
 class ChatTask(EncodesTogether, NextTokenTask):

@@ -11,14 +11,13 @@ import numpy
 import torch
 from torch.nn import functional
 
-from burnish.data.batches import Batch
-from burnish.data.columns import ColumnMap, as_text, quoted
-from burnish.data.label_rows import in_order
-from burnish.data.label_sets import describe_labels, find_labels, has_label_lists
-from burnish.data.patterns import BY_NAME, pick
-from burnish.data.records import LabelledRecord
-from burnish.data.row import RowError
-from burnish.data.text_pairs import PairFormat, read_inputs
+from burnish.data.batching.batches import Batch
+from burnish.data.labels.rows import describe_labels, find_labels, has_label_lists, in_order
+from burnish.data.rows.columns import ColumnMap, as_text, quoted
+from burnish.data.rows.patterns import BY_NAME, pick
+from burnish.data.rows.records import LabelledRecord
+from burnish.data.rows.row import RowError
+from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import DataError, InputError, RecipeError
 from burnish.metrics.classification import (
     chance_loss,
@@ -29,14 +28,11 @@ from burnish.metrics.classification import (
     per_class_table,
     single_label_measures,
 )
-from burnish.metrics.measure import Measure
-from burnish.metrics.table import MetricTable
-from burnish.models.head import Head
-from burnish.models.pooling import row_logits
+from burnish.metrics.measure import Measure, MetricTable
+from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import Choice, EncodedRow, Outcome
+from burnish.tasks.task import Choice, EncodedRow, Judged, Outcome
 
 _NO_LABEL = "no label"
 _PAIR = "labelled-pair"

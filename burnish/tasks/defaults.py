@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.row import RowError
-from burnish.metrics.measure import Measure
-from burnish.metrics.table import MetricTable
-from burnish.models.head import CAUSAL, Head
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.row import RowError
+from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone, answer_together
+from burnish.metrics.measure import Measure, MetricTable
+from burnish.models.heads import CAUSAL, Head
 from burnish.recipe.schema import Recipe
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import Choice, EncodedRow, Question
+from burnish.tasks.task import Choice, EncodedRow, Judged, Question
 
 
 class TaskDefaults:
@@ -135,3 +135,21 @@ class TaskDefaults:
     def respond(self, network: Any, prompt: str) -> str:
         """Not for tasks that generate, which are asked through `prompt_ids`."""
         raise TypeError(f"the task `{self.name}` generates its answers")
+
+
+class EncodesTogether(ABC):
+    """Goes before `TaskDefaults` among the bases of a task that encodes a row by asking for token ids."""
+
+    _tokens: Tokens
+
+    @abstractmethod
+    def _requests(self, record: Any, context: int) -> TokenRequests[EncodedRow]:
+        """The work on one record. Raises RowError where nothing can be learned from it."""
+
+    def encode(self, record: Any, context: int) -> EncodedRow:
+        """A record on its own. Raises RowError where nothing can be learned from it."""
+        return answer_alone(self._tokens, self._requests(record, context))
+
+    def encode_all(self, records: Sequence[Any], context: int) -> Iterable[EncodedRow | RowError]:
+        """Many records, in the tokenizer's batches."""
+        return answer_together(self._tokens, [self._requests(record, context) for record in records])

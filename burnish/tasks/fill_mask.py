@@ -8,18 +8,17 @@ from typing import Any, ClassVar
 import numpy
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.masking import NO_WORD, MaskExample, mask
-from burnish.data.records import TextRecord
-from burnish.data.row import IGNORED, RowError
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.records import TextRecord
+from burnish.data.rows.row import IGNORED, RowError
+from burnish.data.tokens.masking import NO_WORD, MaskExample, mask
 from burnish.errors import InputError, ModelError
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, ratio
-from burnish.models.head import Head
+from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import EncodedRow, Outcome
+from burnish.tasks.task import EncodedRow, Judged, Outcome
 
 _CANDIDATES = 5
 

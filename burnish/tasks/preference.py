@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy
 import torch
 
-from burnish.data.answer_rows import lay_out
-from burnish.data.batches import Batch
-from burnish.data.preference_format import Answer, PairExample, PreferenceFormat, RatedExample
-from burnish.data.records import ChatRecord, PreferenceRecord, RatedRecord
-from burnish.data.row import IGNORED
-from burnish.data.token_requests import TokenRequests
+from burnish.data.batching.batches import Batch
+from burnish.data.preference.format import Answer, PairExample, PreferenceFormat, RatedExample, lay_out
+from burnish.data.rows.records import ChatRecord, PreferenceRecord, RatedRecord
+from burnish.data.rows.row import IGNORED
+from burnish.data.tokens.tokens import TokenRequests
 from burnish.errors import DataError
 from burnish.kernels.preference import (
     Likelihood,
@@ -25,17 +25,82 @@ from burnish.kernels.preference import (
     orpo_loss,
     simpo_loss,
 )
-from burnish.metrics.measure import Measure
+from burnish.metrics.measure import Measure, mean, quotient, ratio
 from burnish.models.device import arithmetic
-from burnish.models.output_layer import WHOLE, computes_in_halves, losses_at
-from burnish.models.prompt_sharing import keeps_answers_apart, row_inputs
+from burnish.models.heads import WHOLE, computes_in_halves, losses_at
+from burnish.models.packing import keeps_answers_apart, row_inputs
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatTask
-from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.preference_figures import pair_measures, rated_measures
-from burnish.tasks.task import Choice, EncodedRow, Outcome, Question
-from burnish.tasks.together import EncodesTogether
+from burnish.tasks.defaults import EncodesTogether, TaskDefaults
+from burnish.tasks.task import Choice, EncodedRow, Judged, Outcome, Question
+
+DRIFT = "KL to the base (on the data's answers)"
+"""Mean of log p - log p(base) per answer token. It estimates the KL divergence as far as the data's answers are like
+the model's own; where they are not, it can be negative."""
+
+
+def pair_measures(judged: Judged, loss: str, beta: float) -> list[Measure]:
+    """Share of pairs whose better answer has the higher reward (ties count half), and by how much it is higher."""
+    rows, examples, outputs = _seen(judged)
+    sums = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
+    counts = numpy.array([(e.chosen.num_learned, e.rejected.num_learned) for e in examples], dtype=numpy.float64)
+    counts = counts.reshape(-1, 2)
+    references = [example.reference for example in examples]
+    has_reference = all(reference is not None for reference in references) and loss in ("dpo", "ipo")
+    ratios = sums - numpy.array(references, dtype=numpy.float64).reshape(-1, 2) if has_reference else sums
+    rewards = beta * (ratios / counts if loss in ("simpo", "orpo") else ratios)
+    margins = rewards[:, 0] - rewards[:, 1]
+    measures = [mean("reward accuracy", _halves(margins)), mean("reward margin", margins, is_share=False)]
+    if has_reference:
+        measures.append(ratio(DRIFT, ratios.sum(1), counts.sum(1), higher_is_better=False, is_share=False))
+    return measures
+
+
+def rated_measures(judged: Judged, beta: float) -> list[Measure]:
+    """The same for rated answers: a good one should be rewarded above the reference point of `kto`, a bad one below.
+
+    Answers that came from one row, as the two of a pair, are drawn together in the bootstrap.
+    """
+    rows, examples, outputs = _seen(judged)
+    sums, points = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2).T
+    counts = numpy.array([example.answer.num_learned for example in examples], dtype=numpy.float64)
+    ratios = sums - numpy.array([example.reference[0] for example in examples], dtype=numpy.float64)
+    good = numpy.array([example.good for example in examples], dtype=bool)
+    rewards = beta * ratios
+    right = _halves(numpy.where(good, 1, -1) * (ratios - points))
+    ones = numpy.ones_like(rewards)
+    parts = [right, ones, rewards * good, 1.0 * good, rewards * ~good, 1.0 * ~good, ratios, counts]
+    table = numpy.zeros((max(rows, default=-1) + 1, len(parts)))
+    numpy.add.at(table, rows, numpy.stack(parts, axis=-1))
+    table = table[table[:, 1] > 0]
+    return [
+        ratio("reward accuracy", table[:, 0], table[:, 1]),
+        Measure("reward margin", table[:, 2:6], _gap, higher_is_better=True, is_share=False),
+        ratio("reward of good answers", table[:, 2], table[:, 3], is_share=False),
+        ratio("reward of bad answers", table[:, 4], table[:, 5], higher_is_better=False, is_share=False),
+        ratio(DRIFT, table[:, 6], table[:, 7], higher_is_better=False, is_share=False),
+    ]
+
+
+def _seen(judged: Judged) -> tuple[list[int], list[Any], list[Any]]:
+    """Row, example and output of everything that was judged."""
+    seen = [index for index, output in enumerate(judged.outputs) if output is not None]
+    return (
+        [judged.owners[index] for index in seen],
+        [judged.examples[index] for index in seen],
+        [judged.outputs[index] for index in seen],
+    )
+
+
+def _halves(margins: numpy.ndarray) -> numpy.ndarray:
+    """1 for more than 0, 0 for less, one half for a tie."""
+    return (numpy.sign(margins) + 1) / 2
+
+
+def _gap(sums: numpy.ndarray) -> numpy.ndarray:
+    """Mean reward of the good less that of the bad answers."""
+    return quotient(sums[..., 0], sums[..., 1]) - quotient(sums[..., 2], sums[..., 3])
+
 
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
 """Losses that compare the answers with each other and with no other model."""

@@ -10,22 +10,20 @@ from typing import Any, ClassVar
 import numpy
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.patterns import ANSWER, PROMPT, TURNS, pick
-from burnish.data.preference_rows import is_dialogue_text, read_answer, read_prompt, read_turns_of_text
-from burnish.data.records import Messages, PreferenceRecord
-from burnish.data.row import RowError
-from burnish.data.scored_format import ScoredFormat
-from burnish.data.text_pairs import ReadTokens, read_inputs
+from burnish.data.batching.batches import Batch
+from burnish.data.preference.format import ScoredFormat
+from burnish.data.preference.rows import is_dialogue_text, read_answer, read_prompt, read_turns_of_text
+from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS, pick
+from burnish.data.rows.records import Messages, PreferenceRecord
+from burnish.data.rows.row import RowError
+from burnish.data.tokens.text_pairs import ReadTokens, read_inputs
 from burnish.errors import InputError
 from burnish.kernels.preference import dpo_loss
 from burnish.metrics.measure import Measure, mean
-from burnish.models.head import Head
-from burnish.models.pooling import row_logits
+from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import EncodedRow, Outcome
+from burnish.tasks.task import EncodedRow, Judged, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,46 @@ from typing import Any, ClassVar
 import numpy
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.records import SpanRecord
-from burnish.data.row import RowError
-from burnish.data.span_format import SpanFormat, Window
-from burnish.data.text_pairs import read_inputs
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.records import SpanRecord
+from burnish.data.rows.row import RowError
+from burnish.data.spans.windows import SpanFormat, Window
+from burnish.data.tokens.text_pairs import read_inputs
 from burnish.errors import DataError, InputError, ModelError, RecipeError
 from burnish.metrics.answers import answer_measures, exact_match, token_f1
-from burnish.metrics.measure import Measure
-from burnish.metrics.table import MetricTable
-from burnish.models.head import Head
+from burnish.metrics.measure import Measure, MetricTable
+from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.span_search import best_spans
-from burnish.tasks.task import Choice, EncodedRow, Outcome
+from burnish.tasks.task import Choice, EncodedRow, Judged, Outcome
+
+
+def best_spans(
+    starts: torch.Tensor, ends: torch.Tensor, allowed: torch.Tensor, longest: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """In each row the span `first..last` of at most `longest` tokens with the largest `starts[first] + ends[last]`.
+
+    The best end for each start is the maximum of a sliding window over the ends, so that every span is looked at, not
+    only those between the best few starts and ends.
+
+    Args:
+        starts: `[rows, width]`, scores of each token as the first.
+        ends: `[rows, width]`, scores of each token as the last.
+        allowed: `[rows, width]` bool, tokens that a span may begin or end with; at least one in each row.
+        longest: most tokens of a span.
+
+    Returns:
+        `[rows]` fp32 scores, `[rows]` int64 first and `[rows]` int64 last tokens; of equal spans the earliest.
+    """
+    lowest = float("-inf")
+    reach = min(longest, starts.shape[1])
+    last_scores = ends.float().masked_fill(~allowed, lowest)
+    padded = torch.nn.functional.pad(last_scores, (0, reach - 1), value=lowest)
+    best_ends, last = torch.nn.functional.max_pool1d(padded.unsqueeze(1), reach, stride=1, return_indices=True)
+    scores = starts.float().masked_fill(~allowed, lowest) + best_ends.squeeze(1)
+    best, first = scores.max(dim=1)
+    return best, first, last.squeeze(1).gather(1, first.unsqueeze(1)).squeeze(1)
+
 
 NO_ANSWER = "(no answer)"
 _SHOWN_CHARACTERS = 200

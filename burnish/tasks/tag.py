@@ -10,23 +10,20 @@ import numpy
 import torch
 from torch.nn import functional
 
-from burnish.data.batches import Batch
-from burnish.data.records import TaggedRecord
-from burnish.data.row import IGNORED
-from burnish.data.word_pieces import NO_WORD, Pieces, TagExample, WordPieces, words_of
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.records import TaggedRecord
+from burnish.data.rows.row import IGNORED
+from burnish.data.tags.words import NO_WORD, Pieces, TagExample, WordPieces, words_of
 from burnish.errors import DataError
 from burnish.kernels.loss import token_losses
-from burnish.metrics.entities import detect_scheme, entities
-from burnish.metrics.measure import Measure
-from burnish.metrics.table import MetricTable
-from burnish.metrics.tagging import tag_measures, tag_tables
-from burnish.models.head import Head
-from burnish.models.kind import model_kind
+from burnish.metrics.measure import Measure, MetricTable
+from burnish.metrics.tagging import detect_scheme, entities, tag_measures, tag_tables
+from burnish.models.config import model_kind
+from burnish.models.heads import Head
 from burnish.models.location import locate_model, read_config
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import Choice, EncodedRow, Outcome
+from burnish.tasks.task import Choice, EncodedRow, Judged, Outcome
 
 OUTSIDE = "O"
 _USUAL_CONTEXT = 512

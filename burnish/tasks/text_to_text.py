@@ -7,18 +7,17 @@ from typing import Any, ClassVar
 
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.records import ChatRecord
-from burnish.data.row import RowError
-from burnish.data.sequence_pairs import SequencePair, collate_pairs
-from burnish.data.tokens import Tokens
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.records import ChatRecord
+from burnish.data.rows.row import RowError
+from burnish.data.tokens.text import SequencePair, collate_pairs
+from burnish.data.tokens.tokens import Tokens
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure
-from burnish.models.head import Head
+from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import EncodedRow, Outcome, Question
+from burnish.tasks.task import EncodedRow, Judged, Outcome, Question
 
 
 class TextToTextTask(TaskDefaults):

@@ -10,20 +10,19 @@ from typing import Any, ClassVar
 
 import torch
 
-from burnish.data.batches import Batch, collate_tokens
-from burnish.data.chat_format import ChatFormat
-from burnish.data.picture_rows import MARK, make_record, read_prompt
-from burnish.data.picture_template import PictureTemplate
-from burnish.data.pictures import Album, Picture
-from burnish.data.records import ChatRecord, PictureRecord
-from burnish.data.row import IGNORED, Example, RowError
-from burnish.data.token_requests import TokenRequests
+from burnish.data.batching.batches import Batch, collate_tokens
+from burnish.data.chat.format import ChatFormat
+from burnish.data.images.images import Album, Picture
+from burnish.data.images.inputs import PictureBatch, PictureExample, PictureInputs, PictureTemplate
+from burnish.data.images.rows import MARK, make_record, read_prompt
+from burnish.data.rows.records import ChatRecord, PictureRecord
+from burnish.data.rows.row import IGNORED, Example, RowError
+from burnish.data.tokens.tokens import TokenRequests
 from burnish.errors import InputError
-from burnish.models.head import Head
+from burnish.models.heads import Head
 from burnish.models.processor import IMAGE_TEXT, copy_processor, image_tower, load_processor
 from burnish.recipe.schema import Recipe
 from burnish.tasks.chat import ChatTask
-from burnish.tasks.picture_inputs import PictureBatch, PictureExample, PictureInputs
 from burnish.tasks.task import EncodedRow, Question
 
 

@@ -17,28 +17,25 @@ from typing import Any
 
 import psutil
 
-from burnish.check.examination import Examination
-from burnish.check.examiner import Block, Examiner
+from burnish.check.contents import SpecialTokens
+from burnish.check.examination import Block, Examination, Examiner
 from burnish.check.finding import Finding
-from burnish.check.processes import in_processes
-from burnish.check.seen_rows import TRAIN
-from burnish.check.sizes import is_far_too_small, usual_size
-from burnish.check.special_tokens import SpecialTokens
+from burnish.check.labels import is_far_too_small, usual_size
+from burnish.check.rows import TRAIN
 from burnish.check.token_view import TokenView
-from burnish.data.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
-from burnish.data.readers import is_json_lines, json_lines
-from burnish.data.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
-from burnish.data.row import Rejected
-from burnish.data.shapes import Shape, detect_shape
-from burnish.data.sources import Source, Sources, find_sources
-from burnish.data.tokens import Tokens
-from burnish.machine import this_machine
-from burnish.plan.choose import check_shape
-from burnish.plan.resolve import Resolver
+from burnish.data.files.readers import is_json_lines, json_lines
+from burnish.data.files.sources import Source, Sources, find_sources
+from burnish.data.rows.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
+from burnish.data.rows.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
+from burnish.data.rows.row import Rejected
+from burnish.data.rows.shapes import Shape, detect_shape
+from burnish.data.tokens.tokens import Tokens
+from burnish.prepare.context import Emit, Rows, Setting, check_options, set_up
+from burnish.prepare.resolve import Resolver, check_shape
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import DataChecked, Listener, Note, Progressed, Stage
-from burnish.workflows.preparation import Emit, Rows, Setting, check_options, set_up
+from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
+from burnish.system.machine import this_machine
+from burnish.system.processes import in_processes
 
 _BLOCK = 4_096
 _FIRST_BLOCKS = 2

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from burnish.check.repair import repaired
-from burnish.data.dataset import good_rows
-from burnish.data.row import Rejected
-from burnish.data.sources import find_sources
+from burnish.data.files.sources import find_sources
+from burnish.data.rows.dataset import good_rows
+from burnish.data.rows.row import Rejected
 from burnish.errors import InputError
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json_lines

@@ -13,20 +13,25 @@ from itertools import accumulate
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.evaluate.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
-from burnish.evaluate.recipe_pairs import compare_recipes
-from burnish.evaluate.run_comparison import ComparedRun, Curve, RunComparison, measured_seeds
-from burnish.evaluate.run_scores import Comparable, RunScore, find_comparable, learned_bytes
-from burnish.evaluate.training_noise import run_noise
+from burnish.evaluate.compared_runs import Contender, SharedRows, find_shared, open_contender
+from burnish.evaluate.noise import compare_recipes, run_noise
+from burnish.evaluate.run_comparison import (
+    Comparable,
+    ComparedRun,
+    Curve,
+    RunComparison,
+    RunScore,
+    find_comparable,
+    learned_bytes,
+    measured_seeds,
+)
+from burnish.lineage.manifest import result_of
+from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
 from burnish.metrics.significance import Noise
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import EventLog, read_events
-from burnish.runs.events import Listener
+from burnish.runs.events import EventLog, Listener, read_events
 from burnish.runs.folder import RunFolder
-from burnish.workflows.contender import Contender, open_contender
-from burnish.workflows.origin import result_of
-from burnish.workflows.shared_rows import SharedRows, find_shared
 
 
 def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: Iterable[Listener] = ()) -> RunComparison:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from burnish.machine import gigabytes
-from burnish.workflows.inventory import Inventory, Package
+from burnish.system.inventory import Inventory, Package
+from burnish.system.machine import gigabytes
 
 _LITTLE = 2**30
 """Bytes of memory or disk below which even small models are in danger."""

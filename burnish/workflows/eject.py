@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.export.ejectable import check_ejectable
-from burnish.export.script import Ejected, write_script
-from burnish.export.step_rows import micro_rows, rows_by_step
-from burnish.models.dropout import without_dropout
+from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
+from burnish.lineage.manifest import check_base, result_of, rows_of
+from burnish.models.base import without_dropout
 from burnish.models.quantization import skipped_modules
-from burnish.models.vocabulary import vocabulary_size
-from burnish.plan.resolve import Resolver, total_steps
+from burnish.models.tokenizer import vocabulary_size
+from burnish.prepare.context import Setting, encode_rows, loading_for, make_plan, set_up
+from burnish.prepare.resolve import Resolver, total_steps
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json_lines, write_text
-from burnish.runs.event_log import EventLog, read_events
-from burnish.runs.events import Listener, Note
+from burnish.runs.events import EventLog, Listener, Note, read_events
 from burnish.runs.folder import RunFolder
-from burnish.workflows.origin import check_base, result_of, rows_of
-from burnish.workflows.preparation import Setting, encode_rows, loading_for, make_plan, set_up
 
 
 def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = ()) -> tuple[Path, Path]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from burnish.data.dataset import Records
-from burnish.data.records import Record, content_hash
-from burnish.errors import DataError
+from burnish.data.rows.dataset import Records
+from burnish.data.rows.records import Record, content_hash
 from burnish.evaluate.comparison import Comparison
+from burnish.evaluate.evaluation import compare
 from burnish.evaluate.harness import Harness, find_harness
-from burnish.plan.resolve import Resolver
+from burnish.lineage.manifest import check_base, has_same_data, result_of, rows_of
+from burnish.prepare.context import Emit, Setting, encode_rows, held_out_questions, other_rows, read_rows, set_up
+from burnish.prepare.model import as_base, open_result
+from burnish.prepare.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
-from burnish.recipe.schema import AUTO, Recipe
-from burnish.report.papers import write_papers
+from burnish.recipe.schema import Recipe
+from burnish.report.page import write_papers
 from burnish.runs.atomic import write_json
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Stage, Warned
+from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
-from burnish.workflows.judging import compare
-from burnish.workflows.network import as_base, open_result
-from burnish.workflows.origin import check_base, has_same_data, result_of, rows_of
-from burnish.workflows.preparation import Emit, Setting, encode_rows, held_out_questions, read_rows, set_up
 
 
 def evaluate(
@@ -112,20 +110,3 @@ def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple
         number = len(records.valid)
         emit(Warned(f"{shared} of the {number} rows were trained on; the figures flatter the tuned model."))
     return records, mine.train if has_same_data(folder, mine.sha256) else []
-
-
-def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
-    """All rows of another file, read as those of a run, as held-out rows.
-
-    Raises:
-        DataError: they are for another task.
-    """
-    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
-    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
-    if recipe.task not in records.shape.tasks:
-        raise DataError(
-            f"the rows of `{data}` do not fit the run `{recipe.name}`",
-            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
-            f"Name rows for the task `{recipe.task}`",
-        )
-    return replace(records, valid=[*records.train, *records.valid])

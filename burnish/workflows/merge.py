@@ -12,25 +12,30 @@ from typing import Any
 
 import torch
 
-from burnish.data.batches import Batch
-from burnish.engine.out_of_memory import free_memory
+from burnish.data.batching.batches import Batch
 from burnish.errors import BurnishError, InputError
-from burnish.export.agreement import Tolerance, difference, logits_of, row_batches
-from burnish.export.fold import check_unquantized, fold, saved_dtype
-from burnish.export.merged import Merged
+from burnish.export.merge import (
+    Merged,
+    Tolerance,
+    check_unquantized,
+    difference,
+    fold,
+    logits_of,
+    row_batches,
+    saved_dtype,
+)
+from burnish.lineage.manifest import check_base, result_of, rows_of
 from burnish.models.base import Loading, load_base, quiet_transformers
-from burnish.models.device import PRECISIONS
+from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
-from burnish.plan.resolve import Resolver
+from burnish.prepare.context import Emit, Setting, encode_rows, loading_for, set_up
+from burnish.prepare.model import open_result, tell_stops
+from burnish.prepare.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import write_folder, write_json
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Stage, Warned
+from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
-from burnish.workflows.network import open_result, tell_stops
-from burnish.workflows.origin import check_base, result_of, rows_of
-from burnish.workflows.preparation import Emit, Setting, encode_rows, loading_for, set_up
 
 
 def merge(

@@ -14,22 +14,21 @@ from typing import Any
 import torch
 
 from burnish.errors import InputError, MachineError
+from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision
-from burnish.models.kind import model_kind
 from burnish.models.location import lacking
 from burnish.plan.budget import Budget, budget_here, budget_of
-from burnish.plan.devices import Device, custom_device, find_device, parse_memory
+from burnish.plan.devices import Device, custom_device, find_device, load_devices, parse_memory
 from burnish.plan.fit import Fit
-from burnish.plan.resolve import Resolver, resolve_rhythm, total_steps
 from burnish.plan.roofline import TimeEstimate, estimate_time
+from burnish.plan.run_plan import Outlook, encode_to_fit
 from burnish.plan.sharding import Shards, communication_seconds, sharded_time
+from burnish.plan.stand_ins import find_for_planning, imagined_records
+from burnish.plan.time import MeasuredTime, measured_time, pace_here
+from burnish.prepare.context import Rows, Setting, make_plan, name_model, read_rows, settle
+from burnish.prepare.resolve import Resolver, resolve_rhythm, total_steps
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Resolved
-from burnish.workflows.imagined import find_for_planning, imagined_records
-from burnish.workflows.planning import Outlook, encode_to_fit
-from burnish.workflows.preparation import Rows, Setting, make_plan, name_model, read_rows, settle
-from burnish.workflows.timing import MeasuredTime, measured_time, pace_here
+from burnish.runs.events import EventLog, Listener, Resolved
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that follow from the rows; nothing is said of them where the rows are made up."""
@@ -279,3 +278,50 @@ def _time(seen: Any, outlook: Outlook, fit: Fit, known: Device, shards: Shards) 
         return whole
     passed = communication_seconds(seen.weights, 4 * seen.trained, shards, known.link, micro_batches=micro_batches)
     return None if passed is None else sharded_time(whole, passed)
+
+
+MODELS = ("Llama-2-7b-hf", "Llama-2-13b-hf", "Llama-2-70b-hf")
+METHODS = ("full", "lora", "int8-lora", "qlora")
+_CONTEXT = 1024
+_ENDLESS = "100TB"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One cell of the guides' tables."""
+
+    model: str
+    method: str
+    bytes: int
+    """Of one step, with everything counted."""
+    fits_on: str
+    """The devices with the least memory that is enough; empty where there is none."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return asdict(self)
+
+
+def plan_table() -> list[TableRow]:
+    """Every model with every method: one row at a time, activations computed again."""
+    return [_row(model, method) for model in MODELS for method in METHODS]
+
+
+def _row(model: str, method: str) -> TableRow:
+    values = {
+        "method": method,
+        "model": {"name": model},
+        "data": {"context": _CONTEXT},
+        "batch": {"rows": 1, "tokens": 16 * _CONTEXT},
+        "train": {"gradient_checkpointing": True},
+    }
+    made = plan(Recipe.model_validate(values), Place(memory=_ENDLESS))
+    tensors = sum(made.memory[name] for name in made.memory if name not in made.sources and name != "allocator")
+    return TableRow(model, method, made.peak, _smallest(tensors))
+
+
+def _smallest(tensors: int) -> str:
+    """The devices with the least memory among those onto which so many bytes of tensors fit."""
+    able: list[Device] = [device for device in load_devices() if budget_of(device).tensors >= tensors]
+    least = min((device.memory_bytes for device in able), default=0)
+    return ", ".join(device.name for device in able if device.memory_bytes == least)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from burnish.engine.loop import Loop
 from burnish.engine.random_state import seed_everything
+from burnish.prepare.context import Rows, Setting, make_plan
+from burnish.prepare.model import apply_method, load_network, prepare_rows
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import EventLog
+from burnish.runs.events import EventLog
 from burnish.runs.folder import RunFolder
-from burnish.workflows.network import apply_method, load_network, prepare_rows
-from burnish.workflows.preparation import Rows, Setting, make_plan
 from burnish.workflows.train import make_loop
 
 

@@ -16,22 +16,28 @@ from typing import Any
 
 import torch
 
-from burnish.data.dataset import Records
+from burnish.data.rows.dataset import Records
 from burnish.engine.loop import Loop
 from burnish.errors import InputError, Interrupted
+from burnish.lineage.manifest import read_manifest
+from burnish.lineage.reproduction import (
+    Ingredient,
+    Reproduction,
+    StepPair,
+    check_files,
+    check_model,
+    check_rounding,
+    check_rows,
+)
 from burnish.models.location import locate_model
-from burnish.plan.resolve import Resolver
+from burnish.plan.compiling import compile_again
+from burnish.prepare.context import encode_rows, set_up
+from burnish.prepare.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import EventLog, read_events
-from burnish.runs.events import Event, Listener, MicroBatchHalved, StepDone
+from burnish.runs.events import Event, EventLog, Listener, MicroBatchHalved, StepDone, read_events
 from burnish.runs.folder import RunFolder
-from burnish.runs.manifest import read_manifest
-from burnish.workflows.compiling import compile_again
-from burnish.workflows.ingredients import check_files, check_model, check_rounding, check_rows
-from burnish.workflows.preparation import encode_rows, set_up
 from burnish.workflows.rebuild import rebuild
-from burnish.workflows.reproduction import Ingredient, Reproduction, StepPair
 
 FIRST_STEPS = 10
 TOLERANCES = {"fp32": 1e-4, "bf16": 0.02, "fp16": 0.01}

@@ -6,16 +6,14 @@ from collections.abc import Iterable
 
 from burnish.engine.checkpoint import newest_whole, restore_checkpoint
 from burnish.errors import DataError, InputError
-from burnish.plan.resolve import Resolver
+from burnish.lineage.manifest import check_base, has_same_data, note_session
+from burnish.plan.compiling import compile_again
+from burnish.prepare.context import encode_rows, read_rows, set_up
+from burnish.prepare.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
-from burnish.runs.event_log import EventLog, forget_after, read_events
-from burnish.runs.events import Listener, Note
+from burnish.runs.events import EventLog, Listener, Note, forget_after, read_events
 from burnish.runs.folder import RunFolder
-from burnish.workflows.compiling import compile_again
-from burnish.workflows.origin import check_base, has_same_data
-from burnish.workflows.preparation import encode_rows, read_rows, set_up
-from burnish.workflows.provenance import note_session
 from burnish.workflows.rebuild import rebuild
 from burnish.workflows.run import Run
 from burnish.workflows.train import finish

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.runs.folder import RunFolder
-from burnish.runs.store import describe_run, find_run
-from burnish.workflows.session import Session, open_session
+from burnish.inference.session import Session, open_session
+from burnish.runs.folder import RunFolder, describe_run, find_run
 
 if TYPE_CHECKING:
     from burnish.evaluate.comparison import Comparison

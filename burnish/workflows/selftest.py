@@ -7,21 +7,19 @@ from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 
-from burnish.engine.out_of_memory import RAISED, ran_out
 from burnish.errors import MachineError, RecipeError
-from burnish.evaluate.rule import RuleLine, RuleReport
-from burnish.models.kind import model_kind
+from burnish.models.config import model_kind
+from burnish.models.device import RAISED, ran_out
 from burnish.models.location import locate_model, read_config
 from burnish.plan.budget import budget_here
-from burnish.plan.resolve import Resolver
+from burnish.plan.run_plan import encode_to_fit
+from burnish.prepare.context import LIKELY_METHOD, read_rows, set_up
+from burnish.prepare.model import load_network, look_at
+from burnish.prepare.resolve import Resolver
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Progressed, Stage
-from burnish.workflows import gradient_rules, weight_rules
-from burnish.workflows.network import load_network, look_at
-from burnish.workflows.planning import encode_to_fit
-from burnish.workflows.preparation import LIKELY_METHOD, read_rows, set_up
-from burnish.workflows.workbench import Bench, with_options
+from burnish.runs.events import EventLog, Listener, Progressed, Stage
+from burnish.selftest import gradient_rules, weight_rules
+from burnish.selftest.workbench import Bench, RuleLine, RuleReport, with_options
 
 ROWS, CONTEXT = 64, 256
 """Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""

@@ -12,33 +12,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.data.batch_plan import BatchPlan
+from burnish.data.batching.plan import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
-from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
-from burnish.engine.trainable import make_trainer
+from burnish.engine.step import make_trainer
+from burnish.engine.validation import HeldOut
 from burnish.evaluate.comparison import Comparison
-from burnish.machine import forget_peak, peak_bytes
+from burnish.evaluate.evaluation import compare
+from burnish.lineage.manifest import manifest_of
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.budget import budget_here
-from burnish.plan.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
-from burnish.recipe.load import dump_recipe
-from burnish.recipe.schema import AUTO, Recipe
-from burnish.report.papers import write_papers
-from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
-from burnish.runs.folder import RunFolder
-from burnish.runs.store import create_run, fresh_name
-from burnish.workflows.check import check_briefly
-from burnish.workflows.compiling import choose_compiling
-from burnish.workflows.confirmation import confirm_step
-from burnish.workflows.judging import compare
-from burnish.workflows.network import apply_method, load_network, look_at, prepare_rows, tell_stops, write_stops
-from burnish.workflows.planning import encode_to_fit
-from burnish.workflows.preparation import (
+from burnish.plan.compiling import choose_compiling
+from burnish.plan.confirmation import confirm_step
+from burnish.plan.run_plan import encode_to_fit
+from burnish.plan.time import keep_measured, measured_time, step_key
+from burnish.prepare.context import (
     Rows,
     Setting,
     describe_data,
@@ -49,9 +39,17 @@ from burnish.workflows.preparation import (
     set_up,
     unread_by,
 )
-from burnish.workflows.provenance import manifest_of
+from burnish.prepare.model import apply_method, load_network, look_at, prepare_rows, tell_stops, write_stops
+from burnish.prepare.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
+from burnish.recipe.load import dump_recipe
+from burnish.recipe.schema import AUTO, Recipe
+from burnish.report.page import write_papers
+from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
+from burnish.runs.events import EventLog, Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
+from burnish.runs.folder import RunFolder, create_run, fresh_name
+from burnish.system.machine import forget_peak, peak_bytes
+from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
-from burnish.workflows.timing import keep_measured, measured_time, step_key
 from burnish.workflows.views import write_views
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from burnish.check.token_view import Passage, TokenView, view_tokens
+from burnish.prepare.context import Rows, Setting
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_text
 from burnish.runs.folder import RunFolder
-from burnish.workflows.preparation import Rows, Setting
 
 ROWS = 8
 MOST_TOKENS = 512

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from burnish.check.finding import kinds
-from burnish.check.page import PAGE, page
+from burnish.check.finding import PAGE, kinds, page
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from burnish.cli.flags import RECIPE_FLAGS
 from burnish.cli.main import COMMANDS
+from burnish.cli.options import RECIPE_FLAGS
 from burnish.recipe.names import options
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

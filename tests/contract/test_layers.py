@@ -13,21 +13,26 @@ LAYERS = (
     ("cli", "studio", "serve", "api"),
     ("jobs",),
     ("workflows",),
-    ("plan", "check", "evaluate", "report", "export"),
+    ("inference", "selftest"),
+    ("evaluate", "report", "export"),
+    ("plan", "lineage", "check"),
+    ("prepare",),
     ("engine",),
     ("tasks", "methods"),
-    ("data", "models"),
+    ("data",),
+    ("models",),
     ("kernels", "metrics"),
     ("runs",),
     ("recipe",),
-    ("machine", "glossary", "errors", "version"),
+    ("system", "glossary"),
+    ("errors", "version"),
 )
 """From top to bottom. A layer imports only from layers below it; peers on one layer do not see each other."""
 
-LIGHT = {"burnish", "__main__", "cli", "studio", "serve", "api", "jobs", "runs", "recipe"} | set(LAYERS[-1])
+LIGHT = {"burnish", "__main__", "cli", "studio", "serve", "api", "jobs", "runs", "recipe"} | {*LAYERS[-1], *LAYERS[-2]}
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate", "trl", "bitsandbytes", "scipy", "pyarrow", "pandas"}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc"}
-MOST_LINES = 300
+MOST_LINES = 450
 
 
 def part_of(module: str) -> str:
@@ -72,9 +77,9 @@ def test_imports_only_from_layers_below(module: str) -> None:
     [
         ("burnish.cli.main", "burnish.workflows.train", True),
         ("burnish.workflows.train", "burnish.cli.console", False),
-        ("burnish.data.row", "burnish.models.base", False),
-        ("burnish.data.row", "burnish.data.records", True),
-        ("burnish.errors", "burnish.machine", False),
+        ("burnish.models.base", "burnish.data.rows.row", False),
+        ("burnish.data.rows.row", "burnish.data.rows.records", True),
+        ("burnish.errors", "burnish.system.machine", False),
         ("burnish.recipe.load", "burnish", False),
     ],
 )

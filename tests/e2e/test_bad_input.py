@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.data.readers import READERS
+from burnish.data.files.readers import READERS
 from burnish.methods import METHODS
 from burnish.recipe.schema import AUTO
 from burnish.tasks import TASKS

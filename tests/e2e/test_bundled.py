@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import burnish as burnish_api
-from burnish.data.dataset import load_records
-from burnish.data.records import content_hash
+from burnish.data.rows.dataset import load_records
+from burnish.data.rows.records import content_hash
 from burnish.errors import RecipeError
 from burnish.recipe.schema import DataSection
 from burnish.workflows.quickstart import quickstart

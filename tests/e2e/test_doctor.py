@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.machine import Machine
+from burnish.system.inventory import Accelerator, Inventory, Package, Torch, compare, parse_need, precision_of
+from burnish.system.machine import Machine
 from burnish.workflows.doctor import Diagnosis, diagnose
-from burnish.workflows.inventory import Accelerator, Inventory, Package, Torch, compare, parse_need, precision_of
 from tests.e2e.conftest import Burnish
 from tests.e2e.told import Told
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import burnish
-from burnish.workflows import preparation
+from burnish.prepare import context as preparation
 
 OPTIONS = {"train.max_steps": 3, "batch.tokens": 400, "data.context": 64, "evaluate.answers": 0, "model.device": "cpu"}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from burnish.runs.event_log import read_events
+from burnish.runs.events import read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, write_rows

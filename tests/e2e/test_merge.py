@@ -269,7 +269,7 @@ def test_an_idle_adapter_is_not_merged(runs: Path, burnish: Burnish) -> None:
 def test_a_quantized_base_is_refused(runs: Path, base: Path, burnish: Burnish) -> None:
     """As a folder of GPTQ or AWQ weights says of itself; the run's fingerprint is kept, only the config tells."""
     from burnish.errors import InputError
-    from burnish.export.fold import check_unquantized
+    from burnish.export.merge import check_unquantized
 
     shutil.copytree(base, runs / "base")
     config = transformers.AutoConfig.from_pretrained(runs / "base")

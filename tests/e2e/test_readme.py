@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from burnish.cli.command import UsageError
 from burnish.cli.console import Console, Output
 from burnish.cli.main import app
-from burnish.cli.usage import UsageError
 from burnish.errors import InputError
 from burnish.recipe.load import RECIPE_SUFFIXES, load_recipe
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.runs.event_log import read_events
+from burnish.inference.session import open_session
+from burnish.runs.events import read_events
 from burnish.workflows.run import Run
-from burnish.workflows.session import open_session
 from burnish.workflows.train import train
 from tests.architecture_table import rows_for
 from tests.e2e.conftest import Burnish

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burnish.evaluate.rule import RuleLine
+from burnish.selftest.workbench import RuleLine
 from burnish.workflows import selftest
 from tests.architecture_table import rows_for
 from tests.e2e.conftest import EXACT, Burnish

@@ -11,10 +11,10 @@ import torch
 
 from burnish.api import load_run
 from burnish.errors import RecipeError
+from burnish.inference.session import open_session
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.events import Event, Note, StepDone
 from burnish.workflows.run import Run
-from burnish.workflows.session import open_session
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe
 from tests.tiny_vision import FAMILIES, TOWERS, save_vision_model, write_picture_rows

@@ -10,16 +10,16 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from burnish.data.batch_plan import BatchPlan
+from burnish.data.batching.plan import BatchPlan
 from burnish.methods import make_method
 from burnish.models.base import Loading, load_base
-from burnish.models.head import CAUSAL
+from burnish.models.heads import CAUSAL
 from burnish.models.location import locate_model
+from burnish.prepare.context import Setting
+from burnish.prepare.model import apply_method
 from burnish.recipe.schema import LoraSection, ModelSection, Recipe, TrainSection
 from burnish.runs.events import Event, ModelReady
 from burnish.tasks import make_task
-from burnish.workflows.network import apply_method
-from burnish.workflows.preparation import Setting
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_training import gradients_of, largest_difference, token_plan, with_method

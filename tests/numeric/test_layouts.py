@@ -16,11 +16,10 @@ from burnish.engine.checkpoint import restore_weights
 from burnish.engine.optimizer import make_optimizer
 from burnish.methods import make_method
 from burnish.models.base import fingerprint
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe, TrainSection
-from burnish.runs.event_log import read_events
-from burnish.runs.events import Event, Note
+from burnish.runs.events import Event, Note, read_events
 from burnish.workflows.run import Run
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, random_examples, write_rows

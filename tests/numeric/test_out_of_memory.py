@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from burnish.engine.checkpoint import is_whole, newest_whole, restore_checkpoint
-from burnish.engine.judging import HeldOut
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
+from burnish.engine.validation import HeldOut
 from burnish.errors import Interrupted, MachineError
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
 from burnish.runs.events import Event, MicroBatchHalved, StepDone, Validated

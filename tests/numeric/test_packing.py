@@ -7,8 +7,8 @@ from typing import Any
 import numpy
 import pytest
 
-from burnish.data.batches import Batch, collate_tokens
-from burnish.engine.judging import HeldOut, judge
+from burnish.data.batching.batches import Batch, collate_tokens
+from burnish.engine.validation import HeldOut, judge
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_data import random_examples

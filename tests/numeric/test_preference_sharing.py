@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.models.prompt_sharing import keeps_answers_apart, run_rows
+from burnish.models.packing import keeps_answers_apart, run_rows
 from tests.tiny_models import CONTEXT, WINDOW, make_network
 from tests.tiny_pairs import loss_and_gradients, make_preference, measured, one_each, random_pairs
 from tests.tiny_training import largest_difference, with_method

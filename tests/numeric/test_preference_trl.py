@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.preference_format import Answer, PairExample, RatedExample
-from burnish.data.text_pairs import ReadTokens
-from burnish.engine.judging import HeldOut, judge
+from burnish.data.batching.batches import Batch
+from burnish.data.preference.format import Answer, PairExample, RatedExample
+from burnish.data.tokens.text_pairs import ReadTokens
+from burnish.engine.validation import HeldOut, judge
 from burnish.metrics.measure import value
 from burnish.recipe.schema import DataSection, Recipe
 from burnish.tasks import make_task

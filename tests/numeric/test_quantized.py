@@ -16,7 +16,7 @@ from burnish.errors import MachineError, RecipeError
 from burnish.methods import make_method
 from burnish.models.base import BaseModel, load_base
 from burnish.models.blocks import count_parameters, linear_layers, memory_bytes
-from burnish.models.head import CAUSAL, Head, Target
+from burnish.models.heads import CAUSAL, Head, Target
 from burnish.models.quantization import int8_bytes, int8_config, nf4_bytes, nf4_config
 from burnish.recipe.schema import LoraSection, ModelSection, Recipe, TrainSection
 from tests.tiny_models import make_network, make_tokenizer, randomize_vectors, save_model

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.row import Example
+from burnish.data.rows.row import Example
 from burnish.recipe.schema import Recipe, TrainSection
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from burnish.data.default_template import chatml
+from burnish.data.chat.template import chatml
 
 VOCABULARY = 2048
 CONTEXT = 512

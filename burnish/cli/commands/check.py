@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli.arguments import Data
 from burnish.cli.console import Console
-from burnish.cli.flags import RecipeFlags
+from burnish.cli.options import Data, RecipeFlags
 from burnish.errors import InputError
 
 if TYPE_CHECKING:
     from burnish.workflows.clean import Cleaned
+
 
 _ON_PAGE = 20
 """Rows on a page where nobody says how many."""
@@ -37,7 +39,7 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe
-    from burnish.report.place import check_place
+    from burnish.report.page import check_place
 
     loaded = load_recipe(data, flags.values, flags.sets)
     with Progress(console) as progress:
@@ -79,8 +81,6 @@ def show_checkup(console: Console, told: dict[str, Any], show: int) -> None:
             console.say(f"   and {finding['count'] - len(finding['places']):,} more")
         console.say(f"   {finding['fix']}", "cyan")
     if show:
-        from burnish.cli.token_rows import show_token_rows
-
         show_token_rows(console, told["rows"])
     console.say()
 
@@ -95,7 +95,42 @@ def _show_cleaned(console: Console, cleaned: Cleaned) -> None:
 
 
 def _write_page(path: Path, told: dict[str, Any]) -> None:
-    from burnish.report.token_page import token_page
+    from burnish.report.markup import token_page
     from burnish.runs.atomic import write_text
 
     write_text(path, token_page(told["rows"], "Rows as the model sees them"))
+
+
+_WIDTH = 9
+_STYLES = {(False, False): "dim", (True, False): "green", (False, True): "magenta", (True, True): "bold green"}
+"""By whether a token is learned, and whether it is special."""
+
+
+def show_token_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Shows every token of some rows, those that are learned apart from the others.
+
+    Args:
+        rows: as `token_page` takes them.
+    """
+    console.say()
+    console.say("Tokens stand between bars; `learned` ones are trained on, the others only read.")
+    for row in rows:
+        console.say()
+        console.say(row["place"], "bold")
+        for passage in row["passages"]:
+            if passage["name"]:
+                console.say(f"  {passage['name']}:")
+            for pieces in _lines(passage["tokens"]):
+                console.pieces(pieces)
+            if passage["note"]:
+                console.say(f"  {passage['note']}")
+
+
+def _lines(tokens: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[str, str]]]:
+    """Text with its style, piece by piece, for each run of tokens that are learned or are not."""
+    for is_learned, run in groupby(tokens, key=lambda token: bool(token["is_learned"])):
+        pieces = [(f"  {'learned' if is_learned else 'read':<{_WIDTH}}", "")]
+        for token in run:
+            shown = token["text"].replace("\n", "⏎").replace("\t", "⇥")
+            pieces += [("|", "dim"), (shown, _STYLES[is_learned, bool(token["is_special"])])]
+        yield [*pieces, ("|", "dim")]

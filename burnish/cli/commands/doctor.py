@@ -1,25 +1,26 @@
-"""`burnish doctor`."""
+"""`burnish doctor` and `burnish selftest [DATA]`."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burnish.cli.arguments import Runs
 from burnish.cli.console import Console
+from burnish.cli.options import RecipeFlags, Runs
 from burnish.errors import MachineError
 
 if TYPE_CHECKING:
+    from burnish.selftest.workbench import RuleLine, RuleReport
+    from burnish.system.inventory import Inventory
     from burnish.workflows.doctor import Diagnosis
-    from burnish.workflows.inventory import Inventory
 
 
 def doctor(console: Console, runs: Runs = "runs") -> None:
     """Tell what this machine has, and what it lacks."""
+    from burnish.system.inventory import take_inventory
     from burnish.workflows.doctor import diagnose
-    from burnish.workflows.inventory import take_inventory
 
     inventory = take_inventory(runs)
     diagnosis = diagnose(inventory)
@@ -38,7 +39,7 @@ def doctor(console: Console, runs: Runs = "runs") -> None:
 
 def _show(console: Console, inventory: Inventory, diagnosis: Diagnosis) -> None:
     """What is here, then what is lacking, each with what to do."""
-    from burnish.cli.tables import Table
+    from burnish.cli.results import Table
 
     for name, value in _lines(inventory):
         console.say(f"{name + ':':<14}{value}")
@@ -54,7 +55,7 @@ def _show(console: Console, inventory: Inventory, diagnosis: Diagnosis) -> None:
 
 
 def _lines(inventory: Inventory) -> list[tuple[str, str]]:
-    from burnish.machine import gigabytes
+    from burnish.system.machine import gigabytes
 
     machine = inventory.machine
     features = ", ".join(machine.processor_features)
@@ -77,3 +78,67 @@ def _lines(inventory: Inventory) -> list[tuple[str, str]]:
     models = f"{len(inventory.cached_models)} models in {inventory.cache}"
     lines += [("disk", f"{sizes[2]} free for `{inventory.runs}`"), ("hub", models)]
     return lines
+
+
+MaybeData = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help="Rows to measure on, instead of bundled ones; or a recipe.yaml."),
+]
+
+
+def selftest(console: Console, flags: RecipeFlags, data: MaybeData = None) -> None:
+    """Measure the rules of arithmetic on your model, rows and machine.
+
+    Packed equals unpacked, accumulated equals one big batch, resumed equals uninterrupted, served tokens are the
+    trained ones, and more: each with the difference that was measured and how large it may be. By LoRA, unless another
+    method is named. Nothing is kept.
+    """
+    from burnish.cli.progress import Progress
+    from burnish.recipe.load import load_recipe
+
+    loaded = load_recipe(data, flags.values, flags.sets, needs_data=False)
+    with Progress(console) as progress:
+        from burnish.workflows.selftest import selftest as measure
+
+        report = measure(loaded.recipe, [progress])
+    console.json(report.to_dict())
+    if not console.output.quiet:
+        _show_rules(console, report)
+    console.result(report.verdict)
+    if report.failed:
+        raise typer.Exit(report.exit_code)
+
+
+def _show_rules(console: Console, report: RuleReport) -> None:
+    """A table of the rules, and below it what each compared or why it was left out."""
+    from burnish.cli.results import Table
+
+    console.say(
+        f"`{report.model}` on {report.device} in {report.precision}, task `{report.task}`, method `{report.method}`, "
+        f"{report.rows} examples:"
+    )
+    rows = [[line.rule, *_figures(line), _told(line)] for line in report.lines]
+    console.table(Table(["rule", "difference", "tolerance", "holds"], rows, is_figures=True))
+    console.say()
+    for line in report.lines:
+        console.say(f"{line.rule}: {line.why}", "dim")
+    if report.precision != "fp32":
+        console.say()
+        console.say("Narrower: burnish selftest --set model.precision=fp32", "cyan")
+    console.say(f"measured in {report.seconds:.0f} s")
+
+
+def _figures(line: RuleLine) -> tuple[str, str]:
+    if line.difference is None:
+        return "-", "-"
+    bound = "> " if line.is_least else ""
+    return _number(line.difference), bound + _number(line.tolerance)
+
+
+def _number(value: float) -> str:
+    """Counts and zeros as they are, everything else to two digits."""
+    return f"{value:.0f}" if value == int(value) else f"{value:.1e}"
+
+
+def _told(line: RuleLine) -> str:
+    return {True: "yes", False: "NO", None: "left out"}[line.passed]

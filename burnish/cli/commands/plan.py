@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.flags import RecipeFlags
-from burnish.machine import memory_size
-from burnish.report.numbers import duration
+from burnish.cli.options import RecipeFlags
+from burnish.report.figures import duration
+from burnish.system.machine import memory_size
 
 if TYPE_CHECKING:
+    from burnish.plan.time import MeasuredTime
     from burnish.workflows.plan import Plan
-    from burnish.workflows.timing import MeasuredTime
 
 MaybeData = Annotated[
     str | None,
@@ -118,8 +118,8 @@ def _measured_told(made: Plan, measured: MeasuredTime) -> str:
 
 def _show_table(console: Console) -> None:
     """Full / LoRA / int8 / QLoRA by 7B / 13B / 70B."""
-    from burnish.cli.tables import Table as Drawn
-    from burnish.workflows.plan_table import plan_table
+    from burnish.cli.results import Table as Drawn
+    from burnish.workflows.plan import plan_table
 
     rows = plan_table()
     console.json({"rows": [row.to_dict() for row in rows]})

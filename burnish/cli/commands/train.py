@@ -1,10 +1,13 @@
-"""`burnish train DATA`."""
+"""`burnish train DATA`, `burnish resume RUN` and `burnish quickstart`."""
 
 from __future__ import annotations
 
-from burnish.cli.arguments import Data
+from typing import Annotated
+
+import typer
+
 from burnish.cli.console import Console
-from burnish.cli.flags import RecipeFlags
+from burnish.cli.options import Data, RecipeFlags, Run, Runs
 
 
 def train(console: Console, data: Data, flags: RecipeFlags) -> None:
@@ -21,4 +24,37 @@ def train(console: Console, data: Data, flags: RecipeFlags) -> None:
         from burnish.workflows.train import train as run_training
 
         run = run_training(loaded.recipe, loaded.origins, [progress])
+    show_result(console, run.path)
+
+
+def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
+    """Go on with a run that was stopped, as if it never had been."""
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_result
+    from burnish.runs.folder import find_run
+
+    folder = find_run(run, runs)
+    with Progress(console) as progress:
+        from burnish.workflows.resume import resume as resume_training
+
+        resumed = resume_training(folder, [progress])
+    show_result(console, resumed.path)
+
+
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of the split, order and adapter.")]
+Task = Annotated[
+    str,
+    typer.Option("--task", metavar="TASK", help="`chat`, `preference`, `classify`, `tag` or `span`."),
+]
+
+
+def quickstart(console: Console, task: Task = "chat", runs: Runs = "runs", seed: Seed = 0) -> None:
+    """Fine-tune a bundled model on bundled data: before and after."""
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_result
+
+    with Progress(console) as progress:
+        from burnish.workflows.quickstart import quickstart as run_quickstart
+
+        run = run_quickstart(task, runs, seed, [progress])
     show_result(console, run.path)

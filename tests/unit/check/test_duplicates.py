@@ -8,8 +8,7 @@ import numpy
 import pytest
 
 from burnish.check import duplicates
-from burnish.check.duplicates import ALIKE, agreement, exact_twins, near_twins
-from burnish.check.prints import RUN, Prints, _words, take_prints
+from burnish.check.duplicates import ALIKE, RUN, Prints, _words, agreement, exact_twins, near_twins, take_prints
 
 _WORDS = [f"{first}{second}" for first in ("ba", "co", "di", "fu", "ga", "hel", "ji", "mo") for second in "lmnprstvz"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from burnish.check.contents import SpecialTokens
 from burnish.check.examination import Examination
-from burnish.check.seen_rows import TRAIN
-from burnish.check.special_tokens import SpecialTokens
-from burnish.data.records import ChatRecord, LabelledRecord, Record
-from burnish.data.row import Example, Rejected
+from burnish.check.rows import TRAIN
+from burnish.data.rows.records import ChatRecord, LabelledRecord, Record
+from burnish.data.rows.row import Example, Rejected
 from burnish.tasks.task import EncodedRow
 
 WORDS = [

@@ -10,19 +10,14 @@ from typing import Any, cast
 import pytest
 from ftfy.badness import BADNESS_RE
 
-from burnish.check import privacy
-from burnish.check.characters import find_spoilt, odd_characters
+from burnish.check import contents as privacy
+from burnish.check.contents import LanguageMix, SpecialTokens, find_spoilt, odd_characters, private_strings
 from burnish.check.finding import Tally, kind_of, kinds
-from burnish.check.labels import LabelCounts, spelled_alike
-from burnish.check.languages import LanguageMix
-from burnish.check.privacy import private_strings
+from burnish.check.labels import LabelCounts, is_far_too_small, odd_turns, spelled_alike, usual_size
 from burnish.check.repair import repaired
-from burnish.check.sizes import is_far_too_small, usual_size
-from burnish.check.special_tokens import SpecialTokens
-from burnish.check.token_figures import TokenFigures
-from burnish.check.turns import odd_turns
-from burnish.data.records import TextRecord
-from burnish.data.row import IGNORED, Example
+from burnish.check.token_view import TokenFigures
+from burnish.data.rows.records import TextRecord
+from burnish.data.rows.row import IGNORED, Example
 from burnish.tasks.task import EncodedRow, Task
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from burnish.cli.cautions import caution
+from burnish.cli.progress import caution
 from burnish.runs.events import Diagnosed, Event, Spiked, Warned
 from tests.unit.cli.streams import Screen
 from tests.unit.cli.test_progress import play

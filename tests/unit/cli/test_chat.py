@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burnish.cli.commands.chat import talk
+from burnish.cli.commands.generate import talk
 from tests.unit.cli.streams import Screen
 
 

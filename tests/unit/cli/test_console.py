@@ -8,7 +8,7 @@ import math
 import pytest
 
 from burnish.cli.console import Output
-from burnish.cli.tables import Table
+from burnish.cli.results import Table
 from burnish.errors import BurnishError, RecipeError
 from tests.unit.cli.streams import Screen
 

@@ -14,8 +14,7 @@ from burnish.cli.console import Console, Output
 from burnish.cli.main import fail, main
 from burnish.errors import Interrupted, MachineError
 from burnish.recipe.load import dump_recipe, load_recipe
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Finished, StepDone, Validated
+from burnish.runs.events import EventLog, Finished, StepDone, Validated
 from burnish.runs.folder import RunFolder
 from burnish.version import __version__
 

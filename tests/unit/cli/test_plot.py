@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from burnish.cli.plot import SEVERAL, is_steep, mark, plot
+from burnish.cli.comparison import SEVERAL, is_steep, mark, plot
 
 
 def test_two_curves_by_hand() -> None:

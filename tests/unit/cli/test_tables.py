@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from burnish.cli.tables import Table, answers, before_after, loss, megabytes, metric_table, runs_table
-from burnish.report.numbers import duration
+from burnish.cli.results import Table, answers, before_after, loss, megabytes, metric_table, runs_table
+from burnish.report.figures import duration
 
 
 def figure(name: str, base: float, tuned: float, is_share: bool = False, rows: int = 60) -> dict[str, Any]:

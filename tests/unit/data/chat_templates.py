@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tiny_tokenizers import LINES, byte_level, sentence_piece
 from transformers import PreTrainedTokenizerFast
+
+from tests.unit.data.tiny_tokenizers import LINES, byte_level, sentence_piece
 
 LLAMA3 = """
 {{- bos_token }}

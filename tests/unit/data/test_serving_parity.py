@@ -13,26 +13,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import chat_templates as styles
 import pytest
 import torch
-from test_chat_format import CHATS, STYLES, is_trained, record
-from tiny_tokenizers import GPT2, sentence_piece
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from burnish.cli.commands.chat import talk
-from burnish.data.records import PreferenceRecord
-from burnish.data.row import Example
-from burnish.evaluate.served_tokens import compare_served
+import tests.unit.data.chat_templates as styles
+from burnish.cli.commands.generate import talk
+from burnish.data.rows.records import PreferenceRecord
+from burnish.data.rows.row import Example
+from burnish.inference.session import open_session
 from burnish.models.generation import TextStreamer
 from burnish.models.location import locate_model
 from burnish.recipe.schema import ModelSection, Recipe
+from burnish.selftest.weight_rules import compare_served
 from burnish.tasks import make_task
-from burnish.workflows.session import open_session
 from tests.tiny_architectures import make_text_to_text_tokenizer
 from tests.tiny_models import make_tokenizer, save_model
 from tests.tiny_vision import FAMILIES, draw, drawn_record, save_vision_model
 from tests.unit.cli.streams import Screen
+from tests.unit.data.chat.test_chat_format import CHATS, STYLES, is_trained, record
+from tests.unit.data.tiny_tokenizers import GPT2, sentence_piece
 
 CONTEXT = 2048
 

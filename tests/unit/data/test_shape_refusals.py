@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.data.patterns import BY_NAME, describe_patterns
-from burnish.data.row import Row
-from burnish.data.shapes import detect_shape
+from burnish.data.rows.patterns import BY_NAME, describe_patterns
+from burnish.data.rows.row import Row
+from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 
 MESSAGES = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batch_plan import BatchPlan
-from burnish.engine.batches_ahead import BatchesAhead
+from burnish.data.batching.plan import BatchPlan
+from burnish.engine.loop import BatchesAhead
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from burnish.data.batches import collate_tokens
+from burnish.data.batching.batches import collate_tokens
 from burnish.engine.checkpoint import (
     checkpoint_path,
     folder_bytes,

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from burnish.engine import device_watch
-from burnish.engine.device_watch import DeviceWatch, UnwatchedError, read_temperature
+from burnish.engine import watch as device_watch
+from burnish.engine.watch import DeviceWatch, UnwatchedError, read_temperature
 from burnish.runs.events import Event, Note, Stage, Validated, Warned
 from tests.unit.engine.made_curves import step_done
 

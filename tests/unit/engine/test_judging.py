@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from burnish.data.batches import Batch
-from burnish.data.row import IGNORED, Example
-from burnish.engine.judging import HeldOut, judge
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.row import IGNORED, Example
+from burnish.engine.validation import HeldOut, judge
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.chat import ChatTask
-from burnish.tasks.judged import Judged
-from burnish.tasks.task import Outcome
+from burnish.tasks.task import Judged, Outcome
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_training import token_plan

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.batches import Batch
-from burnish.engine.judging import HeldOut
+from burnish.data.batching.batches import Batch
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
+from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError, Interrupted
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
 from burnish.runs.events import CheckpointSaved, Event, StepDone, StoppedEarly, TrainingStarted, Validated

@@ -7,7 +7,7 @@ import math
 import numpy
 import pytest
 
-from burnish.engine.outliers import FEWEST, Outlier, Outliers
+from burnish.engine.curves import FEWEST, Outlier, Outliers
 from tests.unit.engine.made_curves import step_done
 
 

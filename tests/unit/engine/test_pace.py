@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.engine.pace import Pace, forecast
+from burnish.engine.progress import Pace, forecast
 
 
 def tell(pace: Pace, tokens: list[int], rate: float, upto: int, validation: float = 0.0, every: int = 4) -> None:

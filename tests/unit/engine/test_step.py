@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.batches import Batch, collate_tokens
-from burnish.data.row import IGNORED, Example
-from burnish.engine.judging import HeldOut
+from burnish.data.batching.batches import Batch, collate_tokens
+from burnish.data.rows.row import IGNORED, Example
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.step import NotFinite, Trainer, Validation
+from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
 from burnish.recipe.schema import Recipe, TrainSection
 from burnish.tasks.chat import ChatTask

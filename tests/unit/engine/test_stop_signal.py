@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from burnish.engine.stop_signal import StopSignal
+from burnish.engine.loop import StopSignal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

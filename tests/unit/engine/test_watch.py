@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
-from burnish.data.batches import Batch
-from burnish.data.row import Example
+from burnish.data.batching.batches import Batch
+from burnish.data.rows.row import Example
 from burnish.engine.watch import Watch, places
-from burnish.runs.event_log import EventLog, read_events
-from burnish.runs.events import Diagnosed, Event, Spiked, StepDone, Validated
+from burnish.runs.events import Diagnosed, Event, EventLog, Spiked, StepDone, Validated, read_events
 from tests.unit.engine.made_curves import STEPS, made_recipe, made_run, step_done
 
 EXAMPLES = [Example([1, 2], [1, 2], f"rows.jsonl:{line}") for line in (1, 2, 2, 7)]

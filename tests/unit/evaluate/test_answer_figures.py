@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from burnish.evaluate.answer_figures import answer_measures
-from burnish.evaluate.answers import Answer
+from burnish.evaluate.answers import Answer, answer_measures
 from burnish.metrics.measure import Measure, value
 
 JSON = [json.dumps({"name": "Ada", "age": age}) for age in (36, 41)]

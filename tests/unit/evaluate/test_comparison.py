@@ -10,8 +10,7 @@ import pytest
 
 from burnish.evaluate.comparison import Comparison, Figure, GeneralText, SideBySide, make_figures
 from burnish.metrics.intervals import Estimate, difference, proportion
-from burnish.metrics.measure import Measure, mean, ratio
-from burnish.metrics.table import MetricTable
+from burnish.metrics.measure import Measure, MetricTable, mean, ratio
 
 
 def loss_of(*sums: float) -> Measure:

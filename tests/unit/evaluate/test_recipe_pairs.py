@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy
 import pytest
 
-from burnish.evaluate.recipe_pairs import ComparedFigure, compare_recipes
+from burnish.evaluate.noise import ComparedFigure, compare_recipes
 from burnish.metrics.measure import Measure, mean, ratio
-from burnish.metrics.scatter import scatter
-from burnish.metrics.significance import Noise
+from burnish.metrics.significance import Noise, scatter
 
 ROWS = 40
 

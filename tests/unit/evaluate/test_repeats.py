@@ -7,9 +7,8 @@ import math
 import numpy
 import pytest
 
-from burnish.data.records import TextRecord
-from burnish.evaluate.comparison import make_figures
-from burnish.evaluate.repeats import Repeats, repeated_records, repeats_among
+from burnish.data.rows.records import TextRecord
+from burnish.evaluate.comparison import Repeats, make_figures, repeated_records, repeats_among
 from burnish.metrics.intervals import difference
 from burnish.metrics.measure import Measure, mean, ratio, value
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from burnish.evaluate.recipe_differences import OptionDifference
-from burnish.evaluate.recipe_pairs import ComparedFigure, RecipePair, TrainingNoise
+from burnish.evaluate.noise import ComparedFigure, RecipePair, TrainingNoise
 from burnish.evaluate.run_comparison import ComparedRun, Curve, RunComparison, measured_seeds
+from burnish.lineage.recipe_differences import OptionDifference
 from burnish.metrics.intervals import Estimate
 from burnish.metrics.significance import Change
 

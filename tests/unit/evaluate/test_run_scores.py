@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from burnish.data.records import ChatRecord, LabelledRecord, TextRecord
-from burnish.evaluate.run_scores import PER_BYTE, Comparable, RunScore, find_comparable, learned_bytes
+from burnish.data.rows.records import ChatRecord, LabelledRecord, TextRecord
+from burnish.evaluate.run_comparison import PER_BYTE, Comparable, RunScore, find_comparable, learned_bytes
 from burnish.metrics.measure import Measure, mean, value
 
 ROWS = 40

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.evaluate.training_noise import late_values, run_noise
+from burnish.evaluate.noise import late_values, run_noise
 
 
 def metrics(steps: int, every: int, losses: list[float], rate: float = 0.0) -> list[dict[str, Any]]:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.row import Example
+from burnish.data.rows.row import Example
 from burnish.errors import BurnishError
-from burnish.export.agreement import Difference, Tolerance, difference, logits_of, row_batches
-from burnish.export.merged import Merged
+from burnish.export.merge import Difference, Merged, Tolerance, difference, logits_of, row_batches
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_models import make_network

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from burnish.export.fold import fold, saved_dtype
+from burnish.export.merge import fold, saved_dtype
 from tests.tiny_models import make_network
 from tests.tiny_training import with_method
 

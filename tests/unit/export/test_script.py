@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from burnish.errors import InputError
-from burnish.export.ejectable import check_ejectable
-from burnish.export.script import Ejected, write_script
+from burnish.export.script import Ejected, check_ejectable, write_script
 from burnish.recipe.schema import LoraSection, ModelSection, PreferenceSection, Recipe, TrainSection
 
 KINDS: dict[str, dict[str, Any]] = {

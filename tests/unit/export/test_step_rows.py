@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batch_plan import BatchPlan
-from burnish.data.preference_format import Answer, PairExample
-from burnish.data.row import IGNORED
-from burnish.export.step_rows import micro_rows, rows_by_step
+from burnish.data.batching.plan import BatchPlan
+from burnish.data.preference.format import Answer, PairExample
+from burnish.data.rows.row import IGNORED
+from burnish.export.script import micro_rows, rows_by_step
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from burnish.kernels.head_loss import bytes_inside, head_losses, head_losses_reference
+from burnish.kernels.loss import bytes_inside, head_losses, head_losses_reference
 from burnish.plan.live_storage import LiveStorage
 from tests.unit.kernels.comparison import assert_as_exact, assert_near, distance, random, values_and_gradients
 

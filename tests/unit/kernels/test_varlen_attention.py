@@ -15,7 +15,6 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import create_block_mask, create_mask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 
-from burnish.kernels.block_mask import block_mask
 from burnish.kernels.packed_attention import packed_attention_reference
 from burnish.kernels.segments import Segments
 from burnish.kernels.varlen_attention import (
@@ -24,6 +23,7 @@ from burnish.kernels.varlen_attention import (
     FLEX,
     TORCH,
     Offer,
+    block_mask,
     candidates,
     chosen_way,
     dense_way,
@@ -35,7 +35,7 @@ from burnish.kernels.varlen_attention import (
     ways_on,
 )
 from burnish.plan.live_storage import BATCH, LiveStorage
-from burnish.plan.work import Work, bytes_inside
+from burnish.plan.roofline import Work, bytes_inside
 from tests.unit.kernels.comparison import assert_as_exact, assert_near, random, values_and_gradients
 from tests.unit.kernels.test_attention import MIXED, inputs_of, upstream_of
 from tests.unit.kernels.test_segments import CPU, ROWS, borders_of

@@ -19,7 +19,7 @@ from transformers import (
 
 from burnish.methods import make_method
 from burnish.methods.method import Method
-from burnish.models.head import Head, Target
+from burnish.models.heads import Head, Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import LoraSection, PromptSection, Recipe
 from tests.tiny_models import LAYOUTS, make_network, randomize_vectors

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from burnish.errors import RecipeError
-from burnish.methods.freeze import FreezeMethod, default_blocks
+from burnish.methods.full import FreezeMethod, default_blocks
 from burnish.models.blocks import block_lists, modules_after
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.recipe.schema import FreezeSection, Recipe
 from tests.tiny_models import make_network
 from tests.unit.methods.adapted import make_case

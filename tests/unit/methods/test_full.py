@@ -13,7 +13,7 @@ from burnish.methods import METHODS, make_method
 from burnish.methods.full import FullMethod
 from burnish.methods.method import scaled_rate
 from burnish.models.base import Loading
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder

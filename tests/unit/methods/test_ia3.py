@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, FalconConfig, GPTNeoXConfig, Mixt
 from burnish.engine.optimizer import make_optimizer
 from burnish.errors import RecipeError
 from burnish.methods.ia3 import Ia3Method, find_layers
-from burnish.models.roles import find_roles
+from burnish.models.blocks import find_roles
 from burnish.recipe.schema import Ia3Section, TrainSection
 from tests.tiny_models import make_network
 from tests.unit.methods.adapted import apply_to, make_case

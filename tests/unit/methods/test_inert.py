@@ -9,9 +9,8 @@ import torch
 import transformers
 
 from burnish.methods import make_method
-from burnish.methods.adapter import switched_off
-from burnish.methods.inert import same_answers
-from burnish.models.head import Target
+from burnish.methods.adapter import same_answers, switched_off
+from burnish.models.heads import Target
 from tests.tiny_architectures import ARCHITECTURES, DECODERS, ENCODERS, save_architecture
 from tests.tiny_models import make_network
 from tests.tiny_training import with_method

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from burnish.errors import ModelError, RecipeError
 from burnish.methods.lora import LoraMethod, find_targets
 from burnish.models.base import Loading
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import LoraSection, Recipe
 from tests.tiny_models import LAYOUTS, make_network

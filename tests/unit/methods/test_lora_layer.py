@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from burnish.methods import make_method
 from burnish.methods.lora_layer import fused_layer, register_layers
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.recipe.schema import LoraSection, Recipe
 from tests.tiny_models import make_network
 from tests.unit.kernels.comparison import assert_near, distance

@@ -16,7 +16,7 @@ from burnish.errors import RecipeError
 from burnish.methods.lora import LoraMethod
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.generation import generate_batch
-from burnish.models.head import CAUSAL
+from burnish.models.heads import CAUSAL
 from burnish.recipe.schema import LoraSection, ModelSection, Recipe, TrainSection
 from tests.tiny_models import LAYOUTS, make_network, make_tokenizer, save_model
 from tests.unit.methods.adapted import apply_to, location, make_case, outputs_of, train
@@ -123,7 +123,7 @@ def test_added_tokens_are_learned_alone_and_come_back(layout: str, tmp_path: Pat
     ids = case.inputs["input_ids"].clone()
     ids[:, 4] = torch.tensor([old, old + 1])
     torch.manual_seed(0)
-    from burnish.models.head import Target
+    from burnish.models.heads import Target
 
     network = method.apply(base, recipe, Target(tokenizer=tokenizer))
     rows = {name: p for name, p in network.named_parameters() if "trainable_tokens_delta" in name}

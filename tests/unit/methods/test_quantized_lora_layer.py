@@ -17,7 +17,7 @@ from burnish.methods import make_method
 from burnish.methods.lora_layer import fused_quantized_layer
 from burnish.models.base import load_base
 from burnish.models.device import PRECISIONS
-from burnish.models.head import CAUSAL, Target
+from burnish.models.heads import CAUSAL, Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection, Recipe
 from tests.tiny_steps import save_tiny, tokenizer_of

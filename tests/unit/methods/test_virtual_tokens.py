@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig
 from burnish.errors import RecipeError
 from burnish.methods import make_method
 from burnish.models.generation import generate_batch
-from burnish.models.head import Head, Target
+from burnish.models.heads import Head, Target
 from burnish.recipe.schema import PromptSection, Recipe, TrainSection
 from tests.tiny_models import CONTEXT, make_network, make_tokenizer
 from tests.unit.methods.adapted import apply_to, make_case, outputs_of, train

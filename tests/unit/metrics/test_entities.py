@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.metrics.entities import Entity, detect_scheme, entities
+from burnish.metrics.tagging import Entity, detect_scheme, entities
 
 
 @pytest.mark.parametrize(

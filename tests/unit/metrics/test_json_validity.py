@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.metrics.json_validity import JsonVerdict, json_measures, judge_json
+from burnish.metrics.answers import JsonVerdict, json_measures, judge_json
 from burnish.metrics.measure import value
 from tests.unit.metrics.redraws import check
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from burnish.metrics.answers import common_length, rouge_l, rouge_measure, words
 from burnish.metrics.measure import value
-from burnish.metrics.rouge import common_length, rouge_l, rouge_measure, words
 from tests.unit.metrics.redraws import check
 
 

@@ -7,8 +7,7 @@ import math
 import numpy
 import pytest
 
-from burnish.metrics.scatter import scatter, spread
-from burnish.metrics.significance import Noise
+from burnish.metrics.significance import Noise, scatter, spread
 
 
 def test_a_straight_course_does_not_scatter() -> None:

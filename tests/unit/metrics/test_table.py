@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from burnish.metrics.table import MetricTable
+from burnish.metrics.measure import MetricTable
 
 
 def test_a_table_is_a_value() -> None:

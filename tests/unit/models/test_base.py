@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from burnish.errors import ModelError
 from burnish.models.base import BaseModel, Loading, fingerprint, load_base, load_tokenizer
-from burnish.models.head import CAUSAL, Head
+from burnish.models.heads import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
 

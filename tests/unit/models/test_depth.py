@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, T5Config
 
 from burnish.models.blocks import block_lists
-from burnish.models.depth import depth, period, with_depth
+from burnish.models.config import depth, period, with_depth
 from tests.tiny_models import make_network
 from tests.tiny_steps import tiny_config
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from burnish.models.dropout import has_dropout, without_dropout
+from burnish.models.base import has_dropout, without_dropout
 
 _SIZES: dict[str, Any] = {
     "vocab_size": 120, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

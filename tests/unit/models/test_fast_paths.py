@@ -14,9 +14,8 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from burnish.kernels.attention import NAME
 from burnish.kernels.varlen_attention import VARLEN
-from burnish.models.fast_paths import arithmetics, arrange, take_fast_paths
-from burnish.models.norms import FusedRMSNorm
-from burnish.models.prompt_sharing import row_inputs
+from burnish.models.fast_paths import FusedRMSNorm, arithmetics, arrange, take_fast_paths
+from burnish.models.packing import row_inputs
 from tests.tiny_models import WINDOW, make_network
 from tests.unit.kernels.comparison import distance
 from tests.unit.models.tiny_families import (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import transformers
 
-from burnish.models.head import CAUSAL, Head, is_supported
-from burnish.models.kind import WORDS, model_kind
+from burnish.models.config import WORDS, model_kind
+from burnish.models.heads import CAUSAL, Head, is_supported
 
 
 def config_of(name: str, *saved_from: str, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 from burnish.errors import ModelError
 from burnish.models.base import BaseModel, Loading, load_base, load_tokenizer
-from burnish.models.head import CAUSAL, Head
+from burnish.models.heads import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
 from tests.tiny_models import save_model

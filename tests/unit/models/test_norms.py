@@ -14,8 +14,7 @@ from transformers.models.mistral.modeling_mistral import MistralRMSNorm
 from transformers.models.phi3.modeling_phi3 import Phi3RMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from burnish.models.fast_paths import arrange
-from burnish.models.norms import FusedRMSNorm, is_llamas_norm
+from burnish.models.fast_paths import FusedRMSNorm, arrange, is_llamas_norm
 from tests.tiny_models import make_network
 
 

@@ -9,10 +9,10 @@ import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import nn
 
-from burnish.data.batches import collate_tokens
-from burnish.data.row import IGNORED
+from burnish.data.batching.batches import collate_tokens
+from burnish.data.rows.row import IGNORED
 from burnish.models.fast_paths import take_fast_paths
-from burnish.models.output_layer import WHOLE, computes_in_halves, losses_at, split_model
+from burnish.models.heads import WHOLE, computes_in_halves, losses_at, split_model
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_data import random_examples

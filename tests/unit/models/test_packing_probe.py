@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, BloomConfig
 
-from burnish.data.batches import collate_tokens
-from burnish.models.packing_probe import keeps_packed_apart
+from burnish.data.batching.batches import collate_tokens
+from burnish.models.packing import keeps_packed_apart
 from tests.tiny_data import random_examples
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import gradients_of, largest_difference

@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from burnish.models.padding import ensure_pad_token
+from burnish.models.tokenizer import ensure_pad_token
 from tests.tiny_models import make_tokenizer
 
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import AutoConfig
 
-from burnish.models.public_configs import find_public, public_names
+from burnish.models.config import find_public, public_names
 
 PARAMETERS = {  # as the published weights count them, tied ones once
     "gpt2": 124_439_808,

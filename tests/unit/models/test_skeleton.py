@@ -16,7 +16,7 @@ from transformers import AutoConfig, BertForSequenceClassification, LlamaConfig
 from burnish.methods import make_method
 from burnish.models.base import Loading, load_base
 from burnish.models.blocks import held_tensors, linear_layers, memory_bytes
-from burnish.models.head import CAUSAL, Head
+from burnish.models.heads import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import int8_bytes, nf4_bytes
 from burnish.models.skeleton import Skeleton

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.plan.extrapolate import simulate_deep
-from burnish.plan.simulate import Enough, Simulation
+from burnish.plan.simulate import Enough, Simulation, simulate_deep
 from tests.tiny_steps import TinyStep, tiny_config
 
 CASES = (

@@ -6,8 +6,8 @@ import pytest
 
 from burnish.plan.fit import Way, find_fit, methods_for
 from burnish.plan.live_storage import Peak
+from burnish.plan.roofline import Work
 from burnish.plan.simulate import Simulation
-from burnish.plan.work import Work
 
 BASE = {"full": 1600, "lora": 400, "qlora": 100}
 """Bytes that a method takes besides its rows."""

@@ -8,8 +8,7 @@ from collections import Counter
 import pytest
 
 from burnish.plan.devices import Device, custom_device, find_device, load_devices
-from burnish.plan.roofline import BEST, WORST, Reach, TimeEstimate, busy_seconds, estimate_time
-from burnish.plan.work import Operation, Work
+from burnish.plan.roofline import BEST, WORST, Operation, Reach, TimeEstimate, Work, busy_seconds, estimate_time
 
 WHOLE = Reach(matrices=1.0, bandwidth=1.0, launch=0.0)
 A100 = find_device("A100-80GB")

@@ -11,9 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from burnish.models.base import Loading
 from burnish.models.quantization import nf4_config
-from burnish.models.quantized_layers import stand_in_layer
+from burnish.models.skeleton import stand_in_layer
 from burnish.plan.live_storage import LiveStorage
-from burnish.plan.work import Operation, Work, bytes_inside
+from burnish.plan.roofline import Operation, Work, bytes_inside
 
 ROWS, INPUTS, INNER, OUTPUTS = 6, 8, 16, 3
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from burnish.recipe.wording import expected, shown, takes_text_only, takes_truth
+from burnish.recipe.names import expected, shown, takes_text_only, takes_truth
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from burnish.report.bars import comparison_bars, memory_bars
-from burnish.report.charts import Scale, thinned, tick_label, width_of
+from burnish.report.charts import Scale, comparison_bars, memory_bars, thinned, tick_label, width_of
 from burnish.report.curves import Losses, loss_chart
 from tests.unit.report.made_run import estimate, evaluation
 

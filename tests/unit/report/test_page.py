@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from burnish.errors import InputError
-from burnish.export import ejectable
+from burnish.export import script as ejectable
 from burnish.methods import METHODS, make_method
 from burnish.recipe.load import dump_recipe
-from burnish.report.numbers import change, counted, error_of, number
-from burnish.report.page import report_page, style, write_report
-from burnish.report.papers import write_papers
+from burnish.report.figures import change, counted, error_of, number
+from burnish.report.page import report_page, style, write_papers, write_report
 from burnish.report.record import bare_place, read_record
 from burnish.report.sections_origin import EJECTABLE_METHODS, EJECTABLE_TASKS, FOLDABLE
 from burnish.report.sections_result import standing_of, verdict_of

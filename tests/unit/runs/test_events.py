@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from burnish.runs.event_log import EventLog, as_dict, forget_after, read_events
-from burnish.runs.events import CheckpointSaved, Event, Note, Progressed, Resolved, Stage, StepDone, Validated
+from burnish.runs.events import (
+    CheckpointSaved,
+    Event,
+    EventLog,
+    Note,
+    Progressed,
+    Resolved,
+    Stage,
+    StepDone,
+    Validated,
+    as_dict,
+    forget_after,
+    read_events,
+)
 
 
 def step(number: int) -> StepDone:

@@ -10,10 +10,8 @@ import pytest
 from burnish.errors import InputError
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import EventLog
-from burnish.runs.events import Finished, StepDone, Validated
-from burnish.runs.folder import RunFolder
-from burnish.runs.store import create_run, describe_run, find_run, fresh_name, list_runs
+from burnish.runs.events import EventLog, Finished, StepDone, Validated
+from burnish.runs.folder import RunFolder, create_run, describe_run, find_run, fresh_name, list_runs
 
 
 def make_run(runs: Path, name: str, age: int = 0) -> RunFolder:

@@ -13,18 +13,17 @@ from tokenizers import processors
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from burnish.data.records import LabelledRecord
-from burnish.data.text_pairs import longest_first
+from burnish.data.rows.records import LabelledRecord
+from burnish.data.tokens.text_pairs import longest_first
 from burnish.errors import DataError, InputError, RecipeError
 from burnish.metrics.measure import value
 from burnish.models.base import Loading, load_base
-from burnish.models.head import Target
+from burnish.models.heads import Target, row_logits
 from burnish.models.location import ModelLocation
-from burnish.models.pooling import row_logits
+from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
 from burnish.tasks.classify import ClassifyTask
-from burnish.tasks.encoded import encode_records
-from burnish.tasks.judged import Judged
+from burnish.tasks.task import Judged
 from tests.tiny_classifiers import save_reader, word_pieces
 from tests.tiny_models import make_tokenizer
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from burnish.data.masking import NO_WORD
-from burnish.data.records import TextRecord
-from burnish.data.row import IGNORED, RowError
-from burnish.engine.judging import HeldOut, judge
+from burnish.data.rows.records import TextRecord
+from burnish.data.rows.row import IGNORED, RowError
+from burnish.data.tokens.masking import NO_WORD
+from burnish.engine.validation import HeldOut, judge
 from burnish.errors import InputError, ModelError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import FillMaskSection, Recipe

@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from burnish.metrics.measure import value
-from burnish.tasks.judged import Judged
+from burnish.tasks.task import Judged
 
 
 def judged_of(owners: Sequence[int], sums: Sequence[float], counts: Sequence[int]) -> Judged:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.preference_format import Answer, PairExample, RatedExample
-from burnish.data.records import PreferenceRecord, RatedRecord
-from burnish.data.row import IGNORED, RowError
-from burnish.engine.judging import HeldOut, judge
+from burnish.data.preference.format import Answer, PairExample, RatedExample
+from burnish.data.rows.records import PreferenceRecord, RatedRecord
+from burnish.data.rows.row import IGNORED, RowError
+from burnish.engine.validation import HeldOut, judge
 from burnish.errors import DataError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import PreferenceSection, Recipe
-from burnish.tasks.judged import Judged
 from burnish.tasks.preference import PreferenceTask
+from burnish.tasks.task import Judged
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_pairs import (
     loss_and_gradients,

@@ -11,13 +11,13 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
 
-from burnish.data.records import PreferenceRecord
-from burnish.engine.judging import HeldOut, judge
+from burnish.data.rows.records import PreferenceRecord
+from burnish.engine.validation import HeldOut, judge
 from burnish.errors import InputError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import DataSection, Recipe
 from burnish.tasks import make_task
-from burnish.tasks.judged import Judged
+from burnish.tasks.task import Judged
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_pairs import one_each
 
@@ -153,7 +153,7 @@ def test_any_other_text_is_scored_as_it_stands(tiny_tokenizer: Any) -> None:
 
 def test_the_head_is_trained_under_an_adapter(tiny_tokenizer: Any) -> None:
     from burnish.methods import make_method
-    from burnish.models.head import Target
+    from burnish.models.heads import Target
     from burnish.recipe.schema import LoraSection
 
     task = make_reward(tiny_tokenizer)

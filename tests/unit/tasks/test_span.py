@@ -11,17 +11,16 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedTokenizerFast
 
-from burnish.data.records import SpanRecord
-from burnish.data.row import RowError
-from burnish.data.span_format import SpanFormat
+from burnish.data.rows.records import SpanRecord
+from burnish.data.rows.row import RowError
+from burnish.data.spans.windows import SpanFormat
 from burnish.errors import DataError, InputError, ModelError, RecipeError
 from burnish.methods import make_method
 from burnish.metrics.measure import value
-from burnish.models.head import Target
+from burnish.models.heads import Target
 from burnish.recipe.schema import DataSection, LoraSection, Recipe, SpanSection
-from burnish.tasks.judged import Judged
-from burnish.tasks.span import Found, SpanTask
-from burnish.tasks.span_search import best_spans
+from burnish.tasks.span import Found, SpanTask, best_spans
+from burnish.tasks.task import Judged
 
 SENTENCE = "who where what is the old man cat met lives in rome paris and then"
 WORDS = [*SENTENCE.split(), *"abcdefghijklmn.,?"]

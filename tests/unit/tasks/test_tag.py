@@ -12,15 +12,15 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForTokenClassification
 
-from burnish.data.records import TaggedRecord
-from burnish.data.row import IGNORED
-from burnish.data.word_pieces import NO_WORD, WordPieces, words_of
+from burnish.data.rows.records import TaggedRecord
+from burnish.data.rows.row import IGNORED
+from burnish.data.tags.words import NO_WORD, WordPieces, words_of
 from burnish.errors import DataError, InputError, ModelError
 from burnish.metrics.measure import value
+from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TagSection
-from burnish.tasks.encoded import encode_records
-from burnish.tasks.judged import Judged
 from burnish.tasks.tag import TagTask, label_of_words, name_of
+from burnish.tasks.task import Judged
 from tests.tiny_models import make_tokenizer
 from tests.tiny_taggers import byte_level, save_tagger, word_pieces
 

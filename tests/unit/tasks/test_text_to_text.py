@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from burnish.data.records import ChatRecord
-from burnish.data.row import IGNORED, RowError
+from burnish.data.rows.records import ChatRecord
+from burnish.data.rows.row import IGNORED, RowError
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import read_events
+from burnish.runs.events import read_events
 from burnish.tasks.text_to_text import TextToTextTask
 from burnish.workflows.run import load_run
 from burnish.workflows.train import train

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from burnish.data.row import IGNORED, RowError
+from burnish.data.rows.row import IGNORED, RowError
 from burnish.errors import DataError, InputError, ModelError
 from burnish.models.generation import generate_batch
 from burnish.models.processor import image_tower, load_processor

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.data.batches import Batch
+from burnish.data.batching.batches import Batch
 from burnish.engine.random_state import seed_everything
 from burnish.engine.step import StepResult, Trainer
-from burnish.evaluate.rule import RuleLine, RuleReport, left_out
 from burnish.recipe.schema import Recipe
-from burnish.runs.event_log import EventLog
-from burnish.workflows import gradient_rules, weight_rules
+from burnish.runs.events import EventLog
+from burnish.selftest import gradient_rules, weight_rules
+from burnish.selftest.workbench import Bench, RuleLine, RuleReport, Subject, left_out
 from burnish.workflows.selftest import RULES, make_bench
-from burnish.workflows.workbench import Bench, Subject
 from tests.tiny_data import make_recipe, write_rows
 from tests.tiny_training import without_borders
 
@@ -228,7 +227,7 @@ def test_served_tokens_that_were_not_trained_are_seen(part: str, made: Bench) ->
 
 
 def test_gradients_that_are_missing_or_no_numbers_are_infinitely_apart() -> None:
-    from burnish.engine.gradients import Gradients
+    from burnish.selftest.gradient_rules import Gradients
 
     one = Gradients(1.0, {"a": torch.ones(2), "b": torch.zeros(2)})
     assert one.apart(one) == 0.0

@@ -1,0 +1,186 @@
+"""Contents that texts should not have: control characters, wrong decoding, special tokens, private strings."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
+"""All but tab and line ends; and what is not seen but becomes tokens: widths of nothing, marks of direction."""
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+_BEFORE, _BEHIND = 2, 4
+_LOST = "\ufffd"
+"""What decoders put where they could not go on."""
+
+
+def odd_characters(text: str) -> Iterator[tuple[str, str]]:
+    """(kind of defect, what was seen) for a text."""
+    if found := CONTROL.search(text):
+        yield "control-characters", f"U+{ord(found[0]):04X}"
+    if text.isascii():
+        return
+    if _LOST in text:
+        yield "lost-characters", _around(text, text.index(_LOST))
+    elif (place := find_spoilt(text)) is not None:
+        yield "mojibake", _around(text, place)
+
+
+def find_spoilt(text: str) -> int | None:
+    """Where a text first looks decoded by the wrong table, by ftfy's expression; None where it does not.
+
+    That expression is slow. All that it knows begins at most two ASCII characters before another one, so it is asked
+    around those only.
+    """
+    from ftfy.badness import BADNESS_RE
+
+    for run in _BEYOND_ASCII.finditer(text):
+        begin, end = run.span()
+        if found := BADNESS_RE.search(text, max(0, begin - _BEFORE), end + _BEHIND):
+            return found.start()
+    return None
+
+
+def _around(text: str, place: int) -> str:
+    return f"…{text[max(0, place - 10) : place + 10]}…".replace("\n", " ")
+
+
+class SpecialTokens:
+    """Finds special tokens of a tokenizer where they are spelled out in a text."""
+
+    def __init__(self, tokenizer: Any, lead: str) -> None:
+        """Looks at the tokenizer.
+
+        Args:
+            tokenizer: of transformers.
+            lead: the text of the tokens that it puts in front of every text by itself.
+        """
+        spelled = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        spelled = {text for text in (*spelled, *tokenizer.all_special_tokens) if len(text.strip()) > 1}
+        self._pattern = (
+            re.compile("|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))) if spelled else None
+        )
+        self._lead = lead
+
+    def found_in(self, text: str) -> Iterator[tuple[str, str]]:
+        """(kind of defect, what was seen) for a text."""
+        if self._lead and text.startswith(self._lead):
+            yield "double-bos", self._lead
+            text = text[len(self._lead) :]
+        if self._pattern and (found := self._pattern.search(text)):
+            yield "special-tokens-in-text", found[0]
+
+
+_MAIL_HOST = re.compile(r"@(?!example\.)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63})+")
+_MOST_OF_NAME = 64
+_MAIL_NAME = re.compile(rf"[\w.+-]{{1,{_MOST_OF_NAME}}}\Z")
+_CARD = re.compile(r"\d(?<!\d\d)(?<!\d\.\d)(?:[ -]?\d){12,18}(?!\d|\.\d)")
+"""Begins with what it looks for, and only then looks back: so the search skips to digits."""
+_FEWEST_DIGITS = 13
+_DIGITS = b"0123456789"
+_KEYS = {
+    "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}\b",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
+    "an API key": r"\bsk-[A-Za-z0-9_-]{20,}\b",
+    "a Slack token": r"\bxox[abprs]-[A-Za-z0-9-]{10,}\b",
+    "a Google key": r"\bAIza[0-9A-Za-z_-]{35}\b",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a JSON web token": r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+}
+_KEY = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, pattern in enumerate(_KEYS.values())))
+_HINTS = ("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "hf_", "sk-", "xox", "AIza", "PRIVATE KEY", "eyJ")
+"""One of these stands in every key; most texts have none, and looking for them is quick."""
+
+
+def private_strings(text: str) -> Iterator[tuple[str, str]]:
+    """(kind of defect, what was seen) for a text; what is secret is not repeated whole."""
+    if mail := _mail_in(text):
+        yield "e-mail-addresses", mail
+    if any(hint in text for hint in _HINTS) and (found := _KEY.search(text)):
+        yield "secrets", f"{list(_KEYS)[int((found.lastgroup or 'k0')[1:])]}, {found[0][:6]}…"
+    for found in _CARD.finditer(text) if _has_digits_of_card(text) else ():
+        digits = re.sub(r"\D", "", found[0])
+        if _is_card(digits):
+            yield "card-numbers", f"{digits[:4]}…{digits[-2:]}"
+            return
+
+
+def _mail_in(text: str) -> str:
+    """The first address in a text, or nothing. Looked for from its middle, as letters are many and `@` is rare."""
+    for host in _MAIL_HOST.finditer(text):
+        if name := _MAIL_NAME.search(text, max(0, host.start() - _MOST_OF_NAME), host.start()):
+            return name[0] + host[0]
+    return ""
+
+
+def _has_digits_of_card(text: str) -> bool:
+    """Whether a text has as many digits as the shortest number; quicker told than where they stand."""
+    coded = text.encode("utf-8", "surrogatepass")
+    return len(coded) - len(coded.translate(None, _DIGITS)) >= _FEWEST_DIGITS
+
+
+def _is_card(digits: str) -> bool:
+    """By length, first digit and check digit (ISO/IEC 7812-1, Luhn's formula)."""
+    if not _FEWEST_DIGITS <= len(digits) <= 19 or digits[0] not in "3456" or len(set(digits)) < 2:
+        return False
+    doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
+    return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0
+
+
+_LEAST_CHARACTERS = 40
+"""Of a shorter text, a guess is worth little."""
+_READ = 1_000
+"""Characters that a guess is made of."""
+_SURE = 0.9
+
+
+class LanguageMix:
+    """Guesses the languages of texts that were drawn from all."""
+
+    def __init__(self, most: int = 500) -> None:
+        self._most = most
+        self._kept: list[tuple[int, str]] = []
+        """A heap of (hash of the place, turned round; beginning of the text)."""
+
+    def add(self, place: str, text: str) -> None:
+        """Takes note of a text; each is as likely to be kept as any other, for the least hashes are (bottom-k sampling,
+        Cohen and Kaplan 2007), and which are kept does not depend on the order."""
+        if len(text) >= _LEAST_CHARACTERS:
+            drawn = int.from_bytes(blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+            self._keep(-drawn, text)
+
+    def join(self, other: LanguageMix) -> None:
+        """Takes in the texts that another has kept."""
+        for key, text in other._kept:
+            self._keep(key, text)
+
+    def _keep(self, key: int, text: str) -> None:
+        if len(self._kept) < self._most:
+            heapq.heappush(self._kept, (key, text[:_READ]))
+        elif key > self._kept[0][0]:
+            heapq.heapreplace(self._kept, (key, text[:_READ]))
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Languages (ISO 639-1) and their shares of the texts that a guess can be made of, the commonest first."""
+        return _shares([text for _, text in self._kept])
+
+    def told(self) -> str:
+        """The commonest languages, in words; empty where no text is long enough."""
+        named = [f"{language} {100 * share:.0f} %" for language, share in self.shares()[:4] if share >= 0.01]
+        about = f" (guessed from {len(self._kept)} texts)" if named else ""
+        return ", ".join(named) + about
+
+
+def _shares(texts: Sequence[str]) -> list[tuple[str, float]]:
+    if not texts:
+        return []
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    guesses = [identifier.classify(text) for text in texts]
+    sure = Counter(language for language, probability in guesses if probability >= _SURE)
+    return [(language, count / sure.total()) for language, count in sure.most_common()]

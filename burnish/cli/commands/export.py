@@ -1,0 +1,56 @@
+"""`burnish merge RUN` and `burnish eject RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from burnish.cli.console import Console
+from burnish.cli.options import Run, Runs
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Where to write it. [default: RUN/merged]", show_default=False),
+]
+Format = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option("--precision", help="Number format of its weights; `auto` is the base model's own."),
+]
+
+
+def merge(console: Console, run: Run, out: Out = None, precision: Format = "auto", runs: Runs = "runs") -> None:
+    """Fold a run's adapter into its base and verify the model."""
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_merged
+    from burnish.runs.folder import find_run
+
+    folder = find_run(run, runs)
+    with Progress(console) as progress:
+        from burnish.workflows.merge import merge as fold
+
+        merged = fold(folder, out, precision, [progress]).to_dict()
+    console.json(merged)
+    if not console.output.json:
+        show_merged(console, merged)
+
+
+Script = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="The script. [default: RUN/eject.py]", show_default=False),
+]
+
+
+def eject(console: Console, run: Run, out: Script = None, runs: Runs = "runs") -> None:
+    """Write a plain script that repeats a run without Burnish."""
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_ejected
+    from burnish.runs.folder import find_run
+
+    folder = find_run(run, runs)
+    with Progress(console) as progress:
+        from burnish.workflows.eject import eject as write
+
+        script, rows = write(folder, out, [progress])
+    show_ejected(console, script, rows)

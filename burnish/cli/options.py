@@ -1,0 +1,102 @@
+"""Arguments and flags that several commands share, each declared once."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A file, a folder, the name of a hub dataset, or a recipe.yaml.")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name.", show_default=False)]
+Runs = Annotated[str, typer.Option("--runs", metavar="FOLDER", help="Folder that holds the run folders.")]
+Base = Annotated[bool, typer.Option("--base", metavar="", help="Ask the base model instead of the tuned one.")]
+System = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT", help="System message before the prompt.", show_default=False)
+]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", metavar="TOKENS", min=1, help="Longest answer.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", metavar="NUMBER", min=0.0, help="0 always takes the likeliest token.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One named flag: the option it stands for, its type, how its value is shown, and its help."""
+
+    option: str
+    kind: type
+    metavar: str
+    help: str
+
+
+RECIPE_FLAGS = {
+    "model": Flag(
+        "model.name",
+        str,
+        "MODEL",
+        "Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`. "
+        "`auto` takes `seedling` for tasks that write text and `acorn` for those that label it.",
+    ),
+    "method": Flag(
+        "method",
+        str,
+        "METHOD",
+        "Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`. "
+        "`auto` takes the best one that suits the number of rows and fits into memory: `full`, `lora` or `qlora`.",
+    ),
+    "task": Flag(
+        "task",
+        str,
+        "TASK",
+        "What one example means: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`, "
+        "`fill-mask` or `vision`. `auto` follows the shape of the rows.",
+    ),
+    "name": Flag("name", str, "NAME", "Name of the run, and of its folder."),
+    "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
+    "seed": Flag("seed", int, "NUMBER", "Seed of the split, the order of the rows, the adapter's start and dropout."),
+    "allow_pickle": Flag(
+        "model.allow_pickle",
+        bool,
+        "",
+        "Also load weights stored as Python pickles, which can run any code. Only for folders you trust.",
+    ),
+    "trust_remote_code": Flag(
+        "model.trust_remote_code",
+        bool,
+        "",
+        "Run the Python code that comes with the model. Only for models you trust.",
+    ),
+}
+
+_SET_HELP = "Any option of the recipe, as `train.epochs=2`. Repeat it for several."
+
+
+class RecipeFlags(NamedTuple):
+    """What the flags of one command line say: values by dotted name, and the words after each `--set`."""
+
+    values: dict[str, Any]
+    sets: list[str]
+
+
+def recipe_parameters() -> list[inspect.Parameter]:
+    """The flags as parameters of a typer command."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = []
+    for name, flag in RECIPE_FLAGS.items():
+        option = typer.Option(f"--{name.replace('_', '-')}", metavar=flag.metavar, help=flag.help, show_default=False)
+        kind = Annotated[flag.kind | None, option]
+        parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
+    option = typer.Option("--set", metavar="OPTION=VALUE", help=_SET_HELP, show_default=False)
+    parameters.append(inspect.Parameter("set", keyword, default=None, annotation=Annotated[list[str] | None, option]))
+    return parameters
+
+
+def take_recipe_flags(values: dict[str, Any]) -> RecipeFlags:
+    """Takes the flags out of a command's parsed values; those not given are left out."""
+    sets = values.pop("set", None) or []
+    given = {flag.option: values.pop(name, None) for name, flag in RECIPE_FLAGS.items()}
+    return RecipeFlags({option: value for option, value in given.items() if value is not None}, list(sets))

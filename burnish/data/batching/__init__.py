@@ -1,0 +1,1 @@
+"""Examples as batches, and which batch is when."""

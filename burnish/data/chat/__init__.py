@@ -1,0 +1,1 @@
+"""Conversations: rows, messages, templates, and which tokens are learned."""

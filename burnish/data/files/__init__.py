@@ -1,0 +1,1 @@
+"""Files and datasets as rows: formats, encodings, and the place of each row."""

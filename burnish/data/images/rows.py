@@ -1,0 +1,215 @@
+"""Rows with pictures: conversations with `<image>` marks or content parts, and questions about pictures."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from burnish.data.chat.rows import parse_json_text, read_message, read_role, through_last_answer, with_system
+from burnish.data.images.images import Picture, picture_in_data, picture_in_file, shortened
+from burnish.data.rows.columns import as_text
+from burnish.data.rows.patterns import Pattern, pick
+from burnish.data.rows.records import PictureRecord
+from burnish.data.rows.row import RowError
+
+MARK = "<image>"
+"""Stands in a text where a picture belongs."""
+_PICTURE_PARTS = ("image", "image_url", "input_image")
+_TEXT_PARTS = ("text", "input_text", "output_text")
+_SOURCES = ("image", "path", "url", "image_url", "bytes", "file")
+
+
+def picture_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PictureRecord:
+    """A row of a conversation about pictures.
+
+    Paths are relative to the folder of the data file.
+
+    Raises:
+        RowError: nothing can be learned from it, a picture is missing or broken, or the marks in the text are not as
+            many as the pictures.
+    """
+    folder = Path(place.rpartition(":")[0]).parent
+    if pattern.name == "picture-question":
+        (images_name, images), (ask_name, ask), (answer_name, answer) = (pick(values, f) for f in pattern.required)
+        sources = _sources(images, images_name)
+        texts = as_text(ask, ask_name), as_text(answer, answer_name)
+        messages = _question(*texts, len(sources), (ask_name, answer_name))
+    else:
+        name, turns = pick(values, pattern.required[0])
+        sources = []
+        if len(pattern.required) > 1:
+            images_name, images = pick(values, pattern.required[1])
+            sources = _sources(images, images_name)
+        messages = read_turns(turns, name)
+    return make_record(with_system(values, messages), sources, folder, place)
+
+
+def make_record(messages: tuple[dict[str, Any], ...], sources: list[Any], folder: Path, place: str) -> PictureRecord:
+    """Messages whose texts may hold marks or parts, and the pictures that stand there.
+
+    Args:
+        messages: `content` is a text with `<image>` marks, or a list of parts.
+        sources: of the pictures, in their order; those that parts name themselves are not among them.
+        folder: that paths are relative to.
+        place: `file:line`.
+
+    Raises:
+        RowError: as `picture_record`.
+    """
+    left, found, told = list(sources), [], []
+    for message in messages:
+        parts = _split_marks(message["content"]) if isinstance(message["content"], str) else message["content"]
+        told.append({**message, "content": [_plain(part) for part in parts]})
+        for part in parts:
+            if part["type"] == "image":
+                found.append(part.get("source") or (left.pop(0) if left else None))
+    num_marks = sum(source is None for source in found) + len(sources) - len(left)
+    if num_marks != len(sources):
+        raise RowError(
+            f"the text has {num_marks} `{MARK}` mark{'' if num_marks == 1 else 's'} for {len(sources)} "
+            f"picture{'' if len(sources) == 1 else 's'}"
+        )
+    for message in told:
+        if message["role"] != "user" and any(part["type"] == "image" for part in message["content"]):
+            raise RowError(f"a picture stands in a message of the {message['role']}; only the user can show one")
+    pictures = tuple(_open(source, folder, f"{place}, picture {at}") for at, source in enumerate(found, 1))
+    return PictureRecord(tuple(told), pictures, tuple(picture.sha256 for picture in pictures), place)
+
+
+def read_turns(value: Any, column: str) -> tuple[dict[str, Any], ...]:
+    """Messages up to the assistant's last; `content` is a text, or a list of parts.
+
+    Raises:
+        RowError: they are not messages, or the assistant never says anything.
+    """
+    value = parse_json_text(value, column)
+    if not isinstance(value, (list, tuple)):
+        raise RowError(f"`{column}` is not a list of messages")
+    texts, contents = [], []
+    for number, message in enumerate(value, 1):
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = _read_parts(content, number) if isinstance(content, list) else None
+        if parts is not None:
+            spelled = "".join(part.get("text", "") for part in parts)
+            # A message may well be a picture and nothing else; that it is not empty is all that is asked here.
+            text = spelled or (MARK if parts else "")
+            texts.append(read_message({"role": read_role(message, number), "content": text}, number))
+        else:
+            texts.append(read_message(message, number))
+        if texts[-1].get("tool_calls"):
+            raise RowError(f"message {number} calls a tool, which the task `vision` cannot learn")
+        contents.append(parts if parts is not None else texts[-1]["content"])
+    kept = through_last_answer(texts, column)
+    return tuple({**message, "content": content} for message, content in zip(kept, contents, strict=False))
+
+
+def read_prompt(text: str) -> tuple[str, list[Any]]:
+    """(text, pictures) of a user's message: a plain text, or a JSON object with `prompt` and `images`."""
+    try:
+        asked = json.loads(text)
+    except ValueError:
+        return text, []
+    if not isinstance(asked, dict) or not isinstance(asked.get("prompt"), str):
+        return text, []
+    shown = asked.get("images", asked.get("image", []))
+    sources = list(shown) if isinstance(shown, list) else [shown]
+    prompt = asked["prompt"]
+    return (prompt if MARK in prompt else MARK * len(sources) + prompt), sources
+
+
+def _question(
+    ask: str | None, answer: str | None, num_pictures: int, names: tuple[str, str]
+) -> tuple[dict[str, Any], ...]:
+    for text, name, what in ((ask, names[0], "question"), (answer, names[1], "answer")):
+        if text is None or not text.strip():
+            raise RowError(f"the {what} is missing (column `{name}`)")
+    question = ask or ""
+    if MARK not in question:
+        question = MARK * num_pictures + question
+    return {"role": "user", "content": question}, {"role": "assistant", "content": answer}
+
+
+def _split_marks(text: str) -> list[dict[str, Any]]:
+    """A text with marks as parts. White space between a mark and a text belongs to the mark."""
+    pieces = text.split(MARK)
+    if len(pieces) == 1:
+        return [{"type": "text", "text": text}]
+    parts: list[dict[str, Any]] = []
+    for number, piece in enumerate(pieces):
+        if number:
+            parts.append({"type": "image"})
+            piece = piece.removeprefix("\n")
+        if number < len(pieces) - 1:
+            piece = piece.removesuffix("\n")
+        if piece:
+            parts.append({"type": "text", "text": piece})
+    return parts
+
+
+def _read_parts(content: list[Any], number: int) -> list[dict[str, Any]]:
+    """Parts of a message: texts, and pictures with the `source` that they name, where they do."""
+    parts: list[dict[str, Any]] = []
+    for part in content:
+        if isinstance(part, str):
+            part = {"type": "text", "text": part}
+        if not isinstance(part, dict):
+            raise RowError(f"message {number} holds a part that is no object with a `type`")
+        kind = part.get("type")
+        if kind in _TEXT_PARTS:
+            parts.append({"type": "text", "text": as_text(part.get("text"), f"message {number}") or ""})
+        elif kind in _PICTURE_PARTS:
+            source = next((part[key] for key in _SOURCES if part.get(key) is not None), None)
+            parts.append({"type": "image"} if source is None else {"type": "image", "source": source})
+        else:
+            raise RowError(f"message {number} holds a part of type `{kind}`; this task reads text and pictures")
+    return parts
+
+
+def _plain(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "source"}
+
+
+def _sources(value: Any, column: str) -> list[Any]:
+    """What a column of pictures holds: none, one, or a list of them."""
+    if value is None or value != value:
+        return []
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = parse_json_text(value, column)
+    if isinstance(value, str) and not value.strip():
+        return []
+    sources = list(value) if isinstance(value, (list, tuple)) else [value]
+    if any(source is None for source in sources):
+        raise RowError(f"`{column}` holds a picture that is null")
+    return sources
+
+
+def _open(source: Any, folder: Path, name: str) -> Picture:
+    """A picture, from its path, its bytes, or the mapping that holds either."""
+    if isinstance(source, dict):
+        inner = next((source[key] for key in ("bytes", "path", "url") if source.get(key) is not None), None)
+        if inner is None:
+            raise RowError("a picture has neither `bytes` nor `path`")
+        return _open(inner, folder, name)
+    if isinstance(source, (bytes, bytearray)):
+        return picture_in_data(bytes(source), name)
+    if not isinstance(source, str) or not source.strip():
+        raise RowError(f"a picture is named by {json.dumps(source, default=repr)[:80]}, which is no path")
+    if source.startswith(("http://", "https://")):
+        raise RowError(f"the picture `{shortened(source)}` lies on the web; nothing is fetched, so download it first")
+    if source.startswith("data:"):
+        return picture_in_data(_from_data_url(source), name)
+    return picture_in_file(folder / Path(source.removeprefix("file://")).expanduser())
+
+
+def _from_data_url(url: str) -> bytes:
+    header, comma, body = url.partition(",")
+    if not comma or not header.endswith(";base64"):
+        raise RowError("a picture is given as a data URL that is not in base64")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RowError("a picture is given as a data URL whose base64 is broken") from error

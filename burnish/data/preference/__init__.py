@@ -1,0 +1,1 @@
+"""Better and worse answers: rows, and token ids."""

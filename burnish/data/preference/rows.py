@@ -1,0 +1,199 @@
+"""Rows of better and worse answers: pairs, pairs of whole dialogues, and single answers rated good or bad."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.data.chat.rows import Message, is_answer, parse_json_text, read_message, read_tools, with_system
+from burnish.data.rows.columns import as_text
+from burnish.data.rows.patterns import Pattern, pick
+from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
+from burnish.data.rows.row import RowError
+
+_SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+_RATINGS = {"true": True, "false": False}
+
+
+def pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:
+    """A prompt with a better and a worse answer.
+
+    Each answer is a text, one turn, or a list of turns; a list may also hold the whole dialogue from its beginning.
+
+    Raises:
+        RowError: the prompt or half of the pair is missing, an answer is empty or not the assistant's, or both are
+            the same.
+    """
+    names = [pick(values, field)[0] for field in pattern.required]
+    chosen, rejected = (read_answer(values.get(name), name) for name in names[1:])
+    prompt = read_prompt(values.get(names[0]), names[0], _addition(pattern, values))
+    if all(answer[0]["role"] != "assistant" for answer in (chosen, rejected)):
+        shared, chosen, rejected = part(chosen, rejected)
+        if prompt[-1]["content"].strip() not in [message["content"].strip() for message in shared]:
+            raise RowError(f"the dialogues in `{names[1]}` and `{names[2]}` do not begin with `{names[0]}`")
+        prompt = shared
+    for name, answer in zip(names[1:], (chosen, rejected), strict=True):
+        if answer[0]["role"] != "assistant":
+            raise RowError(f"`{name}` does not begin with the assistant's answer")
+    return _pair(values, prompt, chosen, rejected, place)
+
+
+def dialogues_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:
+    """Two whole dialogues that begin alike, as lists of messages or as text with `Human:` and `Assistant:` turns.
+
+    Raises:
+        RowError: one is missing, they share no beginning, are equal, or do not end with the assistant.
+    """
+    dialogues = []
+    for field in pattern.required:
+        name, value = pick(values, field)
+        if not isinstance(value, str):
+            dialogues.append(read_answer(value, name))
+        elif value.lstrip().startswith("["):
+            dialogues.append(read_answer(parse_json_text(value, f"`{name}`"), name))
+        else:
+            dialogues.append(_ends_with_answer(read_turns_of_text(value, name), name))
+    prompt, chosen, rejected = part(*dialogues)
+    return _pair(values, prompt, chosen, rejected, place)
+
+
+def rated_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> RatedRecord:
+    """A prompt with an answer that was rated, or a dialogue whose last answer was.
+
+    Raises:
+        RowError: the rating is not yes or no, or there is no such answer.
+    """
+    name, rating = pick(values, pattern.required[-1])
+    good = _RATINGS.get(rating.strip().lower()) if isinstance(rating, str) else rating
+    if not isinstance(good, bool):
+        raise RowError(f"the rating in `{name}` is {as_text(rating, name) or 'missing'}, neither true nor false")
+    first, value = pick(values, pattern.required[0])
+    if len(pattern.required) == 2:
+        turns = read_answer(parse_json_text(value, f"`{first}`"), first)
+        prompt, completion = turns[:-1], turns[-1:]
+        if not prompt:
+            raise RowError(f"`{first}` holds an answer and no question")
+    else:
+        prompt = read_prompt(value, first, _addition(pattern, values))
+        name, value = pick(values, pattern.required[1])
+        completion = read_answer(value, name)
+        if completion[0]["role"] != "assistant":
+            raise RowError(f"`{name}` does not begin with the assistant's answer")
+    return RatedRecord(with_system(values, prompt), completion, good, read_tools(values.get("tools")), place)
+
+
+def read_answer(value: Any, column: str) -> Messages:
+    """Turns that end with an answer of the assistant, from a text, one turn or a list of turns.
+
+    Raises:
+        RowError: there is none, it is empty, or somebody else has the last word.
+    """
+    if value is None or value != value or value == []:
+        raise RowError(f"the answer is missing (column `{column}`)")
+    if isinstance(value, (dict, list)):
+        return _ends_with_answer(_read_turns(value, column), column)
+    text = as_text(value, column) or ""
+    return _ends_with_answer([{"role": "assistant", "content": text}], column)
+
+
+def read_prompt(value: Any, column: str, addition: str) -> Messages:
+    """What is answered: a text, with an addition where there is one, or turns before the answer.
+
+    Raises:
+        RowError: it is missing, or the assistant has the last word already.
+    """
+    if isinstance(value, str) and column in ("messages", "conversations"):
+        value = parse_json_text(value, f"`{column}`")
+    if isinstance(value, (dict, list)) and value:
+        turns = _read_turns(value, column)
+    else:
+        text = as_text(value, column) if value != [] else None
+        if text is None:
+            raise RowError(f"the question is missing (column `{column}`)")
+        turns = read_turns_of_text(text, column) if is_dialogue_text(text) else [{"role": "user", "content": text}]
+        if turns[-1] == {"role": "assistant", "content": ""}:  # the cue for the answer
+            turns = turns[:-1]
+        if addition:
+            joined = "\n\n".join(part for part in (turns[-1]["content"], addition) if part.strip())
+            turns = [*turns[:-1], {**turns[-1], "content": joined}]
+    if not turns or turns[-1]["role"] not in ("user", "tool"):
+        raise RowError(f"`{column}` does not end with a question")
+    if turns[-1]["role"] == "user" and not turns[-1]["content"].strip():
+        raise RowError(f"the question is empty (column `{column}`)")
+    return tuple(turns)
+
+
+def is_dialogue_text(text: str) -> bool:
+    """Whether a text begins as one with `Human:` and `Assistant:` turns does."""
+    return _SPEAKER.match(text) is not None
+
+
+def read_turns_of_text(text: str, column: str) -> list[Message]:
+    r"""The turns of a dialogue as Anthropic's HH data spells it: `\n\nHuman: ...\n\nAssistant: ...`.
+
+    Raises:
+        RowError: the text is no such dialogue.
+    """
+    as_text(text, column)
+    if not is_dialogue_text(text):
+        raise RowError(f"`{column}` is no dialogue: neither a list of messages nor text with `Human:` and `Assistant:`")
+    _, *parts = _SPEAKER.split(text)
+    spoken = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": _ROLES[speaker], "content": said.strip()} for speaker, said in spoken]
+
+
+def part(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Messages]:
+    """(prompt, better rest, worse rest) of two dialogues; the prompt is the longest beginning that both answer.
+
+    Raises:
+        RowError: they share no beginning, or are equal.
+    """
+    if chosen == rejected:
+        raise RowError("the two dialogues are the same")
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        shared += 1
+    while shared and not all(
+        len(turns) > shared and turns[shared]["role"] == "assistant" for turns in (chosen, rejected)
+    ):
+        shared -= 1
+    if not any(message["role"] in ("user", "tool") for message in chosen[:shared]):
+        raise RowError("the two dialogues share no beginning that the assistant answers")
+    return chosen[:shared], chosen[shared:], rejected[shared:]
+
+
+def _pair(
+    values: Mapping[str, Any], prompt: Messages, chosen: Messages, rejected: Messages, place: str
+) -> PreferenceRecord:
+    if _said(chosen) == _said(rejected):
+        raise RowError("the chosen and the rejected answer are the same")
+    return PreferenceRecord(with_system(values, prompt), chosen, rejected, read_tools(values.get("tools")), place)
+
+
+def _said(messages: Messages) -> list[Message]:
+    """The messages without white space around them, which templates trim."""
+    return [{**message, "content": message["content"].strip()} for message in messages]
+
+
+def _read_turns(value: dict[str, Any] | list[Any], column: str) -> list[Message]:
+    turns = value if isinstance(value, list) else [value]
+    try:
+        return [read_message(turn, number) for number, turn in enumerate(turns, start=1)]
+    except RowError as error:
+        raise RowError(f"`{column}`: {error}") from error
+
+
+def _ends_with_answer(turns: list[Message], column: str) -> Messages:
+    if turns[-1]["role"] != "assistant":
+        raise RowError(f"`{column}` does not end with the assistant")
+    if not is_answer(turns[-1]):
+        raise RowError(f"the answer is empty (column `{column}`)")
+    return tuple(turns)
+
+
+def _addition(pattern: Pattern, values: Mapping[str, Any]) -> str:
+    name, value = pick(values, pattern.addition or ("input",)) if pattern.addition else ("input", None)
+    text = as_text(value, name)
+    return text if text and text.strip() else ""

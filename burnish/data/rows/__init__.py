@@ -1,0 +1,1 @@
+"""Rows become records: columns, shapes, records, and the split."""

@@ -1,0 +1,211 @@
+"""From a recipe's data section to records: read, understand, reject, and hold a part out by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from burnish.data.files.readers import data_suffix, file_suffix, read_rows
+from burnish.data.files.sources import Source, find_sources, read_hub_rows
+from burnish.data.rows.records import Record, SpanRecord, content_hash
+from burnish.data.rows.row import Rejected, Row, RowError
+from burnish.data.rows.shapes import Shape, detect_shape
+from burnish.errors import DataError
+from burnish.recipe.schema import DataSection
+
+
+def split_held_out(
+    records: Sequence[Record], fraction: float, most: int, seed: int
+) -> tuple[list[Record], list[Record]]:
+    """Hold out about `fraction` of the distinct records, at most `most` rows. Returns (train, valid), each in order.
+
+    All duplicates of a record fall on the same side, and which side does not depend on the order of the file. Of two
+    or more distinct records at least one falls on each side; a single one is not held out. Questions about the same
+    text fall on the same side, where there are several texts: who knows a text finds the next answer in it more easily.
+    """
+    hashes = split_keys(records)
+    sizes: dict[str, int] = {}
+    for key in hashes:
+        sizes[key] = sizes.get(key, 0) + 1
+    wanted = max(1, min(round(fraction * len(sizes)), most, len(sizes) - 1)) if len(sizes) > 1 else 0
+    held: set[str] = set()
+    rows = 0
+    for key in sorted(sizes, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()):
+        if len(held) == wanted:
+            break
+        # A record with very many duplicates is passed over, unless there is no other.
+        if rows + sizes[key] <= most:
+            held.add(key)
+            rows += sizes[key]
+    if wanted and not held:
+        held.add(min(sizes, key=lambda key: (sizes[key], key)))
+    train = [record for record, key in zip(records, hashes, strict=True) if key not in held]
+    valid = [record for record, key in zip(records, hashes, strict=True) if key in held]
+    return train, valid
+
+
+def split_keys(records: Sequence[Record]) -> list[str]:
+    """For each record, a key that it shares with those that must stay on its side: its duplicates, and for questions
+    about a text the other questions about it, unless all are about one text."""
+    texts = [record.context if isinstance(record, SpanRecord) else None for record in records]
+    if None in texts or len(set(texts)) < 2:
+        return [content_hash(record) for record in records]
+    return [hashlib.sha256(str(text).encode("utf-8")).hexdigest() for text in texts]
+
+
+def assert_disjoint(train: Sequence[Record], valid: Sequence[Record]) -> None:
+    """Make sure that nothing trained on is also validated on.
+
+    Raises:
+        DataError: a record is in both; the first is named.
+    """
+    places = {content_hash(record): record.place for record in train}
+    for record in valid:
+        place = places.get(content_hash(record))
+        if place is not None:
+            raise DataError(
+                f"{record.place} is in the validation data and, at {place}, in the training data",
+                "A figure on rows that were trained on proves nothing",
+                "Remove it from one of the two",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything that a run learns from and is judged on, and everything that was left out."""
+
+    train: list[Record]
+    valid: list[Record]
+    shape: Shape
+    rejected: list[Rejected]
+    sha256: str
+    """Over the content hashes of the records used, training before validation, in order (hex)."""
+    files: list[str]
+    """The files or hub splits that were read."""
+    held_out: bool
+    """Whether the validation records were held out of the training data, for want of others."""
+
+    @property
+    def ignored_columns(self) -> tuple[str, ...]:
+        """Columns that no field of the shape reads."""
+        return self.shape.ignored
+
+
+def load_records(section: DataSection, seed: int) -> Records:
+    """Read the data that a recipe names, and hold part of it out where it names no validation data.
+
+    Args:
+        section: what to read and how.
+        seed: decides, with the content of the rows, which are held out.
+
+    Raises:
+        DataError: the data cannot be found, read or understood, or no row is left.
+    """
+    sources = find_sources(section.path, section.validation)
+    rejected: list[Rejected] = []
+    rows = list(islice(good_rows(sources.train, rejected), section.rows))
+    refuse_empty(rows, rejected, section.path)
+    shape = detect_shape(rows, section.columns, section.shape)
+    shape = replace(shape, notes=(*shape.notes, *told_by_their_lines([*sources.train, *(sources.valid or [])])))
+    train = make_records(rows, shape, rejected)
+    refuse_empty(train, rejected, section.path)
+    if sources.valid is None:
+        train, valid = split_held_out(train, section.validation_fraction, section.validation_rows, seed)
+    else:
+        left_out: list[Rejected] = []
+        valid = make_records(good_rows(sources.valid, left_out), shape, left_out)
+        refuse_empty(valid, left_out, section.validation or str(sources.valid[0]))
+        rejected += left_out
+        train = without_shared(train, valid, rejected)
+    assert_disjoint(train, valid)
+    files = [str(source) for source in [*sources.train, *(sources.valid or [])]]
+    return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
+
+
+def told_by_their_lines(sources: Sequence[Source]) -> list[str]:
+    """A sentence for each file that is read otherwise than its name says."""
+    files = [source for source in sources if isinstance(source, Path)]
+    found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
+    return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
+
+
+def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterator[Row]:
+    """Rows of the sources, one after the other; broken ones are added to `rejected`."""
+    for source in sources:
+        yield from keep_good(read_rows(source) if isinstance(source, Path) else read_hub_rows(source), rejected)
+
+
+def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Iterator[Row]:
+    """The rows; broken ones are added to `rejected`."""
+    for row in rows:
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        else:
+            yield row
+
+
+def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> list[Record]:
+    """What the rows mean; those that mean nothing are added to `rejected`."""
+    records: list[Record] = []
+    for row in rows:
+        try:
+            records.append(shape.to_record(row))
+        except RowError as error:
+            rejected.append(Rejected(row.file, row.line, str(error)))
+    return records
+
+
+def refuse_empty(left: Sequence[Row] | Sequence[Record], rejected: Sequence[Rejected], name: str) -> None:
+    """There must be something left to learn from.
+
+    Raises:
+        DataError: nothing is; the first three rows that were rejected are named.
+    """
+    if left:
+        return
+    if not rejected:
+        raise DataError(f"`{name}` has no rows", "It was read to its end", "Put at least two rows in it")
+    first = "; ".join(f"{row.place}: {row.reason}" for row in rejected[:3])
+    raise DataError(
+        f"`{name}` has no usable row: all {len(rejected):,} are rejected"
+        if len(rejected) > 1
+        else f"`{name}` has no usable row: its only one is rejected",
+        first + ("; …" if len(rejected) > 3 else ""),
+        "Mend these rows, or name another file",
+    )
+
+
+def without_shared(train: Sequence[Record], valid: Sequence[Record], rejected: list[Rejected]) -> list[Record]:
+    """The training records that are not also validated on; the others are added to `rejected`.
+
+    Raises:
+        DataError: none is left.
+    """
+    held = {content_hash(record) for record in valid}
+    kept: list[Record] = []
+    for record in train:
+        if content_hash(record) in held:
+            file, _, line = record.place.rpartition(":")
+            rejected.append(Rejected(file, int(line), "also in the validation data"))
+        else:
+            kept.append(record)
+    if not kept:
+        raise DataError(
+            "every training row is also in the validation data",
+            "A figure on rows that were trained on proves nothing",
+            "Give other validation data, or none: then part of the rows is held out",
+        )
+    return kept
+
+
+def hash_records(*parts: Sequence[Record]) -> str:
+    """SHA-256 (hex) over the content hashes of the records, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for record in part:
+            digest.update(content_hash(record).encode("ascii"))
+        digest.update(b"\n")
+    return digest.hexdigest()

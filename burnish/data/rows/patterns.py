@@ -1,0 +1,184 @@
+"""The table of shapes: which columns each has."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from burnish.data.rows.records import Record
+
+Field = tuple[str, ...]
+"""The names that a column may have, the best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a shape looks like: fields that its rows must have, and fields that they may have."""
+
+    name: str
+    tasks: tuple[str, ...]
+    """What such rows are for, the likeliest first."""
+    reader: str
+    """`module:function` that makes a record of a row: (pattern, values, place) -> Record, raising RowError."""
+    required: tuple[Field, ...]
+    """Where question and answer have columns of their own: these two."""
+    optional: tuple[Field, ...] = ()
+    addition: Field = ()
+    """What is joined to the question where there is any, for example Alpaca's `input`."""
+    test: Callable[[Mapping[str, Any]], bool] | None = None
+    """What the values must look like besides, where the columns alone do not tell."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Every field that this shape reads."""
+        return (*self.required, self.addition, *self.optional)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column name that this shape reads."""
+        return tuple(name for field in self.fields for name in field)
+
+    @property
+    def needs(self) -> str:
+        """The columns it needs, in words."""
+        return " + ".join("|".join(field) for field in self.required)
+
+    def make_record(self, values: Mapping[str, Any], place: str) -> Record:
+        """What a row of this shape means. Raises RowError where it cannot be learned from."""
+        module, _, function = self.reader.partition(":")
+        return getattr(importlib.import_module(module), function)(self, values, place)
+
+    def fits(self, values: Mapping[str, Any]) -> bool:
+        """Whether a row has this shape."""
+        return self.has_columns(tuple(values)) and (self.test is None or self.test(values))
+
+    def has_columns(self, columns: tuple[str, ...]) -> bool:
+        """Whether a row of these columns may have this shape."""
+        if self.name == "text" and "text" not in columns:
+            return columns == ("content",)
+        return all(any(name in columns for name in field) for field in self.required)
+
+    def reads(self, columns: Iterable[str]) -> set[str]:
+        """Which of a row's columns are read: of each field, the first that is there."""
+        columns = tuple(columns)
+        picked = (next((name for name in field if name in columns), None) for field in self.fields)
+        return {name for name in picked if name is not None}
+
+    def narrowed(self, mapped: Iterable[str]) -> Pattern:
+        """The same shape, reading a mapped field and not its other names."""
+        mapped = tuple(mapped)
+        required, optional, (addition,) = (
+            tuple(tuple(name for name in field if name in mapped) or field for field in fields)
+            for fields in (self.required, self.optional, (self.addition,))
+        )
+        return replace(self, required=required, optional=optional, addition=addition)
+
+
+def has_rating(values: Mapping[str, Any]) -> bool:
+    """Whether `label` says yes or no, and so rates an answer."""
+    label = values.get("label")
+    return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in ("true", "false"))
+
+
+def has_token_lists(values: Mapping[str, Any]) -> bool:
+    """Whether words and tags are lists."""
+    return all(isinstance(pick(values, field)[1], list) for field in (("tokens", "words"), TAGS))
+
+
+def has_picture_parts(values: Mapping[str, Any]) -> bool:
+    """Whether a message has a part that is a picture."""
+    turns = pick(values, TURNS)[1]
+    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
+
+
+SYSTEM, TOOLS = ("system",), ("tools",)
+TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
+ANSWER = ("completion", "response", "output", "answer")
+TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
+LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
+SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
+TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
+PICTURES = ("images", "image")
+_CHAT = ("chat", "text-to-text")
+_PAIRS = ("preference", "reward")
+_CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
+_CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
+_PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
+_LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.tags.words:tagged_record"
+_SPAN_TOO = (("id",), ("is_impossible",))
+_SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
+
+# The first that fits is taken, so the more telling ones stand first: many sets carry a rendered `text` besides.
+PATTERNS = (
+    Pattern("preference", _PAIRS, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
+    Pattern("preference-messages", _PAIRS, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
+    Pattern(
+        "preference-dialogues",
+        _PAIRS,
+        _DIALOGUES,
+        (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
+        (TOOLS, SYSTEM),
+    ),
+    Pattern("rated", ("preference",), _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("rated-messages", ("preference",), _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("pictures", ("vision",), _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
+    Pattern("picture-question", ("vision",), _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
+    Pattern("picture-messages", ("vision",), _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
+    Pattern("messages", _CHAT, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM)),
+    Pattern("sharegpt", _CHAT, _CONVERSATION, (("conversations", "messages"),), (TOOLS, SYSTEM)),
+    Pattern("span", ("span",), _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO),
+    Pattern("span-start", ("span",), _SPAN, (("context",), ("question",), ("answer",), ("answer_start",)), _SPAN_TOO),
+    Pattern("tagged", ("tag",), _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
+    Pattern("labelled-pair", ("classify",), _LABELLED, (FIRST, SECOND, LABEL)),
+    Pattern("alpaca", _CHAT, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
+    Pattern("instruction-response", _CHAT, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")),
+    Pattern("prompt-completion", _CHAT, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
+    Pattern("question-answer", _CHAT, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
+    Pattern("labelled-text", ("classify",), _LABELLED, (TEXT, LABEL)),
+    Pattern(
+        "text", ("text", "fill-mask"), "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)
+    ),
+)
+BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
+CONVERSATIONS = ("messages", "sharegpt")
+"""Shapes that hold a list of messages. They differ in spelling only, so each reads the other."""
+
+
+def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
+    """(name, value) of the first of a field's columns that the row has; (best name, None) where it has none."""
+    name = next((name for name in field if name in values), field[0])
+    return name, values.get(name)
+
+
+def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Pattern | None:
+    """The first of the patterns that a row fits."""
+    fitting = [pattern for pattern in patterns if pattern.fits(values)]
+    if fitting and fitting[0].name in CONVERSATIONS:
+        _, turns = pick(values, fitting[0].required[0])
+        speaks_from = isinstance(turns, list) and bool(turns) and isinstance(turns[0], dict) and "from" in turns[0]
+        spelling = "sharegpt" if speaks_from else "messages"
+        return next((pattern for pattern in fitting if pattern.name == spelling), fitting[0])
+    return fitting[0] if fitting else None
+
+
+def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) -> Iterator[Pattern | None]:
+    """`pattern_of` each row; what the columns alone decide is decided once for all rows that have the same."""
+    possible: dict[tuple[str, ...], list[Pattern]] = {}
+    for values in rows:
+        columns = tuple(values)
+        if columns not in possible:
+            possible[columns] = [pattern for pattern in patterns if pattern.has_columns(columns)]
+        yield pattern_of(values, possible[columns])
+
+
+def describe_patterns(found: Iterable[str] = ()) -> str:
+    """The shapes, and of those that read one of the columns found what they need, in words."""
+    found = set(found)
+    near = [f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS if found & set(pattern.names)]
+    names = f"The shapes are {', '.join(BY_NAME)}"
+    return f"{names}; near are {'; '.join(near)}" if near else names

@@ -1,0 +1,187 @@
+"""A question and the text that answers it, as windows of tokens that know which characters they stand for."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from burnish.data.rows.records import SpanRecord
+from burnish.data.rows.row import RowError
+
+_LEAST_ROOM = 8
+"""A window with room for fewer tokens of the text says too little to look for an answer in."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """The question with as much of the text as fits, in tokens."""
+
+    input_ids: list[int]
+    token_types: list[int] | None
+    """0 or 1 for each token, question or text; None where the tokenizer does not tell them apart so."""
+    begin: int
+    """Position of the first token of the text."""
+    characters: numpy.ndarray
+    """`[tokens of the text, 2]` int64: first character and end in the record's context; equal where a token stands for
+    white space alone."""
+    nothing: int
+    """Position that stands for "no answer here"."""
+    first: int
+    """Position of the answer's first token; `nothing` where this window does not hold the answer whole."""
+    last: int
+    """Position of the answer's last token."""
+    record: SpanRecord
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens read."""
+        return len(self.input_ids)
+
+    @property
+    def num_trained(self) -> int:
+        """A window counts once."""
+        return 1
+
+    @property
+    def place(self) -> str:
+        """`file:line` of its row."""
+        return self.record.place
+
+    @property
+    def text(self) -> str:
+        """The part of the context that is read."""
+        return self.record.context[self.characters[0, 0] : self.characters[-1, 1]]
+
+    def cut(self, first: int, last: int) -> str:
+        """The text from one token to another, exactly as it stands in the context.
+
+        Args:
+            first: position of the first token.
+            last: position of the last token, which belongs to it.
+        """
+        return self.record.context[self.characters[first - self.begin, 0] : self.characters[last - self.begin, 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Question and text as one sequence, however long."""
+
+    lead: list[int]
+    """Everything before the text."""
+    text: list[int]
+    tail: list[int]
+    types: tuple[list[int], list[int], list[int]] | None
+    """Token types of these three."""
+    characters: numpy.ndarray
+
+
+class SpanFormat:
+    """Turns questions about texts into windows.
+
+    A tokenizer whose own template separates and closes two texts (`[CLS] a [SEP] b [SEP]`) is left to it. With the
+    others, those of decoders, each text is ended by EOS, and the last EOS, which has seen everything, stands for
+    "no answer".
+
+    Args:
+        tokenizer: a fast one, which knows the characters of its tokens.
+        stride: tokens that neighbouring windows share; never more than half of what a window has room for.
+    """
+
+    def __init__(self, tokenizer: Any, stride: int) -> None:
+        self._tokenizer = tokenizer
+        self._stride = stride
+        encoded = tokenizer("a", "b")
+        between = encoded.sequence_ids()
+        self._has_template = between[-1] is None and None in between[between.index(0) : between.index(1)]
+        plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+        ids = tokenizer("a")["input_ids"]
+        self._begin = ids[: len(ids) - len(plain)]
+        end = tokenizer.eos_token_id
+        self._end = tokenizer("\n", add_special_tokens=False)["input_ids"] if end is None else [end]
+
+    def encode(self, record: SpanRecord, context: int) -> list[Window]:
+        """All windows of a record, each at most `context` tokens. The first of several accepted answers is learned.
+
+        Raises:
+            RowError: the question leaves no room for the text, or no window holds the answer.
+        """
+        pair = self._pair(record)
+        room = context - len(pair.lead) - len(pair.tail)
+        if not pair.text:
+            raise RowError("the context has no token")
+        if room < min(_LEAST_ROOM, len(pair.text)):
+            raise RowError(
+                f"the question is too long: with {len(pair.lead)} tokens it leaves room for {max(0, room)} of the text"
+            )
+        answer = _token_span(pair.characters, record)
+        step = room - min(self._stride, room // 2)
+        starts = range(0, max(1, len(pair.text) - room + step), step)
+        windows = [self._window(pair, begin, room, answer, record) for begin in starts]
+        if answer is not None and all(window.first == window.nothing for window in windows):
+            length = answer[1] - answer[0] + 1
+            raise RowError(f"the answer is {length} tokens, and no window of {room} tokens of the text holds it whole")
+        return windows
+
+    def _pair(self, record: SpanRecord) -> _Pair:
+        question, options = record.question.strip(), {"return_offsets_mapping": True, "verbose": False}
+        if not self._has_template:
+            asked = self._tokenizer(question, add_special_tokens=False, verbose=False)["input_ids"]
+            encoded = self._tokenizer(record.context, add_special_tokens=False, **options)
+            characters = _trimmed(encoded["offset_mapping"], record.context)
+            return _Pair([*self._begin, *asked, *self._end], encoded["input_ids"], self._end, None, characters)
+        encoded = self._tokenizer(question, record.context, **options)
+        ids, parts = encoded["input_ids"], encoded.sequence_ids()
+        begin = parts.index(1) if 1 in parts else len(parts)
+        end = len(parts) - parts[::-1].index(1) if 1 in parts else begin
+        types = encoded.get("token_type_ids")
+        characters = _trimmed(encoded["offset_mapping"][begin:end], record.context)
+        split = None if types is None else (types[:begin], types[begin:end], types[end:])
+        return _Pair(ids[:begin], ids[begin:end], ids[end:], split, characters)
+
+    def _window(self, pair: _Pair, begin: int, room: int, answer: tuple[int, int] | None, record: SpanRecord) -> Window:
+        """The window whose text begins at token `begin` of the context."""
+        end, lead = min(begin + room, len(pair.text)), len(pair.lead)
+        ids = [*pair.lead, *pair.text[begin:end], *pair.tail]
+        types = None if pair.types is None else [*pair.types[0], *pair.types[1][begin:end], *pair.types[2]]
+        cls = self._tokenizer.cls_token_id
+        nothing = pair.lead.index(cls) if cls in pair.lead else len(ids) - 1
+        is_inside = answer is not None and begin <= answer[0] and answer[1] < end
+        first, last = (lead + part - begin for part in answer) if is_inside and answer else (nothing, nothing)
+        return Window(ids, types, lead, pair.characters[begin:end], nothing, first, last, record)
+
+
+def _trimmed(offsets: list[tuple[int, int]], context: str) -> numpy.ndarray:
+    """`[tokens, 2]` int64: the characters of each token, without white space at its ends (byte-level tokens bring the
+    space before a word) and with the marks on its last character (some tokenizers drop accents)."""
+    characters = numpy.array(offsets, dtype=numpy.int64).reshape(-1, 2)
+    for number, (start, end) in enumerate(offsets):
+        piece = context[start:end]
+        if piece != piece.strip():
+            start += len(piece) - len(piece.lstrip())
+            end = start + len(piece.strip())
+        most = offsets[number + 1][0] if number + 1 < len(offsets) else len(context)
+        while start < end < most and unicodedata.category(context[end]).startswith("M"):
+            end += 1
+        characters[number] = start, end
+    return characters
+
+
+def _token_span(characters: numpy.ndarray, record: SpanRecord) -> tuple[int, int] | None:
+    """First and last token of the text that the answer touches; None where there is no answer.
+
+    Raises:
+        RowError: no token stands for it.
+    """
+    if not record.answers:
+        return None
+    start, text = record.answers[0]
+    touched = (
+        (characters[:, 1] > start) & (characters[:, 0] < start + len(text)) & (characters[:, 0] < characters[:, 1])
+    )
+    tokens = numpy.flatnonzero(touched)
+    if not len(tokens):
+        raise RowError("the tokenizer has no token for the answer")
+    return int(tokens[0]), int(tokens[-1])

@@ -1,0 +1,120 @@
+"""Texts to token ids: a tokenizer with what it adds by itself, and rows whose texts are tokenized as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+from burnish.data.rows.row import RowError
+from burnish.data.tokens.byte_pairs import BytePairs, encode_plainly, find_byte_pairs
+
+_MANY = 2_000_000
+"""Characters from which on it is worth to look for a faster way."""
+
+
+class Tokens:
+    """Wraps a tokenizer.
+
+    Attributes:
+        lead: the ids that the tokenizer puts before every text by itself (BOS as a rule; empty for many).
+        bos_id, eos_id: ids of its tokens for the beginning and the end of a text, or None.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.bos_id: int | None = tokenizer.bos_token_id
+        self.eos_id: int | None = tokenizer.eos_token_id
+        self.lead = _leading_ids(tokenizer)
+        added = tokenizer.added_tokens_decoder
+        self._added: dict[int, str] = {id_: token.content for id_, token in added.items()}
+        self._specials = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
+        self._specials.discard(tokenizer.unk_token_id)
+        self._seen = 0
+
+    @cached_property
+    def _fast(self) -> BytePairs | None:
+        return find_byte_pairs(self.tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text as it stands: special tokens that are spelled in it count, none are added."""
+        self._seen += sum(map(len, texts))
+        if self._seen > _MANY and self._fast is not None:
+            return self._fast.encode(texts)
+        return encode_plainly(self.tokenizer, texts)
+
+    def encode_led(self, texts: Sequence[str]) -> list[list[int]]:
+        """Like `encode`, with `lead` in front where the text does not begin with it already (no double BOS)."""
+        return [self.with_lead(ids) for ids in self.encode(texts)]
+
+    def with_lead(self, ids: list[int]) -> list[int]:
+        """`ids` with `lead` in front, exactly once."""
+        return ids if ids[: len(self.lead)] == self.lead else self.lead + ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens spelled out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def spell(self, token_id: int) -> str:
+        """The text that a special or added token is written as."""
+        return self._added.get(token_id) or self.tokenizer.convert_ids_to_tokens(token_id)
+
+    def first_marker(self, text: str) -> int | None:
+        """Id of the first special token in `text`; if there is none, of the first added token that is not blank."""
+        ids = self.encode([text])[0]
+        special = next((id_ for id_ in ids if id_ in self._specials), None)
+        if special is not None:
+            return special
+        return next((id_ for id_ in ids if self._added.get(id_, "").strip()), None)
+
+
+def single_token_id(tokenizer: Any, text: str) -> int | None:
+    """Id of `text` where the tokenizer knows it as one token and writes it as such, else None."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    is_single = len(ids) == 1 and ids[0] != tokenizer.unk_token_id and ids[0] in tokenizer.added_tokens_decoder
+    return ids[0] if is_single else None
+
+
+def _leading_ids(tokenizer: Any) -> list[int]:
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    for start in range(len(full) - len(plain) + 1):
+        if full[start : start + len(plain)] == plain:
+            return full[:start]
+    return []
+
+
+Made = TypeVar("Made")
+TokenRequests = Generator[Sequence[str], list[list[int]], Made]
+
+
+def answer_alone(tokens: Tokens, work: TokenRequests[Made]) -> Made:
+    """What the work on one row makes. Raises RowError where the work does."""
+    try:
+        texts = next(work)
+        while True:
+            texts = work.send(tokens.encode(texts))
+    except StopIteration as ended:
+        return ended.value
+
+
+def answer_together(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -> list[Made | RowError]:
+    """What the work on each of several rows makes, or why it makes nothing; their texts share batches."""
+    made: list[Made | RowError | None] = [None] * len(works)
+    sent: dict[int, list[list[int]] | None] = dict.fromkeys(range(len(works)))
+    while sent:
+        asked: dict[int, Sequence[str]] = {}
+        for number, ids in sent.items():
+            try:
+                asked[number] = next(works[number]) if ids is None else works[number].send(ids)
+            except StopIteration as ended:
+                made[number] = ended.value
+            except RowError as error:
+                made[number] = error.with_traceback(None)  # which would keep every local of the work, in a cycle
+        told = iter(tokens.encode([text for texts in asked.values() for text in texts]))
+        sent = {number: _take(told, len(texts)) for number, texts in asked.items()}
+    return [one for one in made if one is not None]
+
+
+def _take(told: Iterator[list[int]], count: int) -> list[list[int]]:
+    return [next(told) for _ in range(count)]

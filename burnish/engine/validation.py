@@ -1,0 +1,166 @@
+"""The held-out rows evaluated without training on them, and each row's result kept for comparison."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+import torch
+
+from burnish.data.batching.batches import Batch
+from burnish.data.batching.plan import BatchPlan
+from burnish.metrics.intervals import Estimate, difference
+from burnish.metrics.measure import Measure
+from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out
+from burnish.tasks.task import Judged, Task
+
+
+@dataclass(slots=True)
+class HeldOut:
+    """The held-out rows as they are judged; without batches where there are none."""
+
+    batches: Sequence[Batch]
+    """Hold every example once."""
+    examples: Sequence[Any]
+    owners: Sequence[int]
+    """For each example, the number of its row, from 0."""
+    plan: BatchPlan | None = None
+    """Makes the batches, and smaller ones where these do not fit."""
+
+    @classmethod
+    def of(cls, plan: BatchPlan, owners: Sequence[int]) -> HeldOut:
+        """Everything that a plan holds."""
+        return cls(plan.all_batches(), plan.examples, owners, plan)
+
+    def halve(self) -> bool:
+        """Makes the batches half as large; False where each is a single row already."""
+        if self.plan is None or not self.plan.halve_micro_batch(None):
+            return False
+        self.batches = self.plan.all_batches()
+        return True
+
+    def padded_tokens(self) -> int:
+        """Tokens that go through the network in one judging."""
+        if self.plan is None:
+            return sum(batch.num_tokens for batch in self.batches)
+        return self.plan.padded_tokens(None)
+
+    def longest_row(self) -> int:
+        """Tokens of the longest row of the batches."""
+        if self.plan is None:
+            return max(example.num_tokens for example in self.examples)
+        return max(width for _, width in self.plan.micro_batch_sizes(None))
+
+    def limit(self, micro_tokens: int) -> None:
+        """Makes the batches anew, of at most so many tokens."""
+        if self.plan is not None and self.plan.micro_tokens != micro_tokens:
+            self.plan.micro_tokens = micro_tokens
+            self.batches = self.plan.all_batches()
+
+
+@torch.no_grad()
+def judge(
+    network: Any,
+    task: Task,
+    held_out: HeldOut,
+    precision: str,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Judged:
+    """The loss and the output of every held-out example. Where memory runs out, from the start in smaller batches.
+
+    Args:
+        network: on its device, in any mode; left in evaluation mode.
+        task: gives losses and outputs.
+        held_out: the rows.
+        precision: of the arithmetic.
+        tell: called with batches done and in all.
+
+    Raises:
+        RowTooLarge: memory runs out even with one row at a time.
+    """
+    while True:
+        try:
+            return _judge(network, task, held_out, precision, tell)
+        except RAISED as error:
+            if not ran_out(error):
+                raise
+        free_memory()
+        if not held_out.halve():
+            raise RowTooLarge(held_out.longest_row())
+
+
+def _judge(network: Any, task: Task, held_out: HeldOut, precision: str, tell: Callable[[int, int], None]) -> Judged:
+    network.eval()
+    device = next(network.parameters()).device
+    number = len(held_out.examples)
+    sums, counts = numpy.zeros(number), numpy.zeros(number, dtype=numpy.int64)
+    outputs: list[Any] = [None] * number
+    with arithmetic(device, precision):
+        task.begin_step(network, (batch.to(device) for batch in held_out.batches))
+    for done, batch in enumerate(held_out.batches, 1):
+        with arithmetic(device, precision):
+            outcome = task.judge(network, batch.to(device))
+        owners = batch.owners.numpy()
+        numpy.add.at(sums, owners, outcome.losses.double().cpu().numpy())
+        numpy.add.at(counts, owners, 1)
+        for example, output in zip(batch.examples, outcome.outputs, strict=bool(outcome.outputs)):
+            outputs[example] = output
+        tell(done, len(held_out.batches))
+    return Judged(held_out.examples, held_out.owners, outputs, sums, counts)
+
+
+FEWEST_ROWS = 5
+"""Of fewer rows there are so few different draws (35 of 4) that an interval over draws says next to nothing."""
+
+
+@dataclass(slots=True)
+class Sheet:
+    """The rows of one validation, in a form that JSON holds."""
+
+    step: int
+    loss: float
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """For each measure its table, packed."""
+
+    @classmethod
+    def of(cls, step: int, loss: float, measures: Sequence[Measure]) -> Sheet:
+        """What a validation gave; empty where it had too few rows to be compared."""
+        kept = {one.name: _packed(one.table) for one in measures if len(one.table) >= FEWEST_ROWS}
+        return cls(step, loss, kept)
+
+    def change(self, later: Measure) -> Estimate | None:
+        """A later measure minus the same one here, paired by row, with its 95 % interval.
+
+        Returns:
+            None where one of the two has too few rows, or the rows are not the same number.
+        """
+        kept = self.tables.get(later.name)
+        if kept is None or kept["rows"] != len(later.table):
+            return None
+        before = Measure(later.name, _unpacked(kept), later.formula, later.higher_is_better, later.is_share)
+        return difference(before, later)
+
+    def is_beaten_by(self, later: Sequence[Measure]) -> bool | None:
+        """Whether some measure is better later, beyond the 95 % interval of the paired difference.
+
+        Returns:
+            None where the rows are too few to tell.
+        """
+        changes = [(one, self.change(one)) for one in later]
+        told = [change.low > 0 if one.higher_is_better else change.high < 0 for one, change in changes if change]
+        return any(told) if told else None
+
+
+def _packed(table: numpy.ndarray) -> dict[str, Any]:
+    content = zlib.compress(numpy.ascontiguousarray(table, dtype="<f8").tobytes())
+    return {"rows": len(table), "packed": base64.b85encode(content).decode("ascii")}
+
+
+def _unpacked(kept: dict[str, Any]) -> numpy.ndarray:
+    """`[rows, k]` float64."""
+    content = zlib.decompress(base64.b85decode(kept["packed"]))
+    return numpy.frombuffer(content, dtype="<f8").reshape(kept["rows"], -1)

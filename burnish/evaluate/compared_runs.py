@@ -1,0 +1,202 @@
+"""The runs that are compared, and the rows on which they can be: none was trained on any, all read each alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from burnish.data.rows.dataset import Records
+from burnish.data.rows.records import content_hash
+from burnish.engine.validation import HeldOut, judge
+from burnish.errors import DataError
+from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore
+from burnish.lineage.manifest import check_base, read_manifest, result_of, rows_of
+from burnish.lineage.recipe_differences import Made
+from burnish.models.device import free_memory
+from burnish.prepare.context import Emit, Setting, encode_rows, make_plan, other_rows, read_rows, set_up
+from burnish.prepare.encode import Encoded
+from burnish.prepare.model import load_from, open_result, prepare_examples
+from burnish.prepare.resolve import Resolver
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import Progressed, Stage, read_events
+from burnish.runs.folder import RunFolder
+from burnish.tasks.task import EncodedRow
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRows:
+    """The same rows in the same order, as each run reads them."""
+
+    by_run: list[Records]
+    """Those of the validation part; there is no other."""
+    described: str
+    """Where they come from, in words."""
+    remarks: list[str] = field(default_factory=list)
+    """Which were left out, in sentences."""
+
+    @property
+    def number(self) -> int:
+        """How many."""
+        return len(self.by_run[0].valid)
+
+
+def find_shared(contenders: Sequence[Contender], data: str | None, emit: Emit) -> SharedRows:
+    """The rows that all runs held out, or those of another file that none was trained on; each once.
+
+    Args:
+        contenders: the runs.
+        data: another file; None for the rows that were held out.
+        emit: told of what happens.
+
+    Raises:
+        DataError: there are too few, or they are for another task.
+    """
+    offered = [other_rows(one.recipe, data, emit) if data else one.records for one in contenders]
+    emit(Stage("looking for rows that the runs share"))
+    trained = {content_hash(record) for one in contenders for record in one.records.train}
+    known = [{content_hash(record): record for record in records.valid} for records in offered]
+    common = [key for key in known[0] if all(key in others for others in known)]
+    unseen = [key for key in common if key not in trained]
+    alike = _read_alike(contenders, [[rows[key] for key in unseen] for rows in known])
+    kept = [key for key, is_alike in zip(unseen, alike, strict=True) if is_alike]
+    remarks = []
+    if len(common) > len(unseen):
+        remarks.append(f"{len(common) - len(unseen)} rows that a run was trained on are left out.")
+    if len(unseen) > len(kept):
+        remarks.append(f"{len(unseen) - len(kept)} rows that some of the runs cut, or cannot read, are left out.")
+    if len(kept) < FEWEST_ROWS:
+        raise _too_few(len(kept), len(contenders), data, remarks)
+    chosen = [[rows[key] for key in kept] for rows in known]
+    by_run = [replace(records, train=[], valid=rows) for records, rows in zip(offered, chosen, strict=True)]
+    described = f"`{data}`" if data else "held out by all of the runs"
+    return SharedRows(by_run, described, remarks)
+
+
+def _read_alike(contenders: Sequence[Contender], rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """For each row whether every run learns something of it, and cuts as much of it as the others."""
+    cuts = [list(_cuts(one, own)) for one, own in zip(contenders, rows, strict=True)]
+    return [None not in told and len(set(told)) == 1 for told in zip(*cuts, strict=True)]
+
+
+def _cuts(contender: Contender, rows: Sequence[Any]) -> Iterator[int | None]:
+    """Tokens that are cut of each row; None for one that the run cannot learn from."""
+    for row in contender.setting.task.encode_all(rows, int(contender.judged_by.data.context)):
+        is_learned = isinstance(row, EncodedRow) and any(example.num_trained for example in row.examples)
+        yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
+
+
+def _too_few(number: int, runs: int, data: str | None, remarks: Sequence[str]) -> DataError:
+    found = f"{number} row{'s' if number != 1 else ''}" if number else "no row"
+    needed = f"At least {FEWEST_ROWS} are needed for intervals that hold what they say."
+    if data:
+        return DataError(
+            f"`{data}` has {found} on which these {runs} runs can be compared",
+            " ".join([needed, *remarks]),
+            "Name more rows that none of the runs was trained on",
+        )
+    why = "Which rows are held out follows from the data and the seed; a row that a run was trained on flatters it."
+    return DataError(
+        f"these {runs} runs have {found} in common that all of them held out",
+        " ".join([needed, why, *remarks]),
+        "Name other rows with `--data other.jsonl`; or train all with the same `--set data.validation=valid.jsonl`",
+    )
+
+
+@dataclass(slots=True)
+class Contender:
+    """A run that is judged beside others. Its network is loaded only while it is judged."""
+
+    name: str
+    """As it is told: the folder's name, or its path where two folders have the same."""
+    folder: RunFolder
+    recipe: Recipe
+    """As it was trained."""
+    judged_by: Recipe
+    """The same under the seed of all who are compared, which decides what is drawn where rows are judged."""
+    result: Path
+    records: Records
+    """The rows that it was trained on and those that it held out."""
+    setting: Setting
+
+    @property
+    def made(self) -> Made:
+        """What it was made from."""
+        filled = {line["option"] for line in read_events(self.folder.events) if line["event"] == "Resolved"}
+        model = read_manifest(self.folder)["model"]["sha256"]
+        return Made(self.recipe, filled, hash_rows(self.records), model)
+
+    def score(self, records: Records, emit: Emit) -> RunScore:
+        """Judges the result on the validation part of some records; no network is in memory before or after."""
+        try:
+            return self._score(records, emit)
+        finally:
+            free_memory()
+
+    def _score(self, records: Records, emit: Emit) -> RunScore:
+        setting, recipe = self.setting, self.judged_by
+        encoded = encode_rows(records, setting, recipe, emit).validation
+        is_against_base = _measure_base(encoded, setting, recipe, emit)
+        network = open_result(self.result, setting, recipe, emit)
+        setting.task.adapt(network)
+        held_out = HeldOut.of(make_plan(encoded, setting, recipe), encoded.owners)
+        emit(Stage(f"judging `{self.name}`"))
+        precision = recipe.model.precision
+        judged = judge(network, setting.task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
+        sums, counts = judged.summed_by_row(judged.sums, judged.counts)
+        measures = setting.task.measures(judged)
+        headline = next((one for one in measures if one.name == setting.task.headline), None)
+        return RunScore(sums, counts, headline, is_against_base)
+
+
+def open_contender(folder: RunFolder, name: str, seed: int, has_rows: bool, emit: Emit) -> Contender:
+    """Reads a run's recipe, rows and tokenizer, and makes sure that they are what it was made from.
+
+    Args:
+        folder: of the run.
+        name: as it is told.
+        seed: that all runs are judged under.
+        has_rows: whether its held-out rows are what it is judged on, so that its data must not have changed.
+        emit: told of what happens.
+
+    Raises:
+        InputError: the run has no result yet.
+        DataError: its data has changed.
+        ModelError: its base model has changed.
+    """
+    result = result_of(folder)
+    recipe = recipe_from_saved(folder.recipe)
+    otherwise = "Name rows that none of the runs was trained on: `--data other.jsonl`"
+    records = rows_of(folder, recipe, otherwise, emit) if has_rows else read_rows(recipe, emit)
+    judged_by = recipe.model_copy(update={"seed": seed})
+    setting = set_up(Resolver(judged_by, emit), records, emit)
+    check_base(folder, setting.location)
+    return Contender(name, folder, recipe, judged_by, result, records, setting)
+
+
+def hash_rows(records: Records) -> str:
+    """SHA-256 (hex) of all rows of a run, whichever of them its seed has held out."""
+    if not records.held_out:
+        return records.sha256
+    keys = sorted(content_hash(record) for record in (*records.train, *records.valid))
+    return hashlib.sha256("".join(keys).encode("ascii")).hexdigest()
+
+
+def _measure_base(encoded: Encoded, setting: Setting, recipe: Recipe, emit: Emit) -> bool:
+    """Lets the task measure on the base model what its loss is held against, where it does so.
+
+    That model is let go of again.
+    """
+    first = [encoded.examples[0]]
+    if setting.task.stand_in(first)[0] is first[0]:
+        return False
+    emit(Stage("looking at the base model"))
+    base = load_from(setting.location, setting, recipe).network
+    setting.task.adapt(base)
+    prepare_examples(encoded, base, setting, recipe, emit)
+    del base
+    free_memory()
+    return True

@@ -1,0 +1,1 @@
+"""A loaded run that answers."""

@@ -1,0 +1,161 @@
+"""A loaded model that answers: for `generate`, `chat` and `Run.generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from burnish.errors import InputError
+from burnish.methods import make_method
+from burnish.models.base import load_base, load_tokenizer
+from burnish.models.config import model_kind
+from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
+from burnish.models.generation import TextStreamer, generate_batch
+from burnish.models.location import ModelLocation, locate_model, read_config
+from burnish.prepare.context import LIKELY_METHOD
+from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import AUTO, ModelSection, Recipe
+from burnish.runs.folder import RunFolder, find_run
+from burnish.tasks import TASKS, make_task, task_class
+from burnish.tasks.task import Task
+
+Write = Callable[[str], None]
+
+
+class Session:
+    """One model, loaded once, asked as often as one likes.
+
+    Args:
+        recipe: says which model, task and method.
+        run: the run whose result is used; None for the base model alone.
+        base: answer as the base model although the run is loaded.
+    """
+
+    def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool) -> None:
+        section = recipe.model
+        self._device = choose_device(section.device)
+        self._precision = choose_precision(section.precision, self._device)[0]
+        location = locate_model(section)
+        result = None if run is None else run.result
+        if run is not None and result is None:
+            raise InputError(
+                f"the run `{run.name}` has no result yet",
+                "It was not trained to its end.",
+                f"`burnish resume {run.path}`",
+            )
+        read_from = location if result is None else ModelLocation(location.name, result, False)
+        self._tokenizer = load_tokenizer(read_from, section)
+        self._recipe = recipe
+        self._task = make_task(recipe.task, self._tokenizer, recipe)
+        method = make_method(LIKELY_METHOD if recipe.method == AUTO else recipe.method)
+
+        def load(where: ModelLocation) -> Any:
+            loading = method.loading(PRECISIONS[self._precision], self._device)
+            return load_base(where, section, self._tokenizer, self._device, loading, self._task.head).network
+
+        if result is None or base:
+            self._network = load(location)
+        else:
+            self._network = method.open(load, location, result)
+        self._network.eval()
+
+    @property
+    def network(self) -> Any:
+        """The loaded network, in evaluation mode."""
+        return self._network
+
+    def generate(
+        self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0, write: Write | None = None
+    ) -> str:
+        """Answers one prompt, in the way the run's task was trained: as a chat turn, by going on with the text, or with
+        the label, the tags or the passage that the model finds.
+
+        Args:
+            prompt: what is asked.
+            max_new_tokens: longest answer.
+            temperature: 0 for the most likely answer.
+            write: called with each piece of the answer as it comes.
+        """
+        if self._task.generates:
+            return self._answer(self._task, prompt, max_new_tokens, temperature, write)
+        with self._arithmetic(), torch.no_grad():
+            answer = self._task.respond(self._network, prompt)
+        if write is not None:
+            write(answer)
+        return answer
+
+    def chat(
+        self,
+        messages: Sequence[dict[str, Any]],
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        write: Write | None = None,
+    ) -> str:
+        """Answers the last of several turns, rendered by the very template the model was trained with.
+
+        Raises:
+            InputError: the run's task does not write text.
+        """
+        if not self._task.generates:
+            raise InputError(
+                f"the task `{self._task.name}` does not write text",
+                "There is nobody to chat with.",
+                'Ask for its answer with `burnish generate RUN "text"`',
+            )
+        chat = self._task if self._task.reads_turns else make_task("chat", self._tokenizer, self._recipe)
+        return self._answer(chat, list(messages), max_new_tokens, temperature, write)
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self._device, self._precision)
+
+    def _answer(
+        self,
+        task: Task,
+        prompt: str | list[dict[str, Any]],
+        max_new_tokens: int,
+        temperature: float,
+        write: Write | None,
+    ) -> str:
+        streamer = TextStreamer(self._tokenizer, write, task.spoken) if write else None
+        asked, inputs = task.prompt_ids(prompt), task.prompt_inputs(prompt)
+        with self._arithmetic():
+            (ids,) = generate_batch(
+                self._network, self._tokenizer, [asked], task.stop_ids, max_new_tokens, temperature, streamer, inputs
+            )
+        return self._tokenizer.decode(task.spoken(ids), skip_special_tokens=True).strip()
+
+
+def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
+    """Loads a run by name or path, or a base model by name.
+
+    Args:
+        name: a run, or a base model such as `seedling`.
+        base: answer as the run's base model.
+        runs: folder that holds the run folders.
+
+    Raises:
+        InputError: there is neither a run nor a model of that name.
+    """
+    try:
+        run = find_run(name, runs)
+    except InputError as missing:
+        return _base_session(name, missing)
+    return Session(recipe_from_saved(run.recipe), run, base)
+
+
+def _base_session(name: str, missing: InputError) -> Session:
+    """The base model of that name, if there is one here; else the error that there is no such run."""
+    from pathlib import Path
+
+    from burnish.recipe.schema import BUNDLED_MODELS
+
+    if name not in BUNDLED_MODELS and not Path(name).is_dir():
+        raise missing
+    section = ModelSection(name=name)
+    kind = model_kind(read_config(locate_model(section), section))
+    talking = [task for task in map(task_class, TASKS) if task.generates and task.reads_turns]
+    task = next((task.name for task in talking if kind in task.kinds), "chat")
+    return Session(Recipe(task=task, model=section), None, True)

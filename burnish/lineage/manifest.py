@@ -1,0 +1,191 @@
+"""What a run was made from: its manifest, and whether data and base model are still the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.data.rows.dataset import Records
+from burnish.errors import DataError, InputError, ModelError
+from burnish.models.base import fingerprint
+from burnish.models.location import ModelLocation
+from burnish.prepare.context import Emit, read_rows
+from burnish.recipe.schema import Recipe
+from burnish.runs.atomic import write_json
+from burnish.runs.folder import RunFolder
+from burnish.system.machine import all_versions, this_machine
+
+
+def make_manifest(
+    data: dict[str, Any], model: dict[str, Any], seed: int, precision: str, arithmetic: dict[str, Any]
+) -> dict[str, Any]:
+    """Versions, hardware, seed, and what the caller measured.
+
+    Args:
+        data: hashes of the rows and of their files.
+        model: hash of the base model.
+        seed: of the run.
+        precision: number format.
+        arithmetic: `device`, and what else of it decides in which order numbers are summed.
+    """
+    return {
+        "versions": all_versions(),
+        "machine": dataclasses.asdict(this_machine()),
+        **arithmetic,
+        "precision": precision,
+        "seed": seed,
+        "data": data,
+        "model": model,
+    }
+
+
+def read_manifest(folder: RunFolder) -> dict[str, Any]:
+    """What a run was made from, as it was written when the run began.
+
+    Raises:
+        InputError: the run has no manifest, or a broken one.
+    """
+    try:
+        return json.loads(folder.manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the manifest of the run `{folder.name}` cannot be read",
+            f"`{folder.manifest}`: {error}.",
+            "Without it nobody knows what the run was made from; train it anew with `burnish train`",
+        ) from error
+
+
+def manifest_of(recipe: Recipe, records: Records, location: ModelLocation, device: torch.device) -> dict[str, Any]:
+    """The manifest of a run that begins here.
+
+    Args:
+        recipe: resolved.
+        records: its rows.
+        location: of its base model.
+        device: where it is trained.
+    """
+    data = {
+        "sha256": records.sha256,
+        "files": records.files,
+        "file_sha256": hash_files(records.files),
+        "rows": len(records.train),
+        "validation_rows": len(records.valid),
+    }
+    model = {"name": location.name, "sha256": fingerprint(location.folder)}
+    return make_manifest(data, model, recipe.seed, recipe.model.precision, arithmetic_of(device))
+
+
+def arithmetic_of(device: torch.device) -> dict[str, Any]:
+    """What of a device, and of this process, decides in which order numbers are summed."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {"device": device.type, "accelerator": name, "threads": torch.get_num_threads()}
+
+
+def note_session(folder: RunFolder, step: int, device: torch.device) -> None:
+    """Notes in the manifest that a run goes on where numbers may be rounded otherwise than where it began.
+
+    Args:
+        folder: of the run.
+        step: the last one that was done before.
+        device: where it goes on.
+    """
+    manifest, here = read_manifest(folder), rounding_here(device)
+    if rounding_of(manifest) != here:
+        earlier = [session for session in manifest.get("resumed", []) if session["step"] < step]
+        write_json(folder.manifest, {**manifest, "resumed": [*earlier, {"step": step, **here}]})
+
+
+def rounding_here(device: torch.device) -> dict[str, str]:
+    """`rounding_of` a run that would begin now."""
+    return rounding_of({"versions": all_versions(), "machine": asdict(this_machine()), **arithmetic_of(device)})
+
+
+def rounding_of(manifest: dict[str, Any]) -> dict[str, str]:
+    """Everything in a manifest that the last digits of a loss depend on, by name; `?` for what it does not tell."""
+    machine = manifest["machine"]
+    facts = {
+        **manifest["versions"],
+        "processor": machine["processor"],
+        "its features": ", ".join(machine["processor_features"]) or "none",
+        "system": machine["platform"],
+        "device": manifest["device"],
+        "accelerator": manifest.get("accelerator") or "none",
+        "threads": manifest.get("threads"),
+    }
+    return {name: "?" if value is None else str(value) for name, value in facts.items()}
+
+
+def hash_files(names: Sequence[str]) -> list[str | None]:
+    """SHA-256 (hex) of each file's bytes; None for what is no file, such as a split of a hub dataset."""
+    return [_hash_file(Path(name)) if Path(name).is_file() else None for name in names]
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def has_same_data(folder: RunFolder, sha256: str) -> bool:
+    """Whether rows with this hash (hex) are those that the run was trained and validated on."""
+    return read_manifest(folder)["data"]["sha256"] == sha256
+
+
+def result_of(folder: RunFolder) -> Path:
+    """What a run has made.
+
+    Raises:
+        InputError: it has no result yet.
+    """
+    if folder.result is None:
+        raise InputError(
+            f"the run `{folder.name}` has no result yet",
+            "It was not trained to its end.",
+            f"`burnish resume {folder.path}`",
+        )
+    return folder.result
+
+
+def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Records:
+    """The rows of a run, those it held out among them.
+
+    Args:
+        folder: of the run.
+        recipe: of the run.
+        otherwise: what to do where they are not known any more.
+        emit: told what was adapted.
+
+    Raises:
+        DataError: the data has changed.
+    """
+    records = read_rows(recipe, emit)
+    if not has_same_data(folder, records.sha256):
+        raise DataError(
+            f"the data of the run `{folder.name}` has changed since it was trained",
+            "Which rows were held out follows from the data, so they are not known any more.",
+            otherwise,
+        )
+    return records
+
+
+def check_base(folder: RunFolder, location: ModelLocation) -> None:
+    """The base model must be the one that the run was trained on.
+
+    Raises:
+        ModelError: it is another.
+    """
+    if read_manifest(folder)["model"]["sha256"] != fingerprint(location.folder):
+        raise ModelError(
+            f"the base model `{location.name}` has changed since the run `{folder.name}` began",
+            "The trained weights belong to the model they were trained on.",
+            "Put the model back as it was, or start a new run with `burnish train`",
+        )

@@ -1,0 +1,111 @@
+"""Several examples or answers in one row: whether a model keeps them apart, measured on the model itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from burnish.kernels.attention import NAME
+from burnish.kernels.varlen_attention import VARLEN
+
+
+@torch.no_grad()
+def keeps_packed_apart(network: Any) -> bool:
+    """Compares a short packed row with the same two examples run alone, and with the two run together as one text.
+
+    Packing is exact when the first difference is rounding next to the second. Models that take no `position_ids`, or
+    read borders some other way, answer False and are trained on padded rows.
+    """
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    vocabulary = network.get_input_embeddings().num_embeddings
+    ids = (torch.arange(19, device=device) * 7919 + 11).remainder(vocabulary)[None]
+    positions = torch.cat([torch.arange(8), torch.arange(11)]).to(device)[None]
+    try:
+        alone = torch.cat([_logits(network, ids[:, :8]), _logits(network, ids[:, 8:])], dim=1)
+        packed = _logits(network, ids, position_ids=positions)
+        together = _logits(network, ids)
+    except TypeError:  # the model takes no position_ids
+        return False
+    finally:
+        network.train(was_training)
+    mixing = (together - alone).abs().max()
+    return bool((packed - alone).abs().max() <= 0.05 * mixing + 1e-6)
+
+
+def _logits(network: Any, ids: torch.Tensor, **extra: torch.Tensor) -> torch.Tensor:
+    return network(input_ids=ids, use_cache=False, **extra).logits.float()
+
+
+def row_inputs(
+    network: Any, input_ids: torch.Tensor, position_ids: torch.Tensor | None, segments: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """What a network is called with for rows of prompts and answers.
+
+    Args:
+        network: a causal language model.
+        input_ids: `[rows, width]`.
+        position_ids: `[rows, width]`, or None for rows of one answer, which causality alone keeps right.
+        segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere, or None.
+    """
+    if position_ids is None or segments is None:
+        return {"input_ids": input_ids}
+    mask = sharing_mask(segments)
+    if network.config.get_text_config()._attn_implementation not in ("sdpa", NAME, VARLEN):
+        # Eager attention adds the mask to its scores; this number fits every float type and leaves no weight.
+        mask = torch.zeros(mask.shape, dtype=network.dtype, device=mask.device).masked_fill(~mask, -65504.0)
+    return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask}
+
+
+def run_rows(
+    network: Any, input_ids: torch.Tensor, position_ids: torch.Tensor | None, segments: torch.Tensor | None
+) -> torch.Tensor:
+    """`[rows, width, vocab]`: the logits of rows of prompts and answers; arguments as for `row_inputs`."""
+    return network(**row_inputs(network, input_ids, position_ids, segments), use_cache=False).logits
+
+
+def sharing_mask(segments: torch.Tensor) -> torch.Tensor:
+    """`[rows, 1, width, width]` bool: a token sees, up to itself, the prompt and its own answer.
+
+    Args:
+        segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere.
+    """
+    width = segments.shape[1]
+    earlier = torch.ones(width, width, dtype=torch.bool, device=segments.device).tril()
+    seen, seeing = segments[:, None, :], segments[:, :, None]
+    return (((seen == 0) | (seen == seeing)) & earlier)[:, None]
+
+
+@torch.no_grad()
+def keeps_answers_apart(network: Any, context: int) -> bool:
+    """Compares a short row of a prompt with two answers with the two answers run alone, each behind the prompt.
+
+    Sharing is exact when the difference is rounding next to what the first answer would do to the second if it were
+    seen. Models that look back only so far are refused where `context` is longer than that, for their window would
+    have to be drawn into the mask.
+    """
+    window = getattr(network.config.get_text_config(), "sliding_window", None)
+    if isinstance(window, int) and window < context:
+        return False
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    vocabulary = network.get_input_embeddings().num_embeddings
+    ids = (torch.arange(24, device=device) * 7919 + 11).remainder(vocabulary)[None]
+    segments = torch.tensor([[0] * 7 + [1] * 8 + [2] * 9], device=device)
+    positions = torch.tensor([[*range(15), *range(7, 16)]], device=device)
+    second = torch.cat([ids[:, :7], ids[:, 15:]], dim=1)
+    try:
+        alone = torch.cat([run_rows(network, ids[:, :15], None, None), run_rows(network, second, None, None)[:, 7:]], 1)
+        shared = run_rows(network, ids, positions, segments)
+        mixed = run_rows(network, ids, None, None)
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):  # no such positions, no such mask
+        return False
+    finally:
+        network.train(was_training)
+    if shared.shape != alone.shape:
+        return False
+    mixing = (mixed - alone)[:, 15:].abs().max()
+    return bool((shared - alone).abs().max() <= 0.05 * mixing + 1e-6)

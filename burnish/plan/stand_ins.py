@@ -1,0 +1,103 @@
+"""Models and rows that are not here, as far as planning needs them: a config for a model, made-up rows for data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from burnish.data.rows.columns import ColumnMap
+from burnish.data.rows.dataset import Records
+from burnish.data.rows.patterns import BY_NAME
+from burnish.data.rows.records import ChatRecord, LabelledRecord, TextRecord
+from burnish.data.rows.shapes import Shape
+from burnish.errors import ModelError
+from burnish.models.base import load_tokenizer
+from burnish.models.config import find_public, model_kind, public_names
+from burnish.models.location import ModelLocation, find_cached, locate_model, read_config
+from burnish.prepare.context import Emit, FoundModel
+from burnish.prepare.resolve import READER, WRITER
+from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
+from burnish.runs.events import Note
+
+_NO_LIMIT = 10**30
+_ROWS = 64
+_WORDS = 6000
+"""Enough to fill the longest context that is chosen by itself, in any vocabulary."""
+
+
+def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
+    """A model of which no more than its config is needed: a folder, the cache of the hub, or a bundled configuration.
+
+    Raises:
+        ModelError: there is no such model, or its config lacks what is needed.
+    """
+    location = _locate(section)
+    config = read_config(location, section)
+    if getattr(config.get_text_config(), "vocab_size", None) is None:
+        raise ModelError(
+            f"the config of `{location.name}` does not say how large its vocabulary is",
+            "A plan needs the whole `config.json` of a model.",
+            "Copy it again from where the model comes from",
+        )
+    try:
+        tokenizer = load_tokenizer(location, section)
+    except ModelError:
+        tokenizer = _stand_in(config)
+        emit(
+            Note(
+                "The model's tokenizer is not here; tokens are counted with that of a bundled model, so take them as "
+                "an upper bound."
+            )
+        )
+    return FoundModel(location, config, tokenizer)
+
+
+def _locate(section: ModelSection) -> ModelLocation:
+    folder = Path(section.name).expanduser()
+    if section.name in BUNDLED_MODELS:
+        return locate_model(section)
+    if (folder / "config.json").is_file():
+        return ModelLocation(section.name, folder, False)
+    if folder.is_file() and folder.suffix == ".json":
+        return ModelLocation(section.name, folder, False)
+    cached = find_cached(section)
+    if cached is not None:
+        return ModelLocation(section.name, cached, True)
+    public = find_public(section.name)
+    if public is not None:
+        return ModelLocation(section.name, public, False)
+    try:
+        return locate_model(section)
+    except ModelError as error:
+        named = ", ".join(f"`{name}`" for name in public_names())
+        raise ModelError(error.what, error.why, f"{error.fix}. Plans also know {named}") from error
+
+
+def _stand_in(config: Any) -> Any:
+    """The tokenizer of the bundled model of the same kind."""
+    name = READER if model_kind(config) == "masked" else WRITER
+    section = ModelSection(name=name)
+    tokenizer = load_tokenizer(locate_model(section), section)
+    tokenizer.model_max_length = _NO_LIMIT  # the model's own limit counts
+    return tokenizer
+
+
+def imagined_records(kind: str) -> Records:
+    """Made-up rows that fill the context, for a plan without data.
+
+    Args:
+        kind: of the model, see `models/config.py`.
+    """
+    long = " ".join(["word"] * _WORDS)
+    rows: list[Any]
+    if kind == "masked":
+        shape = BY_NAME["labelled-text"]
+        rows = [LabelledRecord((f"{row} {long}",), ("ab"[row % 2],), False, f"made up:{row}") for row in range(_ROWS)]
+    elif kind == "seq2seq":
+        shape = BY_NAME["messages"]
+        turns = ({"role": "user", "content": long}, {"role": "assistant", "content": " ".join(["word"] * 100)})
+        rows = [ChatRecord(turns, None, f"made up:{number}") for number in range(_ROWS)]
+    else:
+        shape = BY_NAME["text"]
+        rows = [TextRecord(long, True, "made up:1")] * _ROWS
+    return Records(rows, [], Shape(shape, ColumnMap({}), ()), [], "", [], False)

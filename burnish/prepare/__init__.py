@@ -1,0 +1,1 @@
+"""The prologue of every workflow, once: rows read, model found, recipe resolved, rows encoded, model loaded."""

@@ -1,0 +1,191 @@
+"""Records as examples, what was left out of them, and the cache of tokenized rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from burnish.data.rows.row import Example, Rejected, RowError
+from burnish.data.tokens.examples import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
+from burnish.errors import MachineError
+from burnish.runs.atomic import write_folder
+from burnish.system.machine import cache_folder
+from burnish.tasks.task import EncodedRow, Task
+
+_BLOCK = 1_024
+"""Records that are encoded together: enough for the tokenizer's batches, and few to hold half-made."""
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Records as examples, with what did not make it."""
+
+    examples: Sequence[Any]
+    owners: Sequence[int]
+    """For each example, the index of its record."""
+    rejected: list[Rejected]
+    truncated_rows: int = 0
+    truncated_tokens: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all examples."""
+        return sum(token_counts(self.examples))
+
+    @property
+    def num_trained(self) -> int:
+        """Terms of the loss."""
+        return trained_count(self.examples)
+
+
+def encode_records(task: Task, records: Sequence[Any], context: int) -> Encoded:
+    """Encodes every record; one that nothing can be learned from is named in `rejected`, never dropped silently."""
+    owners: list[int] = []
+    others: list[Any] = []
+    columns = TokenColumns()
+    encoded = Encoded(others, owners, [])
+    for index, row in enumerate(_in_blocks(task, records, context)):
+        if not isinstance(row, RowError) and not any(example.num_trained for example in row.examples):
+            row = RowError("no token of it is trained on")
+        if isinstance(row, RowError):
+            file, _, line = records[index].place.rpartition(":")
+            encoded.rejected.append(Rejected(file, int(line), str(row)))
+            continue
+        for example in row.examples:
+            if type(example) is Example:
+                columns.add(example)
+            else:
+                others.append(example)
+        owners += [index] * len(row.examples)
+        encoded.truncated_rows += row.truncated_tokens > 0
+        encoded.truncated_tokens += row.truncated_tokens
+    if not others:
+        encoded.examples = columns.done()
+    return encoded
+
+
+def _in_blocks(task: Task, records: Sequence[Any], context: int) -> Iterator[EncodedRow | RowError]:
+    for begin in range(0, len(records), _BLOCK):
+        yield from task.encode_all(records[begin : begin + _BLOCK], context)
+
+
+MOST_BYTES = 8 * 2**30
+"""What all files may take together; those used longest ago go first."""
+_OWNERS, _TOLD = "owners", "told"
+_FILE = "examples.safetensors"
+
+
+def rows_key(ingredients: Sequence[Any], records: Iterable[Any]) -> str:
+    """The name under which tokenized rows are kept: a hash of everything that they follow from.
+
+    Args:
+        ingredients: JSON-ready values: what was read, the task and its options, the tokenizer.
+        records: of this part of the data, whose content the ingredients identify already: where each stands.
+    """
+    digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True, ensure_ascii=True).encode("ascii"))
+    digest.update(_own_code().encode("ascii"))
+    for record in records:
+        digest.update(f"{record.place} {getattr(record, 'ends', '')}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def tokenizer_hash(tokenizer: Any) -> str | None:
+    """SHA-256 (hex) of what decides a tokenizer's tokens; None for one that is no more than Python code."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
+    told = [type(tokenizer).__name__, backend.to_str(), str(tokenizer.chat_template), special]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def find_encoded(key: str) -> Encoded | None:
+    """The rows that are kept under a key; None where there are none, or their file is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        folder = _folder() / key
+        with safe_open(folder / _FILE, framework="pt") as file:
+            told = json.loads(file.metadata()[_TOLD])
+            columns = {name: file.get_tensor(name).numpy() for name in (*COLUMNS, _OWNERS)}
+        owners = columns.pop(_OWNERS)
+        examples = TokenExamples(columns, told["names"])
+        if not examples.is_whole or len(owners) != len(examples):
+            return None
+        rejected = [Rejected(**one) for one in told["rejected"]]
+        folder.touch()
+        return Encoded(examples, owners.tolist(), rejected, *told["truncated"])
+    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, KeyError, IndexError):
+        return None
+
+
+def keep_encoded(key: str, encoded: Encoded) -> str:
+    """Keeps rows, if they are of a kind that can be kept.
+
+    Returns:
+        Why they could not be kept, in words; empty where they were.
+    """
+    import numpy
+    from safetensors.numpy import save_file
+
+    examples = encoded.examples
+    if not isinstance(examples, TokenExamples):
+        return ""
+    told = {
+        "names": examples.names,
+        "rejected": [asdict(row) for row in encoded.rejected],
+        "truncated": [encoded.truncated_rows, encoded.truncated_tokens],
+    }
+    columns = {**examples.columns, _OWNERS: numpy.array(encoded.owners, dtype=numpy.int64)}
+    try:
+        with write_folder(_folder() / key) as target:
+            save_file(columns, target / _FILE, metadata={_TOLD: json.dumps(told)})
+        _make_room()
+    except (OSError, RuntimeError, MachineError) as error:
+        return str(error)
+    return ""
+
+
+def _make_room() -> None:
+    """Removes the rows that were used longest ago, until the rest takes no more than it may."""
+    kept = sorted((folder.stat().st_mtime, folder, _size(folder)) for folder in _folder().iterdir())
+    total = sum(size for _, _, size in kept)
+    for _, folder, size in kept:
+        if total <= MOST_BYTES:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        total -= size
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _folder() -> Path:
+    return cache_folder() / "rows"
+
+
+@cache
+def _own_code() -> str:
+    """SHA-256 (hex) of the code that turns records into tokens, and the versions of the libraries that it calls."""
+    digest = hashlib.sha256(json.dumps(list(_versions())).encode("ascii"))
+    root = Path(__file__).parents[1]
+    for file in (
+        Path(__file__),
+        *(file for folder in ("data", "tasks") for file in sorted((root / folder).rglob("*.py"))),
+    ):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _versions() -> Iterator[str]:
+    from importlib.metadata import version
+
+    names: Sequence[str] = ("burnish", "transformers", "tokenizers", "tiktoken", "jinja2")
+    return (f"{name} {version(name)}" for name in names)

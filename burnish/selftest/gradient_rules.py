@@ -1,0 +1,138 @@
+"""The rules that compare gradients: of one step, computed in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from burnish.data.batching.batches import Batch
+from burnish.engine.random_state import seed_everything
+from burnish.engine.step import Trainer
+from burnish.models.packing import keeps_packed_apart
+from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out, with_options
+
+_SEED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """What one forward and backward pass over a step gave."""
+
+    loss: float
+    """In nats."""
+    by_name: dict[str, torch.Tensor]
+    """Of each trained weight, fp32, on the CPU."""
+
+    def apart(self, other: Gradients) -> float:
+        """The largest relative difference, of the loss or of any gradient, this being the one that is right.
+
+        A gradient's is `|a - b| / (|a| + r)` in Euclidean norms, `r` being the root mean square of all their norms:
+        some gradients are zero but for rounding, such as those of the biases of keys. Infinite where a gradient is
+        there on one side only, or anything is not a number.
+        """
+        if self.by_name.keys() != other.by_name.keys():
+            return float("inf")
+        norms = torch.stack([gradient.norm() for gradient in self.by_name.values()])
+        off = torch.stack([(mine - other.by_name[name]).norm() for name, mine in self.by_name.items()])
+        largest = float((off / (norms + norms.square().mean().sqrt())).max())
+        loss = abs(self.loss - other.loss) / abs(self.loss) if self.loss else abs(other.loss)
+        return max(largest, loss) if largest == largest and loss == loss else float("inf")
+
+
+def gradients_of(trainer: Trainer, batches: Sequence[Batch]) -> Gradients:
+    """Goes forward and backward over the micro-batches of one step, always with the same random numbers.
+
+    Args:
+        trainer: clips nothing; neither its weights nor its optimizer are changed.
+        batches: of the step.
+    """
+    seed_everything(_SEED)
+    loss = trainer.accumulate(batches)[0].item()
+    named = trainer.network.named_parameters()
+    found = {name: weight.grad.detach().float().cpu().clone() for name, weight in named if weight.grad is not None}
+    trainer.forget_attempt()
+    return Gradients(loss, found)
+
+
+TOLERANCES = {"fp32": 5e-5, "bf16": 0.05, "fp16": 0.01}
+"""Relative, of the loss and of every gradient. Measured on the bundled models: at most 1e-6 in fp32 and 0.03 in bf16.
+On tiny random ones, some of whose gradients nearly cancel, 1.3e-5 in fp32. Packing that leaks is off by 1.2, a mean of
+means by 0.2."""
+WHY = {
+    "fp32": "fp32 keeps 24 bits; sums in another order part by some 1e-6, by some 1e-5 where they nearly cancel",
+    "bf16": "bf16 keeps 8 bits, so each operation is off by up to 0.4 %; gradients of many layers part by some percent",
+    "fp16": "fp16 keeps 11 bits, so each operation is off by up to 0.05 %",
+}
+
+
+def packed(bench: Bench) -> RuleLine:
+    """Examples that share a row learn as if each were alone."""
+    rule, subject = "packed = unpacked", bench.subject
+    if not subject.trainer.task.can_pack:
+        return left_out(rule, f"the task `{subject.trainer.task.name}` gives each example a row of its own")
+    if not subject.method.can_pack:
+        return left_out(rule, f"the method `{subject.method.name}` gives each example a row of its own")
+    if not keeps_packed_apart(subject.network):
+        return left_out(rule, "this model would mix packed examples, so each gets a row of its own")
+    batches = bench.packed(subject)
+    told = f"{len(bench.examples)} examples in {len(batches[0].input_ids)} rows, and each alone"
+    return _compared(rule, told, bench, subject, batches)
+
+
+def padded(bench: Bench) -> RuleLine:
+    """Examples side by side, padded to one width, learn as if each were alone."""
+    rule, subject = "padded = unpadded", bench.subject
+    batches = bench.padded(subject)
+    filled = 1 - batches[0].num_tokens / max(1, batches[0].input_ids.numel())
+    told = f"{len(bench.examples)} examples side by side, {max(0.0, filled):.0%} of it padding, and each alone"
+    return _compared(rule, told, bench, subject, batches)
+
+
+def accumulated(bench: Bench) -> RuleLine:
+    """Micro-batches, one after the other, learn as one big batch."""
+    rule, subject = "accumulated = one big batch", bench.subject
+    batches = bench.pieces(subject)
+    told = f"{len(batches)} micro-batches, and one of all examples"
+    return _compared(rule, told, bench, subject, bench.padded(subject), batches)
+
+
+def fused(bench: Bench) -> RuleLine:
+    """Fast arithmetic learns as the libraries' own."""
+    rule = "fused = reference"
+    if bench.recipe.model.kernels != "fast":
+        return left_out(rule, "`model.kernels` is `plain`, which is the reference")
+    plain = bench.twin(with_options(bench.recipe, model={"kernels": "plain"}))
+    return _across(rule, "`model.kernels=fast` and `plain`", bench, plain)
+
+
+def recomputed(bench: Bench) -> RuleLine:
+    """Activations that are computed again in the backward pass are those that would have been kept."""
+    rule = "checkpointed activations = not"
+    if not bench.setting.method.can_checkpoint:
+        return left_out(rule, f"the method `{bench.setting.method.name}` keeps all activations")
+    try:
+        again = bench.twin(with_options(bench.recipe, train={"gradient_checkpointing": True}))
+    except ValueError:  # transformers' word for it
+        return left_out(rule, "this model cannot compute its activations again")
+    return _across(rule, "activations computed again, and kept", bench, again)
+
+
+def _compared(
+    rule: str, told: str, bench: Bench, subject: Subject, batches: Sequence[Batch], others: Sequence[Batch] = ()
+) -> RuleLine:
+    """The same network on the same examples, laid out in another way."""
+    expected = gradients_of(subject.trainer, others or bench.alone(subject))
+    return _line(rule, expected.apart(gradients_of(subject.trainer, batches)), told, bench)
+
+
+def _across(rule: str, told: str, bench: Bench, other: Subject) -> RuleLine:
+    """Two networks with the same weights on the same batches."""
+    first, second = (gradients_of(one.trainer, bench.padded(one)) for one in (other, bench.subject))
+    return _line(rule, first.apart(second), told, bench)
+
+
+def _line(rule: str, difference: float, told: str, bench: Bench) -> RuleLine:
+    precision = bench.recipe.model.precision
+    return RuleLine(rule, difference, TOLERANCES[precision], f"{told}; {WHY[precision]}")

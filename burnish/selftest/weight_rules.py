@@ -1,0 +1,246 @@
+"""The rules about what is kept and served: checkpoints, adapters, empty batches, prompts."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from burnish.data.preference.format import PairExample
+from burnish.data.rows.records import ChatRecord, TextRecord
+from burnish.data.rows.row import IGNORED, Example, RowError
+from burnish.data.tokens.text import SequencePair
+from burnish.engine.checkpoint import checkpoint_path, restore_checkpoint, trained_weights
+from burnish.engine.loop import Loop
+from burnish.engine.progress import Progress
+from burnish.engine.random_state import seed_everything
+from burnish.engine.validation import HeldOut
+from burnish.errors import BurnishError
+from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out, with_options
+from burnish.tasks.task import Task
+
+_WHOLE = 1 << 20
+"""A context in tokens that no row is cut to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTokens:
+    """What came of comparing."""
+
+    prompts: int
+    tokens: int
+    """Of all prompts, as they are served."""
+    wrong: int
+    """Tokens that differ, and answers that do not end with a token that generation stops at."""
+
+
+def compare_served(task: Task, records: Sequence[Any]) -> ServedTokens:
+    """Holds the prompt that generation would feed for each record's last answer against the one it is trained from.
+
+    Args:
+        task: generates.
+        records: of its rows.
+    """
+    prompts = tokens = wrong = 0
+    for record in records:
+        try:
+            examples = task.encode(record, _WHOLE).examples
+        except RowError:
+            continue  # left out of the training, too
+        for served in _served(task, record):
+            trained, answer = _last_answer(examples[-1], record)
+            prompts, tokens = prompts + 1, tokens + len(served)
+            wrong += sum(one != two for one, two in zip_longest(served, trained))
+            wrong += bool(task.stop_ids) and bool(answer) and answer[-1] not in task.stop_ids
+    return ServedTokens(prompts, tokens, wrong)
+
+
+def _served(task: Task, record: Any) -> list[list[int]]:
+    """The prompt as judging asks it, and as a user's turns give it, where they can."""
+    if isinstance(record, TextRecord):
+        return [task.prompt_ids(record.text)]
+    question = task.question(record)
+    if question is None:
+        return []
+    served = [list(question.prompt_ids)]
+    if isinstance(record, ChatRecord) and not record.tools:
+        served.append(list(task.prompt_ids(list(record.messages[:-1]))))
+    return served
+
+
+def _last_answer(example: Any, record: Any) -> tuple[list[int], list[int]]:
+    """The ids before the last answer of an example, and those of the answer.
+
+    A running text has no prompt: all of it is fed, but for the token that ends it.
+    """
+    if isinstance(example, SequencePair):
+        return list(example.source_ids), list(example.target_ids)
+    ids, labels = _with_labels(example)
+    start = len(ids)
+    if isinstance(record, TextRecord):
+        start -= record.ends
+    else:
+        while start > 0 and labels[start - 1] != IGNORED:
+            start -= 1
+    return ids[:start], ids[start:]
+
+
+def _with_labels(example: Any) -> tuple[list[int], list[int]]:
+    if isinstance(example, Example):
+        return [int(token) for token in example.input_ids], [int(label) for label in example.labels]
+    answer = example.chosen if isinstance(example, PairExample) else example.answer
+    prompt = list(example.prompt_ids)
+    return [*prompt, *answer.ids], [IGNORED] * len(prompt) + list(answer.labels)
+
+
+_STEPS = 4
+_MERGED = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.02}
+"""Share of what an adapter changes."""
+_ROUNDS = {
+    "fp32": "the product of the two matrices is rounded once more",
+    "bf16": "the merged weights are rounded to 8 bits",
+    "fp16": "the merged weights are rounded to 11 bits",
+}
+
+
+def resumed(bench: Bench) -> RuleLine:
+    """A run that goes on from a checkpoint ends with the same bits as one that never stopped."""
+    recipe = with_options(
+        bench.recipe,
+        lora={"dropout": 0.1},
+        train={"clip": 1.0, "schedule": "cosine"},
+        save={"every": _STEPS // 2, "keep": 2},
+        evaluate={"every": _STEPS},
+    )
+    with tempfile.TemporaryDirectory(prefix="burnish-") as name:
+        checkpoints = Path(name)
+        straight = bench.fresh(recipe)
+        seed_everything(recipe.seed)
+        _loop(bench, straight, recipe, checkpoints, Progress()).run()
+        weights = {name: weight.cpu().clone() for name, weight in trained_weights(straight.network).items()}
+        del straight
+        again = bench.fresh(recipe)
+        seed_everything(recipe.seed + 1)  # what the checkpoint restores must not be there by chance
+        progress = restore_checkpoint(checkpoint_path(checkpoints, _STEPS // 2), again.trainer)
+        _loop(bench, again, recipe, checkpoints / "again", progress).run()
+    found = trained_weights(again.network)
+    difference = max(float((weight - found[name].cpu()).abs().max()) for name, weight in weights.items())
+    told = f"every trained weight after {_STEPS} steps, and after going on from step {_STEPS // 2}; bit for bit"
+    return RuleLine("resumed = uninterrupted", difference, 0.0, told)
+
+
+def _loop(bench: Bench, subject: Subject, recipe: Any, checkpoints: Path, progress: Progress) -> Loop:
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    plan = bench.plan_of_steps(subject, _STEPS)
+    return Loop(subject.trainer, plan, HeldOut([], [], []), recipe, _STEPS, checkpoints, lambda event: None, progress)
+
+
+def merged(bench: Bench) -> RuleLine:
+    """An adapter that is folded into the weights computes what it did beside them."""
+    rule, subject = "merged = adapter", bench.subject
+    hindrance = _no_merging(subject)
+    without = subject.method.without(subject.network)
+    if hindrance or without is None:
+        return left_out(rule, hindrance or "the adapter cannot be switched off, so its effect is not known")
+    batch = bench.alone(subject)[0]
+    with without:
+        base = subject.outputs(batch)
+    beside = subject.outputs(batch)
+    tuner = subject.network.base_model
+    tuner.merge_adapter()
+    is_folded = any(getattr(module, "merged", False) for module in subject.network.modules())
+    folded = subject.outputs(batch)
+    tuner.unmerge_adapter()
+    difference = float((folded - beside).norm() / (beside - base).norm()) if is_folded else math.inf
+    told, precision = "logits, relative to what the adapter changes in them", bench.recipe.model.precision
+    return RuleLine(rule, difference, _MERGED[precision], f"{told}; {_ROUNDS[precision]}")
+
+
+def fresh(bench: Bench) -> RuleLine:
+    """An adapter that has learned nothing yet leaves the base as it is."""
+    rule = "fresh adapter = base"
+    hindrance = _no_adapter(bench.subject) or _changes_at_once(bench)
+    if hindrance:
+        return left_out(rule, hindrance)
+    subject = bench.fresh()
+    without = subject.method.without(subject.network)
+    if without is None:
+        return left_out(rule, "the adapter cannot be switched off")
+    batch = bench.alone(subject)[0]
+    with without:
+        base = subject.outputs(batch)
+    difference = float((subject.outputs(batch) - base).abs().max())
+    return RuleLine(rule, difference, 0.0, "logits before the first step; bit for bit")
+
+
+def trained(bench: Bench) -> RuleLine:
+    """An adapter that has learned changes the logits: otherwise it is not in the way of the computation at all."""
+    rule, subject = "a trained adapter changes the logits", bench.subject
+    without = subject.method.without(subject.network)
+    if _no_adapter(subject) or without is None:
+        return left_out(rule, _no_adapter(subject) or "the adapter cannot be switched off")
+    batch = bench.alone(subject)[0]
+    with without:
+        base = subject.outputs(batch)
+    difference = float((subject.outputs(batch) - base).norm() / base.norm())
+    return RuleLine(rule, difference, 0.0, "logits with the adapter and without it; must be more", is_least=True)
+
+
+def empty(bench: Bench) -> RuleLine:
+    """A batch with no trained token is an error, never a loss of zero."""
+    subject = bench.subject
+    batch = bench.alone(subject)[0]
+    nothing = replace(batch, owners=batch.owners[:0])
+    try:
+        subject.trainer.step([nothing])
+    except BurnishError:
+        wrong = 0.0
+    else:
+        wrong = 1.0
+    return RuleLine("a batch with no trained token is an error", wrong, 0.0, "0 where it was refused")
+
+
+def served(bench: Bench) -> RuleLine:
+    """What `generate` and `chat` feed the model is what the answer was trained from, token for token."""
+    rule, task = "served tokens = trained tokens", bench.setting.task
+    if not task.generates:
+        return left_out(rule, f"the task `{task.name}` does not write text")
+    seen = compare_served(task, bench.records)
+    if not seen.prompts:
+        return left_out(rule, "no row has an answer in words")
+    told = f"{seen.tokens:,} tokens of {seen.prompts} prompts, and the token that ends each answer; none may differ"
+    return RuleLine(rule, float(seen.wrong), 0.0, told)
+
+
+def _no_adapter(subject: Subject) -> str:
+    """Why there is no adapter; empty where there is one."""
+    is_adapter = hasattr(subject.network, "peft_config")
+    return "" if is_adapter else f"the method `{subject.method.name}` moves the weights themselves"
+
+
+def _no_merging(subject: Subject) -> str:
+    """Why there is nothing to fold into the weights; empty where there is."""
+    if hindrance := _no_adapter(subject):
+        return hindrance
+    if subject.network.active_peft_config.is_prompt_learning:
+        return "virtual tokens cannot be folded into weights"
+    if not all(weight.is_floating_point() for weight in subject.network.parameters()):
+        return "quantized weights cannot take the adapter in without rounding it away"
+    return ""
+
+
+def _changes_at_once(bench: Bench) -> str:
+    """Why an adapter changes something from the start; empty where it does not."""
+    if bench.subject.network.active_peft_config.is_prompt_learning:
+        return "virtual tokens change what follows from the start"
+    if "lora" in bench.setting.method.sections:
+        options = bench.recipe.lora
+        if options.init != "default":
+            return f"`lora.init={options.init}` takes its matrices out of the weights, which rounds"
+        if options.dora:
+            return "DoRA divides by a norm and multiplies with it again, which rounds"
+    return ""

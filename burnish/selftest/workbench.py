@@ -1,0 +1,249 @@
+"""What the rules of arithmetic are measured on, and the lines of their report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from burnish.data.batching.batches import Batch
+from burnish.data.batching.plan import BatchPlan
+from burnish.engine.checkpoint import trained_weights
+from burnish.engine.optimizer import set_learning_rate
+from burnish.engine.random_state import seed_everything
+from burnish.engine.step import Trainer, make_trainable, make_trainer
+from burnish.errors import BurnishError
+from burnish.methods.method import Method
+from burnish.models.device import arithmetic
+from burnish.prepare.context import Rows, Setting, make_plan
+from burnish.prepare.encode import Encoded
+from burnish.prepare.model import load_from
+from burnish.recipe.schema import Recipe
+from burnish.tasks import make_task
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """One rule, measured."""
+
+    rule: str
+    difference: float | None
+    """None where the rule makes no sense here, and nothing was measured."""
+    tolerance: float
+    why: str
+    """What was compared and where the tolerance comes from; or why the rule is left out."""
+    is_least: bool = False
+    """Whether the difference must be larger than the tolerance, instead of at most as large."""
+
+    @property
+    def passed(self) -> bool | None:
+        """None where nothing was measured. A difference that is not a number never passes."""
+        if self.difference is None:
+            return None
+        return self.difference > self.tolerance if self.is_least else self.difference <= self.tolerance
+
+
+def left_out(rule: str, why: str) -> RuleLine:
+    """A rule that makes no sense here."""
+    return RuleLine(rule, None, 0.0, why)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """The rules of arithmetic on one model, one kind of rows and one machine."""
+
+    model: str
+    task: str
+    method: str
+    device: str
+    precision: str
+    rows: int
+    """Examples that the rules were measured on."""
+    lines: Sequence[RuleLine]
+    seconds: float
+
+    @property
+    def failed(self) -> list[RuleLine]:
+        """The rules that do not hold."""
+        return [line for line in self.lines if line.passed is False]
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a sentence."""
+        measured = sum(line.passed is not None for line in self.lines)
+        if self.failed:
+            named = "; ".join(line.rule for line in self.failed)
+            return f"{len(self.failed)} of {measured} rules of arithmetic do NOT hold here: {named}."
+        omitted = len(self.lines) - measured
+        more = f" ({omitted} make no sense here)" if omitted else ""
+        return f"All {measured} rules of arithmetic hold here{more}."
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every rule holds."""
+        return BurnishError.exit_code if self.failed else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        lines = [{**asdict(line), "passed": line.passed} for line in self.lines]
+        return {**asdict(self), "lines": lines, "passed": not self.failed, "verdict": self.verdict}
+
+
+_EXAMPLES = 8
+_STEPS = 4
+_RATE_FACTOR = 5.0
+"""Steps and learning rate, over the method's own, after which an adapter does so much that rounding is small next to
+it."""
+_PIECE = 3
+"""Examples of a micro-batch, of the longest."""
+_NO_LIMIT = 1 << 30
+
+
+@dataclass(slots=True)
+class Subject:
+    """A network that was made trainable, with its trainer."""
+
+    trainer: Trainer
+    method: Method
+
+    @property
+    def network(self) -> Any:
+        """Trainable."""
+        return self.trainer.network
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch) -> torch.Tensor:
+        """`[values]` fp32, on the CPU: everything that the network computes from the tokens of a batch, as used."""
+        there = batch.to(self.trainer.device)
+        inputs = {name: value for name, value in there.inputs.items() if name != "position_ids"}
+        if self.network.config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = there.input_ids
+        self.network.eval()
+        with arithmetic(self.trainer.device, self.trainer.precision):
+            output = self.network(**inputs)
+        found = [value for value in output.values() if isinstance(value, torch.Tensor) and value.is_floating_point()]
+        return torch.cat([value.float().flatten().cpu() for value in found])
+
+
+class Bench:
+    """Makes subjects and batches.
+
+    Args:
+        setting: of a run.
+        recipe: of that run, resolved.
+        rows: encoded; the training ones are measured on.
+    """
+
+    def __init__(self, setting: Setting, recipe: Recipe, rows: Rows) -> None:
+        self.setting = setting
+        self.recipe = _without_chance(recipe)
+        self.rows = rows
+        self.examples = _spread(rows.training.examples, _EXAMPLES)
+        self._prepared = False
+
+    @property
+    def records(self) -> Sequence[Any]:
+        """The rows as records, training before held-out ones."""
+        return [*self.rows.records.train, *self.rows.records.valid]
+
+    def fresh(self, recipe: Recipe | None = None) -> Subject:
+        """The base with the method just applied.
+
+        Args:
+            recipe: another one than the bench's own.
+        """
+        recipe = recipe or self.recipe
+        method, task = self.setting.method, make_task(self.setting.task.name, self.setting.tokenizer, recipe)
+        if not method.can_pack:
+            task.keep_apart()
+        base = load_from(self.setting.location, replace(self.setting, task=task), recipe)
+        task.adapt(base.network)
+        if not self._prepared:
+            batches = self._plan(task, False, 1).each_batch()
+            self.examples = task.prepare(base.network, self.examples, batches, recipe.model.precision)
+            self._prepared = True
+        network = make_trainable(base.network, task, method, recipe, self.setting.tokenizer, base.new_modules)
+        return Subject(make_trainer(network, task, method, recipe, self.setting.device), method)
+
+    @cached_property
+    def subject(self) -> Subject:
+        """A network that has learned a little."""
+        subject = self.fresh()
+        seed_everything(self.recipe.seed)
+        for _ in range(_STEPS):
+            set_learning_rate(subject.trainer.optimizer, _RATE_FACTOR * float(self.recipe.train.learning_rate))
+            subject.trainer.step(self.alone(subject))
+        return subject
+
+    def twin(self, recipe: Recipe) -> Subject:
+        """Another network with the weights of `subject`, made by another recipe."""
+        weights = trained_weights(self.subject.network)
+        made = self.fresh(recipe)
+        with torch.no_grad():
+            for name, weight in trained_weights(made.network).items():
+                weight.copy_(weights[name])
+        return made
+
+    def alone(self, subject: Subject) -> list[Batch]:
+        """Every example in a batch of its own."""
+        return self._plan(subject.trainer.task, False, 1).step_batches(0)
+
+    def padded(self, subject: Subject) -> list[Batch]:
+        """All examples side by side in one batch."""
+        return self._plan(subject.trainer.task, False, _NO_LIMIT).step_batches(0)
+
+    def pieces(self, subject: Subject) -> list[Batch]:
+        """All examples in micro-batches of a few, the last of them with less to learn from."""
+        widest = max(example.num_tokens for example in self.examples)
+        return self._plan(subject.trainer.task, False, _PIECE * widest).step_batches(0)
+
+    def packed(self, subject: Subject) -> list[Batch]:
+        """As many examples to a row as there is room for, all rows in one batch."""
+        return self._plan(subject.trainer.task, True, _NO_LIMIT).step_batches(0)
+
+    def _plan(self, task: Any, packing: bool, micro_tokens: int) -> BatchPlan:
+        plan = BatchPlan(
+            self.examples,
+            collate=task.collate,
+            context=2 * max(example.num_tokens for example in self.examples),
+            packing=packing,
+            step_tokens=_NO_LIMIT,
+            micro_rows=1,
+            seed=self.recipe.seed,
+        )
+        plan.micro_tokens = micro_tokens
+        return plan
+
+    def plan_of_steps(self, subject: Subject, steps: int) -> BatchPlan:
+        """The training rows in about so many steps an epoch."""
+        encoded = Encoded(self.examples, list(range(len(self.examples))), [])
+        batch = self.recipe.batch.model_copy(update={"tokens": max(1, encoded.num_tokens // steps), "rows": 1})
+        setting = replace(self.setting, task=subject.trainer.task)
+        return make_plan(encoded, setting, self.recipe.model_copy(update={"batch": batch}))
+
+
+def _without_chance(recipe: Recipe) -> Recipe:
+    """No dropout, for what is dropped depends on how examples lie; no clipping, and activations kept."""
+    return with_options(
+        recipe,
+        model={"dropout": False, "compile": False},
+        lora={"dropout": 0.0},
+        train={"clip": 0.0, "gradient_checkpointing": False},
+    )
+
+
+def with_options(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
+    """The recipe with some options changed, by section and name."""
+    changed = {name: getattr(recipe, name).model_copy(update=options) for name, options in sections.items()}
+    return recipe.model_copy(update=changed)
+
+
+def _spread(examples: Sequence[Any], count: int) -> list[Any]:
+    """Some of the examples, as different in length as they come, in the order of the rows."""
+    by_length = sorted(range(len(examples)), key=lambda index: examples[index].num_tokens)
+    last = len(by_length) - 1
+    chosen = {by_length[round(place * last / max(1, count - 1))] for place in range(count)}
+    return [examples[index] for index in sorted(chosen)]

@@ -1,0 +1,248 @@
+"""What is here for training: packages, accelerators, memory, disk and the hub's cache. Nothing is fetched or changed.
+
+It must work where things are broken, so nothing heavy is imported before it is needed, and what fails is told.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from burnish.system.machine import Machine, this_machine
+
+_FEATURES = {
+    "bitsandbytes": "base weights in 4 and 8 bits (`qlora`, `int8-lora`) and the 8-bit optimizer",
+    "datasets": "datasets from the hub, and parquet files",
+    "pillow": "pictures (`vision`)",
+    "sentencepiece": "base models whose only tokenizer file is a `.model`",
+}
+"""Packages without which Burnish trains, but not everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that Burnish uses: what is wanted, and what is here."""
+
+    name: str
+    wanted: str
+    """The range of versions, as `>=2.11,<3`; empty where any will do."""
+    version: str | None
+    """What is installed; None where nothing is."""
+    purpose: str = ""
+    """What it is for; empty where nothing works without it."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether Burnish cannot train without it."""
+        return not self.purpose
+
+    @property
+    def state(self) -> str:
+        """`ok`, `missing`, `too old` or `too new`."""
+        return "missing" if self.version is None else compare(self.version, self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """A device that torch sees."""
+
+    name: str
+    kind: str
+    """`cuda`, `rocm` or `mps`."""
+    memory_bytes: int
+    capability: str
+    """CUDA's compute capability, as `8.0`, or the name of the architecture; empty on MPS."""
+    precision: str
+    """The number format that it does well: `bf16`, `fp16` or `fp32`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """What torch sees, or why it does not start."""
+
+    accelerators: tuple[Accelerator, ...] = ()
+    error: str = ""
+    has_idle_gpu: bool = False
+    """Whether there is an NVIDIA driver, yet this build of torch uses no GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything that is here. Sizes are bytes; those that cannot be read are None."""
+
+    machine: Machine
+    free_memory_bytes: int | None
+    packages: tuple[Package, ...]
+    torch: Torch
+    runs: str
+    """The folder that run folders are written to."""
+    free_disk_bytes: int | None
+    is_writable: bool
+    """Whether run folders can be written there."""
+    cache: str
+    """Where models of the hub are kept."""
+    cached_models: tuple[str, ...]
+    is_offline: bool
+    """Whether the hub is not to be asked."""
+
+
+def take_inventory(runs: str) -> Inventory:
+    """Looks at this machine, for runs that are written below the folder `runs`."""
+    machine = this_machine()
+    folder = _nearest(Path(runs))
+    cache = _cache()
+    return Inventory(
+        machine=machine,
+        free_memory_bytes=_free_memory(machine.memory_bytes),
+        packages=read_packages(),
+        torch=_look_through_torch(),
+        runs=runs,
+        free_disk_bytes=_free_disk(folder),
+        is_writable=folder.is_dir() and os.access(folder, os.W_OK | os.X_OK),
+        cache=str(cache),
+        cached_models=_cached_models(cache),
+        is_offline=any(
+            os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+        ),
+    )
+
+
+_TRUE = ("1", "ON", "YES", "TRUE")
+"""What `huggingface_hub` takes for yes."""
+
+
+def read_packages() -> tuple[Package, ...]:
+    """What Burnish says that it needs, in the order of names, and what it can use besides."""
+    try:
+        needs = metadata.requires("burnish") or []
+    except metadata.PackageNotFoundError:
+        needs = []  # run from its source, uninstalled: the ranges are not at hand, the versions are
+    wanted = dict(parse_need(need) for need in needs if "extra ==" not in need)
+    names = sorted({*wanted, *_FEATURES, "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors"})
+    return tuple(Package(name, wanted.get(name, ""), _version(name), _FEATURES.get(name, "")) for name in names)
+
+
+def parse_need(need: str) -> tuple[str, str]:
+    """Name and range of a requirement: `torch<3,>=2.11` is `torch` and `>=2.11,<3`."""
+    found = re.match(r"\s*([\w.-]+)(?:\[[^]]*])?\s*\(?([^;)]*)", need)
+    name, wanted = found.groups() if found else (need, "")
+    return name.lower(), ",".join(sorted((part.strip() for part in wanted.split(",")), reverse=True))
+
+
+def compare(version: str, wanted: str) -> str:
+    """`ok`, `too old` or `too new`: a version within a range of `>=`, `>`, `<`, `<=`, `==` and `~=`.
+
+    Only the numbers of the release count: `2.13.0+cpu` and `2.13.0rc1` are 2.13.0.
+    """
+    here = _release(version)
+    for operator, text in re.findall(r"(>=|<=|~=|==|>|<)\s*([\w.*+]+)", wanted):
+        bound = _release(text)
+        if here < bound and operator in (">=", ">", "==", "~=") or here == bound and operator == ">":
+            return "too old"
+        if here > bound and operator in ("<=", "<", "==") or here == bound and operator == "<":
+            return "too new"
+        if operator == "~=" and here[: text.count(".")] > bound[: text.count(".")]:
+            return "too new"
+    return "ok"
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, four of them: `2.11` is (2, 11, 0, 0)."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    numbers = [int(number) for number in found[0].split(".")] if found else []
+    return tuple([*numbers, 0, 0, 0, 0][:4])
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _look_through_torch() -> Torch:
+    """What torch sees; an installation that is broken is told, not raised."""
+    try:
+        import torch
+
+        accelerators = tuple(_cuda_devices()) or tuple(_mps_devices())
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return Torch(error=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+    is_cuda_there = any(device.kind == "cuda" for device in accelerators)
+    return Torch(accelerators, has_idle_gpu=_has_nvidia_driver() and not is_cuda_there and torch.version.hip is None)
+
+
+def _cuda_devices() -> list[Accelerator]:
+    import torch
+
+    kind = "rocm" if torch.version.hip else "cuda"
+    found = []
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.cuda.get_device_properties(number)
+        capability = f"{device.major}.{device.minor}"
+        precision = precision_of(kind, device.major)
+        if kind == "rocm":
+            capability = getattr(device, "gcnArchName", capability)
+        found.append(Accelerator(device.name, kind, device.total_memory, capability, precision))
+    return found
+
+
+def precision_of(kind: str, major: int) -> str:
+    """What a GPU does well: NVIDIA's have bf16 since capability 8, fast fp16 since 7; ROCm's have bf16."""
+    if kind == "rocm" or major >= 8:
+        return "bf16"
+    return "fp16" if major >= 7 else "fp32"
+
+
+def _mps_devices() -> list[Accelerator]:
+    import torch
+
+    if not torch.backends.mps.is_available():
+        return []
+    return [Accelerator(this_machine().processor, "mps", torch.mps.recommended_max_memory(), "", "fp32")]
+
+
+def _has_nvidia_driver() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _free_memory(limit: int | None) -> int | None:
+    """Memory that a new program can take: no more than the container, if there is one, may have."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    free = psutil.virtual_memory().available
+    return free if limit is None else min(free, limit)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next((path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()), Path("/"))
+
+
+def _free_disk(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _cache() -> Path:
+    """Where the hub's models are kept; as `huggingface_hub` says, or would say if it were here."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+        return Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
+    return Path(HF_HUB_CACHE)
+
+
+def _cached_models(cache: Path) -> tuple[str, ...]:
+    """Names of the models whose configuration is in the cache: folders like `models--owner--name`."""
+    found = {path.parts[len(cache.parts)] for path in cache.glob("models--*/snapshots/*/config.json")}
+    return tuple(sorted(name.removeprefix("models--").replace("--", "/", 1) for name in found))

@@ -1,0 +1,223 @@
+"""Messages in every spelling become one form; what cannot be learned from is refused in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from burnish.data.chat.rows import read_messages, read_tools
+from burnish.data.rows.row import RowError
+
+ASK = {"role": "user", "content": "a"}
+ANSWER = {"role": "assistant", "content": "b"}
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+CALLING = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+RESULT = {"role": "tool", "content": "1"}
+
+
+def said(role, value):
+    return {"from": role, "value": value}
+
+
+SAME = {
+    "plain": [ASK, ANSWER],
+    "json text": json.dumps([ASK, ANSWER]),
+    "a tuple": (ASK, ANSWER),
+    "nulls of a columnar file": [{**ASK, "tool_calls": None, "name": None}, {**ANSWER, "tool_calls": []}],
+    "unknown keys": [{**ASK, "loss_weight": 0.0}, ANSWER],
+    "text parts": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, ANSWER],
+    "two text parts": [
+        ASK,
+        {"role": "assistant", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "b"}]},
+    ],
+    "parts with values": [{"role": "user", "content": [{"type": "text", "value": "a"}]}, ANSWER],
+    "human and gpt": [said("human", "a"), said("gpt", "b")],
+    "user and assistant": [said("user", "a"), said("assistant", "b")],
+    "chatgpt": [said("human", "a"), said("chatgpt", "b")],
+    "bing": [said("human", "a"), said("bing", "b")],
+    "model": [said("human", "a"), said("model", "b")],
+    "what follows the last answer": [
+        ASK,
+        ANSWER,
+        {"role": "user", "content": "thanks"},
+        {"role": "assistant", "content": " "},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_spellings_of_one_conversation(name):
+    assert read_messages(SAME[name], "messages") == (ASK, ANSWER)
+
+
+CALLS = {
+    "openai": [ASK, {"role": "assistant", "content": None, "tool_calls": [CALL]}, RESULT, ANSWER],
+    "arguments as text": [
+        ASK,
+        {
+            "role": "assistant",
+            "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}],
+        },
+        RESULT,
+        ANSWER,
+    ],
+    "bare call": [ASK, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": {"x": 1}}]}, RESULT, ANSWER],
+    "old function_call": [
+        ASK,
+        {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": '{"x": 1}'}},
+        {"role": "function", "content": "1"},
+        ANSWER,
+    ],
+    "call as a part": [
+        ASK,
+        {"role": "assistant", "content": [{"type": "tool_call", "value": '{"name": "f", "arguments": {"x": 1}}'}]},
+        RESULT,
+        ANSWER,
+    ],
+    "sharegpt": [
+        said("human", "a"),
+        said("function_call", '{"name": "f", "arguments": {"x": 1}}'),
+        said("observation", "1"),
+        said("gpt", "b"),
+    ],
+    "sharegpt tool": [
+        said("human", "a"),
+        said("function_call", '[{"name": "f", "arguments": "{\\"x\\": 1}"}]'),
+        said("tool", "1"),
+        said("gpt", "b"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_spellings_of_a_tool_call(name):
+    assert read_messages(CALLS[name], "messages") == (ASK, CALLING, RESULT, ANSWER)
+
+
+def test_several_calls_and_no_arguments():
+    value = '[{"name": "f", "arguments": {}}, {"name": "g"}]'
+    (_, message) = read_messages([said("human", "a"), said("function_call", value)], "conversations")
+    assert [call["function"] for call in message["tool_calls"]] == [
+        {"name": "f", "arguments": {}},
+        {"name": "g", "arguments": {}},
+    ]
+
+
+def test_ids_names_and_thoughts_are_kept():
+    messages = [
+        {"role": "developer", "content": "s"},
+        {**ASK, "name": "Ann"},
+        {**CALLING, "tool_calls": [{"id": "c1", **CALL}]},
+        {**RESULT, "tool_call_id": "c1"},
+        {**ANSWER, "reasoning_content": "hm"},
+        {"role": "assistant", "content": [{"type": "reasoning", "value": "so"}, {"type": "text", "text": "d"}]},
+    ]
+    assert read_messages(messages, "messages") == (
+        {"role": "system", "content": "s"},
+        *messages[1:5],
+        {"role": "assistant", "content": "d", "reasoning_content": "so"},
+    )
+
+
+def test_consecutive_turns_and_no_question_are_left_as_they_are():
+    assert read_messages([ASK, ASK, ANSWER, ANSWER], "messages") == (ASK, ASK, ANSWER, ANSWER)
+    assert read_messages([ANSWER], "messages") == (ANSWER,)
+
+
+REFUSED = {
+    "nothing": (None, "`messages` is missing"),
+    "blank": (" ", "`messages` is missing"),
+    "a number": (3, "`messages` is not a list of messages"),
+    "broken json": ('[{"role"', "messages: not JSON (Expecting ':' delimiter: line 1 column 9 (char 8))"),
+    "a string inside": (["hello"], "message 1 is not an object with `role` and `content`"),
+    "no role": ([{"content": "a"}], "message 1 has no `role`"),
+    "unknown role": ([ASK, {"role": "narrator", "content": "b"}], "message 2 has the unknown role `narrator`"),
+    "role of another type": ([{"role": ["user"], "content": "b"}], "message 1 has the unknown role `['user']`"),
+    "empty list": ([], "there is no assistant message in `messages`, so nothing to learn"),
+    "no answer": ([ASK], "there is no assistant message in `messages`, so nothing to learn"),
+    "blank answer": (
+        [ASK, {"role": "assistant", "content": " \n"}],
+        "the answer is empty: no assistant message has content or tool calls",
+    ),
+    "null answer": (
+        [ASK, {"role": "assistant", "content": None}],
+        "the answer is empty: no assistant message has content or tool calls",
+    ),
+    "null question": ([{"role": "user", "content": None}, ANSWER], "message 1 (user) has no content"),
+    "image": (
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ANSWER],
+        "message 1 holds `image_url`: images and sound are not supported by this task",
+    ),
+    "unknown part": (
+        [{"role": "user", "content": [{"type": "widget"}]}, ANSWER],
+        "message 1 holds a part of type `widget`; this task reads text, reasoning, thinking, tool_call",
+    ),
+    "call that is no json": (
+        [said("human", "a"), said("function_call", "f(1)")],
+        "the tool call of message 2: not JSON (Expecting value: line 1 column 1 (char 0))",
+    ),
+    "call without name": (
+        [ASK, {"role": "assistant", "tool_calls": [{}]}],
+        "the tool call of message 2 has no function name",
+    ),
+    "arguments that are no json": (
+        [ASK, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "x=1"}]}],
+        "the tool call's arguments in message 2: not JSON (Expecting value: line 1 column 1 (char 0))",
+    ),
+    "arguments that are a list": (
+        [ASK, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": [1]}]}],
+        "the tool call's arguments in message 2 are not an object",
+    ),
+    "half a surrogate": (
+        [ASK, {"role": "assistant", "content": "\ud83d"}],
+        "`message 2` holds half a surrogate pair (\\ud83d), which is not a character",
+    ),
+    "half a surrogate in a call": (
+        [ASK, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": {"x": "\udc00"}}]}],
+        "`the tool call of message 2` holds half a surrogate pair (\\udc00), which is not a character",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name):
+    value, reason = REFUSED[name]
+    with pytest.raises(RowError) as caught:
+        read_messages(value, "messages")
+    assert str(caught.value) == reason
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+
+
+@pytest.mark.parametrize(
+    ("value", "tools"),
+    [
+        ([TOOL], (TOOL,)),
+        ([TOOL["function"]], (TOOL,)),
+        (json.dumps([TOOL["function"]]), (TOOL,)),
+        (TOOL, (TOOL,)),
+        (None, None),
+        ([], None),
+        ("", None),
+        ("[]", None),
+        (float("nan"), None),
+    ],
+)
+def test_spellings_of_tools(value, tools):
+    assert read_tools(value) == tools
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("[{", "tools: not JSON (Expecting property name enclosed in double quotes: line 1 column 3 (char 2))"),
+        (["f"], "a tool in `tools` has no name"),
+        ([{"description": "x"}], "a tool in `tools` has no name"),
+    ],
+)
+def test_tools_that_are_refused(value, reason):
+    with pytest.raises(RowError) as caught:
+        read_tools(value)
+    assert str(caught.value) == reason

@@ -1,0 +1,91 @@
+"""JSON documents: the line of every row, one list inside an object, and where a broken one breaks."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from burnish.data.files.readers import read_rows
+from burnish.data.rows.row import Rejected
+from burnish.errors import DataError
+
+DOCUMENT = """
+{"about": {"rows": 2, "list": [1, 2]},
+ "data": [
+
+  {"text": "a",
+   "n": [{}]},  {"text": "b"},
+  "no object",
+  {"text":
+     "c"}
+ ]
+}
+"""
+
+
+def test_each_row_of_a_nested_list_knows_its_line(write):
+    rows = list(read_rows(write("a.json", DOCUMENT)))
+    assert [(row.line, row.values["text"]) for row in rows if not isinstance(row, Rejected)] == [
+        (5, "a"),
+        (6, "b"),
+        (8, "c"),
+    ]
+    assert [row for row in rows if isinstance(row, Rejected)] == [
+        Rejected("a.json", 7, 'a JSON object is expected, not `"no object"`')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ('{"text": "only one"}', [1]),
+        ('\n\n{"messages": [{"role": "user", "content": "x"}]}', [3]),
+        ('{"prompt": [{"role": "user"}],\n "completion": "x"}', [1]),
+        ('{"text": "a"}\n\n{"text": "b"}\n', [1, 3]),
+        ("[]", []),
+        ("{}", [1]),
+    ],
+)
+def test_what_a_document_may_be(write, text, lines):
+    assert [row.line for row in read_rows(write("a.json", text))] == lines
+
+
+def test_json_lines_under_this_name_lose_one_row_for_one_bad_line(write):
+    rows = list(read_rows(write("a.json", '{"text": "a"}\n{"text": \n{"text": "c"}\n')))
+    assert [type(row).__name__ for row in rows] == ["Row", "Rejected", "Row"]
+
+
+BROKEN = {
+    '[{"a": 1},\n  {"a": }]': "a.json:2:9: broken JSON: Expecting value",
+    '[{"a": 1}\n {"a": 2}]': "a.json:2:2: broken JSON: Expecting ',' delimiter",
+    '[{"a": 1}, {"a"': "a.json:1:16: broken JSON: Expecting ':' delimiter",
+    '[{"a": 1}] x': "a.json:1:12: broken JSON: there is more after the end of the document",
+    '{"a": [\n{"b": 1},\n]}': "a.json:3:1: broken JSON: Expecting value",
+    "hello": "a.json:1:1: broken JSON: expected `[` or `{`, found `h`",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_document_is_refused_with_its_place(write, text):
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write("a.json", text)))
+    # The parser of Python 3.13 and later puts a trailing comma's error at the comma.
+    assert caught.value.what == BROKEN[text] or "trailing comma" in caught.value.what
+
+
+def test_two_lists_are_one_too_many(write):
+    with pytest.raises(DataError, match="`a.json` holds 2 lists of rows: `train`, `valid`"):
+        list(read_rows(write("a.json", '{"train": [{"text": "a"}], "valid": [{"text": "b"}]}')))
+
+
+def test_finding_lines_takes_linear_time(write):
+    def seconds(num_rows: int) -> float:
+        path = write("a.json", json.dumps([{"text": "word " * 10}] * num_rows, indent=1))
+        start = time.process_time()
+        assert [row.line for row in read_rows(path)][-1] == 3 * num_rows - 1
+        return time.process_time() - start
+
+    seconds(100)
+    assert seconds(40_000) < 40 * max(seconds(4_000), 0.005)

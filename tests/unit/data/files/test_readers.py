@@ -1,0 +1,163 @@
+"""Every format gives the same rows, plain or compressed, whatever its byte order mark and line ends."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from burnish.data.files.readers import READERS, data_suffix, read_rows
+from burnish.data.rows.row import Rejected, Row
+from burnish.errors import DataError
+
+VALUES = [{"prompt": "a", "completion": "b"}, {"prompt": "c\nd", "completion": "é"}]
+
+
+def parquet_bytes(rows: list[dict]) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in VALUES)
+FILES = {
+    "rows.jsonl": (LINES.encode(), [1, 2]),
+    "rows.json": (json.dumps(VALUES, indent=1).encode(), [2, 6]),
+    "lines.json": (LINES.encode(), [1, 2]),
+    "wrapped.json": (json.dumps({"version": 1, "names": ["x"], "data": VALUES}).encode(), [1, 1]),
+    "rows.csv": ('prompt,completion\na,b\n"c\nd",é\n'.encode(), [2, 3]),
+    "rows.tsv": ('prompt\tcompletion\na\tb\n"c\nd"\té\n'.encode(), [2, 3]),
+    "rows.parquet": (parquet_bytes(VALUES), [1, 2]),
+}
+
+
+def test_the_formats_read_are_those_promised():
+    columns = [".conll", ".iob", ".iob2", ".bio", ".bioes"]
+    assert list(READERS) == [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", *columns]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("name", FILES)
+def test_each_format_gives_rows_and_their_lines(write, name, packed):
+    content, lines = FILES[name]
+    path = write(name + ".gz", gzip.compress(content)) if packed else write(name, content)
+    assert list(read_rows(path)) == [Row(values, str(path), line) for values, line in zip(VALUES, lines, strict=True)]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("parquet")])
+def test_byte_order_mark_windows_line_ends_and_blank_lines_change_nothing(write, name):
+    content = FILES[name][0]
+    strange = b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n") + b"\r\n \r\n"
+    assert [row.values for row in read_rows(write(name, strange))] == VALUES
+
+
+def test_blank_lines_between_rows_count_for_the_line_numbers(write):
+    rows = list(read_rows(write("a.jsonl", '\n{"text": "x"}\n\n   \n{"text": "y"}')))
+    assert [(row.line, row.values["text"]) for row in rows] == [(2, "x"), (5, "y")]
+
+
+def test_characters_that_only_some_call_line_ends_stay_in_their_row(write):
+    text = "a\u2028b\u0085c\x0bd"
+    path = write("a.jsonl", json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    assert [row.values for row in read_rows(path)] == [{"text": text}]
+    assert "".join(row.values["text"] for row in read_rows(write("a.txt", text))) == text
+
+
+BROKEN_LINES = {
+    '{"text": "x"': "broken JSON at column 13: Expecting ',' delimiter",
+    "{'text': 'x'}": "broken JSON at column 2: Expecting property name enclosed in double quotes",
+    '{"text": "x"} {}': "broken JSON at column 15: Extra data",
+    '["x"]': "a JSON object is expected, not a list",
+    '"x"': "a JSON object is expected, not a string",
+    "3": "a JSON object is expected, not a number",
+    "true": "a JSON object is expected, not a boolean",
+    "null": "a JSON object is expected, not null",
+    "[" * 100_000: "the JSON is nested too deep",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES, ids=lambda line: line[:20])
+def test_a_broken_line_is_rejected_and_the_rest_is_read(write, line):
+    path = write("a.jsonl", '{"text": "1"}\n' + line + '\n{"text": "3"}\n')
+    first, second, third = read_rows(path)
+    assert (first, third) == (Row({"text": "1"}, "a.jsonl", 1), Row({"text": "3"}, "a.jsonl", 3))
+    assert second == Rejected("a.jsonl", 2, BROKEN_LINES[line])
+
+
+def test_a_line_that_is_not_utf8_is_rejected_alone(write):
+    path = write("a.jsonl", b'{"text": "1"}\n{"text": "caf\xe9"}\n{"text": "3"}\n')
+    assert list(read_rows(path))[1] == Rejected("a.jsonl", 2, "byte 0xe9 at position 14 is not UTF-8")
+
+
+def test_an_integer_too_long_to_read_is_rejected(write):
+    (row,) = read_rows(write("a.jsonl", '{"text": ' + "9" * 5000 + "}"))
+    assert isinstance(row, Rejected) and row.reason.startswith("broken JSON: Exceeds the limit")
+
+
+GZIPPED = gzip.compress(LINES.encode())
+REFUSED = {
+    ("a.jsonl", b""): "`a.jsonl` is empty",
+    ("a.csv", b""): "`a.csv` is empty",
+    ("a.txt", b""): "`a.txt` is empty",
+    ("a.json", b""): "`a.json` is empty",
+    ("a.json", b" \n\n"): "`a.json` is empty",
+    ("a.csv", b"\n\n"): "`a.csv` is empty",
+    ("a.jsonl.gz", gzip.compress(b"")): "`a.jsonl.gz` is empty",
+    ("a.jsonl", b"ab\ncd\0ef"): "`a.jsonl` is not a text file: there is a NUL byte in line 2",
+    ("a.txt", b"x\n" * 5000 + b"\0"): "a.txt:5001: there is a NUL byte",
+    ("a.txt", b"one\ncaf\xe9\n"): "a.txt:2: byte 0xe9 at position 4 is not UTF-8",
+    ("a.csv", b"text\ncaf\xe9\n"): "a.csv:2: byte 0xe9 at position 4 is not UTF-8",
+    ("a.json", b'[{"text":\n"\xff"}]'): "a.json:2: byte 0xff at position 2 is not UTF-8",
+    ("a.jsonl", "text".encode("utf-16")): "`a.jsonl` is UTF-16 text, which its name does not say",
+    ("a.csv", b"PK\x03\x04xlsx"): "`a.csv` is a zip archive (or an Excel or Word file), which its name does not say",
+    ("a.jsonl", GZIPPED): "`a.jsonl` is gzip, which its name does not say",
+    ("a.jsonl.gz", LINES.encode()): "`a.jsonl.gz` is not a whole gzip file",
+    ("a.jsonl.gz", GZIPPED[:-12]): "`a.jsonl.gz` is not a whole gzip file",
+    ("a.parquet", b"PAR1 but not really"): "`a.parquet` is not a whole parquet file",
+    ("a.jsonl", b'[\n{"text": "x"}\n]\n'): "`a.jsonl` is one JSON document, not JSON Lines",
+    ("a.xlsx", b"x"): "`a.xlsx` has an ending that is not read: `.xlsx`",
+    ("a", b"x"): "`a` has an ending that is not read: `none`",
+}
+
+
+@pytest.mark.parametrize(("name", "content"), REFUSED, ids=[what[:60] for what in REFUSED.values()])
+def test_a_file_that_is_no_data_is_refused_in_words(write, name, content):
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write(name, content)))
+    assert caught.value.what == REFUSED[name, content]
+    assert caught.value.fix and caught.value.exit_code == 2
+
+
+def test_a_file_that_goes_missing_is_refused_in_words(write):
+    write("there.jsonl", "{}").unlink()
+    with pytest.raises(DataError, match="`there.jsonl` cannot be read"):
+        list(read_rows(write("other.jsonl", "{}").with_name("there.jsonl")))
+
+
+def test_random_bytes_give_no_row(write):
+    noise = bytes((index * 151 + 77) % 255 + 1 for index in range(3000))
+    assert all(isinstance(row, Rejected) for row in read_rows(write("a.jsonl", noise)))
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("a.jsonl", ".jsonl"),
+        ("A.JSONL.GZ", ".jsonl"),
+        ("a.b.csv", ".csv"),
+        ("a.gz", None),
+        ("a", None),
+        ("a.bin", None),
+    ],
+)
+def test_the_ending_decides(name, suffix):
+    assert data_suffix(name) == suffix
+
+
+def test_parquet_keeps_types_and_nesting(write):
+    rows = [{"n": 1, "ok": True, "m": [{"role": "user", "content": None}]}, {"n": None, "ok": False, "m": []}]
+    assert [row.values for row in read_rows(write("a.parquet", parquet_bytes(rows)))] == rows

@@ -1,0 +1,90 @@
+"""Documents are cut where they pause, and nothing is lost."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from burnish.data.files.lines import LONGEST_PIECE, SHORTEST_PIECE
+from burnish.data.files.readers import read_rows
+
+
+def pieces_of(path):
+    rows = list(read_rows(path))
+    assert [row.values["ends"] for row in rows] == [False] * (len(rows) - 1) + [True]
+    return rows
+
+
+def random_document(seed: int) -> str:
+    """Words between every kind of pause, some lines very long."""
+    chance = random.Random(seed)
+    pauses = [" "] * 60 + [". ", "! ", "\n", "\n", "\n\n", " \n \n\n", "\n\n\n", "\t", ""]
+    return "".join(
+        "w" * chance.choice([1, 3, 8, 200 if seed % 3 else 5000]) + chance.choice(pauses) for _ in range(1500)
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pieces_joined_are_the_text_and_each_knows_its_line(write, seed):
+    text = random_document(seed)
+    rows = pieces_of(write("a.txt", text))
+    assert "".join(row.values["text"] for row in rows) == text
+    assert max(len(row.values["text"]) for row in rows) <= LONGEST_PIECE
+    assert len(rows) > 3
+    position = 0
+    for row in rows:
+        assert row.line == text.count("\n", 0, position) + 1
+        position += len(row.values["text"])
+
+
+def test_windows_line_ends_become_plain(write):
+    (row,) = pieces_of(write("a.md", "one\r\ntwo\r\n"))
+    assert row.values["text"] == "one\ntwo\n"
+
+
+HALF = "a" * (SHORTEST_PIECE + 100)
+CUTS = {
+    "a blank line before a line end": (f"{HALF}\n\nb b. b\nb ", "\n\n"),
+    "a blank line that holds spaces": (f"{HALF}\n \t\nb b. b\nb ", "\n \t\n"),
+    "a line end before a sentence": (f"{HALF}\nb b. b ", "\n"),
+    "a sentence before a word": (f"{HALF}. b b ", ". "),
+    "a quoted sentence": (f'{HALF}!" b b ', '!" '),
+    "a sentence without spaces": (f"{HALF}。b", "。"),
+    "a word": (f"{HALF} bb", " "),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_the_best_pause_is_taken(write, name):
+    text, end = CUTS[name]
+    first, second = pieces_of(write("a.txt", text + "c" * (LONGEST_PIECE - SHORTEST_PIECE)))
+    assert first.values["text"] == HALF + end
+    assert second.values["text"].startswith("b")
+
+
+def test_without_a_pause_the_cut_is_hard(write):
+    rows = pieces_of(write("a.txt", "x" * (2 * LONGEST_PIECE + 1)))
+    assert [len(row.values["text"]) for row in rows] == [LONGEST_PIECE, LONGEST_PIECE, 1]
+
+
+def test_a_pause_too_early_makes_no_tiny_piece(write):
+    first, *_ = pieces_of(write("a.txt", "Title\n\n" + "x" * LONGEST_PIECE))
+    assert len(first.values["text"]) == LONGEST_PIECE
+
+
+def test_blank_pieces_join_their_neighbours(write):
+    blank = "\n" * (2 * LONGEST_PIECE)
+    text = blank + "a" + blank + "b" + blank
+    rows = pieces_of(write("a.txt", text))
+    assert "".join(row.values["text"] for row in rows) == text
+    assert [row.values["text"].strip() for row in rows] == ["a", "b"]
+
+
+def test_a_document_of_blanks_has_no_rows(write):
+    assert list(read_rows(write("a.txt", " \n\n "))) == []
+
+
+def test_a_short_document_is_one_piece(write):
+    (row,) = pieces_of(write("a.txt", "Hello."))
+    assert (row.values, row.place) == ({"text": "Hello.", "ends": True}, "a.txt:1")

@@ -1,0 +1,217 @@
+"""The whole way from a recipe's data section to records, and every way in which it can fail."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pytest
+
+from burnish.data.rows.dataset import load_records
+from burnish.data.rows.records import content_hash
+from burnish.data.rows.row import Rejected
+from burnish.errors import DataError
+from burnish.recipe.schema import DataSection
+
+
+def lines_of(*rows) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def row(number, answer="a"):
+    return {"prompt": f"q {number}", "completion": answer}
+
+
+def load(path, seed=0, **section):
+    return load_records(DataSection(path=str(path), **section), seed)
+
+
+def prompts(records):
+    return [record.messages[0]["content"] for record in records]
+
+
+def test_rows_are_held_out_without_validation_data(write):
+    records = load(write("a.jsonl", lines_of(*map(row, range(50)))))
+    assert (len(records.train), len(records.valid), records.held_out) == (45, 5, True)
+    assert (records.shape.name, records.rejected, records.files) == ("prompt-completion", [], ["a.jsonl"])
+    assert not set(prompts(records.train)) & set(prompts(records.valid))
+    assert records.ignored_columns == ()
+
+
+def test_fraction_limit_and_seed_reach_the_split(write):
+    path = write("a.jsonl", lines_of(*map(row, range(50))))
+    assert len(load(path, validation_fraction=0.5).valid) == 25
+    assert len(load(path, validation_rows=2).valid) == 2
+    assert prompts(load(path, seed=0).valid) != prompts(load(path, seed=1).valid)
+
+
+def test_one_bad_line_in_a_thousand_is_rejected_and_the_rest_trains(write):
+    rows = [row(number) for number in range(1000)]
+    rows[499] = '{"prompt": "q 499", "completion": '
+    records = load(write("a.jsonl", lines_of(*rows)))
+    assert records.rejected == [Rejected("a.jsonl", 500, "broken JSON at column 35: Expecting value")]
+    assert len(records.train) + len(records.valid) == 999
+
+
+def test_a_row_with_an_empty_answer_is_rejected(write):
+    records = load(write("a.csv", "prompt,completion\nq,a\nr,\ns,b\n"))
+    assert records.rejected == [Rejected("a.csv", 3, "the answer is empty (column `completion`)")]
+
+
+def test_a_few_rows_of_another_shape_are_rejected(write):
+    records = load(write("a.jsonl", lines_of(*map(row, range(150)), {"text": "x"})))
+    assert [(rejected.line, rejected.reason) for rejected in records.rejected] == [
+        (151, "there is no column `prompt`; this row looks like `text`")
+    ]
+
+
+def test_only_the_first_rows_are_used_when_told(write):
+    rows = [row(number) for number in range(20)]
+    records = load(write("a.jsonl", lines_of(*rows[:5], "broken", *rows[5:])), rows=8)
+    assert sorted(prompts(records.train + records.valid)) == [f"q {number}" for number in range(8)]
+    assert [rejected.line for rejected in records.rejected] == [6]
+
+
+def test_validation_data_is_used_whole_and_shared_rows_leave_training(write):
+    path = write("a.jsonl", lines_of(row(1), row(2), row(3), row(2)))
+    valid = write("v.csv", "prompt,completion\nq 2,a\nq 9,a\nq 10,\n")
+    records = load(path, validation=str(valid), rows=4)
+    assert (prompts(records.train), prompts(records.valid)) == (["q 1", "q 3"], ["q 2", "q 9"])
+    assert records.rejected == [
+        Rejected("v.csv", 4, "the answer is empty (column `completion`)"),
+        Rejected("a.jsonl", 2, "also in the validation data"),
+        Rejected("a.jsonl", 4, "also in the validation data"),
+    ]
+    assert (records.held_out, records.files) == (False, ["a.jsonl", "v.csv"])
+
+
+def test_the_parts_of_a_folder(write):
+    write("d/train.jsonl", lines_of(row(1), row(2)))
+    write("d/valid.jsonl.gz", gzip.compress(lines_of(row(3)).encode()))
+    write("d/test.jsonl", "not read")
+    records = load("d")
+    assert (prompts(records.train), prompts(records.valid)) == (["q 1", "q 2"], ["q 3"])
+    assert records.files == ["d/train.jsonl", "d/valid.jsonl.gz"]
+
+
+def test_shards_are_read_in_order(write):
+    for number in range(3):
+        write(f"d/train-0000{number}-of-00003.jsonl", lines_of(row(number)))
+    write("d/dev.jsonl", lines_of(row(9)))
+    assert prompts(load("d").train) == ["q 0", "q 1", "q 2"]
+
+
+def test_a_document_becomes_text(write):
+    records = load(write("a.txt", "word " * 2000))
+    assert records.shape.tasks[0] == "text"
+    assert [record.ends for record in records.train + records.valid].count(True) == 1
+
+
+def test_column_map_and_shape_reach_detection(write):
+    path = write("a.csv", "subject,reply,text\nq,a,x\nr,b,y\n")
+    assert load(path, columns={"prompt": "subject", "completion": "reply"}).ignored_columns == ("text",)
+    assert load(path, shape="text").ignored_columns == ("reply", "subject")
+
+
+def test_the_hash_follows_the_records_used_and_nothing_else(write):
+    path = write("a.jsonl", lines_of(*map(row, range(20))))
+    first = load(path).sha256
+    assert len(first) == 64
+    same = write("b/other.jsonl", lines_of(*[{**row(number), "id": number} for number in range(20)], "broken"))
+    assert load(same).sha256 == first
+    assert load(path, seed=1).sha256 != first
+    assert load(path, rows=19).sha256 != first
+    assert load(write("c.jsonl", lines_of(*map(row, reversed(range(20)))))).sha256 != first
+
+
+def test_held_out_rows_share_nothing_with_training(write):
+    records = load(write("a.jsonl", lines_of(*[row(number % 30) for number in range(300)])))
+    assert len(records.valid) == 30
+    assert not {content_hash(record) for record in records.train} & {content_hash(record) for record in records.valid}
+
+
+REFUSED = {
+    "empty file": ("a.jsonl", b"", {}, "`a.jsonl` is empty", "It holds 0 bytes"),
+    "only blank lines": ("a.jsonl", b"\n\n \n", {}, "`a.jsonl` has no rows", "It was read to its end"),
+    "empty list": ("a.json", b"[]", {}, "`a.json` has no rows", "It was read to its end"),
+    "header only": ("a.csv", b"prompt,completion\n", {}, "`a.csv` has no rows", "It was read to its end"),
+    "blank document": ("a.txt", b" \n", {}, "`a.txt` has no rows", "It was read to its end"),
+    "garbage": (
+        "a.jsonl",
+        b"\x8f\x91\n\xfe\x80",
+        {},
+        "`a.jsonl` has no usable row: all 2 are rejected",
+        "a.jsonl:1: byte 0x8f at position 1 is not UTF-8; a.jsonl:2: byte 0xfe at position 1 is not UTF-8",
+    ),
+    "binary": (
+        "a.csv",
+        bytes(range(256)),
+        {},
+        "`a.csv` is not a text file: there is a NUL byte in line 1",
+        "Binary data, or text that was not saved as UTF-8",
+    ),
+    "all answers empty": (
+        "a.csv",
+        b"prompt,completion\n" + b"q,\n" * 5,
+        {},
+        "`a.csv` has no usable row: all 5 are rejected",
+        "a.csv:2: the answer is empty (column `completion`); a.csv:3: the answer is empty (column `completion`); "
+        "a.csv:4: the answer is empty (column `completion`); …",
+    ),
+    "one broken line": (
+        "a.jsonl",
+        b"{",
+        {},
+        "`a.jsonl` has no usable row: its only one is rejected",
+        "a.jsonl:1: broken JSON at column 2: Expecting property name enclosed in double quotes",
+    ),
+    "empty validation": (
+        "a.csv",
+        b"prompt,completion\nq,a\n",
+        {"validation": "empty.csv"},
+        "`empty.csv` has no rows",
+        "It was read to its end",
+    ),
+    "validation of another shape": (
+        "a.csv",
+        b"prompt,completion\nq,a\n",
+        {"validation": "text.csv"},
+        "`text.csv` has no usable row: its only one is rejected",
+        "text.csv:2: there is no column `prompt`; this row looks like `text`",
+    ),
+    "validation on the training rows": (
+        "a.csv",
+        b"prompt,completion\nq,a\n",
+        {"validation": "a.csv"},
+        "every training row is also in the validation data",
+        "A figure on rows that were trained on proves nothing",
+    ),
+    "missing validation": (
+        "a.csv",
+        b"prompt,completion\nq,a\n",
+        {"validation": "txt.csv"},
+        "no such file: `txt.csv`",
+        "The folder `.` has none of that name",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(write, name):
+    file, content, section, what, why = REFUSED[name]
+    write("empty.csv", "prompt,completion\n")
+    write("text.csv", "text\nx\n")
+    write(file, content)
+    with pytest.raises(DataError) as caught:
+        load(file, **section)
+    assert (caught.value.what, caught.value.why) == (what, why)
+    assert caught.value.fix and caught.value.exit_code == 2
+
+
+def test_reading_keeps_up_with_a_slow_disk(write):
+    answer = "some words in a row " * 40
+    path = write("a.jsonl", lines_of(*[row(number, answer) for number in range(4000)]))
+    start = time.process_time()
+    load(path)
+    assert path.stat().st_size / (time.process_time() - start) > 5e6

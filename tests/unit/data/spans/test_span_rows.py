@@ -1,0 +1,150 @@
+"""Rows of questions about a text: every spelling of the answers, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from burnish.data.rows.dataset import load_records
+from burnish.data.rows.patterns import BY_NAME, PATTERNS, pattern_of
+from burnish.data.rows.row import Row, RowError
+from burnish.data.rows.shapes import detect_shape
+from burnish.recipe.schema import DataSection
+
+CONTEXT = "Anna met Ben. Ben lives in Rome."
+
+
+def record_of(**values):
+    row = {"context": CONTEXT, "question": "Where?", **values}
+    pattern = pattern_of(row, PATTERNS)
+    assert pattern is not None
+    assert pattern.tasks == ("span",)
+    return pattern.make_record(row, "a.jsonl:1")
+
+
+SPELLINGS = [
+    ({"answers": {"text": ["Rome"], "answer_start": [27]}}, ((27, "Rome"),)),
+    ({"answers": {"text": "Rome", "answer_start": 27}}, ((27, "Rome"),)),
+    ({"answers": [{"text": "Rome", "answer_start": 27}]}, ((27, "Rome"),)),
+    ({"answers": [{"text": "Rome", "answer_start": "27"}]}, ((27, "Rome"),)),
+    ({"answers": {"text": ["Rome", "in Rome", "Rome"], "answer_start": [27, 24, 27]}}, ((27, "Rome"), (24, "in Rome"))),
+    ({"answers": "Rome"}, ((27, "Rome"),)),
+    ({"answers": ["Rome", "Ben"]}, ((27, "Rome"), (9, "Ben"))),
+    ({"answer": "Ben", "answer_start": 14}, ((14, "Ben"),)),
+    ({"answer": "Ben", "answer_start": "14"}, ((14, "Ben"),)),
+    ({"answers": {"text": [], "answer_start": []}}, ()),
+    ({"answers": []}, ()),
+    ({"answers": ""}, ()),
+    ({"answers": None, "is_impossible": True}, ()),
+    ({"answers": [], "is_impossible": "true"}, ()),
+    ({"answers": ["Rome"], "is_impossible": False}, ((27, "Rome"),)),
+    ({"answer": "", "answer_start": ""}, ()),
+]
+
+
+@pytest.mark.parametrize(("values", "answers"), SPELLINGS)
+def test_every_spelling_of_the_answers(values, answers):
+    record = record_of(**values)
+    assert (record.context, record.question, record.answers) == (CONTEXT, "Where?", answers)
+
+
+REFUSED = [
+    (
+        {"answers": {"text": ["Rome"], "answer_start": [26]}},
+        "at `answer_start` 26 stands ` Rom`, not the answer `Rome`, which stands at 27",
+    ),
+    (
+        {"answers": [{"text": "Ben", "answer_start": 15}]},
+        "at `answer_start` 15 stands `en `, not the answer `Ben`, which stands at 14",
+    ),
+    (
+        {"answers": [{"text": "Paris", "answer_start": 27}]},
+        "at `answer_start` 27 stands `Rome.`, not the answer `Paris`, which does not occur in the context",
+    ),
+    ({"answers": [{"text": "Rome", "answer_start": 32}]}, "`answer_start` is 32, outside the context of 32 characters"),
+    ({"answers": [{"text": "Rome", "answer_start": -5}]}, "`answer_start` is -5, outside the context of 32 characters"),
+    ({"answers": [{"text": "Rome", "answer_start": 27.5}]}, "`answer_start` is 27.5, which is not a whole number"),
+    ({"answers": [{"text": "Rome", "answer_start": True}]}, "`answer_start` is True, which is not a whole number"),
+    ({"answers": [{"text": "Rome", "answer_start": "x"}]}, "`answer_start` is 'x', which is not a whole number"),
+    ({"answers": {"text": ["Rome", "Ben"], "answer_start": [27]}}, "`answers` has 2 `text`, but 1 `answer_start`"),
+    ({"answers": {"text": ["Rome"]}}, "`answers` has no `answer_start`"),
+    ({"answers": [{"answer_start": 27}]}, "answer 1 has no `text`"),
+    ({"answers": ["Rome", 3]}, "answer 2 is neither a text nor an object with `text` and `answer_start`"),
+    ({"answers": "Paris"}, "the answer `Paris` does not occur in the context"),
+    (
+        {"answers": [{"text": " ", "answer_start": 4}]},
+        "answer 1 is empty; where the text holds no answer, write an empty list",
+    ),
+    ({"answers": None}, "`answers` is missing; where the text holds none, write an empty list"),
+    ({"answers": 3}, "`answers` holds int, where answers are expected"),
+    ({"answers": ["Rome"], "is_impossible": True}, "`is_impossible` is true, but there is an answer: `Rome`"),
+    ({"answers": ["Rome"], "context": " "}, "the context is empty (column `context`)"),
+    ({"answers": ["Rome"], "context": None}, "the context is missing (column `context`)"),
+    ({"answers": ["Rome"], "question": ""}, "the question is empty (column `question`)"),
+    ({"answer": "Rome", "answer_start": ""}, "`answer` and `answer_start` go together: no place"),
+    ({"answer": "", "answer_start": 3}, "`answer` and `answer_start` go together: no text"),
+]
+
+
+@pytest.mark.parametrize(("values", "reason"), REFUSED)
+def test_what_is_refused_and_why(values, reason):
+    with pytest.raises(RowError) as caught:
+        record_of(**values)
+    assert str(caught.value) == reason
+
+
+def test_places_count_characters_not_bytes_or_utf_16():
+    context = "\U0001f98a\U0001f469‍\U0001f4bb caf\u0065\u0301 in Zürich"
+    start = 4 + 1 + 5 + 1 + 3
+    assert context[start:] == "Zürich"
+    values = {"context": context, "question": "Where?", "answers": [{"text": "Zürich", "answer_start": start}]}
+    assert BY_NAME["span"].make_record(values, "a:1").answers == ((start, "Zürich"),)
+    in_utf_16 = len(context[:start].encode("utf-16-le")) // 2
+    with pytest.raises(RowError, match=f"which stands at {start}"):
+        BY_NAME["span"].make_record({**values, "answers": [{"text": "Zürich", "answer_start": in_utf_16}]}, "a:1")
+
+
+def test_a_precomposed_accent_is_not_a_combining_one():
+    values = {"context": "a caf\u0065\u0301", "question": "What?", "answers": [{"text": "café", "answer_start": 2}]}
+    with pytest.raises(RowError, match="which does not occur"):
+        BY_NAME["span"].make_record(values, "a:1")
+
+
+def rows(*answers):
+    return [
+        Row({"context": CONTEXT, "question": "Who?", "answers": answer}, "a.jsonl", line)
+        for line, answer in enumerate(answers, 1)
+    ]
+
+
+def test_answers_whose_place_was_guessed_are_counted():
+    placed = {"text": ["Ben"], "answer_start": [9]}
+    assert detect_shape(rows("Rome", ["Ben"], "Ben", placed, []), {}).notes == (
+        "2 rows have an answer that stands at several places of the text and does not say at which; "
+        "the first is taken.",
+    )
+    assert detect_shape(rows("Ben", "Rome"), {}).notes == (
+        "1 row has an answer that stands at several places of the text and does not say at which; the first is taken.",
+    )
+    assert detect_shape(rows("Rome", placed), {}).notes == ()
+
+
+def test_questions_with_written_answers_stay_chat():
+    row = {"context": CONTEXT, "question": "Where?", "answer": "He lives in Rome."}
+    assert detect_shape([Row(row, "a.jsonl", 1)], {}).tasks[0] == "chat"
+
+
+def test_the_first_answers_of_other_columns_can_be_mapped(write):
+    lines = [{"passage": CONTEXT, "question": f"{n}?", "answers": ["Rome"]} for n in range(3)]
+    path = write("a.jsonl", "\n".join(map(json.dumps, lines)))
+    records = load_records(DataSection(path=str(path), columns={"context": "passage"}), seed=0)
+    assert records.shape.name == "span"
+    assert len(records.train) + len(records.valid) == 3
+
+
+def test_a_table_with_starts_is_read(write):
+    path = write("a.csv", "context,question,answer,answer_start\nAnna is here.,Who?,Anna,0\nBen left.,Who came?,,\n")
+    records = load_records(DataSection(path=str(path)), seed=0)
+    assert records.rejected == []
+    assert {record.answers for record in [*records.train, *records.valid]} == {((0, "Anna"),), ()}

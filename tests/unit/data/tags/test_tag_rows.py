@@ -1,0 +1,85 @@
+"""Rows of words and tags: what they mean, and what must be refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from burnish.data.files.readers import read_rows
+from burnish.data.rows.dataset import load_records
+from burnish.data.rows.patterns import BY_NAME
+from burnish.data.rows.records import TaggedRecord
+from burnish.data.rows.row import RowError
+from burnish.data.rows.shapes import detect_shape
+from burnish.recipe.schema import DataSection
+
+WORDS = ["Anna", "sings"]
+
+
+def record(values):
+    return BY_NAME["tagged"].make_record(values, "a.jsonl:3")
+
+
+@pytest.mark.parametrize("words", ["tokens", "words"])
+@pytest.mark.parametrize("tags", ["tags", "ner_tags", "labels", "pos_tags", "chunk_tags"])
+def test_words_and_tags_under_every_name(words, tags):
+    assert record({words: WORDS, tags: ["B-PER", "O"]}) == TaggedRecord(("Anna", "sings"), ("B-PER", "O"), "a.jsonl:3")
+
+
+def test_numbers_are_taken_by_their_digits():
+    assert record({"tokens": WORDS, "ner_tags": [3, 0]}).tags == ("3", "0")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"tokens": WORDS, "ner_tags": ["O"]}, "`tokens` has 2 entries, but `ner_tags` has 1"),
+        ({"words": [], "tags": ["O"]}, "`words` has 0 entries, but `tags` has 1"),
+        ({"tokens": [], "tags": []}, "the sentence is empty"),
+        ({"tokens": "Anna", "tags": ["O"]}, "`tokens` must be a list, one entry a word"),
+        ({"tokens": None, "tags": ["O"]}, "`tokens` must be a list, one entry a word"),
+        ({"tokens": WORDS, "tags": "O O"}, "`tags` must be a list, one entry a word"),
+        ({"tokens": ["Anna", 5], "tags": ["O", "O"]}, "entry 2 of `tokens` is not text but 5"),
+        ({"tokens": [None, "a"], "tags": ["O", "O"]}, "entry 1 of `tokens` is not text but null"),
+        ({"tokens": [["a"], "a"], "tags": ["O", "O"]}, "entry 1 of `tokens` is not text but list"),
+        ({"tokens": WORDS, "tags": ["O", None]}, "entry 2 of `tags` is no tag but null"),
+        ({"tokens": WORDS, "tags": ["O", ""]}, "entry 2 of `tags` is no tag but empty"),
+        ({"tokens": WORDS, "tags": [0, -100]}, "entry 2 of `tags` is no tag but -100"),
+        ({"tokens": WORDS, "tags": [0, 1.5]}, "entry 2 of `tags` is no tag but 1.5"),
+        ({"tokens": WORDS, "tags": [True, 1]}, "entry 1 of `tags` is no tag but True"),
+    ],
+)
+def test_what_is_no_sentence_says_why(values, reason):
+    with pytest.raises(RowError) as caught:
+        record(values)
+    assert str(caught.value) == reason
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(RowError, match="half a surrogate pair"):
+        record({"tokens": ["\ud83d"], "tags": ["O"]})
+
+
+def test_the_shape_is_found_and_broken_rows_are_named(write):
+    lines = ['{"tokens": ["Anna", "sings"], "ner_tags": ["B-PER", "O"], "id": 1}'] * 200
+    lines[4] = '{"tokens": ["Anna", "sings"], "ner_tags": ["O"], "id": 1}'
+    lines += ['{"tokens": ["Bo"], "ner_tags": ["B-PER"], "id": 2}']
+    write("a.jsonl", "\n".join(lines))
+    records = load_records(DataSection(path="a.jsonl"), 0)
+    assert (records.shape.name, records.shape.tasks, records.ignored_columns) == ("tagged", ("tag",), ("id",))
+    assert [(row.place, row.reason) for row in records.rejected] == [
+        ("a.jsonl:5", "`tokens` has 2 entries, but `ner_tags` has 1")
+    ]
+
+
+def test_columns_can_be_named(write):
+    rows = list(read_rows(write("a.jsonl", '{"form": ["Anna"], "ne": ["B-PER"]}')))
+    shape = detect_shape(rows, {"tokens": "form", "tags": "ne"})
+    assert shape.to_record(rows[0]) == TaggedRecord(("Anna",), ("B-PER",), "a.jsonl:1")
+
+
+def test_a_conll_sentence_that_lacks_a_tag_is_named_by_its_line(write):
+    write("a.conll", "Anna B-PER\nsings O\n\nin O\nRome\n\nso O\n")
+    records = load_records(DataSection(path="a.conll"), 0)
+    assert [(row.place, row.reason) for row in records.rejected] == [
+        ("a.conll:5", "1 column, but the rest of its sentence has 2; the sentence is left out")
+    ]

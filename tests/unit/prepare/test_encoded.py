@@ -1,0 +1,181 @@
+"""Rows encoded together, and what is kept of them for the next run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from burnish.data.rows.records import ChatRecord, PreferenceRecord, TextRecord
+from burnish.data.tokens.examples import TokenExamples
+from burnish.prepare import encode as encoded_cache
+from burnish.prepare import encode as encoded_module
+from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
+from burnish.recipe.schema import Recipe
+from burnish.tasks import make_task
+from tests.tiny_models import make_tokenizer
+
+CONTEXT = 24
+ROWS = [
+    ("Who?", "The keeper."),
+    ("A question that is far too long " * 6, "The answer."),
+    ("What?", "An answer that does not fit at all " * 8),
+    ("Why?", "Because the lamp is out."),
+]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    return tmp_path / "rows"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return make_tokenizer()
+
+
+def said(role: str, content: str) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def chats() -> list[ChatRecord]:
+    places = (f"rows.jsonl:{number + 1}" for number in range(len(ROWS)))
+    return [
+        ChatRecord((said("user", asked), said("assistant", answer)), None, place)
+        for (asked, answer), place in zip(ROWS, places, strict=True)
+    ]
+
+
+RECORDS: dict[str, Any] = {
+    "chat": chats,
+    "text": lambda: [TextRecord(" ".join(row), True, f"rows.txt:{number + 1}") for number, row in enumerate(ROWS)],
+    "preference": lambda: [
+        PreferenceRecord((said("user", asked),), (said("assistant", answer),), (said("assistant", "No."),), None, "a:1")
+        for asked, answer in ROWS
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_many_rows_are_encoded_as_each_alone(name: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = RECORDS[name]()
+    task = make_task(name, tokenizer, Recipe())
+    whole = encode_records(task, records, CONTEXT)
+    assert whole.examples
+    monkeypatch.setattr(encoded_module, "_BLOCK", 1)
+    single = encode_records(task, records, CONTEXT)
+    assert list(map(shown, whole.examples)) == list(map(shown, single.examples))
+    assert (whole.owners, whole.rejected) == (single.owners, single.rejected)
+    assert (whole.truncated_rows, whole.truncated_tokens) == (single.truncated_rows, single.truncated_tokens)
+
+
+def shown(example: Any) -> Any:
+    if hasattr(example, "labels"):
+        return list(example.input_ids), list(example.labels), example.place
+    return example
+
+
+def test_one_row_at_a_time_is_what_encode_gives(tokenizer: Any) -> None:
+    task = make_task("chat", tokenizer, Recipe())
+    records = chats()
+    encoded = encode_records(task, records, CONTEXT)
+    assert [row.line for row in encoded.rejected] == [3]
+    assert "longer than the context" in encoded.rejected[0].reason
+    alone = [task.encode(records[index], CONTEXT) for index in (0, 1, 3)]
+    assert [shown(example) for row in alone for example in row.examples] == [shown(one) for one in encoded.examples]
+    assert (encoded.truncated_rows, encoded.truncated_tokens) == (3, sum(row.truncated_tokens for row in alone))
+
+
+def encoded_chats(tokenizer: Any) -> Encoded:
+    return encode_records(make_task("chat", tokenizer, Recipe()), chats(), CONTEXT)
+
+
+def test_kept_rows_come_back_as_they_were_and_lie_in_the_file(tokenizer: Any, cache: Path) -> None:
+    encoded = encoded_chats(tokenizer)
+    assert find_encoded("key") is None
+    assert keep_encoded("key", encoded) == ""
+    back = find_encoded("key")
+    assert back is not None
+    assert list(map(shown, back.examples)) == list(map(shown, encoded.examples))
+    assert replace(back, examples=[]) == replace(encoded, examples=[])
+    assert isinstance(back.examples, TokenExamples)
+    assert not back.examples.columns["ids"].flags.owndata
+
+
+@pytest.mark.parametrize("damage", ["short", "other", "gone"])
+def test_a_damaged_file_is_as_good_as_none(tokenizer: Any, cache: Path, damage: str) -> None:
+    assert keep_encoded("key", encoded_chats(tokenizer)) == ""
+    (file,) = (cache / "key").iterdir()
+    content = file.read_bytes()
+    if damage == "short":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "other":
+        file.write_bytes(b"something else")
+    else:
+        file.unlink()
+    assert find_encoded("key") is None
+
+
+def test_rows_that_belong_to_no_example_are_not_used(tokenizer: Any) -> None:
+    encoded = encoded_chats(tokenizer)
+    assert keep_encoded("key", replace(encoded, owners=[0])) == ""
+    assert find_encoded("key") is None
+
+
+def test_examples_of_another_kind_are_not_kept(tokenizer: Any, cache: Path) -> None:
+    task = make_task("preference", tokenizer, Recipe())
+    assert keep_encoded("key", encode_records(task, RECORDS["preference"](), CONTEXT)) == ""
+    assert not cache.exists()
+
+
+def test_what_was_used_longest_ago_goes_first(tokenizer: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = encoded_chats(tokenizer)
+    for name, when in (("old", 100), ("used", 50), ("newer", 200)):
+        keep_encoded(name, encoded)
+        os.utime(cache / name, (when, when))
+    assert find_encoded("used") is not None
+    size = sum(file.stat().st_size for file in cache.rglob("*.safetensors")) // 3
+    monkeypatch.setattr(encoded_cache, "MOST_BYTES", 3 * size)
+    keep_encoded("last", encoded)
+    assert {folder.name for folder in cache.iterdir()} == {"used", "newer", "last"}
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "file"))
+    assert "file" in keep_encoded("key", encoded_chats(tokenizer))
+    assert find_encoded("key") is None
+
+
+def test_the_key_follows_from_everything_that_tokens_follow_from(tokenizer: Any) -> None:
+    records = chats()
+    told = ["data", "chat", 24, {}, tokenizer_hash(tokenizer)]
+    key = rows_key(told, records)
+    assert key == rows_key(list(told), chats())
+    assert key != rows_key([*told[:2], 25, *told[3:]], records)
+    assert key != rows_key(told, [replace(records[0], place="rows.jsonl:9"), *records[1:]])
+    text = RECORDS["text"]()
+    assert rows_key(told, text) != rows_key(told, [replace(text[0], ends=False), *text[1:]])
+
+
+def test_a_tokenizer_is_known_by_its_tokens_and_its_template() -> None:
+    plain, other, taught = make_tokenizer(), make_tokenizer(), make_tokenizer()
+    assert tokenizer_hash(plain) == tokenizer_hash(other)
+    other.chat_template = "{{ messages }}"
+    taught.add_tokens(["<new>"])
+    assert len({tokenizer_hash(one) for one in (plain, other, taught)}) == 3
+    assert tokenizer_hash(object()) is None
+
+
+def test_arrays_are_as_small_as_they_can_be(tokenizer: Any) -> None:
+    examples = encoded_chats(tokenizer).examples
+    assert isinstance(examples, TokenExamples)
+    columns = examples.columns
+    assert columns["ids"].dtype == numpy.int32 and columns["trained"].dtype == numpy.bool_

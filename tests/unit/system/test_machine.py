@@ -1,0 +1,111 @@
+"""The machine: what is read, and from what."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from burnish.system.machine import cache_folder, parse_cpuinfo, return_freed_memory, share_cores, this_machine
+
+
+def test_this_machine_is_plausible() -> None:
+    machine = this_machine()
+    assert 1 <= machine.cores <= (os.cpu_count() or 1)
+    assert machine.memory_bytes is None or machine.memory_bytes > 2**27
+    assert machine.python.startswith("3.")
+    assert machine.has_fast_bf16 == bool(machine.processor_features)
+
+
+def test_cpuinfo_names_processor_and_features() -> None:
+    first = "processor\t: 0\nmodel name\t: Xeon Gold\nflags\t\t: fpu avx512_bf16 amx_bf16\n"
+    text = f"{first}\nprocessor\t: 1\nflags\t: fpu\n"
+    assert parse_cpuinfo(text) == ("Xeon Gold", ("amx_bf16", "avx512_bf16"))
+    assert parse_cpuinfo("") == ("unknown", ())
+    assert parse_cpuinfo("model name : Old\nflags : fpu avx512_bf16_not\n") == ("Old", ())
+
+
+@pytest.mark.parametrize(
+    ("system", "given", "expected"),
+    [
+        ("linux", {}, "/home/me/.cache/burnish"),
+        ("linux", {"XDG_CACHE_HOME": "/fast"}, "/fast/burnish"),
+        ("linux", {"XDG_CACHE_HOME": "not/absolute"}, "/home/me/.cache/burnish"),
+        ("linux", {"LOCALAPPDATA": "/elsewhere"}, "/home/me/.cache/burnish"),
+        ("darwin", {"XDG_CACHE_HOME": "/fast"}, "/home/me/Library/Caches/burnish"),
+        ("win32", {}, "/home/me/AppData/Local/burnish"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/burnish"),
+        ("linux", {"XDG_CACHE_HOME": "/fast", "BURNISH_CACHE": "/mine"}, "/mine"),
+        ("darwin", {"BURNISH_CACHE": "~/mine"}, "/home/me/mine"),
+    ],
+)
+def test_the_cache_lies_where_the_system_keeps_such_things(
+    system: str, given: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BURNISH_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **given}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", system)
+    assert cache_folder() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_give_way_unless_told_otherwise(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    share_cores()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+
+
+GROW = """
+import ctypes, sys
+from burnish.system.machine import return_freed_memory
+told = return_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.free(libc.malloc(16 << 20))  # by itself, glibc keeps smaller ones on its heap from here on
+taken = [libc.malloc(1 << 20) for _ in range(64)]
+for place in taken:
+    ctypes.memset(place, 1, 1 << 20)
+for place in taken[:-1]:
+    libc.free(place)
+pages = int(open("/proc/self/statm").read().split()[1])
+print(told, pages * 4096 >> 20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, True), ({"MALLOC_ARENA_MAX": "2"}, False), ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, False)],
+)
+def test_freed_memory_is_returned_unless_the_user_chose(given: dict[str, str], expected: bool) -> None:
+    """63 of 64 MiB are freed; the last one keeps them on the heap."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    told = subprocess.run(
+        [sys.executable, "-c", GROW], env={**clean, **given}, capture_output=True, text=True, check=True
+    )
+    took_effect, resident = told.stdout.split()
+    has_glibc = platform.libc_ver()[0] == "glibc"
+    assert took_effect == str(expected and has_glibc)
+    if has_glibc:
+        assert (int(resident) < 50) == expected
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not return_freed_memory()
