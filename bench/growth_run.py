@@ -117,9 +117,8 @@ def _words(tokenizer: Any) -> Iterator[str]:
 
 def read_rows(count: int, file: str) -> dict[str, Any]:
     """Seconds from a file to the batches of the first step."""
-    from burnish.prepare.context import encode_rows, make_plan, set_up
+    from burnish.prepare.context import encode, open_context
     from burnish.prepare.context import read_rows as read
-    from burnish.prepare.resolve import Resolver
     from burnish.recipe.schema import Recipe
 
     collect_seldom()  # as the command does
@@ -127,15 +126,12 @@ def read_rows(count: int, file: str) -> dict[str, Any]:
     begun = time.perf_counter()
     records = read(recipe, _nobody)
     reading = time.perf_counter() - begun
-    resolver = Resolver(recipe, _nobody)
-    setting = set_up(resolver, records, _nobody)
+    context = open_context(recipe, records, _nobody)
     begun = time.perf_counter()
-    rows = encode_rows(records, setting, resolver.recipe, _nobody)
+    context = encode(context).with_options(batch={"tokens": 4096, "rows": 4})
     encoding = time.perf_counter() - begun
-    resolver.fill_packing(True)
-    batch = resolver.recipe.batch.model_copy(update={"tokens": 4096, "rows": 4})
     begun = time.perf_counter()
-    make_plan(rows.training, setting, resolver.recipe.model_copy(update={"batch": batch})).step_batches(0)
+    context.batch_plan(context.training).step_batches(0)
     packing = time.perf_counter() - begun
     told = {"rows": count, "megabytes": Path(file).stat().st_size / 1e6, "peak_bytes": peak_bytes()}
     return told | {"reading": reading, "encoding": encoding, "packing": packing}

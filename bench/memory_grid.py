@@ -38,7 +38,7 @@ from burnish.models.config import find_public, with_depth
 from burnish.models.location import ModelLocation
 from burnish.models.skeleton import Skeleton
 from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
-from burnish.prepare.context import loading_for
+from burnish.prepare.model import loading_for
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
 from burnish.system.machine import return_freed_memory
 from burnish.tasks import make_task

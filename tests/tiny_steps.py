@@ -22,7 +22,7 @@ from burnish.models.config import with_depth
 from burnish.models.location import ModelLocation
 from burnish.models.skeleton import Skeleton
 from burnish.plan.simulate import Enough, Simulation, simulate
-from burnish.prepare.context import loading_for
+from burnish.prepare.model import loading_for
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.classify import LabelledExample

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from burnish.check.contents import CONTROL
+from burnish.data.files.sources import find_sources
+from burnish.data.rows.dataset import good_rows
+from burnish.data.rows.row import Rejected
+from burnish.errors import InputError
+from burnish.recipe.schema import Recipe
+from burnish.runs.atomic import write_json_lines
 
 
 def repaired(value: Any, name: str = "") -> tuple[Any, list[str]]:
@@ -43,3 +52,73 @@ def _repaired_text(text: str, name: str) -> tuple[str, list[str]]:
         changes.append(f"`{name}`: decoded anew")
         seen = fixed
     return seen, changes
+
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What a cleaned file holds, and what was changed on the way."""
+
+    path: str
+    changes_path: str
+    kept: int
+    left_out: int
+    repaired: int
+    first: tuple[str, ...]
+    """The first changes, as `file:line: what`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def check_target(out: Path) -> None:
+    """Refuses a file that cannot be written, or would overwrite something. Raises InputError."""
+    if out.suffix != ".jsonl":
+        raise InputError(f"`{out}` does not end in .jsonl", "The cleaned rows are written as JSON Lines.", "Name it so")
+    for path in (out, changes_path(out)):
+        if path.exists():
+            raise InputError(f"`{path}` is there already", "Nothing is overwritten.", "Name another file, or remove it")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"there is no folder `{out.parent}`", f"`{out}` would stand in it.", "Make it first")
+
+
+def changes_path(out: Path) -> Path:
+    """Where every change is told, beside the cleaned file."""
+    return out.with_suffix(".changes.jsonl")
+
+
+def clean(recipe: Recipe, removable: Mapping[str, str], out: Path) -> Cleaned:
+    """Writes the rows that are trained on without those that can go, and with their texts repaired.
+
+    Args:
+        recipe: names the data.
+        removable: places of the rows to leave out, and why.
+        out: the file to write; `check_target` has looked at it.
+    """
+    rejected: list[Rejected] = []
+    changes: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    mended = 0
+    rows = good_rows(find_sources(recipe.data.path, recipe.data.validation).train, rejected)
+    for row in islice(rows, recipe.data.rows):
+        if row.place in removable:
+            changes.append(_change(row.file, row.line, f"left out: {removable[row.place]}"))
+            continue
+        values, told = repaired(row.values)
+        changes += [_change(row.file, row.line, change) for change in told]
+        mended += bool(told)
+        kept.append(values)
+    changes += [_change(row.file, row.line, f"left out: {row.reason}") for row in rejected]
+    changes.sort(key=lambda change: (change["file"], change["line"]))
+    write_json_lines(out, kept)
+    write_json_lines(changes_path(out), changes)
+    first = tuple(f"{change['file']}:{change['line']}: {change['change']}" for change in changes[:_NAMED])
+    gone = sum(change["change"].startswith("left out") for change in changes)
+    return Cleaned(str(out), str(changes_path(out)), len(kept), gone, mended, first)
+
+
+def _change(file: str, line: int, change: str) -> dict[str, Any]:
+    return {"file": file, "line": line, "change": change}

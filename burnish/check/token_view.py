@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import singledispatch
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from burnish.data.spans.windows import Window
 from burnish.data.tags.words import TagExample
 from burnish.data.tokens.masking import NO_WORD, MaskExample
 from burnish.data.tokens.text import SequencePair
+from burnish.prepare.encode import Encoded
+from burnish.runs.atomic import write_text
+from burnish.runs.folder import RunFolder
 from burnish.tasks.classify import LabelledExample
 from burnish.tasks.reward import ScoredPair
 from burnish.tasks.task import EncodedRow
@@ -228,3 +232,44 @@ class TokenFigures:
     def share(self) -> float:
         """Share of the tokens that are learned."""
         return self.trained / self.tokens if self.tokens else 0.0
+
+
+SAVED_ROWS = 8
+MOST_TOKENS = 512
+"""Of a passage; what lies in the middle of longer ones is left out."""
+
+
+def write_views(folder: RunFolder, training: Encoded, tokenizer: Any, labels: Sequence[str]) -> None:
+    """Writes the first training rows, token by token, into the run folder: a report then needs neither model nor data.
+
+    Args:
+        folder: of the run.
+        training: the encoded rows.
+        tokenizer: of the base model.
+        labels: names of the labels, where the task has some.
+    """
+    firsts: dict[int, Any] = {}
+    for number, owner in enumerate(training.owners):
+        if owner not in firsts:
+            if len(firsts) == SAVED_ROWS:
+                break
+            firsts[owner] = training.examples[number]
+    views = [shortened(view_tokens(example, tokenizer, labels)).to_dict() for example in firsts.values()]
+    write_text(folder.views, json.dumps(views, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def shortened(view: TokenView) -> TokenView:
+    """A view whose long passages have lost their middle, and say how much."""
+    return replace(view, passages=[part for passage in view.passages for part in _halves(passage)])
+
+
+def _halves(passage: Passage) -> list[Passage]:
+    """The passage, or its beginning and its end."""
+    half = MOST_TOKENS // 2
+    middle = passage.tokens[half:-half]
+    if len(passage.tokens) <= MOST_TOKENS:
+        return [passage]
+    learned = sum(token.is_learned for token in middle)
+    left_out = f"{passage.name} after {len(middle):,} more tokens, {learned:,} of them learned".strip()
+    return [replace(passage, tokens=passage.tokens[:half], note=""),
+            replace(passage, name=left_out, tokens=passage.tokens[-half:])]  # fmt: skip

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from burnish.data.batching.batches import Batch
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.plan import BatchSource
 from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_whole, prune_checkpoints, save_checkpoint
-from burnish.engine.optimizer import learning_rate_at, set_learning_rate
+from burnish.engine.optimizer import learning_rate_at
 from burnish.engine.progress import Pace, Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import HalfMoved, NotFinite, StepResult, Trainer, Validation
@@ -59,23 +59,24 @@ class StopSignal:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-class BatchesAhead:
-    """Gives the batches of one step after the other; a context manager, which ends its thread.
+class Prefetch:
+    """The batches of one step after the other, those of the next one made while the device computes this one.
 
-    What a batch holds follows from seed and step alone, so it is the same whoever makes it, and when.
+    A context manager, which ends its thread. What a planned batch holds follows from seed and step alone, so it is the
+    same whoever makes it, and when; batches of a source that is not planned are made when they are asked for.
 
     Args:
-        plan: of the run.
+        source: of the run's batches.
         total_steps: of the run; none is made beyond them.
     """
 
-    def __init__(self, plan: BatchPlan, total_steps: int) -> None:
-        self._plan = plan
-        self._total_steps = total_steps
+    def __init__(self, source: BatchSource, total_steps: int) -> None:
+        self._source = source
+        self._total_steps = total_steps if source.is_planned else 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[tuple[int, int], Future[list[Batch]]] | None = None
 
-    def __enter__(self) -> BatchesAhead:
+    def __enter__(self) -> Prefetch:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -89,33 +90,33 @@ class BatchesAhead:
         else:
             if begun is not None:
                 begun[1].exception()  # two threads must not read the plan's order at once
-            batches = self._plan.step_batches(step)
+            batches = self._source.step_batches(step)
         self._begin(step + 1)
         return batches
 
     def _wanted(self, step: int) -> tuple[int, int]:
-        return step, self._plan.micro_tokens
+        return step, self._source.micro_tokens
 
     def _begin(self, step: int) -> None:
         if step >= self._total_steps:
             return
         try:
-            self._next = self._wanted(step), self._worker.submit(self._plan.step_batches, step)
+            self._next = self._wanted(step), self._worker.submit(self._source.step_batches, step)
         except RuntimeError:  # no memory for a thread
             self._next = None
 
 
 @dataclass(slots=True)
 class Loop:
-    """Runs a trainer over a batch plan, from wherever `progress` stands to the end.
+    """Runs a trainer over a source of batches, from the step in `progress` to the end.
 
-    Each pass through the body of `run` is one step: train, tell, validate, save. Everything it decides follows from
+    Each pass through the body of `run` is one step: train, report, validate, save. Everything it decides follows from
     the recipe, the step number and `progress`, so a resumed loop takes the same turns as one that never stopped.
     What runs out of memory is done again in micro-batches of half the size, which stay in force.
     """
 
     trainer: Trainer
-    plan: BatchPlan
+    source: BatchSource
     held_out: HeldOut
     recipe: Recipe
     """Fully resolved."""
@@ -138,13 +139,13 @@ class Loop:
             MachineError: the disk is full, or a single row does not fit into memory; the last good state is kept.
         """
         self._take_up()
-        epochs = self.total_steps / self.plan.steps_per_epoch
-        self.watch(TrainingStarted(self.progress.step, self.total_steps, epochs, self.plan.micro_tokens))
-        with StopSignal() as stop, BatchesAhead(self.plan, self.total_steps) as ahead:
+        epochs = self.total_steps / self.source.steps_per_epoch
+        self.watch(TrainingStarted(self.progress.step, self.total_steps, epochs, self.source.micro_tokens))
+        with StopSignal() as stop, Prefetch(self.source, self.total_steps) as prefetch:
             if self._owes_validation() and (self._validate() or self.progress.stopped):
                 self._save()
             while self.progress.step < self.total_steps and not self.progress.stopped:
-                self._train_step(ahead)
+                self._train_step(prefetch)
                 is_last = self.progress.step == self.total_steps
                 is_judged = bool(self.held_out.batches) and self._is_due(self.recipe.evaluate.every, is_last)
                 is_best = is_judged and self._validate()
@@ -157,7 +158,7 @@ class Loop:
     def _take_up(self) -> None:
         """Puts the sizes of micro-batches in force, and looks ahead at all steps."""
         if self.progress.micro_tokens:
-            self.plan.micro_tokens = self.progress.micro_tokens
+            self.source.micro_tokens = self.progress.micro_tokens
         if self.progress.held_out_tokens:
             self.held_out.limit(self.progress.held_out_tokens)
         held_out_tokens = self.held_out.padded_tokens()
@@ -165,7 +166,10 @@ class Loop:
         self.pace = Pace(self._step_tokens(), held_out_tokens, evaluate, save)
 
     def _step_tokens(self) -> list[int]:
-        return [self.plan.padded_tokens(step) for step in range(self.total_steps)]
+        """Of each step; where they are not known before it, every step counts alike."""
+        if not self.source.is_planned:
+            return [1] * self.total_steps
+        return [self.source.padded_tokens(step) or 0 for step in range(self.total_steps)]
 
     def _owes_validation(self) -> bool:
         """Whether the step where progress stands is still to be judged: the base, or one that was saved before."""
@@ -183,12 +187,11 @@ class Loop:
     def _is_due(self, every: int | str, is_last: bool) -> bool:
         return is_last or self.progress.step % int(every) == 0
 
-    def _train_step(self, ahead: BatchesAhead) -> None:
+    def _train_step(self, prefetch: Prefetch) -> None:
         begun = attempted = time.perf_counter()
         step = self.progress.step
         rate = learning_rate_at(step, self.total_steps, self.recipe.train)
-        set_learning_rate(self.trainer.optimizer, rate)
-        while (done := self._attempt(step, ahead)) is None:
+        while (done := self._attempt(step, rate, prefetch)) is None:
             self._halve(step)
             attempted = time.perf_counter()
         self.progress.step += 1
@@ -196,13 +199,13 @@ class Loop:
         self.pace.step_done(step, ended - attempted)
         self._tell_step(*done, rate, ended - begun)
 
-    def _attempt(self, step: int, ahead: BatchesAhead) -> tuple[StepResult, list[Batch]] | None:
+    def _attempt(self, step: int, rate: float, prefetch: Prefetch) -> tuple[StepResult, list[Batch]] | None:
         """A step, or None where it ran out of memory: then all is as it was before it."""
         drawn = random_tensors(), random_values()
         batches: list[Batch] = []
         try:
-            batches = ahead.take(step)
-            return self.trainer.step(batches), batches
+            batches = prefetch.take(step)
+            return self.trainer.step(batches, rate), batches
         except NotFinite as error:
             raise self._explained(error, batches) from error
         except HalfMoved as error:
@@ -217,12 +220,12 @@ class Loop:
 
     def _halve(self, step: int) -> None:
         """Makes the micro-batches smaller than those of a step that ran out."""
-        before = self.plan.micro_batch_sizes(step)
-        if not self.plan.halve_micro_batch(step):
+        before = self.source.micro_batch_sizes(step)
+        if not self.source.halve_micro_batch(step):
             raise self._too_large("training", max(width for _, width in before))
-        self.progress.micro_tokens = self.plan.micro_tokens
+        self.progress.micro_tokens = self.source.micro_tokens
         self.pace.plan_anew(self._step_tokens())
-        self._tell_halved(False, before, self.plan.micro_batch_sizes(step), self.plan.micro_tokens)
+        self._tell_halved(False, before, self.source.micro_batch_sizes(step), self.source.micro_tokens)
 
     def _tell_halved(
         self, held_out: bool, before: list[tuple[int, int]], after: list[tuple[int, int]], tokens: int
@@ -271,7 +274,7 @@ class Loop:
         told = StepDone(
             step=self.progress.step,
             total_steps=self.total_steps,
-            epoch=self.progress.step / self.plan.steps_per_epoch,
+            epoch=self.progress.step / self.source.steps_per_epoch,
             loss=result.loss,
             learning_rate=rate,
             gradient_norm=result.gradient_norm,
@@ -280,11 +283,11 @@ class Loop:
             seconds=seconds,
             seconds_left=self.pace.seconds_left(self.progress.step),
         )
-        self.watch.step_done(told, batches, self.plan.examples)
+        self.watch.step_done(told, batches, self.source.examples)
 
     def _explained(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
         """A loss that is not finite, with the step, the rows and what to do."""
-        rows = places(batches, self.plan.examples)
+        rows = places(batches, self.source.examples)
         named = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
         self.watch.broke_off(self.progress.step + 1, error.what)
         return BurnishError(

@@ -1,4 +1,4 @@
-"""One optimizer step, and one look at the held-out rows."""
+"""One optimizer step, one validation, and how a network becomes trainable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.engine.optimizer import make_optimizer, reserve_moments
+from burnish.engine.optimizer import make_optimizer, reserve_moments, set_learning_rate
 from burnish.engine.random_state import seed_everything
 from burnish.engine.validation import HeldOut, judge
 from burnish.errors import BurnishError, MachineError
@@ -71,24 +71,29 @@ class Trainer:
     clip: float
     scaler: torch.amp.GradScaler
 
-    def step(self, batches: Sequence[Batch]) -> StepResult:
-        """Forward and backward over the micro-batches, then one move of the optimizer.
+    def step(self, batches: Sequence[Batch], learning_rate: float | None = None) -> StepResult:
+        """One optimizer step: set the rate, forward and backward over the micro-batches, clip, check, move.
 
-        The loss is the mean over the trained tokens (or rows, or pairs) of all micro-batches together, so accumulation
-        equals one big batch however they are spread.
+        Args:
+            batches: the micro-batches of the step.
+            learning_rate: of this step, by the schedule; None leaves the optimizer's as it is.
 
         Raises:
             NotFinite: before the optimizer moves; no weight has changed.
             HalfMoved: memory ran out in the middle of the move.
-            MemoryError, RuntimeError: memory ran out before (`out_of_memory.ran_out` tells); no weight has changed,
-                and after `forget_attempt` the step can be tried again.
+            MemoryError, RuntimeError: memory ran out before (see `models.device.ran_out`); no weight has changed, and
+                after `forget_attempt` the step can be tried again.
             BurnishError: no token of the step is trained on.
         """
         trained_tokens = sum(batch.num_trained for batch in batches)
         if trained_tokens == 0:
             raise BurnishError("a step holds no trained token", "Its rows have labels for none of their tokens.")
+        if learning_rate is not None:
+            set_learning_rate(self.optimizer, learning_rate)
         loss, norm = self.accumulate(batches)
+        # The first read of a value from the device: everything before it was queued without waiting.
         loss_value, norm_value = loss.item(), norm.item()
+        # With a loss scaler an infinite norm is no error: the scaler skips this move and lowers its scale.
         if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
             self.drop_gradient()
             raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
@@ -102,6 +107,8 @@ class Trainer:
             The mean loss, and the norm of the gradient before clipping: tensors without dimensions, not yet read, so
             that nothing here depends on their values.
         """
+        # Divided by the trained tokens of the whole step, not of each micro-batch: a mean of means would weigh a token
+        # by how full its micro-batch is. So accumulation equals one big batch however the rows are spread.
         trained_tokens = sum(batch.num_trained for batch in batches)
         self.network.train()
         with torch.no_grad(), arithmetic(self.device, self.precision):
@@ -110,17 +117,22 @@ class Trainer:
         for batch in batches:
             with arithmetic(self.device, self.precision):
                 loss = self.task.losses(self.network, batch.to(self.device)).sum() / trained_tokens
+            # Outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0.
             self.scaler.scale(loss).backward()
             total += loss.detach()
+        # Gradients are clipped in their true size, so the scale is taken off first.
         self.scaler.unscale_(self.optimizer)
-        return total, self._clip_gradient()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
+        return total, norm
 
     def move(self) -> None:
-        """Moves the weights along the gradient, and lets go of it.
+        """Moves the weights along the gradient, and drops the gradient.
 
         Raises:
             HalfMoved: memory ran out on the way.
         """
+        # The moments are allocated before any weight moves: running out here can still be tried again.
         reserve_moments(self.optimizer)
         try:
             self.scaler.step(self.optimizer)
@@ -144,10 +156,6 @@ class Trainer:
     def drop_gradient(self) -> None:
         """Lets go of the gradient; the weights stay where they are."""
         self.optimizer.zero_grad(set_to_none=True)
-
-    def _clip_gradient(self) -> torch.Tensor:
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        return torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
 
     def validate(self, held_out: HeldOut) -> Validation:
         """Loss and figures of the held-out rows."""

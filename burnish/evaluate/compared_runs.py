@@ -16,10 +16,9 @@ from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore
 from burnish.lineage.manifest import check_base, read_manifest, result_of, rows_of
 from burnish.lineage.recipe_differences import Made
 from burnish.models.device import free_memory
-from burnish.prepare.context import Emit, Setting, encode_rows, make_plan, other_rows, read_rows, set_up
+from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.encode import Encoded
-from burnish.prepare.model import load_from, open_result, prepare_examples
-from burnish.prepare.resolve import Resolver
+from burnish.prepare.model import load_from, measure_examples, open_result
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Progressed, Stage, read_events
@@ -84,7 +83,7 @@ def _read_alike(contenders: Sequence[Contender], rows: Sequence[Sequence[Any]]) 
 
 def _cuts(contender: Contender, rows: Sequence[Any]) -> Iterator[int | None]:
     """Tokens that are cut of each row; None for one that the run cannot learn from."""
-    for row in contender.setting.task.encode_all(rows, int(contender.judged_by.data.context)):
+    for row in contender.context.task.encode_all(rows, contender.context.context_length):
         is_learned = isinstance(row, EncodedRow) and any(example.num_trained for example in row.examples)
         yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
 
@@ -115,12 +114,11 @@ class Contender:
     folder: RunFolder
     recipe: Recipe
     """As it was trained."""
-    judged_by: Recipe
-    """The same under the seed of all who are compared, which decides what is drawn where rows are judged."""
+    context: RunContext
+    """Under the seed that all runs are compared by, which decides what is drawn at random in an evaluation."""
     result: Path
     records: Records
-    """The rows that it was trained on and those that it held out."""
-    setting: Setting
+    """Its training and validation rows."""
 
     @property
     def made(self) -> Made:
@@ -137,18 +135,17 @@ class Contender:
             free_memory()
 
     def _score(self, records: Records, emit: Emit) -> RunScore:
-        setting, recipe = self.setting, self.judged_by
-        encoded = encode_rows(records, setting, recipe, emit).validation
-        is_against_base = _measure_base(encoded, setting, recipe, emit)
-        network = open_result(self.result, setting, recipe, emit)
-        setting.task.adapt(network)
-        held_out = HeldOut.of(make_plan(encoded, setting, recipe), encoded.owners)
+        context = encode(replace(self.context, records=records, emit=emit))
+        encoded, is_against_base = _measured_on_base(context)
+        network = open_result(context, self.result)
+        task, precision = context.task, context.recipe.model.precision
+        task.adapt(network)
+        held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         emit(Stage(f"judging `{self.name}`"))
-        precision = recipe.model.precision
-        judged = judge(network, setting.task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
+        judged = judge(network, task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
         sums, counts = judged.summed_by_row(judged.sums, judged.counts)
-        measures = setting.task.measures(judged)
-        headline = next((one for one in measures if one.name == setting.task.headline), None)
+        measures = task.measures(judged)
+        headline = next((one for one in measures if one.name == task.headline), None)
         return RunScore(sums, counts, headline, is_against_base)
 
 
@@ -171,10 +168,9 @@ def open_contender(folder: RunFolder, name: str, seed: int, has_rows: bool, emit
     recipe = recipe_from_saved(folder.recipe)
     otherwise = "Name rows that none of the runs was trained on: `--data other.jsonl`"
     records = rows_of(folder, recipe, otherwise, emit) if has_rows else read_rows(recipe, emit)
-    judged_by = recipe.model_copy(update={"seed": seed})
-    setting = set_up(Resolver(judged_by, emit), records, emit)
-    check_base(folder, setting.location)
-    return Contender(name, folder, recipe, judged_by, result, records, setting)
+    context = open_context(recipe.model_copy(update={"seed": seed}), records, emit)
+    check_base(folder, context.location)
+    return Contender(name, folder, recipe, context, result, records)
 
 
 def hash_rows(records: Records) -> str:
@@ -185,18 +181,19 @@ def hash_rows(records: Records) -> str:
     return hashlib.sha256("".join(keys).encode("ascii")).hexdigest()
 
 
-def _measure_base(encoded: Encoded, setting: Setting, recipe: Recipe, emit: Emit) -> bool:
-    """Lets the task measure on the base model what its loss is held against, where it does so.
+def _measured_on_base(context: RunContext) -> tuple[Encoded, bool]:
+    """The validation examples with what the task needs of the base model for each, and whether it needs anything.
 
-    That model is let go of again.
+    The base model is freed again.
     """
+    encoded = context.validation
     first = [encoded.examples[0]]
-    if setting.task.stand_in(first)[0] is first[0]:
-        return False
-    emit(Stage("looking at the base model"))
-    base = load_from(setting.location, setting, recipe).network
-    setting.task.adapt(base)
-    prepare_examples(encoded, base, setting, recipe, emit)
+    if context.task.stand_in(first)[0] is first[0]:
+        return encoded, False
+    context.emit(Stage("measuring the base model"))
+    base = load_from(context.location, context).network
+    context.task.adapt(base)
+    encoded = measure_examples(context, encoded, base)
     del base
     free_memory()
-    return True
+    return encoded, True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.engine.validation import HeldOut, judge
@@ -23,17 +23,16 @@ from burnish.evaluate.forgetting import GeneralTexts, against_forgetting, drawn,
 from burnish.metrics.intervals import contrast
 from burnish.metrics.measure import MetricTable
 from burnish.metrics.own_metric import load_metric
-from burnish.prepare.context import Rows, Setting, make_plan
+from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, encode_records
-from burnish.prepare.model import as_base, prepare_examples
+from burnish.prepare.model import as_base, measure_examples
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import Event, Progressed, Stage, Warned
+from burnish.runs.events import Progressed, Stage, Warned
 from burnish.tasks.task import Judged, Question, Task
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
 """A share of fewer answers than this says nothing; they are only shown."""
-Emit = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,59 +59,51 @@ class _Side:
     answers: list[Answer]
 
 
-def compare(
-    network: Any,
-    setting: Setting,
-    rows: Rows,
-    recipe: Recipe,
-    questions: Sequence[Question],
-    held_out: str,
-    emit: Emit,
-) -> Comparison:
+def compare(network: Any, context: RunContext, questions: Sequence[Question], held_out: str) -> Comparison:
     """Judges the tuned network and its base on the same rows, texts and questions.
 
     Args:
         network: the tuned network. Where the method can switch itself off, the base is the same network; otherwise
             the base is loaded once more.
-        setting: task, method, tokenizer and device of the run.
-        rows: their validation part is judged, and as many of the training records.
-        recipe: fully resolved.
+        context: fully resolved; its validation rows are evaluated, and as many of the training records.
         questions: for generated answers; may be empty.
         held_out: where the rows come from, in words.
-        emit: told of the progress, and warned where the run has forgotten too much.
 
     Raises:
         DataError: the texts of `evaluate.general` cannot be read.
     """
-    num_rows = len(set(rows.validation.owners))
-    comparison = Comparison(num_rows, rows.validation.num_trained, held_out, setting.task.headline)
-    training = drawn(rows.records.train, num_rows, recipe.seed)
-    trained = encode_records(setting.task, training, int(recipe.data.context))
+    task, records, emit = context.task, context.records, context.emit
+    comparison = Comparison(context.num_validation_rows, context.validation.num_trained, held_out, task.headline)
+    training = drawn(records.train, context.num_validation_rows, context.recipe.seed)
+    trained = encode_records(task, training, context.context_length)
     exam = _Exam(
-        rows.validation,
+        context.validation,
         trained,
         questions,
-        general_texts(setting, recipe),
-        repeated_records(rows.records.valid, rows.validation.owners),
+        general_texts(context),
+        repeated_records(records.valid, context.validation.owners),
         repeated_records(training, trained.owners),
     )
     comparison.distinct = exam.repeats.distinct if exam.repeats else None
     if not exam.held_out.examples and exam.general is None:
         return comparison
     emit(Stage("judging the base model"))
-    with as_base(network, setting, recipe) as reference:
-        for encoded in (exam.held_out, exam.training):
-            prepare_examples(encoded, reference, setting, recipe, emit)
-        base = _judge(reference, setting, exam, recipe, emit)
+    with as_base(network, context) as reference:
+        exam = replace(
+            exam,
+            held_out=measure_examples(context, exam.held_out, reference),
+            training=measure_examples(context, exam.training, reference),
+        )
+        base = _judge(reference, context, exam)
     emit(Stage("judging the tuned model"))
-    tuned = _judge(network, setting, exam, recipe, emit)
-    _compare_rows(comparison, base, tuned, exam, setting.task)
-    comparison.figures += _answer_figures(base, tuned, setting.task, recipe)
+    tuned = _judge(network, context, exam)
+    _compare_rows(comparison, base, tuned, exam, task)
+    comparison.figures += _answer_figures(base, tuned, task, context.recipe)
     if exam.general is not None and base.general is not None and tuned.general is not None:
         (loss,) = make_figures([base.general.loss()], [tuned.general.loss()])
         comparison.general = GeneralText(exam.general.source, exam.general.passages.num_tokens, loss)
     if comparison.forgotten:
-        emit(Warned(f"{comparison.forgotten} {against_forgetting(setting, recipe)}"))
+        emit(Warned(f"{comparison.forgotten} {against_forgetting(context)}"))
     return comparison
 
 
@@ -138,30 +129,32 @@ def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, exam: _Exam
     comparison.gap = contrast(trained, held_out)
 
 
-def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Emit) -> _Side:
+def _judge(network: Any, context: RunContext, exam: _Exam) -> _Side:
     """One model's results on everything."""
 
-    def judged(encoded: Encoded, setting: Setting) -> Judged | None:
+    recipe, emit = context.recipe, context.emit
+
+    def judged(encoded: Encoded, context: RunContext) -> Judged | None:
         if not encoded.examples:
             return None
-        rows = HeldOut.of(make_plan(encoded, setting, recipe), encoded.owners)
+        rows = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         precision = recipe.model.precision
-        return judge(network, setting.task, rows, precision, lambda *told: emit(Progressed("rows judged", *told)))
+        return judge(network, context.task, rows, precision, lambda *told: emit(Progressed("rows judged", *told)))
 
-    held_out = judged(exam.held_out, setting)
+    held_out = judged(exam.held_out, context)
     answers = answer_questions(
         network,
-        setting.tokenizer,
-        setting.task,
+        context.tokenizer,
+        context.task,
         exam.questions,
         int(recipe.evaluate.max_new_tokens),
         recipe.model.precision,
         lambda done, total: emit(Progressed("answers", done, total)),
     )
-    training, general = judged(exam.training, setting), None
+    training, general = judged(exam.training, context), None
     if exam.general is not None:
-        exam.general.setting.task.adapt(network)
-        general = judged(exam.general.passages, exam.general.setting)
+        exam.general.context.task.adapt(network)
+        general = judged(exam.general.passages, exam.general.context)
     return _Side(held_out, training, general, answers)
 
 

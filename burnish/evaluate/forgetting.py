@@ -11,10 +11,10 @@ import numpy
 
 from burnish.data.files.passages import is_own, read_passages
 from burnish.models.config import model_kind
-from burnish.prepare.context import Setting
+from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.resolve import reads_texts
-from burnish.recipe.schema import NONE, Recipe
+from burnish.recipe.schema import NONE
 from burnish.tasks import make_task
 
 _MOST_TOKENS = 8_000
@@ -28,19 +28,18 @@ _Row = TypeVar("_Row")
 class GeneralTexts:
     """Texts outside the task, as they are judged."""
 
-    setting: Setting
-    """That of the run, with the task of going on with a text."""
+    context: RunContext
+    """That of the run, with the task `text`."""
     passages: Encoded
     source: str
     """In words."""
 
 
-def general_texts(setting: Setting, recipe: Recipe) -> GeneralTexts | None:
+def general_texts(context: RunContext) -> GeneralTexts | None:
     """The texts that `evaluate.general` names, one example each, cut to the context and to their share of the tokens.
 
     Args:
-        setting: of the run.
-        recipe: fully resolved.
+        context: fully resolved.
 
     Returns:
         None where there are none, or the run's models do not go on with any text.
@@ -48,18 +47,18 @@ def general_texts(setting: Setting, recipe: Recipe) -> GeneralTexts | None:
     Raises:
         DataError: they cannot be read.
     """
-    general = recipe.evaluate.general
-    if general == NONE or not reads_texts(setting.task, model_kind(setting.config)):
+    recipe, general = context.recipe, context.recipe.evaluate.general
+    if general == NONE or not reads_texts(context.task, model_kind(context.config)):
         return None
     records = drawn(read_passages(general), _MOST_TOKENS // _SHORTEST, recipe.seed)
-    length = min(int(recipe.data.context), _MOST_TOKENS // len(records))
-    task = make_task("text", setting.tokenizer, recipe)
+    length = min(context.context_length, _MOST_TOKENS // len(records))
+    task = make_task("text", context.tokenizer, recipe)
     encoded = encode_records(task, records, length)
     begins = {owner: number for number, owner in reversed(list(enumerate(encoded.owners)))}
     chosen = [encoded.examples[begins[owner]] for owner in sorted(begins)]
     source = f"`{Path(general).name}`" if is_own(general) else "other texts"
     passages = Encoded(chosen, range(len(chosen)), encoded.rejected)
-    return GeneralTexts(replace(setting, task=task), passages, source) if chosen else None
+    return GeneralTexts(replace(context, task=task), passages, source) if chosen else None
 
 
 def drawn(rows: Sequence[_Row], most: int, seed: int) -> list[_Row]:
@@ -70,15 +69,15 @@ def drawn(rows: Sequence[_Row], most: int, seed: int) -> list[_Row]:
     return [rows[number] for number in sorted(numbers.tolist())]
 
 
-def against_forgetting(setting: Setting, recipe: Recipe) -> str:
+def against_forgetting(context: RunContext) -> str:
     """What to change where a run forgets too much, in a sentence."""
-    section = recipe.train
+    section, method = context.recipe.train, context.method
     changes = [
         f"lower `train.learning_rate` (now {float(section.learning_rate):g})",
         f"train for fewer `train.epochs` (now {float(section.epochs):g})",
     ]
-    if "lora" in setting.method.sections:
-        changes.append(f"lower `lora.rank` (now {recipe.lora.rank})")
-    if setting.method.trains_base:
+    if "lora" in method.sections:
+        changes.append(f"lower `lora.rank` (now {context.recipe.lora.rank})")
+    if method.trains_base:
         changes.append("take `--method lora`, which moves less")
     return f"To keep more of it: {', '.join(changes)}, or mix general rows into the data."

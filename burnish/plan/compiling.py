@@ -28,10 +28,8 @@ from burnish.models.compiled_blocks import (
     undo_compiling,
 )
 from burnish.plan.time import KnownTrial, find_trial, keep_trial
-from burnish.prepare.context import Emit, Setting
-from burnish.prepare.resolve import Resolver
-from burnish.recipe.schema import Recipe
-from burnish.runs.events import Note, Stage, Warned
+from burnish.prepare.context import Emit, RunContext
+from burnish.runs.events import Note, Resolved, Stage, Warned
 
 LONGEST_TRIAL = 180.0
 """Seconds that a trial is taken to need where none was made here: on the safe side, as blocks of two kinds, or rows of
@@ -55,62 +53,54 @@ class Choice(NamedTuple):
 
 
 def choose_compiling(
-    network: Any,
-    setting: Setting,
-    resolver: Resolver,
-    plan: BatchPlan,
-    pace: float | None,
-    seconds: float | None,
-    key: str,
-    emit: Emit,
-) -> float | None:
-    """Fills in `model.compile`, and compiles the blocks where it comes out true.
+    network: Any, context: RunContext, plan: BatchPlan, pace: float | None, seconds: float | None, key: str
+) -> tuple[RunContext, float | None]:
+    """Resolves `model.compile`, and compiles the blocks where it is true.
 
     Args:
         network: trainable; its weights and the random state are left as they are.
-        setting: of the run.
-        resolver: of the recipe, of which all else is filled in.
+        context: of the run; everything else in its recipe is resolved.
         plan: of the training rows.
         pace: seconds per token of an uncompiled step; None where none was measured.
         seconds: that the run takes at this pace; None where it is not known.
         key: of the run's pace.
-        emit: told of what was seen.
 
     Returns:
-        The pace of the run as it was chosen.
+        The run as it was decided, and its pace.
     """
-    wanted = resolver.recipe.model.compile
+    wanted = context.recipe.model.compile
     if wanted is False:
-        return pace
-    trial = Trial(network, setting, resolver.recipe, plan, emit)
-    hindrance = cannot_compile(setting.device.type)
+        return context, pace
+    trial = Trial(network, context, plan)
+    hindrance = cannot_compile(context.device.type)
     if wanted is True:
-        _compile_as_asked(trial, hindrance, resolver, emit)
-        return pace
-    if hindrance or resolver.recipe.model.kernels == "plain" or pace is None or seconds is None:
+        return _compile_as_asked(trial, hindrance), pace
+    if hindrance or context.recipe.model.kernels == "plain" or pace is None or seconds is None:
         choice = Choice(False, hindrance or "not tried", is_told=False)
     else:
-        choice = decide(trial, pace, seconds, key, emit)
-    resolver.fill("model.compile", choice.is_compiled, choice.reason, choice.is_told)
-    return pace if pace is None else pace * (1 - choice.saved)
+        choice = decide(trial, pace, seconds, key, context.emit)
+    if choice.is_told:
+        context.emit(Resolved("model.compile", choice.is_compiled, choice.reason))
+    context = context.with_options(model={"compile": choice.is_compiled})
+    return context, pace if pace is None else pace * (1 - choice.saved)
 
 
-def compile_again(network: Any, setting: Setting, recipe: Recipe, plan: BatchPlan, emit: Emit) -> None:
+def compile_again(network: Any, context: RunContext, plan: BatchPlan) -> None:
     """Compiles the blocks of a run that goes on, in the way and the order in which it was done when the run began.
 
     Args:
         network: trainable; its weights and the random state are left as they are.
-        setting: of the run.
-        recipe: of the run, as it was saved.
+        context: of the run, from its saved recipe.
         plan: of the training rows, with the micro-batches that the run has.
-        emit: told where it fails.
     """
-    if recipe.model.compile is not True:
+    if context.recipe.model.compile is not True:
         return
-    hindrance = cannot_compile(setting.device.type)
-    hindrance = hindrance or Trial(network, setting, recipe, plan, emit).compile()
+    hindrance = cannot_compile(context.device.type)
+    hindrance = hindrance or Trial(network, context, plan).compile()
     if hindrance:
-        emit(Warned(f"The blocks were compiled until now and are no more: {hindrance}. Last digits may differ."))
+        context.emit(
+            Warned(f"The blocks were compiled until now and are no more: {hindrance}. Last digits may differ.")
+        )
 
 
 def cannot_compile(device: str) -> str:
@@ -176,13 +166,13 @@ def saved_for_sure(plain: Sequence[float], compiled: Sequence[float]) -> float:
     return statistics.median(differences) - noise
 
 
-def _compile_as_asked(trial: Trial, hindrance: str, resolver: Resolver, emit: Emit) -> None:
-    """The saved recipe says what was done, so that a run that goes on does the same."""
+def _compile_as_asked(trial: Trial, hindrance: str) -> RunContext:
+    """The saved recipe says what was done, so that a resumed run does the same."""
     hindrance = hindrance or trial.compile()
-    if hindrance:
-        emit(Warned(f"`model.compile` has no effect: {hindrance}."))
-        model = resolver.recipe.model.model_copy(update={"compile": False})
-        resolver.recipe = resolver.recipe.model_copy(update={"model": model})
+    if not hindrance:
+        return trial.context
+    trial.context.emit(Warned(f"`model.compile` has no effect: {hindrance}."))
+    return trial.context.with_options(model={"compile": False})
 
 
 def _figures(trial: KnownTrial, seconds: float) -> str:
@@ -203,16 +193,14 @@ class Trial:
     """Passes forward and backward over a run's own rows, compiled and not."""
 
     network: Any
-    setting: Setting
-    recipe: Recipe
+    context: RunContext
     plan: BatchPlan
-    emit: Emit
     compiling: float = 0.0
     """Seconds that compiling took."""
 
     def __post_init__(self) -> None:
-        task, method, device = self.setting.task, self.setting.method, self.setting.device
-        self._trainer = make_trainer(self.network, task, method, self.recipe, device)
+        context = self.context
+        self._trainer = make_trainer(self.network, context.task, context.method, context.recipe, context.device)
 
     def compile(self) -> str:
         """Compiles the blocks, unless that fails or they then compute something else.
@@ -220,7 +208,7 @@ class Trial:
         Returns:
             Why they were left as they were, in words; empty where they are compiled.
         """
-        self.emit(Stage("compiling the blocks"))
+        self.context.emit(Stage("compiling the blocks"))
         batches, drawn = kinds_of_batches(self.plan), (random_tensors(), random_values())
         try:
             self._compute(batches, drawn)  # a first pass takes longer than later ones
@@ -233,7 +221,7 @@ class Trial:
         except RAISED as error:
             hindrance = f"compiling failed ({type(error).__name__})"
         else:
-            is_same = agree(plain, compiled, self.recipe.model.precision != "fp32")
+            is_same = agree(plain, compiled, self.context.recipe.model.precision != "fp32")
             hindrance = "" if is_same else "compiled, this model computes something else"
         finally:
             restore_random(*drawn)

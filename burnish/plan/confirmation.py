@@ -14,15 +14,12 @@ from burnish.engine.step import NotFinite, Trainer, make_trainer
 from burnish.models.blocks import held_tensors
 from burnish.models.device import RAISED, ran_out
 from burnish.plan.live_storage import BATCH, OPTIMIZER, WEIGHTS, LiveStorage
-from burnish.plan.run_plan import Outlook
-from burnish.prepare.context import Emit, Setting
-from burnish.recipe.schema import Recipe
+from burnish.plan.run_plan import RunPlan
+from burnish.prepare.context import RunContext
 from burnish.runs.events import MemoryMeasured, Note
 
 
-def confirm_step(
-    network: Any, setting: Setting, recipe: Recipe, plan: BatchPlan, outlook: Outlook, emit: Emit
-) -> float | None:
+def confirm_step(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> float | None:
     """Takes steps that move nothing, with an optimizer of their own, and tells their memory next to the planned one.
 
     Where it runs out of memory, the plan's micro-batches are halved until it does not, or single rows are left, which
@@ -30,27 +27,25 @@ def confirm_step(
 
     Args:
         network: trainable; its weights and the random state are left as they are.
-        setting: of the run.
-        recipe: resolved.
-        plan: of the training rows; its micro-batches may become smaller.
-        outlook: what was planned.
-        emit: told of what was seen.
+        context: of the run.
+        batches: of the training rows; its micro-batches may become smaller.
+        plan: what was planned.
 
     Returns:
         Seconds per token that goes through the network, padding included; None where no step came to its end.
     """
     drawn = random_tensors(), random_values()
     try:
-        while (seen := _attempt(network, setting, recipe, plan, outlook)) is None:
-            if not plan.halve_micro_batch(None):
+        while (seen := _attempt(network, context, batches, plan)) is None:
+            if not batches.halve_micro_batch(None):
                 return None  # not even one row fits; the loop will say so
-            emit(Note("The step ran out of memory; trying half as many rows at once."))
+            context.emit(Note("The step ran out of memory; trying half as many rows at once."))
     except NotFinite:
         return None  # the loop will meet it too, and name the rows
     finally:
         restore_random(*drawn)
-    if outlook.fit is not None:
-        emit(MemoryMeasured(predicted=outlook.fit.simulation.peak.total, measured=seen.peak))
+    if plan.fit is not None:
+        context.emit(MemoryMeasured(predicted=plan.fit.simulation.peak.total, measured=seen.peak))
     return seen.pace
 
 
@@ -64,20 +59,20 @@ class _Seen:
     """Seconds per token, padding included."""
 
 
-def _attempt(network: Any, setting: Setting, recipe: Recipe, plan: BatchPlan, outlook: Outlook) -> _Seen | None:
+def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> _Seen | None:
     """Three steps: one to warm up, one whose tensors are followed, one that is timed; None where memory ran out."""
-    trainer = make_trainer(network, setting.task, setting.method, recipe, setting.device)
+    trainer = make_trainer(network, context.task, context.method, context.recipe, context.device)
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["rate_factor"] = 0.0
-    longest = next(plan.each_batch())
-    batches = [longest] * (2 if plan.rows_per_step > longest.input_ids.shape[0] else 1)
+    longest = next(batches.each_batch())
+    step = [longest] * (2 if batches.rows_per_step > longest.input_ids.shape[0] else 1)
     try:
-        trainer.step(batches)
-        peak = _watched(trainer, batches, outlook.facts.outputs)
+        trainer.step(step)
+        peak = _watched(trainer, step, plan.facts.outputs)
         begun = time.perf_counter()
-        trainer.step(batches)
+        trainer.step(step)
         seconds = time.perf_counter() - begun
-        return _Seen(peak, seconds / sum(batch.input_ids.numel() for batch in batches))
+        return _Seen(peak, seconds / sum(batch.input_ids.numel() for batch in step))
     except RAISED as error:
         if not ran_out(error):
             raise

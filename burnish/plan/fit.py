@@ -16,8 +16,9 @@ from burnish.models.skeleton import Skeleton
 from burnish.plan.live_storage import OPTIMIZER, WEIGHTS, Peak
 from burnish.plan.sharding import Shards, sharded_memory
 from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
-from burnish.prepare.context import Setting, fast_device, loading_for, make_plan
+from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
+from burnish.prepare.model import fast_device, loading_for
 from burnish.prepare.resolve import Facts
 from burnish.recipe.schema import AUTO, Recipe
 
@@ -138,40 +139,33 @@ class CannotSimulate(Exception):
     """Torch, or the code of a model, needs numbers where a simulated step has none."""
 
 
-def simulate_way(
-    way: Way, recipe: Recipe, setting: Setting, encoded: Encoded, facts: Facts, room: int | None = None
-) -> Simulation:
+def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None = None) -> Simulation:
     """The heaviest step of a run, simulated.
 
     Args:
         way: method, micro-batch and checkpointing.
-        recipe: for the rest.
-        setting: of the run.
-        encoded: the training rows.
+        context: of the run, encoded.
         facts: of model and data.
         room: bytes beyond which no more is told than that the step takes more.
 
     Raises:
         CannotSimulate: the step of this model cannot be taken without numbers.
     """
-    recipe = _with_way(recipe, way)
+    recipe, task, tokenizer = _with_way(context.recipe, way), context.task, context.tokenizer
     method = make_method(way.method)
-    batches = heaviest_step(recipe, setting, encoded)
-    loading = replace(loading_for(method, recipe, torch.device("cpu")), fast_on=fast_device(recipe, setting.device))
+    batches = heaviest_step(context.with_recipe(recipe))
+    loading = replace(loading_for(method, recipe, torch.device("cpu")), fast_on=fast_device(recipe, context.device))
 
     def run(blocks: int | None, enough: Enough | None) -> Simulation:
-        config = setting.config if blocks is None else with_depth(setting.config, blocks)
-        trust = recipe.model.trust_remote_code
-        skeleton = Skeleton(config, setting.task.head, loading, setting.tokenizer, trust)
-        network = make_trainable(
-            skeleton.network, setting.task, method, recipe, setting.tokenizer, skeleton.new_modules
-        )
+        config = context.config if blocks is None else with_depth(context.config, blocks)
+        skeleton = Skeleton(config, task.head, loading, tokenizer, recipe.model.trust_remote_code)
+        network = make_trainable(skeleton.network, task, method, recipe, tokenizer, skeleton.new_modules)
         skeleton.fill(network)
-        trainer = make_trainer(network, setting.task, method, recipe, torch.device("cpu"))
+        trainer = make_trainer(network, task, method, recipe, torch.device("cpu"))
         return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
 
     try:
-        return simulate_deep(setting.config, run, method.is_uniform, room)
+        return simulate_deep(context.config, run, method.is_uniform, room)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         # whatever a model's own code comes to where it meets a tensor without numbers
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error
@@ -203,10 +197,10 @@ def _with_way(recipe: Recipe, way: Way) -> Recipe:
     )
 
 
-def heaviest_step(recipe: Recipe, setting: Setting, encoded: Encoded) -> list[Batch]:
-    """The micro-batches of a step on the longest rows; two stand for any number, for the second finds gradients."""
-    stand_in = Encoded(setting.task.stand_in(encoded.examples), encoded.owners, [])
-    plan = make_plan(stand_in, setting, recipe)
+def heaviest_step(context: RunContext) -> list[Batch]:
+    """The micro-batches of a step on the longest rows: at most two, for only the second one finds gradients there."""
+    encoded = context.training
+    plan = context.batch_plan(Encoded(context.task.stand_in(encoded.examples), encoded.owners, []))
     longest = next(plan.each_batch())
     rows = max(1, longest.input_ids.shape[0])
     return [longest] * (2 if plan.rows_per_step > rows else 1)

@@ -18,11 +18,11 @@ from burnish.engine.progress import forecast
 from burnish.errors import MachineError
 from burnish.models.base import fingerprint
 from burnish.plan.confirmation import confirm_step
-from burnish.plan.run_plan import Outlook
-from burnish.prepare.context import Emit, Rows, Setting, make_plan, unread_by
+from burnish.plan.run_plan import RunPlan
+from burnish.prepare.context import Emit, RunContext
 from burnish.prepare.encode import Encoded
-from burnish.prepare.model import apply_method, load_network, look_at
-from burnish.prepare.resolve import Resolver, total_steps
+from burnish.prepare.model import apply_method, inspect_base, load_network
+from burnish.prepare.resolve import total_steps
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json
 from burnish.runs.events import Note, Stage
@@ -171,35 +171,30 @@ class MeasuredTime:
     """Tokens that go through the network, padding included."""
 
 
-def step_key(setting: Setting, recipe: Recipe, training: Encoded, outlook: Outlook) -> str:
+def step_key(plan: RunPlan) -> str:
     """The name of a run's pace: equal for runs whose steps are equally fast.
 
     Of the rows only their lengths count, and those roughly. Whatever else a loaded model decides follows from the model
-    itself, so the key is made before anything is loaded.
-
-    Args:
-        setting: of the run.
-        recipe: as the plan left it, before the model was looked at.
-        training: the rows.
-        outlook: what was planned.
+    itself, so the key is made from the plan, before anything is loaded.
     """
-    plan = make_plan(training, setting, recipe)
-    rows, width = plan.micro_batch_sizes(None)[0]
+    context = plan.context
+    batches = context.batch_plan(context.training)
+    rows, width = batches.micro_batch_sizes(None)[0]
     shape = {
         "rows": _roughly(rows),
         "width": _roughly(width),
-        "longest": _roughly(max(example.num_tokens for example in training.examples)),
-        "accumulates": plan.rows_per_step > rows,
-        "outputs": outlook.facts.outputs,
+        "longest": _roughly(max(example.num_tokens for example in context.training.examples)),
+        "accumulates": batches.rows_per_step > rows,
+        "outputs": plan.facts.outputs,
     }
-    exclude = _OF_NO_SPEED | dict.fromkeys(unread_by(setting), True)
+    exclude = _OF_NO_SPEED | dict.fromkeys(context.unread_sections(), True)
     return pace_key(
         {
-            "model": fingerprint(setting.location.folder),
-            "recipe": recipe.model_dump(mode="json", exclude=exclude),
+            "model": fingerprint(context.location.folder),
+            "recipe": context.recipe.model_dump(mode="json", exclude=exclude),
             "shape": shape,
             "versions": package_versions(),
-            "device": outlook.budget.device,
+            "device": plan.budget.device,
             "processor": this_machine().processor,
             "threads": torch.get_num_threads(),
         }
@@ -243,44 +238,40 @@ def measured_time(pace: float, plan: BatchPlan, held_out_tokens: int, recipe: Re
     return MeasuredTime(pace * sum(tokens) / steps, run, 1 / pace)
 
 
-def pace_here(
-    resolver: Resolver, setting: Setting, rows: Rows, outlook: Outlook, emit: Emit
-) -> tuple[KnownPace, bool] | None:
-    """The pace of a run on this machine, and whether it was measured earlier. Nothing but the cache is written.
+def pace_here(plan: RunPlan) -> tuple[RunContext, KnownPace, bool] | None:
+    """The pace of a run on this machine. Nothing but the cache is written.
 
     Args:
-        resolver: of the recipe; packing is turned off where the model would mix what shares a row.
-        setting: of the run, whose model is here with its weights.
-        rows: encoded.
-        outlook: what was planned.
-        emit: told of what is measured.
+        plan: of a run whose weights are here.
 
     Returns:
-        None where the measured step did not come to its end.
+        The run, with packing turned off where the model would mix what shares a row; its pace; and whether that was
+        measured earlier. None where the measured step did not finish.
 
     Raises:
         ModelError: the weights cannot be loaded.
     """
-    key = step_key(setting, resolver.recipe, rows.training, outlook)
+    key = step_key(plan)
     earlier = find_pace(key)
-    known = earlier or _measure(key, resolver.recipe, setting, rows.training, outlook, emit)
+    known = earlier or _measure(key, plan)
     if known is None:
         return None
-    resolver.fill_packing(known.packing)
-    return known, earlier is not None
+    context = plan.context
+    if not known.packing:
+        context = context.with_options(data={"packing": False})
+    return context, known, earlier is not None
 
 
-def _measure(
-    key: str, recipe: Recipe, setting: Setting, training: Encoded, outlook: Outlook, emit: Emit
-) -> KnownPace | None:
+def _measure(key: str, plan: RunPlan) -> KnownPace | None:
     """Loads the model and takes the steps that a training begins with."""
-    resolver = Resolver(recipe, lambda choice: None)  # a plan with a pace that was kept could not tell of these either
-    base = load_network(setting, recipe, emit)
-    look_at(base, setting, resolver, emit)
-    # figures that the base model would give each row make no step faster or slower
-    stand_in = Encoded(setting.task.stand_in(training.examples), training.owners, [])
-    plan = make_plan(stand_in, setting, resolver.recipe)
-    network = apply_method(base, setting, resolver.recipe, emit)
-    emit(Stage("measuring a step"))
-    pace = confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
-    return None if pace is None else keep_measured(key, pace, plan, emit)
+    context, training = plan.context, plan.context.training
+    base = load_network(context)
+    # what the loaded model resolves is not reported: a plan with a cached pace could not report it either
+    context = inspect_base(context, base, report=lambda choice: None)
+    # what the base model would give for each row makes no step faster or slower
+    stand_in = Encoded(context.task.stand_in(training.examples), training.owners, [])
+    batches = context.batch_plan(stand_in)
+    network = apply_method(context, base)
+    context.emit(Stage("measuring a step"))
+    pace = confirm_step(network, context, batches, plan)
+    return None if pace is None else keep_measured(key, pace, batches, context.emit)

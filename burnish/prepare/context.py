@@ -1,10 +1,16 @@
-"""What train, resume and evaluate have in common: from a recipe to encoded rows."""
+"""The prologue of every workflow: rows read, model found, options resolved, rows encoded.
+
+    recipe ─► read_rows ─► open_context ─► encode ─► RunContext
+
+A `RunContext` is frozen. Whatever decides more about a run (the plan, the loaded model) returns a new one, whose recipe
+has fewer `auto` values left.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -18,9 +24,9 @@ from burnish.errors import DataError
 from burnish.methods import METHODS, make_method
 from burnish.methods.method import Method
 from burnish.metrics.own_metric import load_metric
-from burnish.models.base import Loading, load_tokenizer
+from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
-from burnish.models.device import PRECISIONS, choose_device, choose_precision
+from burnish.models.device import choose_device, choose_precision
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import ensure_pad_token
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
@@ -44,21 +50,82 @@ from burnish.tasks.task import Question, Task
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
 _WORTH_KEEPING = 1.0
-"""Seconds of tokenizing from which on its result is kept for the next run."""
+"""Seconds of tokenizing from which on its result is cached for the next run."""
 LIKELY_METHOD = "lora"
-"""Stands for the method until the plan has chosen one: like all that it chooses from, it takes no positions."""
+"""Used until the plan has chosen a method: like all that it chooses from, it takes no positions of the context."""
 
 
-@dataclass(slots=True)
-class Setting:
-    """Where a run takes place: model folder, tokenizer, task, method, device."""
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """A run as far as it has been decided: recipe, rows, base model, task, method and device."""
 
+    asked: Recipe
+    """As the user gave it, with its `auto` values."""
+    recipe: Recipe
+    """With every option filled in that has been decided so far."""
+    records: Records
     location: ModelLocation
-    tokenizer: Any
+    """Of the base model."""
     config: Any
+    """Of the base model, by transformers."""
+    tokenizer: Any
     task: Task
     method: Method
     device: torch.device
+    emit: Emit
+    """Receives every event."""
+    training: Encoded = field(default_factory=Encoded.empty)
+    validation: Encoded = field(default_factory=Encoded.empty)
+
+    @property
+    def context_length(self) -> int:
+        """Longest example in tokens."""
+        return int(self.recipe.data.context)
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        """Every row that was left out, while reading or while encoding."""
+        return [*self.records.rejected, *self.training.rejected, *self.validation.rejected]
+
+    @property
+    def num_training_rows(self) -> int:
+        """Rows with at least one training example."""
+        return len(set(self.training.owners))
+
+    @property
+    def num_validation_rows(self) -> int:
+        """Rows with at least one validation example."""
+        return len(set(self.validation.owners))
+
+    def with_recipe(self, recipe: Recipe) -> RunContext:
+        """The same run with another recipe."""
+        return replace(self, recipe=recipe)
+
+    def with_options(self, **sections: dict[str, Any]) -> RunContext:
+        """The same run with some options changed, by section and name."""
+        return replace(self, recipe=self.recipe.with_options(**sections))
+
+    def batch_plan(self, encoded: Encoded) -> BatchPlan:
+        """The batches of some encoded rows; the recipe's batch options are resolved."""
+        return BatchPlan(
+            encoded.examples,
+            collate=self.task.collate,
+            context=self.context_length,
+            packing=self.recipe.data.packing,
+            step_tokens=int(self.recipe.batch.tokens),
+            micro_rows=int(self.recipe.batch.rows),
+            seed=self.recipe.seed,
+        )
+
+    def questions(self, most: int) -> list[Question]:
+        """The first validation rows that can be asked as questions with known answers, at most so many."""
+        asked = (self.task.question(self.records.valid[index]) for index in sorted(set(self.validation.owners)))
+        return list(islice((question for question in asked if question is not None), most))
+
+    def unread_sections(self) -> set[str]:
+        """Sections of the recipe that neither the task nor the method of this run reads."""
+        tasks, methods = [task_class(name) for name in TASKS], [make_method(name) for name in METHODS]
+        return unread_sections(type(self.task), self.method, tasks, methods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +137,33 @@ class FoundModel:
     tokenizer: Any
 
 
-@dataclass(slots=True)
-class Rows:
-    """The run's rows, as records and as examples."""
+def prepare(recipe: Recipe, emit: Emit) -> RunContext:
+    """Everything that is known of a run before its plan.
 
-    records: Records
-    training: Encoded
-    validation: Encoded
+    Args:
+        recipe: may hold `auto` values.
+        emit: receives every event.
 
-    @property
-    def rejected(self) -> list[Rejected]:
-        """Every row that was left out, while reading or while encoding."""
-        return [*self.records.rejected, *self.training.rejected, *self.validation.rejected]
+    Raises:
+        RecipeError: task, method and model do not go together, or an option is out of range.
+        DataError: the data cannot be read, or nothing can be learned from it.
+        ModelError: there is no such model.
+        MachineError: the device is missing.
+    """
+    return encode(open_context(recipe, read_rows(recipe, emit), emit))
 
 
 def check_options(recipe: Recipe) -> None:
-    """What can be told of a recipe before anything is read. Raises RecipeError."""
+    """Checks what can be known of a recipe before anything is read. Raises RecipeError."""
     check_choices(recipe, TASKS, METHODS)
     if recipe.evaluate.metric:
-        load_metric(recipe.evaluate.metric)  # no mistake in it, nor in the next, should show after training
+        load_metric(recipe.evaluate.metric)  # a mistake in it, or in the next, must not show after training
     if is_own(recipe.evaluate.general):
         read_passages(recipe.evaluate.general)
 
 
 def read_rows(recipe: Recipe, emit: Emit) -> Records:
-    """Reads the data; no model is needed for that, so mistakes in it show in a second."""
+    """Reads the data; no model is needed for that, so mistakes in it show within a second."""
     check_options(recipe)
     emit(Stage("reading data"))
     records = load_records(recipe.data, recipe.seed)
@@ -103,26 +172,52 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
         emit(Note(note))
     if records.ignored_columns:
         named = ", ".join(f"`{column}`" for column in records.ignored_columns)
-        emit(Note(f"Columns that are not read: {named}."))
+        emit(Note(f"Unused columns: {named}."))
     return records
 
 
-def set_up(resolver: Resolver, records: Records, emit: Emit) -> Setting:
-    """Finds model, tokenizer and device of this machine; fills in what follows from them.
+def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
+    """All rows of another file as validation rows, read as a run of this recipe reads its own.
 
     Raises:
-        RecipeError: task, method and model make no sense together.
+        DataError: they are for another task.
     """
+    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
+    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
+    if recipe.task not in records.shape.tasks:
+        raise DataError(
+            f"the rows of `{data}` do not fit the run `{recipe.name}`",
+            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
+            f"Name rows for the task `{recipe.task}`",
+        )
+    return replace(records, valid=[*records.train, *records.valid])
+
+
+def open_context(
+    recipe: Recipe, records: Records, emit: Emit, report: Callable[[Any], None] | None = None
+) -> RunContext:
+    """Finds the base model, its tokenizer and the device of this machine, and resolves what follows from them.
+
+    Args:
+        recipe: may hold `auto` values.
+        records: the rows.
+        emit: receives every event.
+        report: receives each choice instead of `emit`.
+
+    Raises:
+        RecipeError: task, method and model do not go together.
+    """
+    resolver = Resolver(recipe, report or emit)
     name_model(resolver, records)
     section = resolver.recipe.model
     device = choose_device(section.device)
     location = locate_model(section)
     model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
-    return settle(resolver, records, model, device, choose_precision(section.precision, device), emit)
+    return settle(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
 
 
 def name_model(resolver: Resolver, records: Records) -> None:
-    """Fills in the bundled model for the task, where none was named."""
+    """Fills in the bundled model for the task where no model was named."""
     if resolver.recipe.model.name == AUTO:
         wanted = resolver.recipe.task
         task = task_class(records.shape.tasks[0] if wanted == AUTO else wanted)
@@ -131,25 +226,28 @@ def name_model(resolver: Resolver, records: Records) -> None:
 
 def settle(
     resolver: Resolver,
+    asked: Recipe,
     records: Records,
     model: FoundModel,
     device: torch.device,
     precision: tuple[str, str],
     emit: Emit,
-) -> Setting:
-    """The setting of a run of this model on this device; fills in what follows from them.
+) -> RunContext:
+    """The run of a model on a device, its rows not encoded yet.
 
     Args:
         resolver: of the recipe.
+        asked: the recipe as the user gave it.
         records: the rows.
         model: location, config and tokenizer.
         device: where the run takes place, or would.
         precision: the number format and the reason for it.
-        emit: told what was adapted.
+        emit: receives notes on what was adapted.
 
     Raises:
-        RecipeError: task, method and model make no sense together.
+        RecipeError: task, method and model do not go together.
     """
+    resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_told=bool(asked.data.path))
     likely = [task_class(name) for name in records.shape.tasks]
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
@@ -170,137 +268,84 @@ def settle(
     check_pair(task, made.head, method, model.config, model.location.name)
     for note in made.notes:
         emit(Note(note))
-    return Setting(model.location, tokenizer, model.config, made, method, device)
+    recipe = resolver.recipe
+    return RunContext(asked, recipe, records, model.location, model.config, tokenizer, made, method, device, emit)
 
 
-def encode_rows(records: Records, setting: Setting, recipe: Recipe, emit: Emit) -> Rows:
-    """Turns records into token ids and labels.
+def encode(context: RunContext) -> RunContext:
+    """The run with its records encoded as token ids and labels.
 
     Raises:
         DataError: no training row is left to learn from.
     """
-    emit(Stage("tokenizing"))
-    context = int(recipe.data.context)
-    tokenizer = tokenizer_hash(setting.tokenizer)
-    parts = records.train, records.valid
-    training, validation = (_encode(part, records, setting, recipe, tokenizer, emit) for part in parts)
-    rows = Rows(records, training, validation)
-    if records.train and not rows.training.examples:
-        named = "; ".join(f"{row.place}: {row.reason}" for row in rows.training.rejected[:3])
-        limit = context_limit(setting.config)
+    context.emit(Stage("tokenizing"))
+    records, limit = context.records, context.context_length
+    tokenizer = tokenizer_hash(context.tokenizer)
+    training, validation = (_encode(context, part, tokenizer) for part in (records.train, records.valid))
+    if records.train and not training.examples:
+        named = "; ".join(f"{row.place}: {row.reason}" for row in training.rejected[:_NAMED_ROWS])
+        most = context_limit(context.config)
         raise DataError(
             f"none of the {len(records.train)} training rows can be learned from",
             f"{named}.",
-            f"Raise `data.context`: this model reads up to {limit} tokens"
-            if limit and limit > context
-            else f"Shorten the rows, or choose a model that reads more than {context} tokens",
+            f"Raise `data.context`: this model reads up to {most} tokens"
+            if most and most > limit
+            else f"Shorten the rows, or choose a model that reads more than {limit} tokens",
         )
-    if rows.training.truncated_rows:
-        emit(
-            Note(
-                f"{rows.training.truncated_rows} rows are longer than {context} tokens; "
-                f"{rows.training.truncated_tokens} of their tokens were cut {setting.task.cut_from}."
-            )
-        )
-    return rows
+    if training.truncated_rows:
+        cut = f"{training.truncated_tokens} of their tokens were cut {context.task.cut_from}"
+        context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
+    return replace(context, training=training, validation=validation)
 
 
-def _encode(
-    part: Sequence[Any], records: Records, setting: Setting, recipe: Recipe, tokenizer: str | None, emit: Emit
-) -> Encoded:
-    """One part of the rows, tokenized now or by an earlier command."""
-    context = int(recipe.data.context)
+def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None) -> Encoded:
+    """One split, tokenized now or by an earlier command."""
     if tokenizer is None:
-        return encode_records(setting.task, part, context)
-    options = {name: getattr(recipe, name).model_dump(mode="json") for name in setting.task.sections}
-    key = rows_key([records.sha256, setting.task.name, context, options, tokenizer], part)
+        return encode_records(context.task, part, context.context_length)
+    options = {name: getattr(context.recipe, name).model_dump(mode="json") for name in context.task.sections}
+    key = rows_key([context.records.sha256, context.task.name, context.context_length, options, tokenizer], part)
     if (kept := find_encoded(key)) is not None:
         return kept
     begun = time.perf_counter()
-    encoded = encode_records(setting.task, part, context)
+    encoded = encode_records(context.task, part, context.context_length)
     if time.perf_counter() - begun > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
-        emit(Note(f"The tokens of these rows are not kept for the next run: {why}."))
+        context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded
 
 
-def left_out(rows: Rows) -> str:
+def rejected_rows(context: RunContext) -> str:
     """The first rows that were left out, with their reasons."""
-    first = "; ".join(f"{row.place}: {row.reason}" for row in rows.rejected[:_NAMED_ROWS])
-    more = len(rows.rejected) - _NAMED_ROWS
+    rejected = context.rejected
+    first = "; ".join(f"{row.place}: {row.reason}" for row in rejected[:_NAMED_ROWS])
+    more = len(rejected) - _NAMED_ROWS
     return f"Left out: {first}" + (f"; and {more:,} more, all of them in `rejected.jsonl`" if more > 0 else "")
 
 
-def held_out_questions(rows: Rows, setting: Setting, most: int) -> list[Question]:
-    """The first held-out rows that can be asked as questions, at most so many."""
-    used = sorted(set(rows.validation.owners))
-    asked = (setting.task.question(rows.records.valid[index]) for index in used)
-    return list(islice((question for question in asked if question is not None), most))
+def describe_data(context: RunContext, plan: BatchPlan) -> DataReady:
+    """The rows as an event.
 
-
-def make_plan(encoded: Encoded, setting: Setting, recipe: Recipe) -> BatchPlan:
-    """The batches of some rows under a resolved recipe."""
-    return BatchPlan(
-        encoded.examples,
-        collate=setting.task.collate,
-        context=int(recipe.data.context),
-        packing=recipe.data.packing,
-        step_tokens=int(recipe.batch.tokens),
-        micro_rows=int(recipe.batch.rows),
-        seed=recipe.seed,
-    )
-
-
-def describe_data(rows: Rows, plan: BatchPlan, setting: Setting) -> DataReady:
-    """What the rows became."""
+    Args:
+        context: of the run, encoded.
+        plan: of the training rows.
+    """
     return DataReady(
-        shape=rows.records.shape.name,
-        task=setting.task.name,
-        training_rows=len(set(rows.training.owners)),
-        validation_rows=len(set(rows.validation.owners)),
-        rejected_rows=len(rows.rejected),
-        tokens=rows.training.num_tokens,
-        trained_tokens=rows.training.num_trained,
+        shape=context.records.shape.name,
+        task=context.task.name,
+        training_rows=context.num_training_rows,
+        validation_rows=context.num_validation_rows,
+        rejected_rows=len(context.rejected),
+        tokens=context.training.num_tokens,
+        trained_tokens=context.training.num_trained,
         packed_rows=len(plan.rows),
     )
 
 
-def unread_by(setting: Setting) -> set[str]:
-    """Sections of the recipe that neither the task nor the method of a run reads."""
-    tasks, methods = [task_class(name) for name in TASKS], [make_method(name) for name in METHODS]
-    return unread_sections(type(setting.task), setting.method, tasks, methods)
-
-
-def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading:
-    """How a method wants its base model held, and how it computes.
+def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:
+    """Options that the user set although they are in sections that neither task nor method reads.
 
     Args:
-        method: of the run.
-        recipe: whose precision is filled in.
-        device: where the weights lie.
+        origins: by dotted option, where its value came from.
+        sections: the unread sections of the recipe.
     """
-    loading = method.loading(PRECISIONS[recipe.model.precision], device)
-    dropout = recipe.model.dropout
-    has_dropout = method.trains_base if dropout == AUTO else bool(dropout)
-    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout)
-
-
-def fast_device(recipe: Recipe, device: torch.device) -> str:
-    """What `Loading.fast_on` is on a device."""
-    return device.type if recipe.model.kernels == "fast" else ""
-
-
-def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
-    """All rows of another file, read as those of a run, as held-out rows.
-
-    Raises:
-        DataError: they are for another task.
-    """
-    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
-    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
-    if recipe.task not in records.shape.tasks:
-        raise DataError(
-            f"the rows of `{data}` do not fit the run `{recipe.name}`",
-            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
-            f"Name rows for the task `{recipe.task}`",
-        )
-    return replace(records, valid=[*records.train, *records.valid])
+    given = [option for option, origin in origins.items() if origin != "default"]
+    return [option for option in given if option.partition(".")[0] in sections]

@@ -33,6 +33,11 @@ class Encoded:
     truncated_rows: int = 0
     truncated_tokens: int = 0
 
+    @classmethod
+    def empty(cls) -> Encoded:
+        """No records at all."""
+        return cls([], [], [])
+
     @property
     def num_tokens(self) -> int:
         """Tokens of all examples."""

@@ -1,113 +1,155 @@
-"""What train, resume and evaluate have in common: the base model, looked at and made trainable."""
+"""The base model of a run: loaded, inspected, made trainable, and handed to the training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from burnish.data.batching.batches import Batch
-from burnish.engine.step import make_trainable
-from burnish.models.base import BaseModel, load_base
+from burnish.data.batching.plan import BatchPlan, BatchSource
+from burnish.engine.loop import Loop
+from burnish.engine.progress import Progress
+from burnish.engine.random_state import seed_everything
+from burnish.engine.step import make_trainable, make_trainer
+from burnish.engine.validation import HeldOut
+from burnish.methods.method import Method
+from burnish.models.base import BaseModel, Loading, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
+from burnish.models.device import PRECISIONS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import keeps_packed_apart
-from burnish.prepare.context import Emit, Rows, Setting, loading_for, make_plan
+from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
-from burnish.prepare.resolve import Resolver, resolve_choices
-from burnish.recipe.schema import Recipe
-from burnish.runs.events import ModelReady, Note, Progressed, Stage
+from burnish.prepare.resolve import Resolver, resolve_choices, total_steps
+from burnish.recipe.schema import AUTO, Recipe
+from burnish.runs.events import ModelReady, Note, Progressed, Resolved, Stage
+from burnish.runs.folder import RunFolder
 
 
-def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
+def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading:
+    """How a method wants its base model held, and how it computes.
+
+    Args:
+        method: of the run.
+        recipe: its precision is resolved.
+        device: where the weights lie.
+    """
+    loading = method.loading(PRECISIONS[recipe.model.precision], device)
+    dropout = recipe.model.dropout
+    has_dropout = method.trains_base if dropout == AUTO else bool(dropout)
+    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout)
+
+
+def fast_device(recipe: Recipe, device: torch.device) -> str:
+    """What `Loading.fast_on` is on a device."""
+    return device.type if recipe.model.kernels == "fast" else ""
+
+
+def load_network(context: RunContext) -> BaseModel:
     """Loads the base model in the type its method wants."""
-    emit(Stage("loading the model"))
-    base = load_from(setting.location, setting, recipe)
+    context.emit(Stage("loading the model"))
+    base = load_from(context.location, context)
     for note in base.notes:
-        emit(Note(note))
+        context.emit(Note(note))
     return base
 
 
-def load_from(location: ModelLocation, setting: Setting, recipe: Recipe) -> BaseModel:
-    """Loads the network that lies somewhere, as the run's method and task want their base."""
-    loading = loading_for(setting.method, recipe, setting.device)
-    return load_base(location, recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
+def load_from(location: ModelLocation, context: RunContext) -> BaseModel:
+    """Loads the network at a location as the run's method and task want their base."""
+    loading = loading_for(context.method, context.recipe, context.device)
+    section, head = context.recipe.model, context.task.head
+    return load_base(location, section, context.tokenizer, context.device, loading, head)
 
 
-def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
-    """Loads what a run has made, for use."""
-    emit(Stage("loading the result"))
-    return setting.method.open(lambda where: load_from(where, setting, recipe).network, setting.location, result)
+def open_result(context: RunContext, result: Path) -> Any:
+    """Loads the result of a run for use."""
+    context.emit(Stage("loading the result"))
+    return context.method.open(lambda where: load_from(where, context).network, context.location, result)
 
 
 @contextmanager
-def as_base(network: Any, setting: Setting, recipe: Recipe) -> Iterator[Any]:
-    """The base model of a tuned network: the same one where the method can switch itself off, else loaded once more."""
-    without = setting.method.without(network)
+def as_base(network: Any, context: RunContext) -> Iterator[Any]:
+    """The base model of a tuned network: the same one where the method can switch itself off, else loaded again."""
+    without = context.method.without(network)
     if without is None:
-        yield load_from(setting.location, setting, recipe).network
+        yield load_from(context.location, context).network
         return
     with without:
         yield network
 
 
-def tell_stops(network: Any, setting: Setting) -> None:
+def set_stop_tokens(network: Any, context: RunContext) -> None:
     """Writes into a network that is to be saved where its answers end, so that other programs stop there, too."""
-    if setting.task.generates and network.generation_config is not None:
-        network.generation_config.eos_token_id = setting.task.stop_ids
+    if context.task.generates and network.generation_config is not None:
+        network.generation_config.eos_token_id = context.task.stop_ids
 
 
-def write_stops(setting: Setting, folder: Path) -> None:
-    """Writes beside an adapter where answers end, in transformers' layout; a whole model has told that itself."""
-    if setting.task.generates and not (folder / "generation_config.json").exists():
+def write_stop_tokens(context: RunContext, folder: Path) -> None:
+    """Writes beside an adapter where answers end, in transformers' layout; a whole model has its own file for that."""
+    if context.task.generates and not (folder / "generation_config.json").exists():
         from transformers import GenerationConfig
 
-        GenerationConfig(eos_token_id=list(setting.task.stop_ids) or None).save_pretrained(str(folder))
+        GenerationConfig(eos_token_id=list(context.task.stop_ids) or None).save_pretrained(str(folder))
 
 
-def look_at(base: BaseModel, setting: Setting, resolver: Resolver, emit: Emit) -> None:
-    """Fills in what only the loaded model can tell: what the task may do with it, and whether rows may be packed."""
-    for note in setting.task.adapt(base.network):
-        emit(Note(note))
+def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolved], None] | None = None) -> RunContext:
+    """Resolves what only the loaded model can show: what the task may do with it, and whether rows may be packed.
+
+    Args:
+        context: of the run.
+        base: loaded.
+        report: receives each choice instead of the context's `emit`.
+    """
+    resolver = Resolver(context.recipe, report or context.emit)
+    for note in context.task.adapt(base.network):
+        context.emit(Note(note))
     if resolver.recipe.data.packing and not keeps_packed_apart(base.network):
-        emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
+        context.emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
         resolver.fill_packing(False)
-    resolve_choices(resolver, setting.method.choices(base.network, resolver.recipe))
+    resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))
+    return context.with_recipe(resolver.recipe)
 
 
-def prepare_rows(base: BaseModel, rows: Rows, setting: Setting, recipe: Recipe, emit: Emit) -> None:
-    """Measures on the base model, before it is trained, what the task wants to know of it."""
-    emit(Stage("looking at the base model"))
-    prepare_examples(rows.training, base.network, setting, recipe, emit)
-    prepare_examples(rows.validation, base.network, setting, recipe, emit)
+def measure_on_base(context: RunContext, network: Any) -> RunContext:
+    """Measures on the base model, before it is trained, what the task needs of it for each example of both splits."""
+    context.emit(Stage("measuring the base model"))
+    training, validation = (measure_examples(context, part, network) for part in (context.training, context.validation))
+    return replace(context, training=training, validation=validation)
 
 
-def prepare_examples(encoded: Encoded, network: Any, setting: Setting, recipe: Recipe, emit: Emit) -> None:
-    """Measures on the base model what the task wants to know of it, once for each example."""
+def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Encoded:
+    """The examples with what the task needs of the base model, for example a reference's log-probabilities."""
 
     def batches() -> Iterator[Batch]:
         done = 0
-        for batch in make_plan(encoded, setting, recipe).each_batch():
+        for batch in context.batch_plan(encoded).each_batch():
             yield batch
             done += len(batch.examples)
-            emit(Progressed("rows measured", done, len(encoded.examples)))
+            context.emit(Progressed("rows measured", done, len(encoded.examples)))
 
-    if encoded.examples:
-        encoded.examples = setting.task.prepare(network, encoded.examples, batches(), recipe.model.precision)
+    if not encoded.examples:
+        return encoded
+    examples = context.task.prepare(network, encoded.examples, batches(), context.recipe.model.precision)
+    return replace(encoded, examples=examples)
 
 
-def apply_method(base: BaseModel, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
-    """Makes the method's weights trainable, from the recipe's seed."""
+def apply_method(context: RunContext, base: BaseModel) -> Any:
+    """Makes the method's weights trainable, from the recipe's seed. Returns the trainable network."""
     base_bytes = memory_bytes(base.network)
     fp32_bytes = 4 * count_parameters(base.network)[1]
-    network = make_trainable(base.network, setting.task, setting.method, recipe, setting.tokenizer, base.new_modules)
+    recipe, task, method = context.recipe, context.task, context.method
+    network = make_trainable(base.network, task, method, recipe, context.tokenizer, base.new_modules)
     trained, parameters = count_parameters(network)
-    emit(
+    context.emit(
         ModelReady(
-            name=setting.location.name,
-            method=setting.method.name,
-            device=setting.device.type,
+            name=context.location.name,
+            method=method.name,
+            device=context.device.type,
             precision=recipe.model.precision,
             parameters=parameters,
             trained_parameters=trained,
@@ -116,3 +158,39 @@ def apply_method(base: BaseModel, setting: Setting, recipe: Recipe, emit: Emit) 
         )
     )
     return network
+
+
+def make_loop(context: RunContext, network: Any, source: BatchSource, folder: RunFolder) -> Loop:
+    """A training loop at step 0.
+
+    Args:
+        context: fully resolved.
+        network: trainable.
+        source: of the training batches.
+        folder: where checkpoints go.
+    """
+    recipe = context.recipe
+    trainer = make_trainer(network, context.task, context.method, recipe, context.device)
+    held_out = HeldOut.of(context.batch_plan(context.validation), context.validation.owners)
+    steps = total_steps(recipe, source.steps_per_epoch)
+    return Loop(trainer, source, held_out, recipe, steps, folder.checkpoints, context.emit, Progress())
+
+
+def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPlan]:
+    """The loop of an earlier run as it was before its first step, random state included, and its training batches.
+
+    Args:
+        context: from the saved recipe, encoded.
+        folder: where checkpoints go.
+
+    Raises:
+        ModelError: the base model cannot be loaded.
+    """
+    base = load_network(context)
+    context.task.adapt(base.network)
+    context = measure_on_base(context, base.network)
+    network = apply_method(context, base)
+    batches = context.batch_plan(context.training)
+    loop = make_loop(context, network, batches, folder)
+    seed_everything(context.recipe.seed)
+    return loop, batches

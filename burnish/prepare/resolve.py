@@ -313,9 +313,3 @@ def unread_sections(
     """Sections of the recipe that belong to other tasks or methods, and that this run does not read."""
     theirs = {section for other in (*tasks, *methods) for section in other.sections}
     return theirs - {*task.sections, *method.sections}
-
-
-def unread_options(origins: dict[str, str], sections: set[str]) -> list[str]:
-    """Options that were set although they stand in sections that nobody reads."""
-    given = [option for option, origin in origins.items() if origin != "default"]
-    return [option for option in given if option.partition(".")[0] in sections]

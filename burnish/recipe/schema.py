@@ -6,7 +6,7 @@ of the documentation are all made from these classes. `AUTO` marks a value that 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -316,3 +316,8 @@ class Recipe(Section):
     batch: BatchSection = Field(default_factory=BatchSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     save: SaveSection = Field(default_factory=SaveSection)
+
+    def with_options(self, **sections: dict[str, Any]) -> Recipe:
+        """A copy with some options changed, by section and name; the values are not validated again."""
+        changed = {name: getattr(self, name).model_copy(update=options) for name, options in sections.items()}
+        return self.model_copy(update=changed)

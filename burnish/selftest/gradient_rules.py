@@ -11,7 +11,7 @@ from burnish.data.batching.batches import Batch
 from burnish.engine.random_state import seed_everything
 from burnish.engine.step import Trainer
 from burnish.models.packing import keeps_packed_apart
-from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out, with_options
+from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out
 
 _SEED = 11
 
@@ -103,17 +103,17 @@ def fused(bench: Bench) -> RuleLine:
     rule = "fused = reference"
     if bench.recipe.model.kernels != "fast":
         return left_out(rule, "`model.kernels` is `plain`, which is the reference")
-    plain = bench.twin(with_options(bench.recipe, model={"kernels": "plain"}))
+    plain = bench.twin(bench.recipe.with_options(model={"kernels": "plain"}))
     return _across(rule, "`model.kernels=fast` and `plain`", bench, plain)
 
 
 def recomputed(bench: Bench) -> RuleLine:
     """Activations that are computed again in the backward pass are those that would have been kept."""
     rule = "checkpointed activations = not"
-    if not bench.setting.method.can_checkpoint:
-        return left_out(rule, f"the method `{bench.setting.method.name}` keeps all activations")
+    if not bench.context.method.can_checkpoint:
+        return left_out(rule, f"the method `{bench.context.method.name}` keeps all activations")
     try:
-        again = bench.twin(with_options(bench.recipe, train={"gradient_checkpointing": True}))
+        again = bench.twin(bench.recipe.with_options(train={"gradient_checkpointing": True}))
     except ValueError:  # transformers' word for it
         return left_out(rule, "this model cannot compute its activations again")
     return _across(rule, "activations computed again, and kept", bench, again)

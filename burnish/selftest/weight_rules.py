@@ -20,7 +20,7 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
-from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out, with_options
+from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out
 from burnish.tasks.task import Task
 
 _WHOLE = 1 << 20
@@ -109,8 +109,7 @@ _ROUNDS = {
 
 def resumed(bench: Bench) -> RuleLine:
     """A run that goes on from a checkpoint ends with the same bits as one that never stopped."""
-    recipe = with_options(
-        bench.recipe,
+    recipe = bench.recipe.with_options(
         lora={"dropout": 0.1},
         train={"clip": 1.0, "schedule": "cosine"},
         save={"every": _STEPS // 2, "keep": 2},
@@ -206,7 +205,7 @@ def empty(bench: Bench) -> RuleLine:
 
 def served(bench: Bench) -> RuleLine:
     """What `generate` and `chat` feed the model is what the answer was trained from, token for token."""
-    rule, task = "served tokens = trained tokens", bench.setting.task
+    rule, task = "served tokens = trained tokens", bench.context.task
     if not task.generates:
         return left_out(rule, f"the task `{task.name}` does not write text")
     seen = compare_served(task, bench.records)
@@ -237,7 +236,7 @@ def _changes_at_once(bench: Bench) -> str:
     """Why an adapter changes something from the start; empty where it does not."""
     if bench.subject.network.active_peft_config.is_prompt_learning:
         return "virtual tokens change what follows from the start"
-    if "lora" in bench.setting.method.sections:
+    if "lora" in bench.context.method.sections:
         options = bench.recipe.lora
         if options.init != "default":
             return f"`lora.init={options.init}` takes its matrices out of the weights, which rounds"

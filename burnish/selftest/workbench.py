@@ -18,7 +18,7 @@ from burnish.engine.step import Trainer, make_trainable, make_trainer
 from burnish.errors import BurnishError
 from burnish.methods.method import Method
 from burnish.models.device import arithmetic
-from burnish.prepare.context import Rows, Setting, make_plan
+from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import load_from
 from burnish.recipe.schema import Recipe
@@ -132,22 +132,19 @@ class Bench:
     """Makes subjects and batches.
 
     Args:
-        setting: of a run.
-        recipe: of that run, resolved.
-        rows: encoded; the training ones are measured on.
+        context: of a run, resolved and encoded; its training rows are measured on.
     """
 
-    def __init__(self, setting: Setting, recipe: Recipe, rows: Rows) -> None:
-        self.setting = setting
-        self.recipe = _without_chance(recipe)
-        self.rows = rows
-        self.examples = _spread(rows.training.examples, _EXAMPLES)
+    def __init__(self, context: RunContext) -> None:
+        self.context = context.with_recipe(_without_chance(context.recipe))
+        self.recipe = self.context.recipe
+        self.examples = _spread(context.training.examples, _EXAMPLES)
         self._prepared = False
 
     @property
     def records(self) -> Sequence[Any]:
         """The rows as records, training before held-out ones."""
-        return [*self.rows.records.train, *self.rows.records.valid]
+        return [*self.context.records.train, *self.context.records.valid]
 
     def fresh(self, recipe: Recipe | None = None) -> Subject:
         """The base with the method just applied.
@@ -155,18 +152,18 @@ class Bench:
         Args:
             recipe: another one than the bench's own.
         """
-        recipe = recipe or self.recipe
-        method, task = self.setting.method, make_task(self.setting.task.name, self.setting.tokenizer, recipe)
+        recipe, tokenizer = recipe or self.recipe, self.context.tokenizer
+        method, task = self.context.method, make_task(self.context.task.name, tokenizer, recipe)
         if not method.can_pack:
             task.keep_apart()
-        base = load_from(self.setting.location, replace(self.setting, task=task), recipe)
+        base = load_from(self.context.location, replace(self.context, task=task, recipe=recipe))
         task.adapt(base.network)
         if not self._prepared:
             batches = self._plan(task, False, 1).each_batch()
             self.examples = task.prepare(base.network, self.examples, batches, recipe.model.precision)
             self._prepared = True
-        network = make_trainable(base.network, task, method, recipe, self.setting.tokenizer, base.new_modules)
-        return Subject(make_trainer(network, task, method, recipe, self.setting.device), method)
+        network = make_trainable(base.network, task, method, recipe, tokenizer, base.new_modules)
+        return Subject(make_trainer(network, task, method, recipe, self.context.device), method)
 
     @cached_property
     def subject(self) -> Subject:
@@ -220,25 +217,19 @@ class Bench:
     def plan_of_steps(self, subject: Subject, steps: int) -> BatchPlan:
         """The training rows in about so many steps an epoch."""
         encoded = Encoded(self.examples, list(range(len(self.examples))), [])
-        batch = self.recipe.batch.model_copy(update={"tokens": max(1, encoded.num_tokens // steps), "rows": 1})
-        setting = replace(self.setting, task=subject.trainer.task)
-        return make_plan(encoded, setting, self.recipe.model_copy(update={"batch": batch}))
+        context = replace(self.context, task=subject.trainer.task)
+        return context.with_options(batch={"tokens": max(1, encoded.num_tokens // steps), "rows": 1}).batch_plan(
+            encoded
+        )
 
 
 def _without_chance(recipe: Recipe) -> Recipe:
     """No dropout, for what is dropped depends on how examples lie; no clipping, and activations kept."""
-    return with_options(
-        recipe,
+    return recipe.with_options(
         model={"dropout": False, "compile": False},
         lora={"dropout": 0.0},
         train={"clip": 0.0, "gradient_checkpointing": False},
     )
-
-
-def with_options(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
-    """The recipe with some options changed, by section and name."""
-    changed = {name: getattr(recipe, name).model_copy(update=options) for name, options in sections.items()}
-    return recipe.model_copy(update=changed)
 
 
 def _spread(examples: Sequence[Any], count: int) -> list[Any]:

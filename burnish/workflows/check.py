@@ -30,8 +30,8 @@ from burnish.data.rows.records import LabelledRecord, RatedRecord, Record, SpanR
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
-from burnish.prepare.context import Emit, Rows, Setting, check_options, set_up
-from burnish.prepare.resolve import Resolver, check_shape
+from burnish.prepare.context import Emit, RunContext, check_options, open_context
+from burnish.prepare.resolve import check_shape
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
 from burnish.system.machine import this_machine
@@ -121,34 +121,28 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     look = _look_through(recipe)
     for note in look.shape.notes:
         emit(Note(note))
-    resolver = Resolver(recipe, emit)
-    setting = set_up(resolver, _as_records(look), emit)
-    context = int(resolver.recipe.data.context)
-    labels = resolver.recipe.data.labels
-    special = _special_tokens(setting)
-    examiner = Examiner(look.shape, setting.task, setting.tokenizer, context, labels, special)
+    context = open_context(recipe, _as_records(look), emit)
+    length, labels, special = context.context_length, context.recipe.data.labels, _special_tokens(context)
+    examiner = Examiner(look.shape, context.task, context.tokenizer, length, labels, special)
     emit(Stage("looking at the rows"))
     examination, views = _examine(_blocks(look, recipe, show), examiner, look.number, emit)
-    if is_far_too_small(setting.task, len(examination.rows)):
+    if is_far_too_small(context.task, len(examination.rows)):
         examination.tally.add("few-rows", look.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
-    return Checkup(_facts(look, setting, examination), findings, views[:show], examination.removable)
+    return Checkup(_facts(look, context, examination), findings, views[:show], examination.removable)
 
 
-def check_briefly(rows: Rows, setting: Setting, emit: Emit) -> None:
+def check_briefly(context: RunContext) -> None:
     """Looks at the first rows of a run that is about to begin, and tells what is wrong with them.
 
-    Args:
-        rows: of the run; what was left out of them is told elsewhere.
-        setting: of the run.
-        emit: told, where there is something.
+    Rows that were left out are reported elsewhere.
     """
-    examination = Examination(_special_tokens(setting))
-    for split, records in ((TRAIN, rows.records.train), ("validation", rows.records.valid)):
+    examination = Examination(_special_tokens(context))
+    for split, records in ((TRAIN, context.records.train), ("validation", context.records.valid)):
         examination.add(split, records[:_BRIEF])
     findings = [finding for finding in examination.conclude() if finding.kind.is_brief]
     if findings:
-        emit(DataChecked(len(examination.rows), [finding.to_dict() for finding in findings]))
+        context.emit(DataChecked(len(examination.rows), [finding.to_dict() for finding in findings]))
 
 
 def _look_through(recipe: Recipe) -> _Look:
@@ -256,24 +250,24 @@ def _processes(seconds: float) -> int:
     return max(1, min(this_machine().cores, psutil.virtual_memory().available // _PROCESS_BYTES))
 
 
-def _special_tokens(setting: Setting) -> SpecialTokens:
-    tokens = Tokens(setting.tokenizer)
-    return SpecialTokens(setting.tokenizer, tokens.decode(tokens.lead))
+def _special_tokens(context: RunContext) -> SpecialTokens:
+    tokens = Tokens(context.tokenizer)
+    return SpecialTokens(context.tokenizer, tokens.decode(tokens.lead))
 
 
-def _facts(look: _Look, setting: Setting, examination: Examination) -> dict[str, str]:
+def _facts(look: _Look, context: RunContext, examination: Examination) -> dict[str, str]:
     """What the data is, in words, by name."""
     figures = examination.figures
     rows, (median, most, longest) = len(examination.rows), figures.lengths()
     told = {
         "rows": f"{rows:,}" + (f", {examination.rejected:,} left out" if examination.rejected else ""),
         "read from": look.sources.described,
-        "shape": f"{look.shape.name}, for the task {setting.task.name}",
-        "tokens": f"{figures.tokens:,} by {setting.location.name}: median {median:,}, 95 % up to {most:,}, "
+        "shape": f"{look.shape.name}, for the task {context.task.name}",
+        "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
         f"longest {longest:,} ({figures.longest_place})",
         "trained": f"{100 * figures.share:.0f} % of the tokens" if figures.counts_tokens else "",
         "labels": examination.labels.told(),
         "languages": examination.languages.told(),
-        "usual size": usual_size(setting.task),
+        "usual size": usual_size(context.task),
     }
     return {name: value for name, value in told.items() if value}

@@ -95,7 +95,7 @@ def _comparable(
     Raises:
         InputError: there is none.
     """
-    task = contenders[0].setting.task
+    task = contenders[0].context.task
     is_text = task.generates and task.headline == "loss"
     sizes = learned_bytes(shared.by_run[0].valid) if is_text else None
     apart = [one.option for one in find_differences(made) if one.option in LOSS_OPTIONS]

@@ -14,10 +14,10 @@ from burnish.lineage.manifest import check_base, result_of, rows_of
 from burnish.models.base import without_dropout
 from burnish.models.quantization import skipped_modules
 from burnish.models.tokenizer import vocabulary_size
-from burnish.prepare.context import Setting, encode_rows, loading_for, make_plan, set_up
-from burnish.prepare.resolve import Resolver, total_steps
+from burnish.prepare.context import RunContext, encode, open_context
+from burnish.prepare.model import loading_for
+from burnish.prepare.resolve import total_steps
 from burnish.recipe.load import recipe_from_saved
-from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json_lines, write_text
 from burnish.runs.events import EventLog, Listener, Note, read_events
 from burnish.runs.folder import RunFolder
@@ -47,30 +47,30 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     _check_targets(script, rows_file)
     emit = EventLog(None, listeners)
     records = rows_of(folder, recipe, "Put the data back as it was", emit)
-    setting = set_up(Resolver(recipe, emit), records, emit)
-    check_base(folder, setting.location)
-    rows = encode_rows(replace(records, valid=[]), setting, recipe, emit)
-    plan = make_plan(rows.training, setting, recipe)
+    context = open_context(recipe, replace(records, valid=[]), emit)
+    check_base(folder, context.location)
+    context = encode(context)
+    plan = context.batch_plan(context.training)
     steps = total_steps(recipe, plan.steps_per_epoch)
     facts = Ejected(
         run=folder.name,
-        base=setting.location.name if setting.location.is_hub else str(setting.location.folder.resolve()),
+        base=context.location.name if context.location.is_hub else str(context.location.folder.resolve()),
         rows_file=rows_file.name,
-        device=setting.device.type,
-        pad_id=setting.tokenizer.pad_token_id,
+        device=context.device.type,
+        pad_id=context.tokenizer.pad_token_id,
         total_steps=steps,
         kept_step=_kept_step(folder, steps),
         steps_per_epoch=plan.steps_per_epoch,
         rows_per_step=plan.rows_per_step,
         micro_rows=micro_rows(plan, int(recipe.batch.rows)),
         adapter=_adapter(result),
-        no_dropout=_no_dropout(setting, recipe),
-        left_whole=_left_whole(setting, recipe),
-        vocabulary=vocabulary_size(setting.tokenizer, setting.config.get_text_config().vocab_size),
+        no_dropout=_no_dropout(context),
+        left_whole=_left_whole(context),
+        vocabulary=vocabulary_size(context.tokenizer, context.config.get_text_config().vocab_size),
     )
     write_json_lines(rows_file, rows_by_step(plan, steps))
     write_text(script, write_script(recipe, facts))
-    if recipe.lora.dropout and setting.method.name != "full":
+    if recipe.lora.dropout and context.method.name != "full":
         emit(Note("Dropout draws other numbers there, so the losses will be near but not the same."))
     return script, rows_file
 
@@ -100,18 +100,18 @@ def _adapter(result: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _no_dropout(setting: Setting, recipe: Recipe) -> dict[str, Any]:
+def _no_dropout(context: RunContext) -> dict[str, Any]:
     """What the run switched off in the base model's config."""
-    if loading_for(setting.method, recipe, setting.device).has_dropout:
+    if loading_for(context.method, context.recipe, context.device).has_dropout:
         return {}
-    quiet = vars(without_dropout(setting.config))
+    quiet = vars(without_dropout(context.config))
     return {
-        name: quiet[name] for name, value in vars(setting.config).items() if "drop" in name and quiet[name] != value
+        name: quiet[name] for name, value in vars(context.config).items() if "drop" in name and quiet[name] != value
     }
 
 
-def _left_whole(setting: Setting, recipe: Recipe) -> list[str]:
+def _left_whole(context: RunContext) -> list[str]:
     """Layers of a quantized base that stay as they are."""
-    if loading_for(setting.method, recipe, setting.device).quantization is None:
+    if loading_for(context.method, context.recipe, context.device).quantization is None:
         return []
-    return skipped_modules(setting.config, setting.task.head, recipe.model.trust_remote_code)
+    return skipped_modules(context.config, context.task.head, context.recipe.model.trust_remote_code)

@@ -11,9 +11,8 @@ from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare
 from burnish.evaluate.harness import Harness, find_harness
 from burnish.lineage.manifest import check_base, has_same_data, result_of, rows_of
-from burnish.prepare.context import Emit, Setting, encode_rows, held_out_questions, other_rows, read_rows, set_up
+from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.model import as_base, open_result
-from burnish.prepare.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_papers
@@ -58,20 +57,18 @@ def evaluate(
     else:
         records = rows_of(folder, recipe, otherwise, emit)
         trained = records.train
-    resolver = Resolver(recipe, emit)
-    setting = set_up(resolver, records, emit)
-    recipe = resolver.recipe  # runs of earlier versions do not know every option
+    context = open_context(recipe, records, emit)  # resolves options that runs of earlier versions do not know
     if asked is not None:
-        asked.check_task(setting.task)
-    check_base(folder, setting.location)
-    rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
-    rows.records = replace(records, train=trained)
-    network = open_result(result, setting, recipe, emit)
-    setting.task.adapt(network)
+        asked.check_task(context.task)
+    check_base(folder, context.location)
+    context = encode(replace(context, records=replace(records, train=[])))
+    context = replace(context, records=replace(records, train=trained))
+    network = open_result(context, result)
+    context.task.adapt(network)
     described = f"`{data}`" if data else "held out from training"
-    comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
+    comparison = compare(network, context, context.questions(answers), described)
     if asked is not None:
-        _ask_harness(asked, network, setting, recipe, comparison, emit)
+        _ask_harness(asked, network, context, comparison)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
         write_papers(folder)
@@ -84,16 +81,15 @@ def _with_general(recipe: Recipe, general: str | None) -> Recipe:
     return recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"general": general})})
 
 
-def _ask_harness(
-    harness: Harness, network: object, setting: Setting, recipe: Recipe, comparison: Comparison, emit: Emit
-) -> None:
+def _ask_harness(harness: Harness, network: object, context: RunContext, comparison: Comparison) -> None:
     """Lets both models do the tasks of the harness, and adds the figures to the comparison."""
-    room = harness.room(setting.config, setting.method.virtual_tokens(recipe))
-    emit(Stage("lm-evaluation-harness on the base model"))
-    with as_base(network, setting, recipe) as reference:
-        base = harness.run(reference, setting.tokenizer, room, recipe.model.precision)
-    emit(Stage("lm-evaluation-harness on the tuned model"))
-    tuned = harness.run(network, setting.tokenizer, room, recipe.model.precision)
+    precision, tokenizer = context.recipe.model.precision, context.tokenizer
+    room = harness.room(context.config, context.method.virtual_tokens(context.recipe))
+    context.emit(Stage("lm-evaluation-harness on the base model"))
+    with as_base(network, context) as reference:
+        base = harness.run(reference, tokenizer, room, precision)
+    context.emit(Stage("lm-evaluation-harness on the tuned model"))
+    tuned = harness.run(network, tokenizer, room, precision)
     comparison.harness = harness.figures(base, tuned)
 
 

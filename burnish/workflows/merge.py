@@ -28,11 +28,10 @@ from burnish.lineage.manifest import check_base, result_of, rows_of
 from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
-from burnish.prepare.context import Emit, Setting, encode_rows, loading_for, set_up
-from burnish.prepare.model import open_result, tell_stops
-from burnish.prepare.resolve import Resolver
+from burnish.prepare.context import RunContext, encode, open_context
+from burnish.prepare.model import loading_for, open_result, set_stop_tokens
 from burnish.recipe.load import recipe_from_saved
-from burnish.recipe.schema import AUTO, Recipe
+from burnish.recipe.schema import AUTO
 from burnish.runs.atomic import write_folder, write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
@@ -62,26 +61,26 @@ def merge(
     _check_target(target)
     otherwise = "Put the data back as it was: the merged model is verified on these rows"
     records = rows_of(folder, recipe, otherwise, emit)
-    setting = set_up(Resolver(recipe, emit), records, emit)
-    _check_method(folder, setting, result)
-    check_base(folder, setting.location)
-    check_unquantized(setting.config, setting.location.name)
-    dtype = saved_dtype(setting.location.folder) if precision == AUTO else PRECISIONS[precision]
-    setting.task.keep_apart()
-    rows = encode_rows(replace(records, train=[], valid=records.valid or records.train), setting, recipe, emit)
-    batches = row_batches(setting.task, rows.validation.examples)
+    context = open_context(recipe, records, emit)
+    _check_method(folder, context, result)
+    check_base(folder, context.location)
+    check_unquantized(context.config, context.location.name)
+    dtype = saved_dtype(context.location.folder) if precision == AUTO else PRECISIONS[precision]
+    context.task.keep_apart()
+    context = encode(replace(context, records=replace(records, train=[], valid=records.valid or records.train)))
+    batches = row_batches(context.task, context.validation.examples)
     if not batches:
         raise InputError("no row is left to verify the merged model on", "", "Put the data back as it was")
 
-    as_trained = _quantized_logits(result, setting, recipe, batches, emit)
+    as_trained = _quantized_logits(context, result, batches)
     with write_folder(target) as written:
-        tuned, base = _write_merged(written, result, setting, recipe, batches, dtype, emit)
+        tuned, base = _write_merged(written, context, result, batches, dtype)
         emit(Stage("verifying the merged model"))
-        found = logits_of(_load_plainly(written, setting, recipe, dtype), batches, _name(dtype))
+        found = logits_of(_load_plainly(written, context, dtype), batches, _name(dtype))
         merged = Merged(
             run=folder.name,
-            base=setting.location.name,
-            method=setting.method.name,
+            base=context.location.name,
+            method=context.method.name,
             precision=_name(dtype),
             rows=len(batches),
             positions=sum(len(piece) for piece in tuned),
@@ -109,8 +108,8 @@ def _check_target(target: Path) -> None:
         raise InputError(f"there is no folder `{target.parent}` to write into", "", "Make it, or name another `--out`")
 
 
-def _check_method(folder: RunFolder, setting: Setting, result: Path) -> None:
-    method = setting.method
+def _check_method(folder: RunFolder, context: RunContext, result: Path) -> None:
+    method = context.method
     if method.trains_base:
         raise InputError(
             f"the run `{folder.name}` has nothing to fold in",
@@ -125,14 +124,12 @@ def _check_method(folder: RunFolder, setting: Setting, result: Path) -> None:
         )
 
 
-def _quantized_logits(
-    result: Path, setting: Setting, recipe: Recipe, batches: Sequence[Batch], emit: Emit
-) -> list[torch.Tensor]:
+def _quantized_logits(context: RunContext, result: Path, batches: Sequence[Batch]) -> list[torch.Tensor]:
     """What base and adapter answer as they were trained, where that base was quantized; else nothing."""
-    if loading_for(setting.method, recipe, setting.device).quantization is None:
+    if loading_for(context.method, context.recipe, context.device).quantization is None:
         return []
-    network = open_result(result, setting, recipe, emit)
-    found = logits_of(network, batches, recipe.model.precision)
+    network = open_result(context, result)
+    found = logits_of(network, batches, context.recipe.model.precision)
     del network
     free_memory()
     return found
@@ -142,51 +139,44 @@ def _quantized_logits(
 class _Opening:
     """Loads the full-precision base, and remembers how its parameters are held."""
 
-    setting: Setting
-    recipe: Recipe
+    context: RunContext
     dtype: torch.dtype
     held: dict[str, torch.dtype]
 
     def __call__(self, where: ModelLocation) -> Any:
         """The network that lies somewhere."""
-        setting = self.setting
-        loading = Loading(self.dtype, has_dropout=True)
-        base = load_base(where, self.recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
+        context, loading = self.context, Loading(self.dtype, has_dropout=True)
+        section, head = context.recipe.model, context.task.head
+        base = load_base(where, section, context.tokenizer, context.device, loading, head)
         named = base.network.named_parameters(remove_duplicate=False)  # a tied matrix may get a twin of its own
         self.held.update({name: parameter.dtype for name, parameter in named})
         return base.network
 
 
 def _write_merged(
-    written: Path,
-    result: Path,
-    setting: Setting,
-    recipe: Recipe,
-    batches: Sequence[Batch],
-    dtype: torch.dtype,
-    emit: Emit,
+    written: Path, context: RunContext, result: Path, batches: Sequence[Batch], dtype: torch.dtype
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Writes the merged model; the logits of base and adapter, and those of the base where it can be had."""
-    emit(Stage("folding the adapter in"))
-    load = _Opening(setting, recipe, dtype, {})
-    tuned = setting.method.open(load, setting.location, result)
+    context.emit(Stage("folding the adapter in"))
+    load = _Opening(context, dtype, {})
+    tuned = context.method.open(load, context.location, result)
     logits, base = logits_of(tuned, batches, _name(dtype)), []
-    without = setting.method.without(tuned)
+    without = context.method.without(tuned)
     if without is not None:
         with without:
             base = logits_of(tuned, batches, _name(dtype))
     network = fold(tuned, load.held)
-    tell_stops(network, setting)
+    set_stop_tokens(network, context)
     with quiet_transformers():
         network.save_pretrained(str(written))
-    setting.tokenizer.save_pretrained(str(written))
-    setting.task.save_with(written)
+    context.tokenizer.save_pretrained(str(written))
+    context.task.save_with(written)
     del tuned, network
     free_memory()
     return logits, base
 
 
-def _load_plainly(written: Path, setting: Setting, recipe: Recipe, dtype: torch.dtype) -> Any:
+def _load_plainly(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
     """The merged model as any program would load it.
 
     Raises:
@@ -195,10 +185,10 @@ def _load_plainly(written: Path, setting: Setting, recipe: Recipe, dtype: torch.
     import transformers
 
     with quiet_transformers():
-        network, report = getattr(transformers, setting.task.head.auto_class).from_pretrained(
+        network, report = getattr(transformers, context.task.head.auto_class).from_pretrained(
             str(written),
             dtype=dtype,
-            trust_remote_code=recipe.model.trust_remote_code,
+            trust_remote_code=context.recipe.model.trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
         )
@@ -209,7 +199,7 @@ def _load_plainly(written: Path, setting: Setting, recipe: Recipe, dtype: torch.
             f"{len(wrong)} tensors are missing or have no place, the first is `{wrong[0]}`. Nothing was written.",
             "Use the adapter as it is",
         )
-    return network.to(setting.device)
+    return network.to(context.device)
 
 
 def _name(dtype: torch.dtype) -> str:

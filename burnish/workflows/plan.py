@@ -6,7 +6,7 @@ that are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -21,11 +21,11 @@ from burnish.plan.budget import Budget, budget_here, budget_of
 from burnish.plan.devices import Device, custom_device, find_device, load_devices, parse_memory
 from burnish.plan.fit import Fit
 from burnish.plan.roofline import TimeEstimate, estimate_time
-from burnish.plan.run_plan import Outlook, encode_to_fit
+from burnish.plan.run_plan import RunPlan, plan_run
 from burnish.plan.sharding import Shards, communication_seconds, sharded_time
 from burnish.plan.stand_ins import find_for_planning, imagined_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
-from burnish.prepare.context import Rows, Setting, make_plan, name_model, read_rows, settle
+from burnish.prepare.context import encode, name_model, read_rows, settle
 from burnish.prepare.resolve import Resolver, resolve_rhythm, total_steps
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import EventLog, Listener, Resolved
@@ -162,15 +162,12 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     else:
         model = find_for_planning(_named(resolver.recipe).model, emit)
         records = imagined_records(model_kind(model.config))
-    resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_told=has_data)
     device, budget, known = _place(recipe, place)
     precision = _precision(resolver.recipe, device, known)
-    setting = settle(resolver, records, model, device, precision, emit)
+    context = encode(settle(resolver, recipe, records, model, device, precision, emit))
     shards = Shards(place.gpus, place.nodes)
-    rows, outlook = encode_to_fit(
-        resolver, setting, records, budget, recipe.data.context == AUTO, emit, has_data, shards
-    )
-    if outlook.fit is None:
+    planned = plan_run(context, budget, has_data, shards, tell)
+    if planned.fit is None:
         raise MachineError(
             f"`{model.location.name}` cannot be planned for",
             "torch cannot simulate a step of it, as told above.",
@@ -178,21 +175,20 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
         )
     made = Plan(
         model.location.name,
-        outlook.facts.parameters,
-        setting.task.name,
-        setting.method.name,
-        resolver.recipe,
+        planned.facts.parameters,
+        planned.context.task.name,
+        planned.context.method.name,
+        planned.context.recipe,
         choices,
     )
-    _describe_memory(made, outlook, outlook.fit, shards)
+    _describe_memory(made, planned, planned.fit, shards)
     if known is not None:
-        made.step = _time(outlook.fit.simulation, outlook, outlook.fit, known, shards)
+        made.step = _time(planned, planned.fit, known, shards)
         made.untold = "" if made.step else "for this device"
     if has_data:
-        _describe_run(made, resolver, setting, rows, outlook if known is None else None, emit)
+        _describe_run(made, planned, known is None, tell)
     elif known is None:
         made.untold = "without DATA, whose rows it is measured on"
-    made.recipe = resolver.recipe
     return made
 
 
@@ -231,9 +227,9 @@ def _precision(recipe: Recipe, device: torch.device, known: Device | None) -> tu
     return known.precision, f"what {known.name} does well"
 
 
-def _describe_memory(plan: Plan, outlook: Outlook, fit: Fit, shards: Shards) -> None:
+def _describe_memory(plan: Plan, planned: RunPlan, fit: Fit, shards: Shards) -> None:
     """Fills in what a step takes in memory and arithmetic."""
-    budget, seen = outlook.budget, fit.simulation
+    budget, seen = planned.budget, fit.simulation
     parts = seen.peak.parts
     plan.device, plan.room, plan.ranks = budget.device, budget.room, shards.ranks
     plan.memory = {name: size for name, size in parts.items() if size}
@@ -242,37 +238,40 @@ def _describe_memory(plan: Plan, outlook: Outlook, fit: Fit, shards: Shards) -> 
     plan.memory = {name: size for name, size in plan.memory.items() if size}
     plan.sources = {one.name: one.source for one in budget.overheads}
     plan.rule_of_thumb = 4 * plan.parameters * 4 if seen.trained >= plan.parameters else 0
-    plan.flops, plan.step_tokens = seen.work.flops, outlook.step_tokens
+    plan.flops, plan.step_tokens = seen.work.flops, planned.step_tokens
     plan.flops_per_token = seen.work.flops / max(1, seen.tokens)
 
 
-def _describe_run(
-    plan: Plan, resolver: Resolver, setting: Setting, rows: Rows, here: Outlook | None, emit: EventLog
-) -> None:
-    """Fills in the steps of the run and, where `here` is planned for this machine, how long they take on it."""
-    found = None
-    if here is not None:
-        lacks = lacking(setting.location, resolver.recipe.model)
+def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[[Resolved], None]) -> None:
+    """Fills in the steps of the run and, where it is planned for this machine, how long they take on it."""
+    context, found = planned.context, None
+    if is_here:
+        lacks = lacking(context.location, context.recipe.model)
         plan.untold = f"here: a step can be measured only where the weights are, and {lacks}" if lacks else ""
-        found = None if lacks else pace_here(resolver, setting, rows, here, emit)
-    training = make_plan(rows.training, setting, resolver.recipe)
-    plan.steps = total_steps(resolver.recipe, training.steps_per_epoch)
-    resolve_rhythm(resolver, plan.steps)
+        found = None if lacks else pace_here(planned)
     if found is not None:
-        known, plan.is_earlier = found
+        context = found[0]
+    training = context.batch_plan(context.training)
+    plan.steps = total_steps(context.recipe, training.steps_per_epoch)
+    resolver = Resolver(context.recipe, report)
+    resolve_rhythm(resolver, plan.steps)
+    plan.recipe = resolver.recipe
+    if found is not None:
+        _, known, plan.is_earlier = found
         plan.measured_at, training.micro_tokens = known.measured, known.micro_tokens
-        held_out = make_plan(rows.validation, setting, resolver.recipe).padded_tokens(None)
-        plan.measured = measured_time(known.seconds_per_token, training, held_out, resolver.recipe)
-    elif here is not None and not plan.untold:
+        held_out = context.batch_plan(context.validation).padded_tokens(None)
+        plan.measured = measured_time(known.seconds_per_token, training, held_out, plan.recipe)
+    elif is_here and not plan.untold:
         plan.untold = "here: the step that was to be measured did not come to its end"
 
 
-def _time(seen: Any, outlook: Outlook, fit: Fit, known: Device, shards: Shards) -> TimeEstimate | None:
+def _time(planned: RunPlan, fit: Fit, known: Device, shards: Shards) -> TimeEstimate | None:
     """A step on a device of the table: its micro-batches one after the other, each rank with its share of them."""
+    seen = fit.simulation
     once = estimate_time(seen.work, known)
     if once is None:
         return None
-    micro_batches = max(1, round(outlook.micro_batches / shards.ranks))
+    micro_batches = max(1, round(planned.micro_batches / shards.ranks))
     whole = once.times(micro_batches)
     if shards.ranks == 1:
         return whole

@@ -31,13 +31,12 @@ from burnish.lineage.reproduction import (
 )
 from burnish.models.location import locate_model
 from burnish.plan.compiling import compile_again
-from burnish.prepare.context import encode_rows, set_up
-from burnish.prepare.resolve import Resolver
+from burnish.prepare.context import encode, open_context
+from burnish.prepare.model import rebuild_loop
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, EventLog, Listener, MicroBatchHalved, StepDone, read_events
 from burnish.runs.folder import RunFolder
-from burnish.workflows.rebuild import rebuild
 
 FIRST_STEPS = 10
 TOLERANCES = {"fp32": 1e-4, "bf16": 0.02, "fp16": 0.01}
@@ -160,13 +159,11 @@ def _run_again(
         aside.checkpoints.mkdir(parents=True)
         watch = _Watch(steps, _micro_tokens(read_events(folder.events)))
         emit = EventLog(None, [*listeners, watch])
-        setting = set_up(Resolver(recipe, emit), records, emit)
-        rounding = check_rounding(manifest, setting.device)
-        rows = encode_rows(replace(records, valid=[]), setting, recipe, emit)
-        rare = recipe.save.model_copy(update={"every": 10**9})
-        loop = rebuild(setting, rows, recipe.model_copy(update={"save": rare}), aside, emit)
+        context = encode(open_context(recipe, replace(records, valid=[]), emit))
+        rounding = check_rounding(manifest, context.device)
+        loop, batches = rebuild_loop(context.with_options(save={"every": 10**9}), aside)
         watch.follow(loop)
-        compile_again(loop.trainer.network, setting, recipe, loop.plan, emit)
+        compile_again(loop.trainer.network, context, batches)
         try:
             loop.run()
         except _Enough:
@@ -213,7 +210,7 @@ class _Watch:
 
     def _set(self, step: int) -> None:
         if self._loop is not None and not self.has_halved and step in self._micro_tokens:
-            self._loop.plan.micro_tokens = self._micro_tokens[step]
+            self._loop.source.micro_tokens = self._micro_tokens[step]
 
 
 def _micro_tokens(events: Iterable[dict[str, Any]]) -> dict[int, int]:

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from burnish.engine.checkpoint import newest_whole, restore_checkpoint
 from burnish.errors import DataError, InputError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
+from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.compiling import compile_again
-from burnish.prepare.context import encode_rows, read_rows, set_up
-from burnish.prepare.resolve import Resolver
+from burnish.prepare.context import prepare
+from burnish.prepare.model import rebuild_loop
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
 from burnish.runs.events import EventLog, Listener, Note, forget_after, read_events
 from burnish.runs.folder import RunFolder
-from burnish.workflows.rebuild import rebuild
 from burnish.workflows.run import Run
-from burnish.workflows.train import finish
+from burnish.workflows.train import evaluate
 
 
 def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
@@ -36,26 +36,27 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     remove_leftovers(folder.path)
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(folder.path, listeners)
-    records = read_rows(recipe, emit)
-    setting = set_up(Resolver(recipe, emit), records, emit)
-    rows = encode_rows(records, setting, recipe, emit)
-    if not has_same_data(folder, records.sha256):
+    context = prepare(recipe, emit)
+    if not has_same_data(folder, context.records.sha256):
         raise DataError(
             f"the data of the run `{folder.name}` has changed since it began",
             "Going on with other rows would give a result that nobody could make again.",
             "Put the data back as it was, or start a new run with `burnish train`",
         )
-    check_base(folder, setting.location)
-    loop = rebuild(setting, rows, recipe, folder, emit)
+    check_base(folder, context.location)
+    loop, batches = rebuild_loop(context, folder)
     checkpoint = newest_whole(folder.checkpoints)
     if checkpoint is None:
         emit(Note("There is no whole checkpoint yet, so the run begins again."))
     else:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
         emit(Note(f"Going on from step {loop.progress.step} of {loop.total_steps}."))
-    loop.plan.micro_tokens = loop.progress.micro_tokens or loop.plan.micro_tokens
-    compile_again(loop.trainer.network, setting, recipe, loop.plan, emit)
-    note_session(folder, loop.progress.step, setting.device)
+    batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
+    compile_again(loop.trainer.network, context, batches)
+    note_session(folder, loop.progress.step, context.device)
     forget_after(folder.metrics, loop.progress.step if checkpoint else -1)
     loop.watch.recall(read_events(folder.metrics), read_events(folder.events))
-    return finish(loop, setting, rows, folder, emit)
+    loop.run()
+    undo_compiling(loop.trainer.network)
+    evaluate(loop, context, folder)
+    return Run(folder)

@@ -11,15 +11,13 @@ from burnish.errors import MachineError, RecipeError
 from burnish.models.config import model_kind
 from burnish.models.device import RAISED, ran_out
 from burnish.models.location import locate_model, read_config
-from burnish.plan.budget import budget_here
-from burnish.plan.run_plan import encode_to_fit
-from burnish.prepare.context import LIKELY_METHOD, read_rows, set_up
-from burnish.prepare.model import load_network, look_at
-from burnish.prepare.resolve import Resolver
+from burnish.plan.run_plan import plan_run
+from burnish.prepare.context import LIKELY_METHOD, encode, open_context, read_rows
+from burnish.prepare.model import inspect_base, load_network
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import EventLog, Listener, Progressed, Stage
+from burnish.runs.events import EventLog, Listener, Progressed, Resolved, Stage
 from burnish.selftest import gradient_rules, weight_rules
-from burnish.selftest.workbench import Bench, RuleLine, RuleReport, with_options
+from burnish.selftest.workbench import Bench, RuleLine, RuleReport
 
 ROWS, CONTEXT = 64, 256
 """Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""
@@ -70,10 +68,10 @@ def selftest(recipe: Recipe, listeners: Iterable[Listener] = ()) -> RuleReport:
         lines.append(_measured(rule, bench))
     emit(Progressed("rules measured", len(RULES), len(RULES)))
     return RuleReport(
-        model=bench.setting.location.name,
-        task=bench.setting.task.name,
-        method=bench.setting.method.name,
-        device=bench.setting.device.type,
+        model=bench.context.location.name,
+        task=bench.context.task.name,
+        method=bench.context.method.name,
+        device=bench.context.device.type,
         precision=bench.recipe.model.precision,
         rows=len(bench.examples),
         lines=lines,
@@ -90,23 +88,25 @@ def make_bench(recipe: Recipe, emit: EventLog) -> Bench:
     """
     recipe = _small(recipe)
     records = read_rows(recipe, emit)
-    resolver = Resolver(recipe, lambda choice: None)
-    resolver.fill("data.shape", records.shape.name, "the columns of the rows")
-    setting = set_up(resolver, records, emit)
-    _shorten(resolver, recipe)
-    budget = budget_here(setting.device, recipe.model.memory)
-    rows, _ = encode_to_fit(resolver, setting, records, budget, recipe.data.context == AUTO, emit)
-    look_at(load_network(setting, resolver.recipe, emit), setting, resolver, emit)
+    context = open_context(recipe, records, emit, _unreported)
+    if recipe.data.context == AUTO and context.context_length > CONTEXT:
+        context = context.with_options(data={"context": CONTEXT})  # no longer than need be
+    context = plan_run(encode(context), report=_unreported).context
+    context = inspect_base(context, load_network(context), _unreported)
     emit(Stage("measuring"))
-    return Bench(setting, resolver.recipe, rows)
+    return Bench(context)
+
+
+def _unreported(choice: Resolved) -> None:
+    """Which options are resolved on the way to the rules is not what the user asked for."""
 
 
 def _small(recipe: Recipe) -> Recipe:
     """The recipe with few rows, of the bundled ones where none were named."""
     if not recipe.data.path:
-        recipe = with_options(recipe, data={"path": str(_sample(recipe))})
+        recipe = recipe.with_options(data={"path": str(_sample(recipe))})
     if recipe.data.rows is None:
-        recipe = with_options(recipe, data={"rows": ROWS})
+        recipe = recipe.with_options(data={"rows": ROWS})
     return recipe.model_copy(update={"method": LIKELY_METHOD}) if recipe.method == AUTO else recipe
 
 
@@ -131,12 +131,6 @@ def _kind(recipe: Recipe) -> str:
     return model_kind(read_config(locate_model(recipe.model), recipe.model))
 
 
-def _shorten(resolver: Resolver, asked: Recipe) -> None:
-    """Rows no longer than they need be, where the user did not ask for a length."""
-    if asked.data.context == AUTO and int(resolver.recipe.data.context) > CONTEXT:
-        resolver.recipe = with_options(resolver.recipe, data={"context": CONTEXT})
-
-
 def _measured(rule: Callable[[Bench], RuleLine], bench: Bench) -> RuleLine:
     try:
         return rule(bench)
@@ -145,7 +139,7 @@ def _measured(rule: Callable[[Bench], RuleLine], bench: Bench) -> RuleLine:
             raise
         raise MachineError(
             "memory ran out while the rules of arithmetic were measured",
-            f"`{bench.setting.location.name}` was at the rule `{rule.__name__}`, with {len(bench.examples)} examples "
+            f"`{bench.context.location.name}` was at the rule `{rule.__name__}`, with {len(bench.examples)} examples "
             "at once.",
             "Take shorter rows with `--set data.context=64`, or a smaller model",
         ) from error

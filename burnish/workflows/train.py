@@ -1,6 +1,6 @@
 """`burnish train`: from a recipe to a run folder.
 
-    read rows ─► find model ─► encode ─► load and apply the method ─► run folder ─► loop ─► result ─► base against tuned
+    prepare ─► plan_run ─► load ─► fit ─► evaluate
 
 Nothing is written before data and model are known to be good, so bad input leaves no half-made run folder.
 """
@@ -12,45 +12,49 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.check.token_view import write_views
 from burnish.data.batching.plan import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
-from burnish.engine.step import make_trainer
-from burnish.engine.validation import HeldOut
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare
 from burnish.lineage.manifest import manifest_of
 from burnish.models.compiled_blocks import undo_compiling
-from burnish.plan.budget import budget_here
 from burnish.plan.compiling import choose_compiling
 from burnish.plan.confirmation import confirm_step
-from burnish.plan.run_plan import encode_to_fit
+from burnish.plan.run_plan import RunPlan, plan_run
 from burnish.plan.time import keep_measured, measured_time, step_key
-from burnish.prepare.context import (
-    Rows,
-    Setting,
-    describe_data,
-    held_out_questions,
-    left_out,
-    make_plan,
-    read_rows,
-    set_up,
-    unread_by,
+from burnish.prepare.context import RunContext, describe_data, prepare, rejected_rows, unused_options
+from burnish.prepare.model import (
+    apply_method,
+    inspect_base,
+    load_network,
+    make_loop,
+    measure_on_base,
+    set_stop_tokens,
+    write_stop_tokens,
 )
-from burnish.prepare.model import apply_method, load_network, look_at, prepare_rows, tell_stops, write_stops
-from burnish.prepare.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
+from burnish.prepare.resolve import Resolver, resolve_rhythm, run_stem, total_steps
 from burnish.recipe.load import dump_recipe
-from burnish.recipe.schema import AUTO, Recipe
+from burnish.recipe.schema import Recipe
 from burnish.report.page import write_papers
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
-from burnish.runs.events import EventLog, Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
+from burnish.runs.events import (
+    EventLog,
+    Finished,
+    Listener,
+    ResidentMeasured,
+    Stage,
+    TimeMeasured,
+    TimePlanned,
+    Warned,
+)
 from burnish.runs.folder import RunFolder, create_run, fresh_name
 from burnish.system.machine import forget_peak, peak_bytes
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
-from burnish.workflows.views import write_views
 
 
 def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: Iterable[Listener] = ()) -> Run:
@@ -58,171 +62,156 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
 
     Args:
         recipe: may hold `auto`; the saved one does not.
-        origins: where each option came from, to report those that were given in vain.
-        listeners: told of every event.
+        origins: where each option came from, so that those without effect can be reported.
+        listeners: receive every event.
 
     Raises:
         InputError: recipe, data or model is wrong; nothing is written.
         MachineError: the device is missing, or the disk is full.
-        Interrupted: Ctrl-C or SIGTERM; `resume` goes on from there.
+        Interrupted: Ctrl-C or SIGTERM; `resume` continues from there.
     """
-    emit = EventLog(None, listeners)
-    records = read_rows(recipe, emit)
-    resolver = Resolver(recipe, emit)
-    resolver.fill("data.shape", records.shape.name, "the columns of the rows")
-    setting = set_up(resolver, records, emit)
-    budget = budget_here(setting.device, recipe.model.memory)
-    rows, outlook = encode_to_fit(resolver, setting, records, budget, recipe.data.context == AUTO, emit)
-    check_briefly(rows, setting, emit)
-    key = step_key(setting, resolver.recipe, rows.training, outlook)
-    for option in unread_options(dict(origins or {}), unread_by(setting)):
-        told = f"`{option}` has no effect on the task `{setting.task.name}` by the method `{setting.method.name}`."
-        emit(Warned(told))
-    base = load_network(setting, resolver.recipe, emit)
-    look_at(base, setting, resolver, emit)
-    prepare_rows(base, rows, setting, resolver.recipe, emit)
-    plan = make_plan(rows.training, setting, resolver.recipe)
-    steps = total_steps(resolver.recipe, plan.steps_per_epoch)
-    resolve_rhythm(resolver, steps)
-    emit(describe_data(rows, plan, setting))
-    if rows.rejected:
-        emit(Warned(left_out(rows)))
-    network = apply_method(base, setting, resolver.recipe, emit)
-    emit(Stage("confirming the plan"))
-    pace = confirm_step(network, setting, resolver.recipe, plan, outlook, emit)
-    if pace is not None:
-        keep_measured(key, pace, plan, emit)
-    seconds = run_time(pace, rows, setting, plan, resolver.recipe)
-    pace = choose_compiling(network, setting, resolver, plan, pace, seconds, key, emit)
-    stem = run_stem(resolver.recipe)
-    resolver.fill("name", fresh_name(Path(recipe.runs), stem), "data, model and method")
-    folder = _begin_folder(resolver.recipe, rows, setting, emit)
-    loop = make_loop(network, setting, rows, plan, resolver.recipe, folder, emit)
-    loop.progress.micro_tokens = plan.micro_tokens
-    planned = Planned(outlook.resident, plan_time(pace, loop, emit))
-    seed_everything(recipe.seed)
-    return finish(loop, setting, rows, folder, emit, planned)
-
-
-def make_loop(
-    network: Any,
-    setting: Setting,
-    rows: Rows,
-    plan: BatchPlan,
-    recipe: Recipe,
-    folder: RunFolder,
-    emit: EventLog,
-) -> Loop:
-    """Everything the loop needs, standing at step 0."""
-    trainer = make_trainer(network, setting.task, setting.method, recipe, setting.device)
-    held_out = HeldOut.of(make_plan(rows.validation, setting, recipe), rows.validation.owners)
-    steps = total_steps(recipe, plan.steps_per_epoch)
-    return Loop(trainer, plan, held_out, recipe, steps, folder.checkpoints, emit, Progress())
-
-
-def finish(
-    loop: Loop, setting: Setting, rows: Rows, folder: RunFolder, emit: EventLog, planned: Planned | None = None
-) -> Run:
-    """Runs the loop to its end, writes the best weights as the result and judges them against the base.
-
-    Args:
-        loop: standing wherever it is.
-        setting: of the run.
-        rows: whose held-out part is judged.
-        folder: of the run.
-        emit: told of every event.
-        planned: what is compared with what it takes; None where there was no plan.
-    """
-    forget_peak()
-    progress = loop.run()
-    undo_compiling(loop.trainer.network)
-    if planned is not None:
-        tell_truth(planned, progress, emit)
-    network = loop.trainer.network
-    best = progress.best_step or progress.step
-    if best != progress.step:
-        restore_weights(checkpoint_path(folder.checkpoints, best), network)
-    if reason := setting.method.unmoved(network):
-        emit(Warned(_idle(reason, loop.recipe)))
-    write_result(network, setting, folder)
-    questions = held_out_questions(rows, setting, int(loop.recipe.evaluate.answers))
-    comparison = compare(network, setting, rows, loop.recipe, questions, _held_out(rows), emit)
-    write_json(folder.evaluation, comparison.to_dict())
-    emit(_finished(best, comparison, progress.seconds, setting.method.result_folder(folder)))
-    write_papers(folder)
+    log = EventLog(None, listeners)
+    context = prepare(recipe, log)
+    plan = plan_run(context)
+    check_briefly(plan.context)
+    for option in unused_options(origins or {}, plan.context.unread_sections()):
+        task, method = plan.context.task.name, plan.context.method.name
+        log(Warned(f"`{option}` has no effect on the task `{task}` by the method `{method}`."))
+    model = load(plan)
+    folder = create_folder(model.context, log)
+    loop = fit(model, folder)
+    evaluate(loop, model.context, folder)
     return Run(folder)
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """What a run was expected to take."""
+class LoadedModel:
+    """A run that is ready for its first step: the trainable network, and a recipe with no `auto` left."""
 
-    resident: int | None
-    """Bytes of resident memory; None where the tensors are elsewhere."""
+    context: RunContext
+    network: Any
+    batches: BatchPlan
+    """Of the training rows."""
     seconds: float | None
-    """Of training."""
+    """What the training is expected to take; None where it was not measured."""
+    resident: int | None
+    """Bytes of resident memory that are expected; None where the tensors are elsewhere or could not be simulated."""
 
 
-def run_time(pace: float | None, rows: Rows, setting: Setting, plan: BatchPlan, recipe: Recipe) -> float | None:
-    """Seconds of a run at a pace that was measured here."""
+def load(plan: RunPlan) -> LoadedModel:
+    """Loads the base model, resolves what only it can show, applies the method and confirms the plan with real steps.
+
+    Raises:
+        ModelError: the weights cannot be loaded.
+    """
+    key, context = step_key(plan), plan.context
+    base = load_network(context)
+    context = measure_on_base(inspect_base(context, base), base.network)
+    batches = context.batch_plan(context.training)
+    resolver = Resolver(context.recipe, context.emit)
+    resolve_rhythm(resolver, total_steps(context.recipe, batches.steps_per_epoch))
+    context = context.with_recipe(resolver.recipe)
+    context.emit(describe_data(context, batches))
+    if context.rejected:
+        context.emit(Warned(rejected_rows(context)))
+    network = apply_method(context, base)
+    context.emit(Stage("confirming the plan"))
+    pace = confirm_step(network, context, batches, plan)
+    if pace is not None:
+        keep_measured(key, pace, batches, context.emit)
+    context, pace = choose_compiling(network, context, batches, pace, _seconds(context, batches, pace), key)
+    resolver = Resolver(context.recipe, context.emit)
+    resolver.fill("name", fresh_name(Path(context.recipe.runs), run_stem(context.recipe)), "data, model and method")
+    context = context.with_recipe(resolver.recipe)
+    return LoadedModel(context, network, batches, _seconds(context, batches, pace, log=True), plan.resident)
+
+
+def _seconds(context: RunContext, batches: BatchPlan, pace: float | None, log: bool = False) -> float | None:
+    """Seconds of the training at a step time that was measured here; None without one."""
     if pace is None:
         return None
-    held_out = make_plan(rows.validation, setting, recipe).padded_tokens(None)
-    return measured_time(pace, plan, held_out, recipe).run
-
-
-def plan_time(pace: float | None, loop: Loop, emit: EventLog) -> float | None:
-    """Seconds that the loop will take at a pace that was measured here."""
-    if pace is None:
-        return None
-    time = measured_time(pace, loop.plan, loop.held_out.padded_tokens(), loop.recipe)
-    emit(TimePlanned(time.run, time.tokens_per_second))
+    validation = context.batch_plan(context.validation).padded_tokens(None)
+    time = measured_time(pace, batches, validation, context.recipe)
+    if log:
+        context.emit(TimePlanned(time.run, time.tokens_per_second))
     return time.run
 
 
-def tell_truth(planned: Planned, progress: Progress, emit: EventLog) -> None:
-    """Tells what the loop took, next to what was planned; of a run that ended early only the memory."""
-    measured = peak_bytes()
-    if planned.resident and measured:
-        emit(ResidentMeasured(planned.resident, measured))
-    if planned.seconds is not None and not progress.stopped:
-        emit(TimeMeasured(planned.seconds, progress.seconds))
-
-
-def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
-    """The trained weights in their standard layout, with the tokenizer and its template beside them."""
-    tell_stops(network, setting)
-    with write_folder(setting.method.result_folder(folder)) as target:
-        setting.method.save(network, target)
-        setting.tokenizer.save_pretrained(str(target))
-        setting.task.save_with(target)
-        write_stops(setting, target)
-        (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
-
-
-def _begin_folder(recipe: Recipe, rows: Rows, setting: Setting, emit: EventLog) -> RunFolder:
+def create_folder(context: RunContext, log: EventLog) -> RunFolder:
     """Makes the run folder and writes what is known before the first step."""
+    recipe = context.recipe
     folder = create_run(Path(recipe.runs), recipe.name)
-    emit.attach(folder.path)
-    emit(Stage("training"))
+    log.attach(folder.path)
+    log(Stage("training"))
     folder.checkpoints.mkdir()
-    write_json(folder.manifest, manifest_of(recipe, rows.records, setting.location, setting.device))
-    if rows.rejected:
-        write_json_lines(folder.rejected, [asdict(row) for row in rows.rejected])
-    write_views(folder, rows, setting, recipe)
-    write_text(folder.recipe, dump_recipe(recipe, unread_by(setting)))
+    write_json(folder.manifest, manifest_of(recipe, context.records, context.location, context.device))
+    if context.rejected:
+        write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
+    labels = recipe.data.labels if isinstance(recipe.data.labels, list) else []
+    write_views(folder, context.training, context.tokenizer, labels)
+    write_text(folder.recipe, dump_recipe(recipe, context.unread_sections()))
     return folder
 
 
-def _idle(reason: str, recipe: Recipe) -> str:
+def fit(model: LoadedModel, folder: RunFolder) -> Loop:
+    """Trains from the first step to the end."""
+    loop = make_loop(model.context, model.network, model.batches, folder)
+    loop.progress.micro_tokens = model.batches.micro_tokens
+    seed_everything(model.context.recipe.seed)
+    forget_peak()
+    loop.run()
+    undo_compiling(loop.trainer.network)
+    report_accuracy(model, loop.progress)
+    return loop
+
+
+def report_accuracy(model: LoadedModel, progress: Progress) -> None:
+    """Reports what the training took beside what was planned; of a run that stopped early only the memory."""
+    measured = peak_bytes()
+    if model.resident and measured:
+        model.context.emit(ResidentMeasured(model.resident, measured))
+    if model.seconds is not None and not progress.stopped:
+        model.context.emit(TimeMeasured(model.seconds, progress.seconds))
+
+
+def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
+    """Writes the best weights as the result, evaluates them against the base model, and writes the report.
+
+    Args:
+        loop: at its end.
+        context: of the run.
+        folder: of the run.
+    """
+    network, progress = loop.trainer.network, loop.progress
+    best = progress.best_step or progress.step
+    if best != progress.step:
+        restore_weights(checkpoint_path(folder.checkpoints, best), network)
+    if reason := context.method.unmoved(network):
+        context.emit(Warned(_without_effect(reason, context.recipe)))
+    write_result(network, context, folder)
+    held_out = "held out from the training data" if context.records.held_out else "the validation data"
+    comparison = compare(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
+    write_json(folder.evaluation, comparison.to_dict())
+    context.emit(_finished(best, comparison, progress.seconds, context.method.result_folder(folder)))
+    write_papers(folder)
+
+
+def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
+    """The trained weights in their standard layout, with the tokenizer and its template beside them."""
+    set_stop_tokens(network, context)
+    with write_folder(context.method.result_folder(folder)) as target:
+        context.method.save(network, target)
+        context.tokenizer.save_pretrained(str(target))
+        context.task.save_with(target)
+        write_stop_tokens(context, target)
+        (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
+
+
+def _without_effect(reason: str, recipe: Recipe) -> str:
     return (
         f"The adapter changes nothing. {reason}. It is written, but will be refused wherever it is used. Raise "
         f"`train.learning_rate` (now {recipe.train.learning_rate}) or train for more steps."
     )
-
-
-def _held_out(rows: Rows) -> str:
-    return "held out from the training data" if rows.records.held_out else "the validation data"
 
 
 def _finished(best: int, comparison: Comparison, seconds: float, result: Path) -> Finished:

@@ -11,15 +11,13 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from burnish.data.batching.plan import BatchPlan
-from burnish.methods import make_method
 from burnish.models.base import Loading, load_base
 from burnish.models.heads import CAUSAL
 from burnish.models.location import locate_model
-from burnish.prepare.context import Setting
 from burnish.prepare.model import apply_method
 from burnish.recipe.schema import LoraSection, ModelSection, Recipe, TrainSection
 from burnish.runs.events import Event, ModelReady
-from burnish.tasks import make_task
+from tests.tiny_contexts import tiny_context
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_training import gradients_of, largest_difference, token_plan, with_method
@@ -80,10 +78,10 @@ def prepared(folder: Path, method: str, recomputes: bool) -> Any:
     location = locate_model(section)
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     device, config = torch.device("cpu"), AutoConfig.from_pretrained(str(folder))
-    setting = Setting(location, tokenizer, config, make_task("chat", tokenizer, recipe), make_method(method), device)
     told: list[Event] = []
+    context = tiny_context(recipe, tokenizer, config, "chat", method, location, told.append)
     base = load_base(location, section, tokenizer, device, Loading(torch.float32), CAUSAL)
-    network = apply_method(base, setting, recipe, told.append)
+    network = apply_method(context, base)
     assert isinstance(told[-1], ModelReady)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -146,7 +146,7 @@ def test_nothing_of_a_failed_attempt_is_kept_alive(tiny_tokenizer: Any, tmp_path
 def test_a_failed_attempt_leaves_no_trace(tiny_tokenizer: Any, tmp_path: Path) -> None:
     """With dropout: to the last bit as if the micro-batches had been smaller when the step began."""
     made = make(tiny_tokenizer, tmp_path / "failed", dropout=0.3)
-    made.loop.plan.micro_tokens = 256
+    made.loop.source.micro_tokens = 256
     calls: list[int] = []
 
     def refuses(tokens: int) -> bool:
@@ -164,10 +164,10 @@ def test_a_failed_attempt_leaves_no_trace(tiny_tokenizer: Any, tmp_path: Path) -
 
     def shrink(event: Event) -> None:
         if isinstance(event, StepDone) and event.step == 5:
-            other.loop.plan.micro_tokens = halved.tokens_after
+            other.loop.source.micro_tokens = halved.tokens_after
 
     other = make(tiny_tokenizer, tmp_path / "smaller", dropout=0.3, react=shrink)
-    other.loop.plan.micro_tokens = 256
+    other.loop.source.micro_tokens = 256
     other.loop.run()
     assert made.exact == other.exact
     assert same(made.weights(), other.weights())
@@ -221,7 +221,7 @@ def test_a_row_that_does_not_fit_ends_the_run_with_its_last_step_saved(tiny_toke
 
     with refusing(made.loop.trainer.network, refuses) as refused, pytest.raises(MachineError) as caught:
         made.loop.run()
-    longest = max(width for _, width in made.loop.plan.micro_batch_sizes(3))
+    longest = max(width for _, width in made.loop.source.micro_batch_sizes(3))
     assert refused[-1] <= longest < refused[0]
     assert caught.value.exit_code == 3
     assert caught.value.what == f"one training row of {longest} tokens does not fit into memory"
@@ -233,7 +233,7 @@ def test_a_row_that_does_not_fit_ends_the_run_with_its_last_step_saved(tiny_toke
     assert same(made.weights(), before), "no weight has moved"
     halved = made.of(MicroBatchHalved)
     assert [event.step for event in halved] == [4] * len(halved)
-    assert halved[-1].batches_after == made.loop.plan.rows_per_step
+    assert halved[-1].batches_after == made.loop.source.rows_per_step
 
     straight = run(make(tiny_tokenizer, tmp_path / "straight", evaluate_every=100))
     resumed = make(tiny_tokenizer, tmp_path, evaluate_every=100)

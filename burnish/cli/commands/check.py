@@ -14,7 +14,7 @@ from burnish.cli.options import Data, RecipeFlags
 from burnish.errors import InputError
 
 if TYPE_CHECKING:
-    from burnish.workflows.clean import Cleaned
+    from burnish.check.repair import Cleaned
 
 
 _ON_PAGE = 20
@@ -43,8 +43,8 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
 
     loaded = load_recipe(data, flags.values, flags.sets)
     with Progress(console) as progress:
+        from burnish.check.repair import check_target, clean
         from burnish.workflows.check import check as look_at
-        from burnish.workflows.clean import check_target, clean
 
         if fix is not None:
             check_target(fix)

@@ -1,9 +1,9 @@
-"""The batch plan: which examples make up which step, depending on nothing but the seed and the step."""
+"""Where a run's batches come from: a source of batches, and the plan that is one, a pure function of seed and step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
@@ -13,6 +13,45 @@ from burnish.data.tokens.examples import token_counts
 Collate = Callable[[Sequence[Any], Sequence[Sequence[int]], bool, int | None], Batch]
 """Called with all examples, the rows of one batch, whether they are packed, and the epoch (None in evaluation)."""
 _STEPS_SORTED_TOGETHER = 8
+
+
+class BatchSource(Protocol):
+    """What the training loop takes its batches from.
+
+    A planned source knows every step before the run begins. One that is not, for example because the model itself
+    writes what it then learns from, makes the batches of a step when they are asked for, and not earlier.
+    """
+
+    examples: Sequence[Any]
+    """Those that batches refer to, for naming the rows of a step."""
+    micro_tokens: int
+    """Most tokens of a micro-batch, padding included. May be set at any time."""
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the batches of a step depend on neither weights nor earlier steps, so that they can be prefetched."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps that count as one epoch."""
+        ...
+
+    def step_batches(self, step: int) -> list[Batch]:
+        """The micro-batches of an optimizer step, counted from 0. Asked again, the same examples in smaller pieces."""
+        ...
+
+    def padded_tokens(self, step: int) -> int | None:
+        """Tokens that go through the network in a step, padding included; None where that is not known before it."""
+        ...
+
+    def micro_batch_sizes(self, step: int) -> list[tuple[int, int]]:
+        """Rows and width in tokens of each micro-batch of a step whose batches have been asked for."""
+        ...
+
+    def halve_micro_batch(self, step: int) -> bool:
+        """Halves the largest micro-batch of such a step; False where each is a single row already."""
+        ...
 
 
 class BatchPlan:
@@ -54,6 +93,11 @@ class BatchPlan:
         self.num_tokens = sum(lengths)
         mean_row = self.num_tokens / max(1, len(self.rows))
         self.rows_per_step = max(1, min(len(self.rows), round(step_tokens / max(1.0, mean_row))))
+
+    @property
+    def is_planned(self) -> bool:
+        """Every step is known from the start."""
+        return True
 
     @property
     def steps_per_epoch(self) -> int:

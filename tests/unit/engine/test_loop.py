@@ -92,14 +92,14 @@ def test_tells_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> None:
     progress = loop.run()
     assert isinstance(told.events[0], TrainingStarted)
     assert (told.events[0].step, told.events[0].total_steps) == (0, TOTAL)
-    assert told.events[0].epochs == pytest.approx(TOTAL / loop.plan.steps_per_epoch)
+    assert told.events[0].epochs == pytest.approx(TOTAL / loop.source.steps_per_epoch)
     steps = told.of(StepDone)
     assert [event.step for event in steps] == list(range(1, TOTAL + 1))
     assert {event.total_steps for event in steps} == {TOTAL}
-    first_batches = loop.plan.step_batches(0)
+    first_batches = loop.source.step_batches(0)
     assert steps[0].tokens == sum(batch.num_tokens for batch in first_batches)
     assert steps[0].trained_tokens == sum(batch.num_trained for batch in first_batches)
-    assert steps[-1].epoch == pytest.approx(TOTAL / loop.plan.steps_per_epoch)
+    assert steps[-1].epoch == pytest.approx(TOTAL / loop.source.steps_per_epoch)
     assert progress.step == TOTAL
     assert progress.seconds >= sum(event.seconds for event in steps) > 0
 
@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkp
     with pytest.raises(BurnishError, match="the loss became nan") as caught:
         loop.run()
     assert "at step 7" in caught.value.what
-    places = [loop.plan.examples[i].place for batch in loop.plan.step_batches(6) for i in batch.examples]
+    places = [loop.source.examples[i].place for batch in loop.source.step_batches(6) for i in batch.examples]
     assert len(places) > 5
     assert f"{', '.join(places[:5])} and {len(places) - 5} more" in caught.value.why
     assert "No weight was changed" in caught.value.why
@@ -217,7 +217,7 @@ def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path)
     loop = make_loop(tiny_tokenizer, tmp_path, told)
     loop.progress = Progress(step=7, validations=[(0, 9.0), (2, 8.0)], best_step=2)
     loop.run()
-    assert told.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.plan.steps_per_epoch, loop.plan.micro_tokens)
+    assert told.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.source.steps_per_epoch, loop.source.micro_tokens)
     assert [event.step for event in told.of(StepDone)] == [8, 9, 10]
     assert [event.step for event in told.of(Validated)] == [8, 10], "the base is not judged again"
 
@@ -239,7 +239,46 @@ def test_the_time_left_falls_with_the_tokens_to_come(tiny_tokenizer: Any, tmp_pa
     assert all(event.seconds_left > 0 for event in steps)
     rest = loop.pace.seconds_left(TOTAL - 1) - loop.pace.seconds_left(TOTAL)
     rates = [event.seconds for event in steps[1:]]
-    share = loop.plan.padded_tokens(TOTAL - 1) / sum(loop.plan.padded_tokens(step) for step in range(1, TOTAL))
+    share = loop.source.padded_tokens(TOTAL - 1) / sum(loop.source.padded_tokens(step) for step in range(1, TOTAL))
     assert rest == pytest.approx(share * sum(rates), rel=1e-6)
     assert steps[-1].seconds_left < max(event.seconds for event in told.of(Validated)) + steps[0].seconds_left
     assert steps[2].seconds_left > sum(rates[:1])
+
+
+class NotPlanned:
+    """The batches of a plan, each known only when it is asked for; fails where one is asked for too early."""
+
+    is_planned = False
+
+    def __init__(self, plan: Any) -> None:
+        self._plan, self._known = plan, -1
+        self.examples, self.micro_tokens, self.steps_per_epoch = plan.examples, plan.micro_tokens, plan.steps_per_epoch
+
+    def step_batches(self, step: int) -> list[Any]:
+        """Of the next step only."""
+        assert step <= self._known + 1
+        self._known = step
+        return self._plan.step_batches(step)
+
+    def padded_tokens(self, step: int) -> int | None:
+        """Nobody can know."""
+        raise AssertionError("asked for the tokens of a step that is not planned")
+
+    def micro_batch_sizes(self, step: int) -> list[tuple[int, int]]:
+        """Of a step that was made."""
+        assert step <= self._known
+        return self._plan.micro_batch_sizes(step)
+
+    def halve_micro_batch(self, step: int) -> bool:
+        """As the plan."""
+        return self._plan.halve_micro_batch(step)
+
+
+def test_the_loop_needs_no_batch_before_its_step(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    planned, told = Told(), Told()
+    make_loop(tiny_tokenizer, tmp_path / "planned", planned).run()
+    loop = make_loop(tiny_tokenizer, tmp_path / "not", told)
+    loop.source = NotPlanned(loop.source)
+    loop.run()
+    assert [event.loss for event in told.of(StepDone)] == [event.loss for event in planned.of(StepDone)]
+    assert all(math.isfinite(event.seconds_left or 0.0) for event in told.of(StepDone))

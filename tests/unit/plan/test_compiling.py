@@ -24,9 +24,10 @@ from burnish.plan.compiling import (
     saved_for_sure,
 )
 from burnish.plan.time import KnownTrial, find_trial, keep_trial
-from burnish.prepare.resolve import Resolver
+from burnish.prepare.context import RunContext
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, Resolved, Warned
+from tests.tiny_contexts import tiny_context
 
 PACE, KEY = 0.01, "key"
 LONG = LONGEST_TRIAL / WORTH_TRYING
@@ -39,6 +40,11 @@ class Given:
     hindrance = ""
     told = KnownTrial(60.0, 0.12, 1e9)
     tries = undone = 0
+
+    def of(self, network: Any, context: RunContext, plan: Any) -> Given:
+        """Takes the place of the class."""
+        self.context = context
+        return self
 
     def compile(self) -> str:
         """As told."""
@@ -60,7 +66,7 @@ def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Given:
     """Of a machine that can compile and has tried nothing yet."""
     given = Given()
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiling, "Trial", lambda *arguments: given)
+    monkeypatch.setattr(compiling, "Trial", given.of)
     monkeypatch.setattr(compiling, "cannot_compile", lambda device: "")
     return given
 
@@ -68,11 +74,10 @@ def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Given:
 def chosen(seconds: float = LONG, pace: float | None = PACE, **model: Any) -> tuple[Any, float | None, list[Event]]:
     """What `model.compile` became, the pace, and what was told."""
     told: list[Event] = []
-    resolver = Resolver(Recipe.model_validate({"model": model}), told.append)
-    setting: Any = SimpleNamespace(device=torch.device("cpu"))
+    context = tiny_context(Recipe.model_validate({"model": model}), emit=told.append)
     plan: Any = None
-    made = choose_compiling(None, setting, resolver, plan, pace, seconds, KEY, told.append)
-    return resolver.recipe.model.compile, made, told
+    context, made = choose_compiling(None, context, plan, pace, seconds, KEY)
+    return context.recipe.model.compile, made, told
 
 
 def test_where_it_pays_blocks_are_compiled_and_the_reason_is_told(trial: Given) -> None:
@@ -148,12 +153,11 @@ def test_without_a_compiler_only_those_who_asked_hear_of_it(trial: Given, monkey
 
 def test_a_run_that_goes_on_compiles_again_or_says_that_it_cannot(trial: Given) -> None:
     told: list[Event] = []
-    setting: Any = SimpleNamespace(device=torch.device("cpu"))
     plan: Any = None
 
     def go_on(is_compiled: bool) -> None:
         recipe = Recipe.model_validate({"model": {"compile": is_compiled}})
-        compile_again(None, setting, recipe, plan, told.append)
+        compile_again(None, tiny_context(recipe, emit=told.append), plan)
 
     go_on(False)
     assert trial.tries == 0
@@ -220,10 +224,9 @@ def test_a_model_that_the_compiler_breaks_is_left_as_it_was(
     monkeypatch.setattr(compiling, "compute", computed)
     monkeypatch.setattr(compiling, "compile_blocks", step)
     monkeypatch.setattr(compiling, "undo_compiling", undone.append)
-    setting: Any = SimpleNamespace(task=None, method=None, device=torch.device("cpu"))
     plan: Any = None
     before = torch.get_rng_state()
-    made = compiling.Trial(network, setting, Recipe(), plan, lambda event: None).compile()
+    made = compiling.Trial(network, tiny_context(), plan).compile()
     assert made == hindrance
     assert undone == ([network] if hindrance else [])
     assert torch.equal(torch.get_rng_state(), before)

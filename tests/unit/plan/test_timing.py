@@ -12,52 +12,50 @@ import pytest
 import torch
 
 from burnish.plan import time as timing
-from burnish.plan.budget import budget_here
-from burnish.plan.run_plan import Outlook, encode_to_fit
+from burnish.plan.run_plan import RunPlan, plan_run
 from burnish.plan.time import step_key
-from burnish.prepare.context import Setting, read_rows, set_up
+from burnish.prepare.context import prepare
 from burnish.prepare.encode import Encoded
-from burnish.prepare.resolve import Resolver
-from burnish.recipe.schema import Recipe
+from tests.tiny_contexts import ignore
 from tests.tiny_data import make_recipe, write_rows
 
 
 @dataclass
 class Case:
-    """What a key is made of; `changed` gives the key of another."""
+    """A plan; `changed` gives the key of another."""
 
-    setting: Setting
-    recipe: Recipe
-    training: Encoded
-    outlook: Outlook
+    plan: RunPlan
+
+    @property
+    def training(self) -> Encoded:
+        """Its training rows."""
+        return self.plan.context.training
 
     def changed(self, **options: Any) -> str:
         """The key where options of the recipe, by dotted name with `__` for the dot, are others."""
-        recipe = self.recipe
+        recipe = self.plan.context.recipe
         for option, value in options.items():
             section, _, name = option.rpartition("__")
             holder = getattr(recipe, section) if section else recipe
             other = holder.model_copy(update={name: value})
             recipe = recipe.model_copy(update={section: other}) if section else other
-        return step_key(self.setting, recipe, self.training, self.outlook)
+        return self.of(recipe=recipe)
+
+    def of(self, **parts: Any) -> str:
+        """The key where parts of the context are others."""
+        return step_key(replace(self.plan, context=replace(self.plan.context, **parts)))
 
 
-def prepare(rows: Path, model: Path) -> Case:
+def planned(rows: Path, model: Path) -> Case:
     """A run up to where its key is made."""
     recipe = make_recipe(rows, model, rows.parent / "runs", method="lora", data__context=32)
-    resolver = Resolver(recipe, lambda choice: None)
-    records = read_rows(recipe, lambda event: None)
-    resolver.fill("data.shape", records.shape.name, "")
-    setting = set_up(resolver, records, lambda event: None)
-    budget = budget_here(setting.device, None)
-    encoded, outlook = encode_to_fit(resolver, setting, records, budget, False, lambda event: None)
-    return Case(setting, resolver.recipe, encoded.training, outlook)
+    return Case(plan_run(prepare(recipe, ignore)))
 
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Case:
     """LoRA on a tiny llama. Nothing changes it."""
-    return prepare(write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", 60), tiny_model("llama"))
+    return planned(write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", 60), tiny_model("llama"))
 
 
 @pytest.fixture(scope="module")
@@ -105,20 +103,21 @@ def test_what_makes_no_step_slower_changes_no_key(options: dict[str, Any], case:
 
 
 def test_a_model_goes_by_its_weights(case: Case, key: str, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(case.setting.location.folder, tmp_path / "copy"))
-    moved = replace(case.setting, location=replace(case.setting.location, name="copy", folder=copy))
-    assert step_key(moved, case.recipe, case.training, case.outlook) == key
+    location = case.plan.context.location
+    copy = Path(shutil.copytree(location.folder, tmp_path / "copy"))
+    moved = replace(location, name="copy", folder=copy)
+    assert case.of(location=moved) == key
     weights = bytearray((copy / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (copy / "model.safetensors").write_bytes(weights)
-    assert step_key(moved, case.recipe, case.training, case.outlook) != key
+    assert case.of(location=moved) != key
 
 
 def test_rows_go_by_their_lengths_and_those_roughly(case: Case, key: str) -> None:
     def of_lengths(*lengths: int) -> str:
         ids = [one % 100 for one in range(40)]
         examples = [replace(case.training.examples[0], input_ids=ids[:size], labels=ids[:size]) for size in lengths]
-        return step_key(case.setting, case.recipe, Encoded(examples, list(range(len(lengths))), []), case.outlook)
+        return case.of(training=Encoded(examples, list(range(len(lengths))), []))
 
     many = of_lengths(*[26] * 40)
     assert many == of_lengths(*[26] * 50) == of_lengths(*[27] * 40, 28)
@@ -130,8 +129,8 @@ def test_rows_go_by_their_lengths_and_those_roughly(case: Case, key: str) -> Non
 
 
 def test_so_does_the_number_of_outputs(case: Case, key: str) -> None:
-    facts = replace(case.outlook.facts, outputs=2)
-    assert step_key(case.setting, case.recipe, case.training, replace(case.outlook, facts=facts)) != key
+    facts = replace(case.plan.facts, outputs=2)
+    assert step_key(replace(case.plan, facts=facts)) != key
 
 
 def test_another_machine_has_another_key(case: Case, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +149,6 @@ def test_another_machine_has_another_key(case: Case, key: str, monkeypatch: pyte
         assert case.changed() != key
     finally:
         torch.set_num_threads(threads)
-    budget = replace(case.outlook.budget, device="another GPU")
-    assert step_key(case.setting, case.recipe, case.training, replace(case.outlook, budget=budget)) != key
+    budget = replace(case.plan.budget, device="another GPU")
+    assert step_key(replace(case.plan, budget=budget)) != key
     assert case.changed() == key

@@ -13,6 +13,7 @@ from transformers import BloomConfig, GPT2Config, LlamaConfig
 from burnish.errors import MachineError, RecipeError
 from burnish.methods import METHODS, make_method
 from burnish.models.config import context_limit
+from burnish.prepare.context import unused_options
 from burnish.prepare.resolve import (
     LONGEST_AUTO_CONTEXT,
     Facts,
@@ -26,7 +27,6 @@ from burnish.prepare.resolve import (
     resolve_training,
     run_stem,
     total_steps,
-    unread_options,
     unread_sections,
 )
 from burnish.recipe.load import load_recipe
@@ -280,15 +280,15 @@ def test_the_sections_of_every_task_and_method_are_there() -> None:
 
 def test_options_that_nobody_reads_are_named() -> None:
     loaded = load_recipe("rows.jsonl", {"method": "full", "lora.rank": 8, "lora.dropout": 0.1, "train.epochs": 2}, [])
-    assert unread_options(loaded.origins, {"lora", "tag"}) == ["lora.rank", "lora.dropout"]
-    assert unread_options(loaded.origins, {"tag"}) == []
-    assert unread_options({}, {"lora"}) == []
+    assert unused_options(loaded.origins, {"lora", "tag"}) == ["lora.rank", "lora.dropout"]
+    assert unused_options(loaded.origins, {"tag"}) == []
+    assert unused_options({}, {"lora"}) == []
 
 
 def test_a_recipe_file_counts_as_given(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("method: full\ndata:\n  path: rows.jsonl\nlora:\n  rank: 8\n")
-    assert unread_options(load_recipe(str(file), {}, []).origins, {"lora"}) == ["lora.rank"]
+    assert unused_options(load_recipe(str(file), {}, []).origins, {"lora"}) == ["lora.rank"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def made(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def bench(made: Bench) -> Bench:
     """To be spoiled."""
-    return Bench(made.setting, made.recipe, made.rows)
+    return Bench(made.context)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -130,7 +130,7 @@ class WrongTwin(Bench):
 
 @pytest.mark.parametrize("rule", [gradient_rules.fused, gradient_rules.recomputed], ids=lambda rule: rule.__name__)
 def test_arithmetic_that_is_off_by_half_a_percent_is_seen(rule: Callable[[Bench], RuleLine], made: Bench) -> None:
-    assert_fails(rule(WrongTwin(made.setting, made.recipe, made.rows)), 1e-3)
+    assert_fails(rule(WrongTwin(made.context)), 1e-3)
 
 
 class ForgetsMoments(Bench):
@@ -144,7 +144,7 @@ class ForgetsMoments(Bench):
 
 
 def test_a_checkpoint_without_moments_is_seen(made: Bench) -> None:
-    assert_fails(weight_rules.resumed(ForgetsMoments(made.setting, made.recipe, made.rows)), 1e-6)
+    assert_fails(weight_rules.resumed(ForgetsMoments(made.context)), 1e-6)
 
 
 def test_a_random_state_that_is_not_restored_is_seen(made: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ class AlreadyLearned(Bench):
 
 
 def test_an_adapter_that_changes_something_at_once_is_seen(made: Bench) -> None:
-    assert_fails(weight_rules.fresh(AlreadyLearned(made.setting, made.recipe, made.rows)), 1e-4)
+    assert_fails(weight_rules.fresh(AlreadyLearned(made.context)), 1e-4)
 
 
 def test_an_adapter_that_changes_nothing_is_seen(bench: Bench) -> None:
@@ -216,14 +216,14 @@ def test_an_empty_batch_that_passes_is_seen(bench: Bench) -> None:
 
 @pytest.mark.parametrize("part", ["prompt_ids", "question", "stop_ids"])
 def test_served_tokens_that_were_not_trained_are_seen(part: str, made: Bench) -> None:
-    task: Any = made.setting.task
+    task: Any = made.context.task
     parts = {
         "prompt_ids": lambda prompt: [*task.prompt_ids(prompt), 5],
         "question": lambda record: replace(task.question(record), prompt_ids=task.question(record).prompt_ids[1:]),
         "stop_ids": [0],
     }
-    setting = replace(made.setting, task=spoiled(task, **{part: parts[part]}))
-    assert_fails(weight_rules.served(Bench(setting, made.recipe, made.rows)), len(made.records))
+    context = replace(made.context, task=spoiled(task, **{part: parts[part]}))
+    assert_fails(weight_rules.served(Bench(context)), len(made.records))
 
 
 def test_gradients_that_are_missing_or_no_numbers_are_infinitely_apart() -> None:

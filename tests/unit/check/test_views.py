@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from burnish.check.token_view import Passage, SeenToken, TokenView
-from burnish.workflows.views import MOST_TOKENS, shortened
+from burnish.check.token_view import MOST_TOKENS, Passage, SeenToken, TokenView, shortened
 
 
 def view_of(length: int, learned: int) -> TokenView:

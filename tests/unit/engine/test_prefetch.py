@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from burnish.data.batching.plan import BatchPlan
-from burnish.engine.loop import BatchesAhead
+from burnish.engine.loop import Prefetch
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 
@@ -26,7 +26,7 @@ def same(first: list[Any], second: list[Any]) -> bool:
 
 def test_each_step_has_the_plans_batches_in_any_order_of_steps() -> None:
     watched = plan()
-    with BatchesAhead(watched, TOTAL) as ahead:
+    with Prefetch(watched, TOTAL) as ahead:
         for step in (0, 1, 1, 2, 4, 3, 5):
             assert same(ahead.take(step), plan().step_batches(step))
 
@@ -44,7 +44,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
         return batches
 
     watched.step_batches = note
-    with BatchesAhead(watched, 2) as ahead:
+    with Prefetch(watched, 2) as ahead:
         ahead.take(0)
         assert done.wait(10)
         ahead.take(1)
@@ -53,7 +53,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
 
 def test_smaller_micro_batches_are_made_anew() -> None:
     watched = plan()
-    with BatchesAhead(watched, TOTAL) as ahead:
+    with Prefetch(watched, TOTAL) as ahead:
         ahead.take(0)
         assert watched.halve_micro_batch(1)
         halved = ahead.take(1)
@@ -73,9 +73,47 @@ def test_an_error_shows_in_the_step_that_it_belongs_to() -> None:
         return make(step)
 
     watched.step_batches = fail
-    with BatchesAhead(watched, TOTAL) as ahead:
+    with Prefetch(watched, TOTAL) as ahead:
         ahead.take(0)
         with pytest.raises(MemoryError):
             ahead.take(1)
         watched.step_batches = make
         assert same(ahead.take(1), plan().step_batches(1))
+
+
+class WrittenByTheModel:
+    """A source whose batches of a step depend on the steps before it."""
+
+    is_planned = False
+    steps_per_epoch = 4
+    micro_tokens = 64
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self._plan = plan()
+        self.examples = self._plan.examples
+
+    def step_batches(self, step: int) -> list[Any]:
+        """Remembers what was asked for."""
+        self.asked.append(step)
+        return self._plan.step_batches(step)
+
+    def padded_tokens(self, step: int) -> int | None:
+        """Not known before the step."""
+        return None
+
+    def micro_batch_sizes(self, step: int) -> list[tuple[int, int]]:
+        """Those of the plan beneath."""
+        return self._plan.micro_batch_sizes(step)
+
+    def halve_micro_batch(self, step: int) -> bool:
+        """Never."""
+        return False
+
+
+def test_batches_that_are_not_planned_are_not_made_before_their_step() -> None:
+    source = WrittenByTheModel()
+    with Prefetch(source, 4) as prefetch:
+        for step in range(3):
+            prefetch.take(step)
+            assert source.asked == list(range(step + 1))
