@@ -18,6 +18,7 @@ from burnish.runs.events import (
     DataReady,
     Diagnosed,
     Event,
+    MemoryBounded,
     MemoryMeasured,
     MemoryPlanned,
     MicroBatchHalved,
@@ -155,6 +156,11 @@ def in_words(event: Any) -> list[str]:
             ]
         case MemoryPlanned():
             return planned_memory(event)
+        case MemoryBounded():
+            return [
+                f"memory: at most {memory_size(event.at_most)} of tensors, of {memory_size(event.room)} that may be "
+                f"used ({event.room_reason}); not simulated, as everything fits"
+            ]
         case MemoryMeasured():
             return [f"memory of a real step: {beside(event)}"]
         case TimePlanned():

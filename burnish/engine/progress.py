@@ -57,6 +57,10 @@ class Pace:
             self._steps.popleft()
             self._is_warm = True
 
+    def seconds_per_token(self) -> float:
+        """Of the steps so far, padding included; 0 before the first is done."""
+        return sum(seconds for _, seconds in self._steps) / max(1, sum(tokens for tokens, _ in self._steps))
+
     def validated(self, step: int, seconds: float, is_best: bool) -> None:
         """The held-out rows were judged after so many steps."""
         self._validations.append(seconds)
@@ -73,8 +77,7 @@ class Pace:
         Nothing is known before the first step is done, which gives 0. A checkpoint counts as nothing until the first
         one is written.
         """
-        seconds = sum(seconds for _, seconds in self._steps)
-        rate = seconds / max(1, sum(tokens for tokens, _ in self._steps))
+        rate = self.seconds_per_token()
         left = rate * float(self._tokens_from[done])
         return left + self._validations_left(done, rate) + self._saves_left(done)
 

@@ -1,9 +1,10 @@
-"""Base against tuned: on the held-out rows of a run, on as many that it was trained on, and on texts of other kinds."""
+"""Base model against tuned model: on held-out rows, on as many training rows, and on texts of other kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from burnish.engine.validation import HeldOut, judge
@@ -19,11 +20,11 @@ from burnish.evaluate.comparison import (
     repeated_records,
     repeats_among,
 )
-from burnish.evaluate.forgetting import GeneralTexts, against_forgetting, drawn, general_texts
+from burnish.evaluate.forgetting import BaseLoss, GeneralTexts, against_forgetting, drawn, general_texts
 from burnish.metrics.intervals import contrast
-from burnish.metrics.measure import MetricTable
+from burnish.metrics.measure import Measure, MetricTable
 from burnish.metrics.own_metric import load_metric
-from burnish.prepare.context import RunContext
+from burnish.prepare.context import Emit, RunContext
 from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.model import as_base, measure_examples
 from burnish.recipe.schema import Recipe
@@ -32,40 +33,41 @@ from burnish.tasks.task import Judged, Question, Task
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
-"""A share of fewer answers than this says nothing; they are only shown."""
+"""A share of fewer answers than this means little; they are only shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Exam:
-    """What both models are judged on."""
+class _Rows:
+    """What both models are evaluated on."""
 
     held_out: Encoded
     training: Encoded
-    """As many rows that were trained on as are held out."""
+    """As many training rows as are held out."""
     questions: Sequence[Question]
     general: GeneralTexts | None
     repeats: Repeats | None
-    """Which of the held-out rows say the same, where some do."""
+    """Which of the held-out rows have the same content, where some do."""
     training_repeats: Repeats | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """One model's results; None where there was nothing to judge."""
+class _Results:
+    """One model's results; None where there was nothing to evaluate on."""
 
     held_out: Judged | None
     training: Judged | None
-    general: Judged | None
+    general: Measure | None
+    """The loss on general texts."""
     answers: list[Answer]
 
 
-def compare(network: Any, context: RunContext, questions: Sequence[Question], held_out: str) -> Comparison:
-    """Judges the tuned network and its base on the same rows, texts and questions.
+def compare_with_base(network: Any, context: RunContext, questions: Sequence[Question], held_out: str) -> Comparison:
+    """Evaluates the tuned network and its base on the same rows, texts and questions.
 
     Args:
         network: the tuned network. Where the method can switch itself off, the base is the same network; otherwise
-            the base is loaded once more.
-        context: fully resolved; its validation rows are evaluated, and as many of the training records.
+            the base is loaded again.
+        context: fully resolved; its validation rows are used, and as many of the training records.
         questions: for generated answers; may be empty.
         held_out: where the rows come from, in words.
 
@@ -76,7 +78,7 @@ def compare(network: Any, context: RunContext, questions: Sequence[Question], he
     comparison = Comparison(context.num_validation_rows, context.validation.num_trained, held_out, task.headline)
     training = drawn(records.train, context.num_validation_rows, context.recipe.seed)
     trained = encode_records(task, training, context.context_length)
-    exam = _Exam(
+    rows = _Rows(
         context.validation,
         trained,
         questions,
@@ -84,102 +86,112 @@ def compare(network: Any, context: RunContext, questions: Sequence[Question], he
         repeated_records(records.valid, context.validation.owners),
         repeated_records(training, trained.owners),
     )
-    comparison.distinct = exam.repeats.distinct if exam.repeats else None
-    if not exam.held_out.examples and exam.general is None:
+    comparison.distinct = rows.repeats.distinct if rows.repeats else None
+    if not rows.held_out.examples and rows.general is None:
         return comparison
-    emit(Stage("judging the base model"))
+    emit(Stage("evaluating the base model"))
     with as_base(network, context) as reference:
-        exam = replace(
-            exam,
-            held_out=measure_examples(context, exam.held_out, reference),
-            training=measure_examples(context, exam.training, reference),
+        rows = replace(
+            rows,
+            held_out=measure_examples(context, rows.held_out, reference),
+            training=measure_examples(context, rows.training, reference),
         )
-        base = _judge(reference, context, exam)
-    emit(Stage("judging the tuned model"))
-    tuned = _judge(network, context, exam)
-    _compare_rows(comparison, base, tuned, exam, task)
+        base = _evaluate(reference, context, rows, is_base=True)
+    emit(Stage("evaluating the tuned model"))
+    tuned = _evaluate(network, context, rows, is_base=False)
+    _compare_rows(comparison, base, tuned, rows, task)
     comparison.figures += _answer_figures(base, tuned, task, context.recipe)
-    if exam.general is not None and base.general is not None and tuned.general is not None:
-        (loss,) = make_figures([base.general.loss()], [tuned.general.loss()])
-        comparison.general = GeneralText(exam.general.source, exam.general.passages.num_tokens, loss)
+    if rows.general is not None and base.general is not None and tuned.general is not None:
+        (loss,) = make_figures([base.general], [tuned.general])
+        comparison.general = GeneralText(rows.general.source, rows.general.passages.num_tokens, loss)
     if comparison.forgotten:
         emit(Warned(f"{comparison.forgotten} {against_forgetting(context)}"))
     return comparison
 
 
-def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, exam: _Exam, task: Task) -> None:
-    """Fills in what both models made of the rows, held-out ones and those that were trained on."""
+def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows: _Rows, task: Task) -> None:
+    """Fills in the metrics of both models on the held-out rows and on training rows."""
     if base.held_out is None or tuned.held_out is None:
         return
-    before, after = ([side.loss(), *task.measures(side)] for side in (base.held_out, tuned.held_out))
-    comparison.figures = make_figures(before, after, exam.repeats)
+    before, after = ([one.loss(), *task.measures(one)] for one in (base.held_out, tuned.held_out))
+    comparison.figures = make_figures(before, after, rows.repeats)
     comparison.tables = list[MetricTable](task.tables(tuned.held_out))
     comparison.note = task.remark(tuned.held_out)
     shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
     comparison.answers = shown[:_SHOWN_ANSWERS]
     if base.training is None or tuned.training is None:
         return
-    held_out = merged(before[0], exam.repeats), merged(after[0], exam.repeats)
+    held_out = merged(before[0], rows.repeats), merged(after[0], rows.repeats)
     before, after = (
-        [side.loss(), *(one for one in task.measures(side) if one.name == task.headline)]
-        for side in (base.training, tuned.training)
+        [one.loss(), *(measure for measure in task.measures(one) if measure.name == task.headline)]
+        for one in (base.training, tuned.training)
     )
-    comparison.training = make_figures(before, after, exam.training_repeats)
-    trained = merged(before[0], exam.training_repeats), merged(after[0], exam.training_repeats)
+    comparison.training = make_figures(before, after, rows.training_repeats)
+    trained = merged(before[0], rows.training_repeats), merged(after[0], rows.training_repeats)
     comparison.gap = contrast(trained, held_out)
 
 
-def _judge(network: Any, context: RunContext, exam: _Exam) -> _Side:
+def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> _Results:
     """One model's results on everything."""
-
     recipe, emit = context.recipe, context.emit
 
     def judged(encoded: Encoded, context: RunContext) -> Judged | None:
         if not encoded.examples:
             return None
-        rows = HeldOut.of(context.batch_plan(encoded), encoded.owners)
-        precision = recipe.model.precision
-        return judge(network, context.task, rows, precision, lambda *told: emit(Progressed("rows judged", *told)))
+        held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
+        progress = partial(_report_rows, emit)
+        return judge(network, context.task, held_out, recipe.model.precision, progress)
 
-    held_out = judged(exam.held_out, context)
+    held_out = judged(rows.held_out, context)
     answers = answer_questions(
         network,
         context.tokenizer,
         context.task,
-        exam.questions,
+        rows.questions,
         int(recipe.evaluate.max_new_tokens),
         recipe.model.precision,
         lambda done, total: emit(Progressed("answers", done, total)),
     )
-    training, general = judged(exam.training, context), None
-    if exam.general is not None:
-        exam.general.context.task.adapt(network)
-        general = judged(exam.general.passages, exam.general.context)
-    return _Side(held_out, training, general, answers)
+    training, general = judged(rows.training, context), rows.general
+    if general is None:
+        return _Results(held_out, training, None, answers)
+    cache = BaseLoss(general) if is_base else None
+    loss = cache.find() if cache else None
+    if loss is None:
+        general.context.task.adapt(network)
+        result = judged(general.passages, general.context)
+        loss = result.loss() if result else None
+        if cache and loss is not None:
+            cache.keep(loss)
+    return _Results(held_out, training, loss, answers)
 
 
-def _answer_figures(base: _Side, tuned: _Side, task: Task, recipe: Recipe) -> list[Figure]:
-    """Figures of what both models wrote; none where that is too little to count."""
+def _report_rows(emit: Emit, done: int, total: int) -> None:
+    emit(Progressed("rows evaluated", done, total))
+
+
+def _answer_figures(base: _Results, tuned: _Results, task: Task, recipe: Recipe) -> list[Figure]:
+    """Metrics of the answers that both models wrote; none where there are too few to count."""
     if base.held_out is None or len(base.answers) < _FEWEST_COUNTED:
         return []
     own = recipe.evaluate.metric
     named = (own.partition(":")[2], load_metric(own)) if own else None
-    before, after = (answer_measures(side.answers, named, task.knows_answers) for side in (base, tuned))
+    before, after = (answer_measures(one.answers, named, task.knows_answers) for one in (base, tuned))
     return make_figures(before, after, repeats_among([(one.prompt, one.expected) for one in base.answers]))
 
 
-def _answered(base: _Side, tuned: _Side) -> list[SideBySide]:
+def _answered(base: _Results, tuned: _Results) -> list[SideBySide]:
     """Both models' generated answers to each question."""
     pairs = zip(base.answers, tuned.answers, strict=True)
     return [SideBySide(b.prompt, b.expected, b.given, t.given, b.place) for b, t in pairs]
 
 
 def _shown(base: Judged, tuned: Judged, task: Task) -> list[SideBySide]:
-    """What both models make of the first rows, where the task puts that into words."""
-    told = []
+    """Both models' outputs for the first rows, where the task can put them into words."""
+    shown = []
     for example, before, after in zip(base.examples, base.outputs, tuned.outputs, strict=True):
         first, second = task.shown(example, before), task.shown(example, after)
-        if first is None or second is None or len(told) == _SHOWN_ANSWERS:
+        if first is None or second is None or len(shown) == _SHOWN_ANSWERS:
             break
-        told.append(SideBySide(first[0], first[1], first[2], second[2], example.place))
-    return told
+        shown.append(SideBySide(first[0], first[1], first[2], second[2], example.place))
+    return shown

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy
+import torch
 
 from burnish.data.files.passages import is_own, read_passages
+from burnish.errors import MachineError
+from burnish.metrics.measure import Measure
+from burnish.models.base import fingerprint
 from burnish.models.config import model_kind
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.resolve import reads_texts
 from burnish.recipe.schema import NONE
+from burnish.runs.atomic import write_json
+from burnish.system.machine import cache_folder, package_versions, this_machine
 from burnish.tasks import make_task
+from burnish.tasks.task import loss_of_rows
 
 _MOST_TOKENS = 8_000
 """Of all passages together, so that judging them stays small beside a run."""
+_FOLDER = "base-losses"
 _SHORTEST = 128
 """Tokens of a passage, for which there is room in any case."""
 _Row = TypeVar("_Row")
@@ -59,6 +71,47 @@ def general_texts(context: RunContext) -> GeneralTexts | None:
     source = f"`{Path(general).name}`" if is_own(general) else "other texts"
     passages = Encoded(chosen, range(len(chosen)), encoded.rejected)
     return GeneralTexts(replace(context, task=task), passages, source) if chosen else None
+
+
+class BaseLoss:
+    """The base model's loss on general texts, cached between commands: it is the same in every run on that model.
+
+    Args:
+        texts: of a run that is fully resolved.
+    """
+
+    def __init__(self, texts: GeneralTexts) -> None:
+        context = texts.context
+        tokens = [[int(token) for token in example.input_ids] for example in texts.passages.examples]
+        ingredients = {
+            "model": fingerprint(context.location.folder),
+            "loading": context.recipe.model.model_dump(mode="json", exclude={"name", "revision", "memory", "compile"}),
+            "quantizes": context.method.name if context.method.quantizes else "",
+            "packing": context.recipe.data.packing,
+            "tokens": tokens,
+            "versions": package_versions(),
+            "machine": [this_machine().processor, torch.get_num_threads()],
+        }
+        text = json.dumps(ingredients, sort_keys=True)
+        self._file = f"{hashlib.sha256(text.encode('utf-8')).hexdigest()}.json"
+        self._rows = len(set(texts.passages.owners))
+
+    def find(self) -> Measure | None:
+        """The cached loss; None where there is none, or its file is damaged."""
+        try:
+            sums, counts = json.loads((cache_folder() / _FOLDER / self._file).read_text(encoding="utf-8"))
+            if len(sums) != self._rows or not all(map(math.isfinite, [*sums, *counts])):
+                return None
+            return loss_of_rows(numpy.array(sums, dtype=float), numpy.array(counts, dtype=float))
+        except (OSError, RuntimeError, TypeError, ValueError):
+            return None
+
+    def keep(self, loss: Measure) -> None:
+        """Caches the loss; a cache that cannot be written costs only time."""
+        with contextlib.suppress(OSError, RuntimeError, MachineError):
+            folder = cache_folder() / _FOLDER
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / self._file, loss.table.T.tolist())
 
 
 def drawn(rows: Sequence[_Row], most: int, seed: int) -> list[_Row]:

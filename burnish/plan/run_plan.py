@@ -14,6 +14,7 @@ from burnish.models.base import has_dropout
 from burnish.models.config import depth, period, with_depth
 from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import count_from_config
+from burnish.plan.bound import ROOMY, step_bound
 from burnish.plan.budget import Budget, budget_here, measured_again
 from burnish.plan.fit import CHOICES, CannotSimulate, Fit, Simulate, Way, find_fit, methods_for, shard, simulate_way
 from burnish.plan.sharding import Shards
@@ -28,7 +29,7 @@ from burnish.prepare.resolve import (
     resolve_training,
 )
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import MemoryPlanned, Note, Resolved
+from burnish.runs.events import MemoryBounded, MemoryPlanned, Note, Resolved
 from burnish.system.machine import gigabytes
 
 _MEASURED_ANSWERS = 200
@@ -44,7 +45,9 @@ class RunPlan:
     facts: Facts
     budget: Budget
     fit: Fit | None
-    """None where the step of this model cannot be simulated."""
+    """None where the step was not simulated: the bound is proof enough, or torch cannot simulate this model."""
+    bound: int | None = None
+    """Bytes that tensors take at most, by formula, where that was enough to know that everything fits."""
 
     @property
     def resident(self) -> int | None:
@@ -72,6 +75,7 @@ def plan_run(
     has_data: bool = True,
     shards: Shards = ONE,
     report: Callable[[Resolved], None] | None = None,
+    simulates: bool = True,
 ) -> RunPlan:
     """Chooses the method and the micro-batch, and resolves what follows from the size of model and data.
 
@@ -83,6 +87,7 @@ def plan_run(
         has_data: False for made-up rows, whose number means nothing.
         shards: the devices that share the training.
         report: receives each choice instead of the context's `emit`.
+        simulates: True simulates a step in any case; False only where a formula does not prove that everything fits.
 
     Raises:
         MachineError: no way to run it fits into the budget.
@@ -91,7 +96,7 @@ def plan_run(
         budget = budget_here(context.device, context.recipe.model.memory)
     while True:
         try:
-            return _plan(context, budget, has_data, shards, report or context.emit)
+            return _plan(context, budget, has_data, shards, report or context.emit, simulates)
         except MachineError:
             length = context.context_length
             if context.asked.data.context != AUTO or length < 2 * _SHORTEST_CONTEXT:
@@ -101,7 +106,12 @@ def plan_run(
 
 
 def _plan(
-    context: RunContext, budget: Budget, has_data: bool, shards: Shards, report: Callable[[Resolved], None]
+    context: RunContext,
+    budget: Budget,
+    has_data: bool,
+    shards: Shards,
+    report: Callable[[Resolved], None],
+    simulates: bool,
 ) -> RunPlan:
     """The plan for rows of one context length."""
     resolver = Resolver(context.recipe, report)
@@ -119,15 +129,28 @@ def _plan(
         limit = room if shards.ranks == 1 else None  # each of several devices takes only a part
         return shard(simulate_way(way, planned, facts, limit), context.config, shards)
 
-    fit = _fit(candidates, micro_batches(resolver.recipe, facts), run, planned, budget)
+    rows = micro_batches(resolver.recipe, facts)
+    bound = None if simulates else _bound_if_roomy(planned, facts, rows[0], budget)
+    fit = None if bound else _fit(candidates, rows, run, planned, budget)
     budget = measured_again(budget)
     if fit is not None and not fit.fits:
         raise _too_large(fit, budget, planned, facts)
     method = _take(resolver, context, fit, candidates, reason, facts)
     resolve_training(resolver, facts, method)
+    planned = replace(context, recipe=resolver.recipe, method=method)
     if fit is not None:
         context.emit(planned_memory(fit, budget, resolver.recipe))
-    return RunPlan(replace(context, recipe=resolver.recipe, method=method), facts, budget, fit)
+    elif bound is not None:
+        length = planned.context_length
+        context.emit(MemoryBounded(budget.device, method.name, rows[0], length, bound, budget.room, budget.reason))
+    return RunPlan(planned, facts, budget, fit, bound)
+
+
+def _bound_if_roomy(context: RunContext, facts: Facts, micro_rows: int, budget: Budget) -> int | None:
+    """Bytes that no step exceeds, where they are so few that the first choice of everything fits; else None."""
+    tokens = micro_rows * context.context_length
+    bound = step_bound(context.config, facts.parameters, facts.outputs, tokens, context.context_length)
+    return bound if bound is not None and bound <= ROOMY * budget.tensors else None
 
 
 def planned_memory(fit: Fit, budget: Budget, recipe: Recipe) -> MemoryPlanned:

@@ -157,6 +157,8 @@ _OF_NO_SPEED: dict[str, Any] = {
 """What makes no step faster or slower by itself; model, rows and labels count by what they became, and the pace is that
 of uncompiled steps."""
 _KEPT_BITS = 3
+_SHORT_OPERATIONS = 2e13
+"""Five minutes at 70 billion operations a second, which a single old core reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,16 @@ def step_key(plan: RunPlan) -> str:
             "threads": torch.get_num_threads(),
         }
     )
+
+
+def is_surely_short(plan: RunPlan, batches: BatchPlan) -> bool:
+    """Whether the training takes some minutes at most, on any machine: its operations are few.
+
+    Six operations for each parameter and token (arXiv 2001.08361, section 2.1), padding included.
+    """
+    steps = total_steps(plan.context.recipe, batches.steps_per_epoch)
+    operations = 6 * plan.facts.parameters * sum(batches.padded_tokens(step) for step in range(steps))
+    return operations < _SHORT_OPERATIONS
 
 
 def _roughly(number: int) -> int:

@@ -112,6 +112,22 @@ class MemoryPlanned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryBounded(Event):
+    """A step needs so little memory that it was not simulated: what its tensors take at most, by formula."""
+
+    device: str
+    method: str
+    micro_rows: int
+    """Rows of the context length in memory at once."""
+    context: int
+    at_most: int
+    """Bytes of tensors."""
+    room: int
+    """Bytes that the run may take."""
+    room_reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryMeasured(Event):
     """What a real step took, next to what was planned: bytes of tensors at the peak."""
 

@@ -47,12 +47,17 @@ class Judged:
     def loss(self) -> Measure:
         """Mean loss per term. Rows, not tokens, are drawn again for its interval: tokens of a row depend on each
         other (Efron and Tibshirani 1993, ch. 13)."""
-        return replace(ratio("loss", *self.by_row(), higher_is_better=False, is_share=False), least=0.0)
+        return loss_of_rows(*self.by_row())
 
     def perplexity(self) -> Measure:
         """exp of the mean loss per token."""
         table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=-1)
         return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, by_factors=True)
+
+
+def loss_of_rows(sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
+    """The mean loss, from what each row adds to it: `[rows]` sums in nats, and `[rows]` terms of these."""
+    return replace(ratio("loss", sums, counts, higher_is_better=False, is_share=False), least=0.0)
 
 
 def _exp_of_mean(sums: numpy.ndarray) -> numpy.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from burnish.data.rows.dataset import Records
 from burnish.data.rows.records import Record, content_hash
 from burnish.evaluate.comparison import Comparison
-from burnish.evaluate.evaluation import compare
+from burnish.evaluate.evaluation import compare_with_base
 from burnish.evaluate.harness import Harness, find_harness
 from burnish.lineage.manifest import check_base, has_same_data, result_of, rows_of
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
@@ -66,7 +66,7 @@ def evaluate(
     network = open_result(context, result)
     context.task.adapt(network)
     described = f"`{data}`" if data else "held out from training"
-    comparison = compare(network, context, context.questions(answers), described)
+    comparison = compare_with_base(network, context, context.questions(answers), described)
     if asked is not None:
         _ask_harness(asked, network, context, comparison)
     if not data:

@@ -19,13 +19,13 @@ from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.evaluate.comparison import Comparison
-from burnish.evaluate.evaluation import compare
+from burnish.evaluate.evaluation import compare_with_base
 from burnish.lineage.manifest import manifest_of
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.compiling import choose_compiling
 from burnish.plan.confirmation import confirm_step
 from burnish.plan.run_plan import RunPlan, plan_run
-from burnish.plan.time import keep_measured, measured_time, step_key
+from burnish.plan.time import find_pace, is_surely_short, keep_measured, measured_time, step_key
 from burnish.prepare.context import RunContext, describe_data, prepare, rejected_rows, unused_options
 from burnish.prepare.model import (
     apply_method,
@@ -72,7 +72,7 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     """
     log = EventLog(None, listeners)
     context = prepare(recipe, log)
-    plan = plan_run(context)
+    plan = plan_run(context, simulates=False)
     check_briefly(plan.context)
     for option in unused_options(origins or {}, plan.context.unread_sections()):
         task, method = plan.context.task.name, plan.context.method.name
@@ -95,7 +95,9 @@ class LoadedModel:
     seconds: float | None
     """What the training is expected to take; None where it was not measured."""
     resident: int | None
-    """Bytes of resident memory that are expected; None where the tensors are elsewhere or could not be simulated."""
+    """Bytes of resident memory that are expected; None where the tensors are elsewhere or were not simulated."""
+    key: str
+    """Under which the speed of its steps is cached."""
 
 
 def load(plan: RunPlan) -> LoadedModel:
@@ -115,15 +117,35 @@ def load(plan: RunPlan) -> LoadedModel:
     if context.rejected:
         context.emit(Warned(rejected_rows(context)))
     network = apply_method(context, base)
-    context.emit(Stage("confirming the plan"))
-    pace = confirm_step(network, context, batches, plan)
-    if pace is not None:
-        keep_measured(key, pace, batches, context.emit)
+    pace = _step_time(plan, network, context, batches, key)
     context, pace = choose_compiling(network, context, batches, pace, _seconds(context, batches, pace), key)
     resolver = Resolver(context.recipe, context.emit)
     resolver.fill("name", fresh_name(Path(context.recipe.runs), run_stem(context.recipe)), "data, model and method")
     context = context.with_recipe(resolver.recipe)
-    return LoadedModel(context, network, batches, _seconds(context, batches, pace, log=True), plan.resident)
+    return LoadedModel(context, network, batches, _seconds(context, batches, pace, log=True), plan.resident, key)
+
+
+def _step_time(plan: RunPlan, network: Any, context: RunContext, batches: BatchPlan, key: str) -> float | None:
+    """Seconds per token that goes through the network, from steps taken now or by an earlier run.
+
+    Real steps confirm the plan, unless nothing hangs on it: memory is ample, and the time is known from an earlier run
+    or so short in any case that the first steps of the training show it soon enough.
+
+    Returns:
+        None where no step was measured, or none finished.
+    """
+    if plan.bound is not None:
+        known = find_pace(key)
+        if known is not None:
+            batches.micro_tokens = min(batches.micro_tokens, known.micro_tokens)
+            return known.seconds_per_token
+        if is_surely_short(plan, batches):
+            return None
+    context.emit(Stage("confirming the plan"))
+    pace = confirm_step(network, context, batches, plan)
+    if pace is not None:
+        keep_measured(key, pace, batches, context.emit)
+    return pace
 
 
 def _seconds(context: RunContext, batches: BatchPlan, pace: float | None, log: bool = False) -> float | None:
@@ -162,6 +184,8 @@ def fit(model: LoadedModel, folder: RunFolder) -> Loop:
     loop.run()
     undo_compiling(loop.trainer.network)
     report_accuracy(model, loop.progress)
+    if model.seconds is None and (pace := loop.pace.seconds_per_token()):
+        keep_measured(model.key, pace, model.batches, model.context.emit)
     return loop
 
 
@@ -190,7 +214,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
         context.emit(Warned(_without_effect(reason, context.recipe)))
     write_result(network, context, folder)
     held_out = "held out from the training data" if context.records.held_out else "the validation data"
-    comparison = compare(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
+    comparison = compare_with_base(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
     write_json(folder.evaluation, comparison.to_dict())
     context.emit(_finished(best, comparison, progress.seconds, context.method.result_folder(folder)))
     write_papers(folder)

@@ -8,12 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 
 from burnish.data.files.passages import read_passages
-from burnish.evaluate.forgetting import against_forgetting, drawn, general_texts
+from burnish.evaluate.forgetting import BaseLoss, against_forgetting, drawn, general_texts
+from burnish.metrics.measure import value
+from burnish.models.location import ModelLocation
 from burnish.prepare.context import RunContext
 from burnish.recipe.load import load_recipe
+from burnish.tasks.task import loss_of_rows
 from tests.tiny_contexts import tiny_context
 from tests.tiny_models import make_network
 
@@ -90,3 +94,39 @@ def test_the_advice_fits_the_method(tiny_tokenizer: Any) -> None:
     assert "`--method lora`" in full
     assert "lora.rank" not in full
     assert "--method" not in lora
+
+
+def test_the_base_models_loss_is_cached_by_everything_it_depends_on(
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    location = ModelLocation("tiny", tiny_model("llama"), False)
+    texts = general_texts(replace(context_of(tiny_tokenizer), location=location))
+    shorter = general_texts(replace(context_of(tiny_tokenizer, **{"data.context": 48}), location=location))
+    exact = general_texts(replace(context_of(tiny_tokenizer, **{"model.precision": "fp32"}), location=location))
+    other = general_texts(replace(context_of(tiny_tokenizer), location=replace(location, folder=tiny_model("gpt2"))))
+    assert texts and shorter and exact and other
+    rows = len(texts.passages.examples)
+    loss = loss_of_rows(numpy.linspace(1, 2, rows), numpy.full(rows, 3))
+    assert BaseLoss(texts).find() is None
+    BaseLoss(texts).keep(loss)
+    found = BaseLoss(texts).find()
+    assert found is not None
+    assert (found.table == loss.table).all()
+    assert (found.name, found.least, value(found)) == (loss.name, loss.least, value(loss))
+    assert [BaseLoss(one).find() for one in (shorter, exact, other)] == [None, None, None]
+
+
+@pytest.mark.parametrize("damage", ["", "[[1.0], [1.0]]", "[1, 2]", '{"a": 1}'])
+def test_a_damaged_cache_is_no_cache(
+    damage: str, tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    location = ModelLocation("tiny", tiny_model("llama"), False)
+    texts = general_texts(replace(context_of(tiny_tokenizer), location=location))
+    assert texts is not None
+    rows = len(texts.passages.examples)
+    BaseLoss(texts).keep(loss_of_rows(numpy.ones(rows), numpy.ones(rows)))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_text(damage, encoding="utf-8")
+    assert BaseLoss(texts).find() is None

@@ -1,0 +1,54 @@
+"""An upper bound on the memory of a step, by formula: where it is far below what is free, nothing need be simulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ROOMY = 0.25
+"""Share of the free memory up to which a bound is taken for proof that a run fits. Bounds are a few times too high, so
+little is lost; what the formula does not foresee has the other three quarters."""
+_PARAMETER_BYTES = 28
+"""Of each parameter at most: 4 in fp32, 2 for a copy in the arithmetic's format, 4 for the gradient, 8 for the moments
+of AdamW, 4 for a clipped or scaled gradient on the way, and 6 to spare for adapters as large as a third of the base."""
+_HIDDEN_VALUES, _INNER_VALUES, _SCORE_VALUES, _OUTPUT_VALUES = 40, 12, 8, 6
+"""Values that are kept or in flight for each token: multiples of the hidden size and of the feed-forward width in a
+block, of the context for each head, and of the outputs. A plain fp16 block keeps 34 bytes for each hidden value, with
+a feed-forward of four times its width, and 5 for each score (arXiv 2205.05198, equation 2); these are twice as many and
+more, all of 4 bytes."""
+_VALUE_BYTES = 4
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok")
+
+
+def step_bound(config: Any, parameters: int, outputs: int, tokens: int, context: int, sequences: int = 2) -> int | None:
+    """Bytes of tensors that no training step of a plain transformer exceeds, whatever the method.
+
+    Args:
+        config: of the model.
+        parameters: of the base model.
+        outputs: logits of each position: the vocabulary, or the labels.
+        tokens: of a micro-batch, padding included.
+        context: longest row in tokens.
+        sequences: most sequences that one example holds, two for a pair of answers.
+
+    Returns:
+        None for models whose memory does not follow from hidden size, width, heads and depth alone: those with experts,
+        those that read images, and those whose config does not name these numbers.
+    """
+    text = config.get_text_config()
+    if hasattr(config, "vision_config") or any(getattr(text, name, None) for name in _EXPERTS):
+        return None
+    hidden, heads = _number(text, "hidden_size"), _number(text, "num_attention_heads")
+    blocks = _number(text, "num_hidden_layers")
+    if not hidden or not heads or not blocks:
+        return None
+    if config.is_encoder_decoder:
+        blocks *= 3  # an encoder, and a decoder that attends to both
+    inner = max(4 * hidden, *(_number(text, name) for name in ("intermediate_size", "d_ff", "ffn_dim", "n_inner")))
+    of_block = _HIDDEN_VALUES * hidden + _INNER_VALUES * inner + _SCORE_VALUES * heads * context
+    values = blocks * of_block + _OUTPUT_VALUES * max(outputs, hidden)
+    return _PARAMETER_BYTES * parameters + sequences * tokens * values * _VALUE_BYTES
+
+
+def _number(config: Any, name: str) -> int:
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) else 0
