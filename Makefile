@@ -6,17 +6,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help quickstart test check format docs clean
+.PHONY: help quickstart test test-all check format docs clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 quickstart: $(VENV)/.installed ## fine-tune the bundled model on bundled data, and show before and after
 	$(BIN)/burnish quickstart
 
 # One thread a worker: two workers share two cores, and threads of theirs would only wait for each other.
-test: $(VENV)/.installed-dev ## run every test
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+test: $(VENV)/.installed-dev ## run the tests: every rule, every message, every task with every method
+	$(TEST) -m "not slow"
+
+test-all: $(VENV)/.installed-dev ## run the cross products, too
+	$(TEST)
 
 check: $(VENV)/.installed-dev ## lint, format and types
 	$(BIN)/ruff check

@@ -64,6 +64,21 @@ def all_cells() -> list[tuple[str, str, str]]:
     return list(dict.fromkeys([*task_cells(), *method_cells(), *pair_cells()]))
 
 
+def usual_cells() -> list[tuple[str, str, str]]:
+    """Cells that hold every method with every task once, on Llama or BERT, and every architecture with a task and a
+    method: what is trained when there is no time for all of them."""
+    pairs = [(PAIRED[_is_reading(task)], method, task) for method in METHODS for task in TASKS]
+    others = [name for name in ARCHITECTURES if name not in PAIRED]
+    methods = tuple(METHODS)
+    tasks = [(name, "lora", TASKS[number % len(TASKS)]) for number, name in enumerate(others)]
+    by_method = [(name, methods[number % len(methods)], main_task(name)) for number, name in enumerate(others)]
+    return list(dict.fromkeys([*pairs, *tasks, *by_method]))
+
+
+def _is_reading(task: str) -> bool:
+    return task in ("classify", "tag", "span", "fill-mask")
+
+
 def _write(path: Path, make: Callable[[int, str], dict[str, Any]]) -> Path:
     rows = [json.dumps(make(number, name)) for number, name in enumerate(_NAMES)]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")

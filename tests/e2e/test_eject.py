@@ -6,12 +6,14 @@ import ast
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import burnish as burnish_api
@@ -43,9 +45,33 @@ def train(rows: Path, model: Path, **options: Any) -> RunFolder:
     return burnish_api.train(rows, model=model, set=sets, **{**QUICK, **plain}).folder
 
 
-def run_script(script: Path) -> list[dict[str, Any]]:
-    """What the script logs of each step, in a process that cannot import Burnish."""
+def run_script(script: Path, in_process: bool = True) -> list[dict[str, Any]]:
+    """What the script logs of each step.
+
+    Args:
+        script: ejected.
+        in_process: False runs it in a process of its own that cannot import Burnish, which takes seconds to begin.
+    """
     script = script.absolute()
+    (_run_here if in_process else _run_apart)(script)
+    state = json.loads((script.parent / "ejected" / "trainer_state.json").read_text(encoding="utf-8"))
+    return [line for line in state["log_history"] if "grad_norm" in line]
+
+
+def _run_here(script: Path) -> None:
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    random_state, here = torch.get_rng_state(), Path.cwd()
+    os.chdir(script.parent)
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    finally:
+        os.chdir(here)
+        torch.set_rng_state(random_state)
+
+
+def _run_apart(script: Path) -> None:
     blocked = script.parent / "blocked" / "burnish"
     blocked.mkdir(parents=True, exist_ok=True)
     (blocked / "__init__.py").write_text("raise ImportError('a script must do without')\n", encoding="utf-8")
@@ -54,8 +80,6 @@ def run_script(script: Path) -> list[dict[str, Any]]:
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, cwd=script.parent
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    state = json.loads((script.parent / "ejected" / "trainer_state.json").read_text(encoding="utf-8"))
-    return [line for line in state["log_history"] if "grad_norm" in line]
 
 
 def compare(folder: RunFolder, theirs: list[dict[str, Any]], tolerance: float = TOLERANCE) -> None:
@@ -90,7 +114,7 @@ def test_the_script_takes_the_steps_of_the_run(
     told = burnish("eject mine")
     assert told.code == 0, told.err
     assert told.out.splitlines()[:2] == ["script: runs/mine/eject.py", "its rows: runs/mine/eject_rows.jsonl"]
-    compare(folder, run_script(folder.path / "eject.py"))
+    compare(folder, run_script(folder.path / "eject.py", in_process=case != "lora"))
 
 
 def test_the_result_is_the_runs(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
