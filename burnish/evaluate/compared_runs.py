@@ -84,7 +84,7 @@ def _read_alike(contenders: Sequence[Contender], rows: Sequence[Sequence[Any]]) 
 
 def _cuts(contender: Contender, rows: Sequence[Any]) -> Iterator[int | None]:
     """Tokens that are cut of each row; None for one that the run cannot learn from."""
-    for row in contender.setting.task.encode_all(rows, int(contender.judged_by.data.context)):
+    for row in contender.setting.task.encoder.encode_all(rows, int(contender.judged_by.data.context)):
         is_learned = isinstance(row, EncodedRow) and any(example.num_trained for example in row.examples)
         yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
 
@@ -141,14 +141,14 @@ class Contender:
         encoded = encode_rows(records, setting, recipe, emit).validation
         is_against_base = _measure_base(encoded, setting, recipe, emit)
         network = open_result(self.result, setting, recipe, emit)
-        setting.task.adapt(network)
+        setting.task.objective.inspect_model(network)
         held_out = HeldOut.of(make_plan(encoded, setting, recipe), encoded.owners)
         emit(Stage(f"judging `{self.name}`"))
         precision = recipe.model.precision
         judged = judge(network, setting.task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
         sums, counts = judged.summed_by_row(judged.sums, judged.counts)
-        measures = setting.task.measures(judged)
-        headline = next((one for one in measures if one.name == setting.task.headline), None)
+        measures = setting.task.scorer.measures(judged)
+        headline = next((one for one in measures if one.name == setting.task.scorer.headline), None)
         return RunScore(sums, counts, headline, is_against_base)
 
 
@@ -191,11 +191,11 @@ def _measure_base(encoded: Encoded, setting: Setting, recipe: Recipe, emit: Emit
     That model is let go of again.
     """
     first = [encoded.examples[0]]
-    if setting.task.stand_in(first)[0] is first[0]:
+    if setting.task.objective.placeholder_examples(first)[0] is first[0]:
         return False
     emit(Stage("looking at the base model"))
     base = load_from(setting.location, setting, recipe).network
-    setting.task.adapt(base)
+    setting.task.objective.inspect_model(base)
     prepare_examples(encoded, base, setting, recipe, emit)
     del base
     free_memory()

@@ -28,7 +28,8 @@ from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.model import as_base, prepare_examples
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, Progressed, Stage, Warned
-from burnish.tasks.task import Judged, Question, Task
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.task import Question, Task
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
@@ -54,9 +55,9 @@ class _Exam:
 class _Side:
     """One model's results; None where there was nothing to judge."""
 
-    held_out: Judged | None
-    training: Judged | None
-    general: Judged | None
+    held_out: EvaluatedExamples | None
+    training: EvaluatedExamples | None
+    general: EvaluatedExamples | None
     answers: list[Answer]
 
 
@@ -85,9 +86,9 @@ def compare(
         DataError: the texts of `evaluate.general` cannot be read.
     """
     num_rows = len(set(rows.validation.owners))
-    comparison = Comparison(num_rows, rows.validation.num_trained, held_out, setting.task.headline)
+    comparison = Comparison(num_rows, rows.validation.num_trained, held_out, setting.task.scorer.headline)
     training = drawn(rows.records.train, num_rows, recipe.seed)
-    trained = encode_records(setting.task, training, int(recipe.data.context))
+    trained = encode_records(setting.task.encoder, training, int(recipe.data.context))
     exam = _Exam(
         rows.validation,
         trained,
@@ -120,17 +121,17 @@ def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, exam: _Exam
     """Fills in what both models made of the rows, held-out ones and those that were trained on."""
     if base.held_out is None or tuned.held_out is None:
         return
-    before, after = ([side.loss(), *task.measures(side)] for side in (base.held_out, tuned.held_out))
+    before, after = ([side.loss(), *task.scorer.measures(side)] for side in (base.held_out, tuned.held_out))
     comparison.figures = make_figures(before, after, exam.repeats)
-    comparison.tables = list[MetricTable](task.tables(tuned.held_out))
-    comparison.note = task.remark(tuned.held_out)
+    comparison.tables = list[MetricTable](task.scorer.tables(tuned.held_out))
+    comparison.note = task.scorer.remark(tuned.held_out)
     shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
     comparison.answers = shown[:_SHOWN_ANSWERS]
     if base.training is None or tuned.training is None:
         return
     held_out = merged(before[0], exam.repeats), merged(after[0], exam.repeats)
     before, after = (
-        [side.loss(), *(one for one in task.measures(side) if one.name == task.headline)]
+        [side.loss(), *(one for one in task.scorer.measures(side) if one.name == task.scorer.headline)]
         for side in (base.training, tuned.training)
     )
     comparison.training = make_figures(before, after, exam.training_repeats)
@@ -141,7 +142,7 @@ def _compare_rows(comparison: Comparison, base: _Side, tuned: _Side, exam: _Exam
 def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Emit) -> _Side:
     """One model's results on everything."""
 
-    def judged(encoded: Encoded, setting: Setting) -> Judged | None:
+    def judged(encoded: Encoded, setting: Setting) -> EvaluatedExamples | None:
         if not encoded.examples:
             return None
         rows = HeldOut.of(make_plan(encoded, setting, recipe), encoded.owners)
@@ -152,7 +153,7 @@ def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Em
     answers = answer_questions(
         network,
         setting.tokenizer,
-        setting.task,
+        setting.task.predictor,
         exam.questions,
         int(recipe.evaluate.max_new_tokens),
         recipe.model.precision,
@@ -160,7 +161,7 @@ def _judge(network: Any, setting: Setting, exam: _Exam, recipe: Recipe, emit: Em
     )
     training, general = judged(exam.training, setting), None
     if exam.general is not None:
-        exam.general.setting.task.adapt(network)
+        exam.general.setting.task.objective.inspect_model(network)
         general = judged(exam.general.passages, exam.general.setting)
     return _Side(held_out, training, general, answers)
 
@@ -171,7 +172,7 @@ def _answer_figures(base: _Side, tuned: _Side, task: Task, recipe: Recipe) -> li
         return []
     own = recipe.evaluate.metric
     named = (own.partition(":")[2], load_metric(own)) if own else None
-    before, after = (answer_measures(side.answers, named, task.knows_answers) for side in (base, tuned))
+    before, after = (answer_measures(side.answers, named, task.scorer.compares_answers) for side in (base, tuned))
     return make_figures(before, after, repeats_among([(one.prompt, one.expected) for one in base.answers]))
 
 
@@ -181,11 +182,11 @@ def _answered(base: _Side, tuned: _Side) -> list[SideBySide]:
     return [SideBySide(b.prompt, b.expected, b.given, t.given, b.place) for b, t in pairs]
 
 
-def _shown(base: Judged, tuned: Judged, task: Task) -> list[SideBySide]:
+def _shown(base: EvaluatedExamples, tuned: EvaluatedExamples, task: Task) -> list[SideBySide]:
     """What both models make of the first rows, where the task puts that into words."""
     told = []
     for example, before, after in zip(base.examples, base.outputs, tuned.outputs, strict=True):
-        first, second = task.shown(example, before), task.shown(example, after)
+        first, second = task.scorer.describe(example, before), task.scorer.describe(example, after)
         if first is None or second is None or len(told) == _SHOWN_ANSWERS:
             break
         told.append(SideBySide(first[0], first[1], first[2], second[2], example.place))

@@ -15,7 +15,7 @@ from burnish.prepare.context import Setting
 from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.resolve import reads_texts
 from burnish.recipe.schema import NONE, Recipe
-from burnish.tasks import make_task
+from burnish.tasks import RUNNING_TEXT, make_task
 
 _MOST_TOKENS = 8_000
 """Of all passages together, so that judging them stays small beside a run."""
@@ -53,8 +53,8 @@ def general_texts(setting: Setting, recipe: Recipe) -> GeneralTexts | None:
         return None
     records = drawn(read_passages(general), _MOST_TOKENS // _SHORTEST, recipe.seed)
     length = min(int(recipe.data.context), _MOST_TOKENS // len(records))
-    task = make_task("text", setting.tokenizer, recipe)
-    encoded = encode_records(task, records, length)
+    task = make_task(RUNNING_TEXT, setting.tokenizer, recipe)
+    encoded = encode_records(task.encoder, records, length)
     begins = {owner: number for number, owner in reversed(list(enumerate(encoded.owners)))}
     chosen = [encoded.examples[begins[owner]] for owner in sorted(begins)]
     source = f"`{Path(general).name}`" if is_own(general) else "other texts"
@@ -77,8 +77,9 @@ def against_forgetting(setting: Setting, recipe: Recipe) -> str:
         f"lower `train.learning_rate` (now {float(section.learning_rate):g})",
         f"train for fewer `train.epochs` (now {float(section.epochs):g})",
     ]
-    if "lora" in setting.method.sections:
-        changes.append(f"lower `lora.rank` (now {recipe.lora.rank})")
+    if option := setting.method.size_option:
+        section_name, _, name = option.partition(".")
+        changes.append(f"lower `{option}` (now {getattr(getattr(recipe, section_name), name)})")
     if setting.method.trains_base:
         changes.append("take `--method lora`, which moves less")
     return f"To keep more of it: {', '.join(changes)}, or mix general rows into the data."

@@ -1,12 +1,14 @@
-"""Methods: which weights move. One file a family; this table is the only place that lists them."""
+"""Methods: which weights move. One file a family; only this module lists them."""
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-from burnish.methods.method import Method
+if TYPE_CHECKING:
+    from burnish.methods.method import Method
 
-METHODS = {
+_METHODS: dict[str, str | type[Method]] = {
     "full": "burnish.methods.full:FullMethod",
     "freeze": "burnish.methods.full:FreezeMethod",
     "lora": "burnish.methods.lora:LoraMethod",
@@ -17,9 +19,31 @@ METHODS = {
     "p-tuning": "burnish.methods.virtual_tokens:PTuningMethod",
     "ia3": "burnish.methods.ia3:Ia3Method",
 }
+AUTO_METHODS = ("full", "lora", "qlora")
+"""The methods that `auto` chooses from: the best first, the one that takes least memory last."""
+LIKELY_METHOD = "lora"
+"""Taken for the method until `auto` has chosen one: like all that it chooses from, it takes no positions."""
+
+
+def method_names() -> list[str]:
+    """Every method, in the order of the table."""
+    return list(_METHODS)
+
+
+def register_method(method: type[Method]) -> None:
+    """Adds a method from outside this package; it then goes wherever `--method` names it.
+
+    Raises:
+        ValueError: there is one of that name already.
+    """
+    if _METHODS.setdefault(method.name, method) is not method:
+        raise ValueError(f"there is a method `{method.name}` already")
 
 
 def make_method(name: str) -> Method:
-    """The method of that name. `name` is one of `METHODS`; the plan has checked it."""
-    module, _, attribute = METHODS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    """The method of that name, one of `method_names()`."""
+    found = _METHODS[name]
+    if isinstance(found, str):
+        module, _, attribute = found.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+    return found()

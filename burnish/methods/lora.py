@@ -114,6 +114,8 @@ def _is_same(first: torch.Tensor, second: torch.Tensor) -> bool:
     return bool((first - second).abs().max() <= 2**-24 * second.abs().max())
 
 
+_MANY_ROWS = 10_000
+"""Training rows above which a higher rank does better."""
 _PLUS_RATIO = 16.0
 """What the authors of LoRA+ advise (arXiv 2402.12354, section 5)."""
 
@@ -124,6 +126,8 @@ class LoraMethod(AdapterMethod):
     name: ClassVar[str] = "lora"
     sections: ClassVar[tuple[str, ...]] = ("lora",)
     can_merge: ClassVar[bool] = True
+    can_eject: ClassVar[bool] = True
+    size_option: ClassVar[str] = "lora.rank"
     idle: ClassVar[str] = "All its matrices B are zero"
 
     def learning_rate(self, parameters: int) -> float:
@@ -175,6 +179,22 @@ class LoraMethod(AdapterMethod):
         if options.init != "default":
             remember_start(adapted)
         return adapted
+
+    def added_tokens(self, recipe: Recipe) -> list[str]:
+        """Their embeddings are trained beside the adapter."""
+        return recipe.lora.added_tokens
+
+    def choices_for_rows(self, rows: int) -> list[Choice]:
+        """The rank."""
+        if rows <= _MANY_ROWS:
+            return [("lora.rank", 16, f"{rows:,} rows: enough for so many rows")]
+        return [("lora.rank", 32, f"{rows:,} rows: more rows carry more to learn")]
+
+    def changes_at_start(self, recipe: Recipe) -> str:
+        """Where the base's own weights are split, rounding changes them a little."""
+        if recipe.lora.init != "default":
+            return f"`lora.init={recipe.lora.init}` takes its matrices out of the weights, which rounds"
+        return "DoRA divides by a norm and multiplies with it again, which rounds" if recipe.lora.dora else ""
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
         """With LoRA+, the B matrices learn faster than the A matrices."""

@@ -10,7 +10,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.engine.step import make_trainable, make_trainer
-from burnish.methods import make_method
+from burnish.methods import AUTO_METHODS, make_method
 from burnish.models.config import depth, with_depth
 from burnish.models.skeleton import Skeleton
 from burnish.plan.live_storage import OPTIMIZER, WEIGHTS, Peak
@@ -21,8 +21,6 @@ from burnish.prepare.encode import Encoded
 from burnish.prepare.resolve import Facts
 from burnish.recipe.schema import AUTO, Recipe
 
-CHOICES = ("full", "lora", "qlora")
-"""The methods that `auto` chooses from: the best first, the one that takes least last."""
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting threatens, and above which full fine-tuning pays."""
 
@@ -53,14 +51,14 @@ Simulate = Callable[[Way, int | None], Simulation]
 def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
     """The methods to try, best first, for so many training rows (None: not known); and why."""
     if rows is None:
-        return CHOICES, "no data was named, so memory alone decides"
+        return AUTO_METHODS, "no data was named, so memory alone decides"
     if rows < SMALL:
         reason = f"under {SMALL:,} rows a model trained in full learns them by heart; an adapter has less to do so with"
-        return CHOICES[1:], reason
+        return AUTO_METHODS[1:], reason
     if rows <= LARGE:
         reason = f"with {SMALL:,} to {LARGE:,} rows an adapter learns as well as the whole model, in less memory"
-        return CHOICES[1:], reason
-    return CHOICES, f"above {LARGE:,} rows the whole model has something to learn from"
+        return AUTO_METHODS[1:], reason
+    return AUTO_METHODS, f"above {LARGE:,} rows the whole model has something to learn from"
 
 
 def find_fit(
@@ -162,9 +160,9 @@ def simulate_way(
     def run(blocks: int | None, enough: Enough | None) -> Simulation:
         config = setting.config if blocks is None else with_depth(setting.config, blocks)
         trust = recipe.model.trust_remote_code
-        skeleton = Skeleton(config, setting.task.head, loading, setting.tokenizer, trust)
+        skeleton = Skeleton(config, setting.task.objective.head, loading, setting.tokenizer, trust)
         network = make_trainable(
-            skeleton.network, setting.task, method, recipe, setting.tokenizer, skeleton.new_modules
+            skeleton.network, setting.task.objective, method, recipe, setting.tokenizer, skeleton.new_modules
         )
         skeleton.fill(network)
         trainer = make_trainer(network, setting.task, method, recipe, torch.device("cpu"))
@@ -205,7 +203,7 @@ def _with_way(recipe: Recipe, way: Way) -> Recipe:
 
 def heaviest_step(recipe: Recipe, setting: Setting, encoded: Encoded) -> list[Batch]:
     """The micro-batches of a step on the longest rows; two stand for any number, for the second finds gradients."""
-    stand_in = Encoded(setting.task.stand_in(encoded.examples), encoded.owners, [])
+    stand_in = Encoded(setting.task.objective.placeholder_examples(encoded.examples), encoded.owners, [])
     plan = make_plan(stand_in, setting, recipe)
     longest = next(plan.each_batch())
     rows = max(1, longest.input_ids.shape[0])

@@ -9,14 +9,14 @@ import torch
 
 from burnish.data.rows.dataset import Records
 from burnish.errors import MachineError
-from burnish.methods import make_method
+from burnish.methods import AUTO_METHODS, make_method
 from burnish.methods.method import Method
 from burnish.models.base import has_dropout
 from burnish.models.config import depth, period, with_depth
 from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import count_from_config
 from burnish.plan.budget import Budget, measured_again
-from burnish.plan.fit import CHOICES, CannotSimulate, Fit, Simulate, Way, find_fit, methods_for, shard, simulate_way
+from burnish.plan.fit import CannotSimulate, Fit, Simulate, Way, find_fit, methods_for, shard, simulate_way
 from burnish.plan.sharding import Shards
 from burnish.plan.simulate import Simulation
 from burnish.prepare.context import LIKELY_METHOD, Emit, Rows, Setting, encode_rows, held_out_questions, make_plan
@@ -103,9 +103,9 @@ def plan_run(
     Raises:
         MachineError: no way to run it fits into the budget.
     """
-    if resolver.recipe.data.packing and setting.task.can_pack and not setting.method.can_pack:
+    if resolver.recipe.data.packing and setting.task.encoder.can_pack and not setting.method.can_pack:
         emit(Note(f"The method `{setting.method.name}` would mix packed examples, so each gets a row of its own."))
-    resolver.fill_packing(setting.task.can_pack and setting.method.can_pack)
+    resolver.fill_packing(setting.task.encoder.can_pack and setting.method.can_pack)
     facts = gather_facts(setting, rows)
     resolve_step(resolver, facts)
     candidates, reason = _candidates(resolver.recipe, setting, facts.rows if has_data else None)
@@ -151,7 +151,7 @@ def told(fit: Fit, budget: Budget, recipe: Recipe) -> MemoryPlanned:
 
 def gather_facts(setting: Setting, rows: Rows) -> Facts:
     """What the choices rest on."""
-    head, config = setting.task.head, setting.config
+    head, config = setting.task.objective.head, setting.config
     answers = [question.answer for question in held_out_questions(rows, setting, _MEASURED_ANSWERS)]
     return Facts(
         device=setting.device.type,
@@ -159,9 +159,9 @@ def gather_facts(setting: Setting, rows: Rows) -> Facts:
         outputs=head.config.get("num_labels", config.get_text_config().vocab_size),
         tokens=rows.training.num_tokens,
         rows=len(set(rows.training.owners)),
-        step_rows=setting.task.step_rows,
+        step_rows=setting.task.objective.step_rows,
         longest_answer=max((len(setting.tokenizer(answer).input_ids) for answer in answers), default=0),
-        rate_factor=setting.task.rate_factor,
+        rate_factor=setting.task.objective.rate_factor,
     )
 
 
@@ -180,7 +180,7 @@ def _is_able(method: Method, recipe: Recipe, setting: Setting) -> bool:
         method.loading(PRECISIONS[recipe.model.precision], setting.device)
     except MachineError:
         return False
-    return not method.refuses(setting.task.head, setting.config)
+    return not method.refuses(setting.task.objective.head, setting.config)
 
 
 def _find_layers(resolver: Resolver, setting: Setting) -> None:
@@ -190,7 +190,7 @@ def _find_layers(resolver: Resolver, setting: Setting) -> None:
     import transformers
 
     config = setting.config if depth(setting.config) is None else with_depth(setting.config, period(setting.config))
-    network = getattr(transformers, setting.task.head.auto_class).from_config(config, dtype=torch.bfloat16)
+    network = getattr(transformers, setting.task.objective.head.auto_class).from_config(config, dtype=torch.bfloat16)
     resolve_choices(resolver, setting.method.choices(network.float(), resolver.recipe))
 
 
@@ -243,7 +243,7 @@ def _too_large(fit: Fit, budget: Budget, setting: Setting, facts: Facts, recipe:
     need, room = fit.simulation.peak.total, budget.tensors
     per_parameter = need / max(1, facts.parameters)
     fixes = [f"a model of about {room / per_parameter / 1e9:.1f} B parameters would fit"]
-    if recipe.method not in (AUTO, CHOICES[-1]):
+    if recipe.method not in (AUTO, AUTO_METHODS[-1]):
         fixes.insert(0, "try `--method auto`, which takes the best method that fits")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
         fixes.insert(0, f"try a shorter `data.context` (now {recipe.data.context})")

@@ -278,7 +278,7 @@ def _measure(
     base = load_network(setting, recipe, emit)
     look_at(base, setting, resolver, emit)
     # figures that the base model would give each row make no step faster or slower
-    stand_in = Encoded(setting.task.stand_in(training.examples), training.owners, [])
+    stand_in = Encoded(setting.task.objective.placeholder_examples(training.examples), training.owners, [])
     plan = make_plan(stand_in, setting, resolver.recipe)
     network = apply_method(base, setting, resolver.recipe, emit)
     emit(Stage("measuring a step"))

@@ -15,7 +15,7 @@ from burnish.data.files.passages import is_own, read_passages
 from burnish.data.rows.dataset import Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
-from burnish.methods import METHODS, make_method
+from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
 from burnish.metrics.own_metric import load_metric
 from burnish.models.base import Loading, load_tokenizer
@@ -38,15 +38,13 @@ from burnish.prepare.resolve import (
 )
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import DataReady, Event, Note, Stage
-from burnish.tasks import TASKS, make_task, task_class
+from burnish.tasks import make_task, task_facts, task_names, task_names_for
 from burnish.tasks.task import Question, Task
 
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
 _WORTH_KEEPING = 1.0
 """Seconds of tokenizing from which on its result is kept for the next run."""
-LIKELY_METHOD = "lora"
-"""Stands for the method until the plan has chosen one: like all that it chooses from, it takes no positions."""
 
 
 @dataclass(slots=True)
@@ -86,7 +84,7 @@ class Rows:
 
 def check_options(recipe: Recipe) -> None:
     """What can be told of a recipe before anything is read. Raises RecipeError."""
-    check_choices(recipe, TASKS, METHODS)
+    check_choices(recipe, task_names(), method_names())
     if recipe.evaluate.metric:
         load_metric(recipe.evaluate.metric)  # no mistake in it, nor in the next, should show after training
     if is_own(recipe.evaluate.general):
@@ -98,7 +96,7 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
     check_options(recipe)
     emit(Stage("reading data"))
     records = load_records(recipe.data, recipe.seed)
-    check_shape(recipe, records.shape.name, records.shape.tasks)
+    check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     for note in records.shape.notes:
         emit(Note(note))
     if records.ignored_columns:
@@ -125,7 +123,7 @@ def name_model(resolver: Resolver, records: Records) -> None:
     """Fills in the bundled model for the task, where none was named."""
     if resolver.recipe.model.name == AUTO:
         wanted = resolver.recipe.task
-        task = task_class(records.shape.tasks[0] if wanted == AUTO else wanted)
+        task = task_facts(task_names_for(records.shape.record)[0] if wanted == AUTO else wanted)
         resolver.fill("model.name", *default_model(task))
 
 
@@ -150,14 +148,14 @@ def settle(
     Raises:
         RecipeError: task, method and model make no sense together.
     """
-    likely = [task_class(name) for name in records.shape.tasks]
+    likely = [task_facts(name) for name in task_names_for(records.shape.record)]
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
     resolver.fill("model.device", device.type, "the fastest device here")
     resolver.fill("model.precision", *precision)
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
     tokenizer = model.tokenizer
-    tokenizer.add_tokens(resolver.recipe.lora.added_tokens if "lora" in method.sections else [])
+    tokenizer.add_tokens(method.added_tokens(resolver.recipe))
     for note in ensure_pad_token(tokenizer, model.config.get_text_config().vocab_size):
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
@@ -166,9 +164,9 @@ def settle(
     resolve_general(resolver, task, model_kind(model.config), emit)
     made = make_task(task.name, tokenizer, resolver.recipe)
     if not method.can_pack:
-        made.keep_apart()
-    check_pair(task, made.head, method, model.config, model.location.name)
-    for note in made.notes:
+        made.encoder.disable_packing()
+    check_pair(task, made.objective.head, method, model.config, model.location.name)
+    for note in made.encoder.notes:
         emit(Note(note))
     return Setting(model.location, tokenizer, model.config, made, method, device)
 
@@ -199,7 +197,7 @@ def encode_rows(records: Records, setting: Setting, recipe: Recipe, emit: Emit) 
         emit(
             Note(
                 f"{rows.training.truncated_rows} rows are longer than {context} tokens; "
-                f"{rows.training.truncated_tokens} of their tokens were cut {setting.task.cut_from}."
+                f"{rows.training.truncated_tokens} of their tokens were cut {setting.task.encoder.cut_from}."
             )
         )
     return rows
@@ -211,13 +209,13 @@ def _encode(
     """One part of the rows, tokenized now or by an earlier command."""
     context = int(recipe.data.context)
     if tokenizer is None:
-        return encode_records(setting.task, part, context)
+        return encode_records(setting.task.encoder, part, context)
     options = {name: getattr(recipe, name).model_dump(mode="json") for name in setting.task.sections}
     key = rows_key([records.sha256, setting.task.name, context, options, tokenizer], part)
     if (kept := find_encoded(key)) is not None:
         return kept
     begun = time.perf_counter()
-    encoded = encode_records(setting.task, part, context)
+    encoded = encode_records(setting.task.encoder, part, context)
     if time.perf_counter() - begun > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         emit(Note(f"The tokens of these rows are not kept for the next run: {why}."))
     return encoded
@@ -233,7 +231,7 @@ def left_out(rows: Rows) -> str:
 def held_out_questions(rows: Rows, setting: Setting, most: int) -> list[Question]:
     """The first held-out rows that can be asked as questions, at most so many."""
     used = sorted(set(rows.validation.owners))
-    asked = (setting.task.question(rows.records.valid[index]) for index in used)
+    asked = (setting.task.predictor.question(rows.records.valid[index]) for index in used)
     return list(islice((question for question in asked if question is not None), most))
 
 
@@ -241,7 +239,7 @@ def make_plan(encoded: Encoded, setting: Setting, recipe: Recipe) -> BatchPlan:
     """The batches of some rows under a resolved recipe."""
     return BatchPlan(
         encoded.examples,
-        collate=setting.task.collate,
+        collate=setting.task.encoder.collate,
         context=int(recipe.data.context),
         packing=recipe.data.packing,
         step_tokens=int(recipe.batch.tokens),
@@ -266,8 +264,8 @@ def describe_data(rows: Rows, plan: BatchPlan, setting: Setting) -> DataReady:
 
 def unread_by(setting: Setting) -> set[str]:
     """Sections of the recipe that neither the task nor the method of a run reads."""
-    tasks, methods = [task_class(name) for name in TASKS], [make_method(name) for name in METHODS]
-    return unread_sections(type(setting.task), setting.method, tasks, methods)
+    tasks, methods = [task_facts(name) for name in task_names()], [make_method(name) for name in method_names()]
+    return unread_sections(setting.task, setting.method, tasks, methods)
 
 
 def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading:
@@ -297,10 +295,11 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     """
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
-    if recipe.task not in records.shape.tasks:
+    if recipe.task not in task_names_for(records.shape.record):
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
-            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
+            f"They have the shape `{records.shape.name}`, which is for the task "
+            f"`{task_names_for(records.shape.record)[0]}`.",
             f"Name rows for the task `{recipe.task}`",
         )
     return replace(records, valid=[*records.train, *records.valid])

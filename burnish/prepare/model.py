@@ -32,7 +32,7 @@ def load_network(setting: Setting, recipe: Recipe, emit: Emit) -> BaseModel:
 def load_from(location: ModelLocation, setting: Setting, recipe: Recipe) -> BaseModel:
     """Loads the network that lies somewhere, as the run's method and task want their base."""
     loading = loading_for(setting.method, recipe, setting.device)
-    return load_base(location, recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
+    return load_base(location, recipe.model, setting.tokenizer, setting.device, loading, setting.task.objective.head)
 
 
 def open_result(result: Path, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
@@ -55,7 +55,7 @@ def as_base(network: Any, setting: Setting, recipe: Recipe) -> Iterator[Any]:
 def tell_stops(network: Any, setting: Setting) -> None:
     """Writes into a network that is to be saved where its answers end, so that other programs stop there, too."""
     if setting.task.generates and network.generation_config is not None:
-        network.generation_config.eos_token_id = setting.task.stop_ids
+        network.generation_config.eos_token_id = setting.task.predictor.stop_ids
 
 
 def write_stops(setting: Setting, folder: Path) -> None:
@@ -63,12 +63,12 @@ def write_stops(setting: Setting, folder: Path) -> None:
     if setting.task.generates and not (folder / "generation_config.json").exists():
         from transformers import GenerationConfig
 
-        GenerationConfig(eos_token_id=list(setting.task.stop_ids) or None).save_pretrained(str(folder))
+        GenerationConfig(eos_token_id=list(setting.task.predictor.stop_ids) or None).save_pretrained(str(folder))
 
 
 def look_at(base: BaseModel, setting: Setting, resolver: Resolver, emit: Emit) -> None:
     """Fills in what only the loaded model can tell: what the task may do with it, and whether rows may be packed."""
-    for note in setting.task.adapt(base.network):
+    for note in setting.task.objective.inspect_model(base.network):
         emit(Note(note))
     if resolver.recipe.data.packing and not keeps_packed_apart(base.network):
         emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
@@ -94,14 +94,18 @@ def prepare_examples(encoded: Encoded, network: Any, setting: Setting, recipe: R
             emit(Progressed("rows measured", done, len(encoded.examples)))
 
     if encoded.examples:
-        encoded.examples = setting.task.prepare(network, encoded.examples, batches(), recipe.model.precision)
+        encoded.examples = setting.task.objective.prepare_examples(
+            network, encoded.examples, batches(), recipe.model.precision
+        )
 
 
 def apply_method(base: BaseModel, setting: Setting, recipe: Recipe, emit: Emit) -> Any:
     """Makes the method's weights trainable, from the recipe's seed."""
     base_bytes = memory_bytes(base.network)
     fp32_bytes = 4 * count_parameters(base.network)[1]
-    network = make_trainable(base.network, setting.task, setting.method, recipe, setting.tokenizer, base.new_modules)
+    network = make_trainable(
+        base.network, setting.task.objective, setting.method, recipe, setting.tokenizer, base.new_modules
+    )
     trained, parameters = count_parameters(network)
     emit(
         ModelReady(

@@ -114,4 +114,4 @@ def _left_whole(setting: Setting, recipe: Recipe) -> list[str]:
     """Layers of a quantized base that stay as they are."""
     if loading_for(setting.method, recipe, setting.device).quantization is None:
         return []
-    return skipped_modules(setting.config, setting.task.head, recipe.model.trust_remote_code)
+    return skipped_modules(setting.config, setting.task.objective.head, recipe.model.trust_remote_code)

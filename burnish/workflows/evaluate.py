@@ -67,7 +67,7 @@ def evaluate(
     rows = encode_rows(replace(records, train=[]), setting, recipe, emit)
     rows.records = replace(records, train=trained)
     network = open_result(result, setting, recipe, emit)
-    setting.task.adapt(network)
+    setting.task.objective.inspect_model(network)
     described = f"`{data}`" if data else "held out from training"
     comparison = compare(network, setting, rows, recipe, held_out_questions(rows, setting, answers), described, emit)
     if asked is not None:

@@ -67,9 +67,9 @@ def merge(
     check_base(folder, setting.location)
     check_unquantized(setting.config, setting.location.name)
     dtype = saved_dtype(setting.location.folder) if precision == AUTO else PRECISIONS[precision]
-    setting.task.keep_apart()
+    setting.task.encoder.disable_packing()
     rows = encode_rows(replace(records, train=[], valid=records.valid or records.train), setting, recipe, emit)
-    batches = row_batches(setting.task, rows.validation.examples)
+    batches = row_batches(setting.task.encoder, rows.validation.examples)
     if not batches:
         raise InputError("no row is left to verify the merged model on", "", "Put the data back as it was")
 
@@ -151,7 +151,9 @@ class _Opening:
         """The network that lies somewhere."""
         setting = self.setting
         loading = Loading(self.dtype, has_dropout=True)
-        base = load_base(where, self.recipe.model, setting.tokenizer, setting.device, loading, setting.task.head)
+        base = load_base(
+            where, self.recipe.model, setting.tokenizer, setting.device, loading, setting.task.objective.head
+        )
         named = base.network.named_parameters(remove_duplicate=False)  # a tied matrix may get a twin of its own
         self.held.update({name: parameter.dtype for name, parameter in named})
         return base.network
@@ -180,7 +182,7 @@ def _write_merged(
     with quiet_transformers():
         network.save_pretrained(str(written))
     setting.tokenizer.save_pretrained(str(written))
-    setting.task.save_with(written)
+    setting.task.predictor.save_extras(written)
     del tuned, network
     free_memory()
     return logits, base
@@ -195,7 +197,7 @@ def _load_plainly(written: Path, setting: Setting, recipe: Recipe, dtype: torch.
     import transformers
 
     with quiet_transformers():
-        network, report = getattr(transformers, setting.task.head.auto_class).from_pretrained(
+        network, report = getattr(transformers, setting.task.objective.head.auto_class).from_pretrained(
             str(written),
             dtype=dtype,
             trust_remote_code=recipe.model.trust_remote_code,

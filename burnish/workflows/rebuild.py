@@ -26,7 +26,7 @@ def rebuild(setting: Setting, rows: Rows, recipe: Recipe, folder: RunFolder, emi
         ModelError: the base model cannot be loaded.
     """
     base = load_network(setting, recipe, emit)
-    setting.task.adapt(base.network)
+    setting.task.objective.inspect_model(base.network)
     prepare_rows(base, rows, setting, recipe, emit)
     network = apply_method(base, setting, recipe, emit)
     loop = make_loop(network, setting, rows, make_plan(rows.training, setting, recipe), recipe, folder, emit)

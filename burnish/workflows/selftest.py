@@ -20,21 +20,10 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import EventLog, Listener, Progressed, Stage
 from burnish.selftest import gradient_rules, weight_rules
 from burnish.selftest.workbench import Bench, RuleLine, RuleReport, with_options
+from burnish.tasks import CONVERSATION, USUAL_TASKS, task_facts, task_names
 
 ROWS, CONTEXT = 64, 256
 """Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""
-SAMPLES = {
-    "chat": "helpdesk.jsonl",
-    "text-to-text": "helpdesk.jsonl",
-    "text": "journal.jsonl",
-    "fill-mask": "journal.jsonl",
-    "preference": "preferences.jsonl",
-    "reward": "preferences.jsonl",
-    "classify": "tickets.jsonl",
-    "tag": "entities.conll",
-    "span": "notes.json",
-}
-"""Bundled rows, by task."""
 RULES: tuple[Callable[[Bench], RuleLine], ...] = (
     gradient_rules.packed,
     gradient_rules.padded,
@@ -118,13 +107,13 @@ def _sample(recipe: Recipe) -> Path:
     """
     task = recipe.task
     if task == AUTO:
-        is_reader = recipe.model.name != AUTO and _kind(recipe) == "masked"
-        task = "classify" if is_reader else "chat"
-    if task not in SAMPLES:
+        task = USUAL_TASKS.get("causal" if recipe.model.name == AUTO else _kind(recipe), CONVERSATION)
+    sample = task_facts(task).sample if task in task_names() else ""
+    if not sample:
         raise RecipeError(
             f"no rows for the task `{task}` come with Burnish", "", "Name rows of your own: `burnish selftest DATA`"
         )
-    return Path(str(resources.files("burnish"))) / "assets" / "samples" / SAMPLES[task]
+    return Path(str(resources.files("burnish"))) / "assets" / "samples" / sample
 
 
 def _kind(recipe: Recipe) -> str:

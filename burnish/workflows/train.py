@@ -195,7 +195,7 @@ def write_result(network: Any, setting: Setting, folder: RunFolder) -> None:
     with write_folder(setting.method.result_folder(folder)) as target:
         setting.method.save(network, target)
         setting.tokenizer.save_pretrained(str(target))
-        setting.task.save_with(target)
+        setting.task.predictor.save_extras(target)
         write_stops(setting, target)
         (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
 

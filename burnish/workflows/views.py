@@ -26,14 +26,16 @@ def write_views(folder: RunFolder, rows: Rows, setting: Setting, recipe: Recipe)
         setting: of the run.
         recipe: resolved.
     """
-    labels = recipe.data.labels if isinstance(recipe.data.labels, list) else []
     firsts: dict[int, Any] = {}
     for number, owner in enumerate(rows.training.owners):
         if owner not in firsts:
             if len(firsts) == ROWS:
                 break
             firsts[owner] = rows.training.examples[number]
-    views = [shortened(view_tokens(example, setting.tokenizer, labels)).to_dict() for example in firsts.values()]
+    views = [
+        shortened(view_tokens(example, setting.task.encoder, setting.tokenizer)).to_dict()
+        for example in firsts.values()
+    ]
     write_text(folder.views, json.dumps(views, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
