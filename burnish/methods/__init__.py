@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from burnish.methods.method import Method
 
 _METHODS: dict[str, str | type[Method]] = {
@@ -30,14 +32,19 @@ def method_names() -> list[str]:
     return list(_METHODS)
 
 
-def register_method(method: type[Method]) -> None:
-    """Adds a method from outside this package; it then goes wherever `--method` names it.
+def register_method(method: type[Method]) -> Callable[[], None]:
+    """Adds a method from outside this package, for this process. Runs by it can then be trained, evaluated and asked.
+
+    Returns:
+        Takes the method out again.
 
     Raises:
         ValueError: there is one of that name already.
     """
-    if _METHODS.setdefault(method.name, method) is not method:
+    if method.name in _METHODS:
         raise ValueError(f"there is a method `{method.name}` already")
+    _METHODS[method.name] = method
+    return lambda: _METHODS.__delitem__(method.name)
 
 
 def make_method(name: str) -> Method:

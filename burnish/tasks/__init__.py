@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from burnish.data.rows.records import Record
     from burnish.recipe.schema import Recipe
     from burnish.tasks.task import Task, TaskFacts
@@ -51,14 +53,19 @@ def writes_text(name: str) -> bool:
     return name in _WRITING if found is None or isinstance(found, str) else found.generates
 
 
-def register_task(facts: TaskFacts) -> None:
-    """Adds a task from outside this package; it then goes wherever `--task` names it.
+def register_task(facts: TaskFacts) -> Callable[[], None]:
+    """Adds a task from outside this package, for this process. Runs of it can then be trained, evaluated and asked.
+
+    Returns:
+        Takes the task out again.
 
     Raises:
         ValueError: there is one of that name already.
     """
-    if _TASKS.setdefault(facts.name, facts) is not facts:
+    if facts.name in _TASKS:
         raise ValueError(f"there is a task `{facts.name}` already")
+    _TASKS[facts.name] = facts
+    return lambda: _TASKS.__delitem__(facts.name)
 
 
 def task_names_for(record: type[Record]) -> list[str]:

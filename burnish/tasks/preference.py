@@ -309,9 +309,9 @@ class PreferenceScorer(ScorerDefaults):
     headline = "reward accuracy"
     compares_answers = False
 
-    def __init__(self, objective: PreferenceObjective, options: PreferenceSection) -> None:
+    def __init__(self, objective: PreferenceObjective, recipe: Recipe) -> None:
         self._objective = objective
-        self._options = options
+        self._options = recipe.preference
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """The losses, and the log-probability of every answer; for `kto` also the reference point."""
@@ -397,7 +397,7 @@ def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     preference_format = PreferenceFormat(tokenizer)
     encoder = PreferenceEncoder(tokenizer, preference_format, recipe)
     objective = PreferenceObjective(encoder, recipe)
-    scorer = PreferenceScorer(objective, recipe.preference)
+    scorer = PreferenceScorer(objective, recipe)
     return Parts(encoder, objective, scorer, PreferencePredictor(preference_format.chat))
 
 

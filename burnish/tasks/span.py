@@ -19,7 +19,7 @@ from burnish.errors import DataError, InputError, ModelError, RecipeError
 from burnish.metrics.answers import answer_measures, exact_match, token_f1
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head
-from burnish.recipe.schema import Recipe, SpanSection
+from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
@@ -125,8 +125,8 @@ class SpanScorer(ScorerDefaults):
 
     headline = "F1"
 
-    def __init__(self, options: SpanSection) -> None:
-        self._options = options
+    def __init__(self, recipe: Recipe) -> None:
+        self._options = recipe.span
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """The losses, and the best span of each window beside the score of there being none."""
@@ -291,7 +291,7 @@ def _build(tokenizer: Any, recipe: Recipe) -> Parts:
             "Name another model with `--model`",
         )
     encoder = SpanEncoder(tokenizer, SpanFormat(tokenizer, int(recipe.span.stride)))
-    scorer = SpanScorer(recipe.span)
+    scorer = SpanScorer(recipe)
     return Parts(encoder, SpanObjective(), scorer, SpanPredictor(encoder, scorer, recipe.data.context))
 
 

@@ -127,12 +127,9 @@ class TagEncoder(EncoderDefaults):
 
     def segments(self, example: TagExample) -> list[Segment]:
         """The sentence, of which the tokens that decide are learned."""
-        pairs = zip(example.deciding, example.labels, strict=True)
-        known = {place: label for place, label in pairs if label != IGNORED}
-        tags = " ".join(self._labels[label] for label in known.values())
-        return [
-            Segment("", example.input_ids, [place in known for place in range(len(example.input_ids))], f"tags: {tags}")
-        ]
+        of_words = dict(zip(example.deciding, example.labels, strict=True))
+        tags = " ".join(self._labels[label] for label in of_words.values() if label != IGNORED)
+        return [Segment("", example.input_ids, [label != IGNORED for label in example.labels], f"tags: {tags}")]
 
 
 class TagObjective(ObjectiveDefaults):

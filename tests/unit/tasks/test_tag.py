@@ -343,3 +343,11 @@ def test_a_pad_token_that_is_set_later_fills_up_the_rows() -> None:
     tokenizer.pad_token = "<|pad|>"
     batch = task.encoder.collate(examples, [[0], [1]], False, None)
     assert batch.input_ids[1, -1] == tokenizer.pad_token_id
+
+
+def test_the_tokens_that_decide_are_shown_as_learned() -> None:
+    task = make_task(word_pieces())
+    (example,) = task.encoder.encode(ANNA, 64).examples
+    (segment,) = task.encoder.segments(example)
+    assert list(segment.is_learned) == [label != IGNORED for label in example.labels]
+    assert segment.note == f"tags: {' '.join(ANNA.tags)}"
