@@ -148,13 +148,13 @@ class LoraMethod(AdapterMethod):
         options = with_rank(recipe.lora)
         targets = find_targets(network, options)
         check_names(network, options.modules_to_save, "lora.modules_to_save")
-        kept_out = tuple(f"{name}." for name in target.kept_out)
-        free = [(name, module) for name, module in network.named_modules() if not name.startswith(kept_out)]
+        frozen = tuple(f"{name}." for name in target.frozen_modules)
+        free = [(name, module) for name, module in network.named_modules() if not name.startswith(frozen)]
         chosen = [module for name, module in free if any(is_ending(name, t) for t in targets)]
         if not chosen:
             raise RecipeError(
                 "`lora.targets` names only layers that this task leaves as they are",
-                f"They lie in {', '.join(f'`{name}`' for name in target.kept_out)}.",
+                f"They lie in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
                 "Name other layers, or leave `lora.targets` at `auto`",
             )
         check_start(options, chosen)
@@ -164,7 +164,7 @@ class LoraMethod(AdapterMethod):
             lora_dropout=options.dropout,
             bias=options.bias,
             target_modules=targets,
-            exclude_modules="|".join(rf"{re.escape(name)}\..*" for name in target.kept_out) or None,
+            exclude_modules="|".join(rf"{re.escape(name)}\..*" for name in target.frozen_modules) or None,
             use_rslora=options.rslora,
             use_dora=options.dora,
             modules_to_save=[*options.modules_to_save, *target.new_modules] or None,

@@ -34,8 +34,8 @@ class Method(Protocol):
     """Whether weights of the base model itself are trained."""
     can_checkpoint: ClassVar[bool]
     """Whether activations may be computed again in the backward pass."""
-    looks_at_numbers: ClassVar[bool]
-    """Whether `choices` and `apply` look at what the network computes, rather than at its shape."""
+    needs_values: ClassVar[bool]
+    """Whether `choices` and `apply` depend on what the network computes, rather than on its shape."""
     quantizes: ClassVar[bool]
     """Whether the base is held in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
@@ -136,7 +136,7 @@ class MethodDefaults:
     is_uniform: ClassVar[bool] = True
     trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
-    looks_at_numbers: ClassVar[bool] = False
+    needs_values: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
     can_merge: ClassVar[bool] = False
     can_eject: ClassVar[bool] = False

@@ -185,7 +185,7 @@ def _is_able(method: Method, recipe: Recipe, setting: Setting) -> bool:
 
 def _find_layers(resolver: Resolver, setting: Setting) -> None:
     """Fills in the options of a method that has to see the model compute: on one block of it, with made-up weights."""
-    if not setting.method.looks_at_numbers:
+    if not setting.method.needs_values:
         return
     import transformers
 

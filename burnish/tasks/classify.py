@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,12 @@ import torch
 from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
-from burnish.data.labels.rows import describe_labels, find_labels, has_label_lists, in_order
-from burnish.data.rows.columns import ColumnMap, as_text, quoted
-from burnish.data.rows.patterns import BY_NAME, pick
+from burnish.data.labels.rows import check_labels, describe_labels, find_labels, has_label_lists, read_texts
+from burnish.data.rows.columns import ColumnMap
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
-from burnish.errors import DataError, InputError, RecipeError
 from burnish.metrics.classification import (
     chance_loss,
     class_counts,
@@ -36,6 +34,7 @@ from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 _NO_LABEL = "no label"
+_AUTO_CLASS = "AutoModelForSequenceClassification"
 _PAIR = "labelled-pair"
 
 
@@ -109,7 +108,7 @@ class ClassifyEncoder(EncoderDefaults):
         """
         unknown = [label for label in record.labels if label not in self._numbers]
         if unknown:
-            raise RowError(f"the label `{unknown[0]}` stands in no training row, so it cannot be learned")
+            raise RowError(f"the label `{unknown[0]}` is in no training row, so it cannot be learned")
         if not self._labels.is_multi and len(record.labels) != 1:
             raise RowError(f"the row has {len(record.labels)} labels where one is expected")
         read = self._format.encode(record.texts, context)
@@ -153,8 +152,8 @@ class ClassifyObjective(ObjectiveDefaults):
             "problem_type": kind,
             "ignore_mismatched_sizes": True,
         }
-        # one output for each label, whatever the base model was trained to tell apart before
-        self.head = Head("AutoModelForSequenceClassification", "SEQ_CLS", config)
+        # one output for each label, whatever labels the base model was trained on before
+        self.head = Head(_AUTO_CLASS, "SEQ_CLS", config)
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[rows]` fp32: cross-entropy, or the mean over the labels of the binary cross-entropy."""
@@ -226,7 +225,7 @@ class ClassifyPredictor(PredictorDefaults):
         self._format = PairFormat(tokenizer)
         self._labels = labels
         self._context = recipe.data.context
-        self._shape = BY_NAME[_PAIR if recipe.data.shape == _PAIR else "labelled-text"].narrowed(recipe.data.columns)
+        self._pattern = BY_NAME[_PAIR if recipe.data.shape == _PAIR else "labelled-text"].narrowed(recipe.data.columns)
         self._columns = ColumnMap(recipe.data.columns)
 
     def respond(self, network: Any, prompt: str) -> str:
@@ -235,31 +234,11 @@ class ClassifyPredictor(PredictorDefaults):
         Raises:
             InputError: the run labels pairs, and the two texts are not there.
         """
-        read = self._format.encode(self._texts_of(prompt), _most_tokens(self._context))
+        read = self._format.encode(read_texts(prompt, self._pattern, self._columns), _most_tokens(self._context))
         example = LabelledExample(read.input_ids, read.token_types, (), (), "")
         device = next(network.parameters()).device
         inputs = {name: tensor.to(device) for name, tensor in read_inputs([example], 0).items()}
         return self._labels.in_words(self._labels.probabilities(row_logits(network, inputs))[0])
-
-    def _texts_of(self, prompt: str) -> tuple[str, ...]:
-        """A user's words as the texts of a row."""
-        fields = self._shape.required[:-1]
-        values = self._columns.rename(_json_object(prompt))
-        found = [pick(values, field) for field in fields]
-        try:
-            texts = tuple(text for text in (as_text(value, name) for name, value in found) if text and text.strip())
-        except RowError as error:
-            raise InputError("the row cannot be read", f"{error}.") from error
-        if len(texts) == len(fields):
-            return texts
-        if len(fields) == 1:
-            return (prompt,)
-        first, second = (name for name, _ in found)
-        raise InputError(
-            "this run labels pairs of texts, and there are not two",
-            "A pair is written as a JSON object with a column for each text.",
-            f'For example: \'{{"{first}": "...", "{second}": "..."}}\'',
-        )
 
 
 def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
@@ -279,36 +258,8 @@ def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
         labels = find_labels(records, bool(is_multi))
         found.append(("data.labels", labels, describe_labels(records, labels)))
     else:
-        _check_labels(labels, bool(is_multi), records)
+        check_labels(labels, bool(is_multi), records)
     return found
-
-
-def _check_labels(labels: Sequence[str], is_multi: bool, records: Sequence[LabelledRecord]) -> None:
-    """Labels that were given must be of use. Raises RecipeError or DataError where they are not."""
-    if len(set(labels)) < len(labels) or len(labels) < (1 if is_multi else 2):
-        raise RecipeError(
-            "`data.labels` names too few labels, or one twice",
-            f"It is {list(labels)}.",
-            "Name every label once, or leave it at `auto`",
-        )
-    found = {label for record in records for label in record.labels}
-    if found and found.isdisjoint(labels):
-        raise DataError(
-            "the rows have none of the labels that this model tells apart",
-            f"They have {quoted(in_order(found))}; the model knows {quoted(labels)}.",
-            "Name rows with those labels, or spell them in the same way",
-        )
-
-
-def _json_object(prompt: str) -> dict[str, Any]:
-    """The object that a prompt spells; empty where it is plain text."""
-    if not prompt.lstrip().startswith("{"):
-        return {}
-    try:
-        values = json.loads(prompt)
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _most_tokens(context: int | str) -> int:
@@ -336,6 +287,8 @@ CLASSIFY = TaskFacts(
     records=(LabelledRecord,),
     kinds=("masked", "causal"),
     build=_build,
+    auto_class=_AUTO_CLASS,
+    names_labels=True,
     choices=_choices,
     sections=("classify",),
     learned="labels texts",

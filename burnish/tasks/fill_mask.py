@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy
 import torch
 
-from burnish.data.batching.batches import Batch
+from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.data.tokens.masking import NO_WORD, MaskExample, mask
@@ -64,23 +63,17 @@ class MaskEncoder(EncoderDefaults):
     ) -> Batch:
         """Hides other words in every epoch, and always the same ones in evaluation."""
         chosen = [index for (index,) in rows]
-        width = max(examples[index].num_tokens for index in chosen)
-        ids = numpy.full((len(chosen), width), self._tokenizer.pad_token_id, dtype=numpy.int64)
-        targets = numpy.full((len(chosen), width), IGNORED, dtype=numpy.int64)
-        attention = numpy.zeros((len(chosen), width), dtype=numpy.int64)
         mask_id, drawn = self._tokenizer.mask_token_id, 0 if epoch is None else epoch + 1
-        for row, index in enumerate(chosen):
-            end = examples[index].num_tokens
-            draw = (self._seed, drawn, index)
-            ids[row, :end], targets[row, :end] = mask(examples[index], mask_id, self._replacements, draw)
-            attention[row, :end] = 1
-        hidden = torch.from_numpy((targets != IGNORED).sum(1))
+        masked = [mask(examples[index], mask_id, self._replacements, (self._seed, drawn, index)) for index in chosen]
+        ids = pad_right([ids for ids, _ in masked], self._tokenizer.pad_token_id)
+        targets = pad_right([labels for _, labels in masked], IGNORED)
+        attention = pad_right([[1] * len(ids) for ids, _ in masked], 0)
         return Batch(
-            {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(attention)},
-            torch.from_numpy(targets),
+            {"input_ids": ids, "attention_mask": attention},
+            targets,
             tuple(chosen),
-            torch.repeat_interleave(torch.tensor(chosen), hidden),
-            int(attention.sum()),
+            torch.repeat_interleave(torch.tensor(chosen), (targets != IGNORED).sum(1)),
+            sum(len(ids) for ids, _ in masked),
         )
 
     def segments(self, example: MaskExample) -> list[Segment]:
@@ -171,12 +164,12 @@ def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     if tokenizer.mask_token_id is None:
         raise ModelError(
             "the tokenizer has no mask token",
-            "Masked language modelling hides words behind one.",
+            "Masked language modeling replaces words with it.",
             "Name a model of BERT's kind with `--model`, or train with `--task text`",
         )
     if recipe.fill_mask.whole_words and not tokenizer.is_fast:
         raise ModelError(
-            "the tokenizer does not tell which pieces make up a word",
+            "the tokenizer does not report which tokens make up a word",
             "Only tokenizers with a `tokenizer.json` do.",
             "Use `--set fill_mask.whole_words=false`",
         )
@@ -188,6 +181,7 @@ FILL_MASK = TaskFacts(
     records=(TextRecord,),
     kinds=("masked",),
     build=_build,
+    auto_class=MaskObjective.head.auto_class,
     sections=("fill_mask",),
     learned="fills in hidden words",
     pipeline="fill-mask",

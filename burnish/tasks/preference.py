@@ -25,7 +25,8 @@ from burnish.kernels.preference import (
     orpo_loss,
     simpo_loss,
 )
-from burnish.metrics.measure import Measure, mean, quotient, ratio
+from burnish.metrics.measure import Measure
+from burnish.metrics.rewards import pair_measures, rated_measures
 from burnish.models.device import arithmetic
 from burnish.models.heads import WHOLE, computes_in_halves, losses_at
 from burnish.models.packing import keeps_answers_apart, row_inputs
@@ -35,77 +36,9 @@ from burnish.tasks.defaults import ObjectiveDefaults, RequestsTokens, ScorerDefa
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import Choice, EncodedRow, Parts, Question, Segment, TaskFacts
 
-DRIFT = "KL to the base (on the data's answers)"
-"""Mean of log p - log p(base) per answer token. It estimates the KL divergence as far as the data's answers are like
-the model's own; where they are not, it can be negative."""
-
-
-def pair_measures(evaluated: EvaluatedExamples, loss: str, beta: float) -> list[Measure]:
-    """Share of pairs whose better answer has the higher reward (ties count half), and by how much it is higher."""
-    rows, examples, outputs = _seen(evaluated)
-    sums = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
-    counts = numpy.array([(e.chosen.num_learned, e.rejected.num_learned) for e in examples], dtype=numpy.float64)
-    counts = counts.reshape(-1, 2)
-    references = [example.reference for example in examples]
-    has_reference = all(reference is not None for reference in references) and loss in ("dpo", "ipo")
-    ratios = sums - numpy.array(references, dtype=numpy.float64).reshape(-1, 2) if has_reference else sums
-    rewards = beta * (ratios / counts if loss in ("simpo", "orpo") else ratios)
-    margins = rewards[:, 0] - rewards[:, 1]
-    measures = [mean("reward accuracy", wins(margins)), mean("reward margin", margins, is_share=False)]
-    if has_reference:
-        measures.append(ratio(DRIFT, ratios.sum(1), counts.sum(1), higher_is_better=False, is_share=False))
-    return measures
-
-
-def rated_measures(evaluated: EvaluatedExamples, beta: float) -> list[Measure]:
-    """The same for rated answers: a good one should be rewarded above the reference point of `kto`, a bad one below.
-
-    Answers that came from one row, as the two of a pair, are drawn together in the bootstrap.
-    """
-    rows, examples, outputs = _seen(evaluated)
-    sums, points = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2).T
-    counts = numpy.array([example.answer.num_learned for example in examples], dtype=numpy.float64)
-    ratios = sums - numpy.array([example.reference[0] for example in examples], dtype=numpy.float64)
-    good = numpy.array([example.good for example in examples], dtype=bool)
-    rewards = beta * ratios
-    right = wins(numpy.where(good, 1, -1) * (ratios - points))
-    ones = numpy.ones_like(rewards)
-    parts = [right, ones, rewards * good, 1.0 * good, rewards * ~good, 1.0 * ~good, ratios, counts]
-    table = numpy.zeros((max(rows, default=-1) + 1, len(parts)))
-    numpy.add.at(table, rows, numpy.stack(parts, axis=-1))
-    table = table[table[:, 1] > 0]
-    return [
-        ratio("reward accuracy", table[:, 0], table[:, 1]),
-        Measure("reward margin", table[:, 2:6], _gap, higher_is_better=True, is_share=False),
-        ratio("reward of good answers", table[:, 2], table[:, 3], is_share=False),
-        ratio("reward of bad answers", table[:, 4], table[:, 5], higher_is_better=False, is_share=False),
-        ratio(DRIFT, table[:, 6], table[:, 7], higher_is_better=False, is_share=False),
-    ]
-
-
-def _seen(evaluated: EvaluatedExamples) -> tuple[list[int], list[Any], list[Any]]:
-    """Row, example and output of everything that was evaluated."""
-    seen = [index for index, output in enumerate(evaluated.outputs) if output is not None]
-    return (
-        [evaluated.owners[index] for index in seen],
-        [evaluated.examples[index] for index in seen],
-        [evaluated.outputs[index] for index in seen],
-    )
-
-
-def wins(margins: numpy.ndarray) -> numpy.ndarray:
-    """`[pairs]`: 1 where the better answer has more, 0 where it has less, one half for a tie."""
-    return (numpy.sign(margins) + 1) / 2
-
-
-def _gap(sums: numpy.ndarray) -> numpy.ndarray:
-    """Mean reward of the good less that of the bad answers."""
-    return quotient(sums[..., 0], sums[..., 1]) - quotient(sums[..., 2], sums[..., 3])
-
-
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
 """Losses that compare the answers with each other and with no other model."""
-_UNSHARED = "This model would mix two answers behind one prompt, so each is read with a prompt of its own."
+_UNSHARED = "This model would mix two answers to one prompt, so each is computed with a prompt of its own."
 
 Example = PairExample | RatedExample
 
@@ -319,9 +252,30 @@ class PreferenceScorer(ScorerDefaults):
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Accuracy and margin of the rewards, and how far the model has moved from its base."""
+        seen = [index for index, output in enumerate(evaluated.outputs) if output is not None]
+        examples, outputs = ([column[index] for index in seen] for column in (evaluated.examples, evaluated.outputs))
+        given = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
+        beta = float(self._options.beta)
         if self._options.loss == "kto":
-            return rated_measures(evaluated, float(self._options.beta))
-        return pair_measures(evaluated, str(self._options.loss), float(self._options.beta))
+            rows = [evaluated.owners[index] for index in seen]
+            return rated_measures(
+                rows,
+                given[:, 0] - numpy.array([example.reference[0] for example in examples], dtype=numpy.float64),
+                given[:, 1],
+                numpy.array([example.answer.num_learned for example in examples], dtype=numpy.float64),
+                numpy.array([example.good for example in examples], dtype=bool),
+                beta,
+            )
+        counts = [(example.chosen.num_learned, example.rejected.num_learned) for example in examples]
+        references = [example.reference for example in examples]
+        has_reference = None not in references and self._options.loss in ("dpo", "ipo")
+        return pair_measures(
+            given,
+            numpy.array(counts, dtype=numpy.float64).reshape(-1, 2),
+            numpy.array(references, dtype=numpy.float64).reshape(-1, 2) if has_reference else None,
+            beta,
+            by_token=self._options.loss in ("simpo", "orpo"),
+        )
 
     def remark(self, evaluated: EvaluatedExamples) -> str:
         """What the base model's rewards are."""
@@ -384,7 +338,7 @@ def _choices(records: Sequence[PreferenceRecord | RatedRecord], recipe: Recipe) 
     if rated and AUTO in (options.loss, options.beta) and len({record.good for record in rated}) == 1:
         raise DataError(
             f"all {len(rated):,} answers are rated {'good' if rated[0].good else 'bad'}",
-            "There is nothing to tell them apart by.",
+            "There is nothing to learn from them.",
             "Add answers with the other rating, or train on the good ones as conversations with `--task chat`",
         )
     loss = options.loss if options.loss != AUTO else "kto" if rated else "dpo"

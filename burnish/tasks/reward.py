@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +11,18 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import ScoredFormat
-from burnish.data.preference.rows import is_dialogue_text, read_answer, read_prompt, read_turns_of_text
-from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS, pick
-from burnish.data.rows.records import Messages, PreferenceRecord
+from burnish.data.preference.rows import read_dialogue
+from burnish.data.rows.records import PreferenceRecord
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.text_pairs import ReadTokens, read_inputs
 from burnish.errors import InputError
 from burnish.kernels.preference import dpo_loss
 from burnish.metrics.measure import Measure, mean
+from burnish.metrics.rewards import wins
 from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
-from burnish.tasks.preference import wins
 from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
 
 
@@ -121,13 +119,13 @@ class RewardPredictor(PredictorDefaults):
 
     def respond(self, network: Any, prompt: str) -> str:
         """The score of a dialogue (a JSON list of messages, an object with a prompt and an answer, or text with
-        `Human:` and `Assistant:`), or of any other text as it stands.
+        `Human:` and `Assistant:`), or of any other text as it is.
 
         Raises:
             InputError: it is a dialogue, and its last answer is missing or too long.
         """
         try:
-            dialogue = _dialogue(prompt)
+            dialogue = read_dialogue(prompt)
             context = int(self._context)
             read = self._format.text(prompt, context) if dialogue is None else self._format.single(*dialogue, context)
         except RowError as error:
@@ -146,35 +144,6 @@ def _pair_losses(scores: torch.Tensor) -> torch.Tensor:
     return dpo_loss(scores[:, 0], scores[:, 1], beta=1.0)
 
 
-def _dialogue(prompt: str) -> tuple[Messages, Messages] | None:
-    """(question, answer) that a user's words spell; None where they are no dialogue. Raises RowError."""
-    text = prompt.strip()
-    if is_dialogue_text(text):
-        turns = read_answer(read_turns_of_text(text, "prompt"), "prompt")
-        return _parted(turns)
-    if text[:1] not in ("{", "["):
-        return None
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    if isinstance(values, list):
-        return _parted(read_answer(values, "messages"))
-    name, turns = pick(values, TURNS)
-    if turns is not None:
-        return _parted(read_answer(turns, name))
-    (asks, asked), (says, said) = pick(values, PROMPT), pick(values, (*ANSWER, "chosen"))
-    if asked is None and said is None:
-        return None
-    return read_prompt(asked, asks, ""), read_answer(said, says)
-
-
-def _parted(turns: Messages) -> tuple[Messages, Messages]:
-    if len(turns) < 2:
-        raise RowError("it holds an answer and no question")
-    return turns[:-1], turns[-1:]
-
-
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     scored_format = ScoredFormat(tokenizer)
     predictor = RewardPredictor(scored_format, recipe.data.context)
@@ -186,6 +155,7 @@ REWARD = TaskFacts(
     records=(PreferenceRecord,),
     kinds=("causal", "masked"),
     build=_build,
+    auto_class=RewardObjective.head.auto_class,
     learned="scores answers: the better one of a pair gets the higher score",
     pipeline="text-classification",
     sample="preferences.jsonl",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,11 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
+from burnish.data.spans.rows import read_question
 from burnish.data.spans.windows import SpanFormat, Window
 from burnish.data.tokens.text_pairs import read_inputs
 from burnish.errors import DataError, InputError, ModelError, RecipeError
-from burnish.metrics.answers import answer_measures, exact_match, token_f1
+from burnish.metrics.answers import answer_measures, answer_tables
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
@@ -134,7 +134,7 @@ class SpanScorer(ScorerDefaults):
         columns = best_spans(starts, ends, batch.extras["readable"], self._options.longest_answer)
         nothing = (starts + ends).gather(1, batch.extras["nothing"].unsqueeze(1)).squeeze(1)
         score, first, last = (column.tolist() for column in columns)
-        outputs = [Found(*told) for told in zip(score, nothing.tolist(), first, last, strict=True)]
+        outputs = [Found(*values) for values in zip(score, nothing.tolist(), first, last, strict=True)]
         return BatchOutcome(_losses(starts, ends, batch), outputs)
 
     def answer(self, windows: Sequence[Window], found: Sequence[Found]) -> str:
@@ -143,7 +143,7 @@ class SpanScorer(ScorerDefaults):
         The best span of any window is weighed against the lowest score that any window gives to no answer, as in
         BERT's script for SQuAD 2.0.
         """
-        window, best = max(zip(windows, found, strict=True), key=lambda told: told[1].score)
+        window, best = max(zip(windows, found, strict=True), key=lambda pair: pair[1].score)
         nothing = min(one.nothing for one in found)
         if self._options.unanswerable and nothing - best.score > self._options.no_answer_margin:
             return ""
@@ -157,15 +157,7 @@ class SpanScorer(ScorerDefaults):
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
         """Questions with and without an answer, where there are both."""
         given, known = self._answers(evaluated)
-        pairs = list(zip(given, known, strict=True))
-        kinds = {
-            "answerable": [pair for pair in pairs if pair[1]],
-            "unanswerable": [pair for pair in pairs if not pair[1]],
-        }
-        if not all(kinds.values()):
-            return []
-        columns = ("questions", "number", "answered", "exact match", "F1")
-        return [MetricTable("With and without an answer", columns, tuple(_line(*kind) for kind in kinds.items()))]
+        return answer_tables(given, known)
 
     def describe(self, example: Window, output: Found) -> tuple[str, str, str]:
         """One window: the question and how its text begins, the answer in it, the answer found in it."""
@@ -204,7 +196,7 @@ class SpanPredictor(PredictorDefaults):
             InputError: the prompt is not such an object, or its question leaves no room for the text.
         """
         try:
-            windows = self._encoder.encode(_asked(prompt), int(self._context)).examples
+            windows = self._encoder.encode(read_question(prompt), int(self._context)).examples
         except RowError as error:
             raise InputError(f"this question cannot be read: {error}", "", "Shorten it") from error
         device = next(network.parameters()).device
@@ -237,29 +229,6 @@ def _losses(starts: torch.Tensor, ends: torch.Tensor, batch: Batch) -> torch.Ten
     return (terms[0] + terms[1]) / 2
 
 
-def _asked(prompt: str) -> SpanRecord:
-    """A user's question and text. Raises InputError where the prompt holds no such thing."""
-    try:
-        values = json.loads(prompt)
-    except json.JSONDecodeError:
-        values = None
-    parts = [values.get(name) for name in ("question", "context")] if isinstance(values, dict) else []
-    if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
-        raise InputError(
-            "the task `span` is asked with a question and the text that holds the answer",
-            "They come as one JSON object.",
-            """For example: '{"question": "Who wrote it?", "context": "Ann wrote it in May."}'""",
-        )
-    return SpanRecord(str(parts[1]), str(parts[0]), (), "the prompt")
-
-
-def _line(kind: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> tuple[str | float | int, ...]:
-    """One line of the table: how many there are, how many got an answer, and how good it is."""
-    exact = sum(exact_match(given, known) for given, known in pairs) / len(pairs)
-    overlap = sum(token_f1(given, known) for given, known in pairs) / len(pairs)
-    return kind, len(pairs), sum(given != "" for given, _ in pairs), exact, overlap
-
-
 def _choices(records: Sequence[SpanRecord], recipe: Recipe) -> list[Choice]:
     """The stride, and whether a text may hold no answer."""
     context, stride = int(recipe.data.context), recipe.span.stride
@@ -286,7 +255,7 @@ def _choices(records: Sequence[SpanRecord], recipe: Recipe) -> list[Choice]:
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     if not tokenizer.is_fast:
         raise ModelError(
-            "the tokenizer does not tell which characters a token stands for",
+            "the tokenizer does not report which characters a token covers",
             "Only tokenizers with a `tokenizer.json` do, and answers are cut out by characters.",
             "Name another model with `--model`",
         )
@@ -300,6 +269,7 @@ SPAN = TaskFacts(
     records=(SpanRecord,),
     kinds=("masked", "causal"),
     build=_build,
+    auto_class=SpanObjective.head.auto_class,
     choices=_choices,
     sections=("span",),
     learned="finds the answer to a question in a text",

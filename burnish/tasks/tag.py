@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy
 import torch
 from torch.nn import functional
 
-from burnish.data.batching.batches import Batch
+from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED
-from burnish.data.tags.words import NO_WORD, Pieces, TagExample, WordPieces, words_of
+from burnish.data.tags.words import NO_WORD, OUTSIDE, Pieces, TagExample, WordPieces, name_of, tags_in_order, words_of
 from burnish.errors import DataError
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, MetricTable
@@ -27,7 +26,7 @@ from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, Predictor
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
-OUTSIDE = "O"
+_AUTO_CLASS = "AutoModelForTokenClassification"
 _USUAL_CONTEXT = 512
 
 
@@ -68,7 +67,9 @@ class TagEncoder(EncoderDefaults):
         """How words are given to a byte-level tokenizer."""
         if not self._pieces.needs_spaces:
             return []
-        return ["The tokenizer tells a word by the space before it, so words are read with one, as in running text."]
+        return [
+            "The tokenizer recognizes a word by the space before it, so each is encoded with one, as in running text."
+        ]
 
     def encode(self, record: TaggedRecord, context: int) -> EncodedRow:
         """A sentence as one example, or as several where it is long, cut between words.
@@ -106,23 +107,17 @@ class TagEncoder(EncoderDefaults):
     ) -> Batch:
         """One example a row, filled up at the end."""
         chosen = [index for (index,) in rows]
-        width = max(examples[index].num_tokens for index in chosen)
-        ids, targets, deciding, attention = (
-            numpy.full((len(chosen), width), fill, dtype=numpy.int64)
-            for fill in (self._tokenizer.pad_token_id, IGNORED, NO_WORD, 0)
-        )
-        for row, index in enumerate(chosen):
-            example = examples[index]
-            end = example.num_tokens
-            ids[row, :end], targets[row, :end] = example.input_ids, example.labels
-            deciding[row, :end], attention[row, :end] = example.deciding, 1
+        read = [examples[index] for index in chosen]
+        ids = pad_right([example.input_ids for example in read], self._tokenizer.pad_token_id)
+        attention = pad_right([[1] * example.num_tokens for example in read], 0)
+        targets = pad_right([example.labels for example in read], IGNORED)
         return Batch(
-            {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(attention)},
-            torch.from_numpy(targets),
+            {"input_ids": ids, "attention_mask": attention},
+            targets,
             tuple(chosen),
-            torch.repeat_interleave(torch.tensor(chosen), torch.from_numpy((targets != IGNORED).sum(1))),
-            int(attention.sum()),
-            {"deciding": torch.from_numpy(deciding)},
+            torch.repeat_interleave(torch.tensor(chosen), (targets != IGNORED).sum(1)),
+            sum(example.num_tokens for example in read),
+            {"deciding": pad_right([example.deciding for example in read], NO_WORD)},
         )
 
     def segments(self, example: TagExample) -> list[Segment]:
@@ -143,7 +138,7 @@ class TagObjective(ObjectiveDefaults):
         by_number = dict(enumerate(tags.labels))
         by_label = {label: number for number, label in by_number.items()}
         settings = {"num_labels": len(by_number), "id2label": by_number, "label2id": by_label}
-        self.head = Head("AutoModelForTokenClassification", "TOKEN_CLS", settings)
+        self.head = Head(_AUTO_CLASS, "TOKEN_CLS", settings)
 
     def inspect_model(self, network: Any) -> list[str]:
         """Says what a decoder cannot see, and which tags have no label."""
@@ -255,19 +250,6 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
     return torch.where(is_decided, summed.argmax(-1), NO_WORD).reshape(len(deciding), most)
 
 
-def name_of(tag: str, labels: Sequence[str]) -> str:
-    """The label that a tag means: itself, or, where it is a number, the label in that place."""
-    is_place = tag not in labels and tag.isdecimal() and int(tag) < len(labels)
-    return labels[int(tag)] if is_place else tag
-
-
-def in_order(tags: set[str]) -> list[str]:
-    """O first, then by name; numbers in their order."""
-    if all(tag.isdecimal() for tag in tags):
-        return sorted(tags, key=int)
-    return sorted(tags, key=lambda tag: (tag != OUTSIDE, tag))
-
-
 def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
     """The labels, how they mark entities, and which piece of a word decides about its tag.
 
@@ -275,19 +257,19 @@ def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
         DataError: all words have the same tag, or none of the tags is among the labels given.
     """
     found = {tag for record in records for tag in record.tags}
-    labels = in_order(found) if recipe.data.labels == AUTO else list(recipe.data.labels)
+    labels = tags_in_order(found) if recipe.data.labels == AUTO else list(recipe.data.labels)
     named = [[name_of(tag, labels) for tag in record.tags] for record in records]
     if recipe.data.labels == AUTO and len(labels) < 2:
         raise DataError(
             f"every word has the tag `{labels[0] if labels else OUTSIDE}`",
-            "There is nothing to tell apart.",
+            "There is nothing to learn.",
             "Give rows with at least two tags; the last column of a CoNLL file is taken for the tag",
         )
     known = {tag for tags in named for tag in tags} & set(labels)
     if not known - {OUTSIDE}:
         raise DataError(
             f"the rows have none of the labels {', '.join(f'`{label}`' for label in labels[:10])}",
-            f"Their tags are {', '.join(f'`{tag}`' for tag in in_order(found)[:10])}.",
+            f"Their tags are {', '.join(f'`{tag}`' for tag in tags_in_order(found)[:10])}.",
             "Mend `data.labels`, or leave it at `auto`",
         )
     return [
@@ -323,6 +305,8 @@ TAG = TaskFacts(
     records=(TaggedRecord,),
     kinds=("masked", "causal"),
     build=_build,
+    auto_class=_AUTO_CLASS,
+    names_labels=True,
     choices=_choices,
     sections=("tag",),
     learned="tags words",

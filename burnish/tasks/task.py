@@ -21,7 +21,7 @@ from burnish.data.batching.batches import Batch
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import RowError
 from burnish.metrics.measure import Measure, MetricTable
-from burnish.models.heads import Head
+from burnish.models.heads import CAUSAL, Head
 from burnish.recipe.schema import Recipe
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 
@@ -263,6 +263,10 @@ class TaskFacts:
     """Whether the share of the tokens that are trained on says something. Where a row has one label it does not."""
     learned: str
     """What a tuned model does, in words that go on from "a model which"."""
+    auto_class: str = CAUSAL.auto_class
+    """The class of transformers that loads its models: that of `Objective.head`."""
+    names_labels: bool = False
+    """Whether a model has one output for each of `data.labels`."""
     pipeline: str = "text-generation"
     """The hub's name for what such models do."""
     usual_rows: tuple[int, int] | None = None

@@ -135,6 +135,7 @@ TEXT_TO_TEXT = TaskFacts(
     records=(ChatRecord,),
     kinds=("seq2seq",),
     build=_build,
+    auto_class=SequencePairObjective.head.auto_class,
     generates=True,
     reads_turns=True,
     counts_tokens=True,

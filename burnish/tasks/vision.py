@@ -193,6 +193,7 @@ VISION = TaskFacts(
     records=(PictureRecord,),
     kinds=("image-text",),
     build=_build,
+    auto_class=IMAGE_TEXT.auto_class,
     sections=("vision",),
     generates=True,
     reads_turns=True,

@@ -111,7 +111,7 @@ def test_the_task_tells_so_and_has_their_true_losses(name: str, tiny_tokenizer: 
 
 
 def test_the_task_tells_nothing_of_others(tiny_tokenizer: Any) -> None:
-    assert make_task("text", tiny_tokenizer, Recipe()).adapt(make_network("gpt2")) == []
+    assert make_task("text", tiny_tokenizer, Recipe()).objective.inspect_model(make_network("gpt2")) == []
     plain = Recipe.model_validate({"model": {"kernels": "plain"}})
     network = make_network("llama")
     head = Calls(network.get_output_embeddings())

@@ -125,7 +125,7 @@ def test_rows_that_cannot_be_learned_are_named():
     encoded = encode_records(task.encoder, [record("x", labels=["new"]), record("x", labels=[], is_multi=True)], 64)
     assert not encoded.examples
     assert [row.reason for row in encoded.rejected] == [
-        "the label `new` stands in no training row, so it cannot be learned",
+        "the label `new` is in no training row, so it cannot be learned",
         "the row has 0 labels where one is expected",
     ]
 

@@ -167,7 +167,7 @@ def test_a_tokenizer_that_knows_no_characters_is_refused() -> None:
     class Slow:
         is_fast = False
 
-    with pytest.raises(ModelError, match="which characters a token stands for"):
+    with pytest.raises(ModelError, match="which characters a token covers"):
         make_task(Slow())
 
 

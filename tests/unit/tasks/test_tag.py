@@ -14,13 +14,13 @@ from transformers import AutoModelForTokenClassification
 
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED
-from burnish.data.tags.words import NO_WORD, WordPieces, words_of
+from burnish.data.tags.words import NO_WORD, WordPieces, name_of, words_of
 from burnish.errors import DataError, InputError, ModelError
 from burnish.metrics.measure import value
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TagSection
 from burnish.tasks.evaluated import EvaluatedExamples
-from burnish.tasks.tag import TAG, label_of_words, name_of
+from burnish.tasks.tag import TAG, label_of_words
 from burnish.tasks.task import Task
 from tests.tiny_models import make_tokenizer
 from tests.tiny_taggers import byte_level, save_tagger, word_pieces
