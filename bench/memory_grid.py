@@ -142,7 +142,7 @@ class Step:
 
     def trainer(self, network: Any, new_modules: tuple[str, ...], fill: Callable[[Any], None] | None = None) -> Trainer:
         """A trainer of the network made trainable; `fill` takes the numbers out of what the method has added."""
-        made = make_trainable(network, self.task, self.method, self.recipe, self.tokenizer, new_modules)
+        made = make_trainable(network, self.task.objective, self.method, self.recipe, self.tokenizer, new_modules)
         if fill is not None:
             fill(made)
         return make_trainer(made, self.task, self.method, self.recipe, CPU)
@@ -150,7 +150,7 @@ class Step:
     def predict(self, config: Any, blocks: int | None = None, enough: Enough | None = None) -> Simulation:
         """The step simulated without weights, at a depth, or at the model's own for None."""
         config = config if blocks is None else with_depth(config, blocks)
-        skeleton = Skeleton(config, self.task.head, self.loading, self.tokenizer)
+        skeleton = Skeleton(config, self.task.objective.head, self.loading, self.tokenizer)
         trainer = self.trainer(skeleton.network, skeleton.new_modules, skeleton.fill)
         return simulate(trainer, self.batches, self.outputs, enough=enough)
 
@@ -173,7 +173,9 @@ def make_step(cell: Cell, config: Any, rows: int = ROWS, micro_batches: int = MI
         else Example(ids, [IGNORED] * (len(ids) // 2) + ids[len(ids) // 2 :], "")
         for number in range(rows)
     ]
-    batches = [task.collate(examples, [[number] for number in range(rows)], False, 0) for _ in range(micro_batches)]
+    batches = [
+        task.encoder.collate(examples, [[number] for number in range(rows)], False, 0) for _ in range(micro_batches)
+    ]
     outputs = len(LABELS) if labelled else config.vocab_size
     return Step(recipe, task, method, tokenizer, loading_for(method, recipe, CPU), batches, outputs)
 
@@ -188,7 +190,7 @@ def measure(cell: Cell, folder: Path) -> Measured:
     gc.collect()
     before = resident_bytes("VmRSS")
     location = ModelLocation(cell.model, folder / cell.model, False)
-    base = load_base(location, step.recipe.model, step.tokenizer, CPU, step.loading, step.task.head)
+    base = load_base(location, step.recipe.model, step.tokenizer, CPU, step.loading, step.task.objective.head)
     trainer = step.trainer(base.network, base.new_modules)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark begins again: proc(5)

@@ -161,12 +161,12 @@ def simulate_step(model: str, method_name: str, rows: int, width: int, is_checkp
     method, task = make_method(method_name), make_task("text", tokenizer, recipe)
     loading = method.loading(PRECISIONS["bf16"], CPU)
     examples = [Example([5] * width, [5] * width, "") for _ in range(rows)]
-    batch = task.collate(examples, [[row] for row in range(rows)], False, 0)
+    batch = task.encoder.collate(examples, [[row] for row in range(rows)], False, 0)
 
     def run(depth: int | None, enough: Enough | None) -> Simulation:
         shape = config if depth is None else with_depth(config, depth)
-        skeleton = Skeleton(shape, task.head, loading)
-        network = make_trainable(skeleton.network, task, method, recipe, tokenizer, skeleton.new_modules)
+        skeleton = Skeleton(shape, task.objective.head, loading)
+        network = make_trainable(skeleton.network, task.objective, method, recipe, tokenizer, skeleton.new_modules)
         skeleton.fill(network)
         trainer = make_trainer(network, task, method, recipe, CPU)
         return simulate(trainer, [batch], config.vocab_size, enough=enough)

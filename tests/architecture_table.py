@@ -15,7 +15,7 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.inference.session import open_session
-from burnish.methods import METHODS
+from burnish.methods import method_names
 from burnish.workflows.train import train
 from tests.tiny_architectures import ARCHITECTURES, DECODERS, ENCODERS, save_architecture
 from tests.tiny_data import make_recipe, write_rows
@@ -51,12 +51,14 @@ def task_cells() -> list[tuple[str, str, str]]:
 
 def method_cells() -> list[tuple[str, str, str]]:
     """(architecture, method, task) of the second table."""
-    return [(architecture, method, main_task(architecture)) for architecture in ARCHITECTURES for method in METHODS]
+    return [
+        (architecture, method, main_task(architecture)) for architecture in ARCHITECTURES for method in method_names()
+    ]
 
 
 def pair_cells() -> list[tuple[str, str, str]]:
     """(architecture, method, task) of the tables of every method with every task, on one decoder and one encoder."""
-    return [(architecture, method, task) for architecture in PAIRED for method in METHODS for task in TASKS]
+    return [(architecture, method, task) for architecture in PAIRED for method in method_names() for task in TASKS]
 
 
 def all_cells() -> list[tuple[str, str, str]]:
@@ -67,9 +69,9 @@ def all_cells() -> list[tuple[str, str, str]]:
 def usual_cells() -> list[tuple[str, str, str]]:
     """Cells that hold every method with every task once, on Llama or BERT, and every architecture with a task and a
     method: what is trained when there is no time for all of them."""
-    pairs = [(PAIRED[_is_reading(task)], method, task) for method in METHODS for task in TASKS]
+    pairs = [(PAIRED[_is_reading(task)], method, task) for method in method_names() for task in TASKS]
     others = [name for name in ARCHITECTURES if name not in PAIRED]
-    methods = tuple(METHODS)
+    methods = tuple(method_names())
     tasks = [(name, "lora", TASKS[number % len(TASKS)]) for number, name in enumerate(others)]
     by_method = [(name, methods[number % len(methods)], main_task(name)) for number, name in enumerate(others)]
     return list(dict.fromkeys([*pairs, *tasks, *by_method]))
@@ -143,7 +145,7 @@ def page() -> str:
             if reason:
                 reasons.setdefault(reason, []).append(" ".join(cell))
     parts = [_INTRODUCTION, "## Tasks, by LoRA\n", _table(ARCHITECTURES, TASKS, lambda one, t: cells[one, "lora", t])]
-    methods = tuple(METHODS)
+    methods = tuple(method_names())
     parts += [
         "## Methods\n\nOn `chat` for decoders, `text-to-text` for T5 and `classify` for encoders.\n",
         _table(ARCHITECTURES, methods, lambda one, method: cells[one, method, main_task(one)]),

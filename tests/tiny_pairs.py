@@ -53,24 +53,24 @@ def one_each(task: Any, examples: Sequence[Any], size: int | None = None) -> lis
     size = size or len(examples)
     numbers = range(len(examples))
     groups = [[[index] for index in numbers[begin : begin + size]] for begin in range(0, len(examples), size)]
-    return [task.collate(examples, group, False, None) for group in groups]
+    return [task.encoder.collate(examples, group, False, None) for group in groups]
 
 
 def measured(task: Any, network: Any, examples: Sequence[Any]) -> list[Any]:
     """The examples with their log-probabilities under `network`."""
     bare = [replace(example, reference=None) for example in examples]
-    return task.prepare(network, bare, one_each(task, bare, 3), "fp32")
+    return task.objective.prepare_examples(network, bare, one_each(task, bare, 3), "fp32")
 
 
 def loss_and_gradients(task: Any, network: Any, batches: Sequence[Batch]) -> tuple[float, dict[str, torch.Tensor]]:
     """Mean loss of a step over these batches, and its gradients by name."""
     network.zero_grad(set_to_none=True)
     with torch.no_grad():
-        task.begin_step(network, iter(batches))
+        task.objective.begin_step(network, iter(batches))
     terms = sum(batch.num_trained for batch in batches)
     total = 0.0
     for batch in batches:
-        loss = task.losses(network, batch).sum() / terms
+        loss = task.objective.losses(network, batch).sum() / terms
         loss.backward()
         total += loss.item()
     named = network.named_parameters()

@@ -147,19 +147,19 @@ class TinyStep:
             examples = [SequencePair(ids, ids[:20], "") for _ in range(2)]
         else:
             examples = [Example(ids, [IGNORED] * 20 + ids[20:], "") for _ in range(2)]
-        return [self.task.collate(examples, [[0], [1]], False, 0) for _ in range(self.micro_batches)]
+        return [self.task.encoder.collate(examples, [[0], [1]], False, 0) for _ in range(self.micro_batches)]
 
     def simulated(self, config: Any, blocks: int | None = None, enough: Enough | None = None) -> Simulation:
         """The step without weights, at a depth or at the config's own; as far as it takes to know enough."""
         config = config if blocks is None else with_depth(config, blocks)
-        skeleton = Skeleton(config, self.task.head, self.loading, self.tokenizer)
+        skeleton = Skeleton(config, self.task.objective.head, self.loading, self.tokenizer)
         trainer = self._trainer(skeleton.network, skeleton.new_modules, skeleton.fill)
         return simulate(trainer, self.batches, self._outputs, enough=enough)
 
     def measured(self, folder: Path) -> Simulation:
         """The same step with the weights of a folder."""
         location = ModelLocation("tiny", folder, False)
-        base = load_base(location, self.recipe.model, self.tokenizer, CPU, self.loading, self.task.head)
+        base = load_base(location, self.recipe.model, self.tokenizer, CPU, self.loading, self.task.objective.head)
         return simulate(self._trainer(base.network, base.new_modules), self.batches, self._outputs)
 
     def both(self, folder: Path) -> tuple[Simulation, Simulation]:
@@ -174,7 +174,7 @@ class TinyStep:
         self, network: Any, new_modules: tuple[str, ...], fill: Callable[[Any], None] | None = None
     ) -> Trainer:
         method = make_method(self.method)
-        made = make_trainable(network, self.task, method, self.recipe, self.tokenizer, new_modules)
+        made = make_trainable(network, self.task.objective, method, self.recipe, self.tokenizer, new_modules)
         if fill is not None:
             fill(made)
         return make_trainer(made, self.task, method, self.recipe, CPU)

@@ -13,11 +13,11 @@ import numpy
 from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, private_strings
 from burnish.check.finding import Finding, Tally, kind_of
 from burnish.check.labels import LabelCounts, odd_turns
-from burnish.check.rows import SeenRows, answer_of, dialogues_of, texts_of
+from burnish.check.rows import SeenRows
 from burnish.check.token_view import TokenFigures, TokenView, view_tokens
 from burnish.data.files.readers import JsonLines
 from burnish.data.rows.dataset import keep_good, make_records
-from burnish.data.rows.records import LabelledRecord, Record, TaggedRecord
+from burnish.data.rows.records import Record
 from burnish.data.rows.row import Rejected, Row, RowError
 from burnish.data.rows.shapes import Shape
 from burnish.tasks.task import Task
@@ -44,12 +44,11 @@ class Examiner:
     task: Task
     tokenizer: Any
     context: int
-    labels: Sequence[str]
     special: SpecialTokens
 
     def begin(self) -> Examination:
         """Of no rows yet."""
-        return Examination(self.special, self.task.stop_ids if self.task.generates else ())
+        return Examination(self.special, self.task.predictor.stop_ids if self.task.generates else ())
 
     def look(self, block: Block) -> tuple[Examination, list[TokenView]]:
         """What is seen in a block, and its first rows as the model sees them."""
@@ -57,7 +56,7 @@ class Examiner:
         kept: list[Record] = []
         rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
         records = make_records(rows, self.shape, rejected)
-        for record, row in zip(records, self.task.encode_all(records, self.context), strict=True):
+        for record, row in zip(records, self.task.encoder.encode_all(records, self.context), strict=True):
             if isinstance(row, RowError):
                 file, _, line = record.place.rpartition(":")
                 rejected.append(Rejected(file, int(line), str(row)))
@@ -65,7 +64,7 @@ class Examiner:
             kept.append(record)
             examination.figures.add(record, row, examination.tally)
             if len(views) < block.shown:
-                views.append(view_tokens(row.examples[0], self.tokenizer, self.labels))
+                views.append(view_tokens(row.examples[0], self.task.encoder, self.tokenizer))
         examination.reject(rejected)
         examination.add(block.split, kept)
         return examination, views
@@ -123,25 +122,23 @@ class Examination:
     def _seen_in(self, record: Record) -> dict[str, str]:
         """What was seen first of each kind of defect."""
         found: dict[str, str] = {}
-        for text in texts_of(record):
+        for text in record.all_texts():
             for look in (odd_characters, private_strings, self._special.found_in):
                 for kind, seen in look(text):
                     found.setdefault(kind, seen)
-        for dialogue in dialogues_of(record):
+        for dialogue in record.dialogues():
             for kind, seen in odd_turns(dialogue):
                 found.setdefault(kind, seen)
         return found
 
     def _take_in(self, record: Record) -> None:
         """Takes note of what is judged over all rows."""
-        if isinstance(record, LabelledRecord):
-            self.labels.add(record.labels, record.place)
-            self._is_single = self._is_single and not record.is_multi
-        elif isinstance(record, TaggedRecord):
-            self.labels.add(record.tags, record.place)
-            self._is_single = False
-        self._answers.append(_print_of(answer_of(record)))
-        self.languages.add(record.place, "\n".join(texts_of(record)))
+        labels = record.label_names()
+        if labels is not None:
+            self.labels.add(labels, record.place)
+            self._is_single = self._is_single and record.has_one_label()
+        self._answers.append(_print_of(record.answer()))
+        self.languages.add(record.place, "\n".join(record.all_texts()))
 
     def join(self, later: Examination) -> None:
         """Takes in what was seen of rows that come after these."""

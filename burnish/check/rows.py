@@ -3,107 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy
 
 from burnish.check.duplicates import Prints, exact_twins, near_twins, take_prints
-from burnish.data.rows.records import (
-    ChatRecord,
-    LabelledRecord,
-    PreferenceRecord,
-    RatedRecord,
-    Record,
-    SpanRecord,
-    TaggedRecord,
-    TextRecord,
-)
-
-
-def texts_of(record: Record) -> Iterator[str]:
-    """Everything in words that a model would read of it."""
-    if isinstance(record, TextRecord):
-        yield record.text
-    elif isinstance(record, LabelledRecord):
-        yield from record.texts
-    elif isinstance(record, TaggedRecord):
-        yield " ".join(record.tokens)
-    elif isinstance(record, SpanRecord):
-        yield from (record.context, record.question)
-    else:
-        for message in messages_of(record):
-            yield from _said(message)
-
-
-def messages_of(record: Record) -> Sequence[Mapping[str, Any]]:
-    """The turns of a record, one dialogue after the other; none where it is no conversation."""
-    if isinstance(record, PreferenceRecord):
-        return (*record.prompt, *record.chosen, *record.rejected)
-    if isinstance(record, RatedRecord):
-        return (*record.prompt, *record.completion)
-    return getattr(record, "messages", ())
-
-
-def dialogues_of(record: Record) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """The conversations that a record holds: two for a pair of answers."""
-    if isinstance(record, PreferenceRecord):
-        yield (*record.prompt, *record.chosen)
-        yield (*record.prompt, *record.rejected)
-    elif isinstance(record, RatedRecord) or messages_of(record):
-        yield messages_of(record)
-
-
-def compared_text(record: Record) -> str:
-    """What a record says, for finding others that say the same: without what the system says to all alike, and without
-    what is decided about it: its labels, which of its answers is the better one."""
-    if isinstance(record, PreferenceRecord):
-        answers = sorted((_told(record.chosen), _told(record.rejected)))
-        return "\n".join((_told(record.prompt), *answers))
-    if messages_of(record):
-        return _told(messages_of(record))
-    if isinstance(record, SpanRecord):  # questions about one text share all of it, and are alike by their own words
-        about = sha256(record.context.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        return " ".join(f"{word}{about}" for word in record.question.split())
-    return "\n".join(texts_of(record))
-
-
-def decided(record: Record) -> str:
-    """What is decided about the text of a record; empty where nothing is but the text itself."""
-    if isinstance(record, PreferenceRecord):
-        return "first" if _told(record.chosen) < _told(record.rejected) else "second"
-    if isinstance(record, RatedRecord):
-        return "good" if record.good else "bad"
-    if isinstance(record, LabelledRecord):
-        return ", ".join(sorted(record.labels)) or "none"
-    if isinstance(record, TaggedRecord):
-        return " ".join(record.tags)
-    if isinstance(record, SpanRecord):
-        return ", ".join(sorted(text for _, text in record.answers)) or "none"
-    return ""
-
-
-def answer_of(record: Record) -> str | None:
-    """What is learned to be said last; None where no answer is learned."""
-    if isinstance(record, ChatRecord):
-        return "\n".join(_said(record.messages[-1])) or None
-    return None
-
-
-def _said(message: Mapping[str, Any]) -> Iterator[str]:
-    content = message.get("content")
-    if isinstance(content, str):
-        yield content
-    elif content:
-        yield from (part["text"] for part in content if "text" in part)
-    if message.get("reasoning_content"):
-        yield message["reasoning_content"]
-
-
-def _told(messages: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(text for message in messages if message["role"] != "system" for text in _said(message))
-
+from burnish.data.rows.records import Record
 
 TRAIN = "train"
 
@@ -120,7 +25,7 @@ class SeenRows:
         self._split = array("b")
         self._decision = array("i")
         self._prints: list[Prints] = []
-        self._has_pairs = False
+        self._contradiction = Record.contradiction
 
     def __len__(self) -> int:
         return len(self._line)
@@ -137,10 +42,10 @@ class SeenRows:
             self._file.append(self._files.setdefault(file, len(self._files)))
             self._line.append(int(line))
             self._split.append(self._splits.setdefault(split, len(self._splits)))
-            self._decision.append(self._decisions.setdefault(decided(record), len(self._decisions)))
-            self._has_pairs = self._has_pairs or isinstance(record, PreferenceRecord)
+            self._decision.append(self._decisions.setdefault(record.decision(), len(self._decisions)))
+            self._contradiction = record.contradiction
         if records:
-            self._prints.append(take_prints([compared_text(record) for record in records]))
+            self._prints.append(take_prints([record.compared_text() for record in records]))
 
     def join(self, later: SeenRows) -> None:
         """Takes in rows that come after these."""
@@ -149,7 +54,7 @@ class SeenRows:
         self._split.extend(_renumbered(later._split, later._splits, self._splits))
         self._decision.extend(_renumbered(later._decision, later._decisions, self._decisions))
         self._prints += later._prints
-        self._has_pairs = self._has_pairs or later._has_pairs
+        self._contradiction = later._contradiction if len(later) else self._contradiction
 
     def place(self, row: int) -> str:
         """`file:line` of a row."""
@@ -166,11 +71,10 @@ class SeenRows:
         is_decided_alike = decision == decision[exact]
         leaks, nearly_leaks = self._are_leaks(exact), self._are_leaks(near)
         is_near = (near != here) & ~is_exact
-        against = "contradicting-pairs" if self._has_pairs else "contradicting-labels"
         for kind, has_it, twins, told in (
             ("shared-with-validation", is_exact & leaks, exact, "as {}, which is trained on"),
             ("repeated", is_exact & ~leaks & is_decided_alike, exact, "as {}"),
-            (against, is_exact & ~leaks & ~is_decided_alike, exact, "as {}"),
+            (self._contradiction, is_exact & ~leaks & ~is_decided_alike, exact, "as {}"),
             ("nearly-shared", is_near & nearly_leaks, near, "nearly as {}"),
             ("nearly-repeated", is_near & ~nearly_leaks, near, "nearly as {}"),
         ):

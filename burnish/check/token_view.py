@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy
 
 from burnish.check.finding import Tally
-from burnish.data.preference.format import Answer, PairExample, RatedExample
-from burnish.data.rows.row import IGNORED, Example
-from burnish.data.spans.windows import Window
-from burnish.data.tags.words import TagExample
-from burnish.data.tokens.masking import NO_WORD, MaskExample
-from burnish.data.tokens.text import SequencePair
+from burnish.data.rows.row import Example
 from burnish.prepare.encode import Encoded
 from burnish.runs.atomic import write_text
 from burnish.runs.folder import RunFolder
-from burnish.tasks.classify import LabelledExample
-from burnish.tasks.reward import ScoredPair
-from burnish.tasks.task import EncodedRow
+from burnish.tasks.task import EncodedRow, Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +51,19 @@ class TokenView:
         return asdict(self)
 
 
-Part = tuple[str, Any, Sequence[bool], str]
-"""Name, ids, whether each is learned, note."""
-
-
-def view_tokens(example: Any, tokenizer: Any, labels: Sequence[str]) -> TokenView:
+def view_tokens(example: Any, encoder: Encoder, tokenizer: Any) -> TokenView:
     """An example as the model sees it.
 
     Args:
-        example: of any task.
+        example: made by the encoder.
+        encoder: of the task.
         tokenizer: of the model.
-        labels: names of the task's labels, in their order; empty where it has none.
     """
     special = set(tokenizer.all_special_ids) | {
         number for number, token in tokenizer.added_tokens_decoder.items() if token.special
     }
     passages = []
-    for name, ids, learned, note in parts_of(example, labels):
+    for name, ids, learned, note in encoder.segments(example):
         texts = _texts(ids, tokenizer)
         told = zip(map(int, ids), texts, learned, strict=True)
         seen = [SeenToken(number, text, bool(is_learned), number in special) for number, text, is_learned in told]
@@ -88,77 +76,6 @@ def _texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
     plain = tokenizer.convert_ids_to_tokens(list(map(int, ids)))
     decoded = [tokenizer.decode([int(number)], clean_up_tokenization_spaces=False) for number in ids]
     return [text if text and "\ufffd" not in text else piece for text, piece in zip(decoded, plain, strict=True)]
-
-
-@singledispatch
-def parts_of(example: Any, labels: Sequence[str]) -> Iterable[Part]:
-    """The passages of an example of some task."""
-    raise TypeError(f"no view of {type(example).__name__}")
-
-
-@parts_of.register
-def _(example: Example, labels: Sequence[str]) -> Iterable[Part]:
-    # the first token is never predicted, so it is not learned even where it is a label
-    learned = [number > 0 and label != IGNORED for number, label in enumerate(example.labels)]
-    yield "", example.input_ids, learned, ""
-
-
-@parts_of.register
-def _(example: PairExample, labels: Sequence[str]) -> Iterable[Part]:
-    yield "prompt", example.prompt_ids, [False] * len(example.prompt_ids), ""
-    yield _answer("chosen", example.chosen)
-    yield _answer("rejected", example.rejected)
-
-
-@parts_of.register
-def _(example: RatedExample, labels: Sequence[str]) -> Iterable[Part]:
-    yield "prompt", example.prompt_ids, [False] * len(example.prompt_ids), ""
-    yield _answer("answer, rated good" if example.good else "answer, rated bad", example.answer)
-
-
-def _answer(name: str, answer: Answer) -> Part:
-    return name, answer.ids, [label != IGNORED for label in answer.labels], ""
-
-
-@parts_of.register
-def _(example: LabelledExample, labels: Sequence[str]) -> Iterable[Part]:
-    named = ", ".join(labels[number] for number in example.labels) or "none"
-    yield "", example.input_ids, [False] * len(example.input_ids), f"label: {named}"
-
-
-@parts_of.register
-def _(example: ScoredPair, labels: Sequence[str]) -> Iterable[Part]:
-    yield "chosen", example.chosen.input_ids, [False] * len(example.chosen.input_ids), "learned: a higher score"
-    yield "rejected", example.rejected.input_ids, [False] * len(example.rejected.input_ids), "learned: a lower score"
-
-
-@parts_of.register
-def _(example: TagExample, labels: Sequence[str]) -> Iterable[Part]:
-    told = {place: label for place, label in zip(example.deciding, example.labels, strict=True) if label != IGNORED}
-    tags = " ".join(labels[label] for label in told.values())
-    yield "", example.input_ids, [place in told for place in range(len(example.input_ids))], f"tags: {tags}"
-
-
-@parts_of.register
-def _(example: Window, labels: Sequence[str]) -> Iterable[Part]:
-    answered = example.first != example.nothing
-    learned = [answered and example.first <= place <= example.last for place in range(len(example.input_ids))]
-    yield "", example.input_ids, learned, "" if answered else "no answer in this part of the text"
-
-
-@parts_of.register
-def _(example: MaskExample, labels: Sequence[str]) -> Iterable[Part]:
-    learned = [word != NO_WORD for word in example.words]
-    yield "", example.input_ids, learned, f"{100 * example.share:.0f} % of these words are hidden, others each epoch"
-
-
-@parts_of.register
-def _(example: SequencePair, labels: Sequence[str]) -> Iterable[Part]:
-    yield "read", example.source_ids, [False] * len(example.source_ids), ""
-    yield "written", example.target_ids, [True] * len(example.target_ids), ""
-
-
-_OF_TOKENS = (Example, SequencePair)
 
 
 class Lengths(NamedTuple):
@@ -180,8 +97,6 @@ class TokenFigures:
             stop_ids: tokens of which each row should learn one; empty where nothing is generated.
         """
         self.tokens = self.trained = 0
-        self.counts_tokens = True
-        """Whether what is learned is tokens, and not a label or a choice for the row."""
         self.longest_place = ""
         self._longest = -1
         self._lengths = array("i")
@@ -201,7 +116,6 @@ class TokenFigures:
         self._lengths.append(length)
         self.tokens += length
         self.trained += sum(example.num_trained for example in row.examples)
-        self.counts_tokens = self.counts_tokens and all(type(example) in _OF_TOKENS for example in row.examples)
         if row.truncated_tokens:
             tally.add("cut", record.place, f"{row.truncated_tokens:,} tokens too many")
         if self._stop_ids and getattr(record, "ends", True) and not self._learns_end(row):
@@ -211,7 +125,6 @@ class TokenFigures:
         """Takes in rows that come after these."""
         self.tokens += later.tokens
         self.trained += later.trained
-        self.counts_tokens = self.counts_tokens and later.counts_tokens
         self._lengths.extend(later._lengths)
         if later._longest > self._longest:
             self._longest, self.longest_place = later._longest, later.longest_place
@@ -239,14 +152,14 @@ MOST_TOKENS = 512
 """Of a passage; what lies in the middle of longer ones is left out."""
 
 
-def write_views(folder: RunFolder, training: Encoded, tokenizer: Any, labels: Sequence[str]) -> None:
+def write_views(folder: RunFolder, training: Encoded, encoder: Encoder, tokenizer: Any) -> None:
     """Writes the first training rows, token by token, into the run folder: a report then needs neither model nor data.
 
     Args:
         folder: of the run.
         training: the encoded rows.
+        encoder: of the task.
         tokenizer: of the base model.
-        labels: names of the labels, where the task has some.
     """
     firsts: dict[int, Any] = {}
     for number, owner in enumerate(training.owners):
@@ -254,7 +167,7 @@ def write_views(folder: RunFolder, training: Encoded, tokenizer: Any, labels: Se
             if len(firsts) == SAVED_ROWS:
                 break
             firsts[owner] = training.examples[number]
-    views = [shortened(view_tokens(example, tokenizer, labels)).to_dict() for example in firsts.values()]
+    views = [shortened(view_tokens(example, encoder, tokenizer)).to_dict() for example in firsts.values()]
     write_text(folder.views, json.dumps(views, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 

@@ -104,12 +104,12 @@ def show_ejected(console: Console, script: Path, rows: Path) -> None:
 
 def show_next(console: Console, path: Path, task: str) -> None:
     """The commands that go on from a finished run."""
-    from burnish.recipe.schema import WRITING_TASKS
+    from burnish.tasks import writes_text
 
     run = shlex.quote(short(path))
     console.say()
     console.say("next:", "bold")
-    chat = [f"chat {run}"] if task in WRITING_TASKS else []
+    chat = [f"chat {run}"] if writes_text(task) else []
     for words in (f'generate {run} "..."', *chat, f"evaluate {run}"):
         console.say(f"  burnish {words}", "cyan")
 

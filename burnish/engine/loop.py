@@ -309,7 +309,7 @@ class Loop:
         is_last = self.progress.step == self.total_steps
         if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_highest() >= patience:
             self.progress.stopped = True
-            reason = f"the held-out {self.trainer.task.headline} has not improved for {patience} validations"
+            reason = f"the held-out {self.trainer.task.scorer.headline} has not improved for {patience} validations"
             self.watch(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
         return is_best
 

@@ -20,7 +20,7 @@ from burnish.metrics.measure import value as value_of
 from burnish.models.device import RAISED, arithmetic, free_memory, ran_out
 from burnish.models.heads import Target
 from burnish.recipe.schema import Recipe
-from burnish.tasks.task import Task
+from burnish.tasks.task import Objective, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,11 @@ class Trainer:
         trained_tokens = sum(batch.num_trained for batch in batches)
         self.network.train()
         with torch.no_grad(), arithmetic(self.device, self.precision):
-            self.task.begin_step(self.network, (batch.to(self.device) for batch in batches))
+            self.task.objective.begin_step(self.network, (batch.to(self.device) for batch in batches))
         total = torch.zeros((), device=self.device)
         for batch in batches:
             with arithmetic(self.device, self.precision):
-                loss = self.task.losses(self.network, batch.to(self.device)).sum() / trained_tokens
+                loss = self.task.objective.losses(self.network, batch.to(self.device)).sum() / trained_tokens
             # Outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0.
             self.scaler.scale(loss).backward()
             total += loss.detach()
@@ -160,23 +160,23 @@ class Trainer:
     def validate(self, held_out: HeldOut) -> Validation:
         """Loss and figures of the held-out rows."""
         judged = judge(self.network, self.task, held_out, self.precision)
-        measures = self.task.measures(judged)
+        measures = self.task.scorer.measures(judged)
         loss = judged.loss()
-        headline = next((one for one in measures if one.name == self.task.headline), loss)
+        headline = next((one for one in measures if one.name == self.task.scorer.headline), loss)
         score = value_of(headline) if headline.higher_is_better else -value_of(headline)
         figures = {one.name: value_of(one) for one in measures}
         compared = [loss] if headline is loss else [loss, headline]
-        return Validation(value_of(loss), figures, score, compared, self.task.chance(judged))
+        return Validation(value_of(loss), figures, score, compared, self.task.scorer.chance_loss(judged))
 
 
 def make_trainable(
-    network: Any, task: Task, method: Method, recipe: Recipe, tokenizer: Any, new_modules: tuple[str, ...]
+    network: Any, objective: Objective, method: Method, recipe: Recipe, tokenizer: Any, new_modules: tuple[str, ...]
 ) -> Any:
     """Makes the method's weights, and the new modules, trainable, from the recipe's seed.
 
     Args:
         network: the base model.
-        task: may keep modules from being trained.
+        objective: may keep modules from being trained.
         method: chooses the weights.
         recipe: with the method's options filled in.
         tokenizer: of the model.
@@ -186,9 +186,9 @@ def make_trainable(
         The network to train, which may wrap the base.
     """
     seed_everything(recipe.seed)
-    kept_out = task.kept_out(network)
+    kept_out = objective.frozen_modules(network)
     untouched = [network.get_submodule(name) for name in kept_out]
-    trainable = method.apply(network, recipe, Target(task.head.peft_type, new_modules, tokenizer, kept_out))
+    trainable = method.apply(network, recipe, Target(objective.head.peft_type, new_modules, tokenizer, kept_out))
     for module in untouched:
         module.requires_grad_(False)
     if recipe.train.gradient_checkpointing is True:

@@ -16,7 +16,8 @@ from burnish.data.batching.plan import BatchPlan
 from burnish.metrics.intervals import Estimate, difference
 from burnish.metrics.measure import Measure
 from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out
-from burnish.tasks.task import Judged, Task
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.task import Task
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ def judge(
     held_out: HeldOut,
     precision: str,
     tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Judged:
+) -> EvaluatedExamples:
     """The loss and the output of every held-out example. Where memory runs out, from the start in smaller batches.
 
     Args:
@@ -93,24 +94,26 @@ def judge(
             raise RowTooLarge(held_out.longest_row())
 
 
-def _judge(network: Any, task: Task, held_out: HeldOut, precision: str, tell: Callable[[int, int], None]) -> Judged:
+def _judge(
+    network: Any, task: Task, held_out: HeldOut, precision: str, tell: Callable[[int, int], None]
+) -> EvaluatedExamples:
     network.eval()
     device = next(network.parameters()).device
     number = len(held_out.examples)
     sums, counts = numpy.zeros(number), numpy.zeros(number, dtype=numpy.int64)
     outputs: list[Any] = [None] * number
     with arithmetic(device, precision):
-        task.begin_step(network, (batch.to(device) for batch in held_out.batches))
+        task.objective.begin_step(network, (batch.to(device) for batch in held_out.batches))
     for done, batch in enumerate(held_out.batches, 1):
         with arithmetic(device, precision):
-            outcome = task.judge(network, batch.to(device))
+            outcome = task.scorer.evaluate_batch(network, batch.to(device))
         owners = batch.owners.numpy()
         numpy.add.at(sums, owners, outcome.losses.double().cpu().numpy())
         numpy.add.at(counts, owners, 1)
         for example, output in zip(batch.examples, outcome.outputs, strict=bool(outcome.outputs)):
             outputs[example] = output
         tell(done, len(held_out.batches))
-    return Judged(held_out.examples, held_out.owners, outputs, sums, counts)
+    return EvaluatedExamples(held_out.examples, held_out.owners, outputs, sums, counts)
 
 
 FEWEST_ROWS = 5

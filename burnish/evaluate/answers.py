@@ -11,7 +11,7 @@ from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
 from burnish.models.device import arithmetic
 from burnish.models.generation import generate_batch
-from burnish.tasks.task import Question, Task
+from burnish.tasks.task import Predictor, Question
 
 _BATCH = 32
 
@@ -34,7 +34,7 @@ class Answer:
 def answer_questions(
     network: Any,
     tokenizer: Any,
-    task: Task,
+    predictor: Predictor,
     questions: Sequence[Question],
     max_new_tokens: int,
     precision: str,
@@ -45,7 +45,7 @@ def answer_questions(
     Args:
         network: on its device; left in evaluation mode.
         tokenizer: of the network.
-        task: knows where an answer ends, and which part of the text it is.
+        predictor: knows where an answer ends, and which part of the text it is.
         questions: with their known answers.
         max_new_tokens: longest answer.
         precision: of the arithmetic.
@@ -63,10 +63,10 @@ def answer_questions(
         load = questions[chosen[0]].inputs
         with arithmetic(device, precision):
             outputs = generate_batch(
-                network, tokenizer, prompts, task.stop_ids, max_new_tokens, inputs=load() if load else None
+                network, tokenizer, prompts, predictor.stop_ids, max_new_tokens, inputs=load() if load else None
             )
         for index, ids in zip(chosen, outputs, strict=True):
-            given[index] = task.answer_in(tokenizer.decode(task.spoken(ids), skip_special_tokens=True))
+            given[index] = predictor.answer_text(tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True))
         tell(len(given), len(questions))
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]
 

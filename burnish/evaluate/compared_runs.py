@@ -83,7 +83,7 @@ def _read_alike(contenders: Sequence[Contender], rows: Sequence[Sequence[Any]]) 
 
 def _cuts(contender: Contender, rows: Sequence[Any]) -> Iterator[int | None]:
     """Tokens that are cut of each row; None for one that the run cannot learn from."""
-    for row in contender.context.task.encode_all(rows, contender.context.context_length):
+    for row in contender.context.task.encoder.encode_all(rows, contender.context.context_length):
         is_learned = isinstance(row, EncodedRow) and any(example.num_trained for example in row.examples)
         yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
 
@@ -139,13 +139,13 @@ class Contender:
         encoded, is_against_base = _measured_on_base(context)
         network = open_result(context, self.result)
         task, precision = context.task, context.recipe.model.precision
-        task.adapt(network)
+        task.objective.inspect_model(network)
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         emit(Stage(f"judging `{self.name}`"))
         judged = judge(network, task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
         sums, counts = judged.summed_by_row(judged.sums, judged.counts)
-        measures = task.measures(judged)
-        headline = next((one for one in measures if one.name == task.headline), None)
+        measures = task.scorer.measures(judged)
+        headline = next((one for one in measures if one.name == task.scorer.headline), None)
         return RunScore(sums, counts, headline, is_against_base)
 
 
@@ -188,11 +188,11 @@ def _measured_on_base(context: RunContext) -> tuple[Encoded, bool]:
     """
     encoded = context.validation
     first = [encoded.examples[0]]
-    if context.task.stand_in(first)[0] is first[0]:
+    if context.task.objective.placeholder_examples(first)[0] is first[0]:
         return encoded, False
     context.emit(Stage("measuring the base model"))
     base = load_from(context.location, context).network
-    context.task.adapt(base)
+    context.task.objective.inspect_model(base)
     encoded = measure_examples(context, encoded, base)
     del base
     free_memory()

@@ -29,7 +29,8 @@ from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.model import as_base, measure_examples
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Progressed, Stage, Warned
-from burnish.tasks.task import Judged, Question, Task
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.task import Question, Task
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
@@ -54,8 +55,8 @@ class _Rows:
 class _Results:
     """One model's results; None where there was nothing to evaluate on."""
 
-    held_out: Judged | None
-    training: Judged | None
+    held_out: EvaluatedExamples | None
+    training: EvaluatedExamples | None
     general: Measure | None
     """The loss on general texts."""
     answers: list[Answer]
@@ -75,9 +76,9 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
         DataError: the texts of `evaluate.general` cannot be read.
     """
     task, records, emit = context.task, context.records, context.emit
-    comparison = Comparison(context.num_validation_rows, context.validation.num_trained, held_out, task.headline)
+    comparison = Comparison(context.num_validation_rows, context.validation.num_trained, held_out, task.scorer.headline)
     training = drawn(records.train, context.num_validation_rows, context.recipe.seed)
-    trained = encode_records(task, training, context.context_length)
+    trained = encode_records(task.encoder, training, context.context_length)
     rows = _Rows(
         context.validation,
         trained,
@@ -113,17 +114,17 @@ def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows:
     """Fills in the metrics of both models on the held-out rows and on training rows."""
     if base.held_out is None or tuned.held_out is None:
         return
-    before, after = ([one.loss(), *task.measures(one)] for one in (base.held_out, tuned.held_out))
+    before, after = ([one.loss(), *task.scorer.measures(one)] for one in (base.held_out, tuned.held_out))
     comparison.figures = make_figures(before, after, rows.repeats)
-    comparison.tables = list[MetricTable](task.tables(tuned.held_out))
-    comparison.note = task.remark(tuned.held_out)
+    comparison.tables = list[MetricTable](task.scorer.tables(tuned.held_out))
+    comparison.note = task.scorer.remark(tuned.held_out)
     shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
     comparison.answers = shown[:_SHOWN_ANSWERS]
     if base.training is None or tuned.training is None:
         return
     held_out = merged(before[0], rows.repeats), merged(after[0], rows.repeats)
     before, after = (
-        [one.loss(), *(measure for measure in task.measures(one) if measure.name == task.headline)]
+        [one.loss(), *(measure for measure in task.scorer.measures(one) if measure.name == task.scorer.headline)]
         for one in (base.training, tuned.training)
     )
     comparison.training = make_figures(before, after, rows.training_repeats)
@@ -135,7 +136,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     """One model's results on everything."""
     recipe, emit = context.recipe, context.emit
 
-    def judged(encoded: Encoded, context: RunContext) -> Judged | None:
+    def judged(encoded: Encoded, context: RunContext) -> EvaluatedExamples | None:
         if not encoded.examples:
             return None
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
@@ -146,7 +147,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     answers = answer_questions(
         network,
         context.tokenizer,
-        context.task,
+        context.task.predictor,
         rows.questions,
         int(recipe.evaluate.max_new_tokens),
         recipe.model.precision,
@@ -158,7 +159,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     cache = BaseLoss(general) if is_base else None
     loss = cache.find() if cache else None
     if loss is None:
-        general.context.task.adapt(network)
+        general.context.task.objective.inspect_model(network)
         result = judged(general.passages, general.context)
         loss = result.loss() if result else None
         if cache and loss is not None:
@@ -176,7 +177,7 @@ def _answer_figures(base: _Results, tuned: _Results, task: Task, recipe: Recipe)
         return []
     own = recipe.evaluate.metric
     named = (own.partition(":")[2], load_metric(own)) if own else None
-    before, after = (answer_measures(one.answers, named, task.knows_answers) for one in (base, tuned))
+    before, after = (answer_measures(one.answers, named, task.scorer.compares_answers) for one in (base, tuned))
     return make_figures(before, after, repeats_among([(one.prompt, one.expected) for one in base.answers]))
 
 
@@ -186,11 +187,11 @@ def _answered(base: _Results, tuned: _Results) -> list[SideBySide]:
     return [SideBySide(b.prompt, b.expected, b.given, t.given, b.place) for b, t in pairs]
 
 
-def _shown(base: Judged, tuned: Judged, task: Task) -> list[SideBySide]:
+def _shown(base: EvaluatedExamples, tuned: EvaluatedExamples, task: Task) -> list[SideBySide]:
     """Both models' outputs for the first rows, where the task can put them into words."""
     shown = []
     for example, before, after in zip(base.examples, base.outputs, tuned.outputs, strict=True):
-        first, second = task.shown(example, before), task.shown(example, after)
+        first, second = task.scorer.describe(example, before), task.scorer.describe(example, after)
         if first is None or second is None or len(shown) == _SHOWN_ANSWERS:
             break
         shown.append(SideBySide(first[0], first[1], first[2], second[2], example.place))

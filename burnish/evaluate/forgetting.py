@@ -25,8 +25,8 @@ from burnish.prepare.resolve import reads_texts
 from burnish.recipe.schema import NONE
 from burnish.runs.atomic import write_json
 from burnish.system.machine import cache_folder, package_versions, this_machine
-from burnish.tasks import make_task
-from burnish.tasks.task import loss_of_rows
+from burnish.tasks import RUNNING_TEXT, make_task
+from burnish.tasks.evaluated import loss_of_rows
 
 _MOST_TOKENS = 8_000
 """Of all passages together, so that judging them stays small beside a run."""
@@ -64,8 +64,8 @@ def general_texts(context: RunContext) -> GeneralTexts | None:
         return None
     records = drawn(read_passages(general), _MOST_TOKENS // _SHORTEST, recipe.seed)
     length = min(context.context_length, _MOST_TOKENS // len(records))
-    task = make_task("text", context.tokenizer, recipe)
-    encoded = encode_records(task, records, length)
+    task = make_task(RUNNING_TEXT, context.tokenizer, recipe)
+    encoded = encode_records(task.encoder, records, length)
     begins = {owner: number for number, owner in reversed(list(enumerate(encoded.owners)))}
     chosen = [encoded.examples[begins[owner]] for owner in sorted(begins)]
     source = f"`{Path(general).name}`" if is_own(general) else "other texts"
@@ -129,8 +129,9 @@ def against_forgetting(context: RunContext) -> str:
         f"lower `train.learning_rate` (now {float(section.learning_rate):g})",
         f"train for fewer `train.epochs` (now {float(section.epochs):g})",
     ]
-    if "lora" in method.sections:
-        changes.append(f"lower `lora.rank` (now {context.recipe.lora.rank})")
+    if option := method.size_option:
+        section_name, _, name = option.partition(".")
+        changes.append(f"lower `{option}` (now {getattr(getattr(context.recipe, section_name), name)})")
     if method.trains_base:
         changes.append("take `--method lora`, which moves less")
     return f"To keep more of it: {', '.join(changes)}, or mix general rows into the data."

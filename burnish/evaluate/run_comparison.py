@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from burnish.data.rows.records import CANONICAL, ChatRecord, PictureRecord, Record, TextRecord
+from burnish.data.rows.records import Record
 from burnish.evaluate.comparison import finite
 from burnish.evaluate.noise import ComparedFigure, RecipePair
 from burnish.lineage.recipe_differences import OptionDifference
@@ -96,28 +96,10 @@ def _loss(name: str, sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
 
 
 def learned_bytes(records: Sequence[Record]) -> list[int] | None:
-    """Bytes of UTF-8 that are learned of each row; None where that is no text.
-
-    Of a conversation these are what the assistant says, with the calls of tools that it makes.
-    """
-    sizes = []
-    for record in records:
-        if isinstance(record, TextRecord):
-            sizes.append(_bytes(record.text))
-        elif isinstance(record, (ChatRecord, PictureRecord)):
-            said = [message for message in record.messages if message["role"] == "assistant"]
-            sizes.append(sum(_bytes(message.get("content")) + _bytes(message.get("tool_calls")) for message in said))
-        else:
-            return None
-    return sizes
-
-
-def _bytes(said: Any) -> int:
-    """Of a text, of the texts among the parts of a message, or of a call as JSON."""
-    if isinstance(said, str):
-        return len(said.encode("utf-8", "surrogatepass"))
-    texts = [part["text"] for part in said or [] if part.get("type") == "text"]
-    return sum(map(_bytes, texts)) if texts or not said else len(CANONICAL.encode(said))
+    """Bytes of UTF-8 that are learned of each row; None where that is no text."""
+    sizes = [record.learned_bytes() for record in records]
+    known = [size for size in sizes if size is not None]
+    return known if len(known) == len(sizes) else None
 
 
 _NOISE = {

@@ -14,7 +14,7 @@ from burnish.data.batching.batches import Batch
 from burnish.errors import BurnishError, InputError
 from burnish.models.device import arithmetic
 from burnish.models.heads import all_logits
-from burnish.tasks.task import Task
+from burnish.tasks.task import Encoder
 
 ROWS = 16
 _POSITIONS = 32
@@ -76,9 +76,9 @@ class Tolerance:
         return difference.mean <= self.mean and difference.largest <= self.largest
 
 
-def row_batches(task: Task, examples: Sequence[Any]) -> list[Batch]:
+def row_batches(encoder: Encoder, examples: Sequence[Any]) -> list[Batch]:
     """The first examples, each as a batch of its own, unpacked."""
-    return [task.collate(examples, [[index]], False, None) for index in range(min(ROWS, len(examples)))]
+    return [encoder.collate(examples, [[index]], False, None) for index in range(min(ROWS, len(examples)))]
 
 
 @torch.no_grad()

@@ -12,11 +12,10 @@ from burnish.data.preference.format import Answer, PairExample
 from burnish.data.rows.row import IGNORED
 from burnish.errors import InputError
 from burnish.export import script_parts as parts
-from burnish.methods import make_method
+from burnish.methods import make_method, method_names
 from burnish.recipe.schema import BUNDLED_MODELS, Recipe
+from burnish.tasks import task_facts, task_names
 
-TASKS = ("text", "chat", "preference")
-METHODS = ("full", "lora", "qlora", "int8-lora")
 _INSTEAD = "Its result is a standard folder that other programs load; `burnish merge` folds an adapter in"
 
 
@@ -30,16 +29,18 @@ def check_ejectable(recipe: Recipe) -> None:
         InputError: trl or peft has no counterpart, or one that computes something else.
     """
     options = recipe.preference
-    if recipe.task not in TASKS:
+    tasks = [name for name in task_names() if task_facts(name).can_eject]
+    methods = [name for name in method_names() if make_method(name).can_eject]
+    if recipe.task not in tasks:
         raise InputError(
             f"a run of the task `{recipe.task}` cannot be ejected",
-            f"No trainer of trl computes its loss; scripts are written for {_listed(TASKS)}.",
+            f"No trainer of trl computes its loss; scripts are written for {_listed(tasks)}.",
             _INSTEAD,
         )
-    if recipe.method not in METHODS:
+    if recipe.method not in methods:
         raise InputError(
             f"a run of the method `{recipe.method}` cannot be ejected",
-            f"peft has no counterpart that begins with the same weights; scripts are written for {_listed(METHODS)}.",
+            f"peft has no counterpart that begins with the same weights; scripts are written for {_listed(methods)}.",
             _INSTEAD,
         )
     if recipe.method != "full" and recipe.lora.added_tokens:
@@ -57,7 +58,7 @@ def check_ejectable(recipe: Recipe) -> None:
         )
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 

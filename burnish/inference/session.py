@@ -9,17 +9,16 @@ from typing import Any
 import torch
 
 from burnish.errors import InputError
-from burnish.methods import make_method
+from burnish.methods import LIKELY_METHOD, make_method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
 from burnish.models.generation import TextStreamer, generate_batch
 from burnish.models.location import ModelLocation, locate_model, read_config
-from burnish.prepare.context import LIKELY_METHOD
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, ModelSection, Recipe
 from burnish.runs.folder import RunFolder, find_run
-from burnish.tasks import TASKS, make_task, task_class
+from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
 from burnish.tasks.task import Task
 
 Write = Callable[[str], None]
@@ -54,7 +53,7 @@ class Session:
 
         def load(where: ModelLocation) -> Any:
             loading = method.loading(PRECISIONS[self._precision], self._device)
-            return load_base(where, section, self._tokenizer, self._device, loading, self._task.head).network
+            return load_base(where, section, self._tokenizer, self._device, loading, self._task.objective.head).network
 
         if result is None or base:
             self._network = load(location)
@@ -82,7 +81,7 @@ class Session:
         if self._task.generates:
             return self._answer(self._task, prompt, max_new_tokens, temperature, write)
         with self._arithmetic(), torch.no_grad():
-            answer = self._task.respond(self._network, prompt)
+            answer = self._task.predictor.respond(self._network, prompt)
         if write is not None:
             write(answer)
         return answer
@@ -105,7 +104,7 @@ class Session:
                 "There is nobody to chat with.",
                 'Ask for its answer with `burnish generate RUN "text"`',
             )
-        chat = self._task if self._task.reads_turns else make_task("chat", self._tokenizer, self._recipe)
+        chat = self._task if self._task.reads_turns else make_task(CONVERSATION, self._tokenizer, self._recipe)
         return self._answer(chat, list(messages), max_new_tokens, temperature, write)
 
     def _arithmetic(self) -> AbstractContextManager[None]:
@@ -119,13 +118,20 @@ class Session:
         temperature: float,
         write: Write | None,
     ) -> str:
-        streamer = TextStreamer(self._tokenizer, write, task.spoken) if write else None
-        asked, inputs = task.prompt_ids(prompt), task.prompt_inputs(prompt)
+        streamer = TextStreamer(self._tokenizer, write, task.predictor.visible_ids) if write else None
+        asked, inputs = task.predictor.prompt_ids(prompt), task.predictor.prompt_inputs(prompt)
         with self._arithmetic():
             (ids,) = generate_batch(
-                self._network, self._tokenizer, [asked], task.stop_ids, max_new_tokens, temperature, streamer, inputs
+                self._network,
+                self._tokenizer,
+                [asked],
+                task.predictor.stop_ids,
+                max_new_tokens,
+                temperature,
+                streamer,
+                inputs,
             )
-        return self._tokenizer.decode(task.spoken(ids), skip_special_tokens=True).strip()
+        return self._tokenizer.decode(task.predictor.visible_ids(ids), skip_special_tokens=True).strip()
 
 
 def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
@@ -156,6 +162,6 @@ def _base_session(name: str, missing: InputError) -> Session:
         raise missing
     section = ModelSection(name=name)
     kind = model_kind(read_config(locate_model(section), section))
-    talking = [task for task in map(task_class, TASKS) if task.generates and task.reads_turns]
-    task = next((task.name for task in talking if kind in task.kinds), "chat")
+    talking = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
+    task = next((task.name for task in talking if kind in task.kinds), CONVERSATION)
     return Session(Recipe(task=task, model=section), None, True)

@@ -21,7 +21,7 @@ class Ia3Method(AdapterMethod):
 
     name: ClassVar[str] = "ia3"
     sections: ClassVar[tuple[str, ...]] = ("ia3",)
-    looks_at_numbers: ClassVar[bool] = True
+    needs_values: ClassVar[bool] = True
     can_merge: ClassVar[bool] = True
     idle: ClassVar[str] = "All its scales are 1"
 

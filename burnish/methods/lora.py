@@ -114,6 +114,8 @@ def _is_same(first: torch.Tensor, second: torch.Tensor) -> bool:
     return bool((first - second).abs().max() <= 2**-24 * second.abs().max())
 
 
+_MANY_ROWS = 10_000
+"""Training rows above which a higher rank does better."""
 _PLUS_RATIO = 16.0
 """What the authors of LoRA+ advise (arXiv 2402.12354, section 5)."""
 
@@ -124,6 +126,8 @@ class LoraMethod(AdapterMethod):
     name: ClassVar[str] = "lora"
     sections: ClassVar[tuple[str, ...]] = ("lora",)
     can_merge: ClassVar[bool] = True
+    can_eject: ClassVar[bool] = True
+    size_option: ClassVar[str] = "lora.rank"
     idle: ClassVar[str] = "All its matrices B are zero"
 
     def learning_rate(self, parameters: int) -> float:
@@ -144,13 +148,13 @@ class LoraMethod(AdapterMethod):
         options = with_rank(recipe.lora)
         targets = find_targets(network, options)
         check_names(network, options.modules_to_save, "lora.modules_to_save")
-        kept_out = tuple(f"{name}." for name in target.kept_out)
-        free = [(name, module) for name, module in network.named_modules() if not name.startswith(kept_out)]
+        frozen = tuple(f"{name}." for name in target.frozen_modules)
+        free = [(name, module) for name, module in network.named_modules() if not name.startswith(frozen)]
         chosen = [module for name, module in free if any(is_ending(name, t) for t in targets)]
         if not chosen:
             raise RecipeError(
                 "`lora.targets` names only layers that this task leaves as they are",
-                f"They lie in {', '.join(f'`{name}`' for name in target.kept_out)}.",
+                f"They lie in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
                 "Name other layers, or leave `lora.targets` at `auto`",
             )
         check_start(options, chosen)
@@ -160,7 +164,7 @@ class LoraMethod(AdapterMethod):
             lora_dropout=options.dropout,
             bias=options.bias,
             target_modules=targets,
-            exclude_modules="|".join(rf"{re.escape(name)}\..*" for name in target.kept_out) or None,
+            exclude_modules="|".join(rf"{re.escape(name)}\..*" for name in target.frozen_modules) or None,
             use_rslora=options.rslora,
             use_dora=options.dora,
             modules_to_save=[*options.modules_to_save, *target.new_modules] or None,
@@ -175,6 +179,22 @@ class LoraMethod(AdapterMethod):
         if options.init != "default":
             remember_start(adapted)
         return adapted
+
+    def added_tokens(self, recipe: Recipe) -> list[str]:
+        """Their embeddings are trained beside the adapter."""
+        return recipe.lora.added_tokens
+
+    def choices_for_rows(self, rows: int) -> list[Choice]:
+        """The rank."""
+        if rows <= _MANY_ROWS:
+            return [("lora.rank", 16, f"{rows:,} rows: enough for so many rows")]
+        return [("lora.rank", 32, f"{rows:,} rows: more rows carry more to learn")]
+
+    def changes_at_start(self, recipe: Recipe) -> str:
+        """Where the base's own weights are split, rounding changes them a little."""
+        if recipe.lora.init != "default":
+            return f"`lora.init={recipe.lora.init}` takes its matrices out of the weights, which rounds"
+        return "DoRA divides by a norm and multiplies with it again, which rounds" if recipe.lora.dora else ""
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
         """With LoRA+, the B matrices learn faster than the A matrices."""

@@ -34,12 +34,16 @@ class Method(Protocol):
     """Whether weights of the base model itself are trained."""
     can_checkpoint: ClassVar[bool]
     """Whether activations may be computed again in the backward pass."""
-    looks_at_numbers: ClassVar[bool]
-    """Whether `choices` and `apply` look at what the network computes, rather than at its shape."""
+    needs_values: ClassVar[bool]
+    """Whether `choices` and `apply` depend on what the network computes, rather than on its shape."""
     quantizes: ClassVar[bool]
     """Whether the base is held in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
     """Whether what it trains can be folded into the weights of the base."""
+    can_eject: ClassVar[bool]
+    """Whether PEFT, or transformers alone, begins with the same weights, so that a run can be written as a script."""
+    size_option: ClassVar[str]
+    """The dotted option that sets how much can be learned; empty where there is none."""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Why this method makes no sense with such a head or model; empty where it does.
@@ -64,6 +68,10 @@ class Method(Protocol):
 
     def virtual_tokens(self, recipe: Recipe) -> int:
         """Positions of the model's context that the method itself takes."""
+        ...
+
+    def added_tokens(self, recipe: Recipe) -> list[str]:
+        """Tokens that the vocabulary gets besides its own."""
         ...
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
@@ -108,7 +116,15 @@ class Method(Protocol):
         ...
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """What `auto` stands for in the method's own options, for this model."""
+        """What `auto` means in the method's own options, for this model."""
+        ...
+
+    def choices_for_rows(self, rows: int) -> list[Choice]:
+        """What `auto` means in the method's own options, for so many training rows."""
+        ...
+
+    def changes_at_start(self, recipe: Recipe) -> str:
+        """Why the network answers otherwise than its base before it has learned; empty where it does not."""
         ...
 
 
@@ -120,9 +136,11 @@ class MethodDefaults:
     is_uniform: ClassVar[bool] = True
     trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
-    looks_at_numbers: ClassVar[bool] = False
+    needs_values: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
     can_merge: ClassVar[bool] = False
+    can_eject: ClassVar[bool] = False
+    size_option: ClassVar[str] = ""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Any model will do."""
@@ -131,6 +149,10 @@ class MethodDefaults:
     def virtual_tokens(self, recipe: Recipe) -> int:
         """None."""
         return 0
+
+    def added_tokens(self, recipe: Recipe) -> list[str]:
+        """None."""
+        return []
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
         """One learning rate for all."""
@@ -143,6 +165,14 @@ class MethodDefaults:
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """The method has no options of its own."""
         return []
+
+    def choices_for_rows(self, rows: int) -> list[Choice]:
+        """The number of rows decides nothing."""
+        return []
+
+    def changes_at_start(self, recipe: Recipe) -> str:
+        """What is trained begins as if it were not there."""
+        return ""
 
 
 def scaled_rate(rate: float, parameters: int) -> float:

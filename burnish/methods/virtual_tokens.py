@@ -30,6 +30,10 @@ class VirtualTokens(AdapterMethod):
         """Positions that the virtual tokens take from the context."""
         return num_tokens(recipe.prompt)
 
+    def changes_at_start(self, recipe: Recipe) -> str:
+        """Whatever is in front of a text takes part in attention."""
+        return "virtual tokens change what follows from the start"
+
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """The frozen base is held in the precision it computes in; the virtual tokens stay in fp32."""
         return Loading(precision)

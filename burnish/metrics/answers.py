@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy
 
-from burnish.metrics.measure import Measure, mean, ratio
+from burnish.metrics.measure import Measure, MetricTable, mean, ratio
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -198,3 +198,28 @@ def _is_same(first: Any, second: Any) -> bool:
     if isinstance(first, list):
         return len(first) == len(second) and all(map(_is_same, first, second))
     return first == second
+
+
+def answer_tables(given: Sequence[str], known: Sequence[Sequence[str]]) -> list[MetricTable]:
+    """Questions with and without an answer, where there are both.
+
+    Args:
+        given: the answer to each question; empty where none was given.
+        known: the accepted answers to each; empty where there is none.
+    """
+    pairs = list(zip(given, known, strict=True))
+    kinds = {
+        "answerable": [pair for pair in pairs if pair[1]],
+        "unanswerable": [pair for pair in pairs if not pair[1]],
+    }
+    if not all(kinds.values()):
+        return []
+    columns = ("questions", "number", "answered", "exact match", "F1")
+    return [MetricTable("With and without an answer", columns, tuple(_line(*kind) for kind in kinds.items()))]
+
+
+def _line(kind: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> tuple[str | float | int, ...]:
+    """One line of the table: how many there are, how many got an answer, and how good it is."""
+    exact = sum(exact_match(given, known) for given, known in pairs) / len(pairs)
+    overlap = sum(token_f1(given, known) for given, known in pairs) / len(pairs)
+    return kind, len(pairs), sum(given != "" for given, _ in pairs), exact, overlap

@@ -34,7 +34,7 @@ class Target:
     new_modules: tuple[str, ...] = ()
     """Modules that begin at random because the base has no weights for them; any method must train them in full."""
     tokenizer: Any = None
-    kept_out: tuple[str, ...] = ()
+    frozen_modules: tuple[str, ...] = ()
     """Names of modules that the task wants left as they are: no method may train anything in them."""
 
 

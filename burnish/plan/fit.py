@@ -10,7 +10,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.engine.step import make_trainable, make_trainer
-from burnish.methods import make_method
+from burnish.methods import AUTO_METHODS, make_method
 from burnish.models.config import depth, with_depth
 from burnish.models.skeleton import Skeleton
 from burnish.plan.live_storage import OPTIMIZER, WEIGHTS, Peak
@@ -22,8 +22,6 @@ from burnish.prepare.model import fast_device, loading_for
 from burnish.prepare.resolve import Facts
 from burnish.recipe.schema import AUTO, Recipe
 
-CHOICES = ("full", "lora", "qlora")
-"""The methods that `auto` chooses from: the best first, the one that takes least last."""
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting threatens, and above which full fine-tuning pays."""
 
@@ -54,14 +52,14 @@ Simulate = Callable[[Way, int | None], Simulation]
 def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
     """The methods to try, best first, for so many training rows (None: not known); and why."""
     if rows is None:
-        return CHOICES, "no data was named, so memory alone decides"
+        return AUTO_METHODS, "no data was named, so memory alone decides"
     if rows < SMALL:
         reason = f"under {SMALL:,} rows a model trained in full learns them by heart; an adapter has less to do so with"
-        return CHOICES[1:], reason
+        return AUTO_METHODS[1:], reason
     if rows <= LARGE:
         reason = f"with {SMALL:,} to {LARGE:,} rows an adapter learns as well as the whole model, in less memory"
-        return CHOICES[1:], reason
-    return CHOICES, f"above {LARGE:,} rows the whole model has something to learn from"
+        return AUTO_METHODS[1:], reason
+    return AUTO_METHODS, f"above {LARGE:,} rows the whole model has something to learn from"
 
 
 def find_fit(
@@ -158,8 +156,8 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
 
     def run(blocks: int | None, enough: Enough | None) -> Simulation:
         config = context.config if blocks is None else with_depth(context.config, blocks)
-        skeleton = Skeleton(config, task.head, loading, tokenizer, recipe.model.trust_remote_code)
-        network = make_trainable(skeleton.network, task, method, recipe, tokenizer, skeleton.new_modules)
+        skeleton = Skeleton(config, task.objective.head, loading, tokenizer, recipe.model.trust_remote_code)
+        network = make_trainable(skeleton.network, task.objective, method, recipe, tokenizer, skeleton.new_modules)
         skeleton.fill(network)
         trainer = make_trainer(network, task, method, recipe, torch.device("cpu"))
         return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
@@ -200,7 +198,9 @@ def _with_way(recipe: Recipe, way: Way) -> Recipe:
 def heaviest_step(context: RunContext) -> list[Batch]:
     """The micro-batches of a step on the longest rows: at most two, for only the second one finds gradients there."""
     encoded = context.training
-    plan = context.batch_plan(Encoded(context.task.stand_in(encoded.examples), encoded.owners, []))
+    plan = context.batch_plan(
+        Encoded(context.task.objective.placeholder_examples(encoded.examples), encoded.owners, [])
+    )
     longest = next(plan.each_batch())
     rows = max(1, longest.input_ids.shape[0])
     return [longest] * (2 if plan.rows_per_step > rows else 1)

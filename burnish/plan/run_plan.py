@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from burnish.errors import MachineError
-from burnish.methods import make_method
+from burnish.methods import AUTO_METHODS, LIKELY_METHOD, make_method
 from burnish.methods.method import Method
 from burnish.models.base import has_dropout
 from burnish.models.config import depth, period, with_depth
@@ -16,10 +16,19 @@ from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import count_from_config
 from burnish.plan.bound import ROOMY, step_bound
 from burnish.plan.budget import Budget, budget_here, measured_again
-from burnish.plan.fit import CHOICES, CannotSimulate, Fit, Simulate, Way, find_fit, methods_for, shard, simulate_way
+from burnish.plan.fit import (
+    CannotSimulate,
+    Fit,
+    Simulate,
+    Way,
+    find_fit,
+    methods_for,
+    shard,
+    simulate_way,
+)
 from burnish.plan.sharding import Shards
 from burnish.plan.simulate import Simulation
-from burnish.prepare.context import LIKELY_METHOD, RunContext, encode
+from burnish.prepare.context import RunContext, encode
 from burnish.prepare.resolve import (
     Facts,
     Resolver,
@@ -116,9 +125,9 @@ def _plan(
     """The plan for rows of one context length."""
     resolver = Resolver(context.recipe, report)
     task, method = context.task, context.method
-    if resolver.recipe.data.packing and task.can_pack and not method.can_pack:
+    if resolver.recipe.data.packing and task.encoder.can_pack and not method.can_pack:
         context.emit(Note(f"The method `{method.name}` would mix packed examples, so each gets a row of its own."))
-    resolver.fill_packing(task.can_pack and method.can_pack)
+    resolver.fill_packing(task.encoder.can_pack and method.can_pack)
     facts = gather_facts(context)
     resolve_step(resolver, facts)
     candidates, reason = _candidates(resolver.recipe, context, facts.rows if has_data else None)
@@ -172,7 +181,7 @@ def planned_memory(fit: Fit, budget: Budget, recipe: Recipe) -> MemoryPlanned:
 
 def gather_facts(context: RunContext) -> Facts:
     """What the choices depend on."""
-    head, config = context.task.head, context.config
+    head, config = context.task.objective.head, context.config
     answers = [question.answer for question in context.questions(_MEASURED_ANSWERS)]
     return Facts(
         device=context.device.type,
@@ -180,9 +189,9 @@ def gather_facts(context: RunContext) -> Facts:
         outputs=head.config.get("num_labels", config.get_text_config().vocab_size),
         tokens=context.training.num_tokens,
         rows=context.num_training_rows,
-        step_rows=context.task.step_rows,
+        step_rows=context.task.objective.step_rows,
         longest_answer=max((len(context.tokenizer(answer).input_ids) for answer in answers), default=0),
-        rate_factor=context.task.rate_factor,
+        rate_factor=context.task.objective.rate_factor,
     )
 
 
@@ -201,17 +210,17 @@ def _is_able(method: Method, context: RunContext) -> bool:
         method.loading(PRECISIONS[context.recipe.model.precision], context.device)
     except MachineError:
         return False
-    return not method.refuses(context.task.head, context.config)
+    return not method.refuses(context.task.objective.head, context.config)
 
 
 def _find_layers(resolver: Resolver, context: RunContext) -> None:
     """Resolves the options of a method that has to see the model compute: on one block of it, with random weights."""
-    if not context.method.looks_at_numbers:
+    if not context.method.needs_values:
         return
     import transformers
 
     config = context.config if depth(context.config) is None else with_depth(context.config, period(context.config))
-    network = getattr(transformers, context.task.head.auto_class).from_config(config, dtype=torch.bfloat16)
+    network = getattr(transformers, context.task.objective.head.auto_class).from_config(config, dtype=torch.bfloat16)
     resolve_choices(resolver, context.method.choices(network.float(), resolver.recipe))
 
 
@@ -262,7 +271,7 @@ def _too_large(fit: Fit, budget: Budget, context: RunContext, facts: Facts) -> M
     need, room = fit.simulation.peak.total, budget.tensors
     per_parameter = need / max(1, facts.parameters)
     fixes = [f"a model of about {room / per_parameter / 1e9:.1f} B parameters would fit"]
-    if recipe.method not in (AUTO, CHOICES[-1]):
+    if recipe.method not in (AUTO, AUTO_METHODS[-1]):
         fixes.insert(0, "try `--method auto`, which takes the best method that fits")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
         fixes.insert(0, f"try a shorter `data.context` (now {recipe.data.context})")

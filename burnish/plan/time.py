@@ -281,7 +281,7 @@ def _measure(key: str, plan: RunPlan) -> KnownPace | None:
     # what the loaded model resolves is not reported: a plan with a cached pace could not report it either
     context = inspect_base(context, base, report=lambda choice: None)
     # what the base model would give for each row makes no step faster or slower
-    stand_in = Encoded(context.task.stand_in(training.examples), training.owners, [])
+    stand_in = Encoded(context.task.objective.placeholder_examples(training.examples), training.owners, [])
     batches = context.batch_plan(stand_in)
     network = apply_method(context, base)
     context.emit(Stage("measuring a step"))

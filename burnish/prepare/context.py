@@ -21,7 +21,7 @@ from burnish.data.files.passages import is_own, read_passages
 from burnish.data.rows.dataset import Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
-from burnish.methods import METHODS, make_method
+from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
 from burnish.metrics.own_metric import load_metric
 from burnish.models.base import load_tokenizer
@@ -44,15 +44,13 @@ from burnish.prepare.resolve import (
 )
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import DataReady, Event, Note, Stage
-from burnish.tasks import TASKS, make_task, task_class
+from burnish.tasks import make_task, task_facts, task_names, task_names_for
 from burnish.tasks.task import Question, Task
 
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
 _WORTH_KEEPING = 1.0
 """Seconds of tokenizing from which on its result is cached for the next run."""
-LIKELY_METHOD = "lora"
-"""Used until the plan has chosen a method: like all that it chooses from, it takes no positions of the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ class RunContext:
         """The batches of some encoded rows; the recipe's batch options are resolved."""
         return BatchPlan(
             encoded.examples,
-            collate=self.task.collate,
+            collate=self.task.encoder.collate,
             context=self.context_length,
             packing=self.recipe.data.packing,
             step_tokens=int(self.recipe.batch.tokens),
@@ -119,13 +117,15 @@ class RunContext:
 
     def questions(self, most: int) -> list[Question]:
         """The first validation rows that can be asked as questions with known answers, at most so many."""
-        asked = (self.task.question(self.records.valid[index]) for index in sorted(set(self.validation.owners)))
+        asked = (
+            self.task.predictor.question(self.records.valid[index]) for index in sorted(set(self.validation.owners))
+        )
         return list(islice((question for question in asked if question is not None), most))
 
     def unread_sections(self) -> set[str]:
         """Sections of the recipe that neither the task nor the method of this run reads."""
-        tasks, methods = [task_class(name) for name in TASKS], [make_method(name) for name in METHODS]
-        return unread_sections(type(self.task), self.method, tasks, methods)
+        tasks, methods = [task_facts(name) for name in task_names()], [make_method(name) for name in method_names()]
+        return unread_sections(self.task, self.method, tasks, methods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
 
 def check_options(recipe: Recipe) -> None:
     """Checks what can be known of a recipe before anything is read. Raises RecipeError."""
-    check_choices(recipe, TASKS, METHODS)
+    check_choices(recipe, task_names(), method_names())
     if recipe.evaluate.metric:
         load_metric(recipe.evaluate.metric)  # a mistake in it, or in the next, must not show after training
     if is_own(recipe.evaluate.general):
@@ -167,7 +167,7 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
     check_options(recipe)
     emit(Stage("reading data"))
     records = load_records(recipe.data, recipe.seed)
-    check_shape(recipe, records.shape.name, records.shape.tasks)
+    check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     for note in records.shape.notes:
         emit(Note(note))
     if records.ignored_columns:
@@ -184,10 +184,11 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     """
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
-    if recipe.task not in records.shape.tasks:
+    if recipe.task not in task_names_for(records.shape.record):
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
-            f"They have the shape `{records.shape.name}`, which is for the task `{records.shape.tasks[0]}`.",
+            f"They have the shape `{records.shape.name}`, which is for the task "
+            f"`{task_names_for(records.shape.record)[0]}`.",
             f"Name rows for the task `{recipe.task}`",
         )
     return replace(records, valid=[*records.train, *records.valid])
@@ -220,7 +221,7 @@ def name_model(resolver: Resolver, records: Records) -> None:
     """Fills in the bundled model for the task where no model was named."""
     if resolver.recipe.model.name == AUTO:
         wanted = resolver.recipe.task
-        task = task_class(records.shape.tasks[0] if wanted == AUTO else wanted)
+        task = task_facts(task_names_for(records.shape.record)[0] if wanted == AUTO else wanted)
         resolver.fill("model.name", *default_model(task))
 
 
@@ -248,14 +249,14 @@ def settle(
         RecipeError: task, method and model do not go together.
     """
     resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_told=bool(asked.data.path))
-    likely = [task_class(name) for name in records.shape.tasks]
+    likely = [task_facts(name) for name in task_names_for(records.shape.record)]
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
     resolver.fill("model.device", device.type, "the fastest device here")
     resolver.fill("model.precision", *precision)
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
     tokenizer = model.tokenizer
-    tokenizer.add_tokens(resolver.recipe.lora.added_tokens if "lora" in method.sections else [])
+    tokenizer.add_tokens(method.added_tokens(resolver.recipe))
     for note in ensure_pad_token(tokenizer, model.config.get_text_config().vocab_size):
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
@@ -264,9 +265,9 @@ def settle(
     resolve_general(resolver, task, model_kind(model.config), emit)
     made = make_task(task.name, tokenizer, resolver.recipe)
     if not method.can_pack:
-        made.keep_apart()
-    check_pair(task, made.head, method, model.config, model.location.name)
-    for note in made.notes:
+        made.encoder.disable_packing()
+    check_pair(task, made.objective.head, method, model.config, model.location.name)
+    for note in made.encoder.notes:
         emit(Note(note))
     recipe = resolver.recipe
     return RunContext(asked, recipe, records, model.location, model.config, tokenizer, made, method, device, emit)
@@ -293,7 +294,7 @@ def encode(context: RunContext) -> RunContext:
             else f"Shorten the rows, or choose a model that reads more than {limit} tokens",
         )
     if training.truncated_rows:
-        cut = f"{training.truncated_tokens} of their tokens were cut {context.task.cut_from}"
+        cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
         context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
     return replace(context, training=training, validation=validation)
 
@@ -301,13 +302,13 @@ def encode(context: RunContext) -> RunContext:
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None) -> Encoded:
     """One split, tokenized now or by an earlier command."""
     if tokenizer is None:
-        return encode_records(context.task, part, context.context_length)
+        return encode_records(context.task.encoder, part, context.context_length)
     options = {name: getattr(context.recipe, name).model_dump(mode="json") for name in context.task.sections}
     key = rows_key([context.records.sha256, context.task.name, context.context_length, options, tokenizer], part)
     if (kept := find_encoded(key)) is not None:
         return kept
     begun = time.perf_counter()
-    encoded = encode_records(context.task, part, context.context_length)
+    encoded = encode_records(context.task.encoder, part, context.context_length)
     if time.perf_counter() - begun > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded

@@ -16,7 +16,7 @@ from burnish.data.tokens.examples import COLUMNS, TokenColumns, TokenExamples, t
 from burnish.errors import MachineError
 from burnish.runs.atomic import write_folder
 from burnish.system.machine import cache_folder
-from burnish.tasks.task import EncodedRow, Task
+from burnish.tasks.task import EncodedRow, Encoder
 
 _BLOCK = 1_024
 """Records that are encoded together: enough for the tokenizer's batches, and few to hold half-made."""
@@ -49,13 +49,13 @@ class Encoded:
         return trained_count(self.examples)
 
 
-def encode_records(task: Task, records: Sequence[Any], context: int) -> Encoded:
+def encode_records(encoder: Encoder, records: Sequence[Any], context: int) -> Encoded:
     """Encodes every record; one that nothing can be learned from is named in `rejected`, never dropped silently."""
     owners: list[int] = []
     others: list[Any] = []
     columns = TokenColumns()
     encoded = Encoded(others, owners, [])
-    for index, row in enumerate(_in_blocks(task, records, context)):
+    for index, row in enumerate(_in_blocks(encoder, records, context)):
         if not isinstance(row, RowError) and not any(example.num_trained for example in row.examples):
             row = RowError("no token of it is trained on")
         if isinstance(row, RowError):
@@ -75,9 +75,9 @@ def encode_records(task: Task, records: Sequence[Any], context: int) -> Encoded:
     return encoded
 
 
-def _in_blocks(task: Task, records: Sequence[Any], context: int) -> Iterator[EncodedRow | RowError]:
+def _in_blocks(encoder: Encoder, records: Sequence[Any], context: int) -> Iterator[EncodedRow | RowError]:
     for begin in range(0, len(records), _BLOCK):
-        yield from task.encode_all(records[begin : begin + _BLOCK], context)
+        yield from encoder.encode_all(records[begin : begin + _BLOCK], context)
 
 
 MOST_BYTES = 8 * 2**30

@@ -62,7 +62,7 @@ def load_network(context: RunContext) -> BaseModel:
 def load_from(location: ModelLocation, context: RunContext) -> BaseModel:
     """Loads the network at a location as the run's method and task want their base."""
     loading = loading_for(context.method, context.recipe, context.device)
-    section, head = context.recipe.model, context.task.head
+    section, head = context.recipe.model, context.task.objective.head
     return load_base(location, section, context.tokenizer, context.device, loading, head)
 
 
@@ -86,7 +86,7 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
 def set_stop_tokens(network: Any, context: RunContext) -> None:
     """Writes into a network that is to be saved where its answers end, so that other programs stop there, too."""
     if context.task.generates and network.generation_config is not None:
-        network.generation_config.eos_token_id = context.task.stop_ids
+        network.generation_config.eos_token_id = context.task.predictor.stop_ids
 
 
 def write_stop_tokens(context: RunContext, folder: Path) -> None:
@@ -94,7 +94,7 @@ def write_stop_tokens(context: RunContext, folder: Path) -> None:
     if context.task.generates and not (folder / "generation_config.json").exists():
         from transformers import GenerationConfig
 
-        GenerationConfig(eos_token_id=list(context.task.stop_ids) or None).save_pretrained(str(folder))
+        GenerationConfig(eos_token_id=list(context.task.predictor.stop_ids) or None).save_pretrained(str(folder))
 
 
 def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolved], None] | None = None) -> RunContext:
@@ -106,7 +106,7 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
         report: receives each choice instead of the context's `emit`.
     """
     resolver = Resolver(context.recipe, report or context.emit)
-    for note in context.task.adapt(base.network):
+    for note in context.task.objective.inspect_model(base.network):
         context.emit(Note(note))
     if resolver.recipe.data.packing and not keeps_packed_apart(base.network):
         context.emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
@@ -134,7 +134,9 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
 
     if not encoded.examples:
         return encoded
-    examples = context.task.prepare(network, encoded.examples, batches(), context.recipe.model.precision)
+    examples = context.task.objective.prepare_examples(
+        network, encoded.examples, batches(), context.recipe.model.precision
+    )
     return replace(encoded, examples=examples)
 
 
@@ -143,7 +145,7 @@ def apply_method(context: RunContext, base: BaseModel) -> Any:
     base_bytes = memory_bytes(base.network)
     fp32_bytes = 4 * count_parameters(base.network)[1]
     recipe, task, method = context.recipe, context.task, context.method
-    network = make_trainable(base.network, task, method, recipe, context.tokenizer, base.new_modules)
+    network = make_trainable(base.network, task.objective, method, recipe, context.tokenizer, base.new_modules)
     trained, parameters = count_parameters(network)
     context.emit(
         ModelReady(
@@ -187,7 +189,7 @@ def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPla
         ModelError: the base model cannot be loaded.
     """
     base = load_network(context)
-    context.task.adapt(base.network)
+    context.task.objective.inspect_model(base.network)
     context = measure_on_base(context, base.network)
     network = apply_method(context, base)
     batches = context.batch_plan(context.training)

@@ -16,7 +16,7 @@ from burnish.models.config import WORDS, context_limit
 from burnish.models.heads import Head, is_supported
 from burnish.recipe.schema import AUTO, BUNDLED, NONE, Recipe
 from burnish.runs.events import Event, Resolved, Warned
-from burnish.tasks.task import Task
+from burnish.tasks.task import TaskFacts
 
 WRITER, READER = "seedling", "acorn"
 """The bundled base models: one writes text, one labels it."""
@@ -51,7 +51,7 @@ def check_shape(recipe: Recipe, shape: str, tasks: Sequence[str]) -> None:
         )
 
 
-def default_model(task: type[Task]) -> tuple[str, str]:
+def default_model(task: TaskFacts) -> tuple[str, str]:
     """The bundled base model for a task, and why it.
 
     Raises:
@@ -68,7 +68,7 @@ def default_model(task: type[Task]) -> tuple[str, str]:
     )
 
 
-def choose_task(wanted: str, tasks: Sequence[type[Task]], kind: str, model: str) -> tuple[type[Task], str]:
+def choose_task(wanted: str, tasks: Sequence[TaskFacts], kind: str, model: str) -> tuple[TaskFacts, str]:
     """The first task that both the rows and the model are for, and why it.
 
     Args:
@@ -94,7 +94,7 @@ def choose_task(wanted: str, tasks: Sequence[type[Task]], kind: str, model: str)
     )
 
 
-def check_pair(task: type[Task], head: Head, method: Method, config: Any, model: str) -> None:
+def check_pair(task: TaskFacts, head: Head, method: Method, config: Any, model: str) -> None:
     """Refuses a task, a method and a model that make no sense together.
 
     Raises:
@@ -210,7 +210,7 @@ def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int 
         resolver.fill("data.context", limit, reason)
 
 
-def reads_texts(task: type[Task] | Task, kind: str) -> bool:
+def reads_texts(task: TaskFacts, kind: str) -> bool:
     """Whether a run's models can be judged on any text: they are decoders that write text.
 
     Args:
@@ -220,7 +220,7 @@ def reads_texts(task: type[Task] | Task, kind: str) -> bool:
     return task.generates and kind == "causal"
 
 
-def resolve_general(resolver: Resolver, task: type[Task], kind: str, emit: Callable[[Event], None]) -> None:
+def resolve_general(resolver: Resolver, task: TaskFacts, kind: str, emit: Callable[[Event], None]) -> None:
     """Where texts outside the task come from, if any; tells where they were asked for in vain."""
     is_read = reads_texts(task, kind)
     why = "texts of many kinds" if is_read else f"the model of the task `{task.name}` does not go on with any text"
@@ -244,10 +244,7 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     epochs = 3.0 if facts.rows <= MANY_ROWS else 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
     more = "later ones mostly repeat" if epochs == 3 else "so many rows say most in the first pass"
     resolver.fill("train.epochs", epochs, f"{facts.rows:,} rows: {more}; the best checkpoint is kept")
-    if "lora" in method.sections:
-        rank = 16 if facts.rows <= MANY_ROWS else 32
-        more = "enough for so many rows" if rank == 16 else "more rows carry more to learn"
-        resolver.fill("lora.rank", rank, f"{facts.rows:,} rows: {more}")
+    resolve_choices(resolver, method.choices_for_rows(facts.rows))
     is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE
     answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size writes slowly on the CPU")
     resolver.fill("evaluate.answers", answers, reason, is_told=facts.longest_answer > 0)
@@ -307,9 +304,7 @@ def run_stem(recipe: Recipe) -> str:
     return f"{data}-{Path(recipe.model.name).name}-{recipe.method}"
 
 
-def unread_sections(
-    task: type[Task], method: Method, tasks: Iterable[type[Task]], methods: Iterable[Method]
-) -> set[str]:
+def unread_sections(task: TaskFacts, method: Method, tasks: Iterable[TaskFacts], methods: Iterable[Method]) -> set[str]:
     """Sections of the recipe that belong to other tasks or methods, and that this run does not read."""
     theirs = {section for other in (*tasks, *methods) for section in other.sections}
     return theirs - {*task.sections, *method.sections}

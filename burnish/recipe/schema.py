@@ -33,9 +33,6 @@ class Section(BaseModel):
 BUNDLED_MODELS = ("seedling", "acorn")
 """Base models that come with the package. A folder of such a name is meant only where it is spelled `./seedling`."""
 
-WRITING_TASKS = ("text", "chat", "text-to-text", "preference", "vision")
-"""Tasks whose result writes text, and can be chatted with."""
-
 
 class ModelSection(Section):
     """Which base model, and how it is loaded."""

@@ -11,7 +11,7 @@ from burnish.report.figures import figure_cells, figures_beside
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.sections_result import verdict_of
 from burnish.report.snippet import use_snippet
-from burnish.tasks import task_class
+from burnish.tasks import task_facts
 
 _OWN_PLACES = ("name", "runs", "model.name", "data.path", "data.validation")
 """Options that say where things lie on the machine that it was trained on."""
@@ -47,7 +47,7 @@ def _front_matter(record: RunRecord, is_whole: bool) -> str:
         "base_model": record.base,
         "base_model_relation": "finetune" if is_whole else "adapter",
         "library_name": "transformers" if is_whole else "peft",
-        "pipeline_tag": task_class(record.task).pipeline,
+        "pipeline_tag": task_facts(record.task).pipeline,
         "tags": ["burnish", record.task, record.method],
     }
     data = str(record.option("data.path") or "")
@@ -60,7 +60,7 @@ def _what_it_is(record: RunRecord, is_whole: bool) -> str:
     model = record.last("ModelReady")
     kind = "A model" if is_whole else "An adapter"
     base = f"{_code(record.base)} trained further" if is_whole else f"for the base model {_code(record.base)}"
-    learned = task_class(record.task).learned
+    learned = task_facts(record.task).learned
     size = (
         f" The method `{record.method}` trained {model['trained_parameters']:,} of {model['parameters']:,} parameters."
         if model

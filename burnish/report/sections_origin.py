@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.methods import make_method
 from burnish.recipe.names import options, sections, spelled
-from burnish.recipe.schema import AUTO, WRITING_TASKS
+from burnish.recipe.schema import AUTO
 from burnish.report.figures import counted
 from burnish.report.markup import (
     Html,
@@ -26,6 +27,7 @@ from burnish.report.markup import (
 )
 from burnish.report.record import RunRecord, bare_place
 from burnish.report.snippet import use_snippet
+from burnish.tasks import task_facts
 
 _LEGEND = (
     "Every token that the model reads of the first training rows. {learned} tokens are learned, {read} ones are only "
@@ -100,9 +102,6 @@ def _left_out(record: RunRecord) -> Html:
 
 
 _MOST_CHARACTERS = 240
-FOLDABLE = ("lora", "qlora", "int8-lora", "ia3")
-"""Methods whose adapters can be merged."""
-EJECTABLE_TASKS, EJECTABLE_METHODS = ("text", "chat", "preference"), ("full", "lora", "qlora", "int8-lora")
 
 
 def use(record: RunRecord) -> Section:
@@ -113,10 +112,10 @@ def use(record: RunRecord) -> Section:
     run = shlex.quote(record.path)
     commands = [
         f'burnish generate {run} "..."',
-        *([f"burnish chat {run}"] if record.task in WRITING_TASKS else []),
+        *([f"burnish chat {run}"] if task_facts(record.task).generates else []),
         f"burnish evaluate {run}",
         f"burnish evaluate {run} other-rows.jsonl",
-        *([f"burnish merge {run}"] if record.method in FOLDABLE else []),
+        *([f"burnish merge {run}"] if make_method(record.method).can_merge else []),
     ]
     snippet = use_snippet(record, f"{record.path}/{record.folder.result.name}")
     libraries = "transformers" if record.folder.result == record.folder.model else "transformers and peft"
@@ -131,7 +130,7 @@ def again(record: RunRecord) -> Section:
         f"burnish reproduce {run}    # its first steps again: the same losses, or what has changed",
         f"burnish train {run}/recipe.yaml --name again    # all of it, as a new run",
     ]
-    if record.task in EJECTABLE_TASKS and record.method in EJECTABLE_METHODS:
+    if task_facts(record.task).can_eject and make_method(record.method).can_eject:
         lines.append(f"burnish eject {run}    # a plain script of transformers, peft and trl that repeats it")
     return Section("again", "How to make it again", block("\n".join(lines)))
 

@@ -70,7 +70,7 @@ WHY = {
 def packed(bench: Bench) -> RuleLine:
     """Examples that share a row learn as if each were alone."""
     rule, subject = "packed = unpacked", bench.subject
-    if not subject.trainer.task.can_pack:
+    if not subject.trainer.task.encoder.can_pack:
         return left_out(rule, f"the task `{subject.trainer.task.name}` gives each example a row of its own")
     if not subject.method.can_pack:
         return left_out(rule, f"the method `{subject.method.name}` gives each example a row of its own")

@@ -10,10 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from burnish.data.preference.format import PairExample
-from burnish.data.rows.records import ChatRecord, TextRecord
-from burnish.data.rows.row import IGNORED, Example, RowError
-from burnish.data.tokens.text import SequencePair
+from burnish.data.rows.row import RowError
 from burnish.engine.checkpoint import checkpoint_path, restore_checkpoint, trained_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
@@ -48,53 +45,15 @@ def compare_served(task: Task, records: Sequence[Any]) -> ServedTokens:
     prompts = tokens = wrong = 0
     for record in records:
         try:
-            examples = task.encode(record, _WHOLE).examples
+            examples = task.encoder.encode(record, _WHOLE).examples
         except RowError:
             continue  # left out of the training, too
-        for served in _served(task, record):
-            trained, answer = _last_answer(examples[-1], record)
+        for served in task.predictor.served_prompts(record):
+            trained, answer = task.predictor.trained_prompt(record, examples[-1])
             prompts, tokens = prompts + 1, tokens + len(served)
             wrong += sum(one != two for one, two in zip_longest(served, trained))
-            wrong += bool(task.stop_ids) and bool(answer) and answer[-1] not in task.stop_ids
+            wrong += bool(task.predictor.stop_ids) and bool(answer) and answer[-1] not in task.predictor.stop_ids
     return ServedTokens(prompts, tokens, wrong)
-
-
-def _served(task: Task, record: Any) -> list[list[int]]:
-    """The prompt as judging asks it, and as a user's turns give it, where they can."""
-    if isinstance(record, TextRecord):
-        return [task.prompt_ids(record.text)]
-    question = task.question(record)
-    if question is None:
-        return []
-    served = [list(question.prompt_ids)]
-    if isinstance(record, ChatRecord) and not record.tools:
-        served.append(list(task.prompt_ids(list(record.messages[:-1]))))
-    return served
-
-
-def _last_answer(example: Any, record: Any) -> tuple[list[int], list[int]]:
-    """The ids before the last answer of an example, and those of the answer.
-
-    A running text has no prompt: all of it is fed, but for the token that ends it.
-    """
-    if isinstance(example, SequencePair):
-        return list(example.source_ids), list(example.target_ids)
-    ids, labels = _with_labels(example)
-    start = len(ids)
-    if isinstance(record, TextRecord):
-        start -= record.ends
-    else:
-        while start > 0 and labels[start - 1] != IGNORED:
-            start -= 1
-    return ids[:start], ids[start:]
-
-
-def _with_labels(example: Any) -> tuple[list[int], list[int]]:
-    if isinstance(example, Example):
-        return [int(token) for token in example.input_ids], [int(label) for label in example.labels]
-    answer = example.chosen if isinstance(example, PairExample) else example.answer
-    prompt = list(example.prompt_ids)
-    return [*prompt, *answer.ids], [IGNORED] * len(prompt) + list(answer.labels)
 
 
 _STEPS = 4
@@ -162,7 +121,7 @@ def merged(bench: Bench) -> RuleLine:
 def fresh(bench: Bench) -> RuleLine:
     """An adapter that has learned nothing yet leaves the base as it is."""
     rule = "fresh adapter = base"
-    hindrance = _no_adapter(bench.subject) or _changes_at_once(bench)
+    hindrance = _no_adapter(bench.subject) or bench.context.method.changes_at_start(bench.recipe)
     if hindrance:
         return left_out(rule, hindrance)
     subject = bench.fresh()
@@ -229,17 +188,4 @@ def _no_merging(subject: Subject) -> str:
         return "virtual tokens cannot be folded into weights"
     if not all(weight.is_floating_point() for weight in subject.network.parameters()):
         return "quantized weights cannot take the adapter in without rounding it away"
-    return ""
-
-
-def _changes_at_once(bench: Bench) -> str:
-    """Why an adapter changes something from the start; empty where it does not."""
-    if bench.subject.network.active_peft_config.is_prompt_learning:
-        return "virtual tokens change what follows from the start"
-    if "lora" in bench.context.method.sections:
-        options = bench.recipe.lora
-        if options.init != "default":
-            return f"`lora.init={options.init}` takes its matrices out of the weights, which rounds"
-        if options.dora:
-            return "DoRA divides by a norm and multiplies with it again, which rounds"
     return ""

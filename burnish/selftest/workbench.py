@@ -155,14 +155,16 @@ class Bench:
         recipe, tokenizer = recipe or self.recipe, self.context.tokenizer
         method, task = self.context.method, make_task(self.context.task.name, tokenizer, recipe)
         if not method.can_pack:
-            task.keep_apart()
+            task.encoder.disable_packing()
         base = load_from(self.context.location, replace(self.context, task=task, recipe=recipe))
-        task.adapt(base.network)
+        task.objective.inspect_model(base.network)
         if not self._prepared:
             batches = self._plan(task, False, 1).each_batch()
-            self.examples = task.prepare(base.network, self.examples, batches, recipe.model.precision)
+            self.examples = task.objective.prepare_examples(
+                base.network, self.examples, batches, recipe.model.precision
+            )
             self._prepared = True
-        network = make_trainable(base.network, task, method, recipe, tokenizer, base.new_modules)
+        network = make_trainable(base.network, task.objective, method, recipe, tokenizer, base.new_modules)
         return Subject(make_trainer(network, task, method, recipe, self.context.device), method)
 
     @cached_property
@@ -204,7 +206,7 @@ class Bench:
     def _plan(self, task: Any, packing: bool, micro_tokens: int) -> BatchPlan:
         plan = BatchPlan(
             self.examples,
-            collate=task.collate,
+            collate=task.encoder.collate,
             context=2 * max(example.num_tokens for example in self.examples),
             packing=packing,
             step_tokens=_NO_LIMIT,

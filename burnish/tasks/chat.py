@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.messages import split_thought
 from burnish.data.rows.records import ChatRecord
 from burnish.data.tokens.tokens import TokenRequests
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import EncodesTogether
-from burnish.tasks.task import EncodedRow, Question
-from burnish.tasks.text import NextTokenTask
+from burnish.tasks.defaults import PerplexityScorer, PredictorDefaults
+from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
+from burnish.tasks.text import NextTokenEncoder, NextTokenObjective
 
 
-class ChatTask(EncodesTogether, NextTokenTask):
-    """Learns to answer."""
+class ChatEncoder(NextTokenEncoder):
+    """Conversations by the tokenizer's chat template."""
 
-    name: ClassVar[str] = "chat"
-    learned: ClassVar[str] = "answers, as the rows that it was trained on do"
-    usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 50_000)
-    reads_turns: ClassVar[bool] = True
-
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
-        super().__init__(tokenizer, recipe)
-        self._format = ChatFormat(tokenizer)
-        self._tokens = self._format.tokens
+    def __init__(self, tokenizer: Any, chat_format: ChatFormat) -> None:
+        super().__init__(tokenizer)
+        self._format = chat_format
+        self._tokens = chat_format.tokens
 
     @property
     def notes(self) -> list[str]:
         """What the template could not say and how it is said instead."""
         return self._format.notes
 
-    @property
-    def stop_ids(self) -> list[int]:
-        """EOS and the template's end of turn."""
-        return self._format.stop_ids
-
     def _requests(self, record: ChatRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template and marks the answers; over-long prompts are cut from the left."""
         encoded = yield from self._format.requests(record, context)
         return EncodedRow(encoded.examples, encoded.truncated_tokens)
+
+
+class ChatPredictor(PredictorDefaults):
+    """Answers a user's turns, rendered by the template that the model was trained with."""
+
+    def __init__(self, chat_format: ChatFormat) -> None:
+        self._format = chat_format
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """EOS and the template's end of turn."""
+        return self._format.stop_ids
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
         """A user's message, or the turns so far, up to where the answer begins."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return self._format.prompt_ids(turns)
 
-    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+    def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
         """Without what the template itself writes before an answer."""
         return self._format.spoken(ids)
 
-    def answer_in(self, text: str) -> str:
-        """What stands behind the thought, where the model thinks aloud."""
+    def answer_text(self, text: str) -> str:
+        """What follows the thought, where the model thinks aloud."""
         answer = split_thought(text)[1]
         # where the template prompts with an open thought, the text has only the end of it
         return (answer if "<think>" in answer else answer.rpartition("</think>")[2]).strip()
@@ -65,4 +67,30 @@ class ChatTask(EncodesTogether, NextTokenTask):
             return None
         prompt_ids = self._format.prompt_ids(earlier, record.tools)
         asked = next((message["content"] for message in reversed(earlier) if message.get("content")), "")
-        return Question(prompt_ids, str(asked), self.answer_in(last["content"]), record.place)
+        return Question(prompt_ids, str(asked), self.answer_text(last["content"]), record.place)
+
+    def served_prompts(self, record: ChatRecord) -> list[list[int]]:
+        """As evaluation asks it, and as a user's turns give it, who can name no tools."""
+        served = super().served_prompts(record)
+        return [*served, list(self.prompt_ids(list(record.messages[:-1])))] if served and not record.tools else served
+
+
+def _build(tokenizer: Any, recipe: Recipe) -> Parts:
+    chat_format, objective = ChatFormat(tokenizer), NextTokenObjective(recipe.model.kernels)
+    encoder, predictor = ChatEncoder(tokenizer, chat_format), ChatPredictor(chat_format)
+    return Parts(encoder, objective, PerplexityScorer(objective), predictor)
+
+
+CHAT = TaskFacts(
+    name="chat",
+    records=(ChatRecord,),
+    kinds=("causal",),
+    build=_build,
+    generates=True,
+    reads_turns=True,
+    counts_tokens=True,
+    learned="answers, as the rows that it was trained on do",
+    usual_rows=(1_000, 50_000),
+    sample="helpdesk.jsonl",
+    can_eject=True,
+)

@@ -1,63 +1,37 @@
-"""What most tasks have in common."""
+"""What most encoders, objectives, scorers and predictors have in common; each overrides what is different."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import IGNORED, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone, answer_together
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import CAUSAL, Head
-from burnish.recipe.schema import Recipe
-from burnish.tasks.task import Choice, EncodedRow, Judged, Question
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.task import EncodedRow, Objective, Question, Segment
 
 
-class TaskDefaults:
-    """What most tasks have in common; a task overrides what is different."""
+class EncoderDefaults:
+    """One example a row, and rows encoded one after the other."""
 
-    sections: ClassVar[tuple[str, ...]] = ()
-    kinds: ClassVar[tuple[str, ...]] = ("causal",)
-    generates: ClassVar[bool] = False
-    reads_turns: ClassVar[bool] = False
-    knows_answers: ClassVar[bool] = True
-    can_pack: ClassVar[bool] = False
-    step_rows: ClassVar[int] = 0
-    cut_from: ClassVar[str] = "from the left of their prompts"
-    rate_factor: ClassVar[float] = 1.0
-    headline: ClassVar[str] = "loss"
-    pipeline: ClassVar[str] = "text-generation"
-    usual_rows: ClassVar[tuple[int, int] | None] = None
-    name: ClassVar[str]
-
-    @classmethod
-    def choices(cls, records: Sequence[Any], recipe: Recipe) -> list[Choice]:
-        """The task has no options of its own."""
-        return []
-
-    @property
-    def head(self) -> Head:
-        """A causal language model."""
-        return CAUSAL
+    can_pack: bool = False
+    cut_from: str = "from the left of their prompts"
 
     @property
     def notes(self) -> list[str]:
         """Nothing was adapted."""
         return []
 
-    @property
-    def stop_ids(self) -> list[int]:
-        """Nothing is generated."""
-        return []
-
     def encode(self, record: Any, context: int) -> EncodedRow:
-        """Every task has its own."""
-        raise TypeError(f"the task `{self.name}` encodes no rows")
+        """Every encoder has its own."""
+        raise NotImplementedError
 
     def encode_all(self, records: Sequence[Any], context: int) -> Iterable[EncodedRow | RowError]:
         """One after the other."""
@@ -67,78 +41,17 @@ class TaskDefaults:
             except RowError as error:
                 yield error.with_traceback(None)
 
-    def keep_apart(self) -> None:
+    def disable_packing(self) -> None:
         """Nothing shares a row unless the plan packs it."""
 
-    def adapt(self, network: Any) -> list[str]:
-        """Any model will do as it is."""
-        return []
-
-    def kept_out(self, network: Any) -> tuple[str, ...]:
-        """Everything may be trained."""
-        return ()
-
-    def save_with(self, folder: Path) -> None:
-        """Weights and tokenizer are all there is."""
-
-    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> Sequence[Any]:
-        """Nothing has to be measured on the base model."""
-        return examples
-
-    def stand_in(self, examples: Sequence[Any]) -> Sequence[Any]:
-        """Nothing would be measured."""
-        return examples
-
-    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
-        """Each batch stands for itself."""
-
-    def measures(self, judged: Judged) -> list[Measure]:
-        """No figure besides the loss."""
-        return []
-
-    def chance(self, judged: Judged) -> Measure | None:
-        """Answers have no frequencies."""
-        return None
-
-    def tables(self, judged: Judged) -> list[MetricTable]:
-        """No table."""
-        return []
-
-    def remark(self, judged: Judged) -> str:
-        """The figures speak for themselves."""
-        return ""
-
-    def shown(self, example: Any, output: Any) -> tuple[str, str, str] | None:
-        """Nothing to show in words."""
-        return None
-
-    def question(self, record: Any) -> Question | None:
-        """Nothing to generate."""
-        return None
-
-    def prompt_ids(self, prompt: Any) -> list[int]:
-        """Not for tasks that do not generate."""
-        raise TypeError(f"the task `{self.name}` does not generate text")
-
-    def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
-        """Token ids are all it needs."""
-        return None
-
-    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
-        """All of them."""
-        return ids
-
-    def answer_in(self, text: str) -> str:
-        """All of it."""
-        return text
-
-    def respond(self, network: Any, prompt: str) -> str:
-        """Not for tasks that generate, which are asked through `prompt_ids`."""
-        raise TypeError(f"the task `{self.name}` generates its answers")
+    def segments(self, example: Any) -> list[Segment]:
+        """Labelled tokens; the first one is never predicted, so it is not learned even where it has a label."""
+        learned = [number > 0 and label != IGNORED for number, label in enumerate(example.labels)]
+        return [Segment("", example.input_ids, learned)]
 
 
-class EncodesTogether(ABC):
-    """Goes before `TaskDefaults` among the bases of a task that encodes a row by asking for token ids."""
+class RequestsTokens(EncoderDefaults, ABC):
+    """An encoder that asks for token ids, so that many rows are tokenized together."""
 
     _tokens: Tokens
 
@@ -153,3 +66,127 @@ class EncodesTogether(ABC):
     def encode_all(self, records: Sequence[Any], context: int) -> Iterable[EncodedRow | RowError]:
         """Many records, in the tokenizer's batches."""
         return answer_together(self._tokens, [self._requests(record, context) for record in records])
+
+
+class ObjectiveDefaults:
+    """Any causal language model as it is, and each batch by itself."""
+
+    head: Head = CAUSAL
+    step_rows: int = 0
+    rate_factor: float = 1.0
+
+    def inspect_model(self, network: Any) -> list[str]:
+        """Any model will do."""
+        return []
+
+    def frozen_modules(self, network: Any) -> tuple[str, ...]:
+        """Everything may be trained."""
+        return ()
+
+    def prepare_examples(
+        self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str
+    ) -> Sequence[Any]:
+        """Nothing has to be measured on the base model."""
+        return examples
+
+    def placeholder_examples(self, examples: Sequence[Any]) -> Sequence[Any]:
+        """Nothing would be measured."""
+        return examples
+
+    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
+        """The losses of a batch depend on no other."""
+
+
+class ScorerDefaults:
+    """The loss alone."""
+
+    headline: str = "loss"
+    compares_answers: bool = True
+
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
+        """No metric besides the loss."""
+        return []
+
+    def chance_loss(self, evaluated: EvaluatedExamples) -> Measure | None:
+        """Answers have no frequencies."""
+        return None
+
+    def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
+        """No table."""
+        return []
+
+    def remark(self, evaluated: EvaluatedExamples) -> str:
+        """The metrics speak for themselves."""
+        return ""
+
+    def describe(self, example: Any, output: Any) -> tuple[str, str, str] | None:
+        """Nothing to show in words."""
+        return None
+
+
+class PerplexityScorer(ScorerDefaults):
+    """The loss of a text, and the same on another scale."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
+        """The losses; the metrics need nothing else."""
+        return BatchOutcome(self._objective.losses(network, batch), [])
+
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
+        """Perplexity."""
+        return [evaluated.perplexity()]
+
+
+class PredictorDefaults:
+    """Nothing is generated, and weights and tokenizer are all that a result consists of."""
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Nothing is generated."""
+        return []
+
+    def prompt_ids(self, prompt: Any) -> list[int]:
+        """Not for tasks that do not generate."""
+        raise TypeError(f"{type(self).__name__} does not generate text")
+
+    def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
+        """Token ids are all it needs."""
+        return None
+
+    def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
+        """All of them."""
+        return ids
+
+    def answer_text(self, text: str) -> str:
+        """All of it."""
+        return text
+
+    def question(self, record: Any) -> Question | None:
+        """Nothing to generate."""
+        return None
+
+    def served_prompts(self, record: Any) -> list[list[int]]:
+        """That of the question."""
+        question = self.question(record)
+        return [] if question is None else [list(question.prompt_ids)]
+
+    def trained_prompt(self, record: Any, example: Any) -> tuple[list[int], list[int]]:
+        """Split before the labelled tokens at the end."""
+        return split_answer(example.input_ids, example.labels)
+
+    def respond(self, network: Any, prompt: str) -> str:
+        """Not for tasks that generate, which are asked through `prompt_ids`."""
+        raise TypeError(f"{type(self).__name__} generates its answers")
+
+    def save_extras(self, folder: Path) -> None:
+        """Nothing else."""
+
+
+def split_answer(ids: Sequence[int], labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The ids before the labelled ones at the end, and those."""
+    start = len(ids)
+    while start > 0 and labels[start - 1] != IGNORED:
+        start -= 1
+    return [int(token) for token in ids[:start]], [int(token) for token in ids[start:]]

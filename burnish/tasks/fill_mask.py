@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy
 import torch
 
-from burnish.data.batching.batches import Batch
+from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.data.tokens.masking import NO_WORD, MaskExample, mask
@@ -17,45 +16,22 @@ from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, ratio
 from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.task import EncodedRow, Judged, Outcome
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
 
 _CANDIDATES = 5
 
 
-class FillMaskTask(TaskDefaults):
-    """Learns a kind of text by guessing hidden words of it (arXiv 1810.04805)."""
-
-    name: ClassVar[str] = "fill-mask"
-    learned: ClassVar[str] = "fills in hidden words"
-    pipeline: ClassVar[str] = "fill-mask"
-    sections: ClassVar[tuple[str, ...]] = ("fill_mask",)
-    kinds: ClassVar[tuple[str, ...]] = ("masked",)
+class MaskEncoder(EncoderDefaults):
+    """Texts of which other words are hidden in every epoch."""
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
-        if tokenizer.mask_token_id is None:
-            raise ModelError(
-                "the tokenizer has no mask token",
-                "Masked language modelling hides words behind one.",
-                "Name a model of BERT's kind with `--model`, or train with `--task text`",
-            )
-        if recipe.fill_mask.whole_words and not tokenizer.is_fast:
-            raise ModelError(
-                "the tokenizer does not tell which pieces make up a word",
-                "Only tokenizers with a `tokenizer.json` do.",
-                "Use `--set fill_mask.whole_words=false`",
-            )
         self._tokenizer = tokenizer
         self._options = recipe.fill_mask
         self._seed = recipe.seed
-        specials = set(tokenizer.all_special_ids)
-        self._replacements = [token for token in range(len(tokenizer)) if token not in specials]
-        self._specials = specials
-
-    @property
-    def head(self) -> Head:
-        """The model's own masked language modelling head."""
-        return Head("AutoModelForMaskedLM", None)
+        self._specials = set(tokenizer.all_special_ids)
+        self._replacements = [token for token in range(len(tokenizer)) if token not in self._specials]
 
     def encode(self, record: TextRecord, context: int) -> EncodedRow:
         """Splits a text into examples of at most `context` tokens; nothing is cut off."""
@@ -78,39 +54,52 @@ class FillMaskTask(TaskDefaults):
 
     def _words(self, encoded: Any, number: int, ids: list[int]) -> list[int]:
         """The word of each token; with `fill_mask.whole_words` off, every token is a word of its own."""
-        told = encoded.word_ids(number) if self._options.whole_words else range(len(ids))
-        pairs = zip(ids, told, strict=True)
+        words = encoded.word_ids(number) if self._options.whole_words else range(len(ids))
+        pairs = zip(ids, words, strict=True)
         return [NO_WORD if word is None or token in self._specials else word for token, word in pairs]
 
     def collate(
         self, examples: Sequence[MaskExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """Hides words anew in every epoch, and always the same ones in evaluation."""
+        """Hides other words in every epoch, and always the same ones in evaluation."""
         chosen = [index for (index,) in rows]
-        width = max(examples[index].num_tokens for index in chosen)
-        ids = numpy.full((len(chosen), width), self._tokenizer.pad_token_id, dtype=numpy.int64)
-        targets = numpy.full((len(chosen), width), IGNORED, dtype=numpy.int64)
-        attention = numpy.zeros((len(chosen), width), dtype=numpy.int64)
         mask_id, drawn = self._tokenizer.mask_token_id, 0 if epoch is None else epoch + 1
-        for row, index in enumerate(chosen):
-            end = examples[index].num_tokens
-            draw = (self._seed, drawn, index)
-            ids[row, :end], targets[row, :end] = mask(examples[index], mask_id, self._replacements, draw)
-            attention[row, :end] = 1
-        hidden = torch.from_numpy((targets != IGNORED).sum(1))
+        masked = [mask(examples[index], mask_id, self._replacements, (self._seed, drawn, index)) for index in chosen]
+        ids = pad_right([ids for ids, _ in masked], self._tokenizer.pad_token_id)
+        targets = pad_right([labels for _, labels in masked], IGNORED)
+        attention = pad_right([[1] * len(ids) for ids, _ in masked], 0)
         return Batch(
-            {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(attention)},
-            torch.from_numpy(targets),
+            {"input_ids": ids, "attention_mask": attention},
+            targets,
             tuple(chosen),
-            torch.repeat_interleave(torch.tensor(chosen), hidden),
-            int(attention.sum()),
+            torch.repeat_interleave(torch.tensor(chosen), (targets != IGNORED).sum(1)),
+            sum(len(ids) for ids, _ in masked),
         )
+
+    def segments(self, example: MaskExample) -> list[Segment]:
+        """The text, and which of its tokens may be hidden."""
+        learned = [word != NO_WORD for word in example.words]
+        note = f"{100 * example.share:.0f} % of these words are hidden, others each epoch"
+        return [Segment("", example.input_ids, learned, note)]
+
+
+class MaskObjective(ObjectiveDefaults):
+    """The model's own masked language modelling head learns the hidden words."""
+
+    head = Head("AutoModelForMaskedLM", None)
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[hidden]` fp32: negative log-likelihood of each hidden token."""
         return token_losses(network(**batch.inputs).logits, batch.targets)
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+
+class MaskScorer(ScorerDefaults):
+    """How many hidden tokens are guessed."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """Losses, and for each example its hidden text, the ids that stood there and those guessed."""
         logits = network(**batch.inputs).logits
         outputs = []
@@ -119,22 +108,29 @@ class FillMaskTask(TaskDefaults):
             shown = batch.input_ids[row][batch.inputs["attention_mask"][row] == 1]
             guessed = logits[row][hidden].argmax(-1)
             outputs.append((shown.tolist(), targets[hidden].tolist(), guessed.tolist()))
-        return Outcome(token_losses(logits, batch.targets), outputs)
+        return BatchOutcome(token_losses(logits, batch.targets), outputs)
 
-    def measures(self, judged: Judged) -> list[Measure]:
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Perplexity of the hidden tokens, and the share of them that is guessed right."""
-        guessed = [sum(a == b for a, b in zip(gold, given, strict=True)) for _, gold, given in judged.outputs]
-        hidden = [len(gold) for _, gold, _ in judged.outputs]
-        right, total = judged.summed_by_row(guessed, hidden)
-        return [judged.perplexity(), ratio("hidden tokens guessed", right[total > 0], total[total > 0])]
+        guessed = [sum(a == b for a, b in zip(gold, given, strict=True)) for _, gold, given in evaluated.outputs]
+        hidden = [len(gold) for _, gold, _ in evaluated.outputs]
+        right, total = evaluated.summed_by_row(guessed, hidden)
+        return [evaluated.perplexity(), ratio("hidden tokens guessed", right[total > 0], total[total > 0])]
 
-    def shown(self, example: MaskExample, output: tuple[list[int], list[int], list[int]]) -> tuple[str, str, str]:
+    def describe(self, example: MaskExample, output: tuple[list[int], list[int], list[int]]) -> tuple[str, str, str]:
         """The text with its hidden words, those words, and the guesses."""
         text, gold, given = output
-        specials = self._specials - {self._tokenizer.mask_token_id}
+        specials = set(self._tokenizer.all_special_ids) - {self._tokenizer.mask_token_id}
         prompt = self._tokenizer.decode([token for token in text if token not in specials])
-        words, guesses = (" ".join(map(self._spell, ids)) for ids in (gold, given))
+        words, guesses = (" ".join(_spell(self._tokenizer, token) for token in ids) for ids in (gold, given))
         return prompt, words, guesses
+
+
+class MaskPredictor(PredictorDefaults):
+    """Fills in a text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
 
     def respond(self, network: Any, prompt: str) -> str:
         """The likeliest words for each mask token in a text, the likeliest first.
@@ -156,8 +152,38 @@ class FillMaskTask(TaskDefaults):
         for place in chances:
             best = place.topk(_CANDIDATES)
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            lines.append(", ".join(f"{self._spell(token)} ({chance:.2f})" for token, chance in pairs))
+            lines.append(", ".join(f"{_spell(self._tokenizer, token)} ({chance:.2f})" for token, chance in pairs))
         return "\n".join(lines)
 
-    def _spell(self, token: int) -> str:
-        return self._tokenizer.decode([token]).strip()
+
+def _spell(tokenizer: Any, token: int) -> str:
+    return tokenizer.decode([token]).strip()
+
+
+def _build(tokenizer: Any, recipe: Recipe) -> Parts:
+    if tokenizer.mask_token_id is None:
+        raise ModelError(
+            "the tokenizer has no mask token",
+            "Masked language modeling replaces words with it.",
+            "Name a model of BERT's kind with `--model`, or train with `--task text`",
+        )
+    if recipe.fill_mask.whole_words and not tokenizer.is_fast:
+        raise ModelError(
+            "the tokenizer does not report which tokens make up a word",
+            "Only tokenizers with a `tokenizer.json` do.",
+            "Use `--set fill_mask.whole_words=false`",
+        )
+    return Parts(MaskEncoder(tokenizer, recipe), MaskObjective(), MaskScorer(tokenizer), MaskPredictor(tokenizer))
+
+
+FILL_MASK = TaskFacts(
+    name="fill-mask",
+    records=(TextRecord,),
+    kinds=("masked",),
+    build=_build,
+    auto_class=MaskObjective.head.auto_class,
+    sections=("fill_mask",),
+    learned="fills in hidden words",
+    pipeline="fill-mask",
+    sample="journal.jsonl",
+)

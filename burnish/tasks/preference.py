@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy
 import torch
@@ -25,150 +25,42 @@ from burnish.kernels.preference import (
     orpo_loss,
     simpo_loss,
 )
-from burnish.metrics.measure import Measure, mean, quotient, ratio
+from burnish.metrics.measure import Measure
+from burnish.metrics.rewards import pair_measures, rated_measures
 from burnish.models.device import arithmetic
 from burnish.models.heads import WHOLE, computes_in_halves, losses_at
 from burnish.models.packing import keeps_answers_apart, row_inputs
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
-from burnish.tasks.chat import ChatTask
-from burnish.tasks.defaults import EncodesTogether, TaskDefaults
-from burnish.tasks.task import Choice, EncodedRow, Judged, Outcome, Question
-
-DRIFT = "KL to the base (on the data's answers)"
-"""Mean of log p - log p(base) per answer token. It estimates the KL divergence as far as the data's answers are like
-the model's own; where they are not, it can be negative."""
-
-
-def pair_measures(judged: Judged, loss: str, beta: float) -> list[Measure]:
-    """Share of pairs whose better answer has the higher reward (ties count half), and by how much it is higher."""
-    rows, examples, outputs = _seen(judged)
-    sums = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
-    counts = numpy.array([(e.chosen.num_learned, e.rejected.num_learned) for e in examples], dtype=numpy.float64)
-    counts = counts.reshape(-1, 2)
-    references = [example.reference for example in examples]
-    has_reference = all(reference is not None for reference in references) and loss in ("dpo", "ipo")
-    ratios = sums - numpy.array(references, dtype=numpy.float64).reshape(-1, 2) if has_reference else sums
-    rewards = beta * (ratios / counts if loss in ("simpo", "orpo") else ratios)
-    margins = rewards[:, 0] - rewards[:, 1]
-    measures = [mean("reward accuracy", _halves(margins)), mean("reward margin", margins, is_share=False)]
-    if has_reference:
-        measures.append(ratio(DRIFT, ratios.sum(1), counts.sum(1), higher_is_better=False, is_share=False))
-    return measures
-
-
-def rated_measures(judged: Judged, beta: float) -> list[Measure]:
-    """The same for rated answers: a good one should be rewarded above the reference point of `kto`, a bad one below.
-
-    Answers that came from one row, as the two of a pair, are drawn together in the bootstrap.
-    """
-    rows, examples, outputs = _seen(judged)
-    sums, points = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2).T
-    counts = numpy.array([example.answer.num_learned for example in examples], dtype=numpy.float64)
-    ratios = sums - numpy.array([example.reference[0] for example in examples], dtype=numpy.float64)
-    good = numpy.array([example.good for example in examples], dtype=bool)
-    rewards = beta * ratios
-    right = _halves(numpy.where(good, 1, -1) * (ratios - points))
-    ones = numpy.ones_like(rewards)
-    parts = [right, ones, rewards * good, 1.0 * good, rewards * ~good, 1.0 * ~good, ratios, counts]
-    table = numpy.zeros((max(rows, default=-1) + 1, len(parts)))
-    numpy.add.at(table, rows, numpy.stack(parts, axis=-1))
-    table = table[table[:, 1] > 0]
-    return [
-        ratio("reward accuracy", table[:, 0], table[:, 1]),
-        Measure("reward margin", table[:, 2:6], _gap, higher_is_better=True, is_share=False),
-        ratio("reward of good answers", table[:, 2], table[:, 3], is_share=False),
-        ratio("reward of bad answers", table[:, 4], table[:, 5], higher_is_better=False, is_share=False),
-        ratio(DRIFT, table[:, 6], table[:, 7], higher_is_better=False, is_share=False),
-    ]
-
-
-def _seen(judged: Judged) -> tuple[list[int], list[Any], list[Any]]:
-    """Row, example and output of everything that was judged."""
-    seen = [index for index, output in enumerate(judged.outputs) if output is not None]
-    return (
-        [judged.owners[index] for index in seen],
-        [judged.examples[index] for index in seen],
-        [judged.outputs[index] for index in seen],
-    )
-
-
-def _halves(margins: numpy.ndarray) -> numpy.ndarray:
-    """1 for more than 0, 0 for less, one half for a tie."""
-    return (numpy.sign(margins) + 1) / 2
-
-
-def _gap(sums: numpy.ndarray) -> numpy.ndarray:
-    """Mean reward of the good less that of the bad answers."""
-    return quotient(sums[..., 0], sums[..., 1]) - quotient(sums[..., 2], sums[..., 3])
-
+from burnish.tasks.chat import ChatPredictor
+from burnish.tasks.defaults import ObjectiveDefaults, RequestsTokens, ScorerDefaults, split_answer
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.task import Choice, EncodedRow, Parts, Question, Segment, TaskFacts
 
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
 """Losses that compare the answers with each other and with no other model."""
-_UNSHARED = "This model would mix two answers behind one prompt, so each is read with a prompt of its own."
+_UNSHARED = "This model would mix two answers to one prompt, so each is computed with a prompt of its own."
 
 Example = PairExample | RatedExample
 
 
-class PreferenceTask(EncodesTogether, TaskDefaults):
-    """Learns which answers are better."""
+class PreferenceEncoder(RequestsTokens):
+    """Pairs of answers, or single ones with a rating, by the chat template."""
 
-    name: ClassVar[str] = "preference"
-    learned: ClassVar[str] = "writes answers of the kind that were preferred"
-    sections: ClassVar[tuple[str, ...]] = ("preference",)
-    generates: ClassVar[bool] = True
-    knows_answers: ClassVar[bool] = False
-    step_rows: ClassVar[int] = 16
-    rate_factor: ClassVar[float] = 0.1
-    cut_from: ClassVar[str] = "from the end of their answers and the left of their prompts"
-    headline: ClassVar[str] = "reward accuracy"
+    cut_from = "from the end of their answers and the left of their prompts"
 
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
-        self._chat = ChatTask(tokenizer, recipe)
-        self._format = PreferenceFormat(tokenizer)
-        self._tokens = self._format.tokens
+    def __init__(self, tokenizer: Any, preference_format: PreferenceFormat, recipe: Recipe) -> None:
         self._tokenizer = tokenizer
+        self._format = preference_format
+        self._tokens = preference_format.tokens
         self._options = recipe.preference
         self._context = recipe.data.context
-        self._shares = recipe.preference.share_prompt and recipe.preference.loss != "kto"
-        self._in_halves = recipe.model.kernels == "fast"
-        self._kl: torch.Tensor | None = None
-
-    @classmethod
-    def choices(cls, records: Sequence[PreferenceRecord | RatedRecord], recipe: Recipe) -> list[Choice]:
-        """The loss that fits the rows, and its strength.
-
-        Raises:
-            DataError: the rows are rated and the loss needs pairs, or all ratings are the same.
-        """
-        options = recipe.preference
-        rated = [record for record in records if isinstance(record, RatedRecord)]
-        if rated and options.loss not in (AUTO, "kto"):
-            raise DataError(
-                f"the loss `{options.loss}` needs pairs, but the rows are single answers with a rating",
-                f"The first is {rated[0].place}.",
-                "Leave `preference.loss` at `auto`, or give rows with `chosen` and `rejected`",
-            )
-        # A resolved recipe was checked when it was made; what it is judged on later may be all good.
-        if rated and AUTO in (options.loss, options.beta) and len({record.good for record in rated}) == 1:
-            raise DataError(
-                f"all {len(rated):,} answers are rated {'good' if rated[0].good else 'bad'}",
-                "There is nothing to tell them apart by.",
-                "Add answers with the other rating, or train on the good ones as conversations with `--task chat`",
-            )
-        loss = options.loss if options.loss != AUTO else "kto" if rated else "dpo"
-        why = "the rows are rated one by one" if rated else "the rows are pairs"
-        beta, usual = (2.0, "simpo") if loss == "simpo" else (0.1, loss)
-        return [("preference.loss", loss, why), ("preference.beta", beta, f"the usual strength for {usual}")]
+        self.shares_prompts = recipe.preference.share_prompt and recipe.preference.loss != "kto"
+        """Whether the two answers of a pair share a row, and its prompt."""
 
     @property
     def notes(self) -> list[str]:
         """What the template could not say and how it is said instead."""
-        return self._chat.notes
-
-    @property
-    def stop_ids(self) -> list[int]:
-        """EOS and the template's end of turn."""
-        return self._chat.stop_ids
+        return self._format.chat.notes
 
     def _requests(self, record: PreferenceRecord | RatedRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template; over-long prompts are cut from the left. For `kto` a pair becomes two rated answers."""
@@ -194,13 +86,13 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
             references.append(example.reference)
             if isinstance(example, RatedExample):
                 sequences.append((example.prompt_ids, [example.answer]))
-            elif self._shares:
+            elif self.shares_prompts:
                 sequences.append((example.prompt_ids, [example.chosen, example.rejected]))
             else:
                 sequences += [(example.prompt_ids, [answer]) for answer in (example.chosen, example.rejected)]
         laid = lay_out(sequences, self._tokenizer.pad_token_id)
         inputs = {"input_ids": laid.input_ids}
-        if self._shares:
+        if self.shares_prompts:
             inputs["position_ids"] = laid.position_ids
             extras["segments"] = laid.segments
         extras["places"] = laid.places
@@ -222,23 +114,44 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
         laid = lay_out(others, self._tokenizer.pad_token_id)
         return {"other_ids": laid.input_ids, "other_places": laid.places, "other_targets": laid.targets}
 
-    def keep_apart(self) -> None:
+    def disable_packing(self) -> None:
         """Every answer gets a row and a prompt of its own."""
-        self._shares = False
+        self.shares_prompts = False
 
-    def adapt(self, network: Any) -> list[str]:
-        """Shares prompts only where the model keeps the two answers apart, and goes without the logits of all tokens
+    def segments(self, example: Example) -> list[Segment]:
+        """The prompt, and each answer."""
+        prompt = Segment("prompt", example.prompt_ids, [False] * len(example.prompt_ids))
+        if isinstance(example, RatedExample):
+            return [prompt, _segment("answer, rated good" if example.good else "answer, rated bad", example.answer)]
+        return [prompt, _segment("chosen", example.chosen), _segment("rejected", example.rejected)]
+
+
+class PreferenceObjective(ObjectiveDefaults):
+    """Raises the likelihood of the better answers over that of the worse, mostly as measured by the base model."""
+
+    step_rows = 16
+    rate_factor = 0.1
+
+    def __init__(self, encoder: PreferenceEncoder, recipe: Recipe) -> None:
+        self._encoder = encoder
+        self._options = recipe.preference
+        self._context = recipe.data.context
+        self._in_halves = recipe.model.kernels == "fast"
+        self._kl: torch.Tensor | None = None
+
+    def inspect_model(self, network: Any) -> list[str]:
+        """Shares prompts only where the model keeps the two answers apart, and does without the logits of all tokens
         only where the model can be taken in halves."""
         notes = []
         if self._in_halves and not computes_in_halves(network):
             self._in_halves = False
             notes.append(WHOLE)
-        if self._shares and not keeps_answers_apart(network, int(self._context)):
-            self._shares = False
+        if self._encoder.shares_prompts and not keeps_answers_apart(network, int(self._context)):
+            self._encoder.disable_packing()
             notes.append(_UNSHARED)
         return notes
 
-    def prepare(
+    def prepare_examples(
         self, network: Any, examples: Sequence[Example], batches: Iterable[Batch], precision: str
     ) -> list[Example]:
         """The examples with their log-probabilities under `network`, where the loss needs them and they have none."""
@@ -259,7 +172,7 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
         network.train(was_training)
         return measured
 
-    def stand_in(self, examples: Sequence[Example]) -> list[Example]:
+    def placeholder_examples(self, examples: Sequence[Example]) -> list[Example]:
         """With log-probabilities of 0 where the loss needs any."""
         if self._options.loss in REFERENCE_FREE:
             return list(examples)
@@ -279,46 +192,14 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
         """`[pairs]`, or for `kto` `[answers]`, fp32."""
         return self._terms(self._likelihood(network, batch), batch)
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """The losses, and the log-probability of every answer; for `kto` also the reference point."""
         likely = self._likelihood(network, batch)
         losses = self._terms(likely, batch)
         if self._options.loss == "kto":
             point = float(self._kl) if self._kl is not None else 0.0
-            return Outcome(losses, [(number, point) for number in likely.sums.tolist()])
-        return Outcome(losses, [tuple(pair) for pair in likely.sums.view(-1, 2).tolist()])
-
-    def measures(self, judged: Judged) -> list[Measure]:
-        """Accuracy and margin of the rewards, and how far the model has moved from its base."""
-        if self._options.loss == "kto":
-            return rated_measures(judged, float(self._options.beta))
-        return pair_measures(judged, str(self._options.loss), float(self._options.beta))
-
-    def remark(self, judged: Judged) -> str:
-        """What the base model's rewards are."""
-        if self._options.loss in REFERENCE_FREE:
-            return ""
-        return "Rewards are measured against the base model: its own accuracy is 50 % and its margin 0 by definition."
-
-    def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
-        """A user's message, or the turns so far, up to where the answer begins."""
-        return self._chat.prompt_ids(prompt)
-
-    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
-        """Without what the template itself writes before an answer."""
-        return self._chat.spoken(ids)
-
-    def answer_in(self, text: str) -> str:
-        """What stands behind the thought, where the model thinks aloud."""
-        return self._chat.answer_in(text)
-
-    def question(self, record: PreferenceRecord | RatedRecord) -> Question | None:
-        """The prompt, with the better answer as the known one; None where the only answer is a bad one."""
-        if isinstance(record, RatedRecord):
-            if not record.good:
-                return None
-            return self._chat.question(ChatRecord((*record.prompt, *record.completion), record.tools, record.place))
-        return self._chat.question(ChatRecord((*record.prompt, *record.chosen), record.tools, record.place))
+            return BatchOutcome(losses, [(number, point) for number in likely.sums.tolist()])
+        return BatchOutcome(losses, [tuple(pair) for pair in likely.sums.view(-1, 2).tolist()])
 
     def _likelihood(self, network: Any, batch: Batch) -> Likelihood:
         inputs = row_inputs(network, batch.input_ids, batch.inputs.get("position_ids"), batch.extras.get("segments"))
@@ -355,6 +236,77 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
         return dpo_loss(first, second, float(options.beta), options.label_smoothing)
 
 
+class PreferenceScorer(ScorerDefaults):
+    """How often, and by how much, the better answer has the higher reward."""
+
+    headline = "reward accuracy"
+    compares_answers = False
+
+    def __init__(self, objective: PreferenceObjective, recipe: Recipe) -> None:
+        self._objective = objective
+        self._options = recipe.preference
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
+        """The losses, and the log-probability of every answer; for `kto` also the reference point."""
+        return self._objective.evaluate_batch(network, batch)
+
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
+        """Accuracy and margin of the rewards, and how far the model has moved from its base."""
+        seen = [index for index, output in enumerate(evaluated.outputs) if output is not None]
+        examples, outputs = ([column[index] for index in seen] for column in (evaluated.examples, evaluated.outputs))
+        given = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
+        beta = float(self._options.beta)
+        if self._options.loss == "kto":
+            rows = [evaluated.owners[index] for index in seen]
+            return rated_measures(
+                rows,
+                given[:, 0] - numpy.array([example.reference[0] for example in examples], dtype=numpy.float64),
+                given[:, 1],
+                numpy.array([example.answer.num_learned for example in examples], dtype=numpy.float64),
+                numpy.array([example.good for example in examples], dtype=bool),
+                beta,
+            )
+        counts = [(example.chosen.num_learned, example.rejected.num_learned) for example in examples]
+        references = [example.reference for example in examples]
+        has_reference = None not in references and self._options.loss in ("dpo", "ipo")
+        return pair_measures(
+            given,
+            numpy.array(counts, dtype=numpy.float64).reshape(-1, 2),
+            numpy.array(references, dtype=numpy.float64).reshape(-1, 2) if has_reference else None,
+            beta,
+            by_token=self._options.loss in ("simpo", "orpo"),
+        )
+
+    def remark(self, evaluated: EvaluatedExamples) -> str:
+        """What the base model's rewards are."""
+        if self._options.loss in REFERENCE_FREE:
+            return ""
+        return "Rewards are measured against the base model: its own accuracy is 50 % and its margin 0 by definition."
+
+
+class PreferencePredictor(ChatPredictor):
+    """Answers as a chat model does; the better answer is the known one."""
+
+    def question(self, record: PreferenceRecord | RatedRecord) -> Question | None:
+        """The prompt, with the better answer as the known one; None where the only answer is a bad one."""
+        if isinstance(record, PreferenceRecord):
+            return super().question(ChatRecord((*record.prompt, *record.chosen), record.tools, record.place))
+        if not record.good:
+            return None
+        return super().question(ChatRecord((*record.prompt, *record.completion), record.tools, record.place))
+
+    def served_prompts(self, record: PreferenceRecord | RatedRecord) -> list[list[int]]:
+        """As evaluation asks it."""
+        question = self.question(record)
+        return [] if question is None else [list(question.prompt_ids)]
+
+    def trained_prompt(self, record: Any, example: Example) -> tuple[list[int], list[int]]:
+        """The prompt with the better answer."""
+        answer = example.chosen if isinstance(example, PairExample) else example.answer
+        prompt = list(example.prompt_ids)
+        return split_answer([*prompt, *answer.ids], [IGNORED] * len(prompt) + list(answer.labels))
+
+
 def _reference_free(options: PreferenceSection, chosen: Likelihood, rejected: Likelihood) -> torch.Tensor:
     beta = float(options.beta)
     if options.loss == "simpo":
@@ -362,3 +314,56 @@ def _reference_free(options: PreferenceSection, chosen: Likelihood, rejected: Li
     if options.loss == "orpo":
         return orpo_loss(chosen.means, rejected.means, beta)
     return cpo_loss(chosen, rejected, beta, options.likelihood, options.label_smoothing)
+
+
+def _segment(name: str, answer: Answer) -> Segment:
+    return Segment(name, answer.ids, [label != IGNORED for label in answer.labels])
+
+
+def _choices(records: Sequence[PreferenceRecord | RatedRecord], recipe: Recipe) -> list[Choice]:
+    """The loss that fits the rows, and its strength.
+
+    Raises:
+        DataError: the rows are rated and the loss needs pairs, or all ratings are the same.
+    """
+    options = recipe.preference
+    rated = [record for record in records if isinstance(record, RatedRecord)]
+    if rated and options.loss not in (AUTO, "kto"):
+        raise DataError(
+            f"the loss `{options.loss}` needs pairs, but the rows are single answers with a rating",
+            f"The first is {rated[0].place}.",
+            "Leave `preference.loss` at `auto`, or give rows with `chosen` and `rejected`",
+        )
+    # A resolved recipe was checked when it was made; what it is evaluated on later may be all good.
+    if rated and AUTO in (options.loss, options.beta) and len({record.good for record in rated}) == 1:
+        raise DataError(
+            f"all {len(rated):,} answers are rated {'good' if rated[0].good else 'bad'}",
+            "There is nothing to learn from them.",
+            "Add answers with the other rating, or train on the good ones as conversations with `--task chat`",
+        )
+    loss = options.loss if options.loss != AUTO else "kto" if rated else "dpo"
+    why = "the rows are rated one by one" if rated else "the rows are pairs"
+    beta, usual = (2.0, "simpo") if loss == "simpo" else (0.1, loss)
+    return [("preference.loss", loss, why), ("preference.beta", beta, f"the usual strength for {usual}")]
+
+
+def _build(tokenizer: Any, recipe: Recipe) -> Parts:
+    preference_format = PreferenceFormat(tokenizer)
+    encoder = PreferenceEncoder(tokenizer, preference_format, recipe)
+    objective = PreferenceObjective(encoder, recipe)
+    scorer = PreferenceScorer(objective, recipe)
+    return Parts(encoder, objective, scorer, PreferencePredictor(preference_format.chat))
+
+
+PREFERENCE = TaskFacts(
+    name="preference",
+    records=(PreferenceRecord, RatedRecord),
+    kinds=("causal",),
+    build=_build,
+    choices=_choices,
+    sections=("preference",),
+    generates=True,
+    learned="writes answers of the kind that were preferred",
+    sample="preferences.jsonl",
+    can_eject=True,
+)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy
 import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import ScoredFormat
-from burnish.data.preference.rows import is_dialogue_text, read_answer, read_prompt, read_turns_of_text
-from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS, pick
-from burnish.data.rows.records import Messages, PreferenceRecord
+from burnish.data.preference.rows import read_dialogue
+from burnish.data.rows.records import PreferenceRecord
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.text_pairs import ReadTokens, read_inputs
 from burnish.errors import InputError
 from burnish.kernels.preference import dpo_loss
 from burnish.metrics.measure import Measure, mean
+from burnish.metrics.rewards import wins
 from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.task import EncodedRow, Judged, Outcome
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,12 @@ class ScoredPair:
         return len(self.chosen.input_ids) + len(self.rejected.input_ids)
 
 
-class RewardTask(TaskDefaults):
-    """Learns to score answers so that the better one of a pair has the higher score."""
+class RewardEncoder(EncoderDefaults):
+    """Both dialogues of a pair, as the model reads them."""
 
-    name: ClassVar[str] = "reward"
-    learned: ClassVar[str] = "scores answers: the better one of a pair gets the higher score"
-    pipeline: ClassVar[str] = "text-classification"
-    kinds: ClassVar[tuple[str, ...]] = ("causal", "masked")
-    step_rows: ClassVar[int] = 16
-    headline: ClassVar[str] = "accuracy"
-
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
+    def __init__(self, tokenizer: Any, scored_format: ScoredFormat) -> None:
         self._tokenizer = tokenizer
-        self._format = ScoredFormat(tokenizer)
-        self._context = recipe.data.context
-
-    @property
-    def head(self) -> Head:
-        """One output, whatever the base model told apart before."""
-        config = {"num_labels": 1, "ignore_mismatched_sizes": True}
-        return Head("AutoModelForSequenceClassification", "SEQ_CLS", config)
+        self._format = scored_format
 
     def encode(self, record: PreferenceRecord, context: int) -> EncodedRow:
         """Both dialogues whole; where they are too long, their prompt is cut from the left."""
@@ -82,35 +68,64 @@ class RewardTask(TaskDefaults):
         num_tokens = sum(examples[index].num_tokens for index in chosen)
         return Batch(inputs, torch.empty(0), chosen, torch.tensor(chosen), num_tokens)
 
+    def segments(self, example: ScoredPair) -> list[Segment]:
+        """Both dialogues; what is learned is a score for each."""
+        chosen, rejected = example.chosen.input_ids, example.rejected.input_ids
+        return [
+            Segment("chosen", chosen, [False] * len(chosen), "learned: a higher score"),
+            Segment("rejected", rejected, [False] * len(rejected), "learned: a lower score"),
+        ]
+
+
+class RewardObjective(ObjectiveDefaults):
+    """The better answer of a pair is to have the higher score."""
+
+    head = Head("AutoModelForSequenceClassification", "SEQ_CLS", {"num_labels": 1, "ignore_mismatched_sizes": True})
+    step_rows = 16
+
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[pairs]` fp32: -log sigmoid of the difference of the scores (Bradley and Terry 1952; arXiv 2203.02155)."""
-        return _pair_losses(self._scores(network, batch))
+        return _pair_losses(_pair_scores(network, batch))
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+
+class RewardScorer(ScorerDefaults):
+    """How often, and by how much, the better answer has the higher score."""
+
+    headline = "accuracy"
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """The losses, and both scores of each pair."""
-        scores = self._scores(network, batch)
-        return Outcome(_pair_losses(scores), [tuple(pair) for pair in scores.tolist()])
+        scores = _pair_scores(network, batch)
+        return BatchOutcome(_pair_losses(scores), [tuple(pair) for pair in scores.tolist()])
 
-    def measures(self, judged: Judged) -> list[Measure]:
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Share of pairs whose better answer scores higher (ties count half), and by how much it does."""
-        scores = [output for output in judged.outputs if output is not None]
+        scores = [output for output in evaluated.outputs if output is not None]
         margins = -numpy.diff(numpy.array(scores, dtype=numpy.float64).reshape(-1, 2), axis=1)[:, 0]
-        return [mean("accuracy", (numpy.sign(margins) + 1) / 2), mean("margin", margins, is_share=False)]
+        return [mean("accuracy", wins(margins)), mean("margin", margins, is_share=False)]
 
-    def shown(self, example: ScoredPair, output: tuple[float, float]) -> tuple[str, str, str]:
+    def describe(self, example: ScoredPair, output: tuple[float, float]) -> tuple[str, str, str]:
         """The question, the better answer, and the scores of both."""
         better, worse = output
         return example.question, example.answer, f"scores {better:+.3f}, the worse answer {worse:+.3f}"
 
+
+class RewardPredictor(PredictorDefaults):
+    """The score of a dialogue or a text."""
+
+    def __init__(self, scored_format: ScoredFormat, context: int | str) -> None:
+        self._format = scored_format
+        self._context = context
+
     def respond(self, network: Any, prompt: str) -> str:
         """The score of a dialogue (a JSON list of messages, an object with a prompt and an answer, or text with
-        `Human:` and `Assistant:`), or of any other text as it stands.
+        `Human:` and `Assistant:`), or of any other text as it is.
 
         Raises:
             InputError: it is a dialogue, and its last answer is missing or too long.
         """
         try:
-            dialogue = _dialogue(prompt)
+            dialogue = read_dialogue(prompt)
             context = int(self._context)
             read = self._format.text(prompt, context) if dialogue is None else self._format.single(*dialogue, context)
         except RowError as error:
@@ -119,39 +134,29 @@ class RewardTask(TaskDefaults):
         inputs = {name: tensor.to(device) for name, tensor in read_inputs([read], 0).items()}
         return f"{row_logits(network, inputs).item():+.3f}"
 
-    def _scores(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[pairs, 2]` fp32, the better one first."""
-        return row_logits(network, batch.inputs).float().view(-1, 2)
+
+def _pair_scores(network: Any, batch: Batch) -> torch.Tensor:
+    """`[pairs, 2]` fp32, the better one first."""
+    return row_logits(network, batch.inputs).float().view(-1, 2)
 
 
 def _pair_losses(scores: torch.Tensor) -> torch.Tensor:
     return dpo_loss(scores[:, 0], scores[:, 1], beta=1.0)
 
 
-def _dialogue(prompt: str) -> tuple[Messages, Messages] | None:
-    """(question, answer) that a user's words spell; None where they are no dialogue. Raises RowError."""
-    text = prompt.strip()
-    if is_dialogue_text(text):
-        turns = read_answer(read_turns_of_text(text, "prompt"), "prompt")
-        return _parted(turns)
-    if text[:1] not in ("{", "["):
-        return None
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    if isinstance(values, list):
-        return _parted(read_answer(values, "messages"))
-    name, turns = pick(values, TURNS)
-    if turns is not None:
-        return _parted(read_answer(turns, name))
-    (asks, asked), (says, said) = pick(values, PROMPT), pick(values, (*ANSWER, "chosen"))
-    if asked is None and said is None:
-        return None
-    return read_prompt(asked, asks, ""), read_answer(said, says)
+def _build(tokenizer: Any, recipe: Recipe) -> Parts:
+    scored_format = ScoredFormat(tokenizer)
+    predictor = RewardPredictor(scored_format, recipe.data.context)
+    return Parts(RewardEncoder(tokenizer, scored_format), RewardObjective(), RewardScorer(), predictor)
 
 
-def _parted(turns: Messages) -> tuple[Messages, Messages]:
-    if len(turns) < 2:
-        raise RowError("it holds an answer and no question")
-    return turns[:-1], turns[-1:]
+REWARD = TaskFacts(
+    name="reward",
+    records=(PreferenceRecord,),
+    kinds=("causal", "masked"),
+    build=_build,
+    auto_class=RewardObjective.head.auto_class,
+    learned="scores answers: the better one of a pair gets the higher score",
+    pipeline="text-classification",
+    sample="preferences.jsonl",
+)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy
 import torch
@@ -13,15 +12,17 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
+from burnish.data.spans.rows import read_question
 from burnish.data.spans.windows import SpanFormat, Window
 from burnish.data.tokens.text_pairs import read_inputs
 from burnish.errors import DataError, InputError, ModelError, RecipeError
-from burnish.metrics.answers import answer_measures, exact_match, token_f1
+from burnish.metrics.answers import answer_measures, answer_tables
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import TaskDefaults
-from burnish.tasks.task import Choice, EncodedRow, Judged, Outcome
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 
 def best_spans(
@@ -29,7 +30,7 @@ def best_spans(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """In each row the span `first..last` of at most `longest` tokens with the largest `starts[first] + ends[last]`.
 
-    The best end for each start is the maximum of a sliding window over the ends, so that every span is looked at, not
+    The best end for each start is the maximum of a sliding window over the ends, so that every span counts, not
     only those between the best few starts and ends.
 
     Args:
@@ -59,7 +60,7 @@ _LEAST_STRIDE = 16
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look at one window gave."""
+    """What was found in one window."""
 
     score: float
     """Of the best span, in logits."""
@@ -70,57 +71,12 @@ class Found:
     last: int
 
 
-class SpanTask(TaskDefaults):
-    """Learns where in a text the answer to a question begins and where it ends (arXiv 1810.04805, section 4.2)."""
+class SpanEncoder(EncoderDefaults):
+    """A question with one window of its text after the other."""
 
-    name: ClassVar[str] = "span"
-    learned: ClassVar[str] = "finds the answer to a question in a text"
-    pipeline: ClassVar[str] = "question-answering"
-    usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 5_000)
-    sections: ClassVar[tuple[str, ...]] = ("span",)
-    kinds: ClassVar[tuple[str, ...]] = ("masked", "causal")
-    step_rows: ClassVar[int] = 16
-    headline: ClassVar[str] = "F1"
-
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
-        if not tokenizer.is_fast:
-            raise ModelError(
-                "the tokenizer does not tell which characters a token stands for",
-                "Only tokenizers with a `tokenizer.json` do, and answers are cut out by characters.",
-                "Name another model with `--model`",
-            )
+    def __init__(self, tokenizer: Any, span_format: SpanFormat) -> None:
         self._tokenizer = tokenizer
-        self._options = recipe.span
-        self._context = recipe.data.context
-        self._format = SpanFormat(tokenizer, int(recipe.span.stride))
-
-    @classmethod
-    def choices(cls, records: Sequence[SpanRecord], recipe: Recipe) -> list[Choice]:
-        """The stride, and whether a text may hold no answer."""
-        context, stride = int(recipe.data.context), recipe.span.stride
-        if stride != "auto" and stride > context // 2:
-            raise RecipeError(
-                f"`span.stride` is {stride}, but two windows of {context} tokens share at most half",
-                "Otherwise a long text would be read over and over.",
-                f"Use at most {context // 2}, or leave it at `auto`",
-            )
-        without = sum(not record.answers for record in records)
-        if records and without == len(records):
-            raise DataError(
-                "no training row has an answer",
-                "Where to find one cannot be learned from questions without any.",
-                "Add rows with answers",
-            )
-        reason = f"{without:,} of {len(records):,} training rows have no answer"
-        return [
-            ("span.stride", max(_LEAST_STRIDE, context // 3), "a third of the context"),
-            ("span.unanswerable", without > 0, reason if without else "every training row has an answer"),
-        ]
-
-    @property
-    def head(self) -> Head:
-        """Two scores for every token: for being the first of the answer, and for being the last."""
-        return Head("AutoModelForQuestionAnswering", "QUESTION_ANS", {"num_labels": 2})
+        self._format = span_format
 
     def encode(self, record: SpanRecord, context: int) -> EncodedRow:
         """One example for each window of the text; nothing is cut off."""
@@ -146,18 +102,40 @@ class SpanTask(TaskDefaults):
             {"readable": torch.from_numpy(readable), "nothing": torch.tensor([window.nothing for window in windows])},
         )
 
+    def segments(self, example: Window) -> list[Segment]:
+        """Question and text, of which the answer is learned."""
+        has_answer = example.first != example.nothing
+        learned = [has_answer and example.first <= place <= example.last for place in range(len(example.input_ids))]
+        return [Segment("", example.input_ids, learned, "" if has_answer else "no answer in this part of the text")]
+
+
+class SpanObjective(ObjectiveDefaults):
+    """Two scores for every token: for being the first of the answer, and for being the last."""
+
+    head = Head("AutoModelForQuestionAnswering", "QUESTION_ANS", {"num_labels": 2})
+    step_rows = 16
+
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[windows]` fp32: mean of the negative log-likelihoods of first and last token."""
         return _losses(*_scores(network, batch), batch)
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+
+class SpanScorer(ScorerDefaults):
+    """How much of the answers is found."""
+
+    headline = "F1"
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._options = recipe.span
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """The losses, and the best span of each window beside the score of there being none."""
         starts, ends = _scores(network, batch)
         columns = best_spans(starts, ends, batch.extras["readable"], self._options.longest_answer)
         nothing = (starts + ends).gather(1, batch.extras["nothing"].unsqueeze(1)).squeeze(1)
         score, first, last = (column.tolist() for column in columns)
-        outputs = [Found(*told) for told in zip(score, nothing.tolist(), first, last, strict=True)]
-        return Outcome(_losses(starts, ends, batch), outputs)
+        outputs = [Found(*values) for values in zip(score, nothing.tolist(), first, last, strict=True)]
+        return BatchOutcome(_losses(starts, ends, batch), outputs)
 
     def answer(self, windows: Sequence[Window], found: Sequence[Found]) -> str:
         """The answer over all windows of a question; empty where there is none.
@@ -165,31 +143,23 @@ class SpanTask(TaskDefaults):
         The best span of any window is weighed against the lowest score that any window gives to no answer, as in
         BERT's script for SQuAD 2.0.
         """
-        window, best = max(zip(windows, found, strict=True), key=lambda told: told[1].score)
+        window, best = max(zip(windows, found, strict=True), key=lambda pair: pair[1].score)
         nothing = min(one.nothing for one in found)
         if self._options.unanswerable and nothing - best.score > self._options.no_answer_margin:
             return ""
         return window.cut(best.first, best.last)
 
-    def measures(self, judged: Judged) -> list[Measure]:
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Exact match and F1, and both for each kind of question where there are two."""
-        given, known = self._answers(judged)
+        given, known = self._answers(evaluated)
         return answer_measures(given, known)
 
-    def tables(self, judged: Judged) -> list[MetricTable]:
+    def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
         """Questions with and without an answer, where there are both."""
-        given, known = self._answers(judged)
-        pairs = list(zip(given, known, strict=True))
-        kinds = {
-            "answerable": [pair for pair in pairs if pair[1]],
-            "unanswerable": [pair for pair in pairs if not pair[1]],
-        }
-        if not all(kinds.values()):
-            return []
-        columns = ("questions", "number", "answered", "exact match", "F1")
-        return [MetricTable("With and without an answer", columns, tuple(_line(*kind) for kind in kinds.items()))]
+        given, known = self._answers(evaluated)
+        return answer_tables(given, known)
 
-    def shown(self, example: Window, output: Found) -> tuple[str, str, str]:
+    def describe(self, example: Window, output: Found) -> tuple[str, str, str]:
         """One window: the question and how its text begins, the answer in it, the answer found in it."""
         text = example.text
         shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
@@ -198,6 +168,27 @@ class SpanTask(TaskDefaults):
         given = self.answer([example], [output]) or NO_ANSWER
         return f"{example.record.question}\n{shown}", expected, given
 
+    def _answers(self, evaluated: EvaluatedExamples) -> tuple[list[str], list[list[str]]]:
+        """For each row, in order, the given answer and the accepted ones."""
+        rows: dict[int, list[int]] = {}
+        for index, owner in enumerate(evaluated.owners):
+            rows.setdefault(owner, []).append(index)
+        given, known = [], []
+        for _, indices in sorted(rows.items()):
+            windows = [evaluated.examples[index] for index in indices]
+            given.append(self.answer(windows, [evaluated.outputs[index] for index in indices]))
+            known.append([text for _, text in windows[0].record.answers])
+        return given, known
+
+
+class SpanPredictor(PredictorDefaults):
+    """Finds the answer to a question in a text."""
+
+    def __init__(self, encoder: SpanEncoder, scorer: SpanScorer, context: int | str) -> None:
+        self._encoder = encoder
+        self._scorer = scorer
+        self._context = context
+
     def respond(self, network: Any, prompt: str) -> str:
         """The answer to `{"question": ..., "context": ...}`, or `(no answer)`.
 
@@ -205,27 +196,16 @@ class SpanTask(TaskDefaults):
             InputError: the prompt is not such an object, or its question leaves no room for the text.
         """
         try:
-            windows = self._format.encode(_asked(prompt), int(self._context))
+            windows = self._encoder.encode(read_question(prompt), int(self._context)).examples
         except RowError as error:
             raise InputError(f"this question cannot be read: {error}", "", "Shorten it") from error
         device = next(network.parameters()).device
         found: list[Found] = []
         for begin in range(0, len(windows), _WINDOWS_AT_ONCE):
             rows = [[index] for index in range(begin, min(begin + _WINDOWS_AT_ONCE, len(windows)))]
-            found += self.judge(network, self.collate(windows, rows, False, None).to(device)).outputs
-        return self.answer(windows, found) or NO_ANSWER
-
-    def _answers(self, judged: Judged) -> tuple[list[str], list[list[str]]]:
-        """For each row, in order, the given answer and the accepted ones."""
-        rows: dict[int, list[int]] = {}
-        for index, owner in enumerate(judged.owners):
-            rows.setdefault(owner, []).append(index)
-        given, known = [], []
-        for _, indices in sorted(rows.items()):
-            windows = [judged.examples[index] for index in indices]
-            given.append(self.answer(windows, [judged.outputs[index] for index in indices]))
-            known.append([text for _, text in windows[0].record.answers])
-        return given, known
+            batch = self._encoder.collate(windows, rows, False, None).to(device)
+            found += self._scorer.evaluate_batch(network, batch).outputs
+        return self._scorer.answer(windows, found) or NO_ANSWER
 
 
 def _scores(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -249,24 +229,51 @@ def _losses(starts: torch.Tensor, ends: torch.Tensor, batch: Batch) -> torch.Ten
     return (terms[0] + terms[1]) / 2
 
 
-def _asked(prompt: str) -> SpanRecord:
-    """A user's question and text. Raises InputError where the prompt holds no such thing."""
-    try:
-        values = json.loads(prompt)
-    except json.JSONDecodeError:
-        values = None
-    parts = [values.get(name) for name in ("question", "context")] if isinstance(values, dict) else []
-    if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
-        raise InputError(
-            "the task `span` is asked with a question and the text that holds the answer",
-            "They come as one JSON object.",
-            """For example: '{"question": "Who wrote it?", "context": "Ann wrote it in May."}'""",
+def _choices(records: Sequence[SpanRecord], recipe: Recipe) -> list[Choice]:
+    """The stride, and whether a text may hold no answer."""
+    context, stride = int(recipe.data.context), recipe.span.stride
+    if stride != "auto" and stride > context // 2:
+        raise RecipeError(
+            f"`span.stride` is {stride}, but two windows of {context} tokens share at most half",
+            "Otherwise a long text would be read over and over.",
+            f"Use at most {context // 2}, or leave it at `auto`",
         )
-    return SpanRecord(str(parts[1]), str(parts[0]), (), "the prompt")
+    without = sum(not record.answers for record in records)
+    if records and without == len(records):
+        raise DataError(
+            "no training row has an answer",
+            "Where to find one cannot be learned from questions without any.",
+            "Add rows with answers",
+        )
+    reason = f"{without:,} of {len(records):,} training rows have no answer"
+    return [
+        ("span.stride", max(_LEAST_STRIDE, context // 3), "a third of the context"),
+        ("span.unanswerable", without > 0, reason if without else "every training row has an answer"),
+    ]
 
 
-def _line(kind: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> tuple[str | float | int, ...]:
-    """One line of the table: how many there are, how many got an answer, and how good it is."""
-    exact = sum(exact_match(given, known) for given, known in pairs) / len(pairs)
-    overlap = sum(token_f1(given, known) for given, known in pairs) / len(pairs)
-    return kind, len(pairs), sum(given != "" for given, _ in pairs), exact, overlap
+def _build(tokenizer: Any, recipe: Recipe) -> Parts:
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "the tokenizer does not report which characters a token covers",
+            "Only tokenizers with a `tokenizer.json` do, and answers are cut out by characters.",
+            "Name another model with `--model`",
+        )
+    encoder = SpanEncoder(tokenizer, SpanFormat(tokenizer, int(recipe.span.stride)))
+    scorer = SpanScorer(recipe)
+    return Parts(encoder, SpanObjective(), scorer, SpanPredictor(encoder, scorer, recipe.data.context))
+
+
+SPAN = TaskFacts(
+    name="span",
+    records=(SpanRecord,),
+    kinds=("masked", "causal"),
+    build=_build,
+    auto_class=SpanObjective.head.auto_class,
+    choices=_choices,
+    sections=("span",),
+    learned="finds the answer to a question in a text",
+    pipeline="question-answering",
+    usual_rows=(1_000, 5_000),
+    sample="notes.json",
+)

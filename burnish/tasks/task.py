@@ -1,163 +1,47 @@
-"""What every task offers. The engine and the evaluation know tasks by this alone."""
+"""The task axis: what one example means. A task is four parts, and everything outside `tasks/` knows tasks by these.
+
+    Encoder     record -> examples -> batch
+    Objective   the loss terms of a batch, and what the base model needs for them
+    Scorer      metrics, tables and the headline
+    Predictor   prompt -> ids -> answer, or input -> label, tags, span, score
+
+`TaskFacts` is what is known of a task before there is a tokenizer; `TaskFacts.make` adds the four parts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import numpy
 import torch
-from numpy.typing import ArrayLike
 
 from burnish.data.batching.batches import Batch
+from burnish.data.rows.records import Record
 from burnish.data.rows.row import RowError
-from burnish.metrics.measure import Measure, MetricTable, quotient, ratio
-from burnish.models.heads import Head
+from burnish.metrics.measure import Measure, MetricTable
+from burnish.models.heads import CAUSAL, Head
 from burnish.recipe.schema import Recipe
-
-_LARGEST_EXPONENT = 700.0
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What judging gave for each held-out example."""
-
-    examples: Sequence[Any]
-    owners: Sequence[int]
-    """For each example, the number of its row."""
-    outputs: Sequence[Any]
-    """For each example, what the task's `judge` gave; None where it gave nothing."""
-    sums: numpy.ndarray
-    """`[examples]` float64: summed loss of each example, in nats."""
-    counts: numpy.ndarray
-    """`[examples]` int64: terms of that sum."""
-
-    def by_row(self) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """`[rows]` float64 sums and counts of the loss; rows without an example are left out."""
-        sums, counts = self.summed_by_row(self.sums, self.counts)
-        return sums[counts > 0], counts[counts > 0]
-
-    def summed_by_row(self, *columns: ArrayLike) -> list[numpy.ndarray]:
-        """Numbers of the examples, `[examples]` each, added up to numbers of the rows, `[rows]` each."""
-        rows = max(self.owners, default=-1) + 1
-        return [numpy.bincount(list(self.owners), weights=numpy.asarray(column), minlength=rows) for column in columns]
-
-    def loss(self) -> Measure:
-        """Mean loss per term. Rows, not tokens, are drawn again for its interval: tokens of a row depend on each
-        other (Efron and Tibshirani 1993, ch. 13)."""
-        return loss_of_rows(*self.by_row())
-
-    def perplexity(self) -> Measure:
-        """exp of the mean loss per token."""
-        table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=-1)
-        return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, by_factors=True)
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 
 
-def loss_of_rows(sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
-    """The mean loss, from what each row adds to it: `[rows]` sums in nats, and `[rows]` terms of these."""
-    return replace(ratio("loss", sums, counts, higher_is_better=False, is_share=False), least=0.0)
+class Encoder(Protocol):
+    """How a record becomes examples, and examples become a batch."""
 
-
-def _exp_of_mean(sums: numpy.ndarray) -> numpy.ndarray:
-    return numpy.exp(numpy.minimum(quotient(sums[..., 0], sums[..., 1]), _LARGEST_EXPONENT))
-
-
-Choice = tuple[str, Any, str]
-"""A dotted option, its value, and the reason for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A prompt whose answer is known, for judging generated answers."""
-
-    prompt_ids: list[int]
-    prompt: str
-    """The prompt in words, for showing."""
-    answer: str
-    place: str
-    inputs: Callable[[], dict[str, torch.Tensor]] | None = None
-    """Gives what the network needs besides the prompt's token ids, for example pixels; such a prompt cannot be cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRow:
-    """What one record became."""
-
-    examples: list[Any]
-    """Whatever the task makes of it; each has `num_tokens` (read), `num_trained` (terms of the loss) and `place`."""
-    truncated_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one look at a batch gave."""
-
-    losses: torch.Tensor
-    """`[terms]` fp32, in nats."""
-    outputs: list[Any]
-    """What the task's figures need, one item for each of the batch's examples; empty where they need nothing."""
-
-
-class Task(Protocol):
-    """How a record becomes token ids and labels, what the loss is, and what judges the result."""
-
-    name: ClassVar[str]
-    sections: ClassVar[tuple[str, ...]]
-    """Sections of the recipe that belong to this task."""
-    kinds: ClassVar[tuple[str, ...]]
-    """Kinds of model that it makes sense for (`models/config.py`), that of its default model first."""
-    generates: ClassVar[bool]
-    """Whether the trained model writes text."""
-    reads_turns: ClassVar[bool]
-    """Whether `prompt_ids` takes the turns of a conversation, too."""
-    knows_answers: ClassVar[bool]
-    """Whether a generated answer is right only where it is the known one."""
-    can_pack: ClassVar[bool]
-    """Whether several examples may share a row."""
-    step_rows: ClassVar[int]
-    """Rows that a step should hold where each counts once in the loss; 0 where tokens count."""
-    cut_from: ClassVar[str]
-    """Where a row that is too long is cut, in words."""
-    rate_factor: ClassVar[float]
-    """What the method's learning rate is multiplied by."""
-    learned: ClassVar[str]
-    """What a tuned model does, in words that go on from "a model which"."""
-    pipeline: ClassVar[str]
-    """The hub's name for what such models do."""
-    usual_rows: ClassVar[tuple[int, int] | None]
-    """The least and the most training rows that guides for beginners advise; None where they say nothing."""
-
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None: ...
-
-    @classmethod
-    def choices(cls, records: Sequence[Any], recipe: Recipe) -> list[Choice]:
-        """What `auto` stands for in the task's own options, for these training records.
-
-        Raises:
-            DataError: the records cannot be learned from as a whole.
-        """
+    @property
+    def can_pack(self) -> bool:
+        """Whether several examples may share a row of a batch."""
         ...
 
     @property
-    def headline(self) -> str:
-        """The figure that tells whether the tuned model is better."""
-        ...
-
-    @property
-    def head(self) -> Head:
-        """How a base model is loaded for this task."""
+    def cut_from(self) -> str:
+        """Where a row that is too long is cut, in words."""
         ...
 
     @property
     def notes(self) -> list[str]:
         """What was adapted for this tokenizer, in sentences."""
-        ...
-
-    @property
-    def stop_ids(self) -> list[int]:
-        """Tokens at which a generated answer ends."""
         ...
 
     def encode(self, record: Any, context: int) -> EncodedRow:
@@ -179,79 +63,131 @@ class Task(Protocol):
             examples: all examples.
             rows: for each row of the batch, which examples it holds; one each, unless `packed`.
             packed: whether rows may hold several examples.
-            epoch: for what is drawn anew in every epoch; None in evaluation, where nothing is left to chance.
+            epoch: for what is drawn again in every epoch; None in evaluation, where nothing is left to chance.
         """
         ...
 
-    def keep_apart(self) -> None:
-        """Told that the method would mix what shares a row."""
+    def disable_packing(self) -> None:
+        """Called where the method, or the model, would mix what shares a row."""
         ...
 
-    def adapt(self, network: Any) -> list[str]:
-        """Looks at the loaded base model for what the task may do with it; sentences for what the user should know."""
+    def segments(self, example: Any) -> list[Segment]:
+        """The tokens of an example, and which of them are learned: for showing."""
         ...
 
-    def kept_out(self, network: Any) -> tuple[str, ...]:
+
+class Objective(Protocol):
+    """What is learned from a batch, and what the base model needs for that."""
+
+    @property
+    def head(self) -> Head:
+        """How a base model is loaded."""
+        ...
+
+    @property
+    def step_rows(self) -> int:
+        """Rows that a step should hold where each counts once in the loss; 0 where tokens count."""
+        ...
+
+    @property
+    def rate_factor(self) -> float:
+        """What the method's learning rate is multiplied by."""
+        ...
+
+    def inspect_model(self, network: Any) -> list[str]:
+        """Finds out what the loaded base model allows; sentences for what the user should know."""
+        ...
+
+    def frozen_modules(self, network: Any) -> tuple[str, ...]:
         """Names of modules of the base model that no method may train."""
         ...
 
-    def save_with(self, folder: Path) -> None:
-        """Writes what else belongs to a result into its folder, beside weights and tokenizer."""
-        ...
-
-    def prepare(self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str) -> Sequence[Any]:
+    def prepare_examples(
+        self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str
+    ) -> Sequence[Any]:
         """The examples, with what has to be measured once on the base model before it is trained."""
         ...
 
-    def stand_in(self, examples: Sequence[Any]) -> Sequence[Any]:
-        """The examples as `prepare` would leave them, with made-up measurements: for a step that is only simulated."""
+    def placeholder_examples(self, examples: Sequence[Any]) -> Sequence[Any]:
+        """The examples as `prepare_examples` would leave them, with made-up measurements, for a simulated step.
+        The same examples where nothing is measured."""
         ...
 
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
-        """Looks at all batches of a step, or of a judging, before the first loss is taken. Called without gradients."""
+        """Sees all batches of a step, or of an evaluation, before the first loss is taken. Called without gradients."""
         ...
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[terms]` fp32, in nats and in the order of the batch's `owners`; the loss of a step is their mean."""
         ...
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
-        """The losses again, with what the figures need. Called without gradients."""
+
+class Scorer(Protocol):
+    """How good a model is on rows that it was not trained on."""
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that decides whether a model is better: `loss`, or one of `measures`."""
         ...
 
-    def measures(self, judged: Judged) -> list[Measure]:
-        """The task's figures, besides its loss."""
+    @property
+    def compares_answers(self) -> bool:
+        """Whether a generated answer is right only where it is the known one."""
         ...
 
-    def chance(self, judged: Judged) -> Measure | None:
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
+        """The losses of the objective, with what the metrics need. Called without gradients."""
+        ...
+
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
+        """The metrics, besides the loss."""
+        ...
+
+    def chance_loss(self, evaluated: EvaluatedExamples) -> Measure | None:
         """The loss of giving every row the frequencies of the answers, without reading it; None where it has none."""
         ...
 
-    def tables(self, judged: Judged) -> list[MetricTable]:
-        """Finer figures, for example one line a label."""
+    def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
+        """Finer metrics, for example one line a label."""
         ...
 
-    def remark(self, judged: Judged) -> str:
-        """What one must know of the held-out rows to read the figures; empty where they speak for themselves."""
+    def remark(self, evaluated: EvaluatedExamples) -> str:
+        """What one must know of the held-out rows to read the metrics; empty where there is nothing."""
         ...
 
-    def shown(self, example: Any, output: Any) -> tuple[str, str, str] | None:
-        """(prompt, expected, given) in words; None where the task generates its answers."""
+    def describe(self, example: Any, output: Any) -> tuple[str, str, str] | None:
+        """(prompt, expected, given) in words; None where answers are generated."""
+        ...
+
+
+class Predictor(Protocol):
+    """How a trained model is asked, and how its answer is read.
+
+    Where `TaskFacts.generates`, the model goes on from `prompt_ids`; otherwise `respond` answers directly.
+    """
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Tokens at which a generated answer ends."""
         ...
 
     def prompt_ids(self, prompt: Any) -> list[int]:
-        """What a model that generates is fed to go on from."""
+        """What a model that generates is given to go on from.
+
+        Args:
+            prompt: a text; or, where `TaskFacts.reads_turns`, the turns of a conversation.
+        """
         ...
 
     def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
         """What the network needs besides the ids of a prompt, for example pixels; None where it needs nothing."""
         ...
 
-    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+    def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
         """The generated ids that are meant for the user: all but what the model only writes to begin an answer."""
         ...
 
-    def answer_in(self, text: str) -> str:
+    def answer_text(self, text: str) -> str:
         """The part of a generated text that is the answer, as it is shown and compared."""
         ...
 
@@ -259,6 +195,140 @@ class Task(Protocol):
         """The record as a question with a known answer, or None where there is none to generate."""
         ...
 
-    def respond(self, network: Any, prompt: str) -> str:
-        """The answer of a model that does not generate to a user's text, or to a row as a JSON object."""
+    def served_prompts(self, record: Any) -> list[list[int]]:
+        """The prompts that may be generated from for a record's last answer, as `question` and as a user's turns give
+        them; each must equal the ids of `trained_prompt`. Empty where that answer is not generated."""
         ...
+
+    def trained_prompt(self, record: Any, example: Any) -> tuple[list[int], list[int]]:
+        """The ids before the last answer of a training example, and those of the answer."""
+        ...
+
+    def respond(self, network: Any, prompt: str) -> str:
+        """The answer of a model that does not generate to a user's text, or to a row as a JSON object.
+
+        Args:
+            network: in evaluation mode.
+            prompt: what is asked.
+
+        Raises:
+            InputError: the prompt cannot be answered.
+        """
+        ...
+
+    def save_extras(self, folder: Path) -> None:
+        """Writes what else belongs to a result into its folder, beside weights and tokenizer."""
+        ...
+
+
+class Parts(NamedTuple):
+    """The four parts of a task."""
+
+    encoder: Encoder
+    objective: Objective
+    scorer: Scorer
+    predictor: Predictor
+
+
+Choice = tuple[str, Any, str]
+"""A dotted option, its value, and the reason for it."""
+
+
+def no_choices(records: Sequence[Any], recipe: Recipe) -> list[Choice]:
+    """The task has no options of its own."""
+    return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """What is known of a task before there is a tokenizer, and how to make its parts."""
+
+    name: str
+    records: tuple[type[Record], ...]
+    """The kinds of record that it learns from."""
+    kinds: tuple[str, ...]
+    """Kinds of model that can do it (`models/config.py`), that of its default model first."""
+    build: Callable[[Any, Recipe], Parts]
+    """The parts, for a tokenizer whose pad token is set, and a recipe whose task options are filled in."""
+    choices: Callable[[Sequence[Any], Recipe], list[Choice]] = no_choices
+    """What `auto` means in the task's own options, for these training records. Raises DataError where nothing can be
+    learned from the records as a whole."""
+    sections: tuple[str, ...] = ()
+    """Sections of the recipe that belong to this task."""
+    generates: bool = False
+    """Whether the trained model writes text."""
+    reads_turns: bool = False
+    """Whether its prompt may be the turns of a conversation."""
+    counts_tokens: bool = False
+    """Whether the share of the tokens that are trained on says something. Where a row has one label it does not."""
+    learned: str
+    """What a tuned model does, in words that go on from "a model which"."""
+    auto_class: str = CAUSAL.auto_class
+    """The class of transformers that loads its models: that of `Objective.head`."""
+    names_labels: bool = False
+    """Whether a model has one output for each of `data.labels`."""
+    pipeline: str = "text-generation"
+    """The hub's name for what such models do."""
+    usual_rows: tuple[int, int] | None = None
+    """The least and the most training rows that guides for beginners advise; None where they say nothing."""
+    sample: str = ""
+    """The bundled file of rows for it, in `assets/samples`; empty where there is none."""
+    can_eject: bool = False
+    """Whether a trainer of TRL computes its loss, so that a run can be written as a script."""
+
+    def make(self, tokenizer: Any, recipe: Recipe) -> Task:
+        """The task for a tokenizer.
+
+        Args:
+            tokenizer: of the base model, or of the result; its pad token is set.
+            recipe: gives the task its options, and the labels where it has any.
+
+        Raises:
+            ModelError: the tokenizer cannot do what the task needs.
+        """
+        facts = {field.name: getattr(self, field.name) for field in fields(TaskFacts)}
+        return Task(**facts, **self.build(tokenizer, recipe)._asdict())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(TaskFacts):
+    """A task that is ready for a tokenizer."""
+
+    encoder: Encoder
+    objective: Objective
+    scorer: Scorer
+    predictor: Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """What one record became."""
+
+    examples: list[Any]
+    """Whatever the encoder makes; each has `num_tokens` (read), `num_trained` (terms of the loss) and `place`."""
+    truncated_tokens: int
+
+
+class Segment(NamedTuple):
+    """Some tokens of an example that belong together."""
+
+    name: str
+    """What they are, for example `chosen`; empty where the example is all there is."""
+    ids: Sequence[int]
+    is_learned: Sequence[bool]
+    """For each of the ids."""
+    note: str = ""
+    """What else is learned, in words: a label, for example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt with its known answer, for evaluating generated answers."""
+
+    prompt_ids: list[int]
+    prompt: str
+    """The prompt in words, for showing."""
+    answer: str
+    place: str
+    inputs: Callable[[], dict[str, torch.Tensor]] | None = None
+    """Gives what the network needs besides the prompt's token ids, for example pixels; such a prompt cannot be cut."""

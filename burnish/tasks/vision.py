@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -19,67 +19,53 @@ from burnish.data.rows.records import ChatRecord, PictureRecord
 from burnish.data.rows.row import IGNORED, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests
 from burnish.errors import InputError
-from burnish.models.heads import Head
 from burnish.models.processor import IMAGE_TEXT, copy_processor, image_tower, load_processor
 from burnish.recipe.schema import Recipe
-from burnish.tasks.chat import ChatTask
-from burnish.tasks.task import EncodedRow, Question
+from burnish.tasks.chat import ChatEncoder, ChatPredictor
+from burnish.tasks.defaults import PerplexityScorer
+from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
+from burnish.tasks.text import NextTokenObjective
 
 
-class VisionTask(ChatTask):
-    """Learns to answer questions about pictures."""
+class PictureFormat:
+    """Turns with pictures as token ids, by the model's chat template and its processor."""
 
-    name: ClassVar[str] = "vision"
-    learned: ClassVar[str] = "answers questions about pictures"
-    pipeline: ClassVar[str] = "image-text-to-text"
-    usual_rows: ClassVar[tuple[int, int] | None] = None
-    sections: ClassVar[tuple[str, ...]] = ("vision",)
-    kinds: ClassVar[tuple[str, ...]] = ("image-text",)
-    can_pack: ClassVar[bool] = False
+    def __init__(self, tokenizer: Any, longest_side: int | None) -> None:
+        self.tokenizer = tokenizer
+        self.processor = load_processor(tokenizer)
+        self.inputs = PictureInputs(self.processor, Album(longest_side))
+        self.template = PictureTemplate(tokenizer, self.inputs.placeholder, self.inputs.around)
+        self.chat = ChatFormat(tokenizer, self.template)
 
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
-        self._processor = load_processor(tokenizer)
-        self._inputs = PictureInputs(self._processor, Album(recipe.vision.longest_side))
-        self._template = PictureTemplate(tokenizer, self._inputs.placeholder, self._inputs.around)
-        self._format = ChatFormat(tokenizer, self._template)
-        self._tokens = self._format.tokens
-        self._tokenizer = tokenizer
-        self._trains_tower = recipe.vision.train_tower
+    def spelled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+        """The messages with their pictures as marks in the text."""
+        return tuple({**message, "content": self.template.spell(message["content"])} for message in messages)
 
-    @property
-    def head(self) -> Head:
-        """A language model that sees."""
-        return IMAGE_TEXT
+    def prompt(self, messages: Sequence[Mapping[str, Any]], pictures: Sequence[Picture], place: str) -> PictureExample:
+        """The turns so far, up to where the answer begins."""
+        ids = self.chat.prompt_ids(self.spelled(messages))
+        return self.inputs.put_in(Example(ids, [IGNORED] * len(ids), place), pictures)
+
+
+class PictureEncoder(ChatEncoder):
+    """Conversations with the tokens of their pictures in place."""
+
+    can_pack = False
+
+    def __init__(self, pictures: PictureFormat) -> None:
+        super().__init__(pictures.tokenizer, pictures.chat)
+        self._pictures = pictures
 
     @property
     def notes(self) -> list[str]:
         """What the template could not say and how it is said instead."""
-        return [*self._template.notes, *self._format.notes]
-
-    def adapt(self, network: Any) -> list[str]:
-        """Says which part of the model is left as it is."""
-        tower = ", ".join(f"`{name}`" for name in image_tower(network))
-        if self._trains_tower:
-            return []
-        return [
-            f"The part that sees ({tower}) is not trained; `vision.train_tower=true` would train it."
-            if tower
-            else "The part of this model that sees was not found, so it is not kept from being trained."
-        ]
-
-    def kept_out(self, network: Any) -> tuple[str, ...]:
-        """The vision tower, unless it is to be trained."""
-        return () if self._trains_tower else image_tower(network)
-
-    def save_with(self, folder: Path) -> None:
-        """The processor's files: without them nobody could show the result a picture."""
-        copy_processor(self._tokenizer, self._processor, folder)
+        return [*self._pictures.template.notes, *super().notes]
 
     def _requests(self, record: PictureRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template, marks the answers and puts the tokens of the pictures in place; nothing is cut."""
-        told = ChatRecord(self._spelled(record.messages), None, record.place)
-        encoded = yield from self._format.requests(told, sys.maxsize)
-        examples = [self._inputs.put_in(example, record.images) for example in encoded.examples]
+        spelled = ChatRecord(self._pictures.spelled(record.messages), None, record.place)
+        encoded = yield from self._format.requests(spelled, sys.maxsize)
+        examples = [self._pictures.inputs.put_in(example, record.images) for example in encoded.examples]
         longest = max(example.num_tokens for example in examples)
         if longest > context:
             shown = sum(end - start for example in examples for start, end in example.spans)
@@ -102,17 +88,55 @@ class VisionTask(ChatTask):
             plain.examples,
             plain.owners,
             plain.num_tokens,
-            load=partial(self._inputs.load, chosen, width),
+            load=partial(self._pictures.inputs.load, chosen, width),
         )
+
+
+class PictureObjective(NextTokenObjective):
+    """The language part learns the answers; the part that sees stays as it is, unless it is to be trained."""
+
+    head = IMAGE_TEXT
+
+    def __init__(self, trains_tower: bool) -> None:
+        super().__init__("plain")
+        self._trains_tower = trains_tower
+
+    def inspect_model(self, network: Any) -> list[str]:
+        """Says which part of the model is left as it is."""
+        tower = ", ".join(f"`{name}`" for name in image_tower(network))
+        if self._trains_tower:
+            return []
+        return [
+            f"The part that sees ({tower}) is not trained; `vision.train_tower=true` would train it."
+            if tower
+            else "The part of this model that sees was not found, so it is not kept from being trained."
+        ]
+
+    def frozen_modules(self, network: Any) -> tuple[str, ...]:
+        """The vision tower, unless it is to be trained."""
+        return () if self._trains_tower else image_tower(network)
+
+
+class PicturePredictor(ChatPredictor):
+    """Answers turns that may show pictures."""
+
+    def __init__(self, pictures: PictureFormat) -> None:
+        super().__init__(pictures.chat)
+        self._pictures = pictures
 
     def question(self, record: PictureRecord) -> Question | None:
         """The last answer, asked for by everything before it."""
         *earlier, last = record.messages
-        asked = self._asked(earlier, record.images, record.place)
+        asked = self._pictures.prompt(earlier, record.images, record.place)
         texts = [_text_of(message["content"]) for message in earlier if message["role"] == "user"]
-        answer = self.answer_in(_text_of(last["content"]))
-        load = partial(self._inputs.load, [asked], asked.num_tokens) if asked.pictures else None
+        answer = self.answer_text(_text_of(last["content"]))
+        load = partial(self._pictures.inputs.load, [asked], asked.num_tokens) if asked.pictures else None
         return Question(list(asked.input_ids), texts[-1] if texts else "", answer, record.place, load)
+
+    def served_prompts(self, record: PictureRecord) -> list[list[int]]:
+        """As evaluation asks it."""
+        question = self.question(record)
+        return [] if question is None else [list(question.prompt_ids)]
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
         """A user's message, or the turns so far, up to where the answer begins.
@@ -127,7 +151,7 @@ class VisionTask(ChatTask):
     def prompt_inputs(self, prompt: str | list[dict[str, Any]]) -> dict[str, torch.Tensor] | None:
         """The pixels of the pictures that a prompt shows. Raises InputError as `prompt_ids` does."""
         asked = self._prompted(prompt)
-        return self._inputs.load([asked], asked.num_tokens) if asked.pictures else None
+        return self._pictures.inputs.load([asked], asked.num_tokens) if asked.pictures else None
 
     def _prompted(self, prompt: str | list[dict[str, Any]]) -> PictureExample:
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -139,7 +163,7 @@ class VisionTask(ChatTask):
                 messages.append({**turn, "content": text})
                 sources += shown
             record = make_record(tuple(messages), sources, Path(), "the prompt")
-            return self._asked(record.messages, record.images, record.place)
+            return self._pictures.prompt(record.messages, record.images, record.place)
         except RowError as error:
             raise InputError(
                 "the prompt cannot be shown to the model",
@@ -147,13 +171,32 @@ class VisionTask(ChatTask):
                 'Write it as `\'{"prompt": "What is this?", "images": ["picture.png"]}\'`',
             ) from error
 
-    def _asked(self, messages: Sequence[Mapping[str, Any]], pictures: Sequence[Picture], place: str) -> PictureExample:
-        ids = self._format.prompt_ids(self._spelled(messages))
-        return self._inputs.put_in(Example(ids, [IGNORED] * len(ids), place), pictures)
-
-    def _spelled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-        return tuple({**message, "content": self._template.spell(message["content"])} for message in messages)
+    def save_extras(self, folder: Path) -> None:
+        """The processor's files, without which the result cannot be shown a picture."""
+        copy_processor(self._pictures.tokenizer, self._pictures.processor, folder)
 
 
 def _text_of(parts: Sequence[Mapping[str, Any]]) -> str:
     return "".join(MARK if part["type"] == "image" else part["text"] for part in parts)
+
+
+def _build(tokenizer: Any, recipe: Recipe) -> Parts:
+    pictures, objective = (
+        PictureFormat(tokenizer, recipe.vision.longest_side),
+        PictureObjective(recipe.vision.train_tower),
+    )
+    return Parts(PictureEncoder(pictures), objective, PerplexityScorer(objective), PicturePredictor(pictures))
+
+
+VISION = TaskFacts(
+    name="vision",
+    records=(PictureRecord,),
+    kinds=("image-text",),
+    build=_build,
+    auto_class=IMAGE_TEXT.auto_class,
+    sections=("vision",),
+    generates=True,
+    reads_turns=True,
+    learned="answers questions about pictures",
+    pipeline="image-text-to-text",
+)

@@ -26,7 +26,7 @@ from burnish.check.token_view import TokenView
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
 from burnish.data.rows.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
-from burnish.data.rows.records import LabelledRecord, RatedRecord, Record, SpanRecord, TaggedRecord, TextRecord
+from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
@@ -36,6 +36,7 @@ from burnish.recipe.schema import Recipe
 from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
 from burnish.system.machine import this_machine
 from burnish.system.processes import in_processes
+from burnish.tasks import task_names_for
 
 _BLOCK = 4_096
 _FIRST_BLOCKS = 2
@@ -122,8 +123,8 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     for note in look.shape.notes:
         emit(Note(note))
     context = open_context(recipe, _as_records(look), emit)
-    length, labels, special = context.context_length, context.recipe.data.labels, _special_tokens(context)
-    examiner = Examiner(look.shape, context.task, context.tokenizer, length, labels, special)
+    length, special = context.context_length, _special_tokens(context)
+    examiner = Examiner(look.shape, context.task, context.tokenizer, length, special)
     emit(Stage("looking at the rows"))
     examination, views = _examine(_blocks(look, recipe, show), examiner, look.number, emit)
     if is_far_too_small(context.task, len(examination.rows)):
@@ -155,7 +156,7 @@ def _look_through(recipe: Recipe) -> _Look:
     refuse_empty(first, rejected, section.path)
     shape = detect_shape(first, section.columns, section.shape)
     shape = replace(shape, notes=(*shape.notes, *told_by_their_lines(sources.train)))
-    check_shape(recipe, shape.name, shape.tasks)
+    check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
     lines = _lines(sources.train) if all(one is _SAYS_NOTHING for one in thin) else None
     if lines is None:
@@ -179,15 +180,7 @@ def _lines(sources: Sequence[Source]) -> int | None:
 
 def _thin(record: Record) -> Record:
     """A record without its texts."""
-    if isinstance(record, LabelledRecord):
-        return replace(record, texts=())
-    if isinstance(record, TaggedRecord):
-        return replace(record, tokens=())
-    if isinstance(record, SpanRecord):
-        return replace(record, context="", question="")
-    if isinstance(record, RatedRecord):
-        return replace(record, prompt=(), completion=())
-    return _SAYS_NOTHING
+    return record.without_texts() or _SAYS_NOTHING
 
 
 def _as_records(look: _Look) -> Records:
@@ -265,7 +258,7 @@ def _facts(look: _Look, context: RunContext, examination: Examination) -> dict[s
         "shape": f"{look.shape.name}, for the task {context.task.name}",
         "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
         f"longest {longest:,} ({figures.longest_place})",
-        "trained": f"{100 * figures.share:.0f} % of the tokens" if figures.counts_tokens else "",
+        "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
         "labels": examination.labels.told(),
         "languages": examination.languages.told(),
         "usual size": usual_size(context.task),

@@ -96,7 +96,7 @@ def _comparable(
         InputError: there is none.
     """
     task = contenders[0].context.task
-    is_text = task.generates and task.headline == "loss"
+    is_text = task.generates and task.scorer.headline == "loss"
     sizes = learned_bytes(shared.by_run[0].valid) if is_text else None
     apart = [one.option for one in find_differences(made) if one.option in LOSS_OPTIONS]
     if any(score.is_against_base for score in scores) and len({one.model for one in made}) > 1:

@@ -114,4 +114,4 @@ def _left_whole(context: RunContext) -> list[str]:
     """Layers of a quantized base that stay as they are."""
     if loading_for(context.method, context.recipe, context.device).quantization is None:
         return []
-    return skipped_modules(context.config, context.task.head, context.recipe.model.trust_remote_code)
+    return skipped_modules(context.config, context.task.objective.head, context.recipe.model.trust_remote_code)

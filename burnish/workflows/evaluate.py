@@ -64,7 +64,7 @@ def evaluate(
     context = encode(replace(context, records=replace(records, train=[])))
     context = replace(context, records=replace(records, train=trained))
     network = open_result(context, result)
-    context.task.adapt(network)
+    context.task.objective.inspect_model(network)
     described = f"`{data}`" if data else "held out from training"
     comparison = compare_with_base(network, context, context.questions(answers), described)
     if asked is not None:

@@ -66,9 +66,9 @@ def merge(
     check_base(folder, context.location)
     check_unquantized(context.config, context.location.name)
     dtype = saved_dtype(context.location.folder) if precision == AUTO else PRECISIONS[precision]
-    context.task.keep_apart()
+    context.task.encoder.disable_packing()
     context = encode(replace(context, records=replace(records, train=[], valid=records.valid or records.train)))
-    batches = row_batches(context.task, context.validation.examples)
+    batches = row_batches(context.task.encoder, context.validation.examples)
     if not batches:
         raise InputError("no row is left to verify the merged model on", "", "Put the data back as it was")
 
@@ -146,7 +146,7 @@ class _Opening:
     def __call__(self, where: ModelLocation) -> Any:
         """The network that lies somewhere."""
         context, loading = self.context, Loading(self.dtype, has_dropout=True)
-        section, head = context.recipe.model, context.task.head
+        section, head = context.recipe.model, context.task.objective.head
         base = load_base(where, section, context.tokenizer, context.device, loading, head)
         named = base.network.named_parameters(remove_duplicate=False)  # a tied matrix may get a twin of its own
         self.held.update({name: parameter.dtype for name, parameter in named})
@@ -170,7 +170,7 @@ def _write_merged(
     with quiet_transformers():
         network.save_pretrained(str(written))
     context.tokenizer.save_pretrained(str(written))
-    context.task.save_with(written)
+    context.task.predictor.save_extras(written)
     del tuned, network
     free_memory()
     return logits, base
@@ -185,7 +185,7 @@ def _load_plainly(written: Path, context: RunContext, dtype: torch.dtype) -> Any
     import transformers
 
     with quiet_transformers():
-        network, report = getattr(transformers, context.task.head.auto_class).from_pretrained(
+        network, report = getattr(transformers, context.task.objective.head.auto_class).from_pretrained(
             str(written),
             dtype=dtype,
             trust_remote_code=context.recipe.model.trust_remote_code,

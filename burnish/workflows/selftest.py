@@ -8,31 +8,21 @@ from importlib import resources
 from pathlib import Path
 
 from burnish.errors import MachineError, RecipeError
+from burnish.methods import LIKELY_METHOD
 from burnish.models.config import model_kind
 from burnish.models.device import RAISED, ran_out
 from burnish.models.location import locate_model, read_config
 from burnish.plan.run_plan import plan_run
-from burnish.prepare.context import LIKELY_METHOD, encode, open_context, read_rows
+from burnish.prepare.context import encode, open_context, read_rows
 from burnish.prepare.model import inspect_base, load_network
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import EventLog, Listener, Progressed, Resolved, Stage
 from burnish.selftest import gradient_rules, weight_rules
 from burnish.selftest.workbench import Bench, RuleLine, RuleReport
+from burnish.tasks import CONVERSATION, USUAL_TASKS, task_facts, task_names
 
 ROWS, CONTEXT = 64, 256
 """Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""
-SAMPLES = {
-    "chat": "helpdesk.jsonl",
-    "text-to-text": "helpdesk.jsonl",
-    "text": "journal.jsonl",
-    "fill-mask": "journal.jsonl",
-    "preference": "preferences.jsonl",
-    "reward": "preferences.jsonl",
-    "classify": "tickets.jsonl",
-    "tag": "entities.conll",
-    "span": "notes.json",
-}
-"""Bundled rows, by task."""
 RULES: tuple[Callable[[Bench], RuleLine], ...] = (
     gradient_rules.packed,
     gradient_rules.padded,
@@ -118,13 +108,13 @@ def _sample(recipe: Recipe) -> Path:
     """
     task = recipe.task
     if task == AUTO:
-        is_reader = recipe.model.name != AUTO and _kind(recipe) == "masked"
-        task = "classify" if is_reader else "chat"
-    if task not in SAMPLES:
+        task = USUAL_TASKS.get("causal" if recipe.model.name == AUTO else _kind(recipe), CONVERSATION)
+    sample = task_facts(task).sample if task in task_names() else ""
+    if not sample:
         raise RecipeError(
             f"no rows for the task `{task}` come with Burnish", "", "Name rows of your own: `burnish selftest DATA`"
         )
-    return Path(str(resources.files("burnish"))) / "assets" / "samples" / SAMPLES[task]
+    return Path(str(resources.files("burnish"))) / "assets" / "samples" / sample
 
 
 def _kind(recipe: Recipe) -> str:

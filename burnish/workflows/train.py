@@ -169,8 +169,7 @@ def create_folder(context: RunContext, log: EventLog) -> RunFolder:
     write_json(folder.manifest, manifest_of(recipe, context.records, context.location, context.device))
     if context.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
-    labels = recipe.data.labels if isinstance(recipe.data.labels, list) else []
-    write_views(folder, context.training, context.tokenizer, labels)
+    write_views(folder, context.training, context.task.encoder, context.tokenizer)
     write_text(folder.recipe, dump_recipe(recipe, context.unread_sections()))
     return folder
 
@@ -226,7 +225,7 @@ def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
     with write_folder(context.method.result_folder(folder)) as target:
         context.method.save(network, target)
         context.tokenizer.save_pretrained(str(target))
-        context.task.save_with(target)
+        context.task.predictor.save_extras(target)
         write_stop_tokens(context, target)
         (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
 

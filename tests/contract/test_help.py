@@ -14,7 +14,9 @@ import pytest
 
 from burnish.cli.main import COMMANDS
 from burnish.cli.options import RECIPE_FLAGS
+from burnish.methods import method_names
 from burnish.recipe.names import options
+from burnish.tasks import task_names
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NAMES = ["burnish", *(function.__name__ for group in COMMANDS.values() for function in group)]
@@ -33,6 +35,11 @@ def help_of(name: str) -> str:
         env=environment | plain,
     )
     return "".join(f"{line.rstrip()}\n" for line in done.stdout.strip().splitlines())
+
+
+def test_help_names_every_task_and_method() -> None:
+    assert [name for name in task_names() if f"`{name}`" not in RECIPE_FLAGS["task"].help] == []
+    assert [name for name in method_names() if f"`{name}`" not in RECIPE_FLAGS["method"].help] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from burnish.data.files.readers import READERS
-from burnish.methods import METHODS
+from burnish.methods import method_names
 from burnish.recipe.schema import AUTO
-from burnish.tasks import TASKS
+from burnish.tasks import task_names
 from tests.e2e import bad_files as bad
 from tests.e2e.bad_case import Case, check
 from tests.e2e.conftest import Burnish
@@ -202,7 +202,7 @@ CASES = [
         bad.rows(),
         f"{TRAIN} --task chta",
         "`chta` is no task",
-        f"There are {named([AUTO, *TASKS])}.",
+        f"There are {named([AUTO, *task_names()])}.",
         "Did you mean `chat`?",
     ),
     Case(
@@ -210,7 +210,7 @@ CASES = [
         bad.rows(),
         f"{TRAIN} --method lroa",
         "`lroa` is no method",
-        f"There are {named(['auto', *METHODS])}.",
+        f"There are {named(['auto', *method_names()])}.",
         "Did you mean `lora`?",
     ),
     Case(

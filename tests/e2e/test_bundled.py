@@ -19,6 +19,7 @@ from burnish.data.rows.dataset import load_records
 from burnish.data.rows.records import content_hash
 from burnish.errors import RecipeError
 from burnish.recipe.schema import DataSection
+from burnish.tasks import task_names_for
 from burnish.workflows.quickstart import quickstart
 from tests.e2e.conftest import EXACT, Burnish
 from tests.e2e.told import read_lines
@@ -180,7 +181,7 @@ def test_a_sample_is_learned_from(name: str, here: Path, burnish: Burnish) -> No
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_of_its_task_whole_and_of_the_promised_size(name: str) -> None:
     records = load_records(DataSection(path=str(ASSETS / "samples" / name)), seed=0)
-    assert records.shape.tasks[0] == SAMPLES[name]
+    assert task_names_for(records.shape.record)[0] == SAMPLES[name]
     assert records.rejected == []
     everything = [content_hash(record) for record in (*records.train, *records.valid)]
     assert 200 <= len(everything) <= 1000

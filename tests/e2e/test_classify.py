@@ -116,7 +116,7 @@ def test_a_label_that_only_validation_rows_have_is_named(here: Path, encoder: Pa
     run = burnish_api.train("train.jsonl", model=encoder, validation="valid.jsonl", max_steps=1, **OPTIONS)
     (left_out,) = (json.loads(line) for line in (run.path / "rejected.jsonl").read_text().splitlines())
     assert (Path(left_out["file"]).name, left_out["line"]) == ("valid.jsonl", 1)
-    assert left_out["reason"] == "the label `odd` stands in no training row, so it cannot be learned"
+    assert left_out["reason"] == "the label `odd` is in no training row, so it cannot be learned"
 
 
 def test_labels_that_cannot_be_learned_leave_no_run_behind(here: Path, encoder: Path) -> None:

@@ -29,7 +29,7 @@ def test_shared_is_unshared(layout: str, loss: str, tiny_tokenizer: Any) -> None
     results = []
     for share in (True, False):
         task = make_preference(tiny_tokenizer, loss=loss, share_prompt=share)
-        assert task.adapt(network) == []
+        assert task.objective.inspect_model(network) == []
         examples = measured(task, make_wide(layout, seed=1), pairs)
         batches = one_each(task, examples, 3)
         assert len(batches[0].input_ids) == (3 if share else 6)
@@ -46,7 +46,7 @@ def test_so_it_is_with_an_adapter_and_eager_attention(tiny_tokenizer: Any) -> No
     results = []
     for share in (True, False):
         task = make_preference(tiny_tokenizer, loss="orpo", share_prompt=share)
-        assert task.adapt(network) == []
+        assert task.objective.inspect_model(network) == []
         results.append(loss_and_gradients(task, network, one_each(task, random_pairs(5))))
     (shared, gradients), (expected, wanted) = results
     assert shared == pytest.approx(expected, rel=TOLERANCE)
@@ -58,10 +58,10 @@ def test_a_window_shorter_than_the_context_is_refused(layout: str, tiny_tokenize
     network = make_network(layout)
     assert network.config.sliding_window == WINDOW
     task = make_preference(tiny_tokenizer)
-    (told,) = task.adapt(network)
+    (told,) = task.objective.inspect_model(network)
     assert "prompt of its own" in told
     assert "position_ids" not in one_each(task, random_pairs(2))[0].inputs
-    assert task.adapt(network) == [], "said once"
+    assert task.objective.inspect_model(network) == [], "said once"
     wider = make_network(layout, sliding_window=CONTEXT // 2)
     assert not keeps_answers_apart(wider, CONTEXT)
     assert keeps_answers_apart(wider, CONTEXT // 2), "answers that never look back further may share"

@@ -86,7 +86,7 @@ def theirs(trainer: Any, network: Any) -> tuple[float, dict[str, torch.Tensor], 
 def figures(task: Any, network: Any, examples: list[Any], batches: list[Batch]) -> dict[str, float]:
     """The task's figures on these examples."""
     judged = judge(network, task, HeldOut(batches, examples, list(range(len(examples)))), "fp32")
-    return {measure.name: value(measure) for measure in task.measures(judged)}
+    return {measure.name: value(measure) for measure in task.scorer.measures(judged)}
 
 
 @pytest.mark.parametrize(("loss", "smoothing", "share"), [("dpo", 0.0, True), ("dpo", 0.2, False), ("ipo", 0.0, True)])
@@ -156,7 +156,7 @@ def test_kto_is_trls(
 
     logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
     assert logged["kl"] > 0, "a reference point of 0 would compare nothing"
-    assert task._kl.item() == pytest.approx(logged["kl"], rel=TOLERANCE)
+    assert task.objective._kl.item() == pytest.approx(logged["kl"], rel=TOLERANCE)
     assert loss_value == pytest.approx(expected, rel=TOLERANCE)
     assert largest_difference(wanted, gradients) <= TOLERANCE
     told = figures(task, network, examples, batches)

@@ -86,6 +86,14 @@ class Batch:
         )
 
 
+def pad_right(rows: Sequence[Sequence[int] | numpy.ndarray], fill: int) -> torch.Tensor:
+    """`[rows, width]` int64: rows filled up at the end to the length of the longest."""
+    padded = numpy.full((len(rows), max(map(len, rows))), fill, dtype=numpy.int64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return torch.from_numpy(padded)
+
+
 def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: int, packed: bool) -> Batch:
     """Lays out rows of next-token examples as one batch, as wide as its longest row.
 

@@ -39,7 +39,7 @@ def read_passages(general: str) -> Sequence[TextRecord]:
     rows = list(islice(good_rows(find_sources(name).train, rejected), _MOST_ROWS))
     refuse_empty(rows, rejected, name)
     shape = detect_shape(rows, {})
-    if "text" not in shape.tasks:
+    if shape.record is not TextRecord:
         raise DataError(
             f"`{name}` cannot be the general text of a run: its rows have the shape `{shape.name}`",
             "What a model forgets is looked for in running text.",

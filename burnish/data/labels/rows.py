@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import decimal
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.columns import as_text
+from burnish.data.rows.columns import ColumnMap, as_text, quoted
 from burnish.data.rows.patterns import Field, Pattern, pick
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import RowError
-from burnish.errors import DataError
+from burnish.errors import DataError, InputError, RecipeError
 
 _FEWEST_TELLING = 10
 """In fewer rows than this, labels that are all different may still be labels."""
@@ -155,3 +156,61 @@ def describe_labels(records: Sequence[LabelledRecord], labels: Sequence[str]) ->
 
 def _short(label: str) -> str:
     return label if len(label) <= 40 else f"{label[:39]}…"
+
+
+def check_labels(labels: Sequence[str], is_multi: bool, records: Sequence[LabelledRecord]) -> None:
+    """Labels that were given must be of use. Raises RecipeError or DataError where they are not."""
+    if len(set(labels)) < len(labels) or len(labels) < (1 if is_multi else 2):
+        raise RecipeError(
+            "`data.labels` names too few labels, or one twice",
+            f"It is {list(labels)}.",
+            "Name every label once, or leave it at `auto`",
+        )
+    found = {label for record in records for label in record.labels}
+    if found and found.isdisjoint(labels):
+        raise DataError(
+            "the rows have none of the labels that this model tells apart",
+            f"They have {quoted(in_order(found))}; the model knows {quoted(labels)}.",
+            "Name rows with those labels, or spell them in the same way",
+        )
+
+
+def read_texts(prompt: str, pattern: Pattern, columns: ColumnMap) -> tuple[str, ...]:
+    """A user's text, or a row as a JSON object, as the texts of a row.
+
+    Args:
+        prompt: what is asked.
+        pattern: the shape of the rows that were trained on.
+        columns: how their columns were named.
+
+    Raises:
+        InputError: rows have two texts, and these are not there.
+    """
+    fields = pattern.required[:-1]
+    values = columns.rename(_json_object(prompt))
+    found = [pick(values, field) for field in fields]
+    try:
+        texts = tuple(text for text in (as_text(value, name) for name, value in found) if text and text.strip())
+    except RowError as error:
+        raise InputError("the row cannot be read", f"{error}.") from error
+    if len(texts) == len(fields):
+        return texts
+    if len(fields) == 1:
+        return (prompt,)
+    first, second = (name for name, _ in found)
+    raise InputError(
+        "this run labels pairs of texts, and there are not two",
+        "A pair is written as a JSON object with a column for each text.",
+        f'For example: \'{{"{first}": "...", "{second}": "..."}}\'',
+    )
+
+
+def _json_object(prompt: str) -> dict[str, Any]:
+    """The object that a prompt spells; empty where it is plain text."""
+    if not prompt.lstrip().startswith("{"):
+        return {}
+    try:
+        values = json.loads(prompt)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}

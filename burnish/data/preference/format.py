@@ -123,6 +123,7 @@ class PreferenceFormat:
     """Turns records into token ids with the tokenizer's chat template, as `ChatFormat` does for conversations.
 
     Attributes:
+        chat: the format of each dialogue.
         tokens: answers what `pair_requests` and `rated_requests` ask.
 
     Raises:
@@ -130,8 +131,8 @@ class PreferenceFormat:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._chat = ChatFormat(tokenizer)
-        self.tokens: Tokens = self._chat.tokens
+        self.chat = ChatFormat(tokenizer)
+        self.tokens: Tokens = self.chat.tokens
 
     def pair(self, record: PreferenceRecord, context: int) -> tuple[PairExample, int]:
         """One pair encoded on its own, as `pair_requests` does it. Raises RowError where that does."""
@@ -186,14 +187,14 @@ class PreferenceFormat:
         return prompt[:num_lead] + prompt[len(prompt) - room + num_lead :]
 
     def _prompt(self, record: PreferenceRecord | RatedRecord) -> TokenRequests[list[int]]:
-        (ids,) = yield [self._chat.prompt(record.prompt, record.tools)]
+        (ids,) = yield [self.chat.prompt(record.prompt, record.tools)]
         return self.tokens.with_lead(ids)
 
     def _answer(
         self, prompt: list[int], answer: Messages, record: PreferenceRecord | RatedRecord
     ) -> TokenRequests[Answer]:
         dialogue = ChatRecord((*record.prompt, *answer), record.tools, record.place)
-        examples = (yield from self._chat.requests(dialogue, sys.maxsize)).examples
+        examples = (yield from self.chat.requests(dialogue, sys.maxsize)).examples
         if len(examples) > 1 and sum(message["role"] == "assistant" for message in answer) > 1:
             raise RowError("the dialogues part before their last answers, and the template does not keep earlier ones")
         ids, labels = list(examples[-1].input_ids), list(examples[-1].labels)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from burnish.data.chat.rows import Message, is_answer, parse_json_text, read_message, read_tools, with_system
 from burnish.data.rows.columns import as_text
-from burnish.data.rows.patterns import Pattern, pick
+from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS, Pattern, pick
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import RowError
 
@@ -197,3 +198,39 @@ def _addition(pattern: Pattern, values: Mapping[str, Any]) -> str:
     name, value = pick(values, pattern.addition or ("input",)) if pattern.addition else ("input", None)
     text = as_text(value, name)
     return text if text and text.strip() else ""
+
+
+def read_dialogue(prompt: str) -> tuple[Messages, Messages] | None:
+    """(question, answer) of a user's text; None where it is no dialogue.
+
+    Args:
+        prompt: a JSON list of messages, an object with a prompt and an answer, or text with `Human:` and `Assistant:`.
+
+    Raises:
+        RowError: it is a dialogue, and its question or its last answer is missing.
+    """
+    text = prompt.strip()
+    if is_dialogue_text(text):
+        turns = read_answer(read_turns_of_text(text, "prompt"), "prompt")
+        return _parted(turns)
+    if text[:1] not in ("{", "["):
+        return None
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(values, list):
+        return _parted(read_answer(values, "messages"))
+    name, turns = pick(values, TURNS)
+    if turns is not None:
+        return _parted(read_answer(turns, name))
+    (asks, asked), (says, said) = pick(values, PROMPT), pick(values, (*ANSWER, "chosen"))
+    if asked is None and said is None:
+        return None
+    return read_prompt(asked, asks, ""), read_answer(said, says)
+
+
+def _parted(turns: Messages) -> tuple[Messages, Messages]:
+    if len(turns) < 2:
+        raise RowError("it holds an answer and no question")
+    return turns[:-1], turns[-1:]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from burnish.data.files.readers import data_suffix, file_suffix, read_rows
 from burnish.data.files.sources import Source, find_sources, read_hub_rows
-from burnish.data.rows.records import Record, SpanRecord, content_hash
+from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.errors import DataError
@@ -50,7 +50,7 @@ def split_held_out(
 def split_keys(records: Sequence[Record]) -> list[str]:
     """For each record, a key that it shares with those that must stay on its side: its duplicates, and for questions
     about a text the other questions about it, unless all are about one text."""
-    texts = [record.context if isinstance(record, SpanRecord) else None for record in records]
+    texts = [record.shared_text() for record in records]
     if None in texts or len(set(texts)) < 2:
         return [content_hash(record) for record in records]
     return [hashlib.sha256(str(text).encode("utf-8")).hexdigest() for text in texts]

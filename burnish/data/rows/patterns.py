@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.rows.records import Record
+from burnish.data.rows.records import (
+    ChatRecord,
+    LabelledRecord,
+    PictureRecord,
+    PreferenceRecord,
+    RatedRecord,
+    Record,
+    SpanRecord,
+    TaggedRecord,
+    TextRecord,
+)
 
 Field = tuple[str, ...]
 """The names that a column may have, the best first."""
@@ -18,8 +28,8 @@ class Pattern:
     """What a shape looks like: fields that its rows must have, and fields that they may have."""
 
     name: str
-    tasks: tuple[str, ...]
-    """What such rows are for, the likeliest first."""
+    record: type[Record]
+    """What such rows mean. A task says which kinds of record it learns from."""
     reader: str
     """`module:function` that makes a record of a row: (pattern, values, place) -> Record, raising RowError."""
     required: tuple[Field, ...]
@@ -29,6 +39,8 @@ class Pattern:
     """What is joined to the question where there is any, for example Alpaca's `input`."""
     test: Callable[[Mapping[str, Any]], bool] | None = None
     """What the values must look like besides, where the columns alone do not tell."""
+    notes: str = ""
+    """`module:function` that says what one should know of how all rows were read: (values of each) -> sentences."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -47,8 +59,11 @@ class Pattern:
 
     def make_record(self, values: Mapping[str, Any], place: str) -> Record:
         """What a row of this shape means. Raises RowError where it cannot be learned from."""
-        module, _, function = self.reader.partition(":")
-        return getattr(importlib.import_module(module), function)(self, values, place)
+        return _load(self.reader)(self, values, place)
+
+    def make_notes(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What one should know of how the rows were read."""
+        return _load(self.notes)(rows) if self.notes else []
 
     def fits(self, values: Mapping[str, Any]) -> bool:
         """Whether a row has this shape."""
@@ -74,6 +89,11 @@ class Pattern:
             for fields in (self.required, self.optional, (self.addition,))
         )
         return replace(self, required=required, optional=optional, addition=addition)
+
+
+def _load(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def has_rating(values: Mapping[str, Any]) -> bool:
@@ -104,45 +124,50 @@ FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "te
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
 TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
 PICTURES = ("images", "image")
-_CHAT = ("chat", "text-to-text")
-_PAIRS = ("preference", "reward")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
 _LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.tags.words:tagged_record"
-_SPAN_TOO = (("id",), ("is_impossible",))
+_SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
 
 # The first that fits is taken, so the more telling ones stand first: many sets carry a rendered `text` besides.
 PATTERNS = (
-    Pattern("preference", _PAIRS, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
-    Pattern("preference-messages", _PAIRS, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
+    Pattern("preference", PreferenceRecord, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
+    Pattern("preference-messages", PreferenceRecord, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
     Pattern(
         "preference-dialogues",
-        _PAIRS,
+        PreferenceRecord,
         _DIALOGUES,
         (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
         (TOOLS, SYSTEM),
     ),
-    Pattern("rated", ("preference",), _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
-    Pattern("rated-messages", ("preference",), _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
-    Pattern("pictures", ("vision",), _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
-    Pattern("picture-question", ("vision",), _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
-    Pattern("picture-messages", ("vision",), _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
-    Pattern("messages", _CHAT, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM)),
-    Pattern("sharegpt", _CHAT, _CONVERSATION, (("conversations", "messages"),), (TOOLS, SYSTEM)),
-    Pattern("span", ("span",), _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO),
-    Pattern("span-start", ("span",), _SPAN, (("context",), ("question",), ("answer",), ("answer_start",)), _SPAN_TOO),
-    Pattern("tagged", ("tag",), _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
-    Pattern("labelled-pair", ("classify",), _LABELLED, (FIRST, SECOND, LABEL)),
-    Pattern("alpaca", _CHAT, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
-    Pattern("instruction-response", _CHAT, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")),
-    Pattern("prompt-completion", _CHAT, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
-    Pattern("question-answer", _CHAT, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
-    Pattern("labelled-text", ("classify",), _LABELLED, (TEXT, LABEL)),
+    Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("rated-messages", RatedRecord, _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
+    Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
+    Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
+    Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM)),
+    Pattern("sharegpt", ChatRecord, _CONVERSATION, (("conversations", "messages"),), (TOOLS, SYSTEM)),
+    Pattern("span", SpanRecord, _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO, notes=_SPAN_NOTES),
     Pattern(
-        "text", ("text", "fill-mask"), "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)
+        "span-start",
+        SpanRecord,
+        _SPAN,
+        (("context",), ("question",), ("answer",), ("answer_start",)),
+        _SPAN_TOO,
+        notes=_SPAN_NOTES,
     ),
+    Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
+    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, LABEL)),
+    Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
+    Pattern(
+        "instruction-response", ChatRecord, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")
+    ),
+    Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
+    Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
+    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, LABEL)),
+    Pattern("text", TextRecord, "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)),
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")

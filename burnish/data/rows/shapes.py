@@ -21,7 +21,6 @@ from burnish.data.rows.patterns import (
 )
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import Row, RowError
-from burnish.data.spans.rows import span_notes
 from burnish.errors import DataError
 
 AUTO = "auto"
@@ -30,7 +29,7 @@ MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=C
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The shape of a file's rows: its name, its task, and how a row becomes a record."""
+    """The shape of a file's rows: its name, the kind of record they are, and how a row becomes a record."""
 
     pattern: Pattern
     column_map: ColumnMap
@@ -45,9 +44,9 @@ class Shape:
         return self.pattern.name
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that such rows are for, the likeliest first."""
-        return self.pattern.tasks
+    def record(self) -> type[Record]:
+        """What such rows mean."""
+        return self.pattern.record
 
     def to_record(self, row: Row) -> Record:
         """What the row means.
@@ -88,9 +87,7 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
     main = counts.most_common(1)[0][0]
     if wanted == AUTO:
         refuse_mixed(rows, renamed, shapes, main)
-    notes = list(dict.fromkeys(row.note for row in rows if row.note))
-    if main.tasks == ("span",):
-        notes += span_notes(renamed)
+    notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
     plain = BY_NAME["text"]
     if main.name == "labelled-text" and wanted == AUTO and not columns and plain.fits(renamed[0]):
         name, _ = pick(renamed[0], main.required[-1])

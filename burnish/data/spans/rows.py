@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from burnish.data.rows.columns import as_text
 from burnish.data.rows.patterns import Pattern, pick
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
+from burnish.errors import InputError
 
 _AROUND = 20
 """Characters shown of what stands where an answer should."""
@@ -145,3 +147,19 @@ def _quoted(text: str) -> str:
 
 def _count(items: list[Any], name: str) -> str:
     return f"{len(items)} `{name}`"
+
+
+def read_question(prompt: str) -> SpanRecord:
+    """A user's question and text. Raises InputError where the prompt holds no such thing."""
+    try:
+        values = json.loads(prompt)
+    except json.JSONDecodeError:
+        values = None
+    parts = [values.get(name) for name in ("question", "context")] if isinstance(values, dict) else []
+    if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
+        raise InputError(
+            "the task `span` is asked with a question and the text that holds the answer",
+            "They come as one JSON object.",
+            """For example: '{"question": "Who wrote it?", "context": "Ann wrote it in May."}'""",
+        )
+    return SpanRecord(str(parts[1]), str(parts[0]), (), "the prompt")

@@ -14,6 +14,9 @@ from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.errors import InputError, ModelError
 
+OUTSIDE = "O"
+"""The tag of words that are in no entity."""
+
 
 def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:
     """Words and tags; a tag that is a number is taken by its digits.
@@ -50,6 +53,19 @@ def _told(value: Any) -> str:
     if value is None:
         return "null"
     return f"{value}" if isinstance(value, (int, float)) else "empty" if value == "" else type(value).__name__
+
+
+def name_of(tag: str, labels: Sequence[str]) -> str:
+    """The label that a tag means: itself, or, where it is a number, the label in that place."""
+    is_place = tag not in labels and tag.isdecimal() and int(tag) < len(labels)
+    return labels[int(tag)] if is_place else tag
+
+
+def tags_in_order(tags: set[str]) -> list[str]:
+    """O first, then by name; numbers in their order."""
+    if all(tag.isdecimal() for tag in tags):
+        return sorted(tags, key=int)
+    return sorted(tags, key=lambda tag: (tag != OUTSIDE, tag))
 
 
 NO_WORD = -1

@@ -10,6 +10,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import tests.unit.data.chat_templates as styles
 from burnish.cli.commands.generate import talk
+from burnish.data.chat.format import ChatFormat
 from burnish.data.rows.records import PreferenceRecord
 from burnish.data.rows.row import Example
 from burnish.inference.session import open_session
@@ -27,6 +29,7 @@ from burnish.models.location import locate_model
 from burnish.recipe.schema import ModelSection, Recipe
 from burnish.selftest.weight_rules import compare_served
 from burnish.tasks import make_task
+from burnish.tasks.chat import ChatPredictor
 from tests.tiny_architectures import make_text_to_text_tokenizer
 from tests.tiny_models import make_tokenizer, save_model
 from tests.tiny_vision import FAMILIES, draw, drawn_record, save_vision_model
@@ -106,7 +109,7 @@ def test_a_talk_is_fed_what_was_trained(name: str, folder: Path, monkeypatch: py
     session = open_session(str(folder))
     row = record(name)
     task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
-    turns = trained_turns(task.encode(row, CONTEXT).examples)
+    turns = trained_turns(task.encoder.encode(row, CONTEXT).examples)
     assert len(turns) == sum(message["role"] == "assistant" for message in row.messages)
     parrot = Parrot(session, [answer for _, answer in turns])
     system = [message for message in row.messages if message["role"] == "system"]
@@ -120,7 +123,7 @@ def test_a_talk_is_fed_what_was_trained(name: str, folder: Path, monkeypatch: py
 def test_a_prompt_is_fed_as_it_was_trained(folder: Path) -> None:
     session = open_session(str(folder))
     task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
-    ((prompt, answer),) = trained_turns(task.encode(record("single"), CONTEXT).examples)
+    ((prompt, answer),) = trained_turns(task.encoder.encode(record("single"), CONTEXT).examples)
     parrot = Parrot(session, [answer])
     said = session.generate(CHATS["single"][0]["content"])
     assert said.removeprefix("</think>").lstrip() == "Fine.", "but for an empty thought that the template opens"
@@ -131,11 +134,11 @@ def test_what_a_template_writes_before_an_answer_is_not_shown_as_it_comes() -> N
     """The stream holds it back, and gives out an answer that begins otherwise."""
     tokenizer: Any = styles.chatml(styles.NO_PROMPT)
     task: Any = make_task("chat", tokenizer, Recipe())
-    ((_, answer),) = trained_turns(task.encode(record("single"), CONTEXT).examples)
+    ((_, answer),) = trained_turns(task.encoder.encode(record("single"), CONTEXT).examples)
     assert tokenizer.decode(answer).startswith("<|im_start|>assistant\n")
     for ids, text in ((answer, "Fine."), (tokenizer("ass and Fine.")["input_ids"], "ass and Fine.")):
         pieces: list[str] = []
-        streamer = TextStreamer(tokenizer, pieces.append, task.spoken)
+        streamer = TextStreamer(tokenizer, pieces.append, task.predictor.visible_ids)
         streamer.put(torch.tensor([1]))
         for token in ids:
             streamer.put(torch.tensor([token]))
@@ -148,11 +151,11 @@ def test_a_question_is_asked_as_it_was_trained(name: str, folder: Path) -> None:
     """What judging asks of the last answer, with tools where there are any."""
     row = record(name)
     task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
-    prompt, answer = trained_turns(task.encode(row, CONTEXT).examples)[-1]
-    question = task.question(row)
+    prompt, answer = trained_turns(task.encoder.encode(row, CONTEXT).examples)[-1]
+    question = task.predictor.question(row)
     assert question is not None
     assert question.prompt_ids == prompt
-    assert answer[-1] in task.stop_ids
+    assert answer[-1] in task.predictor.stop_ids
     seen = compare_served(task, [row])
     assert (seen.prompts, seen.wrong) == (1 if name == "tools" else 2, 0)
 
@@ -181,29 +184,45 @@ def test_pictures_are_shown_as_they_were_trained(family: str, tmp_path: Path) ->
     row: Any = drawn_record([picture], "What is it?", "It is red.")
     seen = compare_served(task, [row])
     assert (seen.prompts, seen.wrong) == (1, 0)
-    ((prompt, answer),) = trained_turns(task.encode(row, CONTEXT).examples)
+    ((prompt, answer),) = trained_turns(task.encoder.encode(row, CONTEXT).examples)
     asked = {"role": "user", "content": json.dumps({"prompt": "<image>What is it?", "images": [str(picture)]})}
-    assert task.prompt_ids([asked]) == prompt
-    assert answer[-1] in task.stop_ids
+    assert task.predictor.prompt_ids([asked]) == prompt
+    assert answer[-1] in task.predictor.stop_ids
+
+
+class Longer(ChatPredictor):
+    """Puts a token too many after a user's turns."""
+
+    def prompt_ids(self, prompt: Any) -> list[int]:
+        """Wrong by one."""
+        return [*super().prompt_ids(prompt), 7]
+
+
+class Endless(ChatPredictor):
+    """Stops at a token that no answer ends with."""
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Never written."""
+        return [0]
 
 
 def test_a_difference_would_be_counted() -> None:
     """One token more is one wrong token; an answer that ends with no stop token is another."""
     row = record("single")
-    task: Any = make_task("chat", styles.chatml(), Recipe())
-    right = task.prompt_ids
-    task.prompt_ids = lambda turns: [*right(turns), 7]
-    assert compare_served(task, [row]).wrong == 1
-    endless: Any = type("Endless", (type(task),), {"stop_ids": [0]})(styles.chatml(), Recipe())
+    task = make_task("chat", styles.chatml(), Recipe())
+    chat_format = ChatFormat(styles.chatml())
+    assert compare_served(replace(task, predictor=Longer(chat_format)), [row]).wrong == 1
+    endless = replace(task, predictor=Endless(chat_format))
     assert compare_served(endless, [row]).wrong == 2, "once for each way of asking"
 
 
 def test_a_thought_that_the_template_opened_is_no_part_of_the_answer() -> None:
     """The model goes on behind the open tag, so its text has only the end of it."""
     task: Any = make_task("chat", styles.chatml(styles.OPENS_THOUGHT), Recipe())
-    ((_, answer),) = trained_turns(task.encode(record("single"), CONTEXT).examples)
-    said = str(styles.chatml().decode(task.spoken(answer), skip_special_tokens=True))
+    ((_, answer),) = trained_turns(task.encoder.encode(record("single"), CONTEXT).examples)
+    said = str(styles.chatml().decode(task.predictor.visible_ids(answer), skip_special_tokens=True))
     assert said.strip() == "</think>\n\nFine."
-    assert task.answer_in(said) == "Fine."
-    assert task.answer_in("Well.\n</think>\n\nFine.") == "Fine."
-    assert task.answer_in("<think>\nWell.\n</think>\n\nFine.") == "Fine."
+    assert task.predictor.answer_text(said) == "Fine."
+    assert task.predictor.answer_text("Well.\n</think>\n\nFine.") == "Fine."
+    assert task.predictor.answer_text("<think>\nWell.\n</think>\n\nFine.") == "Fine."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -15,8 +16,9 @@ from burnish.data.rows.row import IGNORED, Example
 from burnish.engine.validation import HeldOut, judge
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
-from burnish.tasks.chat import ChatTask
-from burnish.tasks.task import Judged, Outcome
+from burnish.tasks.defaults import PerplexityScorer
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.task import Task
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_training import token_plan
@@ -61,21 +63,27 @@ def test_each_example_and_row_gets_its_own_loss(packing: bool, tiny_tokenizer: A
     assert told == [(done, len(rows.batches)) for done in range(1, len(rows.batches) + 1)]
 
 
-class TellingTask(ChatTask):
-    """Gives the first token of each example as its output."""
+class TellingScorer(PerplexityScorer):
+    """Gives a name of each example as its output."""
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """Losses as they are."""
         assert not torch.is_grad_enabled()
-        return Outcome(self.losses(network, batch), [f"example {index}" for index in batch.examples])
+        return BatchOutcome(self._objective.losses(network, batch), [f"example {index}" for index in batch.examples])
 
 
-class ForgetfulTask(ChatTask):
+class ForgetfulScorer(PerplexityScorer):
     """Gives an output too few."""
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """Losses as they are."""
-        return Outcome(self.losses(network, batch), ["one"])
+        return BatchOutcome(self._objective.losses(network, batch), ["one"])
+
+
+def scored_by(scorer: type[PerplexityScorer], tokenizer: Any) -> Task:
+    """The task `chat` with another scorer."""
+    task = make_task("chat", tokenizer, Recipe())
+    return replace(task, scorer=scorer(task.objective))
 
 
 @pytest.mark.parametrize("packing", [True, False])
@@ -84,13 +92,13 @@ def test_outputs_come_in_the_order_of_the_examples(packing: bool, tiny_tokenizer
     rows = held_out(packing)
     read = [index for batch in rows.batches for index in batch.examples]
     assert read != sorted(read)
-    judged = judge(make_network("llama"), TellingTask(tiny_tokenizer, Recipe()), rows, "fp32")
+    judged = judge(make_network("llama"), scored_by(TellingScorer, tiny_tokenizer), rows, "fp32")
     assert judged.outputs == [f"example {index}" for index in range(9)]
 
 
 def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any) -> None:
     with pytest.raises(ValueError, match="zip"):
-        judge(make_network("llama"), ForgetfulTask(tiny_tokenizer, Recipe()), held_out(True), "fp32")
+        judge(make_network("llama"), scored_by(ForgetfulScorer, tiny_tokenizer), held_out(True), "fp32")
 
 
 def test_nothing_held_out_gives_nothing(tiny_tokenizer: Any) -> None:
@@ -116,5 +124,5 @@ def test_judging_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> None:
 def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
     task = make_task("chat", tiny_tokenizer, Recipe())
     judged = judge(make_network("llama"), task, held_out(True), "fp32")
-    assert isinstance(judged, Judged)
-    assert [measure.name for measure in task.measures(judged)] == ["perplexity"]
+    assert isinstance(judged, EvaluatedExamples)
+    assert [measure.name for measure in task.scorer.measures(judged)] == ["perplexity"]

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError, Interrupted
+from burnish.metrics.measure import Measure
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
 from burnish.runs.events import CheckpointSaved, Event, StepDone, StoppedEarly, TrainingStarted, Validated
-from burnish.tasks.chat import ChatTask
-from burnish.tasks.task import Outcome
+from burnish.tasks.defaults import ScorerDefaults
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from tests.tiny_data import random_examples
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_training import make_trainer, token_plan, with_method
@@ -46,16 +47,19 @@ class Told:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-class ScriptedTask(ChatTask):
-    """A task that trains as the real one does, while the losses of validations follow a script."""
+class ScriptedScorer(ScorerDefaults):
+    """The losses of validations follow a script."""
 
-    def __init__(self, tokenizer: Any, losses: list[float]) -> None:
-        super().__init__(tokenizer, Recipe())
+    def __init__(self, losses: list[float]) -> None:
         self._losses = list(losses)
 
-    def judge(self, network: Any, batch: Batch) -> Outcome:
+    def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
+        """As the real one."""
+        return [evaluated.perplexity()]
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """One number of the script for all tokens."""
-        return Outcome(torch.full((batch.num_trained,), self._losses.pop(0)), [])
+        return BatchOutcome(torch.full((batch.num_trained,), self._losses.pop(0)), [])
 
 
 def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
@@ -75,7 +79,7 @@ def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
     assert len(validation) == 1
     script = options.pop("losses", None)
     if script is not None:
-        trainer.task = ScriptedTask(tokenizer, script)
+        trainer.task = replace(trainer.task, scorer=ScriptedScorer(script))
     assert not options
     held_out = HeldOut(validation if script != [] else [], rows, range(len(rows)))
     return Loop(trainer, plan, held_out, recipe, TOTAL, folder, told, Progress())

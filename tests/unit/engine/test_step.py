@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from burnish.engine.optimizer import make_optimizer
 from burnish.engine.step import NotFinite, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
-from burnish.recipe.schema import Recipe, TrainSection
-from burnish.tasks.chat import ChatTask
+from burnish.recipe.schema import TrainSection
+from burnish.tasks.text import NextTokenObjective
 from tests.tiny_data import random_examples
 from tests.tiny_models import make_network
 from tests.tiny_training import KeepGradients, gradients_of, make_trainer, with_method, without_borders
@@ -140,11 +141,11 @@ def test_validation_leaves_no_gradient_and_training_goes_on_with_dropout(tiny_to
     assert len(losses) == 3, "the step itself trains with dropout"
 
 
-class WatchingTask(ChatTask):
-    """A task that notes what it is asked, and in which order."""
+class WatchingObjective(NextTokenObjective):
+    """Notes what it is asked, and in which order."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        super().__init__(tokenizer, Recipe())
+    def __init__(self) -> None:
+        super().__init__("fast")
         self.asked: list[tuple[str, tuple[int, ...]]] = []
 
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
@@ -162,10 +163,11 @@ class WatchingTask(ChatTask):
 
 def test_a_task_sees_all_batches_of_a_step_before_the_first_loss(tiny_tokenizer: Any) -> None:
     trainer = trainer_of(make_network("llama"), tiny_tokenizer)
-    trainer.task = task = WatchingTask(tiny_tokenizer)
+    objective = WatchingObjective()
+    trainer.task = replace(trainer.task, objective=objective)
     examples = random_examples(4, 8, 20)
     trainer.step([collate_tokens(examples, rows, pad_id=0, packed=True) for rows in ([[0, 1]], [[2], [3]])])
-    assert task.asked == [(kind, rows) for kind in ("begins", "losses") for rows in ((0, 1), (2, 3))]
+    assert objective.asked == [(kind, rows) for kind in ("begins", "losses") for rows in ((0, 1), (2, 3))]
 
 
 def test_borders_matter_to_the_step(tiny_tokenizer: Any) -> None:

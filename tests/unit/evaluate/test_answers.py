@@ -26,9 +26,9 @@ def test_answers_come_in_the_order_of_the_questions(tiny_tokenizer: Any) -> None
     network, questions = make_network("llama").train(), questions_of(tiny_tokenizer, 70)
     told: list[tuple[int, int]] = []
     task = make_task("chat", tiny_tokenizer, Recipe())
-    assert task.stop_ids == [EOS]
+    assert task.predictor.stop_ids == [EOS]
     answers = answer_questions(
-        network, tiny_tokenizer, task, questions, 6, "fp32", lambda done, total: told.append((done, total))
+        network, tiny_tokenizer, task.predictor, questions, 6, "fp32", lambda done, total: told.append((done, total))
     )
     alone = [generate_batch(network, tiny_tokenizer, [question.prompt_ids], [EOS], 6)[0] for question in questions]
     assert [answer.given for answer in answers] == [
@@ -45,7 +45,7 @@ def test_answers_come_in_the_order_of_the_questions(tiny_tokenizer: Any) -> None
 
 def test_no_questions_no_answers(tiny_tokenizer: Any) -> None:
     task = make_task("chat", tiny_tokenizer, Recipe())
-    assert answer_questions(make_network("llama"), tiny_tokenizer, task, [], 6, "fp32") == []
+    assert answer_questions(make_network("llama"), tiny_tokenizer, task.predictor, [], 6, "fp32") == []
 
 
 def test_exact_is_exact_up_to_white_space_at_the_ends() -> None:

@@ -17,7 +17,7 @@ from burnish.metrics.measure import value
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import RunContext
 from burnish.recipe.load import load_recipe
-from burnish.tasks.task import loss_of_rows
+from burnish.tasks.evaluated import loss_of_rows
 from tests.tiny_contexts import tiny_context
 from tests.tiny_models import make_network
 

@@ -38,7 +38,7 @@ def test_the_tolerance_follows_the_spread_of_the_logits(precision: str, share: f
 def test_rows_are_read_alone_and_thinned(tiny_tokenizer: Any) -> None:
     task = make_task("text", tiny_tokenizer, Recipe())
     examples = [Example(list(range(3, 3 + length)), list(range(3, 3 + length)), "a:1") for length in (5, 50)] * 9
-    batches = row_batches(task, examples)
+    batches = row_batches(task.encoder, examples)
     assert len(batches) == 16
     assert {tuple(batch.input_ids.shape) for batch in batches} == {(1, 5), (1, 50)}
     network = make_network("llama")

@@ -11,13 +11,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from burnish.errors import ModelError
-from burnish.methods import METHODS, make_method
+from burnish.methods import make_method, method_names
 from burnish.models.location import read_config
 from burnish.recipe.schema import ModelSection, Recipe
 from burnish.runs.folder import RunFolder
 from tests.unit.methods.adapted import NETWORKS, Case, apply_to, location, make_case, outputs_of, train
 
-METHODS_ON_PLAIN_BASES = [name for name in METHODS if name not in ("qlora", "int8-lora")]
+METHODS_ON_PLAIN_BASES = [name for name in method_names() if name not in ("qlora", "int8-lora")]
 ADAPTERS = [name for name in METHODS_ON_PLAIN_BASES if name not in ("full", "freeze")]
 
 
@@ -155,7 +155,7 @@ def test_equal_runs_write_equal_bytes(method: str, tmp_path: Path) -> None:
     assert written[0] == written[1]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_learning_rates_are_sane_at_every_size(method: str) -> None:
     rates = [make_method(method).learning_rate(size) for size in (10**6, 10**8, 7 * 10**9)]
     assert rates == sorted(rates, reverse=True)
@@ -163,7 +163,7 @@ def test_learning_rates_are_sane_at_every_size(method: str) -> None:
     assert all(low <= rate <= high for rate in rates)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_each_has_its_name_and_its_place(method: str, tmp_path: Path) -> None:
     made = make_method(method)
     assert made.name == method

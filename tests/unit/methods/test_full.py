@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from burnish.methods import METHODS, make_method
+from burnish.methods import make_method, method_names
 from burnish.methods.full import FullMethod
 from burnish.methods.method import scaled_rate
 from burnish.models.base import Loading
@@ -80,4 +80,4 @@ def test_each_method_has_its_place_in_the_run_folder(name: str, folder: str, tmp
 
 
 def test_every_listed_method_can_be_made() -> None:
-    assert [make_method(name).name for name in METHODS] == list(METHODS)
+    assert [make_method(name).name for name in method_names()] == list(method_names())

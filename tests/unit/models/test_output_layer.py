@@ -91,14 +91,14 @@ def test_models_that_do_more_are_computed_whole(name: str) -> None:
 def test_the_task_tells_so_and_has_their_true_losses(name: str, tiny_tokenizer: Any) -> None:
     network = make_family(name)
     task = make_task("text", tiny_tokenizer, Recipe())
-    assert task.adapt(network) == [WHOLE]
-    assert task.adapt(network) == [], "said once"
+    assert task.objective.inspect_model(network) == [WHOLE]
+    assert task.objective.inspect_model(network) == [], "said once"
     examples = random_examples(4, 5, 14)
     batch = collate_tokens(examples, [[index] for index in range(4)], 0, False)
     expected = nn.functional.cross_entropy(
         network(**batch.inputs).logits.transpose(1, 2), batch.targets, ignore_index=IGNORED, reduction="none"
     )
-    losses = task.losses(network, batch)
+    losses = task.objective.losses(network, batch)
     torch.testing.assert_close(losses, expected[batch.targets != IGNORED])
     wrong = losses_at(
         network,
@@ -111,14 +111,14 @@ def test_the_task_tells_so_and_has_their_true_losses(name: str, tiny_tokenizer: 
 
 
 def test_the_task_tells_nothing_of_others(tiny_tokenizer: Any) -> None:
-    assert make_task("text", tiny_tokenizer, Recipe()).adapt(make_network("gpt2")) == []
+    assert make_task("text", tiny_tokenizer, Recipe()).objective.inspect_model(make_network("gpt2")) == []
     plain = Recipe.model_validate({"model": {"kernels": "plain"}})
     network = make_network("llama")
     head = Calls(network.get_output_embeddings())
     task = make_task("text", tiny_tokenizer, plain)
-    assert task.adapt(network) == []
+    assert task.objective.inspect_model(network) == []
     batch = collate_tokens(random_examples(2, 5, 14), [[0], [1]], 0, False)
-    task.losses(network, batch)
+    task.objective.losses(network, batch)
     assert head.number == 1, "plain kernels were asked for"
 
 

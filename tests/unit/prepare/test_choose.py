@@ -12,8 +12,8 @@ from burnish.methods import make_method
 from burnish.methods.method import Method
 from burnish.models.heads import CAUSAL, Head
 from burnish.prepare.resolve import check_choices, check_pair, check_shape, choose_task, default_model
-from burnish.recipe.schema import AUTO, BUNDLED_MODELS, WRITING_TASKS, Recipe
-from burnish.tasks import TASKS, task_class
+from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
+from burnish.tasks import task_facts, task_names, writes_text
 
 
 class Writes:
@@ -179,4 +179,6 @@ def test_an_encoder_with_a_decoder_writes_no_text_of_its_own() -> None:
 
 def test_the_command_line_knows_which_tasks_write() -> None:
     """It offers `chat` for these alone, and must not load the tasks to find out."""
-    assert {name for name in TASKS if task_class(name).generates} == set(WRITING_TASKS)
+    assert {name: task_facts(name).generates for name in task_names()} == {
+        name: writes_text(name) for name in task_names()
+    }

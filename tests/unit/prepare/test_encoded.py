@@ -65,10 +65,10 @@ RECORDS: dict[str, Any] = {
 def test_many_rows_are_encoded_as_each_alone(name: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     records = RECORDS[name]()
     task = make_task(name, tokenizer, Recipe())
-    whole = encode_records(task, records, CONTEXT)
+    whole = encode_records(task.encoder, records, CONTEXT)
     assert whole.examples
     monkeypatch.setattr(encoded_module, "_BLOCK", 1)
-    single = encode_records(task, records, CONTEXT)
+    single = encode_records(task.encoder, records, CONTEXT)
     assert list(map(shown, whole.examples)) == list(map(shown, single.examples))
     assert (whole.owners, whole.rejected) == (single.owners, single.rejected)
     assert (whole.truncated_rows, whole.truncated_tokens) == (single.truncated_rows, single.truncated_tokens)
@@ -83,16 +83,16 @@ def shown(example: Any) -> Any:
 def test_one_row_at_a_time_is_what_encode_gives(tokenizer: Any) -> None:
     task = make_task("chat", tokenizer, Recipe())
     records = chats()
-    encoded = encode_records(task, records, CONTEXT)
+    encoded = encode_records(task.encoder, records, CONTEXT)
     assert [row.line for row in encoded.rejected] == [3]
     assert "longer than the context" in encoded.rejected[0].reason
-    alone = [task.encode(records[index], CONTEXT) for index in (0, 1, 3)]
+    alone = [task.encoder.encode(records[index], CONTEXT) for index in (0, 1, 3)]
     assert [shown(example) for row in alone for example in row.examples] == [shown(one) for one in encoded.examples]
     assert (encoded.truncated_rows, encoded.truncated_tokens) == (3, sum(row.truncated_tokens for row in alone))
 
 
 def encoded_chats(tokenizer: Any) -> Encoded:
-    return encode_records(make_task("chat", tokenizer, Recipe()), chats(), CONTEXT)
+    return encode_records(make_task("chat", tokenizer, Recipe()).encoder, chats(), CONTEXT)
 
 
 def test_kept_rows_come_back_as_they_were_and_lie_in_the_file(tokenizer: Any, cache: Path) -> None:
@@ -129,7 +129,7 @@ def test_rows_that_belong_to_no_example_are_not_used(tokenizer: Any) -> None:
 
 def test_examples_of_another_kind_are_not_kept(tokenizer: Any, cache: Path) -> None:
     task = make_task("preference", tokenizer, Recipe())
-    assert keep_encoded("key", encode_records(task, RECORDS["preference"](), CONTEXT)) == ""
+    assert keep_encoded("key", encode_records(task.encoder, RECORDS["preference"](), CONTEXT)) == ""
     assert not cache.exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 from transformers import BloomConfig, GPT2Config, LlamaConfig
 
 from burnish.errors import MachineError, RecipeError
-from burnish.methods import METHODS, make_method
+from burnish.methods import make_method, method_names
 from burnish.models.config import context_limit
 from burnish.prepare.context import unused_options
 from burnish.prepare.resolve import (
@@ -32,7 +32,7 @@ from burnish.prepare.resolve import (
 from burnish.recipe.load import load_recipe
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TrainSection
 from burnish.runs.events import Event, Resolved, Warned
-from burnish.tasks import TASKS, task_class
+from burnish.tasks import task_facts, task_names
 from tests.tiny_models import make_network
 
 WITHOUT_LIMIT = SimpleNamespace(model_max_length=10**30)
@@ -111,7 +111,7 @@ def test_a_tokenizers_limit_counts_too() -> None:
     assert resolver.recipe.data.context == 492
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", list(method_names()))
 def test_the_learning_rate_is_the_methods(method: str) -> None:
     resolver, _ = resolver_of(data__context=512)
     resolve_training(resolver, facts_of(parameters=3 * 10**6), make_method(method))
@@ -274,7 +274,7 @@ def test_sections_of_others_are_unread() -> None:
 
 def test_the_sections_of_every_task_and_method_are_there() -> None:
     known = set(Recipe.model_fields)
-    for part in (*(task_class(name) for name in TASKS), *(make_method(name) for name in METHODS)):
+    for part in (*(task_facts(name) for name in task_names()), *(make_method(name) for name in method_names())):
         assert set(part.sections) <= known, part.name
 
 
@@ -309,6 +309,6 @@ def test_other_texts_are_read_by_decoders_that_write(
 ) -> None:
     resolver, _ = resolver_of(evaluate__general=wanted)
     told: list[Event] = []
-    resolve_general(resolver, task_class(task), kind, told.append)
+    resolve_general(resolver, task_facts(task), kind, told.append)
     assert resolver.recipe.evaluate.general == taken
     assert [isinstance(event, Warned) for event in told] == [True] * is_warned

@@ -16,7 +16,7 @@ from burnish.report.card import model_card
 from burnish.report.record import read_record
 from burnish.report.snippet import closes_texts, use_snippet
 from burnish.runs.folder import RunFolder
-from burnish.tasks import TASKS
+from burnish.tasks import task_names
 from tests.unit.report.made_run import make_run
 
 HUB = {"model__name": "someone/model", "data__path": "someone/rows"}
@@ -122,7 +122,7 @@ def test_names_and_labels_cannot_leave_their_place(tmp_path: Path) -> None:
     assert not re.search(r"^[^`\n]*[^\\`]<script>[^`]*$", outside.partition("## Data")[0], re.MULTILINE)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", task_names())
 @pytest.mark.parametrize("whole", [False, True])
 def test_code_for_every_task_is_python(task: str, whole: bool, tmp_path: Path) -> None:
     labels = {"data__labels": ["a", "b"]} if task in ("classify", "tag") else {}

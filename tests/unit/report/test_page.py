@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 
 from burnish.errors import InputError
-from burnish.export import script as ejectable
-from burnish.methods import METHODS, make_method
 from burnish.recipe.load import dump_recipe
 from burnish.report.figures import change, counted, error_of, number
 from burnish.report.page import report_page, style, write_papers, write_report
 from burnish.report.record import bare_place, read_record
-from burnish.report.sections_origin import EJECTABLE_METHODS, EJECTABLE_TASKS, FOLDABLE
 from burnish.report.sections_result import standing_of, verdict_of
 from burnish.runs.folder import RunFolder
 from tests.unit.report.made_run import estimate, evaluation, make_recipe, make_run
@@ -264,11 +261,6 @@ def test_numbers() -> None:
     ]
     assert [error_of(110, 100), error_of(1, 0)] == ["+10.0 %", "?"]
     assert [counted(1, "row"), counted(2000, "row"), counted(0, "box", "boxes")] == ["1 row", "2,000 rows", "0 boxes"]
-
-
-def test_what_can_be_merged_and_ejected_is_what_is_offered() -> None:
-    assert {name for name in METHODS if make_method(name).can_merge} == set(FOLDABLE)
-    assert (ejectable.TASKS, ejectable.METHODS) == (EJECTABLE_TASKS, EJECTABLE_METHODS)
 
 
 @pytest.mark.parametrize("done", [None, 1, 34])

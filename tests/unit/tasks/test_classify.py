@@ -22,37 +22,38 @@ from burnish.models.heads import Target, row_logits
 from burnish.models.location import ModelLocation
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
-from burnish.tasks.classify import ClassifyTask
-from burnish.tasks.task import Judged
+from burnish.tasks.classify import CLASSIFY
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.task import Task
 from tests.tiny_classifiers import save_reader, word_pieces
 from tests.tiny_models import make_tokenizer
 
 CPU = torch.device("cpu")
 
 
-def make_task(
-    tokenizer: Any = None, labels: Any = ("bad", "good"), is_multi: bool = False, **data: Any
-) -> ClassifyTask:
+def make_task(tokenizer: Any = None, labels: Any = ("bad", "good"), is_multi: bool = False, **data: Any) -> Task:
     section = DataSection(labels=list(labels), **{"context": 64, **data})
     recipe = Recipe(data=section, classify=ClassifySection(multi_label=is_multi))
-    return ClassifyTask(tokenizer or word_pieces(), recipe)
+    return CLASSIFY.make(tokenizer or word_pieces(), recipe)
 
 
 def record(*texts: str, labels: Any = ("good",), is_multi: bool = False) -> LabelledRecord:
     return LabelledRecord(texts, tuple(labels), is_multi, "a.jsonl:1")
 
 
-def encode(task: ClassifyTask, *texts: str, context: int = 64) -> tuple[Any, int]:
-    row = task.encode(record(*texts), context)
+def encode(task: Task, *texts: str, context: int = 64) -> tuple[Any, int]:
+    row = task.encoder.encode(record(*texts), context)
     (example,) = row.examples
     return example, row.truncated_tokens
 
 
-def load(folder: Any, task: ClassifyTask) -> Any:
+def load(folder: Any, task: Task) -> Any:
     """The base model with the task's head on it."""
     location = ModelLocation("tiny", folder, False)
-    tokenizer = task._tokenizer
-    return load_base(location, ModelSection(name=str(folder)), tokenizer, CPU, Loading(torch.float32), task.head)
+    tokenizer = task.encoder._tokenizer
+    return load_base(
+        location, ModelSection(name=str(folder)), tokenizer, CPU, Loading(torch.float32), task.objective.head
+    )
 
 
 @pytest.fixture(scope="module", params=["bert", "llama"])
@@ -121,28 +122,28 @@ def test_of_a_pair_the_longer_text_is_cut_first():
 
 def test_rows_that_cannot_be_learned_are_named():
     task = make_task()
-    encoded = encode_records(task, [record("x", labels=["new"]), record("x", labels=[], is_multi=True)], 64)
+    encoded = encode_records(task.encoder, [record("x", labels=["new"]), record("x", labels=[], is_multi=True)], 64)
     assert not encoded.examples
     assert [row.reason for row in encoded.rejected] == [
-        "the label `new` stands in no training row, so it cannot be learned",
+        "the label `new` is in no training row, so it cannot be learned",
         "the row has 0 labels where one is expected",
     ]
 
 
 def test_a_batch_is_padded_at_the_end_and_masked():
     task = make_task(is_multi=True)
-    examples = [task.encode(record("good", labels=[]), 64).examples[0]]
-    examples += task.encode(record("the film", "was good", labels=["good", "bad"]), 64).examples
-    batch = task.collate(examples, [[1], [0]], False, None)
+    examples = [task.encoder.encode(record("good", labels=[]), 64).examples[0]]
+    examples += task.encoder.encode(record("the film", "was good", labels=["good", "bad"]), 64).examples
+    batch = task.encoder.collate(examples, [[1], [0]], False, None)
     assert batch.examples == (1, 0)
     assert batch.owners.tolist() == [1, 0]
     assert batch.targets.tolist() == [[1.0, 1.0], [0.0, 0.0]]
     length = examples[0].num_tokens
     assert batch.inputs["attention_mask"].sum(-1).tolist() == [examples[1].num_tokens, length]
-    assert (batch.input_ids[1, length:] == task._tokenizer.pad_token_id).all()
+    assert (batch.input_ids[1, length:] == task.encoder._tokenizer.pad_token_id).all()
     assert batch.inputs["token_type_ids"][0].tolist() == examples[1].token_types
     assert batch.num_tokens == sum(example.num_tokens for example in examples)
-    single = make_task().collate(examples[1:], [[0]], False, None)
+    single = make_task().encoder.collate(examples[1:], [[0]], False, None)
     assert single.targets.tolist() in ([0], [1])
 
 
@@ -155,12 +156,14 @@ def test_losses_equal_those_of_transformers_and_padding_changes_nothing(reader):
     network = load(folder, task).network.eval()
     texts = ["the film was good", "bad", "the old man and the fox and the boat"]
     examples = [
-        task.encode(record(text, labels=[label]), 64).examples[0]
+        task.encoder.encode(record(text, labels=[label]), 64).examples[0]
         for text, label in zip(texts, ["good", "bad", "bad"], strict=True)
     ]
     with torch.no_grad():
-        together = task.losses(network, task.collate(examples, [[0], [1], [2]], False, None))
-        alone = torch.cat([task.losses(network, task.collate(examples, [[row]], False, None)) for row in range(3)])
+        together = task.objective.losses(network, task.encoder.collate(examples, [[0], [1], [2]], False, None))
+        alone = torch.cat(
+            [task.objective.losses(network, task.encoder.collate(examples, [[row]], False, None)) for row in range(3)]
+        )
         logits = [network(input_ids=torch.tensor([example.input_ids])).logits for example in examples]
     expected = functional.cross_entropy(torch.cat(logits), torch.tensor([1, 0, 0]), reduction="none")
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
@@ -171,10 +174,10 @@ def test_several_labels_are_judged_one_by_one(reader):
     folder, tokenizer = reader
     task = make_task(tokenizer, labels=["a", "b", "c"], is_multi=True)
     network = load(folder, task).network.eval()
-    example = task.encode(record("the film", labels=["a", "c"], is_multi=True), 64).examples[0]
-    batch = task.collate([example], [[0]], False, None)
+    example = task.encoder.encode(record("the film", labels=["a", "c"], is_multi=True), 64).examples[0]
+    batch = task.encoder.collate([example], [[0]], False, None)
     with torch.no_grad():
-        outcome = task.judge(network, batch)
+        outcome = task.scorer.evaluate_batch(network, batch)
         logits = row_logits(network, batch.inputs)[0].double()
     signed = torch.stack([logits[0], -logits[1], logits[2]])
     torch.testing.assert_close(outcome.losses[0].double(), -functional.logsigmoid(signed).mean())
@@ -209,10 +212,10 @@ def test_virtual_tokens_do_not_shift_the_token_that_answers(tmp_path, method):
     network.eval()
     examples = [encode(task, text)[0] for text in ("the fox", "the old man lives by the river")]
     with torch.no_grad():
-        together = task.losses(network, task.collate(examples, [[0], [1]], False, None))
-        alone = task.losses(network, task.collate(examples, [[0]], False, None))
+        together = task.objective.losses(network, task.encoder.collate(examples, [[0], [1]], False, None))
+        alone = task.objective.losses(network, task.encoder.collate(examples, [[0]], False, None))
         other = replace(examples[0], input_ids=[7, *examples[0].input_ids[1:]])
-        other_alone = task.losses(network, task.collate([other], [[0]], False, None))
+        other_alone = task.objective.losses(network, task.encoder.collate([other], [[0]], False, None))
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-5)
     assert (other_alone - alone).abs() > 1e-3  # the token that answers has read the text
 
@@ -232,7 +235,7 @@ def test_a_head_for_other_labels_is_replaced(tmp_path):
 
 
 def choices(records: list[LabelledRecord], **sections: Any) -> dict[str, Any]:
-    return {option: what for option, what, _ in ClassifyTask.choices(records, Recipe(**sections))}
+    return {option: what for option, what, _ in CLASSIFY.choices(records, Recipe(**sections))}
 
 
 def test_labels_come_from_the_rows():
@@ -257,24 +260,26 @@ def test_what_the_recipe_says_stands():
 # Figures
 
 
-def judged(task: ClassifyTask, gold: list[list[str]], outputs: list[list[float]]) -> Judged:
-    examples = [task.encode(record("x", labels=labels, is_multi=True), 64).examples[0] for labels in gold]
+def judged(task: Task, gold: list[list[str]], outputs: list[list[float]]) -> EvaluatedExamples:
+    examples = [task.encoder.encode(record("x", labels=labels, is_multi=True), 64).examples[0] for labels in gold]
     given = [numpy.array(output, dtype=numpy.float32) for output in outputs]
     rows = range(len(gold))
-    return Judged(examples, list(rows), given, numpy.ones(len(gold)), numpy.ones(len(gold), dtype=numpy.int64))
+    return EvaluatedExamples(
+        examples, list(rows), given, numpy.ones(len(gold)), numpy.ones(len(gold), dtype=numpy.int64)
+    )
 
 
 def test_figures_of_single_labels():
     task = make_task()
     seen = judged(task, [["good"], ["good"], ["bad"], ["good"]], [[0.1, 0.9], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
-    figures = {measure.name: value(measure) for measure in task.measures(seen)}
+    figures = {measure.name: value(measure) for measure in task.scorer.measures(seen)}
     assert figures["accuracy"] == 0.75
     assert figures["macro-F1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    assert task.headline == "accuracy"
-    per_class, confusion = task.tables(seen)
+    assert task.scorer.headline == "accuracy"
+    per_class, confusion = task.scorer.tables(seen)
     assert [row[0] for row in per_class.rows] == ["bad", "good"]
     assert confusion.rows == (("bad", 1, 0), ("good", 1, 2))
-    assert task.remark(seen) == (
+    assert task.scorer.remark(seen) == (
         "Always answering the commonest label, `good`, would be right for 75.0 % of these rows."
     )
 
@@ -282,23 +287,23 @@ def test_figures_of_single_labels():
 def test_figures_of_several_labels():
     task = make_task(labels=["a", "b"], is_multi=True)
     seen = judged(task, [["a", "b"], [], ["a"]], [[0.9, 0.4], [0.1, 0.2], [0.8, 0.7]])
-    figures = {measure.name: value(measure) for measure in task.measures(seen)}
+    figures = {measure.name: value(measure) for measure in task.scorer.measures(seen)}
     assert figures["micro-F1"] == pytest.approx(2 * 2 / (3 + 3))
     assert figures["exact match"] == pytest.approx(1 / 3)
-    assert task.headline == "micro-F1"
-    (per_class,) = task.tables(seen)
+    assert task.scorer.headline == "micro-F1"
+    (per_class,) = task.scorer.tables(seen)
     assert [row[0] for row in per_class.rows] == ["a", "b"]
-    assert task.remark(seen) == "The commonest label, `a`, is right for 66.7 % of these rows."
+    assert task.scorer.remark(seen) == "The commonest label, `a`, is right for 66.7 % of these rows."
 
 
 def test_a_row_in_words():
     task = make_task()
     example, _ = encode(task, "the film", "was good")
-    assert task.shown(example, numpy.array([0.03, 0.97])) == ("the film\nwas good", "good", "good (0.97)")
+    assert task.scorer.describe(example, numpy.array([0.03, 0.97])) == ("the film\nwas good", "good", "good (0.97)")
     several = make_task(labels=["a", "b"], is_multi=True)
-    empty = several.encode(record("x", labels=[], is_multi=True), 64).examples[0]
-    assert several.shown(empty, numpy.array([0.3, 0.2])) == ("x", "no label", "no label (nearest: a 0.30)")
-    assert several.shown(empty, numpy.array([0.6, 0.9]))[2] == "b (0.90), a (0.60)"
+    empty = several.encoder.encode(record("x", labels=[], is_multi=True), 64).examples[0]
+    assert several.scorer.describe(empty, numpy.array([0.3, 0.2])) == ("x", "no label", "no label (nearest: a 0.30)")
+    assert several.scorer.describe(empty, numpy.array([0.6, 0.9]))[2] == "b (0.90), a (0.60)"
 
 
 # Answers
@@ -308,20 +313,20 @@ def test_a_text_or_a_row_is_answered(reader):
     folder, tokenizer = reader
     task = make_task(tokenizer, columns={"text": "satz"})
     network = load(folder, task).network.eval()
-    plain = task.respond(network, "the film was good")
+    plain = task.predictor.respond(network, "the film was good")
     assert plain.rpartition(" ")[0] in ("good", "bad")
-    assert task.respond(network, json.dumps({"satz": "the film was good"})) == plain
-    assert task.respond(network, json.dumps({"satz": "the fox and the boat and the river"})) != plain
-    assert task.respond(network, '{"no": "text"}')
-    assert task.respond(network, "the film was good " * 100)
+    assert task.predictor.respond(network, json.dumps({"satz": "the film was good"})) == plain
+    assert task.predictor.respond(network, json.dumps({"satz": "the fox and the boat and the river"})) != plain
+    assert task.predictor.respond(network, '{"no": "text"}')
+    assert task.predictor.respond(network, "the film was good " * 100)
 
 
 def test_a_pair_needs_both_texts(reader):
     folder, tokenizer = reader
     task = make_task(tokenizer, shape="labelled-pair")
     network = load(folder, task).network.eval()
-    answer = task.respond(network, json.dumps({"premise": "the film", "hypothesis": "was good"}))
-    assert task.respond(network, json.dumps({"sentence1": "the film", "sentence2": "was good"})) == answer
+    answer = task.predictor.respond(network, json.dumps({"premise": "the film", "hypothesis": "was good"}))
+    assert task.predictor.respond(network, json.dumps({"sentence1": "the film", "sentence2": "was good"})) == answer
     for prompt in ("the film", '{"premise": "the film"}', '{"premise": "the film", "hypothesis": " "}', "{broken"):
         with pytest.raises(InputError, match="pairs of texts"):
-            task.respond(network, prompt)
+            task.predictor.respond(network, prompt)

@@ -16,7 +16,8 @@ from burnish.engine.validation import HeldOut, judge
 from burnish.errors import InputError, ModelError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import FillMaskSection, Recipe
-from burnish.tasks.fill_mask import FillMaskTask
+from burnish.tasks.fill_mask import FILL_MASK
+from burnish.tasks.task import Task
 from tests.tiny_architectures import make_encoder_tokenizer, save_architecture
 from tests.tiny_models import make_tokenizer
 
@@ -30,9 +31,9 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
-def task_of(tokenizer: Any, **options: Any) -> FillMaskTask:
+def task_of(tokenizer: Any, **options: Any) -> Task:
     """The task with options of its section."""
-    return FillMaskTask(tokenizer, Recipe(fill_mask=FillMaskSection(**options)))
+    return FILL_MASK.make(tokenizer, Recipe(fill_mask=FillMaskSection(**options)))
 
 
 def record(text: str = TEXT) -> TextRecord:
@@ -42,7 +43,7 @@ def record(text: str = TEXT) -> TextRecord:
 
 def test_a_long_text_becomes_chunks_that_together_hold_every_token() -> None:
     tokenizer = make_encoder_tokenizer()
-    examples = task_of(tokenizer).encode(record(), 16).examples
+    examples = task_of(tokenizer).encoder.encode(record(), 16).examples
     assert len(examples) > 2
     assert all(example.num_tokens <= 16 for example in examples)
     assert all(example.input_ids[0] == tokenizer.cls_token_id for example in examples)
@@ -52,8 +53,8 @@ def test_a_long_text_becomes_chunks_that_together_hold_every_token() -> None:
 
 def test_words_are_those_of_the_tokenizer_or_single_tokens() -> None:
     tokenizer = make_encoder_tokenizer()
-    whole = task_of(tokenizer).encode(record(), 96).examples[0]
-    single = task_of(tokenizer, whole_words=False).encode(record(), 96).examples[0]
+    whole = task_of(tokenizer).encoder.encode(record(), 96).examples[0]
+    single = task_of(tokenizer, whole_words=False).encoder.encode(record(), 96).examples[0]
     assert len(set(whole.words) - {NO_WORD}) < len(set(single.words) - {NO_WORD})
     assert len(set(single.words) - {NO_WORD}) == single.num_tokens - 2
     assert whole.words[0] == whole.words[-1] == single.words[0] == NO_WORD
@@ -61,7 +62,7 @@ def test_words_are_those_of_the_tokenizer_or_single_tokens() -> None:
 
 def test_an_empty_text_is_refused() -> None:
     with pytest.raises(RowError, match="the text is empty"):
-        task_of(make_encoder_tokenizer()).encode(record(" \n"), 16)
+        task_of(make_encoder_tokenizer()).encoder.encode(record(" \n"), 16)
 
 
 def test_a_tokenizer_without_a_mask_is_refused() -> None:
@@ -71,9 +72,12 @@ def test_a_tokenizer_without_a_mask_is_refused() -> None:
 
 def test_epochs_hide_other_words_and_evaluation_always_the_same() -> None:
     task = task_of(make_encoder_tokenizer())
-    examples = [*task.encode(record(), 96).examples, *task.encode(record("The red hat of Anna."), 96).examples]
+    examples = [
+        *task.encoder.encode(record(), 96).examples,
+        *task.encoder.encode(record("The red hat of Anna."), 96).examples,
+    ]
     first, again, other, judged, judged_again = (
-        task.collate(examples, [[0], [1]], False, epoch) for epoch in (0, 0, 1, None, None)
+        task.encoder.collate(examples, [[0], [1]], False, epoch) for epoch in (0, 0, 1, None, None)
     )
     assert torch.equal(first.input_ids, again.input_ids)
     assert torch.equal(judged.targets, judged_again.targets)
@@ -86,23 +90,23 @@ def test_padding_changes_no_loss_and_terms_belong_to_their_example(bert: tuple[A
     network.eval()
     task = task_of(tokenizer)
     texts = (TEXT, "The red hat of Anna.", "Rome is old.")
-    examples = [example for text in texts for example in task.encode(record(text), 96).examples]
+    examples = [example for text in texts for example in task.encoder.encode(record(text), 96).examples]
     with torch.no_grad():
-        together = task.collate(examples, [[2], [0], [1]], False, None)
-        losses = task.losses(network, together)
+        together = task.encoder.collate(examples, [[2], [0], [1]], False, None)
+        losses = task.objective.losses(network, together)
         assert len(losses) == together.num_trained == int((together.targets != IGNORED).sum())
         for index in range(3):
-            alone = task.losses(network, task.collate(examples, [[index]], False, None))
+            alone = task.objective.losses(network, task.encoder.collate(examples, [[index]], False, None))
             torch.testing.assert_close(losses[together.owners == index], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_guesses_are_counted_over_all_hidden_tokens(bert: tuple[Any, Any]) -> None:
     network, tokenizer = bert
     task = task_of(tokenizer, share=0.5)
-    examples = task.encode(record(), 20).examples
-    batches = [task.collate(examples, [[index]], False, None) for index in range(len(examples))]
+    examples = task.encoder.encode(record(), 20).examples
+    batches = [task.encoder.collate(examples, [[index]], False, None) for index in range(len(examples))]
     judged = judge(network, task, HeldOut(batches, examples, [0] * len(examples)), "fp32")
-    perplexity, guessed = task.measures(judged)
+    perplexity, guessed = task.scorer.measures(judged)
     right = total = 0
     with torch.no_grad():
         for batch in batches:
@@ -111,7 +115,7 @@ def test_guesses_are_counted_over_all_hidden_tokens(bert: tuple[Any, Any]) -> No
             total += int(hidden.sum())
     assert value(guessed) == pytest.approx(right / total)
     assert value(perplexity) == pytest.approx(torch.tensor(value(judged.loss())).exp().item())
-    prompt, expected, given = task.shown(examples[0], judged.outputs[0])
+    prompt, expected, given = task.scorer.describe(examples[0], judged.outputs[0])
     assert tokenizer.mask_token in prompt
     assert len(expected.split()) > 0
     assert given
@@ -121,10 +125,12 @@ def test_it_fills_in_and_says_what_to_write_where_nothing_is_missing(bert: tuple
     network, tokenizer = bert
     task = task_of(tokenizer)
     with torch.no_grad():
-        lines = task.respond(network, f"Anna has a {tokenizer.mask_token} hat and a {tokenizer.mask_token} coat.")
+        lines = task.predictor.respond(
+            network, f"Anna has a {tokenizer.mask_token} hat and a {tokenizer.mask_token} coat."
+        )
         assert len(lines.splitlines()) == 2
         with pytest.raises(InputError, match="nothing to fill in") as caught:
-            task.respond(network, "Anna has a hat.")
+            task.predictor.respond(network, "Anna has a hat.")
     assert tokenizer.mask_token in caught.value.fix
 
 

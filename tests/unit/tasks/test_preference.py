@@ -16,8 +16,8 @@ from burnish.engine.validation import HeldOut, judge
 from burnish.errors import DataError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import PreferenceSection, Recipe
-from burnish.tasks.preference import PreferenceTask
-from burnish.tasks.task import Judged
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.preference import PREFERENCE
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_pairs import (
     loss_and_gradients,
@@ -37,19 +37,19 @@ RATED = RatedRecord(ASKED, GOOD, True, None, "rows.jsonl:1")
 LOSSES = ("dpo", "ipo", "simpo", "orpo", "cpo")
 
 
-def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> Judged:
+def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
     held_out = HeldOut(one_each(task, examples, size), examples, list(range(len(examples))))
     return judge(network, task, held_out, "fp32")
 
 
-def figures(task: Any, judged: Judged) -> dict[str, float]:
-    return {measure.name: value(measure) for measure in task.measures(judged)}
+def figures(task: Any, judged: EvaluatedExamples) -> dict[str, float]:
+    return {measure.name: value(measure) for measure in task.scorer.measures(judged)}
 
 
 def test_both_answers_stand_behind_the_prompt_that_inference_feeds(tiny_tokenizer: Any) -> None:
     task = make_preference(tiny_tokenizer)
-    (example,) = task.encode(PAIR, CONTEXT).examples
-    assert example.prompt_ids == task.prompt_ids("Which colour has the fox?")
+    (example,) = task.encoder.encode(PAIR, CONTEXT).examples
+    assert example.prompt_ids == task.predictor.prompt_ids("Which colour has the fox?")
     assert tiny_tokenizer.decode(example.chosen.ids) == "It is red.<|im_end|>", "the end is learned"
     assert tiny_tokenizer.decode(example.rejected.ids) == "No.<|im_end|>"
     assert example.chosen.labels == example.chosen.ids
@@ -59,7 +59,7 @@ def test_both_answers_stand_behind_the_prompt_that_inference_feeds(tiny_tokenize
 
 def test_only_the_assistant_is_learned_where_dialogues_part_early(tiny_tokenizer: Any) -> None:
     longer = (*GOOD, {"role": "user", "content": "Sure?"}, *BAD)
-    (example,) = make_preference(tiny_tokenizer).encode(replace(PAIR, chosen=longer), CONTEXT * 2).examples
+    (example,) = make_preference(tiny_tokenizer).encoder.encode(replace(PAIR, chosen=longer), CONTEXT * 2).examples
     learned = [
         token for token, label in zip(example.chosen.ids, example.chosen.labels, strict=True) if label != IGNORED
     ]
@@ -69,9 +69,9 @@ def test_only_the_assistant_is_learned_where_dialogues_part_early(tiny_tokenizer
 
 def test_long_prompts_are_cut_from_the_left_and_alike_for_both(tiny_tokenizer: Any) -> None:
     task = make_preference(tiny_tokenizer)
-    whole = task.encode(PAIR, CONTEXT).examples[0]
+    whole = task.encoder.encode(PAIR, CONTEXT).examples[0]
     longest = max(len(whole.chosen.ids), len(whole.rejected.ids))
-    row = task.encode(PAIR, longest + 5)
+    row = task.encoder.encode(PAIR, longest + 5)
     (cut,) = row.examples
     assert cut.prompt_ids == whole.prompt_ids[-5:]
     assert (cut.chosen, cut.rejected) == (whole.chosen, whole.rejected)
@@ -83,9 +83,9 @@ def test_answers_that_leave_the_prompt_no_room_lose_their_end(tiny_tokenizer: An
     task = make_preference(tiny_tokenizer)
     told = "It is " + "red and blue and " * 4
     pair = replace(PAIR, chosen=({"role": "assistant", "content": told},))
-    whole = task.encode(pair, 400).examples[0]
+    whole = task.encoder.encode(pair, 400).examples[0]
     context = len(whole.chosen.ids)
-    row = task.encode(pair, context)
+    row = task.encoder.encode(pair, context)
     (cut,) = row.examples
     kept = context - context // 4
     assert cut.chosen.ids == whole.chosen.ids[:kept]
@@ -95,7 +95,7 @@ def test_answers_that_leave_the_prompt_no_room_lose_their_end(tiny_tokenizer: An
     assert row.truncated_tokens == lost
     alike = replace(PAIR, chosen=({"role": "assistant", "content": told + "green"},), rejected=pair.chosen)
     with pytest.raises(RowError, match="as far as the context of 24 reaches"):
-        task.encode(alike, 24)
+        task.encoder.encode(alike, 24)
 
 
 def test_bos_stays_in_front_of_a_cut_prompt() -> None:
@@ -106,15 +106,15 @@ def test_bos_stays_in_front_of_a_cut_prompt() -> None:
     tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}"
     tokenizer.chat_template += "{{ eos_token }}{% else %}\n{% endif %}{% endfor %}"
     task = make_preference(tokenizer)
-    whole = task.encode(PAIR, CONTEXT).examples[0]
-    (cut,) = task.encode(PAIR, len(whole.chosen.ids) + 4).examples
+    whole = task.encoder.encode(PAIR, CONTEXT).examples[0]
+    (cut,) = task.encoder.encode(PAIR, len(whole.chosen.ids) + 4).examples
     assert cut.prompt_ids == [tokenizer.bos_token_id, *whole.prompt_ids[-3:]]
 
 
 def test_answers_with_the_same_tokens_are_refused(tiny_tokenizer: Any) -> None:
     tokenizer_trims = replace(PAIR, rejected=({"role": "assistant", "content": "It is red."},))
     with pytest.raises(RowError, match="the same in tokens"):
-        make_preference(tiny_tokenizer).encode(tokenizer_trims, CONTEXT)
+        make_preference(tiny_tokenizer).encoder.encode(tokenizer_trims, CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -128,20 +128,20 @@ def test_answers_with_the_same_tokens_are_refused(tiny_tokenizer: Any) -> None:
 )
 def test_the_loss_follows_the_rows(records: list[Any], loss: Any, chosen: dict[str, Any]) -> None:
     recipe = Recipe(preference=PreferenceSection(loss=loss))
-    assert {option: picked for option, picked, _ in PreferenceTask.choices(records, recipe)} == chosen
+    assert {option: picked for option, picked, _ in PREFERENCE.choices(records, recipe)} == chosen
 
 
 def test_rated_rows_are_no_pairs_and_need_both_ratings() -> None:
     with pytest.raises(DataError, match="`dpo` needs pairs"):
-        PreferenceTask.choices([RATED], Recipe(preference=PreferenceSection(loss="dpo")))
+        PREFERENCE.choices([RATED], Recipe(preference=PreferenceSection(loss="dpo")))
     with pytest.raises(DataError, match="all 2 answers are rated good"):
-        PreferenceTask.choices([RATED, RATED], Recipe())
+        PREFERENCE.choices([RATED, RATED], Recipe())
     resolved = Recipe(preference=PreferenceSection(loss="kto", beta=0.1))
-    assert PreferenceTask.choices([RATED, RATED], resolved), "a finished run may be judged on good answers only"
+    assert PREFERENCE.choices([RATED, RATED], resolved), "a finished run may be judged on good answers only"
 
 
 def test_kto_reads_a_pair_as_two_rated_answers(tiny_tokenizer: Any) -> None:
-    examples = make_preference(tiny_tokenizer, loss="kto").encode(PAIR, CONTEXT).examples
+    examples = make_preference(tiny_tokenizer, loss="kto").encoder.encode(PAIR, CONTEXT).examples
     assert [(tiny_tokenizer.decode(e.answer.ids), e.good) for e in examples] == [
         ("It is red.<|im_end|>", True),
         ("No.<|im_end|>", False),
@@ -185,7 +185,7 @@ def test_the_losses_are_the_papers(loss: str, tiny_tokenizer: Any) -> None:
     assert all((example.reference is None) == (loss in ("simpo", "orpo", "cpo")) for example in examples)
     (batch,) = one_each(task, examples)
     with torch.no_grad():
-        told = task.losses(network, batch)
+        told = task.objective.losses(network, batch)
     assert told.dtype == torch.float32
     expected = [expected_loss(loss, example, network, reference, 0.2) for example in examples]
     assert told.tolist() == pytest.approx(expected, rel=1e-4)
@@ -208,7 +208,7 @@ def test_micro_batches_change_nothing(loss: str, tiny_tokenizer: Any) -> None:
     examples = measured(task, reference, random_rated(7) if loss == "kto" else random_pairs(7))
     whole, wanted = loss_and_gradients(task, network, one_each(task, examples))
     if loss == "kto":
-        assert task._kl.item() > 0.1, "a reference point of 0 would hide its batches"
+        assert task.objective._kl.item() > 0.1, "a reference point of 0 would hide its batches"
     parts, gradients = loss_and_gradients(task, network, one_each(task, examples, 2))
     assert parts == pytest.approx(whole, rel=1e-5)
     assert largest_difference(wanted, gradients) <= 1e-5
@@ -219,13 +219,13 @@ def test_the_reference_point_of_kto_carries_no_gradient_and_is_never_below_zero(
     task = make_preference(tiny_tokenizer, loss="kto")
     examples = measured(task, reference, random_rated(5))
     (batch,) = one_each(task, examples)
-    task.begin_step(network, [batch])
-    assert not task._kl.requires_grad
+    task.objective.begin_step(network, [batch])
+    assert not task.objective._kl.requires_grad
     others = [by_hand(network, e.prompt_ids, examples[i - 1].answer) - e.reference[1] for i, e in enumerate(examples)]
-    assert task._kl.item() == pytest.approx(max(0.0, sum(others) / len(others)), rel=1e-4)
+    assert task.objective._kl.item() == pytest.approx(max(0.0, sum(others) / len(others)), rel=1e-4)
     certain = [replace(example, reference=(0.0, 0.0)) for example in examples]
-    task.begin_step(network, one_each(task, certain))
-    assert task._kl.item() == 0.0
+    task.objective.begin_step(network, one_each(task, certain))
+    assert task.objective._kl.item() == 0.0
 
 
 def test_the_adapter_switched_off_is_the_reference(tiny_tokenizer: Any) -> None:
@@ -246,7 +246,7 @@ def test_the_adapter_switched_off_is_the_reference(tiny_tokenizer: Any) -> None:
 def test_a_reference_once_measured_stays(tiny_tokenizer: Any) -> None:
     task = make_preference(tiny_tokenizer)
     examples = measured(task, make_network("llama"), random_pairs(3))
-    again = task.prepare(make_network("llama", seed=1), examples, one_each(task, examples), "fp32")
+    again = task.objective.prepare_examples(make_network("llama", seed=1), examples, one_each(task, examples), "fp32")
     assert again == examples
 
 
@@ -262,12 +262,12 @@ def test_the_base_is_measured_against_itself(loss: str, tiny_tokenizer: Any) -> 
     network = make_network("llama")
     task = make_preference(tiny_tokenizer, loss=loss)
     bare = random_rated(6) if loss == "kto" else random_pairs(6)
-    examples = task.prepare(network, bare, one_each(task, bare, 2), "fp32")
+    examples = task.objective.prepare_examples(network, bare, one_each(task, bare, 2), "fp32")
     judged = judged_by(task, network, examples, 2)
     told = figures(task, judged)
     assert told["reward accuracy"] == 0.5
     assert told["reward margin"] == 0.0
-    assert "50 %" in task.remark(judged)
+    assert "50 %" in task.scorer.remark(judged)
 
 
 def test_the_figures_of_pairs(tiny_tokenizer: Any) -> None:
@@ -284,7 +284,7 @@ def test_the_figures_of_pairs(tiny_tokenizer: Any) -> None:
     assert told["reward accuracy"] == sum(better > worse for better, worse in ratios) / 8
     assert told["reward margin"] == pytest.approx(sum(0.5 * (b - w) for b, w in ratios) / 8, rel=1e-4)
     assert told["KL to the base (on the data's answers)"] == pytest.approx(sum(map(sum, ratios)) / tokens, rel=1e-4)
-    assert task.headline in told
+    assert task.scorer.headline in told
 
 
 def test_the_figures_without_a_reference(tiny_tokenizer: Any) -> None:
@@ -307,7 +307,7 @@ def test_the_figures_of_rated_answers(tiny_tokenizer: Any) -> None:
     ratios = [by_hand(tuned, e.prompt_ids, e.answer) - by_hand(base, e.prompt_ids, e.answer) for e in examples]
     good = [0.5 * ratio for ratio, e in zip(ratios, examples, strict=True) if e.good]
     bad = [0.5 * ratio for ratio, e in zip(ratios, examples, strict=True) if not e.good]
-    point = task._kl.item()
+    point = task.objective._kl.item()
     right = sum((ratio > point) == e.good for ratio, e in zip(ratios, examples, strict=True))
     assert told["reward accuracy"] == right / 9
     assert told["reward of good answers"] == pytest.approx(sum(good) / len(good), rel=1e-4)
@@ -318,16 +318,16 @@ def test_the_figures_of_rated_answers(tiny_tokenizer: Any) -> None:
 
 def test_the_better_answer_is_the_known_one(tiny_tokenizer: Any) -> None:
     task = make_preference(tiny_tokenizer)
-    question = task.question(PAIR)
+    question = task.predictor.question(PAIR)
     assert (question.prompt, question.answer, question.place) == (
         "Which colour has the fox?",
         "It is red.",
         "rows.jsonl:1",
     )
-    assert question.prompt_ids == task.encode(PAIR, CONTEXT).examples[0].prompt_ids
-    assert task.question(RATED).answer == "It is red."
-    assert task.question(replace(RATED, good=False)) is None
-    assert tiny_tokenizer.eos_token_id in task.stop_ids
+    assert question.prompt_ids == task.encoder.encode(PAIR, CONTEXT).examples[0].prompt_ids
+    assert task.predictor.question(RATED).answer == "It is red."
+    assert task.predictor.question(replace(RATED, good=False)) is None
+    assert tiny_tokenizer.eos_token_id in task.predictor.stop_ids
 
 
 def test_another_answer_never_makes_a_row_longer_than_the_context(tiny_tokenizer: Any) -> None:
@@ -342,6 +342,6 @@ def test_another_answer_never_makes_a_row_longer_than_the_context(tiny_tokenizer
 def test_a_method_that_mixes_rows_gets_one_answer_a_row(tiny_tokenizer: Any) -> None:
     task = make_preference(tiny_tokenizer)
     assert len(one_each(task, random_pairs(2))[0].input_ids) == 2
-    task.keep_apart()
-    assert task.adapt(make_network("llama")) == []
+    task.encoder.disable_packing()
+    assert task.objective.inspect_model(make_network("llama")) == []
     assert len(one_each(task, random_pairs(2))[0].input_ids) == 4

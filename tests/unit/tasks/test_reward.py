@@ -17,7 +17,7 @@ from burnish.errors import InputError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import DataSection, Recipe
 from burnish.tasks import make_task
-from burnish.tasks.task import Judged
+from burnish.tasks.evaluated import EvaluatedExamples
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_pairs import one_each
 
@@ -66,7 +66,7 @@ def shorter(content: str) -> PreferenceRecord:
     return replace(PAIR, prompt=({"role": "user", "content": content},), place="a:2")
 
 
-def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> Judged:
+def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
     return judge(network, task, HeldOut(one_each(task, examples, size), examples, list(range(len(examples)))), "fp32")
 
 
@@ -76,7 +76,9 @@ def test_padding_changes_no_score(kind: str, tiny_tokenizer: Any) -> None:
         (bert_tokenizer(), bert_network()) if kind == "bert" else (tiny_tokenizer, scoring_network(kind))
     )
     task = make_reward(tokenizer)
-    examples = [example for record in (PAIR, shorter("fox?")) for example in task.encode(record, CONTEXT).examples]
+    examples = [
+        example for record in (PAIR, shorter("fox?")) for example in task.encoder.encode(record, CONTEXT).examples
+    ]
     together, alone = judged_by(task, network, examples), judged_by(task, network, examples, 1)
     assert len({score for output in together.outputs for score in output}) == 4
     for one, other in zip(together.outputs, alone.outputs, strict=True):
@@ -85,30 +87,32 @@ def test_padding_changes_no_score(kind: str, tiny_tokenizer: Any) -> None:
 
 def test_the_loss_and_the_figures(tiny_tokenizer: Any) -> None:
     task, network = make_reward(tiny_tokenizer), scoring_network()
-    examples = [example for record in (PAIR, shorter("The fox")) for example in task.encode(record, CONTEXT).examples]
+    examples = [
+        example for record in (PAIR, shorter("The fox")) for example in task.encoder.encode(record, CONTEXT).examples
+    ]
     judged = judged_by(task, network, examples)
     margins = torch.tensor([better - worse for better, worse in judged.outputs])
     assert judged.sums.tolist() == pytest.approx(torch.log1p(torch.exp(-margins)).tolist(), rel=1e-5)
-    told = {measure.name: value(measure) for measure in task.measures(judged)}
+    told = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
     assert told == {
         "accuracy": pytest.approx((margins > 0).float().mean().item()),
         "margin": pytest.approx(margins.mean().item(), rel=1e-5),
     }
-    assert task.headline in told
-    prompt, expected, given = task.shown(examples[0], judged.outputs[0])
+    assert task.scorer.headline in told
+    prompt, expected, given = task.scorer.describe(examples[0], judged.outputs[0])
     assert (prompt, expected) == ("Which colour has the fox?", "It is red.")
     assert f"{judged.outputs[0][0]:+.3f}" in given
 
 
 def test_a_decoder_reads_the_rendered_dialogues(tiny_tokenizer: Any) -> None:
-    (example,) = make_reward(tiny_tokenizer).encode(PAIR, CONTEXT).examples
+    (example,) = make_reward(tiny_tokenizer).encoder.encode(PAIR, CONTEXT).examples
     assert tiny_tokenizer.decode(example.chosen.input_ids).endswith("It is red.<|im_end|>")
     assert example.num_tokens == len(example.chosen.input_ids) + len(example.rejected.input_ids)
 
 
 def test_an_encoder_without_a_template_reads_a_pair_of_texts() -> None:
     task = make_reward(bert_tokenizer())
-    (example,) = task.encode(PAIR, CONTEXT).examples
+    (example,) = task.encoder.encode(PAIR, CONTEXT).examples
     assert [WORDS[token] for token in example.rejected.input_ids][-5:] == ["?", "[SEP]", "no", ".", "[SEP]"]
     assert example.rejected.token_types[-4:] == [0, 1, 1, 1]
 
@@ -116,14 +120,14 @@ def test_an_encoder_without_a_template_reads_a_pair_of_texts() -> None:
 @pytest.mark.parametrize("kind", ["decoder", "encoder"])
 def test_long_prompts_are_cut_from_the_left(kind: str, tiny_tokenizer: Any) -> None:
     task = make_reward(tiny_tokenizer if kind == "decoder" else bert_tokenizer())
-    whole = task.encode(PAIR, CONTEXT).examples[0]
+    whole = task.encoder.encode(PAIR, CONTEXT).examples[0]
     room = len(whole.chosen.input_ids) - 3
-    row = task.encode(PAIR, room)
+    row = task.encoder.encode(PAIR, room)
     (cut,) = row.examples
     assert row.truncated_tokens == 3
     assert len(cut.chosen.input_ids) == room
     assert cut.chosen.input_ids[-5:] == whole.chosen.input_ids[-5:]
-    assert max(len(one.input_ids) for one in (task.encode(PAIR, 8).examples[0].chosen, cut.chosen)) <= room
+    assert max(len(one.input_ids) for one in (task.encoder.encode(PAIR, 8).examples[0].chosen, cut.chosen)) <= room
 
 
 @pytest.mark.parametrize(
@@ -137,18 +141,18 @@ def test_long_prompts_are_cut_from_the_left(kind: str, tiny_tokenizer: Any) -> N
 )
 def test_a_dialogue_is_scored_as_in_training(prompt: str, tiny_tokenizer: Any) -> None:
     task, network = make_reward(tiny_tokenizer), scoring_network()
-    judged = judged_by(task, network, task.encode(PAIR, CONTEXT).examples)
+    judged = judged_by(task, network, task.encoder.encode(PAIR, CONTEXT).examples)
     with torch.no_grad():
-        assert float(task.respond(network, prompt)) == pytest.approx(judged.outputs[0][0], abs=6e-4)
+        assert float(task.predictor.respond(network, prompt)) == pytest.approx(judged.outputs[0][0], abs=6e-4)
 
 
 def test_any_other_text_is_scored_as_it_stands(tiny_tokenizer: Any) -> None:
     task, network = make_reward(tiny_tokenizer), scoring_network()
     with torch.no_grad():
-        scores = {task.respond(network, text) for text in ("The red fox.", "[not JSON", '{"no": "dialogue"}')}
+        scores = {task.predictor.respond(network, text) for text in ("The red fox.", "[not JSON", '{"no": "dialogue"}')}
     assert len(scores) == 3
     with pytest.raises(InputError, match="cannot be scored"):
-        task.respond(network, json.dumps(list(ASKED)))
+        task.predictor.respond(network, json.dumps(list(ASKED)))
 
 
 def test_the_head_is_trained_under_an_adapter(tiny_tokenizer: Any) -> None:
@@ -157,10 +161,10 @@ def test_the_head_is_trained_under_an_adapter(tiny_tokenizer: Any) -> None:
     from burnish.recipe.schema import LoraSection
 
     task = make_reward(tiny_tokenizer)
-    target = Target(task.head.peft_type, ("score",))
+    target = Target(task.objective.head.peft_type, ("score",))
     network = make_method("lora").apply(scoring_network(), Recipe(lora=LoraSection(rank=4)), target)
-    (batch,) = one_each(task, task.encode(PAIR, CONTEXT).examples)
-    task.losses(network, batch).sum().backward()
+    (batch,) = one_each(task, task.encoder.encode(PAIR, CONTEXT).examples)
+    task.objective.losses(network, batch).sum().backward()
     trained = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert any("score" in name for name in trained)
     assert any("lora_B" in name for name in trained)

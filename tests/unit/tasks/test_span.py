@@ -19,8 +19,9 @@ from burnish.methods import make_method
 from burnish.metrics.measure import value
 from burnish.models.heads import Target
 from burnish.recipe.schema import DataSection, LoraSection, Recipe, SpanSection
-from burnish.tasks.span import Found, SpanTask, best_spans
-from burnish.tasks.task import Judged
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.span import SPAN, Found, best_spans
+from burnish.tasks.task import Task
 
 SENTENCE = "who where what is the old man cat met lives in rome paris and then"
 WORDS = [*SENTENCE.split(), *"abcdefghijklmn.,?"]
@@ -60,9 +61,9 @@ def record_of(
     return SpanRecord(context, question, answers, "a.json:3")
 
 
-def make_task(tokenizer, stride: int = 4, context: int = 20, **options) -> SpanTask:
+def make_task(tokenizer, stride: int = 4, context: int = 20, **options) -> Task:
     span = SpanSection(stride=stride, **{"unanswerable": True, **options})
-    return SpanTask(tokenizer, Recipe(data=DataSection(context=context), span=span))
+    return SPAN.make(tokenizer, Recipe(data=DataSection(context=context), span=span))
 
 
 def make_network(tokenizer, seed: int = 0):
@@ -74,8 +75,8 @@ def make_network(tokenizer, seed: int = 0):
     return AutoModelForQuestionAnswering.from_config(config).float().eval()
 
 
-def all_in_one(task: SpanTask, windows):
-    return task.collate(windows, [[index] for index in range(len(windows))], False, None)
+def all_in_one(task: Task, windows):
+    return task.encoder.collate(windows, [[index] for index in range(len(windows))], False, None)
 
 
 # Windows.
@@ -166,7 +167,7 @@ def test_a_tokenizer_that_knows_no_characters_is_refused() -> None:
     class Slow:
         is_fast = False
 
-    with pytest.raises(ModelError, match="which characters a token stands for"):
+    with pytest.raises(ModelError, match="which characters a token covers"):
         make_task(Slow())
 
 
@@ -209,8 +210,8 @@ def test_the_search_is_fast() -> None:
 def test_the_loss_is_that_of_the_paper(tokenizer) -> None:
     """Softmax over the text and [CLS]; the mean of both ends; one term a window."""
     task, network = make_task(tokenizer), make_network(tokenizer)
-    windows = task.encode(record_of("old man"), 20).examples
-    losses = task.losses(network, all_in_one(task, windows))
+    windows = task.encoder.encode(record_of("old man"), 20).examples
+    losses = task.objective.losses(network, all_in_one(task, windows))
     for window, loss in zip(windows, losses, strict=True):
         output = network(input_ids=torch.tensor([window.input_ids]), token_type_ids=torch.tensor([window.token_types]))
         candidates = [0, *range(window.begin, window.begin + len(window.characters))]
@@ -222,10 +223,13 @@ def test_the_loss_is_that_of_the_paper(tokenizer) -> None:
 
 def test_padding_changes_nothing(tokenizer) -> None:
     task, network = make_task(tokenizer), make_network(tokenizer)
-    windows = [*task.encode(record_of(), 20).examples, *task.encode(record_of("cat", "The cat ."), 20).examples]
-    together = task.judge(network, all_in_one(task, windows))
+    windows = [
+        *task.encoder.encode(record_of(), 20).examples,
+        *task.encoder.encode(record_of("cat", "The cat ."), 20).examples,
+    ]
+    together = task.scorer.evaluate_batch(network, all_in_one(task, windows))
     for index, window in enumerate(windows):
-        alone = task.judge(network, task.collate([window], [[0]], False, None))
+        alone = task.scorer.evaluate_batch(network, task.encoder.collate([window], [[0]], False, None))
         torch.testing.assert_close(alone.losses[0], together.losses[index], rtol=1e-4, atol=1e-5)
         assert alone.outputs[0].first == together.outputs[index].first
         assert alone.outputs[0].nothing == pytest.approx(together.outputs[index].nothing, rel=1e-3)
@@ -234,35 +238,35 @@ def test_padding_changes_nothing(tokenizer) -> None:
 def test_a_fresh_adapter_sees_the_token_types(tokenizer) -> None:
     """It changes nothing yet, so the losses are the base's; PEFT's own wrapper for this head drops token types."""
     task, network = make_task(tokenizer), make_network(tokenizer)
-    batch = all_in_one(task, task.encode(record_of(), 20).examples)
-    before = task.losses(network, batch).detach()
-    target = Target(task.head.peft_type, ("qa_outputs",), tokenizer)
+    batch = all_in_one(task, task.encoder.encode(record_of(), 20).examples)
+    before = task.objective.losses(network, batch).detach()
+    target = Target(task.objective.head.peft_type, ("qa_outputs",), tokenizer)
     adapted = make_method("lora").apply(network, Recipe(lora=LoraSection(rank=2)), target).eval()
-    torch.testing.assert_close(task.losses(adapted, batch), before)
+    torch.testing.assert_close(task.objective.losses(adapted, batch), before)
 
 
 def test_the_best_span_of_any_window_answers(tokenizer) -> None:
     task = make_task(tokenizer, no_answer_margin=1.0)
-    one, two = task.encode(record_of(), 20).examples[:2]
+    one, two = task.encoder.encode(record_of(), 20).examples[:2]
     at = one.begin
-    answer = task.answer([one, two], [Found(1.0, 9.0, at, at + 1), Found(3.0, 4.0, at, at + 2)])
+    answer = task.scorer.answer([one, two], [Found(1.0, 9.0, at, at + 1), Found(3.0, 4.0, at, at + 2)])
     assert answer == two.cut(at, at + 2)
     # The lowest score of no answer counts, and has to win by more than the margin.
-    assert task.answer([one, two], [Found(1.0, 9.0, at, at), Found(3.0, 4.1, at, at)]) == ""
+    assert task.scorer.answer([one, two], [Found(1.0, 9.0, at, at), Found(3.0, 4.1, at, at)]) == ""
     always = make_task(tokenizer, unanswerable=False)
-    assert always.answer([one], [Found(1.0, 9.0, at, at)]) == one.cut(at, at)
+    assert always.scorer.answer([one], [Found(1.0, 9.0, at, at)]) == one.cut(at, at)
 
 
-def judged_of(task: SpanTask, told) -> Judged:
+def judged_of(task: Task, told) -> EvaluatedExamples:
     """Outcomes of one-window questions: (accepted answer or None, answer found or None)."""
     windows, outputs = [], []
     for accepted, given in told:
-        (window,) = task.encode(record_of(accepted), 64).examples
-        (at,) = task.encode(record_of(given or "cat"), 64).examples
+        (window,) = task.encoder.encode(record_of(accepted), 64).examples
+        (at,) = task.encoder.encode(record_of(given or "cat"), 64).examples
         windows.append(window)
         outputs.append(Found(1.0, 0.0 if given else 2.0, at.first, at.last))
     sums = numpy.ones(len(windows))
-    return Judged(windows, range(len(windows)), outputs, sums, sums.astype(numpy.int64))
+    return EvaluatedExamples(windows, range(len(windows)), outputs, sums, sums.astype(numpy.int64))
 
 
 def test_figures_and_table(tokenizer) -> None:
@@ -270,26 +274,26 @@ def test_figures_and_table(tokenizer) -> None:
     judged = judged_of(
         task, [("Rome", "Rome"), ("old man lives", "old man"), (None, None), (None, "cat"), ("Paris", None)]
     )
-    figures = {measure.name: value(measure) for measure in task.measures(judged)}
+    figures = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
     assert figures["exact match"] == pytest.approx(2 / 5)
     assert figures["F1"] == pytest.approx((1 + 0.8 + 1) / 5)
-    (table,) = task.tables(judged)
+    (table,) = task.scorer.tables(judged)
     assert table.columns == ("questions", "number", "answered", "exact match", "F1")
     assert table.rows[0] == ("answerable", 3, 2, pytest.approx(1 / 3), pytest.approx(0.6))
     assert table.rows[1] == ("unanswerable", 2, 1, 0.5, 0.5)
-    assert task.tables(judged_of(task, [("Rome", "Rome")])) == []
-    assert task.headline in figures
+    assert task.scorer.tables(judged_of(task, [("Rome", "Rome")])) == []
+    assert task.scorer.headline in figures
 
 
 def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
     task = make_task(tokenizer)
-    windows = task.encode(record_of("cat lives in Paris"), 20).examples
+    windows = task.encoder.encode(record_of("cat lives in Paris"), 20).examples
     found = [Found(1.0 if window.first else 0.5, 0.0, window.first or window.begin, window.last or window.begin)
              for window in windows]  # fmt: skip
     counts = numpy.ones(len(windows))
-    judged = Judged(windows, [0] * len(windows), found, counts, counts.astype(numpy.int64))
+    judged = EvaluatedExamples(windows, [0] * len(windows), found, counts, counts.astype(numpy.int64))
     assert len(windows) > 1
-    assert {measure.name: (value(measure), len(measure.table)) for measure in task.measures(judged)} == {
+    assert {measure.name: (value(measure), len(measure.table)) for measure in task.scorer.measures(judged)} == {
         "exact match": (1.0, 1),
         "F1": (1.0, 1),
     }
@@ -298,7 +302,7 @@ def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
 def test_a_window_is_shown_in_words(tokenizer) -> None:
     task = make_task(tokenizer)
     judged = judged_of(task, [("Rome", "Paris"), (None, None)])
-    told = [task.shown(*pair) for pair in zip(judged.examples, judged.outputs, strict=True)]
+    told = [task.scorer.describe(*pair) for pair in zip(judged.examples, judged.outputs, strict=True)]
     assert told[0] == (f"Where is the old man ?\n{CONTEXT}", "Rome", "Paris")
     assert told[1][1:] == ("(no answer)", "(no answer)")
 
@@ -307,20 +311,20 @@ def test_a_question_is_answered_from_its_text(tokenizer) -> None:
     task, network = make_task(tokenizer, stride=2, unanswerable=False), make_network(tokenizer)
     asked = json.dumps({"question": "Where is the cat ?", "context": CONTEXT * 8})
     record = SpanRecord(CONTEXT * 8, "Where is the cat ?", (), "")
-    windows = task.encode(record, 20).examples
+    windows = task.encoder.encode(record, 20).examples
     assert len(windows) > 16
     with torch.no_grad():
-        expected = task.answer(windows, task.judge(network, all_in_one(task, windows)).outputs)
-        assert task.respond(network, asked) == expected
+        expected = task.scorer.answer(windows, task.scorer.evaluate_batch(network, all_in_one(task, windows)).outputs)
+        assert task.predictor.respond(network, asked) == expected
         assert expected in CONTEXT * 8
         reluctant = make_task(tokenizer, stride=2, no_answer_margin=-1000.0)
-        assert reluctant.respond(network, asked) == "(no answer)"
+        assert reluctant.predictor.respond(network, asked) == "(no answer)"
 
 
 @pytest.mark.parametrize("prompt", ["Who?", "[1]", '{"question": "Who?"}', '{"question": "Who?", "context": " "}', "{"])
 def test_a_text_alone_is_no_question(tokenizer, prompt: str) -> None:
     with pytest.raises(InputError, match="a question and the text that holds the answer") as caught:
-        make_task(tokenizer).respond(None, prompt)
+        make_task(tokenizer).predictor.respond(None, prompt)
     assert '{"question": "Who wrote it?", "context":' in caught.value.fix
 
 
@@ -330,7 +334,7 @@ def test_a_text_alone_is_no_question(tokenizer, prompt: str) -> None:
 def test_what_auto_stands_for() -> None:
     def chosen(records, **options):
         recipe = Recipe(data=DataSection(context=384), span=SpanSection(**options))
-        return {option: (value, reason) for option, value, reason in SpanTask.choices(records, recipe)}
+        return {option: (value, reason) for option, value, reason in SPAN.choices(records, recipe)}
 
     assert chosen([record_of()]) == {
         "span.stride": (128, "a third of the context"),

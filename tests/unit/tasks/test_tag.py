@@ -14,13 +14,14 @@ from transformers import AutoModelForTokenClassification
 
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED
-from burnish.data.tags.words import NO_WORD, WordPieces, words_of
+from burnish.data.tags.words import NO_WORD, WordPieces, name_of, words_of
 from burnish.errors import DataError, InputError, ModelError
 from burnish.metrics.measure import value
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, TagSection
-from burnish.tasks.tag import TagTask, label_of_words, name_of
-from burnish.tasks.task import Judged
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.tag import TAG, label_of_words
+from burnish.tasks.task import Task
 from tests.tiny_models import make_tokenizer
 from tests.tiny_taggers import byte_level, save_tagger, word_pieces
 
@@ -30,9 +31,9 @@ ANNA = TaggedRecord(("Anna", "Kowal", "lives", "in", "Rome"), ("B-PER", "I-PER",
 
 def make_task(
     tokenizer: Any, labels: Any = LABELS, pieces: Any = "first", scheme: Any = "IOB2", context: int = 64
-) -> TagTask:
+) -> Task:
     data = DataSection(labels=labels, context=context)
-    return TagTask(tokenizer, Recipe(data=data, tag=TagSection(pieces=pieces, scheme=scheme)))
+    return TAG.make(tokenizer, Recipe(data=data, tag=TagSection(pieces=pieces, scheme=scheme)))
 
 
 def record(*tagged: str) -> TaggedRecord:
@@ -42,7 +43,7 @@ def record(*tagged: str) -> TaggedRecord:
 
 
 def chosen(records: list[TaggedRecord], **sections: Any) -> dict[str, Any]:
-    return {option: what for option, what, _ in TagTask.choices(records, Recipe(**sections))}
+    return {option: what for option, what, _ in TAG.choices(records, Recipe(**sections))}
 
 
 # Words and pieces
@@ -71,8 +72,8 @@ def test_roberta_reads_words_as_with_add_prefix_space(tmp_path: Any) -> None:
     for number in range(1, 4):
         places = [place for place, owner in enumerate(expected.word_ids()) if owner == number]
         assert pieces.cut(words).of_words[number] == [expected["input_ids"][place] for place in places]
-    assert make_task(byte_level()).notes
-    assert not make_task(word_pieces()).notes
+    assert make_task(byte_level()).encoder.notes
+    assert not make_task(word_pieces()).encoder.notes
 
 
 def test_a_tokenizer_that_does_not_know_words_is_refused() -> None:
@@ -83,7 +84,7 @@ def test_a_tokenizer_that_does_not_know_words_is_refused() -> None:
 @pytest.mark.parametrize("pieces", ["first", "last", "all"])
 def test_the_pieces_of_a_word_that_are_trained(pieces: str) -> None:
     task = make_task(word_pieces(), pieces=pieces)
-    (example,) = task.encode(record("Romeoslo/B-PER", "Rome/B-LOC"), 64).examples
+    (example,) = task.encoder.encode(record("Romeoslo/B-PER", "Rome/B-LOC"), 64).examples
     of_words = WordPieces(word_pieces()).cut(["Romeoslo", "Rome"]).of_words
     long, short = len(of_words[0]), len(of_words[1])
     assert long > 1
@@ -101,17 +102,17 @@ def test_the_pieces_of_a_word_that_are_trained(pieces: str) -> None:
 
 def test_a_word_without_pieces_is_outside_and_still_counted() -> None:
     task = make_task(word_pieces())
-    (example,) = task.encode(record("Rome/B-LOC", "\u0007/B-PER", "Anna/B-PER", "\u200b/O"), 64).examples
+    (example,) = task.encoder.encode(record("Rome/B-LOC", "\u0007/B-PER", "Anna/B-PER", "\u200b/O"), 64).examples
     assert example.num_trained == 2
     network_says = [1, NO_WORD, 2]
     judged = make_judged([example], [0], [network_says])
-    f1, precision, recall = (value(measure) for measure in task.measures(judged))
+    f1, precision, recall = (value(measure) for measure in task.scorer.measures(judged))
     assert (round(f1, 4), precision, round(recall, 4)) == (0.8, 1.0, 0.6667)
 
 
-def make_judged(examples: Any, owners: Any, outputs: Any) -> Judged:
+def make_judged(examples: Any, owners: Any, outputs: Any) -> EvaluatedExamples:
     number = len(examples)
-    return Judged(examples, owners, outputs, numpy.ones(number), numpy.ones(number, dtype=numpy.int64))
+    return EvaluatedExamples(examples, owners, outputs, numpy.ones(number), numpy.ones(number, dtype=numpy.int64))
 
 
 # Long sentences
@@ -122,7 +123,7 @@ def test_a_long_sentence_is_cut_between_words_and_nothing_is_lost(tokenizer: Any
     words = [f"{word}{number}" for number in range(30) for word in ("Anna", "is", "in", "Rome")]
     long = TaggedRecord(tuple(words), ("B-PER", "I-PER", "O", "B-LOC") * 30, "a.conll:7")
     task = make_task(tokenizer)
-    encoded = task.encode(long, 20)
+    encoded = task.encoder.encode(long, 20)
     assert len(encoded.examples) > 10
     assert encoded.truncated_tokens == 0
     assert max(example.num_tokens for example in encoded.examples) <= 20
@@ -135,20 +136,20 @@ def test_a_long_sentence_is_cut_between_words_and_nothing_is_lost(tokenizer: Any
     # The figures see one row: an entity across a cut is one entity.
     outputs = [[LABELS.index(tag) for tag in example.tags] for example in encoded.examples]
     assert any(example.tags[0] == "I-PER" for example in encoded.examples)
-    measures = task.measures(make_judged(encoded.examples, [4] * len(outputs), outputs))
+    measures = task.scorer.measures(make_judged(encoded.examples, [4] * len(outputs), outputs))
     assert [value(measure) for measure in measures] == [1.0, 1.0, 1.0]
     assert measures[0].table.tolist() == [[60.0, 60.0, 60.0]]
 
 
 def test_only_a_word_longer_than_the_context_loses_pieces() -> None:
-    encoded = make_task(word_pieces()).encode(record("in/O", "Rome" * 20 + "/B-LOC", "in/O"), 10)
+    encoded = make_task(word_pieces()).encoder.encode(record("in/O", "Rome" * 20 + "/B-LOC", "in/O"), 10)
     assert [example.words[0][:4] for example in encoded.examples] == ["in", "Rome", "in"]
     assert [example.num_tokens for example in encoded.examples][1] == 10
     assert encoded.truncated_tokens == len(word_pieces()("Rome" * 20, add_special_tokens=False)["input_ids"]) - 8
 
 
 def test_a_sentence_of_nothing_is_named() -> None:
-    encoded = encode_records(make_task(word_pieces()), [record("\u0007/O"), ANNA], 64)
+    encoded = encode_records(make_task(word_pieces()).encoder, [record("\u0007/O"), ANNA], 64)
     assert [(row.place, row.reason) for row in encoded.rejected] == [("a.conll:1", "no token of it is trained on")]
     assert encoded.owners == [1]
 
@@ -173,7 +174,7 @@ def test_numbers_are_labels_in_their_order_unless_they_are_named() -> None:
     named = chosen([record("a/0", "b/1", "c/2")], data=DataSection(labels=["O", "B-X", "I-X"]))
     assert (named["data.labels"], named["tag.scheme"]) == (["O", "B-X", "I-X"], "IOB2")
     assert (name_of("1", ["O", "B-X"]), name_of("9", ["O", "B-X"]), name_of("1", ["0", "1"])) == ("B-X", "9", "1")
-    (example,) = make_task(word_pieces()).encode(record("Anna/2", "in/0"), 64).examples
+    (example,) = make_task(word_pieces()).encoder.encode(record("Anna/2", "in/0"), 64).examples
     assert example.tags == ("B-PER", "O")
 
 
@@ -198,18 +199,18 @@ def test_rows_that_teach_nothing_are_refused(rows: Any, labels: Any, what: str) 
 
 def test_a_tag_without_a_label_teaches_nothing_and_counts_as_missed() -> None:
     task = make_task(word_pieces())
-    (example,) = task.encode(record("Anna/B-PER", "Rome/B-GPE"), 64).examples
+    (example,) = task.encoder.encode(record("Anna/B-PER", "Rome/B-GPE"), 64).examples
     assert example.num_trained == 1
-    task_recall = task.measures(make_judged([example], [0], [[2, 1]]))[2]
+    task_recall = task.scorer.measures(make_judged([example], [0], [[2, 1]]))[2]
     assert value(task_recall) == 0.5
-    (note,) = task.adapt(
+    (note,) = task.objective.inspect_model(
         SimpleNamespace(config=SimpleNamespace(model_type="bert", is_encoder_decoder=False, architectures=None))
     )
     assert note.startswith("1 words have a tag that is not among the labels: `B-GPE` (1).")
 
 
 def test_the_head_knows_the_labels(tmp_path: Any) -> None:
-    head = make_task(word_pieces()).head
+    head = make_task(word_pieces()).objective.head
     network = AutoModelForTokenClassification.from_pretrained(str(save_tagger("bert", tmp_path)), **head.config)
     assert (head.peft_type, network.config.id2label[2], network.config.label2id["B-PER"]) == ("TOKEN_CLS", "B-PER", 2)
     assert network.classifier.out_features == 4
@@ -218,10 +219,10 @@ def test_the_head_knows_the_labels(tmp_path: Any) -> None:
 # Loss and figures
 
 
-def make_batch(task: TagTask) -> tuple[list[Any], Any]:
+def make_batch(task: Task) -> tuple[list[Any], Any]:
     rows = [record("Anna/B-PER", "Kowal/I-PER"), ANNA, record("It/O", "rains/O", "./O")]
-    examples = [example for row in rows for example in task.encode(row, 64).examples]
-    return examples, task.collate(examples, [[2], [1], [0]], False, 0)
+    examples = [example for row in rows for example in task.encoder.encode(row, 64).examples]
+    return examples, task.encoder.collate(examples, [[2], [1], [0]], False, 0)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "llama"])
@@ -232,12 +233,15 @@ def test_the_loss_is_that_of_transformers_and_padding_changes_nothing(tmp_path: 
     save_tagger(kind, tmp_path)
     task = make_task(AutoTokenizer.from_pretrained(str(tmp_path)), pieces=pieces)
     torch.manual_seed(0)
-    network = AutoModelForTokenClassification.from_pretrained(str(tmp_path), **task.head.config).eval()
+    network = AutoModelForTokenClassification.from_pretrained(str(tmp_path), **task.objective.head.config).eval()
     examples, batch = make_batch(task)
     with torch.no_grad():
-        outcome = task.judge(network, batch)
+        outcome = task.scorer.evaluate_batch(network, batch)
         reference = network(**batch.inputs, labels=batch.targets).loss
-        alone = [task.judge(network, task.collate(examples, [[number]], False, None)) for number in (2, 1, 0)]
+        alone = [
+            task.scorer.evaluate_batch(network, task.encoder.collate(examples, [[number]], False, None))
+            for number in (2, 1, 0)
+        ]
     assert outcome.losses.mean().item() == pytest.approx(reference.item(), rel=1e-5)
     assert len(outcome.losses) == batch.num_trained == sum(example.num_trained for example in examples)
     assert torch.allclose(outcome.losses, torch.cat([one.losses for one in alone]), atol=1e-5)
@@ -256,7 +260,7 @@ def test_virtual_tokens_in_front_are_left_off() -> None:
         return SimpleNamespace(logits=torch.cat([torch.randn(3, 5, 4), logits], 1))
 
     expected = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
-    assert torch.equal(task.losses(with_more, batch), expected[batch.targets.flatten() != IGNORED])
+    assert torch.equal(task.objective.losses(with_more, batch), expected[batch.targets.flatten() != IGNORED])
 
 
 def test_several_pieces_decide_together() -> None:
@@ -269,26 +273,30 @@ def test_several_pieces_decide_together() -> None:
 
 def test_figures_tables_and_what_is_shown() -> None:
     task = make_task(word_pieces())
-    (example,) = task.encode(ANNA, 64).examples
+    (example,) = task.encoder.encode(ANNA, 64).examples
     output = [2, 3, 0, 1, 0]
-    assert task.shown(example, output) == (
+    assert task.scorer.describe(example, output) == (
         "Anna Kowal lives in Rome",
         "Anna Kowal [PER], Rome [LOC]",
         "Anna Kowal [PER], in [LOC]",
     )
-    assert task.shown(example, [0] * 5)[2] == "no entity"
+    assert task.scorer.describe(example, [0] * 5)[2] == "no entity"
     judged = make_judged([example], [0], [output])
-    assert [(measure.name, value(measure)) for measure in task.measures(judged)] == [
+    assert [(measure.name, value(measure)) for measure in task.scorer.measures(judged)] == [
         ("entity F1", 0.5),
         ("entity precision", 0.5),
         ("entity recall", 0.5),
     ]
-    assert [row[0] for row in task.tables(judged)[0].rows] == ["LOC", "PER"]
-    assert task.headline == "entity F1"
+    assert [row[0] for row in task.scorer.tables(judged)[0].rows] == ["LOC", "PER"]
+    assert task.scorer.headline == "entity F1"
     plain = make_task(word_pieces(), ["NOUN", "VERB"], scheme="plain")
-    (example,) = plain.encode(record("Anna/NOUN", "sings/VERB"), 64).examples
-    assert plain.headline == plain.measures(make_judged([example], [0], [[0, 0]]))[0].name == "token accuracy"
-    assert plain.shown(example, [0, 0]) == ("Anna sings", "Anna/NOUN sings/VERB", "Anna/NOUN sings/NOUN")
+    (example,) = plain.encoder.encode(record("Anna/NOUN", "sings/VERB"), 64).examples
+    assert (
+        plain.scorer.headline
+        == plain.scorer.measures(make_judged([example], [0], [[0, 0]]))[0].name
+        == "token accuracy"
+    )
+    assert plain.scorer.describe(example, [0, 0]) == ("Anna sings", "Anna/NOUN sings/VERB", "Anna/NOUN sings/NOUN")
 
 
 # Answers
@@ -321,9 +329,9 @@ def test_a_long_text_is_answered_whole() -> None:
             return SimpleNamespace(logits=logits)
 
     network = Finds().eval()
-    assert task.respond(network, "Anna lives in Rome. " * 6) == "\n".join(["Rome [LOC]"] * 6)
-    assert task.respond(network, '{"tokens": ["in", "Rome"]}') == "Rome [LOC]"
-    assert task.respond(network, "It rains") == "no entity"
+    assert task.predictor.respond(network, "Anna lives in Rome. " * 6) == "\n".join(["Rome [LOC]"] * 6)
+    assert task.predictor.respond(network, '{"tokens": ["in", "Rome"]}') == "Rome [LOC]"
+    assert task.predictor.respond(network, "It rains") == "no entity"
 
 
 def test_a_pad_token_that_is_set_later_fills_up_the_rows() -> None:
@@ -331,7 +339,15 @@ def test_a_pad_token_that_is_set_later_fills_up_the_rows() -> None:
     tokenizer = make_tokenizer()
     tokenizer.pad_token = None
     task = make_task(tokenizer)
-    examples = [task.encode(one, 64).examples[0] for one in (ANNA, record("Rome/B-LOC"))]
+    examples = [task.encoder.encode(one, 64).examples[0] for one in (ANNA, record("Rome/B-LOC"))]
     tokenizer.pad_token = "<|pad|>"
-    batch = task.collate(examples, [[0], [1]], False, None)
+    batch = task.encoder.collate(examples, [[0], [1]], False, None)
     assert batch.input_ids[1, -1] == tokenizer.pad_token_id
+
+
+def test_the_tokens_that_decide_are_shown_as_learned() -> None:
+    task = make_task(word_pieces())
+    (example,) = task.encoder.encode(ANNA, 64).examples
+    (segment,) = task.encoder.segments(example)
+    assert list(segment.is_learned) == [label != IGNORED for label in example.labels]
+    assert segment.note == f"tags: {' '.join(ANNA.tags)}"

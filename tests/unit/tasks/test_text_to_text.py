@@ -13,7 +13,8 @@ from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import read_events
-from burnish.tasks.text_to_text import TextToTextTask
+from burnish.tasks.task import Task
+from burnish.tasks.text_to_text import TEXT_TO_TEXT
 from burnish.workflows.run import load_run
 from burnish.workflows.train import train
 from tests.tiny_architectures import make_text_to_text_tokenizer, save_architecture
@@ -33,18 +34,18 @@ def record(*messages: dict[str, Any]) -> ChatRecord:
 
 
 @pytest.fixture
-def task() -> TextToTextTask:
+def task() -> Task:
     """The task with a tokenizer that ends texts with EOS."""
-    return TextToTextTask(make_text_to_text_tokenizer(), Recipe())
+    return TEXT_TO_TEXT.make(make_text_to_text_tokenizer(), Recipe())
 
 
-def spelled(task: TextToTextTask, ids: list[int]) -> str:
+def spelled(task: Task, ids: list[int]) -> str:
     """Ids as text, without special tokens."""
-    return task._tokenizer.decode(ids, skip_special_tokens=True).strip()
+    return task.encoder._tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
-def test_an_instruction_is_read_as_it_is_and_the_answer_ends_with_eos(task: TextToTextTask) -> None:
-    (example,) = task.encode(record(turn("user", "Say hello."), turn("assistant", "Hello!")), 64).examples
+def test_an_instruction_is_read_as_it_is_and_the_answer_ends_with_eos(task: Task) -> None:
+    (example,) = task.encoder.encode(record(turn("user", "Say hello."), turn("assistant", "Hello!")), 64).examples
     assert spelled(task, example.source_ids) == "Say hello."
     assert spelled(task, example.target_ids) == "Hello!"
     assert example.target_ids.count(EOS) == 1
@@ -55,7 +56,7 @@ def test_an_instruction_is_read_as_it_is_and_the_answer_ends_with_eos(task: Text
     )
 
 
-def test_every_answer_is_learned_from_the_turns_before_it(task: TextToTextTask) -> None:
+def test_every_answer_is_learned_from_the_turns_before_it(task: Task) -> None:
     messages = (
         turn("system", "Be brief."),
         turn("user", "Who?"),
@@ -63,43 +64,44 @@ def test_every_answer_is_learned_from_the_turns_before_it(task: TextToTextTask) 
         turn("user", "Where?"),
         turn("assistant", "In Rome."),
     )
-    first, second = task.encode(record(*messages), 90).examples
+    first, second = task.encoder.encode(record(*messages), 90).examples
     assert spelled(task, first.source_ids) == "Be brief.\n\nWho?"
     assert spelled(task, second.source_ids) == "system: Be brief.\nuser: Who?\nassistant: Anna.\nuser: Where?"
     assert spelled(task, second.target_ids) == "In Rome."
 
 
-def test_a_long_source_loses_its_beginning_and_a_long_answer_its_row(task: TextToTextTask) -> None:
-    row = task.encode(record(turn("user", "one two three four five six seven"), turn("assistant", "Yes.")), 12)
+def test_a_long_source_loses_its_beginning_and_a_long_answer_its_row(task: Task) -> None:
+    row = task.encoder.encode(record(turn("user", "one two three four five six seven"), turn("assistant", "Yes.")), 12)
     (example,) = row.examples
     assert len(example.source_ids) == 12
     assert example.source_ids[-1] == EOS
     assert spelled(task, example.source_ids).endswith("seven")
     assert row.truncated_tokens > 0
     with pytest.raises(RowError, match=r"the answer alone is \d+ tokens"):
-        task.encode(record(turn("user", "Go on."), turn("assistant", "one two three four five six")), 12)
+        task.encoder.encode(record(turn("user", "Go on."), turn("assistant", "one two three four five six")), 12)
 
 
-def test_tool_calls_are_refused(task: TextToTextTask) -> None:
+def test_tool_calls_are_refused(task: Task) -> None:
     call = {"type": "function", "function": {"name": "f", "arguments": {}}}
     with pytest.raises(RowError, match="tool call"):
-        task.encode(record(turn("user", "Call."), turn("assistant", None, tool_calls=[call])), 64)
+        task.encoder.encode(record(turn("user", "Call."), turn("assistant", None, tool_calls=[call])), 64)
 
 
 def test_padding_changes_no_loss(tmp_path: Path) -> None:
     folder = save_architecture("T5", tmp_path)
     network = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
-    task = TextToTextTask(AutoTokenizer.from_pretrained(folder), Recipe())
+    task = TEXT_TO_TEXT.make(AutoTokenizer.from_pretrained(folder), Recipe())
     pairs = [("Who?", "Anna lives by the river."), ("Where does the old man live, by the river?", "Rome."), ("Hm", "A")]
     examples = [
-        task.encode(record(turn("user", asked), turn("assistant", told)), 64).examples[0] for asked, told in pairs
+        task.encoder.encode(record(turn("user", asked), turn("assistant", told)), 64).examples[0]
+        for asked, told in pairs
     ]
     with torch.no_grad():
-        together = task.collate(examples, [[1], [2], [0]], False, None)
-        losses = task.losses(network, together)
+        together = task.encoder.collate(examples, [[1], [2], [0]], False, None)
+        losses = task.objective.losses(network, together)
         assert len(losses) == together.num_trained == int((together.targets != IGNORED).sum())
         for index, example in enumerate(examples):
-            alone = task.losses(network, task.collate(examples, [[index]], False, None))
+            alone = task.objective.losses(network, task.encoder.collate(examples, [[index]], False, None))
             torch.testing.assert_close(losses[together.owners == index], alone, rtol=1e-4, atol=1e-5)
             labels = torch.tensor([example.target_ids])
             own = network(input_ids=torch.tensor([example.source_ids]), labels=labels).loss

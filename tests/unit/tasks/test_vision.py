@@ -56,14 +56,16 @@ def make(tokenizer: Any, **options: Any) -> Any:
 
 
 def losses(task: Any, network: Any, examples: list[Any]) -> torch.Tensor:
-    batch = task.collate(examples, [[index] for index in range(len(examples))], False, None)
+    batch = task.encoder.collate(examples, [[index] for index in range(len(examples))], False, None)
     with torch.no_grad():
-        return task.losses(network, batch.to(CPU))
+        return task.objective.losses(network, batch.to(CPU))
 
 
 def test_only_the_answer_is_trained(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     family, tokenizer, _ = model
-    (example,) = make(tokenizer).encode(drawn_record(pictures, "Which colours?", "It is red."), CONTEXT).examples
+    (example,) = (
+        make(tokenizer).encoder.encode(drawn_record(pictures, "Which colours?", "It is red."), CONTEXT).examples
+    )
     trained = [label for label in example.labels if label != IGNORED]
     assert tokenizer.decode(trained).strip() == "It is red." + tokenizer.eos_token
     assert tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[family]) not in trained
@@ -73,10 +75,10 @@ def test_tokens_are_those_of_the_processor(model: tuple[str, Any, Any], pictures
     _, tokenizer, _ = model
     task = make(tokenizer)
     record = drawn_record(pictures, "Which colours?", "It is red.")
-    (example,) = task.encode(record, CONTEXT).examples
+    (example,) = task.encoder.encode(record, CONTEXT).examples
     processor = load_processor(tokenizer)
     text = tokenizer.apply_chat_template([dict(message) for message in record.messages], tokenize=False)
-    images = [task._inputs._album.open(picture) for picture in record.images]
+    images = [task.encoder._pictures.inputs._album.open(picture) for picture in record.images]
     whole = processor(text=[text], images=[images], add_special_tokens=False)["input_ids"][0]
     assert example.input_ids == list(whole)[: example.num_tokens]
     # Behind the answer's end the template writes a line break that nobody predicts.
@@ -86,8 +88,8 @@ def test_tokens_are_those_of_the_processor(model: tuple[str, Any, Any], pictures
 def test_image_tokens_are_as_many_as_the_pixels_make(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     family, tokenizer, _ = model
     task = make(tokenizer)
-    (example,) = task.encode(drawn_record(pictures, "Same?", "It is red."), CONTEXT).examples
-    inputs = task.collate([example], [[0]], False, None).to(CPU).inputs
+    (example,) = task.encoder.encode(drawn_record(pictures, "Same?", "It is red."), CONTEXT).examples
+    inputs = task.encoder.collate([example], [[0]], False, None).to(CPU).inputs
     number = example.input_ids.count(tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[family]))
     if family == "qwen2_vl":
         assert number == len(inputs["pixel_values"]) // 4 == int(inputs["image_grid_thw"].prod(-1).sum()) // 4
@@ -101,7 +103,7 @@ def test_padded_equals_alone(model: tuple[str, Any, Any], pictures: list[Path]) 
     _, tokenizer, network = model
     task = make(tokenizer)
     records = [drawn_record(pictures[:count], "What is " + "that " * count, "It is red.") for count in (2, 0, 1)]
-    examples = [task.encode(record, CONTEXT).examples[0] for record in records]
+    examples = [task.encoder.encode(record, CONTEXT).examples[0] for record in records]
     assert len({example.num_tokens for example in examples}) == 3
     together = losses(task, network, examples)
     alone = torch.cat([losses(task, network, [example]) for example in examples])
@@ -113,14 +115,14 @@ def test_the_loss_depends_on_what_is_seen(model: tuple[str, Any, Any], pictures:
     task = make(tokenizer, longest_side=32)
     green = draw(pictures[0].with_name("green.png"), "green", (32, 24))
     shown = [drawn_record([path], "What?", "It is red.") for path in (pictures[0], green)]
-    red, other = (losses(task, network, task.encode(record, CONTEXT).examples) for record in shown)
+    red, other = (losses(task, network, task.encoder.encode(record, CONTEXT).examples) for record in shown)
     assert (red - other).abs().max() > 1e-4
 
 
 def test_batches_hold_no_pixels_until_they_are_needed(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     task = make(model[1])
-    examples = task.encode(drawn_record(pictures, "Same?", "It is red."), CONTEXT).examples
-    batch = task.collate(examples, [[0]], False, None)
+    examples = task.encoder.encode(drawn_record(pictures, "Same?", "It is red."), CONTEXT).examples
+    batch = task.encoder.collate(examples, [[0]], False, None)
     assert "pixel_values" not in batch.inputs
     assert "pixel_values" in batch.to(CPU).inputs
 
@@ -128,7 +130,9 @@ def test_batches_hold_no_pixels_until_they_are_needed(model: tuple[str, Any, Any
 def test_smaller_pictures_take_fewer_tokens(folders: dict[str, Path], pictures: list[Path]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(str(folders["qwen2_vl"]))
     record = drawn_record(pictures[1:], "What?", "It is blue.")
-    whole, small = (make(tokenizer, longest_side=side).encode(record, CONTEXT).examples[0] for side in (None, 24))
+    whole, small = (
+        make(tokenizer, longest_side=side).encoder.encode(record, CONTEXT).examples[0] for side in (None, 24)
+    )
     assert small.num_tokens < whole.num_tokens
 
 
@@ -137,7 +141,7 @@ def test_every_turn_is_trained(model: tuple[str, Any, Any], pictures: list[Path]
     record = drawn_record(pictures, "Which?", "It is red.")
     later = ({"role": "user", "content": [{"type": "text", "text": "And?"}]}, {**record.messages[1]})
     twice = type(record)((*record.messages, *later), record.images, record.digests, record.place)
-    (example,) = make(tokenizer).encode(twice, CONTEXT).examples
+    (example,) = make(tokenizer).encoder.encode(twice, CONTEXT).examples
     trained = tokenizer.decode([label for label in example.labels if label != IGNORED])
     assert trained.count("It is red.") == 2
 
@@ -145,30 +149,30 @@ def test_every_turn_is_trained(model: tuple[str, Any, Any], pictures: list[Path]
 def test_a_row_that_does_not_fit_is_refused_whole(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     task = make(model[1])
     record = drawn_record(pictures, "Which?", "It is red.")
-    length = task.encode(record, CONTEXT).examples[0].num_tokens
-    assert task.encode(record, length).truncated_tokens == 0
+    length = task.encoder.encode(record, CONTEXT).examples[0].num_tokens
+    assert task.encoder.encode(record, length).truncated_tokens == 0
     with pytest.raises(RowError, match=f"it has {length} tokens, .* a picture cannot be cut"):
-        task.encode(record, length - 1)
+        task.encoder.encode(record, length - 1)
 
 
 def test_a_text_that_spells_the_picture_token_is_refused(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     family, tokenizer, _ = model
     with pytest.raises(RowError, match="which this model reads as a picture"):
-        make(tokenizer).encode(drawn_record(pictures, f"What is {IMAGE_TOKENS[family]}?", "Red."), CONTEXT)
+        make(tokenizer).encoder.encode(drawn_record(pictures, f"What is {IMAGE_TOKENS[family]}?", "Red."), CONTEXT)
 
 
 def test_a_picture_that_the_processor_refuses(folders: dict[str, Path], tmp_path: Path) -> None:
     thin = draw(tmp_path / "thin.png", "red", (900, 4))
     task = make(AutoTokenizer.from_pretrained(str(folders["qwen2_vl"])))
     with pytest.raises(RowError, match="the processor refuses the picture .*aspect ratio"):
-        task.encode(drawn_record([thin], "What?", "Red."), CONTEXT)
+        task.encoder.encode(drawn_record([thin], "What?", "Red."), CONTEXT)
 
 
 def test_a_picture_that_changes_while_training_is_an_error(model: tuple[str, Any, Any], tmp_path: Path) -> None:
     task = make(model[1], longest_side=16)
     path = draw(tmp_path / "a.png", "red")
-    examples = task.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
-    batch = make(model[1]).collate(examples, [[0]], False, None)
+    examples = task.encoder.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
+    batch = make(model[1]).encoder.collate(examples, [[0]], False, None)
     draw(path, "blue", (90, 90))
     with pytest.raises(DataError, match=r"drawn.jsonl:1: the picture `.*a.png` has changed"):
         batch.to(CPU)
@@ -178,16 +182,16 @@ def test_tokens_that_do_not_belong_to_the_pixels_are_an_error(model: tuple[str, 
     if model[0] == "idefics3":
         pytest.skip("its pictures all take the same number of tokens")
     path = draw(tmp_path / "a.png", "red", (64, 64))
-    examples = make(model[1], longest_side=16).encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
+    examples = make(model[1], longest_side=16).encoder.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
     with pytest.raises(DataError, match="other tokens in a batch than alone"):
-        make(model[1]).collate(examples, [[0]], False, None).to(CPU)
+        make(model[1]).encoder.collate(examples, [[0]], False, None).to(CPU)
 
 
 def test_the_tower_is_found_by_looking(model: tuple[str, Any, Any]) -> None:
     family, tokenizer, network = model
     assert image_tower(network) == (TOWERS[family],)
-    assert make(tokenizer).kept_out(network) == (TOWERS[family],)
-    assert make(tokenizer, train_tower=True).kept_out(network) == ()
+    assert make(tokenizer).objective.frozen_modules(network) == (TOWERS[family],)
+    assert make(tokenizer, train_tower=True).objective.frozen_modules(network) == ()
 
 
 def test_answers_equal_those_of_plain_transformers(
@@ -196,14 +200,14 @@ def test_answers_equal_those_of_plain_transformers(
     family, tokenizer, _ = model
     network: Any = AutoModelForImageTextToText.from_pretrained(str(folders[family])).eval()
     task = make(tokenizer)
-    question = task.question(drawn_record(pictures, "Which?", "It is red."))
+    question = task.predictor.question(drawn_record(pictures, "Which?", "It is red."))
     assert question.answer == "It is red."
     assert question.prompt == "<image><image>Which?"
     (ours,) = generate_batch(network, tokenizer, [question.prompt_ids], [], 6, inputs=question.inputs())
     messages = [dict(drawn_record(pictures, "Which?", "It is red.").messages[0])]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     record = drawn_record(pictures, "Which?", "It is red.")
-    images = [task._inputs._album.open(picture) for picture in record.images]
+    images = [task.encoder._pictures.inputs._album.open(picture) for picture in record.images]
     inputs = load_processor(tokenizer)(text=[text], images=[images], add_special_tokens=False, return_tensors="pt")
     theirs = network.generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=None)
     assert ours == theirs[0, inputs["input_ids"].shape[1] :].tolist()
@@ -212,11 +216,11 @@ def test_answers_equal_those_of_plain_transformers(
 def test_a_prompt_with_pictures(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     task = make(model[1])
     asked = json.dumps({"prompt": "Which?", "images": [str(path) for path in pictures]})
-    question = task.question(drawn_record(pictures, "Which?", "It is red."))
-    assert task.prompt_ids(asked) == question.prompt_ids
-    assert task.prompt_ids([{"role": "user", "content": asked}]) == question.prompt_ids
-    assert task.prompt_inputs(asked)["pixel_values"].equal(question.inputs()["pixel_values"])
-    assert task.prompt_inputs("Which?") is None
+    question = task.predictor.question(drawn_record(pictures, "Which?", "It is red."))
+    assert task.predictor.prompt_ids(asked) == question.prompt_ids
+    assert task.predictor.prompt_ids([{"role": "user", "content": asked}]) == question.prompt_ids
+    assert task.predictor.prompt_inputs(asked)["pixel_values"].equal(question.inputs()["pixel_values"])
+    assert task.predictor.prompt_inputs("Which?") is None
 
 
 @pytest.mark.parametrize(
@@ -228,14 +232,14 @@ def test_a_prompt_with_pictures(model: tuple[str, Any, Any], pictures: list[Path
 )
 def test_prompts_that_are_refused(asked: dict[str, Any], reason: str, model: tuple[str, Any, Any]) -> None:
     with pytest.raises(InputError) as caught:
-        make(model[1]).prompt_ids(json.dumps(asked))
+        make(model[1]).predictor.prompt_ids(json.dumps(asked))
     assert reason in caught.value.why
 
 
 def test_a_prompt_that_is_too_long_is_not_cut(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     _, tokenizer, network = model
     task = make(tokenizer)
-    question = task.question(drawn_record(pictures, "Which? " * CONTEXT, "It is red."))
+    question = task.predictor.question(drawn_record(pictures, "Which? " * CONTEXT, "It is red."))
     with pytest.raises(InputError, match="the prompt with its pictures has"):
         generate_batch(network, tokenizer, [question.prompt_ids], [], 4, inputs=question.inputs())
 
@@ -269,6 +273,6 @@ def test_pictures_may_be_written_before_the_text(
     tokenizer.save_pretrained(str(tmp_path))
     (tmp_path / "processor_config.json").write_bytes((folders["qwen2_vl"] / "processor_config.json").read_bytes())
     task = make(AutoTokenizer.from_pretrained(str(tmp_path)))
-    assert "the template puts the pictures of a message before its text" in task.notes
-    (example,) = task.encode(drawn_record(pictures, "Which?", "It is red."), CONTEXT).examples
+    assert "the template puts the pictures of a message before its text" in task.encoder.notes
+    (example,) = task.encoder.encode(drawn_record(pictures, "Which?", "It is red."), CONTEXT).examples
     assert len(example.spans) == 2

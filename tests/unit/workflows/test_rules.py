@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from burnish.recipe.schema import Recipe
 from burnish.runs.events import EventLog
 from burnish.selftest import gradient_rules, weight_rules
 from burnish.selftest.workbench import Bench, RuleLine, RuleReport, Subject, left_out
+from burnish.tasks.task import Task
 from burnish.workflows.selftest import RULES, make_bench
 from tests.tiny_data import make_recipe, write_rows
 from tests.tiny_training import without_borders
@@ -43,19 +45,19 @@ def test_the_rule_holds(rule: Callable[[Bench], RuleLine], made: Bench) -> None:
 
 
 class Spoiled:
-    """A task of which one part is another."""
+    """A part of a task of which one member is another."""
 
-    def __init__(self, task: Any, **parts: Any) -> None:
-        self._task = task
-        vars(self).update(parts)
+    def __init__(self, part: Any, **members: Any) -> None:
+        self._part = part
+        vars(self).update(members)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
+        return getattr(self._part, name)
 
 
-def spoiled(task: Any, **parts: Any) -> Any:
-    """The task with these parts in place of its own."""
-    return Spoiled(task, **parts)
+def spoiled(task: Task, part: str, **members: Any) -> Task:
+    """The task with these members in place of a part's own."""
+    return replace(task, **{part: Spoiled(getattr(task, part), **members)})
 
 
 def assert_fails(line: RuleLine, at_least: float) -> None:
@@ -69,10 +71,10 @@ def test_packing_that_leaks_is_seen(bench: Bench) -> None:
     task = bench.subject.trainer.task
 
     def leaking(examples: Any, rows: Any, packed: bool, epoch: int | None) -> Batch:
-        batch = task.collate(examples, rows, packed, epoch)
+        batch = task.encoder.collate(examples, rows, packed, epoch)
         return without_borders(batch) if packed else batch
 
-    bench.subject.trainer.task = spoiled(task, collate=leaking)
+    bench.subject.trainer.task = spoiled(task, "encoder", collate=leaking)
     assert_fails(gradient_rules.packed(bench), 0.01)
     assert gradient_rules.padded(bench).passed
 
@@ -81,12 +83,12 @@ def test_padding_that_is_trained_on_is_seen(bench: Bench) -> None:
     task = bench.subject.trainer.task
 
     def training_on_padding(examples: Any, rows: Any, packed: bool, epoch: int | None) -> Batch:
-        batch = task.collate(examples, rows, packed, epoch)
+        batch = task.encoder.collate(examples, rows, packed, epoch)
         lengths = torch.tensor([[sum(examples[index].num_tokens for index in row)] for row in rows])
         is_padding = torch.arange(batch.input_ids.shape[1])[None] >= lengths
         return replace(batch, targets=batch.targets.masked_fill(is_padding, 0))
 
-    bench.subject.trainer.task = spoiled(task, collate=training_on_padding)
+    bench.subject.trainer.task = spoiled(task, "encoder", collate=training_on_padding)
     assert_fails(gradient_rules.padded(bench), 0.01)
 
 
@@ -98,7 +100,7 @@ class MeanOfMeans(Trainer):
         self.network.train()
         total = torch.zeros(())
         for batch in batches:
-            loss = self.task.losses(self.network, batch).mean() / len(batches)
+            loss = self.task.objective.losses(self.network, batch).mean() / len(batches)
             loss.backward()
             total += loss.detach()
         return total, total
@@ -217,12 +219,17 @@ def test_an_empty_batch_that_passes_is_seen(bench: Bench) -> None:
 @pytest.mark.parametrize("part", ["prompt_ids", "question", "stop_ids"])
 def test_served_tokens_that_were_not_trained_are_seen(part: str, made: Bench) -> None:
     task: Any = made.context.task
-    parts = {
-        "prompt_ids": lambda prompt: [*task.prompt_ids(prompt), 5],
-        "question": lambda record: replace(task.question(record), prompt_ids=task.question(record).prompt_ids[1:]),
-        "stop_ids": [0],
+    right = task.predictor
+    members = {
+        "prompt_ids": lambda self, prompt: [*right.prompt_ids(prompt), 5],
+        "question": lambda self, record: replace(
+            right.question(record), prompt_ids=right.question(record).prompt_ids[1:]
+        ),
+        "stop_ids": property(lambda self: [0]),
     }
-    context = replace(made.context, task=spoiled(task, **{part: parts[part]}))
+    wrong = copy(right)
+    wrong.__class__ = type("Spoiled", (type(right),), {part: members[part]})
+    context = replace(made.context, task=replace(task, predictor=wrong))
     assert_fails(weight_rules.served(Bench(context)), len(made.records))
 
 

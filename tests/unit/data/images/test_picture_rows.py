@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def read(values: dict[str, Any], folder: Path) -> PictureRecord:
     """The record of a row of the file `rows.jsonl` in a folder, of whatever shape it is found to have."""
     pattern = pattern_of(values, PATTERNS)
-    assert pattern is not None and pattern.tasks == ("vision",)
+    assert pattern is not None and pattern.record is PictureRecord
     record = pattern.make_record(values, f"{folder / 'rows.jsonl'}:3")
     assert isinstance(record, PictureRecord)
     return record

@@ -13,6 +13,7 @@ from burnish.data.rows.records import PreferenceRecord, RatedRecord
 from burnish.data.rows.row import RowError
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
+from burnish.tasks import task_names_for
 
 USER = {"role": "user", "content": "Which colour?"}
 GOOD = {"role": "assistant", "content": "Red."}
@@ -195,7 +196,7 @@ def test_a_refused_row_is_named_and_the_others_stay(write: Any) -> None:
     rows[3]["rejected"] = "A number."
     del rows[4]["rejected"]
     records = load(write, rows)
-    assert records.shape.tasks == ("preference", "reward")
+    assert task_names_for(records.shape.record) == ["preference", "reward"]
     assert [(row.place, row.reason.split(" (")[0]) for row in records.rejected] == [
         ("rows.jsonl:4", "the chosen and the rejected answer are the same"),
         ("rows.jsonl:5", "there is no column `rejected`"),

@@ -13,6 +13,7 @@ from burnish.data.rows.records import content_hash
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
+from burnish.tasks import task_names_for
 
 
 def lines_of(*rows) -> str:
@@ -104,7 +105,7 @@ def test_shards_are_read_in_order(write):
 
 def test_a_document_becomes_text(write):
     records = load(write("a.txt", "word " * 2000))
-    assert records.shape.tasks[0] == "text"
+    assert task_names_for(records.shape.record)[0] == "text"
     assert [record.ends for record in records.train + records.valid].count(True) == 1
 
 

@@ -8,6 +8,7 @@ from burnish.data.rows.patterns import PATTERNS, pattern_of, patterns_of
 from burnish.data.rows.records import ChatRecord, TextRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
+from burnish.tasks import task_names_for
 
 
 def rows_of(*values):
@@ -97,7 +98,7 @@ SHAPES = [
 def test_a_row_of_each_shape(values, name, record, ignored):
     (row,) = rows_of(values)
     shape = detect_shape([row], {}, "auto")
-    assert (shape.name, shape.tasks[0]) == (name, "text" if name == "text" else "chat")
+    assert (shape.name, task_names_for(shape.record)[0]) == (name, "text" if name == "text" else "chat")
     assert shape.to_record(row) == record
     assert shape.ignored == ignored
 

@@ -8,6 +8,7 @@ import pytest
 
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.patterns import BY_NAME, PATTERNS, pattern_of
+from burnish.data.rows.records import ChatRecord, SpanRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
 from burnish.recipe.schema import DataSection
@@ -19,7 +20,7 @@ def record_of(**values):
     row = {"context": CONTEXT, "question": "Where?", **values}
     pattern = pattern_of(row, PATTERNS)
     assert pattern is not None
-    assert pattern.tasks == ("span",)
+    assert pattern.record is SpanRecord
     return pattern.make_record(row, "a.jsonl:1")
 
 
@@ -132,7 +133,7 @@ def test_answers_whose_place_was_guessed_are_counted():
 
 def test_questions_with_written_answers_stay_chat():
     row = {"context": CONTEXT, "question": "Where?", "answer": "He lives in Rome."}
-    assert detect_shape([Row(row, "a.jsonl", 1)], {}).tasks[0] == "chat"
+    assert detect_shape([Row(row, "a.jsonl", 1)], {}).record is ChatRecord
 
 
 def test_the_first_answers_of_other_columns_can_be_mapped(write):

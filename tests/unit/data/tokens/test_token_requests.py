@@ -10,7 +10,7 @@ import pytest
 
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.tokens import TokenRequests, answer_alone, answer_together
-from burnish.tasks.defaults import TaskDefaults
+from burnish.tasks.defaults import EncoderDefaults
 from burnish.tasks.task import EncodedRow
 
 
@@ -71,7 +71,7 @@ class _Held:
     """Something that the work on a row makes on its way."""
 
 
-class _Refuses(TaskDefaults):
+class _Refuses(EncoderDefaults):
     def __init__(self, held: list[weakref.ref[_Held]]) -> None:
         self._held = held
 

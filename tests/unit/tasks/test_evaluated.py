@@ -9,13 +9,15 @@ import numpy
 import pytest
 
 from burnish.metrics.measure import value
-from burnish.tasks.task import Judged
+from burnish.tasks.evaluated import EvaluatedExamples
 
 
-def judged_of(owners: Sequence[int], sums: Sequence[float], counts: Sequence[int]) -> Judged:
+def judged_of(owners: Sequence[int], sums: Sequence[float], counts: Sequence[int]) -> EvaluatedExamples:
     """Examples with so much loss and so many terms."""
     nothing = [None] * len(owners)
-    return Judged(nothing, owners, nothing, numpy.array(sums, dtype=float), numpy.array(counts, dtype=numpy.int64))
+    return EvaluatedExamples(
+        nothing, owners, nothing, numpy.array(sums, dtype=float), numpy.array(counts, dtype=numpy.int64)
+    )
 
 
 def test_rows_are_the_sums_of_their_examples() -> None:

@@ -1,0 +1,69 @@
+"""What evaluating gave: the losses and outputs of a batch, and those of all held-out examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+import torch
+from numpy.typing import ArrayLike
+
+from burnish.metrics.measure import Measure, quotient, ratio
+
+_LARGEST_EXPONENT = 700.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What evaluating a batch gave."""
+
+    losses: torch.Tensor
+    """`[terms]` fp32, in nats."""
+    outputs: list[Any]
+    """What the task's metrics need, one item for each of the batch's examples; empty where they need nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedExamples:
+    """What evaluating gave for each held-out example."""
+
+    examples: Sequence[Any]
+    owners: Sequence[int]
+    """For each example, the number of its row."""
+    outputs: Sequence[Any]
+    """For each example, its item of `BatchOutcome.outputs`; None where there was none."""
+    sums: numpy.ndarray
+    """`[examples]` float64: summed loss of each example, in nats."""
+    counts: numpy.ndarray
+    """`[examples]` int64: terms of that sum."""
+
+    def by_row(self) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """`[rows]` float64 sums and counts of the loss; rows without an example are left out."""
+        sums, counts = self.summed_by_row(self.sums, self.counts)
+        return sums[counts > 0], counts[counts > 0]
+
+    def summed_by_row(self, *columns: ArrayLike) -> list[numpy.ndarray]:
+        """Numbers of the examples, `[examples]` each, added up to numbers of the rows, `[rows]` each."""
+        rows = max(self.owners, default=-1) + 1
+        return [numpy.bincount(list(self.owners), weights=numpy.asarray(column), minlength=rows) for column in columns]
+
+    def loss(self) -> Measure:
+        """Mean loss per term. Rows, not tokens, are drawn again for its interval: tokens of a row depend on each
+        other (Efron and Tibshirani 1993, ch. 13)."""
+        return loss_of_rows(*self.by_row())
+
+    def perplexity(self) -> Measure:
+        """exp of the mean loss per token."""
+        table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=-1)
+        return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, by_factors=True)
+
+
+def loss_of_rows(sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
+    """The mean loss, from what each row adds to it: `[rows]` sums in nats, and `[rows]` terms of these."""
+    return replace(ratio("loss", sums, counts, higher_is_better=False, is_share=False), least=0.0)
+
+
+def _exp_of_mean(sums: numpy.ndarray) -> numpy.ndarray:
+    return numpy.exp(numpy.minimum(quotient(sums[..., 0], sums[..., 1]), _LARGEST_EXPONENT))
