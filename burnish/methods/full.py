@@ -24,6 +24,7 @@ class FullMethod(MethodDefaults):
 
     name: ClassVar[str] = "full"
     trains_base: ClassVar[bool] = True
+    is_in_peft: ClassVar[bool] = True
 
     def learning_rate(self, parameters: int) -> float:
         """5e-5 at 100 M parameters, about 1e-5 at 7 B."""
@@ -62,6 +63,7 @@ class FreezeMethod(FullMethod):
     name: ClassVar[str] = "freeze"
     sections: ClassVar[tuple[str, ...]] = ("freeze",)
     is_uniform: ClassVar[bool] = False
+    is_in_peft: ClassVar[bool] = False
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
         """Makes one part of the network, and what begins at random, trainable.

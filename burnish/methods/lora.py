@@ -124,6 +124,7 @@ class LoraMethod(AdapterMethod):
     name: ClassVar[str] = "lora"
     sections: ClassVar[tuple[str, ...]] = ("lora",)
     can_merge: ClassVar[bool] = True
+    is_in_peft: ClassVar[bool] = True
     idle: ClassVar[str] = "All its matrices B are zero"
 
     def learning_rate(self, parameters: int) -> float:
@@ -271,6 +272,7 @@ class QLoraMethod(LoraMethod):
 
     name: ClassVar[str] = "qlora"
     quantizes: ClassVar[bool] = True
+    bits: ClassVar[int] = 4
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""
@@ -289,6 +291,7 @@ class Int8LoraMethod(LoraMethod):
 
     name: ClassVar[str] = "int8-lora"
     quantizes: ClassVar[bool] = True
+    bits: ClassVar[int] = 8
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""

@@ -40,6 +40,10 @@ class Method(Protocol):
     """Whether the base is held in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
     """Whether what it trains can be folded into the weights of the base."""
+    bits: ClassVar[int]
+    """Bits of a weight of a base that `quantizes`; 0 for all others."""
+    is_in_peft: ClassVar[bool]
+    """Whether plain transformers and PEFT can begin with the very same weights, so that a script can repeat a run."""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Why this method makes no sense with such a head or model; empty where it does.
@@ -123,6 +127,8 @@ class MethodDefaults:
     looks_at_numbers: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
     can_merge: ClassVar[bool] = False
+    bits: ClassVar[int] = 0
+    is_in_peft: ClassVar[bool] = False
 
     def refuses(self, head: Head, config: Any) -> str:
         """Any model will do."""

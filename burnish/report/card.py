@@ -8,8 +8,8 @@ from typing import Any
 from burnish.methods import make_method
 from burnish.recipe.names import options, shown
 from burnish.report.figures import figure_cells, figures_beside
+from burnish.report.outcome import verdict_of
 from burnish.report.record import RunRecord, bare_name, is_local
-from burnish.report.sections_result import verdict_of
 from burnish.report.snippet import use_snippet
 from burnish.tasks import task_class
 

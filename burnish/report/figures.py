@@ -84,3 +84,8 @@ def figures_beside(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     if general:
         told.append({**general["loss"], "name": f"{general['source']}: loss"})
     return told
+
+
+def shortened(text: str, most: int) -> str:
+    """A text that is cut where it is longer, and says so."""
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"

@@ -19,6 +19,8 @@ class ChatTask(EncodesTogether, NextTokenTask):
     """Learns to answer."""
 
     name: ClassVar[str] = "chat"
+    trainer: ClassVar[str] = "SFTTrainer"
+    snippets: ClassVar[tuple[str, str]] = ("chat", "chat")
     learned: ClassVar[str] = "answers, as the rows that it was trained on do"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 50_000)
     reads_turns: ClassVar[bool] = True

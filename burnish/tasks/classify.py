@@ -64,6 +64,7 @@ class ClassifyTask(TaskDefaults):
     """Learns to label texts."""
 
     name: ClassVar[str] = "classify"
+    snippets: ClassVar[tuple[str, str]] = ("classify", "classify")
     learned: ClassVar[str] = "labels texts"
     pipeline: ClassVar[str] = "text-classification"
     usual_rows: ClassVar[tuple[int, int] | None] = (500, 5_000)

@@ -32,6 +32,8 @@ class TaskDefaults:
     rate_factor: ClassVar[float] = 1.0
     headline: ClassVar[str] = "loss"
     pipeline: ClassVar[str] = "text-generation"
+    trainer: ClassVar[str] = ""
+    snippets: ClassVar[tuple[str, str]] = ("", "")
     usual_rows: ClassVar[tuple[int, int] | None] = None
     name: ClassVar[str]
 

@@ -27,6 +27,7 @@ class FillMaskTask(TaskDefaults):
     """Learns a kind of text by guessing hidden words of it (arXiv 1810.04805)."""
 
     name: ClassVar[str] = "fill-mask"
+    snippets: ClassVar[tuple[str, str]] = ("fill-mask", "fill-mask")
     learned: ClassVar[str] = "fills in hidden words"
     pipeline: ClassVar[str] = "fill-mask"
     sections: ClassVar[tuple[str, ...]] = ("fill_mask",)

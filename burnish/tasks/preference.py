@@ -113,6 +113,8 @@ class PreferenceTask(EncodesTogether, TaskDefaults):
     """Learns which answers are better."""
 
     name: ClassVar[str] = "preference"
+    trainer: ClassVar[str] = "DPOTrainer"
+    snippets: ClassVar[tuple[str, str]] = ("chat", "chat")
     learned: ClassVar[str] = "writes answers of the kind that were preferred"
     sections: ClassVar[tuple[str, ...]] = ("preference",)
     generates: ClassVar[bool] = True

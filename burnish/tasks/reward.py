@@ -49,6 +49,7 @@ class RewardTask(TaskDefaults):
     """Learns to score answers so that the better one of a pair has the higher score."""
 
     name: ClassVar[str] = "reward"
+    snippets: ClassVar[tuple[str, str]] = ("", "reward")
     learned: ClassVar[str] = "scores answers: the better one of a pair gets the higher score"
     pipeline: ClassVar[str] = "text-classification"
     kinds: ClassVar[tuple[str, ...]] = ("causal", "masked")

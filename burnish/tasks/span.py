@@ -74,6 +74,7 @@ class SpanTask(TaskDefaults):
     """Learns where in a text the answer to a question begins and where it ends (arXiv 1810.04805, section 4.2)."""
 
     name: ClassVar[str] = "span"
+    snippets: ClassVar[tuple[str, str]] = ("span", "")
     learned: ClassVar[str] = "finds the answer to a question in a text"
     pipeline: ClassVar[str] = "question-answering"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 5_000)

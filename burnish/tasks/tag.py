@@ -33,6 +33,7 @@ class TagTask(TaskDefaults):
     """Learns the tag of each word."""
 
     name: ClassVar[str] = "tag"
+    snippets: ClassVar[tuple[str, str]] = ("tag", "tag")
     learned: ClassVar[str] = "tags words"
     pipeline: ClassVar[str] = "token-classification"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 5_000)

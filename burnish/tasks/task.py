@@ -121,6 +121,11 @@ class Task(Protocol):
     """What a tuned model does, in words that go on from "a model which"."""
     pipeline: ClassVar[str]
     """The hub's name for what such models do."""
+    trainer: ClassVar[str]
+    """The trainer of TRL that computes the same loss from the same rows; empty where there is none."""
+    snippets: ClassVar[tuple[str, str]]
+    """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that ends a
+    text by itself, as those of encoders do, and for one that does not. Empty where that takes more than a few lines."""
     usual_rows: ClassVar[tuple[int, int] | None]
     """The least and the most training rows that guides for beginners advise; None where they say nothing."""
 

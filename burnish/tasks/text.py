@@ -67,6 +67,8 @@ class TextTask(EncodesTogether, NextTokenTask):
     """Learns to go on writing."""
 
     name: ClassVar[str] = "text"
+    trainer: ClassVar[str] = "SFTTrainer"
+    snippets: ClassVar[tuple[str, str]] = ("text", "text")
     learned: ClassVar[str] = "goes on writing texts like those that it was trained on"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 10_000)
 

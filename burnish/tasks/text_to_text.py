@@ -24,6 +24,7 @@ class TextToTextTask(TaskDefaults):
     """Reads the turns so far with the encoder, and learns to write the answer with the decoder."""
 
     name: ClassVar[str] = "text-to-text"
+    snippets: ClassVar[tuple[str, str]] = ("text-to-text", "text-to-text")
     learned: ClassVar[str] = "writes the text that belongs to a text"
     usual_rows: ClassVar[tuple[int, int] | None] = (1_000, 50_000)
     reads_turns: ClassVar[bool] = True

@@ -30,6 +30,8 @@ class VisionTask(ChatTask):
     """Learns to answer questions about pictures."""
 
     name: ClassVar[str] = "vision"
+    trainer: ClassVar[str] = ""
+    snippets: ClassVar[tuple[str, str]] = ("", "")
     learned: ClassVar[str] = "answers questions about pictures"
     pipeline: ClassVar[str] = "image-text-to-text"
     usual_rows: ClassVar[tuple[int, int] | None] = None

@@ -33,7 +33,7 @@ from burnish.prepare.model import open_result, tell_stops
 from burnish.prepare.resolve import Resolver
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.atomic import write_folder, write_json
+from burnish.runs.atomic import check_target, write_folder, write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
 
@@ -59,7 +59,7 @@ def merge(
     result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(None, listeners)
-    _check_target(target)
+    check_target(target)
     otherwise = "Put the data back as it was: the merged model is verified on these rows"
     records = rows_of(folder, recipe, otherwise, emit)
     setting = set_up(Resolver(recipe, emit), records, emit)
@@ -96,17 +96,6 @@ def merge(
     for remark in merged.remarks:
         emit(Warned(remark))
     return merged
-
-
-def _check_target(target: Path) -> None:
-    if target.exists():
-        raise InputError(
-            f"`{target}` is there already",
-            "A merged model never takes the place of something else.",
-            "Remove it, or name another folder with `--out`",
-        )
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder `{target.parent}` to write into", "", "Make it, or name another `--out`")
 
 
 def _check_method(folder: RunFolder, setting: Setting, result: Path) -> None:

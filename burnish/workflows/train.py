@@ -43,7 +43,7 @@ from burnish.prepare.model import apply_method, load_network, look_at, prepare_r
 from burnish.prepare.resolve import Resolver, resolve_rhythm, run_stem, total_steps, unread_options
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.report.page import write_papers
+from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.events import EventLog, Finished, Listener, ResidentMeasured, Stage, TimeMeasured, TimePlanned, Warned
 from burnish.runs.folder import RunFolder, create_run, fresh_name
@@ -149,7 +149,7 @@ def finish(
     comparison = compare(network, setting, rows, loop.recipe, questions, _held_out(rows), emit)
     write_json(folder.evaluation, comparison.to_dict())
     emit(_finished(best, comparison, progress.seconds, setting.method.result_folder(folder)))
-    write_papers(folder)
+    write_pages(folder)
     return Run(folder)
 
 
