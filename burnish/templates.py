@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def render(name: str, **values: Any) -> str:
+def render(name: str, /, **values: Any) -> str:
     """The text that a template makes.
 
     Args:
@@ -26,7 +26,7 @@ def render(name: str, **values: Any) -> str:
     return _environment().get_template(f"{name}.jinja").render(values)
 
 
-def render_html(name: str, **values: Any) -> Markup:
+def render_html(name: str, /, **values: Any) -> Markup:
     """Like `render`, for a piece of a page, which is not escaped again where it is put in."""
     from markupsafe import Markup
 

@@ -30,8 +30,8 @@ def trend(values: Sequence[float]) -> float:
     from scipy.special import ndtri
     from scipy.stats import kendalltau
 
-    found = kendalltau(numpy.arange(len(means)), means)
-    return float(-numpy.sign(found.statistic) * ndtri(found.pvalue / 2))
+    tau, p_value = kendalltau(numpy.arange(len(means)), means)
+    return float(-numpy.sign(tau) * ndtri(p_value / 2))
 
 
 def blocks(values: Sequence[float], most: int = _MOST_BLOCKS) -> numpy.ndarray:
