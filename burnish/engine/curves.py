@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy
 from numpy.typing import ArrayLike
@@ -30,8 +31,8 @@ def trend(values: Sequence[float]) -> float:
     from scipy.special import ndtri
     from scipy.stats import kendalltau
 
-    tau, p_value = kendalltau(numpy.arange(len(means)), means)
-    return float(-numpy.sign(tau) * ndtri(p_value / 2))
+    found: Any = kendalltau(numpy.arange(len(means)), means)
+    return float(-numpy.sign(found.statistic) * ndtri(found.pvalue / 2))
 
 
 def blocks(values: Sequence[float], most: int = _MOST_BLOCKS) -> numpy.ndarray:

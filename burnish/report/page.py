@@ -15,18 +15,18 @@ from burnish.runs.folder import RunFolder
 from burnish.templates import render, render_html
 
 _SECTIONS: dict[str, tuple[str, Callable[[RunRecord], dict[str, Any]]]] = {
-    "setup": ("What was trained on what", outcome.setup),
+    "setup": ("Setup", outcome.setup),
     "figures": ("Before and after", outcome.before_after),
     "curves": ("Curves", course.curves),
     "findings": ("How it went", course.findings),
     "samples": ("Samples side by side", outcome.samples),
     "rows": ("Rows as the model sees them", origin.seen_rows),
     "data": ("Data", origin.data),
-    "plan": ("Plan against measured", course.plan),
+    "plan": ("Planned and measured", course.plan),
     "recipe": ("Recipe", origin.recipe),
     "manifest": ("Manifest", origin.manifest),
     "use": ("How to use it", origin.use),
-    "again": ("How to make it again", origin.again),
+    "again": ("How to reproduce it", origin.again),
 }
 """Title and data of each section, in the order of what a reader asks. `assets/templates/report` has a template for
 each, under the same name."""
