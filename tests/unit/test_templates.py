@@ -12,7 +12,8 @@ from burnish.templates import code_span, in_docstring, inline, literal, one_line
 
 HOSTILE = [
     "a \"b\" 'c'", 'ends with a quote"', "back\\slash\\", "\\N{BULLET} \\x", "line\nbreak\r\x0b\u2028end",
-    "`tick` ``", "a | b", "---", '"""', "<script>alert(1)</script>", "{{ x }} {% y %}", "half \ud83d", "\x00", "é 漢 🎉",
+    "`tick` ``", "a | b", "---", '"""', "<script>alert(1)</script>", "{{ x }} {% y %}", "half \ud83d",
+    "\x00", "é 漢 🎉",
 ]  # fmt: skip
 
 
