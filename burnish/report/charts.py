@@ -125,14 +125,14 @@ class Frame:
 
     def path(self, points: Sequence[Point], kind: str) -> Markup:
         """A line through points."""
-        told = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, points))
-        return element("polyline", class_=kind, points=told)
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, points))
+        return element("polyline", class_=kind, points=corners)
 
     def band(self, edges: Sequence[tuple[float, float, float]], kind: str) -> Markup:
         """The area between (x, low) and (x, high)."""
         outline = [(x, low) for x, low, _ in edges] + [(x, high) for x, _, high in reversed(edges)]
-        told = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, outline))
-        return element("polygon", class_=kind, points=told)
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, outline))
+        return element("polygon", class_=kind, points=corners)
 
     def dots(self, points: Iterable[tuple[float, float, str]], kind: str, radius: float) -> Markup:
         """Points, each with its tooltip; one beyond the frame is drawn at its edge, hollow."""
@@ -228,12 +228,12 @@ def comparison_bars(figures: Sequence[Mapping[str, Any]]) -> Markup:
     bottom = top - _GROUP + 6
     if any(one["is_share"] for one in figures):
         parts.append(_percent_axis(bottom))
-    told = "; ".join(
+    listed = "; ".join(
         f"{one['name']}: base {with_interval(one['base'], one['is_share'])}, "
         f"tuned {with_interval(one['tuned'], one['is_share'])}"
         for one in figures
     )
-    return drawing(_WIDTH, round(bottom + 26), parts, f"Base against tuned, with 95 % intervals. {told}.")
+    return drawing(_WIDTH, round(bottom + 26), parts, f"Base against tuned, with 95 % intervals. {listed}.")
 
 
 def memory_bars(planned: Mapping[str, int], measured: int | None, room: int) -> Markup:
@@ -255,8 +255,8 @@ def memory_bars(planned: Mapping[str, int], measured: int | None, room: int) -> 
     begin = 0
     for place, (name, size) in enumerate(sizes.items()):
         left, right = scale.at(begin), scale.at(begin + size)
-        told = f"{name}: {memory_size(size)}"
-        parts.append(box((left, 12), right - left - 1, 22, f"part part{place % PART_COLOURS}", told))
+        tooltip = f"{name}: {memory_size(size)}"
+        parts.append(box((left, 12), right - left - 1, 22, f"part part{place % PART_COLOURS}", tooltip))
         begin += size
     parts.append(label((scale.at(total) + 8, 28), memory_size(total), "value"))
     if measured:
@@ -268,8 +268,8 @@ def memory_bars(planned: Mapping[str, int], measured: int | None, room: int) -> 
         parts.append(label((scale.at(room), 88), f"limit {memory_size(room)}", "keptname", "end"))
     listed = ", ".join(f"{name} {memory_size(size)}" for name, size in sizes.items())
     beside = f" Measured: {memory_size(measured)}." if measured else ""
-    told = f"Memory at the peak. Planned: {memory_size(total)}, of {listed}.{beside}"
-    return drawing(_WIDTH, 92 if has_room else 76, parts, told)
+    description = f"Memory at the peak. Planned: {memory_size(total)}, of {listed}.{beside}"
+    return drawing(_WIDTH, 92 if has_room else 76, parts, description)
 
 
 def _group(one: Mapping[str, Any], top: float) -> Markup:
@@ -293,8 +293,8 @@ def _bar(estimate: Mapping[str, Any], scale: Scale, top: float, side: str, is_sh
     if not finite([(0, value)]):
         return label((scale.end + 14, top + _BAR - 3), f"{side} ?", "value")
     ends = sorted((scale.at(0), scale.at(value)))
-    told = f"{side}: {with_interval(estimate, is_share)}"
-    parts = [box((ends[0], top), max(1.5, ends[1] - ends[0]), _BAR, side, told)]
+    tooltip = f"{side}: {with_interval(estimate, is_share)}"
+    parts = [box((ends[0], top), max(1.5, ends[1] - ends[0]), _BAR, side, tooltip)]
     bounds = finite([(0, estimate["low"]), (0, estimate["high"])])
     if len(bounds) == 2:
         middle = top + _BAR / 2

@@ -90,12 +90,12 @@ def loss_chart(losses: Losses) -> Markup:
     values += [bound for _, *bounds in losses.band for bound in bounds]
     last = max(losses.total_steps, *(int(step) for step, _ in [*losses.training, *losses.held_out]))
     frame = Frame(Scale(0, last or 1, _LEFT, _RIGHT), Scale.around(values, _BOTTOM, _TOP))
-    told = [(step, loss, f"step {step:.0f}: loss {number(loss)}") for step, loss in losses.training]
-    spikes = [dot for dot in told if dot[0] in losses.spikes]
+    dots = [(step, loss, f"step {step:.0f}: loss {number(loss)}") for step, loss in losses.training]
+    spikes = [dot for dot in dots if dot[0] in losses.spikes]
     parts = [
         frame.axes(("optimizer steps", "loss, nats"), lift=24),
         frame.band(losses.band, "band") if len(losses.band) > 1 else "",
-        frame.dots([dot for dot in _thinned(told) if dot[0] not in losses.spikes], "dot", 2),
+        frame.dots([dot for dot in _thinned(dots) if dot[0] not in losses.spikes], "dot", 2),
         frame.path(thinned(mean, _MOST_CORNERS), "mean"),
         _kept(frame, losses.kept),
         frame.path(losses.held_out, "held"),
@@ -130,13 +130,13 @@ def _small(title: str, points: list[Point], total_steps: int, has_dots: bool = F
     # a value below 0 would still be drawn, at the edge
     frame = Frame(Scale(0, last, 44, _SMALL_WIDTH - 24), Scale(0, 1.06 * high if high > 0 else 1.0, 132, 26))
     dots = [(*point, f"step {point[0]:.0f}: {point[1]:.3g}") for point in points]
-    told = f"{title[:1].upper()}{title[1:]} over the steps: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
+    description = f"{title[:1].upper()}{title[1:]} over the steps: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
     parts = [
         frame.axes(("steps", title), x_ticks=4, y_ticks=4),
         frame.path(thinned(points, _MOST_CORNERS), "small"),
         frame.dots(dots if has_dots else [], "smallpoint", 2.5),
     ]
-    return drawing(_SMALL_WIDTH, _SMALL_HEIGHT, parts, told)
+    return drawing(_SMALL_WIDTH, _SMALL_HEIGHT, parts, description)
 
 
 def _band(validations: Sequence[dict[str, Any]]) -> list[tuple[float, float, float]]:
@@ -170,10 +170,10 @@ def _kept(frame: Frame, step: int | None) -> Markup:
     if step is None:
         return Markup("")
     at = frame.x.at(step)
-    told = f"kept: step {step:,}"
-    anchor = "end" if at + width_of(told) > frame.x.end else "start"
+    name = f"kept: step {step:,}"
+    anchor = "end" if at + width_of(name) > frame.x.end else "start"
     upright = line((at, frame.y.start), (at, frame.y.end - 6), "kept")
-    return joined([upright, label((at + (-5 if anchor == "end" else 5), frame.y.end - 2), told, "keptname", anchor)])
+    return joined([upright, label((at + (-5 if anchor == "end" else 5), frame.y.end - 2), name, "keptname", anchor)])
 
 
 def _names(frame: Frame, mean: list[Point], held_out: list[Point]) -> Markup:
