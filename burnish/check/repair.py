@@ -14,7 +14,7 @@ from burnish.data.rows.dataset import good_rows
 from burnish.data.rows.row import Rejected
 from burnish.errors import InputError
 from burnish.recipe.schema import Recipe
-from burnish.runs.atomic import write_json_lines
+from burnish.runs.atomic import check_target, write_json_lines
 
 
 def repaired(value: Any, name: str = "") -> tuple[Any, list[str]]:
@@ -74,19 +74,20 @@ class Cleaned:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def check_target(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Refuses a file that cannot be written, or would overwrite something. Raises InputError."""
     if out.suffix != ".jsonl":
-        raise InputError(f"`{out}` does not end in .jsonl", "The cleaned rows are written as JSON Lines.", "Name it so")
+        raise InputError(
+            f"`{out}` does not end in .jsonl",
+            "The cleaned rows are written as JSON Lines.",
+            f"Use `--fix {out.with_suffix('.jsonl')}`",
+        )
     for path in (out, changes_path(out)):
-        if path.exists():
-            raise InputError(f"`{path}` is there already", "Nothing is overwritten.", "Name another file, or remove it")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"there is no folder `{out.parent}`", f"`{out}` would stand in it.", "Make it first")
+        check_target(path)
 
 
 def changes_path(out: Path) -> Path:
-    """Where every change is told, beside the cleaned file."""
+    """The file that lists every change, beside the cleaned file."""
     return out.with_suffix(".changes.jsonl")
 
 
@@ -96,7 +97,7 @@ def clean(recipe: Recipe, removable: Mapping[str, str], out: Path) -> Cleaned:
     Args:
         recipe: names the data.
         removable: places of the rows to leave out, and why.
-        out: the file to write; `check_target` has looked at it.
+        out: the file to write; `check_out` has accepted it.
     """
     rejected: list[Rejected] = []
     changes: list[dict[str, Any]] = []

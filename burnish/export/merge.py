@@ -126,7 +126,7 @@ _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
 def saved_dtype(folder: Path) -> torch.dtype:
-    """The number format in which most of a model's weights lie in its folder; fp32 where no safetensors file tells."""
+    """The number format of most of a model's weights in its folder; fp32 where it has no safetensors file."""
     from safetensors import safe_open
 
     counts = dict.fromkeys(_TYPES, 0)
@@ -141,14 +141,14 @@ def saved_dtype(folder: Path) -> torch.dtype:
 
 
 def check_unquantized(config: Any, name: str) -> None:
-    """A base that is itself saved in few bits cannot take an adapter up.
+    """Refuses a base that is itself saved in few bits: it cannot take up an adapter.
 
     Args:
         config: of the base model.
         name: of the base model.
 
     Raises:
-        InputError: it is.
+        InputError: the base model is quantized on disk.
     """
     if getattr(config, "quantization_config", None) is not None:
         raise InputError(
@@ -204,7 +204,7 @@ class Merged:
     positions: int
     """Positions of these rows whose logits were compared."""
     merged: Difference
-    """Between base with adapter and the merged model as it lies on the disk, both in `precision`."""
+    """Between base with adapter and the merged model as saved, both in `precision`."""
     tolerance: Tolerance
     learned: Difference | None
     """Between base and base with adapter; None where the base is no longer in the tuned network."""
@@ -214,7 +214,7 @@ class Merged:
     folder: str = ""
 
     def check(self) -> None:
-        """The merged model must answer as base and adapter do.
+        """Checks that the merged model answers as base and adapter do.
 
         Raises:
             BurnishError: it does not.
@@ -230,20 +230,20 @@ class Merged:
 
     @property
     def remarks(self) -> list[str]:
-        """What the user should look at, in sentences."""
-        told = []
+        """What the user should know, in sentences."""
+        remarks = []
         if self.learned is not None and self.merged.mean > 0.5 * self.learned.mean:
-            told.append(
-                f"Rounding to {self.precision} moves the logits by {self.merged.mean:.2g} on average, and all that was "
-                f"learned by {self.learned.mean:.2g}: merge with `--precision fp32` to keep it."
+            remarks.append(
+                f"Rounding to {self.precision} moves the logits by {self.merged.mean:.2g} on average, and training "
+                f"moved them by {self.learned.mean:.2g}: merge with `--precision fp32` to keep it."
             )
         if self.quantized is not None:
-            told.append(
-                "The adapter was trained beside a quantized base and now stands in the full-precision one: the logits "
+            remarks.append(
+                "The adapter was trained on a quantized base and is now part of the full-precision one: the logits "
                 f"differ by {self.quantized.mean:.2g} on average, and {self.quantized.same_choice:.1%} of the most "
                 "likely tokens are the same."
             )
-        return told
+        return remarks
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,54 +10,65 @@ from burnish.data.batching.plan import BatchPlan
 from burnish.data.preference.format import Answer, PairExample
 from burnish.data.rows.row import IGNORED
 from burnish.errors import InputError
-from burnish.export import script_parts as parts
 from burnish.methods import make_method, method_names
 from burnish.recipe.schema import BUNDLED_MODELS, Recipe
 from burnish.tasks import task_facts, task_names
+from burnish.templates import render
 
-_INSTEAD = "Its result is a standard folder that other programs load; `burnish merge` folds an adapter in"
+_INSTEAD = "Its result is a standard folder that other programs load; `burnish merge` folds an adapter into its base"
+_LOSSES = {"dpo": "sigmoid", "ipo": "ipo"}
+"""Losses over pairs that TRL computes as Burnish does, and its names for them."""
 
 
 def check_ejectable(recipe: Recipe) -> None:
-    """Whether a run can be repeated without Burnish, loss for loss.
+    """Refuses a run that cannot be repeated without Burnish, loss for loss.
 
     Args:
         recipe: fully resolved.
 
     Raises:
-        InputError: trl or peft has no counterpart, or one that computes something else.
+        InputError: TRL or PEFT has no counterpart, or one that computes something else.
     """
-    options = recipe.preference
-    tasks = [name for name in task_names() if task_facts(name).can_eject]
-    methods = [name for name in method_names() if make_method(name).can_eject]
-    if recipe.task not in tasks:
-        raise InputError(
+    if (obstacle := _obstacle(recipe)) is not None:
+        raise InputError(*obstacle, _INSTEAD)
+
+
+def _obstacle(recipe: Recipe) -> tuple[str, str] | None:
+    """What keeps a run from being repeated, and why; None where nothing does."""
+    trainer = task_facts(recipe.task).trainer
+    if not trainer:
+        tasks = _listed(name for name in task_names() if task_facts(name).trainer)
+        return (
             f"a run of the task `{recipe.task}` cannot be ejected",
-            f"No trainer of trl computes its loss; scripts are written for {_listed(tasks)}.",
-            _INSTEAD,
+            f"No trainer of TRL computes its loss; scripts are written for {tasks}.",
         )
-    if recipe.method not in methods:
-        raise InputError(
+    method = make_method(recipe.method)
+    if not method.can_eject:
+        methods = _listed(name for name in method_names() if make_method(name).can_eject)
+        return (
             f"a run of the method `{recipe.method}` cannot be ejected",
-            f"peft has no counterpart that begins with the same weights; scripts are written for {_listed(methods)}.",
-            _INSTEAD,
+            f"PEFT has no counterpart that starts from the same weights; scripts are written for {methods}.",
         )
-    if recipe.method != "full" and recipe.lora.added_tokens:
-        raise InputError(
+    if not method.trains_base and recipe.lora.added_tokens:
+        return (
             "a run with `lora.added_tokens` cannot be ejected",
-            "peft wraps the output layer to train their rows, and trl's loss reads that layer's weights by itself.",
-            _INSTEAD,
+            "PEFT wraps the output layer to train their rows, and TRL's loss reads that layer's weights directly.",
         )
-    if recipe.task == "preference" and (options.loss not in ("dpo", "ipo") or options.label_smoothing):
+    options = recipe.preference
+    if trainer == _PAIRS and (options.loss not in _LOSSES or options.label_smoothing):
         smoothed = " with `preference.label_smoothing`" if options.label_smoothing else ""
-        raise InputError(
+        return (
             f"a run with the loss `{options.loss}`{smoothed} cannot be ejected",
-            "trl computes another loss under that name; scripts are written for `dpo` and `ipo` without smoothing.",
-            _INSTEAD,
+            "TRL computes another loss under that name; scripts are written for `dpo` and `ipo` without smoothing.",
         )
+    return None
 
 
-def _listed(names: Sequence[str]) -> str:
+_PAIRS = "DPOTrainer"
+"""The trainer of TRL that reads pairs of answers."""
+
+
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
@@ -154,52 +164,34 @@ def write_script(recipe: Recipe, ejected: Ejected) -> str:
     """The script as text.
 
     Args:
-        recipe: fully resolved, of a task and method that `check_ejectable` lets pass.
+        recipe: fully resolved, of a run that `check_ejectable` accepts.
         ejected: what else the run decided.
     """
-    is_pairs, is_full, is_quantized = _is_pairs(recipe), recipe.method == "full", make_method(recipe.method).quantizes
-    has_start = not is_full and recipe.lora.init != "default"
-    optimizer = str(recipe.train.optimizer)
-    pieces = [
-        parts.HEAD.format(run=ejected.run, rows=ejected.rows_file, kind="pairs of answers" if is_pairs else "rows"),
-        _imports(is_pairs, is_full, is_quantized, parts.OPTIMIZER_IMPORTS[optimizer]),
-        _constants(recipe, ejected),
-        parts.READ,
-        parts.PAIR_BATCH if is_pairs else parts.PACKED_BATCH if recipe.data.packing else parts.ROW_BATCH,
-        parts.ORDER,
-        parts.TRAINER.format(trainer="DPOTrainer" if is_pairs else "SFTTrainer"),
-        parts.STOP,
-        _load(recipe, ejected, is_quantized),
-        *([] if is_full else [parts.PISSA_ADAPTER if has_start else parts.ADAPTER]),
-        parts.OPTIMIZER.format(optimizer=parts.OPTIMIZERS[optimizer]),
-        parts.MAIN.format(
-            model="load_base()" if is_full else "add_adapter(load_base())",
-            config="DPOConfig" if is_pairs else "SFTConfig",
-            options=parts.PAIR_OPTIONS if is_pairs else parts.ROW_OPTIONS,
-            reference=parts.REFERENCE if is_pairs and is_full else "",
-            widened=parts.WIDENED if is_quantized else "",
-            saved=parts.PISSA_SAVED if has_start else parts.SAVED,
-        ),
-    ]
-    head, rest = pieces[:3], pieces[3:]
-    return "\n\n".join(piece.strip("\n") for piece in head) + "".join(f"\n\n\n{piece.strip()}" for piece in rest) + "\n"
+    trainer, method = task_facts(recipe.task).trainer, make_method(recipe.method)
+    return render(
+        "script/trl.py",
+        run=ejected.run,
+        rows_file=ejected.rows_file,
+        trainer=trainer,
+        pairs=trainer == _PAIRS,
+        packing=bool(recipe.data.packing),
+        adapter=not method.trains_base,
+        is_shifted=not method.trains_base and recipe.lora.init != "default",
+        bits=method.bits,
+        optimizer=str(recipe.train.optimizer),
+        vocabulary=ejected.vocabulary,
+        constants=_constants(recipe, ejected),
+    )
 
 
-def _is_pairs(recipe: Recipe) -> bool:
-    return recipe.task == "preference"
+Constants = list[list[tuple[str, Any, str]]]
+"""Groups of (name, value, what it means)."""
 
 
-def _imports(is_pairs: bool, is_full: bool, is_quantized: bool, optimizer: str) -> str:
-    peft = "" if is_full else "from peft import LoraConfig, get_peft_model\n"
-    bits = "BitsAndBytesConfig, " if is_quantized else ""
-    trl = "DPOConfig, DPOTrainer" if is_pairs else "SFTConfig, SFTTrainer"
-    return parts.IMPORTS.format(peft=peft, bits=bits, trl=trl, optimizer=optimizer)
-
-
-def _constants(recipe: Recipe, ejected: Ejected) -> str:
+def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
     """Every number of the run, each with what it means."""
-    train, lora = recipe.train, recipe.lora
-    groups: list[list[tuple[str, Any, str]]] = [
+    train, method = recipe.train, make_method(recipe.method)
+    groups: Constants = [
         [
             ("ROWS_FILE", ejected.rows_file, "beside this script"),
             ("BASE", ejected.base, "the base model" + (_BUNDLED if recipe.model.name in BUNDLED_MODELS else "")),
@@ -229,55 +221,34 @@ def _constants(recipe: Recipe, ejected: Ejected) -> str:
         ],
         [("CONFIG", ejected.no_dropout, "changes to the model's own config: what drops nothing here")],
     ]
-    if _is_pairs(recipe):
-        kind = "sigmoid" if recipe.preference.loss == "dpo" else "ipo"
+    if task_facts(recipe.task).trainer == _PAIRS:
+        kind = _LOSSES[recipe.preference.loss]
         groups.append([("LOSS", kind, "TRL's name for it"), ("BETA", float(recipe.preference.beta), "its strength")])
-    if recipe.method != "full":
-        adapter = ejected.adapter
-        groups.append(
-            [
-                ("RANK", int(lora.rank), "of the adapter's matrices"),
-                ("ALPHA", lora.alpha, "their product is scaled by alpha / rank, or alpha / sqrt(rank) with rsLoRA"),
-                ("LORA_DROPOUT", lora.dropout, "share of the adapter's inputs dropped while training"),
-                ("BIAS", lora.bias, "which biases are trained, too"),
-                ("TARGETS", adapter["target_modules"], "layers that get an adapter"),
-                ("MODULES_TO_SAVE", adapter.get("modules_to_save"), "modules trained in full"),
-                ("RSLORA", lora.rslora, ""),
-                ("DORA", lora.dora, ""),
-                ("START", STARTS[lora.init], "how the matrices begin"),
-                ("TRANSPOSED", adapter.get("fan_in_fan_out", False), "whether layers hold their matrix transposed"),
-            ]
-        )
+    if not method.trains_base:
+        groups.append(_adapter_constants(recipe, ejected.adapter))
     if ejected.vocabulary:
         groups.append([("VOCABULARY", ejected.vocabulary, "rows that the embedding grows to")])
-    if make_method(recipe.method).quantizes:
+    if method.quantizes:
         groups.append([("LEFT_WHOLE", ejected.left_whole, "layers that are not quantized")])
-    return "\n\n".join("\n".join(_constant(*one) for one in group) for group in groups)
+    return groups
+
+
+def _adapter_constants(recipe: Recipe, adapter: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    lora = recipe.lora
+    return [
+        ("RANK", int(lora.rank), "of the adapter's matrices"),
+        ("ALPHA", lora.alpha, "their product is scaled by alpha / rank, or alpha / sqrt(rank) with rsLoRA"),
+        ("LORA_DROPOUT", lora.dropout, "share of the adapter's inputs dropped while training"),
+        ("BIAS", lora.bias, "which biases are trained, too"),
+        ("TARGETS", adapter["target_modules"], "layers that get an adapter"),
+        ("MODULES_TO_SAVE", adapter.get("modules_to_save"), "modules trained in full"),
+        ("RSLORA", lora.rslora, ""),
+        ("DORA", lora.dora, ""),
+        ("START", STARTS[lora.init], "how the matrices begin"),
+        ("TRANSPOSED", adapter.get("fan_in_fan_out", False), "whether layers hold their matrix transposed"),
+    ]
 
 
 def _plus_ratio(recipe: Recipe) -> float:
     ratio = recipe.lora.plus_ratio
-    return 1.0 if recipe.method == "full" or ratio is None else float(ratio)
-
-
-def _constant(name: str, value: Any, comment: str) -> str:
-    return f"{name} = {_literal(value)}" + (f"  # {comment}" if comment else "")
-
-
-def _literal(value: Any) -> str:
-    """A value as Python code, with double quotes."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_literal(key)}: {_literal(inner)}' for key, inner in value.items())}}}"
-    return repr(value)
-
-
-def _load(recipe: Recipe, ejected: Ejected, is_quantized: bool) -> str:
-    dtype = "torch.float32" if recipe.method == "full" else "DTYPES[PRECISION]"
-    bits = parts.FOUR_BITS if recipe.method == "qlora" else parts.EIGHT_BITS if is_quantized else ""
-    tokens = parts.NEW_TOKENS if ejected.vocabulary else ""
-    after = parts.QUANTIZED if is_quantized else "    network = network.to(DEVICE)\n"
-    return parts.LOAD.format(dtype=dtype, bits=bits, after=after + tokens)
+    return 1.0 if make_method(recipe.method).trains_base or ratio is None else float(ratio)

@@ -291,6 +291,7 @@ class QLoraMethod(LoraMethod):
 
     name: ClassVar[str] = "qlora"
     quantizes: ClassVar[bool] = True
+    bits: ClassVar[int] = 4
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""
@@ -309,6 +310,7 @@ class Int8LoraMethod(LoraMethod):
 
     name: ClassVar[str] = "int8-lora"
     quantizes: ClassVar[bool] = True
+    bits: ClassVar[int] = 8
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""

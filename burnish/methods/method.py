@@ -40,6 +40,8 @@ class Method(Protocol):
     """Whether the base is held in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
     """Whether what it trains can be folded into the weights of the base."""
+    bits: ClassVar[int]
+    """Bits of a weight of a base that `quantizes`; 0 for all others."""
     can_eject: ClassVar[bool]
     """Whether PEFT, or transformers alone, begins with the same weights, so that a run can be written as a script."""
     size_option: ClassVar[str]
@@ -139,6 +141,7 @@ class MethodDefaults:
     needs_values: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
     can_merge: ClassVar[bool] = False
+    bits: ClassVar[int] = 0
     can_eject: ClassVar[bool] = False
     size_option: ClassVar[str] = ""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import functools
+import copy
 import inspect
-import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +22,11 @@ class FusedRMSNorm(nn.Module):
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
+        epsilon = epsilon_of(norm)
+        if epsilon is None:
+            raise ValueError(f"{type(norm).__name__} has no epsilon")
         self.weight = norm.weight
-        self.variance_epsilon = norm.variance_epsilon
+        self.variance_epsilon = epsilon
         self.train(norm.training)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -32,29 +34,77 @@ class FusedRMSNorm(nn.Module):
         return rms_norm(hidden_states, self.weight, self.variance_epsilon)
 
 
-def is_llamas_norm(module: nn.Module) -> bool:
-    """Whether a module computes what Llama's norm does: its code is the same, statement by statement.
+def epsilon_of(norm: nn.Module) -> float | None:
+    """The number under the root of a norm, under either of its usual names; None where there is none."""
+    found = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
+    return found if isinstance(found, float) else None
 
-    Most families of transformers have a copy of that code; Gemma's, for one, adds 1 to the weight.
+
+def computes_rms_norm(module: nn.Module) -> bool:
+    """Whether a module gives what `rms_norm` gives with its weight and epsilon: to the bit, in every mix of types.
+
+    It is tried out on a copy with random weights. Inputs of very different size show where epsilon is added; random
+    weights show an offset, as Gemma's; a mean that is not zero shows whether it is subtracted; and half precision shows
+    where it is rounded. Gradients must agree up to rounding.
+
+    Args:
+        module: on any device, with or without numbers in its weights.
     """
-    kind = type(module)
-    return kind.__name__.endswith("RMSNorm") and list(module._parameters) == ["weight"] and _has_llamas_code(kind)
+    epsilon = epsilon_of(module)
+    if epsilon is None or not _has_the_parts_of_a_norm(module):
+        return False
+    norm: Any = copy.deepcopy(module).to_empty(device="cpu")
+    return all(_gives_the_same(norm, epsilon, *types) for types in _NORM_TYPES)
 
 
-@functools.cache
-def _has_llamas_code(kind: type[Any]) -> bool:
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+_NORM_TYPES = ((torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16), (torch.bfloat16, torch.float32))
+"""Of inputs and weight; the last is what autocast brings about."""
+_NORM_SCALES = (1e-4, 1.0, 300.0)
+"""The smallest is where epsilons of 1e-5 and 1e-6 count."""
+_NORM_ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 0.02}
 
-    return _code(kind) is not None and _code(kind) == _code(LlamaRMSNorm)
+
+def _has_the_parts_of_a_norm(module: nn.Module) -> bool:
+    """Whether one vector of weights is all that it holds, and one tensor all that it takes."""
+    weight = module._parameters.get("weight")
+    is_bare = not (module._modules or module._buffers or module._forward_hooks or module._forward_pre_hooks)
+    if list(module._parameters) != ["weight"] or weight is None or weight.ndim != 1 or not is_bare:
+        return False
+    return len(inspect.signature(module.forward).parameters) == 1
 
 
-def _code(kind: type[Any]) -> str | None:
-    """The statements of a module's forward pass; None where they cannot be read."""
+def _gives_the_same(norm: Any, epsilon: float, inputs_type: torch.dtype, weight_type: torch.dtype) -> bool:
+    """Whether output and gradients are those of `rms_norm` for inputs and weights of these types."""
+    source = torch.Generator().manual_seed(0)
+    width = norm.weight.numel()
+    scales = torch.tensor(_NORM_SCALES)[:, None]
+    inputs = (scales * (torch.randn(len(_NORM_SCALES), width, generator=source) + 0.5)).to(inputs_type)
+    weight = (0.5 + torch.rand(width, generator=source)).to(weight_type)
+    slopes = torch.randn(len(_NORM_SCALES), width, generator=source)
+    inputs.requires_grad_()
+    norm.weight = nn.Parameter(weight)
     try:
-        (function,) = ast.parse(textwrap.dedent(inspect.getsource(kind.forward))).body
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return None
-    return "\n".join(map(ast.dump, function.body)) if isinstance(function, ast.FunctionDef) else None
+        with torch.enable_grad():
+            theirs = norm(inputs)
+            if not isinstance(theirs, torch.Tensor) or theirs.shape != inputs.shape:
+                return False
+            gradients = torch.autograd.grad((theirs * slopes).sum(), [inputs, norm.weight])
+            ours = rms_norm(inputs, norm.weight, epsilon)
+            expected = torch.autograd.grad((ours * slopes).sum(), [inputs, norm.weight])
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        return False
+    rounding = _NORM_ROUNDING[inputs_type]
+    return (
+        ours.dtype == theirs.dtype
+        and torch.equal(ours, theirs)
+        and all(map(partial(_is_near, rounding), gradients, expected))
+    )
+
+
+def _is_near(rounding: float, found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Row by row, as rows of small inputs have large gradients."""
+    far = (found - expected).float().norm(dim=-1) > rounding * expected.float().norm(dim=-1)
+    return not bool(far.any())
 
 
 _PROBE_LENGTHS = (8, 11, 13)
@@ -113,21 +163,28 @@ _WHOLE_ROWS = (
 
 
 def _fuse(network: Any) -> Replaced:
-    """Puts in activations and norms that are one operation each; the formulas are the same."""
+    """Puts in activations and norms that are one operation each, where they give the same."""
     children = [(module, name, child) for module in network.modules() for name, child in module.named_children()]
-    found = []
+    found: list[tuple[nn.Module, str, nn.Module]] = []
+    known: dict[str, bool] = {}
     for module, name, child in children:
-        if (fused := _fused(child)) is not None:
+        if (fused := _fused(child, known)) is not None:
             setattr(module, name, fused)
             found.append((module, name, child))
     return found
 
 
-def _fused(module: nn.Module) -> nn.Module | None:
-    """What computes the same in one operation; None where nothing does."""
+def _fused(module: nn.Module, known: dict[str, bool]) -> nn.Module | None:
+    """What computes the same in one operation; None where nothing does. Norms of one kind are tried out once."""
     if type(module) is NewGELUActivation:
         return nn.GELU(approximate="tanh")  # arXiv 1606.08415, section 2: the very formula
-    return FusedRMSNorm(module) if is_llamas_norm(module) else None
+    if epsilon_of(module) is None or not _has_the_parts_of_a_norm(module):
+        return None
+    plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    kind = f"{type(module)} {module.weight.shape} {sorted(plain.items())}"
+    if kind not in known:
+        known[kind] = computes_rms_norm(module)
+    return FusedRMSNorm(module) if known[kind] else None
 
 
 def _attention_name(network: Any) -> str | None:

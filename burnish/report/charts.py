@@ -7,12 +7,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from burnish.report.figures import number, with_interval
-from burnish.report.markup import Html, join, tag
 from burnish.report.record import finite
 from burnish.system.machine import memory_size
 
 Point = tuple[float, float]
+
+
+def element(name: str, content: object = "", **attributes: str) -> Markup:
+    """An element of SVG. An attribute's trailing underscore is dropped (`class_`), others become hyphens."""
+    pairs = [(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()]
+    written = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in pairs)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, content)
+
+
+def joined(parts: Iterable[object]) -> Markup:
+    """Marks one after another, a line each."""
+    return Markup("\n").join(part if isinstance(part, str) else str(part) for part in parts)
+
 
 _CHARACTER = 6.2
 """Width of a character of a label in units of the drawing, about."""
@@ -20,7 +34,7 @@ _CHARACTER = 6.2
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where values stand along one side of a drawing."""
+    """Where values are along one side of a drawing."""
 
     low: float
     high: float
@@ -37,7 +51,7 @@ class Scale:
         return cls(low - room, high + room, start, end)
 
     def at(self, value: float) -> float:
-        """The place of a value; one beyond the scale stands at its end."""
+        """The place of a value; one beyond the scale is put at its end."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
@@ -80,10 +94,10 @@ class Frame:
     """Its `start` is the bottom."""
 
     def place(self, point: Point) -> Point:
-        """Where a point stands in the drawing."""
+        """Where a point is in the drawing."""
         return self.x.at(point[0]), self.y.at(point[1])
 
-    def axes(self, titles: tuple[str, str], x_ticks: int = 8, y_ticks: int = 6, lift: float = 8) -> Html:
+    def axes(self, titles: tuple[str, str], x_ticks: int = 8, y_ticks: int = 6, lift: float = 8) -> Markup:
         """Grid lines, ticks with their values, and what the axes mean.
 
         Args:
@@ -92,7 +106,7 @@ class Frame:
             y_ticks: likewise.
             lift: how far above the frame the vertical axis has its title.
         """
-        parts: list[Html] = []
+        parts: list[Markup] = []
         left, right, bottom, top = self.x.start, self.x.end, self.y.start, self.y.end
         levels = self.y.ticks(y_ticks)
         for value in levels:
@@ -107,60 +121,62 @@ class Frame:
         parts.append(line((left, bottom), (right, bottom), "axis"))
         parts.append(label((right, bottom + 33), titles[0], "title", "end"))
         parts.append(label((left, top - lift), titles[1], "title", "start"))
-        return join(parts)
+        return joined(parts)
 
-    def path(self, points: Sequence[Point], kind: str) -> Html:
+    def path(self, points: Sequence[Point], kind: str) -> Markup:
         """A line through points."""
-        told = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, points))
-        return tag("polyline", class_=kind, points=told)
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, points))
+        return element("polyline", class_=kind, points=corners)
 
-    def band(self, edges: Sequence[tuple[float, float, float]], kind: str) -> Html:
+    def band(self, edges: Sequence[tuple[float, float, float]], kind: str) -> Markup:
         """The area between (x, low) and (x, high)."""
         outline = [(x, low) for x, low, _ in edges] + [(x, high) for x, _, high in reversed(edges)]
-        told = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, outline))
-        return tag("polygon", class_=kind, points=told)
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, outline))
+        return element("polygon", class_=kind, points=corners)
 
-    def dots(self, points: Iterable[tuple[float, float, str]], kind: str, radius: float) -> Html:
-        """Points, each with what is told of it; one beyond the frame stands at its edge, hollow."""
-        return join(self._dot(*point, kind, radius) for point in points)
+    def dots(self, points: Iterable[tuple[float, float, str]], kind: str, radius: float) -> Markup:
+        """Points, each with its tooltip; one beyond the frame is drawn at its edge, hollow."""
+        return joined(self._dot(*point, kind, radius) for point in points)
 
-    def _dot(self, x: float, y: float, told: str, kind: str, radius: float) -> Html:
+    def _dot(self, x: float, y: float, tooltip: str, kind: str, radius: float) -> Markup:
         at = self.place((x, y))
         beyond = "" if self.y.shows(y) else " beyond"
-        return tag("circle", hint(told), cx=_f(at[0]), cy=_f(at[1]), r=f"{radius:g}", class_=f"{kind}{beyond}")
+        return element("circle", hint(tooltip), cx=_f(at[0]), cy=_f(at[1]), r=f"{radius:g}", class_=f"{kind}{beyond}")
 
 
-def drawing(width: int, height: int, parts: Iterable[object], told: str) -> Html:
+def drawing(width: int, height: int, parts: Iterable[object], description: str) -> Markup:
     """A whole picture.
 
     Args:
         width: in units of the drawing.
         height: likewise.
         parts: marks, those in front last.
-        told: what it shows, for those who cannot see it.
+        description: what it shows, for those who cannot see it.
     """
-    return tag("svg", join(parts), viewBox=f"0 0 {width} {height}", role="img", aria_label=told, class_="chart")
+    return element(
+        "svg", joined(parts), viewBox=f"0 0 {width} {height}", role="img", aria_label=description, class_="chart"
+    )
 
 
-def line(begin: Point, end: Point, kind: str) -> Html:
+def line(begin: Point, end: Point, kind: str) -> Markup:
     """A straight line."""
-    return tag("line", x1=_f(begin[0]), y1=_f(begin[1]), x2=_f(end[0]), y2=_f(end[1]), class_=kind)
+    return element("line", x1=_f(begin[0]), y1=_f(begin[1]), x2=_f(end[0]), y2=_f(end[1]), class_=kind)
 
 
-def label(at: Point, text: str, kind: str, anchor: str = "start") -> Html:
+def label(at: Point, text: str, kind: str, anchor: str = "start") -> Markup:
     """Words; `anchor` is `start`, `middle` or `end`."""
-    return tag("text", text, x=_f(at[0]), y=_f(at[1]), class_=kind, text_anchor=anchor)
+    return element("text", text, x=_f(at[0]), y=_f(at[1]), class_=kind, text_anchor=anchor)
 
 
-def box(corner: Point, width: float, height: float, kind: str, told: str = "") -> Html:
+def box(corner: Point, width: float, height: float, kind: str, tooltip: str = "") -> Markup:
     """A rectangle, from its upper left corner."""
     size = {"width": _f(max(0.0, width)), "height": _f(height)}
-    return tag("rect", hint(told), x=_f(corner[0]), y=_f(corner[1]), class_=kind, **size)
+    return element("rect", hint(tooltip), x=_f(corner[0]), y=_f(corner[1]), class_=kind, **size)
 
 
-def hint(told: str) -> Html:
-    """What is shown where one points at a mark."""
-    return tag("title", told) if told else Html("")
+def hint(tooltip: str) -> Markup:
+    """The tooltip of a mark."""
+    return element("title", tooltip) if tooltip else Markup("")
 
 
 def width_of(text: str) -> float:
@@ -188,12 +204,12 @@ _LEFT, _RIGHT = 170, 560
 _BAR, _GAP, _GROUP = 15, 3, 20
 _SIDES = ("base", "tuned")
 _MOST_CHARACTERS = 24
-"""Of the name of a figure, which stands left of its bars."""
+"""Of the name of a metric, left of its bars."""
 PART_COLOURS = 6
 """Colours that parts of the memory have, in turn."""
 
 
-def comparison_bars(figures: Sequence[Mapping[str, Any]]) -> Html:
+def comparison_bars(figures: Sequence[Mapping[str, Any]]) -> Markup:
     """Two bars a figure, base above tuned, with whiskers for the 95 % intervals.
 
     All bars begin at 0. Shares have one scale, from 0 to 100 %; any other figure has a scale of its own. Empty where
@@ -203,8 +219,8 @@ def comparison_bars(figures: Sequence[Mapping[str, Any]]) -> Html:
         figures: as `evaluation.json` holds them.
     """
     if not figures:
-        return Html("")
-    parts: list[Html] = []
+        return Markup("")
+    parts: list[Markup] = []
     top = 10.0
     for one in figures:
         parts.append(_group(one, top))
@@ -212,35 +228,35 @@ def comparison_bars(figures: Sequence[Mapping[str, Any]]) -> Html:
     bottom = top - _GROUP + 6
     if any(one["is_share"] for one in figures):
         parts.append(_percent_axis(bottom))
-    told = "; ".join(
+    listed = "; ".join(
         f"{one['name']}: base {with_interval(one['base'], one['is_share'])}, "
         f"tuned {with_interval(one['tuned'], one['is_share'])}"
         for one in figures
     )
-    return drawing(_WIDTH, round(bottom + 26), parts, f"Base against tuned, with 95 % intervals. {told}.")
+    return drawing(_WIDTH, round(bottom + 26), parts, f"Base against tuned, with 95 % intervals. {listed}.")
 
 
-def memory_bars(planned: Mapping[str, int], measured: int | None, room: int) -> Html:
+def memory_bars(planned: Mapping[str, int], measured: int | None, room: int) -> Markup:
     """The planned peak as a bar of its parts, above what was measured; a line where the room ends, if it is near.
 
     Args:
         planned: bytes by part, in their order; those of 0 bytes are left out.
-        measured: bytes at the peak; None where nobody measured.
+        measured: bytes at the peak; None where they were not measured.
         room: bytes that the run may take.
     """
     sizes = {name: size for name, size in planned.items() if size > 0}
     total = sum(sizes.values())
     if not total:
-        return Html("")
+        return Markup("")
     most = max(total, measured or 0)
     has_room = most < room <= 2 * most
     scale = Scale(0, 1.02 * (room if has_room else most), _LEFT - 60, _RIGHT + 30)
-    parts: list[Html] = [label((_LEFT - 68, 27), "planned", "name", "end")]
+    parts: list[Markup] = [label((_LEFT - 68, 27), "planned", "name", "end")]
     begin = 0
     for place, (name, size) in enumerate(sizes.items()):
         left, right = scale.at(begin), scale.at(begin + size)
-        told = f"{name}: {memory_size(size)}"
-        parts.append(box((left, 12), right - left - 1, 22, f"part part{place % PART_COLOURS}", told))
+        tooltip = f"{name}: {memory_size(size)}"
+        parts.append(box((left, 12), right - left - 1, 22, f"part part{place % PART_COLOURS}", tooltip))
         begin += size
     parts.append(label((scale.at(total) + 8, 28), memory_size(total), "value"))
     if measured:
@@ -249,14 +265,14 @@ def memory_bars(planned: Mapping[str, int], measured: int | None, room: int) -> 
         parts.append(label((scale.at(measured) + 8, 62), memory_size(measured), "value"))
     if has_room:
         parts.append(line((scale.at(room), 6), (scale.at(room), 74), "kept"))
-        parts.append(label((scale.at(room), 88), f"may use {memory_size(room)}", "keptname", "end"))
+        parts.append(label((scale.at(room), 88), f"limit {memory_size(room)}", "keptname", "end"))
     listed = ", ".join(f"{name} {memory_size(size)}" for name, size in sizes.items())
     beside = f" Measured: {memory_size(measured)}." if measured else ""
-    told = f"Memory at the peak. Planned: {memory_size(total)}, of {listed}.{beside}"
-    return drawing(_WIDTH, 92 if has_room else 76, parts, told)
+    description = f"Memory at the peak. Planned: {memory_size(total)}, of {listed}.{beside}"
+    return drawing(_WIDTH, 92 if has_room else 76, parts, description)
 
 
-def _group(one: Mapping[str, Any], top: float) -> Html:
+def _group(one: Mapping[str, Any], top: float) -> Markup:
     """The two bars of a figure."""
     bounds = [one[side][name] for side in _SIDES for name in ("value", "low", "high")]
     known = [value for _, value in finite([(0, bound) for bound in bounds])] or [1.0]
@@ -269,16 +285,16 @@ def _group(one: Mapping[str, Any], top: float) -> Html:
         parts.append(_bar(one[side], scale, top + place * (_BAR + _GAP), side, one["is_share"]))
     zero = scale.at(0)
     parts.append(line((zero, top - 3), (zero, top + 2 * _BAR + _GAP + 3), "axis"))
-    return join(parts)
+    return joined(parts)
 
 
-def _bar(estimate: Mapping[str, Any], scale: Scale, top: float, side: str, is_share: bool) -> Html:
+def _bar(estimate: Mapping[str, Any], scale: Scale, top: float, side: str, is_share: bool) -> Markup:
     value = estimate["value"]
     if not finite([(0, value)]):
         return label((scale.end + 14, top + _BAR - 3), f"{side} ?", "value")
     ends = sorted((scale.at(0), scale.at(value)))
-    told = f"{side}: {with_interval(estimate, is_share)}"
-    parts = [box((ends[0], top), max(1.5, ends[1] - ends[0]), _BAR, side, told)]
+    tooltip = f"{side}: {with_interval(estimate, is_share)}"
+    parts = [box((ends[0], top), max(1.5, ends[1] - ends[0]), _BAR, side, tooltip)]
     bounds = finite([(0, estimate["low"]), (0, estimate["high"])])
     if len(bounds) == 2:
         middle = top + _BAR / 2
@@ -286,13 +302,13 @@ def _bar(estimate: Mapping[str, Any], scale: Scale, top: float, side: str, is_sh
         parts.append(line((left, middle), (right, middle), "whisker"))
         parts += [line((end, middle - 4), (end, middle + 4), "whisker") for end in (left, right)]
     parts.append(label((scale.end + 14, top + _BAR - 3), f"{side} {number(value, is_share)}", f"value {side}name"))
-    return join(parts)
+    return joined(parts)
 
 
-def _percent_axis(top: float) -> Html:
+def _percent_axis(top: float) -> Markup:
     scale = Scale(0, 100, _LEFT, _RIGHT)
     parts = [line((_LEFT, top), (_RIGHT, top), "axis")]
     for value in (0, 25, 50, 75, 100):
         parts.append(line((scale.at(value), top), (scale.at(value), top + 4), "axis"))
         parts.append(label((scale.at(value), top + 17), f"{value} %", "tick", "middle"))
-    return join(parts)
+    return joined(parts)

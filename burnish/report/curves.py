@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from burnish.report.charts import Frame, Point, Scale, drawing, label, line, thinned, width_of
+from markupsafe import Markup
+
+from burnish.report.charts import Frame, Point, Scale, drawing, joined, label, line, thinned, width_of
 from burnish.report.figures import number
-from burnish.report.markup import Html, figure, join
 from burnish.report.record import RunRecord, finite
 
 _WIDTH, _HEIGHT = 760, 330
@@ -26,7 +27,7 @@ _LABEL_HEIGHT = 15
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Everything that the loss chart shows. Losses that are no numbers are left out."""
+    """Everything that the loss chart shows. Losses that are not finite are left out."""
 
     training: list[Point]
     held_out: list[Point]
@@ -63,7 +64,7 @@ class Losses:
             means.append((step, (sums[count] - sums[first]) / (count - first)))
         return means
 
-    def told(self) -> str:
+    def description(self) -> str:
         """The chart in words."""
         parts = [f"Losses over {self.total_steps:,} steps."]
         if self.training:
@@ -77,36 +78,36 @@ class Losses:
         return " ".join(parts)
 
 
-def loss_chart(losses: Losses) -> Html:
+def loss_chart(losses: Losses) -> Markup:
     """Training loss as light points with their running mean, held-out loss as a line, and the checkpoint kept.
 
     Empty where no loss is known.
     """
     if not losses.training and not losses.held_out:
-        return Html("")
+        return Markup("")
     mean = losses.mean
     values = [loss for _, loss in [*_inner(losses.training), *losses.held_out]]
     values += [bound for _, *bounds in losses.band for bound in bounds]
     last = max(losses.total_steps, *(int(step) for step, _ in [*losses.training, *losses.held_out]))
     frame = Frame(Scale(0, last or 1, _LEFT, _RIGHT), Scale.around(values, _BOTTOM, _TOP))
-    told = [(step, loss, f"step {step:.0f}: loss {number(loss)}") for step, loss in losses.training]
-    spikes = [dot for dot in told if dot[0] in losses.spikes]
+    dots = [(step, loss, f"step {step:.0f}: loss {number(loss)}") for step, loss in losses.training]
+    spikes = [dot for dot in dots if dot[0] in losses.spikes]
     parts = [
         frame.axes(("optimizer steps", "loss, nats"), lift=24),
         frame.band(losses.band, "band") if len(losses.band) > 1 else "",
-        frame.dots([dot for dot in _thinned(told) if dot[0] not in losses.spikes], "dot", 2),
+        frame.dots([dot for dot in _thinned(dots) if dot[0] not in losses.spikes], "dot", 2),
         frame.path(thinned(mean, _MOST_CORNERS), "mean"),
         _kept(frame, losses.kept),
         frame.path(losses.held_out, "held"),
         frame.dots([(*point, f"held out, step {point[0]:.0f}: {number(point[1])}") for point in losses.held_out],
                    "heldpoint", 3.5),
-        frame.dots([(step, loss, f"stands out: {words}") for step, loss, words in spikes], "spike", 4.5),
+        frame.dots([(step, loss, f"outlier at {words}") for step, loss, words in spikes], "spike", 4.5),
         _names(frame, mean, losses.held_out),
     ]  # fmt: skip
-    return drawing(_WIDTH, _HEIGHT, parts, losses.told())
+    return drawing(_WIDTH, _HEIGHT, parts, losses.description())
 
 
-def small_curves(record: RunRecord) -> Html:
+def small_curves(record: RunRecord) -> list[Markup]:
     """Learning rate, gradient norm and the headline figure, each over the steps in a small frame of its own."""
     headline = str(record.evaluation.get("headline", ""))
     rates = [(step["step"], step["learning_rate"]) for step in record.steps]
@@ -117,38 +118,38 @@ def small_curves(record: RunRecord) -> Html:
         _small("gradient norm", finite(norms), record.total_steps),
         _small(f"held-out {headline}", finite(figures), record.total_steps, has_dots=True),
     ]
-    return join(figure(chart) for chart in drawn if chart)
+    return [chart for chart in drawn if chart]
 
 
-def _small(title: str, points: list[Point], total_steps: int, has_dots: bool = False) -> Html:
+def _small(title: str, points: list[Point], total_steps: int, has_dots: bool = False) -> Markup:
     """One small chart; its scale begins at 0, for none of these is ever below. Empty where there is nothing to draw."""
     if not points:
-        return Html("")
+        return Markup("")
     high = max(value for _, value in points)
     last = max(total_steps, int(points[-1][0]), 1)
-    # a figure that were below 0 all the same would be seen at the edge
+    # a value below 0 would still be drawn, at the edge
     frame = Frame(Scale(0, last, 44, _SMALL_WIDTH - 24), Scale(0, 1.06 * high if high > 0 else 1.0, 132, 26))
     dots = [(*point, f"step {point[0]:.0f}: {point[1]:.3g}") for point in points]
-    told = f"{title[:1].upper()}{title[1:]} over the steps: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
+    description = f"{title[:1].upper()}{title[1:]} over the steps: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
     parts = [
         frame.axes(("steps", title), x_ticks=4, y_ticks=4),
         frame.path(thinned(points, _MOST_CORNERS), "small"),
         frame.dots(dots if has_dots else [], "smallpoint", 2.5),
     ]
-    return drawing(_SMALL_WIDTH, _SMALL_HEIGHT, parts, told)
+    return drawing(_SMALL_WIDTH, _SMALL_HEIGHT, parts, description)
 
 
 def _band(validations: Sequence[dict[str, Any]]) -> list[tuple[float, float, float]]:
-    """Where the held-out loss may truly stand next to the base's, as far as the rows tell."""
+    """The 95 % interval of the eval loss around that of the base, step by step."""
     if not validations or validations[0]["step"] != 0:
         return []
     base = validations[0]["loss"]
     found = [(0.0, base, base)]
-    lowest = 0.0 if all(judged["loss"] >= 0 for judged in validations) else -math.inf  # most losses are never below 0
-    for judged in validations[1:]:
-        bounds = judged.get("changes", {}).get("base")
+    lowest = 0.0 if all(one["loss"] >= 0 for one in validations) else -math.inf  # most losses are never below 0
+    for one in validations[1:]:
+        bounds = one.get("changes", {}).get("base")
         if bounds and len(finite([(0, bound) for bound in bounds])) == len(bounds):
-            found.append((float(judged["step"]), max(lowest, base + bounds[1]), base + bounds[2]))
+            found.append((float(one["step"]), max(lowest, base + bounds[1]), base + bounds[2]))
     return found if len(found) > 1 and finite([(0, base)]) else []
 
 
@@ -164,18 +165,18 @@ def _thinned(dots: list[tuple[float, float, str]]) -> list[tuple[float, float, s
     return dots[::every]
 
 
-def _kept(frame: Frame, step: int | None) -> Html:
+def _kept(frame: Frame, step: int | None) -> Markup:
     """A line at the step whose weights are the result, with its name on the side where there is room."""
     if step is None:
-        return Html("")
+        return Markup("")
     at = frame.x.at(step)
-    told = f"kept: step {step:,}"
-    anchor = "end" if at + width_of(told) > frame.x.end else "start"
+    name = f"kept: step {step:,}"
+    anchor = "end" if at + width_of(name) > frame.x.end else "start"
     upright = line((at, frame.y.start), (at, frame.y.end - 6), "kept")
-    return join([upright, label((at + (-5 if anchor == "end" else 5), frame.y.end - 2), told, "keptname", anchor)])
+    return joined([upright, label((at + (-5 if anchor == "end" else 5), frame.y.end - 2), name, "keptname", anchor)])
 
 
-def _names(frame: Frame, mean: list[Point], held_out: list[Point]) -> Html:
+def _names(frame: Frame, mean: list[Point], held_out: list[Point]) -> Markup:
     """What the lines are, at their right ends and clear of each other."""
     ends = [(points[-1], name, kind) for points, name, kind in
             ((mean, "training", "meanname"), (held_out, "held out", "heldname")) if points]  # fmt: skip
@@ -184,4 +185,4 @@ def _names(frame: Frame, mean: list[Point], held_out: list[Point]) -> Html:
     for point, name, kind in ends:
         lowest = max(frame.y.at(point[1]) + 4, lowest + _LABEL_HEIGHT)
         names.append(label((frame.x.at(point[0]) + 9, lowest), f"{name} {number(point[1])}", kind))
-    return join(names)
+    return joined(names)

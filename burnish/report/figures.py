@@ -8,7 +8,7 @@ from typing import Any
 
 
 def number(value: float | None, is_share: bool = False) -> str:
-    """A figure, or the bound of an interval; a bound that too few rows leave open is `?`."""
+    """A number, or the bound of an interval; a bound that too few rows leave open is `?`."""
     if value is None or not math.isfinite(value):
         return "?"
     if is_share:
@@ -17,13 +17,13 @@ def number(value: float | None, is_share: bool = False) -> str:
 
 
 def with_interval(estimate: Mapping[str, float | None], is_share: bool) -> str:
-    """A figure with the ends of its 95 % interval, from a map of `value`, `low` and `high`."""
+    """A value with the ends of its 95 % interval, from a map of `value`, `low` and `high`."""
     value, low, high = (number(estimate[name], is_share) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
 def change(base: float | None, tuned: float | None, is_share: bool) -> str:
-    """Shares change by points; other figures in their own unit and relative to the base."""
+    """Shares change by points; other metrics in their own unit and relative to the base."""
     if base is None or tuned is None:
         return "?"
     difference = tuned - base
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
 
 
 def error_of(predicted: float, measured: float) -> str:
-    """By how much a plan was off, in percent of what was measured."""
+    """How far a plan was off, in percent of what was measured."""
     return f"{100 * (predicted / measured - 1):+.1f} %" if measured else "?"
 
 
@@ -53,23 +53,25 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
-COLUMNS = ["figure", "base [95 %]", "tuned [95 %]", "change"]
+COLUMNS = ["metric", "base [95 %]", "tuned [95 %]", "change"]
 
 
 def figure_cells(figures: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> list[list[str]]:
-    """One line a figure: its name, both models with their 95 % intervals, and what changed.
+    """One line per metric: its name, both models with their 95 % intervals, and the change.
 
     Args:
         figures: maps with `name`, `is_share`, `rows`, and `base` and `tuned`, each a map of `value`, `low` and
             `high`. A share is shown in percent.
-        all_rows: rows judged in all; a figure that was measured on others says on how many.
+        all_rows: rows evaluated in all; a metric that was measured on others says on how many.
     """
     lines = []
     for figure in figures:
         is_share, base, tuned = figure["is_share"], figure["base"], figure["tuned"]
         on_others = f" ({figure['rows']:,} rows)" if figure["rows"] != all_rows else ""
-        told = change(base["value"], tuned["value"], is_share)
-        lines.append([figure["name"] + on_others, with_interval(base, is_share), with_interval(tuned, is_share), told])
+        changed = change(base["value"], tuned["value"], is_share)
+        lines.append(
+            [figure["name"] + on_others, with_interval(base, is_share), with_interval(tuned, is_share), changed]
+        )
     return lines
 
 
@@ -79,8 +81,13 @@ def figures_beside(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
         evaluation: as in `evaluation.json`; in those of earlier versions there is nothing beside.
     """
-    told = [{**figure, "name": f"training rows: {figure['name']}"} for figure in evaluation.get("training", ())]
+    found = [{**figure, "name": f"training rows: {figure['name']}"} for figure in evaluation.get("training", ())]
     general = evaluation.get("general")
     if general:
-        told.append({**general["loss"], "name": f"{general['source']}: loss"})
-    return told
+        found.append({**general["loss"], "name": f"{general['source']}: loss"})
+    return found
+
+
+def shortened(text: str, most: int) -> str:
+    """A text that is cut where it is longer, and says so."""
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"

@@ -1,4 +1,4 @@
-"""Everything that a run folder tells, read once, for pages about the run."""
+"""Everything that a run folder holds, read once, for pages about the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REJECTED_READ = 50
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as its files tell it. What is not there is empty, so that a run that was interrupted can be told, too."""
+    """A run as recorded in its files. What is missing is empty, so that an interrupted run has a page, too."""
 
     folder: RunFolder
     state: str
@@ -34,10 +34,10 @@ class RunRecord:
     evaluation: dict[str, Any]
     """Base against tuned; empty where they have not been compared."""
     rejected: list[dict[str, Any]]
-    """The first rows that were left out."""
+    """The first rejected rows."""
     num_rejected: int
     views: list[dict[str, Any]]
-    """The first rows as the model sees them, as `token_row` takes them."""
+    """The first rows as the model sees them, token by token."""
 
     @property
     def name(self) -> str:
@@ -85,7 +85,7 @@ class RunRecord:
 
     @property
     def total_steps(self) -> int:
-        """Steps that the run was to take; 0 where it never began."""
+        """Steps that the run was planned to take; 0 where it never started."""
         return int(self.steps[-1]["total_steps"]) if self.steps else 0
 
     @property
@@ -114,15 +114,15 @@ class RunRecord:
 
 def read_record(folder: RunFolder) -> RunRecord:
     """Reads a run folder. Files that are missing or broken count as empty; the recipe must be there."""
-    told = describe_run(folder)
+    found = describe_run(folder)
     metrics = read_events(folder.metrics)
     rejected, num_rejected = _read_rejected(folder.rejected)
     return RunRecord(
         folder=folder,
-        state=told["state"],
-        started=told["started"],
-        recipe=told["recipe"] or {},
-        manifest=told["manifest"],
+        state=found["state"],
+        started=found["started"],
+        recipe=found["recipe"] or {},
+        manifest=found["manifest"],
         steps=[line for line in metrics if line["event"] == "StepDone"],
         validations=[line for line in metrics if line["event"] == "Validated"],
         events=read_events(folder.events),
@@ -139,7 +139,7 @@ def bare_name(name: str) -> str:
 
 
 def bare_place(place: str) -> str:
-    """`folder/file:line: what was seen` without the folder; a path without a line is its last part."""
+    """`folder/file:line: what was found` without the folder; a path without a line is its last part."""
     found = re.match(r"(.*?)(:\d+(?::.*)?)$", place, re.DOTALL)
     path, rest = (found[1], found[2]) if found else (place, "")
     return path.replace("\\", "/").rpartition("/")[2] + rest

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import MachineError
+from burnish.errors import InputError, MachineError
 
 TEMPORARY_PREFIX = ".writing-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -36,6 +37,27 @@ def disk_error(path: Path, reason: object) -> MachineError:
         f"The disk refused it: {reason}. What was saved before is untouched.",
         "Free some space (or lower `save.keep`), then go on with `burnish resume`",
     )
+
+
+def check_target(path: Path, may_replace: bool = False) -> None:
+    """Refuses a place for a file or folder that a user named, before the work for it begins.
+
+    Args:
+        path: that will be written.
+        may_replace: whether a file that is there may be written over; a folder never is.
+
+    Raises:
+        InputError: something is in the way, or the folder that would hold it does not exist.
+    """
+    if path.is_dir() or (path.exists() and not may_replace):
+        kind = "is a folder" if may_replace else "already exists"
+        raise InputError(f"`{path}` {kind}", "Nothing is overwritten.", "Remove it, or choose another path")
+    if not path.absolute().parent.is_dir():
+        raise InputError(
+            f"the folder `{path.parent}` does not exist",
+            f"`{path}` would be written into it.",
+            f"Create it with `mkdir -p {shlex.quote(str(path.parent))}`, or choose another path",
+        )
 
 
 @contextmanager

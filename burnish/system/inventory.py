@@ -6,7 +6,6 @@ It must work where things are broken, so nothing heavy is imported before it is 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from importlib import metadata
@@ -42,7 +41,7 @@ class Package:
 
     @property
     def state(self) -> str:
-        """`ok`, `missing`, `too old` or `too new`."""
+        """`ok`, `missing`, `too old`, `too new` or `not supported`."""
         return "missing" if self.version is None else compare(self.version, self.wanted)
 
 
@@ -121,40 +120,51 @@ def read_packages() -> tuple[Package, ...]:
         needs = metadata.requires("burnish") or []
     except metadata.PackageNotFoundError:
         needs = []  # run from its source, uninstalled: the ranges are not at hand, the versions are
-    wanted = dict(parse_need(need) for need in needs if "extra ==" not in need)
+    wanted = dict(parse_need(need) for need in needs if applies_here(need))
     names = sorted({*wanted, *_FEATURES, "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors"})
     return tuple(Package(name, wanted.get(name, ""), _version(name), _FEATURES.get(name, "")) for name in names)
 
 
+def applies_here(need: str) -> bool:
+    """Whether a requirement counts on this machine and without any extra."""
+    from packaging.requirements import Requirement
+
+    marker = Requirement(need).marker
+    return marker is None or marker.evaluate({"extra": ""})
+
+
 def parse_need(need: str) -> tuple[str, str]:
     """Name and range of a requirement: `torch<3,>=2.11` is `torch` and `>=2.11,<3`."""
-    found = re.match(r"\s*([\w.-]+)(?:\[[^]]*])?\s*\(?([^;)]*)", need)
-    name, wanted = found.groups() if found else (need, "")
-    return name.lower(), ",".join(sorted((part.strip() for part in wanted.split(",")), reverse=True))
+    from packaging.requirements import Requirement
+
+    found = Requirement(need)
+    return found.name.lower(), ",".join(sorted(map(str, found.specifier), reverse=True))
 
 
 def compare(version: str, wanted: str) -> str:
-    """`ok`, `too old` or `too new`: a version within a range of `>=`, `>`, `<`, `<=`, `==` and `~=`.
+    """`ok`, `too old`, `too new` or, for a version that is excluded by itself, `not supported`.
 
-    Only the numbers of the release count: `2.13.0+cpu` and `2.13.0rc1` are 2.13.0.
+    Only the numbers of the release count: nightly builds and those of vendors, such as `2.13.0a0+git1234` and
+    `2.13.0+cpu`, have what 2.13.0 has.
+
+    Args:
+        version: that is installed.
+        wanted: a range as `pip` takes it; empty where any will do.
     """
-    here = _release(version)
-    for operator, text in re.findall(r"(>=|<=|~=|==|>|<)\s*([\w.*+]+)", wanted):
-        bound = _release(text)
-        if here < bound and operator in (">=", ">", "==", "~=") or here == bound and operator == ">":
-            return "too old"
-        if here > bound and operator in ("<=", "<", "==") or here == bound and operator == "<":
-            return "too new"
-        if operator == "~=" and here[: text.count(".")] > bound[: text.count(".")]:
-            return "too new"
-    return "ok"
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion, Version
 
-
-def _release(version: str) -> tuple[int, ...]:
-    """The numbers of a version, four of them: `2.11` is (2, 11, 0, 0)."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    numbers = [int(number) for number in found[0].split(".")] if found else []
-    return tuple([*numbers, 0, 0, 0, 0][:4])
+    try:
+        here = Version(Version(version).base_version)
+    except InvalidVersion:
+        return "too old"  # from before versions had rules
+    failed = [one for one in SpecifierSet(wanted) if not one.contains(here, prereleases=True)]
+    if not failed:
+        return "ok"
+    if all(one.operator == "!=" for one in failed):
+        return "not supported"
+    lower = [Version(one.version.removesuffix(".*")) for one in failed if one.operator in (">=", ">", "~=", "==")]
+    return "too old" if any(here <= bound for bound in lower) else "too new"
 
 
 def _version(name: str) -> str | None:

@@ -66,21 +66,18 @@ def cache_folder() -> Path:
     """Where Burnish keeps what may be deleted at any time; it need not be there yet.
 
     The environment variable `BURNISH_CACHE` names another one. Otherwise it is where the system keeps such things: on
-    Linux by the XDG Base Directory Specification, which has relative paths ignored.
+    Linux `~/.cache/burnish`, or below `XDG_CACHE_HOME` where that is an absolute path.
 
     Raises:
-        RuntimeError: the user has no home folder.
+        RuntimeError: `BURNISH_CACHE` begins with the home folder of a user who has none.
     """
     chosen = os.environ.get("BURNISH_CACHE", "")
     if chosen:
         return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "burnish"
-    if sys.platform == "win32":
-        given, usual = os.environ.get("LOCALAPPDATA", ""), ("AppData", "Local")
-    else:
-        given, usual = os.environ.get("XDG_CACHE_HOME", ""), (".cache",)
-    return (Path(given) if Path(given).is_absolute() else Path.home().joinpath(*usual)) / "burnish"
+    from platformdirs import user_cache_path
+
+    # opinion=False: without it, the folder on Windows would be named `Cache` and lie one level deeper.
+    return user_cache_path("burnish", appauthor=False, opinion=False)
 
 
 def share_cores() -> None:

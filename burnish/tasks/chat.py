@@ -92,5 +92,6 @@ CHAT = TaskFacts(
     learned="answers, as the rows that it was trained on do",
     usual_rows=(1_000, 50_000),
     sample="helpdesk.jsonl",
-    can_eject=True,
+    trainer="SFTTrainer",
+    snippets=("chat", "chat"),
 )

@@ -295,4 +295,5 @@ CLASSIFY = TaskFacts(
     pipeline="text-classification",
     usual_rows=(500, 5_000),
     sample="tickets.jsonl",
+    snippets=("classify", "classify"),
 )

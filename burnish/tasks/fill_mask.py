@@ -186,4 +186,5 @@ FILL_MASK = TaskFacts(
     learned="fills in hidden words",
     pipeline="fill-mask",
     sample="journal.jsonl",
+    snippets=("fill-mask", "fill-mask"),
 )

@@ -365,5 +365,6 @@ PREFERENCE = TaskFacts(
     generates=True,
     learned="writes answers of the kind that were preferred",
     sample="preferences.jsonl",
-    can_eject=True,
+    trainer="DPOTrainer",
+    snippets=("chat", "chat"),
 )

@@ -313,4 +313,5 @@ TAG = TaskFacts(
     pipeline="token-classification",
     usual_rows=(1_000, 5_000),
     sample="entities.conll",
+    snippets=("tag", "tag"),
 )

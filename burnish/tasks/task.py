@@ -273,8 +273,12 @@ class TaskFacts:
     """The least and the most training rows that guides for beginners advise; None where they say nothing."""
     sample: str = ""
     """The bundled file of rows for it, in `assets/samples`; empty where there is none."""
-    can_eject: bool = False
-    """Whether a trainer of TRL computes its loss, so that a run can be written as a script."""
+    trainer: str = ""
+    """The trainer of TRL that computes the same loss from the same rows, so that a script can repeat a run; empty where
+    there is none."""
+    snippets: tuple[str, str] = ("", "")
+    """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that ends a
+    text by itself, as those of encoders do, and for one that does not. Empty where that takes more than a few lines."""
 
     def make(self, tokenizer: Any, recipe: Recipe) -> Task:
         """The task for a tokenizer.

@@ -113,5 +113,6 @@ TEXT = TaskFacts(
     learned="goes on writing texts like those that it was trained on",
     usual_rows=(1_000, 10_000),
     sample="journal.jsonl",
-    can_eject=True,
+    trainer="SFTTrainer",
+    snippets=("text", "text"),
 )

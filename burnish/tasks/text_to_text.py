@@ -142,4 +142,5 @@ TEXT_TO_TEXT = TaskFacts(
     learned="writes the text that belongs to a text",
     usual_rows=(1_000, 50_000),
     sample="helpdesk.jsonl",
+    snippets=("text-to-text", "text-to-text"),
 )

@@ -18,7 +18,7 @@ from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for
 from burnish.prepare.resolve import total_steps
 from burnish.recipe.load import recipe_from_saved
-from burnish.runs.atomic import write_json_lines, write_text
+from burnish.runs.atomic import check_target, write_json_lines, write_text
 from burnish.runs.events import EventLog, Listener, Note, read_events
 from burnish.runs.folder import RunFolder
 
@@ -44,7 +44,12 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
     check_ejectable(recipe)
-    _check_targets(script, rows_file)
+    if script.suffix != ".py":
+        raise InputError(
+            f"`{script}` does not end in .py", "The script is written in Python.", f"Use `--out {script.stem}.py`"
+        )
+    check_target(script)
+    check_target(rows_file)
     emit = EventLog(None, listeners)
     records = rows_of(folder, recipe, "Put the data back as it was", emit)
     context = open_context(recipe, replace(records, valid=[]), emit)
@@ -70,23 +75,9 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     )
     write_json_lines(rows_file, rows_by_step(plan, steps))
     write_text(script, write_script(recipe, facts))
-    if recipe.lora.dropout and context.method.name != "full":
+    if recipe.lora.dropout and not context.method.trains_base:
         emit(Note("Dropout draws other numbers there, so the losses will be near but not the same."))
     return script, rows_file
-
-
-def _check_targets(script: Path, rows_file: Path) -> None:
-    for path in (script, rows_file):
-        if path.exists():
-            raise InputError(
-                f"`{path}` is there already",
-                "A script that you may have changed is never written over.",
-                "Remove it, or name another file with `--out`",
-            )
-    if script.suffix != ".py":
-        raise InputError(f"`{script}` is no name for a Python script", "", "Let it end in `.py`")
-    if not script.parent.is_dir():
-        raise InputError(f"there is no folder `{script.parent}` to write into", "", "Make it, or name another `--out`")
 
 
 def _kept_step(folder: RunFolder, steps: int) -> int:

@@ -15,7 +15,7 @@ from burnish.prepare.context import Emit, RunContext, encode, open_context, othe
 from burnish.prepare.model import as_base, open_result
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
-from burnish.report.page import write_papers
+from burnish.report.page import write_pages
 from burnish.runs.atomic import write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
@@ -71,7 +71,7 @@ def evaluate(
         _ask_harness(asked, network, context, comparison)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
-        write_papers(folder)
+        write_pages(folder)
     return comparison
 
 

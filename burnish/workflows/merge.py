@@ -32,7 +32,7 @@ from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, open_result, set_stop_tokens
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO
-from burnish.runs.atomic import write_folder, write_json
+from burnish.runs.atomic import check_target, write_folder, write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder
 
@@ -58,7 +58,7 @@ def merge(
     result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(None, listeners)
-    _check_target(target)
+    check_target(target)
     otherwise = "Put the data back as it was: the merged model is verified on these rows"
     records = rows_of(folder, recipe, otherwise, emit)
     context = open_context(recipe, records, emit)
@@ -95,17 +95,6 @@ def merge(
     for remark in merged.remarks:
         emit(Warned(remark))
     return merged
-
-
-def _check_target(target: Path) -> None:
-    if target.exists():
-        raise InputError(
-            f"`{target}` is there already",
-            "A merged model never takes the place of something else.",
-            "Remove it, or name another folder with `--out`",
-        )
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder `{target.parent}` to write into", "", "Make it, or name another `--out`")
 
 
 def _check_method(folder: RunFolder, context: RunContext, result: Path) -> None:

@@ -39,7 +39,7 @@ from burnish.prepare.model import (
 from burnish.prepare.resolve import Resolver, resolve_rhythm, run_stem, total_steps
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
-from burnish.report.page import write_papers
+from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.events import (
     EventLog,
@@ -216,7 +216,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     comparison = compare_with_base(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
     write_json(folder.evaluation, comparison.to_dict())
     context.emit(_finished(best, comparison, progress.seconds, context.method.result_folder(folder)))
-    write_papers(folder)
+    write_pages(folder)
 
 
 def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("kernels", "metrics"),
     ("runs",),
     ("recipe",),
-    ("system", "glossary"),
+    ("system", "glossary", "templates"),
     ("errors", "version"),
 )
 """From top to bottom. A layer imports only from layers below it; peers on one layer do not see each other."""

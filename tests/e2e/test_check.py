@@ -117,7 +117,7 @@ def test_rows_are_shown_token_by_token(burnish: Burnish, here: Path) -> None:
 def test_a_page_that_cannot_be_written_is_refused_at_once(burnish: Burnish, here: Path) -> None:
     (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
     told = burnish("check rows.jsonl --html nowhere/page.html")
-    assert (told.code, told.what) == (2, "cannot write a page to `nowhere/page.html`")
+    assert (told.code, told.what) == (2, "the folder `nowhere` does not exist")
     assert "looking at the rows" not in told.err
 
 

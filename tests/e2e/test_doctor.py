@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.system.inventory import Accelerator, Inventory, Package, Torch, compare, parse_need, precision_of
+from burnish.system.inventory import (
+    Accelerator,
+    Inventory,
+    Package,
+    Torch,
+    applies_here,
+    compare,
+    parse_need,
+    precision_of,
+)
 from burnish.system.machine import Machine
 from burnish.workflows.doctor import Diagnosis, diagnose
 from tests.e2e.conftest import Burnish
@@ -238,6 +247,12 @@ def test_what_a_gpu_does_well(kind: str, major: int, precision: str) -> None:
         ("1.3", "~=1.4", "too old"),
         ("1.4", "==1.5", "too old"),
         ("7", "", "ok"),
+        ("2.13.0a0+git1234", ">=2.13", "ok"),
+        ("1.5.2", "==1.5.*", "ok"),
+        ("1.6", "==1.5.*", "too new"),
+        ("1.4.9", "==1.5.*", "too old"),
+        ("1.5", ">=1.4,!=1.5", "not supported"),
+        ("built by hand", ">=1", "too old"),
     ],
 )
 def test_versions_are_compared(version: str, wanted: str, state: str) -> None:
@@ -256,3 +271,10 @@ def test_versions_are_compared(version: str, wanted: str, state: str) -> None:
 )
 def test_requirements_are_read(need: str, parsed: tuple[str, str]) -> None:
     assert parse_need(need) == parsed
+
+
+def test_only_requirements_for_this_machine_count() -> None:
+    assert applies_here("torch>=2.11")
+    assert applies_here('numpy>=2; python_version >= "3.10"')
+    assert not applies_here('numpy>=1; python_version < "3.0"')
+    assert not applies_here('trl>=1.14; extra == "dev"')

@@ -190,10 +190,10 @@ def test_the_script_is_readable_and_needs_nothing_else(runs: Path, burnish: Burn
 def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "eject_rows.jsonl").write_text("mine\n", encoding="utf-8")
     told = burnish("eject whole")
-    assert (told.code, told.what) == (2, "`runs/whole/eject_rows.jsonl` is there already")
+    assert (told.code, told.what) == (2, "`runs/whole/eject_rows.jsonl` already exists")
     assert not (runs / "whole" / "eject.py").exists()
-    assert burnish("eject whole --out none/eject.py").what == "there is no folder `none` to write into"
-    assert burnish("eject whole --out eject.txt").what == "`eject.txt` is no name for a Python script"
+    assert burnish("eject whole --out none/eject.py").what == "the folder `none` does not exist"
+    assert burnish("eject whole --out eject.txt").what == "`eject.txt` does not end in .py"
     assert burnish("eject stopped").what == "the run `stopped` has no result yet"
 
 

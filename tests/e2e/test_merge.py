@@ -229,10 +229,10 @@ def test_a_model_that_answers_otherwise_is_not_written(
 def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "merged").mkdir()
     told = burnish("merge whole")
-    assert (told.code, told.what) == (2, "`runs/whole/merged` is there already")
-    assert "`--out`" in told.hint
+    assert (told.code, told.what) == (2, "`runs/whole/merged` already exists")
+    assert "another path" in told.hint
     told = burnish("merge whole --out none/here")
-    assert (told.code, told.what) == (2, "there is no folder `none` to write into")
+    assert (told.code, told.what) == (2, "the folder `none` does not exist")
 
 
 @pytest.mark.parametrize(

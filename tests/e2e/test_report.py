@@ -158,11 +158,11 @@ def test_a_run_that_was_interrupted(runs: Path, burnish: Burnish) -> None:
     assert not (runs / "stopped" / "report.html").exists()
     assert burnish("report stopped --quiet").out == "runs/stopped/report.html\n"
     page = check_page(runs / "stopped" / "report.html")
-    assert "The run has not been trained to its end: 2 of 4 steps are done." in page.text
+    assert "Training has not finished: 2 of 4 steps are done." in page.text
     assert "burnish resume runs/stopped" in page.text
     assert burnish("resume stopped").code == 0
     page = check_page(runs / "stopped" / "report.html")
-    assert "not been trained to its end" not in page.text
+    assert "Training has not finished" not in page.text
     card = [(runs / name / "adapter" / "README.md").read_text(encoding="utf-8") for name in ("stopped", "whole")]
     assert card[0].replace("stopped", "whole") == card[1]
 
@@ -207,7 +207,7 @@ def test_views_are_written_before_the_first_step(runs: Path) -> None:
 
 def test_where_to_write_must_be_there(runs: Path, burnish: Burnish) -> None:
     told = burnish("report whole --out none/page.html")
-    assert (told.code, told.what) == (2, "cannot write a page to `none/page.html`")
-    assert told.why == "There is no folder `none`."
+    assert (told.code, told.what) == (2, "the folder `none` does not exist")
+    assert told.why == "`none/page.html` would be written into it."
     told = burnish("report whol")
     assert (told.code, told.hint) == (2, "Did you mean `whole`?")

@@ -5,14 +5,16 @@ python tools/acorn/make_base.py --corpus FOLDER --out FOLDER [--seed 0]
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, pre_tokenizers, processors
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from base_model import make_base, texts, train_byte_pairs
 
 VOCABULARY = 4096
 CONTEXT = 512
@@ -21,36 +23,22 @@ PAD, CLASSIFY, SEPARATE, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = [PAD, CLASSIFY, SEPARATE, MASK]
 
 
-def texts(path: Path, every: int = 1) -> Iterator[str]:
-    """The texts of a corpus file, taking one row in so many."""
-    with path.open(encoding="utf-8") as file:
-        for index, line in enumerate(file):
-            if index % every == 0:
-                yield json.loads(line)["text"]
-
-
 def train_tokenizer(corpus: Path) -> PreTrainedTokenizerFast:
     """A cased byte-level BPE tokenizer; a digit stands alone, a space belongs to what follows it.
 
     A text and every word of a list of words begin as if behind a space, so that a word has the same tokens in both.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
+    tokenizer = train_byte_pairs(
+        texts(corpus / "train.jsonl", every=2),
+        split=[
             pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True),
             # Behind ByteLevel a space is written as this letter.
             pre_tokenizers.Split(Regex("\u0120?[0-9]"), "isolated"),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        ],
+        size=VOCABULARY,
         # A mask takes the place of a word together with the space in front of it.
-        special_tokens=[AddedToken(token, lstrip=token == MASK, special=True) for token in SPECIAL],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
+        special=[AddedToken(token, lstrip=token == MASK, special=True) for token in SPECIAL],
     )
-    tokenizer.train_from_iterator(texts(corpus / "train.jsonl", every=2), trainer=trainer)
     frame = processors.TemplateProcessing(
         single=f"{CLASSIFY} $A {SEPARATE}",
         pair=f"{CLASSIFY} $A {SEPARATE} $B {SEPARATE}",
@@ -96,20 +84,5 @@ def random_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> ModernBertFor
     return ModernBertForMaskedLM(config).float()
 
 
-def main() -> None:
-    """Reads the command line, and writes the tokenizer and the model."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with train.jsonl")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tokenizer and the model")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    tokenizer = train_tokenizer(options.corpus)
-    model = random_model(tokenizer, options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(options.out)
-    model.save_pretrained(options.out)
-    print(f"{len(tokenizer)} tokens, {model.num_parameters()} weights in {options.out}")
-
-
 if __name__ == "__main__":
-    main()
+    make_base(__doc__, train_tokenizer, random_model)

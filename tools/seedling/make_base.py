@@ -5,16 +5,18 @@ python tools/seedling/make_base.py --corpus FOLDER --out FOLDER [--seed 0]
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.data.chat.template import chatml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from base_model import make_base, texts, train_byte_pairs
 
 VOCABULARY = 2048
 CONTEXT = 512
@@ -22,34 +24,17 @@ END, START_TURN, END_TURN, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", 
 SPECIAL = [END, START_TURN, END_TURN, PAD]
 
 
-def texts(path: Path, every: int = 1) -> Iterator[str]:
-    """The texts of a corpus file, without the special tokens, taking one row in so many."""
-    with path.open(encoding="utf-8") as file:
-        for index, line in enumerate(file):
-            if index % every == 0:
-                text = json.loads(line)["text"]
-                for token in SPECIAL:
-                    text = text.replace(token, "\n")
-                yield text
-
-
 def train_tokenizer(corpus: Path) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer in which every digit stands alone."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
+    tokenizer = train_byte_pairs(
+        texts(corpus / "train.jsonl", every=2, without=SPECIAL),
+        split=[
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
+        ],
+        size=VOCABULARY,
+        special=SPECIAL,
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=SPECIAL,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts(corpus / "train.jsonl", every=2), trainer=trainer)
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -86,19 +71,5 @@ def random_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausa
     return model
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with train.jsonl")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tokenizer and the model")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    tokenizer = train_tokenizer(options.corpus)
-    model = random_model(tokenizer, options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(options.out)
-    model.save_pretrained(options.out)
-    print(f"{len(tokenizer)} tokens, {model.num_parameters()} weights in {options.out}")
-
-
 if __name__ == "__main__":
-    main()
+    make_base(__doc__, train_tokenizer, random_model)

@@ -39,17 +39,17 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe
-    from burnish.report.page import check_place
+    from burnish.runs.atomic import check_target
 
     loaded = load_recipe(data, flags.values, flags.sets)
     with Progress(console) as progress:
-        from burnish.check.repair import check_target, clean
+        from burnish.check.repair import check_out, clean
         from burnish.workflows.check import check as look_at
 
         if fix is not None:
-            check_target(fix)
+            check_out(fix)
         if html is not None:
-            check_place(html)
+            check_target(html, may_replace=True)
         checkup = look_at(loaded.recipe, [progress], show or (_ON_PAGE if html else 0))
         cleaned = clean(loaded.recipe, checkup.removable, fix) if fix is not None else None
     told = checkup.to_dict()
@@ -95,7 +95,7 @@ def _show_cleaned(console: Console, cleaned: Cleaned) -> None:
 
 
 def _write_page(path: Path, told: dict[str, Any]) -> None:
-    from burnish.report.markup import token_page
+    from burnish.report.page import token_page
     from burnish.runs.atomic import write_text
 
     write_text(path, token_page(told["rows"], "Rows as the model sees them"))

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import TemplateError
 
 from burnish.data.chat.messages import Abilities, Message, adapt
-from burnish.data.chat.template_pieces import TemplatePieces, find_pieces
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.tokens import Tokens, single_token_id
 from burnish.errors import ModelError
@@ -81,14 +79,6 @@ class ChatTemplate:
         Raises:
             RowError: the template refuses these messages; its own message is given.
         """
-        text = self._pieces.text(messages, answer_next) if tools is None and self._pieces else None
-        return self._write(messages, answer_next, tools) if text is None else text
-
-    @cached_property
-    def _pieces(self) -> TemplatePieces | None:
-        return find_pieces(self._tokenizer.get_chat_template(), self._write)
-
-    def _write(self, messages: Sequence[Message], answer_next: bool, tools: list[Message] | None = None) -> str:
         try:
             text = self._tokenizer.apply_chat_template(
                 list(messages),

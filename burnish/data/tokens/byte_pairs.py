@@ -13,7 +13,8 @@ They do for ASCII text, and a tokenizer of this form:
 Of other text, words with characters beyond ASCII go through the tokenizers library, from blank to blank, where the
 expression is known to begin a word at such a blank; else all of it.
 
-`tests/unit/data/test_byte_pairs.py` holds both side by side, `bench/tokenizing.py` times both.
+`tests/unit/data/tokens/test_byte_pairs.py` compares both, `bench/tokenizing.py` times both: rows become examples two to
+eight times as fast with the tokenizers of GPT-2 and Qwen.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ import pytest
 
 from burnish.errors import InputError
 from burnish.export.script import Ejected, check_ejectable, write_script
+from burnish.methods import make_method, method_names
 from burnish.recipe.schema import LoraSection, ModelSection, PreferenceSection, Recipe, TrainSection
+from burnish.tasks import task_facts, task_names
 
 KINDS: dict[str, dict[str, Any]] = {
     "chat": {"method": "lora"},
@@ -76,6 +78,29 @@ def test_it_is_python_and_whole(kind: str) -> None:
     assert ("BitsAndBytesConfig" in text) == (kind in ("qlora", "int8", "paged"))
     assert ("PagedAdamW8bit" in text) == (kind == "paged")
     assert ("path_initial_model_for_weight_conversion" in text) == (kind == "pissa")
+
+
+@pytest.mark.parametrize("name", ['a"""b', "c\\N{BULLET}", 'd"', "e\\", "f\n'g'", "h`{{ i }}"])
+def test_names_of_runs_and_files_end_no_string(name: str) -> None:
+    text = make_script("chat", run=name, rows_file=f"{name}_rows.jsonl", base=name)
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    assert (constants["BASE"], constants["ROWS_FILE"]) == (name, f"{name}_rows.jsonl")
+    assert " ".join(name.split()) in str(ast.get_docstring(ast.parse(text)))
+
+
+def test_tasks_and_methods_say_what_can_be_repeated() -> None:
+    assert {name for name in task_names() if task_facts(name).trainer} == {"text", "chat", "preference"}
+    assert {name for name in method_names() if make_method(name).can_eject} == {"full", "lora", "qlora", "int8-lora"}
+    assert {name: make_method(name).bits for name in method_names() if make_method(name).quantizes} == {
+        "qlora": 4,
+        "int8-lora": 8,
+    }
 
 
 def test_a_name_that_is_not_defined_is_found() -> None:

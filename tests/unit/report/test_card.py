@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from burnish.recipe.schema import Recipe
 from burnish.report.card import model_card
 from burnish.report.record import read_record
 from burnish.report.snippet import closes_texts, use_snippet
 from burnish.runs.folder import RunFolder
-from burnish.tasks import task_names
+from burnish.tasks import make_task, task_facts, task_names
 from tests.unit.report.made_run import make_run
 
 HUB = {"model__name": "someone/model", "data__path": "someone/rows"}
@@ -81,11 +82,11 @@ def test_it_tells_verdict_figures_data_and_versions(tmp_path: Path) -> None:
         "| training rows: loss | 3.000 [2.800, 3.200] | 0.100 [0.000, 0.200] | -2.900 (-97 %) |",
         "| `orders.txt`: loss (5 rows) | 3.000 [2.800, 3.200] | 4.000 [3.900, 4.100] | +1.000 (+33 %) |",
         "\n\nPart of orders is learned by heart.\n",
-        "- 36 rows trained on, 4 held out, 1 left out",
+        "- 36 rows for training, 4 held out, 1 rejected",
         "d" * 64,
         "`train.epochs`: `7.0`\n",
         "burnish 0.1.0, torch 2.11\n",
-        "judged on 4 rows",
+        "evaluated on 4 rows",
     ):
         assert told in card, told
 
@@ -107,8 +108,8 @@ def test_a_run_that_was_not_judged(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluation.unlink()
     card = card_of(run)
-    assert "## Figures" not in card
-    assert "judged on no rows" in card
+    assert "## Metrics" not in card
+    assert "not evaluated on any rows" in card
 
 
 def test_names_and_labels_cannot_leave_their_place(tmp_path: Path) -> None:
@@ -120,6 +121,19 @@ def test_names_and_labels_cannot_leave_their_place(tmp_path: Path) -> None:
     outside = card.replace(code_of(card), "")
     assert "no \\| pipe" in outside
     assert not re.search(r"^[^`\n]*[^\\`]<script>[^`]*$", outside.partition("## Data")[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("word", ["a: b", "--- c", "# d", "\\N{BULLET}", "e\n---\nf", "{{ g }}", "'h\"", "`i`"])
+def test_strange_names_stay_names(word: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path, word, model__name=f"hub/{word}", data__path=f"data/{word}")
+    card = card_of(run)
+    assert front_matter(card)["base_model"] == f"hub/{word}"
+    assert front_matter(card)["datasets"] == [f"data/{word}"]
+    ast.parse(code_of(card))
+    assert f"base = {json.dumps(f'hub/{word}')}" in code_of(card)
+    headings = re.findall("^## .*", card.replace(code_of(card), ""), re.MULTILINE)
+    assert headings == ["## Metrics", "## Data", "## How to use it", "## Training options", "## Limits", "## Versions"]
+    assert card.count("\n---\n") == 1, "nothing else ends the front matter, or draws a line"
 
 
 @pytest.mark.parametrize("task", task_names())
@@ -150,6 +164,27 @@ def test_a_base_on_the_hub_is_named_with_its_revision(tmp_path: Path) -> None:
     assert 'from_pretrained(base, revision="v1")' in code_of(card_of(run))
     shutil.rmtree(run.adapter)
     assert use_snippet(read_record(run), ".") == ""
+
+
+def _auto_class(task: str, tokenizer: Any, recipe: dict[str, Any]) -> str:
+    """That of the task's head; as the facts name it where the tokenizer would have to be of another kind."""
+    if task in ("span", "fill-mask"):
+        return task_facts(task).auto_class
+    return make_task(task, tokenizer, Recipe.model_validate(recipe)).objective.head.auto_class
+
+
+@pytest.mark.parametrize("task", task_names())
+def test_the_class_in_the_code_is_the_one_that_the_task_loads(task: str, tmp_path: Path, tiny_tokenizer: Any) -> None:
+    run = make_run(tmp_path, task=task, **({"data__labels": ["a", "b"]} if task in ("classify", "tag") else {}))
+    record, head = read_record(run), None
+    for closes in (False, True):
+        end = {"type": "TemplateProcessing", "single": [{"SpecialToken": {}}]} if closes else None
+        (run.adapter / "tokenizer.json").write_text(json.dumps({"post_processor": end}))
+        snippet = use_snippet(record, ".")
+        if snippet:
+            head = head or _auto_class(task, tiny_tokenizer, record.recipe)
+            assert f" {head}," in snippet
+            assert f"= {head}.from_pretrained" in snippet
 
 
 @pytest.mark.parametrize(

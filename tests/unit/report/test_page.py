@@ -13,9 +13,9 @@ import pytest
 from burnish.errors import InputError
 from burnish.recipe.load import dump_recipe
 from burnish.report.figures import change, counted, error_of, number
-from burnish.report.page import report_page, style, write_papers, write_report
+from burnish.report.outcome import outcome_of, verdict_of
+from burnish.report.page import report_page, style, write_pages, write_report
 from burnish.report.record import bare_place, read_record
-from burnish.report.sections_result import standing_of, verdict_of
 from burnish.runs.folder import RunFolder
 from tests.unit.report.made_run import estimate, evaluation, make_recipe, make_run
 from tests.unit.report.test_charts import drawn
@@ -130,7 +130,7 @@ def test_it_loads_nothing(tmp_path: Path) -> None:
 def test_a_run_that_was_interrupted_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=100, done=34)
     page = page_of(run)
-    assert "The run has not been trained to its end: 34 of 100 steps are done." in page.text
+    assert "Training has not finished: 34 of 100 steps are done." in page.text
     assert f"burnish resume {run.path}" in page.text
     assert "it did not run as planned" in page.text
     assert {given["id"] for tag, given in page.tags if tag == "section"} == SECTIONS
@@ -151,7 +151,7 @@ def test_a_run_without_held_out_rows(tmp_path: Path) -> None:
     told = {**evaluation("x"), "rows": 0, "figures": [], "training": [], "tables": [], "answers": [], "note": ""}
     run.evaluation.write_text(json.dumps({**told, "verdict": "There are no held-out rows to judge by."}))
     record = read_record(run)
-    assert standing_of(record) == ""
+    assert outcome_of(record) == ""
     text = page_of(run).text
     assert "nothing shows whether the tuned model is better" in text
     assert "4.000 [3.900, 4.100]" in text, "what it forgot shows all the same"
@@ -174,7 +174,7 @@ def test_how_it_stands(gain: tuple[Any, Any, Any], lower_is_better: bool, standi
     told["figures"][0] |= {"difference": estimate(*gain), "lower_is_better": lower_is_better}
     run.evaluation.write_text(json.dumps(told))
     record = read_record(run)
-    assert standing_of(record) == standing
+    assert outcome_of(record) == standing
     assert f'class="verdict {standing}"' in report_page(record)
 
 
@@ -195,13 +195,13 @@ def test_it_is_written_whole_and_where_it_is_wanted(tmp_path: Path) -> None:
     assert run.report.read_text(encoding="utf-8") == report_page(read_record(run))
     assert write_report(run, tmp_path / "other.html").is_file()
     for wrong in (tmp_path / "none" / "page.html", tmp_path):
-        with pytest.raises(InputError, match="cannot write a page"):
+        with pytest.raises(InputError, match="does not exist|is a folder"):
             write_report(run, wrong)
 
 
 def test_papers_of_a_run_without_a_result_are_the_page_alone(tmp_path: Path) -> None:
     run = make_run(tmp_path, done=3)
-    write_papers(run)
+    write_pages(run)
     assert run.report.is_file()
     assert not list(run.path.rglob("README.md"))
 
@@ -222,19 +222,19 @@ def test_long_texts_and_many_rows_stay_small(tmp_path: Path) -> None:
     raw = report_page(read_record(run))
     assert len(raw) < 200_000
     assert "more characters" in raw
-    assert "4,960 more lines stand in evaluation.json" in raw
-    assert "Rows that were left out: 9,000" in raw
-    assert "8,950 more rows in rejected.jsonl" in raw
+    assert "4,960 more lines are in evaluation.json" in raw
+    assert "Rejected rows: 9,000" in raw
+    assert "8,950 more rows are in rejected.jsonl" in raw
 
 
 def test_verdicts_without_an_evaluation(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluation.unlink()
-    assert verdict_of(read_record(run)) == "The run has been trained to its end and not been judged yet."
+    assert verdict_of(read_record(run)) == "Training has finished; the result has not been evaluated yet."
     bare = RunFolder(tmp_path / "bare")
     bare.path.mkdir()
     bare.recipe.write_text(dump_recipe(make_recipe()), encoding="utf-8")
-    assert verdict_of(read_record(bare)) == "The run has not been trained yet."
+    assert verdict_of(read_record(bare)) == "Training has not started yet."
     page_of(bare)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from burnish.errors import MachineError
+from burnish.errors import InputError, MachineError
 from burnish.runs.atomic import (
     TEMPORARY_PREFIX,
+    check_target,
     remove_leftovers,
     told_as_disk_error,
     write_bytes,
@@ -161,3 +162,28 @@ def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path: Path
     (tmp_path / "adapter").mkdir()
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+@pytest.mark.parametrize(
+    ("name", "may_replace", "what"),
+    [
+        ("file", False, "already exists"),
+        ("file", True, ""),
+        ("folder", False, "already exists"),
+        ("folder", True, "is a folder"),
+        ("none/file", False, "does not exist"),
+        ("none/file", True, "does not exist"),
+        ("new", False, ""),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused(name: str, may_replace: bool, what: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    if not what:
+        check_target(tmp_path / name, may_replace)
+        return
+    with pytest.raises(InputError) as caught:
+        check_target(tmp_path / name, may_replace)
+    assert caught.value.what.endswith(what)
+    assert caught.value.why
+    assert caught.value.fix

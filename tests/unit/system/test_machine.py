@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
+from platformdirs import windows
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from burnish.system.machine import cache_folder, parse_cpuinfo, return_freed_memory, share_cores, this_machine
 
@@ -32,25 +37,25 @@ def test_cpuinfo_names_processor_and_features() -> None:
 @pytest.mark.parametrize(
     ("system", "given", "expected"),
     [
-        ("linux", {}, "/home/me/.cache/burnish"),
-        ("linux", {"XDG_CACHE_HOME": "/fast"}, "/fast/burnish"),
-        ("linux", {"XDG_CACHE_HOME": "not/absolute"}, "/home/me/.cache/burnish"),
-        ("linux", {"LOCALAPPDATA": "/elsewhere"}, "/home/me/.cache/burnish"),
-        ("darwin", {"XDG_CACHE_HOME": "/fast"}, "/home/me/Library/Caches/burnish"),
-        ("win32", {}, "/home/me/AppData/Local/burnish"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local/burnish"),
-        ("linux", {"XDG_CACHE_HOME": "/fast", "BURNISH_CACHE": "/mine"}, "/mine"),
-        ("darwin", {"BURNISH_CACHE": "~/mine"}, "/home/me/mine"),
+        (Unix, {}, "/home/me/.cache/burnish"),
+        (Unix, {"XDG_CACHE_HOME": "/fast"}, "/fast/burnish"),
+        (Unix, {"XDG_CACHE_HOME": "not/absolute"}, "/home/me/.cache/burnish"),
+        (Unix, {"LOCALAPPDATA": "/elsewhere"}, "/home/me/.cache/burnish"),
+        (MacOS, {}, "/home/me/Library/Caches/burnish"),
+        (Windows, {}, "C:/local/burnish"),
+        (Unix, {"XDG_CACHE_HOME": "/fast", "BURNISH_CACHE": "/mine"}, "/mine"),
+        (MacOS, {"BURNISH_CACHE": "~/mine"}, "/home/me/mine"),
     ],
 )
-def test_the_cache_lies_where_the_system_keeps_such_things(
-    system: str, given: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+def test_the_cache_is_where_the_system_keeps_such_things(
+    system: type, given: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("BURNISH_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"HOME": "/home/me", **given}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platformdirs, "PlatformDirs", system)
+    monkeypatch.setattr(windows, "get_win_folder", lambda name: "C:/local")  # Windows itself is asked, not a variable
     assert cache_folder() == Path(expected)
 
 

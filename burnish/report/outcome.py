@@ -1,0 +1,174 @@
+"""What a run achieved: the verdict, what was trained on which data, base against tuned, and answers side by side."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.report.charts import comparison_bars
+from burnish.report.figures import COLUMNS, counted, duration, figure_cells, figures_beside, number, shortened
+from burnish.report.record import RunRecord, bare_place
+from burnish.system.machine import memory_size
+
+_MOST_CHARACTERS = 2_000
+_MOST_LINES = 40
+"""Lines that are shown of a finer table; all of them are in `evaluation.json`."""
+
+
+def verdict_of(record: RunRecord) -> str:
+    """What the run achieved, in a sentence."""
+    if record.evaluation:
+        return str(record.evaluation["verdict"])
+    done = record.steps[-1]["step"] if record.steps else 0
+    if record.is_finished:
+        return "Training has finished; the result has not been evaluated yet."
+    if not done:
+        return "Training has not started yet."
+    return f"Training has not finished: {done:,} of {record.total_steps:,} steps are done."
+
+
+def outcome_of(record: RunRecord) -> str:
+    """`better`, `worse` or `open`, by the headline metric; empty where nothing was evaluated."""
+    headline = headline_of(record.evaluation)
+    if not headline:
+        return ""
+    gain = headline["difference"]
+    low, high = gain["low"], gain["high"]
+    falls, rises = high is not None and high < 0, low is not None and low > 0
+    if not falls and not rises:
+        return "open"
+    return "better" if falls == headline["lower_is_better"] else "worse"
+
+
+def headline_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The metric that the verdict is about; empty where there is none."""
+    figures = evaluation.get("figures", [])
+    return next((one for one in figures if one["name"] == evaluation.get("headline")), {})
+
+
+def heading(record: RunRecord) -> dict[str, Any]:
+    """The verdict, and the few facts that a reader asks for first."""
+    model, data = record.last("ModelReady"), record.last("DataReady")
+    share = 100 * model["trained_parameters"] / model["parameters"] if model.get("parameters") else None
+    headline, finished = headline_of(record.evaluation), record.last("Finished")
+    return {
+        "name": record.name,
+        "started": record.started,
+        "verdict": verdict_of(record),
+        "outcome": outcome_of(record),
+        "summary": _summary(record),
+        "tiles": [
+            (headline.get("name", ""), _from_to(headline) if headline else ""),
+            ("training rows", f"{data.get('training_rows', 0):,}" if data else ""),
+            ("steps", _steps(record)),
+            ("trainable parameters", "" if share is None else f"{share:.3g} % of {model['parameters']:,}"),
+            ("training time", duration(finished["seconds"]) if finished else ""),
+        ],
+        "resume": "" if record.is_finished else f"burnish resume {shlex.quote(record.path)}",
+    }
+
+
+def setup(record: RunRecord) -> dict[str, Any]:
+    """What was trained, on what, and where."""
+    model, manifest = record.last("ModelReady"), record.manifest
+    versions = manifest.get("versions", {})
+    device = manifest.get("accelerator") or manifest.get("machine", {}).get("processor") or ""
+    pairs = [
+        ("base model", record.base),
+        ("its size", f"{model['parameters']:,} parameters, {memory_size(model['base_bytes'])}" if model else ""),
+        ("method", record.method),
+        ("trainable", f"{model['trained_parameters']:,} parameters" if model else ""),
+        ("task", record.task),
+        ("data", record.data),
+        ("rows", _rows(record.last("DataReady"))),
+        ("context", f"{record.option('data.context')} tokens"),
+        ("device", f"{manifest.get('device', '')} {device}".strip()),
+        ("precision", manifest.get("precision", "")),
+        ("made with", f"Burnish {versions.get('burnish', '?')}, torch {versions.get('torch', '?')}"),
+    ]
+    return {"pairs": pairs}
+
+
+def before_after(record: RunRecord) -> dict[str, Any]:
+    """Base against tuned: every metric with its interval, as a table and as bars; then the finer tables."""
+    evaluation = record.evaluation
+    if not evaluation:
+        return {"is_compared": False}
+    measured = [*evaluation["figures"], *figures_beside(evaluation), *evaluation.get("harness", ())]
+    better = ["lower" if one["lower_is_better"] else "higher" for one in measured]
+    cells = figure_cells(measured, evaluation["rows"])
+    return {
+        "is_compared": True,
+        "rows": counted(evaluation["rows"], "row"),
+        "held_out": evaluation["held_out"],
+        "columns": [*COLUMNS, "better is"],
+        "lines": [[*line, side] for line, side in zip(cells, better, strict=True)],
+        "chart": comparison_bars(sorted(evaluation["figures"], key=lambda one: one["is_share"])),
+        "notes": [evaluation[name] for name in ("note", "by_heart") if evaluation.get(name)],
+        "tables": [_finer(one) for one in evaluation["tables"]],
+    }
+
+
+def samples(record: RunRecord) -> dict[str, Any]:
+    """The first held-out rows with what both models answer."""
+    answers = record.evaluation.get("answers", [])
+    return {
+        "answers": [
+            {
+                "prompt": _shown(answer["prompt"]),
+                "place": bare_place(answer["place"]),
+                "expected": _shown(answer["expected"]),
+                "sides": [_marked(answer, side) for side in ("base", "tuned")],
+            }
+            for answer in answers
+        ]
+    }
+
+
+def _summary(record: RunRecord) -> str:
+    where = f", evaluated on {counted(record.evaluation['rows'], 'row')}" if record.evaluation.get("rows") else ""
+    return f"{record.base}, trained with {record.method} on {record.data} for the task {record.task}{where}."
+
+
+def _from_to(headline: Mapping[str, Any]) -> str:
+    base, tuned = (number(headline[side]["value"], headline["is_share"]) for side in ("base", "tuned"))
+    return f"{base} → {tuned}"
+
+
+def _steps(record: RunRecord) -> str:
+    if not record.steps:
+        return ""
+    kept = f", kept: {record.best_step:,}" if record.best_step is not None else ""
+    return f"{record.steps[-1]['step']:,} of {record.total_steps:,}{kept}"
+
+
+def _rows(data: Mapping[str, Any]) -> str:
+    if not data:
+        return ""
+    used = f"{data['training_rows']:,} for training, {data['validation_rows']:,} held out"
+    return used + (f", {data['rejected_rows']:,} rejected" if data["rejected_rows"] else "")
+
+
+def _finer(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A per-class table or a confusion matrix of the tuned model."""
+    lines = [[cell if isinstance(cell, str) else _cell(cell) for cell in row] for row in one["rows"][:_MOST_LINES]]
+    more = max(0, len(one["rows"]) - _MOST_LINES)
+    return {"title": one["title"], "columns": one["columns"], "rows": lines, "more": more}
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _shown(text: str) -> str:
+    return shortened(text.strip(), _MOST_CHARACTERS) or "(nothing)"
+
+
+def _marked(answer: Mapping[str, str], side: str) -> dict[str, Any]:
+    given, expected = answer[side].strip(), answer["expected"].strip()
+    is_right = re.sub(r" \(\d\.\d\d\)$", "", given) == expected  # a label comes with its probability
+    return {"text": _shown(given), "is_right": is_right}

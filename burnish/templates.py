@@ -1,0 +1,91 @@
+"""The package's templates in `assets/templates`: pages in HTML, cards in Markdown, and scripts in Python.
+
+A template's name ends with what it makes: values in `.html.jinja` are escaped without being asked. Markdown and Python
+cannot be escaped without knowing where a value goes, so there each value passes a filter of this module.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def render(name: str, /, **values: Any) -> str:
+    """The text that a template makes.
+
+    Args:
+        name: below `assets/templates`, without the ending `.jinja`.
+        values: everything that it uses; a missing one is an error.
+    """
+    return _environment().get_template(f"{name}.jinja").render(values)
+
+
+def render_html(name: str, /, **values: Any) -> Markup:
+    """Like `render`, for a piece of a page, which is not escaped again where it is put in."""
+    from markupsafe import Markup
+
+    return Markup(render(name, **values))
+
+
+@functools.cache
+def _environment() -> Environment:
+    # Jinja takes as long to load as the rest of a light command, and most commands write no page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("burnish", "assets/templates"),
+        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        literal=literal, in_docstring=in_docstring, in_comment=one_line, code=code_span, inline=inline
+    )
+    return environment
+
+
+def literal(value: Any) -> str:
+    r"""A value as Python code: strings in double quotes, in which nothing ends the string or begins an escape.
+
+    Args:
+        value: a string, number, truth value, None, or a list, tuple or dictionary of these.
+    """
+    if isinstance(value, str):
+        # Python knows every escape of JSON. Half a surrogate pair cannot be written to a file, so it is escaped, too.
+        return json.dumps(value, ensure_ascii=bool(_SURROGATE.search(value)))
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(key)}: {literal(inner)}' for key, inner in value.items())}}}"
+    return repr(value)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def in_docstring(text: str) -> str:
+    r"""Words from a run inside a docstring: on one line, and without a backslash or quote that means something."""
+    return one_line(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def one_line(text: str) -> str:
+    """Text whose line breaks and runs of blanks are single blanks, so that a comment or a cell holds all of it."""
+    return " ".join(_SURROGATE.sub("?", text).split())
+
+
+def inline(text: str) -> str:
+    """A sentence from a run in Markdown: on one line, nothing in it is HTML, and nothing ends a cell of a table."""
+    return one_line(text).replace("<", "\\<").replace("|", "\\|")
+
+
+def code_span(text: str) -> str:
+    """Words from a run as they are, as code in Markdown: on one line, with `'` for each backtick."""
+    return f"`{one_line(text).replace('`', chr(39))}`"
