@@ -25,7 +25,10 @@ def show_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     if console.output.quiet:
         console.result(comparison["verdict"])
         return
-    console.say(comparison["verdict"], "bold")
+    first, stop, rest = comparison["verdict"].partition(". ")
+    console.say(first + stop.rstrip(), "bold")
+    if rest:
+        console.say(rest)
     console.say()
     console.say(f"On {comparison['rows']:,} rows ({comparison['held_out']}):")
     console.table(metrics_table(comparison))

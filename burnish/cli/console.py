@@ -96,16 +96,19 @@ class Console:
         if not self.output.json:
             self._labelled("warning", text, "bold yellow")
 
-    def pieces(self, pieces: Sequence[tuple[str, str]]) -> None:
-        """A line around the result, of pieces of text with a style each: left out with `--quiet` and `--json`."""
+    def pieces(self, label: str, pieces: Sequence[tuple[str, str]]) -> None:
+        """A label, and beside it text of pieces with a style each: left out with `--quiet` and `--json`."""
         if self.is_silent:
             return
         if self.is_terminal:
+            from rich.table import Table as RichTable
             from rich.text import Text
 
-            self.rich(self._stdout).print(Text.assemble(*pieces), soft_wrap=True)
+            grid = RichTable.grid()
+            grid.add_row(Text(label), Text.assemble(*pieces, overflow="fold"))
+            self.rich(self._stdout).print(grid)
         else:
-            self._put(self._stdout, "".join(text for text, _ in pieces))
+            self._put(self._stdout, label + "".join(text for text, _ in pieces))
 
     def table(self, table: Table) -> None:
         """A table of the result: left out only with `--json`."""

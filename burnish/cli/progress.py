@@ -60,6 +60,7 @@ class Progress:
         self._recent: deque[tuple[int, float]] = deque(maxlen=_STEPS_AVERAGED)
         self._validation: float | None = None
         self._total_steps = 0
+        self._has_lines = False
         self._begun = self._last_line = time.monotonic()
         self._counted = ""
         self._num_spikes = 0
@@ -77,6 +78,8 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        if self._has_lines and error is None:
+            self._line("")
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -93,9 +96,9 @@ class Progress:
                 if self._bar is not None:
                     self._bar.begin(event.name, 0, None)
                 else:
-                    self._console.note(event.name)
+                    self._line(event.name)
             case Diagnosed(name="learning" | "too-few-evaluations"):
-                self._console.note(warning_text(event))
+                self._line(warning_text(event))
             case Warned() | MicroBatchHalved() | DataChecked() | Diagnosed():
                 self._warn(warning_text(event))
             case Spiked():
@@ -107,19 +110,23 @@ class Progress:
         if isinstance(event, Validated):
             self._validation = event.loss
         for line in progress_lines(event, self._total_steps):
-            self._console.note(line)
+            self._line(line)
         if self._console.output.verbose:
             for line in detail_lines(event):
-                self._console.note(line, "dim")
+                self._line(line, "dim")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._has_lines = True
+        self._console.note(text, style)
 
     def _start(self, event: TrainingStarted) -> None:
         self._total_steps = event.total_steps
         if self._summary is not None:
-            self._console.note("")
+            self._line("")
             self._console.facts(self._summary.facts(), is_progress=True)
             if not self._console.output.verbose:
-                self._console.note("Every choice with its reason: add `--verbose`, or see the report.", "dim")
-            self._console.note("")
+                self._line("Every choice with its reason: add `--verbose`, or see the report.", "dim")
+            self._line("")
         if self._bar is not None:
             self._bar.begin("training", event.step, event.total_steps)
 
@@ -132,10 +139,11 @@ class Progress:
         elif self._is_line_due() or event.step == event.total_steps:
             number = f"{event.step:>{len(str(event.total_steps))}}/{event.total_steps}"
             left = f"{rate:,.0f} tokens/s  {duration(event.seconds_left)} left"
-            self._console.note(f"step {number}  loss {event.loss:.3f}  {left}", "dim")
+            self._line(f"step {number}  loss {event.loss:.3f}  {left}", "dim")
 
     def _warn(self, text: str) -> None:
         self.num_warnings += 1
+        self._has_lines = True
         self._console.warn(text)
 
     def _spike(self, event: Spiked) -> None:
@@ -151,7 +159,7 @@ class Progress:
             self._bar.count(event)
         elif self._is_line_due() or (event.done == event.total and event.what == self._counted):
             self._counted = event.what
-            self._console.note(f"{event.what} {event.done}/{event.total}", "dim")
+            self._line(f"{event.what} {event.done}/{event.total}", "dim")
 
     def _is_line_due(self) -> bool:
         """Whether the last line is long enough ago for another one."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.cli.console import Console
 from burnish.cli.table import Facts, Table
-from burnish.report.figures import COLUMNS, duration, figure_cells, figures_beside, number
+from burnish.report.figures import duration, figure_cells, figures_beside, number
 from burnish.runs.folder import RunFolder, describe_run
 
 _SAMPLE_LINES = 2
@@ -40,7 +40,6 @@ def show_result(console: Console, path: Path, num_warnings: int = 0) -> None:
     if console.output.quiet:
         console.result(short(path))
         return
-    console.say()
     if "evaluation" in described:
         show_evaluation(console, described["evaluation"])
     else:
@@ -54,16 +53,15 @@ def show_result(console: Console, path: Path, num_warnings: int = 0) -> None:
     show_next(console, path, described["recipe"]["task"])
 
 
-def show_evaluation(console: Console, evaluation: Mapping[str, Any], is_full: bool = False) -> None:
-    """The verdict, base against tuned, and one sample.
+def show_evaluation(console: Console, evaluation: Mapping[str, Any], has_tables: bool = False) -> None:
+    """The verdict, base against tuned, and one sample; with `--verbose`, also intervals, tables and every sample.
 
     Args:
         console: to show it on.
         evaluation: as in `evaluation.json`.
-        is_full: whether to add the intervals of both models, tables such as those by label, and every sample. It is
-            also what `--verbose` asks for.
+        has_tables: whether to show tables such as the metrics by label without `--verbose` too.
     """
-    is_full = is_full or console.output.verbose
+    is_verbose = console.output.verbose
     console.say(evaluation["verdict"], "bold")
     for remark in (evaluation.get("by_heart"), evaluation["note"]):
         if remark:
@@ -73,12 +71,14 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], is_full: bo
         console.say()
         where = f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):"
         console.say(where if evaluation["figures"] else "There are no validation rows.")
-        table = metrics_with_intervals if is_full else changes
-        console.table(table(metrics, evaluation["rows"]))
-    if is_full:
+        console.table(changes(metrics, evaluation["rows"]))
+    if metrics and is_verbose:
+        console.say()
+        console.table(intervals(metrics, evaluation["rows"]))
+    if has_tables or is_verbose:
         for part in evaluation["tables"]:
             console.say()
-            console.say(part["title"])
+            console.say(f"{part['title']}:")
             console.table(metric_table(part))
     elif evaluation["tables"]:
         titles = ", ".join(f"{part['title'][:1].lower()}{part['title'][1:]}" for part in evaluation["tables"])
@@ -86,10 +86,10 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], is_full: bo
     if evaluation.get("harness"):
         console.say()
         console.say("lm-evaluation-harness:")
-        console.table(metrics_with_intervals(evaluation["harness"]))
-    for sample in evaluation["answers"] if is_full else evaluation["answers"][:1]:
+        console.table(changes(evaluation["harness"]))
+    for sample in evaluation["answers"] if is_verbose else evaluation["answers"][:1]:
         console.say()
-        console.facts(side_by_side(sample, 0 if console.output.verbose else _SAMPLE_LINES))
+        console.facts(side_by_side(sample, 0 if is_verbose else _SAMPLE_LINES))
 
 
 def show_merged(console: Console, merged: dict[str, Any]) -> None:
@@ -164,14 +164,15 @@ def _change(value: float | None, is_share: bool) -> str:
     return f"{value:+.3f}" if abs(value) < 100 else f"{value:+,.0f}"
 
 
-def metrics_with_intervals(metrics: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> Table:
-    """Base against tuned, one metric a line, each model with its own 95 % interval.
+def intervals(metrics: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> Table:
+    """Base and tuned, one metric a line, each model with its own 95 % interval.
 
     Args:
         metrics: as `figure_cells` takes them.
         all_rows: rows of the evaluation; a metric measured on other rows names their number.
     """
-    return Table(["metric", *COLUMNS[1:]], figure_cells(metrics, all_rows), is_numeric=True)
+    rows = [cells[:3] for cells in figure_cells(metrics, all_rows)]
+    return Table(["metric", "base [95 %]", "tuned [95 %]"], rows, is_numeric=True)
 
 
 def side_by_side(sample: Mapping[str, str], longest: int = 0) -> Facts:

@@ -66,7 +66,7 @@ class RunSummary:
         ready: ModelReady | None = self._latest.get(ModelReady)
         if ready is None:
             return name
-        return f"{name}, {parameters(ready.parameters)}, {ready.precision} on {ready.device}"
+        return f"{name}, {ready.precision} on {ready.device}"
 
     def _task(self) -> str:
         data: DataReady | None = self._latest.get(DataReady)
@@ -81,7 +81,9 @@ class RunSummary:
         if ready is None or not ready.parameters:
             return name + rank
         share = 100 * ready.trained_parameters / ready.parameters
-        return f"{name}{rank}, {ready.trained_parameters:,} trainable parameters ({share:.2g} %)"
+        return (
+            f"{name}{rank}: {ready.trained_parameters:,} of {ready.parameters:,} parameters trainable ({share:.2g} %)"
+        )
 
     def _rows(self) -> str:
         data: DataReady | None = self._latest.get(DataReady)

@@ -111,7 +111,7 @@ def draw(session: str, columns: int, theme: TerminalTheme) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _paint(style: Style | str, theme: TerminalTheme) -> str:
+def _paint(style: Style | str | None, theme: TerminalTheme) -> str:
     """Color, weight and opacity of a style as SVG attributes."""
     style = style if isinstance(style, Style) else Style.null()
     color = (style.color or Color.default()).get_truecolor(theme)

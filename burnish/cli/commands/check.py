@@ -119,17 +119,17 @@ def show_token_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None
         for passage in row["passages"]:
             if passage["name"]:
                 console.say(f"  {passage['name']}:")
-            for pieces in _lines(passage["tokens"]):
-                console.pieces(pieces)
+            for label, pieces in _lines(passage["tokens"]):
+                console.pieces(label, pieces)
             if passage["note"]:
                 console.say(f"  {passage['note']}")
 
 
-def _lines(tokens: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[str, str]]]:
-    """Text with its style, piece by piece, for each run of tokens that are trained on or are not."""
+def _lines(tokens: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """For each run of tokens that are trained on or are not: a label, and pieces of text with a style each."""
     for is_learned, run in groupby(tokens, key=lambda token: bool(token["is_learned"])):
-        pieces = [(f"  {'learned' if is_learned else 'read':<{_WIDTH}}", "")]
+        pieces: list[tuple[str, str]] = []
         for token in run:
             shown = token["text"].replace("\n", "⏎").replace("\t", "⇥")
             pieces += [("|", "dim"), (shown, _STYLES[is_learned, bool(token["is_special"])])]
-        yield [*pieces, ("|", "dim")]
+        yield f"  {'learned' if is_learned else 'read':<{_WIDTH}}", [*pieces, ("|", "dim")]

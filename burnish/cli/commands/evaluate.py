@@ -66,7 +66,7 @@ def evaluate(
         evaluation = run_evaluation(folder, data, [progress], answers, general, tasks).to_dict()
     console.json(evaluation)
     if not console.output.json:
-        show_evaluation(console, evaluation, is_full=True)
+        show_evaluation(console, evaluation, has_tables=True)
 
 
 Names = Annotated[

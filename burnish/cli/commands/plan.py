@@ -76,9 +76,9 @@ def show_plan(console: Console, made: Plan) -> None:
     """The plan: what was chosen, memory as a sum, and time with its bounds."""
     console.facts(_choices(made))
     console.say()
-    rows = [[name, memory_size(size), made.sources.get(name, "")] for name, size in made.memory.items()]
-    rows.append(["total", memory_size(made.peak), f"of {memory_size(made.room)} available"])
-    console.table(Drawn(["memory at the peak", "size", "source"], rows))
+    rows = [[name, f"{memory_size(size):>8}", made.sources.get(name, "")] for name, size in made.memory.items()]
+    rows.append(["total", f"{memory_size(made.peak):>8}", f"of {memory_size(made.room)} available"])
+    console.table(Drawn(["memory at the peak", "    size", ""], rows))
     if made.rule_of_thumb and console.output.verbose:
         console.say()
         console.say(
@@ -100,7 +100,8 @@ def _choices(made: Plan) -> Facts:
         chosen = {name: chosen[name] for name in ("model", "method", "context") if name in chosen}
     elif "epochs" in chosen:
         chosen["epochs"] += f" ({made.steps:,} steps)"
-    chosen["device"] = f"{made.ranks} x {made.device}" if made.ranks > 1 else made.device
+    device = "cpu, this machine" if made.recipe.model.device == "cpu" else made.device
+    chosen["device"] = f"{made.ranks} x {device}" if made.ranks > 1 else device
     return Facts(list(chosen.items()))
 
 
