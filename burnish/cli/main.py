@@ -127,7 +127,7 @@ Options:
   --version   Print the version.
   -h, --help  Show this help.
 
-`burnish COMMAND --help` lists the arguments and options of a command."""
+`burnish COMMAND --help` lists its arguments and options."""
 
 
 def overview(groups: Mapping[str, Sequence[Callable[..., None]]]) -> str:

@@ -107,7 +107,7 @@ class RunSummary:
         each = data.training_rows * started.epochs / max(1, started.total_steps) if data and started else 0.0
         text = f"{tokens:,} tokens a step" + (f" (about {each:,.0f} rows)" if each >= 1 else "")
         number = math.ceil(tokens / (rows * context)) if rows and context else 1
-        return text + (f", accumulated over about {number:,} micro-batches" if number > 1 else "")
+        return text + (f", in {number:,} micro-batches" if number > 1 else "")
 
     def _learning_rate(self) -> str:
         rate = self._option("train.learning_rate")

@@ -18,8 +18,8 @@ import burnish as burnish_api
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.records import content_hash
 from burnish.errors import RecipeError
-from burnish.recipe.schema import DataSection
 from burnish.recipe.quickstart import quickstart_recipe
+from burnish.recipe.schema import DataSection
 from tests.e2e.conftest import EXACT, Burnish
 from tests.e2e.told import read_lines
 

@@ -53,7 +53,7 @@ def evaluate(
     harness: Tasks = None,
     runs: Runs = "runs",
 ) -> None:
-    """Evaluate a run against its base on validation rows, with intervals."""
+    """Evaluate a run against its base on validation rows."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_evaluation
     from burnish.runs.folder import find_run
