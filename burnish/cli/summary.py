@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from burnish.cli.results import short
 from burnish.cli.table import Facts
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.figures import duration
@@ -139,7 +140,7 @@ class RunSummary:
 
     def _folder(self) -> str:
         name = self._option("name")
-        return str(Path(self._option("runs") or "") / name) if name else ""
+        return short(Path(self._option("runs") or "") / name) if name else ""
 
 
 def planned_bytes(memory: MemoryPlanned) -> int:

@@ -35,7 +35,9 @@ def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
     from burnish.runs.folder import find_run
 
     folder = find_run(run, runs)
-    with Progress(console, recipe_from_saved(folder.recipe)) as progress:
+    saved = recipe_from_saved(folder.recipe)  # which may have been written elsewhere, under another name
+    here = saved.model_copy(update={"runs": str(folder.path.parent), "name": folder.name})
+    with Progress(console, here) as progress:
         from burnish.workflows.resume import resume as resume_training
 
         resumed = resume_training(folder, [progress])
