@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from burnish.cli.results import short
 from burnish.cli.summary import planned_bytes
 from burnish.cli.table import megabytes
 from burnish.report.figures import duration
@@ -156,7 +159,10 @@ def _spiked(event: Spiked) -> str:
 
 
 def places(rows: list[str]) -> str:
-    """Rows as `file:line`, where rows of one file after another name it once: `rows.jsonl:3, 7, 9`."""
+    """Rows as `file:line`, as one would type the file here; each file is named once: `rows.jsonl:3, 7, 9`."""
     split = [row.rpartition(":") for row in rows]
     named = [(name, [line for _, _, line in group]) for name, group in groupby(split, key=lambda one: one[0])]
-    return "; ".join(f"{name}:{', '.join(lines)}" if name else ", ".join(lines) for name, lines in named)
+    return "; ".join(
+        f"{short(Path(os.path.normpath(name)))}:{', '.join(lines)}" if name else ", ".join(lines)
+        for name, lines in named
+    )

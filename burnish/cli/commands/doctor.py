@@ -39,17 +39,20 @@ def doctor(console: Console, runs: Runs = "runs") -> None:
 
 
 def _show(console: Console, inventory: Inventory, diagnosis: Diagnosis) -> None:
-    """What is here, then what is missing, each with what to do."""
-    console.facts(Facts(_lines(inventory)))
-    console.say()
-    rows = [[part.name, part.version or "-", part.wanted or "any", part.state] for part in inventory.packages]
-    console.table(Table(["package", "version", "required", "state"], rows))
-    console.say()
-    for number, lack in enumerate(diagnosis.lacks, 1):
-        console.say(f"{number}. {lack.what}{' (required)' if lack.is_fatal else ''}")
-        console.say(f"   {lack.fix}", "cyan")
-    if diagnosis.lacks:
+    """What is here, then what is missing, each with what to do; with `--verbose`, every package."""
+    packages = inventory.packages
+    num_ok = sum(part.state == "ok" for part in packages)
+    console.facts(Facts([*_lines(inventory), ("packages", f"{num_ok} of {len(packages)} are as required")]))
+    shown = [part for part in packages if part.state != "ok" or console.output.verbose]
+    if shown:
+        rows = [[part.name, part.version or "-", part.wanted or "any", part.state] for part in shown]
         console.say()
+        console.table(Table(["package", "version", "required", "state"], rows))
+    for number, lack in enumerate(diagnosis.lacks, 1):
+        console.say()
+        console.say(f"{number}. {lack.what}{' (required)' if lack.is_fatal else ''}", "bold")
+        console.facts(Facts([("  fix", lack.fix)]))
+    console.say()
 
 
 def _lines(inventory: Inventory) -> list[tuple[str, str]]:

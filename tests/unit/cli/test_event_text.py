@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,11 @@ def test_warnings(name: str) -> None:
 
 
 def test_rows_of_one_file_name_it_once() -> None:
-    assert places(["a.txt:1", "a.txt:12", "C:\\b.txt:3", "a.txt:4"]) == "a.txt:1, 12; C:\\b.txt:3; a.txt:4"
+    assert places(["a.txt:1", "a.txt:12", "b.txt:3", "a.txt:4"]) == "a.txt:1, 12; b.txt:3; a.txt:4"
+    assert (
+        places([str(Path.cwd() / "recipes/../rows.jsonl:3"), "/elsewhere/x.csv:1"])
+        == "rows.jsonl:3; /elsewhere/x.csv:1"
+    )
     assert places([]) == ""
 
 
