@@ -90,8 +90,8 @@ MaybeData = Annotated[
 def selftest(console: Console, flags: RecipeFlags, data: MaybeData = None) -> None:
     """Measure the rules of arithmetic on your model, rows and machine.
 
-    Packed equals unpacked, accumulated equals one big batch, resumed equals uninterrupted, generation is fed the tokens
-    it was trained on, and more: each with the measured difference and its tolerance. The method is LoRA unless you name
+    Packed equals unpacked, accumulated equals one big batch, resumed equals uninterrupted, generation gets the same
+    tokens as training, and more: each with the measured difference and its tolerance. The method is LoRA unless you name
     another. Nothing is written.
     """
     from burnish.cli.progress import Progress

@@ -22,7 +22,10 @@ Evaluated = Annotated[
     ),
 ]
 Answers = Annotated[
-    int, typer.Option("--answers", metavar="NUMBER", min=0, help="Most rows for which both models generate an answer.")
+    int,
+    typer.Option(
+        "--answers", metavar="NUMBER", min=0, help="Maximum number of rows for which both models generate an answer."
+    ),
 ]
 General = Annotated[
     str | None,
@@ -91,9 +94,9 @@ Rows = Annotated[
 def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "runs") -> None:
     """Find out which of several runs is better, beyond noise.
 
-    All are evaluated on the same rows, none of which any of them was trained on. A difference counts only if it is
-    larger than the noise of the rows and of the training; runs with several seeds measure the latter. The options that
-    differ and the loss curves are shown too.
+    All are evaluated on the same rows, and none was trained on any of them. A difference counts only if it is larger
+    than the noise of the rows and of the training; runs with several seeds measure the latter. The options that differ
+    and the loss curves are shown too.
     """
     from burnish.cli.comparison import show_comparison
     from burnish.cli.progress import Progress
@@ -110,9 +113,9 @@ def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "run
 
 
 Steps = Annotated[
-    int, typer.Option("--steps", metavar="NUMBER", min=1, help="How many of its first steps to train again.")
+    int, typer.Option("--steps", metavar="NUMBER", min=1, help="How many of the first steps to train again.")
 ]
-All = Annotated[bool, typer.Option("--all", metavar="", help="Train all of its steps again.")]
+All = Annotated[bool, typer.Option("--all", metavar="", help="Train all steps again.")]
 
 
 def reproduce(console: Console, run: Run, steps: Steps = 10, whole: All = False, runs: Runs = "runs") -> None:

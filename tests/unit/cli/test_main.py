@@ -25,7 +25,7 @@ Captured = Callable[[], tuple[str, str]]
 
 @pytest.fixture
 def captured(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Captured:
-    """What was printed since the last look; the command runs in an empty folder."""
+    """What was printed since the last call; the command runs in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return lambda: tuple(capsys.readouterr())  # type: ignore[return-value]
 
@@ -48,8 +48,8 @@ def make_run(runs: Path, name: str) -> RunFolder:
         {"name": "loss", "base": estimate, "tuned": estimate, "difference": estimate, "is_share": False, "rows": 7}
     ]
     tables = [{"title": "Each label", "columns": ["label", "F1"], "rows": [["red", 0.5]]}]
-    told = {"rows": 7, "held_out": "held out", "verdict": "No difference.", "note": "Read with care."}
-    evaluation = {**told, "figures": figures, "tables": tables, "answers": []}
+    common = {"rows": 7, "held_out": "held out", "verdict": "No difference.", "note": "Read with care."}
+    evaluation = {**common, "figures": figures, "tables": tables, "answers": []}
     folder.evaluation.write_text(json.dumps(evaluation), encoding="utf-8")
     return folder
 
@@ -161,8 +161,8 @@ def test_show_describes_a_run_from_its_folder(captured: Captured) -> None:
     assert main(["show", "mine", "--runs", "elsewhere", "--verbose"]) == 0
     assert "\nEach label:\nlabel     F1\nred    0.500\n" in captured()[0]
     assert main(["show", "elsewhere/mine", "--json"]) == 0
-    told = json.loads(captured()[0])
-    assert (told["best_step"], told["evaluation"]["rows"]) == (9, 7)
+    described = json.loads(captured()[0])
+    assert (described["best_step"], described["evaluation"]["rows"]) == (9, 7)
 
 
 @pytest.mark.parametrize("command", ["resume", "evaluate", "generate"])
