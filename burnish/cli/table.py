@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ class Facts:
         table.add_column(overflow="fold")
         room = max(20, width - self._indent())
         for name, value in self.pairs:
-            table.add_row(Text(name), Text("\n".join(cut(value, room, self.longest))))
+            table.add_row(Text(name), Text("\n".join(wrapped(value, room, self.longest) if self.longest else [value])))
         return table
 
     def plain(self, width: int = 120) -> str:
@@ -75,6 +76,15 @@ class Facts:
 
     def _indent(self) -> int:
         return max((len(name) for name, _ in self.pairs), default=0) + 2
+
+
+def wrapped(text: str, width: int, longest: int) -> list[str]:
+    """At most `longest` lines of `width` columns, broken between words and, where a word is longer, inside it."""
+    parts = [line for line in text.split("\n") if line.strip()]
+    lines = [line for part in parts for line in textwrap.wrap(part, width, break_on_hyphens=False)]
+    if len(lines) <= longest:
+        return lines
+    return [*lines[: longest - 1], f"{lines[longest - 1][: width - 4].rstrip()} ..."]
 
 
 def cut(text: str, width: int, longest: int) -> list[str]:

@@ -91,8 +91,8 @@ def selftest(console: Console, flags: RecipeFlags, data: MaybeData = None) -> No
     """Measure the rules of arithmetic on your model, rows and machine.
 
     Packed equals unpacked, accumulated equals one big batch, resumed equals uninterrupted, generation gets the same
-    tokens as training, and more: each with the measured difference and its tolerance. The method is LoRA unless you name
-    another. Nothing is written.
+    tokens as training, and more: each with the measured difference and its tolerance. The method is LoRA unless you
+    name another. Nothing is written.
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe

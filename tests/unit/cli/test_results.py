@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from burnish.cli.results import changes, intervals, loss, metric_table, runs_table, show_evaluation
-from burnish.cli.table import Facts, Table, cut, megabytes
+from burnish.cli.table import Facts, Table, cut, megabytes, wrapped
 from burnish.report.figures import duration
 from tests.snapshots import check_snapshot
 from tests.unit.cli.streams import Screen
@@ -103,6 +103,12 @@ def test_facts_keep_the_lines_of_a_value() -> None:
 def test_what_is_too_long_is_cut(text: str, lines: list[str]) -> None:
     assert cut(text, 10, 2) == lines
     assert cut(text, 10, 0) == text.split("\n"), "without a limit nothing is cut"
+
+
+def test_a_long_word_fills_the_lines_it_may_have() -> None:
+    assert wrapped("<end> " + "x" * 50, 10, 2) == ["<end> xxxx", "xxxxxx ..."]
+    assert wrapped("one two three\n\nfour", 10, 3) == ["one two", "three", "four"]
+    assert wrapped("one two three\n\nfour", 10, 2) == ["one two", "three ..."]
 
 
 def test_tables_hold_text_whole_numbers_and_fractions() -> None:
