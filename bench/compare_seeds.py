@@ -86,7 +86,7 @@ def compare_all(runs: list[RunFolder]) -> dict[str, Count]:
 def table(counts: dict[str, Count]) -> str:
     """A row a figure."""
     lines = [
-        "| figure | pairs | shown | rows alone would show | between seeds | told by validations (median) |",
+        "| figure | pairs | shown | rows alone would show | between seeds | estimated from validations (median) |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, count in counts.items():

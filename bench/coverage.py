@@ -3,7 +3,7 @@
     python bench/coverage.py [--trials 2000] [--write]
 
 Rows are made up: their figures are normal, or exponential, which is very lopsided. `plain` is the percentile interval
-of the same bootstrap as it falls out. `--write` puts the table into docs/judging.md.
+of the same bootstrap as it falls out. `--write` puts the table into docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--write", action="store_true", help="into docs/judging.md")
+    parser.add_argument("--write", action="store_true", help="into docs/evaluation.md")
     options = parser.parse_args()
     lines = [
         "| rows | " + " | ".join(f"{law}, plain | {law}" for law in LAWS) + " |",
@@ -56,7 +56,7 @@ def main() -> None:
     text = "\n".join([*lines, "", f"{options.trials:,} made-up data sets each."])
     print(text)
     if options.write:
-        write_between(DOCS / "judging.md", "coverage", text)
+        write_between(DOCS / "evaluation.md", "coverage", text)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Five runs a seed on a bundled sample, with a bundled base model: a good one; one on few rows for many epochs; two with a
 learning rate a hundred times too high and a thousand times too low; and one whose answers were shuffled among the rows.
-Prints what each was called, and how many were named rightly. `--write` puts the table into docs/diagnosis.md.
+Prints what each was called, and how many were diagnosed correctly. `--write` puts the table into docs/diagnosis.md.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def names_of(run: Path) -> list[str]:
 
 
 def table(called: dict[str, list[list[str]]]) -> str:
-    """A row a case: how often it was named rightly, and what each run was called."""
-    lines = ["| run | named rightly | called, seed by seed |", "|---|---:|---|"]
+    """A row a case: how often it was diagnosed correctly, and what each run was called."""
+    lines = ["| run | diagnosed correctly | findings by seed |", "|---|---:|---|"]
     for case, runs in called.items():
         right = sum(is_right(case, names) for names in runs)
         told = "; ".join(", ".join(names) or "nothing" for names in runs)
@@ -143,7 +143,7 @@ def main() -> None:
                 print(f"{seed:4}  {case:12} {', '.join(names)}{sign}", flush=True)
     right = sum(is_right(case, names) for case, runs in called.items() for names in runs)
     total = sum(map(len, called.values()))
-    text = f"{table(called)}\n\n{right} of {total} runs are named rightly."
+    text = f"{table(called)}\n\n{right} of {total} runs are diagnosed correctly."
     print(f"\n{text}\n({time.monotonic() - begun:.0f} s)")
     if options.write:
         write_between(DOCS / "diagnosis.md", options.task, text)

@@ -1,1 +1,1 @@
-"""The command line: reads words, calls a workflow, shows what comes of it."""
+"""The command line: parses arguments, calls a workflow, shows its result."""

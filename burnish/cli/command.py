@@ -1,4 +1,4 @@
-"""What every command shares: `--json`, `--quiet`, `--debug`, and how mistyped commands and options are reported."""
+"""What every command shares: `--json`, `--quiet`, `--verbose`, `--debug`, and errors about mistyped arguments."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from burnish.errors import InputError, Interrupted
 _OUTPUT = {
     "json": "Print one JSON object and nothing else.",
     "quiet": "Print only the bare result.",
-    "debug": "Show where an error came from.",
+    "verbose": "Also show every choice with its reason, and every metric.",
+    "debug": "Show the traceback of an error.",
 }
 
 
 def show_help(ctx: typer.Context, is_wanted: bool) -> None:
-    """Prints the help of a command and ends it."""
+    """Prints the help of a command and exits."""
     if is_wanted:
         usage, rest = ctx.get_help().split("\n", 1)
-        # Newer versions of typer write `{DATA}` for what must be given; the usual form is `DATA`.
+        # Newer versions of typer write a required argument as `{DATA}`; the usual form is `DATA`.
         ctx.obj.result(usage.translate({ord("{"): None, ord("}"): None}) + "\n" + rest)
         raise typer.Exit
 
@@ -34,14 +35,14 @@ Help = Annotated[
     bool,
     typer.Option("--help", "-h", metavar="", help="Show this help.", is_eager=True, callback=show_help),
 ]
-"""Declared like every other option, so that it stands among them."""
+"""Declared like every other option, so that it is listed among them."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Makes a typer command of `function(console, ...)`.
+    """Turns `function(console, ...)` into a typer command.
 
-    The console is handed over; a parameter of type `RecipeFlags` becomes the flags of the recipe; the output flags,
-    which `Console` reads before anything else, are added.
+    The console is passed in; a parameter of type `RecipeFlags` becomes the flags of the recipe; and the output flags
+    are added, which `Console` has already read from the raw arguments.
     """
     signature = inspect.signature(function, eval_str=True)
     takes_flags = [name for name, parameter in signature.parameters.items() if parameter.annotation is RecipeFlags]
@@ -65,7 +66,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(signature: inspect.Signature) -> list[inspect.Parameter]:
-    """The parameters that typer sees."""
+    """The parameters as typer needs them."""
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own: list[inspect.Parameter] = []
     for parameter in list(signature.parameters.values())[1:]:
@@ -82,16 +83,16 @@ def _output_parameter(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option])
 
 
-# Typer makes only this subclass public; what it derives from is what every mistake in the words of a command raises.
+# Typer exports only this subclass; its base is what every mistake in the arguments raises.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def usage_error(error: Any, commands: Sequence[str]) -> InputError:
-    """The user's mistake in our words, with the near name where there is one.
+    """The user's mistake as one of our errors, with the nearest name where there is one.
 
     Args:
         error: a `UsageError`.
-        commands: names of all commands.
+        commands: the names of all commands.
     """
     path = error.ctx.command_path if error.ctx else "burnish"
     see = f"See `{path} --help`"
@@ -121,7 +122,7 @@ def _unknown_command(name: str, commands: Sequence[str]) -> InputError:
 
 
 def _options(context: Any) -> list[str]:
-    """Every option that the command takes."""
+    """Every option of the command."""
     if context is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""`burnish compare` on a terminal: metrics, differences, recipes, curves and the verdict."""
+"""`burnish compare` on a terminal: the verdict, metrics, differences, recipes and curves."""
 
 from __future__ import annotations
 
@@ -9,85 +9,97 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.cli.console import Console
-from burnish.cli.results import Table
+from burnish.cli.table import Table
 from burnish.report.figures import number, with_interval
 
 _LONGEST_VALUE = 40
 
 
-def show_comparison(console: Console, told: Mapping[str, Any]) -> None:
-    """Everything that `compare` found, as `RunComparison.to_dict` tells it. With `--quiet`, the verdict alone."""
-    if not console.output.quiet:
-        console.say(f"On {told['rows']:,} rows ({told['held_out']}):")
-        console.table(figures_table(told))
-        if any(figure["pairs"] for figure in told["figures"]):
-            console.say()
-            console.table(pairs_table(told))
+def show_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
+    """Everything that `compare` found. With `--quiet`, the verdict alone.
+
+    Args:
+        console: to show it on.
+        comparison: as `RunComparison.to_dict` returns it.
+    """
+    if console.output.quiet:
+        console.result(comparison["verdict"])
+        return
+    first, stop, rest = comparison["verdict"].partition(". ")
+    console.say(first + stop.rstrip(), "bold")
+    if rest:
+        console.say(rest)
+    console.say()
+    console.say(f"On {comparison['rows']:,} rows ({comparison['held_out']}):")
+    console.table(metrics_table(comparison))
+    if any(metric["pairs"] for metric in comparison["figures"]):
         console.say()
-        if told["options"]:
-            console.table(options_table(told))
-        else:
-            console.say("The recipes are the same in every option.")
-        _show_curves(console, told["curves"])
-        for remark in told["remarks"]:
-            console.say()
-            console.say(remark)
+        console.table(differences_table(comparison, is_full=console.output.verbose))
+    console.say()
+    if comparison["options"]:
+        console.table(options_table(comparison))
+    else:
+        console.say("The recipes are the same in every option.")
+    _show_curves(console, comparison["curves"])
+    for remark in comparison["remarks"]:
         console.say()
-    console.result(told["verdict"])
+        console.say(remark)
 
 
-def figures_table(told: Mapping[str, Any]) -> Table:
-    """A line a run: every figure with its interval by the choice of rows."""
-    figures = told["figures"]
-    columns = ["run", "seed", *(f"{figure['name']} [95 %]" for figure in figures)]
-    rows = [
-        [
-            f"{mark(position)}: {run['name']}",
-            str(run["seed"]),
-            *(with_interval(figure["runs"][position], figure["is_share"]) for figure in figures),
-        ]
-        for position, run in enumerate(told["runs"])
-    ]
-    return Table(columns, rows, is_figures=True)
-
-
-def pairs_table(told: Mapping[str, Any]) -> Table:
-    """A line a difference of two recipes: against all noise, and against that of the rows alone."""
+def metrics_table(comparison: Mapping[str, Any]) -> Table:
+    """Every metric of every run with the interval due to the choice of rows; the runs of a metric one below another."""
     rows = []
-    for figure in told["figures"]:
-        for pair in figure["pairs"]:
-            first, second = (told["labels"][pair[which]].replace("`", "") for which in ("first", "second"))
+    for metric in comparison["figures"]:
+        for position, run in enumerate(comparison["runs"]):
+            name = metric["name"] if position == 0 else ""
+            value = with_interval(metric["runs"][position], metric["is_share"])
+            rows.append([name, f"{mark(position)}: {run['name']}", str(run["seed"]), value])
+    return Table(["metric", "run", "seed", "value [95 %]"], rows)
+
+
+def differences_table(comparison: Mapping[str, Any], is_full: bool = False) -> Table:
+    """A line for each difference of two recipes, with its interval by all noise.
+
+    Args:
+        comparison: as `RunComparison.to_dict` returns it.
+        is_full: whether to add the interval by the noise of the rows alone.
+    """
+    rows = []
+    for metric in comparison["figures"]:
+        for pair in metric["pairs"]:
+            first, second = (comparison["labels"][pair[which]].replace("`", "") for which in ("first", "second"))
             rows.append(
                 [
-                    f"{figure['name']}: {second} - {first}",
-                    _with_sign(pair["change"], figure["is_share"]),
-                    _with_sign(pair["rows_alone"], figure["is_share"]),
+                    f"{metric['name']}: {second} - {first}",
+                    _with_sign(pair["change"], metric["is_share"]),
+                    *([_with_sign(pair["rows_alone"], metric["is_share"])] if is_full else []),
                     f"{pair['raised_chance']:.3f}",
                     "shown" if pair["is_shown"] else "not shown",
                 ]
             )
-    return Table(["difference", "by all noise [95 %]", "by rows alone [95 %]", "chance", ""], rows, is_figures=True)
+    by_rows = ["rows alone [95 %]"] if is_full else []
+    return Table(["difference", "by all noise [95 %]", *by_rows, "p", ""], rows, is_numeric=True)
 
 
-def options_table(told: Mapping[str, Any]) -> Table:
-    """A line an option that differs, a column a run."""
+def options_table(comparison: Mapping[str, Any]) -> Table:
+    """A line for each option that differs, a column for each run."""
     rows = []
-    for one in told["options"]:
+    for one in comparison["options"]:
         values = zip(one["values"], one["by_auto"], strict=True)
         rows.append([one["option"], *(_value(value) + (" (auto)" if by_auto else "") for value, by_auto in values)])
-    return Table(["option", *(run["name"] for run in told["runs"])], rows)
+    return Table(["option", *(run["name"] for run in comparison["runs"])], rows)
 
 
 def _show_curves(console: Console, curves: Sequence[Mapping[str, Any]]) -> None:
-    """The held-out losses of all runs over tokens, or over steps where tokens are not known."""
+    """The validation losses of all runs over tokens, or over steps where tokens are not known."""
     axis = 1 if all(curve["points"] and curve["points"][-1][1] for curve in curves) else 0
-    drawn = [[(point[axis], point[2]) for point in curve["points"]] for curve in curves]
-    lines = plot(drawn)
+    points = [[(point[axis], point[2]) for point in curve["points"]] for curve in curves]
+    lines = plot(points)
     if not lines:
         return
-    scale = ", by its logarithm" if is_steep(drawn) else ""
+    scale = ", on a log scale" if is_steep(points) else ""
     console.say()
-    console.say(f"loss of each run's own held-out rows{scale}, over {'tokens' if axis else 'steps'}:")
+    console.say(f"validation loss of each run{scale}, over {'tokens' if axis else 'steps'}:")
     for line in lines:
         console.say(line)
     named = "  ".join(f"{mark(position)}: {curve['run']}" for position, curve in enumerate(curves))
@@ -95,7 +107,7 @@ def _show_curves(console: Console, curves: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _with_sign(change: Mapping[str, float | None], is_share: bool) -> str:
-    """A difference with its interval, in points where it is one of shares."""
+    """A difference with its interval; one of shares in percentage points."""
     value, low, high = (_signed(change[name], is_share) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
@@ -109,17 +121,17 @@ def _signed(value: float | None, is_share: bool) -> str:
 
 
 def _value(value: Any) -> str:
-    """An option's value on one line."""
+    """The value of an option on one line."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_VALUE else "..." + text[-_LONGEST_VALUE:]
 
 
 MARKS = string.ascii_lowercase
-"""One for each curve, in turn."""
+"""One for each curve, in order."""
 SEVERAL = "*"
-"""Where points of several curves fall on one place."""
+"""Where points of several curves coincide."""
 _STEEP = 10.0
-"""From this ratio of the highest to the lowest value on, values are drawn by their logarithms."""
+"""Ratio of the highest to the lowest value from which the scale is logarithmic."""
 _LABEL = 9
 
 Point = tuple[float, float | None]
@@ -131,18 +143,18 @@ def mark(curve: int) -> str:
 
 
 def is_steep(curves: Sequence[Sequence[Point]]) -> bool:
-    """Whether the values are drawn by their logarithms."""
+    """Whether the values are drawn on a log scale."""
     values = [y for curve in curves for _, y in _known(curve)]
     return bool(values) and min(values) > 0 and max(values) > _STEEP * min(values)
 
 
 def plot(curves: Sequence[Sequence[Point]], width: int = 60, height: int = 12) -> list[str]:
-    """The lines of a plot, with the ends of both axes told; empty where no curve has a point.
+    """The lines of a plot, with the ends of both axes labelled; empty if no curve has a point.
 
     Args:
         curves: points (x, y) of each; a y that is None or not finite is left out.
-        width: characters of the field.
-        height: lines of the field.
+        width: of the area inside the axes, in characters.
+        height: of the same, in lines.
     """
     points = [point for curve in curves for point in _known(curve)]
     if not points:

@@ -1,7 +1,8 @@
-"""Where everything that a user sees goes through; the only file that prints.
+"""The only file that prints: everything a user sees passes through `Console`.
 
-Results go to stdout; errors, and what happens meanwhile, go to stderr. With `--json` stdout holds one JSON object and
-nothing else; with `--quiet` only the bare result is left. Rich on a terminal, plain lines when piped.
+Results go to stdout; progress, warnings and errors go to stderr. With `--json`, stdout holds one JSON object and
+nothing else; with `--quiet`, only the bare result. A terminal gets colors, tables and wrapped lines; a pipe gets plain
+lines without control characters. Color never carries meaning alone, and `NO_COLOR` turns it off.
 """
 
 from __future__ import annotations
@@ -23,40 +24,41 @@ from burnish.errors import BurnishError, Interrupted
 if TYPE_CHECKING:
     import rich.console
 
-    from burnish.cli.results import Table
+    from burnish.cli.table import Facts, Table
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What the user asked to see."""
+    """How much the user asked to see."""
 
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
     debug: bool = False
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> Output:
-        """Read from the words of the command line, so that errors in the other words obey it too."""
-        words = words[: words.index("--")] if "--" in words else words
-        return cls("--json" in words, "--quiet" in words, "--debug" in words)
+    def of(cls, arguments: Sequence[str]) -> Output:
+        """Found in the raw arguments, before they are parsed, so that errors in parsing them are shown the same way."""
+        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        return cls("--json" in options, "--quiet" in options, "--verbose" in options, "--debug" in options)
 
 
 class Console:
-    """Two streams and what the user asked to see on them."""
+    """Two streams, and how much the user asked to see on them."""
 
     def __init__(self, output: Output, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self.output = output
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
-        self._drawn: dict[int, rich.console.Console] = {}
+        self._terminals: dict[int, rich.console.Console] = {}
         for stream in (self._stdout, self._stderr):
             if isinstance(stream, io.TextIOWrapper):
-                # A file's name need not be valid text; that must not end in an error about the error.
+                # A file name need not be valid text; printing one must not raise another error.
                 stream.reconfigure(errors="backslashreplace")
 
     @property
     def is_terminal(self) -> bool:
-        """Whether results are read by a person rather than piped on."""
+        """Whether stdout is a terminal rather than a pipe or a file."""
         return self._stdout.isatty()
 
     @property
@@ -66,48 +68,72 @@ class Console:
 
     @property
     def is_silent(self) -> bool:
-        """Whether everything but the result and errors is left out."""
+        """Whether only the result and errors are shown."""
         return self.output.json or self.output.quiet
 
     def result(self, text: str) -> None:
-        """A line of the result: left out only with `--json`."""
+        """A line of the result, never wrapped: left out only with `--json`."""
         if not self.output.json:
-            self._put(self._stdout, text)
+            self._put(self._stdout, text, wrap=False)
 
     def say(self, text: str = "", style: str = "") -> None:
-        """A line around the result, such as a heading or what to do next: left out with `--quiet` and `--json`."""
+        """A line around the result, such as a heading: left out with `--quiet` and `--json`."""
         if not self.is_silent:
             self._put(self._stdout, text, style)
 
+    def command(self, text: str) -> None:
+        """A command to type next, indented and never wrapped: left out with `--quiet` and `--json`."""
+        if not self.is_silent:
+            self._put(self._stdout, f"  {text}", "cyan", wrap=False)
+
     def note(self, text: str, style: str = "") -> None:
-        """A line about what happens meanwhile, on stderr: left out with `--quiet` and `--json`."""
+        """A line about progress, on stderr: left out with `--quiet` and `--json`."""
         if not self.is_silent:
             self._put(self._stderr, text, style)
 
     def warn(self, text: str) -> None:
-        """Something to look at, on stderr; left out only with `--json`, where events carry it."""
+        """A warning, on stderr; left out only with `--json`, where events carry it."""
         if not self.output.json:
-            self._put(self._stderr, f"warning: {text}", "yellow")
+            self._labelled("warning", text, "bold yellow")
 
-    def pieces(self, pieces: Sequence[tuple[str, str]]) -> None:
-        """A line around the result, of pieces of text with a style each: left out with `--quiet` and `--json`."""
+    def pieces(self, label: str, pieces: Sequence[tuple[str, str]]) -> None:
+        """A label, and beside it text of pieces with a style each: left out with `--quiet` and `--json`."""
         if self.is_silent:
             return
         if self.is_terminal:
+            from rich.table import Table as RichTable
             from rich.text import Text
 
-            self.rich(self._stdout).print(Text.assemble(*pieces), soft_wrap=True)
+            grid = RichTable.grid()
+            grid.add_row(Text(label), Text.assemble(*pieces, overflow="fold"))
+            self.rich(self._stdout).print(grid)
         else:
-            self._put(self._stdout, "".join(text for text, _ in pieces))
+            self._put(self._stdout, label + "".join(text for text, _ in pieces))
 
     def table(self, table: Table) -> None:
-        """A table of the result: drawn on a terminal, aligned columns when piped."""
+        """A table of the result: left out only with `--json`."""
         if self.output.json:
             return
         if self.is_terminal:
             self.rich(self._stdout).print(table.drawn())
         else:
             self._put(self._stdout, table.plain())
+
+    def facts(self, facts: Facts, is_progress: bool = False) -> None:
+        """Names with their values: left out with `--quiet` and `--json`.
+
+        Args:
+            facts: to show.
+            is_progress: whether they belong to stderr, beside other lines about progress, rather than to the result.
+        """
+        stream = self._stderr if is_progress else self._stdout
+        if self.is_silent or not facts.pairs:
+            return
+        if stream.isatty():
+            terminal = self.rich(stream)
+            terminal.print(facts.drawn(terminal.width))
+        else:
+            self._put(stream, facts.plain())
 
     def json(self, value: Any) -> None:
         """The one JSON object of a command; nothing without `--json`."""
@@ -121,7 +147,7 @@ class Console:
             print(piece, end="", file=self._stdout, flush=True)
 
     def ask(self, prompt: str) -> str | None:
-        """The user's next line; None when there is no more. The prompt is shown only to a person at a terminal."""
+        """The user's next line; None when there is no more. The prompt is shown only on a terminal."""
         if not sys.stdin.isatty():
             return sys.stdin.readline() or None
         if importlib.util.find_spec("readline"):
@@ -133,7 +159,7 @@ class Console:
             return None
 
     def error(self, error: BurnishError) -> None:
-        """The three short parts of an error: what is wrong, why, what to do. Stopping is told, but is no error."""
+        """An error in its three parts: what is wrong, why, what to do. An interruption is not labelled as one."""
         if self.output.json:
             parts = {"what": error.what, "why": error.why, "fix": error.fix, "exit_code": error.exit_code}
             self.json({"error": parts})
@@ -141,20 +167,20 @@ class Console:
         if isinstance(error, Interrupted):
             self._put(self._stderr, error.what, "bold")
         else:
-            self._put(self._stderr, f"error: {error.what}", "bold red")
+            self._labelled("error", error.what, "bold red")
         if error.why or error.fix:
             self._put(self._stderr, "")
         if error.why:
-            self._put(self._stderr, _labelled("why", error.why))
+            self._labelled("why", error.why, "bold")
         if error.fix:
-            self._put(self._stderr, _labelled("hint", error.fix), "cyan")
+            self._labelled("hint", error.fix, "bold cyan")
 
     def traceback(self, error: BaseException) -> None:
         """Where an error came from, for `--debug`."""
         print("".join(traceback.format_exception(error)), file=self._stderr)
 
-    def give_up(self) -> None:
-        """Called when the reader (`| head`) has gone: else Python complains once more when it flushes at exit."""
+    def abandon_pipe(self) -> None:
+        """Called when the reader has closed the pipe (`| head`), or Python fails again when it flushes at exit."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
 
     def live(self) -> rich.console.Console:
@@ -162,21 +188,32 @@ class Console:
         return self.rich(self._stderr)
 
     def rich(self, stream: TextIO) -> rich.console.Console:
-        """The rich console of a stream, which takes text as it is: no markup, no guessed colours.
+        """The rich console of a stream, which prints text as it is: no markup, no emoji codes, no guessed colors.
 
-        One for each stream, so that lines printed while a progress bar is drawn go above it.
+        One for each stream, so that lines printed while a progress bar is shown go above it.
         """
         from rich.console import Console as RichConsole
 
-        if id(stream) not in self._drawn:
-            self._drawn[id(stream)] = RichConsole(file=stream, markup=False, highlight=False)
-        return self._drawn[id(stream)]
+        if id(stream) not in self._terminals:
+            self._terminals[id(stream)] = RichConsole(file=stream, markup=False, emoji=False, highlight=False)
+        return self._terminals[id(stream)]
 
-    def _put(self, stream: TextIO, text: str, style: str = "") -> None:
+    def _put(self, stream: TextIO, text: str, style: str = "", wrap: bool = True) -> None:
+        """One text; on a terminal it is wrapped between words, or left to the terminal without `wrap`."""
         if stream.isatty():
-            self.rich(stream).print(text, style=style or None, soft_wrap=True)
+            self.rich(stream).print(text, style=style or None, soft_wrap=not wrap)
         else:
             print(text, file=stream, flush=True)
+
+    def _labelled(self, label: str, text: str, style: str) -> None:
+        """`label: text` on stderr, the label alone styled; a text of several lines begins below its label."""
+        between = "\n" if "\n" in text else " "
+        if self._stderr.isatty():
+            from rich.text import Text
+
+            self.rich(self._stderr).print(Text.assemble((f"{label}:", style), between, text))
+        else:
+            print(f"{label}:{between}{text}", file=self._stderr, flush=True)
 
 
 def _finite(value: Any) -> Any:
@@ -186,8 +223,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _labelled(label: str, text: str) -> str:
-    """`label: text`; a list of several lines begins below the label."""
-    return f"{label}:\n{text}" if "\n" in text else f"{label}: {text}"

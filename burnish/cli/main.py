@@ -32,13 +32,13 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         doctor,
         selftest,
     ),
-    "Make a specialist": (quickstart, train, resume),
-    "Judge and use it": (evaluate, compare, generate, chat, merge, eject),
-    "Look at runs": (runs, show, report, reproduce),
+    "Train": (quickstart, train, resume),
+    "Evaluate and use the result": (evaluate, compare, generate, chat, merge, eject),
+    "Review runs": (runs, show, report, reproduce),
     "Learn": (explain,),
 }
 
-# Typer's own `--help` is off: `Help` stands in its place, last among the options.
+# Typer's own `--help` is off: `Help` replaces it, last among the options.
 _SETTINGS: dict[str, Any] = {"help_option_names": [], "max_content_width": 100}
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=_SETTINGS
@@ -54,7 +54,7 @@ def start(
     version: Annotated[bool, typer.Option("--version")] = False,
     help: Annotated[bool, typer.Option("--help", "-h")] = False,  # noqa: A002  the option's own name
 ) -> None:
-    """What `burnish` does without a command."""
+    """What `burnish` prints without a command."""
     if version:
         ctx.obj.result(__version__)
     elif help or ctx.invoked_subcommand is None:
@@ -63,46 +63,46 @@ def start(
         raise typer.Exit
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
     Args:
-        words: the words after `burnish`; those of this process when None.
+        arguments: what follows `burnish`; those of this process when None.
     """
     share_cores()
     return_freed_memory()
-    if words is None:  # the process is this command's
+    if arguments is None:  # the process runs nothing else
         collect_seldom()
-    words = list(sys.argv[1:] if words is None else words)
-    console = Console(Output.of(words))
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(Output.of(arguments))
     if not console.output.debug:
-        hush_libraries()
+        hide_library_warnings()
     try:
-        code = app(words, prog_name="burnish", standalone_mode=False, obj=console)
+        code = app(arguments, prog_name="burnish", standalone_mode=False, obj=console)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        console.give_up()
+        console.abandon_pipe()
         return 1
-    except Exception as error:  # noqa: BLE001  the last resort: whatever it is, the user reads words, not a traceback
+    except Exception as error:  # noqa: BLE001  the last resort: a user gets a message, never a traceback
         return fail(console, error)
 
 
-def hush_libraries() -> None:
-    """Keeps other libraries' advice to developers off the user's terminal; `--debug` shows it."""
+def hide_library_warnings() -> None:
+    """Keeps other libraries' warnings to developers off the user's terminal; `--debug` shows them."""
     warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate|datasets|huggingface_hub)(\.|$)")
 
 
 def fail(console: Console, error: Exception) -> int:
-    """Tells an error and returns the exit code that belongs to it."""
-    told = in_words(error)
-    console.error(told)
+    """Shows an error and returns its exit code."""
+    shown = as_burnish_error(error)
+    console.error(shown)
     if console.output.debug:
         console.traceback(error)
-    return told.exit_code
+    return shown.exit_code
 
 
-def in_words(error: Any) -> BurnishError:
-    """Any error as one that a user can read."""
+def as_burnish_error(error: Any) -> BurnishError:
+    """Any error as one with a message for the user."""
     if isinstance(error, BurnishError):
         return error
     if isinstance(error, UsageError):
@@ -111,8 +111,8 @@ def in_words(error: Any) -> BurnishError:
         return Interrupted("stopped")
     text = " ".join(str(error).split())[:500]
     return BurnishError(
-        f"something failed that Burnish did not expect: {type(error).__name__}: {text}",
-        fix="Run it again with `--debug` and report what it shows, together with the command",
+        f"unexpected failure: {type(error).__name__}: {text}",
+        fix="Run the command again with `--debug`, and report the traceback together with the command",
     )
 
 
@@ -127,14 +127,14 @@ Options:
   --version   Print the version.
   -h, --help  Show this help.
 
-`burnish COMMAND --help` tells what a command takes."""
+`burnish COMMAND --help` lists its arguments and options."""
 
 
 def overview(groups: Mapping[str, Sequence[Callable[..., None]]]) -> str:
-    """The page.
+    """The page that `burnish --help` prints.
 
     Args:
-        groups: commands by the heading they stand under; the first line of a docstring says what a command does.
+        groups: commands by heading; the first line of a command's docstring is its summary.
     """
     width = max(len(function.__name__) for group in groups.values() for function in group) + 2
     parts = [_HEAD]

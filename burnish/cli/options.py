@@ -13,19 +13,19 @@ Data = Annotated[
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name.", show_default=False)]
 Runs = Annotated[str, typer.Option("--runs", metavar="FOLDER", help="Folder that holds the run folders.")]
-Base = Annotated[bool, typer.Option("--base", metavar="", help="Ask the base model instead of the tuned one.")]
+Base = Annotated[bool, typer.Option("--base", metavar="", help="Use the base model instead of the tuned one.")]
 System = Annotated[
     str | None, typer.Option("--system", metavar="TEXT", help="System message before the prompt.", show_default=False)
 ]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", metavar="TOKENS", min=1, help="Longest answer.")]
 Temperature = Annotated[
-    float, typer.Option("--temperature", metavar="NUMBER", min=0.0, help="0 always takes the likeliest token.")
+    float, typer.Option("--temperature", metavar="NUMBER", min=0.0, help="0 always picks the most likely token.")
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One named flag: the option it stands for, its type, how its value is shown, and its help."""
+    """One named flag: the option it sets, its type, the placeholder for its value, and its help."""
 
     option: str
     kind: type
@@ -76,7 +76,7 @@ _SET_HELP = "Any option of the recipe, as `train.epochs=2`. Repeat it for severa
 
 
 class RecipeFlags(NamedTuple):
-    """What the flags of one command line say: values by dotted name, and the words after each `--set`."""
+    """The flags of one command line: values by dotted name, and the argument of each `--set`."""
 
     values: dict[str, Any]
     sets: list[str]

@@ -1,6 +1,6 @@
-"""What happens while a run works: a progress bar on a terminal, plain lines when piped.
+"""What a run shows while it works: a progress bar on a terminal, plain lines when piped.
 
-A `Progress` is a listener: it is called with every event of the run, and shows those that a person wants to see.
+A `Progress` is a listener: it is called with every event of a run, and shows those that matter to a person.
 """
 
 from __future__ import annotations
@@ -8,59 +8,64 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from burnish.cli.console import Console
-from burnish.cli.results import megabytes
+from burnish.cli.event_text import detail_lines, progress_lines, warning_text
+from burnish.cli.summary import RunSummary
 from burnish.report.figures import duration
 from burnish.runs.events import (
     DataChecked,
-    DataReady,
     Diagnosed,
     Event,
-    MemoryBounded,
-    MemoryMeasured,
-    MemoryPlanned,
     MicroBatchHalved,
-    ModelReady,
-    Note,
     Progressed,
-    ResidentMeasured,
-    Resolved,
     Spiked,
     Stage,
     StepDone,
-    StoppedEarly,
-    TimeMeasured,
-    TimePlanned,
     TrainingStarted,
     Validated,
     Warned,
 )
-from burnish.system.machine import memory_size
 
 if TYPE_CHECKING:
     import rich.progress
 
+    from burnish.recipe.schema import Recipe
+
 
 SECONDS_BETWEEN_LINES = 5.0
+_SHARE_BETWEEN_LINES = 0.05
+"""Of the time so far: lines of a long run come ever further apart, so that its log stays short."""
 _STEPS_AVERAGED = 20
-_SPIKES_TOLD = 3
+_MAX_SPIKES = 3
+_WIDE = 100
+"""Columns from which the progress bar shows tokens per second too."""
 
 
 class Progress:
-    """Shows events as they come; used as a context manager so that the terminal is left as it was.
+    """Shows events as they arrive. Used as a context manager, so that the terminal is left as it was.
 
-    Example: `with Progress(console) as progress: train(recipe, origins, [progress])`
+    Example: `with Progress(console, recipe) as progress: train(recipe, origins, [progress])`
+
+    Args:
+        console: to show them on.
+        recipe: of a run that is about to train; what was chosen for it is then shown as a table before the first step.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, recipe: Recipe | None = None) -> None:
         self._console = console
+        self._summary = RunSummary(recipe) if recipe is not None else None
         self._bar: Bar | None = None
-        self._pace: deque[tuple[int, float]] = deque(maxlen=_STEPS_AVERAGED)
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_STEPS_AVERAGED)
         self._validation: float | None = None
-        self._last_line = 0.0
-        self._spikes = 0
+        self._total_steps = 0
+        self._has_lines = False
+        self._begun = self._last_line = time.monotonic()
+        self._counted = ""
+        self._num_spikes = 0
+        self.num_warnings = 0
+        """Warnings shown so far."""
 
     def __enter__(self) -> Progress:
         if self._console.is_live:
@@ -73,154 +78,112 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        if self._has_lines and error is None:
+            self._line("")
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
+        if self._summary is not None:
+            self._summary.add(event)
         match event:
             case StepDone():
                 self._step(event)
-            case Validated():
-                self._validation = event.loss
-                best = ", best so far" if event.is_best else ""
-                figures = "".join(f", {name} {value:,.3f}" for name, value in event.figures.items())
-                self._line(f"step {event.step}: held-out loss {event.loss:.3f}{figures}{best}")
             case Progressed():
                 self._count(event)
             case TrainingStarted():
-                if self._bar is not None:
-                    self._bar.begin("training", event.step, event.total_steps)
+                self._start(event)
             case Stage():
                 if self._bar is not None:
                     self._bar.begin(event.name, 0, None)
                 else:
                     self._line(event.name)
             case Diagnosed(name="learning" | "too-few-evaluations"):
-                self._line(caution(event))
+                self._line(warning_text(event))
             case Warned() | MicroBatchHalved() | DataChecked() | Diagnosed():
-                self._console.warn(caution(event))
+                self._warn(warning_text(event))
             case Spiked():
                 self._spike(event)
             case _:
-                for line in in_words(event):
-                    self._line(line)
+                self._lines(event)
+
+    def _lines(self, event: Event) -> None:
+        if isinstance(event, Validated):
+            self._validation = event.loss
+        for line in progress_lines(event, self._total_steps):
+            self._line(line)
+        if self._console.output.verbose:
+            for line in detail_lines(event):
+                self._line(line, "dim")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._has_lines = True
+        self._console.note(text, style)
+
+    def _start(self, event: TrainingStarted) -> None:
+        self._total_steps = event.total_steps
+        if self._summary is not None:
+            self._line("")
+            self._console.facts(self._summary.facts(), is_progress=True)
+            if not self._console.output.verbose:
+                self._line("Every choice with its reason: add `--verbose`, or see the report.", "dim")
+            self._line("")
+        if self._bar is not None:
+            self._bar.begin("training", event.step, event.total_steps)
 
     def _step(self, event: StepDone) -> None:
-        self._pace.append((event.tokens, event.seconds))
-        seconds = sum(pace[1] for pace in self._pace)
-        rate = sum(pace[0] for pace in self._pace) / seconds if seconds > 0 else 0.0
+        self._recent.append((event.tokens, event.seconds))
+        seconds = sum(step[1] for step in self._recent)
+        rate = sum(step[0] for step in self._recent) / seconds if seconds > 0 else 0.0
         if self._bar is not None:
             self._bar.step(event, self._validation, rate)
-        elif self._is_time_for_a_line(event.step == event.total_steps):
-            pace = f"{rate:,.0f} tokens/s  {duration(event.seconds_left)} left"
-            self._line(f"step {event.step}/{event.total_steps}  loss {event.loss:.3f}  {pace}")
+        elif self._is_line_due() or event.step == event.total_steps:
+            number = f"{event.step:>{len(str(event.total_steps))}}/{event.total_steps}"
+            left = f"{rate:,.0f} tokens/s  {duration(event.seconds_left)} left"
+            self._line(f"step {number}  loss {event.loss:.3f}  {left}", "dim")
+
+    def _warn(self, text: str) -> None:
+        self.num_warnings += 1
+        self._has_lines = True
+        self._console.warn(text)
 
     def _spike(self, event: Spiked) -> None:
-        """Tells the first spikes; all of them stand in `events.jsonl`."""
-        self._spikes += 1
-        if self._spikes <= _SPIKES_TOLD:
-            more = " Further spikes are only written to `events.jsonl`." if self._spikes == _SPIKES_TOLD else ""
-            self._console.warn(caution(event) + more)
+        """Shows the first spikes; `events.jsonl` has all of them."""
+        self._num_spikes += 1
+        if self._num_spikes <= _MAX_SPIKES:
+            last = " Further spikes are only written to `events.jsonl`." if self._num_spikes == _MAX_SPIKES else ""
+            self._warn(warning_text(event) + last)
 
     def _count(self, event: Progressed) -> None:
+        """Shows work that is counted; when piped, only work that takes more than a few seconds."""
         if self._bar is not None:
             self._bar.count(event)
-        elif self._is_time_for_a_line(event.done == event.total):
-            self._line(f"{event.what} {event.done}/{event.total}")
+        elif self._is_line_due() or (event.done == event.total and event.what == self._counted):
+            self._counted = event.what
+            self._line(f"{event.what} {event.done}/{event.total}", "dim")
 
-    def _is_time_for_a_line(self, is_last: bool) -> bool:
-        """Whether a line is due, so that a log stays short however fast the steps are."""
+    def _is_line_due(self) -> bool:
+        """Whether the last line is long enough ago for another one."""
         now = time.monotonic()
-        if not is_last and now - self._last_line < SECONDS_BETWEEN_LINES:
+        if now - self._last_line < max(SECONDS_BETWEEN_LINES, _SHARE_BETWEEN_LINES * (now - self._begun)):
             return False
         self._last_line = now
         return True
 
-    def _line(self, text: str) -> None:
-        self._console.note(text, "dim")
-
-
-def in_words(event: Any) -> list[str]:
-    """The lines that tell an event; none for events that only files need."""
-    match event:
-        case Note():
-            return [event.text]
-        case Resolved():
-            return [f"{event.option}: {event.value} ({event.reason})"]
-        case DataReady():
-            rejected = f", {event.rejected_rows:,} left out" if event.rejected_rows else ""
-            return [
-                f"data: rows of shape `{event.shape}`, task `{event.task}`; {event.training_rows:,} to train on, "
-                f"{event.validation_rows:,} held out{rejected}",
-                f"tokens: {event.tokens:,} an epoch, {event.trained_tokens:,} of them trained, "
-                f"in {event.packed_rows:,} rows",
-            ]
-        case MemoryPlanned():
-            return planned_memory(event)
-        case MemoryBounded():
-            return [
-                f"memory: at most {memory_size(event.at_most)} of tensors, of {memory_size(event.room)} that may be "
-                f"used ({event.room_reason}); not simulated, as everything fits"
-            ]
-        case MemoryMeasured():
-            return [f"memory of a real step: {beside(event)}"]
-        case TimePlanned():
-            return [
-                f"time: about {duration(event.seconds)} of training, at {event.tokens_per_second:,.0f} tokens/s with "
-                "padding (measured here)"
-            ]
-        case TimeMeasured():
-            error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
-            told = f"{duration(event.measured)} measured, {duration(event.predicted)} predicted ({error:+.1f} %)"
-            return [f"time of training: {told}"]
-        case ResidentMeasured():
-            return [f"memory of the process while training: {beside(event)}"]
-        case ModelReady():
-            share = 100 * event.trained_parameters / event.parameters if event.parameters else 0.0
-            held = f"{megabytes(event.base_bytes)} ({megabytes(event.fp32_bytes)} in fp32)"
-            return [
-                f"model: {event.name} on {event.device} in {event.precision}, {held}; {event.method} trains "
-                f"{event.trained_parameters:,} of {event.parameters:,} parameters ({share:.2f} %)"
-            ]
-        case StoppedEarly():
-            return [f"stopped at step {event.step}: {event.reason}"]
-        case _:
-            return []
-
-
-def beside(event: MemoryMeasured | ResidentMeasured) -> str:
-    """Measured next to predicted, with the error."""
-    error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
-    return f"{memory_size(event.measured)} measured, {memory_size(event.predicted)} predicted ({error:+.1f} %)"
-
-
-def planned_memory(event: MemoryPlanned) -> list[str]:
-    """The peak of a step as the sum that it is."""
-    tensors = sum(event.parts.values())
-    total = tensors + event.allocator + sum(event.overheads.values())
-    named = {**event.parts, "allocator": event.allocator, **event.overheads}
-    sums = [f"{name} {memory_size(size)}" for name, size in named.items() if size]
-    again = ", activations computed again" if event.checkpointing else ""
-    return [
-        f"memory: {memory_size(total)} at the peak = {' + '.join(sums)}",
-        f"{memory_size(event.room)} may be used ({event.room_reason}); micro-batch of {event.micro_rows} x "
-        f"{event.context} tokens{again}",
-    ]
-
 
 class Bar:
-    """The progress bar at the foot of a terminal; lines that are noted meanwhile scroll above it."""
+    """The progress bar at the foot of a terminal; other lines scroll above it."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        self._console = console
+        self._is_wide = console.live().width >= _WIDE
         self._progress = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TextColumn("{task.fields[left]}"),
             console=console.live(),
             expand=True,
@@ -241,7 +204,7 @@ class Bar:
         self._progress.update(self._task, completed=done, total=total, count=count)
 
     def count(self, event: Progressed) -> None:
-        """Shows work that is counted, whose parts are taken to be alike."""
+        """Shows work that is counted, and how long the rest will take if every part takes as long as those so far."""
         if event.what != self._what:
             self._counted = time.monotonic(), event.done
         self.begin(event.what, event.done, event.total)
@@ -251,63 +214,16 @@ class Bar:
         self._progress.update(self._task, left=left)
 
     def _new_task(self, total: int | None) -> rich.progress.TaskID:
-        return self._progress.add_task(self._what, total=total, count="", figures="", left="")
+        return self._progress.add_task(self._what, total=total, count="", metrics="", left="")
 
     def step(self, event: StepDone, validation: float | None, rate: float) -> None:
         """Shows one training step: loss, validation loss, tokens per second, and how long the run will still take."""
         self.begin("training", event.step, event.total_steps)
-        held_out = f"  held out {validation:.3f}" if validation is not None else ""
-        figures = f"loss {event.loss:.3f}{held_out}  {rate:,.0f} tokens/s"
-        self._progress.update(self._task, figures=figures, left=f"{duration(event.seconds_left)} left")
+        metrics = f"loss {event.loss:.3f}"
+        metrics += f"  validation {validation:.3f}" if validation is not None else ""
+        metrics += f"  {rate:,.0f} tokens/s" if self._is_wide else ""
+        self._progress.update(self._task, metrics=metrics, left=f"{duration(event.seconds_left)} left")
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         self._progress.stop()
-
-
-_ROWS_TOLD = 5
-_KINDS_TOLD = 3
-
-
-def caution(event: Warned | DataChecked | MicroBatchHalved | Diagnosed | Spiked) -> str:
-    """What happened, with figures, and where there is something to do, what."""
-    match event:
-        case MicroBatchHalved():
-            return _halved(event)
-        case DataChecked():
-            return _defects(event)
-        case Diagnosed():
-            advice = f" {event.advice}." if event.advice else ""
-            return f"{event.name.replace('-', ' ')}: {event.evidence}.{advice}"
-        case Spiked():
-            return _spiked(event)
-        case _:
-            return event.text
-
-
-def _defects(event: DataChecked) -> str:
-    """What a brief look at the rows found."""
-    told = [f"{one['count']:,} × {one['what']} (first {one['places'][0]})" for one in event.findings[:_KINDS_TOLD]]
-    more = len(event.findings) - _KINDS_TOLD
-    others = f"; and {more} kinds more" if more > 0 else ""
-    return f"The rows have defects: {'; '.join(told)}{others}. `burnish check` on the data tells more."
-
-
-def _halved(event: MicroBatchHalved) -> str:
-    """What ran out of memory, and how it goes on."""
-    where = f"judging the held-out rows after step {event.step}" if event.held_out else f"step {event.step}"
-    whole = "The held-out rows take" if event.held_out else "The step keeps its rows and its arithmetic, and takes"
-    return (
-        f"Memory ran out in {where}, so a micro-batch now holds at most {event.tokens_after:,} tokens instead of "
-        f"{event.tokens_before:,}. {whole} {event.batches_after:,} micro-batches instead of {event.batches_before:,}."
-    )
-
-
-def _spiked(event: Spiked) -> str:
-    """The step, how far it stands out, and its first rows."""
-    named = ", ".join(event.rows[:_ROWS_TOLD])
-    more = f" and {len(event.rows) - _ROWS_TOLD} more" if len(event.rows) > _ROWS_TOLD else ""
-    return (
-        f"at step {event.step} the {event.what} was {event.value:.3g}, where {event.usual:.3g} is usual. The rows of "
-        f"that step: {named}{more}."
-    )

@@ -1,217 +1,216 @@
-"""What a finished run shows: its evaluation, answers side by side, and the table of all runs."""
+"""What a finished run shows: the verdict, base against tuned, a sample, and what to do next."""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from burnish.cli.console import Console
-from burnish.report.figures import COLUMNS, duration, figure_cells, figures_beside
+from burnish.cli.table import Facts, Table
+from burnish.report.figures import duration, figure_cells, figures_beside, number
 from burnish.runs.folder import RunFolder, describe_run
 
-if TYPE_CHECKING:
-    import rich.table
-
-
-_ANSWERS_SHOWN = 2
+_SAMPLE_LINES = 2
+"""Lines of a prompt or an answer; the report has all of them."""
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """A run as `burnish show --json` prints it, with its evaluation where there is one."""
     folder = RunFolder(path)
-    told = describe_run(folder)
+    described = describe_run(folder)
     if folder.evaluation.is_file():
-        told["evaluation"] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
-    return told
+        described["evaluation"] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+    return described
 
 
-def show_result(console: Console, path: Path) -> None:
-    """Shows what training made: the evidence, the folder, and what to do next. With `--quiet`, the folder alone."""
-    told = read_result(path)
-    console.json(told)
+def show_result(console: Console, path: Path, num_warnings: int = 0) -> None:
+    """Shows what training made: the evidence, the run folder, and what to do next. With `--quiet`, the folder alone.
+
+    Args:
+        console: to show it on.
+        path: of the run folder.
+        num_warnings: shown while it trained; by now they may have scrolled away.
+    """
+    described = read_result(path)
+    console.json(described)
     if console.output.quiet:
         console.result(short(path))
         return
-    console.say()
-    if "evaluation" in told:
-        show_evaluation(console, told["evaluation"])
+    if "evaluation" in described:
+        show_evaluation(console, described["evaluation"])
     else:
-        before, best = told["validation_loss_before"], told["validation_loss_best"]
-        console.say(f"held-out loss {loss(before)} -> {loss(best)}, best at step {told['best_step']}")
-    if told["seconds"] is not None:
-        console.say(f"trained in {duration(told['seconds'])}")
-    console.say(f"run folder: {short(path)}")
-    console.say(f"report: {short(RunFolder(path).report)}")
-    show_next(console, path, told["recipe"]["task"])
+        before, best = described["validation_loss_before"], described["validation_loss_best"]
+        console.say(f"validation loss {loss(before)} -> {loss(best)}, best at step {described['best_step']}")
+    console.say()
+    facts = [("trained in", duration(described["seconds"]))] if described["seconds"] is not None else []
+    facts += [("run folder", short(path)), ("report", short(RunFolder(path).report))]
+    facts += [("warnings", f"{num_warnings}, shown above and in the report")] if num_warnings else []
+    console.facts(Facts(facts))
+    show_next(console, path, described["recipe"]["task"])
 
 
-def show_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
-    """The table of base against tuned, the first answers side by side, and the verdict in a sentence."""
-    figures = [*evaluation["figures"], *figures_beside(evaluation)]
-    if evaluation["figures"]:
-        console.say(f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):")
-    elif figures:
-        console.say("No rows are held out.")
-    if figures:
-        console.table(before_after(figures, evaluation["rows"]))
-    for said in (evaluation["note"], evaluation.get("by_heart")):
-        if said:
-            console.say(said)
-    for table in evaluation["tables"]:
+def show_evaluation(console: Console, evaluation: Mapping[str, Any], has_tables: bool = False) -> None:
+    """The verdict, base against tuned, and one sample; with `--verbose`, also intervals, tables and every sample.
+
+    Args:
+        console: to show it on.
+        evaluation: as in `evaluation.json`.
+        has_tables: whether to show tables such as the metrics by label without `--verbose` too.
+    """
+    is_verbose = console.output.verbose
+    console.say(evaluation["verdict"], "bold")
+    for remark in (evaluation.get("by_heart"), evaluation["note"]):
+        if remark:
+            console.say(remark)
+    metrics = [*evaluation["figures"], *figures_beside(evaluation)]
+    if metrics:
         console.say()
-        console.say(table["title"])
-        console.table(metric_table(table))
+        where = f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):"
+        console.say(where if evaluation["figures"] else "There are no validation rows.")
+        console.table(changes(metrics, evaluation["rows"]))
+    if metrics and is_verbose:
+        console.say()
+        console.table(intervals(metrics, evaluation["rows"]))
+    if has_tables or is_verbose:
+        for part in evaluation["tables"]:
+            console.say()
+            console.say(f"{part['title']}:")
+            console.table(metric_table(part))
+    elif evaluation["tables"]:
+        titles = ", ".join(f"{part['title'][:1].lower()}{part['title'][1:]}" for part in evaluation["tables"])
+        console.say(f"In the report and with `--verbose`: {titles}.", "dim")
     if evaluation.get("harness"):
         console.say()
         console.say("lm-evaluation-harness:")
-        console.table(before_after(evaluation["harness"]))
-    if evaluation["answers"]:
+        console.table(changes(evaluation["harness"]))
+    for sample in evaluation["answers"] if is_verbose else evaluation["answers"][:1]:
         console.say()
-        console.table(answers(evaluation["answers"][:_ANSWERS_SHOWN]))
-    console.say()
-    console.say(evaluation["verdict"], "bold")
+        console.facts(side_by_side(sample, 0 if is_verbose else _SAMPLE_LINES))
 
 
 def show_merged(console: Console, merged: dict[str, Any]) -> None:
-    """Where the merged model lies and how near it is to base and adapter. With `--quiet`, the folder alone."""
+    """Where the merged model is and how close it is to base and adapter. With `--quiet`, the folder alone."""
     folder = short(Path(merged["folder"]))
     if console.output.quiet:
         console.result(folder)
         return
     console.say(f"On {merged['rows']:,} rows, {merged['positions']:,} positions, in {merged['precision']}:")
     console.table(merged_table(merged))
-    console.say(f"Within what is explained by {merged['tolerance']['reason']}.")
+    console.say(f"Within what {merged['tolerance']['reason']} explains.")
     console.say()
     console.say(f"merged model: {folder}", "bold")
 
 
 def show_ejected(console: Console, script: Path, rows: Path) -> None:
-    """Where the script and its rows lie, and how to run it. With `--quiet`, the script alone."""
+    """Where the script and its rows are, and how to run it. With `--quiet`, the script alone."""
     console.json({"script": str(script), "rows": str(rows)})
     if console.output.quiet:
         console.result(short(script))
         return
-    console.say(f"script: {short(script)}", "bold")
-    console.say(f"its rows: {short(rows)}")
+    console.facts(Facts([("script", short(script)), ("its rows", short(rows))]))
     console.say()
     console.say("It needs torch, transformers, peft, trl and datasets. Run it with:")
-    console.say(f"  python {shlex.quote(short(script))}", "cyan")
+    console.command(f"python {shlex.quote(short(script))}")
 
 
 def show_next(console: Console, path: Path, task: str) -> None:
-    """The commands that go on from a finished run."""
+    """The commands to go on with after a finished run."""
     from burnish.tasks import writes_text
 
     run = shlex.quote(short(path))
     console.say()
     console.say("next:", "bold")
     chat = [f"chat {run}"] if writes_text(task) else []
-    for words in (f'generate {run} "..."', *chat, f"evaluate {run}"):
-        console.say(f"  burnish {words}", "cyan")
+    for rest in (*chat, f'generate {run} "..."', f"evaluate {run}"):
+        console.command(f"burnish {rest}")
 
 
 def short(path: Path) -> str:
-    """The path as one would type it from here."""
+    """The path as one would type it in the current folder."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Columns and rows of text; `is_figures` aligns all columns but the first to the right.
-
-    `is_prose` marks cells that are long or have several lines: piped, each row becomes a block, one line a column.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    is_figures: bool = False
-    is_prose: bool = False
-
-    def drawn(self) -> rich.table.Table:
-        """The table for a terminal; long cells fold inside their column."""
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        table = RichTable(box=box.SIMPLE_HEAD, show_lines=self.is_prose, pad_edge=False)
-        for position, column in enumerate(self.columns):
-            align = "right" if position > 0 and self.is_figures else "left"
-            table.add_column(Text(column), justify=align, overflow="fold", ratio=1 if self.is_prose else None)
-        for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        return table
-
-    def plain(self) -> str:
-        """The table as plain lines."""
-        if self.is_prose:
-            return "\n\n".join(self._block(row) for row in self.rows)
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
-        return "\n".join(self._line(row, widths) for row in (self.columns, *self.rows))
-
-    def _block(self, row: Sequence[str]) -> str:
-        width = max(map(len, self.columns)) + 2
-        indented = (cell.replace("\n", "\n" + " " * width) for cell in row)
-        return "\n".join(f"{column + ':':<{width}}{cell}" for column, cell in zip(self.columns, indented, strict=True))
-
-    def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
-        first, *rest = zip(row, widths, strict=True)
-        align = ">" if self.is_figures else "<"
-        return "  ".join([f"{first[0]:<{first[1]}}", *(f"{cell:{align}{width}}" for cell, width in rest)]).rstrip()
-
-
-def before_after(figures: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> Table:
-    """Base against tuned, one line a figure, each with its 95 % interval.
+def changes(metrics: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> Table:
+    """Base against tuned, one metric a line, with the 95 % interval of what changed, paired by row.
 
     Args:
-        figures: as `figure_cells` takes them.
-        all_rows: rows judged in all; a figure that was measured on others says on how many.
+        metrics: maps with `name`, `is_share`, `rows`, and `base`, `tuned` and `difference`, each a map of `value`,
+            `low` and `high`.
+        all_rows: rows of the evaluation; a metric measured on other rows names their number.
     """
-    return Table(COLUMNS, figure_cells(figures, all_rows), is_figures=True)
+    rows = []
+    for metric in metrics:
+        is_share, base, tuned = metric["is_share"], metric["base"]["value"], metric["tuned"]["value"]
+        others = f" ({metric['rows']:,} rows)" if metric["rows"] != all_rows else ""
+        value, low, high = (_change(metric["difference"][name], is_share) for name in ("value", "low", "high"))
+        by = f"{value}{' points' if is_share else ''} [{low}, {high}]"
+        rows.append([metric["name"] + others, number(base, is_share), number(tuned, is_share), by])
+    return Table(["metric", "base", "tuned", "change [95 %]"], rows, is_numeric=True)
 
 
-def answers(samples: Sequence[Mapping[str, str]]) -> Table:
-    """Prompts answered by base and by tuned, side by side.
+def _change(value: float | None, is_share: bool) -> str:
+    """A signed difference; one of shares in percentage points, without the unit."""
+    if value is None or not math.isfinite(value):
+        return "?"
+    if is_share:
+        return f"{100 * value:+.1f}"
+    return f"{value:+.3f}" if abs(value) < 100 else f"{value:+,.0f}"
+
+
+def intervals(metrics: Sequence[Mapping[str, Any]], all_rows: int | None = None) -> Table:
+    """Base and tuned, one metric a line, each model with its own 95 % interval.
 
     Args:
-        samples: maps with `prompt`, `expected`, `base` and `tuned`.
+        metrics: as `figure_cells` takes them.
+        all_rows: rows of the evaluation; a metric measured on other rows names their number.
     """
-    columns = ["prompt", "expected", "base", "tuned"]
-    rows = [[sample[column].strip() or "(nothing)" for column in columns] for sample in samples]
-    return Table(columns, rows, is_prose=True)
+    rows = [cells[:3] for cells in figure_cells(metrics, all_rows)]
+    return Table(["metric", "base [95 %]", "tuned [95 %]"], rows, is_numeric=True)
+
+
+def side_by_side(sample: Mapping[str, str], longest: int = 0) -> Facts:
+    """A prompt, the expected answer, and those of base and tuned.
+
+    Args:
+        sample: a map with `prompt`, `expected`, `base` and `tuned`.
+        longest: lines of each on a terminal; longer ones are cut. 0 for no limit.
+    """
+    names = ("prompt", "expected", "base", "tuned")
+    return Facts([(name, sample[name].strip() or "(nothing)") for name in names], longest)
 
 
 def metric_table(table: Mapping[str, Any]) -> Table:
-    """A finer figure of the tuned model: a map with `columns` and `rows` of text and numbers."""
+    """A table of the tuned model's metrics, such as those by label: a map with `columns` and `rows`."""
     rows = [[cell if isinstance(cell, str) else _cell(cell) for cell in row] for row in table["rows"]]
-    return Table(table["columns"], rows, is_figures=True)
+    return Table(table["columns"], rows, is_numeric=True)
 
 
 def merged_table(merged: Mapping[str, Any]) -> Table:
-    """How far the merged model is from base and adapter in its logits, beside what was learned and what is allowed.
+    """How far the logits of the merged model are from base and adapter, beside what was learned and what is allowed.
 
     Args:
-        merged: as `merge.json` tells it.
+        merged: the content of `merge.json`.
     """
     names = {
-        "merged": "merged, from base and adapter",
-        "quantized": "merged, from quantized base and adapter",
-        "learned": "base and adapter, from base",
+        "merged": "merged vs. adapter",
+        "quantized": "merged vs. adapter on quantized base",
+        "learned": "adapter vs. base",
     }
     rows = [
-        [told, f"{merged[name]['mean']:.2g}", f"{merged[name]['largest']:.2g}", f"{merged[name]['same_choice']:.1%}"]
-        for name, told in names.items()
+        [shown, f"{merged[name]['mean']:.2g}", f"{merged[name]['largest']:.2g}", f"{merged[name]['same_choice']:.1%}"]
+        for name, shown in names.items()
         if merged[name] is not None
     ]
     tolerance = merged["tolerance"]
     rows.insert(1, ["tolerance", f"{tolerance['mean']:.2g}", f"{tolerance['largest']:.2g}", ""])
-    return Table(["logits", "mean difference", "largest", "same choice"], rows, is_figures=True)
+    return Table(["logits", "mean difference", "largest", "same top token"], rows, is_numeric=True)
 
 
 def _cell(value: float | None) -> str:
@@ -220,22 +219,23 @@ def _cell(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
-def megabytes(count: int) -> str:
-    """Bytes as `7.2 MB` or `1,234 MB`, of a million bytes each."""
-    millions = count / 1e6
-    return f"{millions:,.1f} MB" if millions < 100 else f"{millions:,.0f} MB"
+def runs_table(described: Sequence[Mapping[str, Any]], is_full: bool = False) -> Table:
+    """The list of runs.
 
-
-def runs_table(described: Sequence[Mapping[str, Any]]) -> Table:
-    """The list of runs, as `describe_run` tells them."""
+    Args:
+        described: as `describe_run` returns them.
+        is_full: whether model and method have columns of their own, which a run's name mostly says.
+    """
     rows = []
     for run in described:
         recipe = run["recipe"]
         steps = f"{run['step']}/{run['total_steps']}" if run["total_steps"] else str(run["step"])
         model = recipe["model"]["name"].rstrip("/").rpartition("/")[2]
         losses = f"{loss(run['validation_loss_before'])} -> {loss(run['validation_loss_best'])}"
-        rows.append([run["name"], run["state"], model, recipe["method"], steps, losses, run["started"]])
-    return Table(["run", "state", "model", "method", "steps", "held-out loss", "started"], rows)
+        more = [model, recipe["method"]] if is_full else []
+        rows.append([run["name"], run["state"], *more, steps, losses, run["started"]])
+    more = ["model", "method"] if is_full else []
+    return Table(["run", "state", *more, "steps", "validation loss", "started"], rows)
 
 
 def loss(value: float | None) -> str:

@@ -60,7 +60,11 @@ def plan(record: RunRecord) -> dict[str, Any]:
     ]
     if hoped and not time:
         rows.append(["training time", duration(hoped["seconds"]), "not measured: it did not run as planned", ""])
-    found: dict[str, Any] = {"is_planned": bool(planned), "compared": [row for row in rows if row]}
+    found: dict[str, Any] = {"is_planned": bool(planned), "bounded": "", "compared": [row for row in rows if row]}
+    bounded = record.last("MemoryBounded")
+    if bounded and not planned:
+        sizes = memory_size(bounded["at_most"]), memory_size(bounded["room"])
+        found["bounded"] = f"A step takes at most {sizes[0]}, of {sizes[1]} available, so it was not simulated."
     if planned:
         found["chart"] = memory_bars(_parts(planned), resident.get("measured"), planned["room"])
         found["legend"] = _colours(planned)

@@ -17,9 +17,9 @@ def number(value: float | None, is_share: bool = False) -> str:
 
 
 def with_interval(estimate: Mapping[str, float | None], is_share: bool) -> str:
-    """A value with the ends of its 95 % interval, from a map of `value`, `low` and `high`."""
-    value, low, high = (number(estimate[name], is_share) for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    """A value with the ends of its 95 % interval, from a map of `value`, `low` and `high`: `93.1 % [90.0, 95.4]`."""
+    low, high = (number(estimate[name], is_share).removesuffix(" %") for name in ("low", "high"))
+    return f"{number(estimate['value'], is_share)} [{low}, {high}]"
 
 
 def change(base: float | None, tuned: float | None, is_share: bool) -> str:

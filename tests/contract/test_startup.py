@@ -42,6 +42,7 @@ def run_apart(code: str, folder: Path) -> tuple[int, list[str]]:
         (["generate", "nothing", "prompt"], 2),
         (["train", "rows.jsonl", "--set", "train.lerning_rate=1"], 2),
         (["trian", "rows.jsonl"], 2),
+        (["quickstart", "--task", "clasify"], 2),
     ],
 )
 def test_quick_answers_load_nothing_heavy(words: list[str], exit_code: int, tmp_path: Path) -> None:

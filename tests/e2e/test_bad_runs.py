@@ -13,6 +13,7 @@ from tests.e2e import bad_files as bad
 from tests.e2e import changed_runs as changed
 from tests.e2e.bad_case import Case, check
 from tests.e2e.conftest import SHORT, Burnish
+from tests.e2e.told import read_lines
 
 NO_RUN = "there is no run `whol`"
 LOOKED = "Looked for `recipe.yaml` in `whol` and `runs/whol`."
@@ -162,7 +163,8 @@ def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) ->
     (here / "rows.jsonl").write_text(bad.lines(*rows[:499], '{"prompt": "What', *rows[500:]), encoding="utf-8")
     told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
     assert told.code == 0, told.err
-    assert "899 to train on, 100 held out, 1 left out" in told.err
+    (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
+    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (899, 100, 1)
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
     assert [(row["file"], row["line"]) for row in rejected] == [(str(here / "rows.jsonl"), 500)]
     assert rejected[0]["reason"].startswith("broken JSON at column")
@@ -175,7 +177,8 @@ def test_rows_with_an_empty_answer_or_too_long_are_named(here: Path, base: Path,
     (here / "rows.jsonl").write_text(bad.lines(*rows), encoding="utf-8")
     told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
     assert told.code == 0, told.err
-    assert "2 left out" in told.err
+    (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
+    assert ready["rejected_rows"] == 2
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
     assert {row["line"]: row["reason"] for row in rejected} == {
         7: "the answer is empty (column `completion`)",

@@ -18,9 +18,9 @@ import burnish as burnish_api
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.records import content_hash
 from burnish.errors import RecipeError
+from burnish.recipe.quickstart import quickstart_recipe
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
-from burnish.workflows.quickstart import quickstart
 from tests.e2e.conftest import EXACT, Burnish
 from tests.e2e.told import read_lines
 
@@ -206,7 +206,7 @@ def test_a_quickstarts_recipe_runs(task: str, here: Path) -> None:
 
 def test_a_quickstart_that_there_is_not_is_refused_with_the_nearest(here: Path) -> None:
     with pytest.raises(RecipeError, match="no quickstart for the task `clasify`") as caught:
-        quickstart("clasify")
+        quickstart_recipe("clasify")
     assert caught.value.fix == "Did you mean `classify`?"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import adapter_bytes, read_lines
+from tests.e2e.conftest import EXACT, SHORT, Burnish
+from tests.e2e.told import adapter_bytes, read_lines, screen
+from tests.snapshots import check_snapshot
 from tests.tiny_models import make_network, save_model
 
 TEXT = "".join(f"The {colour} fox sails over the water.\n\n" * 30 for colour in ("red", "blue", "green", "grey", "old"))
@@ -207,6 +208,31 @@ def test_json_is_one_object_and_nothing_else(
     assert told.out.count("\n") == 1
     assert told.err == ""
     assert ("error" in told.json) == (told.code != 0) == (words == "show nothing")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train ROWS --model BASE --name mine " + SHORT,
+        "train ROWS --model BASE --name mine --verbose " + SHORT,
+        "resume stopped",
+        "evaluate whole --answers 0",
+        "show whole",
+        "show stopped",
+        "runs",
+        "runs --verbose",
+        "plan ROWS --model BASE --set train.max_steps=2 " + EXACT,
+        "plan --model Llama-2-7b --method lora --on A100-80GB",
+        "plan --table",
+        "check ROWS --model BASE",
+    ],
+)
+def test_what_a_command_shows(words: str, runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    told = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)))
+    assert told.code == 0, told.err
+    assert "\x1b" not in told.out + told.err
+    names = {str(base): "BASE", base.name: "BASE", str(rows_file): "ROWS", "./": ""}
+    check_snapshot(f"e2e/test_commands::{words.replace(SHORT, '').replace(EXACT, '')}", screen(told, names))
 
 
 def test_quiet_leaves_the_bare_result(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:

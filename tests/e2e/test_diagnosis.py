@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,5 +64,4 @@ def test_a_row_that_blows_a_step_up_is_named(here: Path, base: Path, burnish: Bu
     spikes = read_lines(here / "runs/mine/events.jsonl", "Spiked")
     assert spikes
     assert all(any(row.endswith("rows.jsonl:17") for row in spike["rows"]) for spike in spikes)
-    assert "rows.jsonl:17" in told.err
-    assert "The rows of that step: " in told.err
+    assert re.search(r"rows\.jsonl:(\d+, )*17\b", told.err)

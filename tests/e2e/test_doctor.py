@@ -74,10 +74,10 @@ def doctor(words: str, here: Path, **environment: str) -> Told:
 
 
 def test_it_tells_what_is_here(here: Path, burnish: Burnish) -> None:
-    told = burnish("doctor")
+    told = burnish("doctor --verbose")
     assert (told.code, told.err) == (0, "")
-    for label in ("cores:", "memory:", "processor:", "python:", "accelerator:", "disk:", "hub:"):
-        assert f"\n{label}" in f"\n{told.out}"
+    for label in ("cores", "memory", "processor", "python", "accelerator", "disk", "hub"):
+        assert f"\n{label} " in f"\n{told.out}"
     for name in HEAVY:
         assert f"\n{name} " in told.out
     assert f" {torch.__version__} " in told.out

@@ -18,7 +18,8 @@ from burnish.runs.folder import RunFolder
 from burnish.workflows.merge import merge
 from tests.architecture_table import rows_for
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import listing, read_lines
+from tests.e2e.told import listing, read_lines, screen
+from tests.snapshots import check_snapshot
 from tests.tiny_architectures import save_architecture
 from tests.tiny_classifiers import reviews, save_reader
 from tests.tiny_models import make_network, save_model
@@ -58,14 +59,7 @@ def plain_logits(folder: Path, kind: str, ids: torch.Tensor) -> torch.Tensor:
 def test_the_command_tells_and_writes_what_it_found(runs: Path, burnish: Burnish) -> None:
     told = burnish("merge whole")
     assert told.code == 0, told.err
-    assert "On 4 rows, " in told.out
-    assert "merged model: runs/whole/merged" in told.out
-    assert [line.split("  ")[0] for line in told.out.splitlines()[1:5]] == [
-        "logits",
-        "merged, from base and adapter",
-        "tolerance",
-        "base and adapter, from base",
-    ]
+    check_snapshot("e2e/test_merge::a merged run", screen(told))
     written = json.loads((runs / "whole" / "merged" / "merge.json").read_text(encoding="utf-8"))
     assert written["precision"] == "fp32"
     assert 0 < written["merged"]["mean"] <= written["tolerance"]["mean"] < 0.01 * written["learned"]["mean"]

@@ -20,26 +20,30 @@ FEWEST = 8
 
 
 def shell_blocks(text: str) -> list[str]:
-    """What stands in the ```bash blocks of a page, with continued lines joined."""
+    """The content of the ```bash blocks of a page, with continued lines joined."""
     return [block.replace("\\\n", " ") for block in re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
 
 
-def burnish_commands(text: str) -> list[str]:
-    """Every line of the blocks that calls `burnish`, from wherever it is installed; a prompt before it is taken off."""
+def burnish_commands(page: Path) -> list[str]:
+    """Every line of the blocks that calls `burnish`, without a prompt before it; of the README, its tables too."""
+    text = page.read_text(encoding="utf-8")
     lines = [line.strip().removeprefix("$ ") for block in shell_blocks(text) for line in block.splitlines()]
+    if page == README:
+        lines += [code for row in re.findall(r"^\|.*\|$", text, re.MULTILINE) for code in re.findall(r"`([^`]+)`", row)]
     return [line for line in lines if re.match(r"(\S*/)?burnish\s", line)]
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_readme_shows_enough_commands() -> None:
-    assert len(burnish_commands((ROOT / "README.md").read_text(encoding="utf-8"))) >= FEWEST
+    assert len(burnish_commands(README)) >= FEWEST
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_command_line_takes_what_the_page_types(page: Path) -> None:
-    for line in burnish_commands(page.read_text(encoding="utf-8")):
+    for line in burnish_commands(page):
         try:
             parse(line)
         except (UsageError, InputError) as error:
@@ -81,7 +85,7 @@ def parse(line: str) -> None:
 
 
 def test_the_makefile_has_the_targets_that_the_readme_names() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
     named = {word for block in shell_blocks(readme) for word in re.findall(r"^make (\w+)", block, re.MULTILINE)}
     made = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {"quickstart", "test"} <= named <= made

@@ -50,7 +50,7 @@ def test_stopped_and_resumed(
 
     shown = burnish("show mine")
     assert "can be resumed" in shown.out
-    assert "next: burnish resume runs/mine" in shown.out
+    assert "  burnish resume runs/mine\n" in shown.out
     told = burnish("resume runs/mine")
     assert told.code == 0, told.err
     assert f"Going on from step {done} of 100." in told.err

@@ -1,9 +1,10 @@
-"""What a command told: its exit code, its result on stdout, and its error in three parts."""
+"""The outcome of a command: exit code, stdout, the three parts of its error, and all of it as a snapshot."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,34 @@ class Told:
     def _part(self, label: str) -> str:
         found = re.search(rf"^{label}:\s(.*?)(?=\n\n|\n(?:why|hint):|\Z)", self.err, re.MULTILINE | re.DOTALL)
         return found[1].strip() if found else ""
+
+
+_MASKS = (
+    (r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", "DATE"),
+    (r"(\d+ h )?(\d+ min )?[\d.]+ s\b", "TIME"),
+    (r"[\d.,]*\d( [kMGT]B)\b", "SIZE"),
+    (r"(?<![A-Za-z\d])[-+]?\d([\d.,]*\d)?(e[-+]\d+)?(?![A-Za-z\d])", "#"),
+    (r"(?m)^step +#/#.*\n", ""),
+    (r"(?m)^[a-z ]+ #/#\n", ""),
+    (r"(?m)(?<=\S)  +", "  "),
+    (r"-{4,}", "----"),
+)
+"""Replaced in this order: what differs by machine and by speed, and the widths of columns that follow from it."""
+
+
+def screen(told: Told, names: Mapping[str, str] | None = None) -> str:
+    """What a command shows when piped, first stderr and then stdout, with numbers masked: for `check_snapshot`.
+
+    Args:
+        told: of the command.
+        names: what else to replace, for example the path of a shared folder.
+    """
+    text = f"{told.err}~~~\n{told.out}"
+    for name, mask in (names or {}).items():
+        text = text.replace(name, mask)
+    for pattern, mask in _MASKS:
+        text = re.sub(pattern, mask, text)
+    return text
 
 
 def listing(folder: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""One file a command. Each is a signature that typer reads, and a body that imports its workflow when it runs."""
+"""One file per group of commands: a signature that typer parses, and a body that imports its workflow when it runs."""

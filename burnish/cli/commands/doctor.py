@@ -9,6 +9,7 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import RecipeFlags, Runs
+from burnish.cli.table import Facts, Table
 from burnish.errors import MachineError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def doctor(console: Console, runs: Runs = "runs") -> None:
-    """Tell what this machine has, and what it lacks."""
+    """Show what this machine has, and what is missing."""
     from burnish.system.inventory import take_inventory
     from burnish.workflows.doctor import diagnose
 
@@ -28,8 +29,8 @@ def doctor(console: Console, runs: Runs = "runs") -> None:
         {**dataclasses.asdict(package), "is_required": package.is_required, "state": package.state}
         for package in inventory.packages
     ]
-    told = dataclasses.asdict(inventory) | {"packages": packages} | dataclasses.asdict(diagnosis)
-    console.json(told | {"can_train": diagnosis.can_train})
+    found = dataclasses.asdict(inventory) | {"packages": packages} | dataclasses.asdict(diagnosis)
+    console.json(found | {"can_train": diagnosis.can_train})
     if not console.output.quiet:
         _show(console, inventory, diagnosis)
     console.result(diagnosis.verdict)
@@ -38,20 +39,20 @@ def doctor(console: Console, runs: Runs = "runs") -> None:
 
 
 def _show(console: Console, inventory: Inventory, diagnosis: Diagnosis) -> None:
-    """What is here, then what is lacking, each with what to do."""
-    from burnish.cli.results import Table
-
-    for name, value in _lines(inventory):
-        console.say(f"{name + ':':<14}{value}")
-    console.say()
-    rows = [[part.name, part.version or "-", part.wanted or "any", part.state] for part in inventory.packages]
-    console.table(Table(["package", "version", "made for", "state"], rows))
-    console.say()
-    for number, lack in enumerate(diagnosis.lacks, 1):
-        console.say(f"{number}. {lack.what}{' (required)' if lack.is_fatal else ''}")
-        console.say(f"   {lack.fix}", "cyan")
-    if diagnosis.lacks:
+    """What is here, then what is missing, each with what to do; with `--verbose`, every package."""
+    packages = inventory.packages
+    num_ok = sum(part.state == "ok" for part in packages)
+    console.facts(Facts([*_lines(inventory), ("packages", f"{num_ok} of {len(packages)} are as required")]))
+    shown = [part for part in packages if part.state != "ok" or console.output.verbose]
+    if shown:
+        rows = [[part.name, part.version or "-", part.wanted or "any", part.state] for part in shown]
         console.say()
+        console.table(Table(["package", "version", "required", "state"], rows))
+    for number, lack in enumerate(diagnosis.lacks, 1):
+        console.say()
+        console.say(f"{number}. {lack.what}{' (required)' if lack.is_fatal else ''}", "bold")
+        console.facts(Facts([("  fix", lack.fix)]))
+    console.say()
 
 
 def _lines(inventory: Inventory) -> list[tuple[str, str]]:
@@ -72,9 +73,9 @@ def _lines(inventory: Inventory) -> list[tuple[str, str]]:
     for device in inventory.torch.accelerators:
         capability = f", capability {device.capability}" if device.capability else ""
         about = f"{device.name} ({device.kind}), {gigabytes(device.memory_bytes)}{capability}"
-        lines.append(("accelerator", f"{about}, does {device.precision} well"))
+        lines.append(("accelerator", f"{about}, best in {device.precision}"))
     if not inventory.torch.accelerators:
-        lines.append(("accelerator", "none that torch sees"))
+        lines.append(("accelerator", "none found by torch"))
     models = f"{len(inventory.cached_models)} models in {inventory.cache}"
     lines += [("disk", f"{sizes[2]} free for `{inventory.runs}`"), ("hub", models)]
     return lines
@@ -82,16 +83,16 @@ def _lines(inventory: Inventory) -> list[tuple[str, str]]:
 
 MaybeData = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help="Rows to measure on, instead of bundled ones; or a recipe.yaml."),
+    typer.Argument(metavar="DATA", help="Rows to measure on instead of bundled ones, or a recipe.yaml."),
 ]
 
 
 def selftest(console: Console, flags: RecipeFlags, data: MaybeData = None) -> None:
     """Measure the rules of arithmetic on your model, rows and machine.
 
-    Packed equals unpacked, accumulated equals one big batch, resumed equals uninterrupted, served tokens are the
-    trained ones, and more: each with the difference that was measured and how large it may be. By LoRA, unless another
-    method is named. Nothing is kept.
+    Packed equals unpacked, accumulated equals one big batch, resumed equals uninterrupted, generation gets the same
+    tokens as training, and more: each with the measured difference and its tolerance. The method is LoRA unless you
+    name another. Nothing is written.
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe
@@ -110,21 +111,20 @@ def selftest(console: Console, flags: RecipeFlags, data: MaybeData = None) -> No
 
 
 def _show_rules(console: Console, report: RuleReport) -> None:
-    """A table of the rules, and below it what each compared or why it was left out."""
-    from burnish.cli.results import Table
-
+    """A table of the rules, and below it what each compared or why it was skipped."""
     console.say(
         f"`{report.model}` on {report.device} in {report.precision}, task `{report.task}`, method `{report.method}`, "
         f"{report.rows} examples:"
     )
-    rows = [[line.rule, *_figures(line), _told(line)] for line in report.lines]
-    console.table(Table(["rule", "difference", "tolerance", "holds"], rows, is_figures=True))
+    rows = [[line.rule, *_figures(line), _outcome(line)] for line in report.lines]
+    console.table(Table(["rule", "difference", "tolerance", "holds"], rows, is_numeric=True))
     console.say()
     for line in report.lines:
         console.say(f"{line.rule}: {line.why}", "dim")
     if report.precision != "fp32":
         console.say()
-        console.say("Narrower: burnish selftest --set model.precision=fp32", "cyan")
+        console.say("For tighter tolerances:")
+        console.command("burnish selftest --set model.precision=fp32")
     console.say(f"measured in {report.seconds:.0f} s")
 
 
@@ -136,9 +136,9 @@ def _figures(line: RuleLine) -> tuple[str, str]:
 
 
 def _number(value: float) -> str:
-    """Counts and zeros as they are, everything else to two digits."""
+    """Whole numbers as they are, everything else to two digits."""
     return f"{value:.0f}" if value == int(value) else f"{value:.1e}"
 
 
-def _told(line: RuleLine) -> str:
-    return {True: "yes", False: "NO", None: "left out"}[line.passed]
+def _outcome(line: RuleLine) -> str:
+    return {True: "yes", False: "NO", None: "skipped"}[line.passed]

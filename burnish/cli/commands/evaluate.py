@@ -8,25 +8,31 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import Run, Runs
+from burnish.cli.table import Table
 from burnish.errors import BurnishError
 
 if TYPE_CHECKING:
     from burnish.lineage.reproduction import Reproduction
 
 
-Judged = Annotated[
+Evaluated = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help="Rows to judge on, instead of those the run held out.", show_default=False),
+    typer.Argument(
+        metavar="DATA", help="Rows to evaluate on, instead of the run's validation rows.", show_default=False
+    ),
 ]
 Answers = Annotated[
-    int, typer.Option("--answers", metavar="NUMBER", min=0, help="Most rows that both models answer in words.")
+    int,
+    typer.Option(
+        "--answers", metavar="NUMBER", min=0, help="Maximum number of rows for which both models generate an answer."
+    ),
 ]
 General = Annotated[
     str | None,
     typer.Option(
         "--general",
         metavar="TEXTS",
-        help="Texts that show what the run forgot: a file, `bundled` or `none`, instead of the recipe's.",
+        help="Texts that measure forgetting: a file, `bundled` or `none`, instead of the recipe's.",
         show_default=False,
     ),
 ]
@@ -35,7 +41,7 @@ Tasks = Annotated[
     typer.Option(
         "--harness",
         metavar="TASKS",
-        help="Tasks of lm-evaluation-harness, by name with commas between, that both models do besides.",
+        help="Tasks of lm-evaluation-harness to run on both models as well, separated by commas.",
         show_default=False,
     ),
 ]
@@ -44,13 +50,13 @@ Tasks = Annotated[
 def evaluate(
     console: Console,
     run: Run,
-    data: Judged = None,
+    data: Evaluated = None,
     answers: Answers = 200,
     general: General = None,
     harness: Tasks = None,
     runs: Runs = "runs",
 ) -> None:
-    """Judge a run against its base on held-out rows, with intervals."""
+    """Evaluate a run against its base on validation rows."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_evaluation
     from burnish.runs.folder import find_run
@@ -58,19 +64,19 @@ def evaluate(
     folder = find_run(run, runs)
     tasks = [task.strip() for task in (harness or "").split(",") if task.strip()]
     with Progress(console) as progress:
-        from burnish.workflows.evaluate import evaluate as judge
+        from burnish.workflows.evaluate import evaluate as run_evaluation
 
-        evaluation = judge(folder, data, [progress], answers, general, tasks).to_dict()
+        evaluation = run_evaluation(folder, data, [progress], answers, general, tasks).to_dict()
     console.json(evaluation)
     if not console.output.json:
-        show_evaluation(console, evaluation)
+        show_evaluation(console, evaluation, has_tables=True)
 
 
 Names = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN RUN",
-        help="Run folders, or their names; the first is what the others are held against.",
+        help="Run folders, or their names. The others are compared with the first.",
         show_default=False,
     ),
 ]
@@ -79,18 +85,18 @@ Rows = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Rows to judge on, instead of those that all of the runs held out.",
+        help="Rows to evaluate on, instead of the validation rows that all runs share.",
         show_default=False,
     ),
 ]
 
 
 def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "runs") -> None:
-    """Tell which of several runs is better, beyond the noise.
+    """Find out which of several runs is better, beyond noise.
 
-    They are judged on the same rows, which none of them was trained on. A difference is shown only where it stands
-    beyond the noise of the rows and that of the training; runs of several seeds tell the latter. Also told: the options
-    that differ, and the curves over one another.
+    All are evaluated on the same rows, and none was trained on any of them. A difference counts only if it is larger
+    than the noise of the rows and of the training; runs with several seeds measure the latter. The options that differ
+    and the loss curves are shown too.
     """
     from burnish.cli.comparison import show_comparison
     from burnish.cli.progress import Progress
@@ -98,32 +104,34 @@ def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "run
 
     folders = [find_run(name, runs) for name in names]
     with Progress(console) as progress:
-        from burnish.workflows.compare import compare as judge
+        from burnish.workflows.compare import compare as run_comparison
 
-        told = judge(folders, data, [progress]).to_dict()
-    console.json(told)
+        comparison = run_comparison(folders, data, [progress]).to_dict()
+    console.json(comparison)
     if not console.output.json:
-        show_comparison(console, told)
+        show_comparison(console, comparison)
 
 
-Steps = Annotated[int, typer.Option("--steps", metavar="NUMBER", min=1, help="Train so many of its first steps again.")]
-All = Annotated[bool, typer.Option("--all", metavar="", help="Train all of its steps again.")]
+Steps = Annotated[
+    int, typer.Option("--steps", metavar="NUMBER", min=1, help="How many of the first steps to train again.")
+]
+All = Annotated[bool, typer.Option("--all", metavar="", help="Train all steps again.")]
 
 
 def reproduce(console: Console, run: Run, steps: Steps = 10, whole: All = False, runs: Runs = "runs") -> None:
-    """Run a run's first steps again: the same data, the same losses.
+    """Train a run's first steps again and compare data and losses.
 
-    Bit for bit where versions, machine and device are those of the run, else within a tolerance that is told. Nothing
-    is written into the run folder.
+    Bit for bit if versions, machine and device are those of the run; otherwise within a tolerance, which is shown.
+    Nothing is written into the run folder.
     """
     from burnish.cli.progress import Progress
     from burnish.runs.folder import find_run
 
     folder = find_run(run, runs)
     with Progress(console) as progress:
-        from burnish.workflows.reproduce import reproduce as run_again
+        from burnish.workflows.reproduce import reproduce as run_reproduction
 
-        made = run_again(folder, None if whole else steps, [progress])
+        made = run_reproduction(folder, None if whole else steps, [progress])
     console.json(made.to_dict())
     if not console.output.quiet:
         _show(console, made)
@@ -135,9 +143,7 @@ def reproduce(console: Console, run: Run, steps: Steps = 10, whole: All = False,
 
 
 def _show(console: Console, made: Reproduction) -> None:
-    """What it was made from, then the losses, each expected and found."""
-    from burnish.cli.results import Table
-
+    """What the run was made from, then its losses, each expected and found."""
     lines = [
         [one.name, one.expected, one.found, ": ".join(filter(None, (one.state, one.remark)))]
         for one in made.ingredients
@@ -146,13 +152,13 @@ def _show(console: Console, made: Reproduction) -> None:
     console.say()
     if made.steps:
         figures = [
-            [str(pair.step), repr(pair.expected), repr(pair.found), f"{pair.difference:.1e}", _told(pair.is_same)]
+            [str(pair.step), repr(pair.expected), repr(pair.found), f"{pair.difference:.1e}", _outcome(pair.is_same)]
             for pair in made.steps
         ]
-        console.table(Table(["step", "expected loss", "found loss", "difference", ""], figures, is_figures=True))
+        console.table(Table(["step", "expected loss", "found loss", "difference", ""], figures, is_numeric=True))
         console.say()
         console.say(made.rule)
 
 
-def _told(is_same: bool) -> str:
-    return "same" if is_same else "APART"
+def _outcome(is_same: bool) -> str:
+    return "same" if is_same else "DIFFERENT"

@@ -21,14 +21,14 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TERM",
-        help="A word such as `lora`, `learning rate` or `train.epochs`; all are listed without one.",
+        help="A term such as `lora`, `learning rate` or `train.epochs`. Without one, all are listed.",
         show_default=False,
     ),
 ]
 
 
 def explain(console: Console, words: Words = None) -> None:
-    """Explain a word: what it is, what to set it to, what goes wrong."""
+    """Explain a term: what it is, how to set it, what can go wrong."""
     from burnish.glossary import UnknownTerm, find_term, load_glossary
 
     if not words:
@@ -44,7 +44,7 @@ def explain(console: Console, words: Words = None) -> None:
 
 
 def _list(console: Console, terms: Iterable[Term]) -> None:
-    """Every term under its heading; with `--quiet` one name a line."""
+    """Every term under its heading; with `--quiet`, one name a line."""
     from burnish.glossary import grouped
 
     groups = grouped(terms)
@@ -62,21 +62,21 @@ def _list(console: Console, terms: Iterable[Term]) -> None:
 
 
 def _show(console: Console, term: Term) -> None:
-    """The term in paragraphs; with `--quiet` only what it means."""
+    """The term in paragraphs; with `--quiet`, only its meaning."""
     also = f" ({', '.join(term.aliases)})" if term.aliases else ""
     console.say(_wrapped(f"{term.name}{also}"), "bold")
     console.say()
     console.result(_wrapped(term.meaning))
-    told = [("in Burnish", term.setting), ("what goes wrong", term.trouble)]
-    told += [("options", ", ".join(term.options))] if term.options else []
-    told.append(("see also", ", ".join(term.see)))
-    for label, text in told:
+    parts = [("in Burnish", term.setting), ("what goes wrong", term.trouble)]
+    parts += [("options", ", ".join(term.options))] if term.options else []
+    parts.append(("see also", ", ".join(term.see)))
+    for label, text in parts:
         console.say()
         console.say(_wrapped(f"{label}: {text}"))
 
 
 def _wrapped(text: str, indent: str = "") -> str:
-    """Lines that fit the terminal, and are never too long to read."""
+    """Lines that fit the terminal and are short enough to read."""
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     return textwrap.fill(
         text,

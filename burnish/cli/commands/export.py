@@ -16,21 +16,21 @@ Out = Annotated[
 ]
 Format = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
-    typer.Option("--precision", help="Number format of its weights; `auto` is the base model's own."),
+    typer.Option("--precision", help="Number format of the merged weights; `auto` keeps that of the base model."),
 ]
 
 
 def merge(console: Console, run: Run, out: Out = None, precision: Format = "auto", runs: Runs = "runs") -> None:
-    """Fold a run's adapter into its base and verify the model."""
+    """Merge a run's adapter into its base and verify the result."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_merged
     from burnish.runs.folder import find_run
 
     folder = find_run(run, runs)
     with Progress(console) as progress:
-        from burnish.workflows.merge import merge as fold
+        from burnish.workflows.merge import merge as run_merge
 
-        merged = fold(folder, out, precision, [progress]).to_dict()
+        merged = run_merge(folder, out, precision, [progress]).to_dict()
     console.json(merged)
     if not console.output.json:
         show_merged(console, merged)
@@ -38,7 +38,7 @@ def merge(console: Console, run: Run, out: Out = None, precision: Format = "auto
 
 Script = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="The script. [default: RUN/eject.py]", show_default=False),
+    typer.Option("--out", metavar="FILE", help="Where to write it. [default: RUN/eject.py]", show_default=False),
 ]
 
 
@@ -50,7 +50,7 @@ def eject(console: Console, run: Run, out: Script = None, runs: Runs = "runs") -
 
     folder = find_run(run, runs)
     with Progress(console) as progress:
-        from burnish.workflows.eject import eject as write
+        from burnish.workflows.eject import eject as write_script
 
-        script, rows = write(folder, out, [progress])
+        script, rows = write_script(folder, out, [progress])
     show_ejected(console, script, rows)

@@ -31,17 +31,17 @@ def generate(
     temperature: Temperature = 0.0,
     runs: Runs = "runs",
 ) -> None:
-    """Answer a prompt, or several, with a run's result."""
+    """Answer one or more prompts with a run's result."""
     session = open_model(run, base, runs)
-    told = []
+    answers = []
     for prompt in prompts:
-        asked = sys.stdin.read().strip() if prompt == "-" else prompt
+        text = sys.stdin.read().strip() if prompt == "-" else prompt
         stream = console.stream if console.is_terminal else None
         options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "write": stream}
-        answer = _answer(session, asked, system, options)
+        answer = _answer(session, text, system, options)
         console.result("" if stream else answer)
-        told.append({"prompt": asked, "answer": answer})
-    console.json({"run": run, "base": base, "answers": told})
+        answers.append({"prompt": text, "answer": answer})
+    console.json({"run": run, "base": base, "answers": answers})
 
 
 def _answer(session: Any, prompt: str, system: str | None, options: dict[str, Any]) -> str:
@@ -50,7 +50,7 @@ def _answer(session: Any, prompt: str, system: str | None, options: dict[str, An
     return session.chat([{"role": "system", "content": system}, {"role": "user", "content": prompt}], **options)
 
 
-_HELP = "/reset begins anew, /exit leaves (so does Ctrl-D)"
+_HELP = "/reset starts over, /exit (or Ctrl-D) quits"
 
 
 def chat(
@@ -62,14 +62,14 @@ def chat(
     temperature: Temperature = 0.0,
     runs: Runs = "runs",
 ) -> None:
-    """Talk with a run's result, turn by turn.
+    """Chat with a run's result.
 
-    Lines may also be piped in, one a turn.
+    Lines may also be piped in, one per turn.
     """
     session = open_model(run, base, runs)
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     messages = [{"role": "system", "content": system}] if system is not None else []
-    console.note(f"Talking with {'the base of ' if base else ''}`{run}`. {_HELP}.")
+    console.note(f"Chatting with {'the base of ' if base else ''}`{run}`. {_HELP}.")
     try:
         talk(console, session, messages, options)
     except KeyboardInterrupt:
@@ -78,19 +78,19 @@ def chat(
 
 
 def talk(console: Console, session: Any, messages: list[dict[str, str]], options: dict[str, Any]) -> None:
-    """Turns until the user leaves; `messages` grows with each."""
+    """Takes turns until the user quits; `messages` grows with each."""
     opening = list(messages)
     while (line := console.ask("you> ")) is not None:
-        words = line.strip()
-        if words == "/exit":
+        text = line.strip()
+        if text == "/exit":
             return
-        if words == "/reset":
+        if text == "/reset":
             messages[:] = opening
-            console.note("Begun anew.")
-        elif words.startswith("/"):
+            console.note("Starting over.")
+        elif text.startswith("/"):
             console.note(_HELP)
-        elif words:
-            messages.append({"role": "user", "content": words})
+        elif text:
+            messages.append({"role": "user", "content": text})
             stream = console.stream if console.is_terminal else None
             answer = session.chat(messages, **options, write=stream)
             console.result("" if stream else answer)
@@ -98,10 +98,10 @@ def talk(console: Console, session: Any, messages: list[dict[str, str]], options
 
 
 def open_model(name: str, base: bool, runs: str) -> Session:
-    """Loads a run's result, or a base model. A name that is neither is refused before anything heavy is loaded.
+    """Loads a run's result or a base model. A name that is neither is refused before anything heavy is loaded.
 
     Raises:
-        InputError: there is neither a run nor a model of that name.
+        InputError: there is neither a run nor a model with that name.
     """
     from burnish.recipe.schema import BUNDLED_MODELS
     from burnish.runs.folder import find_run

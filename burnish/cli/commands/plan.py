@@ -9,6 +9,9 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import RecipeFlags
+from burnish.cli.summary import RunSummary, parameters
+from burnish.cli.table import Facts
+from burnish.cli.table import Table as Drawn
 from burnish.report.figures import duration
 from burnish.system.machine import memory_size
 
@@ -25,12 +28,13 @@ On = Annotated[
     typer.Option("--on", metavar="DEVICE", help="Plan for this device instead of the one here, e.g. `RTX 4070`."),
 ]
 Memory = Annotated[
-    str | None, typer.Option("--memory", metavar="SIZE", help="Memory of a device that no table knows, e.g. `12GB`.")
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="Memory of a device that is not in the table, e.g. `12GB`."),
 ]
-Gpus = Annotated[int, typer.Option("--gpus", metavar="NUMBER", help="Such devices in one machine.")]
-Nodes = Annotated[int, typer.Option("--nodes", metavar="NUMBER", help="Such machines.")]
+Gpus = Annotated[int, typer.Option("--gpus", metavar="NUMBER", help="Devices per machine.")]
+Nodes = Annotated[int, typer.Option("--nodes", metavar="NUMBER", help="Number of machines.")]
 Table = Annotated[
-    bool, typer.Option("--table", metavar="", help="Which sizes of model fit onto which devices, by method.")
+    bool, typer.Option("--table", metavar="", help="Show which sizes of model fit on which devices, by method.")
 ]
 
 
@@ -44,10 +48,10 @@ def plan(
     nodes: Nodes = 1,
     table: Table = False,
 ) -> None:
-    """Tell what a run would take, and why: method, memory, time.
+    """Plan a run without training: method, memory and time.
 
-    Memory is simulated, with nothing loaded. Time is measured in three real steps where rows and model are here, and
-    estimated for devices that are not. Without DATA, rows that fill the context are made up.
+    Memory is simulated, with no weights loaded. Time is measured in three real steps where rows and model are here, and
+    estimated for other devices. Without DATA, the plan assumes rows that fill the context.
     """
     from burnish.cli.progress import Progress
     from burnish.recipe.load import load_recipe
@@ -69,60 +73,68 @@ def plan(
 
 
 def show_plan(console: Console, made: Plan) -> None:
-    """The plan in words: memory as the sum that it is, and time with its bounds."""
-    devices = f"{made.ranks} x {made.device}" if made.ranks > 1 else made.device
-    console.say(f"{made.model} ({made.parameters / 1e9:.2f} B parameters), `{made.method}`, on {devices}", "bold")
+    """The plan: what was chosen, memory as a sum, and time with its bounds."""
+    console.facts(_choices(made))
     console.say()
-    for name, size in made.memory.items():
-        source = f"   ({made.sources[name]})" if name in made.sources else ""
-        console.say(f"  {name:<22}{memory_size(size):>10}{source}")
-    console.say(f"  {'together':<22}{memory_size(made.peak):>10}   of {memory_size(made.room)} that may be used")
-    if made.rule_of_thumb:
+    rows = [[name, f"{memory_size(size):>8}", made.sources.get(name, "")] for name, size in made.memory.items()]
+    rows.append(["total", f"{memory_size(made.peak):>8}", f"of {memory_size(made.room)} available"])
+    console.table(Drawn(["memory at the peak", "    size", ""], rows))
+    if made.rule_of_thumb and console.output.verbose:
         console.say()
         console.say(
-            f"The textbook's 16 bytes a parameter make {memory_size(made.rule_of_thumb)}: weights, gradients and "
-            "Adam's two moments in fp32. It leaves out activations, logits and what is not tensors; and it counts all "
-            "gradients, though where a step is one micro-batch they are not all there while activations are."
+            f"The rule of thumb of 16 bytes per parameter gives {memory_size(made.rule_of_thumb)}: weights, gradients "
+            "and Adam's two moments in fp32. It omits activations, logits and whatever is not a tensor; and it counts "
+            "every gradient, although in a step of a single micro-batch most are freed before the peak."
         )
     console.say()
-    console.say(_time_told(made))
+    console.facts(Facts([("time", _time(made)), ("work", f"{made.flops / 1e12:,.1f} TFLOP per simulated step")]))
+    if not console.output.verbose:
+        console.say("Every choice with its reason: add `--verbose`.", "dim")
 
 
-def _time_told(made: Plan) -> str:
-    tera = f"{made.flops / 1e12:,.1f} TFLOP in the simulated step"
+def _choices(made: Plan) -> Facts:
+    """What was chosen; of made-up rows, nothing that follows from their number."""
+    chosen = dict(RunSummary(made.recipe).facts().pairs)
+    chosen["model"] += f", {parameters(made.parameters)}"
+    if made.steps is None:
+        chosen = {name: chosen[name] for name in ("model", "method", "context") if name in chosen}
+    elif "epochs" in chosen:
+        chosen["epochs"] += f" ({made.steps:,} steps)"
+    device = "cpu, this machine" if made.recipe.model.device == "cpu" else made.device
+    chosen["device"] = f"{made.ranks} x {device}" if made.ranks > 1 else device
+    return Facts(list(chosen.items()))
+
+
+def _time(made: Plan) -> str:
     if made.measured is not None:
-        return _measured_told(made, made.measured)
+        return _measured(made, made.measured)
     if made.step is None:
-        return f"time: not told {made.untold}; {tera}"
+        return f"unknown {made.untold}"
     speed = made.step_tokens / made.step.seconds
-    told = (
-        f"time: {made.step.seconds:.2g} s a step of {made.step_tokens:,} tokens ({made.step.low:.2g} to "
+    text = (
+        f"{made.step.seconds:.2g} s per step of {made.step_tokens:,} tokens ({made.step.low:.2g} to "
         f"{made.step.high:.2g} s), about {speed:,.0f} tokens/s"
     )
-    if made.steps is None:
-        return f"{told}; from the device's figures, not measured"
-    run = made.step.times(made.steps)
-    return (
-        f"{told}; {made.steps:,} steps: {duration(run.seconds)} ({duration(run.low)} to {duration(run.high)}), "
-        "from the device's figures, not measured"
-    )
+    if made.steps is not None:
+        run = made.step.times(made.steps)
+        text += f"; {made.steps:,} steps: {duration(run.seconds)} ({duration(run.low)} to {duration(run.high)})"
+    return f"{text}; estimated from the device's specifications"
 
 
-def _measured_told(made: Plan, measured: MeasuredTime) -> str:
+def _measured(made: Plan, measured: MeasuredTime) -> str:
     when = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(made.measured_at)) if made.is_earlier else ""
     return (
-        f"time: {measured.step:.2g} s a step, {measured.tokens_per_second:,.0f} tokens/s with padding; {made.steps:,} "
-        f"steps: {duration(measured.run)} with validations, without checkpoints; {made.time_source}{when}"
+        f"{measured.step:.2g} s per step, {measured.tokens_per_second:,.0f} tokens/s including padding; "
+        f"{made.steps:,} steps: {duration(measured.run)} with validation, without checkpoints; {made.time_source}{when}"
     )
 
 
 def _show_table(console: Console) -> None:
     """Full / LoRA / int8 / QLoRA by 7B / 13B / 70B."""
-    from burnish.cli.results import Table as Drawn
     from burnish.workflows.plan import plan_table
 
     rows = plan_table()
     console.json({"rows": [row.to_dict() for row in rows]})
     cells = [(row.model, row.method, memory_size(row.bytes), row.fits_on or "no single device") for row in rows]
     console.table(Drawn(("model", "method", "memory", "fits on"), cells))
-    console.say("One row of 1,024 tokens at a time, activations computed again, AdamW, bf16 arithmetic; simulated.")
+    console.say("Simulated: one row of 1,024 tokens at a time, activations recomputed, AdamW, bf16 arithmetic.")

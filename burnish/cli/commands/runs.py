@@ -10,6 +10,7 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import Run, Runs
+from burnish.cli.table import Facts
 
 
 def runs(console: Console, runs: Runs = "runs") -> None:
@@ -23,64 +24,69 @@ def runs(console: Console, runs: Runs = "runs") -> None:
         for run in found:
             console.result(run["name"])
     elif found:
-        console.table(runs_table(found))
+        console.table(runs_table(found, is_full=console.output.verbose))
     else:
-        console.say(f"There are no runs in `{runs}` yet. Begin with `burnish quickstart`.")
+        console.say(f"There are no runs in `{runs}` yet. Start with `burnish quickstart`.")
 
 
 def show(console: Console, run: Run, runs: Runs = "runs") -> None:
-    """Tell what a run did, from its folder alone."""
+    """Show what a run did, from its folder alone."""
     from burnish.cli.results import read_result, short, show_evaluation, show_next
     from burnish.runs.folder import find_run
 
     path = find_run(run, runs).path
-    told = read_result(path)
-    console.json(told)
-    for name, value in _lines(told):
-        console.result(f"{name + ':':<15}{value}")
-    if "evaluation" in told:
+    described = read_result(path)
+    console.json(described)
+    if console.output.quiet:
+        console.result(Facts(_lines(described)).plain())
+    console.facts(Facts(_lines(described)))
+    if "evaluation" in described:
         console.say()
-        show_evaluation(console, told["evaluation"])
-    if told["result"]:
-        show_next(console, path, told["recipe"]["task"])
-    elif told["state"] == "can be resumed":
+        show_evaluation(console, described["evaluation"])
+    if described["result"]:
+        show_next(console, path, described["recipe"]["task"])
+    elif described["state"] == "can be resumed":
         console.say()
-        console.say(f"next: burnish resume {shlex.quote(short(path))}")
+        console.say("next:", "bold")
+        console.command(f"burnish resume {shlex.quote(short(path))}")
 
 
-def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is known of the run, one line each."""
+def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is known about the run, one line each."""
     from burnish.cli.results import loss
     from burnish.report.figures import duration
 
-    recipe = told["recipe"]
+    recipe = described["recipe"]
     lines = [
-        ("run", told["path"]),
-        ("state", told["state"]),
-        ("started", told["started"]),
+        ("run", described["path"]),
+        ("state", described["state"]),
+        ("started", described["started"]),
         ("model", recipe["model"]["name"]),
         ("data", recipe["data"]["path"]),
         ("task, method", f"{recipe['task']}, {recipe['method']}"),
-        ("steps", f"{told['step']} of {told['total_steps']}" if told["total_steps"] else "none yet"),
-        ("held-out loss", f"{loss(told['validation_loss_before'])} -> {loss(told['validation_loss_best'])}"),
+        ("steps", f"{described['step']} of {described['total_steps']}" if described["total_steps"] else "none yet"),
+        (
+            "validation loss",
+            f"{loss(described['validation_loss_before'])} -> {loss(described['validation_loss_best'])}",
+        ),
     ]
-    if told["best_step"] is not None:
-        lines.append(("best step", str(told["best_step"])))
-    if told["seconds"] is not None:
-        lines.append(("time", duration(told["seconds"])))
-    if told["result"]:
-        lines.append(("result", told["result"]))
+    if described["best_step"] is not None:
+        lines.append(("best step", str(described["best_step"])))
+    if described["seconds"] is not None:
+        lines.append(("time", duration(described["seconds"])))
+    if described["result"]:
+        lines.append(("result", described["result"]))
     return lines
 
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="The page. [default: RUN/report.html]", show_default=False),
+    typer.Option("--out", metavar="FILE", help="Where to write it. [default: RUN/report.html]", show_default=False),
 ]
 
 
 def report(console: Console, run: Run, out: Out = None, runs: Runs = "runs") -> None:
-    """Write one page about a run: verdict, curves, rows, recipe."""
+    """Write an HTML page about a run: verdict, curves, rows, recipe."""
     from burnish.cli.results import short
     from burnish.report.page import write_report
     from burnish.runs.folder import find_run

@@ -11,7 +11,7 @@ from burnish.cli.options import Data, RecipeFlags, Run, Runs
 
 
 def train(console: Console, data: Data, flags: RecipeFlags) -> None:
-    """Fine-tune a base model on DATA, and judge it against the base.
+    """Fine-tune a base model on DATA and evaluate it against the base.
 
     DATA may also be a recipe: `burnish train recipe.yaml`.
     """
@@ -20,28 +20,34 @@ def train(console: Console, data: Data, flags: RecipeFlags) -> None:
     from burnish.recipe.load import load_recipe
 
     loaded = load_recipe(data, flags.values, flags.sets)
-    with Progress(console) as progress:
+    with Progress(console, loaded.recipe) as progress:
         from burnish.workflows.train import train as run_training
 
         run = run_training(loaded.recipe, loaded.origins, [progress])
-    show_result(console, run.path)
+    show_result(console, run.path, progress.num_warnings)
 
 
 def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
-    """Go on with a run that was stopped, as if it never had been."""
+    """Continue an interrupted run as if it had never stopped."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
+    from burnish.recipe.load import recipe_from_saved
     from burnish.runs.folder import find_run
 
     folder = find_run(run, runs)
-    with Progress(console) as progress:
+    saved = recipe_from_saved(folder.recipe)  # which may have been written elsewhere, under another name
+    here = saved.model_copy(update={"runs": str(folder.path.parent), "name": folder.name})
+    with Progress(console, here) as progress:
         from burnish.workflows.resume import resume as resume_training
 
         resumed = resume_training(folder, [progress])
-    show_result(console, resumed.path)
+    show_result(console, resumed.path, progress.num_warnings)
 
 
-Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of the split, order and adapter.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of the split, the order of the rows and the adapter."),
+]
 Task = Annotated[
     str,
     typer.Option("--task", metavar="TASK", help="`chat`, `preference`, `classify`, `tag` or `span`."),
@@ -49,12 +55,14 @@ Task = Annotated[
 
 
 def quickstart(console: Console, task: Task = "chat", runs: Runs = "runs", seed: Seed = 0) -> None:
-    """Fine-tune a bundled model on bundled data: before and after."""
+    """Fine-tune a bundled model on bundled data, before and after."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
+    from burnish.recipe.quickstart import quickstart_recipe
 
-    with Progress(console) as progress:
-        from burnish.workflows.quickstart import quickstart as run_quickstart
+    loaded = quickstart_recipe(task, runs, seed)
+    with Progress(console, loaded.recipe) as progress:
+        from burnish.workflows.train import train as run_training
 
-        run = run_quickstart(task, runs, seed, [progress])
-    show_result(console, run.path)
+        run = run_training(loaded.recipe, loaded.origins, [progress])
+    show_result(console, run.path, progress.num_warnings)

@@ -1,4 +1,4 @@
-"""Talking: turns, resets and leaving, with a model that repeats what it is told."""
+"""Talking: turns, resets and leaving, with a model that repeats the last message."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,19 +18,20 @@ from burnish.recipe.load import dump_recipe, load_recipe
 from burnish.runs.events import EventLog, Finished, StepDone, Validated
 from burnish.runs.folder import RunFolder
 from burnish.version import __version__
+from tests.snapshots import check_snapshot
 
 Captured = Callable[[], tuple[str, str]]
 
 
 @pytest.fixture
 def captured(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Captured:
-    """What was printed since the last look; the command runs in an empty folder."""
+    """What was printed since the last call; the command runs in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return lambda: tuple(capsys.readouterr())  # type: ignore[return-value]
 
 
 def make_run(runs: Path, name: str) -> RunFolder:
-    """A finished run as its folder tells it."""
+    """The folder of a finished run."""
     folder = RunFolder(runs / name)
     folder.adapter.mkdir(parents=True)
     recipe = load_recipe(
@@ -42,10 +44,12 @@ def make_run(runs: Path, name: str) -> RunFolder:
     log(Validated(9, 1.5, {"perplexity": 4.5}, is_best=True, seconds=0.1))
     log(Finished(9, 3.0, 1.5, 65.0, str(folder.adapter)))
     estimate = {"value": 3.0, "low": 2.9, "high": 3.1}
-    figures = [{"name": "loss", "base": estimate, "tuned": estimate, "is_share": False, "rows": 7}]
+    figures = [
+        {"name": "loss", "base": estimate, "tuned": estimate, "difference": estimate, "is_share": False, "rows": 7}
+    ]
     tables = [{"title": "Each label", "columns": ["label", "F1"], "rows": [["red", 0.5]]}]
-    told = {"rows": 7, "held_out": "held out", "verdict": "No difference.", "note": "Read with care."}
-    evaluation = {**told, "figures": figures, "tables": tables, "answers": []}
+    common = {"rows": 7, "held_out": "held out", "verdict": "No difference.", "note": "Read with care."}
+    evaluation = {**common, "figures": figures, "tables": tables, "answers": []}
     folder.evaluation.write_text(json.dumps(evaluation), encoding="utf-8")
     return folder
 
@@ -65,7 +69,9 @@ def make_run(runs: Path, name: str) -> RunFolder:
         (["train", "a", "--set", "epochs=2"], "`epochs` is not an option (--set)", "`train.epochs`"),
     ],
 )
-def test_wrong_words_are_told_with_exit_code_2(words: list[str], what: str, hint: str, captured: Captured) -> None:
+def test_wrong_arguments_are_errors_with_exit_code_2(
+    words: list[str], what: str, hint: str, captured: Captured
+) -> None:
     assert main(words) == 2
     out, err = captured()
     assert out == ""
@@ -88,7 +94,7 @@ def test_errors_as_json_whatever_is_wrong(line: str, captured: Captured) -> None
     assert err == ""
 
 
-def test_a_name_that_is_not_text_can_be_told(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_can_be_shown(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "burnish", "show", "run-\udcff"]
     for more in ([], ["--json"]):
         done = subprocess.run([*words, *more], capture_output=True, cwd=tmp_path)
@@ -121,7 +127,7 @@ def test_no_command_shows_the_help(captured: Captured) -> None:
     [
         (MachineError("no memory"), 3, "error: no memory"),
         (Interrupted("stopped"), 130, "stopped"),
-        (KeyError("x"), 1, "error: something failed that Burnish did not expect: KeyError: 'x'"),
+        (KeyError("x"), 1, "error: unexpected failure: KeyError: 'x'"),
     ],
 )
 def test_every_error_has_its_exit_code(error: Exception, code: int, first_line: str, captured: Captured) -> None:
@@ -141,26 +147,22 @@ def test_runs_lists_what_is_there(captured: Captured) -> None:
     assert "burnish quickstart" in captured()[0]
     make_run(Path("runs"), "first")
     assert main(["runs"]) == 0
-    assert captured()[0].splitlines()[1].split()[:5] == ["first", "finished", "seedling", "lora", "9/9"]
+    assert captured()[0].splitlines()[1].split()[:3] == ["first", "finished", "9/9"]
     assert main(["runs", "--quiet"]) == 0
     assert captured()[0] == "first\n"
     assert main(["runs", "--json"]) == 0
     assert [run["name"] for run in json.loads(captured()[0])["runs"]] == ["first"]
 
 
-def test_show_tells_a_run_from_its_folder(captured: Captured) -> None:
+def test_show_describes_a_run_from_its_folder(captured: Captured) -> None:
     make_run(Path("elsewhere"), "mine")
     assert main(["show", "mine", "--runs", "elsewhere"]) == 0
-    out = captured()[0]
-    assert "held-out loss: 3.000 -> 1.500" in out
-    assert "time:          1 min 05 s" in out
-    assert "No difference." in out
-    assert "\nRead with care.\n" in out
-    assert "\nEach label\nlabel     F1\nred    0.500\n" in out
-    assert "  burnish chat elsewhere/mine" in out
+    check_snapshot("unit/cli/test_main::show", re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE", captured()[0]))
+    assert main(["show", "mine", "--runs", "elsewhere", "--verbose"]) == 0
+    assert "\nEach label:\nlabel     F1\nred    0.500\n" in captured()[0]
     assert main(["show", "elsewhere/mine", "--json"]) == 0
-    told = json.loads(captured()[0])
-    assert (told["best_step"], told["evaluation"]["rows"]) == (9, 7)
+    described = json.loads(captured()[0])
+    assert (described["best_step"], described["evaluation"]["rows"]) == (9, 7)
 
 
 @pytest.mark.parametrize("command", ["resume", "evaluate", "generate"])

@@ -78,7 +78,7 @@ def test_it_tells_verdict_figures_data_and_versions(tmp_path: Path) -> None:
         "# mine\n",
         "**The tuned model is better than the base on 4 held-out rows: the loss fell by 2.300.**",
         "| loss | 3.000 [2.800, 3.200] | 0.700 [0.600, 0.800] | -2.300 (-77 %) |",
-        "| orders (3 rows) | 25.0 % [10.0 %, 50.0 %] | 75.0 % [?, ?] | +50.0 points |",
+        "| orders (3 rows) | 25.0 % [10.0, 50.0] | 75.0 % [?, ?] | +50.0 points |",
         "| training rows: loss | 3.000 [2.800, 3.200] | 0.100 [0.000, 0.200] | -2.900 (-97 %) |",
         "| `orders.txt`: loss (5 rows) | 3.000 [2.800, 3.200] | 4.000 [3.900, 4.100] | +1.000 (+33 %) |",
         "\n\nPart of orders is learned by heart.\n",

@@ -162,7 +162,7 @@ def test_bars_have_whiskers_where_the_interval_is_known() -> None:
     assert {"base", "tuned", "whisker"} <= set(kinds(root))
     assert kinds(root).count("whisker") == 9, "three lines each, and none where a bound is open"
     assert "tuned 75.0 %" in " ".join(root.itertext())
-    assert "exact match: base 25.0 % [10.0 %, 50.0 %]" in root.attrib["aria-label"]
+    assert "exact match: base 25.0 % [10.0, 50.0]" in root.attrib["aria-label"]
 
 
 def test_a_figure_below_zero_begins_at_zero_too() -> None:

@@ -270,3 +270,13 @@ def test_every_chart_of_the_page_is_whole(done: int | None, tmp_path: Path) -> N
     assert len(charts) == (5 if done is None else 4), "losses, rate, gradient, memory, and bars of a run that is judged"
     for chart in charts:
         drawn(chart)
+
+
+def test_a_step_that_was_not_simulated_is_shown_with_its_bound(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    events = run.events.read_text(encoding="utf-8").splitlines()
+    planned = [line for line in events if '"MemoryPlanned"' in line]
+    bounded = json.dumps({"event": "MemoryBounded", "at_most": 3 * 2**30, "room": 20 * 2**30, "time": 0.0})
+    run.events.write_text("\n".join(bounded if line in planned else line for line in events) + "\n", encoding="utf-8")
+    page = report_page(read_record(run))
+    assert re.search(r"A step takes at most [\d.]+ GB, of [\d.]+ GB available, so it was not simulated\.", page)

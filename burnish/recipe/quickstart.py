@@ -1,0 +1,38 @@
+"""The bundled recipes of `burnish quickstart`: a task on a model and rows that come with the package."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+
+from burnish.errors import RecipeError
+from burnish.recipe.load import LoadedRecipe, load_recipe
+
+_PREFIX = "quickstart-"
+
+
+def quickstart_recipe(task: str = "chat", runs: str = "runs", seed: int = 0) -> LoadedRecipe:
+    """The recipe `assets/recipes/quickstart-TASK.yaml`.
+
+    Args:
+        task: a task that has such a recipe.
+        runs: folder that holds the run folders.
+        seed: of the split, the order of the rows and the adapter.
+
+    Raises:
+        RecipeError: there is no quickstart for the task.
+    """
+    recipes = {path.stem.removeprefix(_PREFIX): path for path in sorted(_folder().glob(f"{_PREFIX}*.yaml"))}
+    if task not in recipes:
+        near = difflib.get_close_matches(task, recipes, n=1)
+        raise RecipeError(
+            f"there is no quickstart for the task `{task}`",
+            f"There are {', '.join(f'`{name}`' for name in recipes)}.",
+            f"Did you mean `{near[0]}`?" if near else "Choose one of these, or `burnish train` with rows of your own",
+        )
+    return load_recipe(str(recipes[task]), {"runs": runs, "seed": seed}, [])
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("burnish"))) / "assets" / "recipes"
