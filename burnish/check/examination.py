@@ -1,4 +1,4 @@
-"""All checks, run block by block over the rows, in any number of processes."""
+"""Runs all checks block by block over the rows, in any number of processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, p
 from burnish.check.finding import Finding, Tally, kind_of
 from burnish.check.labels import LabelCounts, odd_turns
 from burnish.check.rows import SeenRows, answer_of, dialogues_of, texts_of
-from burnish.check.token_view import TokenFigures, TokenView, view_tokens
+from burnish.check.token_view import TokenStatistics, TokenView, view_tokens
 from burnish.data.files.readers import JsonLines
 from burnish.data.rows.dataset import keep_good, make_records
 from burnish.data.rows.records import LabelledRecord, Record, TaggedRecord
@@ -25,20 +25,20 @@ from burnish.tasks.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows that follow each other, as they were read."""
+    """Consecutive rows as they were read."""
 
     split: str
     rows: Sequence[Row] | JsonLines
-    """Or the lines that hold them, which is less to hand to another process."""
+    """Either rows, or the raw lines, which are cheaper to send to another process."""
     rejected: Sequence[Rejected] = ()
-    """What could not be read between them."""
+    """Lines among them that could not be read."""
     shown: int = 0
-    """Of the rows, how many are wanted token by token."""
+    """Number of rows to show token by token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examiner:
-    """Knows how rows are read and tokenized, and holds nothing of them."""
+    """Encodes and checks blocks of rows; stateless, so that it can be sent to other processes."""
 
     shape: Shape
     task: Task
@@ -48,11 +48,11 @@ class Examiner:
     special: SpecialTokens
 
     def begin(self) -> Examination:
-        """Of no rows yet."""
+        """An examination without rows."""
         return Examination(self.special, self.task.stop_ids if self.task.generates else ())
 
     def look(self, block: Block) -> tuple[Examination, list[TokenView]]:
-        """What is seen in a block, and its first rows as the model sees them."""
+        """The examination of a block, and its first rows as the model sees them."""
         examination, rejected, views = self.begin(), list(block.rejected), list[TokenView]()
         kept: list[Record] = []
         rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
@@ -71,80 +71,80 @@ class Examiner:
         return examination, views
 
 
-_MANY_LEFT_OUT = 1 / 3
-_MOST_ANSWERS = 0.5
-_FEWEST_ANSWERS = 20
+_MAX_REJECTED_SHARE = 1 / 3
+_MAX_ANSWER_SHARE = 0.5
+_MIN_ANSWERS = 20
 _NO_ANSWER = 0
 
 
 class Examination:
-    """Looks at the rows of a data set, a block at a time, and keeps a few hundred bytes of each."""
+    """Checks the rows of a dataset, one block at a time, and keeps a few hundred bytes per row."""
 
     def __init__(self, special: SpecialTokens, stop_ids: Collection[int] = ()) -> None:
-        """Begins at nothing.
+        """Starts without rows.
 
         Args:
             special: finds the model's special tokens in texts.
-            stop_ids: tokens of which each row should learn one; empty where nothing is generated.
+            stop_ids: stop tokens, one of which each row should learn; empty if the task does not generate text.
         """
-        self.figures = TokenFigures(stop_ids)
+        self.figures = TokenStatistics(stop_ids)
         self.tally = Tally()
         self.rows = SeenRows()
         self.labels = LabelCounts()
         self.languages = LanguageMix()
         self.rejected = 0
         self.removable: dict[str, str] = {}
-        """Places of rows that nothing is lost without, and why; known when all rows have been seen."""
+        """Locations of rows that can be removed without loss, and why; complete once all rows have been checked."""
         self._special = special
         self._answers = array("Q")
-        """Of each row, a print of its answer."""
+        """Hash of each row's answer."""
         self._is_single = True
 
     def add(self, split: str, records: Sequence[Record]) -> None:
-        """Looks at some rows.
+        """Checks some rows.
 
         Args:
-            split: that they belong to; the one that is trained on comes first.
-            records: of them.
+            split: the split they belong to; the training split must come first.
+            records: the rows.
         """
         self.rows.add(split, records)
         for record in records:
-            for kind, seen in self._seen_in(record).items():
+            for kind, seen in self._defects_in(record).items():
                 self.tally.add(kind, record.place, seen)
-            self._take_in(record)
+            self._add_to_totals(record)
 
     def reject(self, rejected: Iterable[Rejected]) -> None:
-        """Takes note of rows that cannot be used."""
+        """Counts rows that cannot be used."""
         for row in rejected:
             self.rejected += 1
             self.removable[row.place] = row.reason
             self.tally.add(kind_of(row.reason), row.place, row.reason)
 
-    def _seen_in(self, record: Record) -> dict[str, str]:
-        """What was seen first of each kind of defect."""
+    def _defects_in(self, record: Record) -> dict[str, str]:
+        """The first example of each kind of defect."""
         found: dict[str, str] = {}
         for text in texts_of(record):
-            for look in (odd_characters, private_strings, self._special.found_in):
-                for kind, seen in look(text):
+            for check in (odd_characters, private_strings, self._special.found_in):
+                for kind, seen in check(text):
                     found.setdefault(kind, seen)
         for dialogue in dialogues_of(record):
             for kind, seen in odd_turns(dialogue):
                 found.setdefault(kind, seen)
         return found
 
-    def _take_in(self, record: Record) -> None:
-        """Takes note of what is judged over all rows."""
+    def _add_to_totals(self, record: Record) -> None:
+        """Updates the statistics over all rows."""
         if isinstance(record, LabelledRecord):
             self.labels.add(record.labels, record.place)
             self._is_single = self._is_single and not record.is_multi
         elif isinstance(record, TaggedRecord):
             self.labels.add(record.tags, record.place)
             self._is_single = False
-        self._answers.append(_print_of(answer_of(record)))
+        self._answers.append(_answer_hash(answer_of(record)))
         self.languages.add(record.place, "\n".join(texts_of(record)))
 
     def join(self, later: Examination) -> None:
-        """Takes in what was seen of rows that come after these."""
+        """Merges the examination of the rows that come after these."""
         self.figures.join(later.figures)
         self.tally.join(later.tally)
         self.rows.join(later.rows)
@@ -156,34 +156,34 @@ class Examination:
         self._is_single = self._is_single and later._is_single
 
     def conclude(self) -> list[Finding]:
-        """What was found in all rows. Called once, at the end."""
+        """All findings. Called once, at the end."""
         self.labels.tally(self.tally, self._is_single)
         self._tally_answers()
-        for kind, count, told in self.rows.repeated():
+        for kind, count, examples in self.rows.repeated():
             if kind == "repeated":
-                told = list(told)
-                self.removable |= {place: f"says the same {seen}" for place, seen in told}
-            self.tally.add_many(kind, count, told)
-        everything = len(self.rows) + self.rejected
-        if self.rejected > _MANY_LEFT_OUT * everything:
-            self.tally.add("many-left-out", f"{self.rejected:,} of {everything:,} rows")
+                examples = list(examples)
+                self.removable |= {place: f"has the same text {seen}" for place, seen in examples}
+            self.tally.add_many(kind, count, examples)
+        total = len(self.rows) + self.rejected
+        if self.rejected > _MAX_REJECTED_SHARE * total:
+            self.tally.add("many-left-out", f"{self.rejected:,} of {total:,} rows")
         return self.tally.findings()
 
     def _tally_answers(self) -> None:
-        """Whether most of the answers are one and the same."""
-        prints = numpy.array(self._answers)
-        rows = numpy.flatnonzero(prints != _NO_ANSWER)
-        if len(rows) < _FEWEST_ANSWERS:
+        """Adds a finding if most answers are identical."""
+        hashes = numpy.array(self._answers)
+        rows = numpy.flatnonzero(hashes != _NO_ANSWER)
+        if len(rows) < _MIN_ANSWERS:
             return
-        _, first, counts = numpy.unique(prints[rows], return_index=True, return_counts=True)
+        _, first, counts = numpy.unique(hashes[rows], return_index=True, return_counts=True)
         most = counts.argmax()
-        if counts[most] > _MOST_ANSWERS * len(rows):
-            told = f"{counts[most]:,} of {len(rows):,} answers"
-            self.tally.add("one-answer", self.rows.place(int(rows[first[most]])), told)
+        if counts[most] > _MAX_ANSWER_SHARE * len(rows):
+            example = f"{counts[most]:,} of {len(rows):,} answers"
+            self.tally.add("one-answer", self.rows.place(int(rows[first[most]])), example)
 
 
-def _print_of(answer: str | None) -> int:
-    """Of 64 bits; `_NO_ANSWER` where there is none."""
+def _answer_hash(answer: str | None) -> int:
+    """64-bit hash of an answer; `_NO_ANSWER` if there is none."""
     if answer is None:
         return _NO_ANSWER
     digest = blake2b(answer.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Rows with what can be repaired in them repaired."""
+"""Repairs rows: control characters and wrongly decoded text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from burnish.check.contents import CONTROL
 
 
 def repaired(value: Any, name: str = "") -> tuple[Any, list[str]]:
-    """A value of JSON with its texts repaired, and what was changed, in words.
+    """A JSON value with repaired texts, and the changes as phrases.
 
     Args:
-        value: of a column.
-        name: of the column, and where in it.
+        value: the value of a column.
+        name: the column and the path inside it.
     """
     if isinstance(value, str):
         return _repaired_text(value, name)
@@ -35,11 +35,11 @@ def _repaired_text(text: str, name: str) -> tuple[str, list[str]]:
     from ftfy import fix_encoding
 
     changes = []
-    seen = CONTROL.sub("", text)
-    if seen != text:
-        count = len(text) - len(seen)
+    cleaned = CONTROL.sub("", text)
+    if cleaned != text:
+        count = len(text) - len(cleaned)
         changes.append(f"`{name}`: {count} control character{'s' if count > 1 else ''} removed")
-    if not seen.isascii() and (fixed := fix_encoding(seen)) != seen:
-        changes.append(f"`{name}`: decoded anew")
-        seen = fixed
-    return seen, changes
+    if not cleaned.isascii() and (fixed := fix_encoding(cleaned)) != cleaned:
+        changes.append(f"`{name}`: decoded again")
+        cleaned = fixed
+    return cleaned, changes

@@ -1,4 +1,4 @@
-"""Rows as the model sees them: every token and whether it is learned, and statistics over all rows."""
+"""Rows as the model sees them: every token and whether it is trained on, and statistics over all rows."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class SeenToken:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Some tokens of a row."""
+    """A part of a row's tokens."""
 
     name: str
-    """What they are, for example `chosen`; empty where the row is all there is."""
+    """The name of the part, for example `chosen`; empty if the row has only one."""
     tokens: list[SeenToken]
     note: str = ""
-    """What else is learned, in words: a label, a place."""
+    """What else is learned, in words: a label, a position."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """One row."""
+    """One row as tokens."""
 
     place: str
     passages: list[Passage]
@@ -56,16 +56,16 @@ class TokenView:
 
 
 Part = tuple[str, Any, Sequence[bool], str]
-"""Name, ids, whether each is learned, note."""
+"""Name, token ids, whether each is trained on, note."""
 
 
 def view_tokens(example: Any, tokenizer: Any, labels: Sequence[str]) -> TokenView:
     """An example as the model sees it.
 
     Args:
-        example: of any task.
-        tokenizer: of the model.
-        labels: names of the task's labels, in their order; empty where it has none.
+        example: an example of any task.
+        tokenizer: the model's tokenizer.
+        labels: names of the task's labels in order; empty if it has none.
     """
     special = set(tokenizer.all_special_ids) | {
         number for number, token in tokenizer.added_tokens_decoder.items() if token.special
@@ -73,14 +73,14 @@ def view_tokens(example: Any, tokenizer: Any, labels: Sequence[str]) -> TokenVie
     passages = []
     for name, ids, learned, note in parts_of(example, labels):
         texts = _texts(ids, tokenizer)
-        told = zip(map(int, ids), texts, learned, strict=True)
-        seen = [SeenToken(number, text, bool(is_learned), number in special) for number, text, is_learned in told]
+        tokens = zip(map(int, ids), texts, learned, strict=True)
+        seen = [SeenToken(number, text, bool(is_learned), number in special) for number, text, is_learned in tokens]
         passages.append(Passage(name, seen, note))
     return TokenView(example.place if hasattr(example, "place") else example.record.place, passages)
 
 
 def _texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """What each token adds to the text."""
+    """The text of each token."""
     plain = tokenizer.convert_ids_to_tokens(list(map(int, ids)))
     decoded = [tokenizer.decode([int(number)], clean_up_tokenization_spaces=False) for number in ids]
     return [text if text and "\ufffd" not in text else piece for text, piece in zip(decoded, plain, strict=True)]
@@ -88,13 +88,13 @@ def _texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
 
 @singledispatch
 def parts_of(example: Any, labels: Sequence[str]) -> Iterable[Part]:
-    """The passages of an example of some task."""
+    """The passages of an example, by the type of example."""
     raise TypeError(f"no view of {type(example).__name__}")
 
 
 @parts_of.register
 def _(example: Example, labels: Sequence[str]) -> Iterable[Part]:
-    # the first token is never predicted, so it is not learned even where it is a label
+    # the first token is never predicted, so it is not trained on even if it has a label
     learned = [number > 0 and label != IGNORED for number, label in enumerate(example.labels)]
     yield "", example.input_ids, learned, ""
 
@@ -130,9 +130,11 @@ def _(example: ScoredPair, labels: Sequence[str]) -> Iterable[Part]:
 
 @parts_of.register
 def _(example: TagExample, labels: Sequence[str]) -> Iterable[Part]:
-    told = {place: label for place, label in zip(example.deciding, example.labels, strict=True) if label != IGNORED}
-    tags = " ".join(labels[label] for label in told.values())
-    yield "", example.input_ids, [place in told for place in range(len(example.input_ids))], f"tags: {tags}"
+    tags_by_place = {
+        place: label for place, label in zip(example.deciding, example.labels, strict=True) if label != IGNORED
+    }
+    tags = " ".join(labels[label] for label in tags_by_place.values())
+    yield "", example.input_ids, [place in tags_by_place for place in range(len(example.input_ids))], f"tags: {tags}"
 
 
 @parts_of.register
@@ -145,7 +147,12 @@ def _(example: Window, labels: Sequence[str]) -> Iterable[Part]:
 @parts_of.register
 def _(example: MaskExample, labels: Sequence[str]) -> Iterable[Part]:
     learned = [word != NO_WORD for word in example.words]
-    yield "", example.input_ids, learned, f"{100 * example.share:.0f} % of these words are hidden, others each epoch"
+    yield (
+        "",
+        example.input_ids,
+        learned,
+        f"{100 * example.share:.0f} % of these words are masked, different ones each epoch",
+    )
 
 
 @parts_of.register
@@ -158,16 +165,16 @@ _OF_TOKENS = (Example, SequencePair)
 
 
 class Lengths(NamedTuple):
-    """Tokens of the rows."""
+    """Lengths of rows in tokens."""
 
     median: int
     most_of_95: int
-    """95 of 100 rows are no longer."""
+    """95 % of the rows are not longer."""
     longest: int
 
 
-class TokenFigures:
-    """Adds up what is told of each row."""
+class TokenStatistics:
+    """Accumulates token counts over the rows."""
 
     def __init__(self, stop_ids: Collection[int]) -> None:
         """Begins at nothing.
@@ -177,19 +184,19 @@ class TokenFigures:
         """
         self.tokens = self.trained = 0
         self.counts_tokens = True
-        """Whether what is learned is tokens, and not a label or a choice for the row."""
+        """Whether tokens are trained on, rather than a label or a choice per row."""
         self.longest_place = ""
         self._longest = -1
         self._lengths = array("i")
         self._stop_ids = frozenset(stop_ids)
 
     def add(self, record: Any, row: EncodedRow, tally: Tally) -> None:
-        """Takes note of a row.
+        """Adds a row.
 
         Args:
-            record: what it means.
-            row: what became of it.
-            tally: told of what is wrong.
+            record: the row's record.
+            row: the encoded row.
+            tally: receives the problems.
         """
         length = sum(example.num_tokens for example in row.examples)
         if length > self._longest:
@@ -203,8 +210,8 @@ class TokenFigures:
         if self._stop_ids and getattr(record, "ends", True) and not self._learns_end(row):
             tally.add("end-not-learned", record.place)
 
-    def join(self, later: TokenFigures) -> None:
-        """Takes in rows that come after these."""
+    def join(self, later: TokenStatistics) -> None:
+        """Adds the rows that come after these."""
         self.tokens += later.tokens
         self.trained += later.trained
         self.counts_tokens = self.counts_tokens and later.counts_tokens
@@ -217,7 +224,7 @@ class TokenFigures:
         return not plain or not all(self._stop_ids.isdisjoint(example.labels[-8:]) for example in plain)
 
     def lengths(self) -> Lengths:
-        """Of all rows; zeros where there are none."""
+        """Lengths over all rows; zeros if there are none."""
         if not self._lengths:
             return Lengths(0, 0, 0)
         numbers = numpy.frombuffer(self._lengths, dtype=numpy.int32)
@@ -226,5 +233,5 @@ class TokenFigures:
 
     @property
     def share(self) -> float:
-        """Share of the tokens that are learned."""
+        """Share of the tokens that are trained on."""
         return self.trained / self.tokens if self.tokens else 0.0

@@ -35,14 +35,14 @@ from burnish.runs.events import (
 
 
 class StopSignal:
-    """While entered, the first SIGINT or SIGTERM only sets `wanted`; a second SIGINT interrupts at once."""
+    """A context in which the first SIGINT or SIGTERM only sets `wanted`; a second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.wanted = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignal:
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if threading.current_thread() is threading.main_thread():  # signal handlers can only be set in the main thread
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -60,13 +60,13 @@ class StopSignal:
 
 
 class BatchesAhead:
-    """Gives the batches of one step after the other; a context manager, which ends its thread.
+    """Prefetches batches: builds those of the next step in a thread. A context manager, which ends the thread.
 
-    What a batch holds follows from seed and step alone, so it is the same whoever makes it, and when.
+    A batch depends only on seed and step, so it is the same whichever thread builds it, and when.
 
     Args:
-        plan: of the run.
-        total_steps: of the run; none is made beyond them.
+        plan: batch plan of the run.
+        total_steps: optimizer steps of the run; nothing is prefetched beyond them.
     """
 
     def __init__(self, plan: BatchPlan, total_steps: int) -> None:
@@ -82,13 +82,13 @@ class BatchesAhead:
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def take(self, step: int) -> list[Batch]:
-        """The batches of a step; those of the next one are begun. Raises whatever making them raises."""
+        """The batches of a step; starts building those of the next one. Raises whatever building them raises."""
         begun, self._next = self._next, None
         if begun is not None and begun[0] == self._wanted(step):
             batches = begun[1].result()
         else:
             if begun is not None:
-                begun[1].exception()  # two threads must not read the plan's order at once
+                begun[1].exception()  # wait: two threads must not use the plan at the same time
             batches = self._plan.step_batches(step)
         self._begin(step + 1)
         return batches
@@ -107,11 +107,11 @@ class BatchesAhead:
 
 @dataclass(slots=True)
 class Loop:
-    """Runs a trainer over a batch plan, from wherever `progress` stands to the end.
+    """Runs a trainer over a batch plan, from the step in `progress` to the end.
 
-    Each pass through the body of `run` is one step: train, tell, validate, save. Everything it decides follows from
-    the recipe, the step number and `progress`, so a resumed loop takes the same turns as one that never stopped.
-    What runs out of memory is done again in micro-batches of half the size, which stay in force.
+    Each iteration of `run` is one step: train, report, validate, save. All decisions depend only on the recipe, the
+    step number and `progress`, so a resumed loop makes the same ones as a loop that never stopped. A step that runs out
+    of memory is repeated with micro-batches of half the size, which are kept from then on.
     """
 
     trainer: Trainer
@@ -133,7 +133,7 @@ class Loop:
         """Trains to the end.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last whole step is saved.
+            Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last complete step is saved.
             BurnishError: the loss is not finite; the last good checkpoint is kept.
             MachineError: the disk is full, or a single row does not fit into memory; the last good state is kept.
         """
@@ -155,7 +155,7 @@ class Loop:
         return self.progress
 
     def _take_up(self) -> None:
-        """Puts the sizes of micro-batches in force, and looks ahead at all steps."""
+        """Restores reduced micro-batch sizes, and plans the time of all steps."""
         if self.progress.micro_tokens:
             self.plan.micro_tokens = self.progress.micro_tokens
         if self.progress.held_out_tokens:
@@ -168,7 +168,8 @@ class Loop:
         return [self.plan.padded_tokens(step) for step in range(self.total_steps)]
 
     def _owes_validation(self) -> bool:
-        """Whether the step where progress stands is still to be judged: the base, or one that was saved before."""
+        """Whether the current step still needs its validation: the base model, or a step saved before it was
+        validated."""
         step = self.progress.step
         is_due = step == 0 or self._is_due(self.recipe.evaluate.every, step == self.total_steps)
         is_done = self.progress.stopped or step in dict(self.progress.validations)
@@ -177,7 +178,7 @@ class Loop:
     def _interrupted(self) -> Interrupted:
         return Interrupted(
             f"stopped after step {self.progress.step} of {self.total_steps}; the state is saved",
-            fix=f"Go on with `burnish resume {self.checkpoints.parent}`",
+            fix=f"Continue with `burnish resume {self.checkpoints.parent}`",
         )
 
     def _is_due(self, every: int | str, is_last: bool) -> bool:
@@ -197,7 +198,7 @@ class Loop:
         self._tell_step(*done, rate, ended - begun)
 
     def _attempt(self, step: int, ahead: BatchesAhead) -> tuple[StepResult, list[Batch]] | None:
-        """A step, or None where it ran out of memory: then all is as it was before it."""
+        """Runs a step; None if it ran out of memory, with everything restored as it was before."""
         drawn = random_tensors(), random_values()
         batches: list[Batch] = []
         try:
@@ -210,13 +211,13 @@ class Loop:
         except RAISED as error:
             if not ran_out(error):
                 raise
-        # only here, when the error is gone, has its traceback let go of the tensors
+        # outside of the except block, because the traceback keeps the step's tensors alive until it ends
         self.trainer.forget_attempt()
         restore_random(*drawn)
         return None
 
     def _halve(self, step: int) -> None:
-        """Makes the micro-batches smaller than those of a step that ran out."""
+        """Makes the micro-batches smaller after a step ran out of memory."""
         before = self.plan.micro_batch_sizes(step)
         if not self.plan.halve_micro_batch(step):
             raise self._too_large("training", max(width for _, width in before))
@@ -235,19 +236,19 @@ class Loop:
         newest = newest_whole(self.checkpoints)
         return MachineError(
             f"{error.what} in step {self.progress.step + 1}",
-            "Some may have moved and others not, so the step cannot be tried again. "
-            + (f"The checkpoint `{newest.name}` is whole." if newest else "There is no checkpoint yet."),
-            f"Free some memory, then go on with `burnish resume {self.checkpoints.parent}`",
+            "Some may be updated and others not, so the step cannot be repeated. "
+            + (f"The checkpoint `{newest.name}` is complete." if newest else "There is no checkpoint yet."),
+            f"Free some memory, then continue with `burnish resume {self.checkpoints.parent}`",
         )
 
     def _too_large(self, kind: str, tokens: int) -> MachineError:
-        """A single row that does not fit; the state before it is saved."""
+        """The error for a single row that does not fit into memory; the state before it is saved."""
         ways = [f"Shorten `data.context` (now {self.recipe.data.context})"]
         if kind == "training" and self.recipe.train.gradient_checkpointing is not True:
             ways.append("set `train.gradient_checkpointing=true`")
         if all(weight.is_floating_point() for weight in self.trainer.network.parameters()):
-            ways.append("take `--method qlora`")
-        resumed = f"; or free some memory and go on with `burnish resume {self.checkpoints.parent}`"
+            ways.append("use `--method qlora`")
+        resumed = f"; or free some memory and continue with `burnish resume {self.checkpoints.parent}`"
         return MachineError(
             f"one {kind} row of {tokens:,} tokens does not fit into memory",
             f"Memory ran out after step {self.progress.step} with one row at a time. {self._keep_state()}",
@@ -255,7 +256,7 @@ class Loop:
         )
 
     def _keep_state(self) -> str:
-        """Saves the last whole step unless it is saved; says what there is."""
+        """Saves the last complete step unless it is saved already; returns a sentence about it."""
         step = self.progress.step
         if step and not checkpoint_path(self.checkpoints, step).is_dir():
             try:
@@ -264,7 +265,7 @@ class Loop:
                 if not ran_out(error):
                     raise
         newest = newest_whole(self.checkpoints)
-        return f"The checkpoint `{newest.name}` is whole." if newest else "No step has been saved yet."
+        return f"The checkpoint `{newest.name}` is complete." if newest else "No step has been saved yet."
 
     def _tell_step(self, result: StepResult, batches: list[Batch], rate: float, seconds: float) -> None:
         self.progress.seconds += seconds
@@ -283,14 +284,14 @@ class Loop:
         self.watch.step_done(told, batches, self.plan.examples)
 
     def _explained(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
-        """A loss that is not finite, with the step, the rows and what to do."""
+        """The error for a loss that is not finite, with the step, the rows and what to do."""
         rows = places(batches, self.plan.examples)
         named = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
         self.watch.broke_off(self.progress.step + 1, error.what)
         return BurnishError(
             f"{error.what} at step {self.progress.step + 1}",
-            f"The rows of that step: {named}. No weight was changed; earlier checkpoints are kept.",
-            f"Lower `train.learning_rate` (now {self.recipe.train.learning_rate}), and look at those rows",
+            f"Rows of that step: {named}. No weight was changed; earlier checkpoints are kept.",
+            f"Lower `train.learning_rate` (now {self.recipe.train.learning_rate}), and check those rows",
         )
 
     def _validate(self) -> bool:
@@ -311,7 +312,7 @@ class Loop:
         return is_best
 
     def _judge(self) -> Validation:
-        """Judges the held-out rows, in smaller batches from now on where memory runs out."""
+        """Evaluates the held-out rows; if memory runs out, in smaller batches from now on."""
         plan = self.held_out.plan
         before = plan.micro_batch_sizes(None) if plan else []
         tokens = plan.micro_tokens if plan else None

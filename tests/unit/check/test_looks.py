@@ -11,11 +11,11 @@ import pytest
 from ftfy.badness import BADNESS_RE
 
 from burnish.check import contents as privacy
-from burnish.check.contents import LanguageMix, SpecialTokens, find_spoilt, odd_characters, private_strings
+from burnish.check.contents import LanguageMix, SpecialTokens, find_mojibake, odd_characters, private_strings
 from burnish.check.finding import Tally, kind_of, kinds
 from burnish.check.labels import LabelCounts, is_far_too_small, odd_turns, spelled_alike, usual_size
 from burnish.check.repair import repaired
-from burnish.check.token_view import TokenFigures
+from burnish.check.token_view import TokenStatistics
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, Example
 from burnish.tasks.task import EncodedRow, Task
@@ -121,7 +121,7 @@ def test_special_tokens_are_those_of_the_model() -> None:
 
 
 def test_an_end_that_is_not_learned_blocks() -> None:
-    figures, tally = TokenFigures([9]), Tally()
+    figures, tally = TokenStatistics([9]), Tally()
     learned = Example([1, 2, 9], [IGNORED, 2, 9], "f:1")
     untold = Example([1, 2, 9], [IGNORED, 2, IGNORED], "f:2")
     for example, ends in ((learned, True), (untold, True), (untold, False)):
@@ -158,7 +158,7 @@ def test_spoilt_text_is_found_where_ftfy_finds_it() -> None:
     for _ in range(20_000):
         text = "".join(draw.choices(pieces, [*[9] * 11, *[1] * (len(pieces) - 11)], k=draw.randrange(1, 14)))
         expected = BADNESS_RE.search(text)
-        assert find_spoilt(text) == (expected.start() if expected else None), ascii(text)
+        assert find_mojibake(text) == (expected.start() if expected else None), ascii(text)
         found += expected is not None
     assert 2_000 < found < 18_000
 
