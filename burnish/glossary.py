@@ -27,7 +27,7 @@ GROUPS = {
     "preferences": "Preferences",
     "training": "Training",
     "memory": "Numbers and memory",
-    "judging": "Evaluating and saving",
+    "evaluation": "Evaluating and saving",
 }
 """The files of the glossary in order, each with its heading."""
 

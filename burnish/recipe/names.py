@@ -143,11 +143,11 @@ def takes_bool(field: FieldInfo) -> bool:
 
 def shown(value: Any) -> str:
     """A value as YAML would write it, on one line, shortened if it is long."""
-    text = one_line(value)
+    text = spelled(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def one_line(value: Any) -> str:
+def spelled(value: Any) -> str:
     """A value as YAML would write it, on one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 

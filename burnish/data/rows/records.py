@@ -1,4 +1,4 @@
-"""What a row means, apart from how its file spells it."""
+"""Records: the meaning of rows, independent of their file format."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from burnish.data.images.images import Picture
 
 Messages = tuple[dict[str, Any], ...]
-"""Turns in OpenAI's form: `role`, `content` (a string), and where there are any `tool_calls` with parsed arguments."""
+"""Turns in OpenAI's form: `role`, `content` (a string), and optionally `tool_calls` with parsed arguments."""
 
 
 class _Hashed:
-    """Keeps the hash of what a record says, once somebody has asked for it."""
+    """Caches the content hash of a record."""
 
     __slots__ = ("_hash",)
     _hash: str
@@ -23,17 +23,17 @@ class _Hashed:
 
 @dataclass(frozen=True, slots=True)
 class TextRecord(_Hashed):
-    """Text of which every token is learned."""
+    """Text that is trained on completely."""
 
     text: str
     ends: bool
-    """Whether the document ends here, so that the end of the text is learned too."""
+    """Whether the document ends here, so that EOS is trained on."""
     place: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRecord(_Hashed):
-    """A conversation of which the assistant's turns are learned. The last message is always the assistant's."""
+    """A conversation whose assistant turns are trained on. The last message is always the assistant's."""
 
     messages: Messages
     tools: tuple[dict[str, Any], ...] | None
@@ -43,12 +43,12 @@ class ChatRecord(_Hashed):
 
 @dataclass(frozen=True, slots=True)
 class PreferenceRecord(_Hashed):
-    """Two answers to the same prompt, of which one is better."""
+    """A better and a worse answer to the same prompt."""
 
     prompt: Messages
-    """May be empty where the two dialogues share no beginning."""
+    """Common beginning of both conversations."""
     chosen: Messages
-    """The better answer: one message or more, the last of them the assistant's."""
+    """The better answer: one or more messages, the last one from the assistant."""
     rejected: Messages
     tools: tuple[dict[str, Any], ...] | None
     place: str
@@ -56,7 +56,7 @@ class PreferenceRecord(_Hashed):
 
 @dataclass(frozen=True, slots=True)
 class RatedRecord(_Hashed):
-    """An answer that somebody found good or bad."""
+    """An answer rated good or bad."""
 
     prompt: Messages
     completion: Messages
@@ -72,7 +72,7 @@ class LabelledRecord(_Hashed):
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     is_multi: bool
-    """Whether several labels, or none, are possible."""
+    """Whether a row can have several labels, or none."""
     place: str
 
 
@@ -87,25 +87,25 @@ class TaggedRecord(_Hashed):
 
 @dataclass(frozen=True, slots=True)
 class SpanRecord(_Hashed):
-    """A question about a text, answered by pieces of it."""
+    """A question about a text, answered by spans of it."""
 
     context: str
     question: str
     answers: tuple[tuple[int, str], ...]
-    """First character and text of each accepted answer; empty where the text does not hold one."""
+    """First character and text of each accepted answer; empty if the text has no answer."""
     place: str
 
 
 @dataclass(frozen=True, slots=True)
 class PictureRecord(_Hashed):
-    """A conversation with pictures, of which the assistant's turns are learned."""
+    """A conversation with images, whose assistant turns are trained on."""
 
     messages: tuple[dict[str, Any], ...]
     """Each `content` is a list of parts: `{"type": "text", "text": ...}` or `{"type": "image"}`."""
     images: tuple[Picture, ...]
-    """The pictures, in the order of the image parts."""
+    """The images, in the order of the image parts."""
     digests: tuple[str, ...]
-    """SHA-256 (hex) of each picture's bytes: what it shows, wherever its file lies."""
+    """SHA-256 (hex) of each image's bytes, independent of the location of its file."""
     place: str
 
 
@@ -120,24 +120,24 @@ Record = (
     | PictureRecord
 )
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-_BESIDE_THE_CONTENT = ("place", "ends", "is_multi", "images")
+_NOT_CONTENT = ("place", "ends", "is_multi", "images")
 
 
 def content_hash(record: Record) -> str:
-    """SHA-256 (hex) of what a record says, wherever it stands: equal for duplicates, and for them only.
+    """SHA-256 (hex) of a record's content without its location: equal for duplicates only.
 
-    Whether a text ends counts for nothing: the same words with and without an end are the same words.
+    Whether a text ends does not matter: the same text with and without an end is a duplicate.
     """
     try:
         return record._hash
-    except AttributeError:  # asked for the first time
+    except AttributeError:  # not computed yet
         content = [getattr(record, name) for name in _names_of_content(type(record))]
-        told = content[0] if isinstance(record, TextRecord) else content
-        made = hashlib.sha256(CANONICAL.encode(told).encode("ascii")).hexdigest()
+        hashed = content[0] if isinstance(record, TextRecord) else content
+        made = hashlib.sha256(CANONICAL.encode(hashed).encode("ascii")).hexdigest()
         object.__setattr__(record, "_hash", made)
         return made
 
 
 @cache
 def _names_of_content(kind: type[Record]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind) if field.name not in _BESIDE_THE_CONTENT)
+    return tuple(field.name for field in fields(kind) if field.name not in _NOT_CONTENT)

@@ -1,6 +1,6 @@
-"""Byte-level BPE by tiktoken, where it must give the same tokens as the tokenizers library, and faster.
+"""Byte-level BPE by tiktoken, which is faster, where it provably gives the same tokens as the tokenizers library.
 
-They do for ASCII text, and a tokenizer of this form:
+They are the same for ASCII text and a tokenizer of this form:
 
 - The text is split at added tokens, then into words by one regular expression. On ASCII, dialects of regular
   expressions agree on what a letter, a digit and a blank are, and Unicode normalization changes nothing.

@@ -14,7 +14,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from burnish.kernels.attention import NAME
 from burnish.kernels.varlen_attention import VARLEN
-from burnish.models.fast_paths import FusedRMSNorm, arithmetics, arrange, take_fast_paths
+from burnish.models.fast_paths import FusedRMSNorm, arrange, probe_dtypes, take_fast_paths
 from burnish.models.packing import row_inputs
 from tests.tiny_models import WINDOW, make_network
 from tests.unit.kernels.comparison import distance
@@ -246,8 +246,8 @@ def test_masks_of_shared_prompts_stay_masks(device: str) -> None:
 
 def test_types_that_a_model_is_probed_in() -> None:
     for device, held in (("cpu", torch.float32), ("cuda", torch.bfloat16), ("mps", torch.float32)):
-        assert arithmetics(torch.device(device), held) == [held]
-    both = arithmetics(torch.device("cuda"), torch.float32)
+        assert probe_dtypes(torch.device(device), held) == [held]
+    both = probe_dtypes(torch.device("cuda"), torch.float32)
     assert both[0] == torch.float32
     assert len(both) == 2
     assert both[1].itemsize == 2
