@@ -136,7 +136,7 @@ def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) ->
     assert "899 to train on, 100 held out, 1 left out" in told.err
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
     assert [(row["file"], row["line"]) for row in rejected] == [(str(here / "rows.jsonl"), 500)]
-    assert rejected[0]["reason"].startswith("broken JSON at column")
+    assert "JSON at column" in rejected[0]["reason"]
 
 
 def test_rows_with_an_empty_answer_or_too_long_are_named(here: Path, base: Path, burnish: Burnish) -> None:

@@ -77,7 +77,7 @@ def test_rows_counted_in_bits_are_alike_where_their_agreement_says_so() -> None:
         [changed(text(number % 20, 8 + number), number % 7, seed=number) for number in range(300)]
     ).bins
     some, others = numpy.triu_indices(len(bins), 1)
-    counted = duplicates._are_alike(bins, duplicates._packed(bins != duplicates.EMPTY), some, others)
+    counted = duplicates._are_near(bins, duplicates._packed(bins != duplicates.EMPTY), some, others)
     plain = agreement(bins[some], bins[others]) >= NEAR_DUPLICATE
     assert (counted == plain).all()
     assert plain.any()
