@@ -169,7 +169,7 @@ class LanguageMix:
         """Languages (ISO 639-1) and their shares of the texts with a confident guess, the most common first."""
         return _shares([text for _, text in self._kept])
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The most common languages as a phrase; empty if no text is long enough."""
         named = [f"{language} {100 * share:.0f} %" for language, share in self.shares()[:4] if share >= 0.01]
         about = f" (guessed from {len(self._kept)} texts)" if named else ""

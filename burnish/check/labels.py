@@ -37,7 +37,7 @@ class LabelCounts:
         self.counts.update(later.counts)
         self.places = later.places | self.places
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The most common labels and their shares as a phrase; empty if there are none."""
         if not self.counts:
             return ""

@@ -177,7 +177,7 @@ class TokenStatistics:
     """Accumulates token counts over the rows."""
 
     def __init__(self, stop_ids: Collection[int]) -> None:
-        """Begins at nothing.
+        """Starts without rows.
 
         Args:
             stop_ids: tokens of which each row should learn one; empty where nothing is generated.

@@ -178,7 +178,7 @@ def _softmax_losses(logits: torch.Tensor, targets: torch.Tensor, wants_gradients
         block, correct = logits[begin : begin + rows], targets[begin : begin + rows, None]
         fp32 = wide[: len(block)]
         fp32.copy_(block)
-        # The likeliest token's probability is at least 1 / vocabulary, so its logarithm is exact where that of the
+        # The most likely token's probability is at least 1 / vocabulary, so its logarithm is exact where that of the
         # target's could underflow: log p(target) = log p(best) + logit(target) - logit(best).
         apart = fp32.gather(1, correct)[:, 0] - fp32.amax(1)
         torch.ops.aten._softmax.out(fp32, 1, False, out=fp32)

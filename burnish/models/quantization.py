@@ -25,7 +25,7 @@ _NO_COMPILING = "TORCHDYNAMO_DISABLE"
 def import_bitsandbytes() -> None:
     """Imports bitsandbytes, if installed, without its side effects; call it before anything else imports it.
 
-    At import it tells users of some CPUs to install a kernel from the hub, and LLM.int8 logs each cast of its inputs;
+    At import it advises users of some CPUs to install a kernel from the hub, and LLM.int8 logs each cast of its inputs;
     users need not act on either. Errors are still logged.
 
     It also compiles its fallbacks for devices without kernels, which imports the complete compiler at every start. On

@@ -272,8 +272,8 @@ def _facts(look: _Look, setting: Setting, examination: Examination) -> dict[str,
         "tokens": f"{figures.tokens:,} by {setting.location.name}: median {median:,}, 95 % up to {most:,}, "
         f"longest {longest:,} ({figures.longest_place})",
         "trained": f"{100 * figures.share:.0f} % of the tokens" if figures.counts_tokens else "",
-        "labels": examination.labels.told(),
-        "languages": examination.languages.told(),
+        "labels": examination.labels.summary(),
+        "languages": examination.languages.summary(),
         "usual size": usual_size(setting.task),
     }
     return {name: value for name, value in told.items() if value}

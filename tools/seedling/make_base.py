@@ -34,7 +34,7 @@ def texts(path: Path, every: int = 1) -> Iterator[str]:
 
 
 def train_tokenizer(corpus: Path) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer in which every digit stands alone."""
+    """A byte-level BPE tokenizer in which every digit is a token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -45,7 +45,7 @@ class ExpressionKinds:
     Attributes:
         needles: texts that no content may hold, for what is found to be true.
         names: the kinds that were assigned to each name.
-        sure: names that have been assigned where the next expression stands; others may be undefined there.
+        sure: names that are assigned before the next expression; others may be undefined there.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Proves of a chat template that it does nothing with what messages say but write it.
 
 Then the text of a plain conversation (see `template_kinds.py`) is made of pieces that depend on its roles alone, with
-the contents between them, and need not be rendered anew each time.
+the contents between them, and need not be rendered again each time.
 
 Kinds of names only grow while they are followed through assignments, until nothing changes. Whatever is not known to be
 harmless refuses the proof.

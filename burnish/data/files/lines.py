@@ -72,7 +72,7 @@ def check_is_text(path: Path, head: bytes) -> None:
         if head.startswith(start):
             raise DataError(
                 f"`{path}` is {kind}, although its name does not say so",
-                "The suffix of the name determines how a file is read.",
+                "The suffix of the name determines how a file is parsed.",
                 "Rename it, or save it as UTF-8 text",
             )
     if b"\0" in head:

@@ -126,7 +126,7 @@ def load_records(section: DataSection, seed: int) -> Records:
 
 
 def told_by_their_lines(sources: Sequence[Source]) -> list[str]:
-    """A sentence for each file that is not read by the suffix of its name."""
+    """A sentence for each file that is not parsed by the suffix of its name."""
     files = [source for source in sources if isinstance(source, Path)]
     found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
     return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]

@@ -186,8 +186,8 @@ def test_languages_are_guessed_from_a_sample() -> None:
     shares = dict(mix.shares())
     assert set(shares) == {"en", "de"}
     assert 0.4 < shares["en"] < 0.9
-    assert "en" in mix.told() and "50 texts" in mix.told()
-    assert LanguageMix().told() == ""
+    assert "en" in mix.summary() and "50 texts" in mix.summary()
+    assert LanguageMix().summary() == ""
 
 
 def test_sizes_are_told_where_they_are_known() -> None:
