@@ -199,7 +199,7 @@ class Loop:
 
     def _attempt(self, step: int, ahead: BatchesAhead) -> tuple[StepResult, list[Batch]] | None:
         """Runs a step; None if it ran out of memory, with everything restored as it was before."""
-        drawn = random_tensors(), random_values()
+        drawn = random_tensors(), random_values()  # a repeated step has to draw the same dropout
         batches: list[Batch] = []
         try:
             batches = ahead.take(step)

@@ -88,7 +88,7 @@ class Trainer:
         if trained_tokens == 0:
             raise BurnishError("a step has no trained tokens", "None of the tokens in its rows has a label.")
         loss, norm = self.accumulate(batches)
-        loss_value, norm_value = loss.item(), norm.item()
+        loss_value, norm_value = loss.item(), norm.item()  # the only wait for the GPU in a step
         if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
             self.drop_gradient()
             raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
@@ -108,11 +108,12 @@ class Trainer:
             self.task.begin_step(self.network, (batch.to(self.device) for batch in batches))
         total = torch.zeros((), device=self.device)
         for batch in batches:
+            # divided by the tokens of the whole step, so that the sum over micro-batches is the mean of one big batch
             with arithmetic(self.device, self.precision):
                 loss = self.task.losses(self.network, batch.to(self.device)).sum() / trained_tokens
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer)  # before clipping, which compares the true norm with the limit
         return total, self._clip_gradient()
 
     def move(self) -> None:

@@ -71,6 +71,7 @@ class _LoraLinear(torch.autograd.Function):
         flat = inputs.flatten(0, -2)
         low = torch.mm(flat, down.to(flat.dtype).T)
         output = functional.linear(flat, weight, bias)
+        # added in place: one pass over the output, and no second tensor of its size
         output.addmm_(low, up.to(flat.dtype).T, alpha=scale)
         ctx.save_for_backward(inputs, weight, low, down, up)
         ctx.scale = scale

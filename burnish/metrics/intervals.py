@@ -73,6 +73,7 @@ def contrast(first: tuple[Measure, Measure], second: tuple[Measure, Measure], se
     rows = min(len(first[0].table), len(second[0].table))
     if rows < 2:
         return Estimate(changes[0] - changes[1], -math.inf, math.inf)
+    # another seed for the other rows: shared draws would correlate samples that are independent
     low, high = _ends(_changes(*first, seed) - _changes(*second, seed + 1), rows)
     return Estimate(changes[0] - changes[1], low, high)
 

@@ -111,6 +111,7 @@ def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], p
             example = examples[index]
             end = begin + len(example.input_ids)
             input_ids[number, begin:end] = example.input_ids
+            # shifted by one within the example: its last token predicts nothing, not the start of the next example
             targets[number, begin : end - 1] = example.labels[1:]
             position_ids[number, begin:end] = numpy.arange(end - begin)
             chosen.append(index)

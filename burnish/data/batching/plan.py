@@ -72,6 +72,7 @@ class BatchPlan:
         return self._ordered[1]
 
     def _shuffled_order(self, epoch: int) -> numpy.ndarray:
+        # seeded by epoch, with no state carried over: a resumed run rebuilds any epoch without replaying earlier ones
         generator = numpy.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(self.rows))
         if self.packing:

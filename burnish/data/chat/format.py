@@ -46,6 +46,7 @@ def fit_answers(
         start, end = left.pop()
         if end - start + 1 > room:
             continue
+        # cut on the left: the end of the prompt says most about the answer, and the answer itself has to stay whole
         cut = max(num_lead, end - room)
         kept = [(start, end)]
         # An earlier answer is kept only if the complete turn before it is kept too.

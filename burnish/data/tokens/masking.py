@@ -59,6 +59,7 @@ def mask(
     number = max(1, round(example.share * len(present)))
     hidden = numpy.isin(words, generator.choice(present, number, replace=False))
     targets = numpy.where(hidden, ids, IGNORED)
+    # drawn for all tokens, masked or not: the numbers of a token then do not depend on which others are masked
     chance = generator.random(len(ids))
     others = generator.choice(replacements, len(ids))
     shown = numpy.where(chance < _MASKED, mask_id, numpy.where(chance < _MASKED + _RANDOM, others, ids))
