@@ -1,7 +1,7 @@
-"""What values of a chat template's expressions may be, and which conditions hold for all plain conversations.
+"""Classifies the values of a chat template's expressions, and the conditions that hold for all plain conversations.
 
-Plain conversations are those whose messages have a role and a content and nothing else, without tools, where no content
-is blank and none holds one of the `needles` that the template looks for.
+In a plain conversation every message has only a role and a content, there are no tools, no content is blank, and none
+contains any of the `needles` that the template searches for.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import nodes
 
 PLAIN, CONTENT, MIXED, LIST, ITEM = "plain", "content", "mixed", "list", "item"
-"""The same whatever is said; a content, perhaps trimmed; a text with contents in it; messages; a message."""
+"""Independent of the contents; a content, perhaps trimmed; a text that includes contents; messages; a message."""
 Kinds = frozenset[str]
 P, C = frozenset({PLAIN}), frozenset({CONTENT})
-_SAID = frozenset({CONTENT, MIXED})
+_CONTENTS = frozenset({CONTENT, MIXED})
 WRITABLE = frozenset({PLAIN, CONTENT, MIXED})
 _KEYS = ("role", "content")
 _METHODS = frozenset(dir(dict))
@@ -30,21 +30,21 @@ _TESTS_OF_TEXT = {
     "number": False,
     "boolean": False,
 }
-"""What Jinja's tests say of any text."""
+"""Results of Jinja's tests for any text."""
 _OF_LIST = {"length": P, "count": P, "first": frozenset({ITEM}), "last": frozenset({ITEM}), "list": frozenset({LIST})}
 _WITHOUT_TOOLS = ("tools", "documents")
 
 
 class NoProofError(Exception):
-    """The template may do more with contents than write them."""
+    """The template may do more with contents than insert them."""
 
 
 class ExpressionKinds:
-    """Knows the kinds of names, and finds those of expressions.
+    """Tracks the kinds of names, and derives those of expressions.
 
     Attributes:
-        needles: texts that no content may hold, for what is found to be true.
-        names: the kinds that were assigned to each name.
+        needles: texts that no content may contain for the result to hold.
+        names: the kinds assigned to each name.
         sure: names that are assigned before the next expression; others may be undefined there.
     """
 
@@ -54,7 +54,7 @@ class ExpressionKinds:
         self.sure = {"messages"}
 
     def of(self, node: Any) -> Kinds:
-        """What the value of an expression may be. Raises NoProofError where more is done with contents than written."""
+        """The kinds of an expression's value. Raises NoProofError if more is done with contents than inserting them."""
         look = self._EXPRESSIONS.get(type(node))
         if look is not None:
             return look(self, node)
@@ -81,7 +81,7 @@ class ExpressionKinds:
         else:
             self._plain(node.arg)
             key = node.arg.value if isinstance(node.arg, nodes.Const) else None
-        need(not of & _SAID, "a part of what is said")
+        need(not of & _CONTENTS, "a part of what is said")
         found = set[str](of & P)
         if LIST in of:
             need(not is_attribute and not isinstance(key, str), "a part of all messages")
@@ -95,9 +95,9 @@ class ExpressionKinds:
         parts = node.nodes if isinstance(node, nodes.Concat) else (node.left, node.right)
         found = [self.of(part) for part in parts]
         need(all(kinds <= WRITABLE for kinds in found), "messages are joined")
-        if not any(kinds & _SAID for kinds in found):
+        if not any(kinds & _CONTENTS for kinds in found):
             return P
-        return frozenset({MIXED}) if any(kinds <= _SAID for kinds in found) else frozenset({MIXED, PLAIN})
+        return frozenset({MIXED}) if any(kinds <= _CONTENTS for kinds in found) else frozenset({MIXED, PLAIN})
 
     def _filtered(self, node: Any) -> Kinds:
         need(node.node is not None, "a filter of a block")
@@ -127,7 +127,7 @@ class ExpressionKinds:
         return P
 
     def _needle(self, node: Any) -> str | None:
-        """What is looked for in a content: `"x" in content`, or a method of it that asks so; None where nothing is."""
+        """The text searched for in a content, by `"x" in content` or a method; None if there is no search."""
         if isinstance(node, nodes.Compare) and len(node.ops) == 1 and node.ops[0].op in ("in", "notin"):
             asked: Any = node.expr
             place: Any = node.ops[0].expr
@@ -140,14 +140,14 @@ class ExpressionKinds:
         if not isinstance(asked, nodes.Const) or not isinstance(asked.value, str) or not asked.value.strip():
             return None
         kinds = self.of(place)
-        if not kinds & _SAID:
+        if not kinds & _CONTENTS:
             return None
         need(kinds <= {PLAIN, CONTENT}, "something is looked for in a text")
         self.needles.add(asked.value)
         return asked.value
 
     def _is_against_nothing(self, node: Any) -> bool:
-        """Whether a content is asked to be, or not to be, blank or nothing at all."""
+        """Whether a content is compared with an empty string or none."""
         if len(node.ops) != 1 or node.ops[0].op not in ("eq", "ne"):
             return False
         other = node.ops[0].expr
@@ -182,7 +182,7 @@ class ExpressionKinds:
             return P
         if isinstance(node.node, nodes.Getattr):
             of = self.of(node.node.node)
-            if of & _SAID:
+            if of & _CONTENTS:
                 is_strip = node.node.attr == "strip" and not _arguments(node)
                 need(of <= {PLAIN, CONTENT} and is_strip, f"the method {node.node.attr}")
                 return of
@@ -192,7 +192,7 @@ class ExpressionKinds:
         return P
 
     def truth(self, node: Any) -> bool | None:
-        """Whether a condition holds; None where that is not the same for all. Asked for after its kinds."""
+        """Whether a condition holds; None if that differs between conversations. Call it after `of`."""
         look = self._TRUTHS.get(type(node))
         if look is not None:
             return look(self, node)
@@ -225,7 +225,7 @@ class ExpressionKinds:
 
     def _is_said(self, node: Any) -> bool:
         kinds = self.of(node)
-        return bool(kinds) and kinds <= _SAID
+        return bool(kinds) and kinds <= _CONTENTS
 
     def _truth_of_test(self, node: Any) -> bool | None:
         if self._is_missing(node.node):
@@ -238,7 +238,7 @@ class ExpressionKinds:
         return node.ops[0].op == "ne" if self._is_against_nothing(node) else None
 
     def _is_missing(self, node: Any) -> bool:
-        """Whether it is a part that no message has."""
+        """Whether it is a key that no message has."""
         if not isinstance(node, (nodes.Getattr, nodes.Getitem)) or self.of(node.node) != {ITEM}:
             return False
         key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
@@ -277,7 +277,7 @@ def _arguments(node: Any) -> list[Any]:
     return [*node.args, *(pair.value for pair in node.kwargs), *more]
 
 
-def need(is_so: bool, otherwise: str) -> None:
-    """Raises NoProofError where something is not so."""
-    if not is_so:
+def need(holds: bool, otherwise: str) -> None:
+    """Raises NoProofError if a condition does not hold."""
+    if not holds:
         raise NoProofError(otherwise)

@@ -1,4 +1,4 @@
-"""The texts of plain conversations from pieces that a chat template writes between contents, rendered once each."""
+"""Builds the texts of plain conversations from the parts that a chat template writes between contents."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from burnish.data.chat.template_proof import NoProofError, TemplateProof
 from burnish.data.rows.row import RowError
 
 _EDGE = "\u2003"
-"""A blank that no template writes: where it is gone from around a content, that was trimmed."""
+"""A space that no template writes: if it is missing around a content, the template trimmed it."""
 _MARK = re.compile(f"({_EDGE}?)\ue000([0-9]+)\ue001({_EDGE}?)")
 _MOST = 1_000
-"""Orders of roles that are remembered."""
+"""Cached sequences of roles."""
 _Rendering = Callable[[Sequence[Message], bool], str]
 _Pieces = list[str | tuple[int, bool]]
-"""What the template writes, and between it the number of a message and whether its content is trimmed."""
+"""Texts of the template, and between them the index of a message and whether its content is trimmed."""
 
 
 class TemplatePieces:
-    """Gives the text that rendering would give, where that is known.
+    """Returns the text that rendering would give, if it is known.
 
     Args:
-        render: renders messages without tools; with True, up to where the next answer begins. Raises RowError.
-        needles: texts that no content may hold (see `TemplateProof`).
+        render: renders messages without tools; with True, including the prompt for the next answer. Raises RowError.
+        needles: texts that no content may contain (see `TemplateProof`).
     """
 
     def __init__(self, render: _Rendering, needles: set[str]) -> None:
@@ -37,7 +37,7 @@ class TemplatePieces:
         self._known: dict[tuple[bool, tuple[str, ...]], _Pieces | None] = {}
 
     def text(self, messages: Sequence[Message], answer_next: bool) -> str | None:
-        """The text of messages; None where they have to be rendered."""
+        """The text of messages; None if they have to be rendered."""
         if not all(map(self._is_plain, messages)):
             return None
         key = answer_next, tuple(message["role"] for message in messages)
@@ -46,7 +46,7 @@ class TemplatePieces:
                 return None
             self._known[key] = self._learn(messages, answer_next)
         pieces = self._known[key]
-        return None if pieces is None else _put_together(pieces, messages)
+        return None if pieces is None else _join(pieces, messages)
 
     def _is_plain(self, message: Message) -> bool:
         content = message.get("content")
@@ -55,7 +55,7 @@ class TemplatePieces:
         return self._needles is None or self._needles.search(content) is None
 
     def _learn(self, messages: Sequence[Message], answer_next: bool) -> _Pieces | None:
-        """The pieces of conversations with these roles; None where they are not what these messages are made of."""
+        """The parts for this sequence of roles; None if they do not give the rendering of these messages."""
         marked = [
             {"role": message["role"], "content": f"{_EDGE}\ue000{number}\ue001{_EDGE}"}
             for number, message in enumerate(messages)
@@ -71,10 +71,10 @@ class TemplatePieces:
             pieces += [text[done : found.start()], (int(found[2]), not found[1])]
             done = found.end()
         pieces.append(text[done:])
-        return pieces if _put_together(pieces, messages) == plain else None
+        return pieces if _join(pieces, messages) == plain else None
 
 
-def _put_together(pieces: _Pieces, messages: Sequence[Message]) -> str:
+def _join(pieces: _Pieces, messages: Sequence[Message]) -> str:
     made: list[str] = []
     for piece in pieces:
         if isinstance(piece, str):
@@ -86,11 +86,11 @@ def _put_together(pieces: _Pieces, messages: Sequence[Message]) -> str:
 
 
 def find_pieces(source: str | None, render: _Rendering) -> TemplatePieces | None:
-    """The pieces of a template; None where it is not proved that there are any.
+    """The parts of a template; None if it is not proved to only insert contents.
 
     Args:
-        source: of the template.
-        render: as `TemplatePieces` needs it.
+        source: source of the template.
+        render: as for `TemplatePieces`.
     """
     if not source:
         return None

@@ -1,10 +1,10 @@
-"""Proves of a chat template that it does nothing with what messages say but write it.
+"""Proves that a chat template only inserts the contents of messages.
 
-Then the text of a plain conversation (see `template_kinds.py`) is made of pieces that depend on its roles alone, with
-the contents between them, and need not be rendered again each time.
+Then the text of a plain conversation (see `template_kinds.py`) consists of parts that depend only on its roles, with
+the contents between them, and does not have to be rendered each time.
 
-Kinds of names only grow while they are followed through assignments, until nothing changes. Whatever is not known to be
-harmless refuses the proof.
+The kinds of names are followed through assignments and only grow, until nothing changes. Anything not known to be
+harmless ends the proof.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class TemplateProof:
     """The proof for one template.
 
     Args:
-        template: parsed, for an environment that does not escape.
+        template: the parsed template, of an environment without autoescaping.
 
     Attributes:
-        needles: texts that no content may hold, for the proof to be about it.
+        needles: texts that no content may contain for the proof to apply.
 
     Raises:
-        NoProofError: there is none.
+        NoProofError: the template cannot be proved to only insert contents.
     """
 
     def __init__(self, template: nodes.Template) -> None:
@@ -48,7 +48,7 @@ class TemplateProof:
                 step(self, node)
 
     def _ends_sure(self, body: Iterable[nodes.Node]) -> set[str]:
-        """Runs statements, and returns the names that are assigned behind them; here nothing is yet."""
+        """Analyzes statements, and returns the names assigned after them, without changing the current state."""
         before = self._values.sure
         self._values.sure = before.copy()
         self._run(body)
@@ -63,7 +63,7 @@ class TemplateProof:
         self._values.sure = self._follow(node.test, node.body, node.elif_, node.else_)
 
     def _follow(self, test: Any, body: Sequence[Any], others: Sequence[Any], last: Sequence[Any]) -> set[str]:
-        """Runs the branches that may be taken, and returns the names that are assigned behind each of them."""
+        """Analyzes the branches that may be taken, and returns the names assigned after all of them."""
         self._values.of(test)
         truth, ends = self._values.truth(test), list[set[str]]()
         if truth is not False:
@@ -85,7 +85,7 @@ class TemplateProof:
         if node.test:
             self._values.of(node.test)
         self._run(node.body)
-        self._values.sure = before  # what a loop assigns ends with it
+        self._values.sure = before  # assignments in a loop end with it
 
     def _assign(self, node: Any) -> None:
         self._assign_to(node.target, self._values.of(node.node))

@@ -244,9 +244,9 @@ class PictureInputs:
     def _probe(self) -> dict[str, torch.Tensor]:
         from PIL import Image
 
-        grey = Image.new("RGB", (_PROBE_PIXELS, _PROBE_PIXELS), "grey")
+        gray = Image.new("RGB", (_PROBE_PIXELS, _PROBE_PIXELS), "grey")
         try:
-            return self._call([self.placeholder], [[grey]])
+            return self._call([self.placeholder], [[gray]])
         except _PROCESSOR_ERRORS as error:
             raise ModelError(
                 "the model's processor cannot handle an image",
