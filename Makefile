@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help quickstart test test-all check format docs clean
+.PHONY: help quickstart test test-all check format docs snapshots clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -37,6 +37,11 @@ docs: $(VENV)/.installed ## write the options page, the glossary, the page on ch
 	$(BIN)/python -m burnish.glossary
 	$(BIN)/python -m burnish.check.finding
 	$(BIN)/python tests/contract/test_help.py
+
+snapshots: $(VENV)/.installed-dev ## rewrite the wording that tests compare with
+	rm -rf tests/snapshots
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 BURNISH_SNAPSHOTS=write \
+	    $(BIN)/python -m pytest -q -n 2 $$(grep -rlE "check_snapshot|check_message|check_text|bad_case" tests --include='test_*.py')
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

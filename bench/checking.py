@@ -1,11 +1,10 @@
-"""Megabytes of rows a second that `burnish check` looks through, and the memory that it takes, over more and more rows.
+"""Speed of `burnish check` in megabytes per second, and its memory, for increasing numbers of rows.
 
     python bench/checking.py --data alpaca_en_demo.json wikitext-2/valid.txt [--rows 10000,100000,1000000] [--write]
 
-The rows of a file are taken again and again, each with a number of its own in every text, until there are as many as
-told; so no row says the same as another, and most nearly do: the costly case for finding duplicates. A line of a text
-file is a row. The model is the bundled one. Memory is the sum over all processes, looked at ten times a second; what
-processes share counts each time.
+The rows of a file are repeated with a different number in every text, up to the requested count. So there are no exact
+duplicates but many near duplicates, the expensive case. A line of a text file is a row. The model is the bundled one.
+Memory is the sum over all processes, sampled ten times per second; what processes share counts each time.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ def look(file: Path, cores: int) -> tuple[float, int, list[str]]:
                 time.sleep(0.1)
             seconds = time.perf_counter() - begun
             out.seek(0)
-            told = json.loads(out.read())
+            result = json.loads(out.read())
     finally:
         os.sched_setaffinity(0, before)
-    return seconds, peak, [finding["name"] for finding in told["findings"]]
+    return seconds, peak, [finding["name"] for finding in result["findings"]]
 
 
 def resident(process: psutil.Process) -> int:
@@ -66,7 +65,7 @@ def resident(process: psutil.Process) -> int:
         for one in (process, *process.children(recursive=True)):
             found += one.memory_info().rss
     except psutil.NoSuchProcess:
-        pass  # it ended between being listed and being looked at
+        pass  # it ended between being listed and being read
     return found
 
 
@@ -88,8 +87,8 @@ def main() -> None:
             size = write_rows(data, count, file) / 1e6
             for used in sorted({1, cores}):
                 seconds, peak, found = look(file, used)
-                told = f"{data.name} | {count:,} | {size:,.1f} | {used} | {seconds:.1f} | {size / seconds:.1f}"
-                lines.append(f"| {told} | {peak / 2**20:,.0f} |")
+                result = f"{data.name} | {count:,} | {size:,.1f} | {used} | {seconds:.1f} | {size / seconds:.1f}"
+                lines.append(f"| {result} | {peak / 2**20:,.0f} |")
                 print(f"{lines[-1]} {', '.join(found)}", flush=True)
     text = "\n".join(lines)
     print(f"\n{text}")

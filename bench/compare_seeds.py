@@ -2,13 +2,13 @@
 
     python bench/compare_seeds.py [--task classify] [--runs 12] [--rows 240] [--epochs 3] [--keep FOLDER] [--write]
 
-Trains a bundled base model on a bundled sample as often as told, each time under another seed, with the same held-out
+Trains a bundled base model on a bundled sample a number of times, each time with another seed, with the same held-out
 rows. Every second run also sets an option that teaches nothing here (`data.validation_rows`, where validation rows are
 given), so that `compare` has to take it for another recipe. Every run of the one kind is then compared with every run
-of the other: each difference that is shown is a false one. Next to that stands how often the rows alone would have
-shown one, and how far the seeds really lie apart against what the runs' own validations tell. Pairs that share a run
-depend on each other, so the counts vary more than as many pairs of their own would. Runs that `--keep`
-has kept are not trained again. `--write` puts the table into docs/comparing.md.
+of the other: each significant difference is a false positive. Besides, it shows how often the rows alone would have
+given one, and how far apart the seeds really are compared with the estimate from the runs' own validations. Pairs that
+share a run depend on each other, so the counts vary more than as many pairs of their own would. Runs that `--keep` has
+kept are not trained again. `--write` puts the table into docs/comparing.md.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Count:
     """Pairs that the rows alone would have shown."""
     values: dict[str, float] = field(default_factory=dict)
     """Of each run."""
-    told: list[float] = field(default_factory=list)
-    """For each pair the standard deviation that the validations tell."""
+    by_validations: list[float] = field(default_factory=list)
+    """For each pair the standard deviation estimated from the validations."""
 
 
 def write_data(folder: Path, sample: str, rows: int) -> Path:
@@ -79,7 +79,7 @@ def compare_all(runs: list[RunFolder]) -> dict[str, Count]:
                 count.shown += pair.is_shown
                 count.by_rows += pair.rows_alone.chance <= 0.05
                 count.values |= {first.name: figure.runs[0].value, second.name: figure.runs[1].value}
-                count.told.append(figure.noise.deviation or math.nan)
+                count.by_validations.append(figure.noise.deviation or math.nan)
     return counts
 
 
@@ -92,8 +92,8 @@ def table(counts: dict[str, Count]) -> str:
     for name, count in counts.items():
         real = numpy.std(list(count.values.values()), ddof=1)
         shares = [f"{number} ({100 * number / count.pairs:.1f} %)" for number in (count.shown, count.by_rows)]
-        told = float(numpy.median(count.told))
-        lines.append(f"| {name} | {count.pairs} | {shares[0]} | {shares[1]} | {real:.2g} | {told:.2g} |")
+        by_validations = float(numpy.median(count.by_validations))
+        lines.append(f"| {name} | {count.pairs} | {shares[0]} | {shares[1]} | {real:.2g} | {by_validations:.2g} |")
     return "\n".join(lines)
 
 
@@ -121,8 +121,8 @@ def main() -> None:
             runs.append(RunFolder(folder / f"seed-{seed}"))
             if not runs[-1].evaluation.is_file():
                 burnish.train(data, method="lora", name=runs[-1].name, runs=str(folder), set=chosen)
-            told = json.loads(runs[-1].evaluation.read_text(encoding="utf-8"))
-            print(f"{seed:4}  {told['verdict']}", flush=True)
+            by_validations = json.loads(runs[-1].evaluation.read_text(encoding="utf-8"))
+            print(f"{seed:4}  {by_validations['verdict']}", flush=True)
         text = table(compare_all(runs))
     print(f"\n{text}\n({time.monotonic() - begun:.0f} s)")
     if options.write:

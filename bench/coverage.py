@@ -33,9 +33,9 @@ def shares_held(law: str, rows: int, trials: int) -> tuple[float, float]:
     for seed in range(trials):
         measure = ratio("loss", LAWS[law](source, rows), numpy.ones(rows), higher_is_better=False, is_share=False)
         low, high = numpy.quantile(measure.formula(resampled(measure.table, seed)), (0.025, 0.975))
-        told = estimate(measure, seed)
+        interval = estimate(measure, seed)
         plain += bool(low <= TRUTH <= high)
-        widened += told.low <= TRUTH <= told.high
+        widened += interval.low <= TRUTH <= interval.high
     return plain / trials, widened / trials
 
 

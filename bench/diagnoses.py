@@ -115,8 +115,8 @@ def table(called: dict[str, list[list[str]]]) -> str:
     lines = ["| run | diagnosed correctly | findings by seed |", "|---|---:|---|"]
     for case, runs in called.items():
         right = sum(is_right(case, names) for names in runs)
-        told = "; ".join(", ".join(names) or "nothing" for names in runs)
-        lines.append(f"| {case} | {right} of {len(runs)} | {told} |")
+        result = "; ".join(", ".join(names) or "nothing" for names in runs)
+        lines.append(f"| {case} | {right} of {len(runs)} | {result} |")
     return "\n".join(lines)
 
 

@@ -1,11 +1,11 @@
-"""How right the time is that a run tells before its first step, and at a tenth of its steps.
+"""Accuracy of the predicted time of a run before its first step, and after a tenth of its steps.
 
     python bench/eta.py [--runs 5] [--steps 60] [--sample orders.jsonl] [--method lora] [--model …]
 
-Trains on a bundled sample, each run with its own seed, and compares what was told after a tenth of the steps (the time
+Trains on a bundled sample, each run with its own seed, and compares the prediction after a tenth of the steps (the time
 taken so far and the time left) with what the training loop took, from its start to its last event. Early stopping is
-turned off: nothing can tell it in advance. On a machine that others use, the wall clock goes by what they do; so the
-same arithmetic is also fed with the processor time of this process, and held to the processor time of its loop.
+turned off, because it cannot be predicted. On a shared machine, the wall clock depends on other programs; so the same
+arithmetic is also fed with the processor time of this process, and held to the processor time of its loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Clock:
 
     noted: list[tuple[float, float, Event]] = field(default_factory=list)
     planned: float = 0.0
-    """Seconds that the plan told."""
+    """Seconds predicted by the plan."""
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, TimePlanned):
@@ -44,7 +44,8 @@ class Clock:
             self.noted.append((time.perf_counter(), time.process_time(), event))
 
     def errors(self, every: int) -> tuple[float, float, float, float, float]:
-        """By the wall: seconds told, seconds taken, relative error; by the processor: relative error; of the plan too.
+        """By wall clock: predicted seconds, actual seconds, relative error; by processor time: relative error; the
+        plan's relative error.
 
         Args:
             every: steps between validations, and between checkpoints.
@@ -62,9 +63,12 @@ class Clock:
             elif isinstance(event, StepDone):
                 pace.step_done(event.step - 1, taken)
                 if event.step >= SHARE * len(steps):
-                    told, told_cpu = now - begun + event.seconds_left, cpu - begun_cpu + pace.seconds_left(event.step)
+                    predicted, predicted_cpu = (
+                        now - begun + event.seconds_left,
+                        cpu - begun_cpu + pace.seconds_left(event.step),
+                    )
                     took, took_cpu = ended - begun, ended_cpu - begun_cpu
-                    return told, took, told / took - 1, told_cpu / took_cpu - 1, self.planned / took - 1
+                    return predicted, took, predicted / took - 1, predicted_cpu / took_cpu - 1, self.planned / took - 1
         raise ValueError("the run has no steps")
 
 
@@ -97,13 +101,13 @@ def main() -> None:
     options = parser.parse_args()
     share_cores()
     made = []
-    print("seed   told s   took s    error   by processor time   plan's error   load")
+    print("seed   plan s   took s    error   by processor time   plan's error   load")
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.runs):
             made.append(measure(options, seed, Path(folder)))
-            told, took, error, error_cpu, planned = made[-1]
+            predicted, took, error, error_cpu, planned = made[-1]
             load = os.getloadavg()[0]
-            line = f"{seed:4}  {told:7.2f}  {took:7.2f}  {error:+7.1%}  {error_cpu:+18.1%}  {planned:+12.1%}"
+            line = f"{seed:4}  {predicted:7.2f}  {took:7.2f}  {error:+7.1%}  {error_cpu:+18.1%}  {planned:+12.1%}"
             print(f"{line}  {load:5.2f}", flush=True)
     wall, cpu, plan = (statistics.median(abs(one[column]) for one in made) for column in (2, 3, 4))
     print(f"median error {wall:.1%}, by processor time {cpu:.1%}; of the plan {plan:.1%}")

@@ -154,11 +154,11 @@ def main() -> None:
     with torch.device(device):
         rate = matrix_rate(torch.bfloat16, shape["hidden_size"], shape["intermediate_size"], rows=4096)
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    told = (
+    result = (
         f"{where}: {rate / 1e12:,.1f} TFLOP/s of matrix products alone, torch {torch.__version__}. "
         f"Loss before: {before:.3f}."
     )
-    table = f"{make_table(runs, flops, rate, before, options.noise)}\n\n{told}"
+    table = f"{make_table(runs, flops, rate, before, options.noise)}\n\n{result}"
     print(table)
     if options.write:
         write_between(DOCS / "performance.md", f"gpu-{options.model}-{options.method}", table)

@@ -48,15 +48,15 @@ def write_rows(file: Path, count: int) -> None:
 
 
 def in_a_process(name: str, *given: Any, cache: str = "") -> dict[str, Any]:
-    """What one function of `growth_run.py` tells."""
+    """The result of one function of `growth_run.py`."""
     environment = {**os.environ, **({"BURNISH_CACHE": cache} if cache else {})}
     command = [sys.executable, str(Path(__file__).resolve().parent / "growth_run.py"), name, json.dumps(given)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"{name} {given} failed:\n{done.stderr[-2000:]}")
-    told = json.loads(done.stdout.strip().splitlines()[-1])
-    print(json.dumps(told), file=sys.stderr, flush=True)
-    return told
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    print(json.dumps(result), file=sys.stderr, flush=True)
+    return result
 
 
 def over_contexts() -> tuple[str, Callable[[Any], None]]:

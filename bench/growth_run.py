@@ -88,8 +88,8 @@ def train_steps(size: str, context: int, length: int) -> dict[str, Any]:
             listeners=[lambda event: steps.append(event) if isinstance(event, StepDone) else None],
         )
     speed = max(step.tokens / step.seconds for step in steps)
-    told = {"parameters": parameters, "context": context, "length": length}
-    return told | {"tokens_per_second": speed, "peak_bytes": peak_bytes()}
+    result = {"parameters": parameters, "context": context, "length": length}
+    return result | {"tokens_per_second": speed, "peak_bytes": peak_bytes()}
 
 
 def _write_texts(file: Path, count: int, length: int) -> None:
@@ -124,21 +124,21 @@ def read_rows(count: int, file: str) -> dict[str, Any]:
     collect_seldom()  # as the command does
     recipe = Recipe.model_validate({"model": {"name": str(SEEDLING)}, "data": {"path": file}})
     begun = time.perf_counter()
-    records = read(recipe, _nobody)
+    records = read(recipe, _ignore)
     reading = time.perf_counter() - begun
-    context = open_context(recipe, records, _nobody)
+    context = open_context(recipe, records, _ignore)
     begun = time.perf_counter()
     context = encode(context).with_options(batch={"tokens": 4096, "rows": 4})
     encoding = time.perf_counter() - begun
     begun = time.perf_counter()
     context.batch_plan(context.training).step_batches(0)
     packing = time.perf_counter() - begun
-    told = {"rows": count, "megabytes": Path(file).stat().st_size / 1e6, "peak_bytes": peak_bytes()}
-    return told | {"reading": reading, "encoding": encoding, "packing": packing}
+    result = {"rows": count, "megabytes": Path(file).stat().st_size / 1e6, "peak_bytes": peak_bytes()}
+    return result | {"reading": reading, "encoding": encoding, "packing": packing}
 
 
-def _nobody(event: Any) -> None:
-    """Nobody is told."""
+def _ignore(event: Any) -> None:
+    """A listener that does nothing."""
 
 
 if __name__ == "__main__":

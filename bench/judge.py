@@ -2,8 +2,8 @@
 
     python bench/judge.py SETTINGS.json RESULT
 
-RESULT is a folder that transformers or PEFT reads. The first rows are judged one at a time, in fp32 on the CPU and in
-bf16 on CUDA. For texts it prints the mean negative log-likelihood of a token; for pairs the mean DPO loss with beta 0.1
+RESULT is a folder for transformers or PEFT. The first rows are evaluated one at a time, in fp32 on the CPU and in bf16
+on CUDA. For texts it prints the mean negative log-likelihood of a token; for pairs the mean DPO loss with beta 0.1
 (arXiv 2305.18290, equation 7), the reference being the same network without its adapter.
 """
 
@@ -22,8 +22,8 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 BETA = 0.1
-_JUDGED = 24
-"""Rows that the result is judged on."""
+_ROWS = 24
+"""Number of rows for the evaluation."""
 
 
 def load_result(settings: Settings, result: Path) -> Any:
@@ -74,7 +74,7 @@ def main() -> None:
     network, tokenizer = load_result(settings, result), AutoTokenizer.from_pretrained(settings.model)
     measure = dpo_loss if settings.task == "dpo" else text_loss
     with torch.no_grad():
-        print(json.dumps(measure(network, tokenizer, settings.examples()[:_JUDGED])))
+        print(json.dumps(measure(network, tokenizer, settings.examples()[:_ROWS])))
 
 
 if __name__ == "__main__":

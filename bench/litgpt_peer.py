@@ -1,4 +1,4 @@
-"""LitGPT's LoRA fine-tuning (`litgpt finetune_lora`), told to train as `bench/settings.py` says.
+"""LitGPT's LoRA fine-tuning (`litgpt finetune_lora`) with the settings of `bench/settings.py`.
 
 It needs the package `litgpt` and an environment of its own: litgpt 0.5.13 asks for another huggingface_hub than
 transformers 5. The weights go through LitGPT's own converter, the texts through its own data module, the training is
@@ -42,7 +42,7 @@ SEED = 1
 
 @dataclass
 class Noted:
-    """A data loader that tells the meter when it is begun."""
+    """A data loader that notifies the meter when it starts."""
 
     loader: Any
     meter: Meter
@@ -62,7 +62,7 @@ class Noted:
 
 def with_litgpt(settings: Settings, folder: Path, meter: Meter, micro_rows: int = 1) -> Path:
     """Trains, and writes the merged model."""
-    os.chdir(folder)  # Lightning keeps its logs where it stands
+    os.chdir(folder)  # Lightning writes its logs into the current folder
     config = lora_config(settings)
     precision: Any = get_default_supported_precision(training=True)
     fabric = lightning.Fabric(accelerator=settings.device, devices=1, precision=precision)
@@ -98,24 +98,24 @@ def with_litgpt(settings: Settings, folder: Path, meter: Meter, micro_rows: int 
 
 def lora_config(settings: Settings) -> Config:
     """The model's config in LitGPT's words, with the same adapters."""
-    told = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
+    configs = json.loads((Path(settings.model) / "config.json").read_text(encoding="utf-8"))
     return Config(
         name="llama",
-        block_size=told["max_position_embeddings"],
-        n_layer=told["num_hidden_layers"],
-        n_embd=told["hidden_size"],
-        n_head=told["num_attention_heads"],
-        n_query_groups=told["num_key_value_heads"],
-        intermediate_size=told["intermediate_size"],
-        vocab_size=told["vocab_size"],
-        padded_vocab_size=told["vocab_size"],
+        block_size=configs["max_position_embeddings"],
+        n_layer=configs["num_hidden_layers"],
+        n_embd=configs["hidden_size"],
+        n_head=configs["num_attention_heads"],
+        n_query_groups=configs["num_key_value_heads"],
+        intermediate_size=configs["intermediate_size"],
+        vocab_size=configs["vocab_size"],
+        padded_vocab_size=configs["vocab_size"],
         norm_class_name="RMSNorm",
-        norm_eps=told["rms_norm_eps"],
+        norm_eps=configs["rms_norm_eps"],
         mlp_class_name="LLaMAMLP",
         parallel_residual=False,
         bias=False,
         rotary_percentage=1.0,
-        rope_base=int(told["rope_parameters"]["rope_theta"]),
+        rope_base=int(configs["rope_parameters"]["rope_theta"]),
         lora_r=settings.rank,
         lora_alpha=2 * settings.rank,
         lora_query="q_proj" in settings.targets,
@@ -125,17 +125,17 @@ def lora_config(settings: Settings) -> Config:
 
 
 def texts(settings: Settings, folder: Path) -> JSON:
-    """Every token of a text is trained, and EOS: it stands as the answer to an empty instruction."""
+    """Every token of a text is trained on, and EOS: the text is the answer to an empty instruction."""
     rows = folder / "rows"
     rows.mkdir()
     for name, examples in (("train", settings.examples()), ("val", settings.examples()[:1])):
-        told = [{"instruction": "", "output": example["text"]} for example in examples]
-        (rows / f"{name}.json").write_text(json.dumps(told), encoding="utf-8")
+        configs = [{"instruction": "", "output": example["text"]} for example in examples]
+        (rows / f"{name}.json").write_text(json.dumps(configs), encoding="utf-8")
     return JSON(rows, mask_prompt=False, prompt_style=Default(), num_workers=0)
 
 
 def schedule(optimizer: Any, meter: Meter) -> Any:
-    """A constant rate; it is asked after each step of the optimizer, and tells the meter."""
+    """A constant learning rate; it is called after each optimizer step, and notifies the meter."""
 
     class Constant(torch.optim.lr_scheduler.LambdaLR):
         def step(self, *args: Any) -> None:

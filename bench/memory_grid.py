@@ -201,18 +201,18 @@ def measure(cell: Cell, folder: Path) -> Measured:
 
 
 def resident_bytes(field: str) -> int:
-    """A size that Linux tells of this process: `VmRSS` now, `VmHWM` at most."""
+    """A size that Linux reports for this process: `VmRSS` (current) or `VmHWM` (peak)."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def measure_apart(cell: Cell, folder: Path) -> Measured:
     """Measures a cell in a process of its own."""
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, __file__, "--cell", json.dumps(asdict(cell)), "--folder", str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True,
     ).stdout  # fmt: skip
-    return Measured(cell, **json.loads(told.splitlines()[-1]))
+    return Measured(cell, **json.loads(result.splitlines()[-1]))
 
 
 def grid_table(cells: Sequence[Measured]) -> str:
@@ -229,18 +229,18 @@ def grid_table(cells: Sequence[Measured]) -> str:
             f"| {one.live_predicted / MIB:,.1f} | {one.live / MIB:,.1f} | {one.live_error:+.2%} "
             f"| {(before + one.live_predicted) / MIB:,.0f} | {one.resident / MIB:,.0f} | {one.resident_error:+.1%} |"
         )
-    told = []
+    result = []
     for what, errors in (
         ("live bytes", [abs(one.live_error) for one in cells]),
         ("resident memory", [abs(one.resident_error) for one in cells]),
     ):
-        told.append(f"{what}: median {statistics.median(errors):.2%}, worst {max(errors):.2%}")
+        result.append(f"{what}: median {statistics.median(errors):.2%}, worst {max(errors):.2%}")
     before = statistics.median(one.resident_before for one in cells) / MIB
     return "\n".join(
         [
             *lines,
             "",
-            f"In MiB. Error of {'; of '.join(told)}. Before the model is loaded the process takes {before:.0f}.",
+            f"In MiB. Error of {'; of '.join(result)}. Before the model is loaded the process takes {before:.0f}.",
         ]
     )
 
@@ -255,9 +255,9 @@ def main() -> None:
     options = parser.parse_args()
     with quiet_transformers():
         if options.cell:
-            told = asdict(measure(Cell(**json.loads(options.cell)), options.folder))
-            del told["cell"]
-            print(json.dumps(told))
+            result = asdict(measure(Cell(**json.loads(options.cell)), options.folder))
+            del result["cell"]
+            print(json.dumps(result))
             return
         cells = []
         with tempfile.TemporaryDirectory() as name:

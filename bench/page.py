@@ -8,7 +8,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def write_between(page: Path, name: str, text: str) -> None:
-    """Puts a text between the two markers of that name, in place of what stood there.
+    """Replaces the text between the two markers of that name.
 
     Raises:
         SystemExit: the page has no such markers, or more than one pair of them.

@@ -23,7 +23,7 @@ SEED = 1
 
 
 def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
-    """Burnish as it comes, told the same steps; what it measures on the base model before them counts too."""
+    """Burnish with its defaults and the same steps; its measurements on the base model before them count too."""
     import burnish
     from burnish.runs.events import DataReady, Stage, StepDone, TrainingStarted
 
@@ -123,7 +123,7 @@ def main() -> None:
     meter = Meter(settings.device)
     result = RUNS[name](settings, folder, meter)
     meter.look()
-    told = {
+    results = {
         "result": str(result),
         "seconds": meter.seconds,
         "cpu_seconds": meter.cpu_seconds,
@@ -131,7 +131,7 @@ def main() -> None:
         "tokens": settings.tokens,
         "peak_bytes": meter.peak_bytes,
     }
-    print(json.dumps(told))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

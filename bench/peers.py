@@ -65,19 +65,19 @@ def make_model(layout: str, tokenizer: Any, folder: Path) -> None:
 
 
 def measure(peer: str, settings: Path, python: str) -> dict[str, Any]:
-    """One training in a process of its own, and the loss that it came to, measured in another."""
+    """One training in its own process, and its final loss, measured in another."""
     with tempfile.TemporaryDirectory() as folder:
-        told = _run([python, str(HERE / "peer.py"), peer, str(settings), folder], peer)
-        told["loss"] = _run([sys.executable, str(HERE / "judge.py"), str(settings), told.pop("result")], peer)
-    return told
+        result = _run([python, str(HERE / "peer.py"), peer, str(settings), folder], peer)
+        result["loss"] = _run([sys.executable, str(HERE / "judge.py"), str(settings), result.pop("result")], peer)
+    return result
 
 
 def loss_before(settings: Path) -> float:
-    """Of the model that nobody has trained: for pairs ln 2, as it is its own reference."""
-    told = read_settings(settings)
-    if told.task == "dpo":
+    """The loss of the untrained model: for pairs ln 2, because it is its own reference."""
+    result = read_settings(settings)
+    if result.task == "dpo":
         return math.log(2)
-    return _run([sys.executable, str(HERE / "judge.py"), str(settings), told.model], "the judge")
+    return _run([sys.executable, str(HERE / "judge.py"), str(settings), result.model], "the evaluation")
 
 
 def far_apart(losses: dict[str, float], before: float, noise: float) -> set[str]:
@@ -148,7 +148,7 @@ def refuse(peers: list[str], options: argparse.Namespace) -> None:
         if peer.startswith("litgpt") and options.model == "gpt2":
             problem = f"`{peer}` cannot train GPT-2: LitGPT has no such architecture.\nTake `--model llama`"
         elif peer.startswith("litgpt") and options.method != "lora":
-            problem = f"`{peer}` stands for LitGPT's LoRA fine-tuning only.\nTake `--method lora`, or leave it out"
+            problem = f"`{peer}` is LitGPT's LoRA fine-tuning only.\nUse `--method lora`, or leave it out"
         elif peer == "guides" and options.method == "dpo":
             problem = "`guides` is transformers' `Trainer`, which knows no DPO.\nTake `--peers burnish,trl,trl-best`"
     if problem:

@@ -8,7 +8,7 @@ from settings import Settings
 
 
 def nf4(settings: Settings) -> dict[str, Any]:
-    """What `from_pretrained` is told besides, where the method is `qlora`."""
+    """Further arguments of `from_pretrained` for the method `qlora`."""
     if settings.method != "qlora":
         return {}
     import torch

@@ -2,8 +2,8 @@
 
     python bench/quantized_base.py [--rounds 3] [--steps 6]
 
-Each round trains the same rows by `lora`, `qlora` and `int8-lora`, one after the other, the model loaded anew. Times
-are medians; only their ratios within one round mean anything.
+Each round trains the same rows by `lora`, `qlora` and `int8-lora`, one after the other, reloading the model. Times are
+medians; only their ratios within one round mean anything.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def make_base(folder: Path) -> Path:
 
 
 def train(base: Path, method: str, steps: int, runs: Path) -> dict[str, Any]:
-    """A few steps by one method: what it told of the model, of each step, and of the loss."""
-    told: list[Event] = []
+    """A few steps with one method: its events about the model, each step, and the loss."""
+    eventss: list[Event] = []
     options = {
         "train.max_steps": steps,
         "data.rows": 200,
@@ -55,9 +55,9 @@ def train(base: Path, method: str, steps: int, runs: Path) -> dict[str, Any]:
         "evaluate.answers": 0,
     }
     rows = ASSETS / "samples" / "orders.jsonl"
-    run = burnish.train(rows, model=str(base), method=method, runs=str(runs), set=options, listeners=[told.append])
-    (ready,) = (event for event in told if isinstance(event, ModelReady))
-    done = [event for event in told if isinstance(event, StepDone)]
+    run = burnish.train(rows, model=str(base), method=method, runs=str(runs), set=options, listeners=[eventss.append])
+    (ready,) = (event for event in eventss if isinstance(event, ModelReady))
+    done = [event for event in eventss if isinstance(event, StepDone)]
     loss = run.evaluation["figures"][0] if run.evaluation else {}
     return {
         "run": run.path,

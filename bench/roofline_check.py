@@ -90,7 +90,7 @@ def figures() -> list[Published]:
 
     Left out: what trains embeddings beside adapters, offloads to the host, computes in 8 bits, splits layers or rows
     over GPUs, or ran on a device that is not in the table; and of one model by several ways of partial checkpointing,
-    all but the one that computes least again, which stands here as none.
+    all but the one with the least recomputation, which counts here as none.
     """
     found = [
         Published(QWEN_README, "A100-80GB", model, method, 1, width, 8 * width / seconds)
@@ -183,14 +183,14 @@ def check(figure: Published) -> tuple[str, bool]:
     weights = step.weights // 2 if figure.method == "full" else step.weights
     passing = communication_seconds(weights, 4 * step.trained, figure.shards, device.link, figure.network)
     if time is None or passing is None:
-        raise SystemExit(f"no time can be told for {figure.device}")
-    told = sharded_time(time, passing).throughput(figure.rows * figure.width)
-    is_inside = told.low <= figure.speed <= told.high
+        raise SystemExit(f"no time can be estimated for {figure.device}")
+    predicted = sharded_time(time, passing).throughput(figure.rows * figure.width)
+    is_inside = predicted.low <= figure.speed <= predicted.high
     gpus = f"{figure.shards.ranks} x " if figure.shards.ranks > 1 else ""
     line = (
         f"{figure.model:16} {figure.method:6} {figure.rows} x {figure.width:<5} {gpus + figure.device:16} "
-        f"{'fused' if figure.is_fused else '':6} {figure.speed:7,.0f} {told.tokens_per_second:9,.0f} "
-        f"{told.low:7,.0f} to {told.high:6,.0f}  {told.tokens_per_second / figure.speed:5.2f}  "
+        f"{'fused' if figure.is_fused else '':6} {figure.speed:7,.0f} {predicted.tokens_per_second:9,.0f} "
+        f"{predicted.low:7,.0f} to {predicted.high:6,.0f}  {predicted.tokens_per_second / figure.speed:5.2f}  "
         f"{'inside' if is_inside else 'outside'}"
     )
     return line, is_inside

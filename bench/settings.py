@@ -1,4 +1,4 @@
-"""What every program of a comparison is told: one file, written once, read by each of them."""
+"""The settings of a comparison: one file, written once, read by each program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOGETHER = 8
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A training that every program can be told."""
+    """A training that every program supports."""
 
     model: str
     """Folder of weights and tokenizer."""
@@ -54,7 +54,7 @@ class Settings:
 def write_settings(
     folder: Path, rows: Sequence[dict[str, Any]], lengths: Sequence[int], step_tokens: int, **others: Any
 ) -> Path:
-    """Writes rows and settings beside the model, which stands in the folder already.
+    """Writes rows and settings into the folder of the model.
 
     Rows at the end that would not fill a step are left out, so that every program takes the same steps.
 

@@ -4,8 +4,8 @@
 
 The trainings are those of `bench/limit.py`. Each is taken once without and once under torch's profiler. The first gives
 the speed; the second gives shares: the time that an operation spends by itself, without those that it calls, over the
-time of the steps. What no operation accounts for is Python and what stands between operations. The last line is the
-speed divided by the share of matrix products: what would be reached if all else took no time.
+time of the steps. The rest is Python and the time between operations. The last line is the speed divided by the share
+of matrix products: what would be reached if all else took no time.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable_progress_bar()
     cases = options.cases.split(",")
-    told = [parts(case, options) for case in cases]
+    result = [parts(case, options) for case in cases]
     lines = [f"| | {' | '.join(case.replace('-', ', ') for case in cases)} |", f"|---|{'---:|' * len(cases)}"]
-    lines += [f"| {kind} | {' | '.join(f'{shares[kind]:.0%}' for _, shares in told)} |" for kind in [*KINDS, REST]]
-    lines.append(f"| real tokens/s | {' | '.join(f'{speed:,.0f}' for speed, _ in told)} |")
-    alone = [speed / shares["matrix products"] for speed, shares in told]
+    lines += [f"| {kind} | {' | '.join(f'{shares[kind]:.0%}' for _, shares in result)} |" for kind in [*KINDS, REST]]
+    lines.append(f"| real tokens/s | {' | '.join(f'{speed:,.0f}' for speed, _ in result)} |")
+    alone = [speed / shares["matrix products"] for speed, shares in result]
     lines.append(f"| if all but matrix products took no time | {' | '.join(f'{speed:,.0f}' for speed in alone)} |")
     machine = this_machine()
     ran = f"{machine.processor}, {machine.cores} cores, torch {torch.__version__}."

@@ -128,8 +128,8 @@ def main() -> int:
 
 def _table(rates: dict[str, float], rounds: int, found_in: float) -> str:
     lines = ["| | MB/s a core |", "|---|---:|", *(f"| {name} | {rate:.1f} |" for name, rate in rates.items())]
-    told = f"Medians of {rounds} rounds over 10 MB or more; to look at the tokenizer takes {found_in:.2f} s, once."
-    return "\n".join([*lines, "", told])
+    result = f"Medians of {rounds} rounds over 10 MB or more; analyzing the tokenizer takes {found_in:.2f} s, once."
+    return "\n".join([*lines, "", result])
 
 
 if __name__ == "__main__":

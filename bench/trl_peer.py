@@ -1,4 +1,4 @@
-"""TRL's trainers, and transformers' `Trainer` as beginners' guides use it, told the settings of a comparison."""
+"""TRL's trainers, and transformers' `Trainer` as in beginners' guides, with the settings of a comparison."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def with_guides(settings: Settings, folder: Path, meter: Meter) -> Path:
 
 
 def shared_options(settings: Settings, folder: Path) -> dict[str, Any]:
-    """What all of them are told."""
+    """The common arguments."""
     return {
         "output_dir": str(folder / "out"),
         "num_train_epochs": 1,
@@ -144,7 +144,7 @@ def _lora(settings: Settings) -> LoraConfig | None:
 
 
 class Note(TrainerCallback):
-    """Tells the meter."""
+    """Notifies the meter."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter

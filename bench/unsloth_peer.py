@@ -1,4 +1,4 @@
-"""Unsloth under TRL's `SFTTrainer`, loaded as its guides load it, told the settings of a comparison.
+"""Unsloth under TRL's `SFTTrainer`, loaded as in its guides, with the settings of a comparison.
 
 It needs a CUDA GPU and the package `unsloth`, whose versions of the other libraries may not be Burnish's:
 `bench/gpu.py --unsloth-python` takes the interpreter that has it. Activations are computed again in Unsloth's own way,

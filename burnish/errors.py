@@ -1,26 +1,23 @@
-"""The errors that a user can meet.
+"""The errors that a user can see.
 
-    BurnishError            exit code 1   the run failed
-    ├── InputError          exit code 2   the input was wrong: usage, recipe, data, model name
-    │   ├── RecipeError                   an option that does not exist, or a value that does not fit it
-    │   ├── DataError                     a file that cannot be read or learned from
-    │   └── ModelError                    a base model that cannot be found or loaded
-    ├── MachineError        exit code 3   the machine cannot do it: memory, disk, device, missing package
-    └── Interrupted         exit code 130 stopped by the user; the state is saved
+    BurnishError exit code 1 the run failed ├── InputError exit code 2 invalid input: usage, recipe, data, model name │
+    ├── RecipeError an unknown option, or an invalid value │ ├── DataError a file that cannot be read or trained on │
+    └── ModelError a base model that cannot be found or loaded ├── MachineError exit code 3 the machine cannot run it:
+    memory, disk, device, missing package └── Interrupted exit code 130 stopped by the user; the state is saved
 
-Each carries three short parts: what is wrong (with the value, and file and line for data), why, and what to do.
+Each has three short parts: what is wrong (with the value, and file and line for data), why, and what to do.
 """
 
 from __future__ import annotations
 
 
 class BurnishError(Exception):
-    """A failure that is explained to the user in three parts and never shown as a traceback.
+    """A failure that is reported to the user in three parts, without a traceback.
 
     Args:
         what: what is wrong, with the value in it; no full stop.
-        why: the reason, where it is not plain from `what`.
-        fix: one command or one change that mends it.
+        why: the reason, if it is not obvious from `what`.
+        fix: one command or one change that fixes it.
     """
 
     exit_code = 1
@@ -33,25 +30,25 @@ class BurnishError(Exception):
 
 
 class InputError(BurnishError):
-    """The input was wrong: usage, recipe, data or model name."""
+    """Invalid input: usage, recipe, data or model name."""
 
     exit_code = 2
 
 
 class RecipeError(InputError):
-    """An option that does not exist, or a value that does not fit it."""
+    """An unknown option, or an invalid value."""
 
 
 class DataError(InputError):
-    """A file that cannot be read, or rows that nothing can be learned from."""
+    """A file that cannot be read, or rows that cannot be trained on."""
 
 
 class ModelError(InputError):
-    """A base model that cannot be found, or is not safe or fit to load."""
+    """A base model that cannot be found, or cannot be loaded safely."""
 
 
 class MachineError(BurnishError):
-    """The machine cannot do it: memory, disk, device or a missing package."""
+    """The machine cannot run it: memory, disk, device or a missing package."""
 
     exit_code = 3
 

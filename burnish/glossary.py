@@ -1,6 +1,6 @@
-"""The words of fine-tuning in plain English: what a thing is, what to set it to here, and what goes wrong.
+"""The terms of fine-tuning in plain English: what each means, what to set in Burnish, and what can go wrong.
 
-One glossary for the command line, the documentation and the studio. Its text lies in `assets/glossary/`.
+One glossary for the command line and the documentation. The text is in `assets/glossary/`.
 
 python -m burnish.glossary            writes docs/glossary.md
 python -m burnish.glossary other.md   writes another file
@@ -27,36 +27,36 @@ GROUPS = {
     "preferences": "Preferences",
     "training": "Training",
     "memory": "Numbers and memory",
-    "judging": "Judging and keeping",
+    "evaluation": "Evaluating and saving",
 }
-"""The files of the glossary, in the order in which they are told, each with its heading."""
+"""The files of the glossary in order, each with its heading."""
 
-_NEAR_ENOUGH = 0.7
+_MIN_SIMILARITY = 0.7
 _INTRODUCTION = """\
 # Glossary
 
-The words of fine-tuning in plain English. `burnish explain TERM` shows the same in a terminal. This page is made from
-`burnish/assets/glossary/` by `make docs`; every option stands on [the options page](options.md).
+The terms of fine-tuning in plain English. `burnish explain TERM` shows the same in a terminal. `make docs` generates
+this page from `burnish/assets/glossary/`; all options are on [the options page](options.md).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word of the glossary."""
+    """One term of the glossary."""
 
     name: str
-    """As the field writes it."""
+    """As it is written in the field."""
     group: str
-    """The heading it stands under."""
+    """The heading it belongs to."""
     aliases: tuple[str, ...]
-    """What else it is called, also in other tools."""
+    """Other names, including those in other tools."""
     meaning: str
     setting: str
-    """What to set it to in Burnish, and when to change it."""
+    """What to set in Burnish, and when to change it."""
     trouble: str
-    """What goes wrong, and its cure."""
+    """What can go wrong, and how to fix it."""
     options: tuple[str, ...]
-    """Dotted names in the recipe, those first that this term is the first to explain."""
+    """Dotted names of options; those that this term explains best come first."""
     see: tuple[str, ...]
     """Names of related terms."""
 
@@ -66,7 +66,7 @@ class UnknownTerm(LookupError):
 
     Args:
         words: what was asked for.
-        near: the name of the term that was probably meant; None where nothing is near.
+        near: the name of the term that was probably meant, or None.
     """
 
     def __init__(self, words: str, near: str | None) -> None:
@@ -80,7 +80,7 @@ def load_glossary() -> tuple[Term, ...]:
     """Every term, group by group."""
     import yaml
 
-    # The parser in C, where PyYAML was built with it, reads the glossary many times as fast.
+    # The C parser, if PyYAML was built with it, is many times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     folder = resources.files("burnish") / "assets" / "glossary"
     terms = []
@@ -91,9 +91,9 @@ def load_glossary() -> tuple[Term, ...]:
 
 
 def find_term(words: str) -> Term:
-    """The term of that name or alias, or the first to explain a dotted option.
+    """The term of that name or alias, or the one that explains a dotted option best.
 
-    Case, blanks, hyphens and underscores do not matter, nor does an `s` at the end.
+    Ignores case, spaces, hyphens, underscores and an `s` at the end.
 
     Args:
         words: `LoRA`, `learning-rate`, `lr`, `train.epochs`.
@@ -105,13 +105,13 @@ def find_term(words: str) -> Term:
     key = _key(words)
     term = known.get(key) or known.get(key.removesuffix("s"))
     if term is None:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=_NEAR_ENOUGH)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=_MIN_SIMILARITY)
         raise UnknownTerm(" ".join(words.split()), known[near[0]].name if near else None)
     return term
 
 
 def grouped(terms: Iterable[Term]) -> dict[str, list[Term]]:
-    """Terms by the heading they stand under, in the order of the glossary."""
+    """Terms by heading, in the order of the glossary."""
     found: dict[str, list[Term]] = {}
     for term in terms:
         found.setdefault(term.group, []).append(term)
@@ -132,14 +132,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _term(entry: Mapping[str, Any], group: str) -> Term:
-    """An entry of the file; lists become tuples."""
+    """Converts an entry of the file; lists become tuples."""
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
     return Term(group=group, **values)
 
 
 @functools.cache
 def _by_key() -> dict[str, Term]:
-    """Terms by every name that leads to them: names win over aliases, and aliases over options."""
+    """Terms by every key that finds them: names take precedence over aliases, and aliases over options."""
     terms = load_glossary()
     known = {_key(term.name): term for term in terms}
     for term in terms:
@@ -152,7 +152,7 @@ def _by_key() -> dict[str, Term]:
 
 
 def _key(words: str) -> str:
-    """What is left of a name when case, blanks, hyphens and underscores do not matter."""
+    """A name without case, spaces, hyphens and underscores."""
     return re.sub(r"[\s_-]+", "", words.casefold())
 
 
@@ -168,13 +168,13 @@ def _as_markdown(term: Term) -> str:
 
 
 def _option_link(option: str) -> str:
-    """To the table on the options page that holds it; options of no section stand under `The run`."""
+    """A link to the table on the options page; top-level options are under `The run`."""
     section = option.rpartition(".")[0]
     return f"[`{option}`](options.md#{section or 'the-run'})"
 
 
 def _anchor(heading: str) -> str:
-    """As GitHub makes it of a heading: lower case, hyphens for blanks, no other signs."""
+    """The anchor that GitHub gives a heading: lower case, hyphens for spaces, no other punctuation."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 

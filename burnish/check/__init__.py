@@ -1,1 +1,1 @@
-"""What is wrong with data before anything is trained on it."""
+"""Finds problems in the data before training."""

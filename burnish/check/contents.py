@@ -1,4 +1,4 @@
-"""Contents that texts should not have: control characters, wrong decoding, special tokens, private strings."""
+"""Text contents that are probably unwanted: control characters, wrong decoding, special tokens, private data."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from hashlib import blake2b
 from typing import Any
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
-"""All but tab and line ends; and what is not seen but becomes tokens: widths of nothing, marks of direction."""
+"""Control characters except tab and line ends, and invisible ones that become tokens: zero-width characters, direction
+marks."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
-_BEFORE, _BEHIND = 2, 4
-_LOST = "\ufffd"
-"""What decoders put where they could not go on."""
+_BEFORE, _AFTER = 2, 4
+_REPLACEMENT = "\ufffd"
+"""The replacement character that decoders insert for invalid bytes."""
 
 
 def odd_characters(text: str) -> Iterator[tuple[str, str]]:
-    """(kind of defect, what was seen) for a text."""
+    """Yields (kind of defect, the text that shows it)."""
     if found := CONTROL.search(text):
         yield "control-characters", f"U+{ord(found[0]):04X}"
     if text.isascii():
         return
-    if _LOST in text:
-        yield "lost-characters", _around(text, text.index(_LOST))
-    elif (place := find_spoilt(text)) is not None:
+    if _REPLACEMENT in text:
+        yield "lost-characters", _around(text, text.index(_REPLACEMENT))
+    elif (place := find_mojibake(text)) is not None:
         yield "mojibake", _around(text, place)
 
 
-def find_spoilt(text: str) -> int | None:
-    """Where a text first looks decoded by the wrong table, by ftfy's expression; None where it does not.
+def find_mojibake(text: str) -> int | None:
+    """Position of the first mojibake (text decoded with the wrong encoding) by ftfy's expression, or None.
 
-    That expression is slow. All that it knows begins at most two ASCII characters before another one, so it is asked
-    around those only.
+    That expression is slow. All its matches begin at most two characters before a non-ASCII one, so only the
+    surroundings of those are searched.
     """
     from ftfy.badness import BADNESS_RE
 
     for run in _BEYOND_ASCII.finditer(text):
         begin, end = run.span()
-        if found := BADNESS_RE.search(text, max(0, begin - _BEFORE), end + _BEHIND):
+        if found := BADNESS_RE.search(text, max(0, begin - _BEFORE), end + _AFTER):
             return found.start()
     return None
 
@@ -49,14 +50,14 @@ def _around(text: str, place: int) -> str:
 
 
 class SpecialTokens:
-    """Finds special tokens of a tokenizer where they are spelled out in a text."""
+    """Finds special tokens of a tokenizer that are spelled out in a text."""
 
     def __init__(self, tokenizer: Any, lead: str) -> None:
-        """Looks at the tokenizer.
+        """Collects the special tokens.
 
         Args:
-            tokenizer: of transformers.
-            lead: the text of the tokens that it puts in front of every text by itself.
+            tokenizer: a transformers tokenizer.
+            lead: the text of the tokens that the tokenizer puts in front of every text.
         """
         spelled = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         spelled = {text for text in (*spelled, *tokenizer.all_special_tokens) if len(text.strip()) > 1}
@@ -66,7 +67,7 @@ class SpecialTokens:
         self._lead = lead
 
     def found_in(self, text: str) -> Iterator[tuple[str, str]]:
-        """(kind of defect, what was seen) for a text."""
+        """Yields (kind of defect, the text that shows it)."""
         if self._lead and text.startswith(self._lead):
             yield "double-bos", self._lead
             text = text[len(self._lead) :]
@@ -75,11 +76,11 @@ class SpecialTokens:
 
 
 _MAIL_HOST = re.compile(r"@(?!example\.)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{2,63})+")
-_MOST_OF_NAME = 64
-_MAIL_NAME = re.compile(rf"[\w.+-]{{1,{_MOST_OF_NAME}}}\Z")
+_MAX_NAME_LENGTH = 64
+_MAIL_NAME = re.compile(rf"[\w.+-]{{1,{_MAX_NAME_LENGTH}}}\Z")
 _CARD = re.compile(r"\d(?<!\d\d)(?<!\d\.\d)(?:[ -]?\d){12,18}(?!\d|\.\d)")
-"""Begins with what it looks for, and only then looks back: so the search skips to digits."""
-_FEWEST_DIGITS = 13
+"""Starts with a digit and checks what precedes it afterwards, so that the search can skip to digits."""
+_MIN_DIGITS = 13
 _DIGITS = b"0123456789"
 _KEYS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
@@ -93,16 +94,16 @@ _KEYS = {
 }
 _KEY = re.compile("|".join(f"(?P<k{number}>{pattern})" for number, pattern in enumerate(_KEYS.values())))
 _HINTS = ("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "hf_", "sk-", "xox", "AIza", "PRIVATE KEY", "eyJ")
-"""One of these stands in every key; most texts have none, and looking for them is quick."""
+"""Every key contains one of these; most texts contain none, and searching for them is fast."""
 
 
 def private_strings(text: str) -> Iterator[tuple[str, str]]:
-    """(kind of defect, what was seen) for a text; what is secret is not repeated whole."""
+    """Yields (kind of defect, the text that shows it), with secrets abbreviated."""
     if mail := _mail_in(text):
         yield "e-mail-addresses", mail
     if any(hint in text for hint in _HINTS) and (found := _KEY.search(text)):
         yield "secrets", f"{list(_KEYS)[int((found.lastgroup or 'k0')[1:])]}, {found[0][:6]}…"
-    for found in _CARD.finditer(text) if _has_digits_of_card(text) else ():
+    for found in _CARD.finditer(text) if _has_enough_digits(text) else ():
         digits = re.sub(r"\D", "", found[0])
         if _is_card(digits):
             yield "card-numbers", f"{digits[:4]}…{digits[-2:]}"
@@ -110,66 +111,66 @@ def private_strings(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _mail_in(text: str) -> str:
-    """The first address in a text, or nothing. Looked for from its middle, as letters are many and `@` is rare."""
+    """The first e-mail address in a text, or an empty string. Starts at the `@`, which is rarer than letters."""
     for host in _MAIL_HOST.finditer(text):
-        if name := _MAIL_NAME.search(text, max(0, host.start() - _MOST_OF_NAME), host.start()):
+        if name := _MAIL_NAME.search(text, max(0, host.start() - _MAX_NAME_LENGTH), host.start()):
             return name[0] + host[0]
     return ""
 
 
-def _has_digits_of_card(text: str) -> bool:
-    """Whether a text has as many digits as the shortest number; quicker told than where they stand."""
+def _has_enough_digits(text: str) -> bool:
+    """Whether a text has as many digits as the shortest card number; a faster test than the regular expression."""
     coded = text.encode("utf-8", "surrogatepass")
-    return len(coded) - len(coded.translate(None, _DIGITS)) >= _FEWEST_DIGITS
+    return len(coded) - len(coded.translate(None, _DIGITS)) >= _MIN_DIGITS
 
 
 def _is_card(digits: str) -> bool:
-    """By length, first digit and check digit (ISO/IEC 7812-1, Luhn's formula)."""
-    if not _FEWEST_DIGITS <= len(digits) <= 19 or digits[0] not in "3456" or len(set(digits)) < 2:
+    """Tests length, first digit and check digit (ISO/IEC 7812-1, Luhn's formula)."""
+    if not _MIN_DIGITS <= len(digits) <= 19 or digits[0] not in "3456" or len(set(digits)) < 2:
         return False
     doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
     return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0
 
 
-_LEAST_CHARACTERS = 40
-"""Of a shorter text, a guess is worth little."""
-_READ = 1_000
-"""Characters that a guess is made of."""
-_SURE = 0.9
+_MIN_CHARACTERS = 40
+"""The language of a shorter text is too uncertain."""
+_SAMPLE_CHARACTERS = 1_000
+"""Characters per text that the language is guessed from."""
+_MIN_PROBABILITY = 0.9
 
 
 class LanguageMix:
-    """Guesses the languages of texts that were drawn from all."""
+    """Guesses the languages of a random sample of the texts."""
 
     def __init__(self, most: int = 500) -> None:
         self._most = most
         self._kept: list[tuple[int, str]] = []
-        """A heap of (hash of the place, turned round; beginning of the text)."""
+        """A heap of (negative hash of the location, beginning of the text)."""
 
     def add(self, place: str, text: str) -> None:
-        """Takes note of a text; each is as likely to be kept as any other, for the least hashes are (bottom-k sampling,
-        Cohen and Kaplan 2007), and which are kept does not depend on the order."""
-        if len(text) >= _LEAST_CHARACTERS:
-            drawn = int.from_bytes(blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-            self._keep(-drawn, text)
+        """Adds a text to the sample. Texts with the lowest hashes of their location are kept (bottom-k sampling, Cohen
+        and Kaplan 2007): a uniform sample that does not depend on the order."""
+        if len(text) >= _MIN_CHARACTERS:
+            key = int.from_bytes(blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+            self._keep(-key, text)
 
     def join(self, other: LanguageMix) -> None:
-        """Takes in the texts that another has kept."""
+        """Adds the sample of another."""
         for key, text in other._kept:
             self._keep(key, text)
 
     def _keep(self, key: int, text: str) -> None:
         if len(self._kept) < self._most:
-            heapq.heappush(self._kept, (key, text[:_READ]))
+            heapq.heappush(self._kept, (key, text[:_SAMPLE_CHARACTERS]))
         elif key > self._kept[0][0]:
-            heapq.heapreplace(self._kept, (key, text[:_READ]))
+            heapq.heapreplace(self._kept, (key, text[:_SAMPLE_CHARACTERS]))
 
     def shares(self) -> list[tuple[str, float]]:
-        """Languages (ISO 639-1) and their shares of the texts that a guess can be made of, the commonest first."""
+        """Languages (ISO 639-1) and their shares of the texts with a confident guess, the most common first."""
         return _shares([text for _, text in self._kept])
 
-    def told(self) -> str:
-        """The commonest languages, in words; empty where no text is long enough."""
+    def summary(self) -> str:
+        """The most common languages as a phrase; empty if no text is long enough."""
         named = [f"{language} {100 * share:.0f} %" for language, share in self.shares()[:4] if share >= 0.01]
         about = f" (guessed from {len(self._kept)} texts)" if named else ""
         return ", ".join(named) + about
@@ -182,5 +183,5 @@ def _shares(texts: Sequence[str]) -> list[tuple[str, float]]:
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     guesses = [identifier.classify(text) for text in texts]
-    sure = Counter(language for language, probability in guesses if probability >= _SURE)
-    return [(language, count / sure.total()) for language, count in sure.most_common()]
+    confident = Counter(language for language, probability in guesses if probability >= _MIN_PROBABILITY)
+    return [(language, count / confident.total()) for language, count in confident.most_common()]

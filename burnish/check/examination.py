@@ -14,7 +14,7 @@ from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, p
 from burnish.check.finding import Finding, Tally, kind_of
 from burnish.check.labels import LabelCounts, odd_turns
 from burnish.check.rows import SeenRows
-from burnish.check.token_view import TokenFigures, TokenView, view_tokens
+from burnish.check.token_view import TokenStatistics, TokenView, view_tokens
 from burnish.data.files.readers import JsonLines
 from burnish.data.rows.dataset import keep_good, make_records
 from burnish.data.rows.records import Record
@@ -86,7 +86,7 @@ class Examination:
             special: finds the model's special tokens in texts.
             stop_ids: tokens of which each row should learn one; empty where nothing is generated.
         """
-        self.figures = TokenFigures(stop_ids)
+        self.figures = TokenStatistics(stop_ids)
         self.tally = Tally()
         self.rows = SeenRows()
         self.labels = LabelCounts()

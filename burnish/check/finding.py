@@ -1,4 +1,4 @@
-"""What is wrong with some rows: how often, where first, what to do; and the page that lists all defects."""
+"""Findings: which defect, how often, where, what to do; and the documentation page that lists all defects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 BLOCKS = "blocks"
-_NAMED = 3
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +24,28 @@ class Kind:
 
     name: str
     severity: str
-    """`blocks`: training on it is useless or wrong. `warns`: it makes the result worse, or may do so."""
+    """`blocks`: training on it is useless or wrong. `warns`: it makes or may make the result worse."""
     what: str
     fix: str
     reasons: tuple[str, ...] = ()
-    """Expressions by which rows that were left out are known to have it."""
+    """Regular expressions that match the reasons of rows rejected for it."""
     is_brief: bool = True
-    """Whether a run tells of it before it begins."""
+    """Whether `burnish train` reports it before training."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A defect that was found."""
+    """A defect found in the data."""
 
     kind: Kind
     count: int
-    """Rows that have it, or labels."""
+    """Affected rows or labels."""
     places: tuple[str, ...]
-    """The first of them, as `file:line`, with what was seen there."""
+    """The first locations, as `file:line`, with the text that shows it."""
 
     @property
     def blocks(self) -> bool:
-        """Whether training should not begin."""
+        """Whether it should stop you from training."""
         return self.kind.severity == BLOCKS
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,36 +68,36 @@ class Tally:
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, name: str, place: str, seen: str = "") -> None:
-        """Takes note of a row.
+        """Counts a row.
 
         Args:
-            name: of the kind.
+            name: the kind of defect.
             place: `file:line`.
-            seen: what is wrong there, in a few words.
+            seen: the problem in a few words.
         """
         self.add_many(name, 1, [(place, seen)])
 
-    def add_many(self, name: str, count: int, told: Iterable[tuple[str, str]]) -> None:
-        """Takes note of rows that have the same defect.
+    def add_many(self, name: str, count: int, examples: Iterable[tuple[str, str]]) -> None:
+        """Counts rows with the same defect.
 
         Args:
-            name: of the kind.
-            count: of the rows.
-            told: `file:line` of each and what is wrong there; no more of it is taken than will be named.
+            name: the kind of defect.
+            count: number of rows.
+            examples: (`file:line`, problem) of each row; consumed only as far as they will be shown.
         """
         self.counts[name] = self.counts.get(name, 0) + count
         named = self.places.setdefault(name, [])
-        named += [f"{place}: {seen}" if seen else place for place, seen in islice(told, _NAMED - len(named))]
+        named += [f"{place}: {seen}" if seen else place for place, seen in islice(examples, _SHOWN - len(named))]
 
     def join(self, later: Tally) -> None:
-        """Takes in what was counted in rows that come after these."""
+        """Adds the counts of the rows that come after these."""
         for name, count in later.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
             named = self.places.setdefault(name, [])
-            named += later.places[name][: _NAMED - len(named)]
+            named += later.places[name][: _SHOWN - len(named)]
 
     def findings(self) -> list[Finding]:
-        """What was found, the worst first, in the order of the list of kinds."""
+        """The findings, those that block first, in the order of the list of kinds."""
         known = kinds()
         order = {name: (kind.severity != BLOCKS, number) for number, (name, kind) in enumerate(known.items())}
         return [
@@ -114,7 +114,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def kind_of(reason: str) -> str:
-    """The name of the kind that a reason to leave a row out belongs to."""
+    """The kind of defect for the reason why a row was rejected."""
     for kind in kinds().values():
         if any(re.search(pattern, reason) for pattern in kind.reasons):
             return kind.name
@@ -131,27 +131,27 @@ _INTRODUCTION = """\
     burnish check rows.jsonl --html page.html            the same for the browser
     burnish check rows.jsonl --fix clean.jsonl           a cleaned file
 
-All rows are read twice, a block at a time, so that a large file needs little memory: a few hundred bytes a row are
-kept, to find rows that say the same or nearly the same (MinHash over runs of three words). What would take longer than
-20 seconds is done on all cores ([measured](performance.md#checking-data)). The exit code is 2 where something was found
-that should stop you. Lengths, what is learned, and what does not fit follow from the model's
-tokenizer and the task, just as in a run; `data.context` and all other options of a recipe count here too.
+All rows are read twice, one block at a time, so that a large file needs little memory: a few hundred bytes per row are
+kept to find exact and near duplicates (MinHash over runs of three words). Checks that would take longer than 20 seconds
+use all cores ([measured](performance.md#checking-data)). The exit code is 2 if a finding should stop you. Lengths,
+trained tokens and truncation are computed with the model's tokenizer and the task, just as in a run; `data.context` and
+all other options of a recipe apply.
 
-`--fix` leaves out rows that cannot be used and rows that say the same as an earlier one, takes out control characters
-and repairs text that was decoded by the wrong table. Every change stands in a file beside it, one line each. Nothing
-else is touched: what is private, contradicting or out of order is for you to decide.
+`--fix` removes unusable rows and exact duplicates, strips control characters and repairs text that was decoded with the
+wrong encoding. Every change is listed in a file beside it, one per line. Nothing else is changed: private data,
+contradictions and turns out of order are for you to decide.
 
-`burnish train` looks at the first 2,000 rows of each split before it begins, and tells what it found in one line;
-what is marked (check only) is left to `burnish check`.
+`burnish train` checks the first 2,000 rows of each split before training and reports its findings in one line. Checks
+marked (check only) run only in `burnish check`.
 
-This page is made from `burnish/assets/defects.yaml` by `make docs`.
+`make docs` generates this page from `burnish/assets/defects.yaml`.
 """
 
 
 def page() -> str:
-    """The page: every kind of defect, those that block first."""
+    """The page as Markdown: every kind of defect, those that block first."""
     parts = [_INTRODUCTION]
-    for title, blocks in (("What should stop you", True), ("What to look at", False)):
+    for title, blocks in (("What should stop you", True), ("What you should review", False)):
         parts.append(f"## {title}\n\n| name | what | what to do |\n|---|---|---|")
         for kind in kinds().values():
             if (kind.severity == BLOCKS) == blocks:

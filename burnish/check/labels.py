@@ -1,4 +1,4 @@
-"""Labels that are rare, lopsided or spelled in two ways; turns out of order; how many rows a task needs."""
+"""Checks of labels (rare, imbalanced, spelled inconsistently), of the order of turns, and of the number of rows."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from typing import Any
 from burnish.check.finding import Tally
 from burnish.tasks.task import Task
 
-_FEW = 5
-"""Rows below which a label is called rare."""
-_MOST_SHARE = 0.95
-_NAMED = 3
+_MIN_ROWS = 5
+"""A label with fewer rows is rare."""
+_MAX_SHARE = 0.95
+_SHOWN = 3
 
 
 @dataclass(slots=True)
 class LabelCounts:
-    """How many rows have each label, and where each stands first."""
+    """Number of rows per label, and where each label occurs first."""
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     places: dict[str, str] = field(default_factory=dict)
 
     def add(self, labels: tuple[str, ...], place: str) -> None:
-        """Takes note of a row's labels."""
+        """Counts a row's labels."""
         self.rows += 1
         for label in set(labels):
             self.counts[label] += 1
             self.places.setdefault(label, place)
 
     def join(self, later: LabelCounts) -> None:
-        """Takes in the labels of rows that come after these."""
+        """Adds the labels of the rows that come after these."""
         self.rows += later.rows
         self.counts.update(later.counts)
         self.places = later.places | self.places
 
-    def told(self) -> str:
-        """The commonest labels and their shares, in words; empty where there are none."""
+    def summary(self) -> str:
+        """The most common labels and their shares as a phrase; empty if there are none."""
         if not self.counts:
             return ""
-        common = self.counts.most_common(_NAMED)
+        common = self.counts.most_common(_SHOWN)
         named = ", ".join(f"{label} {100 * count / self.rows:.0f} %" for label, count in common)
         more = len(self.counts) - len(common)
         return f"{len(self.counts)}: {named}" + (f" and {more} more" if more else "")
 
     def tally(self, tally: Tally, is_single: bool) -> None:
-        """Adds what is wrong with the labels.
+        """Adds the problems of the labels.
 
         Args:
-            tally: of the rows.
-            is_single: whether every row has exactly one, so that shares tell something.
+            tally: the counts to add to.
+            is_single: whether every row has exactly one label, so that shares are meaningful.
         """
         for label, count in sorted(self.counts.items(), key=lambda pair: pair[1]):
-            if count < _FEW:
+            if count < _MIN_ROWS:
                 tally.add("rare-labels", self.places[label], f"`{label}` has {count} row{'s' if count > 1 else ''}")
         if is_single and self.counts:
             label, count = self.counts.most_common(1)[0]
-            if count > _MOST_SHARE * self.rows:
+            if count > _MAX_SHARE * self.rows:
                 tally.add("lopsided-labels", self.places[label], f"`{label}` in {100 * count / self.rows:.1f} %")
         for label, other in spelled_alike(self.counts):
             tally.add("labels-spelled-alike", self.places[label], f"`{label}` beside `{other}`")
 
 
 def spelled_alike(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """(rarer spelling, commoner spelling) of labels that differ in capitals or blanks only."""
+    """Yields (rarer spelling, more common spelling) of labels that differ only in case or spaces."""
     common: dict[str, str] = {}
     for label in sorted(counts, key=lambda label: -counts[label]):
         plain = "".join(label.casefold().split())
@@ -76,30 +76,30 @@ def spelled_alike(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def odd_turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """(kind of defect, what was seen) for the messages of a row, as they were read."""
+    """Yields (kind of defect, the problem in words) for the messages of a row."""
     roles = [message["role"] for message in messages]
     if "system" in roles[1:]:
-        yield "turns-out-of-order", f"message {roles.index('system', 1) + 1} is the system's, behind others"
+        yield "turns-out-of-order", f"message {roles.index('system', 1) + 1} is a system message after others"
         return
-    spoken = [(number, role) for number, role in enumerate(roles, start=1) if role != "system"]
-    if spoken and spoken[0][1] == "assistant":
-        yield "turns-out-of-order", "the assistant speaks first"
+    turns = [(number, role) for number, role in enumerate(roles, start=1) if role != "system"]
+    if turns and turns[0][1] == "assistant":
+        yield "turns-out-of-order", "the assistant comes first"
         return
-    for (_, before), (number, role) in zip(spoken, spoken[1:], strict=False):
+    for (_, before), (number, role) in zip(turns, turns[1:], strict=False):
         if before == role and role in ("user", "assistant"):
-            yield "turns-out-of-order", f"messages {number - 1} and {number} are both the {role}'s"
+            yield "turns-out-of-order", f"messages {number - 1} and {number} both have the role {role}"
             return
         if role == "tool" and before == "user":
-            yield "turns-out-of-order", f"message {number} is a tool's result that nobody asked for"
+            yield "turns-out-of-order", f"message {number} is a tool result without a tool call"
             return
 
 
-_FAR_FEWER = 10
-"""A set that has so many times fewer rows than usual is told of as a defect."""
+_TOO_SMALL_FACTOR = 10
+"""A dataset with this many times fewer rows than usual is reported as a defect."""
 
 
 def usual_size(task: Task) -> str:
-    """What is usual, in words; empty where nothing is known."""
+    """The usual number of rows as a phrase; empty if unknown."""
     if task.usual_rows is None:
         return ""
     least, most = task.usual_rows
@@ -107,5 +107,5 @@ def usual_size(task: Task) -> str:
 
 
 def is_far_too_small(task: Task, rows: int) -> bool:
-    """Whether a number of rows is far below what is usual."""
-    return task.usual_rows is not None and rows * _FAR_FEWER < task.usual_rows[0]
+    """Whether a number of rows is far below the usual."""
+    return task.usual_rows is not None and rows * _TOO_SMALL_FACTOR < task.usual_rows[0]

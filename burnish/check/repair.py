@@ -49,7 +49,7 @@ def _repaired_text(text: str, name: str) -> tuple[str, list[str]]:
         count = len(text) - len(seen)
         changes.append(f"`{name}`: {count} control character{'s' if count > 1 else ''} removed")
     if not seen.isascii() and (fixed := fix_encoding(seen)) != seen:
-        changes.append(f"`{name}`: decoded anew")
+        changes.append(f"`{name}`: decoded again")
         seen = fixed
     return seen, changes
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy
 
-from burnish.check.duplicates import Prints, exact_twins, near_twins, take_prints
+from burnish.check.duplicates import Fingerprints, compute_fingerprints, exact_duplicates, near_duplicates
 from burnish.data.rows.records import Record
 
 TRAIN = "train"
@@ -24,7 +24,7 @@ class SeenRows:
         self._line = array("q")
         self._split = array("b")
         self._decision = array("i")
-        self._prints: list[Prints] = []
+        self._prints: list[Fingerprints] = []
         self._contradiction = Record.contradiction
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class SeenRows:
             self._decision.append(self._decisions.setdefault(record.decision(), len(self._decisions)))
             self._contradiction = record.contradiction
         if records:
-            self._prints.append(take_prints([record.compared_text() for record in records]))
+            self._prints.append(compute_fingerprints([record.compared_text() for record in records]))
 
     def join(self, later: SeenRows) -> None:
         """Takes in rows that come after these."""
@@ -63,9 +63,9 @@ class SeenRows:
     def repeated(self) -> Iterator[tuple[str, int, Iterator[tuple[str, str]]]]:
         """Rows that say what an earlier one says, or nearly: kind of defect, how many, and of each where it stands and
         what was seen there, told as it is asked for."""
-        prints = Prints.join(self._prints)
+        prints = Fingerprints.join(self._prints)
         here = numpy.arange(len(self))
-        exact, near = exact_twins(prints), near_twins(prints)
+        exact, near = exact_duplicates(prints), near_duplicates(prints)
         is_exact = exact != here
         decision = numpy.array(self._decision)
         is_decided_alike = decision == decision[exact]

@@ -1,4 +1,4 @@
-"""Rows as the model sees them: every token and whether it is learned, and statistics over all rows."""
+"""Rows as the model sees them: every token and whether it is trained on, and statistics over all rows."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class SeenToken:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Some tokens of a row."""
+    """A part of a row's tokens."""
 
     name: str
-    """What they are, for example `chosen`; empty where the row is all there is."""
+    """The name of the part, for example `chosen`; empty if the row has only one."""
     tokens: list[SeenToken]
     note: str = ""
-    """What else is learned, in words: a label, a place."""
+    """What else is learned, in words: a label, a position."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """One row."""
+    """One row as tokens."""
 
     place: str
     passages: list[Passage]
@@ -65,33 +65,33 @@ def view_tokens(example: Any, encoder: Encoder, tokenizer: Any) -> TokenView:
     passages = []
     for name, ids, learned, note in encoder.segments(example):
         texts = _texts(ids, tokenizer)
-        told = zip(map(int, ids), texts, learned, strict=True)
-        seen = [SeenToken(number, text, bool(is_learned), number in special) for number, text, is_learned in told]
+        tokens = zip(map(int, ids), texts, learned, strict=True)
+        seen = [SeenToken(number, text, bool(is_learned), number in special) for number, text, is_learned in tokens]
         passages.append(Passage(name, seen, note))
     return TokenView(example.place if hasattr(example, "place") else example.record.place, passages)
 
 
 def _texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """What each token adds to the text."""
+    """The text of each token."""
     plain = tokenizer.convert_ids_to_tokens(list(map(int, ids)))
     decoded = [tokenizer.decode([int(number)], clean_up_tokenization_spaces=False) for number in ids]
     return [text if text and "\ufffd" not in text else piece for text, piece in zip(decoded, plain, strict=True)]
 
 
 class Lengths(NamedTuple):
-    """Tokens of the rows."""
+    """Lengths of rows in tokens."""
 
     median: int
     most_of_95: int
-    """95 of 100 rows are no longer."""
+    """95 % of the rows are not longer."""
     longest: int
 
 
-class TokenFigures:
-    """Adds up what is told of each row."""
+class TokenStatistics:
+    """Accumulates token counts over the rows."""
 
     def __init__(self, stop_ids: Collection[int]) -> None:
-        """Begins at nothing.
+        """Starts without rows.
 
         Args:
             stop_ids: tokens of which each row should learn one; empty where nothing is generated.
@@ -103,12 +103,12 @@ class TokenFigures:
         self._stop_ids = frozenset(stop_ids)
 
     def add(self, record: Any, row: EncodedRow, tally: Tally) -> None:
-        """Takes note of a row.
+        """Adds a row.
 
         Args:
-            record: what it means.
-            row: what became of it.
-            tally: told of what is wrong.
+            record: the row's record.
+            row: the encoded row.
+            tally: receives the problems.
         """
         length = sum(example.num_tokens for example in row.examples)
         if length > self._longest:
@@ -121,8 +121,8 @@ class TokenFigures:
         if self._stop_ids and getattr(record, "ends", True) and not self._learns_end(row):
             tally.add("end-not-learned", record.place)
 
-    def join(self, later: TokenFigures) -> None:
-        """Takes in rows that come after these."""
+    def join(self, later: TokenStatistics) -> None:
+        """Adds the rows that come after these."""
         self.tokens += later.tokens
         self.trained += later.trained
         self._lengths.extend(later._lengths)
@@ -134,7 +134,7 @@ class TokenFigures:
         return not plain or not all(self._stop_ids.isdisjoint(example.labels[-8:]) for example in plain)
 
     def lengths(self) -> Lengths:
-        """Of all rows; zeros where there are none."""
+        """Lengths over all rows; zeros if there are none."""
         if not self._lengths:
             return Lengths(0, 0, 0)
         numbers = numpy.frombuffer(self._lengths, dtype=numpy.int32)
@@ -143,13 +143,13 @@ class TokenFigures:
 
     @property
     def share(self) -> float:
-        """Share of the tokens that are learned."""
+        """Share of the tokens that are trained on."""
         return self.trained / self.tokens if self.tokens else 0.0
 
 
 SAVED_ROWS = 8
 MOST_TOKENS = 512
-"""Of a passage; what lies in the middle of longer ones is left out."""
+"""Of a passage; of longer ones the middle is left out."""
 
 
 def write_views(folder: RunFolder, training: Encoded, encoder: Encoder, tokenizer: Any) -> None:

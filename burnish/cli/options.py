@@ -39,30 +39,33 @@ RECIPE_FLAGS = {
         str,
         "MODEL",
         "Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`. "
-        "`auto` takes `seedling` for tasks that write text and `acorn` for those that label it.",
+        "`auto` is `seedling` for tasks that generate text and `acorn` for those that label it.",
     ),
     "method": Flag(
         "method",
         str,
         "METHOD",
-        "Which weights move: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or `ia3`. "
-        "`auto` takes the best one that suits the number of rows and fits into memory: `full`, `lora` or `qlora`.",
+        "Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or "
+        "`ia3`. "
+        "`auto` is the best one for the number of rows that fits into memory: `full`, `lora` or `qlora`.",
     ),
     "task": Flag(
         "task",
         str,
         "TASK",
-        "What one example means: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`, "
-        "`fill-mask` or `vision`. `auto` follows the shape of the rows.",
+        "What one example is: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`, "
+        "`fill-mask` or `vision`. `auto` follows from the shape of the rows.",
     ),
-    "name": Flag("name", str, "NAME", "Name of the run, and of its folder."),
-    "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
-    "seed": Flag("seed", int, "NUMBER", "Seed of the split, the order of the rows, the adapter's start and dropout."),
+    "name": Flag("name", str, "NAME", "Name of the run and of its folder."),
+    "runs": Flag("runs", str, "FOLDER", "Folder for the run folders."),
+    "seed": Flag(
+        "seed", int, "NUMBER", "Seed of the split, the order of the rows, the initial adapter weights and dropout."
+    ),
     "allow_pickle": Flag(
         "model.allow_pickle",
         bool,
         "",
-        "Also load weights stored as Python pickles, which can run any code. Only for folders you trust.",
+        "Also load weights stored as Python pickles, which can run any code. Only for models you trust.",
     ),
     "trust_remote_code": Flag(
         "model.trust_remote_code",

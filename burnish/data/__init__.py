@@ -1,5 +1,5 @@
-"""From files to records: sources are found, rows read, their shape detected, and some held out for validation.
+"""From files to batches: finds sources, reads rows, detects their shape, and splits off validation rows.
 
-The way of one row: `sources` finds the files, `readers` turns them into rows, `shapes` says what a row means and makes
-a record of it, `split` holds records out, and `dataset.load_records` ties these together.
+The path of a row: `files/sources` finds the files, `files/readers` parses them into rows, `rows/shapes` detects what a
+row means and makes a record of it, and `rows/dataset` splits the records and ties these together.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that training needs to go on as if it had never stopped.
+"""Checkpoints: everything that training needs to continue as if it had never stopped.
 
     checkpoints/step-000200/
         weights.safetensors     the trained weights, by name
@@ -7,7 +7,7 @@
         state.json              progress, optimizer settings, other generators, loss scaler
         checksums.json          SHA-256 of each file above; written last
 
-A folder is complete when it has its final name, and is used only if every checksum holds.
+A folder gets its final name only when it is complete, and is used only if every checksum matches.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def checkpoint_path(checkpoints: Path, step: int) -> Path:
 
 
 def trained_weights(network: Any) -> dict[str, torch.Tensor]:
-    """The weights that training moves, by name."""
+    """The trainable weights by name."""
     return {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
 
 
 def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> Path:
-    """Writes a checkpoint of this very moment.
+    """Writes a checkpoint of the current state.
 
     Raises:
-        MachineError: the disk refused it; older checkpoints are untouched.
+        MachineError: the disk is full or read-only; older checkpoints are untouched.
     """
     path = checkpoint_path(checkpoints, progress.step)
     state = {
@@ -58,6 +58,7 @@ def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> 
         _save_tensors(moments(trainer.optimizer), folder / "optimizer.safetensors")
         _save_tensors(random_tensors(), folder / "random.safetensors")
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        # written last: a checkpoint without checksums is incomplete
         sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
         (folder / "checksums.json").write_text(json.dumps(sums, indent=2), encoding="utf-8")
     return path
@@ -71,7 +72,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every file of a checkpoint is there and unchanged."""
+    """Whether every file of a checkpoint exists and matches its checksum."""
     try:
         sums = json.loads((path / "checksums.json").read_text(encoding="utf-8"))
         return bool(sums) and all(_sha256(path / name) == digest for name, digest in sums.items())
@@ -80,7 +81,7 @@ def is_whole(path: Path) -> bool:
 
 
 def newest_whole(checkpoints: Path) -> Path | None:
-    """The latest checkpoint whose checksums hold; damaged ones are passed over."""
+    """The latest checkpoint with matching checksums; damaged ones are skipped."""
     found = _by_step(checkpoints) if checkpoints.is_dir() else []
     return next((path for path in reversed(found) if is_whole(path)), None)
 
@@ -91,7 +92,7 @@ def _by_step(checkpoints: Path) -> list[Path]:
 
 
 def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
-    """Puts weights, optimizer, loss scaler and every generator back, and returns the progress."""
+    """Restores weights, optimizer, loss scaler and random generators, and returns the progress."""
     restore_weights(path, trainer.network)
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     restore_moments(trainer.optimizer, load_file(str(path / "optimizer.safetensors")), state["optimizer"])
@@ -102,17 +103,17 @@ def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
 
 @torch.no_grad()
 def restore_weights(path: Path, network: Any) -> None:
-    """Puts the trained weights of a checkpoint into the network.
+    """Loads the trained weights of a checkpoint into the network.
 
     Raises:
-        BurnishError: the checkpoint was made with other trained weights.
+        BurnishError: the checkpoint has other trained weights.
     """
     saved = load_file(str(path / "weights.safetensors"))
     present = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if saved.keys() != present.keys():
         raise BurnishError(
             f"the checkpoint `{path}` does not fit the model",
-            f"It holds {len(saved)} trained tensors, the model has {len(present)}.",
+            f"It has {len(saved)} trained tensors, the model has {len(present)}.",
             "Start a new run",
         )
     for name, parameter in present.items():
@@ -120,7 +121,7 @@ def restore_weights(path: Path, network: Any) -> None:
 
 
 def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> None:
-    """Removes all but the newest `keep` checkpoints and the best one, and what an interrupted write left behind."""
+    """Removes all but the newest `keep` checkpoints and the best one, and the leftovers of interrupted writes."""
     kept = _by_step(checkpoints)[-keep:]
     if best_step is not None:
         kept.append(checkpoint_path(checkpoints, best_step))
@@ -131,7 +132,7 @@ def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> No
 
 
 def folder_bytes(path: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Total size of the files in a folder, in bytes."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 

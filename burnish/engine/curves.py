@@ -1,4 +1,4 @@
-"""A run's losses as series of numbers: outliers among them, and whether they rise or fall."""
+"""Analyzes a run's loss curves: outliers and trends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trend(values: Sequence[float]) -> float:
 
 
 def blocks(values: Sequence[float], most: int = _MOST_BLOCKS) -> numpy.ndarray:
-    """`[blocks]`: means of at most so many parts of equal length; the oldest values that fill no part are left out."""
+    """`[blocks]`: means of at most `most` blocks of equal length; the oldest values that fill no block are dropped."""
     numbers = numpy.asarray(values, dtype=numpy.float64)
     width = -(-len(numbers) // most) if len(numbers) else 1
     kept = numbers[len(numbers) % width :]
@@ -44,9 +44,9 @@ def blocks(values: Sequence[float], most: int = _MOST_BLOCKS) -> numpy.ndarray:
 
 
 def step_between(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
-    """The mean of later values minus that of earlier ones, and the same in its standard errors (Welch 1947).
+    """The mean of later values minus that of earlier ones, and this difference in standard errors (Welch 1947).
 
-    (0.0, 0.0) where one side has fewer than two values.
+    (0.0, 0.0) if one side has fewer than two values.
     """
     first, second = (numpy.asarray(part, dtype=numpy.float64) for part in (before, after))
     if min(len(first), len(second)) < 2:
@@ -57,22 +57,22 @@ def step_between(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
 
 
 FAR = 6.0
-"""Robust standard deviations from the median. Of a normal sample one in a billion stands so far out on one side; the
-loss of a batch has longer tails than that, and a run has thousands of steps."""
+"""Robust standard deviations above the median. One in a billion values of a normal distribution is as far out; the loss
+of a batch has longer tails than that, and a run has thousands of steps."""
 WINDOW = 50
 FEWEST = 20
-"""Steps in the window before one is judged by it."""
+"""Steps needed in the window before outliers are reported."""
 _NORMAL = 1.4826
-"""What makes the median absolute deviation of a normal sample its standard deviation (Hampel 1974)."""
+"""Ratio of the standard deviation of a normal distribution to its median absolute deviation (Hampel 1974)."""
 _LEAST_SHARE = 0.02
-"""The spread is taken to be at least this share of the median: without noise every step would stand out."""
+"""Lower limit of the spread, as a share of the median: without noise every step would be an outlier."""
 _LEAST = {"loss": 0.05, "gradient norm": 1e-12}
-"""And at least this much: losses near zero differ tenfold without any harm."""
+"""Absolute lower limit of the spread: losses near zero vary tenfold without harm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A figure of a step, and what it usually is."""
+    """An outlier of a step, and the usual value."""
 
     what: str
     value: float
@@ -81,21 +81,21 @@ class Outlier:
 
 @dataclass(slots=True)
 class Outliers:
-    """Told of every step in order; finds those whose figures stand out upwards from the last `WINDOW` steps.
+    """Receives every step in order; finds those far above the last `WINDOW` steps.
 
-    A figure is held against the median, in units of the median absolute deviation (Iglewicz and Hoaglin 1993): neither
-    moves much for a few wild steps. Norms are skewed to the right, and must stand out by their logarithms, too. While
-    the learning rate rises nothing is judged or remembered, for the gradient then changes with every step.
+    A value is compared with the median in units of the median absolute deviation (Iglewicz and Hoaglin 1993): a few
+    outliers change neither much. Gradient norms are skewed to the right, so their logarithms must be outliers too.
+    Steps in warm-up are ignored, because the gradient changes with every one of them.
 
     Args:
-        warmup: steps in which the learning rate rises.
+        warmup: number of warm-up steps.
     """
 
     warmup: int
     _seen: dict[str, deque[float]] = field(default_factory=dict)
 
     def heed(self, event: StepDone) -> list[Outlier]:
-        """The figures of this step that stand out."""
+        """The outliers of this step."""
         if event.step <= self.warmup:
             return []
         figures = {"loss": event.loss, "gradient norm": event.gradient_norm}
@@ -105,7 +105,7 @@ class Outliers:
     def _judge(self, what: str, value: float) -> Outlier | None:
         seen = self._seen.setdefault(what, deque(maxlen=WINDOW))
         before = numpy.array(seen)
-        # a norm that is not finite is fp16's loss scaling at work, which skips the step
+        # a norm that is not finite comes from fp16 loss scaling, which skips the step
         if math.isfinite(value):
             seen.append(value)
         if len(before) < FEWEST or not math.isfinite(value):
@@ -118,16 +118,16 @@ class Outliers:
 
 
 def _robust_z(value: float, before: numpy.ndarray, least: float) -> float:
-    """Distance from the median in robust standard deviations, which are no less than `least` or a share of it."""
+    """Distance from the median in robust standard deviations, of at least `least` or a share of the median."""
     median = float(numpy.median(before))
     spread = _NORMAL * float(numpy.median(numpy.abs(before - median)))
     return (value - median) / max(spread, least, _LEAST_SHARE * abs(median))
 
 
 _SHORTEST = 8
-"""Steps of a window, at least: fewer have no spread to speak of."""
+"""Smallest window in steps: the mean of fewer is too noisy."""
 _NORMAL_QUANTILE = 1.96
-"""Standard errors from the middle to an end of a 95 % interval."""
+"""Standard errors from the center to an end of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Change:
 
     @property
     def sureness(self) -> float:
-        """The difference in its own standard errors, taken from the width of the interval."""
+        """The difference in standard errors, computed from the width of the interval."""
         error = (self.high - self.low) / (2 * _NORMAL_QUANTILE)
         return self.value / max(error, 1e-12)
 
@@ -151,11 +151,11 @@ class Change:
 
 @dataclass(slots=True)
 class Curves:
-    """Training and held-out losses in the order in which they came."""
+    """Training and held-out losses in order."""
 
     total_steps: int
     warmup: int
-    """Steps in which the learning rate rises."""
+    """Warm-up steps."""
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Training loss of each step."""
@@ -163,11 +163,11 @@ class Curves:
     norms: list[float] = field(default_factory=list)
     base: Validated | None = None
     validations: list[Validated] = field(default_factory=list)
-    """Those of trained weights."""
+    """Validations after the base model's."""
     has_stopped: bool = False
 
     def take(self, event: Event) -> None:
-        """Takes in one event; those of other kinds say nothing here."""
+        """Records an event; other kinds are ignored."""
         match event:
             case StepDone():
                 self.steps.append(event.step)
@@ -192,7 +192,7 @@ class Curves:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes: no step, and no validation of the last step."""
+        """Whether the run is over, including the validation of the last step."""
         is_judged = self.base is None or bool(self.validations and self.validations[-1].step == self.step)
         return self.has_stopped or (self.step == self.total_steps and is_judged)
 
@@ -203,15 +203,15 @@ class Curves:
 
     @property
     def lowest(self) -> Validated | None:
-        """That of the lowest loss; of equal ones the first."""
+        """The validation with the lowest loss; the first of equal ones."""
         return min(self.validations, key=lambda one: one.loss, default=None)
 
     def window(self) -> int:
-        """Steps over which a training loss is averaged: a tenth of those done."""
+        """Number of steps that a training loss is averaged over: a tenth of those done."""
         return max(_SHORTEST, len(self.losses) // 10)
 
     def step_at(self, share: float) -> int:
-        """The last step until which no more than this share of the summed learning rate was spent."""
+        """The last step up to which at most this share of the summed learning rate was used."""
         reach = numpy.cumsum(self.rates)
         return self.steps[max(0, int(numpy.searchsorted(reach, share * reach[-1], side="right")) - 1)]
 
@@ -225,6 +225,6 @@ class Curves:
 
 
 def change(validation: Validated | None, name: str) -> Change | None:
-    """How a held-out loss differs from that of `base`, `lowest` or `chance`; None where it cannot be told."""
+    """The change of a held-out loss against `base`, `lowest` or `chance`; None if unknown."""
     found = validation.changes.get(name) if validation else None
     return Change(*found) if found else None

@@ -1,4 +1,4 @@
-"""How a run is going, in plain words: what its losses show, and what to change."""
+"""Diagnoses a run from its losses, and advises what to change."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from burnish.recipe.schema import Recipe
 from burnish.runs.events import Diagnosed, Event, StepDone, StoppedEarly, TrainingStarted, Validated
 
 MATTERS = 0.01
-"""Share of the base's loss that a change must reach to be worth a word."""
+"""Share of the base model's loss that a change must reach to be reported."""
 FEWEST_VALIDATIONS = 5
-"""Validations of trained weights below which a curve of them shows neither a rise nor a level: one is taken by each
-end, and a turn takes two more on either side."""
+"""Fewer validations than this cannot show a rise or a plateau: one is needed at each end, and a turning point needs
+more on either side."""
 _FEWEST_STEPS = 20
 _SURE = 3.0
-"""Standard deviations; one is looked at in every validation, so the usual 1.96 would cry wolf in one run of four."""
+"""Standard deviations. The test is repeated at every validation, so the usual 1.96 would give a false alarm in one of
+four runs."""
 _SURER = 5.0
-"""The same where the lowest of many windows is compared."""
+"""The same for comparisons with the lowest of many windows."""
 _LOST = 0.1
-"""Share of what was gained on held-out rows that must be lost again to be called overfitting."""
+"""Share of the improvement on held-out rows that must be lost again to count as overfitting."""
 _MISSING = 0.25
-"""Share by which the training loss of a model that learns by heart lies below the held-out one."""
+"""Share by which the training loss of a memorizing model is below the held-out loss."""
 _FIRST = 3
-"""Steps of the start."""
+"""Number of first steps that define the initial training loss."""
 _LITTLE = 0.05
-"""Share of the base's loss. Half of a run that gains less may be slow, or have little to learn: its shape tells."""
+"""Share of the base model's loss. A run that gains less by half-time is either slow or has little to learn; the shape
+of its curve shows which."""
 _STRAIGHT = 0.4
-"""Share of the gain that comes in the second half of the way; of a straight line it is a half."""
+"""Share of the gain in the second half; for a straight line it is one half."""
 _STILL = 0.2
-"""Share of the whole gain that comes in the last third of the training, were it to go on."""
+"""Share of the total gain in the last third of a training that is still improving."""
 
 
 def learning(seen: Curves) -> str | None:
-    """Held-out loss below the base's beyond the interval, by a part that matters, and below that of guessing."""
+    """Held-out loss significantly and noticeably below the base model's, and below that of guessing."""
     last, base, gain = seen.last, seen.base, change(seen.last, "base")
     if base is None:
         moved, sureness = _moved(seen)
@@ -53,9 +55,9 @@ def learning(seen: Curves) -> str | None:
 
 
 def is_crawling(seen: Curves) -> bool:
-    """Whether little has been gained, in a straight line: where little is to be learned a curve levels off.
+    """Whether the gain is small and linear: if there is little to learn, a curve levels off instead.
 
-    The line is over the summed learning rate, not over the steps.
+    Linear in the summed learning rate, not in the steps.
     """
     last, base = seen.last, seen.base
     if last is None or base is None or not has_gained_little(seen):
@@ -66,40 +68,40 @@ def is_crawling(seen: Curves) -> bool:
 
 
 def has_gained_little(seen: Curves) -> bool:
-    """Whether the held-out loss has fallen by less than a twentieth of the base's."""
+    """Whether the held-out loss has fallen by less than a twentieth of the base model's."""
     last, base = seen.last, seen.base
     return last is not None and base is not None and base.loss - last.loss < _LITTLE * base.loss
 
 
 def _is_half_done(seen: Curves) -> bool:
-    """Half of the way after the learning rate has risen, and no fewer than `_FEWEST_STEPS` steps."""
+    """Whether half of the steps after warm-up are done, and at least `_FEWEST_STEPS`."""
     return seen.step >= _FEWEST_STEPS and 2 * seen.step >= seen.total_steps + seen.warmup
 
 
 def is_guessing(seen: Curves) -> bool:
-    """Whether no validation has been better than answers by frequency alone, beyond the interval."""
+    """Whether no validation has been significantly better than predicting the label frequencies."""
     found = [against for one in seen.validations if (against := change(one, "chance"))]
     return bool(found) and all(against.high >= 0 for against in found)
 
 
 def guessing(seen: Curves) -> str | None:
-    """The lowest held-out loss beside that of guessing, in words; None where it is better, or not known."""
+    """The lowest held-out loss beside that of guessing, as a phrase; None if it is better or unknown."""
     lowest = seen.lowest
     against = change(lowest, "chance")
     if lowest is None or against is None or not is_guessing(seen):
         return None
     return (
-        f"on held-out rows it never did better than giving the labels by their frequencies, without reading: "
+        f"on held-out rows it was never better than predicting the label frequencies without the input: "
         f"{lowest.loss:.3f} at best against {lowest.loss - against.value:.3f}"
     )
 
 
 def standing_still(seen: Curves) -> str | None:
-    """Half of the run, and neither training nor held-out loss has moved by a part that matters, or they only crawl."""
+    """At half-time, neither training nor held-out loss has changed noticeably, or both improve very slowly."""
     if not _is_half_done(seen):
         return None
     moved, sureness = _moved(seen)
-    told, trained = f"after {seen.step} of {seen.total_steps} steps", f"the training loss has moved by {moved:+.3f}"
+    told, trained = f"after {seen.step} of {seen.total_steps} steps", f"the training loss has changed by {moved:+.3f}"
     is_still = sureness > -_SURE or -moved < MATTERS * _start(seen)
     if seen.base is None:
         return f"{told} {trained}" if is_still else None
@@ -107,40 +109,41 @@ def standing_still(seen: Curves) -> str | None:
     if gain is None or gain.low > 0:
         return None
     if is_still and -gain.low < MATTERS * seen.base.loss:
-        return f"{told} {trained}, and the held-out loss by {gain} from {seen.base.loss:.3f} of the base"
+        return f"{told} {trained}, and the held-out loss by {gain} from the base model's {seen.base.loss:.3f}"
     if gain.high < 0 and is_crawling(seen):
         return (
-            f"{told} the held-out loss has only moved by {gain} from {seen.base.loss:.3f} of the base, in a straight "
-            "line with no sign of levelling off"
+            f"{told} the held-out loss has only changed by {gain} from the base model's {seen.base.loss:.3f}, in a "
+            "straight line with no sign of leveling off"
         )
     return None
 
 
 def learning_nothing_that_holds(seen: Curves) -> str | None:
-    """The whole run, and on held-out rows it does no better than by guessing."""
+    """At the end of the run, it is no better than guessing on held-out rows."""
     return guessing(seen) if seen.is_over and seen.step >= _FEWEST_STEPS else None
 
 
 def diverging(seen: Curves) -> str | None:
-    """A training loss that climbs far above where it was, or weights that are worse than the base everywhere."""
+    """The training loss has risen far above earlier values, or training and held-out losses are worse than the base
+    model's."""
     return _worse_than_base(seen) or _far_above_first(seen) or _climbed(seen)
 
 
 def _far_above_first(seen: Curves) -> str | None:
-    """Every one of the newest steps above the first by half of it; the first is taken with the base's own weights."""
+    """Every recent step is at least 1.5 times the first one, which is computed with the base model's weights."""
     newest = seen.losses[1:][-seen.window() :]
     if len(newest) < seen.window() or min(newest) <= 1.5 * seen.losses[0]:
         return None
     return (
-        f"the training loss rose from {seen.losses[0]:.3f} in the first step to {min(newest):.3f} and more in each of "
-        f"the {len(newest)} steps to step {seen.step}"
+        f"the training loss rose from {seen.losses[0]:.3f} in the first step to at least {min(newest):.3f} in each of "
+        f"the last {len(newest)} steps up to step {seen.step}"
     )
 
 
 def _climbed(seen: Curves) -> str | None:
-    """The mean of the newest steps above the lowest one before, surely, and by half of what had been gained.
+    """The mean of recent steps is significantly above the lowest earlier mean, by at least half of the gain.
 
-    It must be a tenth of the first loss, too: losses of easy rows, near 0, double without harm.
+    The rise must also be a tenth of the first loss: losses near 0 can double without harm.
     """
     width = seen.window()
     if len(seen.losses) < 2 * width:
@@ -160,9 +163,9 @@ def _climbed(seen: Curves) -> str | None:
 
 
 def _worse_than_base(seen: Curves) -> str | None:
-    """Held-out loss above the base's beyond the interval, and training loss no lower than in the first step.
+    """Held-out loss significantly above the base model's, and training loss not below that of the first step.
 
-    That step is taken with the base's own weights.
+    The first step is computed with the base model's weights.
     """
     loss, newest = change(seen.last, "base"), seen.losses[1:][-seen.window() :]
     if loss is None or seen.base is None or seen.last is None or len(newest) < _FIRST:
@@ -177,12 +180,11 @@ def _worse_than_base(seen: Curves) -> str | None:
 
 
 def overfitting(seen: Curves) -> str | None:
-    """Two validations in a row above the lowest beyond their intervals, while the training loss falls.
+    """Two consecutive validations significantly above the lowest, while the training loss falls.
 
-    The rise must take back a tenth of what had been gained: models grow more certain as they train, which costs a
-    little loss on the few rows that they still get wrong. And the training loss must have come to lie a quarter below
-    the held-out one: the lowest of many validations is low by luck, too, so that some later one seems surely higher in
-    any long run.
+    The rise must undo a tenth of the gain: models become more confident with training, which raises the loss on the few
+    rows that they still get wrong. And the training loss must be a quarter below the held-out loss: the lowest of many
+    validations is partly low by chance, so that in any long run some later one seems significantly higher.
     """
     lowest, last = seen.lowest, seen.last
     if lowest is None or last is None or len(seen.validations) < 3:
@@ -206,7 +208,7 @@ def overfitting(seen: Curves) -> str | None:
 
 
 def _missing(seen: Curves) -> float:
-    """By which share the training loss, set against the held-out one, is lower than it was at the start."""
+    """How much the ratio of training to held-out loss has fallen since the start, as a share."""
     if seen.last is None or seen.last.loss <= 0 or not seen.losses:
         return 0.0
     newest = float(numpy.mean(seen.losses[-seen.window() :])) / seen.last.loss
@@ -215,9 +217,9 @@ def _missing(seen: Curves) -> float:
 
 
 def underfitting(seen: Curves) -> str | None:
-    """At the end the held-out loss still falls: the last third of the training brought a fifth of the whole gain.
+    """The held-out loss still falls at the end: the last third of the training brought a fifth of the total gain.
 
-    Thirds are of the summed learning rate, not of the steps: a schedule that falls to 0 flattens every curve.
+    Thirds of the summed learning rate, not of the steps: a schedule that falls to 0 flattens every curve.
     """
     last, base = seen.last, seen.base
     if not seen.is_over or seen.has_stopped or last is None or base is None or len(seen.validations) < 3:
@@ -232,18 +234,18 @@ def underfitting(seen: Curves) -> str | None:
     if whole < MATTERS * base.loss or late < _STILL * whole:
         return None
     return (
-        f"the held-out loss was still falling at the end: of the {whole:.3f} gained since the base, {late:.3f} came "
-        f"after step {earlier[-1].step}, and the last validation differs from the lowest before it by {newest}"
+        f"the held-out loss was still falling at the end: of the total gain of {whole:.3f}, {late:.3f} came after "
+        f"step {earlier[-1].step}, and the last validation differs from the lowest before it by {newest}"
     )
 
 
 def _start(seen: Curves) -> float:
-    """The training loss of the first steps, in which little has been learned."""
+    """The initial training loss: the mean of the first steps."""
     return float(numpy.mean(seen.losses[:_FIRST])) if seen.losses else 0.0
 
 
 def _moved(seen: Curves) -> tuple[float, float]:
-    """How far the training loss moved from its first window to its last, and how sure its trend is."""
+    """The change of the training loss from its first window to its last, and the z-score of its trend."""
     width = min(seen.window(), max(1, len(seen.losses) // 2))
     if not seen.losses:
         return 0.0, 0.0
@@ -253,31 +255,31 @@ def _moved(seen: Curves) -> tuple[float, float]:
 
 def _training_fell(seen: Curves, moved: float) -> str:
     return (
-        f"the training loss moved by {moved:+.3f} in {seen.step} steps; whether that holds on other rows cannot be "
-        "told, as none are held out"
+        f"the training loss changed by {moved:+.3f} in {seen.step} steps; no rows are held out, so it is unknown "
+        "whether that carries over to other rows"
     )
 
 
 _LOOKS = 20
-"""How often in a run the training loss alone is looked at."""
+"""How many times per run the training loss is checked between validations."""
 
 
 class Diagnosis:
-    """Fed with the events of a run in order; gives each finding once.
+    """Receives the events of a run in order and returns each diagnosis once.
 
     Args:
         recipe: fully resolved.
-        total_steps: of the whole run.
+        total_steps: optimizer steps of the run.
     """
 
     def __init__(self, recipe: Recipe, total_steps: int) -> None:
         self._recipe = recipe
         self.seen = Curves(total_steps, warmup_steps(total_steps, recipe.train))
         self.said: set[str] = set()
-        """Names of the findings that were given."""
+        """Names of the diagnoses already returned."""
 
     def heed(self, event: Event) -> list[Diagnosed]:
-        """What is to be said after this event."""
+        """The new diagnoses after this event."""
         self.seen.take(event)
         if isinstance(event, TrainingStarted):
             return self._say("too-few-evaluations", self._too_few(), self._more_evaluations())
@@ -288,7 +290,7 @@ class Diagnosis:
         return self._look()
 
     def broke_off(self, step: int, what: str) -> list[Diagnosed]:
-        """What is to be said of a run whose loss is not finite."""
+        """The diagnosis of a run with a loss that is not finite."""
         return self._say("diverging", f"{what} at step {step}", self._slower())
 
     def _look(self) -> list[Diagnosed]:
@@ -319,7 +321,7 @@ class Diagnosis:
             return None
         return (
             f"{planned} validation{'s' if planned > 1 else ''} in {total} steps; fewer than "
-            f"{findings.FEWEST_VALIDATIONS} show no curve, so neither the best checkpoint nor overfitting can be told"
+            f"{findings.FEWEST_VALIDATIONS} are not enough to find the best checkpoint or to detect overfitting"
         )
 
     def _more_evaluations(self) -> str:
@@ -337,16 +339,16 @@ class Diagnosis:
     def _faster(self) -> str:
         rate, norms = self._recipe.train.learning_rate, self.seen.norms
         if norms and max(norms) == 0:
-            return "No gradient reaches the weights that are trained: look at `lora.targets` or `freeze.modules`"
+            return "No gradient reaches the trainable weights: check `lora.targets` or `freeze.modules`"
         higher = f"`--set train.learning_rate={10 * float(rate):.2g}`" if isinstance(rate, float) else "a higher one"
         return (
-            f"The learning rate is probably too low: try {higher} (now {rate}). Should that change nothing, too little "
-            "is trained: more `lora.rank`, other `lora.targets`, or `--method full`"
+            f"The learning rate is probably too low: try {higher} (now {rate}). If that does not help, too few "
+            "weights are trained: use a higher `lora.rank`, other `lora.targets`, or `--method full`"
         )
 
     def _look_at_labels(self) -> str:
         return (
-            "The labels may not belong to their rows: compare some by eye. If they do, try a higher "
+            "The labels may not match their rows: compare a few by hand. If they do match, try a higher "
             f"`train.learning_rate` (now {self._recipe.train.learning_rate}) or another `model.name`"
         )
 
@@ -357,9 +359,9 @@ class Diagnosis:
         epochs = self._recipe.train.epochs
         done = f" (the lowest was at step {best.step} of {self.seen.total_steps})" if best else ""
         return (
-            "The result is an earlier checkpoint. More rows help most; else fewer `train.epochs` "
+            "The result is an earlier checkpoint. More rows help most; otherwise use fewer `train.epochs` "
             f"(now {epochs}){done}, "
-            "less `lora.rank`, or some `lora.dropout`"
+            "a lower `lora.rank`, or some `lora.dropout`"
         )
 
     def _go_on(self) -> str:

@@ -35,14 +35,14 @@ from burnish.runs.events import (
 
 
 class StopSignal:
-    """While entered, the first SIGINT or SIGTERM only sets `wanted`; a second SIGINT interrupts at once."""
+    """A context in which the first SIGINT or SIGTERM only sets `wanted`; a second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.wanted = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignal:
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if threading.current_thread() is threading.main_thread():  # signal handlers can only be set in the main thread
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -83,7 +83,7 @@ class Prefetch:
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def take(self, step: int) -> list[Batch]:
-        """The batches of a step; those of the next one are begun. Raises whatever making them raises."""
+        """The batches of a step; starts building those of the next one. Raises whatever building them raises."""
         begun, self._next = self._next, None
         if begun is not None and begun[0] == self._wanted(step):
             batches = begun[1].result()
@@ -134,7 +134,7 @@ class Loop:
         """Trains to the end.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last whole step is saved.
+            Interrupted: Ctrl-C or SIGTERM; a checkpoint of the last complete step is saved.
             BurnishError: the loss is not finite; the last good checkpoint is kept.
             MachineError: the disk is full, or a single row does not fit into memory; the last good state is kept.
         """
@@ -156,7 +156,7 @@ class Loop:
         return self.progress
 
     def _take_up(self) -> None:
-        """Puts the sizes of micro-batches in force, and looks ahead at all steps."""
+        """Restores reduced micro-batch sizes, and plans the time of all steps."""
         if self.progress.micro_tokens:
             self.source.micro_tokens = self.progress.micro_tokens
         if self.progress.held_out_tokens:
@@ -172,7 +172,8 @@ class Loop:
         return [self.source.padded_tokens(step) or 0 for step in range(self.total_steps)]
 
     def _owes_validation(self) -> bool:
-        """Whether the step where progress stands is still to be judged: the base, or one that was saved before."""
+        """Whether the current step still needs its validation: the base model, or a step saved before it was
+        validated."""
         step = self.progress.step
         is_due = step == 0 or self._is_due(self.recipe.evaluate.every, step == self.total_steps)
         is_done = self.progress.stopped or step in dict(self.progress.validations)
@@ -181,7 +182,7 @@ class Loop:
     def _interrupted(self) -> Interrupted:
         return Interrupted(
             f"stopped after step {self.progress.step} of {self.total_steps}; the state is saved",
-            fix=f"Go on with `burnish resume {self.checkpoints.parent}`",
+            fix=f"Continue with `burnish resume {self.checkpoints.parent}`",
         )
 
     def _is_due(self, every: int | str, is_last: bool) -> bool:
@@ -213,7 +214,7 @@ class Loop:
         except RAISED as error:
             if not ran_out(error):
                 raise
-        # only here, when the error is gone, has its traceback let go of the tensors
+        # outside of the except block, because the traceback keeps the step's tensors alive until it ends
         self.trainer.forget_attempt()
         restore_random(*drawn)
         return None
@@ -238,19 +239,19 @@ class Loop:
         newest = newest_whole(self.checkpoints)
         return MachineError(
             f"{error.what} in step {self.progress.step + 1}",
-            "Some may have moved and others not, so the step cannot be tried again. "
-            + (f"The checkpoint `{newest.name}` is whole." if newest else "There is no checkpoint yet."),
-            f"Free some memory, then go on with `burnish resume {self.checkpoints.parent}`",
+            "Some may be updated and others not, so the step cannot be repeated. "
+            + (f"The checkpoint `{newest.name}` is complete." if newest else "There is no checkpoint yet."),
+            f"Free some memory, then continue with `burnish resume {self.checkpoints.parent}`",
         )
 
     def _too_large(self, kind: str, tokens: int) -> MachineError:
-        """A single row that does not fit; the state before it is saved."""
+        """The error for a single row that does not fit into memory; the state before it is saved."""
         ways = [f"Shorten `data.context` (now {self.recipe.data.context})"]
         if kind == "training" and self.recipe.train.gradient_checkpointing is not True:
             ways.append("set `train.gradient_checkpointing=true`")
         if all(weight.is_floating_point() for weight in self.trainer.network.parameters()):
-            ways.append("take `--method qlora`")
-        resumed = f"; or free some memory and go on with `burnish resume {self.checkpoints.parent}`"
+            ways.append("use `--method qlora`")
+        resumed = f"; or free some memory and continue with `burnish resume {self.checkpoints.parent}`"
         return MachineError(
             f"one {kind} row of {tokens:,} tokens does not fit into memory",
             f"Memory ran out after step {self.progress.step} with one row at a time. {self._keep_state()}",
@@ -258,7 +259,7 @@ class Loop:
         )
 
     def _keep_state(self) -> str:
-        """Saves the last whole step unless it is saved; says what there is."""
+        """Saves the last complete step unless it is saved already; returns a sentence about it."""
         step = self.progress.step
         if step and not checkpoint_path(self.checkpoints, step).is_dir():
             try:
@@ -267,7 +268,7 @@ class Loop:
                 if not ran_out(error):
                     raise
         newest = newest_whole(self.checkpoints)
-        return f"The checkpoint `{newest.name}` is whole." if newest else "No step has been saved yet."
+        return f"The checkpoint `{newest.name}` is complete." if newest else "No step has been saved yet."
 
     def _tell_step(self, result: StepResult, batches: list[Batch], rate: float, seconds: float) -> None:
         self.progress.seconds += seconds
@@ -292,8 +293,8 @@ class Loop:
         self.watch.broke_off(self.progress.step + 1, error.what)
         return BurnishError(
             f"{error.what} at step {self.progress.step + 1}",
-            f"The rows of that step: {named}. No weight was changed; earlier checkpoints are kept.",
-            f"Lower `train.learning_rate` (now {self.recipe.train.learning_rate}), and look at those rows",
+            f"Rows of that step: {named}. No weight was changed; earlier checkpoints are kept.",
+            f"Lower `train.learning_rate` (now {self.recipe.train.learning_rate}), and check those rows",
         )
 
     def _validate(self) -> bool:
@@ -314,7 +315,7 @@ class Loop:
         return is_best
 
     def _judge(self) -> Validation:
-        """Judges the held-out rows, in smaller batches from now on where memory runs out."""
+        """Evaluates the held-out rows; if memory runs out, in smaller batches from now on."""
         plan = self.held_out.plan
         before = plan.micro_batch_sizes(None) if plan else []
         tokens = plan.micro_tokens if plan else None

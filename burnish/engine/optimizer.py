@@ -1,4 +1,4 @@
-"""AdamW, with weight decay where it belongs, and the learning rate of each step."""
+"""AdamW, its state, and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from burnish.recipe.schema import TrainSection
 
 
 def make_optimizer(network: Any, train: TrainSection, factors: Mapping[str, float]) -> torch.optim.Optimizer:
-    """AdamW (arXiv 1711.05101) over the trainable weights; biases, norms and other vectors do not decay.
+    """AdamW (arXiv 1711.05101) over the trainable weights, with weight decay on matrices only.
 
     Args:
-        network: whose trainable weights move.
-        train: gives rate, decay and betas.
-        factors: by name of parameter, the factor on the learning rate where it is not 1.
+        network: the network whose trainable weights are optimized.
+        train: learning rate, weight decay and betas.
+        factors: learning-rate factor by parameter name, where it is not 1.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -38,7 +38,7 @@ def make_optimizer(network: Any, train: TrainSection, factors: Mapping[str, floa
 
 
 def check_optimizer(train: TrainSection, device: str) -> None:
-    """Whether the optimizer runs on this device.
+    """Checks that the optimizer runs on this device.
 
     Raises:
         MachineError: it needs CUDA, or a package that is missing.
@@ -48,7 +48,7 @@ def check_optimizer(train: TrainSection, device: str) -> None:
     if device != "cuda":
         raise MachineError(
             "`train.optimizer=paged-adamw-8bit` needs CUDA",
-            f"It pages its moments between the memories of GPU and machine; this run is on the {device} device.",
+            f"It pages its moments between GPU and host memory; this run uses the device `{device}`.",
             "Use `--set train.optimizer=adamw`",
         )
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -60,10 +60,10 @@ def check_optimizer(train: TrainSection, device: str) -> None:
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimizer's memory as tensors of their own, by number of parameter and name.
+    """Copies of the optimizer's state as tensors, by parameter number and name.
 
     bitsandbytes nests some of its tensors, shares its code tables and counts steps in plain integers; these become
-    tensors without dimensions.
+    0-dimensional tensors.
     """
     flat: dict[str, torch.Tensor] = {}
     for number, state in optimizer.state_dict()["state"].items():
@@ -78,12 +78,12 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 def restore_moments(
     optimizer: torch.optim.Optimizer, saved: Mapping[str, torch.Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Puts the optimizer's memory and settings back.
+    """Restores the optimizer's state and settings.
 
     Args:
-        optimizer: a new one of the same kind over the same weights.
-        saved: what `moments` gave.
-        groups: the settings of its parameter groups.
+        optimizer: a new optimizer of the same kind over the same weights.
+        saved: the result of `moments`.
+        groups: settings of its parameter groups.
     """
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in saved.items():
@@ -94,11 +94,11 @@ def restore_moments(
 
 
 def reserve_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Makes AdamW's memory for every weight that has a gradient, before the first weight moves.
+    """Allocates AdamW's state for every weight with a gradient, before the first weight is updated.
 
-    torch makes it inside `AdamW.step`, one group at a time: the weights of a group have moved when the memory of the
-    next is asked for. Made here, in the very form that torch's `_init_group` gives it for the fused kernel, it can run
-    out without a trace. The optimizer of bitsandbytes is left to make its own, one weight at a time.
+    torch allocates it inside `AdamW.step`, one group at a time, when the weights of earlier groups are already updated.
+    Allocated here, in the form of torch's `_init_group` for the fused kernel, running out of memory leaves no weight
+    changed. bitsandbytes allocates its own state, one weight at a time.
     """
     if not isinstance(optimizer, torch.optim.AdamW):
         return
@@ -112,15 +112,15 @@ def reserve_moments(optimizer: torch.optim.Optimizer) -> None:
 
 
 def warmup_steps(total_steps: int, train: TrainSection) -> int:
-    """Steps in which the learning rate rises."""
+    """Number of warm-up steps."""
     return min(round(train.warmup * total_steps), total_steps - 1)
 
 
 def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
-    """The learning rate of a step, counted from 0: a linear rise, then the schedule's fall towards 0.
+    """The learning rate of a step, counted from 0: linear warm-up, then decay to 0 by the schedule.
 
-    The rise takes `warmup * total_steps` steps, rounded, and never the whole run; its first step already moves, at
-    1/(n+1) of the peak for a rise of n steps. Cosine is half a period (arXiv 1608.03983).
+    Warm-up takes `warmup * total_steps` steps, rounded, and never all of them. Its first step is not 0 but 1/(n+1) of
+    the peak for n steps. Cosine is half a period (arXiv 1608.03983).
     """
     peak = float(train.learning_rate)
     rising = warmup_steps(total_steps, train)
@@ -133,6 +133,6 @@ def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every parameter group the rate, times the group's own factor."""
+    """Sets the learning rate of every parameter group, times the group's own factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate_factor", 1.0)

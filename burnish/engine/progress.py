@@ -1,4 +1,4 @@
-"""Where a run is: everything the loop decides from, and how long the rest will take."""
+"""Progress of a run: the state that the loop's decisions depend on, and the estimated remaining time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from burnish.metrics.measure import Measure
 
 _STEPS_REMEMBERED = 200
 _WARM = 3
-"""So many steps are known before the first, in which memory is taken and kernels are chosen, is left out."""
+"""Once this many steps are timed, the first is dropped: it allocates memory and selects kernels."""
 
 
 class Pace:
-    """Told how long each part of a run took, and from that how long the rest will take.
+    """Estimates the remaining time of a run from the measured times of its parts.
 
-    A step takes as long as its tokens, padding included. To them come the validations, and the checkpoints: those that
-    are due, and those of better validations, as often as these have come so far.
+    The time of a step is proportional to its tokens, padding included. Validations and checkpoints are added: those
+    that are due, and those after better validations, at the rate of improvements so far.
 
     Args:
-        step_tokens: of each step from the first to the last, the tokens that go through the network, with padding.
-        validation_tokens: the same of one look at the held-out rows; 0 where there are none.
+        step_tokens: tokens per step through the network, padding included, for all steps.
+        validation_tokens: the same for one validation; 0 without held-out rows.
         evaluate_every: steps between validations.
         save_every: steps between checkpoints.
     """
@@ -44,14 +44,14 @@ class Pace:
         self.plan_anew(step_tokens)
 
     def plan_anew(self, step_tokens: Sequence[int]) -> None:
-        """Takes other sizes of the steps, and forgets how long steps of the old sizes took."""
+        """Sets new step sizes and discards the times of steps of the old sizes."""
         self._tokens = list(step_tokens)
         self._tokens_from = numpy.append(numpy.cumsum(self._tokens[::-1], dtype=numpy.int64)[::-1], 0)
         self._steps: deque[tuple[int, float]] = deque(maxlen=_STEPS_REMEMBERED)
         self._is_warm = False
 
     def step_done(self, step: int, seconds: float) -> None:
-        """A step, counted from 0, took so long."""
+        """Records the time of a step, counted from 0."""
         self._steps.append((self._tokens[step], seconds))
         if not self._is_warm and len(self._steps) == _WARM:
             self._steps.popleft()
@@ -62,20 +62,19 @@ class Pace:
         return sum(seconds for _, seconds in self._steps) / max(1, sum(tokens for tokens, _ in self._steps))
 
     def validated(self, step: int, seconds: float, is_best: bool) -> None:
-        """The held-out rows were judged after so many steps."""
+        """Records the time of a validation after `step` steps."""
         self._validations.append(seconds)
         self._num_later += step > 0
         self._num_best += is_best
 
     def saved(self, seconds: float) -> None:
-        """A checkpoint was written."""
+        """Records the time of a checkpoint."""
         self._saves.append(seconds)
 
     def seconds_left(self, done: int) -> float:
-        """What the run will take once so many steps are done, with the validation and the checkpoint due there.
+        """Estimated remaining time after `done` steps, including the validation and the checkpoint due there.
 
-        Nothing is known before the first step is done, which gives 0. A checkpoint counts as nothing until the first
-        one is written.
+        0 before the first step. Checkpoints count as 0 until the first one is written.
         """
         rate = self.seconds_per_token()
         left = rate * float(self._tokens_from[done])
@@ -84,7 +83,7 @@ class Pace:
     def _validations_left(self, done: int, rate: float) -> float:
         if not self._validation_tokens:
             return 0.0
-        # a third: the backward pass computes twice what the forward pass does (arXiv 2001.08361, section 2.1)
+        # a third of a step: the backward pass costs twice the forward pass (arXiv 2001.08361, section 2.1)
         each = _mean(self._validations) if self._validations else self._validation_tokens * rate / 3
         return each * self._num_due(done, self._evaluate_every)
 
@@ -99,18 +98,18 @@ class Pace:
         return number * _mean(self._saves)
 
     def _num_due(self, done: int, every: int) -> int:
-        """How many of the steps from number `done` on are multiples of `every` or the last one."""
+        """How many of the steps from `done` on are multiples of `every` or the last one."""
         first = max(1, done)
         return self._total // every - (first - 1) // every + (self._total % every > 0)
 
 
 def forecast(pace: float, step_tokens: Sequence[int], validation_tokens: int, evaluate_every: int) -> float:
-    """Seconds of a whole run, before its first step; checkpoints count as nothing.
+    """Predicted seconds of a complete run, without checkpoints.
 
     Args:
-        pace: seconds per token that goes through the network in training.
-        step_tokens: of each step, padding included.
-        validation_tokens: the same of one look at the held-out rows; 0 where there are none.
+        pace: seconds per token through the network in training.
+        step_tokens: tokens of each step, padding included.
+        validation_tokens: the same for one validation; 0 without held-out rows.
         evaluate_every: steps between validations; there is one before the first step and one after the last.
     """
     validations = 1 + -(-len(step_tokens) // evaluate_every)
@@ -118,7 +117,7 @@ def forecast(pace: float, step_tokens: Sequence[int], validation_tokens: int, ev
 
 
 def _mean(seconds: Sequence[float]) -> float:
-    """The mean, without the first where there are others: that one was slower."""
+    """The mean without the first value, if there are others: the first one is slower."""
     later = seconds[1:] or seconds
     return sum(later) / len(later)
 
@@ -127,10 +126,10 @@ def _mean(seconds: Sequence[float]) -> float:
 class Progress:
     """Steps done, validations so far and the best of them. Saved with every checkpoint.
 
-    Two validations are told apart. The highest is plainly the best so far. The best checkpoint, which becomes the
-    result, is the earliest one that the highest is not shown to beat: a later one takes its place only where it is the
-    highest and better beyond the 95 % interval of the difference, paired by row. What is better by luck alone is not
-    worth more steps of training. With too few rows for an interval, the highest is the best.
+    Two validations are tracked. The highest has the best score so far. The best checkpoint, which becomes the result,
+    is the earliest one that the highest does not beat significantly: a later one replaces it only if it is the highest
+    and better beyond the 95 % interval of the paired difference, because an improvement by chance is not worth more
+    training. With too few rows for an interval, the highest is the best.
     """
 
     step: int = 0
@@ -138,19 +137,19 @@ class Progress:
     """Step and loss of each validation; the first is the base model, at step 0."""
     best_step: int | None = None
     best_score: float | None = None
-    """Score of the best checkpoint; more is better."""
+    """Score of the best checkpoint; higher is better."""
     seconds: float = 0.0
-    """Seconds spent in the loop, over all sessions."""
+    """Seconds spent in the loop, including before a resume."""
     stopped: bool = False
-    """Early stopping has ended the run."""
+    """Whether early stopping has ended the run."""
     micro_tokens: int | None = None
-    """Most tokens of a micro-batch, where memory ran out and it was made smaller than the recipe says."""
+    """Token limit of a micro-batch, if it was reduced because memory ran out."""
     held_out_tokens: int | None = None
-    """The same of the batches of held-out rows."""
+    """The same for the batches of held-out rows."""
     highest_step: int | None = None
     highest_score: float | None = None
     sheets: dict[str, Sheet] = field(default_factory=dict)
-    """Rows of validations that later ones are held against: `base`, `lowest` (by the loss) and `best`."""
+    """Row results of the validations that later ones are compared with: `base`, `lowest` (by loss) and `best`."""
 
     @property
     def best_loss(self) -> float | None:
@@ -161,13 +160,13 @@ class Progress:
         return dict(self.validations).get(step) if step is not None else None
 
     def record(self, step: int, loss: float, score: float, measures: Sequence[Measure] = ()) -> bool:
-        """Notes a validation; says whether it is the best of the trained weights so far.
+        """Records a validation; returns whether it is the best of the trained weights so far.
 
         Args:
-            step: at which it was made.
-            loss: of the held-out rows.
-            score: what the checkpoints are ranked by, more being better; of equal scores the lower loss wins.
-            measures: by which it is held against others row by row: the loss, and the task's headline figure.
+            step: step of the validation.
+            loss: held-out loss.
+            score: what checkpoints are ranked by, higher is better; ties are broken by the lower loss.
+            measures: metrics for the comparison row by row: the loss, and the task's main metric.
         """
         lowest = self.sheets.get("lowest")
         is_highest = step > 0 and not math.isnan(loss) and self._is_highest(loss, score)
@@ -194,22 +193,22 @@ class Progress:
         return True if is_beaten is None else is_beaten
 
     def changes(self, loss: Measure, chance: Measure | None = None) -> dict[str, list[float]]:
-        """The loss of a validation that is yet to be recorded, minus others' on the same rows.
+        """The loss of a validation before it is recorded, minus other losses on the same rows.
 
         Args:
-            loss: of the validation.
-            chance: the loss of answers by frequency alone, where the task can tell it.
+            loss: loss of the validation.
+            chance: loss of predicting the label frequencies, if the task has it.
 
         Returns:
-            For each of `base`, `lowest` and `chance`, where it can be told, the difference and the lower and upper end
-            of its 95 % interval.
+            For each of `base`, `lowest` and `chance`, if known, the difference and the lower and upper end of its 95 %
+                    interval.
         """
         told = {name: sheet.change(loss) for name, sheet in self.sheets.items() if name != "best"}
         told["chance"] = Sheet.of(0, 0.0, [chance]).change(loss) if chance else None
         return {name: [change.value, change.low, change.high] for name, change in told.items() if change}
 
     def validations_since_highest(self) -> int:
-        """How many validations have passed without a higher one."""
+        """Number of validations since the highest one."""
         if self.highest_step is None:
             return 0
         return sum(step > self.highest_step for step, _ in self.validations)
@@ -220,7 +219,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Progress:
-        """The inverse of `to_dict`; the highest validation of older checkpoints was the best one."""
+        """The inverse of `to_dict`; older checkpoints do not distinguish the highest validation from the best."""
         highest = {"highest_step": values.get("best_step"), "highest_score": values.get("best_score")}
         sheets = {name: Sheet(**sheet) for name, sheet in values.get("sheets", {}).items()}
         pairs = [(step, loss) for step, loss in values["validations"]]

@@ -1,4 +1,4 @@
-"""Every random number generator that training can touch, as tensors and JSON: saved and set exactly."""
+"""Saves and restores the state of every random number generator that training can use."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Starts every generator from one seed."""
+    """Seeds every generator."""
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def random_tensors() -> dict[str, torch.Tensor]:
-    """States of torch's generators: the CPU's, and each accelerator's."""
+    """States of torch's generators, of the CPU and of each accelerator."""
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda.{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -27,7 +27,7 @@ def random_tensors() -> dict[str, torch.Tensor]:
 
 
 def random_values() -> dict[str, Any]:
-    """States of Python's and NumPy's generators, JSON-ready."""
+    """States of Python's and NumPy's generators as JSON-ready values."""
     version, keys, gauss = random.getstate()
     name, words, position, has_gauss, cached = numpy.random.get_state(legacy=True)
     return {

@@ -25,10 +25,10 @@ from burnish.tasks.task import Objective, Task
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one optimizer step did."""
+    """The result of one optimizer step."""
 
     loss: float
-    """Mean of the loss's terms over the whole step, in nats."""
+    """Mean loss over all terms of the step, in nats."""
     gradient_norm: float
     """Norm of the gradient before clipping."""
     tokens: int
@@ -37,31 +37,31 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What one look at the held-out rows gave."""
+    """The result of one validation."""
 
     loss: float
-    """Mean of the loss's terms, in nats."""
+    """Mean loss, in nats."""
     figures: dict[str, float]
-    """The task's own figures, by name."""
+    """The task's own metrics by name."""
     score: float
-    """The task's headline figure, or the loss turned round: more is better."""
+    """The task's main metric, or the negated loss: higher is better."""
     measures: list[Measure] = field(compare=False)
-    """The loss, and the headline figure where it is another, with what every row adds to them."""
+    """The loss, and the main metric if it is another, with the contribution of every row."""
     chance: Measure | None = field(compare=False)
-    """The loss of answers by frequency alone, where the task can tell it."""
+    """The loss of predicting the label frequencies, if the task has it."""
 
 
 class NotFinite(BurnishError):
-    """The loss or the gradient became NaN or infinite; the optimizer has not moved."""
+    """The loss or the gradient became NaN or infinite; no weight has changed."""
 
 
 class HalfMoved(MachineError):
-    """Memory ran out while the weights were being moved: some may have moved, others not."""
+    """Memory ran out during the optimizer's update: some weights may be updated, others not."""
 
 
 @dataclass(slots=True)
 class Trainer:
-    """What a step needs: the network, the optimizer and the numbers that do not change."""
+    """Everything that a step needs: the network, the optimizer and constants."""
 
     network: Any
     task: Task
@@ -101,11 +101,11 @@ class Trainer:
         return StepResult(loss_value, norm_value, sum(batch.num_tokens for batch in batches), trained_tokens)
 
     def accumulate(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forward and backward over the micro-batches; leaves the clipped gradient in the weights.
+        """Forward and backward over the micro-batches; leaves the clipped gradient in the parameters.
 
         Returns:
-            The mean loss, and the norm of the gradient before clipping: tensors without dimensions, not yet read, so
-            that nothing here depends on their values.
+            The mean loss, and the gradient norm before clipping, as 0-dimensional tensors: nothing here reads their
+            values, so that the GPU is not synchronized and the step can be simulated.
         """
         # Divided by the trained tokens of the whole step, not of each micro-batch: a mean of means would weigh a token
         # by how full its micro-batch is. So accumulation equals one big batch however the rows are spread.
@@ -115,6 +115,7 @@ class Trainer:
             self.task.objective.begin_step(self.network, (batch.to(self.device) for batch in batches))
         total = torch.zeros((), device=self.device)
         for batch in batches:
+            # divided by the tokens of the whole step, so that the sum over micro-batches is the mean of one big batch
             with arithmetic(self.device, self.precision):
                 loss = self.task.objective.losses(self.network, batch.to(self.device)).sum() / trained_tokens
             # Outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0.
@@ -130,7 +131,7 @@ class Trainer:
         """Moves the weights along the gradient, and drops the gradient.
 
         Raises:
-            HalfMoved: memory ran out on the way.
+            HalfMoved: memory ran out during the update.
         """
         # The moments are allocated before any weight moves: running out here can still be tried again.
         reserve_moments(self.optimizer)
@@ -140,25 +141,25 @@ class Trainer:
         except RAISED as error:
             if not ran_out(error):
                 raise
-            raise HalfMoved("memory ran out while the weights were being moved") from error
+            raise HalfMoved("memory ran out while the weights were being updated") from error
         self.drop_gradient()
 
     def forget_attempt(self) -> None:
-        """Takes back a step that ran out of memory before it moved a weight, and frees what it held."""
+        """Discards a step that ran out of memory before the update, and frees its memory."""
         self.drop_gradient()
         if self.scaler.is_enabled():
-            # the old one may have noted that this step's gradient is unscaled, and would refuse to do so again
+            # the old scaler may have recorded that this step's gradient is unscaled, and would raise on the second try
             state = self.scaler.state_dict()
             self.scaler = torch.amp.GradScaler(self.device.type)
             self.scaler.load_state_dict(state)
         free_memory()
 
     def drop_gradient(self) -> None:
-        """Lets go of the gradient; the weights stay where they are."""
+        """Frees the gradient without an update."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def validate(self, held_out: HeldOut) -> Validation:
-        """Loss and figures of the held-out rows."""
+        """Loss and metrics on the held-out rows."""
         judged = judge(self.network, self.task, held_out, self.precision)
         measures = self.task.scorer.measures(judged)
         loss = judged.loss()
@@ -172,7 +173,7 @@ class Trainer:
 def make_trainable(
     network: Any, objective: Objective, method: Method, recipe: Recipe, tokenizer: Any, new_modules: tuple[str, ...]
 ) -> Any:
-    """Makes the method's weights, and the new modules, trainable, from the recipe's seed.
+    """Creates the method's weights from the recipe's seed and makes them and the new modules trainable.
 
     Args:
         network: the base model.
@@ -183,7 +184,7 @@ def make_trainable(
         new_modules: modules that begin at random.
 
     Returns:
-        The network to train, which may wrap the base.
+        The network to train, which may wrap the base model.
     """
     seed_everything(recipe.seed)
     kept_out = objective.frozen_modules(network)
@@ -198,7 +199,7 @@ def make_trainable(
 
 
 def make_trainer(network: Any, task: Task, method: Method, recipe: Recipe, device: torch.device) -> Trainer:
-    """A trainer of a trainable network, with a fresh optimizer."""
+    """A trainer for a trainable network, with a new optimizer."""
     return Trainer(
         network=network,
         task=task,

@@ -1,4 +1,4 @@
-"""The held-out rows evaluated without training on them, and each row's result kept for comparison."""
+"""Evaluates the held-out rows and keeps each row's result for comparisons."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from burnish.tasks.task import Task
 
 @dataclass(slots=True)
 class HeldOut:
-    """The held-out rows as they are judged; without batches where there are none."""
+    """The held-out rows in batches; no batches if there are none."""
 
     batches: Sequence[Batch]
-    """Hold every example once."""
+    """Contain every example once."""
     examples: Sequence[Any]
     owners: Sequence[int]
-    """For each example, the number of its row, from 0."""
+    """Row number of each example, from 0."""
     plan: BatchPlan | None = None
-    """Makes the batches, and smaller ones where these do not fit."""
+    """Builds the batches, and smaller ones if memory runs out."""
 
     @classmethod
     def of(cls, plan: BatchPlan, owners: Sequence[int]) -> HeldOut:
-        """Everything that a plan holds."""
+        """All examples of a plan."""
         return cls(plan.all_batches(), plan.examples, owners, plan)
 
     def halve(self) -> bool:
-        """Makes the batches half as large; False where each is a single row already."""
+        """Halves the batches; False if each is a single row already."""
         if self.plan is None or not self.plan.halve_micro_batch(None):
             return False
         self.batches = self.plan.all_batches()
         return True
 
     def padded_tokens(self) -> int:
-        """Tokens that go through the network in one judging."""
+        """Tokens through the network in one validation, padding included."""
         if self.plan is None:
             return sum(batch.num_tokens for batch in self.batches)
         return self.plan.padded_tokens(None)
 
     def longest_row(self) -> int:
-        """Tokens of the longest row of the batches."""
+        """Length of the longest row of the batches, in tokens."""
         if self.plan is None:
             return max(example.num_tokens for example in self.examples)
         return max(width for _, width in self.plan.micro_batch_sizes(None))
 
     def limit(self, micro_tokens: int) -> None:
-        """Makes the batches anew, of at most so many tokens."""
+        """Rebuilds the batches with at most `micro_tokens` tokens each."""
         if self.plan is not None and self.plan.micro_tokens != micro_tokens:
             self.plan.micro_tokens = micro_tokens
             self.batches = self.plan.all_batches()
@@ -74,14 +74,14 @@ def judge(
     """The loss and the output of every held-out example. Where memory runs out, from the start in smaller batches.
 
     Args:
-        network: on its device, in any mode; left in evaluation mode.
-        task: gives losses and outputs.
+        network: on its device; left in evaluation mode.
+        task: computes losses and outputs.
         held_out: the rows.
-        precision: of the arithmetic.
-        tell: called with batches done and in all.
+        precision: number format of the computation.
+        tell: called with the number of batches done and the total.
 
     Raises:
-        RowTooLarge: memory runs out even with one row at a time.
+        RowTooLarge: a single row does not fit into memory.
     """
     while True:
         try:
@@ -117,29 +117,29 @@ def _judge(
 
 
 FEWEST_ROWS = 5
-"""Of fewer rows there are so few different draws (35 of 4) that an interval over draws says next to nothing."""
+"""Fewer rows have so few different resamples (35 for 4 rows) that a bootstrap interval is meaningless."""
 
 
 @dataclass(slots=True)
 class Sheet:
-    """The rows of one validation, in a form that JSON holds."""
+    """The row results of one validation, in a JSON-ready form."""
 
     step: int
     loss: float
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """For each measure its table, packed."""
+    """The compressed table of each metric."""
 
     @classmethod
     def of(cls, step: int, loss: float, measures: Sequence[Measure]) -> Sheet:
-        """What a validation gave; empty where it had too few rows to be compared."""
+        """The row results of a validation; empty if it has too few rows for comparisons."""
         kept = {one.name: _packed(one.table) for one in measures if len(one.table) >= FEWEST_ROWS}
         return cls(step, loss, kept)
 
     def change(self, later: Measure) -> Estimate | None:
-        """A later measure minus the same one here, paired by row, with its 95 % interval.
+        """A later metric minus the same one here, paired by row, with its 95 % interval.
 
         Returns:
-            None where one of the two has too few rows, or the rows are not the same number.
+            None if either has too few rows, or their numbers of rows differ.
         """
         kept = self.tables.get(later.name)
         if kept is None or kept["rows"] != len(later.table):
@@ -148,10 +148,10 @@ class Sheet:
         return difference(before, later)
 
     def is_beaten_by(self, later: Sequence[Measure]) -> bool | None:
-        """Whether some measure is better later, beyond the 95 % interval of the paired difference.
+        """Whether any metric is better later, beyond the 95 % interval of the paired difference.
 
         Returns:
-            None where the rows are too few to tell.
+            None if there are too few rows.
         """
         changes = [(one, self.change(one)) for one in later]
         told = [change.low > 0 if one.higher_is_better else change.high < 0 for one, change in changes if change]

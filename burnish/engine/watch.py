@@ -1,4 +1,4 @@
-"""Everything that is monitored while a run trains: how it is going, outlier steps, and the GPU."""
+"""Monitors a run while it trains: diagnosis, outlier steps, and the GPU."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from burnish.runs.events import Event, Note, Spiked, StepDone, Validated, Warned
 from burnish.system.machine import memory_size
 
 HOT = 85
-"""Degrees Celsius. Most of NVIDIA's GPUs slow themselves down a few degrees above."""
+"""Degrees Celsius. Most NVIDIA GPUs throttle a few degrees above."""
 LEAST_FREE = 0.03
-"""Share of the memory."""
+"""Share of free memory below which a warning is given."""
 SECONDS_BETWEEN_LOOKS = 30.0
 
 
 class UnwatchedError(Exception):
-    """The temperature cannot be read; the message says why."""
+    """The temperature cannot be read; the message gives the reason."""
 
 
 def read_temperature(device: torch.device) -> int:
-    """Degrees Celsius of a CUDA device, from its driver.
+    """Temperature of a CUDA device in degrees Celsius, from its driver.
 
     Raises:
-        UnwatchedError: the package nvidia-ml-py is missing, or the driver does not tell.
+        UnwatchedError: the package nvidia-ml-py is missing, or the driver does not report it.
     """
     if importlib.util.find_spec("pynvml") is None:
         raise UnwatchedError("the package nvidia-ml-py is missing")
@@ -47,23 +47,24 @@ def read_temperature(device: torch.device) -> int:
 
 @dataclass(slots=True)
 class DeviceWatch:
-    """Looks at a CUDA device now and then, and warns once of heat and once of scarce memory; silent elsewhere."""
+    """Checks a CUDA device from time to time, and warns once of heat and once of low memory; does nothing on other
+    devices."""
 
     device: torch.device
     temperature: Callable[[torch.device], int] = read_temperature
     """Degrees Celsius; raises UnwatchedError."""
     memory: Callable[[torch.device], tuple[int, int]] = torch.cuda.mem_get_info
-    """Bytes that are free, and in all; what torch has set aside for itself counts as taken."""
+    """Free and total bytes; memory reserved by torch counts as used."""
     reserved: Callable[[torch.device], int] = torch.cuda.memory_reserved
-    """Bytes that torch has set aside."""
+    """Bytes reserved by torch."""
     allocated: Callable[[torch.device], int] = torch.cuda.memory_allocated
-    """Bytes of them that tensors take."""
+    """Bytes used by tensors."""
     clock: Callable[[], float] = time.monotonic
     _looked: float | None = None
     _said: set[str] = field(default_factory=set)
 
     def heed(self, event: Event) -> list[Event]:
-        """What there is to say after this event: a look at every validation, and at steps at most every half minute."""
+        """Warnings after this event: checks at every validation, and at steps at most every half minute."""
         if self.device.type != "cuda" or not isinstance(event, StepDone | Validated):
             return []
         now = self.clock()
@@ -80,14 +81,14 @@ class DeviceWatch:
             degrees = self.temperature(self.device)
         except UnwatchedError as error:
             self._said.add("heat")
-            return [Note(f"The temperature of the GPU is not watched: {str(error).rstrip('.')}.")]
+            return [Note(f"The temperature of the GPU is not monitored: {str(error).rstrip('.')}.")]
         if degrees <= HOT:
             return []
         self._said.add("heat")
         return [
             Warned(
-                f"The GPU is at {degrees} degrees Celsius at step {step}; above {HOT} it may slow itself down. See to "
-                "its cooling."
+                f"The GPU is at {degrees} degrees Celsius at step {step}; above {HOT} it may throttle. Check its "
+                "cooling."
             )
         ]
 
@@ -95,15 +96,15 @@ class DeviceWatch:
         if "memory" in self._said:
             return []
         free, total = self.memory(self.device)
-        # what torch has set aside but no tensor takes is as good as free
+        # memory that torch has reserved but no tensor uses is available
         free += self.reserved(self.device) - self.allocated(self.device)
         if free >= LEAST_FREE * total:
             return []
         self._said.add("memory")
         return [
             Warned(
-                f"Only {memory_size(free)} of the GPU's {memory_size(total)} are free at step {step}. Should memory "
-                "run out, micro-batches are made smaller; to be sure, lower `batch.rows` in the next run."
+                f"Only {memory_size(free)} of the GPU's {memory_size(total)} is free at step {step}. If memory runs "
+                "out, micro-batches are made smaller; to avoid that, lower `batch.rows` in the next run."
             )
         ]
 
@@ -113,7 +114,7 @@ _KINDS = {"StepDone": StepDone, "Validated": Validated}
 
 @dataclass(slots=True)
 class Watch:
-    """Hands every event on, and after it whatever it shows."""
+    """Forwards every event, followed by the diagnoses and warnings it leads to."""
 
     emit: Callable[[Event], None]
     recipe: Recipe
@@ -131,10 +132,10 @@ class Watch:
         self._device_watch = DeviceWatch(self.device)
 
     def recall(self, metrics: Iterable[dict[str, Any]], events: Iterable[dict[str, Any]]) -> None:
-        """Takes in what a run told before it was stopped, and says none of it again.
+        """Restores the state from the log of a resumed run, so that nothing is reported twice.
 
         Args:
-            metrics: lines of `metrics.jsonl` up to the step where it goes on.
+            metrics: lines of `metrics.jsonl` up to the step where it resumes.
             events: lines of `events.jsonl`.
         """
         for line in metrics:
@@ -150,13 +151,13 @@ class Watch:
                 self._told.add((line["step"], line["what"]))
 
     def __call__(self, event: Event) -> None:
-        """Tells an event, and what it shows of the run."""
+        """Emits an event, followed by the diagnoses and warnings it leads to."""
         self.emit(event)
         for finding in [*self.diagnosis.heed(event), *self._device_watch.heed(event)]:
             self.emit(finding)
 
     def step_done(self, event: StepDone, batches: Sequence[Batch], examples: Sequence[Any]) -> None:
-        """Tells a step, and where it stands out the rows that it read."""
+        """Emits a step, and the rows of an outlier step."""
         self(event)
         for outlier in self._outliers.heed(event):
             if (event.step, outlier.what) not in self._told:
@@ -164,11 +165,11 @@ class Watch:
                 self.emit(Spiked(event.step, outlier.what, outlier.value, outlier.usual, rows))
 
     def broke_off(self, step: int, what: str) -> None:
-        """Tells that a run ended because its loss was not finite."""
+        """Emits the diagnosis of a run that ended because its loss was not finite."""
         for finding in self.diagnosis.broke_off(step, what):
             self.emit(finding)
 
 
 def places(batches: Sequence[Batch], examples: Sequence[Any]) -> list[str]:
-    """Where the rows of a step stand, as `file:line`, each once."""
+    """Locations of the rows of a step, as `file:line`, each once."""
     return list(dict.fromkeys(examples[index].place for batch in batches for index in batch.examples))

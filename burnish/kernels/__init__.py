@@ -1,1 +1,1 @@
-"""Arithmetic that is worth making fast; each piece stands beside its plain reference."""
+"""Fast kernels, each beside its plain reference implementation."""

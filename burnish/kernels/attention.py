@@ -1,8 +1,8 @@
-"""Attention over many short sequences at once.
+"""Attention over many short sequences.
 
-On the CPU, fused attention is made for long sequences and for fp32. Of some dozens of tokens, plain batched matrix
-products are up to ten times as fast in bf16 and up to twice as fast in fp32 (`bench/attention.py`), and their
-`[seq, seq]` scores are small.
+On the CPU, fused attention is optimized for long sequences and fp32. For a few dozen tokens, plain batched matrix
+products are up to ten times as fast in bf16 and up to twice as fast in fp32 (`bench/attention.py`), and their `[seq,
+seq]` scores are small.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch.nn import functional
 from burnish.kernels.precision import arithmetic_type
 
 NAME = "burnish"
-"""What transformers knows Burnish's attention by."""
+"""The name under which this attention is registered in transformers."""
 SHORT, SHORT_HALF = 64, 512
-"""Tokens up to which a sequence is short, in fp32 and in the formats of 16 bits: about where the two ways cross on a
-server's CPU with AVX-512, by `bench/attention.py`."""
+"""Longest "short" sequence in fp32 and in 16-bit formats: about where both implementations are equally fast on a server
+CPU with AVX-512, measured by `bench/attention.py`."""
 
 
 def attention_reference(
@@ -30,7 +30,7 @@ def attention_reference(
     mask: torch.Tensor | None = None,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """What `short_attention` computes, by torch's own function; with dropout, by another draw."""
+    """Reference for `short_attention` with torch's own function; its dropout draws other random numbers."""
     shared = query.shape[1] != key.shape[1]
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, scale=scale, enable_gqa=shared
@@ -46,17 +46,18 @@ def short_attention(
     mask: torch.Tensor | None = None,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """Attention of short sequences, as plain matrix products. Scores are rounded to the type of the arithmetic, as by
-    transformers' eager attention; the softmax works on them in fp32.
+    """Attention over short sequences as plain matrix products. Scores are rounded to the compute dtype, as in
+    transformers' eager attention; the softmax is computed in fp32.
 
     Args:
         query: `[batch, heads, seq, size]`.
-        key: `[batch, key heads, seq, size]`; each key head serves as many query heads.
-        value: the same.
-        scale: of the scores.
-        is_causal: whether a token sees only itself and earlier ones.
-        mask: bool, broadcast to `[batch, heads, seq, seq]`, True where a token is seen; None for no other limit.
-        dropout: share of the probabilities that is set to zero, the others growing by as much.
+        key: `[batch, key heads, seq, size]`; each key head serves `heads / key heads` query heads.
+        value: same shape as `key`.
+        scale: factor of the scores.
+        is_causal: whether a token attends only to itself and earlier ones.
+        mask: bool, broadcast to `[batch, heads, seq, seq]`, True where a token may be attended to; None for no further
+            mask.
+        dropout: share of the probabilities set to zero; the others are scaled up by 1 / (1 - dropout).
 
     Returns:
         `[batch, heads, seq, size]`.
@@ -67,7 +68,7 @@ def short_attention(
 
 
 class _ShortAttention(torch.autograd.Function):
-    """Keeps the probabilities: `[batch, heads, seq, seq]` in the type of the inputs; and which of them were left."""
+    """Saves for backward the probabilities `[batch, heads, seq, seq]` in the input dtype, and the dropout mask."""
 
     @staticmethod
     def forward(
@@ -81,9 +82,9 @@ class _ShortAttention(torch.autograd.Function):
         dropout: float,
     ) -> torch.Tensor:
         groups = key.shape[1]
-        unseen = unseen_tokens(query.shape[2], is_causal, mask, query.device)
+        masked = masked_positions(query.shape[2], is_causal, mask, query.device)
         merged = (merge_heads(one, groups) for one in (query, key, value))
-        output, *kept = attend_merged(*merged, scale=scale, batch=query.shape[0], unseen=unseen, dropout=dropout)
+        output, *kept = attend_merged(*merged, scale=scale, batch=query.shape[0], masked=masked, dropout=dropout)
         ctx.save_for_backward(query, key, value, *kept)
         ctx.scale, ctx.dropout = scale, dropout
         return output.view(query.shape)
@@ -103,31 +104,31 @@ def attend_merged(
     value: torch.Tensor,
     scale: float,
     batch: int,
-    unseen: torch.Tensor | None,
+    masked: torch.Tensor | None,
     dropout: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Attention of merged heads.
+    """Attention over merged heads.
 
     Args:
         query: `[batch x groups, heads / groups x seq, size]`, from `merge_heads`.
         key: `[batch x groups, seq, size]`.
-        value: the same.
-        scale: of the scores.
+        value: same shape as `key`.
+        scale: factor of the scores.
         batch: number of sequences.
-        unseen: bool, broadcast to `[batch, heads, seq, seq]`, True where a token is not seen; None where all are.
-        dropout: as of `short_attention`.
+        masked: bool, broadcast to `[batch, heads, seq, seq]`, True where a token is masked; None if none is.
+        dropout: as in `short_attention`.
 
     Returns:
-        The output like `query`; the probabilities `[batch x groups, heads / groups x seq, seq]`; and which of them were
-        left by dropout, bool (None without dropout).
+        The output, shaped like `query`; the probabilities `[batch x groups, heads / groups x seq, seq]`; and the bool
+        mask of those that dropout keeps (None without dropout).
     """
     scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale)
-    if unseen is not None:  # not minus infinity: where nothing at all is seen, that would give NaN
+    if masked is not None:  # not minus infinity: a row with all tokens masked would become NaN
         seq = key.shape[1]
-        scores.view(batch, -1, seq, seq).masked_fill_(unseen, torch.finfo(scores.dtype).min)
-    likely = torch.softmax(scores, -1)  # in fp32 inside, whatever the type of the scores
-    left = torch.empty_like(likely, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
-    return torch.bmm(_thinned(likely, left, dropout), value), likely, left
+        scores.view(batch, -1, seq, seq).masked_fill_(masked, torch.finfo(scores.dtype).min)
+    probabilities = torch.softmax(scores, -1)  # in fp32 inside, whatever the type of the scores
+    kept_mask = torch.empty_like(probabilities, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
+    return torch.bmm(_apply_dropout(probabilities, kept_mask, dropout), value), probabilities, kept_mask
 
 
 def attend_merged_backward(
@@ -135,31 +136,36 @@ def attend_merged_backward(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    likely: torch.Tensor,
-    left: torch.Tensor | None,
+    probabilities: torch.Tensor,
+    kept_mask: torch.Tensor | None,
     scale: float,
     dropout: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of query, key and value, from that of the output and what `attend_merged` was given and gave."""
-    of_value = torch.bmm(_thinned(likely, left, dropout).transpose(1, 2), gradient)
-    of_likely = _thinned(torch.bmm(gradient, value.transpose(1, 2)), left, dropout)
-    slopes = torch.ops.aten._softmax_backward_data(of_likely, likely, -1, likely.dtype).mul_(scale)
-    return torch.bmm(slopes, key), torch.bmm(slopes.transpose(1, 2), query), of_value
+    """Gradients of query, key and value from that of the output and the inputs and outputs of `attend_merged`."""
+    value_gradient = torch.bmm(_apply_dropout(probabilities, kept_mask, dropout).transpose(1, 2), gradient)
+    probability_gradient = _apply_dropout(torch.bmm(gradient, value.transpose(1, 2)), kept_mask, dropout)
+    score_gradient = torch.ops.aten._softmax_backward_data(
+        probability_gradient, probabilities, -1, probabilities.dtype
+    ).mul_(scale)
+    return torch.bmm(score_gradient, key), torch.bmm(score_gradient.transpose(1, 2), query), value_gradient
 
 
-def _thinned(numbers: torch.Tensor, left: torch.Tensor | None, dropout: float) -> torch.Tensor:
-    """What dropout leaves, grown by as much as it takes away on average (Srivastava et al. 2014)."""
-    return numbers if left is None else (numbers * left).div_(1 - dropout)
+def _apply_dropout(numbers: torch.Tensor, kept_mask: torch.Tensor | None, dropout: float) -> torch.Tensor:
+    """Dropout: zeroes the values outside of the mask and scales the others by 1 / (1 - dropout) (Srivastava et al.
+    2014)."""
+    return numbers if kept_mask is None else (numbers * kept_mask).div_(1 - dropout)
 
 
 def merge_heads(tensor: torch.Tensor, groups: int) -> torch.Tensor:
-    """`[batch x groups, heads / groups x seq, size]`: heads that share keys stand one behind the other."""
+    """`[batch x groups, heads / groups x seq, size]`: heads that share keys are concatenated along the sequence, so
+    that one product serves them all."""
     batch, heads, seq, size = tensor.shape
     return tensor.reshape(batch * groups, heads // groups * seq, size)
 
 
-def unseen_tokens(seq: int, is_causal: bool, mask: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
-    """True where a token is not seen."""
+def masked_positions(seq: int, is_causal: bool, mask: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
+    """`[seq, seq]` bool, or the shape of `mask`: True where a token must not be attended to; None if there is no
+    mask."""
     if not is_causal:
         return None if mask is None else ~mask
     later = torch.ones(seq, seq, dtype=torch.bool, device=device).triu_(1)

@@ -1,7 +1,7 @@
-"""A frozen linear layer, plain or quantized, with a low-rank adapter beside it, as one operation.
+"""A frozen linear layer, plain or quantized, with its LoRA adapter as a single operation.
 
-Composed of single operations, an adapter reads and writes the layer's output three times over, keeps two copies of the
-layer's input for the backward pass, and casts its matrices anew for each of them.
+Composed of single operations, an adapter reads and writes the layer's output three times, keeps two copies of the
+layer's input for the backward pass, and casts its matrices again for each of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def lora_linear_reference(
     up: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """What `lora_linear` computes, in single operations (arXiv 2106.09685, eq. 3)."""
+    """Reference for `lora_linear` in single operations (arXiv 2106.09685, eq. 3)."""
     update = functional.linear(functional.linear(inputs.to(down.dtype), down), up) * scale
     return functional.linear(inputs, weight, bias) + update.to(inputs.dtype)
 
@@ -36,15 +36,15 @@ def lora_linear(
     up: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """`inputs @ weight.T + bias + scale * inputs @ down.T @ up.T`; gradients for `inputs`, `down` and `up` alone.
+    """`inputs @ weight.T + bias + scale * inputs @ down.T @ up.T`; gradients for `inputs`, `down` and `up` only.
 
     Args:
         inputs: `[..., in]`.
-        weight: `[out, in]`, frozen; everything is computed in its type, or in autocast's.
+        weight: `[out, in]`, frozen; everything is computed in its dtype, or in that of autocast.
         bias: `[out]`, frozen, or None.
-        down: `[rank, in]`, any float type.
-        up: `[out, rank]`, any float type.
-        scale: of the update.
+        down: `[rank, in]`, any float dtype.
+        up: `[out, rank]`, any float dtype.
+        scale: factor of the update.
 
     Returns:
         `[..., out]`.
@@ -56,7 +56,7 @@ def lora_linear(
 
 
 class _LoraLinear(torch.autograd.Function):
-    """Keeps the input and `inputs @ down.T`, which is small."""
+    """Saves the input and `inputs @ down.T`, which is small."""
 
     @staticmethod
     def forward(
@@ -71,6 +71,7 @@ class _LoraLinear(torch.autograd.Function):
         flat = inputs.flatten(0, -2)
         low = torch.mm(flat, down.to(flat.dtype).T)
         output = functional.linear(flat, weight, bias)
+        # added in place: one pass over the output, and no second tensor of its size
         output.addmm_(low, up.to(flat.dtype).T, alpha=scale)
         ctx.save_for_backward(inputs, weight, low, down, up)
         ctx.scale = scale
@@ -78,17 +79,17 @@ class _LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, weight, low, down, up = ctx.saved_tensors  # autograd casts gradients to the types of these
+        inputs, weight, low, down, up = ctx.saved_tensors  # autograd casts the gradients to the dtypes of these
         flat, gradient = inputs.flatten(0, -2), gradient.flatten(0, -2)
-        of_low = torch.mm(gradient, up.to(flat.dtype)).mul_(ctx.scale)
-        of_inputs = None
+        low_gradient = torch.mm(gradient, up.to(flat.dtype)).mul_(ctx.scale)
+        input_gradient = None
         if ctx.needs_input_grad[0]:
-            of_inputs = torch.mm(gradient, weight)
-            of_inputs.addmm_(of_low, down.to(flat.dtype))
-            of_inputs = of_inputs.view(inputs.shape)
-        of_down = torch.mm(of_low.T, flat)
-        of_up = torch.mm(gradient.T, low).mul_(ctx.scale)
-        return of_inputs, None, None, of_down, of_up, None
+            input_gradient = torch.mm(gradient, weight)
+            input_gradient.addmm_(low_gradient, down.to(flat.dtype))
+            input_gradient = input_gradient.view(inputs.shape)
+        down_gradient = torch.mm(low_gradient.T, flat)
+        up_gradient = torch.mm(gradient.T, low).mul_(ctx.scale)
+        return input_gradient, None, None, down_gradient, up_gradient, None
 
 
 def lora_beside_reference(
@@ -99,7 +100,7 @@ def lora_beside_reference(
     up: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """What `lora_beside` computes, in single operations; `product` has to be differentiable here."""
+    """Reference for `lora_beside` in single operations; here `product` has to be differentiable."""
     update = functional.linear(functional.linear(inputs.to(down.dtype), down), up) * scale
     return product(inputs) + update.to(inputs.dtype)
 
@@ -112,17 +113,18 @@ def lora_beside(
     up: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """`product(inputs) + scale * inputs @ down.T @ up.T`; gradients for `inputs`, `down` and `up` alone.
+    """`product(inputs) + scale * inputs @ down.T @ up.T`; gradients for `inputs`, `down` and `up` only.
 
-    For layers whose weight lies packed: it is unpacked once forward, inside `product`, and once backward.
+    For layers with packed (quantized) weights: they are unpacked once in the forward pass, inside `product`, and once
+    in the backward pass.
 
     Args:
-        inputs: `[..., in]`; everything is computed in its type.
-        product: gives from `[tokens, in]` a new `[tokens, out]` of the same type; called without gradients.
-        matrix: gives the weight `[out, in]` that `product` multiplies with, unpacked.
-        down: `[rank, in]`, any float type.
-        up: `[out, rank]`, any float type.
-        scale: of the update.
+        inputs: `[..., in]`; everything is computed in its dtype.
+        product: maps `[tokens, in]` to a new `[tokens, out]` of the same dtype; called without gradients.
+        matrix: returns the unpacked weight `[out, in]` that `product` multiplies with.
+        down: `[rank, in]`, any float dtype.
+        up: `[out, rank]`, any float dtype.
+        scale: factor of the update.
 
     Returns:
         `[..., out]`.
@@ -132,7 +134,7 @@ def lora_beside(
 
 
 class _LoraBeside(torch.autograd.Function):
-    """Keeps the input, `inputs @ down.T`, and the packed weight, which is there anyway."""
+    """Saves the input and `inputs @ down.T`; the packed weight exists anyway."""
 
     @staticmethod
     def forward(
@@ -154,14 +156,14 @@ class _LoraBeside(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, low, down, up = ctx.saved_tensors  # autograd casts gradients to the types of these
+        inputs, low, down, up = ctx.saved_tensors  # autograd casts the gradients to the dtypes of these
         flat, gradient = inputs.flatten(0, -2), gradient.flatten(0, -2)
-        of_low = torch.mm(gradient, up.to(flat.dtype)).mul_(ctx.scale)
-        of_down = torch.mm(of_low.T, flat)
-        of_up = torch.mm(gradient.T, low).mul_(ctx.scale)
-        of_inputs = None
+        low_gradient = torch.mm(gradient, up.to(flat.dtype)).mul_(ctx.scale)
+        down_gradient = torch.mm(low_gradient.T, flat)
+        up_gradient = torch.mm(gradient.T, low).mul_(ctx.scale)
+        input_gradient = None
         if ctx.needs_input_grad[0]:
-            of_inputs = torch.mm(gradient, ctx.matrix().to(flat.dtype))
-            of_inputs.addmm_(of_low, down.to(flat.dtype))
-            of_inputs = of_inputs.view(inputs.shape)
-        return of_inputs, of_down, of_up, None, None, None
+            input_gradient = torch.mm(gradient, ctx.matrix().to(flat.dtype))
+            input_gradient.addmm_(low_gradient, down.to(flat.dtype))
+            input_gradient = input_gradient.view(inputs.shape)
+        return input_gradient, down_gradient, up_gradient, None, None, None

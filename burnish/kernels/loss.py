@@ -1,4 +1,4 @@
-"""Loss of a next-token model, on trained tokens only."""
+"""Next-token loss, on trained tokens only."""
 
 from __future__ import annotations
 
@@ -15,53 +15,56 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor, ignored: int = -10
     """Negative log-likelihood of every trained token.
 
     Args:
-        logits: `[batch, seq, vocab]`, any float type; the softmax is taken in fp32.
-        targets: `[batch, seq]`, the token that follows each position, `ignored` where nothing is trained.
-        ignored: the target of positions that add nothing.
+        logits: `[batch, seq, vocab]`, any float dtype; the softmax is computed in fp32.
+        targets: `[batch, seq]`, the token that follows each position, or `ignored`.
+        ignored: target of positions that do not count.
 
     Returns:
         `[trained]` fp32, in nats, in the order of the positions.
     """
-    trained = (targets != ignored).nonzero(as_tuple=True)  # positions, not a mask: their number is known once, here
+    trained = (targets != ignored).nonzero(
+        as_tuple=True
+    )  # indices, not a mask: a mask would be counted again at each use
     return functional.cross_entropy(logits[trained].float(), targets[trained], reduction="none")
 
 
 _CHUNK_TOKENS = 256
-"""Whose logits exist at once: enough for matrix products at full speed."""
+"""Tokens per chunk, whose logits exist at once: enough for matrix products at full speed."""
 _BLOCK_BYTES = 1 << 21
-"""Of the fp32 rows that the softmax works on: they stay in the processor's cache from one pass to the next."""
+"""Size of the fp32 rows that the softmax works on, so that they stay in the processor's cache between passes."""
 
 
 def head_losses_reference(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
-    """What `head_losses` computes, in the plain way: all logits at once."""
+    """Reference for `head_losses`, with all logits at once."""
     return token_losses(functional.linear(hidden, weight, bias), targets)
 
 
 def head_losses(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Negative log-likelihood of tokens, from the hidden states that predict them.
+    """Negative log-likelihood of tokens, from the hidden states that predict them, without storing all logits.
 
     Args:
-        hidden: `[tokens, width]`, any float type; the products are computed in it, or in autocast's.
-        weight: `[vocabulary, width]` of the output layer.
+        hidden: `[tokens, width]`, any float dtype; the products are computed in it, or in that of autocast.
+        weight: `[vocabulary, width]`, weight of the output layer.
         bias: `[vocabulary]`, or None.
-        targets: `[tokens]`, the token to predict at each.
+        targets: `[tokens]`, the token to predict at each position.
 
     Returns:
         `[tokens]` fp32, in nats.
     """
     dtype = arithmetic_type(hidden)
-    if not torch.is_grad_enabled():  # or gradients would be computed for nobody
+    if not torch.is_grad_enabled():  # detached, or forward would compute gradients that are not needed
         hidden, weight, bias = hidden.detach(), weight.detach(), None if bias is None else bias.detach()
     with torch.autocast(hidden.device.type, enabled=False):
         return _HeadLosses.apply(hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), targets)
 
 
 class _HeadLosses(torch.autograd.Function):
-    """The gradients are those of the sum of all losses; `backward` scales them."""
+    """Forward computes the gradients of the sum of all losses while a chunk's logits exist; `backward` only scales
+    them."""
 
     @staticmethod
     def forward(
@@ -76,18 +79,20 @@ class _HeadLosses(torch.autograd.Function):
     def backward(ctx: Any, factors: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, targets, *made = ctx.saved_tensors
         wants_hidden, *wants_head, _ = ctx.needs_input_grad
-        is_one_number = factors.stride() == (0,) and len(factors) > 0  # as the gradient of a sum is
+        is_one_number = factors.stride() == (0,) and len(factors) > 0  # an expanded scalar, as the gradient of a sum is
         if any(wants_head) and not is_one_number:
             _, _, *made[1:] = _losses_and_gradients(hidden, weight, bias, targets, factors, False, *wants_head)
         elif any(wants_head):
             made[1:] = [_scaled(one, factors[0]) for one in made[1:]]
-        of_hidden = _scaled(made[0], factors[:, None]) if wants_hidden else None
-        of_weight, of_bias = (one if is_wanted else None for one, is_wanted in zip(made[1:], wants_head, strict=True))
-        return of_hidden, of_weight, of_bias, None
+        hidden_gradient = _scaled(made[0], factors[:, None]) if wants_hidden else None
+        weight_gradient, bias_gradient = (
+            one if is_wanted else None for one, is_wanted in zip(made[1:], wants_head, strict=True)
+        )
+        return hidden_gradient, weight_gradient, bias_gradient, None
 
 
 def _scaled(gradient: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """In fp32, for a factor of 8 bits would scale all of a gradient wrongly."""
+    """Multiplied in fp32: rounding the factor to bf16's 8 bits would scale the complete gradient wrongly."""
     return (gradient.float() * factor).to(gradient.dtype)
 
 
@@ -102,33 +107,33 @@ def _losses_and_gradients(
     wants_weight: bool,
     wants_bias: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Losses, and the gradients of their sum, weighted by `factors`; empty where not wanted.
+    """Losses, and the gradients of their sum weighted by `factors`; empty tensors for those not wanted.
 
-    An operation of its own, so that a simulated step sees one, not several for every few tokens.
+    A custom operator, so that a simulated step sees a single operation instead of several per chunk.
     """
-    made = _results(hidden, weight, bias, wants_hidden, wants_weight, wants_bias)
-    losses, of_hidden, of_weight, of_bias = made
-    wants_slopes = wants_hidden or wants_weight or wants_bias
+    made = _allocate_results(hidden, weight, bias, wants_hidden, wants_weight, wants_bias)
+    losses, hidden_gradient, weight_gradient, bias_gradient = made
+    wants_gradients = wants_hidden or wants_weight or wants_bias
     for begin, end in _chunks(len(hidden)):
-        slopes = functional.linear(hidden[begin:end], weight, bias)
-        losses[begin:end] = _soften(slopes, targets[begin:end], wants_slopes)
+        logit_gradient = functional.linear(hidden[begin:end], weight, bias)
+        losses[begin:end] = _softmax_losses(logit_gradient, targets[begin:end], wants_gradients)
         if factors is not None:
-            slopes.mul_(factors[begin:end, None].to(slopes.dtype))
+            logit_gradient.mul_(factors[begin:end, None].to(logit_gradient.dtype))
         if wants_hidden:
-            torch.mm(slopes, weight, out=of_hidden[begin:end])
+            torch.mm(logit_gradient, weight, out=hidden_gradient[begin:end])
         if wants_weight:
-            of_weight.addmm_(slopes.T, hidden[begin:end])
+            weight_gradient.addmm_(logit_gradient.T, hidden[begin:end])
         if wants_bias:
-            of_bias += slopes.sum(0)
-        del slopes  # before the next ones are made
+            bias_gradient += logit_gradient.sum(0)
+        del logit_gradient  # freed before the next chunk's are allocated
     return made
 
 
 @_losses_and_gradients.register_fake
-def _results(
+def _allocate_results(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *wanted: Any
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Room for what is wanted: zeros."""
+    """Zero tensors for the results that are wanted."""
     wants_hidden, wants_weight, wants_bias = wanted[-3:]
     return (
         hidden.new_zeros(len(hidden), dtype=torch.float32),
@@ -139,19 +144,19 @@ def _results(
 
 
 def bytes_inside(hidden: torch.Tensor, weight: torch.Tensor, *others: Any) -> int:
-    """Bytes that the operation takes and gives back before it ends: a chunk's logits, and the block in fp32.
+    """Temporary bytes inside the operation: a chunk's logits, and the block in fp32.
 
     Args:
         hidden: `[tokens, width]`.
         weight: `[vocabulary, width]`.
-        others: its other arguments.
+        others: the operation's other arguments.
     """
     longest = max((end - begin for begin, end in _chunks(len(hidden))), default=0)
     return len(weight) * (longest * hidden.element_size() + 4 * _block_rows(longest, len(weight)))
 
 
 def bytes_moved(hidden: torch.Tensor, weight: torch.Tensor, *others: Any) -> int:
-    """Bytes of logits written and read: by the product, the softmax, and the products with their gradient."""
+    """Bytes of logits written and read, by the product, the softmax, and the products with their gradient."""
     return 4 * len(hidden) * len(weight) * hidden.element_size()
 
 
@@ -159,12 +164,13 @@ def bytes_moved(hidden: torch.Tensor, weight: torch.Tensor, *others: Any) -> int
 def _flops(
     hidden: Any, weight: Any, bias: Any, targets: Any, factors: Any, *wanted: bool, out_shape: Any = None, **others: Any
 ) -> int:
-    """A multiply and an add for every weight and token, once for the logits and once for each matrix's gradient."""
+    """A multiply and an add per weight and token, once for the logits and once for each matrix gradient."""
     return 2 * hidden[0] * weight[0] * weight[1] * (1 + sum(wanted[:2]))
 
 
-def _soften(logits: torch.Tensor, targets: torch.Tensor, wants_slopes: bool) -> torch.Tensor:
-    """`[tokens]` fp32 losses; where wanted, `logits` `[tokens, vocabulary]` become their own gradient."""
+def _softmax_losses(logits: torch.Tensor, targets: torch.Tensor, wants_gradients: bool) -> torch.Tensor:
+    """`[tokens]` fp32 losses; if gradients are wanted, `logits` `[tokens, vocabulary]` is overwritten with its
+    gradient."""
     losses = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
     rows = _block_rows(len(logits), logits.shape[1]) if logits.device.type == "cpu" else max(1, len(logits))
     wide = logits.new_empty((rows, logits.shape[1]), dtype=torch.float32)
@@ -172,12 +178,12 @@ def _soften(logits: torch.Tensor, targets: torch.Tensor, wants_slopes: bool) -> 
         block, correct = logits[begin : begin + rows], targets[begin : begin + rows, None]
         fp32 = wide[: len(block)]
         fp32.copy_(block)
-        # The likeliest token's probability is at least 1 / vocabulary, so its logarithm is exact where that of the
+        # The most likely token's probability is at least 1 / vocabulary, so its logarithm is exact where that of the
         # target's could underflow: log p(target) = log p(best) + logit(target) - logit(best).
         apart = fp32.gather(1, correct)[:, 0] - fp32.amax(1)
         torch.ops.aten._softmax.out(fp32, 1, False, out=fp32)
         losses[begin : begin + rows] = -(fp32.amax(1).log_() + apart)
-        if wants_slopes:
+        if wants_gradients:
             fp32.scatter_add_(1, correct, fp32.new_full((), -1.0).expand(correct.shape))
             block.copy_(fp32)
     return losses
@@ -188,7 +194,7 @@ def _block_rows(tokens: int, vocabulary: int) -> int:
 
 
 def _chunks(tokens: int) -> list[tuple[int, int]]:
-    """(begin, end) of chunks of about equal size."""
+    """(begin, end) of chunks of nearly equal size."""
     number = -(-tokens // _CHUNK_TOKENS)
     bounds = [tokens * index // number for index in range(number + 1)] if number else [0]
     return list(zip(bounds, bounds[1:], strict=False))

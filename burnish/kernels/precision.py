@@ -1,4 +1,4 @@
-"""The number format that a product would be computed in at this moment."""
+"""The dtype in which a matrix product would be computed right now."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 
 
 def arithmetic_type(tensor: torch.Tensor) -> torch.dtype:
-    """Autocast's, where it is on for the device of the tensor, else the tensor's own.
+    """Autocast's dtype if it is on for the device of the tensor, else the tensor's own.
 
-    Autograd functions of our own cast their inputs to it before they are called and compute with autocast off: inside
-    them, it would cast some results and not others.
+    Our autograd functions cast their inputs to it before the call and compute with autocast off: inside them it would
+    cast some results and not others.
     """
     kind = tensor.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype

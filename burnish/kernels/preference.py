@@ -1,4 +1,4 @@
-"""Losses over better and worse answers, and the log-probabilities they are made of. All in fp32, in nats."""
+"""Preference losses, and the log-probabilities they use. All in fp32, in nats."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SMALLEST = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely some answers are."""
+    """Log-probabilities of answers."""
 
     sums: torch.Tensor
-    """`[answers]`: log-probability of each whole answer."""
+    """`[answers]`: log-probability of each complete answer."""
     counts: torch.Tensor
-    """`[answers]`: tokens of each."""
+    """`[answers]`: number of tokens of each."""
 
     @property
     def means(self) -> torch.Tensor:
@@ -26,11 +26,11 @@ class Likelihood:
 
 
 def answer_likelihood(losses: torch.Tensor, learned: torch.Tensor) -> Likelihood:
-    """Log-probability of every answer, from that of its tokens.
+    """Log-probability of every answer from the losses of its tokens.
 
     Args:
-        losses: `[tokens]`, negative log-likelihood of the learned tokens, answer by answer.
-        learned: `[answers, longest]` bool, False behind the end of an answer.
+        losses: `[tokens]`, negative log-likelihood of the trained tokens, answer by answer.
+        learned: `[answers, longest]` bool, False after the end of an answer.
     """
     table = torch.zeros(learned.shape, dtype=losses.dtype, device=losses.device)
     table[learned] = -losses
@@ -38,14 +38,14 @@ def answer_likelihood(losses: torch.Tensor, learned: torch.Tensor) -> Likelihood
 
 
 def dpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, smoothing: float = 0.0) -> torch.Tensor:
-    """`[pairs]`: direct preference optimization (arXiv 2305.18290, eq. 7); with smoothing, its conservative form, in
-    which so many pairs are taken to be the wrong way round (Mitchell 2023, "A note on DPO with noisy preferences").
+    """`[pairs]`: direct preference optimization (arXiv 2305.18290, eq. 7); with smoothing, conservative DPO, which
+    assumes this share of pairs to be swapped (Mitchell 2023, "A note on DPO with noisy preferences").
 
     Args:
-        chosen: `[pairs]`, log-ratio of the model to its reference on the better answer.
-        rejected: the same on the worse answer.
-        beta: strength of the hold to the reference.
-        smoothing: share of pairs, from 0 to below 0.5.
+        chosen: `[pairs]`, log-ratio of the model to the reference model on the better answer.
+        rejected: the same for the worse answer.
+        beta: how closely the model is kept to the reference model.
+        smoothing: assumed share of swapped pairs, from 0 to below 0.5.
     """
     margin = beta * (chosen - rejected)
     return -functional.logsigmoid(margin) * (1 - smoothing) - functional.logsigmoid(-margin) * smoothing
@@ -55,8 +55,8 @@ def ipo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float) -> torch
     """`[pairs]`: identity preference optimization (arXiv 2310.12036, eq. 17).
 
     Args:
-        chosen: `[pairs]`, log-ratio per token on the better answer: the paper's sums would grow with its length.
-        rejected: the same on the worse answer.
+        chosen: `[pairs]`, log-ratio per token on the better answer; the paper's sums would grow with its length.
+        rejected: the same for the worse answer.
         beta: the paper's tau.
     """
     return (chosen - rejected - 1 / (2 * beta)) ** 2
@@ -67,7 +67,7 @@ def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, margin
 
     Args:
         chosen: `[pairs]`, log-probability per token of the better answer.
-        rejected: the same of the worse answer.
+        rejected: the same for the worse answer.
         beta: scale of the reward.
         margin: the paper's gamma, in units of the reward.
     """
@@ -80,8 +80,8 @@ def cpo_loss(
     """`[pairs]`: contrastive preference optimization (arXiv 2401.08417), without a reference.
 
     Args:
-        chosen: of the better answers.
-        rejected: of the worse answers.
+        chosen: likelihood of the better answers.
+        rejected: likelihood of the worse answers.
         beta: scale of the reward.
         likelihood: weight of the negative log-likelihood per token of the better answer.
         smoothing: as in `dpo_loss`.
@@ -94,7 +94,7 @@ def orpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float) -> torc
 
     Args:
         chosen: `[pairs]`, log-probability per token of the better answer.
-        rejected: the same of the worse answer.
+        rejected: the same for the worse answer.
         beta: the paper's lambda.
     """
     return -chosen - beta * functional.logsigmoid(_log_odds(chosen) - _log_odds(rejected))
@@ -106,17 +106,17 @@ def kto_loss(
     """`[answers]`: Kahneman-Tversky optimization (arXiv 2402.01306).
 
     Args:
-        ratio: `[answers]`, log-ratio of the model to its reference.
-        good: `[answers]` bool, how each was rated.
+        ratio: `[answers]`, log-ratio of the model to the reference model.
+        good: `[answers]` bool, whether each was rated good.
         kl: scalar without gradient, the reference point: an estimate of the KL divergence, at least 0.
-        beta: strength of the hold to the reference.
-        weights: of the good and of the bad answers.
+        beta: how closely the model is kept to the reference model.
+        weights: weights of the good and of the bad answers.
     """
     above = beta * (ratio - kl)
     return torch.where(good, weights[0] * torch.sigmoid(-above), weights[1] * torch.sigmoid(above))
 
 
 def _log_odds(log_probability: torch.Tensor) -> torch.Tensor:
-    """log(p / (1 - p)) of p given as its logarithm, finite also where p rounds to 1."""
+    """log(p / (1 - p)) from log(p), finite even if p rounds to 1."""
     below = log_probability.clamp(max=-_SMALLEST)
     return below - torch.log(-torch.expm1(below))

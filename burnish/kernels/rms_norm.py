@@ -1,6 +1,6 @@
-"""Root-mean-square normalization that keeps its input and one number a token, and is differentiated in one go.
+"""RMS normalization that saves only its input and one number per token, with a hand-written backward pass.
 
-Composed of single operations, it keeps two tensors as large as its input, both in fp32, for the backward pass.
+Composed of single operations, it would save two fp32 tensors as large as its input for the backward pass.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import torch
 
 
 def rms_norm_reference(inputs: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """What `rms_norm` computes, in single operations (arXiv 1910.07467, eq. 4; rounded where Llama's code rounds)."""
+    """Reference for `rms_norm` in single operations (arXiv 1910.07467, eq. 4; rounded where Llama's code rounds)."""
     wide = inputs.to(torch.float32)
     scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
     return weight * (wide * scale).to(inputs.dtype)
 
 
 def rms_norm(inputs: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """`weight * inputs / rms(inputs)`, where rms is the root of the mean of squares and `epsilon`.
+    """`weight * inputs / rms(inputs)`, with `rms(x) = sqrt(mean(x ** 2) + epsilon)`.
 
     Args:
         inputs: `[..., width]`.
         weight: `[width]`.
-        epsilon: keeps the root from zero.
+        epsilon: keeps the root above zero.
 
     Returns:
-        `[..., width]`, in the wider of both types: to the bit what the reference gives.
+        `[..., width]`, in the wider of both dtypes; bit-identical to the reference.
     """
     return _RmsNorm.apply(inputs, weight, epsilon)
 
 
 class _RmsNorm(torch.autograd.Function):
-    """With x the inputs, s the scale, w the weight and g the gradient of the output, the gradient of x is
-    s w g - x s^3 mean(x w g), and that of w the sum of g x s over all tokens."""
+    """With inputs x, scale s, weight w and output gradient g, the gradient of x is s w g - x s^3 mean(x w g), and that
+    of w is the sum of g x s over all tokens."""
 
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -45,13 +45,13 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, weight, scale = ctx.saved_tensors
-        of_inputs = of_weight = None
+        input_gradient = weight_gradient = None
         if ctx.needs_input_grad[0]:
             weighted = (gradient * weight).to(inputs.dtype)
             along = torch.linalg.vecdot(weighted, inputs).unsqueeze(-1).to(torch.float32)
             back = along * scale.pow(3) / -inputs.shape[-1]
-            of_inputs = weighted.mul_(scale.to(inputs.dtype)).addcmul_(inputs, back.to(inputs.dtype))
+            input_gradient = weighted.mul_(scale.to(inputs.dtype)).addcmul_(inputs, back.to(inputs.dtype))
         if ctx.needs_input_grad[1]:
             each = gradient.to(torch.float32) * inputs * scale
-            of_weight = each.flatten(0, -2).sum(0).to(weight.dtype)
-        return of_inputs, of_weight, None
+            weight_gradient = each.flatten(0, -2).sum(0).to(weight.dtype)
+        return input_gradient, weight_gradient, None

@@ -1,8 +1,8 @@
-"""Attention over examples packed into rows, on CUDA: by the best kernel that is there and shown to be right.
+"""Attention over examples packed into rows, on CUDA: with the best kernel that is available and gives correct results.
 
-FlashAttention's and torch's kernels of variable length are told where examples begin and look at each alone; flex
-attention, which also computes fp32, is told which blocks of a row have anything to see. Each has been compared with
-plain attention on the device before it is used.
+The variable-length kernels of FlashAttention and torch take the boundaries of examples and process each separately;
+flex attention, which also supports fp32, takes a mask of blocks. Each kernel is compared with plain attention on the
+device before it is used.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
 
 BLOCK = 128
-"""Side of the blocks that flex attention leaves out or computes as a whole."""
+"""Side of the blocks that flex attention computes or skips as a unit."""
 
 
 def block_mask(segments: Segments, rows: int) -> Any:
-    """The examples as flex attention wants them: which blocks of a row see which; made once for all layers.
+    """The block mask of flex attention: which blocks of a row attend to which; built once for all layers.
 
     Args:
-        segments: of the rows.
-        rows: how many.
+        segments: the examples in the rows. rows: number of rows.
     """
-    from torch.nn.attention.flex_attention import BlockMask  # brings the compiler along
+    from torch.nn.attention.flex_attention import BlockMask  # imports the compiler, so not at module level
 
     def make() -> Any:
         begins = segments.begins(rows)
@@ -43,64 +42,65 @@ def block_mask(segments: Segments, rows: int) -> Any:
         last = begins[:, (edges + BLOCK - 1).clamp(max=width - 1), None]
         is_earlier = edges < edges[:, None]
         is_inside = (edges[:, None] + BLOCK <= width) & is_earlier
-        whole = is_inside & (edges >= last)  # both blocks lie within one example
-        part = (is_earlier | (edges == edges[:, None])) & (edges + BLOCK > first) & ~whole
+        full = is_inside & (edges >= last)  # both blocks lie within one example
+        part = (is_earlier | (edges == edges[:, None])) & (edges + BLOCK > first) & ~full
 
         def sees(row: Any, head: Any, token: Any, other: Any) -> Any:
             return (other <= token) & (other >= begins[row, token])
 
         return BlockMask.from_kv_blocks(
-            *_ordered(part), *_ordered(whole), BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(width, width)
+            *_block_lists(part), *_block_lists(full), BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(width, width)
         )
 
     return segments.once(("blocks", rows), make)
 
 
-def _ordered(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of `[rows, blocks, blocks]` bool: how many are chosen of each line, and their numbers before all others."""
+def _block_lists(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From `[rows, blocks, blocks]` bool: the number of chosen blocks per line, and block indices with the chosen ones
+    first."""
     chosen = chosen[:, None].int()
     numbers = chosen.argsort(dim=-1, descending=True, stable=True)
     return chosen.sum(-1, dtype=torch.int32), numbers.int().contiguous()
 
 
 VARLEN = "burnish-varlen"
-"""What transformers knows this attention by."""
+"""The name under which this attention is registered in transformers."""
 FLASH, TORCH, FLEX, DENSE = "flash", "torch", "flex", "dense"
 _HALF = (torch.float16, torch.bfloat16)
 _LARGEST, _EIGHTS, _SMALLEST_FLEX = 256, 8, 16
-"""Sizes of heads: the kernels of variable length compute up to 256, torch's own only multiples of 8 (`flash_api.cpp` of
-PyTorch 2.11); flex attention 16 and more (`torch/_inductor/kernel/flex/flex_attention.py`)."""
+"""Head sizes: the variable-length kernels support up to 256, torch's only multiples of 8 (`flash_api.cpp` of PyTorch
+2.11); flex attention supports 16 and more (`torch/_inductor/kernel/flex/flex_attention.py`)."""
 _ROUNDING, _ROUNDING_HALF = 1e-3, 0.03
-"""Relative distance of two ways that are the same but for rounding; fp32 may be rounded to TF32's 10 bits."""
+"""Largest relative error that rounding explains; fp32 may be rounded to TF32's 10 bits."""
 
 Way = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float, Segments], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What there is on a device."""
+    """The kernels available on a device."""
 
     has_flash: bool
-    """The package flash_attn."""
+    """Whether the package flash_attn is installed."""
     has_varlen: bool
-    """torch's kernel of variable length."""
+    """Whether torch has its variable-length kernel."""
     has_flex: bool
-    """Triton, which flex attention is compiled with."""
+    """Whether Triton is installed, which flex attention is compiled with."""
     is_ampere: bool
-    """Compute capability 8.0 or more, which FlashAttention 2 needs (arXiv 2307.08691 is written for it)."""
+    """Whether the compute capability is at least 8.0, which FlashAttention 2 needs (arXiv 2307.08691)."""
 
 
 def varlen_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: Segments
 ) -> torch.Tensor:
-    """What `packed_attention` computes, by the way chosen for the device; tensors without numbers go torch's way.
+    """Computes `packed_attention` with the kernel chosen for the device; fake tensors use torch's kernel.
 
     Args:
         query: `[rows, heads, width, size]`.
         key: `[rows, key heads, width, size]`.
-        value: the same.
-        scale: of the scores.
-        segments: of the rows.
+        value: same shape as `key`.
+        scale: factor of the scores.
+        segments: the examples in the rows.
 
     Returns:
         `[rows, heads, width, size]`.
@@ -112,7 +112,7 @@ def varlen_attention(
 
 
 def candidates(dtype: torch.dtype, size: int, offer: Offer) -> list[str]:
-    """Ways that can be tried for heads of a size, the best one first; the last one always works."""
+    """Kernels to try for a head size, the best one first; the last one always works."""
     is_fit = dtype in _HALF and size <= _LARGEST and offer.is_ampere
     found = {
         FLASH: is_fit and offer.has_flash,
@@ -127,10 +127,10 @@ _chosen: dict[tuple[Any, ...], str] = {}
 
 
 def chosen_way(query: torch.Tensor, key: torch.Tensor) -> str:
-    """The name of the way, found out once for each device, type and shape of heads.
+    """The name of the kernel, selected once per device, dtype and head shape.
 
     Args:
-        query: `[rows, heads, width, size]`, in the type of the arithmetic.
+        query: `[rows, heads, width, size]`, in the compute dtype.
         key: `[rows, key heads, width, size]`.
     """
     if query.device.type != "cuda":
@@ -145,12 +145,12 @@ def chosen_way(query: torch.Tensor, key: torch.Tensor) -> str:
 
 
 def ways_on(device: torch.device) -> set[str]:
-    """Names of the ways that were chosen on a device so far."""
+    """Names of the kernels chosen on a device so far."""
     return {way for asked, way in _chosen.items() if asked[0] == device}
 
 
 def offer_of(device: torch.device) -> Offer:
-    """What there is on a CUDA device."""
+    """The kernels available on a CUDA device."""
     return Offer(
         has_flash=importlib.util.find_spec("flash_attn") is not None,
         has_varlen=importlib.util.find_spec("torch.nn.attention.varlen") is not None,
@@ -166,14 +166,14 @@ def first_right(
     shape: tuple[int, int, int],
     ways: dict[str, Way] | None = None,
 ) -> str:
-    """The first way whose output and gradients on made-up examples are those of plain attention.
+    """The first kernel with the output and gradients of plain attention on random examples.
 
     Args:
-        names: of ways.
-        device: to try them on.
-        dtype: of the arithmetic.
+        names: names of kernels.
+        device: the device to try them on.
+        dtype: compute dtype.
         shape: heads, key heads and size.
-        ways: by name; None for those of this file.
+        ways: kernels by name; None for those of this file.
     """
     ways = _WAYS if ways is None else ways
     expected = _outcome(packed_attention_reference, device, torch.float32, shape)
@@ -182,7 +182,7 @@ def first_right(
         try:
             made = _outcome(ways[name], device, dtype, shape)
         except (RuntimeError, TypeError, ValueError, ImportError, OSError, AttributeError, AssertionError):
-            continue  # a package built for another torch, a kernel that the GPU is too old for
+            continue  # a package built for another torch version, or a kernel that this GPU does not support
         near = [(one - two).norm() <= allowed * two.norm() for one, two in zip(made, expected, strict=True)]
         if all(near):
             return name
@@ -190,7 +190,7 @@ def first_right(
 
 
 def _outcome(way: Way, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int]) -> list[torch.Tensor]:
-    """Output and gradients in fp32, of two rows with five examples, whatever mode the caller computes in."""
+    """Output and gradients in fp32 of two rows with five examples, whatever grad mode the caller is in."""
     heads, shared, size = shape
     rows, borders = 2, [(0, 70), (70, 83), (83, 160), (160, 161), (161, 320)]
     segments = Segments(borders, device, 0)
@@ -199,7 +199,7 @@ def _outcome(way: Way, device: torch.device, dtype: torch.dtype, shape: tuple[in
         numbers = torch.randn(rows, 160, count, size, generator=torch.Generator().manual_seed(seed))
         return numbers.to(device, dtype).transpose(1, 2).requires_grad_()
 
-    # turning inference mode off turns gradients on
+    # leaving inference mode turns gradients on
     with torch.inference_mode(False), torch.autograd.graph.saved_tensors_hooks(_same, _same):
         query, key, value = drawn(heads, 0), drawn(shared, 1), drawn(shared, 2)
         output = way(query, key, value, size**-0.5, segments)
@@ -215,7 +215,8 @@ def _same(tensor: torch.Tensor) -> torch.Tensor:
 def flash_way(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: Segments, kernel: Any = None
 ) -> torch.Tensor:
-    """By `flash_attn_varlen_func` of the package flash_attn (arXiv 2307.08691), or by a `kernel` that is called so."""
+    """Calls `flash_attn_varlen_func` of the package flash_attn (arXiv 2307.08691), or a `kernel` with the same
+    signature."""
     offsets, longest = segments.offsets(), segments.longest
     made = (kernel or _flash_kernel())(
         *(_by_token(one) for one in (query, key, value)),
@@ -232,7 +233,7 @@ def flash_way(
 def torch_way(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: Segments, kernel: Any = None
 ) -> torch.Tensor:
-    """By `torch.nn.attention.varlen.varlen_attn`, or by a `kernel` that is called so."""
+    """Calls `torch.nn.attention.varlen.varlen_attn`, or a `kernel` with the same signature."""
     offsets, longest = segments.offsets(), segments.longest
     made = (kernel or _torch_kernel())(
         *(_by_token(one) for one in (query, key, value)),
@@ -241,7 +242,7 @@ def torch_way(
         max_q=longest,
         max_k=longest,
         scale=scale,
-        window_size=(-1, 0),  # any number of earlier tokens, no later one
+        window_size=(-1, 0),  # causal: all earlier tokens, no later ones
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return _by_head(made, query.shape)
@@ -250,9 +251,9 @@ def torch_way(
 def flex_way(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: Segments, kernel: Any = None
 ) -> torch.Tensor:
-    """By `torch.nn.attention.flex_attention.flex_attention`, compiled, or by a `kernel` that is called so."""
+    """Calls `torch.nn.attention.flex_attention.flex_attention`, compiled, or a `kernel` with the same signature."""
     groups = query.shape[1] // key.shape[1]
-    if groups & (groups - 1):  # keys are shared among a power of two of heads, or else not at all
+    if groups & (groups - 1):  # flex attention shares keys only among a power of two of heads
         key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     made = (kernel or _flex_kernel())(
         query,
@@ -268,8 +269,8 @@ def flex_way(
 def dense_way(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: Segments
 ) -> torch.Tensor:
-    """By torch's attention with a mask over whole rows; keys are repeated, for with fewer of them and a mask, torch
-    has but its slowest kernel."""
+    """Calls torch's attention with a mask over complete rows. Keys are repeated, because with shared keys and a mask
+    torch uses its slowest kernel."""
     groups = query.shape[1] // key.shape[1]
     key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
     made = functional.scaled_dot_product_attention(query, key, value, segments.dense(query.shape[0]), scale=scale)
@@ -286,7 +287,8 @@ def _flash_kernel() -> Any:
 
 @functools.cache
 def _torch_kernel() -> Any:
-    """Without the argument for shared keys where torch is too old for it; its kernel shares them all the same."""
+    """torch's kernel; older versions share keys too but do not take the argument `enable_gqa`, which is then
+    dropped."""
     kernel = importlib.import_module("torch.nn.attention.varlen").varlen_attn
     if "enable_gqa" in inspect.signature(kernel).parameters:
         return kernel
@@ -301,7 +303,7 @@ def _flex_kernel() -> Any:
 
 
 def _by_token(tensor: torch.Tensor) -> torch.Tensor:
-    """`[rows x width, heads, size]`: in memory as it was, where the numbers of a head lie side by side."""
+    """`[rows x width, heads, size]`, without a copy if the values of a head are contiguous."""
     tokens = tensor.transpose(1, 2).flatten(0, 1)
     return tokens if tokens.stride(-1) == 1 else tokens.contiguous()
 

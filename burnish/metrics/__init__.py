@@ -1,1 +1,1 @@
-"""Figures that judge predictions: pure functions of what was expected and what was given, numpy and nothing else."""
+"""Metrics of predictions: pure functions of expected and predicted values, with numpy only."""

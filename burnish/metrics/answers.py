@@ -1,4 +1,4 @@
-"""Written answers against known ones: SQuAD's exact match and F1, ROUGE-L, and whether JSON is valid and equal."""
+"""Metrics of generated answers: SQuAD's exact match and F1, ROUGE-L, and validity and equality of JSON."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """Lower case, without ASCII punctuation, then without English articles, words one space apart.
+    """Lower-cases, removes ASCII punctuation, then English articles, and collapses whitespace.
 
-    Punctuation goes first and leaves no gap: `the-end` becomes `theend`, and `A.` an article.
+    Punctuation is removed first and leaves no space: `the-end` becomes `theend`, and `A.` becomes an article.
     """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def exact_match(given: str, known: Sequence[str]) -> float:
-    """1.0 where the answer equals any known one once normalized, else 0.0; no known answer means "there is none"."""
+    """1.0 if the normalized answer equals any known one, else 0.0; no known answer means "there is none"."""
     return float(normalize(given) in _normalized(known))
 
 
 def token_f1(given: str, known: Sequence[str]) -> float:
-    """F1 over the bag of words, the best over the known answers; no known answer means "there is none".
+    """F1 over the bag of words, maximum over the known answers; no known answer means "there is none".
 
-    Two empty answers agree (1.0); an empty one and another do not (0.0).
+    Two empty answers match (1.0); an empty and a non-empty one do not (0.0).
     """
     words = normalize(given).split()
     return max(_overlap(words, answer.split()) for answer in _normalized(known))
 
 
 def answer_measures(given: Sequence[str], known: Sequence[Sequence[str]]) -> list[Measure]:
-    """Exact match and F1; where some questions have an answer and some have none, also on each kind apart.
+    """Exact match and F1; if only some questions have an answer, also separately for both kinds.
 
     Args:
         given: answer to each question, empty for "there is none".
-        known: right answers to each question, none of them where it cannot be answered.
+        known: correct answers to each question, none if it cannot be answered.
     """
     pairs = list(zip(given, known, strict=True))
     exact = numpy.array([exact_match(answer, right) for answer, right in pairs])
@@ -58,14 +58,14 @@ def answer_measures(given: Sequence[str], known: Sequence[Sequence[str]]) -> lis
         measures += [
             ratio("exact match, answerable", exact * has_answer, has_answer),
             ratio("F1, answerable", overlap * has_answer, has_answer),
-            # An unanswerable question is right or wrong: its exact match and its F1 are one.
+            # For an unanswerable question exact match and F1 are the same.
             ratio("right, unanswerable", exact * ~has_answer, ~has_answer),
         ]
     return measures
 
 
 def _normalized(known: Sequence[str]) -> list[str]:
-    """The known answers that say something; one empty answer where none does."""
+    """The normalized known answers that are not empty; a single empty answer if all are."""
     return [answer for answer in map(normalize, known) if answer] or [""]
 
 
@@ -82,21 +82,21 @@ _SPACELESS = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]
 
 
 def words(text: str) -> list[str]:
-    """Words of a text in lower case; for ASCII runs of letters and digits, without stemming, as `rouge_score` has it.
+    """Words of a text in lower case; for ASCII, runs of letters and digits without stemming, as in `rouge_score`.
 
-    That package takes every other character for a gap, so that `naïve` is `na` and `ve` and a Greek text has no
-    words. Here all letters, digits and combining marks make words, and each Chinese or Japanese character is one;
-    figures for such texts are therefore not those of `rouge_score`.
+    That package treats every other character as a separator, so that `naïve` is `na` and `ve` and a Greek text has no
+    words. Here all letters, digits and combining marks form words, and each Chinese or Japanese character is a word;
+    scores of such texts therefore differ from those of `rouge_score`.
     """
     lower = unicodedata.normalize("NFC", text.lower())
     if lower.isascii():
         return _ASCII_WORD.findall(lower)
-    kept = "".join(character if _is_of_a_word(character) else " " for character in lower)
+    kept = "".join(character if _is_word_character(character) else " " for character in lower)
     return _SPACELESS.sub(r" \1 ", kept).split()
 
 
 def rouge_l(expected: str, given: str) -> float:
-    """F-measure of the longest common subsequence of words, 0.0 where either text has none."""
+    """F-measure of the longest common subsequence of words, 0.0 if either text has no words."""
     reference, candidate = words(expected), words(given)
     if not reference or not candidate:
         return 0.0
@@ -111,7 +111,7 @@ def rouge_measure(expected: Sequence[str], given: Sequence[str]) -> Measure:
 def common_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     """Length of the longest common subsequence, bit-parallel: one row of the table is one integer.
 
-    A bit is 0 where the length grows along `first` (Hyyrö 2004, "Bit-parallel LCS-length computation revisited").
+    A bit is 0 where the length increases along `first` (Hyyrö 2004, "Bit-parallel LCS-length computation revisited").
     """
     places: dict[Hashable, int] = {}
     for place, item in enumerate(first):
@@ -124,7 +124,7 @@ def common_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     return len(first) - row.bit_count()
 
 
-def _is_of_a_word(character: str) -> bool:
+def _is_word_character(character: str) -> bool:
     return character.isalnum() or unicodedata.category(character).startswith("M")
 
 
@@ -133,18 +133,18 @@ _NEVER_RAISING = Context(traps=[])
 
 @dataclass(frozen=True, slots=True)
 class JsonVerdict:
-    """What can be said of one text."""
+    """Whether a text is valid JSON, and the expected one."""
 
     is_valid: bool
-    """One document by RFC 8259 and nothing else: no code fence, no words around it, no NaN, no comments."""
+    """Exactly one document by RFC 8259: no code fence, no text around it, no NaN, no comments."""
     is_equal: bool
-    """The value expected, whatever the order of keys, the white space and the spelling of numbers (1.0 is 1)."""
+    """Equal to the expected value, ignoring the order of keys, whitespace and the notation of numbers (1.0 is 1)."""
 
 
 def judge_json(given: str, expected: str) -> JsonVerdict:
-    """Judge one text; nothing equals an expected text that is not itself JSON.
+    """Compares a text with the expected JSON; nothing equals an expected text that is not JSON itself.
 
-    Of keys that occur twice the last counts. A number whose exponent is beyond 10^18 equals nothing.
+    For duplicate keys the last one counts. A number with an exponent beyond 10^18 equals nothing.
     """
     try:
         value = _parse(given)
@@ -158,11 +158,11 @@ def judge_json(given: str, expected: str) -> JsonVerdict:
 
 
 def json_measures(given: Sequence[str], expected: Sequence[str]) -> list[Measure]:
-    """Share of texts that are valid JSON, and share that equal the expected value.
+    """Shares of texts that are valid JSON and that equal the expected value.
 
     Args:
-        given: text of each row.
-        expected: likewise.
+        given: generated text of each row.
+        expected: expected text of each row.
     """
     verdicts = [judge_json(*pair) for pair in zip(given, expected, strict=True)]
     return [
@@ -176,13 +176,13 @@ def _parse(text: str) -> Any:
 
     Raises:
         ValueError: not one JSON document.
-        RecursionError: nested too deep to read.
+        RecursionError: nested too deeply to parse.
     """
     return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse)
 
 
-def _number(spelling: str) -> Decimal:
-    return Decimal(spelling, _NEVER_RAISING)
+def _number(text: str) -> Decimal:
+    return Decimal(text, _NEVER_RAISING)
 
 
 def _refuse(name: str) -> NoReturn:
@@ -190,7 +190,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _is_same(first: Any, second: Any) -> bool:
-    """Equal in value and in type: `true` is not 1, though Python has them equal."""
+    """Equal in value and type: `true` is not 1, although they are equal in Python."""
     if type(first) is not type(second):
         return False
     if isinstance(first, dict):

@@ -1,4 +1,4 @@
-"""How well labels are predicted, one label a row or any number of them."""
+"""Metrics of classification, with one label per row or any number of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy
 from burnish.metrics.measure import Measure, MetricTable, f1, mean, quotient
 
 _MOST_CLASSES = 20
-"""Beyond these a confusion matrix cannot be read, and the most confused pairs are listed instead."""
+"""With more classes, the most confused pairs are listed instead of a confusion matrix."""
 
 
 def single_label_measures(gold: numpy.ndarray, predicted: numpy.ndarray, num_classes: int) -> list[Measure]:
-    """Accuracy and macro-F1 where each row has one label.
+    """Accuracy and macro-F1 for one label per row.
 
     Args:
         gold: `[rows]`, label indices from 0 to `num_classes - 1`.
         predicted: `[rows]`, likewise.
-        num_classes: labels that there are.
+        num_classes: number of labels.
 
     Raises:
         ValueError: an index is out of range.
@@ -43,9 +43,9 @@ def multi_label_measures(gold: numpy.ndarray, predicted: numpy.ndarray) -> list[
 def macro_f1(counts: numpy.ndarray) -> Measure:
     """Unweighted mean of per-class F1 over the classes that occur in gold or predicted.
 
-    This is scikit-learn's `f1_score(average="macro")` with `labels` set to the union of both: a class that is in
-    neither says nothing and is left out; one that is never predicted, or never right, counts as 0. In a draw of
-    the bootstrap the classes are those of the draw.
+    This is scikit-learn's `f1_score(average="macro")` with `labels` set to the union of both: a class in neither is
+    left out; one that is never predicted, or never correctly, counts as 0. In a bootstrap resample the classes are
+    those of the resample.
 
     Args:
         counts: `[rows, 3 * classes]`, from `class_counts` or `label_counts`.
@@ -56,13 +56,13 @@ def macro_f1(counts: numpy.ndarray) -> Measure:
 def class_counts(
     gold: numpy.ndarray, predicted: numpy.ndarray, num_classes: int, lengths: Sequence[int] | None = None
 ) -> numpy.ndarray:
-    """`[rows, 3 * classes]`: hits of each class, then how often each is predicted, then how often it is gold.
+    """`[rows, 3 * classes]`: hits per class, then how often each class is predicted, then how often it is gold.
 
     Args:
         gold: `[items]`, label indices.
         predicted: `[items]`, likewise.
-        num_classes: labels that there are.
-        lengths: `[rows]`, items of each row, one row after the other; without it each item is a row.
+        num_classes: number of labels.
+        lengths: `[rows]`, number of items per row, for items in row order; by default each item is a row.
 
     Raises:
         ValueError: an index is out of range.
@@ -75,13 +75,13 @@ def class_counts(
     rows = numpy.repeat(numpy.arange(num_rows), 1 if lengths is None else lengths)
     width = 3 * num_classes
     cells = [predicted[gold == predicted], num_classes + predicted, 2 * num_classes + gold]
-    owners = [rows[gold == predicted], rows, rows]
-    flat = numpy.concatenate([width * row + cell for row, cell in zip(owners, cells, strict=True)])
+    row_of = [rows[gold == predicted], rows, rows]
+    flat = numpy.concatenate([width * row + cell for row, cell in zip(row_of, cells, strict=True)])
     return numpy.bincount(flat, minlength=num_rows * width).reshape(num_rows, width).astype(numpy.float64)
 
 
 def label_counts(gold: numpy.ndarray, predicted: numpy.ndarray) -> numpy.ndarray:
-    """The same columns from boolean matrices `[rows, labels]`."""
+    """The columns of `class_counts` from boolean matrices `[rows, labels]`."""
     gold, predicted = numpy.asarray(gold, dtype=bool), numpy.asarray(predicted, dtype=bool)
     return numpy.concatenate([gold & predicted, predicted, gold], axis=-1).astype(numpy.float64)
 
@@ -91,22 +91,23 @@ def per_class_table(counts: numpy.ndarray, labels: Sequence[str], counted: str =
 
     Args:
         counts: `[rows, 3 * classes]`.
-        labels: names, by index.
+        labels: label names by index.
         counted: what the last column counts.
     """
     hits, predicted, gold = _by_class(counts.sum(0))
-    figures = zip(labels, quotient(hits, predicted), quotient(hits, gold), f1(hits, predicted, gold), gold, strict=True)
-    rows = tuple((name, float(p), float(r), float(f), int(n)) for name, p, r, f, n in figures)
+    scores = zip(labels, quotient(hits, predicted), quotient(hits, gold), f1(hits, predicted, gold), gold, strict=True)
+    rows = tuple((name, float(p), float(r), float(f), int(n)) for name, p, r, f, n in scores)
     return MetricTable("per class", ("label", "precision", "recall", "F1", counted), rows)
 
 
 def confusion_table(gold: numpy.ndarray, predicted: numpy.ndarray, labels: Sequence[str]) -> MetricTable:
-    """Rows of each gold label (down) that got each predicted label (across); over 20 labels, the pairs most confused.
+    """Number of rows per gold label (down) and predicted label (across); for more than 20 labels, the most confused
+    pairs.
 
     Args:
         gold: `[rows]`, label indices.
         predicted: `[rows]`, likewise.
-        labels: names, by index.
+        labels: label names by index.
     """
     num_classes = len(labels)
     pairs = numpy.asarray(gold, dtype=numpy.int64) * num_classes + numpy.asarray(predicted, dtype=numpy.int64)
@@ -141,10 +142,10 @@ def _micro_f1(sums: numpy.ndarray) -> numpy.ndarray:
 
 
 def chance_loss(gold: numpy.ndarray, is_multi: bool) -> Measure:
-    """The cross-entropy of each row under the frequencies of the labels among these very rows.
+    """The cross-entropy of each row if the label frequencies of these rows are predicted for all of them.
 
-    No other answer that is the same for every row has a lower mean, which is the entropy of the frequencies (Gibbs'
-    inequality): who is shown to do better has read the rows.
+    No other constant prediction has a lower mean, which is the entropy of the frequencies (Gibbs' inequality): a model
+    that does better has learned something from the inputs.
 
     Args:
         gold: `[rows, labels]` bool.

@@ -19,7 +19,7 @@ _LARGEST_EXPONENT = 700.0
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and the interval that holds the truth 95 times in 100."""
+    """A metric and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -27,11 +27,11 @@ class Estimate:
 
 
 def estimate(measure: Measure, seed: int = 0) -> Estimate:
-    """A figure with its interval: Wilson's for a share of rows that are right or wrong as wholes, else a bootstrap.
+    """A metric with its interval: Wilson's for a share of rows that are either right or wrong, else a bootstrap.
 
     Args:
-        measure: the figure, as a formula over its rows.
-        seed: of the resampling.
+        measure: the metric as a formula over its rows.
+        seed: seed of the resampling.
     """
     weights = _weights(measure)
     if weights is not None:
@@ -49,7 +49,7 @@ def estimate(measure: Measure, seed: int = 0) -> Estimate:
 
 
 def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
-    """Tuned minus base, paired by row: both models are judged on the very same rows, and on the same draws of them."""
+    """Tuned minus base, paired by row: both models are evaluated on the same rows and on the same resamples of them."""
     change, rows = value(tuned) - value(base), len(base.table)
     if rows < 2:
         return Estimate(change, -math.inf, math.inf)
@@ -62,23 +62,24 @@ def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
 
 
 def contrast(first: tuple[Measure, Measure], second: tuple[Measure, Measure], seed: int = 0) -> Estimate:
-    """By how much more a figure changes on some rows than on others that have nothing to do with them.
+    """How much more a metric changes on some rows than on other, independent rows.
 
     Args:
         first: base and tuned, on the same rows.
         second: base and tuned, on other rows.
-        seed: of the resampling; the two are drawn apart.
+        seed: seed of the resampling; the two are resampled independently.
     """
-    moved = [value(tuned) - value(base) for base, tuned in (first, second)]
+    changes = [value(tuned) - value(base) for base, tuned in (first, second)]
     rows = min(len(first[0].table), len(second[0].table))
     if rows < 2:
-        return Estimate(moved[0] - moved[1], -math.inf, math.inf)
+        return Estimate(changes[0] - changes[1], -math.inf, math.inf)
+    # another seed for the other rows: shared draws would correlate samples that are independent
     low, high = _ends(_changes(*first, seed) - _changes(*second, seed + 1), rows)
-    return Estimate(moved[0] - moved[1], low, high)
+    return Estimate(changes[0] - changes[1], low, high)
 
 
 def proportion(hits: int, total: int) -> Estimate:
-    """A share of successes with Wilson's score interval (Wilson 1927), which stays honest near 0 and 1."""
+    """A share of successes with Wilson's score interval (Wilson 1927), which keeps its coverage near 0 and 1."""
     from scipy.stats import binomtest
 
     interval = binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
@@ -87,11 +88,11 @@ def proportion(hits: int, total: int) -> Estimate:
 
 @functools.cache
 def widening(rows: int) -> float:
-    """By what factor the ends of a percentile interval lie too near to its middle, for so many rows.
+    """The factor by which a percentile interval is too narrow for this number of rows.
 
-    Drawn rows spread by sqrt((n - 1) / n) too little, and that the spread itself is estimated asks for Student's t with
-    n - 1 degrees of freedom in place of the normal distribution: sqrt(n / (n - 1)) * t / z (Hesterberg 2015, "What
-    teachers should know about the bootstrap", on the narrowness bias). 1.88 for 4 rows, 1.06 for 30.
+    Resampled rows vary too little by sqrt((n - 1) / n), and since the variance is estimated, Student's t with n - 1
+    degrees of freedom replaces the normal distribution: sqrt(n / (n - 1)) * t / z (Hesterberg 2015, "What teachers
+    should know about the bootstrap", on the narrowness bias). 1.88 for 4 rows, 1.06 for 30.
 
     Args:
         rows: at least 2.
@@ -102,22 +103,22 @@ def widening(rows: int) -> float:
 
 
 def _ends(draws: numpy.ndarray, rows: int) -> tuple[float, float]:
-    """The percentile interval of a figure's draws `[resamples]`, widened about their middle."""
+    """The percentile interval of the resampled values `[resamples]`, widened around the median."""
     low, middle, high = (float(end) for end in numpy.quantile(draws, (_ENDS[0], 0.5, _ENDS[1])))
     wider = widening(rows)
     return middle + wider * (low - middle), middle + wider * (high - middle)
 
 
 def _changes(base: Measure, tuned: Measure, seed: int) -> numpy.ndarray:
-    """`[resamples]`: tuned minus base on the same draws of rows."""
+    """`[resamples]`: tuned minus base on the same resamples of rows."""
     sums = resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
     columns = base.table.shape[1]
     return tuned.formula(sums[:, columns:]) - base.formula(sums[:, :columns])
 
 
 def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: numpy.ndarray) -> Estimate:
-    """Two shares of the same rows, `[rows]` of 0 or the row's weight each: Wald's interval with one row more gained and
-    one more lost (Bonett and Price 2012). A bootstrap would be sure of a difference where no row, or only one, has
+    """The difference of two shares on the same rows, each `[rows]` of 0 or the row's weight: Wald's interval with one
+    more row gained and one more lost (Bonett and Price 2012). A bootstrap would give an interval of no width if no row
     changed."""
     from scipy.special import ndtri
 
@@ -130,13 +131,13 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: nu
 
 
 def _effective(weights: numpy.ndarray) -> float:
-    """So many rows of equal weight would tell as much (Kish 1965): all of them where the weights are equal."""
+    """The effective number of rows (Kish 1965): all of them if the weights are equal."""
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def _weights(measure: Measure) -> numpy.ndarray | None:
-    """`[rows]`: how many rows each line of a plain share stands for, where it is right or wrong as a whole; None of
-    other figures. A single line of several rows has no interval."""
+    """`[rows]`: how many rows each line of a share represents, if every line is either right or wrong; None for other
+    metrics, and for a single line, which has no interval."""
     if measure.copies is None:
         return measure.table[:, 1] if is_share_of_rows(measure) else None
     if not measure.is_share or measure.table.shape[1] != 2 or len(measure.table) < 2:
@@ -147,18 +148,20 @@ def _weights(measure: Measure) -> numpy.ndarray | None:
 
 
 def is_share_of_rows(measure: Measure) -> bool:
-    """Whether each row counts once and is either right or wrong."""
+    """Whether every row counts once and is either right or wrong."""
     table = measure.table
     is_counted = measure.is_share and table.shape[1] == 2 and len(table) > 0 and bool((table[:, 1] == 1).all())
     return is_counted and bool(numpy.isin(table[:, 0], (0, 1)).all())
 
 
 def resampled(table: numpy.ndarray, seed: int) -> numpy.ndarray:
-    """`[resamples, k]`: column sums of as many rows, drawn again with replacement (Efron 1979)."""
+    """`[resamples, k]`: column sums of bootstrap resamples of the rows (Efron 1979)."""
     generator = numpy.random.default_rng(seed)
     rows = len(table)
     sums = numpy.empty((_RESAMPLES, table.shape[1]))
-    together = max(1, _DRAWN_TOGETHER // rows)  # a matrix of all draws would not fit for many rows
+    together = max(
+        1, _DRAWN_TOGETHER // rows
+    )  # in batches, because a matrix of all draws would be too large for many rows
     for begin in range(0, _RESAMPLES, together):
         part = sums[begin : begin + together]
         drawn = generator.integers(0, rows, (len(part), rows)) + rows * numpy.arange(len(part))[:, None]

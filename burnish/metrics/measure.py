@@ -1,4 +1,5 @@
-"""A metric as a formula over column sums, so that one bootstrap serves all metrics; and tables of finer metrics."""
+"""A metric as a formula over column sums, so that one bootstrap works for all metrics; and tables of detailed
+metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True, slots=True)
 class MetricTable:
-    """A titled table, each row as long as `columns`; shares are numbers from 0 to 1, counts are integers."""
+    """A table with a title; each row is as long as `columns`. Shares are floats from 0 to 1, counts are integers."""
 
     title: str
     columns: tuple[str, ...]
@@ -21,38 +22,38 @@ class MetricTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measure:
-    """A figure over rows: `formula(table.sum(0))`.
+    """A metric over rows: `formula(table.sum(0))`.
 
-    An interval draws rows again and applies the same formula to the sums of every draw, `[resamples, k]`.
+    An interval resamples rows and applies the same formula to the sums of every resample, `[resamples, k]`.
     """
 
     name: str
     table: numpy.ndarray
-    """`[rows, k]`, float64: what each row adds to the sums."""
+    """`[rows, k]`, float64: what each row contributes to the sums."""
     formula: Callable[[numpy.ndarray], numpy.ndarray]
-    """From sums `[..., k]` to figures `[...]`, for any leading axes."""
+    """From sums `[..., k]` to values `[...]`, for any leading axes."""
     higher_is_better: bool
     is_share: bool
-    """A number from 0 to 1 that is shown in percent."""
+    """Whether it is a number from 0 to 1, shown in percent."""
     least: float = -math.inf
-    """No such figure can be lower; of a share it is 0."""
+    """Lower bound of the metric; 0 for shares."""
     by_factors: bool = False
-    """Above 0, and compared by factors, as perplexity is: its interval is made on the logarithm."""
+    """Whether it is positive and compared by ratios, as perplexity is: its interval is computed on the logarithm."""
     copies: numpy.ndarray | None = None
-    """`[rows]`: how many rows that say the same each line of the table adds up; None where each is one."""
+    """`[rows]`: how many identical rows each line of the table sums up; None if each is a single row."""
 
 
 def value(measure: Measure) -> float:
-    """The figure itself; 0.0 where there is nothing to judge."""
+    """The value of a metric; 0.0 if there are no rows."""
     return float(measure.formula(measure.table.sum(0)))
 
 
 def added_up(measure: Measure, groups: numpy.ndarray) -> Measure:
-    """The same figure of groups of rows, which an interval then draws as wholes.
+    """The same metric over groups of rows, which an interval then resamples as units.
 
     Args:
-        measure: over rows.
-        groups: `[rows]` int64: the number of each row's group, from 0.
+        measure: a metric over rows.
+        groups: `[rows]` int64: group of each row, from 0.
     """
     table = numpy.zeros((int(groups.max()) + 1, measure.table.shape[1]))
     numpy.add.at(table, groups, measure.table)
@@ -60,10 +61,10 @@ def added_up(measure: Measure, groups: numpy.ndarray) -> Measure:
 
 
 def mean(name: str, values: ArrayLike, higher_is_better: bool = True, is_share: bool = True) -> Measure:
-    """Mean of one number a row.
+    """Mean of one number per row.
 
     Args:
-        name: of the figure.
+        name: name of the metric.
         values: `[rows]`.
         higher_is_better: false for a loss.
         is_share: whether the mean is a number from 0 to 1.
@@ -79,10 +80,10 @@ def ratio(
     higher_is_better: bool = True,
     is_share: bool = True,
 ) -> Measure:
-    """Sum of numerators over sum of denominators, such as loss per token; 0.0 where the denominators sum to 0.
+    """Sum of numerators divided by sum of denominators, such as loss per token; 0.0 if the denominators sum to 0.
 
     Args:
-        name: of the figure.
+        name: name of the metric.
         numerators: `[rows]`.
         denominators: `[rows]`.
         higher_is_better: false for a loss.
@@ -93,7 +94,7 @@ def ratio(
 
 
 def quotient(numerator: ArrayLike, denominator: ArrayLike) -> numpy.ndarray:
-    """Element by element, with 0.0 where the denominator is 0; no warnings."""
+    """Elementwise division, with 0.0 where the denominator is 0; no warnings."""
     above, below = numpy.broadcast_arrays(
         numpy.asarray(numerator, dtype=numpy.float64), numpy.asarray(denominator, dtype=numpy.float64)
     )
@@ -103,7 +104,7 @@ def quotient(numerator: ArrayLike, denominator: ArrayLike) -> numpy.ndarray:
 def f1(hits: ArrayLike, predicted: ArrayLike, gold: ArrayLike) -> numpy.ndarray:
     """Harmonic mean of precision `hits / predicted` and recall `hits / gold` (van Rijsbergen 1979, ch. 7, beta = 1).
 
-    It equals `2 hits / (predicted + gold)`, and is 0.0 where nothing is predicted and nothing is there.
+    It equals `2 hits / (predicted + gold)`, and is 0.0 if nothing is predicted and nothing is gold.
     """
     return quotient(2 * numpy.asarray(hits), numpy.asarray(predicted) + numpy.asarray(gold))
 

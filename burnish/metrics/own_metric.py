@@ -1,4 +1,4 @@
-"""A figure of the user's own: a Python function, named as `module:function`."""
+"""The user's own metric: a Python function, given as `module:function`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from burnish.errors import RecipeError
 
 OwnMetric = Callable[[str, str], float]
-"""From the model's answer and the expected one to a number; more is better."""
+"""From the model's answer and the expected answer to a number; higher is better."""
 
 
 def load_metric(name: str) -> OwnMetric:
-    """Finds the function that `evaluate.metric` names: in a file of the current folder, or in an installed module.
+    """Loads the function that `evaluate.metric` names, from a file in the current folder or from an installed module.
 
     Raises:
         RecipeError: there is no such module or function.
@@ -25,16 +25,16 @@ def load_metric(name: str) -> OwnMetric:
     module_name, _, function_name = name.partition(":")
     if not function_name or not all(module_name.split(".")):
         raise RecipeError(
-            f"`evaluate.metric` is `{name}`, which names no function",
-            "It takes a module and a function in it, with a colon between.",
+            f"`evaluate.metric` is `{name}`, which is not of the form `module:function`",
+            "It takes a module and a function in it, separated by a colon.",
             "For example `evaluate.metric=my_metric:score`, for `def score(answer, expected)` in my_metric.py",
         )
     function = getattr(_module(module_name, name), function_name, None)
     if not callable(function):
         raise RecipeError(
-            f"`evaluate.metric` names `{name}`, and the module `{module_name}` has no function `{function_name}`",
+            f"`evaluate.metric` is `{name}`, but the module `{module_name}` has no function `{function_name}`",
             "",
-            f"Define `def {function_name}(answer, expected)` there, which returns a number",
+            f"Define `def {function_name}(answer, expected)` in it, returning a number",
         )
     return _checked(function, name)
 
@@ -43,38 +43,38 @@ def _module(module_name: str, name: str) -> Any:
     path = Path(*module_name.split(".")).with_suffix(".py")
     try:
         if path.is_file():
-            # under a name of its own: a user's file may be called like a module that others import
+            # under a prefixed name: a user's file may have the name of a module that others import
             spec = importlib.util.spec_from_file_location(f"own_metric_{module_name}", path)
             if spec is not None and spec.loader is not None:
                 module = importlib.util.module_from_spec(spec)
-                sys.modules[spec.name] = module  # where dataclasses look it up
+                sys.modules[spec.name] = module  # dataclasses look up the module here
                 spec.loader.exec_module(module)
                 return module
         return importlib.import_module(module_name)
     except Exception as error:
         raise RecipeError(
-            f"`evaluate.metric` names `{name}`, and the module `{module_name}` cannot be loaded",
+            f"`evaluate.metric` is `{name}`, but the module `{module_name}` cannot be loaded",
             f"{type(error).__name__}: {error}.",
-            f"Put `{path}` into this folder, or install the module",
+            f"Put `{path}` into the current folder, or install the module",
         ) from error
 
 
 def _checked(function: Callable[[str, str], Any], name: str) -> OwnMetric:
     def score(answer: str, expected: str) -> float:
         try:
-            given = function(answer, expected)
+            value = function(answer, expected)
         except Exception as error:
             raise RecipeError(
                 f"the metric `{name}` failed on an answer",
                 f"{type(error).__name__}: {error}; the answer is {answer[:80]!r}, the expected one {expected[:80]!r}.",
-                "Make it return a number for any two texts, the empty one too",
+                "Make it return a number for any two texts, including empty ones",
             ) from error
-        if not isinstance(given, Real):
+        if not isinstance(value, Real):
             raise RecipeError(
-                f"the metric `{name}` returned {type(given).__name__}",
-                "It takes an answer and the expected one.",
-                "Return a number, or True and False",
+                f"the metric `{name}` returned {type(value).__name__}",
+                "A metric must return a number.",
+                "Return a number, or True or False",
             )
-        return float(given)
+        return float(value)
 
     return score

@@ -1,4 +1,4 @@
-"""How sure a difference of metrics is, where both the choice of rows and the training make noise."""
+"""Significance of a difference of metrics when both the choice of rows and the training are noisy."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import numpy
 from burnish.metrics.intervals import CONFIDENCE, is_share_of_rows, resampled
 from burnish.metrics.measure import Measure
 
-_FEWEST_BENDS = 3
-"""Second differences; from fewer next to nothing can be told."""
+_MIN_DIFFERENCES = 3
+"""Second differences needed for an estimate."""
 
 
 def scatter(values: Sequence[float]) -> Noise | None:
-    """The variance of a single value around the smooth course of a series.
+    """The variance of a single value around the smooth trend of a series.
 
-    It is told from the second differences, in which a straight course leaves nothing: of independent values they have
-    six times the variance (Gasser, Sroka and Jennen-Steinmetz 1986). What the course bends counts as scatter, so the
-    estimate is rather too large. Neighbouring differences share values, hence the degrees of freedom: with D the matrix
-    that takes the differences, they are trace(D D')^2 / trace((D D')^2).
+    It is estimated from second differences, from which a linear trend vanishes: for independent values their variance
+    is six times that of the values (Gasser, Sroka and Jennen-Steinmetz 1986). Curvature of the trend counts as noise,
+    so the estimate tends to be too large. Neighboring differences share values, so the degrees of freedom are trace(D
+    D')^2 / trace((D D')^2), where D is the matrix of the differences.
 
     Args:
-        values: at equal distances.
+        values: at equal intervals.
 
     Returns:
-        None for fewer than five values, or where one is not finite.
+        None for fewer than five values, or if any is not finite.
     """
-    bends = numpy.diff(numpy.asarray(values, dtype=numpy.float64), 2) if len(values) > 2 else numpy.empty(0)
-    number = len(bends)
-    if number < _FEWEST_BENDS or not numpy.isfinite(bends).all():
+    differences = numpy.diff(numpy.asarray(values, dtype=numpy.float64), 2) if len(values) > 2 else numpy.empty(0)
+    number = len(differences)
+    if number < _MIN_DIFFERENCES or not numpy.isfinite(differences).all():
         return None
     freedom = (6 * number) ** 2 / (36 * number + 32 * (number - 1) + 2 * (number - 2))
-    return Noise(float((bends**2).mean()) / 6, freedom)
+    return Noise(float((differences**2).mean()) / 6, freedom)
 
 
 def spread(groups: Sequence[Sequence[float]]) -> Noise | None:
-    """The variance of a single value within its group, taken to be the same in all groups.
+    """The pooled variance of a single value within its group.
 
     Returns:
-        None where no group has two values.
+        None if no group has two values.
     """
     freedom = sum(len(group) - 1 for group in groups)
     if freedom < 1:
@@ -56,11 +56,11 @@ _HALVINGS = 60
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """One source of a figure's error."""
+    """One source of a metric's error."""
 
     variance: float
     freedom: float
-    """Degrees of freedom of that estimate: the fewer, the less is known."""
+    """Degrees of freedom of the variance estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +71,19 @@ class Change:
     low: float
     high: float
     chance: float
-    """How often noise alone would make a difference as large: the two-sided p-value."""
+    """The two-sided p-value: how often noise alone would produce a difference as large."""
 
 
 def weigh(value: float, sources: Sequence[Noise]) -> Change:
-    """A difference against all that makes noise, by Student's t.
+    """A difference with an interval from all sources of noise, by Student's t.
 
-    The variances add up, and the quantile is the mean of those of the sources, weighed by variance (Cochran and Cox
-    1950). A source that is known from few values so widens the interval by as much as it counts. Satterthwaite's
-    degrees of freedom are the usual choice; but where such a source comes out small by luck they take it to be well
-    known, and with one or two degrees of freedom their intervals hold the truth less often than they say.
+    The variances add up, and the quantile is the mean of the sources' quantiles weighted by variance (Cochran and Cox
+    1950). A source estimated from few values thus widens the interval in proportion to its variance. Satterthwaite's
+    degrees of freedom are the usual choice, but if the estimate of such a source is small by chance they take it as
+    well known, and with one or two degrees of freedom their intervals have less than the nominal coverage.
 
     Args:
-        value: the difference.
+        value: the observed difference.
         sources: independent of each other.
     """
     from scipy.special import stdtrit
@@ -102,7 +102,7 @@ def weigh(value: float, sources: Sequence[Noise]) -> Change:
 
 
 def _tail(quantile: Callable[[float], float], reached: float) -> float:
-    """The share of the distribution above a value, by halving the logarithm of its bounds."""
+    """The share of the distribution above a value, by bisection on the logarithm."""
     low, high = math.log(_SMALLEST_TAIL), math.log(0.5)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -111,14 +111,14 @@ def _tail(quantile: Callable[[float], float], reached: float) -> float:
 
 
 def row_covariance(measures: Sequence[Measure], seed: int = 0) -> numpy.ndarray:
-    """`[models, models]`: how the same figure of several models varies, and varies together, with the choice of rows.
+    """`[models, models]`: covariance of one metric of several models over the choice of rows.
 
-    Every draw of the bootstrap takes the same rows for all models, so the difference of any two is paired by row. For
-    plain shares of rows it is written down instead, with half a row more of each outcome of a pair (Agresti and Min
-    2005): models that are right about the very same rows of these may part on others.
+    Every bootstrap resample takes the same rows for all models, so the difference of any two is paired by row. For
+    shares of rows it is computed in closed form, with half a row added to each outcome of a pair (Agresti and Min
+    2005): models that are right on exactly the same rows here may differ on others.
 
     Args:
-        measures: one figure of each model, on the same rows in the same order.
+        measures: one metric of each model, on the same rows in the same order.
         seed: of the resampling.
     """
     if all(is_share_of_rows(one) for one in measures):
@@ -126,15 +126,15 @@ def row_covariance(measures: Sequence[Measure], seed: int = 0) -> numpy.ndarray:
     sums = resampled(numpy.concatenate([one.table for one in measures], axis=1), seed)
     ends = numpy.cumsum([one.table.shape[1] for one in measures])
     parts = numpy.split(sums, ends[:-1], axis=1)
-    figures = numpy.stack([one.formula(part) for one, part in zip(measures, parts, strict=True)])
-    # the draws vary about the mean of the rows at hand, which is itself nearer to them than the truth is
+    values = numpy.stack([one.formula(part) for one, part in zip(measures, parts, strict=True)])
+    # the resamples vary around the sample mean instead of the true mean, which underestimates the variance
     rows = effective_rows(measures[0])
-    return numpy.atleast_2d(numpy.cov(figures)) * rows / (rows - 1)
+    return numpy.atleast_2d(numpy.cov(values)) * rows / (rows - 1)
 
 
 def effective_rows(measure: Measure) -> float:
-    """As how many rows of equal weight the rows of a figure count: the squared sum of the weights over the sum of their
-    squares (Kish 1965). A long row weighs more in a loss per token; where no weights are told, all are equal."""
+    """The effective number of rows of a metric: the squared sum of the weights over the sum of their squares (Kish
+    1965). In a loss per token the weight of a row is its number of tokens; without known weights all are equal."""
     rows, columns = measure.table.shape
     weights = measure.table[:, 1] if columns == 2 else numpy.ones(rows)
     return float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else float(rows)
@@ -148,14 +148,14 @@ def _of_shares(right: numpy.ndarray) -> numpy.ndarray:
     return (both - numpy.outer(share, share)) / (rows + 2)
 
 
-def holm(chances: Sequence[float]) -> list[float]:
-    """The chances of several comparisons, raised for their number (Holm 1979), in their order.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusts the p-values of several comparisons for their number (Holm 1979), in the given order.
 
-    What is then at most 0.05 is shown: in no more than one of twenty such sets is any difference shown that is none.
+    Adjusted values of at most 0.05 are significant: at most one in twenty sets has any false positive.
     """
-    order = sorted(range(len(chances)), key=lambda index: chances[index])
-    raised, highest = [1.0] * len(chances), 0.0
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = [1.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(chances) - rank) * chances[index]))
-        raised[index] = highest
-    return raised
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted

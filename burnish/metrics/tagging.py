@@ -1,4 +1,4 @@
-"""How well tags are predicted: by whole entities as the CoNLL script counts them, or by token."""
+"""Metrics of tags: by entity as in the CoNLL script, or by token."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Entity = tuple[str, int, int]
 """Type, first token, token after the last."""
 
 _BEGINS = frozenset([("B", "B"), ("I", "B"), ("O", "B"), ("O", "I"), ("E", "E"), ("E", "I"), ("O", "E")])
-"""Marks of the token before and of this one between which an entity begins, whatever the types."""
+"""Marks of the previous and the current token between which an entity begins, whatever the types."""
 _ENDS = frozenset([("B", "B"), ("B", "O"), ("I", "B"), ("I", "O"), ("E", "E"), ("E", "I"), ("E", "O")])
-"""Marks between which an entity ends, whatever the types."""
+"""Marks of the previous and the current token between which an entity ends, whatever the types."""
 _OUTSIDE = ("O", ".")
 _ALONE = ("[", "]")
 """The script's marks for an entity of one token in the bracket notations."""
 _MARKS = frozenset("BIES")
-_OTHER_SPELLINGS = {"L": "E", "U": "S", "M": "I"}
-"""BILOU and BMES write these letters for marks of BIOES."""
+_OTHER_LETTERS = {"L": "E", "U": "S", "M": "I"}
+"""Letters of BILOU and BMES and their marks in BIOES."""
 
 
 def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
-    """Name how entities are marked: IOB1, IOB2, BIOES, or plain for tags that mark none, such as parts of speech.
+    """Detects the tagging scheme: IOB1, IOB2, BIOES, or plain for tags without entities, such as parts of speech.
 
-    Tags are plain unless most of those besides O are a mark (B, I, E, S) with a type, or the bare mark. Data with E-
-    or S- is BIOES, also where it writes L-, U- or M- for E-, S- or I-; IOE1 and IOE2 come under it too, and are read
-    rightly. The rest is IOB1 where more entities begin with I- than with a B- that IOB1 would not write; both
-    IOB schemes are read alike.
+    Tags are plain unless most of those besides O are a mark (B, I, E, S), with or without a type. Data with E- or S- is
+    BIOES, also if it writes L-, U- or M- for E-, S- or I-; IOE1 and IOE2 are treated as BIOES and parsed correctly. The
+    rest is IOB1 if more entities begin with I- than with a B- that IOB1 would not use; both IOB schemes are parsed
+    alike.
     """
     marked = other = inside_first = begin_first = 0
     has_ends = False
@@ -53,10 +53,10 @@ def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
 
 
 def entities(tags: Sequence[str], scheme: str) -> set[Entity]:
-    """The entities in the tags of one row; in the plain scheme every token but O is one (`conlleval -r`).
+    """The entities in the tags of one row; in the plain scheme every token except O is one (`conlleval -r`).
 
-    A tag is cut at its first hyphen, so types may have hyphens; a bare B or I has the type "". An unknown prefix is
-    read as the script reads it: it goes on with an entity of its type, and begins one otherwise.
+    A tag is split at its first hyphen, so types may have hyphens; a bare B or I has the type "". An unknown prefix is
+    treated as in the script: it continues an entity of its type, and begins one otherwise.
     """
     if scheme == "plain":
         return {(tag, place, place + 1) for place, tag in enumerate(tags) if tag != "O"}
@@ -76,10 +76,10 @@ def entities(tags: Sequence[str], scheme: str) -> set[Entity]:
 
 
 def _split(tag: str, scheme: str) -> tuple[str, str]:
-    """Mark and type: `B-LOC-GPE` is B and LOC-GPE, `B` is B and no type."""
+    """Mark and type: `B-LOC-GPE` is B and LOC-GPE, `B` is B without a type."""
     mark, hyphen, kind = tag.partition("-")
     if hyphen and scheme == "BIOES":
-        mark = _OTHER_SPELLINGS.get(mark, mark)
+        mark = _OTHER_LETTERS.get(mark, mark)
     return mark, kind
 
 
@@ -106,15 +106,15 @@ Rows = Sequence[Sequence[str]]
 def tag_measures(gold: Rows, predicted: Rows, scheme: str) -> list[Measure]:
     """Entity F1, precision and recall over all types (`conlleval`'s FB1 line); for plain tags accuracy and macro-F1.
 
-    An entity is right when its type, its first and its last token are.
+    An entity is correct if its type, first token and last token are.
 
     Args:
         gold: tags of each row.
-        predicted: likewise, as many in each row.
-        scheme: of the gold tags, from `detect_scheme`.
+        predicted: likewise, with the same number of tags in each row.
+        scheme: scheme of the gold tags, from `detect_scheme`.
 
     Raises:
-        ValueError: rows or tags differ in number.
+        ValueError: the numbers of rows or tags differ.
     """
     _check_lengths(gold, predicted)
     if scheme == "plain":
@@ -131,26 +131,26 @@ def tag_tables(gold: Rows, predicted: Rows, scheme: str) -> list[MetricTable]:
     """Precision, recall and F1 of each entity type, or of each plain tag; arguments as for `tag_measures`.
 
     Raises:
-        ValueError: rows or tags differ in number.
+        ValueError: the numbers of rows or tags differ.
     """
     _check_lengths(gold, predicted)
     if scheme == "plain":
         names = _names(gold, predicted)
         return [per_class_table(_tag_counts(gold, predicted, names), names, counted="tokens")]
-    hits, given, there = Counter[str](), Counter[str](), Counter[str]()
-    for right, said in zip(gold, predicted, strict=True):
-        expected, found = entities(right, scheme), entities(said, scheme)
+    hits, given, present = Counter[str](), Counter[str](), Counter[str]()
+    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
+        expected, found = entities(gold_tags, scheme), entities(predicted_tags, scheme)
         hits.update(kind for kind, _, _ in expected & found)
         given.update(kind for kind, _, _ in found)
-        there.update(kind for kind, _, _ in expected)
-    sums = {kind: numpy.array([hits[kind], given[kind], there[kind]]) for kind in sorted(given | there)}
+        present.update(kind for kind, _, _ in expected)
+    sums = {kind: numpy.array([hits[kind], given[kind], present[kind]]) for kind in sorted(given | present)}
     rows = tuple((k, float(_precision(s)), float(_recall(s)), float(_f1(s)), int(s[2])) for k, s in sums.items())
     return [MetricTable("per type", ("type", "precision", "recall", "F1", "entities"), rows)]
 
 
 def _check_lengths(gold: Rows, predicted: Rows) -> None:
     if [len(tags) for tags in gold] != [len(tags) for tags in predicted]:
-        raise ValueError("gold and predicted tags differ in number")
+        raise ValueError("the numbers of gold and predicted tags differ")
 
 
 def _names(*tagged: Rows) -> list[str]:

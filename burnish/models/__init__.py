@@ -1,1 +1,1 @@
-"""Base models and tokenizers: finding, loading, placing, generating."""
+"""Base models and tokenizers: finding, loading, inspecting and generating."""

@@ -1,8 +1,8 @@
-"""Burnish's attention, made known to transformers under names of its own: one for the CPU, one for CUDA.
+"""Registers Burnish's attention in transformers, under one name for the CPU and one for CUDA.
 
-A packed row's mask is transformers' own: asked about neighbouring tokens alone, its mask function tells where examples
-begin, and the borders take the place of a `[width, width]` mask. Whatever is not causal attention within such examples
-(windows, caches, other masks) is drawn as transformers draws it and computed as transformers computes it.
+The mask of packed rows comes from transformers: its mask function, evaluated only on neighboring tokens, gives the
+boundaries of examples, which replace a `[width, width]` mask. Anything other than causal attention within such examples
+(windows, caches, other masks) uses the mask and the computation of transformers.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from burnish.kernels.segments import Segments
 from burnish.kernels.varlen_attention import VARLEN, varlen_attention
 
 NAMES = {"cpu": NAME, "cuda": VARLEN}
-"""Of the attention for each type of device that has one."""
-_PASSED_ON = ("softcap", "position_bias", "cache", "s_aux", "output_attentions")
-"""Arguments that change what is computed."""
+"""Names of the registered attention by device type."""
+_UNSUPPORTED = ("softcap", "position_bias", "cache", "s_aux", "output_attentions")
+"""Arguments that change the result; with any of them transformers' own attention is used."""
 
 
 def register() -> None:
-    """Makes the names known; `network.set_attn_implementation(name)` then chooses one."""
-    for name, way, mask in ((NAME, attend, make_mask), (VARLEN, attend_varlen, make_varlen_mask)):
-        AttentionInterface.register(name, way)
+    """Registers the names for `network.set_attn_implementation(name)`."""
+    for name, function, mask in ((NAME, attend, make_mask), (VARLEN, attend_varlen, make_varlen_mask)):
+        AttentionInterface.register(name, function)
         AttentionMaskInterface.register(name, mask)
 
 
 def make_mask(*, mask_function: Any, attention_mask: torch.Tensor | None = None, **asked: Any) -> Any:
-    """Segments where the mask is that of packed examples, else what transformers would make for its own attention.
+    """Segments if the mask is that of packed examples, else the mask of transformers' own attention.
 
     Args:
-        mask_function: tells from indices of row, head, token and other token whether the one sees the other.
-        attention_mask: `[rows, width]`, where there is padding to be kept out.
-        asked: the rest of what transformers passes: sizes, device, type, and what may be left out.
+        mask_function: maps indices of row, head, query token and key token to whether the token may be attended to.
+        attention_mask: `[rows, width]` padding mask, or None.
+        asked: further arguments of transformers: sizes, device, dtype and options.
     """
     short = _short(asked.get("dtype", torch.float32), torch.device(asked["device"]))
     return _make_mask(mask_function, attention_mask, short, asked)
 
 
 def make_varlen_mask(*, mask_function: Any, attention_mask: torch.Tensor | None = None, **asked: Any) -> Any:
-    """As `make_mask`, but no example is laid beside others: the kernels of CUDA take each where it stands."""
+    """Like `make_mask`, but without batching short examples: the CUDA kernels process each in place."""
     return _make_mask(mask_function, attention_mask, 0, asked)
 
 
@@ -62,12 +62,12 @@ def _make_mask(mask_function: Any, attention_mask: torch.Tensor | None, short: i
 
 
 def _short(dtype: torch.dtype, device: torch.device) -> int:
-    """Tokens up to which a sequence is short in the arithmetic of the moment."""
+    """Longest short sequence in the current compute dtype."""
     return SHORT if arithmetic_type(torch.empty(0, dtype=dtype, device=device)) == torch.float32 else SHORT_HALF
 
 
 def _borders(mask_function: Any, rows: int, width: int, device: torch.device) -> list[tuple[int, int]] | None:
-    """(begin, end) of the examples of all rows, counted over all rows; None where the mask is something else."""
+    """(begin, end) of the examples in all rows, counted over all rows; None if the mask is of another kind."""
     row = torch.arange(rows, device=device)[:, None].expand(rows, width)
     place = torch.arange(width, device=device).expand(rows, width)
     head = torch.zeros((), dtype=torch.int64, device=device)
@@ -79,16 +79,16 @@ def _borders(mask_function: Any, rows: int, width: int, device: torch.device) ->
     begins[:, 0] = True
     first = torch.where(begins, place, 0).cummax(1).values
     is_other = sees((place + 1).clamp(max=width - 1))[:, :-1].any() | ~sees(first).all() | ~sees(place).all()
-    told = torch.cat([is_other[None], begins.flatten()]).cpu()  # a GPU is waited for once
-    if told[0]:
+    result = torch.cat([is_other[None], begins.flatten()]).cpu()  # one transfer, to synchronize with the GPU only once
+    if result[0]:
         return None
-    starts = told[1:].nonzero()[:, 0].tolist()
+    starts = result[1:].nonzero()[:, 0].tolist()
     return list(zip(starts, [*starts[1:], rows * width], strict=True))
 
 
 def _is_plain(key: torch.Tensor, value: torch.Tensor, others: dict[str, Any]) -> bool:
-    """Whether nothing is asked that changes what is computed, but dropout."""
-    given = (others.get(name) for name in _PASSED_ON)
+    """Whether no argument other than dropout changes the result."""
+    given = (others.get(name) for name in _UNSUPPORTED)
     return key.shape == value.shape and all(one is None or one is False for one in given)
 
 
@@ -103,18 +103,18 @@ def attend(
     is_causal: bool | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers calls it.
+    """Attention with the signature of transformers' attention functions.
 
     Args:
-        module: the layer; its `is_causal` counts where the argument is None.
+        module: the layer; its `is_causal` is used if the argument is None.
         query: `[rows, heads, width, size]`.
         key: `[rows, key heads, width, size]`.
-        value: the same.
+        value: same shape as `key`.
         attention_mask: `Segments`, a mask `[rows, 1, width, width]`, or None.
-        dropout: of the probabilities.
-        scaling: of the scores; None for one over the root of `size`.
-        is_causal: whether a token sees only earlier ones where there is no mask.
-        others: whatever else the model passes on.
+        dropout: dropout of the probabilities.
+        scaling: factor of the scores; None for 1 / sqrt(size).
+        is_causal: whether a token attends only to earlier ones, if there is no mask.
+        others: further arguments of the model.
 
     Returns:
         `[rows, width, heads, size]`, and None for the probabilities.
@@ -146,7 +146,7 @@ def attend_varlen(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention on CUDA, where transformers' own is left but for packed rows; arguments and result as of `attend`."""
+    """Attention on CUDA: transformers' own except for packed rows; arguments and result as for `attend`."""
     if isinstance(attention_mask, Segments):
         if not dropout and _is_plain(key, value, others):
             scale = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -1,4 +1,4 @@
-"""Loading a base model with its tokenizer."""
+"""Loads a base model with its tokenizer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from burnish.recipe.schema import ModelSection
 
 
 def has_dropout(config: Any) -> bool:
-    """Whether any part of a model drops something in training."""
+    """Whether any part of a model uses dropout in training."""
     return any(True for part in _parts(config) for _ in _options(part))
 
 
 def without_dropout(config: Any) -> Any:
-    """A copy of a config that drops nothing."""
+    """A copy of a config without dropout."""
     changed = copy.deepcopy(config)
     for part in _parts(changed):
         for name in list(_options(part)):
@@ -37,13 +37,13 @@ def without_dropout(config: Any) -> Any:
 
 
 def _parts(config: Any) -> list[Any]:
-    """The config and those of its parts, for example of text and pictures."""
+    """The config and its sub-configs, for example of text and vision."""
     nested = [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
     return [config, *(part for one in nested if one is not None for part in _parts(one))]
 
 
 def _options(config: Any) -> list[str]:
-    """Names of the shares above 0: `resid_pdrop`, `attention_dropout`, `layerdrop` and the like."""
+    """Names of dropout options above 0: `resid_pdrop`, `attention_dropout`, `layerdrop` and so on."""
     values = vars(config).items()
     return [name for name, value in values if "drop" in name and isinstance(value, float) and value > 0]
 
@@ -53,35 +53,35 @@ _HASHED_BYTES = 1 << 26
 
 @dataclass(slots=True)
 class BaseModel:
-    """A loaded base model: the network on its device, and the tokenizer that goes with it."""
+    """A loaded base model: the network on its device, and its tokenizer."""
 
     location: ModelLocation
     network: Any
     """A transformers `PreTrainedModel`."""
     tokenizer: Any
-    """A transformers `PreTrainedTokenizerBase` whose pad token is set."""
+    """A transformers `PreTrainedTokenizerBase` with a pad token."""
     new_modules: tuple[str, ...] = ()
-    """Modules that the folder has no weights for, such as a fresh head: they begin at random and must be trained."""
+    """Modules without weights in the folder, such as a new head: they start random and must be trained."""
     notes: list[str] = field(default_factory=list)
-    """What was adapted, in sentences."""
+    """Adaptations, as sentences for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """How the weights of a base model are held."""
+    """How the weights of a base model are stored."""
 
     dtype: torch.dtype
-    """Of the weights that are not quantized."""
+    """Dtype of the weights that are not quantized."""
     quantization: Any = None
-    """A quantization config of transformers, or None."""
+    """A transformers quantization config, or None."""
     fast_on: str = ""
-    """Type of the device whose fast paths are put into the model; empty for none."""
+    """Device type whose fast paths are installed; empty for none."""
     has_dropout: bool = True
-    """Whether the dropout that the config asks for is used in training."""
+    """Whether the dropout of the config is used in training."""
 
 
 def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
-    """The tokenizer of a base model, as it lies in its folder.
+    """Loads the tokenizer of a base model from its folder.
 
     Raises:
         ModelError: its files cannot be read, or it needs remote code.
@@ -104,13 +104,13 @@ def load_base(
     loading: Loading,
     head: Head,
 ) -> BaseModel:
-    """Loads a model onto `device`, with the head that a task wants on it.
+    """Loads a model onto `device`, with the head that a task needs.
 
-    A head that the folder has no weights for begins at random, always the same for the same model: it is part of the
-    base that the trained model is compared with, whenever that is loaded.
+    A head without weights in the folder starts random, but always the same for the same model: it is part of the base
+    model that the trained model is compared with, whenever that is loaded.
 
     Raises:
-        ModelError: the folder cannot be loaded as such a model, or its weights are not whole.
+        ModelError: the folder cannot be loaded as such a model, or weights are missing.
     """
     from safetensors import SafetensorError
 
@@ -131,26 +131,26 @@ def load_base(
     base.notes += fit_vocabulary(network, tokenizer)
     ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
     if head.auto_class == "AutoModelForSequenceClassification":
-        network.config.pad_token_id = tokenizer.pad_token_id  # decoders find the last token of a padded text by it
+        network.config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
     if loading.fast_on:
-        from burnish.models.fast_paths import take_fast_paths  # brings all of transformers' modelling along
+        from burnish.models.fast_paths import take_fast_paths  # imports much of transformers, so not at module level
 
         base.notes += take_fast_paths(network)
     if new_modules:
         named = ", ".join(f"`{name}`" for name in new_modules)
-        base.notes.append(f"The model comes without {named}; this part begins at random and is trained in full.")
+        base.notes.append(f"The model has no weights for {named}; this part starts random and is trained in full.")
     return base
 
 
 def _notes_on_speed(network: Any, device: torch.device, loading: Loading) -> list[str]:
-    """Tells what a quantized base costs where nothing computes with it directly."""
+    """A note on the cost of a quantized base model on devices without quantized kernels."""
     if device.type != "cpu":
         return []
     factor = slowdown(network, loading.dtype)
     return [
-        "The CPU unpacks quantized weights anew for every use: less memory, but slower. On "
+        "The CPU unpacks quantized weights for every use: less memory, but slower. With "
         f"{TIMED_TOKENS} tokens the largest layer takes {factor:.1f} times as long here as with `--method lora`; the "
-        "more tokens a micro-batch holds, the less it matters."
+        "more tokens a micro-batch has, the smaller the difference."
     ]
 
 
@@ -165,7 +165,7 @@ def _from_pretrained(
         loading.quantization.llm_int8_skip_modules = _skipped_modules(location, section, head)
         options = {"quantization_config": loading.quantization, "device_map": {"": device}}
     if not loading.has_dropout:
-        # as keywords the changes of the head would reach the config, but nested ones would not
+        # keyword arguments would reach the config but not its sub-configs
         options["config"] = without_dropout(_read_config(location, section, head))
         changes = {name: value for name, value in changes.items() if name == "ignore_mismatched_sizes"}
     return getattr(transformers, head.auto_class).from_pretrained(
@@ -181,7 +181,7 @@ def _from_pretrained(
 
 
 def _skipped_modules(location: ModelLocation, section: ModelSection, head: Head) -> list[str]:
-    """Which layers a quantized model keeps as they are."""
+    """The layers that a quantized model does not quantize."""
     return skipped_modules(_read_config(location, section, head), head, section.trust_remote_code)
 
 
@@ -195,7 +195,7 @@ def _read_config(location: ModelLocation, section: ModelSection, head: Head) -> 
 
 
 def _new_modules(network: Any, missing: list[str], location: ModelLocation, head: Head) -> tuple[str, ...]:
-    """The parts outside the body that `missing` weights belong to.
+    """The parts outside of the body that the `missing` weights belong to.
 
     Raises:
         ModelError: the head is part of the language model itself, or weights of the body are missing.
@@ -203,12 +203,11 @@ def _new_modules(network: Any, missing: list[str], location: ModelLocation, head
     prefix = f"{network.base_model_prefix}."
     bodies = (prefix, *(f"{block}." for block in block_lists(network)))
     in_body = [name for name in missing if name.startswith(bodies) and not _is_pooler(name.removeprefix(prefix))]
-    if missing and (in_body or head.auto_class in _WHOLE_ONLY):
+    if missing and (in_body or head.auto_class in _NEEDS_ALL_WEIGHTS):
         raise ModelError(
-            f"the weights of `{location.name}` are not whole",
-            f"{len(missing)} tensors are missing, the first is `{(in_body or missing)[0]}`; they would start out "
-            "random.",
-            "Fetch the model again, or name the model class these weights were saved from",
+            f"the weights of `{location.name}` are incomplete",
+            f"{len(missing)} tensors are missing, the first is `{(in_body or missing)[0]}`; they would be random.",
+            "Download the model again, or use a model class that matches these weights",
         )
     parts = {}
     for name in missing:
@@ -218,17 +217,17 @@ def _new_modules(network: Any, missing: list[str], location: ModelLocation, head
 
 
 def _is_pooler(name: str) -> bool:
-    """Whether a weight belongs to the part of the body that many checkpoints leave out, for only heads read it."""
+    """Whether a weight belongs to the pooler, which many checkpoints omit because only some heads use it."""
     return name.startswith("pooler")
 
 
-_WHOLE_ONLY = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForImageTextToText")
-"""Classes whose head belongs to the model: a language model with a random head is a broken one."""
+_NEEDS_ALL_WEIGHTS = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForImageTextToText")
+"""Classes whose head must have weights: a language model with a random head is broken."""
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keeps transformers' own bar, and its report of what was loaded, off the terminal, where Burnish tells both."""
+    """Silences transformers' own progress bar and loading report, because Burnish reports both itself."""
     from transformers.utils import logging
 
     was_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -247,7 +246,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
     if "trust_remote_code" in str(error):
         return ModelError(
             f"the {part} of `{location.name}` comes with its own Python code",
-            "Code from elsewhere can do anything, so it is refused.",
+            "Remote code can do anything, so it is not run by default.",
             "If you trust it, add `--trust-remote-code`",
         )
     return ModelError(f"cannot load the {part} of `{location.name}`", text, "Check the files in its folder")
@@ -256,8 +255,8 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the config, tokenizer and weight files of a model folder.
 
-    Of each file larger than 64 MiB only the size, the first and the last 32 MiB are read, so that an 8 B model takes
-    a second, not a minute.
+    Of files larger than 64 MiB only the size and the first and last 32 MiB are hashed, so that an 8 B model takes a
+    second, not a minute.
     """
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""The parts of a model, found by looking at it and by watching it compute, never by a list of names."""
+"""Finds the parts of a model by its structure and by observing a forward pass, never by a list of names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LINEAR = (nn.Linear, Conv1D)
 
 
 def block_lists(network: Any) -> list[str]:
-    """Names of the module lists that hold the repeated blocks of a network.
+    """Names of the module lists with the repeated blocks of a network.
 
-    A block list is an `nn.ModuleList` of two or more modules of one class, or of one module where the network has no
-    longer list, that does not itself lie inside another block list.
+    A block list is an `nn.ModuleList` of two or more modules of one class, or of one module if the network has no
+    longer list, that is not inside another block list.
     """
     lists = {
         name: module
@@ -31,10 +31,10 @@ def block_lists(network: Any) -> list[str]:
 
 
 def modules_after(network: Any, blocks: str) -> list[str]:
-    """Names of the modules that follow a block list on the way to the output: the last norm, the pooler, the head.
+    """Names of the modules between a block list and the output: the last norm, the pooler, the head.
 
-    They are registered after it, at any level above. A last norm may be registered before the blocks instead; it then
-    stands beside them, with nothing after them, and holds vectors only.
+    They are registered after it, at any level above. A last norm may instead be registered before the blocks, at the
+    same level; then nothing is registered after the blocks, and it has only vectors.
     """
     found, path = [], blocks
     while path:
@@ -44,19 +44,19 @@ def modules_after(network: Any, blocks: str) -> list[str]:
         later = siblings[position + 1 :]
         after = [name for name, module in later if not isinstance(module, nn.Embedding) and list(module.parameters())]
         if path == blocks and not after:
-            after = [name for name, module in siblings[:position] if _holds_vectors(module)]
+            after = [name for name, module in siblings[:position] if _has_only_vectors(module)]
         found += [f"{parent}.{name}" if parent else name for name in after]
         path = parent
     return found
 
 
-def _holds_vectors(module: nn.Module) -> bool:
+def _has_only_vectors(module: nn.Module) -> bool:
     dimensions = {parameter.ndim for parameter in module.parameters()}
     return dimensions == {1}
 
 
 def linear_layers(network: Any) -> list[str]:
-    """Full names of every linear layer inside the blocks: attention and feed-forward, never heads or embeddings."""
+    """Full names of all linear layers inside the blocks: attention and feed-forward, never heads or embeddings."""
     blocks = block_lists(network)
     return [
         name
@@ -68,8 +68,8 @@ def linear_layers(network: Any) -> list[str]:
 def short_names(network: Any, chosen: list[str]) -> list[str]:
     """The shortest dotted endings that match exactly `chosen` among all modules, sorted.
 
-    An adapter configuration then reads `["down_proj", "q_proj"]` rather than a name per layer. Where an ending would
-    also match a module outside `chosen`, more of the path is kept.
+    An adapter config is then `["down_proj", "q_proj"]` rather than a name per layer. If an ending would also match a
+    module outside of `chosen`, more of the path is kept.
     """
     names = [name for name, _ in network.named_modules()]
     wanted, endings = set(chosen), set()
@@ -85,25 +85,25 @@ def short_names(network: Any, chosen: list[str]) -> list[str]:
 
 
 def memory_bytes(network: Any) -> int:
-    """Bytes that the weights and buffers of a network take; tied ones count once, quantized ones as they are held.
+    """Bytes of the weights and buffers of a network; tied ones count once, quantized ones as stored.
 
-    bitsandbytes keeps the scales and code tables of its weights beside the parameters, where `parameters()` does not
-    see them; each is counted once however many layers share it.
+    bitsandbytes stores scales and code tables outside of `parameters()`; each is counted once, even if several layers
+    share it.
     """
-    held = held_tensors(network)
-    sizes = {tensor.data_ptr() or id(tensor): tensor.numel() * tensor.element_size() for tensor in held}
+    tensors = held_tensors(network)
+    sizes = {tensor.data_ptr() or id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}
     return sum(sizes.values())
 
 
 def held_tensors(network: Any) -> list[torch.Tensor]:
-    """Whatever a network holds: weights, buffers, and the tables of quantized weights; ties and shares stand twice."""
+    """All tensors of a network: weights, buffers, and tables of quantized weights; shared ones are repeated."""
     return [*network.parameters(), *network.buffers(), *_quantization_tables(network)]
 
 
 def _quantization_tables(network: Any) -> Iterator[torch.Tensor]:
     """Scales, scales of scales, offsets and code tables of quantized weights."""
     for module in network.modules():
-        weight = module._parameters.get("weight")  # not a property that would compute one
+        weight = module._parameters.get("weight")  # not `module.weight`, which may be a property that computes one
         outer = getattr(weight, "quant_state", None)  # 4 bits
         eight_bits = (weight, getattr(module, "state", None))
         for state in (*eight_bits, outer, getattr(outer, "state2", None)):
@@ -112,65 +112,66 @@ def _quantization_tables(network: Any) -> Iterator[torch.Tensor]:
 
 
 def count_parameters(network: Any) -> tuple[int, int]:
-    """Trainable parameters and all parameters; tied ones count once, 4-bit ones as the numbers they stand for."""
+    """Trainable parameters and all parameters; tied ones count once, 4-bit ones as unpacked."""
     parameters = list(network.parameters())
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
     return trainable, sum(math.prod(_full_shape(p)) for p in parameters)
 
 
 def _full_shape(parameter: torch.nn.Parameter) -> Sequence[int]:
-    """The shape of a weight; of one packed in 4 bits, before it was packed."""
+    """The shape of a weight; for a packed 4-bit weight, its unpacked shape."""
     state = getattr(parameter, "quant_state", None)
     return parameter.shape if state is None else state.shape
 
 
 _LENGTH = 5
 _ENCODER_LENGTH = 7
-"""Unlike `_LENGTH`, so that what a decoder reads from its encoder can be told from what it reads of itself."""
+"""Different from `_LENGTH`, to distinguish a decoder's cross-attention from its self-attention."""
 
 
 @dataclass(slots=True)
 class Roles:
-    """Full names of layers, by what they do."""
+    """Full names of layers by their role."""
 
     keys_and_values: list[str] = field(default_factory=list)
-    """Their output at one position is felt at others."""
+    """Layers that produce keys or values."""
     feed_forward_ends: list[str] = field(default_factory=list)
     """The last layer of each block's feed-forward."""
 
 
 @dataclass(slots=True)
 class _Watch:
-    """One run of the network: what each layer was seen to give."""
+    """Observations of one forward pass."""
 
     taps: dict[str, list[torch.Tensor]] = field(default_factory=dict)
-    """For each call of a layer, zeros that were added to its output, by name in the order of the first call."""
+    """For each call of a layer, the zeros that were added to its output; by name, in order of the first call."""
     blocks: dict[str, torch.Tensor] = field(default_factory=dict)
-    """What each block gave."""
+    """The output of each block."""
 
 
 def find_roles(network: Any) -> Roles:
-    """Runs the network once on a few tokens and follows the gradient inside each block.
+    """Runs the network once on a few tokens and follows the gradients inside each block.
 
-    A layer makes keys or values exactly if its output at one position changes what the block gives at another: queries,
-    attention outputs and feed-forward layers act where they stand. Where one layer makes queries, keys and values
-    together, it is that layer. The feed-forward ends with the last linear layer that the block calls; there is none
-    where fewer than three follow the keys and values (one is the attention's output, another may choose experts).
+    A layer produces keys or values exactly if its output at one position changes the block's output at another:
+    queries, attention outputs and feed-forward layers act only at their own position. If one layer produces queries,
+    keys and values together, it is that layer. The feed-forward ends with the last linear layer that the block calls;
+    there is none if fewer than three layers follow the keys and values (one is the attention output, another may route
+    to experts).
     """
     watch = _watch(network)
     roles = Roles()
     is_decoder_of_encoder = bool(network.config.is_encoder_decoder)
     for block, output in watch.blocks.items():
         inside = [name for name in watch.taps if name.startswith(f"{block}.")]
-        mixing = [name for name in inside if _is_felt_elsewhere(watch.taps[name], output, is_decoder_of_encoder)]
+        mixing = [name for name in inside if _affects_other_positions(watch.taps[name], output, is_decoder_of_encoder)]
         roles.keys_and_values += mixing
         if mixing and len(inside) - 1 - inside.index(mixing[-1]) >= 3:
             roles.feed_forward_ends.append(inside[-1])
     return roles
 
 
-def _is_felt_elsewhere(taps: list[torch.Tensor], output: torch.Tensor, reads_encoder: bool) -> bool:
-    """Whether a layer's output at one position reaches the block's output at another, here: the last."""
+def _affects_other_positions(taps: list[torch.Tensor], output: torch.Tensor, reads_encoder: bool) -> bool:
+    """Whether a layer's output at some position affects the block's output at another, the last one."""
     weights = torch.linspace(-1, 1, output.shape[-1], device=output.device, dtype=output.dtype)
     last = (output.reshape(-1, output.shape[-1])[-1] * weights).sum()
     positions = output.shape[-2]
@@ -223,7 +224,7 @@ def _keep(watch: _Watch, name: str) -> Any:
 
 
 def _inputs(network: Any) -> dict[str, Any]:
-    """A few tokens, with an end where a head looks for one."""
+    """Inputs of a few tokens."""
     device = next(network.parameters()).device
     rows = network.get_input_embeddings().num_embeddings
     length = _ENCODER_LENGTH if network.config.is_encoder_decoder else _LENGTH

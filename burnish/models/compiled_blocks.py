@@ -1,7 +1,7 @@
-"""Blocks of a network compiled by torch: norms, rotary embeddings, activations and sums become a few fused operations.
+"""Compiles the blocks of a network with torch: norms, rotary embeddings, activations and sums are fused.
 
-Compiled blocks serve training steps alone. Judging and writing go on uncompiled: they see few tokens next to training,
-and would be compiled once more for every shape that they bring.
+Only training steps use compiled blocks. Evaluation and generation run uncompiled: they process few tokens compared with
+training, and would be compiled again for each of their shapes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from burnish.models.blocks import block_lists
 
 INDUCTOR = "inductor"
-"""torch's own compiler: to C++ on the CPU, to Triton on CUDA."""
+"""torch's sample_norms compiler: to C++ on the CPU, to Triton on CUDA."""
 RAISED = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
           ValueError)  # fmt: skip
-"""What compiling a model that the compiler does not know may end in."""
+"""Errors that compiling an unsupported model may raise."""
 _OPTIONS: dict[str, Any] = {"fallback_random": True, "fx_graph_cache": False}
-"""Dropout draws what it would draw uncompiled. And no graph of another run is taken from disk: it may have been made
-for other shapes, and sum in another order. The compiled code itself is kept on disk, under a hash of its source."""
+"""Dropout draws the same numbers as uncompiled. Graphs of other runs are not loaded from disk: they may have been made
+for other shapes and sum in another order. The compiled code itself is cached on disk by a hash of its source."""
 
 
 class _Compiled:
-    """Stands in for the `forward` of a module."""
+    """Replaces the `forward` of a module."""
 
     def __init__(self, module: nn.Module, backend: str) -> None:
         self.is_on = True
@@ -46,24 +46,26 @@ class _Compiled:
 
 
 def compile_blocks(network: Any, backend: str = INDUCTOR) -> None:
-    """Has the blocks of a network compiled, in place, when they are next trained; no name of any module changes.
+    """Replaces the blocks' `forward` in place, to be compiled at the next training step; no module name changes.
 
-    Whatever was compiled in this process before is forgotten, so that the same code is made as in a new process.
+    Discards everything compiled in this process before, so that the same code is generated as in a new process.
 
     Args:
-        network: trainable, on its device; may be wrapped by PEFT.
-        backend: of torch.compile.
+        network: a trainable network on its device, possibly wrapped by PEFT.
+        backend: backend of torch.compile.
     """
     torch.compiler.reset()
     for name in ("torch._dynamo", "torch._inductor"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # of shapes and graphs, which nobody here can act on
-    _leave_attention_out(network)
+        logging.getLogger(name).setLevel(
+            logging.ERROR
+        )  # hides warnings about shapes and graphs that users cannot act on
+    _exclude_attention(network)
     for module in list(_parts(network)):
         module.forward = _Compiled(module, backend)
 
 
 def undo_compiling(network: Any) -> None:
-    """Puts every block back as it was before `compile_blocks`; others stay as they are."""
+    """Restores every block as it was before `compile_blocks`."""
     for module, compiled in list(_compiled(network)):
         del module.forward
         if compiled.before is not None:
@@ -71,13 +73,13 @@ def undo_compiling(network: Any) -> None:
 
 
 def is_compiled(network: Any) -> bool:
-    """Whether any block is compiled when it is trained."""
+    """Whether any block is compiled in training."""
     return any(compiled.is_on for _, compiled in _compiled(network))
 
 
 @contextlib.contextmanager
 def uncompiled(network: Any) -> Iterator[None]:
-    """Within it, blocks compute as they were before `compile_blocks`; what was compiled is kept."""
+    """A context in which blocks run uncompiled; the compiled code is kept."""
     found = [compiled for _, compiled in _compiled(network)]
     for compiled in found:
         compiled.is_on = False
@@ -96,7 +98,7 @@ def _compiled(network: Any) -> Iterator[tuple[nn.Module, _Compiled]]:
 
 
 def _parts(network: Any) -> Iterator[nn.Module]:
-    """The blocks; or what they are made of, where their activations are computed again, which the block itself does."""
+    """The blocks; or their children, if gradient checkpointing is on, which happens in the block itself."""
     for name in block_lists(network):
         for block in network.get_submodule(name):
             if getattr(block, "gradient_checkpointing", False):
@@ -105,8 +107,8 @@ def _parts(network: Any) -> Iterator[nn.Module]:
                 yield block
 
 
-def _leave_attention_out(network: Any) -> None:
-    """Burnish's attention chooses its way by the lengths of examples, of which no graph can be made."""
+def _exclude_attention(network: Any) -> None:
+    """Excludes Burnish's attention, which branches on the lengths of examples and cannot be traced."""
     name = getattr(network.config.get_text_config(), "_attn_implementation", None)
     if name is not None and name in ALL_ATTENTION_FUNCTIONS:
         attend = ALL_ATTENTION_FUNCTIONS[name]
@@ -116,25 +118,25 @@ def _leave_attention_out(network: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What a forward and a backward pass gave, in little memory."""
+    """The results of a forward and a backward pass, in little memory."""
 
     loss: float
     norms: torch.Tensor
-    """`[weights]`: of the gradients, in fp32."""
+    """`[weights]`: norms of the gradients, in fp32."""
     samples: list[torch.Tensor]
-    """Of each gradient, values evenly spaced over it."""
+    """Evenly spaced values of each gradient."""
 
 
 _SAMPLES = 4096
-"""Most values of a gradient that are kept: of a whole model, gradients take as much memory as the model."""
+"""Values kept per gradient: complete gradients would take as much memory as the model."""
 
 
 def compute(network: Any, run: Callable[[], torch.Tensor]) -> Computed:
     """Runs a forward and a backward pass.
 
     Args:
-        network: whose gradients are read.
-        run: leaves gradients in the weights and returns the loss.
+        network: the network whose gradients are collected.
+        run: computes gradients and returns the loss.
     """
     loss = run().item()
     gradients = [weight.grad.detach() for weight in network.parameters() if weight.grad is not None]
@@ -144,15 +146,15 @@ def compute(network: Any, run: Callable[[], torch.Tensor]) -> Computed:
 
 
 def agree(plain: Computed, compiled: Computed, is_half: bool) -> bool:
-    """Whether two passes gave the same, up to the rounding of their arithmetic.
+    """Whether two passes gave the same results up to rounding.
 
-    A gradient may be off by a share of its own norm, and by that share of an average gradient's: some are zero but for
-    rounding, such as those of the biases of keys.
+    The error of a gradient may be a share of its sample_norms norm plus that share of the average gradient norm: some
+    gradients are zero except for rounding, such as those of key biases.
 
     Args:
-        plain: of the network as it was.
-        compiled: of the compiled one.
-        is_half: whether they were computed in a format of 16 bits.
+        plain: results of the uncompiled network.
+        compiled: results of the compiled network.
+        is_half: whether they were computed in a 16-bit format.
     """
     allowed = _ROUNDING_HALF if is_half else _ROUNDING
     if len(plain.norms) != len(compiled.norms) or not math.isfinite(compiled.loss):
@@ -162,11 +164,11 @@ def agree(plain: Computed, compiled: Computed, is_half: bool) -> bool:
     average = plain.norms.square().mean().sqrt()
     if not ((compiled.norms - plain.norms).abs() <= allowed * (plain.norms + average)).all():
         return False
-    own = torch.stack([sample.norm() for sample in plain.samples])
+    sample_norms = torch.stack([sample.norm() for sample in plain.samples])
     off = torch.stack([(a - b).norm() for a, b in zip(plain.samples, compiled.samples, strict=True)])
-    return bool((off <= allowed * (own + own.square().mean().sqrt())).all())
+    return bool((off <= allowed * (sample_norms + sample_norms.square().mean().sqrt())).all())
 
 
 _ROUNDING, _ROUNDING_HALF = 1e-4, 0.05
-"""In fp32 the gradients of two blocks part by some 1e-6; in bf16, where each operation rounds by 0.4 % and a fused one
-rounds once, by some percent. A wrong operation changes more."""
+"""In fp32 the gradients differ by about 1e-6; in bf16, where each operation rounds by 0.4 % and a fused one rounds only
+once, by a few percent. A wrong operation changes more."""

@@ -1,4 +1,4 @@
-"""What a model's config tells: its kind, its context, its depth; and the bundled configs of public models."""
+"""Reads a model's config: kind, context limit and depth; and finds the bundled configs of public models."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 WORDS = {
-    "causal": "goes on with a text (a decoder)",
-    "masked": "reads a text from both sides (an encoder)",
-    "seq2seq": "turns one text into another (an encoder with a decoder)",
-    "image-text": "reads pictures and text",
+    "causal": "continues a text (a decoder)",
+    "masked": "encodes a text in both directions (an encoder)",
+    "seq2seq": "maps one text to another (an encoder-decoder)",
+    "image-text": "takes images and text",
 }
-"""Each kind in words."""
+"""A description of each kind."""
 
 
 def model_kind(config: Any) -> str:
     """`causal`, `masked`, `seq2seq` or `image-text`.
 
-    The architecture that the weights were saved from decides; where the config names none, the type of the model does.
+    Determined by the architecture that the weights were saved from, or by the model type if the config has none.
     """
     from transformers.models.auto import modeling_auto as auto
 
@@ -38,7 +38,7 @@ def model_kind(config: Any) -> str:
 
 
 def context_limit(config: Any) -> int | None:
-    """Most tokens a model can read at once; None where its config does not say."""
+    """Most tokens that a model can process at once; None if its config does not say."""
     text = config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"):
         value = getattr(text, name, None)
@@ -48,13 +48,13 @@ def context_limit(config: Any) -> int | None:
 
 
 _COUNTS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
-"""Names by which configs say how many blocks there are, besides the names that a config maps onto the first."""
+"""Names of the number of blocks in configs, besides those that a config maps to the first one."""
 
 
 def depth(config: Any) -> int | None:
-    """Blocks of the language part; None where it cannot be made shallower without changing what the blocks are.
+    """Number of blocks of the language model; None if it cannot be made shallower without changing the blocks.
 
-    Of an encoder with a decoder both must have the same number.
+    An encoder and its decoder must have the same number.
     """
     text = config.get_text_config()
     counts = {getattr(text, name) for name in _COUNTS if isinstance(getattr(text, name, None), int)}
@@ -62,53 +62,53 @@ def depth(config: Any) -> int | None:
 
 
 def period(config: Any) -> int:
-    """After how many blocks the kinds of blocks repeat, for configs that list a kind for every block."""
+    """The period of block kinds, for configs that list a kind for every block."""
     blocks = depth(config) or 1
     return math.lcm(1, *(_period(values) for values in _per_block(config.get_text_config(), blocks).values()))
 
 
 def with_depth(config: Any, blocks: int) -> Any:
-    """A copy of the config with so many blocks, the first of the model's own."""
-    whole = depth(config)
+    """A copy of the config with only the first `blocks` blocks."""
+    total = depth(config)
     changed = copy.deepcopy(config)
     text = changed.get_text_config()
     for name in _COUNTS:
         if isinstance(getattr(text, name, None), int):
             setattr(text, name, blocks)
-    for name, values in _per_block(text, whole or 0).items():
+    for name, values in _per_block(text, total or 0).items():
         setattr(text, name, values[:blocks])
     return changed
 
 
 def _per_block(text: Any, blocks: int) -> dict[str, list[Any]]:
-    """Options of a config that hold one value for each block."""
+    """Options of a config with one value per block."""
     return {name: value for name, value in vars(text).items() if isinstance(value, list) and len(value) == blocks > 1}
 
 
 def _period(values: list[Any]) -> int:
-    """The shortest beginning that, repeated, gives the list; a last repetition may be cut."""
+    """The length of the shortest prefix that repeats to give the list; the last repetition may be partial."""
     lengths = range(1, len(values) + 1)
     return next(n for n in lengths if all(values[i] == values[i % n] for i in range(len(values))))
 
 
 class _Names(TypedDict, total=False):
-    """What a configuration is called on the hub."""
+    """The names of a config on the hub."""
 
     owners: list[str]
     also: list[str]
 
 
 def public_names() -> list[str]:
-    """The bundled configurations by name, in the order of families."""
+    """Names of the bundled configs, ordered by family."""
     return list(_index())
 
 
 def find_public(name: str) -> Path | None:
-    """The bundled `config.json` of a model, or None where there is none.
+    """The bundled `config.json` of a model, or None.
 
     Args:
         name: as on the hub, with or without its owner, in upper or lower case: `meta-llama/Meta-Llama-3-70B`,
-            `Llama-3-70B`, `gpt2`. With an owner who does not publish the model it could be any model, so none is found.
+            `Llama-3-70B`, `gpt2`. With an unknown owner it could be any model, so none is found.
     """
     owner, _, last = name.strip().lower().rpartition("/")
     for own_name, names in _index().items():

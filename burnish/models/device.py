@@ -1,4 +1,4 @@
-"""Which device runs the model, in which number format, and what happens when its memory runs out."""
+"""Chooses device and number format, and recognizes errors of running out of memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device asked for, or the best there is: CUDA, then Apple MPS, then the CPU.
+    """The requested device, or the best one available: CUDA, then Apple MPS, then the CPU.
 
     Raises:
-        MachineError: the device asked for is not there.
+        MachineError: the requested device is not available.
     """
     present = {
         "cuda": torch.cuda.is_available(),
@@ -28,48 +28,48 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = next(name for name, there in present.items() if there)
     if not present[wanted]:
-        there = ", ".join(f"`{name}`" for name, is_there in present.items() if is_there)
+        available = ", ".join(f"`{name}`" for name, is_there in present.items() if is_there)
         raise MachineError(
             f"there is no `{wanted}` device",
-            f"PyTorch {torch.__version__} sees only {there} here.",
+            f"PyTorch {torch.__version__} only finds {available} on this machine.",
             "Leave `model.device` at `auto`",
         )
     return torch.device(wanted)
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
-    """The number format and the reason for it.
+    """The number format, and the reason for it.
 
     Raises:
-        MachineError: fp16 was asked for on the CPU, which has no loss-scaled fp16 arithmetic worth using.
+        MachineError: fp16 was requested on a device other than CUDA.
     """
     if wanted == "fp16" and device.type != "cuda":
         raise MachineError(
-            f"fp16 does not train on the {device.type} device",
-            "Its narrow range needs loss scaling, which pays off on CUDA only.",
+            f"training in fp16 is not supported on the device `{device.type}`",
+            "Its narrow range needs loss scaling, which only pays off on CUDA.",
             "Use `model.precision=bf16` or `fp32`",
         )
     if wanted != "auto":
-        return wanted, "as asked"
+        return wanted, "as requested"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16", "the GPU computes bf16 at full speed"
+            return "bf16", "the GPU has fast bf16"
         return "fp16", "the GPU has no bf16"
     if device.type == "cpu" and this_machine().has_fast_bf16:
         return "bf16", "the CPU has bf16 matrix instructions"
-    return "fp32", f"the {device.type} device does fp32 best"
+    return "fp32", f"fp32 is fastest on the device `{device.type}`"
 
 
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
-    """Matrix products in `precision`; norms, softmax and the loss stay in fp32."""
+    """Computes matrix products in `precision`; norms, softmax and the loss stay in fp32."""
     with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32"):
         yield
 
 
 RAISED = (MemoryError, RuntimeError)
-"""What running out of memory is raised as, among other things; `ran_out` tells which."""
-_TOLD = (
+"""Types of out-of-memory errors, which are also used for others; `ran_out` distinguishes them."""
+_MEMORY_MESSAGES = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
     "MPS backend out of memory",
@@ -77,35 +77,35 @@ _TOLD = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "std::bad_alloc",
 )
-"""Parts of the texts of plain RuntimeErrors: of c10's allocator for the CPU on Linux and macOS and on Windows, of that
-for Apple's GPUs, of CUDA and cuBLAS where they take memory beside torch's own allocator, and of C++."""
+"""Parts of RuntimeError messages: of c10's CPU allocator on Linux, macOS and Windows, of the MPS allocator, of CUDA and
+cuBLAS when they allocate outside of torch's allocator, and of C++."""
 
 
 class RowTooLarge(MachineError):
-    """A held-out row that does not fit into memory by itself.
+    """A single held-out row does not fit into memory.
 
     Args:
-        tokens: of the row.
+        tokens: length of the row.
     """
 
     def __init__(self, tokens: int) -> None:
         super().__init__(
             f"one held-out row of {tokens:,} tokens does not fit into memory",
             "Memory ran out with one row at a time.",
-            "Free some memory, then go on with `burnish resume`; or start a new run with a shorter `data.context`",
+            "Free some memory, then continue with `burnish resume`; or start a new run with a shorter `data.context`",
         )
         self.tokens = tokens
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
+    """Whether an error means that memory ran out, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _TOLD)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_MESSAGES)
 
 
 def free_memory() -> None:
-    """Gives back what nothing holds any more; to be called when the error is gone, whose traceback holds tensors."""
+    """Frees unused memory. Call it outside of the except block, because the traceback keeps tensors alive."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

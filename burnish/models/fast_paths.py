@@ -1,4 +1,4 @@
-"""Fast arithmetic in a loaded model: put in where a probe on that very model shows it equal to the model's own."""
+"""Installs fast kernels in a loaded model, where a probe on that model shows that its output is the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from burnish.models import attention
 
 
 class FusedRMSNorm(nn.Module):
-    """Takes the place of a norm, with its weight under the same name."""
+    """Replaces a norm, with its weight under the same name."""
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
@@ -111,18 +111,18 @@ _PROBE_LENGTHS = (8, 11, 13)
 
 
 Replaced = Sequence[tuple[nn.Module, str, nn.Module]]
-"""Parent, name and the module that stood there."""
+"""Parent, name and original of each replaced module."""
 
 
 def arrange(network: Any, device: str) -> Replaced:
-    """Puts in every fast path that this kind of device has, without a look at what it computes.
+    """Installs every fast path for this device type, without checking the results.
 
     Args:
         network: a transformers model.
         device: `cpu`, `cuda` …
 
     Returns:
-        The modules that others took the place of.
+        The replaced modules.
     """
     if device in attention.NAMES and _attention_name(network) == "sdpa":
         attention.register()
@@ -131,34 +131,34 @@ def arrange(network: Any, device: str) -> Replaced:
 
 
 def take_fast_paths(network: Any) -> list[str]:
-    """Puts in every fast path, and takes them out again where the model then computes something else.
+    """Installs every fast path, and removes them again if the model's output changes.
 
     Args:
-        network: a loaded transformers model, on its device.
+        network: a loaded transformers model on its device.
 
     Returns:
-        A sentence where they had to be taken out.
+        Notes for the user, for example if they had to be removed.
     """
     before = _outputs(network)
     replaced = arrange(network, network.device.type)
     if before is not None and _agree(before, _outputs(network)):
-        return [_WHOLE_ROWS] if DENSE in ways_on(network.device) else []
+        return [_DENSE_MASK] if DENSE in ways_on(network.device) else []
     for parent, name, module in replaced:
         setattr(parent, name, module)
     if _attention_name(network) in attention.NAMES.values():
         network.set_attn_implementation("sdpa")
     elif not replaced:
         return []
-    return [_LEFT_OUT]
+    return [_NOT_INSTALLED]
 
 
-_LEFT_OUT = (
-    "This model is computed as transformers does it: with faster arithmetic, a probe found another result, or found "
-    "no way to compare."
+_NOT_INSTALLED = (
+    "This model runs with transformers' own operations: with Burnish's kernels a probe gave another result, or could "
+    "not be run."
 )
-_WHOLE_ROWS = (
-    "No kernel here computes the examples of packed rows each alone, so attention goes over whole rows with a mask: "
-    "slower, and the same result."
+_DENSE_MASK = (
+    "No kernel on this machine supports attention within the examples of packed rows, so a mask over complete rows is "
+    "used: slower, with the same result."
 )
 
 
@@ -193,45 +193,45 @@ def _attention_name(network: Any) -> str | None:
 
 @torch.no_grad()
 def _outputs(network: Any) -> list[torch.Tensor] | None:
-    """Of a few made-up texts: side by side with padding, and packed, where the model takes that; None where neither."""
+    """Outputs for a few random texts, padded and packed, if the model supports either; else None."""
     was_training = network.training
     network.eval()
-    ids, mask, positions = _made_up(network)
+    ids, mask, positions = _probe_inputs(network)
     made = []
     shared: dict[str, Any] = {"decoder_input_ids": ids} if network.config.is_encoder_decoder else {}
     if hasattr(network.config.get_text_config(), "use_cache"):
-        shared["use_cache"] = False  # with one, transformers does not look for the borders of packed examples
+        shared["use_cache"] = False  # with a cache, transformers does not detect packed examples
     for inputs in (
         {"input_ids": ids, "attention_mask": mask, **shared},
         {"input_ids": ids.view(1, -1), "position_ids": positions, **shared},
     ):
-        for arithmetic in arithmetics(network.device, network.dtype):
+        for dtype in probe_dtypes(network.device, network.dtype):
             try:
-                with torch.autocast(network.device.type, arithmetic, enabled=arithmetic != network.dtype):
+                with torch.autocast(network.device.type, dtype, enabled=dtype != network.dtype):
                     output = network(**inputs)[0]
             except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError):
                 continue
-            made.append(output.to(arithmetic))
+            made.append(output.to(dtype))
     network.train(was_training)
     return made or None
 
 
-def arithmetics(device: torch.device, held: torch.dtype) -> list[torch.dtype]:
-    """Types that a model is probed in: that of its weights, and on CUDA those of 16 bits that fp32 is trained in.
+def probe_dtypes(device: torch.device, held: torch.dtype) -> list[torch.dtype]:
+    """Dtypes to probe a model in: that of its weights, and on CUDA the 16-bit format that fp32 weights are trained in.
 
-    Which kernel computes attention depends on the type there.
+    On CUDA the attention kernel depends on the dtype.
 
     Args:
-        device: of the model.
-        held: type of its weights.
+        device: device of the model.
+        held: dtype of its weights.
     """
     if device.type != "cuda" or held != torch.float32:
         return [held]
     return [held, torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16]
 
 
-def _made_up(network: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids and mask `[texts, longest]`, and positions that begin anew with each text, `[1, texts x longest]`."""
+def _probe_inputs(network: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids and mask `[texts, longest]`, and positions that restart with each text, `[1, texts x longest]`."""
     longest, device = max(_PROBE_LENGTHS), network.device
     vocabulary = network.get_input_embeddings().num_embeddings
     ids = (torch.arange(len(_PROBE_LENGTHS) * longest, device=device) * 7919 + 11).remainder(vocabulary)
@@ -242,7 +242,7 @@ def _made_up(network: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _agree(before: list[torch.Tensor], after: list[torch.Tensor] | None) -> bool:
-    """Up to the rounding of the model's own arithmetic."""
+    """Whether outputs are equal up to rounding."""
     if after is None:
         return False
     return len(before) == len(after) and all(_is_close(one, two) for one, two in zip(before, after, strict=True))
@@ -254,5 +254,6 @@ def _is_close(before: torch.Tensor, after: torch.Tensor) -> bool:
 
 
 _ROUNDING, _ROUNDING_HALF = 1e-4, 0.02
-"""In fp32 two ways to round part by some 1e-6 after a dozen layers, in bf16 by some 0.5 %. A wrong mask changes more.
+"""In fp32, different orders of rounding differ by about 1e-6 after a dozen layers, in bf16 by about 0.5 %. A wrong mask
+changes more.
 """

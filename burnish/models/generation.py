@@ -1,4 +1,4 @@
-"""Generating text from token ids, with a key-value cache."""
+"""Generates text from token ids, with a key-value cache."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _NEUTRAL: dict[str, Any] = {
     "epsilon_cutoff": 0.0,
     "eta_cutoff": 0.0,
 }
-"""Said aloud, because whatever is left unsaid is taken from the base model's own generation_config.json."""
+"""Set explicitly, because unset options are taken from the base model's own generation_config.json."""
 
 
 def generation_config(
     tokenizer: Any, stop_ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0
 ) -> GenerationConfig:
-    """Greedy at temperature 0, else plain sampling; stops at any of `stop_ids`."""
+    """Greedy decoding at temperature 0, else plain sampling; stops at any of `stop_ids`."""
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
@@ -53,29 +53,29 @@ def generate_batch(
     streamer: BaseStreamer | None = None,
     inputs: Mapping[str, torch.Tensor] | None = None,
 ) -> list[list[int]]:
-    """Answers to several prompts at once.
+    """Generates answers to a batch of prompts.
 
-    Prompts are padded on the left, so that all answers begin at the same column. Answers get what the prompts leave
-    of the model's context; a prompt that leaves less than a quarter (or `max_new_tokens`) loses its oldest tokens.
+    Prompts are padded on the left, so that all answers begin in the same column. Answers get the rest of the model's
+    context; a prompt that leaves less than a quarter (or `max_new_tokens`) is truncated on the left.
 
     Args:
-        network: on its device.
-        tokenizer: of the network.
-        prompts: token ids; only one where there are `inputs`.
+        network: the network on its device.
+        tokenizer: the network's tokenizer.
+        prompts: token ids; a single prompt if there are `inputs`.
         stop_ids: tokens that end an answer.
-        max_new_tokens: longest answer.
-        temperature: 0 for the most likely answer.
-        streamer: told of each new token.
-        inputs: what the network needs besides token ids, for example pixels. Such a prompt is never cut.
+        max_new_tokens: longest answer in tokens.
+        temperature: 0 for greedy decoding.
+        streamer: receives each new token.
+        inputs: further inputs of the network, for example pixels. Such a prompt is never truncated.
 
     Returns:
-        For each prompt the new token ids, without the stop token and what follows it.
+        The new token ids for each prompt, without the stop token and anything after it.
 
     Raises:
-        InputError: a prompt that cannot be cut leaves no room for an answer.
+        InputError: a prompt that cannot be truncated leaves no room for an answer.
     """
     if _virtual_tokens(network) and len({len(prompt) for prompt in prompts}) > 1:
-        # PEFT forgets that padding has no position once virtual tokens stand before it
+        # with virtual tokens PEFT counts padding as positions, so padded batches would be wrong
         return [
             generate_batch(network, tokenizer, [prompt], stop_ids, max_new_tokens, temperature, streamer, inputs)[0]
             for prompt in prompts
@@ -86,9 +86,9 @@ def generate_batch(
         room = limit - min(max_new_tokens, max(1, limit // 4)) if inputs is None else limit - 1
         if inputs is not None and len(kept[0]) > room:
             raise InputError(
-                f"the prompt with its pictures has {len(kept[0])} tokens",
-                f"The model reads at most {limit}, and a picture cannot be cut.",
-                "Show smaller pictures, or fewer",
+                f"the prompt with its images has {len(kept[0])} tokens",
+                f"The model supports at most {limit}, and an image cannot be truncated.",
+                "Use smaller images, or fewer",
             )
         kept = [prompt[-room:] for prompt in kept]
         max_new_tokens = min(max_new_tokens, limit - max(map(len, kept)))
@@ -106,18 +106,20 @@ def generate_batch(
         streamer=streamer,
         **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},
     )
-    begin = 1 if network.config.is_encoder_decoder else width  # a decoder of its own begins with its start token
+    begin = (
+        1 if network.config.is_encoder_decoder else width
+    )  # the decoder of an encoder-decoder begins with its start token
     return [_until_stop(row, set(stop_ids)) for row in output[:, begin:].tolist()]
 
 
 def _context_limit(network: Any) -> int | None:
-    """Positions that prompt and answer share; None where there is no such limit, as with a decoder of its own."""
+    """Number of positions for prompt and answer together; None without a common limit, as for encoder-decoders."""
     limit = None if network.config.is_encoder_decoder else context_limit(network.config)
     return None if limit is None else limit - _virtual_tokens(network)
 
 
 def _virtual_tokens(network: Any) -> int:
-    """Positions that the method put before every text."""
+    """Number of virtual tokens that the method puts before every text."""
     return getattr(getattr(network, "active_peft_config", None), "num_virtual_tokens", 0)
 
 
@@ -127,12 +129,12 @@ def _until_stop(ids: list[int], stop_ids: set[int]) -> list[int]:
 
 
 class TextStreamer(BaseStreamer):
-    """Hands out the text of a single answer as it grows, in whole characters only.
+    """Streams the text of a single answer, in complete characters only.
 
     Args:
-        tokenizer: turns ids into text.
-        write: called with each new piece of text.
-        spoken: leaves away what of the ids is not meant for the reader.
+        tokenizer: decodes ids.
+        write: called with each new part of the text.
+        spoken: removes ids that are not meant for the reader, such as a header.
     """
 
     def __init__(
@@ -149,17 +151,17 @@ class TextStreamer(BaseStreamer):
         self._prompt_seen = False
 
     def put(self, value: torch.Tensor) -> None:
-        """Takes the prompt first, then each new token."""
+        """Receives the prompt first, then each new token."""
         if not self._prompt_seen:
             self._prompt_seen = True
             return
         self._ids += value.flatten().tolist()
         text = self._text()
-        if not text.endswith("\ufffd"):  # half a character
+        if not text.endswith("\ufffd"):  # an incomplete character
             self._emit(text)
 
     def end(self) -> None:
-        """Hands out what is left."""
+        """Writes the rest."""
         self._emit(self._text())
 
     def _text(self) -> str:

@@ -1,4 +1,4 @@
-"""What stands on top of a model's body: the head a task needs, and how its outputs are read."""
+"""Model heads: the head that a task needs, and how to compute its outputs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Head:
     """How a base model is loaded for a task."""
 
     auto_class: str = "AutoModelForCausalLM"
-    """The class of transformers that loads it."""
+    """The transformers class that loads it."""
     peft_type: str | None = "CAUSAL_LM"
-    """What PEFT calls such a model (`TaskType`); None where it has no name for it."""
+    """PEFT's `TaskType` of such a model; None if PEFT has none."""
     config: dict[str, Any] = field(default_factory=dict)
     """Changes to the model's config, for example the number of labels."""
 
@@ -28,18 +28,18 @@ CAUSAL = Head()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a method is applied to, besides the network itself."""
+    """The context in which a method is applied to a network."""
 
     peft_type: str | None = "CAUSAL_LM"
     new_modules: tuple[str, ...] = ()
-    """Modules that begin at random because the base has no weights for them; any method must train them in full."""
+    """Modules with random weights because the base model has none; every method must train them in full."""
     tokenizer: Any = None
     frozen_modules: tuple[str, ...] = ()
     """Names of modules that the task wants left as they are: no method may train anything in them."""
 
 
 def is_supported(head: Head, config: Any) -> bool:
-    """Whether transformers has such a head for this kind of model, and the head finds the weights of its body."""
+    """Whether transformers has such a head for this kind of model, and can load the body's weights into it."""
     import transformers
 
     mapping: Any = getattr(transformers, head.auto_class)._model_mapping
@@ -48,34 +48,34 @@ def is_supported(head: Head, config: Any) -> bool:
         return "auto_map" in config.to_dict()
     if head.auto_class != "AutoModelForQuestionAnswering":
         return True
-    # Llama's and Qwen's head for question answering gives the body another name than their checkpoints do.
-    whole, body = mapping[type(config)], bodies[type(config)]
-    return whole.base_model_prefix == body.base_model_prefix or whole.__name__ in (config.architectures or [])
+    # Llama's and Qwen's question-answering models name the body differently than their checkpoints.
+    full, body = mapping[type(config)], bodies[type(config)]
+    return full.base_model_prefix == body.base_model_prefix or full.__name__ in (config.architectures or [])
 
 
 _NAMES = ("logits", "start_logits", "end_logits")
 
 
 def all_logits(output: Any) -> list[torch.Tensor]:
-    """The logits of a network's output, of any shape: one tensor, or two where a span is looked for."""
+    """The logits of a network's output, of any shape: one tensor, or two for span prediction."""
     return [output[name] for name in _NAMES if output.get(name) is not None]
 
 
 _DECODER_HEAD = "score"
-"""What transformers calls the linear head of every decoder for sequence classification."""
+"""transformers' name of the linear head of decoders for sequence classification."""
 
 
 def row_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """`[rows, outputs]`: what a network with a head for whole texts makes of each row.
+    """`[rows, outputs]`: the logits of a sequence-classification network for each row.
 
-    A decoder's head looks at every token, and the last one counts, for it alone has seen all. Which one that is, is
-    read from the attention mask and not, as transformers does, from the ids: a text may hold the padding token, and
-    methods with virtual tokens pass no ids at all.
+    A decoder's head is applied to every token, and the last one counts, because it attends to all others. Its position
+    is taken from the attention mask and not from the ids, as transformers does: a text may contain the padding token,
+    and methods with virtual tokens pass no ids at all.
 
     Args:
-        network: a transformers model for sequence classification, or the same within a PEFT model.
-        inputs: `input_ids` and `attention_mask`, `[rows, width]`, padded at the end; `token_type_ids` are passed on
-            only to models that know more than one type of token.
+        network: a transformers model for sequence classification, possibly inside a PEFT model.
+        inputs: `input_ids` and `attention_mask`, `[rows, width]`, padded at the end; `token_type_ids` are only passed
+            to models with more than one token type.
     """
     if getattr(network.config, "type_vocab_size", None) in (None, 0, 1):
         inputs = {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
@@ -89,25 +89,25 @@ def row_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     finally:
         handle.remove()
     mask = inputs["attention_mask"]
-    virtual = seen[0].shape[1] - mask.shape[1]  # tokens that the method put in front
+    virtual = seen[0].shape[1] - mask.shape[1]  # virtual tokens in front
     last = virtual + mask.sum(-1) - 1
     return seen[0][torch.arange(len(last), device=last.device), last]
 
 
-WHOLE = "This model does more to its hidden states than one output layer, so all logits are made for the loss."
+WHOLE = "This model computes its logits with more than one output layer, so all logits are computed for the loss."
 
 
 def losses_at(
     network: Any, inputs: dict[str, Any], places: torch.Tensor, targets: torch.Tensor, in_halves: bool
 ) -> torch.Tensor:
-    """`[tokens]` fp32: negative log-likelihood of chosen tokens, in nats.
+    """`[tokens]` fp32: negative log-likelihood of selected tokens, in nats.
 
     Args:
         network: a causal language model, with or without an adapter.
-        inputs: what it is called with.
-        places: `[tokens]` int64, the position that predicts each, as an index into rows x width.
+        inputs: its keyword arguments.
+        places: `[tokens]` int64, the position that predicts each token, as an index into rows x width.
         targets: `[tokens]` int64.
-        in_halves: whether `computes_in_halves` said yes; else all logits are made.
+        in_halves: the result of `computes_in_halves`; if false, all logits are computed.
     """
     halves = split_model(network) if in_halves else None
     if halves is None:
@@ -118,11 +118,11 @@ def losses_at(
 
 
 def split_model(network: Any) -> tuple[Any, nn.Linear] | None:
-    """Body and output layer; None where the layer is none of its own, or is wrapped in something that trains it."""
+    """Body and output layer; None if there is no separate layer, or if an adapter wraps it."""
     config = getattr(network, "active_peft_config", None)
     if config is not None:
         if config.is_prompt_learning:
-            return None  # its virtual tokens are put before the inputs by PEFT's own forward pass
+            return None  # PEFT's own forward pass adds the virtual tokens
         network = network.get_base_model()
     head, body = network.get_output_embeddings(), network.base_model
     if body is network or type(head) is not nn.Linear:
@@ -132,9 +132,9 @@ def split_model(network: Any) -> tuple[Any, nn.Linear] | None:
 
 @torch.no_grad()
 def computes_in_halves(network: Any) -> bool:
-    """Whether the two halves, one after the other, give the very logits of the whole model.
+    """Whether body and output layer together give exactly the logits of the model.
 
-    Models that scale or bend their logits, or feed something else into the output layer, answer False.
+    False for models that scale or cap their logits, or feed something else into the output layer.
     """
     halves = split_model(network)
     if halves is None:
@@ -144,10 +144,10 @@ def computes_in_halves(network: Any) -> bool:
     vocabulary = network.get_input_embeddings().num_embeddings
     ids = (torch.arange(21, device=network.device) * 7919 + 11).remainder(vocabulary)[None]
     try:
-        whole = network(input_ids=ids, use_cache=False).logits
+        logits = network(input_ids=ids, use_cache=False).logits
         apart = halves[1](halves[0](input_ids=ids, use_cache=False).last_hidden_state)
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
         return False
     finally:
         network.train(was_training)
-    return torch.equal(whole, apart)
+    return torch.equal(logits, apart)

@@ -1,4 +1,4 @@
-"""Where a base model lies: bundled, in a local folder, or on the hub."""
+"""Finds base models: bundled, in a local folder, or on the hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUNDLED_HINT = "use the bundled model: `--model seedling`"
 
 @dataclass(frozen=True, slots=True)
 class ModelLocation:
-    """A folder with config, weights and tokenizer, and the name it was asked for by."""
+    """A folder with config, weights and tokenizer, and the name it was requested by."""
 
     name: str
     folder: Path
@@ -27,7 +27,7 @@ class ModelLocation:
 
 
 def locate_model(section: ModelSection) -> ModelLocation:
-    """Finds the folder of a base model, fetching it from the hub when it is not cached yet.
+    """Finds the folder of a base model; downloads it from the hub if it is not cached.
 
     Raises:
         ModelError: no such folder, no such hub model, no network, no tokenizer, or only pickled weights.
@@ -42,7 +42,7 @@ def locate_model(section: ModelSection) -> ModelLocation:
         raise ModelError(
             f"the model `{section.name}` is a file",
             "A base model is a folder with `config.json`.",
-            f"Try `{path.parent}`" if (path.parent / "config.json").is_file() else f"Name a folder, or {_BUNDLED_HINT}",
+            f"Try `{path.parent}`" if (path.parent / "config.json").is_file() else f"Give a folder, or {_BUNDLED_HINT}",
         )
     if _looks_like_path(section.name):
         raise _missing_folder(section.name)
@@ -50,7 +50,7 @@ def locate_model(section: ModelSection) -> ModelLocation:
 
 
 def find_cached(section: ModelSection) -> Path | None:
-    """The folder of a hub model that is cached already; None where it is not. Nothing is fetched."""
+    """The folder of a cached hub model; None if it is not cached. Downloads nothing."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -62,9 +62,9 @@ def find_cached(section: ModelSection) -> Path | None:
 
 
 def lacking(location: ModelLocation, section: ModelSection) -> str:
-    """What is not here of a model that is to be loaded, in words; empty where all of it is. Nothing is fetched."""
+    """A phrase about what is missing of a model; empty if nothing is. Downloads nothing."""
     if not location.folder.is_dir():
-        return f"only the config of `{location.name}` is here"
+        return f"only the config of `{location.name}` is available"
     try:
         _checked(location, section)
     except ModelError as error:
@@ -74,21 +74,21 @@ def lacking(location: ModelLocation, section: ModelSection) -> str:
 
 
 def _shards(folder: Path) -> list[str]:
-    """The files that the weights are spread over, by their index; none where they are one file."""
+    """The shards of the weights by their index; none if the weights are one file."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return []
     try:
         return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return []  # loading tells what is wrong with it
+        return []  # loading will report the problem
 
 
 def read_config(location: ModelLocation, section: ModelSection) -> Any:
     """The model's transformers config.
 
     Raises:
-        ModelError: it is broken, of a kind that transformers does not know, or comes with code that is not trusted.
+        ModelError: it is invalid, of a kind unknown to transformers, or comes with code that is not trusted.
     """
     from transformers import AutoConfig
 
@@ -100,13 +100,14 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"the config of `{location.name}` comes with its own Python code",
-                "Code from elsewhere can do anything, so it is refused.",
+                "Remote code can do anything, so it is not run by default.",
                 "If you trust it, add `--trust-remote-code`",
             ) from error
         raise ModelError(
             f"cannot read the config of `{location.name}`",
             _first_line(error).partition(". ")[0].rstrip(".") + ".",
-            "Check its `config.json`; a model newer than this transformers needs `pip install -U transformers`",
+            "Check its `config.json`; a model newer than the installed transformers needs `pip install -U "
+            "transformers`",
         ) from error
 
 
@@ -115,12 +116,12 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _missing_folder(name: str) -> ModelError:
-    """The error for a folder that is not there, with the name that is near it."""
+    """The error for a missing folder, with a similar name."""
     path = Path(name).expanduser()
     if not path.parent.is_dir():
         why, near = f"There is no folder `{path.parent}`.", []
     else:
-        why = f"The folder `{path.parent}` has none of that name."
+        why = f"The folder `{path.parent}` has no folder of that name."
         folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
         near = difflib.get_close_matches(path.name, folders, n=1)
     meant = f"{name[: len(name) - len(path.name)]}{near[0]}" if near and name.endswith(path.name) else ""
@@ -129,7 +130,7 @@ def _missing_folder(name: str) -> ModelError:
 
 
 def _fetch(section: ModelSection) -> Path:
-    """The hub snapshot's folder. Pickles are not even downloaded unless allowed."""
+    """The folder of the hub snapshot. Pickles are not downloaded unless allowed."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -143,7 +144,7 @@ def _fetch(section: ModelSection) -> Path:
         near = difflib.get_close_matches(section.name, BUNDLED_MODELS, n=1)
         raise ModelError(
             f"there is no model `{section.name}`",
-            f"It is no folder here, and the hub answered: {_first_line(error)}",
+            f"It is not a local folder, and the hub answered: {_first_line(error)}",
             f"Did you mean `{near[0]}`?"
             if near
             else "Check the name, log in for gated models, or use `--model seedling`",
@@ -152,8 +153,8 @@ def _fetch(section: ModelSection) -> Path:
         near = difflib.get_close_matches(section.name, BUNDLED_MODELS, n=1)
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise ModelError(
-            f"cannot find or fetch the model `{section.name}`",
-            f"It is no folder here, it is not in the cache `{cache}`, and the hub cannot be reached{offline}.",
+            f"cannot find or download the model `{section.name}`",
+            f"It is not a local folder, it is not in the cache `{cache}`, and the hub cannot be reached{offline}.",
             f"Did you mean `{near[0]}`?" if near else "Use the bundled model: `--model seedling`",
         ) from error
 
@@ -163,21 +164,21 @@ def _first_line(error: Exception) -> str:
 
 
 def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
-    """Refuses folders that cannot be, or must not be, loaded; says why before anything heavy begins."""
+    """Checks that a folder can and may be loaded, before anything heavy is imported."""
     folder, name = location.folder, location.name
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"the folder `{folder}` holds no base model",
+            f"the folder `{folder}` is not a base model",
             "There is no `config.json` in it.",
-            "An adapter is not a base model: name the base it was trained on"
+            "An adapter is not a base model: give the base model it was trained on"
             if _is_adapter(folder)
-            else f"Name a folder in transformers' layout, or {_BUNDLED_HINT}",
+            else f"Give a folder in transformers' format, or {_BUNDLED_HINT}",
         )
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise ModelError(
             f"the model `{name}` has no tokenizer",
-            f"None of {', '.join(_TOKENIZER_FILES)} is in `{folder}`.",
-            "Copy the tokenizer files of the model it was made from into the folder",
+            f"`{folder}` has none of {', '.join(_TOKENIZER_FILES)}.",
+            "Copy the tokenizer files of the original model into the folder",
         )
     if not any(folder.glob("*.safetensors")):
         _refuse_pickles(location, section)
@@ -204,6 +205,6 @@ def _refuse_pickles(location: ModelLocation, section: ModelSection) -> None:
     if not section.allow_pickle:
         raise ModelError(
             f"the model `{location.name}` has only pickled weights (`{pickles[0]}`)",
-            "A pickle can run any code when it is opened, so it is refused.",
+            "A pickle can run any code when it is loaded, so it is refused by default.",
             "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
         )

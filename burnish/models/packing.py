@@ -1,4 +1,4 @@
-"""Several examples or answers in one row: whether a model keeps them apart, measured on the model itself."""
+"""Tests on a model itself whether it separates several examples or answers in one row."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from burnish.kernels.varlen_attention import VARLEN
 
 @torch.no_grad()
 def keeps_packed_apart(network: Any) -> bool:
-    """Compares a short packed row with the same two examples run alone, and with the two run together as one text.
+    """Compares a short packed row with the same two examples run separately, and run together as one text.
 
-    Packing is exact when the first difference is rounding next to the second. Models that take no `position_ids`, or
-    read borders some other way, answer False and are trained on padded rows.
+    Packing is exact if the first difference is only rounding compared with the second. The result is False for models
+    that do not take `position_ids`, or detect boundaries in another way; they are trained on padded rows.
     """
     was_training = network.training
     network.eval()
@@ -27,7 +27,7 @@ def keeps_packed_apart(network: Any) -> bool:
         alone = torch.cat([_logits(network, ids[:, :8]), _logits(network, ids[:, 8:])], dim=1)
         packed = _logits(network, ids, position_ids=positions)
         together = _logits(network, ids)
-    except TypeError:  # the model takes no position_ids
+    except TypeError:  # the model does not take position_ids
         return False
     finally:
         network.train(was_training)
@@ -42,19 +42,19 @@ def _logits(network: Any, ids: torch.Tensor, **extra: torch.Tensor) -> torch.Ten
 def row_inputs(
     network: Any, input_ids: torch.Tensor, position_ids: torch.Tensor | None, segments: torch.Tensor | None
 ) -> dict[str, torch.Tensor]:
-    """What a network is called with for rows of prompts and answers.
+    """The keyword arguments of a network for rows of prompts and answers.
 
     Args:
         network: a causal language model.
         input_ids: `[rows, width]`.
-        position_ids: `[rows, width]`, or None for rows of one answer, which causality alone keeps right.
+        position_ids: `[rows, width]`, or None for rows of one answer, for which the causal mask is enough.
         segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere, or None.
     """
     if position_ids is None or segments is None:
         return {"input_ids": input_ids}
     mask = sharing_mask(segments)
     if network.config.get_text_config()._attn_implementation not in ("sdpa", NAME, VARLEN):
-        # Eager attention adds the mask to its scores; this number fits every float type and leaves no weight.
+        # Eager attention adds the mask to its scores; -65504 fits every float dtype and gives a weight of 0.
         mask = torch.zeros(mask.shape, dtype=network.dtype, device=mask.device).masked_fill(~mask, -65504.0)
     return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask}
 
@@ -67,7 +67,7 @@ def run_rows(
 
 
 def sharing_mask(segments: torch.Tensor) -> torch.Tensor:
-    """`[rows, 1, width, width]` bool: a token sees, up to itself, the prompt and its own answer.
+    """`[rows, 1, width, width]` bool: a token attends, up to itself, to the prompt and its own answer.
 
     Args:
         segments: `[rows, width]`, 0 in the prompt and the number of the answer elsewhere.
@@ -80,11 +80,11 @@ def sharing_mask(segments: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def keeps_answers_apart(network: Any, context: int) -> bool:
-    """Compares a short row of a prompt with two answers with the two answers run alone, each behind the prompt.
+    """Compares a short row of a prompt and two answers with the two answers run separately, each after the prompt.
 
-    Sharing is exact when the difference is rounding next to what the first answer would do to the second if it were
-    seen. Models that look back only so far are refused where `context` is longer than that, for their window would
-    have to be drawn into the mask.
+    Sharing is exact if the difference is only rounding compared with the effect that the first answer would have on the
+    second if it were visible. Models with a sliding window shorter than `context` give False, because the mask does not
+    include the window.
     """
     window = getattr(network.config.get_text_config(), "sliding_window", None)
     if isinstance(window, int) and window < context:
@@ -101,7 +101,7 @@ def keeps_answers_apart(network: Any, context: int) -> bool:
         alone = torch.cat([run_rows(network, ids[:, :15], None, None), run_rows(network, second, None, None)[:, 7:]], 1)
         shared = run_rows(network, ids, positions, segments)
         mixed = run_rows(network, ids, None, None)
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):  # no such positions, no such mask
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):  # positions or mask not supported
         return False
     finally:
         network.train(was_training)

@@ -1,4 +1,4 @@
-"""The processor of a model that sees: its pictures and texts to tensors, by transformers' own classes."""
+"""Loads the processor of a vision model, which turns images and texts into tensors, by transformers' own classes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from burnish.errors import MachineError, ModelError
 from burnish.models.heads import Head
 
 IMAGE_TEXT = Head("AutoModelForImageTextToText", "CAUSAL_LM")
-"""A language model that sees."""
+"""A vision-language model."""
 _PROCESSOR, _PREPROCESSOR = "processor_config.json", "preprocessor_config.json"
 _FILES = (_PROCESSOR, _PREPROCESSOR, "video_preprocessor_config.json")
 
 
 class _WithoutVideos:
-    """Lets a processor be made without the part that reads videos, which would need torchvision."""
+    """Allows a processor without the video part, which would need torchvision."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        """As transformers checks it, but None stands for the part that is left out."""
+        """Like the check of transformers, but accepts None for the video part."""
         if argument_name == "video_processor" and argument is None:
             return None
         return super().check_argument_for_proper_class(argument_name, argument)  # type: ignore[misc]
 
 
 def load_processor(tokenizer: Any) -> Any:
-    """The processor whose files lie beside a tokenizer's, for pictures and text.
+    """Loads the processor for images and text from the folder of a tokenizer.
 
-    Pictures go through the processor's Pillow backend wherever there is one: it is there on every machine, and gives
-    the same pixels on all of them.
+    Uses the processor's Pillow backend if there is one: it works on every machine and gives the same pixels on all of
+    them.
 
     Args:
-        tokenizer: becomes part of the processor. Takes over the processor's chat template.
+        tokenizer: becomes part of the processor and gets the processor's chat template.
 
     Raises:
         ModelError: there is no such processor, or its class is not part of transformers.
@@ -46,7 +46,7 @@ def load_processor(tokenizer: Any) -> Any:
     parts: dict[str, Any] = {"tokenizer": tokenizer, "video_processor": None}
     unknown = [name for name in processor_class.get_attributes() if name not in (*parts, "image_processor")]
     if unknown:
-        raise _unusable(folder, f"It also reads what is neither picture nor text (`{unknown[0]}`).")
+        raise _unusable(folder, f"It also needs inputs other than images and text (`{unknown[0]}`).")
     try:
         parts["image_processor"] = AutoImageProcessor.from_pretrained(
             str(folder), backend="pil", local_files_only=True, trust_remote_code=False
@@ -58,23 +58,23 @@ def load_processor(tokenizer: Any) -> Any:
         raise MachineError(
             f"the processor in `{folder}` needs a package that is not installed",
             str(error).strip().splitlines()[0][:300],
-            "Install it, or name a model whose processor does without",
+            "Install it, or use a model whose processor does not need it",
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         text = str(error).strip() or type(error).__name__
         raise _unusable(folder, text.splitlines()[0][:300]) from error
     tokenizer.chat_template = processor.chat_template or tokenizer.chat_template
     if not tokenizer.chat_template:
-        raise _unusable(folder, "It has no chat template, so nobody knows where a picture belongs.")
+        raise _unusable(folder, "It has no chat template, so the place of an image is unknown.")
     if not getattr(processor, "image_token", None):
-        raise _unusable(folder, "It names no token that stands for a picture.")
+        raise _unusable(folder, "It has no image token.")
     return processor
 
 
 def copy_processor(tokenizer: Any, processor: Any, folder: Path) -> None:
-    """Writes the processor's files into the folder of a result, as they lie beside the tokenizer's.
+    """Copies the processor's files from the tokenizer's folder into the folder of a result.
 
-    The chat template is not among them: the tokenizer writes it.
+    Except for the chat template, which the tokenizer writes.
     """
     source = Path(tokenizer.name_or_path)
     for name in _FILES:
@@ -87,7 +87,7 @@ def copy_processor(tokenizer: Any, processor: Any, folder: Path) -> None:
 
 
 def image_tower(network: Any) -> tuple[str, ...]:
-    """Names of the modules that see: the outermost parts that are built from the config's `vision_config`."""
+    """Names of the vision modules: the outermost parts that are built from the config's `vision_config`."""
     from transformers import PreTrainedModel
 
     wanted = type(network.config.vision_config)
@@ -104,7 +104,7 @@ def image_tower(network: Any) -> tuple[str, ...]:
 
 
 def _find_class(folder: Path) -> Any:
-    """The class that the files name, else the one that belongs to the type of the model."""
+    """The class that the files name, else the one for the model type."""
     import transformers
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
@@ -116,7 +116,7 @@ def _find_class(folder: Path) -> Any:
         if type(config) in PROCESSOR_MAPPING:
             return PROCESSOR_MAPPING[type(config)]
     if name is None:
-        raise _unusable(folder, f"Neither `{_PROCESSOR}` nor `{_PREPROCESSOR}` names one.")
+        raise _unusable(folder, f"Neither `{_PROCESSOR}` nor `{_PREPROCESSOR}` gives its class.")
     if not hasattr(transformers, name):
         raise _unusable(folder, f"transformers has no class `{name}`.")
     return getattr(transformers, name)
@@ -128,7 +128,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        fix = "Copy it again from where the model comes from"
+        fix = "Download it again from the source of the model"
         raise ModelError(f"`{file}` is not JSON", f"{error}.", fix) from error
 
 
@@ -136,5 +136,5 @@ def _unusable(folder: Path, reason: str) -> ModelError:
     return ModelError(
         f"cannot use the processor in `{folder}`",
         reason,
-        "Copy the processor's files of the model into the folder, or name another model",
+        "Copy the processor files of the model into the folder, or use another model",
     )

@@ -1,4 +1,4 @@
-"""Base weights in 4 or 8 bits, through bitsandbytes."""
+"""Base weights in 4 or 8 bits, with bitsandbytes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from burnish.models.heads import Head
 TIMED_TOKENS = 256
 _TIMED_ROUNDS = 3
 _NO_COMPILING = "TORCHDYNAMO_DISABLE"
-"""Environment variable that torch.compile asks about each time it is called."""
+"""Environment variable that torch.compile checks at each call."""
 
 
 def import_bitsandbytes() -> None:
-    """Imports bitsandbytes, where it is installed, as Burnish wants it; call it before anything else imports it.
+    """Imports bitsandbytes, if installed, without its side effects; call it before anything else imports it.
 
-    At import it tells users of some CPUs to install a kernel from the hub, and LLM.int8 reports each cast of its
-    inputs; neither is anything to act on. Its errors are still heard.
+    At import it advises users of some CPUs to install a kernel from the hub, and LLM.int8 logs each cast of its inputs;
+    users need not act on either. Errors are still logged.
 
-    It also hands torch.compile the fallbacks it has for devices without kernels of their own, which brings the whole
-    compiler along at every start. On CPU and CUDA none of them is called, so there they stay uncompiled.
+    It also compiles its fallbacks for devices without kernels, which imports the complete compiler at every start. On
+    CPU and CUDA they are not used, so there compilation is turned off during the import.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if "bitsandbytes" in sys.modules or importlib.util.find_spec("bitsandbytes") is None:
@@ -50,7 +50,7 @@ def nf4_config(precision: torch.dtype, device: torch.device) -> Any:
     """4-bit NormalFloat with double quantization (arXiv 2305.14314), computing in `precision`.
 
     Raises:
-        MachineError: bitsandbytes is missing, or has nothing for this device.
+        MachineError: bitsandbytes is missing, or does not support this device.
     """
     _check_bitsandbytes(device)
     from transformers import BitsAndBytesConfig
@@ -67,7 +67,7 @@ def int8_config(device: torch.device) -> Any:
     """LLM.int8 (arXiv 2208.07339).
 
     Raises:
-        MachineError: bitsandbytes is missing, or has nothing for this device.
+        MachineError: bitsandbytes is missing, or does not support this device.
     """
     _check_bitsandbytes(device)
     from transformers import BitsAndBytesConfig
@@ -84,22 +84,22 @@ def _check_bitsandbytes(device: torch.device) -> None:
         )
     if device.type not in ("cpu", "cuda"):
         raise MachineError(
-            f"quantized base weights cannot be trained on the {device.type} device",
-            "bitsandbytes computes them on CUDA, and slowly on the CPU.",
+            f"quantized base weights cannot be trained on the device `{device.type}`",
+            "bitsandbytes supports CUDA, and the CPU slowly.",
             "Use `--method lora`, or `--set model.device=cpu`",
         )
     import_bitsandbytes()
 
 
 def skipped_modules(config: Any, head: Head, trust_remote_code: bool) -> list[str]:
-    """Patterns for the linear layers outside the blocks, which stay as they are: heads, poolers, projections.
+    """Patterns for the linear layers outside of the blocks, which are not quantized: heads, poolers, projections.
 
-    Found on an empty copy of the model, which takes no memory. Embeddings are never quantized.
+    Found on a copy of the model on the meta device, which takes no memory. Embeddings are never quantized.
 
     Args:
-        config: of the model, with the head's changes.
-        head: which class of transformers it is loaded as.
-        trust_remote_code: whether that class may come with the model.
+        config: the model's config, with the head's changes.
+        head: the head, with the transformers class to load.
+        trust_remote_code: whether that class may be remote code of the model.
     """
     import transformers
 
@@ -111,11 +111,11 @@ def skipped_modules(config: Any, head: Head, trust_remote_code: bool) -> list[st
 
 
 def settle(network: Any) -> None:
-    """Keeps the 4-bit weights of a loaded network in the layout they are trained in.
+    """Keeps the 4-bit weights of a loaded network in the layout that training needs.
 
-    On CPUs with bf16 instructions, bitsandbytes packs them anew in the first forward pass without gradients. That
-    layout knows no backward pass, rounds the scales, and refuses widths that are no multiple of 32; training would be
-    broken after the first validation.
+    On CPUs with bf16 instructions, bitsandbytes repacks them in the first forward pass without gradients. That layout
+    has no backward pass, rounds the scales, and requires widths that are multiples of 32; training would fail after the
+    first validation.
     """
     for module in network.modules():
         if getattr(module, "support_avx512bf16_for_cpu", False):
@@ -123,11 +123,11 @@ def settle(network: Any) -> None:
 
 
 def slowdown(network: Any, precision: torch.dtype) -> float:
-    """How many times longer the largest quantized layer takes than a plain one, forward and backward; measured now.
+    """Measures how many times longer the largest quantized layer takes than a plain one, forward and backward.
 
     Args:
-        network: with quantized layers.
-        precision: of the arithmetic.
+        network: a network with quantized layers.
+        precision: compute dtype.
     """
     named = dict(network.named_modules())
     layers = [named[name] for name in linear_layers(network) if not named[name].weight.dtype.is_floating_point]
@@ -138,7 +138,7 @@ def slowdown(network: Any, precision: torch.dtype) -> float:
     plain = torch.nn.Linear(layer.in_features, layer.out_features, device=device, dtype=precision)
     plain.requires_grad_(False)
     was_training = layer.training
-    layer.train()  # LLM.int8 takes another way in evaluation
+    layer.train()  # LLM.int8 uses another code path in evaluation
     pairs = [(_seconds(layer, precision), _seconds(plain, precision)) for _ in range(_TIMED_ROUNDS + 1)]
     layer.train(was_training)
     return min(quantized for quantized, _ in pairs) / min(plain for _, plain in pairs)
@@ -155,13 +155,13 @@ def _seconds(layer: Any, precision: torch.dtype) -> float:
 def nf4_bytes(rows: int, columns: int) -> int:
     """Bytes of a matrix in NF4 with double quantization (arXiv 2305.14314, section 3).
 
-    Half a byte a weight; a one-byte scale for each 64 weights, and for each 256 of these a scale in fp32; 4 bytes for
-    their mean, and two code tables in fp32, of 16 and of 256 entries.
+    Half a byte per weight; a one-byte scale per 64 weights, and an fp32 scale per 256 of these; 4 bytes for their mean,
+    and two fp32 code tables with 16 and 256 entries.
     """
     blocks = -(-rows * columns // 64)
     return -(-rows * columns // 2) + blocks + 4 * -(-blocks // 256) + 4 + 4 * (16 + 256)
 
 
 def int8_bytes(rows: int, columns: int) -> int:
-    """Bytes of a matrix in LLM.int8 (arXiv 2208.07339): one a weight, and a scale in fp32 for each row."""
+    """Bytes of a matrix in LLM.int8 (arXiv 2208.07339): one per weight, and an fp32 scale per row."""
     return rows * columns + 4 * rows

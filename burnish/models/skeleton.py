@@ -1,7 +1,8 @@
-"""A network without weights, built from its config alone: the model's own code, on tensors that hold no numbers.
+"""A network without weights, built from its config alone: the model's own code on fake tensors.
 
-Floating-point tensors are fake (shape, type and device, no storage); integers stay real. Token ids, positions and masks
-are small and decide what is computed, so whatever depends on their values takes the very turn it takes in training.
+Floating-point tensors are fake (shape, dtype and device without storage); integers stay real. Token ids, positions and
+masks are small and control the computation, so code that depends on their values takes the same branches as in
+training.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from burnish.models.tokenizer import fit_vocabulary
 
 Empty = Callable[[Any, torch.dtype], torch.Tensor]
 BLOCK, OUTER_BLOCK = 64, 256
-"""Weights that share a scale, and scales that share a scale (arXiv 2305.14314, section 3)."""
+"""Weights per scale, and scales per outer scale (arXiv 2305.14314, section 3)."""
 _CODE, _OUTER_CODE = 16, 256
 
 
 def stand_in_layer(layer: nn.Module, loading: Loading, empty: Empty) -> nn.Module:
-    """The quantized layer that takes the place of a linear one.
+    """A fake quantized layer that replaces a linear one.
 
     Args:
         layer: an `nn.Linear`, or transformers' `Conv1D`, on any device.
-        loading: says into how many bits, and the type of the arithmetic.
-        empty: makes a tensor of a shape and type.
+        loading: number of bits, and compute dtype.
+        empty: creates a tensor of a shape and dtype.
     """
     inputs, outputs = _sizes(layer)
     bias = getattr(layer, "bias", None)
@@ -45,7 +46,7 @@ def stand_in_layer(layer: nn.Module, loading: Loading, empty: Empty) -> nn.Modul
 
 
 def _sizes(layer: Any) -> tuple[int, int]:
-    """(inputs, outputs) of a layer; `Conv1D` holds its matrix the other way round."""
+    """(inputs, outputs) of a layer; the matrix of `Conv1D` is transposed."""
     rows, columns = layer.weight.shape
     return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)
 
@@ -78,7 +79,7 @@ def _four_bits(inputs: int, outputs: int, has_bias: bool, dtype: torch.dtype, em
     )
     weight.compress_statistics, weight.quant_type = True, "nf4"
     layer.weight = weight
-    layer.support_avx512bf16_for_cpu = False  # as `settle` leaves it
+    layer.support_avx512bf16_for_cpu = False  # as after `settle`
     return layer
 
 
@@ -89,25 +90,25 @@ def _eight_bits(inputs: int, outputs: int, has_bias: bool, dtype: torch.dtype, e
         layer = Linear8bitLt(inputs, outputs, bias=has_bias, has_fp16_weights=False, threshold=6.0)
     weight: Any = nn.Parameter(empty((outputs, inputs), torch.int8), requires_grad=False)
     layer.state.CB, layer.state.SCB = weight.data, empty((outputs,), torch.float32)
-    weight.CB, weight.SCB = None, None  # what the layer makes of its weight in the first forward pass
+    weight.CB, weight.SCB = None, None  # as after the first forward pass
     layer.weight = weight
     return layer
 
 
 MakeFake = Callable[[torch.Tensor], torch.Tensor]
 _BODY_ONLY = ("AutoModelForSequenceClassification", "AutoModelForTokenClassification", "AutoModelForQuestionAnswering")
-"""Classes whose head is often missing in a checkpoint; the others belong to the language model itself."""
+"""Classes whose head is often missing in a checkpoint; other heads are part of the language model."""
 
 
 class Skeleton:
-    """A network of fake tensors, and what makes more of them.
+    """A network of fake tensors.
 
     Args:
-        config: of the model, as its folder has it.
-        head: what the task puts on the model.
-        loading: how the base's weights are held.
-        tokenizer: its added tokens get rows in the embedding, as in the loaded model; None for none.
-        trust_remote_code: whether the class may come with the model.
+        config: the model's config, as in its folder.
+        head: the head that the task needs.
+        loading: how the base weights are stored.
+        tokenizer: its added tokens get rows in the embedding, as in the loaded model; None without a tokenizer.
+        trust_remote_code: whether the class may be remote code of the model.
     """
 
     def __init__(
@@ -132,10 +133,10 @@ class Skeleton:
         self.fill()
 
     def fill(self, network: Any = None) -> None:
-        """Replaces every real or empty floating-point weight by a fake one of its shape; ties stay ties.
+        """Replaces every real or meta floating-point weight by a fake one of its shape; ties are kept.
 
         Args:
-            network: what a method made of the skeleton's own network; None for that network itself.
+            network: the skeleton's network after a method was applied; None for the network itself.
         """
         made: dict[int, nn.Parameter] = {}
         for module in (self.network if network is None else network).modules():
@@ -150,20 +151,20 @@ class Skeleton:
                     module._buffers[name] = self.fake(buffer)
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A tensor like this one, on the CPU, that holds no numbers."""
+        """A fake tensor like this one, on the CPU."""
         return self.empty(tensor.shape, tensor.dtype)
 
     def empty(self, shape: Any, dtype: torch.dtype) -> torch.Tensor:
-        """A tensor that holds no numbers."""
+        """A fake tensor on the CPU."""
         with self._mode:
             return torch.empty(shape, dtype=dtype, device="cpu")
 
     def _quantize(self, loading: Loading) -> None:
-        """Puts quantized layers where the loaded model has them: in the blocks."""
+        """Replaces the linear layers of the blocks by quantized ones, as in the loaded model."""
         kept = getattr(self.network, "_keep_in_fp32_modules", None) or ()
         for name in linear_layers(self.network):
             if any(part in kept for part in name.split(".")):
-                continue  # transformers leaves these as they are
+                continue  # transformers does not quantize these
             parent, _, last = name.rpartition(".")
             layer = self.network.get_submodule(name)
             setattr(self.network.get_submodule(parent), last, stand_in_layer(layer, loading, self.empty))
@@ -172,7 +173,7 @@ class Skeleton:
 
 
 def _with_head(config: Any, head: Head) -> Any:
-    """A copy of the config with the head's changes, as `from_pretrained` makes it."""
+    """A copy of the config with the head's changes, like in `from_pretrained`."""
     changed = copy.deepcopy(config)
     for name, value in head.config.items():
         if name != "ignore_mismatched_sizes":  # an argument of `from_pretrained`, not of the config
@@ -181,7 +182,7 @@ def _with_head(config: Any, head: Head) -> Any:
 
 
 def _new_modules(network: Any, config: Any, head: Head) -> tuple[str, ...]:
-    """The parts that the checkpoint has no weights for, as far as its config tells."""
+    """The parts without weights in the checkpoint, as far as its config shows."""
     saved_from = (config.architectures or [""])[0]
     same_labels = config.num_labels == head.config.get("num_labels", config.num_labels)
     if head.auto_class not in _BODY_ONLY or (saved_from == type(network).__name__ and same_labels):
@@ -191,7 +192,7 @@ def _new_modules(network: Any, config: Any, head: Head) -> tuple[str, ...]:
 
 
 def count_from_config(config: Any, head: Head) -> int:
-    """Parameters of a model, from its config alone; ties count once."""
+    """Number of parameters of a model from its config alone; tied ones count once."""
     import transformers
 
     def count(changed: Any) -> int:

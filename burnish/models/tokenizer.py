@@ -1,4 +1,4 @@
-"""Tokenizers: a pad token for those without one, and embedding rows for tokens the model lacks."""
+"""Tokenizers: adds a pad token if there is none, and embedding rows for tokens that the model lacks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _USUAL_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|res
 def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     """Sets a pad token that is not EOS, without changing the shape of the model.
 
-    In order: a token made for padding, the unknown token, a new token in a spare row of the embedding. Where none of
-    these is to be had, EOS fills up rows; Burnish takes labels from positions, not from ids, so EOS is still learned.
+    In order of preference: a token meant for padding, the unknown token, a new token in a spare row of the embedding.
+    If there is none of these, EOS is used for padding; Burnish takes labels from positions, not from ids, so EOS is
+    still trained on.
 
     Args:
-        tokenizer: changed in place where needed.
+        tokenizer: changed in place if needed.
         embedding_rows: rows of the model's input embedding.
 
     Returns:
-        Sentences that say what was done; empty when nothing was.
+        Notes for the user about what was changed; empty if nothing was.
     """
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
         return []
@@ -31,18 +32,21 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     if not known and max(vocabulary.values()) + 1 < embedding_rows:
         known.append("<|pad|>")
     if known:
-        tokenizer.add_special_tokens({"pad_token": known[0]})  # setting `pad_token` alone would add nothing
-        return [f"The tokenizer has no pad token of its own; `{known[0]}` is used, so that EOS stays a token to learn."]
+        tokenizer.add_special_tokens({"pad_token": known[0]})  # assigning `pad_token` would not add the token
+        return [
+            f"The tokenizer has no pad token of its own; `{known[0]}` is used, so that EOS can still be trained on."
+        ]
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return ["The vocabulary has no room for a pad token; EOS fills up rows, and is still trained where it ends a text."]
+    return [
+        "The vocabulary has no room for a pad token; EOS is used for padding and still trained on at the end of a text."
+    ]
 
 
 def vocabulary_size(tokenizer: Any, rows: int) -> int:
-    """Rows that an embedding of `rows` grows to, so that every added token has one; 0 where it need not grow.
+    """The size that an embedding of `rows` has to grow to for every added token to have a row; 0 if it is large enough.
 
-    Special tokens that a tokenizer's class brings along, and that the model never had, count for nothing: no text is
-    written with them.
+    Special tokens that come with a tokenizer's class but are not in the model are ignored: no text contains them.
     """
     added = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if not token.special]
     wanted = max(added, default=-1) + 1
@@ -51,13 +55,12 @@ def vocabulary_size(tokenizer: Any, rows: int) -> int:
 
 @torch.no_grad()
 def fit_vocabulary(network: Any, tokenizer: Any) -> list[str]:
-    """Gives the model a row for every token that was added to the tokenizer, in the embedding and in a head of its own.
+    """Adds a row for every token that was added to the tokenizer, in the embedding and in an untied output layer.
 
-    New rows begin as the mean of the old ones, always the same: a token that is likelier than none, and less likely
-    than any that was learned.
+    New rows start as the mean of the old ones, which is deterministic and gives the new tokens an average probability.
 
     Returns:
-        Sentences that say what was done; empty when nothing was.
+        Notes for the user about what was changed; empty if nothing was.
     """
     old = network.get_input_embeddings().num_embeddings
     wanted = vocabulary_size(tokenizer, old)
@@ -67,11 +70,11 @@ def fit_vocabulary(network: Any, tokenizer: Any) -> list[str]:
     network.resize_token_embeddings(wanted, mean_resizing=False)
     for table, mean in zip(_tables(network), means, strict=True):
         table[old:] = mean.to(table.dtype)
-    return [f"The vocabulary grew by {wanted - old} tokens, whose embeddings begin as the mean of the others."]
+    return [f"The vocabulary grew by {wanted - old} tokens, whose embeddings start as the mean of the others."]
 
 
 def _tables(network: Any) -> list[torch.Tensor]:
-    """Whatever has a row for every token; tied ones once."""
+    """All tensors with a row per token; tied ones once."""
     embedding, head = network.get_input_embeddings().weight, network.get_output_embeddings()
     own = [] if head is None or head.weight is embedding else [head.weight]
     bias = getattr(head, "bias", None)

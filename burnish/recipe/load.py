@@ -1,4 +1,4 @@
-"""Loading a recipe: the data on the command line or in Python, a YAML file, flags and `--set`, checked all at once.
+"""Builds a recipe from the command line or Python, a YAML file, flags and `--set`, checked all at once.
 
 Precedence: a flag or `--set`, then the file, then the default.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from burnish.errors import RecipeError
-from burnish.recipe.names import expected, holder, options, sections, shown, takes_truth
+from burnish.recipe.names import expected, holder, options, sections, shown, takes_bool
 from burnish.recipe.origins import (
     DEFAULT,
     FLAG,
@@ -33,14 +33,14 @@ from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
 RECIPE_SUFFIXES = (".yaml", ".yml")
 _PATHS = ("data.path", "data.validation", "model.name", "evaluate.general")
 _NO_PATHS = {"model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
-"""Words that mean something else than a file of that name."""
-_LOOKS_LIKE_A_FILE = re.compile(r"^[.~/]|\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", re.IGNORECASE)
+"""Values with a meaning of their own, even where a file of that name exists."""
+_FILE_PATTERN = re.compile(r"^[.~/]|\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", re.IGNORECASE)
 _RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecipe:
-    """A checked recipe, and where each of its values came from.
+    """A validated recipe, and where each value came from.
 
     Origins are by dotted name: `flag`, `recipe.yaml line 7` or `default`.
     """
@@ -58,31 +58,33 @@ def load_recipe(
         data: a data file, folder or hub name; or a recipe ending in `.yaml` or `.yml`, which then names the data.
         flags: values of named flags or Python keywords, by dotted name (`{"model.name": "seedling"}`).
         sets: words like `train.epochs=2`, whose value is YAML.
-        needs_data: whether a recipe without data is refused.
+        needs_data: whether a recipe without data is an error.
 
     Raises:
-        RecipeError: unknown names, wrong types or ranges, all of them in one error; no data; an unreadable recipe file.
+        RecipeError: unknown names, wrong types or ranges, all in one error; no data; an unreadable recipe file.
     """
     file = Path(data) if data is not None and data.lower().endswith(RECIPE_SUFFIXES) else None
     in_file, problems = read_file(file) if file else ({}, [])
     in_flags, wrong_flags = read_flags({"data.path": data, **flags} if data is not None and not file else flags)
     in_sets, wrong_sets = read_sets(sets)
     given = {
-        **_anchor(in_file, file.parent if file else Path(), told=True),
-        **_anchor({**in_flags, **in_sets}, Path(), told=False),
+        **_anchor(in_file, file.parent if file else Path(), is_in_file=True),
+        **_anchor({**in_flags, **in_sets}, Path(), is_in_file=False),
     }
     recipe = _build(given, [*problems, *wrong_flags, *wrong_sets])
     if needs_data and not recipe.data.path:
-        fix = f"Add `data:` and below it `path: ...` to `{file}`" if file else "Name a file: `burnish train data.jsonl`"
-        raise RecipeError("no data was named", fix=fix)
+        fix = (
+            f"Add `data:` with `path: ...` below it to `{file}`" if file else "Give a file: `burnish train data.jsonl`"
+        )
+        raise RecipeError("no data was given", fix=fix)
     return LoadedRecipe(recipe, {name: _origin(given, name) for name in options()})
 
 
 def recipe_from_saved(path: Path) -> Recipe:
-    """Reads back the fully resolved recipe of a run folder.
+    """Reads the fully resolved recipe of a run folder.
 
     Raises:
-        RecipeError: the file is missing or broken, or holds options that this version does not have.
+        RecipeError: the file is missing or invalid, or has options that this version does not know.
     """
     given, problems = read_file(path)
     return _build(given, problems)
@@ -92,8 +94,8 @@ def dump_recipe(recipe: Recipe, without: Collection[str] = ()) -> str:
     """The recipe as YAML, every option written out, in the order of the schema.
 
     Args:
-        recipe: to be written.
-        without: sections to leave out, because nothing in this run reads them.
+        recipe: the recipe to write.
+        without: sections to leave out because this run does not use them.
     """
     import yaml
 
@@ -102,17 +104,18 @@ def dump_recipe(recipe: Recipe, without: Collection[str] = ()) -> str:
 
 
 def _origin(given: Source, name: str) -> str:
-    """Where an option's value came from; for a map, where one of its keys came from."""
+    """Where an option's value came from; for a map, where its last key came from."""
     found = next((given[key] for key in reversed(given) if key == name or key.startswith(f"{name}.")), None)
     return found.origin if found else DEFAULT
 
 
-def _anchor(source: Source, folder: Path, told: bool) -> Source:
-    """Paths made absolute, so that the run can be resumed and repeated from anywhere; hub names stay as they are.
+def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
+    """Makes paths absolute, so that the run can be resumed and reproduced from anywhere; hub names are kept.
 
     Args:
         folder: what relative paths start from.
-        told: a name that looks like a file is one, even where it does not exist (for a clear error later).
+        is_in_file: from a recipe file, where a value with the suffix of a file is always taken as one, so that a
+            missing file is reported with its full path.
     """
     anchored = dict(source)
     for name in _PATHS:
@@ -123,22 +126,22 @@ def _anchor(source: Source, folder: Path, told: bool) -> Source:
         if name == "model.name":
             is_path = path.is_dir()
         else:
-            is_path = path.exists() or (told and _LOOKS_LIKE_A_FILE.search(entry.value) is not None)
+            is_path = path.exists() or (is_in_file and _FILE_PATTERN.search(entry.value) is not None)
         if is_path:
             anchored[name] = Given(str(path), entry.origin, entry.written)
     return anchored
 
 
 def _build(given: Source, problems: list[Problem]) -> Recipe:
-    """The recipe of the given values.
+    """Validates the given values as a recipe.
 
     Raises:
-        RecipeError: `problems`, together with the types and ranges that do not fit.
+        RecipeError: `problems`, and every wrong type or range.
     """
-    misfits = {name: check for name, entry in given.items() if (check := _misfit(name, entry.value)) is not None}
-    problems = [*problems, *(_wrong_value(name, given[name], check) for name, check in misfits.items())]
+    wrong = {name: check for name, entry in given.items() if (check := _extra_check(name, entry.value)) is not None}
+    problems = [*problems, *(_wrong_value(name, given[name], check) for name, check in wrong.items())]
     try:
-        recipe = Recipe.model_validate(_nested({name: given[name] for name in given if name not in misfits}))
+        recipe = Recipe.model_validate(_nested({name: given[name] for name in given if name not in wrong}))
     except ValidationError as error:
         raise_problems([*problems, *_wrong_values(error, given)])
         raise
@@ -146,10 +149,10 @@ def _build(given: Source, problems: list[Problem]) -> Recipe:
     return recipe
 
 
-def _misfit(name: str, value: Any) -> Check | None:
-    """What is wrong with a value that pydantic would let pass: `true` as the number 1, infinity as a number."""
+def _extra_check(name: str, value: Any) -> Check | None:
+    """The check that a value fails although pydantic accepts it: `true` as the number 1, infinity as a number."""
     field = options().get(name)
-    if isinstance(value, bool) and field is not None and not takes_truth(field):
+    if isinstance(value, bool) and field is not None and not takes_bool(field):
         return Check.TYPE
     return Check.RANGE if isinstance(value, float) and not math.isfinite(value) else None
 
@@ -168,7 +171,7 @@ def _nested(given: Source) -> dict[str, Any]:
 
 
 def _wrong_values(error: ValidationError, given: Source) -> list[Problem]:
-    """One problem for each option that does not fit, however many alternatives pydantic tried."""
+    """One problem per invalid option, however many alternatives of its type pydantic tried."""
     kinds: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False, include_context=False):
         kinds.setdefault(_name_at(detail["loc"]), []).append(detail["type"])
@@ -180,12 +183,12 @@ def _wrong_values(error: ValidationError, given: Source) -> list[Problem]:
 
 
 def _name_at(location: tuple[int | str, ...]) -> str:
-    """The option at pydantic's location, which goes deeper into lists, maps and alternatives."""
+    """The option that holds pydantic's location, which goes deeper into lists, maps and unions."""
     return ".".join(str(part) for part in location[: 2 if location[0] in sections() else 1])
 
 
 def _entry(given: Source, name: str) -> Given:
-    """What was given for an option; for a map built from single keys, the last of them."""
+    """The value given for an option; for a map built from single keys, the last of them."""
     return next((given[key] for key in reversed(given) if key == name or holder(key) == name), Given(None, FLAG, ""))
 
 

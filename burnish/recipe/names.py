@@ -1,4 +1,4 @@
-"""The names of the options and of their types, as YAML, flags, Python and messages write them."""
+"""Names of the options and their types, as written in YAML, flags, Python and messages."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-_NEAR_ENOUGH = 0.7
+_MIN_SIMILARITY = 0.7
 _LEADING_OPTIONS = ("name", "path")
-"""The option that a bare section name means: `model="gpt2"` is `model.name`, `data="rows.jsonl"` is `data.path`."""
+"""The option meant by the bare name of a section: `model="gpt2"` is `model.name`, `data="rows.jsonl"` is
+`data.path`."""
 
 
 @functools.cache
@@ -46,16 +47,16 @@ def sections() -> Mapping[str, type[Section]]:
 
 
 def section_type(field: FieldInfo) -> type[Section] | None:
-    """The class of a field that is a section, or None for a plain option."""
+    """The class of a section field; None for a plain option."""
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
 def expand(name: str) -> str:
-    """The dotted name that a bare one means: `epochs` is `train.epochs`, `model` is `model.name`.
+    """The dotted name of a bare one: `epochs` is `train.epochs`, `model` is `model.name`.
 
     Raises:
-        RecipeError: no option has that name, or several sections have one.
+        RecipeError: no option or several options have that name.
     """
     if name in options() or holder(name):
         return name
@@ -71,7 +72,8 @@ def expand(name: str) -> str:
 
 
 def holder(name: str) -> str | None:
-    """The option that takes free keys and holds `name`: `data.columns` for `data.columns.prompt`; None if none does."""
+    """The option with free keys that `name` belongs to: `data.columns` for `data.columns.prompt`; None if there is
+    none."""
     for option, field in options().items():
         if name.startswith(f"{option}.") and field.annotation == dict[str, str]:
             return option
@@ -79,36 +81,36 @@ def holder(name: str) -> str | None:
 
 
 def suggest(name: str) -> str | None:
-    """The option most likely meant by `name`, or None when nothing is near.
+    """The option most likely meant by `name`, or None if nothing is similar.
 
-    A right name in the wrong section (or in none) counts as near, and so does another library's spelling.
+    A correct name in the wrong section (or without one) counts as similar, and so does another library's name for it.
     """
     last = name.rpartition(".")[2]
-    elsewhere = other_spellings().get(last)
+    elsewhere = names_elsewhere().get(last)
     if elsewhere is not None:
         return elsewhere
-    rated = sorted(((_likeness(name, option), option) for option in options()), reverse=True)
-    best, option = rated[0]
-    return option if best >= _NEAR_ENOUGH else None
+    ranked = sorted(((_similarity(name, option), option) for option in options()), reverse=True)
+    best, option = ranked[0]
+    return option if best >= _MIN_SIMILARITY else None
 
 
 def did_you_mean(name: str) -> str:
-    """The hint for a name that is no option."""
+    """The hint for an unknown option."""
     near = suggest(name)
     return f"Did you mean `{near}`?" if near else "All options are listed in `docs/options.md`"
 
 
 @functools.cache
-def other_spellings() -> Mapping[str, str]:
-    """What other libraries call our options, for hints only: they are never accepted in place of ours."""
+def names_elsewhere() -> Mapping[str, str]:
+    """Other libraries' names of our options, for hints only; they are not accepted."""
     import yaml
 
-    text = resources.files("burnish.recipe").joinpath("other_spellings.yaml").read_text(encoding="utf-8")
+    text = resources.files("burnish.recipe").joinpath("names_elsewhere.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
 
 
-def _likeness(name: str, option: str) -> float:
-    """From 0 to 1: how near a written name is to an option's, weighing the last part most."""
+def _similarity(name: str, option: str) -> float:
+    """Similarity of a name to an option's, from 0 to 1; the last part has most of the weight."""
     section, _, last = name.rpartition(".")
     option_section, _, option_last = option.rpartition(".")
     ending = _ratio(last, option_last)
@@ -125,22 +127,22 @@ _SEVERAL = {str: "texts", int: "whole numbers", float: "numbers"}
 
 
 def expected(field: FieldInfo) -> str:
-    """What an option takes: `"`auto` or a number above 0"`."""
+    """The values that an option takes, in words: `"`auto` or a number above 0"`."""
     return _kind(field.annotation, tuple(field.metadata))
 
 
 def takes_text_only(field: FieldInfo) -> bool:
-    """Whether an option takes nothing but text (or nothing), so that `2024` or `on` mean the letters themselves."""
+    """Whether an option takes only text (or nothing), so that `2024` and `on` are kept as written."""
     return all(_is_text(part) for part in _members(field.annotation))
 
 
-def takes_truth(field: FieldInfo) -> bool:
+def takes_bool(field: FieldInfo) -> bool:
     """Whether an option takes `true` and `false`."""
     return bool in _members(field.annotation)
 
 
 def shown(value: Any) -> str:
-    """A value as YAML would write it, on one line and cut when long."""
+    """A value as YAML would write it, on one line, shortened if it is long."""
     text = spelled(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -151,7 +153,7 @@ def spelled(value: Any) -> str:
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
-    """The alternatives of a type, with bounds taken off."""
+    """The members of a union type, without their bounds."""
     if get_origin(kind) is Annotated:
         return _members(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""The places that a recipe's values come from: a YAML file, flags and `--set`; each value keeps its origin."""
+"""The sources of a recipe's values: a YAML file, flags and `--set`. Each value keeps its origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Check(enum.IntEnum):
-    """The order in which problems are told: a mistyped name is never hidden behind a value."""
+    """The order in which problems are reported: a misspelled name is never hidden behind a wrong value."""
 
     NAME = 0
     TYPE = 1
@@ -26,7 +26,7 @@ class Check(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: with the value in it, and what would mend it."""
+    """One problem with the value that caused it, and how to fix it."""
 
     check: Check
     what: str
@@ -34,7 +34,7 @@ class Problem:
 
 
 def raise_problems(problems: Sequence[Problem]) -> None:
-    """Raises one error for all problems; does nothing where there is none.
+    """Raises one error for all problems; does nothing if there are none.
 
     Raises:
         RecipeError: there is at least one problem.
@@ -45,7 +45,7 @@ def raise_problems(problems: Sequence[Problem]) -> None:
     if len(ordered) == 1:
         raise RecipeError(ordered[0].what, fix=ordered[0].fix)
     lines = [f"- {problem.what}{_hint(problem.fix)}" for problem in ordered]
-    raise RecipeError(f"{len(ordered)} options are wrong", "\n".join(lines), "Mend each of these; nothing was started")
+    raise RecipeError(f"{len(ordered)} options are wrong", "\n".join(lines), "Fix all of these; nothing was started")
 
 
 def _hint(fix: str) -> str:
@@ -58,16 +58,16 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that somebody wrote, and where: `flag`, or `recipe.yaml line 7`."""
+    """A value from the user and its origin: `flag`, or `recipe.yaml line 7`."""
 
     value: Any
     origin: str
     written: str
-    """How the place is named in a message: `--set`, `recipe.yaml line 7`, or nothing for a named flag."""
+    """The origin as messages name it: `--set`, `recipe.yaml line 7`, or empty for a named flag."""
 
 
 Source = dict[str, Given]
-"""What one place gives: values by dotted name."""
+"""The values of one source by dotted name."""
 
 
 def read_flags(flags: Mapping[str, Any]) -> tuple[Source, list[Problem]]:
@@ -83,14 +83,14 @@ def read_flags(flags: Mapping[str, Any]) -> tuple[Source, list[Problem]]:
 
 
 def read_sets(sets: Sequence[str]) -> tuple[Source, list[Problem]]:
-    """Values written as `train.epochs=2`; what stands after the `=` is YAML."""
+    """Values written as `train.epochs=2`; the part after the `=` is YAML."""
     source: Source = {}
     problems = []
     for written in sets:
         name, equals, text = (part.strip() for part in written.partition("="))
         if not equals:
             problems.append(
-                Problem(Check.NAME, f"`--set {written}` gives no value", "Write it as `--set train.epochs=2`")
+                Problem(Check.NAME, f"`--set {written}` has no value", "Write it as `--set train.epochs=2`")
             )
         elif name in options() or holder(name):
             parsed = _parse_value(name, text)
@@ -117,20 +117,20 @@ def read_file(path: Path) -> tuple[Source, list[Problem]]:
     if not isinstance(root, yaml.MappingNode):
         raise RecipeError(
             f"`{path}` is not a recipe",
-            "It holds no `name: value` pairs.",
-            "See `docs/options.md` for what it can hold",
+            "It has no `name: value` pairs.",
+            "`docs/options.md` lists all options",
         )
     source: Source = {}
     problems: list[Problem] = []
     for name, node, line in _entries(root, path, problems):
         place = f"{path.name} line {line}"
         if name in source:
-            problems.append(Problem(Check.NAME, f"`{name}` is given twice ({source[name].origin} and line {line})"))
+            problems.append(Problem(Check.NAME, f"`{name}` is set twice ({source[name].origin} and line {line})"))
         source[name] = Given(_construct(name, node), place, place)
     return source, problems
 
 
-_YAML_FORM = "Write `name: value`, one a line, with sections indented; see `docs/options.md`"
+_YAML_FORM = "Write one `name: value` per line, indented below its section; see `docs/options.md`"
 
 
 def _compose(path: Path) -> yaml.Node | None:
@@ -148,22 +148,22 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        why = f"The parser says: {error.problem or error.context}."
+        why = f"The parser reports: {error.problem or error.context}."
         raise RecipeError(f"`{path}{place}` is not YAML", why, _YAML_FORM) from None
     except yaml.YAMLError as error:
-        why = f"The parser says: {' '.join(str(error).split())}."
+        why = f"The parser reports: {' '.join(str(error).split())}."
         raise RecipeError(f"`{path}` is not YAML", why, _YAML_FORM) from None
 
 
 def _nearby(path: Path) -> str:
-    """A hint that names the recipes lying where one was looked for."""
+    """A hint that lists the recipes in the same folder."""
     found = sorted(entry.name for entry in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
     listed = ", ".join(f"`{name}`" for name in found[:5])
     return f"Recipes in `{path.parent}`: {listed}" if found else "Check the path"
 
 
 def _entries(root: yaml.MappingNode, path: Path, problems: list[Problem]) -> Iterator[tuple[str, yaml.Node, int]]:
-    """Every known option in the file with its node and 1-based line; the others become problems."""
+    """Every known option in the file with its node and 1-based line; unknown ones are added to `problems`."""
     import yaml
 
     for key, node in root.value:
@@ -177,8 +177,8 @@ def _entries(root: yaml.MappingNode, path: Path, problems: list[Problem]) -> Ite
             yield from _section_entries(name, node, path, problems)
         elif not _is_null(node):
             example = next(option for option in options() if option.startswith(f"{name}."))
-            fix = f"Write `{name}:` and below it, indented, for example `{example.rpartition('.')[2]}: ...`"
-            problems.append(Problem(Check.TYPE, f"`{name}` is a section and takes no value of its own ({place})", fix))
+            fix = f"Write `{name}:` and indented below it, for example, `{example.rpartition('.')[2]}: ...`"
+            problems.append(Problem(Check.TYPE, f"`{name}` is a section and takes no value itself ({place})", fix))
 
 
 def _section_entries(
@@ -197,12 +197,12 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _construct(name: str, node: yaml.Node) -> Any:
-    """The value of a node. Where an option takes only text, `2024`, `1e5` or `on` are the letters as written."""
+    """The value of a node. If an option takes only text, `2024`, `1e5` and `on` are kept as written."""
     import yaml
 
     field = options().get(name)
-    is_letters = isinstance(node, yaml.ScalarNode) and not _is_null(node)
-    if is_letters and (field is None or takes_text_only(field)):
+    is_scalar = isinstance(node, yaml.ScalarNode) and not _is_null(node)
+    if is_scalar and (field is None or takes_text_only(field)):
         return node.value
     if name in options() and isinstance(node, yaml.MappingNode):
         return {str(key.value): value.value for key, value in node.value}
@@ -214,14 +214,14 @@ def _construct(name: str, node: yaml.Node) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """`1e-4` as the number it is: YAML 1.1 reads it as text, because it has no dot."""
+    """`1e-4` as a number: YAML 1.1 parses it as text because it has no dot."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
         return float(value)
     return value
 
 
 def _parse_value(name: str, text: str) -> Given | Problem:
-    """The value after the `=` of `--set`, or the problem that makes it unreadable."""
+    """The value after the `=` of `--set`, or the problem with it."""
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""The options page of the documentation, made from the schema.
+"""Generates the options page of the documentation from the schema.
 
 python -m burnish.recipe.reference            writes docs/options.md
 python -m burnish.recipe.reference other.md   writes another file
@@ -21,7 +21,7 @@ PAGE = Path("docs/options.md")
 _INTRODUCTION = """\
 # Options
 
-Every option of a recipe. This page is made from `burnish/recipe/schema.py` by `make docs`.
+Every option of a recipe. `make docs` generates this page from `burnish/recipe/schema.py`.
 
 An option is set in a recipe file, on the command line or in Python; all three build the same recipe:
 
@@ -42,13 +42,13 @@ burnish.train("rows.jsonl", epochs=2)
 burnish.train("rows.jsonl", set={"train.epochs": 2})
 ```
 
-A flag or `--set` wins over the file, and the file over the default. `auto` is filled in before training starts; the run
-folder's `recipe.yaml` holds what was taken.
+A flag or `--set` overrides the file, and the file overrides the default. `auto` is resolved before training starts; the
+run folder's `recipe.yaml` has the resolved values.
 """
 
 
 def options_page() -> str:
-    """The page as Markdown: the options of no section first, then one table a section."""
+    """The page as Markdown: the top-level options first, then one table per section."""
     top = {name: field for name, field in options().items() if "." not in name}
     parts = [_INTRODUCTION, "## The run\n", _table(top)]
     for section, kind in sections().items():

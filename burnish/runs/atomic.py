@@ -1,6 +1,6 @@
-"""Writes that are whole or absent: a temporary sibling, fsync, rename.
+"""Atomic writes: a temporary sibling, fsync, rename.
 
-A full disk is told as what it is, and never harms what was written before.
+A full disk is reported as such and never damages what was written before.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from burnish.errors import InputError, MachineError
 TEMPORARY_PREFIX = ".writing-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _IN_WORDS = re.compile(r"\(os error (\d+)\)")
-"""How safetensors and tokenizers, whose errors are no `OSError`, tell what the disk said."""
+"""How safetensors and tokenizers, which do not raise `OSError`, report the error number."""
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A fresh name in the same folder, so that the final rename stays on one file system."""
+    """A new name in the same folder, so that the final rename stays on one file system and is atomic."""
     return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}"
 
 
@@ -34,8 +34,8 @@ def disk_error(path: Path, reason: object) -> MachineError:
     """The error for a write that the disk refused."""
     return MachineError(
         f"cannot write `{path}`",
-        f"The disk refused it: {reason}. What was saved before is untouched.",
-        "Free some space (or lower `save.keep`), then go on with `burnish resume`",
+        f"The disk returned: {reason}. Everything saved before is untouched.",
+        "Free some space (or lower `save.keep`), then continue with `burnish resume`",
     )
 
 
@@ -61,7 +61,7 @@ def check_target(path: Path, may_replace: bool = False) -> None:
 
 
 @contextmanager
-def told_as_disk_error(path: Path) -> Iterator[None]:
+def as_disk_error(path: Path) -> Iterator[None]:
     """Turns a full, read-only or over-quota disk into a `MachineError`."""
     try:
         yield
@@ -77,13 +77,13 @@ def told_as_disk_error(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, whole or not at all.
+    """Writes `content` to `path` atomically.
 
     Raises:
         MachineError: the disk is full, read-only or over its quota.
     """
     temporary = temporary_sibling(path)
-    with told_as_disk_error(path):
+    with as_disk_error(path):
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -95,29 +95,29 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Writes UTF-8 text to `path`, whole or not at all."""
+    """Writes UTF-8 text to `path` atomically."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all."""
+    """Writes `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
-    """Writes one JSON object a line, whole or not at all."""
+    """Writes one JSON object per line, atomically."""
     write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
 @contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty temporary folder to fill; on success it takes the place of `path`, on failure it is removed.
+    """Yields an empty temporary folder to fill; on success it replaces `path`, on failure it is removed.
 
     Raises:
         MachineError: the disk is full, read-only or over its quota.
     """
     temporary = temporary_sibling(path)
-    with told_as_disk_error(path):
+    with as_disk_error(path):
         temporary.mkdir(parents=True)
         try:
             yield temporary
@@ -125,13 +125,13 @@ def write_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _sync(file)
             _sync(temporary)
-            _take_place(temporary, path)
+            _replace_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _take_place(temporary: Path, path: Path) -> None:
-    """Renames `temporary` to `path`; an older folder there is moved aside first and removed after."""
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """Renames `temporary` to `path`; a folder already there is moved aside first and removed afterwards."""
     if not path.exists():
         temporary.rename(path)
         return
@@ -142,7 +142,7 @@ def _take_place(temporary: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Asks the disk to hold what was written under this name."""
+    """Flushes a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -154,7 +154,7 @@ def _sync(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a write that was killed left behind in a folder."""
+    """Removes what interrupted writes left behind in a folder."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events, and the log that keeps them: one JSON line each."""
+"""The typed events of a run, and the log that stores them, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from burnish.runs.atomic import told_as_disk_error, write_json_lines
+from burnish.runs.atomic import as_disk_error, write_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +19,28 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Stage(Event):
-    """A part of the work begins, for example `reading data`."""
+    """A stage of the work begins, for example `reading data`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note(Event):
-    """Something the user should know, in a sentence."""
+    """A sentence of information for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Warned(Event):
-    """Something the user should look at, in a sentence."""
+    """A warning for the user, in a sentence."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Event):
-    """An `auto` was filled in."""
+    """An `auto` option was given its value."""
 
     option: str
     value: Any
@@ -49,7 +49,7 @@ class Resolved(Event):
 
 @dataclass(frozen=True, slots=True)
 class DataReady(Event):
-    """The rows were read and became examples."""
+    """The rows were read and encoded as examples."""
 
     shape: str
     task: str
@@ -65,12 +65,12 @@ class DataReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class DataChecked(Event):
-    """A brief look at the rows found something wrong with them."""
+    """The short check of the rows found problems."""
 
     rows: int
-    """That were looked at."""
+    """Rows that were checked."""
     findings: list[dict[str, Any]]
-    """Each with its `name`, `severity`, `count`, `places`, `what` and `fix`; the worst first."""
+    """Each with its `name`, `severity`, `count`, `places`, `what` and `fix`; most severe first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +91,23 @@ class ModelReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlanned(Event):
-    """What a step will take, from a simulation of it."""
+    """The memory that a training step will need, from a simulation of it."""
 
     device: str
     method: str
     micro_rows: int
-    """Rows of the context length in memory at once."""
+    """Rows of the context length in memory at once (the micro-batch size)."""
     context: int
     checkpointing: bool
-    """Whether activations are computed again in the backward pass."""
+    """Whether activations are recomputed in the backward pass."""
     parts: dict[str, int]
     """Bytes of weights, gradients, optimizer, activations, logits and batch at the peak."""
     overheads: dict[str, int]
-    """Bytes that no tensor takes."""
+    """Bytes outside of tensors: the process, libraries, the CUDA context."""
     allocator: int
-    """Bytes that the allocator adds to those of the tensors."""
+    """Bytes that the allocator reserves beyond the tensors."""
     room: int
-    """Bytes that the run may take."""
+    """Bytes available to the run."""
     room_reason: str
 
 
@@ -129,7 +129,7 @@ class MemoryBounded(Event):
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured(Event):
-    """What a real step took, next to what was planned: bytes of tensors at the peak."""
+    """Peak tensor memory of a real step beside the prediction, in bytes."""
 
     predicted: int
     measured: int
@@ -137,16 +137,16 @@ class MemoryMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class TimePlanned(Event):
-    """How long the training will take, from a step that was measured here."""
+    """Predicted training time, from a step timed on this machine."""
 
     seconds: float
     tokens_per_second: float
-    """Tokens that go through the network, padding included."""
+    """Tokens through the network per second, padding included."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeMeasured(Event):
-    """How long the training took, next to what was planned."""
+    """Training time beside the prediction, in seconds."""
 
     predicted: float
     measured: float
@@ -154,7 +154,7 @@ class TimeMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResidentMeasured(Event):
-    """What the process took while it trained, next to what was planned: bytes of resident memory at the peak."""
+    """Peak resident memory of the process while training, beside the prediction, in bytes."""
 
     predicted: int
     measured: int
@@ -162,14 +162,15 @@ class ResidentMeasured(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrainingStarted(Event):
-    """The loop begins."""
+    """The training loop starts."""
 
     step: int
     """Steps already done, above 0 after a resume."""
     total_steps: int
     epochs: float
     micro_tokens: int | None = None
-    """Most tokens of a micro-batch of several rows, padding included: it decides in which order a step is summed."""
+    """Token limit of a micro-batch of several rows, padding included. It decides the order of summation in a step, so a
+    resumed run must use the same value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,76 +185,77 @@ class StepDone(Event):
     learning_rate: float
     gradient_norm: float
     tokens: int
-    """Tokens read in this step, without padding."""
+    """Tokens processed in this step, without padding."""
     trained_tokens: int
     seconds: float
     seconds_left: float
-    """What the steps, validations and checkpoints to come will take, as far as can be told; early stopping cannot."""
+    """Estimated time of the remaining steps, validations and checkpoints. Early stopping cannot be foreseen."""
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatchHalved(Event):
-    """Memory ran out; the same rows are gone through again in smaller pieces."""
+    """Memory ran out; the same rows are processed again in smaller micro-batches."""
 
     step: int
-    """The step that ran out, from 1; for held-out rows, the steps done before."""
+    """The step that ran out of memory, from 1; in a validation, the steps done before it."""
     held_out: bool
-    """Whether it was in judging the held-out rows."""
+    """Whether it happened in a validation."""
     tokens_before: int
     """Tokens of the largest micro-batch, padding included."""
     tokens_after: int
-    """Most tokens of a micro-batch from now on; a single row may have more."""
+    """Token limit of a micro-batch from now on; a single row may have more."""
     batches_before: int
-    """Micro-batches of the step, or of the held-out rows."""
+    """Micro-batches of the step, or of the validation."""
     batches_after: int
 
 
 @dataclass(frozen=True, slots=True)
 class Validated(Event):
-    """The held-out rows were judged."""
+    """A validation is done."""
 
     step: int
     loss: float
     figures: dict[str, float]
-    """The task's own figures, by name: `accuracy`, `entity F1`, `perplexity` …"""
+    """The task's own metrics by name: `accuracy`, `entity F1`, `perplexity` …"""
     is_best: bool
-    """Whether its checkpoint is the result, should no later one be shown to be better."""
+    """Whether this checkpoint becomes the result unless a later one is better."""
     seconds: float
     changes: dict[str, list[float]] = field(default_factory=dict)
-    """This loss minus others on the same rows, each as the difference and the ends of its 95 % interval: that of the
-    `base`, the `lowest` before, and `chance`, which is that of answers by frequency. Empty with too few rows."""
+    """This loss minus another on the same rows, as `[difference, low, high]` with the ends of its 95 % interval:
+    against the `base`, the `lowest` before, and `chance` (always predicting the label frequencies). Empty with too few
+    rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosed(Event):
-    """How a run goes, in plain words. Each name is said once in a run."""
+    """A diagnosis of how the run is going. Each name is reported once per run."""
 
     step: int
     name: str
     """`learning`, `stuck`, `diverging`, `overfitting`, `underfitting` or `too-few-evaluations`."""
     evidence: str
-    """The figures that show it."""
+    """The numbers that show it."""
     advice: str
-    """What to change, with the option; empty where nothing need be."""
+    """What to change, with the option; empty if nothing needs to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spiked(Event):
-    """A step whose loss or gradient stands far out."""
+    """A step whose loss or gradient norm is an outlier."""
 
     step: int
     what: str
     """`loss` or `gradient norm`."""
     value: float
     usual: float
-    """The median of the steps before."""
+    """Median of the preceding steps."""
     rows: list[str]
-    """Places of all rows of the step, as `file:line`."""
+    """Locations of all rows of the step, as `file:line`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSaved(Event):
-    """A checkpoint is whole on disk."""
+    """A checkpoint is completely written to disk."""
 
     step: int
     path: str
@@ -270,7 +272,7 @@ class StoppedEarly(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progressed(Event):
-    """A long piece of work other than training went on."""
+    """Progress of a long piece of work other than training."""
 
     what: str
     done: int
@@ -301,32 +303,32 @@ def as_dict(event: Event) -> dict[str, Any]:
 
 
 class EventLog:
-    """Writes events to the run folder as they come, and hands them to listeners.
+    """Appends events to the run folder as they happen and passes them to listeners.
 
     Args:
-        folder: the run folder, or None while there is none yet.
+        folder: the run folder; None if it does not exist yet.
         listeners: called in order with every event.
     """
 
     def __init__(self, folder: Path | None, listeners: Iterable[Listener] = ()) -> None:
         self._folder = folder
         self._listeners = tuple(listeners)
-        self._waiting: list[tuple[str, str]] = []
+        self._pending: list[tuple[str, str]] = []
 
     def attach(self, folder: Path) -> None:
-        """Writes to `folder` from now on, beginning with what happened before it was there."""
+        """Writes to `folder` from now on, starting with the events that happened before it existed."""
         self._folder = folder
-        for name, line in self._waiting:
+        for name, line in self._pending:
             self._append(name, line)
-        self._waiting = []
+        self._pending = []
 
     def __call__(self, event: Event) -> None:
-        """Records one event."""
+        """Logs one event and notifies the listeners."""
         if not isinstance(event, _NOT_WRITTEN):
             name = "metrics.jsonl" if isinstance(event, _METRICS) else "events.jsonl"
             line = json.dumps({**as_dict(event), "time": round(time.time(), 3)}, ensure_ascii=False)
             if self._folder is None:
-                self._waiting.append((name, line))
+                self._pending.append((name, line))
             else:
                 self._append(name, line)
         for listener in self._listeners:
@@ -335,12 +337,12 @@ class EventLog:
     def _append(self, name: str, line: str) -> None:
         if self._folder is not None:
             path = self._folder / name
-            with told_as_disk_error(path), path.open("a", encoding="utf-8") as file:
+            with as_disk_error(path), path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """Every whole line of a JSON Lines log; a last line cut by a kill is left out."""
+    """Every complete line of a JSON Lines log; a last line cut short by a kill is left out."""
     if not path.exists():
         return []
     events = []
@@ -353,6 +355,6 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Takes the lines of later steps out of a metrics log, so that a resumed run does not tell them twice."""
+    """Removes the lines of later steps from a metrics log, so that a resumed run does not log them twice."""
     kept = [event for event in read_events(path) if event.get("step", 0) <= step]
     write_json_lines(path, kept)

@@ -1,4 +1,4 @@
-"""Run folders: what lies where, and how they are made, found and listed."""
+"""Run folders: which file is where, and how folders are created, found and listed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.runs.atomic import told_as_disk_error
+from burnish.runs.atomic import as_disk_error
 from burnish.runs.events import read_events
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Names of the files in one run folder. Nothing here reads or writes."""
+    """Paths of the files in one run folder. Reads and writes nothing."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The run's name: the folder's own."""
+        """The run's name, which is the name of the folder."""
         return self.path.name
 
     @property
@@ -38,12 +38,12 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One line a step or validation."""
+        """One line per step or validation."""
         return self.path / "metrics.jsonl"
 
     @property
     def events(self) -> Path:
-        """What happened, in words."""
+        """What happened, one event per line."""
         return self.path / "events.jsonl"
 
     @property
@@ -58,12 +58,12 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The result of a method that moves the base itself: a standard transformers folder."""
+        """The result of a method that trains the base model itself: a standard transformers folder."""
         return self.path / "model"
 
     @property
     def evaluation(self) -> Path:
-        """Base against tuned."""
+        """Evaluation of the base model and the tuned model."""
         return self.path / "evaluation.json"
 
     @property
@@ -78,12 +78,12 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """All of this as one page for the browser."""
+        """The report: all of this as one HTML page."""
         return self.path / "report.html"
 
     @property
     def result(self) -> Path | None:
-        """The trained adapter or model folder, or None while there is none."""
+        """The trained adapter or model folder, or None if there is none yet."""
         return next((folder for folder in (self.adapter, self.model) if folder.is_dir()), None)
 
 
@@ -91,36 +91,36 @@ DEFAULT_RUNS = "runs"
 
 
 def create_run(runs: Path, name: str) -> RunFolder:
-    """Makes a new, empty run folder.
+    """Creates an empty run folder.
 
     Raises:
-        InputError: a run of that name is there already, or the name is not fit for a folder.
+        InputError: a run of that name exists, or the name is not valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}", name):
         raise InputError(
-            f"`{name}` is not a run name",
-            "A name holds letters, digits, `.`, `_` and `-`, and begins with a letter or digit.",
+            f"`{name}` is not a valid run name",
+            "A name consists of letters, digits, `.`, `_` and `-`, and starts with a letter or digit.",
             "Choose another with `--name`",
         )
     path = runs / name
     try:
-        with told_as_disk_error(path):
+        with as_disk_error(path):
             path.mkdir(parents=True)
     except FileExistsError:
         raise InputError(
-            f"the run `{path}` is there already",
-            "A run is never written over.",
-            f"Choose another `--name`, or go on with it: `burnish resume {path}`",
+            f"the run `{path}` already exists",
+            "A run is never overwritten.",
+            f"Choose another `--name`, or continue that run: `burnish resume {path}`",
         ) from None
     except (NotADirectoryError, PermissionError) as error:
         raise InputError(
-            f"cannot make the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`"
+            f"cannot create the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`"
         ) from None
     return RunFolder(path)
 
 
 def fresh_name(runs: Path, stem: str) -> str:
-    """`stem`, or `stem-2`, `stem-3` … where that is taken."""
+    """`stem`, or `stem-2`, `stem-3` … if that is taken."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "run"
     number, name = 1, stem
     while (runs / name).exists():
@@ -130,19 +130,19 @@ def fresh_name(runs: Path, stem: str) -> str:
 
 
 def find_run(name: str, runs: str = DEFAULT_RUNS) -> RunFolder:
-    """The run folder that a name or a path means.
+    """Finds a run folder by name or path.
 
     Raises:
-        InputError: there is none; near names are suggested.
+        InputError: there is none; similar names are suggested.
     """
     for path in (Path(name), Path(runs) / name):
         if (path / "recipe.yaml").is_file():
             return RunFolder(path)
     known = [run.name for run in list_runs(runs)]
     near = difflib.get_close_matches(name, known, n=1)
-    fix = f"Did you mean `{near[0]}`?" if near else "See them all with `burnish runs`"
+    fix = f"Did you mean `{near[0]}`?" if near else "List the runs with `burnish runs`"
     raise InputError(
-        f"there is no run `{name}`", f"Looked for `recipe.yaml` in `{name}` and `{Path(runs) / name}`.", fix
+        f"there is no run `{name}`", f"There is no `recipe.yaml` in `{name}` or `{Path(runs) / name}`.", fix
     )
 
 
@@ -156,7 +156,7 @@ def list_runs(runs: str = DEFAULT_RUNS) -> list[RunFolder]:
 
 
 def describe_run(run: RunFolder) -> dict[str, Any]:
-    """What `burnish show` prints: recipe, state, losses and results, read from the run folder alone."""
+    """What `burnish show` prints: recipe, state, losses and results, from the run folder alone."""
     import yaml
 
     metrics = read_events(run.metrics)

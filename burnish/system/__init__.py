@@ -1,1 +1,1 @@
-"""This machine: cores, memory, processor, disk, packages and processes, read without torch."""
+"""This machine: cores, memory, processor, disk, packages and processes, without importing torch."""

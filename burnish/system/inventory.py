@@ -1,6 +1,6 @@
-"""What is here for training: packages, accelerators, memory, disk and the hub's cache. Nothing is fetched or changed.
+"""What this machine has for training: packages, accelerators, memory, disk and the hub's cache. Reads only.
 
-It must work where things are broken, so nothing heavy is imported before it is needed, and what fails is told.
+It must work on broken installations, so heavy packages are imported late and their failure is reported, not raised.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from burnish.system.machine import Machine, this_machine
 _FEATURES = {
     "bitsandbytes": "base weights in 4 and 8 bits (`qlora`, `int8-lora`) and the 8-bit optimizer",
     "datasets": "datasets from the hub, and parquet files",
-    "pillow": "pictures (`vision`)",
+    "pillow": "images (`vision`)",
     "sentencepiece": "base models whose only tokenizer file is a `.model`",
 }
-"""Packages without which Burnish trains, but not everything."""
+"""Optional packages, and what each is needed for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that Burnish uses: what is wanted, and what is here."""
+    """A package that Burnish uses: the required and the installed version."""
 
     name: str
     wanted: str
-    """The range of versions, as `>=2.11,<3`; empty where any will do."""
+    """The range of versions, as `>=2.11,<3`; empty if any will do."""
     version: str | None
-    """What is installed; None where nothing is."""
+    """The installed version, or None."""
     purpose: str = ""
-    """What it is for; empty where nothing works without it."""
+    """What an optional package is for; empty if it is required."""
 
     @property
     def is_required(self) -> bool:
-        """Whether Burnish cannot train without it."""
+        """Whether Burnish needs it for every run."""
         return not self.purpose
 
     @property
@@ -56,22 +56,22 @@ class Accelerator:
     capability: str
     """CUDA's compute capability, as `8.0`, or the name of the architecture; empty on MPS."""
     precision: str
-    """The number format that it does well: `bf16`, `fp16` or `fp32`."""
+    """The fastest number format that it supports well: `bf16`, `fp16` or `fp32`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """What torch sees, or why it does not start."""
+    """The devices that torch sees, or why it cannot be imported."""
 
     accelerators: tuple[Accelerator, ...] = ()
     error: str = ""
     has_idle_gpu: bool = False
-    """Whether there is an NVIDIA driver, yet this build of torch uses no GPU."""
+    """Whether there is an NVIDIA driver but this build of torch uses no GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Everything that is here. Sizes are bytes; those that cannot be read are None."""
+    """The state of this machine. Sizes are in bytes, None if unknown."""
 
     machine: Machine
     free_memory_bytes: int | None
@@ -83,14 +83,14 @@ class Inventory:
     is_writable: bool
     """Whether run folders can be written there."""
     cache: str
-    """Where models of the hub are kept."""
+    """The folder of the hub's cache."""
     cached_models: tuple[str, ...]
     is_offline: bool
-    """Whether the hub is not to be asked."""
+    """Whether the environment forbids access to the hub."""
 
 
 def take_inventory(runs: str) -> Inventory:
-    """Looks at this machine, for runs that are written below the folder `runs`."""
+    """Inspects this machine, for runs that are written below the folder `runs`."""
     machine = this_machine()
     folder = _nearest(Path(runs))
     cache = _cache()
@@ -98,7 +98,7 @@ def take_inventory(runs: str) -> Inventory:
         machine=machine,
         free_memory_bytes=_free_memory(machine.memory_bytes),
         packages=read_packages(),
-        torch=_look_through_torch(),
+        torch=_inspect_torch(),
         runs=runs,
         free_disk_bytes=_free_disk(folder),
         is_writable=folder.is_dir() and os.access(folder, os.W_OK | os.X_OK),
@@ -111,15 +111,15 @@ def take_inventory(runs: str) -> Inventory:
 
 
 _TRUE = ("1", "ON", "YES", "TRUE")
-"""What `huggingface_hub` takes for yes."""
+"""The values that `huggingface_hub` takes as true."""
 
 
 def read_packages() -> tuple[Package, ...]:
-    """What Burnish says that it needs, in the order of names, and what it can use besides."""
+    """The required and the optional packages, sorted by name."""
     try:
         needs = metadata.requires("burnish") or []
     except metadata.PackageNotFoundError:
-        needs = []  # run from its source, uninstalled: the ranges are not at hand, the versions are
+        needs = []  # run from its source, uninstalled: the ranges are not available, the versions are
     wanted = dict(parse_need(need) for need in needs if applies_here(need))
     names = sorted({*wanted, *_FEATURES, "torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors"})
     return tuple(Package(name, wanted.get(name, ""), _version(name), _FEATURES.get(name, "")) for name in names)
@@ -174,8 +174,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _look_through_torch() -> Torch:
-    """What torch sees; an installation that is broken is told, not raised."""
+def _inspect_torch() -> Torch:
+    """The devices that torch sees; a broken installation is returned as an error text, not raised."""
     try:
         import torch
 
@@ -202,7 +202,7 @@ def _cuda_devices() -> list[Accelerator]:
 
 
 def precision_of(kind: str, major: int) -> str:
-    """What a GPU does well: NVIDIA's have bf16 since capability 8, fast fp16 since 7; ROCm's have bf16."""
+    """The fastest number format of a GPU: NVIDIA has bf16 since capability 8 and fast fp16 since 7; ROCm has bf16."""
     if kind == "rocm" or major >= 8:
         return "bf16"
     return "fp16" if major >= 7 else "fp32"
@@ -221,7 +221,7 @@ def _has_nvidia_driver() -> bool:
 
 
 def _free_memory(limit: int | None) -> int | None:
-    """Memory that a new program can take: no more than the container, if there is one, may have."""
+    """Memory available to a new process, within the container's limit."""
     try:
         import psutil
     except ImportError:
@@ -231,7 +231,7 @@ def _free_memory(limit: int | None) -> int | None:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder itself, or the nearest above it that is there."""
+    """The folder itself, or its nearest parent that exists."""
     return next((path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()), Path("/"))
 
 
@@ -243,7 +243,7 @@ def _free_disk(folder: Path) -> int | None:
 
 
 def _cache() -> Path:
-    """Where the hub's models are kept; as `huggingface_hub` says, or would say if it were here."""
+    """The hub's cache folder by the rules of `huggingface_hub`, even if that is not installed."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:

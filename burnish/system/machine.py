@@ -1,4 +1,4 @@
-"""The machine: cores, memory, processor and disk, read without torch."""
+"""The machine: cores, memory, processor and disk, without importing torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 _FEATURES = ("amx_bf16", "avx512_bf16")
 _M_MMAP_THRESHOLD = -3
-"""The number that malloc.h gives this option."""
+"""The number of this option in malloc.h."""
 _OWN_PAGES_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the machine has. Unknown sizes are None, an unknown processor is `unknown`."""
+    """The hardware. Unknown sizes are None, an unknown processor is `unknown`."""
 
     cores: int
     """Cores that this process may use."""
@@ -29,7 +29,7 @@ class Machine:
     """Memory of the machine, or the limit of the container where that is lower."""
     processor: str
     processor_features: tuple[str, ...]
-    """Which of `amx_bf16` and `avx512_bf16` the processor has: fast arithmetic in bf16."""
+    """Which of `amx_bf16` and `avx512_bf16` the processor has, that is, hardware bf16."""
     platform: str
     python: str
 
@@ -40,7 +40,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Reads the machine that runs this process."""
+    """Inspects the machine that runs this process."""
     processor, features = _processor()
     return Machine(
         cores=_cores(),
@@ -53,17 +53,17 @@ def this_machine() -> Machine:
 
 
 def gigabytes(size: int) -> str:
-    """`12.3 GB`, counted in 2**30 bytes as memory is sold."""
+    """`12.3 GB`, with 1 GB = 2**30 bytes, as for memory modules."""
     return f"{size / 2**30:.1f} GB"
 
 
 def memory_size(size: int) -> str:
-    """`12.3 GB` or `345 MB`, counted in 2**30 and 2**20 bytes as memory is sold."""
+    """`12.3 GB` or `345 MB`, with 1 GB = 2**30 bytes, as for memory modules."""
     return gigabytes(size) if size >= 2**30 else f"{size / 2**20:.{0 if size >= 100 * 2**20 else 1}f} MB"
 
 
 def cache_folder() -> Path:
-    """Where Burnish keeps what may be deleted at any time; it need not be there yet.
+    """The folder for files that may be deleted at any time; it may not exist yet.
 
     The environment variable `BURNISH_CACHE` names another one. Otherwise it is where the system keeps such things: on
     Linux `~/.cache/burnish`, or below `XDG_CACHE_HOME` where that is an absolute path.
@@ -81,36 +81,35 @@ def cache_folder() -> Path:
 
 
 def share_cores() -> None:
-    """Lets torch's threads give way on a shared machine; must run before torch is imported.
+    """Makes torch's threads yield on a shared machine; must run before torch is imported.
 
-    GNU OpenMP threads wait for each other by spinning. Where another program takes a core, each short wait becomes a
-    whole time slice, and a small model, whose waits are many, loses most of its speed. Sleeping after 2,000 spins
-    keeps most of it, at a small price on a quiet machine.
-    What the user has set stays.
+    GNU OpenMP threads wait for each other by spinning. If another program uses a core, each short wait becomes a full
+    time slice, and a small model, which waits often, loses most of its speed. Sleeping after 2,000 spins keeps most of
+    it, at a small cost on a quiet machine. A value set by the user is kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def collect_seldom() -> None:
-    """Lets Python look for reference cycles less often, and not at all when the process ends.
+    """Makes Python search for reference cycles less often, and not at all when the process ends.
 
-    It looks after every 700 new objects by default (before Python 3.14), and torch and transformers make millions when
-    they are imported; at the end it looks through all of them. Tensors are freed by counting references.
+    By default it searches after every 700 new objects (before Python 3.14), importing torch and transformers creates
+    millions, and at exit all of them are searched. Tensors are freed by reference counting anyway.
     """
     gc.set_threshold(10_000, 20, 20)
     atexit.register(gc.freeze)
 
 
 def return_freed_memory() -> bool:
-    """Lets freed tensors go back to the system at once, so that resident memory follows what is really held.
+    """Returns freed tensors to the system at once, so that resident memory follows live memory.
 
-    glibc raises the size from which an allocation gets pages of its own, up to 32 MiB, whenever such a one is freed;
-    what is smaller it carves out of heaps that it keeps, in pieces. A training step frees in another order than it
-    takes, and the heaps grow: with two rows of 128 tokens, LoRA on GPT-2 took 41 % more than process and live bytes
-    together, and full training of BERT 13 %. A threshold that stays at 256 KiB (mallopt(3), M_MMAP_THRESHOLD) leaves
-    within 1.5 % of them; at 1 MiB GPT-2 still took 17 % more, for a tensor as wide as the model is smaller than that.
-    Allocations made before are not moved. What the user has set in the environment stays.
+    glibc gives large allocations pages of their own, and raises the threshold for "large", up to 32 MiB, whenever one
+    is freed. Smaller allocations come from heaps that it keeps. A training step frees in another order than it
+    allocates, so the heaps fragment and grow: with two rows of 128 tokens, LoRA on GPT-2 used 41 % more than process
+    and live bytes together, and full training of BERT 13 %. A fixed threshold of 256 KiB (mallopt(3), M_MMAP_THRESHOLD)
+    stays within 1.5 % of them; at 1 MiB GPT-2 still used 17 % more, because a tensor as wide as the model is smaller
+    than that. Earlier allocations are not moved. Settings in the environment are kept.
 
     Returns:
         Whether it took effect; never outside Linux with glibc.
@@ -160,13 +159,13 @@ def _container_bytes() -> int | None:
 
 
 def forget_peak() -> None:
-    """Lets `peak_bytes` count from here; does nothing where the system has no such count."""
+    """Restarts the count of `peak_bytes`; does nothing if the system has no such count."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_bytes() -> int | None:
-    """The most resident memory that this process has had since `forget_peak`; None where the system does not tell."""
+    """Peak resident memory of this process since `forget_peak`; None if the system does not report it."""
     for line in _read(Path("/proc/self/status")).splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -174,14 +173,14 @@ def peak_bytes() -> int | None:
 
 
 def container_room() -> int | None:
-    """Bytes that the Linux control group of this process may still take; None without a limit."""
+    """Bytes that the Linux control group of this process may still allocate; None without a limit."""
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        most, taken = _read(Path(limit)).strip(), _read(Path(used)).strip()
-        if most.isdecimal() and taken.isdecimal():
-            return max(0, int(most) - int(taken))
+        most, used_now = _read(Path(limit)).strip(), _read(Path(used)).strip()
+        if most.isdecimal() and used_now.isdecimal():
+            return max(0, int(most) - int(used_now))
     return None
 
 
@@ -192,7 +191,7 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
-    """Processor name and the bf16 features in the text of Linux's `/proc/cpuinfo`."""
+    """Processor name and bf16 features from the text of Linux's `/proc/cpuinfo`."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
@@ -228,7 +227,7 @@ def all_versions() -> dict[str, str | None]:
 
 
 def package_versions() -> dict[str, str | None]:
-    """The versions of everything that takes part in a step; None for what is not installed."""
+    """The versions of all packages that take part in a step; None for those not installed."""
     return {name: _version(name) for name in _PACKAGES}
 
 

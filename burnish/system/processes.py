@@ -1,4 +1,4 @@
-"""The same work on many things, in several processes."""
+"""Maps a function over items in several processes."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from typing import Any, TypeVar
 from burnish.errors import MachineError
 from burnish.system.machine import collect_seldom
 
-Thing = TypeVar("Thing")
-Outcome = TypeVar("Outcome")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _AHEAD = 2
-"""Things in flight for each process, so that none waits and memory stays bounded."""
+"""Items in flight per process: enough that none waits, few enough that memory stays bounded."""
 _ONE_CORE = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
-_told: list[Callable[[Any], Any]] = []
-"""What this process does, where it is one of several."""
+_work: list[Callable[[Any], Any]] = []
+"""The function of this worker process."""
 
 
-def in_processes(work: Callable[[Thing], Outcome], things: Iterable[Thing], processes: int) -> Iterator[Outcome]:
-    """What comes of each thing, in the order of the things.
+def in_processes(work: Callable[[Item], Result], items: Iterable[Item], processes: int) -> Iterator[Result]:
+    """Yields the result of each item, in order.
 
     Args:
-        work: sent to each process once; must have no memory of its own, so that it does not matter which does what.
-        things: taken as they are needed.
-        processes: 1 does all here.
+        work: sent to each process once; must be stateless, so that it does not matter which process handles which item.
+        items: the input, consumed as needed.
+        processes: 1 runs everything in this process.
 
     Raises:
         MachineError: a process was killed.
     """
     if processes == 1:
-        yield from map(work, things)
+        yield from map(work, items)
         return
     from loky import BrokenProcessPool, ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(processes, env=_ONE_CORE, initializer=_begin, initargs=(work,))
-    waiting = iter(things)
+    waiting = iter(items)
     try:
-        flying = deque(pool.submit(_do, thing) for thing in islice(waiting, _AHEAD * processes))
-        while flying:
-            outcome = flying.popleft().result()
-            flying.extend(pool.submit(_do, thing) for thing in islice(waiting, 1))
-            yield outcome
+        in_flight = deque(pool.submit(_do, item) for item in islice(waiting, _AHEAD * processes))
+        while in_flight:
+            result = in_flight.popleft().result()
+            in_flight.extend(pool.submit(_do, item) for item in islice(waiting, 1))
+            yield result
     except BrokenProcessPool as error:
         raise MachineError(
             f"one of {processes} processes was killed",
             "The machine may have run out of memory.",
-            "Close other programs, or let fewer cores do it: `taskset -c 0 burnish ...`",
+            "Close other programs, or use fewer cores: `taskset -c 0 burnish ...`",
         ) from error
     finally:
         pool.shutdown(wait=True, kill_workers=True)
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
     collect_seldom()
-    _told.append(work)
+    _work.append(work)
 
 
-def _do(thing: Any) -> Any:
-    (work,) = _told
-    return work(thing)
+def _do(item: Any) -> Any:
+    (work,) = _work
+    return work(item)

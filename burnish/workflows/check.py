@@ -259,8 +259,8 @@ def _facts(look: _Look, context: RunContext, examination: Examination) -> dict[s
         "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
         f"longest {longest:,} ({figures.longest_place})",
         "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
-        "labels": examination.labels.told(),
-        "languages": examination.languages.told(),
+        "labels": examination.labels.summary(),
+        "languages": examination.languages.summary(),
         "usual size": usual_size(context.task),
     }
     return {name: value for name, value in told.items() if value}

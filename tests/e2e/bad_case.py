@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from burnish.cli.main import COMMANDS
+from burnish.recipe.names import options, sections
 from tests.e2e.bad_files import Maker
 from tests.e2e.told import Told, listing
+from tests.snapshots import check_snapshot
+
+_COMMANDS = {function.__name__ for group in COMMANDS.values() for function in group}
 
 
 class Case(NamedTuple):
-    """What is lying there, what is typed, and the three parts of the answer.
+    """The files of a case, the command that is typed, and what the error has to name.
 
-    `BASE` in the words is the folder of a good base model; `CACHE`, `DATASETS` and `TORCH` in an answer are the hub's
-    two caches and the version of PyTorch.
+    `BASE` in the command is the folder of a good base model. The wording is a snapshot.
     """
 
     name: str
     files: Maker
     words: str
-    what: str
-    why: str
-    hint: str
+    names: tuple[str, ...] = ()
+    """Files with their lines, options and values that the first part of the error must name."""
+    masks: tuple[tuple[str, str], ...] = ()
+    """What differs from machine to machine, and what to write instead."""
     code: int = 2
 
 
-def check(case: Case, here: Path, base: Path, burnish: Callable[[str], Told]) -> None:
-    """The exit code, the three parts word for word, no traceback, nothing on stdout, and not a byte written.
+def check(group: str, case: Case, here: Path, base: Path, burnish: Callable[[str], Told]) -> None:
+    """The exit code, the message, no traceback, nothing on stdout, and not a byte written.
 
-    Only a run's log of events may grow.
+    The hint names only commands and options that exist. Only a run's log of events may grow.
     """
     case.files(here, base)
     before = _files(here)
     told = burnish(case.words.replace("BASE", str(base)))
-    expected = [_filled(part) for part in (case.what, case.why, case.hint)]
-    assert [told.what, told.why, told.hint] == expected, told.err
-    assert told.code == case.code
+    assert "Traceback" not in told.err
+    assert told.code == case.code, told.err
     assert told.why or told.hint
     assert told.out == ""
-    assert "Traceback" not in told.err
     assert _files(here) == before
+    assert [name for name in case.names if name not in told.what] == [], told.what
+    check_hint(told.hint)
+    parts = (("error", told.what), ("why", told.why), ("hint", told.hint))
+    text = "\n".join(f"{label}: {part}" for label, part in parts if part)
+    check_snapshot(f"e2e/{group}::{case.name}", _masked(text, case.masks))
+
+
+def check_hint(hint: str) -> None:
+    """Whether the commands and the dotted options in a hint exist."""
+    assert set(re.findall(r"`burnish (\w+)", hint)) <= _COMMANDS, hint
+    named = re.findall(rf"`(?:--set )?((?:{'|'.join(sections())})\.\w+)", hint)
+    assert set(named) <= set(options()), hint
 
 
 def _files(here: Path) -> list[str]:
     return [entry for entry in listing(here) if "/events.jsonl" not in entry]
 
 
-def _filled(text: str) -> str:
+def _masked(text: str, masks: tuple[tuple[str, str], ...]) -> str:
     import torch
     from datasets import config
     from huggingface_hub import constants
 
-    names = {"DATASETS": config.HF_DATASETS_CACHE, "CACHE": constants.HF_HUB_CACHE, "TORCH": torch.__version__}
-    for name, value in names.items():
-        text = text.replace(name, str(value))
+    masks = {
+        str(config.HF_DATASETS_CACHE): "DATASETS",
+        str(constants.HF_HUB_CACHE): "CACHE",
+        torch.__version__: "TORCH",
+    }
+    for found, mask in masks.items():
+        text = text.replace(found, mask)
     return text

@@ -13,11 +13,6 @@ from tests.e2e.conftest import Burnish
 
 TRAIN = "train rows.jsonl --model BASE"
 MODEL = "train rows.jsonl --model ./model"
-OFFLINE = "It is no folder here, it is not in the cache `CACHE`, and the hub cannot be reached (HF_HUB_OFFLINE is set)."
-MODULES = (
-    "Its modules are named act_fn, down_proj, embed_tokens, gate_proj, input_layernorm, k_proj, layers, lm_head, mlp, "
-    "model, norm, o_proj, post_attention_layernorm, q_proj, rotary_emb, self_attn, up_proj, v_proj."
-)
 HAS = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
 ABSENT = "mps" if HAS["cuda"] else "cuda"
 """A device that this machine does not have: none has both."""
@@ -28,163 +23,122 @@ CASES = [
         "mistyped name of the bundled model",
         bad.rows(),
         "train rows.jsonl --model seedlng",
-        "cannot find or fetch the model `seedlng`",
-        OFFLINE,
-        "Did you mean `seedling`?",
+        names=("seedlng",),
     ),
     Case(
         "unknown hub model",
         bad.rows(),
         "train rows.jsonl --model nobody/nothing",
-        "cannot find or fetch the model `nobody/nothing`",
-        OFFLINE,
-        "Use the bundled model: `--model seedling`",
+        names=("nobody/nothing",),
     ),
     Case(
         "mistyped folder",
         bad.model_without(),
         "train rows.jsonl --model ./modle",
-        "there is no model folder `./modle`",
-        "The folder `.` has none of that name.",
-        "Did you mean `./model`?",
+        names=("./modle",),
     ),
     Case(
         "a file where a folder belongs",
         bad.rows(),
         "train rows.jsonl --model ./rows.jsonl",
-        "the model `./rows.jsonl` is a file",
-        "A base model is a folder with `config.json`.",
-        "Name a folder, or use the bundled model: `--model seedling`",
+        names=("./rows.jsonl",),
     ),
     Case(
         "a file of a model where its folder belongs",
         bad.model_without(),
         "train rows.jsonl --model ./model/model.safetensors",
-        "the model `./model/model.safetensors` is a file",
-        "A base model is a folder with `config.json`.",
-        "Try `model`",
+        names=("./model/model.safetensors",),
     ),
     Case(
         "no tokenizer",
         bad.model_without("tokenizer*"),
         MODEL,
-        "the model `./model` has no tokenizer",
-        "None of tokenizer.json, tokenizer.model, vocab.json, vocab.txt, spiece.model is in `./model`.",
-        "Copy the tokenizer files of the model it was made from into the folder",
+        names=("./model",),
     ),
     Case(
         "no config",
         bad.model_without("config.json"),
         MODEL,
-        "the folder `./model` holds no base model",
-        "There is no `config.json` in it.",
-        "Name a folder in transformers' layout, or use the bundled model: `--model seedling`",
+        names=("./model",),
     ),
     Case(
         "an adapter where a base model belongs",
         bad.adapter_as_model,
         MODEL,
-        "the folder `./model` holds no base model",
-        "There is no `config.json` in it.",
-        "An adapter is not a base model: name the base it was trained on",
+        names=("./model",),
     ),
     Case(
         "no weights",
         bad.model_without("*.safetensors"),
         MODEL,
-        "the model `./model` has no weights",
-        "There is no `.safetensors` file in `./model`.",
-        "Use the bundled model: `--model seedling`",
+        names=("./model",),
     ),
     Case(
         "only pickled weights",
         bad.pickled_model,
         MODEL,
-        "the model `./model` has only pickled weights (`pytorch_model.bin`)",
-        "A pickle can run any code when it is opened, so it is refused.",
-        "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
+        names=("./model", "pytorch_model.bin"),
     ),
     Case(
         "weights cut short",
         bad.cut_weights,
         MODEL,
-        "cannot load the model of `./model`",
-        "Error while deserializing header: incomplete metadata, file not fully covered",
-        "Check the files in its folder",
+        names=("./model",),
     ),
     Case(
         "weights with a layer missing",
         bad.missing_tensor,
         MODEL,
-        "the weights of `./model` are not whole",
-        "1 tensors are missing, the first is `model.layers.1.mlp.down_proj.weight`; they would start out random.",
-        "Fetch the model again, or name the model class these weights were saved from",
+        names=("./model",),
     ),
     Case(
         "config of an unknown kind",
         bad.model_with("config.json", '{"model_type": "abacus"}'),
         MODEL,
-        "cannot read the config of `./model`",
-        "The checkpoint you are trying to load has model type `abacus` but Transformers does not recognize this "
-        "architecture.",
-        "Check its `config.json`; a model newer than this transformers needs `pip install -U transformers`",
+        names=("./model",),
     ),
     Case(
         "config with code of its own",
         bad.model_with("config.json", '{"model_type": "abacus", "auto_map": {"AutoConfig": "code.Abacus"}}'),
         MODEL,
-        "the config of `./model` comes with its own Python code",
-        "Code from elsewhere can do anything, so it is refused.",
-        "If you trust it, add `--trust-remote-code`",
+        names=("./model",),
     ),
     Case(
         "tokenizer of garbage",
         bad.model_with("tokenizer.json", "{"),
         MODEL,
-        "cannot load the tokenizer of `./model`",
-        "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
-        "Check the files in its folder",
+        names=("./model",),
     ),
     Case(
         "a tokenizer in which no answer could end",
         bad.endless_model,
         MODEL,
-        "the tokenizer has no end-of-sequence token",
-        "without one the model cannot learn where an answer ends",
-        "set `eos_token` in the model's tokenizer_config.json",
     ),
     Case(
         "a layer that is not there",
         bad.rows(),
         f"{TRAIN} --set lora.targets=[q_prj]",
-        "`lora.targets` names `q_prj`, which this model does not have",
-        MODULES,
-        "Did you mean `q_proj`?",
+        names=("lora.targets", "q_prj"),
     ),
     Case(
         "a module to save that is not there",
         bad.rows(),
         f"{TRAIN} --set lora.modules_to_save=[lm_hed]",
-        "`lora.modules_to_save` names `lm_hed`, which this model does not have",
-        MODULES,
-        "Did you mean `lm_head`?",
+        names=("lora.modules_to_save", "lm_hed"),
     ),
     Case(
         "a device that is not there",
         bad.rows(),
         f"{TRAIN} --set model.device={ABSENT}",
-        f"there is no `{ABSENT}` device",
-        f"PyTorch TORCH sees only {PRESENT} here.",
-        "Leave `model.device` at `auto`",
+        names=(ABSENT,),
+        masks=((f"`{ABSENT}`", "ABSENT"), (PRESENT, "PRESENT")),
         code=3,
     ),
     Case(
         "fp16 on the CPU",
         bad.rows(),
         f"{TRAIN} --set model.device=cpu --set model.precision=fp16",
-        "fp16 does not train on the cpu device",
-        "Its narrow range needs loss scaling, which pays off on CUDA only.",
-        "Use `model.precision=bf16` or `fp32`",
+        names=("fp16", "cpu"),
         code=3,
     ),
 ]
@@ -192,7 +146,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_model_and_machine(case: Case, here: Path, base: Path, burnish: Burnish) -> None:
-    check(case, here, base, burnish)
+    check("bad_models", case, here, base, burnish)
 
 
 def test_remote_code_is_not_run(here: Path, base: Path, burnish: Burnish) -> None:

@@ -15,110 +15,83 @@ from tests.e2e.bad_case import Case, check
 from tests.e2e.conftest import SHORT, Burnish
 from tests.e2e.told import read_lines
 
-NO_RUN = "there is no run `whol`"
-LOOKED = "Looked for `recipe.yaml` in `whol` and `runs/whol`."
-
 CASES = [
     *(
-        Case(f"{words.split()[0]} of an unknown run", changed.as_made, words, NO_RUN, LOOKED, "Did you mean `whole`?")
+        Case(f"{words.split()[0]} of an unknown run", changed.as_made, words, names=("whol",))
         for words in ("resume whol", "evaluate whol", "generate whol hello", "chat whol", "show whol")
     ),
     Case(
         "unknown run, none is near",
         changed.as_made,
         "show zebra",
-        "there is no run `zebra`",
-        "Looked for `recipe.yaml` in `zebra` and `runs/zebra`.",
-        "See them all with `burnish runs`",
+        names=("zebra",),
     ),
     Case(
         "run name is taken",
         bad.rows(),
         "train rows.jsonl --model BASE --name whole",
-        "the run `runs/whole` is there already",
-        "A run is never written over.",
-        "Choose another `--name`, or go on with it: `burnish resume runs/whole`",
+        names=("runs/whole",),
     ),
     Case(
         "run name is not fit for a folder",
         bad.rows(),
         "train rows.jsonl --model BASE --name ../away",
-        "`../away` is not a run name",
-        "A name holds letters, digits, `.`, `_` and `-`, and begins with a letter or digit.",
-        "Choose another with `--name`",
+        names=("../away",),
     ),
     Case(
         "runs folder is a file",
         bad.rows(),
         "train rows.jsonl --model BASE --name mine --runs rows.jsonl",
-        "cannot make the run folder `rows.jsonl/mine`",
-        "Not a directory.",
-        "Choose another `--runs`",
+        names=("rows.jsonl/mine",),
     ),
     Case(
         "resume of a finished run",
         changed.as_made,
         "resume whole",
-        "the run `whole` is finished",
-        "Its result is `runs/whole/adapter`.",
-        "See `burnish show runs/whole`",
+        names=("whole",),
     ),
     Case(
         "resume after the data changed",
         changed.data_changed("stopped"),
         "resume stopped",
-        "the data of the run `stopped` has changed since it began",
-        "Going on with other rows would give a result that nobody could make again.",
-        "Put the data back as it was, or start a new run with `burnish train`",
+        names=("stopped",),
     ),
     Case(
         "resume after the data went away",
         changed.data_gone("stopped"),
         "resume stopped",
-        "no such file: `./rows.jsonl`",
-        "The folder `.` has none of that name",
-        "Check the path",
+        names=("./rows.jsonl",),
     ),
     Case(
         "resume after the base model changed",
         changed.base_changed("stopped"),
         "resume stopped",
-        "the base model `./model` has changed since the run `stopped` began",
-        "The trained weights belong to the model they were trained on.",
-        "Put the model back as it was, or start a new run with `burnish train`",
+        names=("./model", "stopped"),
     ),
     Case(
         "evaluate after the data changed",
         changed.data_changed("whole"),
         "evaluate whole",
-        "the data of the run `whole` has changed since it was trained",
-        "Which rows were held out follows from the data, so they are not known any more.",
-        "Name other rows: `burnish evaluate runs/whole other.jsonl`",
+        names=("whole",),
     ),
     Case(
         "evaluate after the base model changed",
         changed.base_changed("whole"),
         "evaluate whole",
-        "the base model `./model` has changed since the run `whole` began",
-        "The trained weights belong to the model they were trained on.",
-        "Put the model back as it was, or start a new run with `burnish train`",
+        names=("./model", "whole"),
     ),
     Case(
         "evaluate on rows of another task",
         bad.rows(*({"text": f"The hat is {number}."} for number in range(5))),
         "evaluate whole rows.jsonl",
-        "the rows of `rows.jsonl` do not fit the run `whole`",
-        "They have the shape `text`, which is for the task `text`.",
-        "Name rows for the task `chat`",
+        names=("rows.jsonl", "whole"),
     ),
     *(
         Case(
             f"{words.split()[0]} of a run without a result",
             changed.as_made,
             words,
-            "the run `stopped` has no result yet",
-            "It was not trained to its end.",
-            "`burnish resume runs/stopped`",
+            names=("stopped",),
         )
         for words in ("evaluate stopped", "generate stopped hello", "chat stopped")
     ),
@@ -127,9 +100,7 @@ CASES = [
             f"{words.split()[0]} with an adapter that changes nothing",
             changed.adapter_zeroed,
             words,
-            "the adapter in `runs/whole/adapter` changes nothing",
-            "All its matrices B are zero: it was never trained, or it was not loaded.",
-            "Train again; an adapter that learned has other weights",
+            names=("runs/whole/adapter",),
         )
         for words in ("evaluate whole", "generate whole hello", "chat whole")
     ),
@@ -138,13 +109,13 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_runs(case: Case, here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
-    check(case, here, base, burnish)
+    check("bad_runs", case, here, base, burnish)
 
 
 def test_a_process_ends_with_the_exit_code(runs: Path, start: Callable[[str], Popen[str]]) -> None:
     out, err = (process := start("show whol")).communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
-    assert err.splitlines()[0] == f"error: {NO_RUN}"
+    assert err.splitlines()[0].startswith("error: ") and "`whol`" in err.splitlines()[0]
     out, err = (process := start("show whole --json")).communicate(timeout=60)
     assert (process.returncode, json.loads(out)["state"], err) == (0, "finished", "")
 
@@ -167,7 +138,7 @@ def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) ->
     assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (899, 100, 1)
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
     assert [(row["file"], row["line"]) for row in rejected] == [(str(here / "rows.jsonl"), 500)]
-    assert rejected[0]["reason"].startswith("broken JSON at column")
+    assert "JSON at column" in rejected[0]["reason"]
 
 
 def test_rows_with_an_empty_answer_or_too_long_are_named(here: Path, base: Path, burnish: Burnish) -> None:

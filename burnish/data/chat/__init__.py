@@ -1,1 +1,1 @@
-"""Conversations: rows, messages, templates, and which tokens are learned."""
+"""Conversations: rows, messages, templates, and which tokens are trained on."""

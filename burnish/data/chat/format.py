@@ -1,4 +1,4 @@
-"""Conversations to examples: only the answers are trained, each from the prompt that inference will see."""
+"""Encodes conversations as examples: only answers are trained on, each after the prompt that inference will use."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Span = tuple[int, int]
 def fit_answers(
     ids: list[int], answers: Sequence[Span], lead: list[int], context: int, place: str
 ) -> tuple[list[Example], int]:
-    """Examples of at most `context` tokens that train each answer at most once, and how many tokens stand in none.
+    """Splits a sequence into examples of at most `context` tokens, and counts the tokens in none of them.
 
-    A sequence that fits is one example. A longer one is cut from the left, and answers that lost the turn before
-    them are trained in an example of their own, again with as much as fits to their left. `lead` (BOS) stays in
-    front. An earlier answer that fits nowhere is left out.
+    Each answer is trained on at most once. A sequence that fits is one example. A longer one is truncated on the left,
+    and answers that lose the turn before them get an example of their own, again with as much context on the left as
+    fits. `lead` (BOS) stays in front. An earlier answer that does not fit is dropped.
 
     Raises:
         RowError: the last answer does not fit.
@@ -46,9 +46,10 @@ def fit_answers(
         start, end = left.pop()
         if end - start + 1 > room:
             continue
+        # cut on the left: the end of the prompt says most about the answer, and the answer itself has to stay whole
         cut = max(num_lead, end - room)
         kept = [(start, end)]
-        # An earlier answer belongs here only if the whole turn that it answers does.
+        # An earlier answer is kept only if the complete turn before it is kept too.
         while left and (left[-2][1] if len(left) > 1 else num_lead) >= cut:
             kept.append(left.pop())
         examples.append(_example(ids, cut, end, kept[::-1], num_lead, place))
@@ -58,7 +59,7 @@ def fit_answers(
 
 
 def _example(ids: list[int], cut: int, end: int, answers: Sequence[Span], num_lead: int, place: str) -> Example:
-    """Tokens [cut, end) of `ids` behind its first `num_lead`, with `answers` trained."""
+    """Tokens [cut, end) of `ids` after its first `num_lead`, with `answers` as labels."""
     labels = [IGNORED] * end
     for start, stop in answers:
         labels[start:stop] = ids[start:stop]
@@ -83,40 +84,40 @@ class Chat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncodedChat:
-    """The examples of one conversation, and how many of its tokens were cut off to fit the context."""
+    """The examples of one conversation, and how many of its tokens were truncated to fit the context."""
 
     examples: list[Example]
     truncated_tokens: int
 
 
 class ChatFormat:
-    """Turns conversations into token ids with a tokenizer's chat template, alike for training and generation.
+    """Encodes conversations with the tokenizer's chat template, identically for training and generation.
 
-    A tokenizer without a template is given ChatML (see `ensure_template`).
+    A tokenizer without a template gets ChatML (see `ensure_template`).
 
     Args:
-        tokenizer: of the model.
-        template: renders the messages, where the tokenizer's own template needs them in another form.
+        tokenizer: the model's tokenizer.
+        template: renders the messages, if the tokenizer's template needs another form of them.
 
     Attributes:
-        notes: what was adapted to the template, in plain words.
-        tokens: answers what `requests` asks.
+        notes: adaptations to the template, as sentences for the user.
+        tokens: encodes the texts that `requests` yields.
 
     Raises:
-        ModelError: the template is of a kind whose answers cannot be found for sure.
+        ModelError: the answers cannot be located reliably in what the template writes.
     """
 
     def __init__(self, tokenizer: Any, template: ChatTemplate | None = None) -> None:
         self.notes: list[str] = []
         if ensure_template(tokenizer):
-            self.notes.append("the tokenizer has no chat template: ChatML is used, and saved with it")
+            self.notes.append("the tokenizer has no chat template: ChatML is used and saved with it")
         self._template = template or ChatTemplate(tokenizer)
         self.tokens = Tokens(tokenizer)
         try:
             found = probe_template(self._template, self.tokens)
             if not found.end_ids:
                 raise RowError("no token ends an answer, and the tokenizer has no end-of-sequence token")
-            self._abilities = found.abilities
+            self._features = found.features
             self._end_ids = found.end_ids
             self._header = found.header
             self._mask = AnswerMask(self._template, self.tokens, found.end_ids)
@@ -124,41 +125,43 @@ class ChatFormat:
             self.notes += found.notes
         except RowError as error:
             raise ModelError(
-                "the model's chat template cannot be trained with",
-                f"for one question and one answer: {error}",
-                "give the tokenizer another `chat_template`, or none at all for ChatML",
+                "the model's chat template cannot be used for training",
+                f"It fails on one question and one answer: {error}",
+                "Give the tokenizer another `chat_template`, or remove it to use ChatML",
             ) from error
-        # A template may well refuse a second question; then its rows are refused one by one.
+        # A template may reject a second question; rows that have one are then rejected individually.
         with suppress(RowError):
             if len(self._find([*PLAIN, *PLAIN])) > 1:
-                self.notes.append("the answers of a conversation cannot share one sequence: each has its own")
+                self.notes.append(
+                    "the answers of a conversation cannot share one sequence: each becomes its own example"
+                )
         if self.tokens.lead and not self._writes_lead():
-            self.notes.append("the template writes no BOS, the tokenizer does: it is put in front, once")
+            self.notes.append("the template does not write BOS but the tokenizer adds it: it is put in front once")
 
     @property
     def stop_ids(self) -> list[int]:
-        """Ids of the tokens that end an answer: generation stops at any of them. EOS first, where there is one."""
+        """Ids of the tokens that end an answer: generation stops at any of them. EOS comes first, if there is one."""
         return list(self._end_ids)
 
     def prompt_ids(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
     ) -> list[int]:
-        """What generation feeds the model for the next answer: token for token what that answer is trained from.
+        """The prompt of generation for the next answer: exactly the tokens that precede that answer in training.
 
         Raises:
-            RowError: the template refuses the messages.
+            RowError: the template rejects the messages.
         """
         return self.tokens.encode_led([self.prompt(messages, tools)])[0]
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> str:
-        """The text of `prompt_ids`. Raises RowError where the template refuses the messages."""
-        said, listed = adapt(messages, tools, self._abilities)
-        return self._template.render(said, listed, answer_next=True)
+        """The text of `prompt_ids`. Raises RowError if the template rejects the messages."""
+        adapted, listed = adapt(messages, tools, self._features)
+        return self._template.render(adapted, listed, answer_next=True)
 
     def spoken(self, ids: Sequence[int]) -> Sequence[int]:
-        """What a generated answer says: its ids without what the template itself writes before an answer.
+        """The ids of a generated answer without the header that the template writes before an answer.
 
-        Nothing as long as they may be the beginning of that.
+        Empty while they may be the beginning of the header.
         """
         if not self._header:
             return ids
@@ -178,18 +181,18 @@ class ChatFormat:
         return self.tokens.with_lead(ids) is ids
 
     def encode(self, record: Chat, context: int) -> EncodedChat:
-        """One conversation encoded on its own, as `requests` does it. Raises RowError where that does."""
+        """Encodes a single conversation like `requests`, with the same errors."""
         return answer_alone(self.tokens, self.requests(record, context))
 
     def requests(self, record: Chat, context: int) -> TokenRequests[EncodedChat]:
-        """Examples of at most `context` tokens; messages behind the last answer are left out.
+        """Examples of at most `context` tokens; messages after the last answer are dropped.
 
         Raises:
-            RowError: there is no answer, or an empty one; the template refuses the conversation or hides an answer;
-                the last answer does not fit `context`.
+            RowError: there is no answer, or an empty one; the template rejects the conversation or omits an answer; the
+                last answer does not fit `context`.
         """
-        said, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._abilities)
-        sequences = yield from self._mask.find(said, listed)
+        adapted, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._features)
+        sequences = yield from self._mask.find(adapted, listed)
         examples: list[Example] = []
         truncated = 0
         for number, sequence in enumerate(sequences, start=1):
@@ -199,7 +202,7 @@ class ChatFormat:
         return EncodedChat(examples, truncated)
 
     def _fit(self, sequence: MaskedTokens, context: int, place: str, is_last: bool) -> tuple[list[Example], int]:
-        # A BOS that only the template writes stays in front too.
+        # A BOS that only the template writes also stays in front.
         lead = sequence.ids[:1] if sequence.ids[0] == self.tokens.bos_id else self.tokens.lead
         try:
             return fit_answers(sequence.ids, sequence.answers, lead, context, place)

@@ -1,4 +1,4 @@
-"""Rows of conversations in OpenAI's and ShareGPT's spelling, and of questions with answers, brought into one form."""
+"""Reads conversations in OpenAI's and ShareGPT's form, and questions with answers, into one form."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ IMAGES = ("image", "image_url", "input_image", "video", "audio", "input_audio")
 
 
 def read_messages(value: Any, column: str) -> tuple[Message, ...]:
-    """Messages of a row, up to the assistant's last turn (nothing is learned from what follows it).
+    """The messages of a row up to the last assistant turn; nothing is trained on after it.
 
     Raises:
-        RowError: they are not messages, or the assistant never says anything.
+        RowError: they are not messages, or there is no answer.
     """
     value = parse_json_text(value, column)
     if value is None:
@@ -49,7 +49,7 @@ def read_messages(value: Any, column: str) -> tuple[Message, ...]:
 
 
 def through_last_answer(messages: list[Message], column: str) -> tuple[Message, ...]:
-    """The messages up to the last in which the assistant says something.
+    """The messages up to the last non-empty assistant message.
 
     Raises:
         RowError: there is none.
@@ -59,11 +59,11 @@ def through_last_answer(messages: list[Message], column: str) -> tuple[Message, 
         return tuple(messages[: answers[-1]])
     if any(message["role"] == "assistant" for message in messages):
         raise RowError("the answer is empty: no assistant message has content or tool calls")
-    raise RowError(f"there is no assistant message in `{column}`, so nothing to learn")
+    raise RowError(f"there is no assistant message in `{column}`, so there is nothing to train on")
 
 
 def is_answer(message: Message) -> bool:
-    """Whether this is an assistant's message with something in it."""
+    """Whether this is a non-empty assistant message."""
     return message["role"] == "assistant" and bool(message["content"].strip() or message.get("tool_calls"))
 
 
@@ -71,7 +71,7 @@ def read_message(message: Any, number: int) -> Message:
     """One message with `role` (or ShareGPT's `from`) and `content` (or `value`).
 
     Raises:
-        RowError: it is not one; its 1-based number is named.
+        RowError: it is not a message; the error gives its 1-based number.
     """
     if not isinstance(message, dict):
         raise RowError(f"message {number} is not an object with `role` and `content`")
@@ -100,27 +100,27 @@ def read_message(message: Any, number: int) -> Message:
 
 
 def read_role(message: Mapping[str, Any], number: int) -> str:
-    """Who speaks: `system`, `user`, `assistant`, `tool` or `function_call`.
+    """The role: `system`, `user`, `assistant`, `tool` or `function_call`.
 
     Raises:
-        RowError: nobody, or somebody unknown.
+        RowError: the role is missing or unknown.
     """
-    said = message.get("role")
-    if said is None:
-        said = message.get("from")
-    if said is None:
+    role_name = message.get("role")
+    if role_name is None:
+        role_name = message.get("from")
+    if role_name is None:
         raise RowError(f"message {number} has no `role`")
-    role = ROLES.get(said) if isinstance(said, str) else None
+    role = ROLES.get(role_name) if isinstance(role_name, str) else None
     if role is None:
-        raise RowError(f"message {number} has the unknown role `{said}`")
+        raise RowError(f"message {number} has the unknown role `{role_name}`")
     return role
 
 
 def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]:
-    """(text, reasoning, tool calls) of a message's content; parts of a list are joined.
+    """(text, reasoning, tool calls) of a message's content; text parts of a list are joined.
 
     Raises:
-        RowError: a part is something else.
+        RowError: a part has an unknown type.
     """
     if not isinstance(content, list):
         return as_text(content, f"message {number}"), "", []
@@ -130,9 +130,9 @@ def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]
     for part in content:
         kind, value = ("text", part) if not isinstance(part, dict) else (part.get("type"), None)
         if kind in IMAGES:
-            raise RowError(f"message {number} holds `{kind}`: images and sound are not supported by this task")
+            raise RowError(f"message {number} has `{kind}`: images and audio are not supported by this task")
         if kind not in PARTS:
-            raise RowError(f"message {number} holds a part of type `{kind}`; this task reads {', '.join(PARTS)}")
+            raise RowError(f"message {number} has a part of type `{kind}`; this task supports {', '.join(PARTS)}")
         if isinstance(part, dict):
             value = next((part[key] for key in (kind, "text", "value") if part.get(key) is not None), None)
         if kind == "tool_call":
@@ -143,7 +143,7 @@ def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]
 
 
 def read_calls(value: Any, number: int) -> list[dict[str, Any]]:
-    """Tool calls in OpenAI's form, from that form, from `{"name", "arguments"}`, or from either as JSON text.
+    """Tool calls in OpenAI's form, from the same form, from `{"name", "arguments"}`, or from either as JSON text.
 
     Raises:
         RowError: a call has no name, or its arguments are not an object.
@@ -167,7 +167,7 @@ def read_call(call: Any, number: int) -> dict[str, Any]:
 
 
 def read_tools(value: Any) -> tuple[dict[str, Any], ...] | None:
-    """Tool descriptions in OpenAI's form, from a list, one object, or either as JSON text; None where there are none.
+    """Tool descriptions in OpenAI's form, from a list, one object, or either as JSON text; None if there are none.
 
     Raises:
         RowError: a tool has no name.
@@ -186,7 +186,7 @@ def read_tools(value: Any) -> tuple[dict[str, Any], ...] | None:
 
 
 def parse_json_text(value: Any, what: str) -> Any:
-    """A value that may be given as JSON text; blank text and NaN are None.
+    """Parses a value that may be JSON text; blank text and NaN become None.
 
     Raises:
         RowError: the text is not JSON.
@@ -204,14 +204,14 @@ def parse_json_text(value: Any, what: str) -> Any:
 
 
 def conversation_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
-    """A row that holds a list of messages. Raises RowError where nothing can be learned from it."""
+    """The record of a row with a list of messages. Raises RowError if it cannot be trained on."""
     name, value = pick(values, pattern.required[0])
     messages = with_system(values, read_messages(value, name))
     return ChatRecord(messages, read_tools(values.get("tools")), place)
 
 
 def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
-    """A row with a question and an answer in columns of their own. Raises RowError where one is missing."""
+    """The record of a row with a question and an answer in separate columns. Raises RowError if one is missing."""
     (ask_name, ask), (answer_name, answer) = (pick(values, field) for field in pattern.required)
     if is_message_list(ask) or is_message_list(answer):
         return prompted_conversation(values, ask, answer, place)
@@ -233,7 +233,7 @@ def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ch
 
 
 def prompted_conversation(values: Mapping[str, Any], ask: Any, answer: Any, place: str) -> ChatRecord:
-    """A prompt or a completion that is itself a list of messages. Raises RowError as `read_messages` does."""
+    """The record of a prompt or completion that is a list of messages. Raises RowError like `read_messages`."""
     parts = [
         part if is_message_list(part) else [{"role": role, "content": part}]
         for role, part in (("user", ask), ("assistant", answer))
@@ -251,7 +251,7 @@ def is_message_list(value: Any) -> bool:
 
 
 def with_system(values: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The messages, begun by the row's `system` column where it has one and they do not begin so themselves."""
+    """The messages, with the row's `system` column in front unless they already start with a system message."""
     system = as_text(values.get("system"), "system")
     if not system or not system.strip() or messages[0]["role"] == "system":
         return messages

@@ -1,4 +1,4 @@
-"""A tokenizer's chat template: messages to text, the default where there is none, and what a template can write."""
+"""A tokenizer's chat template: rendering, the default template, and a probe of what a template supports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from burnish.data.chat.messages import Abilities, Message, adapt
+from burnish.data.chat.messages import Message, TemplateFeatures, adapt
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.tokens import Tokens, single_token_id
 from burnish.errors import ModelError
@@ -23,15 +23,15 @@ _EOS_END = "{%- set answer_end = eos_token %}"
 
 
 def ensure_template(tokenizer: Any) -> bool:
-    """Give `tokenizer` the ChatML template if it has none; True if it had none.
+    """Gives `tokenizer` the ChatML template if it has none; returns whether it had none.
 
-    The template is set on the tokenizer, so it is saved with it. Where `<|im_end|>` is one token of the vocabulary,
-    every turn ends with it. Where it is not (GPT-2, say), the vocabulary is left as it is and answers end with
-    the tokenizer's EOS instead: a marker of several plain tokens would teach no model to stop. Where the tokenizer
-    begins texts with BOS by itself, so does the template, because whoever renders it later adds none.
+    The template is set on the tokenizer, so it is saved with it. If `<|im_end|>` is one token of the vocabulary, every
+    turn ends with it. Otherwise (GPT-2, for example) the vocabulary is not changed and answers end with the tokenizer's
+    EOS instead: a model does not learn to stop from a marker of several ordinary tokens. If the tokenizer adds BOS to
+    texts, the template writes it, because other tools that render the template do not add it.
 
     Raises:
-        ModelError: the tokenizer has neither `<|im_end|>` nor an EOS, so that no answer could end.
+        ModelError: the tokenizer has neither `<|im_end|>` nor EOS, so answers could not end.
     """
     if tokenizer.chat_template:
         return False
@@ -40,8 +40,8 @@ def ensure_template(tokenizer: Any) -> bool:
         if tokenizer.eos_token is None:
             raise ModelError(
                 "the tokenizer has no end-of-sequence token",
-                "without one the model cannot learn where an answer ends",
-                "set `eos_token` in the model's tokenizer_config.json",
+                "Without one the model cannot learn where an answer ends.",
+                "Set `eos_token` in the model's tokenizer_config.json",
             )
         template = template.replace(_OWN_END, _EOS_END)
     if tokenizer.bos_token_id is not None and Tokens(tokenizer).lead == [tokenizer.bos_token_id]:
@@ -51,14 +51,15 @@ def ensure_template(tokenizer: Any) -> bool:
 
 
 def chatml() -> str:
-    """The text of the ChatML template whose turns all end with `<|im_end|>`."""
+    """The text of the ChatML template in which every turn ends with `<|im_end|>`."""
     return (files("burnish") / "models" / "chatml.jinja").read_text(encoding="utf-8")
 
 
-# Templates that write today's date would give other tokens on another day, and a resumed run other bytes.
+# A fixed date: a template that writes today's date would give different tokens on another day, and a resumed run would
+# give different bytes.
 _TODAY = date(2026, 1, 1)
 _ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
-_REFUSALS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
 class ChatTemplate:
@@ -70,14 +71,14 @@ class ChatTemplate:
 
     @property
     def fixed_date(self) -> str | None:
-        """The date that is written instead of today's, where the template asks for today's."""
+        """The date written instead of today's, if the template uses today's date."""
         return _TODAY.isoformat() if self._is_dated else None
 
     def render(self, messages: Sequence[Message], tools: list[Message] | None, answer_next: bool) -> str:
-        """The text of `messages`; with `answer_next`, up to where the next answer begins.
+        """The text of `messages`; with `answer_next`, including the prompt for the next answer.
 
         Raises:
-            RowError: the template refuses these messages; its own message is given.
+            RowError: the template rejects these messages; the error includes its own message.
         """
         try:
             text = self._tokenizer.apply_chat_template(
@@ -87,8 +88,8 @@ class ChatTemplate:
                 tokenize=False,
                 add_generation_prompt=answer_next,
             )
-        except _REFUSALS as refusal:
-            raise RowError(f"the chat template refuses the conversation: {refusal}") from refusal
+        except _TEMPLATE_ERRORS as error:
+            raise RowError(f"the chat template rejects the conversation: {error}") from error
         return str(text)
 
     def _dateless(self, tools: list[Message] | None) -> str:
@@ -128,45 +129,47 @@ _CALLS: list[Message] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What was found: abilities, the tokens that can end an answer (EOS first), and notes in plain words."""
+class TemplateProbe:
+    """The result of the probe: features, the tokens that may end an answer (EOS first), and notes for the user."""
 
-    abilities: Abilities
+    features: TemplateFeatures
     end_ids: list[int]
     notes: list[str]
     header: str
-    """What the template itself writes between a prompt and its answer, so that the model learns to write it; empty
-    where that is nothing but blanks."""
+    """Text that the template writes between a prompt and its answer, so that the model learns to write it; empty if it
+    is only whitespace."""
 
 
-def probe_template(template: ChatTemplate, tokens: Tokens) -> Findings:
-    """Abilities of `template`.
+def probe_template(template: ChatTemplate, tokens: Tokens) -> TemplateProbe:
+    """Probes what `template` supports, by rendering marked messages.
 
     Raises:
-        RowError: it refuses even one question and one answer.
+        RowError: it rejects even one question with one answer.
     """
     header = _header(template)
-    abilities, notes = Abilities(), _notes_on_plain(header)
+    features, notes = TemplateFeatures(), _notes_on_plain(header)
     if not _writes(template, [{"role": "system", "content": SYSTEM}, PLAIN[0]], None, [SYSTEM, QUESTION]):
-        abilities = replace(abilities, system=False)
-        notes.append("the template has no system role: system text is put at the head of the next user message")
+        features = replace(features, system=False)
+        notes.append("the template has no system role: the system text is put at the start of the next user message")
     if not _writes(template, _THOUGHT, None, [_THOUGHTS, ANSWER]):
-        abilities = replace(abilities, reasoning=False)
+        features = replace(features, reasoning=False)
     if not _writes(template, PLAIN[:1], _TOOLS, [_NAME, _ABOUT, QUESTION]):
-        abilities = replace(abilities, tools=False)
-        notes.append("the template has no list of tools: tools are listed in the system text, one JSON line each")
-    tools = _TOOLS if abilities.tools else None
-    calls = _call_abilities(template, tools, abilities)
+        features = replace(features, tools=False)
+        notes.append("the template does not list tools: they are listed in the system text, one JSON line each")
+    tools = _TOOLS if features.tools else None
+    calls = _call_features(template, tools, features)
     if calls is None:
-        notes.append("the template has no tool calls: calls and their results are written as text, in JSON")
-    abilities = calls or replace(abilities, calls=False)
+        notes.append("the template does not support tool calls: calls and their results are written as JSON text")
+    features = calls or replace(features, calls=False)
     if template.fixed_date:
-        notes.append(f"the template writes today's date: {template.fixed_date} is written, so that runs repeat")
-    return Findings(abilities, _end_ids(template, tokens, abilities, tools), notes, header or "")
+        notes.append(
+            f"the template writes today's date: {template.fixed_date} is used instead, so that runs are reproducible"
+        )
+    return TemplateProbe(features, _end_ids(template, tokens, features, tools), notes, header or "")
 
 
 def _header(template: ChatTemplate) -> str | None:
-    """What the template writes behind its prompt and before an answer; None where it opens a thought there."""
+    """Text that the template writes after the prompt and before an answer; None if it opens a thought there."""
     prompt = template.render(PLAIN[:1], None, answer_next=True)
     whole = template.render(PLAIN, None, answer_next=False)
     if not whole.startswith(prompt):
@@ -177,9 +180,9 @@ def _header(template: ChatTemplate) -> str | None:
 
 def _notes_on_plain(header: str | None) -> list[str]:
     if header is None:
-        return ["the template opens a thought before each answer: where the data has none, an empty one is trained"]
+        return ["the template opens a thought before each answer: if the data has none, an empty one is trained on"]
     if header:
-        return [f"the template itself writes {header!r} before an answer: the model learns to write it too"]
+        return [f"the template writes {header!r} before an answer: the model learns to write it too"]
     return []
 
 
@@ -194,29 +197,33 @@ def _writes(
     return all(word in text for word in words)
 
 
-def _call_abilities(template: ChatTemplate, tools: list[Message] | None, abilities: Abilities) -> Abilities | None:
-    """The first way of giving calls that comes out whole, or None."""
+def _call_features(
+    template: ChatTemplate, tools: list[Message] | None, features: TemplateFeatures
+) -> TemplateFeatures | None:
+    """The first form of calls that the template renders completely, or None."""
     for short_ids in (False, True):
         for as_text in (False, True):
-            tried = replace(abilities, arguments_as_text=as_text, short_call_ids=short_ids)
+            tried = replace(features, arguments_as_text=as_text, short_call_ids=short_ids)
             messages, _ = adapt(_CALLS, None, tried)
             try:
                 text = template.render(messages, tools, answer_next=False)
             except RowError:
                 continue
-            # A mapping printed as Python would, or a JSON string quoted once more, is not what a model should write.
+            # A Python dict literal or a doubly quoted JSON string is not what a model should learn to write.
             garbled = any(sign + _VALUE in text for sign in ("'", '\\"'))
             if not garbled and all(word in text for word in (_NAME, _VALUE, _RESULT, ANSWER)):
                 return tried
     return None
 
 
-def _end_ids(template: ChatTemplate, tokens: Tokens, abilities: Abilities, tools: list[Message] | None) -> list[int]:
+def _end_ids(
+    template: ChatTemplate, tokens: Tokens, features: TemplateFeatures, tools: list[Message] | None
+) -> list[int]:
     ends = [] if tokens.eos_id is None else [tokens.eos_id]
     tails = [template.render(PLAIN, None, answer_next=False).rpartition(ANSWER)[2]]
-    if abilities.calls:
-        messages, _ = adapt(_CALL, None, abilities)
-        # Some templates insist that a result follows; the end of plain answers must do then.
+    if features.calls:
+        messages, _ = adapt(_CALL, None, features)
+        # Some templates require that a result follows; then the end of plain answers has to do.
         with suppress(RowError):
             tails.append(template.render(messages, tools, answer_next=False).rpartition(_VALUE)[2])
     for tail in tails:

@@ -1,1 +1,1 @@
-"""Files and datasets as rows: formats, encodings, and the place of each row."""
+"""Reads files and datasets as rows: formats, encodings, and the location of each row."""

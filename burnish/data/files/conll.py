@@ -1,4 +1,4 @@
-"""CoNLL files: a word a line with its tag in the last column, and a blank line between sentences."""
+"""CoNLL files: one word per line with its tag in the last column, and a blank line between sentences."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from burnish.data.files.lines import open_binary, text_lines
 from burnish.data.rows.row import Rejected, Row
 
 Line = tuple[int, str]
-"""Its 1-based number, and its text."""
+"""Its 1-based number and its text."""
 
-_LOOKED_AT_BYTES = 1 << 16
-_FEWEST_LINES = 5
-_FEWEST_LINES_WITH_SPACES = 20
+_HEAD_BYTES = 1 << 16
+_MIN_LINES = 5
+_MIN_LINES_WITH_SPACES = 20
 _STRAY_LINES = 0.01
-"""Share of the lines that may be broken in a file that is told by its look."""
+"""Share of lines that may be broken in a file that is recognized by its content."""
 _BLANKS = re.compile(r"[ \t]+")
 _ASSIGNMENT = re.compile(r"#\s*[\w.:-]+\s*=")
 _ENTITY_TAG = re.compile(r"O|[BIESLUM](-\S+)?")
@@ -26,9 +26,9 @@ _ENTITY_TAG = re.compile(r"O|[BIESLUM](-\S+)?")
 def read_conll(path: Path) -> Iterator[Row | Rejected]:
     """Sentences as rows of `tokens` and `tags`, each with the line where it begins.
 
-    The first column is the word and the last its tag; columns are separated by tabs, or by spaces where a
-    sentence has no tabs. Lines that begin with `-DOCSTART-` part sentences as blank ones do. A sentence with a line
-    that has not as many columns as the others is left out, and that line is named.
+    The first column is the word and the last its tag; columns are separated by tabs, or by spaces if a sentence has no
+    tabs. Lines that begin with `-DOCSTART-` separate sentences like blank ones. A sentence with a line that does not
+    have as many columns as the others is rejected, with the number of that line.
     """
     file = str(path)
     for lines in sentences(text_lines(path)):
@@ -59,7 +59,7 @@ def _if_any(block: list[Line]) -> list[list[Line]]:
 
 
 def without_comments(block: Sequence[Line]) -> list[Line]:
-    """The lines of a sentence that are not clearly comments: `#` is also a word, and hashtags are."""
+    """The lines of a sentence without comments: a line that begins with `#` may also be a word, such as a hashtag."""
     words = [line for line in block if not line[1].startswith("#")]
     if len(words) == len(block):
         return list(block)
@@ -72,60 +72,60 @@ def without_comments(block: Sequence[Line]) -> list[Line]:
     ]
 
 
-def is_comment(line: str, by_tabs: bool, width: int, stands_before: bool) -> bool:
-    """Whether a line that begins with `#` is a remark and no word.
+def is_comment(line: str, by_tabs: bool, width: int, is_before_words: bool) -> bool:
+    """Whether a line that begins with `#` is a comment and not a word.
 
     Args:
         line: the line.
-        by_tabs: how its sentence is separated.
-        width: columns of the other lines of its sentence; 0 where there is no other.
-        stands_before: whether the words of the sentence begin after it.
+        by_tabs: whether the columns of its sentence are separated by tabs.
+        width: number of columns of the other lines of its sentence; 0 if there are none.
+        is_before_words: whether it comes before the first word of the sentence.
     """
     cells = split_cells(line, by_tabs)
     if "\t" not in line and _ASSIGNMENT.match(line):
         return True
     if len(cells) == width or (width == 0 and len(cells) > 1 and _ENTITY_TAG.fullmatch(cells[-1])):
         return False
-    return stands_before or width == 0 or line.startswith(("# ", "##"))
+    return is_before_words or width == 0 or line.startswith(("# ", "##"))
 
 
 def is_by_tabs(lines: Sequence[Line]) -> bool:
-    """Whether most of the lines have tabs, so that a word may hold spaces."""
+    """Whether most lines have tabs, so that words may contain spaces."""
     return 2 * sum("\t" in line.rstrip() for _, line in lines) > len(lines)
 
 
 def split_cells(line: str, by_tabs: bool) -> list[str]:
-    """The columns of a line. Spaces that are no blanks, such as U+00A0, are part of a word."""
+    """The columns of a line. Other spaces, such as U+00A0, are part of a word."""
     text = line.rstrip(" \t\r\n")
     return [cell.strip(" ") for cell in text.split("\t")] if by_tabs else _BLANKS.split(text.lstrip(" \t"))
 
 
 def find_broken(numbered: Sequence[tuple[int, list[str]]]) -> tuple[int, str] | None:
-    """The first line of a sentence that does not fit the others, and why; None where all do."""
+    """The first line of a sentence that does not match the others, and why; None if all match."""
     width = Counter(len(cells) for _, cells in numbered).most_common(1)[0][0]
     for number, cells in numbered:
         if len(cells) != width:
             columns = f"{len(cells)} column{'s' if len(cells) != 1 else ''}"
-            return number, f"{columns}, but the rest of its sentence has {width}; the sentence is left out"
+            return number, f"{columns}, but the rest of its sentence has {width}; the sentence is skipped"
         if width == 1:
-            return number, "one column, but a word and its tag are needed"
+            return number, "only one column, but a word and its tag are needed"
         if not cells[0]:
-            return number, "there is a tag without a word; the sentence is left out"
+            return number, "there is a tag without a word; the sentence is skipped"
     return None
 
 
 def looks_like_conll(path: Path) -> bool:
-    """Whether a file whose name does not say so is CoNLL with entities.
+    """Whether a file without a CoNLL suffix contains CoNLL data with entities.
 
-    Nearly all lines must have the same number of columns and end in O or in a mark with a type, such as B-PER; where
-    the columns are separated by spaces, all must. A text in which every line ends so is no text.
+    Nearly all lines must have the same number of columns and end in O or in a mark with a type, such as B-PER; with
+    columns separated by spaces, all must. Ordinary text does not look like that.
 
     Raises:
         DataError: the file cannot be opened.
     """
     with open_binary(path) as file:
-        head = file.read(_LOOKED_AT_BYTES)
-    if len(head) == _LOOKED_AT_BYTES:
+        head = file.read(_HEAD_BYTES)
+    if len(head) == _HEAD_BYTES:
         head = head[: head.rfind(b"\n") + 1]
     try:
         lines = head.decode("utf-8-sig").splitlines()
@@ -143,5 +143,5 @@ def looks_like_conll(path: Path) -> bool:
     if not any("-" in tag and _ENTITY_TAG.fullmatch(tag) for tag in tags):
         return False
     (width, by_tabs), number = shapes.most_common(1)[0]
-    least, strays = (_FEWEST_LINES, _STRAY_LINES) if by_tabs else (_FEWEST_LINES_WITH_SPACES, 0.0)
+    least, strays = (_MIN_LINES, _STRAY_LINES) if by_tabs else (_MIN_LINES_WITH_SPACES, 0.0)
     return width >= 2 and number >= least and number >= (1 - strays) * shapes.total()

@@ -1,4 +1,4 @@
-"""`.json` documents as rows, with the line where each begins; SQuAD's nested layout is flattened."""
+"""Reads `.json` documents as rows, with the line where each begins; SQuAD's nested layout is flattened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Document:
         self.decoder = json.JSONDecoder()
 
     def skip_space(self, position: int) -> int:
-        """The position of the next character that is not white space."""
+        """The position of the next character that is not whitespace."""
         match = SPACE.match(self.text, position)
         return match.end() if match else position
 
@@ -39,7 +39,7 @@ class Document:
         except json.JSONDecodeError as error:
             raise self.broken(error.msg, error.pos) from error
         except (RecursionError, ValueError) as error:
-            raise self.broken(str(error) or "nested too deep", position) from error
+            raise self.broken(str(error) or "nested too deeply", position) from error
 
     def expect(self, characters: str, position: int) -> str:
         """The character at `position`, which must be one of `characters`."""
@@ -50,13 +50,13 @@ class Document:
         return found
 
     def broken(self, message: str, position: int) -> DataError:
-        """The error for text that is not JSON, naming line and column."""
+        """The error for invalid JSON, with line and column."""
         line = self.text.count("\n", 0, position) + 1
         column = position - (self.text.rfind("\n", 0, position) + 1) + 1
         return DataError(
-            f"{self.file}:{line}:{column}: broken JSON: {message}",
-            "A .json file is one document and is read whole or not at all",
-            "Mend that place, or save one object a line as .jsonl, where one bad line costs one row",
+            f"{self.file}:{line}:{column}: invalid JSON: {message}",
+            "A .json file is a single document, so one error makes all of it unreadable.",
+            "Fix it, or save the rows as .jsonl with one object per line, where a bad line affects only one row",
         )
 
     def items(self, position: int) -> Iterator[tuple[int, Any, int]]:
@@ -91,18 +91,18 @@ class Document:
             position = self.skip_space(position + 1)
 
     def expect_end(self, position: int) -> None:
-        """Nothing but white space may follow `position`."""
+        """Checks that only whitespace follows `position`."""
         position = self.skip_space(position)
         if position < len(self.text):
-            raise self.broken("there is more after the end of the document", position)
+            raise self.broken("there is text after the end of the document", position)
 
 
 Found = tuple[int, "dict[str, Any] | str"]
-"""Position of a question, with its row; or of what is no question, with what is wrong."""
+"""Position of a question, and its row or what is wrong with it."""
 
 
 def is_nested(value: Any) -> bool:
-    """Whether a value is an article (it has `paragraphs`) or a paragraph (it has a text and `qas`)."""
+    """Whether a value is an article (with `paragraphs`) or a paragraph (with a text and `qas`)."""
     return _is_paragraph(value) or (
         isinstance(value, dict)
         and isinstance(value.get("paragraphs"), list)
@@ -115,9 +115,9 @@ def _is_paragraph(value: Any) -> bool:
 
 
 def questions(document: Document, start: int, value: dict[str, Any]) -> Iterator[Found]:
-    """The questions of the article or paragraph `value`, which begins at `start` of the document, in its order.
+    """The questions of the article or paragraph `value`, which begins at `start` of the document, in order.
 
-    A row holds what the question holds (`question`, `id`, `answers`, `is_impossible`, ...) and the paragraph's
+    A row has the fields of the question (`question`, `id`, `answers`, `is_impossible`, ...) and the paragraph's
     `context`.
     """
     if _is_paragraph(value):
@@ -127,7 +127,7 @@ def questions(document: Document, start: int, value: dict[str, Any]) -> Iterator
         if _is_paragraph(paragraph):
             yield from _of_paragraph(document, at, paragraph)
         else:
-            yield at, "a paragraph is expected, with `context` and a list `qas`"
+            yield at, "expected a paragraph with `context` and a list `qas`"
 
 
 def _of_paragraph(document: Document, start: int, paragraph: dict[str, Any]) -> Iterator[Found]:
@@ -136,15 +136,15 @@ def _of_paragraph(document: Document, start: int, paragraph: dict[str, Any]) -> 
         if isinstance(question, dict):
             yield at, {**shared, **question}
         else:
-            yield at, "a question is expected, with `question` and `answers`"
+            yield at, "expected a question with `question` and `answers`"
 
 
 def _member(document: Document, start: int, wanted: str) -> int:
-    """Where a member of the object at `start` begins; the last of that name, which is the one that counts in JSON."""
+    """Where a member of the object at `start` begins; of duplicate names the last one, as in Python's JSON."""
     return [at for key, at, _, _ in document.members(start) if key == wanted][-1]
 
 
-# An object that has one of these keys is itself a row, not a wrapper around a list of rows.
+# An object with one of these keys is itself a row, not a wrapper around a list of rows.
 ROW_KEYS = {"messages", "conversations", "prompt"}
 
 
@@ -152,12 +152,12 @@ def read_json(path: Path) -> Iterator[Row | Rejected]:
     """Rows of a JSON document; `line` is where the object begins. In SQuAD's layout each question is a row.
 
     Raises:
-        DataError: the document is broken (file, line and column are named), or holds no list of rows.
+        DataError: the document is invalid (with file, line and column), or has no list of rows.
     """
     document = Document(path)
     start = document.skip_space(0)
     if start == len(document.text):
-        raise DataError(f"`{path}` is empty", "It holds only blank space", "Put at least two rows in it")
+        raise DataError(f"`{path}` is empty", "It has only whitespace.", "Add at least two rows")
     opening = document.expect("[{", start)
     value, end = document.value(start)
     document.expect_end(end)
@@ -172,16 +172,16 @@ def read_json(path: Path) -> Iterator[Row | Rejected]:
 
 
 def find_list(document: Document, value: dict[str, Any], start: int) -> int | None:
-    """Where the one list of objects inside an object begins, or None where the object is itself a row."""
+    """Where the only list of objects inside an object begins, or None if the object is itself a row."""
     if ROW_KEYS & value.keys():
         return None
     lists = {key: at for key, at, member, _ in document.members(start) if is_list_of_objects(member)}
     if len(lists) > 1:
         names = ", ".join(f"`{key}`" for key in lists)
         raise DataError(
-            f"`{document.file}` holds {len(lists)} lists of rows: {names}",
-            "A .json file is a list of objects, or an object with one such list",
-            "Save each list as a file of its own: train.json and valid.json in one folder are both used",
+            f"`{document.file}` has {len(lists)} lists of rows: {names}",
+            "A .json file has to be a list of objects, or an object with one such list.",
+            "Save each list as its own file: of a folder with train.json and valid.json both are used",
         )
     return next(iter(lists.values()), None)
 
@@ -192,14 +192,14 @@ def is_list_of_objects(value: Any) -> bool:
 
 
 def found_in_list(document: Document, start: int) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Position and row of each item of the list that begins at `start`; of what is no object, what is wrong."""
+    """Position and row of each item of the list that begins at `start`, or what is wrong with it."""
     for at, value, _ in document.items(start):
         if is_nested(value):
             yield from questions(document, at, value)
         elif isinstance(value, dict):
             yield at, value
         else:
-            yield at, f"a JSON object is expected, not `{json.dumps(value)[:40]}`"
+            yield at, f"expected a JSON object, not `{json.dumps(value)[:40]}`"
 
 
 def with_lines(document: Document, found: Iterator[tuple[int, dict[str, Any] | str]]) -> Iterator[Row | Rejected]:

@@ -1,4 +1,4 @@
-"""Text files: as numbered lines of UTF-8, and `.txt` and `.md` documents cut into pieces."""
+"""Reads text files as numbered lines of UTF-8, and splits `.txt` and `.md` documents into chunks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from burnish.errors import DataError
 
 HEAD_BYTES = 8192
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# What else a file may turn out to be, by its first bytes.
+# Other kinds of files, by their first bytes.
 OTHER_KINDS = (
     (b"\xff\xfe", "UTF-16 text"),
     (b"\xfe\xff", "UTF-16 text"),
@@ -28,19 +28,19 @@ OTHER_KINDS = (
 
 @contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
-    """Open a data file for reading, through gzip where the name ends in `.gz`.
+    """Opens a data file for reading, through gzip if the name ends in `.gz`.
 
     Raises:
-        DataError: the file cannot be opened, or its gzip stream is broken or cut short.
+        DataError: the file cannot be opened, or its gzip stream is corrupt or truncated.
     """
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             yield cast(BinaryIO, file)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
-            f"`{path}` is not a whole gzip file",
+            f"`{path}` is not a complete gzip file",
             str(error),
-            "Compress or download it again, or drop `.gz` from its name if it is not compressed",
+            "Compress or download it again, or remove `.gz` from its name if it is not compressed",
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)
@@ -48,10 +48,10 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
 
 
 def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (1-based line number, bytes with the line end), without a byte order mark.
+    """Yields (1-based line number, bytes with the line end), without a byte order mark.
 
     Raises:
-        DataError: the file is empty, or is not text at all.
+        DataError: the file is empty or not text.
     """
     with open_binary(path) as file:
         head = file.read(HEAD_BYTES)
@@ -61,44 +61,46 @@ def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def check_is_text(path: Path, head: bytes) -> None:
-    """Look at a file's first bytes.
+    """Checks a file's first bytes.
 
     Raises:
-        DataError: there are none, or they are not those of a UTF-8 text.
+        DataError: there are none, or they are not those of UTF-8 text.
     """
     if not head:
-        raise DataError(f"`{path}` is empty", "It holds 0 bytes", "Put at least two rows in it")
+        raise DataError(f"`{path}` is empty", "It has 0 bytes.", "Add at least two rows")
     for start, kind in OTHER_KINDS:
         if head.startswith(start):
             raise DataError(
-                f"`{path}` is {kind}, which its name does not say",
-                "The ending of the name decides how a file is read",
+                f"`{path}` is {kind}, although its name does not say so",
+                "The suffix of the name determines how a file is parsed.",
                 "Rename it, or save it as UTF-8 text",
             )
     if b"\0" in head:
         line = head.count(b"\n", 0, head.index(b"\0")) + 1
         raise DataError(
             f"`{path}` is not a text file: there is a NUL byte in line {line}",
-            "Binary data, or text that was not saved as UTF-8",
+            "It has binary data, or text in another encoding than UTF-8.",
             "Save it as UTF-8 text",
         )
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (1-based line number, text with its line end as `\\n`).
+    """Yields (1-based line number, text with its line end as `\\n`).
 
     Raises:
-        DataError: the file is empty, not text, or not UTF-8; the line is named.
+        DataError: the file is empty, not text, or not UTF-8, with the line number.
     """
     for number, line in byte_lines(path):
         if b"\0" in line:
-            raise DataError(f"{path}:{number}: there is a NUL byte", "This is not a text file", "Save it as UTF-8 text")
+            raise DataError(
+                f"{path}:{number}: there is a NUL byte", "This is not a text file.", "Save it as UTF-8 text"
+            )
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path}:{number}: {describe_decode_error(error)}",
-                "Text is read as UTF-8",
+                "Text has to be UTF-8.",
                 "Save it as UTF-8, for example: `iconv -f latin1 -t utf-8 IN > OUT`",
             ) from error
         yield number, text[:-2] + "\n" if text.endswith("\r\n") else text
@@ -109,12 +111,12 @@ def describe_decode_error(error: UnicodeDecodeError) -> str:
     return f"byte 0x{error.object[error.start]:02x} at position {error.start + 1} is not UTF-8"
 
 
-LONGEST_PIECE = 2000
-"""Characters."""
-SHORTEST_PIECE = LONGEST_PIECE // 2
-"""No cut is sought before this many characters, so that a heading alone is no piece."""
+MAX_CHUNK = 2000
+"""Longest chunk in characters."""
+MIN_CHUNK = MAX_CHUNK // 2
+"""No chunk is shorter, so that a heading is not a chunk of its own."""
 
-# Where to cut, best first: after a blank line, a line, a sentence, a word.
+# Where to split, best first: after a blank line, a line, a sentence, a word.
 PAUSES = (
     re.compile(r"\n[ \t]*\n[ \t\n]*"),
     re.compile(r"\n"),
@@ -124,47 +126,47 @@ PAUSES = (
 
 
 def read_text(path: Path) -> Iterator[Row]:
-    """Pieces of a document as `text` rows. Joined, they are the file's text (line ends as `\\n`), nothing lost.
+    """Chunks of a document as `text` rows. Concatenated, they are exactly the file's text (line ends as `\\n`).
 
-    `ends` is true for the last piece only: there the text really ends. `line` is where the piece begins.
+    `ends` is true only for the last chunk, where the text really ends. `line` is where the chunk begins.
     """
     file = str(path)
     held, line = "", 1
-    for piece in cut_pieces(line for _, line in text_lines(path)):
-        # A piece that is only white space belongs to its neighbour.
-        if held.strip() and piece.strip():
+    for chunk in cut_chunks(line for _, line in text_lines(path)):
+        # A chunk of only whitespace is joined with its neighbor.
+        if held.strip() and chunk.strip():
             yield Row({"text": held, "ends": False}, file, line)
             line += held.count("\n")
-            held = piece
+            held = chunk
         else:
-            held += piece
+            held += chunk
     if held.strip():
         yield Row({"text": held, "ends": True}, file, line)
 
 
-def cut_pieces(lines: Iterator[str]) -> Iterator[str]:
-    """Cut a stream of lines into pieces of at most `LONGEST_PIECE` characters, losing nothing."""
-    waiting: list[str] = []
+def cut_chunks(lines: Iterator[str]) -> Iterator[str]:
+    """Splits a stream of lines into chunks of at most `MAX_CHUNK` characters, keeping every character."""
+    pending: list[str] = []
     length = 0
     for line in lines:
-        waiting.append(line)
+        pending.append(line)
         length += len(line)
-        if length <= LONGEST_PIECE:
+        if length <= MAX_CHUNK:
             continue
-        text, start = "".join(waiting), 0
-        while len(text) - start > LONGEST_PIECE:
+        text, start = "".join(pending), 0
+        while len(text) - start > MAX_CHUNK:
             end = find_cut(text, start)
             yield text[start:end]
             start = end
-        waiting, length = [text[start:]], len(text) - start
+        pending, length = [text[start:]], len(text) - start
     if length:
-        yield "".join(waiting)
+        yield "".join(pending)
 
 
 def find_cut(text: str, start: int) -> int:
-    """Where the piece that begins at `start` ends: the last and best pause within its longest length."""
+    """The end of the chunk that begins at `start`: the last of the best kind of break within its maximum length."""
     for pause in PAUSES:
-        ends = [match.end() for match in pause.finditer(text, start + SHORTEST_PIECE, start + LONGEST_PIECE)]
+        ends = [match.end() for match in pause.finditer(text, start + MIN_CHUNK, start + MAX_CHUNK)]
         if ends:
             return ends[-1]
-    return start + LONGEST_PIECE
+    return start + MAX_CHUNK

@@ -1,4 +1,4 @@
-"""Texts that have nothing to do with a run's task: on them it shows what a model has forgotten."""
+"""General texts outside a run's task, which show how much a model has forgotten."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO, BUNDLED, NONE
 
-_MOST_ROWS = 10_000
-"""Of a file of one's own; some sixty of them are judged."""
+_MAX_ROWS = 10_000
+"""Rows read from the user's own file; about sixty of them are evaluated."""
 
 
 def is_own(general: str) -> bool:
-    """Whether `evaluate.general` names texts of the user's own."""
+    """Whether `evaluate.general` names the user's own texts."""
     return general not in (AUTO, BUNDLED, NONE)
 
 
 def read_passages(general: str) -> Sequence[TextRecord]:
-    """The texts that `evaluate.general` names, not one of them taken to end where it does.
+    """The texts that `evaluate.general` names, with `ends` set to false.
 
     Args:
         general: `bundled`, or a file, a folder or a hub dataset of running text.
 
     Raises:
-        DataError: there is no text under that name.
+        DataError: there are no texts under that name.
     """
     name = general if is_own(general) else str(_bundled())
     rejected: list[Rejected] = []
-    rows = list(islice(good_rows(find_sources(name).train, rejected), _MOST_ROWS))
+    rows = list(islice(good_rows(find_sources(name).train, rejected), _MAX_ROWS))
     refuse_empty(rows, rejected, name)
     shape = detect_shape(rows, {})
     if shape.record is not TextRecord:
         raise DataError(
-            f"`{name}` cannot be the general text of a run: its rows have the shape `{shape.name}`",
-            "What a model forgets is looked for in running text.",
-            "Name a file with a column `text`, or leave `evaluate.general` at `auto`",
+            f"`{name}` cannot be used as general text: its rows have the shape `{shape.name}`",
+            "Forgetting is measured on running text.",
+            "Give a file with a column `text`, or leave `evaluate.general` at `auto`",
         )
     records = make_records(rows, shape, rejected)
     refuse_empty(records, rejected, name)
-    # Where a passage ends is chance, and a model tuned to answer would be judged by how soon it stops.
+    # Passages end at arbitrary places: with EOS in the loss, the metric would depend on how soon a tuned model stops.
     return [replace(record, ends=False) for record in records if isinstance(record, TextRecord)]
 
 

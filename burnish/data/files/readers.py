@@ -1,4 +1,4 @@
-"""Data files as rows, one reader per format; the ending of the name decides."""
+"""Reads data files as rows, with one reader per format, selected by the suffix of the name."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
 
 PARQUET_BATCH_ROWS = 1024
-_LINES = 256
-"""Read at once."""
+_BLOCK_LINES = 256
+"""Lines parsed at once."""
 
 
 def read_rows(path: Path) -> Iterator[Row | Rejected]:
-    """Read a data file row by row; a broken row comes as `Rejected` and the rest goes on.
+    """Reads a data file row by row; a bad row is returned as `Rejected`, and reading continues.
 
     Raises:
-        DataError: the ending is not one that is read, or the file as a whole cannot be read.
+        DataError: the suffix is unknown, or the file cannot be read at all.
     """
     suffix = file_suffix(path)
     if suffix is None:
         endings = " ".join(READERS)
         raise DataError(
-            f"`{path}` has an ending that is not read: `{path.suffix or 'none'}`",
-            f"The endings read are {endings}, and each with .gz",
-            "Convert the file to one of these",
+            f"`{path}` has an unsupported suffix: `{path.suffix or 'none'}`",
+            f"Supported suffixes are {endings}, each also with .gz.",
+            "Convert the file to one of these formats",
         )
     return READERS[suffix](path)
 
 
 def data_suffix(name: str) -> str | None:
-    """The ending (without `.gz`) by which a file is read, or None where it is not a data file."""
+    """The suffix (without `.gz`) that selects the reader, or None if it is not a data file."""
     suffix = Path(name.lower().removesuffix(".gz")).suffix
     return suffix if suffix in READERS else None
 
 
 def file_suffix(path: Path) -> str | None:
-    """The ending by which a file is read: that of its name, or `.conll` where only the lines say so. None as above.
+    """The suffix that selects the reader: that of the name, or `.conll` if the content is CoNLL; else None.
 
     Raises:
-        DataError: the file's name does not tell, and it cannot be opened.
+        DataError: the name has no known suffix, and the file cannot be opened.
     """
     suffix = data_suffix(path.name)
     return ".conll" if suffix in (None, ".txt") and looks_like_conll(path) else suffix
@@ -57,15 +57,15 @@ def file_suffix(path: Path) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class JsonLines:
-    """Lines of a JSON Lines file that follow each other, as they stand there."""
+    """Consecutive raw lines of a JSON Lines file."""
 
     file: str
     first: int
-    """1-based number of the first one."""
+    """1-based number of the first line."""
     lines: Sequence[bytes]
 
     def rows(self) -> Iterator[Row | Rejected]:
-        """One JSON object a line; blank lines are skipped."""
+        """Parses one JSON object per line; blank lines are skipped."""
         for number, line in enumerate(self.lines, start=self.first):
             if line.isspace():
                 continue
@@ -74,12 +74,12 @@ class JsonLines:
 
 
 def is_json_lines(path: Path) -> bool:
-    """Whether `json_lines` reads it."""
+    """Whether `json_lines` can read the file."""
     return data_suffix(path.name) == ".jsonl"
 
 
 def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
-    """The lines of a file, so many at a time; not understood yet, which another process may do.
+    """The lines of a file in blocks of `count`, not parsed yet, so that another process can parse them.
 
     Raises:
         DataError: the file cannot be read, or is a JSON document.
@@ -90,7 +90,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
         if first == 1 and line.strip() == b"[":
             raise DataError(
                 f"`{path}` is one JSON document, not JSON Lines",
-                "Its first line is `[`; a .jsonl file has one object a line",
+                "Its first line is `[`; a .jsonl file has one object per line.",
                 "Rename it to end in .json",
             )
         yield JsonLines(str(path), first, [line for _, line in block])
@@ -98,27 +98,27 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
 
 def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
     """The rows of a JSON Lines file."""
-    for lines in json_lines(path, _LINES):
+    for lines in json_lines(path, _BLOCK_LINES):
         yield from lines.rows()
 
 
 def parse_line(line: bytes) -> dict[str, Any] | str:
-    """The object that a line of JSON Lines holds, or what is wrong with the line."""
+    """Parses a line of JSON Lines: its object, or what is wrong with it."""
     try:
         values = json.loads(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         return describe_decode_error(error)
     except json.JSONDecodeError as error:
-        return f"broken JSON at column {error.colno}: {error.msg}"
+        return f"invalid JSON at column {error.colno}: {error.msg}"
     except RecursionError:
-        return "the JSON is nested too deep"
+        return "the JSON is nested too deeply"
     except ValueError as error:
-        return f"broken JSON: {error}"
-    return values if isinstance(values, dict) else f"a JSON object is expected, not {json_kind(values)}"
+        return f"invalid JSON: {error}"
+    return values if isinstance(values, dict) else f"expected a JSON object, not {json_kind(values)}"
 
 
 def json_kind(value: Any) -> str:
-    """What JSON calls a value, with its article."""
+    """The JSON type of a value, with its article."""
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return kinds.get(type(value), "a number")
 
@@ -131,7 +131,7 @@ def read_parquet(path: Path) -> Iterator[Row | Rejected]:
     file = str(path)
     number = 0
     with open_binary(path) as stream:
-        # Parquet is read from its end, and gzip only from its start.
+        # Parquet has to be read from its end, but gzip only from its start.
         source = io.BytesIO(stream.read()) if path.suffix.lower() == ".gz" else stream
         try:
             for batch in pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=PARQUET_BATCH_ROWS):
@@ -140,14 +140,14 @@ def read_parquet(path: Path) -> Iterator[Row | Rejected]:
                     yield Row(values, file, number)
         except pyarrow.ArrowException as error:
             raise DataError(
-                f"`{path}` is not a whole parquet file",
+                f"`{path}` is not a complete parquet file",
                 str(error).split("\n")[0],
-                "Write or download it again",
+                "Save or download it again",
             ) from error
 
 
 def read_json_or_lines(path: Path) -> Iterator[Row | Rejected]:
-    """A `.json` file: one document, or JSON Lines under that name."""
+    """Reads a `.json` file, which may also be JSON Lines under that name."""
     lines = (line for _, line in byte_lines(path) if not line.isspace())
     first, has_more = next(lines, b""), next(lines, None) is not None
     is_lines = has_more and first.lstrip().startswith(b"{") and isinstance(parse_line(first), dict)

@@ -1,4 +1,4 @@
-"""Where the rows come from: a file, a folder with train, validation and test files, or a dataset on the hub."""
+"""Finds the sources of rows: a file, a folder with train, validation and test files, or a hub dataset."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TIMEOUT_SECONDS = 10
 
 @dataclass(frozen=True)
 class HubSplit:
-    """One split of a hub dataset, at hand on this machine."""
+    """One split of a hub dataset, available on this machine."""
 
     label: str
-    """`owner/name/split`, as rows and errors name it."""
+    """`owner/name/split`, used in locations and errors."""
     rows: Any
     """The split as `datasets.Dataset`."""
 
@@ -35,15 +35,15 @@ class HubSplit:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name could be that of a hub dataset."""
+    """Whether a name could be a hub dataset."""
     return NAME.match(name) is not None
 
 
 def load_hub_splits(name: str) -> dict[str, HubSplit]:
-    """Download a dataset, or take it from the cache, and return its splits by name.
+    """Loads a dataset from the cache or the hub; returns its splits by name.
 
     Raises:
-        DataError: it is neither in the cache nor to be had, or it needs a configuration to be named.
+        DataError: it is neither in the cache nor can it be downloaded, or it needs the name of a configuration.
     """
     import datasets
     from datasets.exceptions import DatasetNotFoundError
@@ -55,20 +55,20 @@ def load_hub_splits(name: str) -> dict[str, HubSplit]:
     try:
         splits = datasets.load_dataset(repository, config or None)
     except DatasetNotFoundError as error:
-        raise not_at_hand(repository, cache, str(error)) from error
+        raise unavailable(repository, cache, str(error)) from error
     except (OSError, ValueError, RuntimeError) as error:
-        # `datasets` has no narrower class for a missing configuration, a broken file or a lost connection.
+        # `datasets` has no more specific classes for a missing configuration, a corrupt file or a lost connection.
         reason = " ".join(str(error).split())
         if "config" in reason.lower():
             raise DataError(
                 f"the hub dataset `{name}` needs another configuration", reason, f"Write `{repository}:CONFIG`"
             ) from error
-        raise not_at_hand(repository, cache, reason) from error
+        raise unavailable(repository, cache, reason) from error
     return {str(split): HubSplit(f"{name}/{split}", rows) for split, rows in splits.items()}
 
 
 def cached_folder(repository: str) -> Path:
-    """Where `datasets` keeps a prepared hub dataset."""
+    """The folder where `datasets` caches a prepared hub dataset."""
     from datasets import config
     from datasets.naming import camelcase_to_snakecase
 
@@ -77,38 +77,38 @@ def cached_folder(repository: str) -> Path:
 
 
 def check_reachable(repository: str, cache: Path) -> None:
-    """Knock at the hub once: `datasets` itself would try for half a minute.
+    """Tries to reach the hub once: `datasets` itself would retry for half a minute.
 
     Raises:
-        DataError: there is no network, or it is not to be used.
+        DataError: there is no network, or it must not be used.
     """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise not_at_hand(repository, cache, "HF_HUB_OFFLINE is set, so the hub is not asked")
+        raise unavailable(repository, cache, "HF_HUB_OFFLINE is set, so it is not downloaded.")
     request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError:
-        return  # Somebody is there; what to say about the dataset is up to `datasets`.
+        return  # The hub is reachable; errors about the dataset come from `datasets`.
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        # Certificates are kept elsewhere by the client that `datasets` uses, so this one proves nothing.
+        # `datasets` uses a client with other certificates, so a failure here means nothing.
         if not isinstance(reason, ssl.SSLError):
-            raise not_at_hand(repository, cache, f"{constants.ENDPOINT} cannot be reached: {reason}") from error
+            raise unavailable(repository, cache, f"{constants.ENDPOINT} cannot be reached: {reason}") from error
 
 
-def not_at_hand(repository: str, cache: Path, reason: str) -> DataError:
-    """The error for a dataset that is neither here nor to be had."""
+def unavailable(repository: str, cache: Path, reason: str) -> DataError:
+    """The error for a dataset that is neither in the cache nor can be downloaded."""
     return DataError(
-        f"there is no file or folder `{repository}`, and no hub dataset of that name is at hand",
-        f"Not in the cache {cache}; {reason}",
-        "Name a local file or folder, or fetch the dataset once where there is a network",
+        f"there is no file or folder `{repository}`, and no hub dataset of that name is available",
+        f"It is not in the cache {cache}; {reason}",
+        "Give a local file or folder, or download the dataset once with a network connection",
     )
 
 
 def read_hub_rows(split: HubSplit) -> Iterator[Row]:
-    """Rows of a hub dataset's split; `line` is the row's number. Images and sound stay undecoded."""
+    """The rows of a hub dataset's split; `line` is the row's number. Images and audio are not decoded."""
     number = 0
     for table in split.rows.with_format("arrow").iter(batch_size=BATCH_ROWS):
         for values in table.to_pylist():
@@ -119,40 +119,40 @@ def read_hub_rows(split: HubSplit) -> Iterator[Row]:
 Source = Path | HubSplit
 
 PARTS = {"train": ("train",), "valid": ("valid", "validation", "dev"), "test": ("test",)}
-"""Names that mark a file of a folder, or a split of a hub dataset, as training, validation or test data."""
-# A part may be stored in shards, as hub datasets are: train-00000-of-00002.parquet.
+"""Names of files in a folder, or of hub splits, for training, validation and test data."""
+# A split may be stored in shards, as in hub datasets: train-00000-of-00002.parquet.
 SHARD = re.compile(r"-\d+-of-\d+$")
 TEXT_ENDINGS = (".txt", ".md")
-# Texts that lie beside data and are not data.
+# Text files beside the data that are not data.
 ABOUT_FILES = ("authors", "changelog", "citation", "contributing", "copying", "license", "notice", "readme", "source")
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a name in the recipe stands for."""
+    """The sources that a name in the recipe refers to."""
 
     train: list[Source]
     valid: list[Source] | None
     test: list[Source] | None
     described: str
-    """In words, for the terminal."""
+    """A description for the terminal."""
 
 
 def find_sources(path: str, validation: str | None = None) -> Sources:
-    """Find the files or splits that `data.path` and `data.validation` name.
+    """Finds the files or splits that `data.path` and `data.validation` refer to.
 
     Raises:
-        DataError: nothing is there under that name, or it is not clear which file is meant.
+        DataError: nothing with that name exists, or several files match.
     """
     if not path.strip():
-        raise DataError("no data is given", "", "Name a file, a folder or a hub dataset: `burnish train DATA`")
+        raise DataError("no data was given", "", "Give a file, a folder or a hub dataset: `burnish train DATA`")
     parts = find_parts(path)
     if not parts["train"]:
         there = ", ".join(f"`{source}`" for name in ("valid", "test") for source in parts[name])
         raise DataError(
             f"`{path}` has no training data",
-            f"There is only {there}",
-            "Add a file named train.jsonl (or .json, .csv, …), or name one file",
+            f"It has only {there}.",
+            "Add a file named train.jsonl (or .json, .csv, …), or give a single file",
         )
     valid = parts["valid"]
     if validation is not None:
@@ -167,7 +167,7 @@ def find_sources(path: str, validation: str | None = None) -> Sources:
 
 
 def find_parts(name: str) -> dict[str, list[Source]]:
-    """The sources of each part (`train`, `valid`, `test`) of a file, folder or hub dataset. Raises DataError."""
+    """The sources of each split (`train`, `valid`, `test`) of a file, folder or hub dataset. Raises DataError."""
     path = Path(name).expanduser()
     if path.is_dir():
         return folder_parts(path)
@@ -184,14 +184,14 @@ def find_parts(name: str) -> dict[str, list[Source]]:
     if not any(parts.values()):
         raise DataError(
             f"the hub dataset `{name}` has no split named train",
-            f"Its splits are {', '.join(splits)}",
-            "Save the split you want as a file and name that",
+            f"Its splits are {', '.join(splits)}.",
+            "Save the split you want as a file and use that",
         )
     return parts
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a name that does not exist was meant as a file or folder rather than as a hub dataset."""
+    """Whether a name that does not exist looks like a file or folder rather than a hub dataset."""
     path = Path(name)
     has_some_ending = len(path.parts) == 1 and re.fullmatch(r"\.[A-Za-z]\w{1,7}", path.suffix) is not None
     has_ending = data_suffix(name) is not None or has_some_ending
@@ -201,32 +201,32 @@ def looks_like_path(name: str) -> bool:
 
 
 def missing_file(path: Path) -> DataError:
-    """The error for a file that is not there, with names that are near it."""
+    """The error for a missing file, with similar names."""
     folder = path.parent
     if not folder.is_dir():
-        return DataError(f"no such file: `{path}`", f"There is no folder `{folder}`", "Check the path")
+        return DataError(f"no such file: `{path}`", f"There is no folder `{folder}`.", "Check the path")
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
     fix = "Did you mean " + " or ".join(f"`{folder / name}`" for name in near) + "?" if near else "Check the path"
-    return DataError(f"no such file: `{path}`", f"The folder `{folder}` has none of that name", fix)
+    return DataError(f"no such file: `{path}`", f"The folder `{folder}` has no file of that name.", fix)
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file whose ending is not read. Raises DataError listing those that are."""
+    """Raises DataError for a file with an unsupported suffix."""
     if file_suffix(path) is None:
-        ending = f"the ending `{path.suffix}`" if path.suffix else "no ending"
+        suffix = f"the unsupported suffix `{path.suffix}`" if path.suffix else "no suffix"
         raise DataError(
-            f"`{path}` has {ending}, which is not read",
-            f"The endings read are {' '.join(READERS)}, and each with .gz",
-            "Convert the file to one of these, or rename it if it is one",
+            f"`{path}` has {suffix}",
+            f"The endings read are {' '.join(READERS)}, each also with .gz.",
+            "Convert the file to one of these formats, or rename it if it has one of them",
         )
 
 
 def folder_parts(folder: Path) -> dict[str, list[Source]]:
-    """The files of a folder by part; a folder without such names may hold one data file, or texts.
+    """The files of a folder by split; a folder without split names may have one data file, or texts.
 
     Raises:
-        DataError: there is no data, or it is not clear which file is meant.
+        DataError: there is no data, or several files match.
     """
     files = [
         entry
@@ -237,7 +237,7 @@ def folder_parts(folder: Path) -> dict[str, list[Source]]:
     for name, aliases in PARTS.items():
         found = [file for file in files if part_name(file) in aliases]
         if len(found) > 1 and not all(SHARD.search(plain_stem(file)) for file in found):
-            raise unclear(folder, f"several files for {name}", found)
+            raise ambiguous(folder, f"several files for {name}", found)
         parts[name] = list(found)
     if not any(parts.values()):
         parts["train"] = list(only_data(folder, files))
@@ -245,35 +245,35 @@ def folder_parts(folder: Path) -> dict[str, list[Source]]:
 
 
 def only_data(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
-    """The data of a folder in which no file is called train. Raises DataError where there is none, or several."""
+    """The data of a folder without a train file. Raises DataError if there is none, or several files."""
     tables = [file for file in files if data_suffix(file.name) not in TEXT_ENDINGS]
     if len(tables) > 1:
-        raise unclear(folder, "several data files and none is named train", tables)
+        raise ambiguous(folder, "several data files and none is named train", tables)
     texts = [file for file in files if file not in tables and plain_stem(file).lower() not in ABOUT_FILES]
     if not tables and not texts:
         raise DataError(
             f"there is no data in the folder `{folder}`",
-            f"The endings read are {' '.join(READERS)}, and each with .gz",
-            "Put a file named train.jsonl (or .json, .csv, …) in it",
+            f"The endings read are {' '.join(READERS)}, each also with .gz.",
+            "Add a file named train.jsonl (or .json, .csv, …)",
         )
     return tables or texts
 
 
-def unclear(folder: Path, reason: str, files: Sequence[Path]) -> DataError:
-    """The error for a folder with more candidates than places."""
+def ambiguous(folder: Path, reason: str, files: Sequence[Path]) -> DataError:
+    """The error for a folder with several candidates for a split."""
     names = ", ".join(f"`{file.name}`" for file in files)
     return DataError(
         f"the folder `{folder}` has {reason}: {names}",
-        "One file each is read: train.*, valid.* (or validation.*, dev.*) and test.*",
-        f"Name one file: `{files[0]}`",
+        "It may have one of each: train.*, valid.* (or validation.*, dev.*) and test.*.",
+        f"Give a single file: `{files[0]}`",
     )
 
 
 def plain_stem(path: Path) -> str:
-    """The file's name without its ending and `.gz`."""
+    """The file's name without its suffix and `.gz`."""
     return Path(path.name.removesuffix(".gz")).stem
 
 
 def part_name(path: Path) -> str:
-    """The file's name without ending and shard number, in lower case."""
+    """The file's name without suffix and shard number, in lower case."""
     return SHARD.sub("", plain_stem(path)).lower()

@@ -1,4 +1,4 @@
-"""CSV and TSV files, with a header row or without."""
+"""Reads CSV and TSV files, with or without a header row."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from burnish.data.rows.columns import FIELDS, OTHER_NAMES
 from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
 
-# The default of 131,072 characters is less than a long conversation.
+# The default of 131,072 characters is too short for long conversations.
 LARGEST_CELL_CHARACTERS = 2**30
 
 
 class LineFeed:
-    """Hands lines to a CSV reader and remembers those of the row being read, so that they can be read again."""
+    """Feeds lines to a CSV reader and remembers those of the current row, so that they can be read again."""
 
     def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
         self.lines = lines
-        self.again: list[tuple[int, str]] = []
-        self.taken: list[tuple[int, str]] = []
+        self.replay: list[tuple[int, str]] = []
+        self.current: list[tuple[int, str]] = []
 
     def __iter__(self) -> LineFeed:
         return self
 
     def __next__(self) -> str:
-        numbered = self.again.pop() if self.again else next(self.lines)
-        self.taken.append(numbered)
+        numbered = self.replay.pop() if self.replay else next(self.lines)
+        self.current.append(numbered)
         return numbered[1]
 
     def begin_row(self) -> None:
-        """Forget the lines of the row before."""
-        self.taken.clear()
+        """Forgets the lines of the previous row."""
+        self.current.clear()
 
     def resume_after_first(self) -> None:
-        """Read the lines of this row again, all but the first."""
-        self.again.extend(reversed(self.taken[1:]))
+        """Feeds the lines of this row again, except the first."""
+        self.replay.extend(reversed(self.current[1:]))
 
     @property
     def first(self) -> int:
         """1-based line where this row begins."""
-        return self.taken[0][0]
+        return self.current[0][0]
 
     @property
     def span(self) -> str:
-        """The lines of this row where there are several, as words to append to a reason."""
-        last = self.taken[-1][0]
+        """The lines of this row, if several, as a phrase to append to a reason."""
+        last = self.current[-1][0]
         return f" (lines {self.first} to {last})" if last > self.first else ""
 
 
@@ -65,7 +65,7 @@ def read_tsv(path: Path) -> Iterator[Row | Rejected]:
 
 
 def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
-    """Rows of a table; a row whose cells do not fit the header, or whose quotes do not close, is rejected.
+    """Rows of a table; a row with the wrong number of cells or unclosed quotes is rejected.
 
     Raises:
         DataError: the header row is missing or cannot be used.
@@ -76,7 +76,7 @@ def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
     for line, cells, reason in read_cells(path, delimiter, is_quoted):
         if header is None:
             if reason:
-                raise DataError(f"{file}:{line}: the header row is broken: {reason}", "", "Mend its quotes")
+                raise DataError(f"{file}:{line}: the header row is invalid: {reason}", "", "Fix its quotes")
             header = check_header(file, line, cells, delimiter)
         elif not reason and len(cells) == len(header):
             yield Row(dict(zip(header, cells, strict=True)), file, line, note)
@@ -84,11 +84,11 @@ def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
             named = "the other rows have" if note else "the header has"
             yield Rejected(file, line, reason or f"{len(cells)} cells, but {named} {len(header)}")
     if header is None:
-        raise DataError(f"`{file}` is empty", "It holds only blank lines", "Put a header row and rows in it")
+        raise DataError(f"`{file}` is empty", "It has only blank lines.", "Add a header row and rows")
 
 
 def find_names(path: Path, delimiter: str) -> tuple[list[str] | None, bool]:
-    """The names of the columns where there is no header row, else None; and whether quotes enclose cells."""
+    """The names of the columns if there is no header row, else None; and whether quotes enclose cells."""
     has_tabs = delimiter == "\t"
     _, cells, _ = next(read_cells(path, delimiter, not has_tabs), (0, [], ""))
     if not could_lack_header(cells):
@@ -99,12 +99,12 @@ def find_names(path: Path, delimiter: str) -> tuple[list[str] | None, bool]:
 
 
 def read_cells(path: Path, delimiter: str, is_quoted: bool) -> Iterator[tuple[int, list[str], str]]:
-    """Yield (line where the row begins, cells, what is wrong with it or nothing); blank lines are skipped.
+    """Yields (line where the row begins, cells, what is wrong with it or empty); blank lines are skipped.
 
     Args:
-        path: of the table.
-        delimiter: between cells.
-        is_quoted: whether quotes enclose cells, or are characters like others.
+        path: file of the table.
+        delimiter: separator of cells.
+        is_quoted: whether quotes enclose cells or are ordinary characters.
     """
     quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
     csv.field_size_limit(LARGEST_CELL_CHARACTERS)
@@ -118,10 +118,10 @@ def read_cells(path: Path, delimiter: str, is_quoted: bool) -> Iterator[tuple[in
             return
         except csv.Error as error:
             if "unexpected end of data" not in str(error):
-                yield feed.first, [], f"broken row: {str(error).partition(' - ')[0]}{feed.span}"
+                yield feed.first, [], f"invalid row: {str(error).partition(' - ')[0]}{feed.span}"
                 continue
-            # The quote swallowed the rest of the file: only the line where it opens is lost.
-            yield feed.first, [], "a quote is opened here and never closed"
+            # The quote extends to the end of the file: reject only the line where it opens, and read the rest again.
+            yield feed.first, [], "a quote opens here and is never closed"
             feed.resume_after_first()
             reader = csv.reader(feed, delimiter=delimiter, strict=True, quoting=quoting)
             continue
@@ -130,17 +130,17 @@ def read_cells(path: Path, delimiter: str, is_quoted: bool) -> Iterator[tuple[in
 
 
 def check_header(file: str, line: int, cells: list[str], delimiter: str) -> list[str]:
-    """The names of the columns; a column without a name gets one from its position.
+    """The names of the columns; an unnamed column is named by its position.
 
     Raises:
-        DataError: two columns share a name, or another separator seems to be used.
+        DataError: two columns have the same name, or the file seems to use another separator.
     """
     names = [cell.strip() or f"column {number}" for number, cell in enumerate(cells, start=1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(
             f"{file}:{line}: two columns are named `{twice[0]}`",
-            "The first row of the file names the columns",
+            "The first row of the file has the column names.",
             "Rename one of them",
         )
     other = next((mark for mark in ";\t," if mark != delimiter and mark in names[0]), None)
@@ -148,23 +148,27 @@ def check_header(file: str, line: int, cells: list[str], delimiter: str) -> list
         wanted, found = (repr(mark).strip("'") for mark in (delimiter, other))
         raise DataError(
             f"{file}:{line}: the columns seem to be separated by `{found}`",
-            f"The ending of the name says `{wanted}`",
-            "Name the file .tsv" if other == "\t" else "Name the file .csv" if other == "," else "Save it with commas",
+            f"The suffix of the name implies `{wanted}`.",
+            "Rename the file to .tsv"
+            if other == "\t"
+            else "Rename the file to .csv"
+            if other == ","
+            else "Save it with commas",
         )
     return names
 
 
-ROWS_LOOKED_AT = 10_000
+HEAD_ROWS = 10_000
 _TEXT, _LABEL = "text", "label"
-_ROWS_A_LABEL = 5
-"""So many rows share a label on average, at least."""
+_MIN_ROWS_PER_LABEL = 5
+"""Average number of rows per label needed to take a column as labels."""
 
 
 def has_plain_quotes(path: Path, delimiter: str) -> bool:
-    """Whether quotes in a tab-separated file are characters like others: some line's quotes do not pair up.
+    """Whether quotes in a tab-separated file are ordinary characters: in some line they are not balanced.
 
-    Such lines are `"great movie<TAB>1` and `"great" movie<TAB>1`. A file that quotes its cells has none, unless a cell
-    spans lines; then its header row names the columns, and this is not asked.
+    Such lines are `"great movie<TAB>1` and `"great" movie<TAB>1`. A file with quoted cells has none, unless a cell
+    spans several lines; but then it has a header row, and this function is not called.
     """
     for _, line in text_lines(path):
         if '"' in line:
@@ -176,18 +180,18 @@ def has_plain_quotes(path: Path, delimiter: str) -> bool:
 
 
 def could_lack_header(cells: Sequence[str]) -> bool:
-    """Whether the first row of a table may be a row like the others: two cells, and neither is a name we know."""
+    """Whether the first row of a table may be data: it has two cells, and neither is a known column name."""
     return len(cells) == 2 and not any(cell.strip().lower() in (*FIELDS, *OTHER_NAMES) for cell in cells)
 
 
 def names_of_headerless(rows: Sequence[Sequence[str]]) -> list[str] | None:
-    """The names of the columns of a table whose first row is no header, or None where it may be one.
+    """The names of the columns if the first row is clearly not a header, else None.
 
-    It is none where that is plain from the data: nearly all rows have two cells, the first row's label stands again and
-    again among the few different ones below, and its text is a text like those below.
+    It is not a header if nearly all rows have two cells, the first row's label occurs repeatedly among the few distinct
+    ones below, and its text is like those below.
 
     Args:
-        rows: cells of the first rows, the very first among them.
+        rows: cells of the first rows, including the very first.
     """
     pairs = [tuple(cells) for cells in rows if len(cells) == 2]
     if 100 * len(pairs) < 99 * len(rows) or pairs[:1] != [tuple(cells) for cells in rows[:1]]:
@@ -199,20 +203,20 @@ def names_of_headerless(rows: Sequence[Sequence[str]]) -> list[str] | None:
 
 
 def describe_headerless(path: Path, names: Sequence[str]) -> str:
-    """What was taken for granted, in a sentence."""
+    """A sentence about the assumed column names."""
     first, second = names
     return f"`{path.name}` has no header row; its two columns are read as `{first}` and `{second}`."
 
 
 def first_rows(numbered: Any) -> list[list[str]]:
-    """Cells of the first whole rows of (line, cells, reason)."""
-    return [cells for _, cells, reason in islice(numbered, ROWS_LOOKED_AT) if not reason]
+    """Cells of the first valid rows of (line, cells, reason)."""
+    return [cells for _, cells, reason in islice(numbered, HEAD_ROWS) if not reason]
 
 
 def _is_labelled(pairs: Sequence[Sequence[str]], label: int) -> bool:
-    """Whether one column holds labels and the other texts, from the first row on."""
+    """Whether one column has labels and the other texts, including the first row."""
     labels, texts = ([pair[column].strip() for pair in pairs] for column in (label, 1 - label))
     counts = Counter(labels)
-    is_shared = counts[labels[0]] > 2 and _ROWS_A_LABEL * len(counts) <= len(labels)
+    is_shared = counts[labels[0]] > 2 and _MIN_ROWS_PER_LABEL * len(counts) <= len(labels)
     is_text = 2 * len(set(texts)) > len(texts) and 2 * sum(" " in text for text in texts) > len(texts)
     return is_shared and is_text and " " in texts[0]

@@ -1,4 +1,4 @@
-"""Pictures: found, checked once while the rows are read, and opened again whenever a batch needs them."""
+"""Images: checked once while rows are read, and decoded again whenever a batch needs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from burnish.data.rows.row import RowError
 
-# Formats that Pillow decodes by itself: for others, such as EPS, it would start another program on a foreign file.
+# Formats that Pillow decodes itself: for others, such as EPS, it would run an external program on an untrusted file.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _KEPT_BYTES = 1 << 28
 _SHOWN_CHARACTERS = 200
@@ -22,50 +22,50 @@ _SHOWN_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that has been seen to be whole."""
+    """An image that has been decoded successfully."""
 
     name: str
-    """Its file, or where it stands in the data, as errors name it."""
+    """Its file, or its location in the data, as errors name it."""
     sha256: str
-    """Of its bytes (hex)."""
+    """SHA-256 of its bytes (hex)."""
     data: bytes | None = None
-    """Its bytes as they were encoded, where the data itself holds them; None where they lie in the file `name`."""
+    """Its encoded bytes, if they are part of the data; None if they are in the file `name`."""
 
     def read(self) -> bytes:
-        """Its bytes as they are encoded. Raises RowError where the file is not there or has changed."""
+        """Its encoded bytes. Raises RowError if the file is missing or has changed."""
         if self.data is not None:
             return self.data
         data = _read(Path(self.name))
         if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise RowError(f"the picture `{self.name}` has changed since it was first read")
+            raise RowError(f"the image `{self.name}` has changed since it was first read")
         return data
 
 
 def picture_in_file(path: Path) -> Picture:
-    """A file as a picture.
+    """Checks an image file.
 
     Raises:
-        RowError: it is not there, is no picture, is cut off, or is too large to be opened.
+        RowError: it is missing, not an image, truncated, or too large to open.
     """
     try:
         stat = path.stat()
     except (OSError, ValueError) as error:
-        raise RowError(f"there is no picture `{shortened(str(path))}`") from error
+        raise RowError(f"there is no image `{shortened(str(path))}`") from error
     if not path.is_file():
-        raise RowError(f"the picture `{path}` is not a file")
+        raise RowError(f"the image `{path}` is not a file")
     return _checked_file(path, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=4096)
 def _checked_file(path: Path, _changed: int, _size: int) -> Picture:
-    """Many rows may show the same picture: it is decoded once."""
+    """Cached, because many rows may use the same image."""
     data = _read(path)
     decode(data, str(path))
     return Picture(str(path), hashlib.sha256(data).hexdigest())
 
 
 def picture_in_data(data: bytes, name: str) -> Picture:
-    """Bytes that the data itself holds, as a picture. Raises RowError as `picture_in_file` does."""
+    """Checks an image whose bytes are part of the data, with the errors of `picture_in_file`."""
     decode(data, name)
     return Picture(name, hashlib.sha256(data).hexdigest(), data)
 
@@ -74,19 +74,19 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RowError(f"the picture `{path}` cannot be read: {error.strerror}") from error
+        raise RowError(f"the image `{path}` cannot be read: {error.strerror}") from error
 
 
 def decode(data: bytes, name: str) -> Any:
-    """The picture in some bytes, as a `PIL.Image.Image` in RGB: upright, the first of several frames, on white.
+    """Decodes an image to a `PIL.Image.Image` in RGB: upright, the first of several frames, on a white background.
 
     Raises:
-        RowError: it is no picture of a format that is read, is cut off or broken, or has more pixels than Pillow
-            thinks safe.
+        RowError: it is not an image of a supported format, is truncated or corrupt, or has more pixels than Pillow
+            considers safe.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    named = f"the picture `{shortened(name)}`"
+    named = f"the image `{shortened(name)}`"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -95,15 +95,15 @@ def decode(data: bytes, name: str) -> Any:
                 opened.load()
                 return in_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError as error:
-        raise RowError(f"`{shortened(name)}` is not a picture; the formats read are {', '.join(FORMATS)}") from error
+        raise RowError(f"`{shortened(name)}` is not an image; supported formats are {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RowError(f"{named} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, Pillow's limit") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
-        raise RowError(f"{named} is cut off or broken: {error}") from error
+        raise RowError(f"{named} is truncated or corrupt: {error}") from error
 
 
 def in_rgb(image: Any) -> Any:
-    """A `PIL.Image.Image` in RGB; what is transparent becomes white, 16 bits of grey become 8."""
+    """Converts a `PIL.Image.Image` to RGB; transparency becomes white, 16-bit gray becomes 8-bit."""
     import numpy
     from PIL import Image
 
@@ -118,15 +118,15 @@ def in_rgb(image: Any) -> Any:
 
 
 def shortened(name: str) -> str:
-    """A name that may be somebody's whole picture in base64, fit to be shown."""
+    """A name shortened for messages; it may be a complete image in base64."""
     return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
 
 
 class Album:
-    """Opens pictures, scaled down, and keeps those used last.
+    """Opens and scales images, with a cache of recently used ones.
 
     Args:
-        longest_side: of a picture in pixels; None leaves them as they are.
+        longest_side: maximum length of the longest side in pixels; None for no scaling.
     """
 
     def __init__(self, longest_side: int | None = None) -> None:
@@ -135,7 +135,7 @@ class Album:
         self._bytes = 0
 
     def open(self, picture: Picture) -> Any:
-        """A picture as a `PIL.Image.Image` in RGB. Raises RowError where its file is gone or has changed."""
+        """An image as a `PIL.Image.Image` in RGB. Raises RowError if its file is missing or has changed."""
         if picture.sha256 in self._kept:
             self._kept.move_to_end(picture.sha256)
             return self._kept[picture.sha256]
@@ -157,5 +157,5 @@ class Album:
 
 
 def _size(image: Any) -> int:
-    """Bytes of an RGB picture."""
+    """Size of an RGB image in bytes."""
     return 3 * image.width * image.height

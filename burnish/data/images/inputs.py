@@ -1,4 +1,4 @@
-"""What a processor makes of images: where a template places them, their tokens in a text, their pixels in a batch."""
+"""Image inputs of a model: their place in the chat template, their tokens in a text, their pixels in a batch."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ _BEFORE, _BEHIND = "zqbeforezq", "zqbehindzq"
 
 
 class PictureTemplate(ChatTemplate):
-    """Renders messages whose texts hold `mark` wherever a picture stands.
+    """Renders messages whose texts contain `mark` in place of each image.
 
-    To the template itself every content is a list of parts. What it writes for a picture is found by looking, and
-    serves as the mark: so a rendered conversation holds its messages word for word, which finding the answers in it
-    rests on.
+    The template gets every content as a list of parts. What it writes for an image is found by rendering one, and is
+    used as the mark. So a rendered conversation contains its messages verbatim, which finding the answers relies on.
 
     Args:
-        tokenizer: with a chat template.
-        placeholder: token that the model's processor replaces by those of a picture.
-        around: text that the processor writes before and behind them.
+        tokenizer: a tokenizer with a chat template.
+        placeholder: token that the model's processor replaces by those of an image.
+        around: text that the processor writes before and after them.
 
     Attributes:
-        mark: what the template writes for one picture; holds `placeholder` once.
-        notes: what was adapted, in sentences.
+        mark: what the template writes for one image; contains `placeholder` once.
+        notes: adaptations, as sentences for the user.
 
     Raises:
-        ModelError: the template cannot show a picture.
+        ModelError: the template does not support images.
     """
 
     def __init__(self, tokenizer: Any, placeholder: str, around: tuple[str, str] = ("", "")) -> None:
@@ -51,29 +50,33 @@ class PictureTemplate(ChatTemplate):
             self._is_in_place = self.mark.count(placeholder) == 1
             if not self._is_in_place:
                 self.mark = self._repeated(self._rendered([picture, picture, before]))
-                self.notes.append("the template puts the pictures of a message before its text")
-        except RowError as refusal:
-            raise self._unfit(str(refusal)) from refusal
+                self.notes.append("the template puts the images of a message before its text")
+        except RowError as error:
+            raise self._unfit(str(error)) from error
         if self.mark.count(placeholder) != 1:
-            raise self._unfit(f"it writes no `{placeholder}` where a picture stands")
+            raise self._unfit(f"It does not write `{placeholder}` for an image")
 
     def spell(self, parts: Sequence[Mapping[str, Any]]) -> str:
-        """The text of a message's parts, with the mark where a picture stands.
+        """The text of a message's parts, with the mark in place of each image.
 
         Raises:
-            RowError: a text spells the model's token for a picture, which would count as one.
+            RowError: a text contains the model's image token, which would be taken as an image.
         """
         for part in parts:
             if self._placeholder in part.get("text", ""):
-                raise RowError(f"the text spells `{self._placeholder}`, which this model reads as a picture")
+                raise RowError(f"the text contains `{self._placeholder}`, which this model takes as an image")
         if not self._is_in_place:
             parts = sorted(parts, key=lambda part: part["type"] != "image")
         return "".join(self.mark if part["type"] == "image" else part["text"] for part in parts)
 
     def render(self, messages: Sequence[Message], tools: list[Message] | None, answer_next: bool) -> str:
-        """As `ChatTemplate.render`, with the marks as pictures."""
-        told = [{**message, "content": self._parts(message["content"])} for message in messages]
-        return super().render(told, tools, answer_next).replace(self._placeholder, self._placeholder.join(self._around))
+        """Like `ChatTemplate.render`, with the marks as images."""
+        prepared = [{**message, "content": self._parts(message["content"])} for message in messages]
+        return (
+            super()
+            .render(prepared, tools, answer_next)
+            .replace(self._placeholder, self._placeholder.join(self._around))
+        )
 
     def _parts(self, text: str) -> list[Message]:
         pieces = text.split(self.mark) if self.mark else [text]
@@ -87,40 +90,40 @@ class PictureTemplate(ChatTemplate):
         return super().render([{"role": "user", "content": parts}], None, answer_next=True)
 
     def _repeated(self, text: str) -> str:
-        """From the first placeholder up to the second."""
+        """The text from the first placeholder up to the second."""
         first = text.find(self._placeholder)
         second = text.find(self._placeholder, first + 1)
         return text[first:second] if 0 <= first < second else ""
 
     def _unfit(self, reason: str) -> ModelError:
         return ModelError(
-            "the model's chat template cannot be used with pictures",
+            "the model's chat template does not support images",
             f"{reason}.",
-            "Name a model whose processor comes with a chat template for pictures",
+            "Use a model whose processor has a chat template for images",
         )
 
 
 Load = Callable[[], dict[str, torch.Tensor]]
 _PROBE_PIXELS = 64
-# What processors raise for pictures that they cannot take, such as very long ones.
-_REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError)
+# Errors that processors raise for unsupported images, such as very long ones.
+_PROCESSOR_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError)
 
 
 @dataclass(frozen=True, slots=True)
 class PictureExample(Example):
-    """A conversation with the tokens of its pictures in place; the pixels are read when they are needed."""
+    """A conversation with the tokens of its images in place; pixels are loaded when needed."""
 
     pictures: tuple[Picture, ...]
     spans: tuple[tuple[int, int], ...]
-    """Positions [start, end) of each picture's tokens."""
+    """Positions [start, end) of each image's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureBatch(Batch):
-    """A batch whose pixels are read only while it moves to its device: those of all batches would fill the memory."""
+    """A batch whose pixels are loaded only when it moves to its device: those of all batches would fill the memory."""
 
     load: Load = dict
-    """Gives the inputs that come from the pictures."""
+    """Loads the inputs from the images."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its pixels, on `device`."""
@@ -128,18 +131,18 @@ class PictureBatch(Batch):
 
 
 class PictureInputs:
-    """Puts pictures into examples and batches, by way of a model's own processor.
+    """Puts images into examples and batches with the model's own processor.
 
     Args:
-        processor: of transformers, with its tokenizer.
-        album: opens the pictures.
+        processor: a transformers processor with its tokenizer.
+        album: opens the images.
 
     Attributes:
-        placeholder: token that the processor replaces by those of a picture.
-        around: text that it writes before and behind a picture's tokens, which may merge with the text beside it.
+        placeholder: token that the processor replaces by those of an image.
+        around: text that it writes before and after an image's tokens, which may merge with adjacent text.
 
     Raises:
-        ModelError: the processor cannot put even a grey square into a text.
+        ModelError: the processor fails on a gray square.
     """
 
     def __init__(self, processor: Any, album: Album) -> None:
@@ -159,21 +162,21 @@ class PictureInputs:
             for name, values in probed.items()
             if name not in beside and values.shape == probed["input_ids"].shape
         }
-        """What the network wants to know of each token besides its id, for example whether it stands for a picture."""
+        """Further inputs per token and their dtypes, for example whether it belongs to an image."""
 
     def put_in(self, example: Example, pictures: Sequence[Picture]) -> PictureExample:
-        """The example with each placeholder replaced by the tokens of its picture, which are never trained on.
+        """The example with each placeholder replaced by the tokens of its image, which are never trained on.
 
         Raises:
-            RowError: the processor refuses a picture, or a picture's tokens depend on what stands beside it.
+            RowError: the processor rejects an image, or an image's tokens depend on other images.
         """
         marked = [position for position, id_ in enumerate(example.input_ids) if id_ == self._placeholder_id]
         if len(marked) > len(pictures):
-            raise RowError(f"the chat template shows {len(marked)} pictures where there are {len(pictures)}")
+            raise RowError(f"the chat template shows {len(marked)} images, but the row has {len(pictures)}")
         shown = tuple(pictures[: len(marked)])
         tokens = [self._tokens([picture]) for picture in shown]
         if len(shown) > 1 and self._only_added(sum(tokens, [])) != self._only_added(self._tokens(shown)):
-            raise RowError("the processor gives several pictures other tokens than each of them alone")
+            raise RowError("the processor gives several images other tokens than each of them separately")
         ids: list[int] = []
         labels: list[int] = []
         spans = []
@@ -191,14 +194,14 @@ class PictureInputs:
         return PictureExample(ids, labels, example.place, shown, tuple(spans))
 
     def load(self, examples: Sequence[PictureExample], width: int) -> dict[str, torch.Tensor]:
-        """Everything that the network wants besides token ids and their mask, for one example a row.
+        """All inputs of the network besides token ids and attention mask, for one example per row.
 
         Args:
-            examples: of the batch.
-            width: of the batch in tokens; what belongs to tokens is 0 outside pictures.
+            examples: examples of the batch.
+            width: width of the batch in tokens; inputs per token are 0 outside of images.
 
         Raises:
-            DataError: a picture is gone, or has changed since the rows were read.
+            DataError: an image is missing or has changed since the rows were read.
         """
         kinds = {name: torch.zeros(len(examples), width, dtype=dtype) for name, dtype in self._kinds.items()}
         rows = [row for row, example in enumerate(examples) if example.pictures]
@@ -207,23 +210,23 @@ class PictureInputs:
         try:
             processed = self._process([examples[row].pictures for row in rows])
         except RowError as error:
-            raise DataError(f"{examples[rows[0]].place}: {error}", "", "Put the picture back as it was") from error
+            raise DataError(f"{examples[rows[0]].place}: {error}", "", "Restore the image file") from error
         ids, mask = processed.pop("input_ids"), processed.pop("attention_mask").bool()
         mask &= torch.isin(ids, torch.tensor(sorted(self._added)))
         places = [self._places(examples[row]) for row in rows]
         for number, row in enumerate(rows):
             if ids[number][mask[number]].tolist() != [examples[row].input_ids[place] for place in places[number]]:
                 raise DataError(
-                    f"{examples[row].place}: the processor gives the pictures other tokens in a batch than alone",
-                    "Training on tokens that do not belong to the pixels would teach the model nonsense.",
-                    "Name another model, or set `batch.rows=1`",
+                    f"{examples[row].place}: the processor gives the images other tokens in a batch than separately",
+                    "The tokens would not match the pixels.",
+                    "Use another model, or set `batch.rows=1`",
                 )
             for name, spread in kinds.items():
                 spread[row, places[number]] = processed[name][number][mask[number]]
         return {**processed, **kinds}
 
     def _places(self, example: PictureExample) -> list[int]:
-        """Positions of the tokens that stand for nothing but pictures."""
+        """Positions of the added tokens within images."""
         inside = (position for start, end in example.spans for position in range(start, end))
         return [position for position in inside if example.input_ids[position] in self._added]
 
@@ -231,7 +234,7 @@ class PictureInputs:
         return [id_ for id_ in ids if id_ in self._added]
 
     def _inner(self, ids: Sequence[int]) -> tuple[int, int]:
-        """[begin, end) of a picture's tokens without the plain text around them."""
+        """[begin, end) of an image's tokens without ordinary text around them."""
         added = [position for position, id_ in enumerate(ids) if id_ in self._added]
         return (added[0], added[-1] + 1) if added else (0, len(ids))
 
@@ -241,27 +244,27 @@ class PictureInputs:
     def _probe(self) -> dict[str, torch.Tensor]:
         from PIL import Image
 
-        grey = Image.new("RGB", (_PROBE_PIXELS, _PROBE_PIXELS), "grey")
+        gray = Image.new("RGB", (_PROBE_PIXELS, _PROBE_PIXELS), "grey")
         try:
-            return self._call([self.placeholder], [[grey]])
-        except _REFUSALS as error:
+            return self._call([self.placeholder], [[gray]])
+        except _PROCESSOR_ERRORS as error:
             raise ModelError(
-                "the model's processor cannot put a picture into a text",
-                f"For a grey square it says: {error}",
-                "Name another model, or check its processor's files",
+                "the model's processor cannot handle an image",
+                f"For a gray square it raises: {error}",
+                "Use another model, or check the files of its processor",
             ) from error
 
     def _process(self, rows: Sequence[Sequence[Picture]]) -> dict[str, torch.Tensor]:
-        """What the processor makes of rows of pictures without the text between them.
+        """The processor's output for rows of images without text.
 
         Raises:
-            RowError: it refuses a picture, or its file is gone.
+            RowError: the processor rejects an image, or its file is missing.
         """
         images = [[self._album.open(picture) for picture in row] for row in rows]
         try:
             return self._call([self.placeholder * len(row) for row in rows], images)
-        except _REFUSALS as error:
-            raise RowError(f"the processor refuses the picture `{rows[0][0].name}`: {error}") from error
+        except _PROCESSOR_ERRORS as error:
+            raise RowError(f"the processor rejects the image `{rows[0][0].name}`: {error}") from error
 
     def _call(self, texts: list[str], images: list[list[Any]]) -> dict[str, torch.Tensor]:
         return dict(

@@ -1,4 +1,4 @@
-"""Rows with pictures: conversations with `<image>` marks or content parts, and questions about pictures."""
+"""Reads rows with images: conversations with `<image>` marks or content parts, and questions about images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from burnish.data.rows.records import PictureRecord
 from burnish.data.rows.row import RowError
 
 MARK = "<image>"
-"""Stands in a text where a picture belongs."""
+"""Marks the place of an image in a text."""
 _PICTURE_PARTS = ("image", "image_url", "input_image")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _SOURCES = ("image", "path", "url", "image_url", "bytes", "file")
 
 
 def picture_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PictureRecord:
-    """A row of a conversation about pictures.
+    """The record of a conversation about images.
 
     Paths are relative to the folder of the data file.
 
     Raises:
-        RowError: nothing can be learned from it, a picture is missing or broken, or the marks in the text are not as
-            many as the pictures.
+        RowError: the row is unusable, an image is missing or corrupt, or the number of marks differs from the number of
+            images.
     """
     folder = Path(place.rpartition(":")[0]).parent
     if pattern.name == "picture-question":
@@ -49,21 +49,21 @@ def picture_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> P
 
 
 def make_record(messages: tuple[dict[str, Any], ...], sources: list[Any], folder: Path, place: str) -> PictureRecord:
-    """Messages whose texts may hold marks or parts, and the pictures that stand there.
+    """The record of messages with marks or parts, and the images they refer to.
 
     Args:
-        messages: `content` is a text with `<image>` marks, or a list of parts.
-        sources: of the pictures, in their order; those that parts name themselves are not among them.
-        folder: that paths are relative to.
+        messages: messages; `content` is a text with `<image>` marks, or a list of parts.
+        sources: sources of the images in order, except for those given in parts.
+        folder: base folder of relative paths.
         place: `file:line`.
 
     Raises:
-        RowError: as `picture_record`.
+        RowError: as for `picture_record`.
     """
-    left, found, told = list(sources), [], []
+    left, found, converted = list(sources), [], []
     for message in messages:
         parts = _split_marks(message["content"]) if isinstance(message["content"], str) else message["content"]
-        told.append({**message, "content": [_plain(part) for part in parts]})
+        converted.append({**message, "content": [_plain(part) for part in parts]})
         for part in parts:
             if part["type"] == "image":
                 found.append(part.get("source") or (left.pop(0) if left else None))
@@ -71,20 +71,20 @@ def make_record(messages: tuple[dict[str, Any], ...], sources: list[Any], folder
     if num_marks != len(sources):
         raise RowError(
             f"the text has {num_marks} `{MARK}` mark{'' if num_marks == 1 else 's'} for {len(sources)} "
-            f"picture{'' if len(sources) == 1 else 's'}"
+            f"image{'' if len(sources) == 1 else 's'}"
         )
-    for message in told:
+    for message in converted:
         if message["role"] != "user" and any(part["type"] == "image" for part in message["content"]):
-            raise RowError(f"a picture stands in a message of the {message['role']}; only the user can show one")
-    pictures = tuple(_open(source, folder, f"{place}, picture {at}") for at, source in enumerate(found, 1))
-    return PictureRecord(tuple(told), pictures, tuple(picture.sha256 for picture in pictures), place)
+            raise RowError(f"a message of the {message['role']} has an image; only user messages can have one")
+    pictures = tuple(_open(source, folder, f"{place}, image {at}") for at, source in enumerate(found, 1))
+    return PictureRecord(tuple(converted), pictures, tuple(picture.sha256 for picture in pictures), place)
 
 
 def read_turns(value: Any, column: str) -> tuple[dict[str, Any], ...]:
-    """Messages up to the assistant's last; `content` is a text, or a list of parts.
+    """Messages up to the last assistant message; `content` is a text or a list of parts.
 
     Raises:
-        RowError: they are not messages, or the assistant never says anything.
+        RowError: they are not messages, or there is no answer.
     """
     value = parse_json_text(value, column)
     if not isinstance(value, (list, tuple)):
@@ -94,21 +94,21 @@ def read_turns(value: Any, column: str) -> tuple[dict[str, Any], ...]:
         content = message.get("content") if isinstance(message, dict) else None
         parts = _read_parts(content, number) if isinstance(content, list) else None
         if parts is not None:
-            spelled = "".join(part.get("text", "") for part in parts)
-            # A message may well be a picture and nothing else; that it is not empty is all that is asked here.
-            text = spelled or (MARK if parts else "")
+            text_of_parts = "".join(part.get("text", "") for part in parts)
+            # A message may be only an image; `read_message` only has to see that it is not empty.
+            text = text_of_parts or (MARK if parts else "")
             texts.append(read_message({"role": read_role(message, number), "content": text}, number))
         else:
             texts.append(read_message(message, number))
         if texts[-1].get("tool_calls"):
-            raise RowError(f"message {number} calls a tool, which the task `vision` cannot learn")
+            raise RowError(f"message {number} calls a tool, which the task `vision` does not support")
         contents.append(parts if parts is not None else texts[-1]["content"])
     kept = through_last_answer(texts, column)
     return tuple({**message, "content": content} for message, content in zip(kept, contents, strict=False))
 
 
 def read_prompt(text: str) -> tuple[str, list[Any]]:
-    """(text, pictures) of a user's message: a plain text, or a JSON object with `prompt` and `images`."""
+    """(text, image sources) of a user's message: a plain text, or a JSON object with `prompt` and `images`."""
     try:
         asked = json.loads(text)
     except ValueError:
@@ -134,7 +134,7 @@ def _question(
 
 
 def _split_marks(text: str) -> list[dict[str, Any]]:
-    """A text with marks as parts. White space between a mark and a text belongs to the mark."""
+    """Splits a text at its marks into parts. One newline next to a mark belongs to the mark."""
     pieces = text.split(MARK)
     if len(pieces) == 1:
         return [{"type": "text", "text": text}]
@@ -151,13 +151,13 @@ def _split_marks(text: str) -> list[dict[str, Any]]:
 
 
 def _read_parts(content: list[Any], number: int) -> list[dict[str, Any]]:
-    """Parts of a message: texts, and pictures with the `source` that they name, where they do."""
+    """Parts of a message: texts, and images with their `source`, if given."""
     parts: list[dict[str, Any]] = []
     for part in content:
         if isinstance(part, str):
             part = {"type": "text", "text": part}
         if not isinstance(part, dict):
-            raise RowError(f"message {number} holds a part that is no object with a `type`")
+            raise RowError(f"message {number} has a part that is not an object with a `type`")
         kind = part.get("type")
         if kind in _TEXT_PARTS:
             parts.append({"type": "text", "text": as_text(part.get("text"), f"message {number}") or ""})
@@ -165,7 +165,7 @@ def _read_parts(content: list[Any], number: int) -> list[dict[str, Any]]:
             source = next((part[key] for key in _SOURCES if part.get(key) is not None), None)
             parts.append({"type": "image"} if source is None else {"type": "image", "source": source})
         else:
-            raise RowError(f"message {number} holds a part of type `{kind}`; this task reads text and pictures")
+            raise RowError(f"message {number} has a part of type `{kind}`; this task supports text and images")
     return parts
 
 
@@ -174,7 +174,7 @@ def _plain(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sources(value: Any, column: str) -> list[Any]:
-    """What a column of pictures holds: none, one, or a list of them."""
+    """The sources in a column of images: none, one, or a list of them."""
     if value is None or value != value:
         return []
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -183,23 +183,25 @@ def _sources(value: Any, column: str) -> list[Any]:
         return []
     sources = list(value) if isinstance(value, (list, tuple)) else [value]
     if any(source is None for source in sources):
-        raise RowError(f"`{column}` holds a picture that is null")
+        raise RowError(f"`{column}` has an image that is null")
     return sources
 
 
 def _open(source: Any, folder: Path, name: str) -> Picture:
-    """A picture, from its path, its bytes, or the mapping that holds either."""
+    """Opens an image from its path, its bytes, or a mapping with either."""
     if isinstance(source, dict):
         inner = next((source[key] for key in ("bytes", "path", "url") if source.get(key) is not None), None)
         if inner is None:
-            raise RowError("a picture has neither `bytes` nor `path`")
+            raise RowError("an image has neither `bytes` nor `path`")
         return _open(inner, folder, name)
     if isinstance(source, (bytes, bytearray)):
         return picture_in_data(bytes(source), name)
     if not isinstance(source, str) or not source.strip():
-        raise RowError(f"a picture is named by {json.dumps(source, default=repr)[:80]}, which is no path")
+        raise RowError(f"the path of an image is {json.dumps(source, default=repr)[:80]}, which is not a path")
     if source.startswith(("http://", "https://")):
-        raise RowError(f"the picture `{shortened(source)}` lies on the web; nothing is fetched, so download it first")
+        raise RowError(
+            f"the image `{shortened(source)}` is a web address; Burnish does not download images, so download it first"
+        )
     if source.startswith("data:"):
         return picture_in_data(_from_data_url(source), name)
     return picture_in_file(folder / Path(source.removeprefix("file://")).expanduser())
@@ -208,8 +210,8 @@ def _open(source: Any, folder: Path, name: str) -> Picture:
 def _from_data_url(url: str) -> bytes:
     header, comma, body = url.partition(",")
     if not comma or not header.endswith(";base64"):
-        raise RowError("a picture is given as a data URL that is not in base64")
+        raise RowError("an image is given as a data URL that is not in base64")
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RowError("a picture is given as a data URL whose base64 is broken") from error
+        raise RowError("an image is given as a data URL with invalid base64") from error

@@ -1,4 +1,4 @@
-"""Rows of a text, or a pair of texts, with labels; and whether the labels of all rows can be learned."""
+"""Reads rows of a text, or a pair of texts, with labels; and checks that the labels can be learned."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import RowError
 from burnish.errors import DataError, InputError, RecipeError
 
-_FEWEST_TELLING = 10
-"""In fewer rows than this, labels that are all different may still be labels."""
+_MIN_ROWS_FOR_IDS = 10
+"""With fewer rows, a column of distinct values may still be labels."""
 
 
 def labelled_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> LabelledRecord:
-    """One text or two, with a label, or with a list of labels that may be empty.
+    """A record of one or two texts with a label, or with a list of labels, which may be empty.
 
     Raises:
-        RowError: a text is empty, or the label is missing or no label.
+        RowError: a text is empty, or the label is missing or invalid.
     """
     texts = tuple(_text(*pick(values, field)) for field in pattern.required[:-1])
     name, value = pick(values, pattern.required[-1])
@@ -34,14 +34,14 @@ def labelled_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> 
 
 
 def label_name(value: Any, column: str) -> str:
-    """A label as text: numbers as JSON spells them, so that 1, 1.0 and "1" are the same; no space around it.
+    """A label as text without surrounding spaces; numbers are written as in JSON, so that 1, 1.0 and "1" are the same.
 
     Raises:
-        RowError: there is none, or it is no single value.
+        RowError: it is missing, or not a single value.
     """
     if isinstance(value, (dict, list)):
         found = "an object" if isinstance(value, dict) else "a list"
-        raise RowError(f"`{column}` holds {found} where one label belongs")
+        raise RowError(f"`{column}` has {found} instead of a label")
     if isinstance(value, (float, decimal.Decimal)) and math.isfinite(value) and value == int(value):
         value = int(value)
     elif isinstance(value, (float, decimal.Decimal)) and not math.isfinite(value):
@@ -53,23 +53,23 @@ def label_name(value: Any, column: str) -> str:
 
 
 def are_labels(rows: Sequence[Mapping[str, Any]], field: Field) -> bool:
-    """Whether the label column of rows that have a text besides seems to hold labels.
+    """Whether a column seems to have labels.
 
-    It does not where no row has any, or where each of ten rows or more has its own: such a column is an id, or
+    It does not if no row has a value, or if each of ten or more rows has a different one: such a column is an id, or
     another text.
     """
-    told = []
+    names = []
     for values in rows:
         name, value = pick(values, field)
         if isinstance(value, list):
             return True
         with contextlib.suppress(RowError):
-            told.append(label_name(value, name))
-    return bool(told) and (len(told) < _FEWEST_TELLING or len(set(told)) < len(told))
+            names.append(label_name(value, name))
+    return bool(names) and (len(names) < _MIN_ROWS_FOR_IDS or len(set(names)) < len(names))
 
 
 def in_order(labels: set[str]) -> list[str]:
-    """Labels sorted: by number where all are numbers, else by name."""
+    """Sorts labels by number if all are numbers, else by name."""
     try:
         return sorted(labels, key=lambda label: (_number(label), label))
     except ValueError:
@@ -77,7 +77,7 @@ def in_order(labels: set[str]) -> list[str]:
 
 
 def _number(label: str) -> float:
-    """Raises ValueError where the label is no finite number."""
+    """Raises ValueError if the label is not a finite number."""
     number = float(label)
     if not math.isfinite(number):
         raise ValueError(label)
@@ -87,7 +87,7 @@ def _number(label: str) -> float:
 def _label_set(values: Sequence[Any], column: str) -> tuple[str, ...]:
     names = [label_name(value, column) for value in values]
     if len(set(names)) < len(names) and set(names) <= {"0", "1"}:
-        raise RowError(f"`{column}` holds a 0 or 1 for each label; a list holds the names of the row's labels")
+        raise RowError(f"`{column}` has a 0 or 1 per label, but a list has to have the names of the row's labels")
     return tuple(in_order(set(names)))
 
 
@@ -98,14 +98,14 @@ def _text(name: str, value: Any) -> str:
     return text
 
 
-_NO_LABELS = "If the column holds no labels, read the rows as plain text: `--set data.shape=text`"
+_NO_LABELS = "If the column does not have labels, read the rows as plain text: `--set data.shape=text`"
 
 
 def has_label_lists(records: Sequence[LabelledRecord]) -> bool:
-    """Whether the rows have lists of labels, and not one label each.
+    """Whether the rows have lists of labels rather than one label each.
 
     Raises:
-        DataError: some have the one and some the other.
+        DataError: some rows have lists and others single labels.
     """
     first = records[0]
     other = next((record for record in records if record.is_multi != first.is_multi), None)
@@ -114,16 +114,16 @@ def has_label_lists(records: Sequence[LabelledRecord]) -> bool:
     listed, single = (first, other) if first.is_multi else (other, first)
     raise DataError(
         f"{listed.place} has a list of labels, but {single.place} has a single label",
-        "Whether a row can have several labels must be the same for all",
-        "Write every label as a list, or set `classify.multi_label=true`, which reads a single one as a list of one",
+        "Either all rows or none can have several labels.",
+        "Write every label as a list, or set `classify.multi_label=true`, which takes a single label as a list of one",
     )
 
 
 def find_labels(records: Sequence[LabelledRecord], is_multi: bool) -> list[str]:
-    """The labels of the rows, in numeric or alphabetic order.
+    """The labels of the rows, in numeric or alphabetical order.
 
     Raises:
-        DataError: nothing can be learned from them, because they are all the same; or they look like free text.
+        DataError: all labels are the same, so there is nothing to learn; or they look like free text.
     """
     counts = Counter(label for record in records for label in record.labels)
     mentions = counts.total()
@@ -131,27 +131,27 @@ def find_labels(records: Sequence[LabelledRecord], is_multi: bool) -> list[str]:
         named = ", ".join(f"`{label}`" for label in records[0].labels) or "no label"
         raise DataError(
             f"every training row has the same label: {named}" if mentions else "no training row has a label",
-            "There is nothing to tell apart, so there is nothing to learn",
+            "With a single label there is nothing to learn.",
             f"Add rows with other labels. {_NO_LABELS}",
         )
     if len(counts) > 2 and 2 * len(counts) > mentions:
         examples = ", ".join(f"`{_short(label)}`" for label in list(counts)[:3])
         raise DataError(
             f"the labels look like free text: {len(counts):,} different ones in {len(records):,} training rows",
-            f"The first are {examples}. A label is learned from rows that share it",
-            f"Name the column with the labels: `--set data.columns.label=COLUMN`. {_NO_LABELS}",
+            f"The first are {examples}. A label can only be learned from several rows that have it.",
+            f"Set the column with the labels: `--set data.columns.label=COLUMN`. {_NO_LABELS}",
         )
     return in_order(set(counts))
 
 
 def describe_labels(records: Sequence[LabelledRecord], labels: Sequence[str]) -> str:
-    """How many labels there are and how uneven they are, in words."""
+    """Describes the labels and how imbalanced they are."""
     counts = Counter(label for record in records for label in record.labels)
     most = max(labels, key=lambda label: counts[label])
     least = min(labels, key=lambda label: counts[label])
     shares = (100 * counts[label] / len(records) for label in (most, least))
-    told = " and ".join(f"`{label}` in {share:.1f} %" for label, share in zip((most, least), shares, strict=True))
-    return f"those of {len(records):,} training rows; most and least often {told} of them"
+    phrase = " and ".join(f"`{label}` in {share:.1f} %" for label, share in zip((most, least), shares, strict=True))
+    return f"those of {len(records):,} training rows; most and least frequent: {phrase}"
 
 
 def _short(label: str) -> str:
@@ -169,7 +169,7 @@ def check_labels(labels: Sequence[str], is_multi: bool, records: Sequence[Labell
     found = {label for record in records for label in record.labels}
     if found and found.isdisjoint(labels):
         raise DataError(
-            "the rows have none of the labels that this model tells apart",
+            "the rows have none of the labels of this model",
             f"They have {quoted(in_order(found))}; the model knows {quoted(labels)}.",
             "Name rows with those labels, or spell them in the same way",
         )
@@ -184,7 +184,7 @@ def read_texts(prompt: str, pattern: Pattern, columns: ColumnMap) -> tuple[str, 
         columns: how their columns were named.
 
     Raises:
-        InputError: rows have two texts, and these are not there.
+        InputError: rows have two texts, and they are missing.
     """
     fields = pattern.required[:-1]
     values = columns.rename(_json_object(prompt))

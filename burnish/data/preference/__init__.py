@@ -1,1 +1,1 @@
-"""Better and worse answers: rows, and token ids."""
+"""Preference data: rows and token ids."""

@@ -1,4 +1,4 @@
-"""Rows of better and worse answers: pairs, pairs of whole dialogues, and single answers rated good or bad."""
+"""Reads rows of preferences: pairs of answers, pairs of complete conversations, and answers rated good or bad."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ _RATINGS = {"true": True, "false": False}
 def pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:
     """A prompt with a better and a worse answer.
 
-    Each answer is a text, one turn, or a list of turns; a list may also hold the whole dialogue from its beginning.
+    Each answer is a text, one turn, or a list of turns; a list may also be the complete conversation.
 
     Raises:
-        RowError: the prompt or half of the pair is missing, an answer is empty or not the assistant's, or both are
-            the same.
+        RowError: the prompt or an answer is missing, an answer is empty or not the assistant's, or both are the same.
     """
     names = [pick(values, field)[0] for field in pattern.required]
     chosen, rejected = (read_answer(values.get(name), name) for name in names[1:])
@@ -33,19 +32,19 @@ def pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Pref
     if all(answer[0]["role"] != "assistant" for answer in (chosen, rejected)):
         shared, chosen, rejected = part(chosen, rejected)
         if prompt[-1]["content"].strip() not in [message["content"].strip() for message in shared]:
-            raise RowError(f"the dialogues in `{names[1]}` and `{names[2]}` do not begin with `{names[0]}`")
+            raise RowError(f"the conversations in `{names[1]}` and `{names[2]}` do not start with `{names[0]}`")
         prompt = shared
     for name, answer in zip(names[1:], (chosen, rejected), strict=True):
         if answer[0]["role"] != "assistant":
-            raise RowError(f"`{name}` does not begin with the assistant's answer")
+            raise RowError(f"`{name}` does not start with an assistant message")
     return _pair(values, prompt, chosen, rejected, place)
 
 
 def dialogues_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:
-    """Two whole dialogues that begin alike, as lists of messages or as text with `Human:` and `Assistant:` turns.
+    """Two complete conversations with a common beginning, as lists of messages or text with `Human:` and `Assistant:`.
 
     Raises:
-        RowError: one is missing, they share no beginning, are equal, or do not end with the assistant.
+        RowError: one is missing, they have no common beginning, are equal, or do not end with the assistant.
     """
     dialogues = []
     for field in pattern.required:
@@ -61,35 +60,35 @@ def dialogues_record(pattern: Pattern, values: Mapping[str, Any], place: str) ->
 
 
 def rated_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> RatedRecord:
-    """A prompt with an answer that was rated, or a dialogue whose last answer was.
+    """A prompt with a rated answer, or a conversation with a rated last answer.
 
     Raises:
-        RowError: the rating is not yes or no, or there is no such answer.
+        RowError: the rating is not true or false, or there is no answer.
     """
     name, rating = pick(values, pattern.required[-1])
     good = _RATINGS.get(rating.strip().lower()) if isinstance(rating, str) else rating
     if not isinstance(good, bool):
-        raise RowError(f"the rating in `{name}` is {as_text(rating, name) or 'missing'}, neither true nor false")
+        raise RowError(f"the rating in `{name}` is {as_text(rating, name) or 'missing'}, not true or false")
     first, value = pick(values, pattern.required[0])
     if len(pattern.required) == 2:
         turns = read_answer(parse_json_text(value, f"`{first}`"), first)
         prompt, completion = turns[:-1], turns[-1:]
         if not prompt:
-            raise RowError(f"`{first}` holds an answer and no question")
+            raise RowError(f"`{first}` has an answer but no question")
     else:
         prompt = read_prompt(value, first, _addition(pattern, values))
         name, value = pick(values, pattern.required[1])
         completion = read_answer(value, name)
         if completion[0]["role"] != "assistant":
-            raise RowError(f"`{name}` does not begin with the assistant's answer")
+            raise RowError(f"`{name}` does not start with an assistant message")
     return RatedRecord(with_system(values, prompt), completion, good, read_tools(values.get("tools")), place)
 
 
 def read_answer(value: Any, column: str) -> Messages:
-    """Turns that end with an answer of the assistant, from a text, one turn or a list of turns.
+    """Turns that end with an assistant message, from a text, one turn or a list of turns.
 
     Raises:
-        RowError: there is none, it is empty, or somebody else has the last word.
+        RowError: there is none, it is empty, or the last message is not the assistant's.
     """
     if value is None or value != value or value == []:
         raise RowError(f"the answer is missing (column `{column}`)")
@@ -100,10 +99,10 @@ def read_answer(value: Any, column: str) -> Messages:
 
 
 def read_prompt(value: Any, column: str, addition: str) -> Messages:
-    """What is answered: a text, with an addition where there is one, or turns before the answer.
+    """The prompt: a text with its addition, if any, or the turns before the answer.
 
     Raises:
-        RowError: it is missing, or the assistant has the last word already.
+        RowError: it is missing, or ends with an assistant message.
     """
     if isinstance(value, str) and column in ("messages", "conversations"):
         value = parse_json_text(value, f"`{column}`")
@@ -114,7 +113,10 @@ def read_prompt(value: Any, column: str, addition: str) -> Messages:
         if text is None:
             raise RowError(f"the question is missing (column `{column}`)")
         turns = read_turns_of_text(text, column) if is_dialogue_text(text) else [{"role": "user", "content": text}]
-        if turns[-1] == {"role": "assistant", "content": ""}:  # the cue for the answer
+        if turns[-1] == {
+            "role": "assistant",
+            "content": "",
+        }:  # a trailing `Assistant:` that only prompts for the answer
             turns = turns[:-1]
         if addition:
             joined = "\n\n".join(part for part in (turns[-1]["content"], addition) if part.strip())
@@ -127,32 +129,35 @@ def read_prompt(value: Any, column: str, addition: str) -> Messages:
 
 
 def is_dialogue_text(text: str) -> bool:
-    """Whether a text begins as one with `Human:` and `Assistant:` turns does."""
+    """Whether a text starts with a `Human:` or `Assistant:` turn."""
     return _SPEAKER.match(text) is not None
 
 
 def read_turns_of_text(text: str, column: str) -> list[Message]:
-    r"""The turns of a dialogue as Anthropic's HH data spells it: `\n\nHuman: ...\n\nAssistant: ...`.
+    """The turns of a conversation in the form of Anthropic's HH data: `\n\nHuman: ...\n\nAssistant: ...`.
 
     Raises:
-        RowError: the text is no such dialogue.
+        RowError: the text does not have that form.
     """
     as_text(text, column)
     if not is_dialogue_text(text):
-        raise RowError(f"`{column}` is no dialogue: neither a list of messages nor text with `Human:` and `Assistant:`")
+        raise RowError(
+            f"`{column}` is not a conversation: neither a list of messages nor text with `Human:` and `Assistant:`"
+        )
     _, *parts = _SPEAKER.split(text)
-    spoken = zip(parts[::2], parts[1::2], strict=True)
-    return [{"role": _ROLES[speaker], "content": said.strip()} for speaker, said in spoken]
+    turns = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": _ROLES[speaker], "content": content.strip()} for speaker, content in turns]
 
 
 def part(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Messages]:
-    """(prompt, better rest, worse rest) of two dialogues; the prompt is the longest beginning that both answer.
+    """(prompt, better rest, worse rest) of two conversations; the prompt is their longest common beginning that both
+        answer.
 
     Raises:
-        RowError: they share no beginning, or are equal.
+        RowError: they have no common beginning, or are equal.
     """
     if chosen == rejected:
-        raise RowError("the two dialogues are the same")
+        raise RowError("the two conversations are the same")
     shared = 0
     while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
         shared += 1
@@ -161,20 +166,20 @@ def part(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Mess
     ):
         shared -= 1
     if not any(message["role"] in ("user", "tool") for message in chosen[:shared]):
-        raise RowError("the two dialogues share no beginning that the assistant answers")
+        raise RowError("the two conversations have no common beginning that the assistant answers")
     return chosen[:shared], chosen[shared:], rejected[shared:]
 
 
 def _pair(
     values: Mapping[str, Any], prompt: Messages, chosen: Messages, rejected: Messages, place: str
 ) -> PreferenceRecord:
-    if _said(chosen) == _said(rejected):
+    if _stripped(chosen) == _stripped(rejected):
         raise RowError("the chosen and the rejected answer are the same")
     return PreferenceRecord(with_system(values, prompt), chosen, rejected, read_tools(values.get("tools")), place)
 
 
-def _said(messages: Messages) -> list[Message]:
-    """The messages without white space around them, which templates trim."""
+def _stripped(messages: Messages) -> list[Message]:
+    """The messages without surrounding whitespace, which templates strip."""
     return [{**message, "content": message["content"].strip()} for message in messages]
 
 

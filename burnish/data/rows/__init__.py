@@ -1,1 +1,1 @@
-"""Rows become records: columns, shapes, records, and the split."""
+"""Turns rows into records: columns, shapes, records, and the split."""

@@ -1,4 +1,4 @@
-"""From a recipe's data section to records: read, understand, reject, and hold a part out by content."""
+"""Loads the records of a recipe's data section: reads, detects the shape, rejects bad rows, and splits by content."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from burnish.recipe.schema import DataSection
 def split_held_out(
     records: Sequence[Record], fraction: float, most: int, seed: int
 ) -> tuple[list[Record], list[Record]]:
-    """Hold out about `fraction` of the distinct records, at most `most` rows. Returns (train, valid), each in order.
+    """Holds out about `fraction` of the distinct records, at most `most` rows. Returns (train, valid), each in order.
 
-    All duplicates of a record fall on the same side, and which side does not depend on the order of the file. Of two
-    or more distinct records at least one falls on each side; a single one is not held out. Questions about the same
-    text fall on the same side, where there are several texts: who knows a text finds the next answer in it more easily.
+    All duplicates of a record are on the same side, and which side does not depend on the order of the file. Of two or
+    more distinct records at least one is on each side; a single one is not held out. Questions about the same text are
+    on the same side, if there are several texts, because training on a text makes other questions about it easier.
     """
     hashes = split_keys(records)
     sizes: dict[str, int] = {}
@@ -36,7 +36,7 @@ def split_held_out(
     for key in sorted(sizes, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()):
         if len(held) == wanted:
             break
-        # A record with very many duplicates is passed over, unless there is no other.
+        # A record with too many duplicates is skipped, unless there is no other.
         if rows + sizes[key] <= most:
             held.add(key)
             rows += sizes[key]
@@ -57,10 +57,10 @@ def split_keys(records: Sequence[Record]) -> list[str]:
 
 
 def assert_disjoint(train: Sequence[Record], valid: Sequence[Record]) -> None:
-    """Make sure that nothing trained on is also validated on.
+    """Checks that no training record is also a validation record.
 
     Raises:
-        DataError: a record is in both; the first is named.
+        DataError: a record is in both; the error has the location of the first.
     """
     places = {content_hash(record): record.place for record in train}
     for record in valid:
@@ -68,14 +68,14 @@ def assert_disjoint(train: Sequence[Record], valid: Sequence[Record]) -> None:
         if place is not None:
             raise DataError(
                 f"{record.place} is in the validation data and, at {place}, in the training data",
-                "A figure on rows that were trained on proves nothing",
+                "Metrics on training rows are meaningless.",
                 "Remove it from one of the two",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Everything that a run learns from and is judged on, and everything that was left out."""
+    """The training and validation records of a run, and the rejected rows."""
 
     train: list[Record]
     valid: list[Record]
@@ -84,25 +84,25 @@ class Records:
     sha256: str
     """Over the content hashes of the records used, training before validation, in order (hex)."""
     files: list[str]
-    """The files or hub splits that were read."""
+    """Files or hub splits that were read."""
     held_out: bool
-    """Whether the validation records were held out of the training data, for want of others."""
+    """Whether the validation records were held out from the training data."""
 
     @property
     def ignored_columns(self) -> tuple[str, ...]:
-        """Columns that no field of the shape reads."""
+        """Columns that the shape does not use."""
         return self.shape.ignored
 
 
 def load_records(section: DataSection, seed: int) -> Records:
-    """Read the data that a recipe names, and hold part of it out where it names no validation data.
+    """Reads the data of a recipe, and holds part of it out if there is no validation data.
 
     Args:
-        section: what to read and how.
-        seed: decides, with the content of the rows, which are held out.
+        section: the data section of the recipe.
+        seed: determines, with the content of the rows, which are held out.
 
     Raises:
-        DataError: the data cannot be found, read or understood, or no row is left.
+        DataError: the data cannot be found or read, has no known shape, or has no usable row.
     """
     sources = find_sources(section.path, section.validation)
     rejected: list[Rejected] = []
@@ -126,20 +126,20 @@ def load_records(section: DataSection, seed: int) -> Records:
 
 
 def told_by_their_lines(sources: Sequence[Source]) -> list[str]:
-    """A sentence for each file that is read otherwise than its name says."""
+    """A sentence for each file that is not parsed by the suffix of its name."""
     files = [source for source in sources if isinstance(source, Path)]
     found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
     return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
 
 
 def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterator[Row]:
-    """Rows of the sources, one after the other; broken ones are added to `rejected`."""
+    """Rows of all sources in order; invalid ones are added to `rejected`."""
     for source in sources:
         yield from keep_good(read_rows(source) if isinstance(source, Path) else read_hub_rows(source), rejected)
 
 
 def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Iterator[Row]:
-    """The rows; broken ones are added to `rejected`."""
+    """The valid rows; the others are added to `rejected`."""
     for row in rows:
         if isinstance(row, Rejected):
             rejected.append(row)
@@ -148,7 +148,7 @@ def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Itera
 
 
 def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> list[Record]:
-    """What the rows mean; those that mean nothing are added to `rejected`."""
+    """The records of the rows; unusable ones are added to `rejected`."""
     records: list[Record] = []
     for row in rows:
         try:
@@ -159,30 +159,30 @@ def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) ->
 
 
 def refuse_empty(left: Sequence[Row] | Sequence[Record], rejected: Sequence[Rejected], name: str) -> None:
-    """There must be something left to learn from.
+    """Checks that there is any row to train on.
 
     Raises:
-        DataError: nothing is; the first three rows that were rejected are named.
+        DataError: there is none; the first three rejected rows are listed.
     """
     if left:
         return
     if not rejected:
-        raise DataError(f"`{name}` has no rows", "It was read to its end", "Put at least two rows in it")
+        raise DataError(f"`{name}` has no rows", "The file has no data.", "Add at least two rows")
     first = "; ".join(f"{row.place}: {row.reason}" for row in rejected[:3])
     raise DataError(
         f"`{name}` has no usable row: all {len(rejected):,} are rejected"
         if len(rejected) > 1
         else f"`{name}` has no usable row: its only one is rejected",
         first + ("; …" if len(rejected) > 3 else ""),
-        "Mend these rows, or name another file",
+        "Fix these rows, or give another file",
     )
 
 
 def without_shared(train: Sequence[Record], valid: Sequence[Record], rejected: list[Rejected]) -> list[Record]:
-    """The training records that are not also validated on; the others are added to `rejected`.
+    """The training records that are not validation records; the others are added to `rejected`.
 
     Raises:
-        DataError: none is left.
+        DataError: no training record is left.
     """
     held = {content_hash(record) for record in valid}
     kept: list[Record] = []
@@ -195,8 +195,8 @@ def without_shared(train: Sequence[Record], valid: Sequence[Record], rejected: l
     if not kept:
         raise DataError(
             "every training row is also in the validation data",
-            "A figure on rows that were trained on proves nothing",
-            "Give other validation data, or none: then part of the rows is held out",
+            "Metrics on training rows are meaningless.",
+            "Give other validation data, or none: then part of the training rows is held out",
         )
     return kept
 

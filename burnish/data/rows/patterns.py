@@ -1,4 +1,4 @@
-"""The table of shapes: which columns each has."""
+"""The table of shapes and their columns."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from burnish.data.rows.records import (
 )
 
 Field = tuple[str, ...]
-"""The names that a column may have, the best first."""
+"""The names that a column may have, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What a shape looks like: fields that its rows must have, and fields that they may have."""
+    """The definition of a shape: fields that its rows must have, and fields that they may have."""
 
     name: str
     record: type[Record]
     """What such rows mean. A task says which kinds of record it learns from."""
     reader: str
-    """`module:function` that makes a record of a row: (pattern, values, place) -> Record, raising RowError."""
+    """`module:function` that makes a record from a row: (pattern, values, place) -> Record, raising RowError."""
     required: tuple[Field, ...]
-    """Where question and answer have columns of their own: these two."""
+    """Required columns; for shapes of questions and answers, these two."""
     optional: tuple[Field, ...] = ()
     addition: Field = ()
-    """What is joined to the question where there is any, for example Alpaca's `input`."""
+    """An optional column that is appended to the question, for example Alpaca's `input`."""
     test: Callable[[Mapping[str, Any]], bool] | None = None
-    """What the values must look like besides, where the columns alone do not tell."""
+    """What the values must look like besides, where the columns alone are ambiguous."""
     notes: str = ""
     """`module:function` that says what one should know of how all rows were read: (values of each) -> sentences."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Every field that this shape reads."""
+        """Every field of this shape."""
         return (*self.required, self.addition, *self.optional)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every column name that this shape reads."""
+        """Every column name that this shape can use."""
         return tuple(name for field in self.fields for name in field)
 
     @property
     def needs(self) -> str:
-        """The columns it needs, in words."""
+        """The required columns as a phrase."""
         return " + ".join("|".join(field) for field in self.required)
 
     def make_record(self, values: Mapping[str, Any], place: str) -> Record:
@@ -70,19 +70,19 @@ class Pattern:
         return self.has_columns(tuple(values)) and (self.test is None or self.test(values))
 
     def has_columns(self, columns: tuple[str, ...]) -> bool:
-        """Whether a row of these columns may have this shape."""
+        """Whether a row with these columns may have this shape."""
         if self.name == "text" and "text" not in columns:
             return columns == ("content",)
         return all(any(name in columns for name in field) for field in self.required)
 
     def reads(self, columns: Iterable[str]) -> set[str]:
-        """Which of a row's columns are read: of each field, the first that is there."""
+        """The columns of a row that are used: of each field, the first that exists."""
         columns = tuple(columns)
         picked = (next((name for name in field if name in columns), None) for field in self.fields)
         return {name for name in picked if name is not None}
 
     def narrowed(self, mapped: Iterable[str]) -> Pattern:
-        """The same shape, reading a mapped field and not its other names."""
+        """The same shape, with only the mapped name for a mapped field."""
         mapped = tuple(mapped)
         required, optional, (addition,) = (
             tuple(tuple(name for name in field if name in mapped) or field for field in fields)
@@ -97,7 +97,7 @@ def _load(name: str) -> Any:
 
 
 def has_rating(values: Mapping[str, Any]) -> bool:
-    """Whether `label` says yes or no, and so rates an answer."""
+    """Whether `label` is true or false, and so rates an answer."""
     label = values.get("label")
     return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in ("true", "false"))
 
@@ -108,7 +108,7 @@ def has_token_lists(values: Mapping[str, Any]) -> bool:
 
 
 def has_picture_parts(values: Mapping[str, Any]) -> bool:
-    """Whether a message has a part that is a picture."""
+    """Whether a message has an image part."""
     turns = pick(values, TURNS)[1]
     contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
     parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
@@ -131,7 +131,7 @@ _LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.t
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
 
-# The first that fits is taken, so the more telling ones stand first: many sets carry a rendered `text` besides.
+# The first match is used, so more specific shapes come first: many datasets also have a rendered `text`.
 PATTERNS = (
     Pattern("preference", PreferenceRecord, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
     Pattern("preference-messages", PreferenceRecord, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
@@ -171,28 +171,28 @@ PATTERNS = (
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")
-"""Shapes that hold a list of messages. They differ in spelling only, so each reads the other."""
+"""Shapes with a list of messages. They differ only in names of keys, so each can read the other."""
 
 
 def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
-    """(name, value) of the first of a field's columns that the row has; (best name, None) where it has none."""
+    """(name, value) of the first of a field's columns that the row has; (best name, None) if it has none."""
     name = next((name for name in field if name in values), field[0])
     return name, values.get(name)
 
 
 def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Pattern | None:
-    """The first of the patterns that a row fits."""
+    """The first of the patterns that a row matches."""
     fitting = [pattern for pattern in patterns if pattern.fits(values)]
     if fitting and fitting[0].name in CONVERSATIONS:
         _, turns = pick(values, fitting[0].required[0])
         speaks_from = isinstance(turns, list) and bool(turns) and isinstance(turns[0], dict) and "from" in turns[0]
-        spelling = "sharegpt" if speaks_from else "messages"
-        return next((pattern for pattern in fitting if pattern.name == spelling), fitting[0])
+        name = "sharegpt" if speaks_from else "messages"
+        return next((pattern for pattern in fitting if pattern.name == name), fitting[0])
     return fitting[0] if fitting else None
 
 
 def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) -> Iterator[Pattern | None]:
-    """`pattern_of` each row; what the columns alone decide is decided once for all rows that have the same."""
+    """`pattern_of` each row; the columns are matched only once per set of columns."""
     possible: dict[tuple[str, ...], list[Pattern]] = {}
     for values in rows:
         columns = tuple(values)
@@ -202,8 +202,8 @@ def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) 
 
 
 def describe_patterns(found: Iterable[str] = ()) -> str:
-    """The shapes, and of those that read one of the columns found what they need, in words."""
+    """Lists the shapes, and the required columns of those that use any of the columns found."""
     found = set(found)
     near = [f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS if found & set(pattern.names)]
     names = f"The shapes are {', '.join(BY_NAME)}"
-    return f"{names}; near are {'; '.join(near)}" if near else names
+    return f"{names}; similar ones are {'; '.join(near)}." if near else f"{names}."

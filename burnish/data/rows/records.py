@@ -1,4 +1,4 @@
-"""What a row means, apart from how its file spells it."""
+"""Records: the meaning of rows, independent of their file format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 from burnish.data.images.images import Picture
 
 Messages = tuple[dict[str, Any], ...]
-"""Turns in OpenAI's form: `role`, `content` (a string), and where there are any `tool_calls` with parsed arguments."""
+"""Turns in OpenAI's form: `role`, `content` (a string), and optionally `tool_calls` with parsed arguments."""
 
 
 class Record:
@@ -79,7 +79,7 @@ class TextRecord(Record):
 
     text: str
     ends: bool
-    """Whether the document ends here, so that the end of the text is learned too."""
+    """Whether the document ends here, so that EOS is trained on."""
     place: str
 
     def all_texts(self) -> Iterator[str]:
@@ -122,9 +122,9 @@ class PreferenceRecord(Record):
     """Two answers to the same prompt, of which one is better."""
 
     prompt: Messages
-    """May be empty where the two dialogues share no beginning."""
+    """Common beginning of both conversations."""
     chosen: Messages
-    """The better answer: one message or more, the last of them the assistant's."""
+    """The better answer: one or more messages, the last one from the assistant."""
     rejected: Messages
     tools: tuple[dict[str, Any], ...] | None
     place: str
@@ -151,7 +151,7 @@ class PreferenceRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class RatedRecord(Record):
-    """An answer that somebody found good or bad."""
+    """An answer that is rated good or bad."""
 
     prompt: Messages
     completion: Messages
@@ -183,7 +183,7 @@ class LabelledRecord(Record):
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     is_multi: bool
-    """Whether several labels, or none, are possible."""
+    """Whether a row can have several labels, or none."""
     place: str
 
     def all_texts(self) -> Iterator[str]:
@@ -243,7 +243,7 @@ class SpanRecord(Record):
     context: str
     question: str
     answers: tuple[tuple[int, str], ...]
-    """First character and text of each accepted answer; empty where the text does not hold one."""
+    """First character and text of each accepted answer; empty if the text has no answer."""
     place: str
 
     def all_texts(self) -> Iterator[str]:
@@ -276,9 +276,9 @@ class PictureRecord(Record):
     messages: Messages
     """Each `content` is a list of parts: `{"type": "text", "text": ...}` or `{"type": "image"}`."""
     images: tuple[Picture, ...]
-    """The pictures, in the order of the image parts."""
+    """The images, in the order of the image parts."""
     digests: tuple[str, ...]
-    """SHA-256 (hex) of each picture's bytes: what it shows, wherever its file lies."""
+    """SHA-256 (hex) of each image's bytes, independent of the location of its file."""
     place: str
 
     def dialogues(self) -> Sequence[Messages]:
@@ -324,24 +324,24 @@ def _num_bytes(content: Any) -> int:
 
 
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-_BESIDE_THE_CONTENT = ("place", "ends", "is_multi", "images")
+_NOT_CONTENT = ("place", "ends", "is_multi", "images")
 
 
 def content_hash(record: Record) -> str:
-    """SHA-256 (hex) of what a record says, wherever it stands: equal for duplicates, and for them only.
+    """SHA-256 (hex) of a record's content without its location: equal for duplicates only.
 
-    Whether a text ends counts for nothing: the same words with and without an end are the same words.
+    Whether a text ends does not matter: the same text with and without an end is a duplicate.
     """
     try:
         return record._hash
-    except AttributeError:  # asked for the first time
+    except AttributeError:  # not computed yet
         content = [getattr(record, name) for name in _names_of_content(type(record))]
-        told = content[0] if isinstance(record, TextRecord) else content
-        made = hashlib.sha256(CANONICAL.encode(told).encode("ascii")).hexdigest()
+        hashed = content[0] if isinstance(record, TextRecord) else content
+        made = hashlib.sha256(CANONICAL.encode(hashed).encode("ascii")).hexdigest()
         object.__setattr__(record, "_hash", made)
         return made
 
 
 @cache
 def _names_of_content(kind: type[Record]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cast(Any, kind)) if field.name not in _BESIDE_THE_CONTENT)
+    return tuple(field.name for field in fields(cast(Any, kind)) if field.name not in _NOT_CONTENT)

@@ -1,4 +1,4 @@
-"""What travels through the data layer: rows, records' examples, and what was left out."""
+"""The values of the data layer: rows, examples, and rejected rows."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 import numpy
 
 IGNORED = -100
-"""Label of a token that is read but not trained on (the value that torch's cross-entropy ignores)."""
+"""Label of a token that is not trained on (the value that torch's cross-entropy ignores)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as the file holds it: column values, and where it stands."""
+    """One row of a file: column values and location."""
 
     values: dict[str, Any]
     file: str
     line: int
     """1-based line of the file where the row begins; for columnar files, the row's number."""
     note: str = ""
-    """What one should know of how the file was read, in a sentence; the same for all its rows."""
+    """A sentence for the user about how the file was read; the same for all its rows."""
 
     @property
     def place(self) -> str:
-        """`file:line`, as errors name it."""
+        """`file:line`, as in errors."""
         return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that is left out, and why. Written to `rejected.jsonl`, counted and named on the terminal."""
+    """A row that cannot be used, and why. Written to `rejected.jsonl`, counted and reported on the terminal."""
 
     file: str
     line: int
@@ -39,7 +39,7 @@ class Rejected:
 
     @property
     def place(self) -> str:
-        """`file:line`, as errors name it."""
+        """`file:line`, as in errors."""
         return f"{self.file}:{self.line}"
 
 
@@ -47,8 +47,8 @@ class Rejected:
 class Example:
     """Token ids and labels of one example, before batching.
 
-    `labels[i]` is `input_ids[i]` where token i is trained on, and `IGNORED` elsewhere (the shift by one is the
-    batch's work). Both have the same length.
+    `labels[i]` is `input_ids[i]` if token i is trained on, else `IGNORED`; the shift by one happens in collation. Both
+    have the same length.
     """
 
     input_ids: Sequence[int] | numpy.ndarray
@@ -57,16 +57,16 @@ class Example:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens read."""
+        """Number of tokens."""
         return len(self.input_ids)
 
     @property
     def num_trained(self) -> int:
-        """Tokens that add to the loss: the first token of an example is never predicted."""
+        """Number of tokens in the loss; the first token of an example is never predicted."""
         labels = self.labels[1:]
         is_array = isinstance(labels, numpy.ndarray)
         return len(labels) - int(numpy.count_nonzero(labels == IGNORED) if is_array else labels.count(IGNORED))
 
 
 class RowError(ValueError):
-    """This one row cannot be used; the message says why. Caught by the loader, which counts and names the row."""
+    """A row cannot be used; the message gives the reason. Caught by the loader, which counts and reports the row."""

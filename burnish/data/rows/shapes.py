@@ -1,4 +1,4 @@
-"""Shapes: which columns a row has, and what they mean. Detected over all rows, and made into records here."""
+"""Detects the shape of a file's rows from all of them, and makes records from rows."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Shape:
     pattern: Pattern
     column_map: ColumnMap
     ignored: tuple[str, ...]
-    """Columns of the file that are not read, sorted."""
+    """Columns of the file that are not used, sorted."""
     notes: tuple[str, ...] = ()
-    """What one should know of how the rows were read, in sentences."""
+    """Sentences for the user about how the rows were read."""
 
     @property
     def name(self) -> str:
-        """Name of the shape, as it is printed."""
+        """Name of the shape."""
         return self.pattern.name
 
     @property
@@ -49,10 +49,10 @@ class Shape:
         return self.pattern.record
 
     def to_record(self, row: Row) -> Record:
-        """What the row means.
+        """The record of a row.
 
         Raises:
-            RowError: the row cannot be learned from, or has another shape; says why.
+            RowError: the row is unusable or has another shape.
         """
         values = self.column_map.rename(row.values)
         pattern = self.pattern
@@ -65,15 +65,15 @@ class Shape:
 
 
 def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO) -> Shape:
-    """Find the shape that the rows share.
+    """Detects the common shape of the rows.
 
     Args:
-        rows: all rows; every one is looked at.
-        columns: field -> column of the file, from the recipe. Rows must then have a shape that reads those fields.
+        rows: all rows; every one is checked.
+        columns: field -> column of the file, from the recipe. The shape must then use those fields.
         wanted: the name of a shape, or `auto`.
 
     Raises:
-        DataError: no known shape, several shapes in one file, or a column map or shape name that does not fit.
+        DataError: no known shape, several shapes in one file, or a wrong column map or shape name.
     """
     found = sorted({str(key) for keys in {tuple(row.values) for row in rows} for key in keys})
     column_map = ColumnMap(columns)
@@ -92,32 +92,35 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
     if main.name == "labelled-text" and wanted == AUTO and not columns and plain.fits(renamed[0]):
         name, _ = pick(renamed[0], main.required[-1])
         if not are_labels(renamed, main.required[-1]):
-            notes.append(f"`{name}` is not read as a label: no row has one, or every row another; texts are learned.")
+            notes.append(
+                f"`{name}` is not used as a label: it is missing or different in every row. "
+                "The rows are read as plain text."
+            )
             main = plain
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}
     return Shape(main, column_map, tuple(sorted(ignored)), tuple(notes))
 
 
 def candidates(columns: Mapping[str, str], wanted: str) -> list[Pattern]:
-    """The patterns that the rows may have: the wanted one, or those that read every mapped field.
+    """The patterns to try: the wanted one, or those that use every mapped field.
 
     Raises:
-        DataError: there is no such shape, or none reads these fields together.
+        DataError: the shape does not exist, or none uses all these fields.
     """
     if wanted != AUTO and wanted not in BY_NAME:
         raise DataError(
             f"`data.shape: {wanted}` is not a shape",
-            f"The shapes are {', '.join(BY_NAME)}",
+            f"The shapes are {', '.join(BY_NAME)}.",
             did_you_mean(wanted, BY_NAME) or "Use one of these, or `auto`",
         )
     patterns = PATTERNS if wanted == AUTO else (BY_NAME[wanted],)
     fitting = [pattern.narrowed(columns) for pattern in patterns if set(columns) <= set(pattern.names)]
     if not fitting:
-        who = "no shape reads all of" if wanted == AUTO else f"the shape `{wanted}` does not read all of"
+        what = "no shape uses all of" if wanted == AUTO else f"the shape `{wanted}` does not use all of"
         raise DataError(
-            f"{who} {quoted(columns)}, which `data.columns` maps",
+            f"{what} the fields {quoted(columns)} in `data.columns`",
             describe_patterns(columns),
-            "Map the columns of one shape only",
+            "Map only the fields of one shape",
         )
     return fitting
 
@@ -125,12 +128,12 @@ def candidates(columns: Mapping[str, str], wanted: str) -> list[Pattern]:
 def refuse_mixed(
     rows: Sequence[Row], renamed: Sequence[Mapping[str, Any]], shapes: Sequence[Pattern | None], main: Pattern
 ) -> None:
-    """Rows of another shape are a mistake of the file, unless they are so few that they are mistakes of their own.
+    """Raises an error for files with rows of several shapes, unless those of another shape are very few.
 
-    A row with only part of the main shape's columns is no other shape: it is rejected by itself, later.
+    A row with only some of the main shape's columns does not have another shape; it is rejected individually later.
 
     Raises:
-        DataError: 1 % of the rows or more have another shape; the first is named.
+        DataError: at least 1 % of the rows have another shape; the error has the location of the first.
     """
     same = CONVERSATIONS if main.name in CONVERSATIONS else (main.name,)
     differing = [
@@ -144,8 +147,8 @@ def refuse_mixed(
     looks = f"looks like `{pattern.name}`" if pattern else f"has the columns {quoted(first.values)}"
     raise DataError(
         f"{first.place}: this row {looks}, but most rows are `{main.name}`",
-        f"{len(differing):,} of {len(rows):,} rows differ",
-        f"Split the file by shape, or set `data.shape={main.name}` to leave the others out",
+        f"{len(differing):,} of {len(rows):,} rows differ.",
+        f"Split the file by shape, or set `data.shape={main.name}` to skip the others",
     )
 
 
@@ -153,11 +156,11 @@ _OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
 
 
 def unknown_shape(file: str, found: Sequence[str], wanted: str) -> DataError:
-    """The error for columns that mean nothing to us."""
+    """The error for columns that match no shape."""
     what, why = f"`{file}` has no known shape", describe_patterns(found)
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
-        why = f"`{halves[0]}` is half of a pair; the other half, `{_OTHER_HALF[halves[0]]}`, is not there"
+        why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
     if wanted != AUTO:
-        what, why = f"`{file}` is not `{wanted}`", f"That needs the columns {BY_NAME[wanted].needs}"
-    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Say which column holds what: {MAP_EXAMPLE}")
+        what, why = f"`{file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
+    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {MAP_EXAMPLE}")

@@ -1,1 +1,1 @@
-"""Questions answered by a piece of a text."""
+"""Extractive question answering: rows and windows."""

@@ -1,4 +1,4 @@
-"""Rows of questions about a text, answered by pieces of it."""
+"""Reads rows of questions about a text, answered by spans of it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
 from burnish.errors import InputError
 
-_AROUND = 20
-"""Characters shown of what stands where an answer should."""
+_SHOWN_CHARACTERS = 20
+"""Half of the characters of an answer that an error shows."""
 
 
 def span_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> SpanRecord:
-    """A question about a text, with every accepted answer and where it begins (characters, from 0).
+    """A question about a text, with every accepted answer and its first character, from 0.
 
     Raises:
-        RowError: text or question is missing, or an answer does not stand where the row says.
+        RowError: text or question is missing, or an answer is not at the given position.
     """
     context, question = (_filled(values, field) for field in pattern.required[:2])
     answers = _read_answers(pattern, values)
-    name, told = pick(values, ("is_impossible",))
-    is_impossible = as_text(told, name) in ("true", "True", "1")
+    name, value = pick(values, ("is_impossible",))
+    is_impossible = as_text(value, name) in ("true", "True", "1")
     if is_impossible and answers:
         raise RowError(f"`is_impossible` is true, but there is an answer: {_quoted(answers[0][0])}")
     located = [_locate(context, text, start, number) for number, (text, start) in enumerate(answers, start=1)]
@@ -33,7 +33,7 @@ def span_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Span
 
 
 def is_guessed(values: Mapping[str, Any]) -> bool:
-    """Whether an answer comes without its place and stands at several places of the text."""
+    """Whether an answer has no position and occurs several times in the text."""
     context, answers = values.get("context"), values.get("answers")
     listed = answers if isinstance(answers, list) else [answers]
     texts = [text for text in listed if isinstance(text, str) and text]
@@ -41,12 +41,15 @@ def is_guessed(values: Mapping[str, Any]) -> bool:
 
 
 def span_notes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What one should know of how these rows are read: answers whose place had to be guessed."""
+    """A note about answers whose position had to be guessed."""
     guessed = sum(map(is_guessed, rows))
     if not guessed:
         return ()
-    rows_are = "row has an answer that stands" if guessed == 1 else "rows have an answer that stands"
-    return (f"{guessed:,} {rows_are} at several places of the text and does not say at which; the first is taken.",)
+    subject = "row has an answer" if guessed == 1 else "rows have an answer"
+    return (
+        f"{guessed:,} {subject} without a position that occurs several times in the text; "
+        "the first occurrence is used.",
+    )
 
 
 def _filled(values: Mapping[str, Any], field: tuple[str, ...]) -> str:
@@ -60,31 +63,32 @@ def _filled(values: Mapping[str, Any], field: tuple[str, ...]) -> str:
 
 
 def _read_answers(pattern: Pattern, values: Mapping[str, Any]) -> list[tuple[str, int | None]]:
-    """(text, first character or None) of each answer, whichever way the row spells them."""
+    """(text, first character or None) of each answer, in any of the supported forms."""
     if "answer_start" in pattern.names:
         text = as_text(values.get("answer"), "answer")
         start = as_text(values.get("answer_start"), "answer_start")
         if not text and not start:
             return []
         if not text or not start:
-            raise RowError("`answer` and `answer_start` go together: " + ("no text" if not text else "no place"))
+            absent = "answer_start" if text else "answer"
+            raise RowError(f"`answer` and `answer_start` go together: there is no `{absent}`")
         return [(text, _whole_number(start))]
     name, answers = pick(values, pattern.required[-1])
     if answers is None or answers != answers:  # NaN is what a missing cell becomes in many exports.
         if as_text(values.get("is_impossible"), "is_impossible") in ("true", "True", "1"):
             return []
-        raise RowError("`answers` is missing; where the text holds none, write an empty list")
+        raise RowError("`answers` is missing; if the text has none, use an empty list")
     if isinstance(answers, dict):
         return _from_columns(answers)
     if isinstance(answers, str):
         return [(answers, None)] if answers.strip() else []
     if isinstance(answers, list):
         return [_from_item(item, number) for number, item in enumerate(answers, start=1)]
-    raise RowError(f"`{name}` holds {type(answers).__name__}, where answers are expected")
+    raise RowError(f"`{name}` has a value of type {type(answers).__name__} instead of answers")
 
 
 def _from_columns(answers: Mapping[str, Any]) -> list[tuple[str, int | None]]:
-    """`{"text": [...], "answer_start": [...]}`, as the hub's `squad` has it."""
+    """Reads `{"text": [...], "answer_start": [...]}`, the form of `squad` on the hub."""
     missing = [half for half in ("text", "answer_start") if answers.get(half) is None]
     if missing:
         raise RowError(f"`answers` has no `{missing[0]}`")
@@ -117,9 +121,9 @@ def _whole_number(value: Any) -> int:
 
 
 def _locate(context: str, text: str, start: int | None, number: int) -> tuple[int, str]:
-    """(first character, text) of an answer; it must stand there, character for character."""
+    """(first character, text) of an answer, which must match the text at its position exactly."""
     if not text.strip():
-        raise RowError(f"answer {number} is empty; where the text holds no answer, write an empty list")
+        raise RowError(f"answer {number} is empty; if the text has no answer, use an empty list")
     if start is None:
         start = context.find(text)
         if start < 0:
@@ -131,18 +135,18 @@ def _locate(context: str, text: str, start: int | None, number: int) -> tuple[in
     if found == text:
         return start, text
     at = context.find(text)
-    where = "which does not occur in the context" if at < 0 else f"which stands at {_nearest(context, text, start)}"
-    raise RowError(f"at `answer_start` {start} stands {_quoted(found)}, not the answer {_quoted(text)}, {where}")
+    where = "which does not occur in the context" if at < 0 else f"which is at {_nearest(context, text, start)}"
+    raise RowError(f"the text at `answer_start` {start} is {_quoted(found)}, not the answer {_quoted(text)}, {where}")
 
 
 def _nearest(context: str, text: str, start: int) -> int:
-    """Where a text occurs, nearest to `start`."""
+    """The occurrence of a text nearest to `start`."""
     before, after = context.rfind(text, 0, start + len(text)), context.find(text, start)
     return min((at for at in (before, after) if at >= 0), key=lambda at: abs(at - start))
 
 
 def _quoted(text: str) -> str:
-    return f"`{text}`" if len(text) <= 2 * _AROUND else f"`{text[: 2 * _AROUND]}…`"
+    return f"`{text}`" if len(text) <= 2 * _SHOWN_CHARACTERS else f"`{text[: 2 * _SHOWN_CHARACTERS]}…`"
 
 
 def _count(items: list[Any], name: str) -> str:

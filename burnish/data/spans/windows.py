@@ -1,4 +1,4 @@
-"""A question and the text that answers it, as windows of tokens that know which characters they stand for."""
+"""Splits a question with its text into windows of tokens that keep their character offsets."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import numpy
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
 
-_LEAST_ROOM = 8
-"""A window with room for fewer tokens of the text says too little to look for an answer in."""
+_MIN_ROOM = 8
+"""Fewest tokens of the text per window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """The question with as much of the text as fits, in tokens."""
+    """The question with a part of the text, in tokens."""
 
     input_ids: list[int]
     token_types: list[int] | None
-    """0 or 1 for each token, question or text; None where the tokenizer does not tell them apart so."""
+    """0 for tokens of the question, 1 for those of the text; None if the tokenizer has no token types."""
     begin: int
     """Position of the first token of the text."""
     characters: numpy.ndarray
-    """`[tokens of the text, 2]` int64: first character and end in the record's context; equal where a token stands for
-    white space alone."""
+    """`[tokens of the text, 2]` int64: first character and end in the record's context; equal for a token that is only
+    whitespace."""
     nothing: int
-    """Position that stands for "no answer here"."""
+    """Position that represents "no answer here"."""
     first: int
-    """Position of the answer's first token; `nothing` where this window does not hold the answer whole."""
+    """Position of the answer's first token; `nothing` if the complete answer is not in this window."""
     last: int
     """Position of the answer's last token."""
     record: SpanRecord
 
     @property
     def num_tokens(self) -> int:
-        """Tokens read."""
+        """Number of tokens."""
         return len(self.input_ids)
 
     @property
     def num_trained(self) -> int:
-        """A window counts once."""
+        """A window is one term of the loss."""
         return 1
 
     @property
@@ -52,42 +52,41 @@ class Window:
 
     @property
     def text(self) -> str:
-        """The part of the context that is read."""
+        """The part of the context in this window."""
         return self.record.context[self.characters[0, 0] : self.characters[-1, 1]]
 
     def cut(self, first: int, last: int) -> str:
-        """The text from one token to another, exactly as it stands in the context.
+        """The text from one token to another, exactly as in the context.
 
         Args:
             first: position of the first token.
-            last: position of the last token, which belongs to it.
+            last: position of the last token, inclusive.
         """
         return self.record.context[self.characters[first - self.begin, 0] : self.characters[last - self.begin, 1]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Question and text as one sequence, however long."""
+    """Question and text as one sequence of any length."""
 
     lead: list[int]
     """Everything before the text."""
     text: list[int]
     tail: list[int]
     types: tuple[list[int], list[int], list[int]] | None
-    """Token types of these three."""
+    """Token types of lead, text and tail."""
     characters: numpy.ndarray
 
 
 class SpanFormat:
-    """Turns questions about texts into windows.
+    """Encodes questions about texts as windows.
 
-    A tokenizer whose own template separates and closes two texts (`[CLS] a [SEP] b [SEP]`) is left to it. With the
-    others, those of decoders, each text is ended by EOS, and the last EOS, which has seen everything, stands for
-    "no answer".
+    A tokenizer with a template for two texts (`[CLS] a [SEP] b [SEP]`) uses it. For others, those of decoders, each
+    text is ended by EOS, and the last EOS, which attends to everything, represents "no answer".
 
     Args:
-        tokenizer: a fast one, which knows the characters of its tokens.
-        stride: tokens that neighbouring windows share; never more than half of what a window has room for.
+        tokenizer: a fast tokenizer, which knows the character offsets of its tokens.
+        stride: tokens that neighboring windows share, at most half of a window's room.
     """
 
     def __init__(self, tokenizer: Any, stride: int) -> None:
@@ -103,18 +102,19 @@ class SpanFormat:
         self._end = tokenizer("\n", add_special_tokens=False)["input_ids"] if end is None else [end]
 
     def encode(self, record: SpanRecord, context: int) -> list[Window]:
-        """All windows of a record, each at most `context` tokens. The first of several accepted answers is learned.
+        """All windows of a record, each at most `context` tokens. The first of several accepted answers is trained on.
 
         Raises:
-            RowError: the question leaves no room for the text, or no window holds the answer.
+            RowError: the question leaves no room for the text, or no window contains the answer.
         """
         pair = self._pair(record)
         room = context - len(pair.lead) - len(pair.tail)
         if not pair.text:
-            raise RowError("the context has no token")
-        if room < min(_LEAST_ROOM, len(pair.text)):
+            raise RowError("the context has no tokens")
+        if room < min(_MIN_ROOM, len(pair.text)):
             raise RowError(
-                f"the question is too long: with {len(pair.lead)} tokens it leaves room for {max(0, room)} of the text"
+                f"the question is too long: it takes {len(pair.lead)} tokens and leaves room for {max(0, room)} "
+                "tokens of the text"
             )
         answer = _token_span(pair.characters, record)
         step = room - min(self._stride, room // 2)
@@ -122,7 +122,7 @@ class SpanFormat:
         windows = [self._window(pair, begin, room, answer, record) for begin in starts]
         if answer is not None and all(window.first == window.nothing for window in windows):
             length = answer[1] - answer[0] + 1
-            raise RowError(f"the answer is {length} tokens, and no window of {room} tokens of the text holds it whole")
+            raise RowError(f"the answer is {length} tokens, and no window of {room} tokens contains all of it")
         return windows
 
     def _pair(self, record: SpanRecord) -> _Pair:
@@ -154,8 +154,9 @@ class SpanFormat:
 
 
 def _trimmed(offsets: list[tuple[int, int]], context: str) -> numpy.ndarray:
-    """`[tokens, 2]` int64: the characters of each token, without white space at its ends (byte-level tokens bring the
-    space before a word) and with the marks on its last character (some tokenizers drop accents)."""
+    """`[tokens, 2]` int64: the character offsets of each token, without surrounding whitespace (byte-level tokens
+    include the space before a word) and with combining marks after the last character (some tokenizers drop
+    accents)."""
     characters = numpy.array(offsets, dtype=numpy.int64).reshape(-1, 2)
     for number, (start, end) in enumerate(offsets):
         piece = context[start:end]
@@ -170,10 +171,10 @@ def _trimmed(offsets: list[tuple[int, int]], context: str) -> numpy.ndarray:
 
 
 def _token_span(characters: numpy.ndarray, record: SpanRecord) -> tuple[int, int] | None:
-    """First and last token of the text that the answer touches; None where there is no answer.
+    """First and last token of the text that overlap the answer; None without an answer.
 
     Raises:
-        RowError: no token stands for it.
+        RowError: no token overlaps the answer.
     """
     if not record.answers:
         return None

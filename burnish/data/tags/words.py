@@ -1,4 +1,4 @@
-"""Rows of words with a tag each, and words as the pieces that a tokenizer makes of them."""
+"""Reads rows of words with a tag each, and splits words into sub-word tokens."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ OUTSIDE = "O"
 
 
 def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:
-    """Words and tags; a tag that is a number is taken by its digits.
+    """A record of words and tags; a numeric tag is taken as its digits.
 
     Raises:
-        RowError: there are no words, there is not one tag a word, or something is neither a word nor a tag.
+        RowError: there are no words, the numbers of words and tags differ, or an entry is not a word or a tag.
     """
     (words_name, words), (tags_name, tags) = (pick(values, field) for field in pattern.required)
     for name, found in ((words_name, words), (tags_name, tags)):
         if not isinstance(found, (list, tuple)):
-            raise RowError(f"`{name}` must be a list, one entry a word")
+            raise RowError(f"`{name}` must be a list with one entry per word")
     if not words and not tags:
         raise RowError("the sentence is empty")
     if len(words) != len(tags):
         raise RowError(f"`{words_name}` has {len(words)} entries, but `{tags_name}` has {len(tags)}")
     for number, word in enumerate(words, 1):
         if not isinstance(word, str):
-            raise RowError(f"entry {number} of `{words_name}` is not text but {_told(word)}")
+            raise RowError(f"entry {number} of `{words_name}` is not text but {_shown(word)}")
         check_characters(word, words_name)
     named = [_as_tag(tag, tags_name, number) for number, tag in enumerate(tags, 1)]
     return TaggedRecord(tuple(words), tuple(named), place)
@@ -46,10 +46,10 @@ def _as_tag(tag: Any, name: str, number: int) -> str:
         return tag.strip()
     if isinstance(tag, int) and not isinstance(tag, bool) and tag >= 0:
         return str(tag)
-    raise RowError(f"entry {number} of `{name}` is no tag but {_told(tag)}")
+    raise RowError(f"entry {number} of `{name}` is not a tag but {_shown(tag)}")
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "null"
     return f"{value}" if isinstance(value, (int, float)) else "empty" if value == "" else type(value).__name__
@@ -69,51 +69,51 @@ def tags_in_order(tags: set[str]) -> list[str]:
 
 
 NO_WORD = -1
-"""The word of tokens that decide about none."""
+"""The word number of tokens that predict no tag."""
 _WORDS = re.compile(r"[@#]?\w+(?:[-'’.]\w+)*|[^\w\s]")
-"""Words with what stands inside them (U.S, o'clock, well-known), hashtags, names after @, and single marks."""
+"""Words including inner punctuation (U.S, o'clock, well-known), hashtags, @names, and single punctuation marks."""
 _PROBE: tuple[str, ...] = ("the", "old", "man")
 
 
 @dataclass(frozen=True, slots=True)
 class TagExample:
-    """A sentence, or as much of a long one as a model reads at once."""
+    """A sentence, or a part of a long one that fits the context."""
 
     input_ids: list[int]
     deciding: list[int]
-    """For each token, the number of the word whose tag is read off it, or `NO_WORD`."""
+    """For each token, the word whose tag it predicts, or `NO_WORD`."""
     labels: list[int]
-    """For each token, the label that is trained, or `IGNORED`."""
+    """For each token, its label, or `IGNORED`."""
     words: tuple[str, ...]
     tags: tuple[str, ...]
-    """As they should be."""
+    """The gold tags."""
     place: str
 
     @property
     def num_tokens(self) -> int:
-        """Tokens read."""
+        """Number of tokens."""
         return len(self.input_ids)
 
     @property
     def num_trained(self) -> int:
-        """Terms that it adds to the loss."""
+        """Number of terms in the loss."""
         return sum(label != IGNORED for label in self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The tokens of a sentence, word by word."""
+    """The tokens of a sentence, grouped by word."""
 
     before: list[int]
-    """Special tokens that the tokenizer puts in front."""
+    """Special tokens before the words."""
     of_words: list[list[int]]
-    """Empty for a word that the tokenizer makes nothing of, such as a character of no width."""
+    """Empty for a word without tokens, such as a zero-width character."""
     after: list[int]
 
     def windows(self, context: int) -> list[tuple[int, int]]:
-        """First word and word after the last of consecutive parts that fit into `context` tokens.
+        """(first word, one past the last) of consecutive parts that fit into `context` tokens.
 
-        A single word may be longer than that; it is then alone in its part.
+        A single word that is longer gets a part of its own.
         """
         limit = max(1, context - len(self.before) - len(self.after))
         borders, held = [0], 0
@@ -126,29 +126,29 @@ class Pieces:
 
 
 class WordPieces:
-    """Cuts words into pieces, as they would be cut in running text.
+    """Splits words into tokens as in running text.
 
     Args:
-        tokenizer: of the kind that knows which piece belongs to which word.
+        tokenizer: a fast tokenizer, which maps tokens to words.
 
     Raises:
-        ModelError: it is of another kind.
+        ModelError: the tokenizer is not a fast one.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         if not tokenizer.is_fast:
             raise ModelError(
-                "the tokenizer of this model does not tell which pieces belong to which word",
-                "Only those with a `tokenizer.json` do; without that, tags cannot be laid on words.",
-                "Name another model, or convert its tokenizer",
+                "the tokenizer of this model cannot map tokens to words",
+                "Only fast tokenizers, with a `tokenizer.json`, can; without one, words cannot be tagged.",
+                "Use another model, or convert its tokenizer",
             )
         self._tokenizer = tokenizer
         self.needs_spaces = self._finds_spaces_missing()
-        """Whether words are handed over with a space in front, as byte-level tokenizers want them."""
+        """Whether words need a space in front, as with byte-level tokenizers."""
 
     def cut(self, words: Sequence[str]) -> Pieces:
-        """The pieces of a sentence."""
-        encoded = self._encode(self._spelled(words) if self.needs_spaces else list(words))
+        """The tokens of a sentence."""
+        encoded = self._encode(self._with_spaces(words) if self.needs_spaces else list(words))
         owners, ids = encoded.word_ids(), encoded["input_ids"]
         of_words: list[list[int]] = [[] for _ in words]
         inside = [place for place, owner in enumerate(owners) if owner is not None]
@@ -158,32 +158,35 @@ class WordPieces:
             return Pieces([], of_words, [])
         return Pieces(ids[: inside[0]], of_words, ids[inside[-1] + 1 :])
 
-    def _spelled(self, words: Sequence[str]) -> list[str]:
+    def _with_spaces(self, words: Sequence[str]) -> list[str]:
         return [word if number == 0 else f" {word}" for number, word in enumerate(words)]
 
     def _finds_spaces_missing(self) -> bool:
-        """Byte-level tokenizers read `a b` as `a` and ` b`, but the words `a` and `b` as `a` and `b`."""
+        """Byte-level tokenizers split `a b` into `a` and ` b`, but encode the separate words as `a` and `b`."""
         running = self._tokenizer(" ".join(_PROBE), add_special_tokens=False)["input_ids"]
         plain, spaced = (
-            self._encode(words, add_special_tokens=False)["input_ids"] for words in ([*_PROBE], self._spelled(_PROBE))
+            self._encode(words, add_special_tokens=False)["input_ids"]
+            for words in ([*_PROBE], self._with_spaces(_PROBE))
         )
         return plain != running and spaced == running
 
     def _encode(self, words: list[str], **options: Any) -> Any:
-        # A sentence longer than the model reads is cut later, so that is nothing to warn of.
+        # verbose=False: long sentences are split later, so a warning about their length would be wrong.
         return self._tokenizer(words, is_split_into_words=True, truncation=False, verbose=False, **options)
 
 
 def words_of(prompt: str) -> list[str]:
-    """The words of a text, or of a row that is given as a JSON object.
+    """The words of a text, or of a row given as a JSON object.
 
     Raises:
-        InputError: there is none.
+        InputError: there are no words.
     """
     row = _json_object(prompt)
     words = _WORDS.findall(prompt) if row is None else row.get("tokens", row.get("words"))
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise InputError("there is no word to tag", "", 'Give a text, or a row such as `{"tokens": ["Two", "words"]}`')
+        raise InputError(
+            "there are no words to tag", "", 'Give a text, or a row such as `{"tokens": ["Two", "words"]}`'
+        )
     return words
 
 

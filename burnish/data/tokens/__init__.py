@@ -1,1 +1,1 @@
-"""Texts as token ids."""
+"""Tokenization of texts."""

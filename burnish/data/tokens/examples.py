@@ -1,4 +1,4 @@
-"""Many next-token examples as a few flat arrays: five bytes a token instead of two lists of Python integers."""
+"""Next-token examples in flat arrays: five bytes per token instead of two lists of Python integers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ COLUMNS: Mapping[str, type[numpy.generic]] = {
 
 
 class TokenExamples(Sequence[Example]):
-    """Examples that are made when they are asked for.
+    """A sequence of examples that are created on access.
 
     Args:
-        columns: `ids` `[tokens]`; `trained` `[tokens]`, whether each is a label; `ends` `[examples]`, the number of
-            tokens up to the end of each; `files` and `lines` `[examples]`, where each stands.
-        names: of the files.
+        columns: `ids` `[tokens]`; `trained` `[tokens]`, whether each is a label; `ends` `[examples]`, the cumulative
+            number of tokens; `files` and `lines` `[examples]`, the location of each.
+        names: file names.
     """
 
     def __init__(self, columns: Mapping[str, numpy.ndarray], names: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class TokenExamples(Sequence[Example]):
         self.names = list(names)
         ends = self.columns["ends"]
         self.lengths: numpy.ndarray = numpy.diff(ends, prepend=0)
-        """`[examples]`: tokens of each."""
+        """`[examples]`: length of each in tokens."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -58,7 +58,7 @@ class TokenExamples(Sequence[Example]):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the columns are as long as they should be, and every example as it can be."""
+        """Whether the columns have consistent lengths and no example is empty."""
         ends, tokens = self.columns["ends"], len(self.columns["ids"])
         rows = {len(self.columns[name]) for name in ("ends", "files", "lines")}
         has_tokens = len(self.columns["trained"]) == tokens == (ends[-1] if len(ends) else 0)
@@ -67,13 +67,13 @@ class TokenExamples(Sequence[Example]):
 
     @property
     def num_trained(self) -> int:
-        """Tokens that add to the loss: the first token of an example is never predicted."""
+        """Number of tokens in the loss; the first token of an example is never predicted."""
         firsts = self.columns["ends"] - self.lengths
         return int(self.columns["trained"].sum()) - int(self.columns["trained"][firsts].sum())
 
 
 class TokenColumns:
-    """Takes examples in and gives them back as `TokenExamples`."""
+    """Collects examples into `TokenExamples`."""
 
     def __init__(self) -> None:
         self._ids, self._trained = array("i"), bytearray()
@@ -81,7 +81,7 @@ class TokenColumns:
         self._names: dict[str, int] = {}
 
     def add(self, example: Example) -> None:
-        """Takes an example in."""
+        """Adds an example."""
         self._ids.extend(example.input_ids)
         self._trained += (numpy.asarray(example.labels) != IGNORED).tobytes()
         self._ends.append(len(self._ids))
@@ -90,7 +90,7 @@ class TokenColumns:
         self._lines.append(int(line))
 
     def done(self) -> TokenExamples:
-        """All of them, in the order in which they came."""
+        """All examples in order of addition."""
         columns: dict[str, Any] = {
             "ids": self._ids,
             "trained": numpy.frombuffer(self._trained, dtype=numpy.bool_),
@@ -102,14 +102,14 @@ class TokenColumns:
 
 
 def token_counts(examples: Sequence[Any]) -> list[int]:
-    """Tokens of each example."""
+    """Number of tokens of each example."""
     if isinstance(examples, TokenExamples):
         return examples.lengths.tolist()
     return [example.num_tokens for example in examples]
 
 
 def trained_count(examples: Iterable[Any]) -> int:
-    """Terms of the loss of all examples."""
+    """Number of terms in the loss over all examples."""
     if isinstance(examples, TokenExamples):
         return examples.num_trained
     return sum(example.num_trained for example in examples)

@@ -1,4 +1,4 @@
-"""Running text, and text to text, as examples."""
+"""Encodes running text and text-to-text pairs as examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone
 
 
 def text_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TextRecord:
-    """A row whose text is learned whole. Raises RowError where it is empty."""
+    """The record of a row of text. Raises RowError if it is empty."""
     name, value = pick(values, pattern.required[0])
     text = as_text(value, name)
     if text is None or not text.strip():
@@ -40,31 +40,31 @@ class Text(Protocol):
 
 
 class TextFormat:
-    """Turns text records into examples of at most a context of tokens.
+    """Encodes text records as examples of at most `context` tokens.
 
-    A tokenizer that begins texts with BOS by itself gets it in front of every chunk, never twice; it is read, not
-    trained. EOS is appended where the record's text ends, and trained.
+    If the tokenizer adds BOS, every chunk starts with it, once, and it is not trained on. EOS is appended where the
+    record's text ends, and trained on.
 
     Attributes:
-        tokens: answers what `requests` asks.
+        tokens: encodes the texts that `requests` yields.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokens = Tokens(tokenizer)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """The beginning of a text as training saw beginnings: behind BOS where the tokenizer begins texts with it."""
+        """The ids of a prompt as in training: after BOS if the tokenizer adds it."""
         return self.tokens.encode_led([text])[0]
 
     def encode(self, record: Text, context: int) -> list[Example]:
-        """One text encoded on its own, as `requests` does it. Raises RowError where that does."""
+        """Encodes a single text like `requests`, with the same errors."""
         return answer_alone(self.tokens, self.requests(record, context))
 
     def requests(self, record: Text, context: int) -> TokenRequests[list[Example]]:
-        """Consecutive chunks that together hold every token of the record's text.
+        """Consecutive chunks that together have every token of the record's text.
 
         Raises:
-            RowError: there is no text, or only one token of it.
+            RowError: the text is empty or a single token.
         """
         if not record.text.strip():
             raise RowError("the text is empty")
@@ -84,7 +84,7 @@ class TextFormat:
 
 
 def _chunks(ids: list[int], size: int, least: int) -> list[list[int]]:
-    """`ids` in pieces of `size`, the last of at least `least` (the one before it then gives a token away)."""
+    """Splits `ids` into chunks of `size`, the last one of at least `least` (the chunk before it is then shorter)."""
     if size < 2 * least - 1:
         raise RowError("the context is too short to hold a token and what it is predicted from")
     cuts = list(range(0, len(ids), size))
@@ -95,7 +95,7 @@ def _chunks(ids: list[int], size: int, least: int) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class SequencePair:
-    """Token ids of a source text and of the text to be written."""
+    """Token ids of a source text and a target text."""
 
     source_ids: list[int]
     target_ids: list[int]
@@ -103,22 +103,22 @@ class SequencePair:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens read and written."""
+        """Number of source and target tokens."""
         return len(self.source_ids) + len(self.target_ids)
 
     @property
     def num_trained(self) -> int:
-        """Tokens written; all of them are trained on."""
+        """Number of target tokens; all of them are trained on."""
         return len(self.target_ids)
 
 
 def collate_pairs(examples: Sequence[SequencePair], rows: Sequence[Sequence[int]], pad_id: int) -> Batch:
-    """Pairs side by side: sources padded at the end and masked there, `targets` `[rows, width]` padded with `IGNORED`.
+    """Collates pairs: sources with padding and attention mask, `targets` `[rows, width]` padded with `IGNORED`.
 
     Args:
         examples: all examples.
-        rows: for each row of the batch, the one example that it holds.
-        pad_id: token that fills sources up.
+        rows: the index of the single example in each row of the batch.
+        pad_id: padding token of the sources.
     """
     chosen = [index for (index,) in rows]
     sources = [examples[index].source_ids for index in chosen]

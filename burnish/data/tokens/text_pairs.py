@@ -1,4 +1,4 @@
-"""A text, or two, as token ids that a model reads whole to say one thing about them."""
+"""Encodes a text or a pair of texts for sequence classification."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class ReadTokens:
-    """What a model reads of a text or a pair of texts."""
+    """The token ids of a text or a pair of texts."""
 
     input_ids: list[int]
     token_types: list[int] | None
-    """0 or 1 for each token, first or second text; None where the tokenizer does not tell them apart so."""
+    """0 for tokens of the first text, 1 for those of the second; None if the tokenizer has no token types."""
     truncated: int
-    """Tokens that were cut away."""
+    """Number of truncated tokens."""
 
 
 class Readable(Protocol):
-    """What `read_inputs` must know of an example."""
+    """The parts of an example that `read_inputs` needs."""
 
     @property
     def input_ids(self) -> list[int]:
@@ -36,11 +36,11 @@ class Readable(Protocol):
 
 
 class PairFormat:
-    """Turns texts into token ids.
+    """Encodes texts.
 
-    A tokenizer whose own template closes a text (`[CLS] a [SEP] b [SEP]`) is left to it. The others, those of
-    decoders, know no pairs: each text is ended by EOS, so that a pair is told apart and the last token, the one that
-    has seen everything, is the same in every row.
+    A tokenizer with a template that closes texts (`[CLS] a [SEP] b [SEP]`) uses it. For others, those of decoders, each
+    text is ended by EOS, which separates pairs and makes the last token, which attends to everything, the same in every
+    row.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -53,11 +53,11 @@ class PairFormat:
         self._end = tokenizer("\n", add_special_tokens=False)["input_ids"] if end is None else [end]
 
     def encode(self, texts: Sequence[str], context: int) -> ReadTokens:
-        """Token ids of one text or two, at most `context`; of a pair the longer is cut first."""
+        """Token ids of one or two texts, at most `context`; of a pair the longer is truncated first."""
         return self._by_template(texts, context) if self._closes else self._by_hand(texts, context)
 
     def _by_template(self, texts: Sequence[str], context: int) -> ReadTokens:
-        # verbose=False: a text longer than the model reads is cut here, and counted, so that no warning is due.
+        # verbose=False: long texts are truncated and counted here, so a warning about their length would be wrong.
         encoded = self._tokenizer(*texts, return_attention_mask=False, verbose=False)
         length = len(encoded["input_ids"])
         if length > context:
@@ -80,7 +80,7 @@ class PairFormat:
 
 
 def longest_first(lengths: Sequence[int], room: int) -> list[int]:
-    """How much of one or two texts is kept so that `room` is enough, cutting the longer one as long as it is longer."""
+    """How many tokens of one or two texts to keep within `room`, truncating the longer one first."""
     if sum(lengths) <= room:
         return list(lengths)
     if len(lengths) == 1:
@@ -90,11 +90,11 @@ def longest_first(lengths: Sequence[int], room: int) -> list[int]:
 
 
 def read_inputs(examples: Sequence[Readable], pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids`, `attention_mask` and, where there are any, `token_type_ids`; each `[rows, width]` int64.
+    """`input_ids`, `attention_mask` and, if there are any, `token_type_ids`; each `[rows, width]` int64.
 
     Args:
-        examples: one for each row.
-        pad_id: fills rows up at their end; the mask keeps it from being seen.
+        examples: one per row.
+        pad_id: padding token at the end of rows; the mask hides it.
     """
     width = max(len(example.input_ids) for example in examples)
     input_ids = numpy.full((len(examples), width), pad_id, dtype=numpy.int64)

@@ -1,4 +1,4 @@
-"""Texts to token ids: a tokenizer with what it adds by itself, and rows whose texts are tokenized as one batch."""
+"""Tokenization: a tokenizer and the tokens it adds by itself, and batched encoding of many rows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.byte_pairs import BytePairs, encode_plainly, find_byte_pairs
 
-_MANY = 2_000_000
-"""Characters from which on it is worth to look for a faster way."""
+_FAST_FROM = 2_000_000
+"""Number of characters from which a faster encoder is worth its setup time."""
 
 
 class Tokens:
-    """Wraps a tokenizer.
+    """Wraps a tokenizer for encoding without automatic special tokens.
 
     Attributes:
-        lead: the ids that the tokenizer puts before every text by itself (BOS as a rule; empty for many).
-        bos_id, eos_id: ids of its tokens for the beginning and the end of a text, or None.
+        lead: the ids that the tokenizer adds before every text by default (usually BOS; empty for many).
+        bos_id, eos_id: ids of BOS and EOS, or None.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -37,14 +37,14 @@ class Tokens:
         return find_byte_pairs(self.tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text as it stands: special tokens that are spelled in it count, none are added."""
+        """Token ids of each text: special tokens in the text are recognized, none are added."""
         self._seen += sum(map(len, texts))
-        if self._seen > _MANY and self._fast is not None:
+        if self._seen > _FAST_FROM and self._fast is not None:
             return self._fast.encode(texts)
         return encode_plainly(self.tokenizer, texts)
 
     def encode_led(self, texts: Sequence[str]) -> list[list[int]]:
-        """Like `encode`, with `lead` in front where the text does not begin with it already (no double BOS)."""
+        """Like `encode`, with `lead` in front unless the text already starts with it (no double BOS)."""
         return [self.with_lead(ids) for ids in self.encode(texts)]
 
     def with_lead(self, ids: list[int]) -> list[int]:
@@ -52,15 +52,15 @@ class Tokens:
         return ids if ids[: len(self.lead)] == self.lead else self.lead + ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens spelled out."""
+        """The text of `ids`, including special tokens."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def spell(self, token_id: int) -> str:
-        """The text that a special or added token is written as."""
+        """The text of a special or added token."""
         return self._added.get(token_id) or self.tokenizer.convert_ids_to_tokens(token_id)
 
     def first_marker(self, text: str) -> int | None:
-        """Id of the first special token in `text`; if there is none, of the first added token that is not blank."""
+        """Id of the first special token in `text`; if there is none, of the first non-blank added token."""
         ids = self.encode([text])[0]
         special = next((id_ for id_ in ids if id_ in self._specials), None)
         if special is not None:
@@ -69,7 +69,7 @@ class Tokens:
 
 
 def single_token_id(tokenizer: Any, text: str) -> int | None:
-    """Id of `text` where the tokenizer knows it as one token and writes it as such, else None."""
+    """Id of `text` if it is a single added token of the tokenizer, else None."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     is_single = len(ids) == 1 and ids[0] != tokenizer.unk_token_id and ids[0] in tokenizer.added_tokens_decoder
     return ids[0] if is_single else None
@@ -89,7 +89,7 @@ TokenRequests = Generator[Sequence[str], list[list[int]], Made]
 
 
 def answer_alone(tokens: Tokens, work: TokenRequests[Made]) -> Made:
-    """What the work on one row makes. Raises RowError where the work does."""
+    """Runs the encoding of one row, with its errors."""
     try:
         texts = next(work)
         while True:
@@ -99,7 +99,7 @@ def answer_alone(tokens: Tokens, work: TokenRequests[Made]) -> Made:
 
 
 def answer_together(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -> list[Made | RowError]:
-    """What the work on each of several rows makes, or why it makes nothing; their texts share batches."""
+    """Runs the encoding of several rows with batched tokenization; returns a RowError for rows that fail."""
     made: list[Made | RowError | None] = [None] * len(works)
     sent: dict[int, list[list[int]] | None] = dict.fromkeys(range(len(works)))
     while sent:
@@ -110,11 +110,13 @@ def answer_together(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -> lis
             except StopIteration as ended:
                 made[number] = ended.value
             except RowError as error:
-                made[number] = error.with_traceback(None)  # which would keep every local of the work, in a cycle
-        told = iter(tokens.encode([text for texts in asked.values() for text in texts]))
-        sent = {number: _take(told, len(texts)) for number, texts in asked.items()}
+                made[number] = error.with_traceback(
+                    None
+                )  # the traceback would keep all local variables alive in a reference cycle
+        encoded = iter(tokens.encode([text for texts in asked.values() for text in texts]))
+        sent = {number: _take(encoded, len(texts)) for number, texts in asked.items()}
     return [one for one in made if one is not None]
 
 
-def _take(told: Iterator[list[int]], count: int) -> list[list[int]]:
-    return [next(told) for _ in range(count)]
+def _take(encoded: Iterator[list[int]], count: int) -> list[list[int]]:
+    return [next(encoded) for _ in range(count)]

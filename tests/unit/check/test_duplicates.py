@@ -8,7 +8,16 @@ import numpy
 import pytest
 
 from burnish.check import duplicates
-from burnish.check.duplicates import ALIKE, RUN, Prints, _words, agreement, exact_twins, near_twins, take_prints
+from burnish.check.duplicates import (
+    NEAR_DUPLICATE,
+    RUN,
+    Fingerprints,
+    _words,
+    agreement,
+    compute_fingerprints,
+    exact_duplicates,
+    near_duplicates,
+)
 
 _WORDS = [f"{first}{second}" for first in ("ba", "co", "di", "fu", "ga", "hel", "ji", "mo") for second in "lmnprstvz"]
 
@@ -36,8 +45,8 @@ def share_of_runs(some: str, other: str) -> float:
 
 
 def test_the_same_text_is_a_twin_and_another_is_none() -> None:
-    prints = take_prints(["one two", "three", "one two", "one  two", "", "three", ""])
-    assert exact_twins(prints).tolist() == [0, 1, 0, 3, 4, 1, 4]
+    prints = compute_fingerprints(["one two", "three", "one two", "one  two", "", "three", ""])
+    assert exact_duplicates(prints).tolist() == [0, 1, 0, 3, 4, 1, 4]
 
 
 def test_agreement_estimates_the_share_of_runs_in_common() -> None:
@@ -45,7 +54,7 @@ def test_agreement_estimates_the_share_of_runs_in_common() -> None:
     for number in range(60):
         one = text(number, 200)
         other = changed(one, number // 2, seed=number)
-        prints = take_prints([one, other])
+        prints = compute_fingerprints([one, other])
         errors.append(agreement(prints.bins[:1], prints.bins[1:])[0] - share_of_runs(one, other))
     assert abs(float(numpy.mean(errors))) < 0.03
     assert float(numpy.std(errors)) < 0.08
@@ -55,19 +64,21 @@ def test_agreement_estimates_the_share_of_runs_in_common() -> None:
 def test_nearly_the_same_is_found_among_many(words: int) -> None:
     rows = [text(number, words) for number in range(400)]
     twins = [changed(rows[number], 1 if words < 100 else words // 100, seed=number) for number in range(50)]
-    near = near_twins(take_prints([*rows, *twins]))
+    near = near_duplicates(compute_fingerprints([*rows, *twins]))
     found = sum(int(near[400 + number]) == number for number in range(50))
-    alike = sum(share_of_runs(rows[number], twins[number]) >= ALIKE for number in range(50))
+    alike = sum(share_of_runs(rows[number], twins[number]) >= NEAR_DUPLICATE for number in range(50))
     assert found >= 0.8 * alike
     assert alike >= 40
     assert (near[:400] == numpy.arange(400)).all(), "no other pair is taken for nearly the same"
 
 
 def test_rows_counted_in_bits_are_alike_where_their_agreement_says_so() -> None:
-    bins = take_prints([changed(text(number % 20, 8 + number), number % 7, seed=number) for number in range(300)]).bins
+    bins = compute_fingerprints(
+        [changed(text(number % 20, 8 + number), number % 7, seed=number) for number in range(300)]
+    ).bins
     some, others = numpy.triu_indices(len(bins), 1)
-    counted = duplicates._are_alike(bins, duplicates._packed(bins != duplicates.EMPTY), some, others)
-    plain = agreement(bins[some], bins[others]) >= ALIKE
+    counted = duplicates._are_near(bins, duplicates._packed(bins != duplicates.EMPTY), some, others)
+    plain = agreement(bins[some], bins[others]) >= NEAR_DUPLICATE
     assert (counted == plain).all()
     assert plain.any()
     assert not plain.all()
@@ -75,7 +86,7 @@ def test_rows_counted_in_bits_are_alike_where_their_agreement_says_so() -> None:
 
 def test_capitals_and_marks_do_not_make_rows_differ() -> None:
     one = text(1)
-    near = near_twins(take_prints([one, one.upper().replace(" ", ", ")]))
+    near = near_duplicates(compute_fingerprints([one, one.upper().replace(" ", ", ")]))
     assert near.tolist() == [0, 0]
 
 
@@ -95,14 +106,14 @@ def _sizes(*rows: str) -> numpy.ndarray:
 
 
 def test_short_rows_are_compared_whole_only() -> None:
-    near = near_twins(take_prints(["what is red", "what is red now", "what is blue"]))
+    near = near_duplicates(compute_fingerprints(["what is red", "what is red now", "what is blue"]))
     assert near.tolist() == [0, 1, 2]
 
 
 def test_blocks_give_what_all_rows_at_once_give() -> None:
     rows = [*(text(number) for number in range(30)), "", "ein Wörtchen", "日本 語"]
-    whole = take_prints(rows)
-    joined = Prints.join([take_prints(rows[:7]), take_prints(rows[7:])])
-    assert (whole.whole == joined.whole).all()
+    whole = compute_fingerprints(rows)
+    joined = Fingerprints.join([compute_fingerprints(rows[:7]), compute_fingerprints(rows[7:])])
+    assert (whole.full == joined.full).all()
     assert (whole.bins == joined.bins).all()
-    assert len(Prints.join([]).whole) == 0
+    assert len(Fingerprints.join([]).full) == 0

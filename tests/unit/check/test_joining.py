@@ -72,7 +72,7 @@ def told(examination: Examination) -> dict[str, Any]:
         "rows": len(examination.rows),
         "rejected": examination.rejected,
         "removable": examination.removable,
-        "labels": examination.labels.told(),
+        "labels": examination.labels.summary(),
         "languages": examination.languages.shares(),
         "lengths": figures.lengths(),
         "longest": figures.longest_place,

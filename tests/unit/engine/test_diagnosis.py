@@ -11,6 +11,7 @@ import pytest
 from burnish.engine.diagnosis import Diagnosis
 from burnish.recipe.schema import EvaluateSection
 from burnish.runs.events import Diagnosed, Event, StepDone, TrainingStarted, Validated
+from tests.snapshots import check_text
 from tests.unit.engine.made_curves import EVERY, STEPS, diagnose, made_recipe, made_run, step_done
 
 Curve = Callable[[float], float]
@@ -123,8 +124,7 @@ def test_a_rise_that_takes_back_little_is_no_overfitting() -> None:
 
 def test_shuffled_labels_are_told_as_such() -> None:
     (finding,) = diagnose(RUNS["nothing that holds"][0])
-    assert "never did better than giving the labels by their frequencies" in finding.evidence
-    assert "may not belong to their rows" in finding.advice
+    check_text(f"{finding.evidence}\n{finding.advice}")
 
 
 def test_labels_learned_by_heart_that_never_beat_guessing() -> None:
@@ -132,8 +132,7 @@ def test_labels_learned_by_heart_that_never_beat_guessing() -> None:
     events = made_run(falling(2.4, 0.1), rising_after(falling(2.4, 2.1), 0.2, 1.0), chance=2.05)
     (finding,) = diagnose(events)
     assert finding.name == "overfitting"
-    assert "never did better than giving the labels by their frequencies" in finding.evidence
-    assert "may not belong to their rows" in finding.advice
+    check_text(f"{finding.evidence}\n{finding.advice}")
 
 
 def test_advice_moves_the_learning_rate_the_right_way() -> None:
@@ -153,7 +152,8 @@ def test_without_any_gradient_the_targets_are_looked_at() -> None:
 
 def test_without_held_out_rows_training_alone_is_judged() -> None:
     (good,) = diagnose(made_run(falling(2, 0.5), flat(0), rows=0))
-    assert (good.name, "none are held out" in good.evidence) == ("learning", True)
+    assert good.name == "learning"
+    check_text(good.evidence)
     assert names(made_run(lambda share: 2 + 4 * min(1, 20 * share), flat(0), rows=0)) == ["diverging"]
     assert names(made_run(flat(2), flat(0), rows=0)) == ["stuck"]
 

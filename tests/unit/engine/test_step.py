@@ -18,6 +18,7 @@ from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
 from burnish.recipe.schema import TrainSection
 from burnish.tasks.text import NextTokenObjective
+from tests.snapshots import check_message
 from tests.tiny_data import random_examples
 from tests.tiny_models import make_network
 from tests.tiny_training import KeepGradients, gradients_of, make_trainer, with_method, without_borders
@@ -101,8 +102,9 @@ def test_a_step_without_a_trained_token_is_an_error_never_a_zero_loss(tiny_token
     network = make_network("llama")
     before = copies(network)
     batch = collate_tokens([Example([5, 6, 7], [IGNORED] * 3, "made.jsonl:1")], [[0]], pad_id=0, packed=True)
-    with pytest.raises(BurnishError, match="holds no trained token"):
+    with pytest.raises(BurnishError) as caught:
         trainer_of(network, tiny_tokenizer).step([batch])
+    check_message(caught.value)
     assert all(torch.equal(weight, before[name]) for name, weight in copies(network).items())
 
 

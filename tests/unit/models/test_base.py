@@ -17,6 +17,7 @@ from burnish.models.base import BaseModel, Loading, fingerprint, load_base, load
 from burnish.models.heads import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
+from tests.snapshots import check_message
 
 
 @pytest.fixture
@@ -59,8 +60,9 @@ def test_weights_that_are_not_whole_are_refused(model: Path) -> None:
     lost = "model.layers.1.mlp.up_proj.weight"
     del weights[lost]
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="the weights of `mine` are not whole") as caught:
+    with pytest.raises(ModelError) as caught:
         load(model)
+    check_message(caught.value)
     assert lost in caught.value.why
 
 

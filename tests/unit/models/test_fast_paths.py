@@ -14,8 +14,9 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from burnish.kernels.attention import NAME
 from burnish.kernels.varlen_attention import VARLEN
-from burnish.models.fast_paths import FusedRMSNorm, arithmetics, arrange, take_fast_paths
+from burnish.models.fast_paths import FusedRMSNorm, arrange, probe_dtypes, take_fast_paths
 from burnish.models.packing import row_inputs
+from tests.snapshots import check_text
 from tests.tiny_models import WINDOW, make_network
 from tests.unit.kernels.comparison import distance
 from tests.unit.models.tiny_families import (
@@ -176,7 +177,7 @@ def test_a_model_on_which_it_is_different_is_left_as_it_was(name: str, message: 
         before = network(**packed_inputs()).logits
     network.train(was_training)
     (told,) = take_fast_paths(network)
-    assert "as transformers does it" in told
+    check_text(told)
     assert network.config._attn_implementation == "sdpa"
     assert [type(module) for module in network.modules()] == kinds
     assert network.training == was_training
@@ -197,7 +198,7 @@ def test_a_model_that_cannot_be_probed_is_left_as_it_was() -> None:
 
     network = Silent(make_network("llama").config)
     (told,) = take_fast_paths(network)
-    assert "as transformers does it" in told
+    check_text(told)
     assert network.config._attn_implementation == "sdpa"
 
 
@@ -246,8 +247,8 @@ def test_masks_of_shared_prompts_stay_masks(device: str) -> None:
 
 def test_types_that_a_model_is_probed_in() -> None:
     for device, held in (("cpu", torch.float32), ("cuda", torch.bfloat16), ("mps", torch.float32)):
-        assert arithmetics(torch.device(device), held) == [held]
-    both = arithmetics(torch.device("cuda"), torch.float32)
+        assert probe_dtypes(torch.device(device), held) == [held]
+    both = probe_dtypes(torch.device("cuda"), torch.float32)
     assert both[0] == torch.float32
     assert len(both) == 2
     assert both[1].itemsize == 2

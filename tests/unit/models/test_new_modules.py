@@ -17,6 +17,7 @@ from burnish.models.base import BaseModel, Loading, load_base, load_tokenizer
 from burnish.models.heads import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
+from tests.snapshots import check_message, check_text
 from tests.tiny_models import save_model
 
 CLASSIFY = Head("AutoModelForSequenceClassification", "SEQ_CLS", {"num_labels": 3})
@@ -67,7 +68,7 @@ def test_a_fresh_head_is_named_and_the_body_is_the_checkpoints(bert: Callable[..
     held = base.network.state_dict()
     assert all(torch.equal(held[f"bert.{name}"], weight) for name, weight in load_file(folder / _WEIGHTS).items())
     (note,) = base.notes
-    assert note.startswith("The model comes without `classifier`; this part begins at random")
+    check_text(note)
 
 
 def test_a_fresh_head_is_the_same_on_every_load(bert: Callable[..., Path]) -> None:
@@ -117,8 +118,9 @@ def test_a_body_that_is_not_whole_is_refused(head: Head, bert: Callable[..., Pat
     folder = bert()
     lost = "encoder.layer.1.output.dense.weight"
     forget(folder, lost)
-    with pytest.raises(ModelError, match="the weights of `mine` are not whole") as caught:
+    with pytest.raises(ModelError) as caught:
         load(folder, head)
+    check_message(caught.value)
     assert f"the first is `bert.{lost}`" in caught.value.why
 
 
@@ -127,8 +129,9 @@ def test_lost_embeddings_are_refused(lost: str, bert: Callable[..., Path]) -> No
     """They lie outside the blocks, and are no head."""
     folder = bert()
     forget(folder, lost)
-    with pytest.raises(ModelError, match="the weights of `mine` are not whole") as caught:
+    with pytest.raises(ModelError) as caught:
         load(folder, CLASSIFY)
+    check_message(caught.value)
     assert f"the first is `bert.{lost}`" in caught.value.why
 
 
@@ -136,10 +139,12 @@ def test_a_lost_last_norm_is_refused(tiny_model: Callable[[str], Path], tmp_path
     """It comes after the blocks, as a head does."""
     folder = Path(shutil.copytree(tiny_model("llama"), tmp_path / "model"))
     forget(folder, "model.norm.weight")
-    with pytest.raises(ModelError, match="the weights of `mine` are not whole"):
+    with pytest.raises(ModelError) as caught:
         load(folder, CLASSIFY)
+    check_message(caught.value)
 
 
 def test_a_language_model_with_a_random_head_is_refused(bert: Callable[..., Path]) -> None:
-    with pytest.raises(ModelError, match="the weights of `mine` are not whole"):
+    with pytest.raises(ModelError) as caught:
         load(bert(is_decoder=True), CAUSAL)
+    check_message(caught.value)

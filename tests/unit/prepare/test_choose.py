@@ -87,7 +87,7 @@ def test_a_task_has_its_bundled_model(task: str, model: str) -> None:
 def test_a_task_that_no_bundled_model_can_do_needs_one_to_be_named() -> None:
     with pytest.raises(RecipeError, match="the task `sees` needs a model to be named") as caught:
         default_model(TABLE["sees"])
-    assert caught.value.why == "It is for one that reads pictures and text, and no such model is bundled."
+    assert caught.value.why == "It is for one that takes images and text, and no such model is bundled."
     assert "--model" in caught.value.fix
 
 
@@ -113,15 +113,15 @@ def test_rows_and_model_choose_the_task(wanted: str, names: list[str], kind: str
             ["writes", "turns"],
             "masked",
             "`mine` makes no sense for the task `writes` or `turns`",
-            "It reads a text from both sides (an encoder); the task is for a model that goes on with a text (a "
-            "decoder) or that turns one text into another (an encoder with a decoder).",
+            "It encodes a text in both directions (an encoder); the task is for a model that continues a text (a "
+            "decoder) or that maps one text to another (an encoder-decoder).",
         ),
         (
             "writes",
             ["writes", "turns"],
             "seq2seq",
             "`mine` makes no sense for the task `writes`",
-            "It turns one text into another (an encoder with a decoder); the task is for a model that goes on with a "
+            "It maps one text to another (an encoder-decoder); the task is for a model that continues a "
             "text (a decoder).",
         ),
         (
@@ -129,8 +129,8 @@ def test_rows_and_model_choose_the_task(wanted: str, names: list[str], kind: str
             ["labels"],
             "image-text",
             "`mine` makes no sense for the task `labels`",
-            "It reads pictures and text; the task is for a model that reads a text from both sides (an encoder) or "
-            "that goes on with a text (a decoder).",
+            "It takes images and text; the task is for a model that encodes a text in both directions (an encoder) or "
+            "that continues a text (a decoder).",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from burnish.errors import RecipeError
 from burnish.recipe.load import dump_recipe, load_recipe, recipe_from_saved
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
+from tests.snapshots import check_message
 
 
 def write(path: Path, text: str) -> str:
@@ -108,32 +109,27 @@ def test_an_unknown_name_is_told_with_line_and_near_name(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("written", "what", "fix"),
+    "written",
     [
-        ("train.epochs=-1", "`train.epochs` cannot be `-1` (--set)", "It takes `auto` or a number above 0"),
-        ("train.epochs=true", "`train.epochs` cannot be `true` (--set)", "It takes `auto` or a number above 0"),
-        (
-            "train.max_steps=2.5",
-            "`train.max_steps` cannot be `2.5`",
-            "It takes a whole number of at least 1 or nothing",
-        ),
-        ("train.learning_rate=fast", "`train.learning_rate` cannot be `fast`", "It takes `auto` or a number above 0"),
-        ("train.learning_rate=.inf", "`train.learning_rate` cannot be `Infinity`", "`auto` or a number above 0"),
-        ("model.precision=fp8", "`model.precision` cannot be `fp8`", "It takes `auto`, `fp32`, `bf16` or `fp16`"),
-        ("train.betas=[0.9]", "`train.betas` cannot be `[0.9]`", "a list of 2 values, each a number from 0 to below 1"),
-        ("data.packing=3", "`data.packing` cannot be `3`", "It takes `true` or `false`"),
-        ("data.columns=3", "`data.columns` cannot be `3`", "It takes a map of text to text"),
-        ("train.warmup=1", "`train.warmup` cannot be `1`", "It takes a number from 0 to below 1"),
-        ("epochs=2", "`epochs` is not an option (--set)", "Did you mean `train.epochs`?"),
-        ("train.epochs", "`--set train.epochs` gives no value", "--set train.epochs=2"),
-        ("train.clip=[1", "`--set train.clip=[1` has a value that is not YAML", "quotes"),
-        ("train=3", "`train` is not an option (--set)", ""),
+        "train.epochs=-1",
+        "train.epochs=true",
+        "train.max_steps=2.5",
+        "train.learning_rate=fast",
+        "train.learning_rate=.inf",
+        "model.precision=fp8",
+        "train.betas=[0.9]",
+        "data.packing=3",
+        "data.columns=3",
+        "train.warmup=1",
+        "epochs=2",
+        "train.epochs",
+        "train.clip=[1",
+        "train=3",
     ],
 )
-def test_each_wrong_value_is_told_in_plain_words(written: str, what: str, fix: str) -> None:
+def test_each_wrong_value_is_told_in_plain_words(written: str) -> None:
     error = problems_of(sets=(written,))
-    assert error.what.startswith(what)
-    assert fix in error.fix
+    check_message(error)
 
 
 def test_all_problems_come_in_one_error_names_first(tmp_path: Path) -> None:
@@ -146,8 +142,7 @@ def test_all_problems_come_in_one_error_names_first(tmp_path: Path) -> None:
         *("lora", "train.epochs"),
         *("seed", "train.clip"),
     ]
-    assert lines[3].startswith("- `lora` is a section and takes no value of its own (r.yaml line 5)")
-    assert lines[1] == "- `save.keep` is given twice (r.yaml line 7 and line 8)"
+    check_message(error)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +172,8 @@ def test_a_missing_recipe_and_what_lies_near(tmp_path: Path) -> None:
 
 
 def test_no_data_is_an_error(tmp_path: Path) -> None:
-    assert problems_of(None).what == "no data was named"
-    assert "recipe.yaml" in problems_of(write(tmp_path / "recipe.yaml", "seed: 1\n")).fix
+    check_message(problems_of(None))
+    check_message(problems_of(write(tmp_path / "recipe.yaml", "seed: 1\n")), {tmp_path: "FOLDER"})
 
 
 def test_what_is_saved_reads_back_equal(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burnish.errors import RecipeError
-from burnish.recipe.names import did_you_mean, expand, options, other_spellings, suggest
+from burnish.recipe.names import did_you_mean, expand, names_elsewhere, options, suggest
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_without_a_near_name_the_hint_names_the_page() -> None:
     assert "docs/options.md" in did_you_mean("xyzzy")
 
 
-def test_other_spellings_lead_to_options_and_hide_none() -> None:
-    assert len(other_spellings()) > 30
-    assert set(other_spellings().values()) <= set(options())
-    assert not set(other_spellings()) & {name.rpartition(".")[2] for name in options()}
+def test_names_elsewhere_lead_to_options_and_hide_none() -> None:
+    assert len(names_elsewhere()) > 30
+    assert set(names_elsewhere().values()) <= set(options())
+    assert not set(names_elsewhere()) & {name.rpartition(".")[2] for name in options()}

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from burnish.recipe.names import expected, shown, takes_text_only, takes_truth
+from burnish.recipe.names import expected, shown, takes_bool, takes_text_only
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_types_in_words(kind: Any, words: str) -> None:
 def test_what_a_type_takes() -> None:
     assert takes_text_only(FieldInfo.from_annotation(Literal["auto", "cpu"] | None))
     assert not takes_text_only(FieldInfo.from_annotation(Literal["auto"] | int))
-    assert takes_truth(FieldInfo.from_annotation(bool | None))
-    assert not takes_truth(FieldInfo.from_annotation(int))
+    assert takes_bool(FieldInfo.from_annotation(bool | None))
+    assert not takes_bool(FieldInfo.from_annotation(int))
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_a_decoder_reads_eos_after_question_and_text(tiny_tokenizer) -> None:
 
 def test_what_cannot_be_read_is_refused(tokenizer) -> None:
     form = SpanFormat(tokenizer, 4)
-    with pytest.raises(RowError, match="the question is too long: with 32 tokens it leaves room for 0 of the text"):
+    with pytest.raises(RowError, match="the question is too long: it takes 32 tokens and leaves room for 0 tokens of"):
         form.encode(record_of(question="is the cat " * 10), 32)
     with pytest.raises(RowError, match="the answer is 13 tokens, and no window of 11 tokens"):
         form.encode(record_of("old man . The old man lives in Rome , and the cat"), 20)

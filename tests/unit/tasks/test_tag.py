@@ -77,7 +77,7 @@ def test_roberta_reads_words_as_with_add_prefix_space(tmp_path: Any) -> None:
 
 
 def test_a_tokenizer_that_does_not_know_words_is_refused() -> None:
-    with pytest.raises(ModelError, match="does not tell which pieces belong to which word"):
+    with pytest.raises(ModelError, match="cannot map tokens to words"):
         make_task(SimpleNamespace(is_fast=False))
 
 
@@ -307,7 +307,7 @@ def test_a_text_becomes_words() -> None:
     assert words_of(text) == ["Anna's", "well-known", "hat", ",", "3.5", "cm", "by", "@anna_k", ":", "#red", "!"]
     assert words_of(json.dumps({"tokens": ["New York", "."]})) == ["New York", "."]
     for nothing in ("", " \n", '{"text": "Anna"}', '{"tokens": []}', '{"tokens": [1]}'):
-        with pytest.raises(InputError, match="there is no word to tag"):
+        with pytest.raises(InputError, match="there are no words to tag"):
             words_of(nothing)
 
 

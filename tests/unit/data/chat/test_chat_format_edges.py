@@ -13,6 +13,7 @@ from burnish.data.chat.format import ChatFormat, ensure_template
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.errors import ModelError
+from tests.snapshots import check_message, check_text
 from tests.unit.data.tiny_tokenizers import GPT2, byte_level, sentence_piece
 
 
@@ -115,7 +116,7 @@ def test_a_tokenizer_without_any_end_is_refused() -> None:
 def test_a_template_that_hides_the_answer_is_refused() -> None:
     with pytest.raises(ModelError) as error:
         ChatFormat(styles.plain(styles.HIDES_ANSWER))
-    assert "leaves out part of an answer" in error.value.why
+    check_message(error.value)
 
 
 def test_a_row_that_the_template_refuses_is_named_in_the_templates_own_words() -> None:
@@ -127,8 +128,9 @@ def test_a_row_that_the_template_refuses_is_named_in_the_templates_own_words() -
 def test_a_template_that_drops_a_users_words_has_its_row_refused() -> None:
     template = styles.NO_PROMPT.replace("message.content", "message.content.split('#')[0]")
     chat_format = ChatFormat(styles.chatml(template))
-    with pytest.raises(RowError, match="leaves out a user message"):
+    with pytest.raises(RowError) as caught:
         chat_format.encode(chat("How? #secret", "Fine."), 1000)
+    check_message(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +269,5 @@ def test_todays_date_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_notes_say_what_was_adapted() -> None:
-    assert ChatFormat(styles.chatml(styles.STRIPS)).notes[0].startswith("the template has no list of tools")
-    notes = ChatFormat(styles.mistral()).notes
-    assert notes[0] == "the template has no system role: system text is put at the head of the next user message"
-    header = ChatFormat(styles.chatml(styles.NO_PROMPT)).notes[0]
-    assert header.startswith("the template itself writes '<|im_start|>assistant\\n' before an answer")
+    templates = (styles.chatml(styles.STRIPS), styles.mistral(), styles.chatml(styles.NO_PROMPT))
+    check_text("\n".join(ChatFormat(template).notes[0] for template in templates))

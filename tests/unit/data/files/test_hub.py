@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.snapshots import check_text
 
 PREPARE = """
 from datasets import DatasetInfo, Features, SplitDict, SplitInfo, Value, config
@@ -31,6 +34,7 @@ LOAD = """
 from burnish.data.rows.dataset import load_records
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
+from tests.snapshots import check_text
 try:
     records = load_records(DataSection(path=NAME), seed=0)
 except DataError as error:
@@ -72,15 +76,13 @@ def test_a_cached_dataset_is_read_offline(tmp_path, splits, expected):
 
 
 @pytest.mark.parametrize(
-    ("environment", "reason"),
-    [({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set, so the hub is not asked"), ({}, "cannot be reached: ")],
+    "environment",
+    [{"HF_HUB_OFFLINE": "1"}, {}],
 )
-def test_without_cache_and_network_the_cache_is_named(tmp_path, environment, reason):
-    what, why, fix = run(tmp_path, "NAME = 'someone/nothing:main'" + LOAD, **environment).splitlines()
-    assert what == "there is no file or folder `someone/nothing`, and no hub dataset of that name is at hand"
-    assert f"Not in the cache {tmp_path / 'datasets' / 'someone___nothing'}; " in why
-    assert reason in why
-    assert fix.startswith("Name a local file or folder")
+def test_without_cache_and_network_the_cache_is_named(tmp_path, environment):
+    said = run(tmp_path, "NAME = 'someone/nothing:main'" + LOAD, **environment)
+    masked = said.replace(str(tmp_path / "datasets" / "someone___nothing"), "CACHE")
+    check_text(re.sub(r"(cannot be reached: ).*", r"\1...", masked))
 
 
 def test_a_configuration_that_is_not_cached_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
+from tests.snapshots import check_message
 
 DOCUMENT = """
 {"about": {"rows": 2, "list": [1, 2]},
@@ -33,7 +34,7 @@ def test_each_row_of_a_nested_list_knows_its_line(write):
         (8, "c"),
     ]
     assert [row for row in rows if isinstance(row, Rejected)] == [
-        Rejected("a.json", 7, 'a JSON object is expected, not `"no object"`')
+        Rejected("a.json", 7, 'expected a JSON object, not `"no object"`')
     ]
 
 
@@ -57,14 +58,14 @@ def test_json_lines_under_this_name_lose_one_row_for_one_bad_line(write):
     assert [type(row).__name__ for row in rows] == ["Row", "Rejected", "Row"]
 
 
-BROKEN = {
-    '[{"a": 1},\n  {"a": }]': "a.json:2:9: broken JSON: Expecting value",
-    '[{"a": 1}\n {"a": 2}]': "a.json:2:2: broken JSON: Expecting ',' delimiter",
-    '[{"a": 1}, {"a"': "a.json:1:16: broken JSON: Expecting ':' delimiter",
-    '[{"a": 1}] x': "a.json:1:12: broken JSON: there is more after the end of the document",
-    '{"a": [\n{"b": 1},\n]}': "a.json:3:1: broken JSON: Expecting value",
-    "hello": "a.json:1:1: broken JSON: expected `[` or `{`, found `h`",
-}
+BROKEN = [
+    '[{"a": 1},\n  {"a": }]',
+    '[{"a": 1}\n {"a": 2}]',
+    '[{"a": 1}, {"a"',
+    '[{"a": 1}] x',
+    '{"a": [\n{"b": 1},\n]}',
+    "hello",
+]
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -72,12 +73,14 @@ def test_a_broken_document_is_refused_with_its_place(write, text):
     with pytest.raises(DataError) as caught:
         list(read_rows(write("a.json", text)))
     # The parser of Python 3.13 and later puts a trailing comma's error at the comma.
-    assert caught.value.what == BROKEN[text] or "trailing comma" in caught.value.what
+    if "trailing comma" not in caught.value.what:
+        check_message(caught.value)
 
 
 def test_two_lists_are_one_too_many(write):
-    with pytest.raises(DataError, match="`a.json` holds 2 lists of rows: `train`, `valid`"):
+    with pytest.raises(DataError) as caught:
         list(read_rows(write("a.json", '{"train": [{"text": "a"}], "valid": [{"text": "b"}]}')))
+    check_message(caught.value)
 
 
 def test_finding_lines_takes_linear_time(write):

@@ -9,6 +9,7 @@ import pytest
 
 from burnish.data.files.passages import is_own, read_passages
 from burnish.errors import DataError
+from tests.snapshots import check_message
 
 
 def test_the_bundled_texts_are_many_short_and_of_many_kinds() -> None:
@@ -42,18 +43,19 @@ def test_texts_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "what"),
+    "rows",
     [
-        ([{"prompt": "Is it?", "completion": "Yes."}], "cannot be the general text of a run"),
-        ([{"text": " "}], "has no usable row"),
-        ([], "is empty"),
+        [{"prompt": "Is it?", "completion": "Yes."}],
+        [{"text": " "}],
+        [],
     ],
 )
-def test_what_is_no_text_is_refused(rows: list[dict[str, str]], what: str, tmp_path: Path) -> None:
+def test_what_is_no_text_is_refused(rows: list[dict[str, str]], tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.raises(DataError, match=what):
+    with pytest.raises(DataError) as caught:
         read_passages(str(file))
+    check_message(caught.value, {tmp_path: "FOLDER"})
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from burnish.data.files.readers import READERS, data_suffix, read_rows
 from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
+from tests.snapshots import check_message, check_text
 
 VALUES = [{"prompt": "a", "completion": "b"}, {"prompt": "c\nd", "completion": "é"}]
 
@@ -67,17 +68,17 @@ def test_characters_that_only_some_call_line_ends_stay_in_their_row(write):
     assert "".join(row.values["text"] for row in read_rows(write("a.txt", text))) == text
 
 
-BROKEN_LINES = {
-    '{"text": "x"': "broken JSON at column 13: Expecting ',' delimiter",
-    "{'text': 'x'}": "broken JSON at column 2: Expecting property name enclosed in double quotes",
-    '{"text": "x"} {}': "broken JSON at column 15: Extra data",
-    '["x"]': "a JSON object is expected, not a list",
-    '"x"': "a JSON object is expected, not a string",
-    "3": "a JSON object is expected, not a number",
-    "true": "a JSON object is expected, not a boolean",
-    "null": "a JSON object is expected, not null",
-    "[" * 100_000: "the JSON is nested too deep",
-}
+BROKEN_LINES = [
+    '{"text": "x"',
+    "{'text': 'x'}",
+    '{"text": "x"} {}',
+    '["x"]',
+    '"x"',
+    "3",
+    "true",
+    "null",
+    "[" * 100_000,
+]
 
 
 @pytest.mark.parametrize("line", BROKEN_LINES, ids=lambda line: line[:20])
@@ -85,7 +86,8 @@ def test_a_broken_line_is_rejected_and_the_rest_is_read(write, line):
     path = write("a.jsonl", '{"text": "1"}\n' + line + '\n{"text": "3"}\n')
     first, second, third = read_rows(path)
     assert (first, third) == (Row({"text": "1"}, "a.jsonl", 1), Row({"text": "3"}, "a.jsonl", 3))
-    assert second == Rejected("a.jsonl", 2, BROKEN_LINES[line])
+    assert isinstance(second, Rejected) and second.place == "a.jsonl:2"
+    check_text(second.reason)
 
 
 def test_a_line_that_is_not_utf8_is_rejected_alone(write):
@@ -95,40 +97,40 @@ def test_a_line_that_is_not_utf8_is_rejected_alone(write):
 
 def test_an_integer_too_long_to_read_is_rejected(write):
     (row,) = read_rows(write("a.jsonl", '{"text": ' + "9" * 5000 + "}"))
-    assert isinstance(row, Rejected) and row.reason.startswith("broken JSON: Exceeds the limit")
+    assert isinstance(row, Rejected) and "Exceeds the limit" in row.reason
 
 
 GZIPPED = gzip.compress(LINES.encode())
-REFUSED = {
-    ("a.jsonl", b""): "`a.jsonl` is empty",
-    ("a.csv", b""): "`a.csv` is empty",
-    ("a.txt", b""): "`a.txt` is empty",
-    ("a.json", b""): "`a.json` is empty",
-    ("a.json", b" \n\n"): "`a.json` is empty",
-    ("a.csv", b"\n\n"): "`a.csv` is empty",
-    ("a.jsonl.gz", gzip.compress(b"")): "`a.jsonl.gz` is empty",
-    ("a.jsonl", b"ab\ncd\0ef"): "`a.jsonl` is not a text file: there is a NUL byte in line 2",
-    ("a.txt", b"x\n" * 5000 + b"\0"): "a.txt:5001: there is a NUL byte",
-    ("a.txt", b"one\ncaf\xe9\n"): "a.txt:2: byte 0xe9 at position 4 is not UTF-8",
-    ("a.csv", b"text\ncaf\xe9\n"): "a.csv:2: byte 0xe9 at position 4 is not UTF-8",
-    ("a.json", b'[{"text":\n"\xff"}]'): "a.json:2: byte 0xff at position 2 is not UTF-8",
-    ("a.jsonl", "text".encode("utf-16")): "`a.jsonl` is UTF-16 text, which its name does not say",
-    ("a.csv", b"PK\x03\x04xlsx"): "`a.csv` is a zip archive (or an Excel or Word file), which its name does not say",
-    ("a.jsonl", GZIPPED): "`a.jsonl` is gzip, which its name does not say",
-    ("a.jsonl.gz", LINES.encode()): "`a.jsonl.gz` is not a whole gzip file",
-    ("a.jsonl.gz", GZIPPED[:-12]): "`a.jsonl.gz` is not a whole gzip file",
-    ("a.parquet", b"PAR1 but not really"): "`a.parquet` is not a whole parquet file",
-    ("a.jsonl", b'[\n{"text": "x"}\n]\n'): "`a.jsonl` is one JSON document, not JSON Lines",
-    ("a.xlsx", b"x"): "`a.xlsx` has an ending that is not read: `.xlsx`",
-    ("a", b"x"): "`a` has an ending that is not read: `none`",
-}
+REFUSED = [
+    ("a.jsonl", b""),
+    ("a.csv", b""),
+    ("a.txt", b""),
+    ("a.json", b""),
+    ("a.json", b" \n\n"),
+    ("a.csv", b"\n\n"),
+    ("a.jsonl.gz", gzip.compress(b"")),
+    ("a.jsonl", b"ab\ncd\0ef"),
+    ("a.txt", b"x\n" * 5000 + b"\0"),
+    ("a.txt", b"one\ncaf\xe9\n"),
+    ("a.csv", b"text\ncaf\xe9\n"),
+    ("a.json", b'[{"text":\n"\xff"}]'),
+    ("a.jsonl", "text".encode("utf-16")),
+    ("a.csv", b"PK\x03\x04xlsx"),
+    ("a.jsonl", GZIPPED),
+    ("a.jsonl.gz", LINES.encode()),
+    ("a.jsonl.gz", GZIPPED[:-12]),
+    ("a.parquet", b"PAR1 but not really"),
+    ("a.jsonl", b'[\n{"text": "x"}\n]\n'),
+    ("a.xlsx", b"x"),
+    ("a", b"x"),
+]
 
 
-@pytest.mark.parametrize(("name", "content"), REFUSED, ids=[what[:60] for what in REFUSED.values()])
+@pytest.mark.parametrize(("name", "content"), REFUSED, ids=lambda value: str(value)[:20])
 def test_a_file_that_is_no_data_is_refused_in_words(write, name, content):
     with pytest.raises(DataError) as caught:
         list(read_rows(write(name, content)))
-    assert caught.value.what == REFUSED[name, content]
+    check_message(caught.value)
     assert caught.value.fix and caught.value.exit_code == 2
 
 

@@ -9,6 +9,7 @@ import pytest
 from burnish.data.files.readers import READERS
 from burnish.data.files.sources import find_sources, looks_like_path
 from burnish.errors import DataError
+from tests.snapshots import check_message
 
 
 def make(write, *names: str) -> None:
@@ -66,29 +67,23 @@ def test_validation_data_may_be_named(write, validation, valid):
     assert names_of(find_sources("data", validation))[:2] == (["train.csv"], [valid])
 
 
-REFUSED = {
-    "": ("no data is given", ""),
-    "trian.jsonl": ("no such file: `trian.jsonl`", "Did you mean `train.jsonl`?"),
-    "data/tran.csv": ("no such file: `data/tran.csv`", "Did you mean `data/train.csv`?"),
-    "data/zzz": ("no such file: `data/zzz`", "Check the path"),
-    "nowhere/train.csv": ("no such file: `nowhere/train.csv`", "Check the path"),
-    "./quux": ("no such file: `quux`", "Check the path"),
-    "book.docx": ("no such file: `book.docx`", "Check the path"),
-    "a/b/c": ("no such file: `a/b/c`", "Check the path"),
-    "sheet.xlsx": ("`sheet.xlsx` has the ending `.xlsx`, which is not read", "Convert the file"),
-    "plain": ("`plain` has no ending, which is not read", "Convert the file"),
-    "valids": ("`valids` has no training data", "Add a file named train.jsonl"),
-    "two": (
-        "the folder `two` has several files for train: `train.csv`, `train.jsonl`",
-        "Name one file: `two/train.csv`",
-    ),
-    "devs": ("the folder `devs` has several files for valid: `dev.csv`, `valid.csv`", "Name one file: `devs/dev.csv`"),
-    "many": (
-        "the folder `many` has several data files and none is named train: `a.csv`, `b.json`",
-        "Name one file: `many/a.csv`",
-    ),
-    "pictures": ("there is no data in the folder `pictures`", "Put a file named train.jsonl"),
-}
+REFUSED = [
+    "",
+    "trian.jsonl",
+    "data/tran.csv",
+    "data/zzz",
+    "nowhere/train.csv",
+    "./quux",
+    "book.docx",
+    "a/b/c",
+    "sheet.xlsx",
+    "plain",
+    "valids",
+    "two",
+    "devs",
+    "many",
+    "pictures",
+]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -98,16 +93,14 @@ def test_a_name_that_stands_for_nothing_is_refused_with_what_to_do(write, name):
     make(write, "many/a.csv", "many/b.json", "pictures/a.png", "pictures/LICENSE.txt")
     with pytest.raises(DataError) as caught:
         find_sources(name)
-    what, fix = REFUSED[name]
-    assert caught.value.what == what
-    assert caught.value.fix.startswith(fix)
+    check_message(caught.value)
 
 
 def test_a_wrong_ending_lists_those_that_are_read(write):
     make(write, "a.xlsx")
     with pytest.raises(DataError) as caught:
         find_sources("a.xlsx")
-    assert caught.value.why == f"The endings read are {' '.join(READERS)}, and each with .gz"
+    assert " ".join(READERS) in caught.value.why
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_what_is_no_question_is_named_and_the_rest_is_read(write):
   "what?",
   {"question": "why?", "id": "1", "answers": ["y"]}]}]}]"""
     assert list(read_rows(write("a.json", text))) == [
-        Rejected("a.json", 2, "a paragraph is expected, with `context` and a list `qas`"),
-        Rejected("a.json", 4, "a question is expected, with `question` and `answers`"),
+        Rejected("a.json", 2, "expected a paragraph with `context` and a list `qas`"),
+        Rejected("a.json", 4, "expected a question with `question` and `answers`"),
         Row({"context": "y", "question": "why?", "id": "1", "answers": ["y"]}, "a.json", 5),
     ]
 
@@ -81,5 +81,5 @@ def test_a_wrong_start_is_named_with_its_line(write):
     broken = FILE.replace('"answer_start": 11', '"answer_start": 12')
     records = load_records(DataSection(path=str(write("a.json", broken))), seed=0)
     assert records.rejected == [
-        Rejected("a.json", 11, "at `answer_start` 12 stands `ed.`, not the answer `red`, which stands at 11")
+        Rejected("a.json", 11, "the text at `answer_start` 12 is `ed.`, not the answer `red`, which is at 11")
     ]

@@ -7,6 +7,7 @@ import pytest
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
+from tests.snapshots import check_message
 
 
 def read(path):
@@ -27,16 +28,16 @@ TABLES = {
         (3, "1 cells, but the header has 2"),
         (4, ("5", "6")),
     ],
-    'a,b\n1,"2" x\n5,6\n': [(2, "broken row: ',' expected after '\"'"), (3, ("5", "6"))],
-    'a,b\n1,"2\nx" y\n5,6\n': [(2, "broken row: ',' expected after '\"' (lines 2 to 3)"), (4, ("5", "6"))],
+    'a,b\n1,"2" x\n5,6\n': [(2, "invalid row: ',' expected after '\"'"), (3, ("5", "6"))],
+    'a,b\n1,"2\nx" y\n5,6\n': [(2, "invalid row: ',' expected after '\"' (lines 2 to 3)"), (4, ("5", "6"))],
     'a,b\n1,2\n3,"4\n5,6\n7,8\n': [
         (2, ("1", "2")),
-        (3, "a quote is opened here and never closed"),
+        (3, "a quote opens here and is never closed"),
         (4, ("5", "6")),
         (5, ("7", "8")),
     ],
     'a,b\n1,"2\n3,"4\n5,6\n': [
-        (2, "broken row: ',' expected after '\"' (lines 2 to 3)"),
+        (2, "invalid row: ',' expected after '\"' (lines 2 to 3)"),
         (4, ("5", "6")),
     ],
     "a,b\n": [],
@@ -62,18 +63,18 @@ def test_names_are_stripped_and_a_nameless_column_gets_one(write):
     assert row.values == {"text": "x", "column 2": "y", "n": "1"}
 
 
-REFUSED = {
-    ("a.csv", "text,n,text\n"): "a.csv:1: two columns are named `text`",
-    ("a.csv", "prompt;completion\na;b\n"): "a.csv:1: the columns seem to be separated by `;`",
-    ("a.csv", "prompt\tcompletion\na\tb\n"): r"a.csv:1: the columns seem to be separated by `\t`",
-    ("a.tsv", "prompt,completion\na,b\n"): "a.tsv:1: the columns seem to be separated by `,`",
-    ("a.csv", '"prompt" x,completion\n'): "a.csv:1: the header row is broken: broken row: ',' expected after '\"'",
-}
+REFUSED = [
+    ("a.csv", "text,n,text\n"),
+    ("a.csv", "prompt;completion\na;b\n"),
+    ("a.csv", "prompt\tcompletion\na\tb\n"),
+    ("a.tsv", "prompt,completion\na,b\n"),
+    ("a.csv", '"prompt" x,completion\n'),
+]
 
 
 @pytest.mark.parametrize(("name", "text"), REFUSED)
 def test_a_header_that_cannot_be_used_is_refused(write, name, text):
     with pytest.raises(DataError) as caught:
         list(read_rows(write(name, text)))
-    assert caught.value.what == REFUSED[name, text]
+    check_message(caught.value)
     assert caught.value.fix

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from burnish.data.files.lines import LONGEST_PIECE, SHORTEST_PIECE
+from burnish.data.files.lines import MAX_CHUNK, MIN_CHUNK
 from burnish.data.files.readers import read_rows
 
 
@@ -30,7 +30,7 @@ def test_pieces_joined_are_the_text_and_each_knows_its_line(write, seed):
     text = random_document(seed)
     rows = pieces_of(write("a.txt", text))
     assert "".join(row.values["text"] for row in rows) == text
-    assert max(len(row.values["text"]) for row in rows) <= LONGEST_PIECE
+    assert max(len(row.values["text"]) for row in rows) <= MAX_CHUNK
     assert len(rows) > 3
     position = 0
     for row in rows:
@@ -43,7 +43,7 @@ def test_windows_line_ends_become_plain(write):
     assert row.values["text"] == "one\ntwo\n"
 
 
-HALF = "a" * (SHORTEST_PIECE + 100)
+HALF = "a" * (MIN_CHUNK + 100)
 CUTS = {
     "a blank line before a line end": (f"{HALF}\n\nb b. b\nb ", "\n\n"),
     "a blank line that holds spaces": (f"{HALF}\n \t\nb b. b\nb ", "\n \t\n"),
@@ -58,23 +58,23 @@ CUTS = {
 @pytest.mark.parametrize("name", CUTS)
 def test_the_best_pause_is_taken(write, name):
     text, end = CUTS[name]
-    first, second = pieces_of(write("a.txt", text + "c" * (LONGEST_PIECE - SHORTEST_PIECE)))
+    first, second = pieces_of(write("a.txt", text + "c" * (MAX_CHUNK - MIN_CHUNK)))
     assert first.values["text"] == HALF + end
     assert second.values["text"].startswith("b")
 
 
 def test_without_a_pause_the_cut_is_hard(write):
-    rows = pieces_of(write("a.txt", "x" * (2 * LONGEST_PIECE + 1)))
-    assert [len(row.values["text"]) for row in rows] == [LONGEST_PIECE, LONGEST_PIECE, 1]
+    rows = pieces_of(write("a.txt", "x" * (2 * MAX_CHUNK + 1)))
+    assert [len(row.values["text"]) for row in rows] == [MAX_CHUNK, MAX_CHUNK, 1]
 
 
 def test_a_pause_too_early_makes_no_tiny_piece(write):
-    first, *_ = pieces_of(write("a.txt", "Title\n\n" + "x" * LONGEST_PIECE))
-    assert len(first.values["text"]) == LONGEST_PIECE
+    first, *_ = pieces_of(write("a.txt", "Title\n\n" + "x" * MAX_CHUNK))
+    assert len(first.values["text"]) == MAX_CHUNK
 
 
 def test_blank_pieces_join_their_neighbours(write):
-    blank = "\n" * (2 * LONGEST_PIECE)
+    blank = "\n" * (2 * MAX_CHUNK)
     text = blank + "a" + blank + "b" + blank
     rows = pieces_of(write("a.txt", text))
     assert "".join(row.values["text"] for row in rows) == text

@@ -16,6 +16,7 @@ from burnish.data.images.images import Album, decode, picture_in_file
 from burnish.data.rows.patterns import PATTERNS, pattern_of
 from burnish.data.rows.records import PictureRecord, content_hash
 from burnish.data.rows.row import RowError
+from tests.snapshots import check_message
 from tests.tiny_vision import draw
 
 ASKED = [{"role": "user", "content": "<image>\nWhat is it?"}, {"role": "assistant", "content": "Red."}]
@@ -140,46 +141,45 @@ def too_large(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    "make",
     [
-        (lambda folder: None, "there is no picture `"),
-        (cut_off, "is cut off or broken"),
-        (no_picture, "is not a picture; the formats read are PNG, JPEG"),
-        (a_folder, "is not a file"),
-        (too_large, "pixels, Pillow's limit"),
+        lambda folder: None,
+        cut_off,
+        no_picture,
+        a_folder,
+        too_large,
     ],
 )
-def test_pictures_that_are_refused(make: Any, reason: str, folder: Path) -> None:
+def test_pictures_that_are_refused(make: Any, folder: Path) -> None:
     make(folder)
-    with pytest.raises(RowError, match=reason):
+    with pytest.raises(RowError) as caught:
         read({"messages": ASKED, "images": ["bad.jpg"]}, folder)
+    check_message(caught.value, {folder: "FOLDER"})
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    "change",
     [
-        ({"images": ["red.png", "blue.png"]}, "1 `<image>` mark for 2 pictures"),
-        ({"images": []}, "1 `<image>` mark for 0 pictures"),
-        ({"messages": [{"role": "user", "content": "What?"}, ASKED[1]]}, "0 `<image>` marks for 1 picture$"),
-        ({"images": ["http://example.org/red.png"]}, "lies on the web; nothing is fetched"),
-        ({"images": [3]}, "named by 3, which is no path"),
-        ({"images": [None]}, "`images` holds a picture that is null"),
-        ({"images": [{"bytes": None, "path": None}]}, "neither `bytes` nor `path`"),
-        ({"images": ["data:image/png;base64,@@"]}, "whose base64 is broken"),
-        ({"images": ["data:image/png,x"]}, "not in base64"),
-        ({"messages": ASKED[:1]}, "no assistant message"),
-        ({"messages": [ASKED[0], {"role": "assistant", "content": ""}]}, "the answer is empty"),
-        ({"messages": "hello"}, "messages: not JSON"),
-        ({"messages": [{"role": "user", "content": [{"type": "video"}]}, ASKED[1]]}, "type `video`"),
-        (
-            {"messages": [{"role": "user", "content": "Draw."}, {"role": "assistant", "content": "<image>"}]},
-            "a picture stands in a message of the assistant",
-        ),
+        {"images": ["red.png", "blue.png"]},
+        {"images": []},
+        {"messages": [{"role": "user", "content": "What?"}, ASKED[1]]},
+        {"images": ["http://example.org/red.png"]},
+        {"images": [3]},
+        {"images": [None]},
+        {"images": [{"bytes": None, "path": None}]},
+        {"images": ["data:image/png;base64,@@"]},
+        {"images": ["data:image/png,x"]},
+        {"messages": ASKED[:1]},
+        {"messages": [ASKED[0], {"role": "assistant", "content": ""}]},
+        {"messages": "hello"},
+        {"messages": [{"role": "user", "content": [{"type": "video"}]}, ASKED[1]]},
+        {"messages": [{"role": "user", "content": "Draw."}, {"role": "assistant", "content": "<image>"}]},
     ],
 )
-def test_rows_that_are_refused(change: dict[str, Any], reason: str, folder: Path) -> None:
-    with pytest.raises(RowError, match=reason):
+def test_rows_that_are_refused(change: dict[str, Any], folder: Path) -> None:
+    with pytest.raises(RowError) as caught:
         read({"messages": ASKED, "images": ["red.png"], **change}, folder)
+    check_message(caught.value, {folder: "FOLDER"})
 
 
 def test_a_question_without_an_answer_is_refused(folder: Path) -> None:

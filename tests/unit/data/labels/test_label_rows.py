@@ -12,6 +12,7 @@ from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
+from tests.snapshots import check_message, check_text
 
 
 def rows_of(*values):
@@ -95,32 +96,32 @@ def test_columns_of_a_labelled_pair(values):
 
 
 REFUSED = [
-    ({"text": "x", "label": None}, "`label` is empty: the row has no label"),
-    ({"text": "x", "label": float("nan")}, "`label` is empty: the row has no label"),
-    ({"text": "x", "label": float("inf")}, "`label` is empty: the row has no label"),
-    ({"text": "x", "label": Decimal("NaN")}, "`label` is empty: the row has no label"),
-    ({"text": "x", "label": " "}, "`label` is empty: the row has no label"),
-    ({"text": "x", "labels": ["a", None]}, "`labels` is empty: the row has no label"),
-    ({"text": "x", "labels": ["a", ["b"]]}, "`labels` holds a list where one label belongs"),
-    ({"text": "x", "label": {"a": 1}}, "`label` holds an object where one label belongs"),
-    ({"text": "x", "labels": [0, 1, 0]}, "`labels` holds a 0 or 1 for each label"),
-    ({"text": " ", "label": "a"}, "`text` is empty"),
-    ({"text": None, "label": "a"}, "`text` is empty"),
-    ({"premise": "x", "hypothesis": "", "label": "a"}, "`hypothesis` is empty"),
-    ({"text": "x", "label": b"a"}, "`label` holds bytes, which is not text"),
-    ({"text": "x"}, "there is no column `label`"),
+    {"text": "x", "label": None},
+    {"text": "x", "label": float("nan")},
+    {"text": "x", "label": float("inf")},
+    {"text": "x", "label": Decimal("NaN")},
+    {"text": "x", "label": " "},
+    {"text": "x", "labels": ["a", None]},
+    {"text": "x", "labels": ["a", ["b"]]},
+    {"text": "x", "label": {"a": 1}},
+    {"text": "x", "labels": [0, 1, 0]},
+    {"text": " ", "label": "a"},
+    {"text": None, "label": "a"},
+    {"premise": "x", "hypothesis": "", "label": "a"},
+    {"text": "x", "label": b"a"},
+    {"text": "x"},
 ]
 
 
-@pytest.mark.parametrize(("values", "reason"), REFUSED, ids=lambda value: str(value)[:40])
-def test_a_row_without_text_or_label_is_refused_by_itself(values, reason):
+@pytest.mark.parametrize("values", REFUSED, ids=lambda value: str(value)[:40])
+def test_a_row_without_text_or_label_is_refused_by_itself(values):
     good = {"hypothesis": "y", **dict.fromkeys(values, "x")} if "premise" in values else {"text": "x", "label": "a"}
     good |= {"labels": ["a"]} if "labels" in values else {}
     good = {name: value for name, value in good.items() if name in values or name == "label"}
     shape = detect_shape(rows_of(*[good] * 200), {})
     with pytest.raises(RowError) as caught:
         shape.to_record(Row(values, "a.jsonl", 1))
-    assert reason in str(caught.value)
+    check_message(caught.value)
 
 
 NOT_LABELLED = [
@@ -142,7 +143,7 @@ def test_a_text_corpus_does_not_become_classification_by_accident():
     shape = detect_shape(corpus, {})
     assert shape.name == "text"
     assert shape.ignored == ("label",)
-    assert "`label` is not read as a label" in shape.notes[0]
+    check_text(shape.notes[0])
     unlabelled = detect_shape(rows_of(*({"text": f"text {number}", "label": None} for number in range(3))), {})
     assert unlabelled.name == "text"
 
@@ -196,5 +197,4 @@ def test_more_labels_than_half_of_the_rows_are_free_text():
 
 def test_how_uneven_the_labels_are_is_told():
     records = [labelled("a")] * 9 + [labelled("b")]
-    told = describe_labels(records, ["a", "b"])
-    assert told == "those of 10 training rows; most and least often `a` in 90.0 % and `b` in 10.0 % of them"
+    check_text(describe_labels(records, ["a", "b"]))

@@ -14,6 +14,7 @@ from burnish.data.rows.row import RowError
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
+from tests.snapshots import check_message
 
 USER = {"role": "user", "content": "Which colour?"}
 GOOD = {"role": "assistant", "content": "Red."}
@@ -95,57 +96,40 @@ def test_the_turns_of_an_hh_text() -> None:
 
 PROMPT = {"prompt": "Which colour?"}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no chosen": ({**PROMPT, "chosen": None, "rejected": "No."}, "the answer is missing .column `chosen`"),
-    "no rejected": ({**PROMPT, "chosen": "Red.", "rejected": float("nan")}, "missing .column `rejected`"),
-    "no turns": ({**PROMPT, "chosen": [], "rejected": "No."}, "missing .column `chosen`"),
-    "empty": ({**PROMPT, "chosen": "Red.", "rejected": " \n"}, "the answer is empty .column `rejected`"),
-    "empty turn": ({**PROMPT, "chosen": {"from": "gpt", "value": ""}, "rejected": "No."}, "empty .column `chosen`"),
-    "no question": ({"prompt": None, "chosen": "Red.", "rejected": "No."}, "the question is missing"),
-    "empty question": ({"prompt": " ", "chosen": "Red.", "rejected": "No."}, "the question is empty"),
-    "equal": ({**PROMPT, "chosen": "Red.", "rejected": "Red. "}, "are the same"),
-    "not an answer": ({**PROMPT, "chosen": [USER], "rejected": [GOOD]}, "`chosen` does not end with the assistant"),
-    "begins elsewhere": ({**PROMPT, "chosen": [USER, GOOD], "rejected": [BAD]}, "`chosen` does not begin with"),
-    "other dialogues": (
-        {"prompt": "How?", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
-        "do not begin with `prompt`",
-    ),
-    "answered prompt": ({"prompt": [USER, GOOD], "chosen": "Red.", "rejected": "No."}, "does not end with a question"),
-    "no role": ({**PROMPT, "chosen": {"content": "Red."}, "rejected": "No."}, "`chosen`: message 1 has no `role`"),
-    "no beginning": (
-        {"chosen": HH.format("Red."), "rejected": "\n\nHuman: How?\n\nAssistant: No."},
-        "share no beginning",
-    ),
-    "only the system": (
-        {
-            "chosen": [{"role": "system", "content": "Hm."}, GOOD],
-            "rejected": [{"role": "system", "content": "Hm."}, BAD],
-        },
-        "share no beginning",
-    ),
-    "ends with the user": (
-        {"chosen": [USER, GOOD, USER], "rejected": [USER, BAD]},
-        "`chosen` does not end with the assistant",
-    ),
-    "HH ends with the user": (
-        {"chosen": HH.format("Red."), "rejected": HH.format("No.") + "\n\nHuman: Oh."},
-        "`rejected` does not end with the assistant",
-    ),
-    "HH without the answer": ({"chosen": HH.format("Red."), "rejected": HH.format("")}, "empty .column `rejected`"),
-    "no dialogue": ({"chosen": "Red.", "rejected": "No."}, "`chosen` is no dialogue"),
-    "equal dialogues": ({"chosen": HH.format("Red."), "rejected": HH.format("Red.")}, "the two dialogues are the same"),
-    "one dialogue missing": ({"chosen": HH.format("Red."), "rejected": None}, "missing .column `rejected`"),
-    "a picture": (
-        {**PROMPT, "chosen": [{"role": "assistant", "content": [{"type": "image"}]}], "rejected": "No."},
-        "images and sound",
-    ),
+    "no chosen": {**PROMPT, "chosen": None, "rejected": "No."},
+    "no rejected": {**PROMPT, "chosen": "Red.", "rejected": float("nan")},
+    "no turns": {**PROMPT, "chosen": [], "rejected": "No."},
+    "empty": {**PROMPT, "chosen": "Red.", "rejected": " \n"},
+    "empty turn": {**PROMPT, "chosen": {"from": "gpt", "value": ""}, "rejected": "No."},
+    "no question": {"prompt": None, "chosen": "Red.", "rejected": "No."},
+    "empty question": {"prompt": " ", "chosen": "Red.", "rejected": "No."},
+    "equal": {**PROMPT, "chosen": "Red.", "rejected": "Red. "},
+    "not an answer": {**PROMPT, "chosen": [USER], "rejected": [GOOD]},
+    "begins elsewhere": {**PROMPT, "chosen": [USER, GOOD], "rejected": [BAD]},
+    "other dialogues": {"prompt": "How?", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+    "answered prompt": {"prompt": [USER, GOOD], "chosen": "Red.", "rejected": "No."},
+    "no role": {**PROMPT, "chosen": {"content": "Red."}, "rejected": "No."},
+    "no beginning": {"chosen": HH.format("Red."), "rejected": "\n\nHuman: How?\n\nAssistant: No."},
+    "only the system": {
+        "chosen": [{"role": "system", "content": "Hm."}, GOOD],
+        "rejected": [{"role": "system", "content": "Hm."}, BAD],
+    },
+    "ends with the user": {"chosen": [USER, GOOD, USER], "rejected": [USER, BAD]},
+    "HH ends with the user": {"chosen": HH.format("Red."), "rejected": HH.format("No.") + "\n\nHuman: Oh."},
+    "HH without the answer": {"chosen": HH.format("Red."), "rejected": HH.format("")},
+    "no dialogue": {"chosen": "Red.", "rejected": "No."},
+    "equal dialogues": {"chosen": HH.format("Red."), "rejected": HH.format("Red.")},
+    "one dialogue missing": {"chosen": HH.format("Red."), "rejected": None},
+    "a picture": {**PROMPT, "chosen": [{"role": "assistant", "content": [{"type": "image"}]}], "rejected": "No."},
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name: str) -> None:
-    values, reason = REFUSED[name]
-    with pytest.raises(RowError, match=reason):
+    values = REFUSED[name]
+    with pytest.raises(RowError) as caught:
         read(values)
+    check_message(caught.value)
 
 
 @pytest.mark.parametrize(("label", "good"), [(True, True), (False, False), ("true", True), (" False", False)])
@@ -161,25 +145,27 @@ RATED_MESSAGES = next(pattern for pattern in PATTERNS if pattern.name == "rated-
 
 @pytest.mark.parametrize("label", ["maybe", "", 1, 0.5, None, [True]])
 def test_ratings_are_yes_or_no(label: Any) -> None:
-    with pytest.raises(RowError, match="the rating in `label` is .*, neither true nor false"):
+    with pytest.raises(RowError) as caught:
         RATED.make_record({"prompt": "Which colour?", "completion": "Red.", "label": label}, "rows.jsonl:1")
+    check_message(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
+    "values",
     [
-        ({"messages": [USER], "label": True}, "`messages` does not end with the assistant"),
-        ({"messages": [USER, GOOD, USER], "label": True}, "`messages` does not end with the assistant"),
-        ({"messages": [GOOD], "label": True}, "holds an answer and no question"),
-        ({"messages": [USER, {"role": "assistant", "content": " "}], "label": False}, "the answer is empty"),
-        ({"prompt": "Which colour?", "completion": "", "label": True}, "the answer is empty"),
-        ({"prompt": "Which colour?", "completion": None, "label": True}, "the answer is missing"),
+        {"messages": [USER], "label": True},
+        {"messages": [USER, GOOD, USER], "label": True},
+        {"messages": [GOOD], "label": True},
+        {"messages": [USER, {"role": "assistant", "content": " "}], "label": False},
+        {"prompt": "Which colour?", "completion": "", "label": True},
+        {"prompt": "Which colour?", "completion": None, "label": True},
     ],
 )
-def test_what_is_refused_of_rated_rows(values: dict[str, Any], reason: str) -> None:
+def test_what_is_refused_of_rated_rows(values: dict[str, Any]) -> None:
     pattern = RATED_MESSAGES if "messages" in values else RATED
-    with pytest.raises(RowError, match=reason):
+    with pytest.raises(RowError) as caught:
         pattern.make_record(values, "rows.jsonl:1")
+    check_message(caught.value)
 
 
 def load(write: Any, rows: list[dict[str, Any]], **options: Any) -> Records:

@@ -10,6 +10,7 @@ import pytest
 from burnish.data.rows.columns import FIELDS, ColumnMap, as_text, quoted
 from burnish.data.rows.row import RowError
 from burnish.errors import DataError
+from tests.snapshots import check_message
 
 
 @pytest.mark.parametrize(
@@ -36,18 +37,18 @@ def test_a_cell_as_text(value, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
+    "value",
     [
-        (b"x", "`c` holds bytes, which is not text"),
-        ([b"x"], "`c` cannot be written as JSON: Object of type bytes is not JSON serializable"),
-        ("a\ud83d", "`c` holds half a surrogate pair (\\ud83d), which is not a character"),
-        (["\ud83d"], "`c` holds half a surrogate pair (\\ud83d), which is not a character"),
+        b"x",
+        [b"x"],
+        "a\ud83d",
+        ["\ud83d"],
     ],
 )
-def test_a_cell_that_is_no_text(value, reason):
+def test_a_cell_that_is_no_text(value):
     with pytest.raises(RowError) as caught:
         as_text(value, "c")
-    assert str(caught.value) == reason
+    check_message(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -74,30 +75,17 @@ def test_every_field_can_be_mapped():
 
 
 @pytest.mark.parametrize(
-    ("columns", "what", "fix"),
+    "columns",
     [
-        (
-            {"promt": "q"},
-            "`data.columns.promt` is not a field that a column can be mapped to",
-            "Did you mean `prompt`?",
-        ),
-        (
-            {"prompt": "qestion"},
-            "there is no column `qestion`, which `data.columns.prompt` names",
-            "Did you mean `Question`?",
-        ),
-        (
-            {"prompt": "zzz"},
-            "there is no column `zzz`, which `data.columns.prompt` names",
-            "Set `data.columns.prompt` to",
-        ),
+        {"promt": "q"},
+        {"prompt": "qestion"},
+        {"prompt": "zzz"},
     ],
 )
-def test_a_map_that_names_nothing_is_refused(columns, what, fix):
+def test_a_map_that_names_nothing_is_refused(columns):
     with pytest.raises(DataError) as caught:
         ColumnMap(columns).check(["Question", "reply"])
-    assert caught.value.what == what
-    assert caught.value.fix.startswith(fix)
+    check_message(caught.value)
 
 
 def test_very_many_names_are_cut_short():

@@ -14,6 +14,7 @@ from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
+from tests.snapshots import check_message
 
 
 def lines_of(*rows) -> str:
@@ -51,7 +52,7 @@ def test_one_bad_line_in_a_thousand_is_rejected_and_the_rest_trains(write):
     rows = [row(number) for number in range(1000)]
     rows[499] = '{"prompt": "q 499", "completion": '
     records = load(write("a.jsonl", lines_of(*rows)))
-    assert records.rejected == [Rejected("a.jsonl", 500, "broken JSON at column 35: Expecting value")]
+    assert records.rejected == [Rejected("a.jsonl", 500, "invalid JSON at column 35: Expecting value")]
     assert len(records.train) + len(records.valid) == 999
 
 
@@ -133,80 +134,31 @@ def test_held_out_rows_share_nothing_with_training(write):
 
 
 REFUSED = {
-    "empty file": ("a.jsonl", b"", {}, "`a.jsonl` is empty", "It holds 0 bytes"),
-    "only blank lines": ("a.jsonl", b"\n\n \n", {}, "`a.jsonl` has no rows", "It was read to its end"),
-    "empty list": ("a.json", b"[]", {}, "`a.json` has no rows", "It was read to its end"),
-    "header only": ("a.csv", b"prompt,completion\n", {}, "`a.csv` has no rows", "It was read to its end"),
-    "blank document": ("a.txt", b" \n", {}, "`a.txt` has no rows", "It was read to its end"),
-    "garbage": (
-        "a.jsonl",
-        b"\x8f\x91\n\xfe\x80",
-        {},
-        "`a.jsonl` has no usable row: all 2 are rejected",
-        "a.jsonl:1: byte 0x8f at position 1 is not UTF-8; a.jsonl:2: byte 0xfe at position 1 is not UTF-8",
-    ),
-    "binary": (
-        "a.csv",
-        bytes(range(256)),
-        {},
-        "`a.csv` is not a text file: there is a NUL byte in line 1",
-        "Binary data, or text that was not saved as UTF-8",
-    ),
-    "all answers empty": (
-        "a.csv",
-        b"prompt,completion\n" + b"q,\n" * 5,
-        {},
-        "`a.csv` has no usable row: all 5 are rejected",
-        "a.csv:2: the answer is empty (column `completion`); a.csv:3: the answer is empty (column `completion`); "
-        "a.csv:4: the answer is empty (column `completion`); …",
-    ),
-    "one broken line": (
-        "a.jsonl",
-        b"{",
-        {},
-        "`a.jsonl` has no usable row: its only one is rejected",
-        "a.jsonl:1: broken JSON at column 2: Expecting property name enclosed in double quotes",
-    ),
-    "empty validation": (
-        "a.csv",
-        b"prompt,completion\nq,a\n",
-        {"validation": "empty.csv"},
-        "`empty.csv` has no rows",
-        "It was read to its end",
-    ),
-    "validation of another shape": (
-        "a.csv",
-        b"prompt,completion\nq,a\n",
-        {"validation": "text.csv"},
-        "`text.csv` has no usable row: its only one is rejected",
-        "text.csv:2: there is no column `prompt`; this row looks like `text`",
-    ),
-    "validation on the training rows": (
-        "a.csv",
-        b"prompt,completion\nq,a\n",
-        {"validation": "a.csv"},
-        "every training row is also in the validation data",
-        "A figure on rows that were trained on proves nothing",
-    ),
-    "missing validation": (
-        "a.csv",
-        b"prompt,completion\nq,a\n",
-        {"validation": "txt.csv"},
-        "no such file: `txt.csv`",
-        "The folder `.` has none of that name",
-    ),
+    "empty file": ("a.jsonl", b"", {}),
+    "only blank lines": ("a.jsonl", b"\n\n \n", {}),
+    "empty list": ("a.json", b"[]", {}),
+    "header only": ("a.csv", b"prompt,completion\n", {}),
+    "blank document": ("a.txt", b" \n", {}),
+    "garbage": ("a.jsonl", b"\x8f\x91\n\xfe\x80", {}),
+    "binary": ("a.csv", bytes(range(256)), {}),
+    "all answers empty": ("a.csv", b"prompt,completion\n" + b"q,\n" * 5, {}),
+    "one broken line": ("a.jsonl", b"{", {}),
+    "empty validation": ("a.csv", b"prompt,completion\nq,a\n", {"validation": "empty.csv"}),
+    "validation of another shape": ("a.csv", b"prompt,completion\nq,a\n", {"validation": "text.csv"}),
+    "validation on the training rows": ("a.csv", b"prompt,completion\nq,a\n", {"validation": "a.csv"}),
+    "missing validation": ("a.csv", b"prompt,completion\nq,a\n", {"validation": "txt.csv"}),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(write, name):
-    file, content, section, what, why = REFUSED[name]
+    file, content, section = REFUSED[name]
     write("empty.csv", "prompt,completion\n")
     write("text.csv", "text\nx\n")
     write(file, content)
     with pytest.raises(DataError) as caught:
         load(file, **section)
-    assert (caught.value.what, caught.value.why) == (what, why)
+    check_message(caught.value)
     assert caught.value.fix and caught.value.exit_code == 2
 
 

@@ -9,6 +9,7 @@ from burnish.data.rows.records import ChatRecord, TextRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
 from burnish.tasks import task_names_for
+from tests.snapshots import check_message
 
 
 def rows_of(*values):
@@ -104,57 +105,29 @@ def test_a_row_of_each_shape(values, name, record, ignored):
 
 
 REJECTED = [
-    ({"text": "x"}, {"text": " \n"}, "the text is empty"),
-    ({"text": "x"}, {"text": None}, "the text is empty"),
-    ({"text": "x"}, {"text": b"x"}, "`text` holds bytes, which is not text"),
-    (
-        {"prompt": "q", "completion": "a"},
-        {"prompt": "q", "completion": ""},
-        "the answer is empty (column `completion`)",
-    ),
-    (
-        {"prompt": "q", "completion": "a"},
-        {"prompt": "q", "completion": " \n"},
-        "the answer is empty (column `completion`)",
-    ),
-    (
-        {"prompt": "q", "completion": "a"},
-        {"prompt": "q", "completion": None},
-        "the answer is missing (column `completion`)",
-    ),
-    ({"prompt": "q", "completion": "a"}, {"prompt": "q"}, "there is no column `completion`"),
-    (
-        {"prompt": "q", "completion": "a"},
-        {"prompt": None, "completion": "a"},
-        "the question is missing (column `prompt`)",
-    ),
-    (
-        {"instruction": "q", "output": "a"},
-        {"instruction": "q", "output": float("nan")},
-        "the answer is missing (column `output`)",
-    ),
-    (
-        {"prompt": "q", "completion": "a"},
-        {"prompt": MESSAGES, "completion": [{"role": "assistant", "content": ""}]},
-        "the answer is empty: no assistant message in the completion has content or tool calls",
-    ),
-    ({"messages": MESSAGES}, {"messages": None}, "`messages` is missing"),
-    (
-        {"messages": MESSAGES},
-        {"messages": MESSAGES[:1]},
-        "there is no assistant message in `messages`, so nothing to learn",
-    ),
-    ({"messages": MESSAGES}, {"text": "x"}, "there is no column `messages`; this row looks like `text`"),
+    ({"text": "x"}, {"text": " \n"}),
+    ({"text": "x"}, {"text": None}),
+    ({"text": "x"}, {"text": b"x"}),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": ""}),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": " \n"}),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": None}),
+    ({"prompt": "q", "completion": "a"}, {"prompt": "q"}),
+    ({"prompt": "q", "completion": "a"}, {"prompt": None, "completion": "a"}),
+    ({"instruction": "q", "output": "a"}, {"instruction": "q", "output": float("nan")}),
+    ({"prompt": "q", "completion": "a"}, {"prompt": MESSAGES, "completion": [{"role": "assistant", "content": ""}]}),
+    ({"messages": MESSAGES}, {"messages": None}),
+    ({"messages": MESSAGES}, {"messages": MESSAGES[:1]}),
+    ({"messages": MESSAGES}, {"text": "x"}),
 ]
 
 
-@pytest.mark.parametrize(("good", "bad", "reason"), REJECTED, ids=lambda value: str(value)[:50])
-def test_a_row_that_cannot_be_learned_from(good, bad, reason):
+@pytest.mark.parametrize(("good", "bad"), REJECTED, ids=lambda value: str(value)[:50])
+def test_a_row_that_cannot_be_learned_from(good, bad):
     rows = rows_of(*[good] * 150, bad)
     shape = detect_shape(rows, {}, "auto")
     with pytest.raises(RowError) as caught:
         shape.to_record(rows[-1])
-    assert str(caught.value) == reason
+    check_message(caught.value)
 
 
 def test_the_first_row_does_not_decide():

@@ -143,7 +143,7 @@ def test_many_texts_take_the_fast_way_and_few_do_not(monkeypatch: pytest.MonkeyP
         return encode(self, asked)
 
     monkeypatch.setattr(BytePairs, "encode", watched)
-    monkeypatch.setattr(tokens_module, "_MANY", 1_000)
+    monkeypatch.setattr(tokens_module, "_FAST_FROM", 1_000)
     tokens = Tokens(tokenizer)
     asked = texts(50)
     first = tokens.encode(asked[:2])
