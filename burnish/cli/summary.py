@@ -160,7 +160,9 @@ def model_name(name: str) -> str:
 
 
 def parameters(count: int) -> str:
-    """`2.0 M parameters` or `7.25 B parameters`."""
+    """`41,344 parameters`, `2.0 M parameters` or `7.25 B parameters`."""
+    if count < 1e6:
+        return f"{count:,} parameters"
     return f"{count / 1e9:.2f} B parameters" if count >= 1e9 else f"{count / 1e6:.1f} M parameters"
 
 

@@ -87,7 +87,7 @@ def show_plan(console: Console, made: Plan) -> None:
             "every gradient, although in a step of a single micro-batch most are freed before the peak."
         )
     console.say()
-    console.facts(Facts([("time", _time(made)), ("work", f"{made.flops / 1e12:,.1f} TFLOP per simulated step")]))
+    console.facts(Facts([("time", _time(made)), ("work", f"{_operations(made.flops)} per simulated step")]))
     if not console.output.verbose:
         console.say("Every choice with its reason: add `--verbose`.", "dim")
 
@@ -103,6 +103,11 @@ def _choices(made: Plan) -> Facts:
     device = "cpu, this machine" if made.recipe.model.device == "cpu" else made.device
     chosen["device"] = f"{made.ranks} x {device}" if made.ranks > 1 else device
     return Facts(list(chosen.items()))
+
+
+def _operations(count: int) -> str:
+    """Floating-point operations in TFLOP, or GFLOP where there are fewer."""
+    return f"{count / 1e12:,.1f} TFLOP" if count >= 1e12 else f"{count / 1e9:,.1f} GFLOP"
 
 
 def _time(made: Plan) -> str:
