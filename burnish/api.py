@@ -49,7 +49,7 @@ def train(
 
 
 def resume(run: str | Path, *, listeners: Sequence[Listener] = ()) -> Run:
-    """Goes on with a run that was stopped, from its last whole checkpoint.
+    """Continues a run that was stopped, from its last whole checkpoint.
 
     Raises:
         BurnishError: no such run, or it has no checkpoint.

@@ -118,7 +118,7 @@ def show_ejected(console: Console, script: Path, rows: Path) -> None:
 
 
 def show_next(console: Console, path: Path, task: str) -> None:
-    """The commands to go on with after a finished run."""
+    """The commands to continue with after a finished run."""
     from burnish.tasks import writes_text
 
     run = shlex.quote(short(path))

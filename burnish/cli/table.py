@@ -50,7 +50,7 @@ class Facts:
 
     pairs: Sequence[tuple[str, str]]
     longest: int = 0
-    """Lines of a value at most, on a terminal of the width at hand; a longer one is cut. 0: as many as it takes."""
+    """Lines of a value at most, on a terminal of the width available; a longer one is cut. 0: as many as it takes."""
 
     def drawn(self, width: int) -> rich.table.Table:
         """The facts for a terminal of `width` columns. A long value goes on below itself, not below its name."""

@@ -65,7 +65,7 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
 
 
 def style() -> str:
-    """The page's style sheet."""
+    """The page's CSS."""
     return (resources.files("burnish") / "assets" / "report.css").read_text(encoding="utf-8")
 
 
