@@ -29,7 +29,7 @@ from page import DOCS, write_between
 
 import burnish
 from burnish.runs.folder import RunFolder
-from burnish.system.machine import share_cores
+from burnish.system.machine import yield_cores
 from burnish.workflows.compare import compare
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    share_cores()
+    yield_cores()
     begun = time.monotonic()
     sample, settings = STAGES[options.task]
     with tempfile.TemporaryDirectory() as temporary:

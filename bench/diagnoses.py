@@ -24,7 +24,7 @@ from page import DOCS, write_between
 
 import burnish
 from burnish.runs.events import read_events
-from burnish.system.machine import share_cores
+from burnish.system.machine import yield_cores
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
 FEW = 24
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    share_cores()
+    yield_cores()
     called: dict[str, list[list[str]]] = {case: [] for case in options.cases}
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import burnish
-from burnish.engine.progress import Pace
+from burnish.engine.progress import RemainingTime
 from burnish.runs.events import CheckpointSaved, Event, StepDone, TimePlanned, TrainingStarted, Validated
-from burnish.system.machine import share_cores
+from burnish.system.machine import yield_cores
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
 SHARE = 0.1
@@ -52,7 +52,7 @@ class Clock:
         """
         (begun, begun_cpu, _), (ended, ended_cpu, _) = self.noted[0], self.noted[-1]
         steps = [event for _, _, event in self.noted if isinstance(event, StepDone)]
-        pace = Pace([event.tokens for event in steps], 1, every, every)
+        pace = RemainingTime([event.tokens for event in steps], 1, every, every)
         before = begun_cpu
         for now, cpu, event in self.noted[1:]:
             taken, before = cpu - before, cpu
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--method", default="lora")
     parser.add_argument("--model", default="")
     options = parser.parse_args()
-    share_cores()
+    yield_cores()
     made = []
     print("seed   plan s   took s    error   by processor time   plan's error   load")
     with tempfile.TemporaryDirectory() as folder:

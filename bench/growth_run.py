@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from burnish.system.machine import collect_seldom, peak_bytes
+from burnish.system.machine import collect_rarely, peak_bytes
 
 SEEDLING = Path(str(resources.files("burnish"))) / "assets" / "seedling"
 SIZES = {
@@ -121,7 +121,7 @@ def read_rows(count: int, file: str) -> dict[str, Any]:
     from burnish.prepare.context import read_rows as read
     from burnish.recipe.schema import Recipe
 
-    collect_seldom()  # as the command does
+    collect_rarely()  # as the command does
     recipe = Recipe.model_validate({"model": {"name": str(SEEDLING)}, "data": {"path": file}})
     begun = time.perf_counter()
     records = read(recipe, _ignore)

@@ -23,7 +23,7 @@ from burnish.inference.session import open_session
 from burnish.models.blocks import linear_layers, memory_bytes
 from burnish.models.quantization import int8_bytes, nf4_bytes
 from burnish.runs.events import Event, ModelReady, StepDone
-from burnish.system.machine import share_cores
+from burnish.system.machine import yield_cores
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
 METHODS = ("lora", "qlora", "int8-lora")
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
     options = parser.parse_args()
-    share_cores()
+    yield_cores()
     with tempfile.TemporaryDirectory() as name:
         base = make_base(Path(name) / "base")
         rounds = [

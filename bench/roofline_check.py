@@ -29,7 +29,7 @@ from burnish.plan.roofline import estimate_time
 from burnish.plan.sharding import NETWORK, Shards, communication_seconds, sharded_time
 from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
 from burnish.recipe.schema import Recipe
-from burnish.system.machine import share_cores
+from burnish.system.machine import yield_cores
 from burnish.tasks import make_task
 
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
@@ -198,7 +198,7 @@ def check(figure: Published) -> tuple[str, bool]:
 
 def main() -> None:
     """Prints one line a figure, by source, and how many lie within the bounds."""
-    share_cores()
+    yield_cores()
     inside = {False: [], True: []}
     source = ""
     for figure in figures():

@@ -57,7 +57,7 @@ def read_chats(file: Path) -> list[Any]:
 def time_chats(file: Path, tokenizer: Any, rounds: int) -> tuple[float, list[float]]:
     """Megabytes of messages, and the seconds of each round."""
     from burnish.data.chat.format import ChatFormat
-    from burnish.data.tokens.tokens import answer_together
+    from burnish.data.tokens.tokens import run_requests_batched
 
     records, form = read_chats(file), ChatFormat(tokenizer)
     size = sum(len(message["content"].encode()) for record in records for message in record.messages)
@@ -66,7 +66,7 @@ def time_chats(file: Path, tokenizer: Any, rounds: int) -> tuple[float, list[flo
         begun = time.process_time()
         for begin in range(0, len(records), _BLOCK):
             block = records[begin : begin + _BLOCK]
-            answer_together(form.tokens, [form.requests(record, _CONTEXT) for record in block])
+            run_requests_batched(form.tokens, [form.requests(record, _CONTEXT) for record in block])
         seconds.append(time.process_time() - begun)
     return size / 1e6, seconds
 

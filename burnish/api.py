@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.recipe.load import load_recipe
 from burnish.recipe.names import expand
-from burnish.system.machine import share_cores
+from burnish.system.machine import yield_cores
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
@@ -39,7 +39,7 @@ def train(
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
-    share_cores()
+    yield_cores()
     flags = {expand(name): _plain(value) for name, value in options.items()}
     flags.update({name: _plain(value) for name, value in (set or {}).items()})
     loaded = load_recipe(str(data), flags, [])

@@ -22,7 +22,7 @@ from burnish.cli.commands.runs import report, runs, show
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.errors import BurnishError, Interrupted
-from burnish.system.machine import collect_seldom, return_freed_memory, share_cores
+from burnish.system.machine import collect_rarely, return_freed_memory, yield_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -69,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `burnish`; those of this process when None.
     """
-    share_cores()
+    yield_cores()
     return_freed_memory()
     if arguments is None:  # the process runs nothing else
-        collect_seldom()
+        collect_rarely()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(Output.of(arguments))
     if not console.output.debug:

@@ -80,7 +80,7 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def newest_whole(checkpoints: Path) -> Path | None:
+def newest_complete(checkpoints: Path) -> Path | None:
     """The latest checkpoint with matching checksums; damaged ones are skipped."""
     found = _by_step(checkpoints) if checkpoints.is_dir() else []
     return next((path for path in reversed(found) if is_whole(path)), None)

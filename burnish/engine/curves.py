@@ -94,7 +94,7 @@ class Outliers:
     warmup: int
     _seen: dict[str, deque[float]] = field(default_factory=dict)
 
-    def heed(self, event: StepDone) -> list[Outlier]:
+    def observe(self, event: StepDone) -> list[Outlier]:
         """The outliers of this step."""
         if event.step <= self.warmup:
             return []

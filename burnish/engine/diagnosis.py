@@ -278,7 +278,7 @@ class Diagnosis:
         self.said: set[str] = set()
         """Names of the diagnoses already returned."""
 
-    def heed(self, event: Event) -> list[Diagnosed]:
+    def observe(self, event: Event) -> list[Diagnosed]:
         """The new diagnoses after this event."""
         self.seen.take(event)
         if isinstance(event, TrainingStarted):

@@ -13,11 +13,11 @@ from types import FrameType, TracebackType
 
 from burnish.data.batching.batches import Batch
 from burnish.data.batching.plan import BatchSource
-from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_whole, prune_checkpoints, save_checkpoint
+from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_complete, prune_checkpoints, save_checkpoint
 from burnish.engine.optimizer import learning_rate_at
-from burnish.engine.progress import Pace, Progress
+from burnish.engine.progress import Progress, RemainingTime
 from burnish.engine.random_state import random_tensors, random_values, restore_random
-from burnish.engine.step import HalfMoved, NotFinite, StepResult, Trainer, Validation
+from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.engine.watch import Watch, places
 from burnish.errors import BurnishError, Interrupted, MachineError
@@ -124,7 +124,7 @@ class Loop:
     checkpoints: Path
     emit: Callable[[Event], None]
     progress: Progress
-    pace: Pace = field(init=False)
+    pace: RemainingTime = field(init=False)
     watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ class Loop:
             self.held_out.limit(self.progress.held_out_tokens)
         held_out_tokens = self.held_out.padded_tokens()
         evaluate, save = int(self.recipe.evaluate.every), int(self.recipe.save.every)
-        self.pace = Pace(self._step_tokens(), held_out_tokens, evaluate, save)
+        self.pace = RemainingTime(self._step_tokens(), held_out_tokens, evaluate, save)
 
     def _step_tokens(self) -> list[int]:
         """Of each step; where they are not known before it, every step counts alike."""
@@ -209,13 +209,13 @@ class Loop:
             return self.trainer.step(batches, rate), batches
         except NotFinite as error:
             raise self._explained(error, batches) from error
-        except HalfMoved as error:
+        except PartialUpdate as error:
             raise self._half_moved(error) from error
         except RAISED as error:
             if not ran_out(error):
                 raise
         # outside of the except block, because the traceback keeps the step's tensors alive until it ends
-        self.trainer.forget_attempt()
+        self.trainer.discard_attempt()
         restore_random(*drawn)
         return None
 
@@ -225,7 +225,7 @@ class Loop:
         if not self.source.halve_micro_batch(step):
             raise self._too_large("training", max(width for _, width in before))
         self.progress.micro_tokens = self.source.micro_tokens
-        self.pace.plan_anew(self._step_tokens())
+        self.pace.replan(self._step_tokens())
         self._tell_halved(False, before, self.source.micro_batch_sizes(step), self.source.micro_tokens)
 
     def _tell_halved(
@@ -235,8 +235,8 @@ class Loop:
         largest = max(rows * width for rows, width in before)
         self.emit(MicroBatchHalved(step, held_out, largest, tokens, len(before), len(after)))
 
-    def _half_moved(self, error: HalfMoved) -> MachineError:
-        newest = newest_whole(self.checkpoints)
+    def _half_moved(self, error: PartialUpdate) -> MachineError:
+        newest = newest_complete(self.checkpoints)
         return MachineError(
             f"{error.what} in step {self.progress.step + 1}",
             "Some may be updated and others not, so the step cannot be repeated. "
@@ -267,7 +267,7 @@ class Loop:
             except RAISED as error:
                 if not ran_out(error):
                     raise
-        newest = newest_whole(self.checkpoints)
+        newest = newest_complete(self.checkpoints)
         return f"The checkpoint `{newest.name}` is complete." if newest else "No step has been saved yet."
 
     def _tell_step(self, result: StepResult, batches: list[Batch], rate: float, seconds: float) -> None:

@@ -93,7 +93,7 @@ def restore_moments(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def reserve_moments(optimizer: torch.optim.Optimizer) -> None:
+def allocate_moments(optimizer: torch.optim.Optimizer) -> None:
     """Allocates AdamW's state for every weight with a gradient, before the first weight is updated.
 
     torch allocates it inside `AdamW.step`, one group at a time, when the weights of earlier groups are already updated.

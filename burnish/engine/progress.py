@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from burnish.engine.validation import Sheet
+from burnish.engine.validation import RowResults
 from burnish.metrics.measure import Measure
 
 _STEPS_REMEMBERED = 200
@@ -18,7 +18,7 @@ _WARM = 3
 """Once this many steps are timed, the first is dropped: it allocates memory and selects kernels."""
 
 
-class Pace:
+class RemainingTime:
     """Estimates the remaining time of a run from the measured times of its parts.
 
     The time of a step is proportional to its tokens, padding included. Validations and checkpoints are added: those
@@ -41,9 +41,9 @@ class Pace:
         self._validations: list[float] = []
         self._num_later = self._num_best = 0
         self._saves: list[float] = []
-        self.plan_anew(step_tokens)
+        self.replan(step_tokens)
 
-    def plan_anew(self, step_tokens: Sequence[int]) -> None:
+    def replan(self, step_tokens: Sequence[int]) -> None:
         """Sets new step sizes and discards the times of steps of the old sizes."""
         self._tokens = list(step_tokens)
         self._tokens_from = numpy.append(numpy.cumsum(self._tokens[::-1], dtype=numpy.int64)[::-1], 0)
@@ -148,7 +148,7 @@ class Progress:
     """The same for the batches of held-out rows."""
     highest_step: int | None = None
     highest_score: float | None = None
-    sheets: dict[str, Sheet] = field(default_factory=dict)
+    sheets: dict[str, RowResults] = field(default_factory=dict)
     """Row results of the validations that later ones are compared with: `base`, `lowest` (by loss) and `best`."""
 
     @property
@@ -176,11 +176,11 @@ class Progress:
             self.highest_step, self.highest_score = step, score
         if is_best:
             self.best_step, self.best_score = step, score
-            self.sheets["best"] = Sheet.of(step, loss, measures)
+            self.sheets["best"] = RowResults.of(step, loss, measures)
         if step == 0:
-            self.sheets["base"] = Sheet.of(step, loss, measures[:1])
+            self.sheets["base"] = RowResults.of(step, loss, measures[:1])
         elif lowest is None or loss < lowest.loss:
-            self.sheets["lowest"] = Sheet.of(step, loss, measures[:1])
+            self.sheets["lowest"] = RowResults.of(step, loss, measures[:1])
         return is_best
 
     def _is_highest(self, loss: float, score: float) -> bool:
@@ -204,7 +204,7 @@ class Progress:
                     interval.
         """
         told = {name: sheet.change(loss) for name, sheet in self.sheets.items() if name != "best"}
-        told["chance"] = Sheet.of(0, 0.0, [chance]).change(loss) if chance else None
+        told["chance"] = RowResults.of(0, 0.0, [chance]).change(loss) if chance else None
         return {name: [change.value, change.low, change.high] for name, change in told.items() if change}
 
     def validations_since_highest(self) -> int:
@@ -221,6 +221,6 @@ class Progress:
     def from_dict(cls, values: dict[str, Any]) -> Progress:
         """The inverse of `to_dict`; older checkpoints do not distinguish the highest validation from the best."""
         highest = {"highest_step": values.get("best_step"), "highest_score": values.get("best_score")}
-        sheets = {name: Sheet(**sheet) for name, sheet in values.get("sheets", {}).items()}
+        sheets = {name: RowResults(**sheet) for name, sheet in values.get("sheets", {}).items()}
         pairs = [(step, loss) for step, loss in values["validations"]]
         return cls(**{**highest, **values, "validations": pairs, "sheets": sheets})

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.engine.optimizer import make_optimizer, reserve_moments, set_learning_rate
+from burnish.engine.optimizer import allocate_moments, make_optimizer, set_learning_rate
 from burnish.engine.random_state import seed_everything
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import BurnishError, MachineError
 from burnish.methods.method import Method
 from burnish.metrics.measure import Measure
@@ -55,7 +55,7 @@ class NotFinite(BurnishError):
     """The loss or the gradient became NaN or infinite; no weight has changed."""
 
 
-class HalfMoved(MachineError):
+class PartialUpdate(MachineError):
     """Memory ran out during the optimizer's update: some weights may be updated, others not."""
 
 
@@ -82,7 +82,7 @@ class Trainer:
             NotFinite: before the optimizer moves; no weight has changed.
             HalfMoved: memory ran out in the middle of the move.
             MemoryError, RuntimeError: memory ran out before (see `models.device.ran_out`); no weight has changed, and
-                after `forget_attempt` the step can be tried again.
+                after `discard_attempt` the step can be tried again.
             BurnishError: no token of the step is trained on.
         """
         trained_tokens = sum(batch.num_trained for batch in batches)
@@ -134,17 +134,17 @@ class Trainer:
             HalfMoved: memory ran out during the update.
         """
         # The moments are allocated before any weight moves: running out here can still be tried again.
-        reserve_moments(self.optimizer)
+        allocate_moments(self.optimizer)
         try:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         except RAISED as error:
             if not ran_out(error):
                 raise
-            raise HalfMoved("memory ran out while the weights were being updated") from error
+            raise PartialUpdate("memory ran out while the weights were being updated") from error
         self.drop_gradient()
 
-    def forget_attempt(self) -> None:
+    def discard_attempt(self) -> None:
         """Discards a step that ran out of memory before the update, and frees its memory."""
         self.drop_gradient()
         if self.scaler.is_enabled():
@@ -160,7 +160,7 @@ class Trainer:
 
     def validate(self, held_out: HeldOut) -> Validation:
         """Loss and metrics on the held-out rows."""
-        judged = judge(self.network, self.task, held_out, self.precision)
+        judged = evaluate_rows(self.network, self.task, held_out, self.precision)
         measures = self.task.scorer.measures(judged)
         loss = judged.loss()
         headline = next((one for one in measures if one.name == self.task.scorer.headline), loss)

@@ -64,7 +64,7 @@ class HeldOut:
 
 
 @torch.no_grad()
-def judge(
+def evaluate_rows(
     network: Any,
     task: Task,
     held_out: HeldOut,
@@ -121,7 +121,7 @@ FEWEST_ROWS = 5
 
 
 @dataclass(slots=True)
-class Sheet:
+class RowResults:
     """The row results of one validation, in a JSON-ready form."""
 
     step: int
@@ -130,7 +130,7 @@ class Sheet:
     """The compressed table of each metric."""
 
     @classmethod
-    def of(cls, step: int, loss: float, measures: Sequence[Measure]) -> Sheet:
+    def of(cls, step: int, loss: float, measures: Sequence[Measure]) -> RowResults:
         """The row results of a validation; empty if it has too few rows for comparisons."""
         kept = {one.name: _packed(one.table) for one in measures if len(one.table) >= FEWEST_ROWS}
         return cls(step, loss, kept)

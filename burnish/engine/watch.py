@@ -26,7 +26,7 @@ LEAST_FREE = 0.03
 SECONDS_BETWEEN_LOOKS = 30.0
 
 
-class UnwatchedError(Exception):
+class NotMonitoredError(Exception):
     """The temperature cannot be read; the message gives the reason."""
 
 
@@ -37,12 +37,12 @@ def read_temperature(device: torch.device) -> int:
         UnwatchedError: the package nvidia-ml-py is missing, or the driver does not report it.
     """
     if importlib.util.find_spec("pynvml") is None:
-        raise UnwatchedError("the package nvidia-ml-py is missing")
+        raise NotMonitoredError("the package nvidia-ml-py is missing")
     driver_error = importlib.import_module("pynvml").NVMLError
     try:
         return torch.cuda.temperature(device)
     except (driver_error, RuntimeError) as error:
-        raise UnwatchedError(str(error)) from error
+        raise NotMonitoredError(str(error)) from error
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class DeviceWatch:
     _looked: float | None = None
     _said: set[str] = field(default_factory=set)
 
-    def heed(self, event: Event) -> list[Event]:
+    def observe(self, event: Event) -> list[Event]:
         """Warnings after this event: checks at every validation, and at steps at most every half minute."""
         if self.device.type != "cuda" or not isinstance(event, StepDone | Validated):
             return []
@@ -79,7 +79,7 @@ class DeviceWatch:
             return []
         try:
             degrees = self.temperature(self.device)
-        except UnwatchedError as error:
+        except NotMonitoredError as error:
             self._said.add("heat")
             return [Note(f"The temperature of the GPU is not monitored: {str(error).rstrip('.')}.")]
         if degrees <= HOT:
@@ -141,9 +141,9 @@ class Watch:
         for line in metrics:
             if kind := _KINDS.get(line["event"]):
                 event = kind(**{name: value for name, value in line.items() if name not in ("event", "time")})
-                self.diagnosis.heed(event)
+                self.diagnosis.observe(event)
                 if isinstance(event, StepDone):
-                    self._outliers.heed(event)
+                    self._outliers.observe(event)
         for line in events:
             if line["event"] == "Diagnosed":
                 self.diagnosis.said.add(line["name"])
@@ -153,13 +153,13 @@ class Watch:
     def __call__(self, event: Event) -> None:
         """Emits an event, followed by the diagnoses and warnings it leads to."""
         self.emit(event)
-        for finding in [*self.diagnosis.heed(event), *self._device_watch.heed(event)]:
+        for finding in [*self.diagnosis.observe(event), *self._device_watch.observe(event)]:
             self.emit(finding)
 
     def step_done(self, event: StepDone, batches: Sequence[Batch], examples: Sequence[Any]) -> None:
         """Emits a step, and the rows of an outlier step."""
         self(event)
-        for outlier in self._outliers.heed(event):
+        for outlier in self._outliers.observe(event):
             if (event.step, outlier.what) not in self._told:
                 rows = places(batches, examples)
                 self.emit(Spiked(event.step, outlier.what, outlier.value, outlier.usual, rows))

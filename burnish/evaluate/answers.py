@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.metrics.answers import json_measures, judge_json, rouge_measure
+from burnish.metrics.answers import compare_json, json_measures, rouge_measure
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
 from burnish.models.device import arithmetic
@@ -85,7 +85,7 @@ def answer_measures(
     measures: list[Measure] = []
     if is_known:
         measures = [mean("exact match", [answer.is_exact for answer in answers]), rouge_measure(expected, given)]
-    if is_known and all(text.strip()[:1] in ("{", "[") and judge_json(text, text).is_valid for text in expected):
+    if is_known and all(text.strip()[:1] in ("{", "[") and compare_json(text, text).is_valid for text in expected):
         measures += json_measures(given, expected)
     if own is not None:
         name, score = own

@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.data.rows.dataset import Records
 from burnish.data.rows.records import content_hash
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
 from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore
 from burnish.lineage.manifest import check_base, read_manifest, result_of, rows_of
@@ -43,7 +43,7 @@ class SharedRows:
         return len(self.by_run[0].valid)
 
 
-def find_shared(contenders: Sequence[Contender], data: str | None, emit: Emit) -> SharedRows:
+def find_shared(candidates: Sequence[Candidate], data: str | None, emit: Emit) -> SharedRows:
     """The rows that all runs held out, or those of another file that none was trained on; each once.
 
     Args:
@@ -54,13 +54,13 @@ def find_shared(contenders: Sequence[Contender], data: str | None, emit: Emit) -
     Raises:
         DataError: there are too few, or they are for another task.
     """
-    offered = [other_rows(one.recipe, data, emit) if data else one.records for one in contenders]
+    offered = [other_rows(one.recipe, data, emit) if data else one.records for one in candidates]
     emit(Stage("looking for rows that the runs share"))
-    trained = {content_hash(record) for one in contenders for record in one.records.train}
+    trained = {content_hash(record) for one in candidates for record in one.records.train}
     known = [{content_hash(record): record for record in records.valid} for records in offered]
     common = [key for key in known[0] if all(key in others for others in known)]
     unseen = [key for key in common if key not in trained]
-    alike = _read_alike(contenders, [[rows[key] for key in unseen] for rows in known])
+    alike = _read_alike(candidates, [[rows[key] for key in unseen] for rows in known])
     kept = [key for key, is_alike in zip(unseen, alike, strict=True) if is_alike]
     remarks = []
     if len(common) > len(unseen):
@@ -68,22 +68,22 @@ def find_shared(contenders: Sequence[Contender], data: str | None, emit: Emit) -
     if len(unseen) > len(kept):
         remarks.append(f"{len(unseen) - len(kept)} rows that some of the runs cut, or cannot read, are left out.")
     if len(kept) < FEWEST_ROWS:
-        raise _too_few(len(kept), len(contenders), data, remarks)
+        raise _too_few(len(kept), len(candidates), data, remarks)
     chosen = [[rows[key] for key in kept] for rows in known]
     by_run = [replace(records, train=[], valid=rows) for records, rows in zip(offered, chosen, strict=True)]
     described = f"`{data}`" if data else "held out by all of the runs"
     return SharedRows(by_run, described, remarks)
 
 
-def _read_alike(contenders: Sequence[Contender], rows: Sequence[Sequence[Any]]) -> list[bool]:
+def _read_alike(candidates: Sequence[Candidate], rows: Sequence[Sequence[Any]]) -> list[bool]:
     """For each row whether every run learns something of it, and cuts as much of it as the others."""
-    cuts = [list(_cuts(one, own)) for one, own in zip(contenders, rows, strict=True)]
+    cuts = [list(_cuts(one, own)) for one, own in zip(candidates, rows, strict=True)]
     return [None not in told and len(set(told)) == 1 for told in zip(*cuts, strict=True)]
 
 
-def _cuts(contender: Contender, rows: Sequence[Any]) -> Iterator[int | None]:
+def _cuts(candidate: Candidate, rows: Sequence[Any]) -> Iterator[int | None]:
     """Tokens that are cut of each row; None for one that the run cannot learn from."""
-    for row in contender.context.task.encoder.encode_all(rows, contender.context.context_length):
+    for row in candidate.context.task.encoder.encode_all(rows, candidate.context.context_length):
         is_learned = isinstance(row, EncodedRow) and any(example.num_trained for example in row.examples)
         yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
 
@@ -106,7 +106,7 @@ def _too_few(number: int, runs: int, data: str | None, remarks: Sequence[str]) -
 
 
 @dataclass(slots=True)
-class Contender:
+class Candidate:
     """A run that is judged beside others. Its network is loaded only while it is judged."""
 
     name: str
@@ -142,14 +142,14 @@ class Contender:
         task.objective.inspect_model(network)
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         emit(Stage(f"judging `{self.name}`"))
-        judged = judge(network, task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
+        judged = evaluate_rows(network, task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
         sums, counts = judged.summed_by_row(judged.sums, judged.counts)
         measures = task.scorer.measures(judged)
         headline = next((one for one in measures if one.name == task.scorer.headline), None)
         return RunScore(sums, counts, headline, is_against_base)
 
 
-def open_contender(folder: RunFolder, name: str, seed: int, has_rows: bool, emit: Emit) -> Contender:
+def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit: Emit) -> Candidate:
     """Reads a run's recipe, rows and tokenizer, and makes sure that they are what it was made from.
 
     Args:
@@ -170,7 +170,7 @@ def open_contender(folder: RunFolder, name: str, seed: int, has_rows: bool, emit
     records = rows_of(folder, recipe, otherwise, emit) if has_rows else read_rows(recipe, emit)
     context = open_context(recipe.model_copy(update={"seed": seed}), records, emit)
     check_base(folder, context.location)
-    return Contender(name, folder, recipe, context, result, records)
+    return Candidate(name, folder, recipe, context, result, records)
 
 
 def hash_rows(records: Records) -> str:

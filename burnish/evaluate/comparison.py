@@ -11,7 +11,7 @@ import numpy
 
 from burnish.data.rows.records import Record, content_hash
 from burnish.metrics.intervals import Estimate, difference, estimate
-from burnish.metrics.measure import Measure, MetricTable, added_up
+from burnish.metrics.measure import Measure, MetricTable, grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Repeats:
         """The same figure, with one line of its table for all rows that say the same."""
         for groups in (self.rows, self.examples):
             if len(groups) == len(measure.table):
-                return added_up(measure, groups)
+                return grouped(measure, groups)
         return measure
 
 

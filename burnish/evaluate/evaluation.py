@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.evaluate.answers import Answer, answer_measures, answer_questions
 from burnish.evaluate.comparison import (
     Comparison,
@@ -141,7 +141,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
             return None
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         progress = partial(_report_rows, emit)
-        return judge(network, context.task, held_out, recipe.model.precision, progress)
+        return evaluate_rows(network, context.task, held_out, recipe.model.precision, progress)
 
     held_out = judged(rows.held_out, context)
     answers = answer_questions(

@@ -100,12 +100,12 @@ def lora_beside_reference(
     up: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """Reference for `lora_beside` in single operations; here `product` has to be differentiable."""
+    """Reference for `lora_packed_linear` in single operations; here `product` has to be differentiable."""
     update = functional.linear(functional.linear(inputs.to(down.dtype), down), up) * scale
     return product(inputs) + update.to(inputs.dtype)
 
 
-def lora_beside(
+def lora_packed_linear(
     inputs: torch.Tensor,
     product: Callable[[torch.Tensor], torch.Tensor],
     matrix: Callable[[], torch.Tensor],

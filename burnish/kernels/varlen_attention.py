@@ -108,7 +108,7 @@ def varlen_attention(
     dtype = arithmetic_type(query)
     with torch.autocast(query.device.type, enabled=False):
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-        return _WAYS[chosen_way(query, key)](query, key, value, scale, segments)
+        return _WAYS[chosen_kernel(query, key)](query, key, value, scale, segments)
 
 
 def candidates(dtype: torch.dtype, size: int, offer: Offer) -> list[str]:
@@ -126,7 +126,7 @@ def candidates(dtype: torch.dtype, size: int, offer: Offer) -> list[str]:
 _chosen: dict[tuple[Any, ...], str] = {}
 
 
-def chosen_way(query: torch.Tensor, key: torch.Tensor) -> str:
+def chosen_kernel(query: torch.Tensor, key: torch.Tensor) -> str:
     """The name of the kernel, selected once per device, dtype and head shape.
 
     Args:
@@ -138,18 +138,18 @@ def chosen_way(query: torch.Tensor, key: torch.Tensor) -> str:
     heads, shared, size = query.shape[1], key.shape[1], query.shape[3]
     asked = (query.device, query.dtype, heads, shared, size)
     if asked not in _chosen:
-        names = candidates(query.dtype, size, offer_of(query.device))
-        find: Any = torch.compiler.disable(first_right)
+        names = candidates(query.dtype, size, available_kernels(query.device))
+        find: Any = torch.compiler.disable(first_correct)
         _chosen[asked] = find(names, query.device, query.dtype, (heads, shared, size))
     return _chosen[asked]
 
 
-def ways_on(device: torch.device) -> set[str]:
+def kernels_on(device: torch.device) -> set[str]:
     """Names of the kernels chosen on a device so far."""
     return {way for asked, way in _chosen.items() if asked[0] == device}
 
 
-def offer_of(device: torch.device) -> Offer:
+def available_kernels(device: torch.device) -> Offer:
     """The kernels available on a CUDA device."""
     return Offer(
         has_flash=importlib.util.find_spec("flash_attn") is not None,
@@ -159,7 +159,7 @@ def offer_of(device: torch.device) -> Offer:
     )
 
 
-def first_right(
+def first_correct(
     names: Sequence[str],
     device: torch.device,
     dtype: torch.dtype,

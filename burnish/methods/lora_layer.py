@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from burnish.kernels.lora_linear import lora_beside, lora_linear
+from burnish.kernels.lora_linear import lora_linear, lora_packed_linear
 
 _PLAIN = (nn.Linear, Conv1D)
 
@@ -60,7 +60,7 @@ def fused_quantized_layer() -> type[nn.Module]:
     from peft.tuners.lora.bnb import Linear4bit
 
     class FusedLinear4bit(Linear4bit):
-        """Falls back to PEFT's own forward pass for whatever `lora_beside` does not do."""
+        """Falls back to PEFT's own forward pass for whatever `lora_packed_linear` does not do."""
 
         def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
             name = _only_adapter(self)
@@ -77,7 +77,9 @@ def fused_quantized_layer() -> type[nn.Module]:
             def unpacked() -> Any:
                 return dequantize_4bit(weight.data.view(-1, 1), state)
 
-            made = lora_beside(x.to(base.compute_dtype), base, unpacked, down.weight, up.weight, self.scaling[name])
+            made = lora_packed_linear(
+                x.to(base.compute_dtype), base, unpacked, down.weight, up.weight, self.scaling[name]
+            )
             return made.to(x.dtype)
 
     return FusedLinear4bit

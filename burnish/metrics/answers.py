@@ -141,7 +141,7 @@ class JsonVerdict:
     """Equal to the expected value, ignoring the order of keys, whitespace and the notation of numbers (1.0 is 1)."""
 
 
-def judge_json(given: str, expected: str) -> JsonVerdict:
+def compare_json(given: str, expected: str) -> JsonVerdict:
     """Compares a text with the expected JSON; nothing equals an expected text that is not JSON itself.
 
     For duplicate keys the last one counts. A number with an exponent beyond 10^18 equals nothing.
@@ -164,7 +164,7 @@ def json_measures(given: Sequence[str], expected: Sequence[str]) -> list[Measure
         given: generated text of each row.
         expected: expected text of each row.
     """
-    verdicts = [judge_json(*pair) for pair in zip(given, expected, strict=True)]
+    verdicts = [compare_json(*pair) for pair in zip(given, expected, strict=True)]
     return [
         mean("valid JSON", [verdict.is_valid for verdict in verdicts]),
         mean("equal JSON", [verdict.is_equal for verdict in verdicts]),

@@ -40,7 +40,7 @@ def estimate(measure: Measure, seed: int = 0) -> Estimate:
     if len(measure.table) < 2:
         return Estimate(value(measure), -math.inf, math.inf)
     draws = measure.formula(resampled(measure.table, seed))
-    if measure.by_factors:
+    if measure.compares_ratios:
         low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in _ends(numpy.log(draws), len(measure.table)))
     else:
         low, high = _ends(draws, len(measure.table))

@@ -37,7 +37,7 @@ class Measure:
     """Whether it is a number from 0 to 1, shown in percent."""
     least: float = -math.inf
     """Lower bound of the metric; 0 for shares."""
-    by_factors: bool = False
+    compares_ratios: bool = False
     """Whether it is positive and compared by ratios, as perplexity is: its interval is computed on the logarithm."""
     copies: numpy.ndarray | None = None
     """`[rows]`: how many identical rows each line of the table sums up; None if each is a single row."""
@@ -48,7 +48,7 @@ def value(measure: Measure) -> float:
     return float(measure.formula(measure.table.sum(0)))
 
 
-def added_up(measure: Measure, groups: numpy.ndarray) -> Measure:
+def grouped(measure: Measure, groups: numpy.ndarray) -> Measure:
     """The same metric over groups of rows, which an interval then resamples as units.
 
     Args:

@@ -133,9 +133,9 @@ def load_base(
     if head.auto_class == "AutoModelForSequenceClassification":
         network.config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
     if loading.fast_on:
-        from burnish.models.fast_paths import take_fast_paths  # imports much of transformers, so not at module level
+        from burnish.models.fast_paths import install_fast_paths  # imports much of transformers, so not at module level
 
-        base.notes += take_fast_paths(network)
+        base.notes += install_fast_paths(network)
     if new_modules:
         named = ", ".join(f"`{name}`" for name in new_modules)
         base.notes.append(f"The model has no weights for {named}; this part starts random and is trained in full.")

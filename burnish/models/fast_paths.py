@@ -13,7 +13,7 @@ from torch import nn
 from transformers.activations import NewGELUActivation
 
 from burnish.kernels.rms_norm import rms_norm
-from burnish.kernels.varlen_attention import DENSE, ways_on
+from burnish.kernels.varlen_attention import DENSE, kernels_on
 from burnish.models import attention
 
 
@@ -130,7 +130,7 @@ def arrange(network: Any, device: str) -> Replaced:
     return _fuse(network)
 
 
-def take_fast_paths(network: Any) -> list[str]:
+def install_fast_paths(network: Any) -> list[str]:
     """Installs every fast path, and removes them again if the model's output changes.
 
     Args:
@@ -142,7 +142,7 @@ def take_fast_paths(network: Any) -> list[str]:
     before = _outputs(network)
     replaced = arrange(network, network.device.type)
     if before is not None and _agree(before, _outputs(network)):
-        return [_DENSE_MASK] if DENSE in ways_on(network.device) else []
+        return [_DENSE_MASK] if DENSE in kernels_on(network.device) else []
     for parent, name, module in replaced:
         setattr(parent, name, module)
     if _attention_name(network) in attention.NAMES.values():

@@ -107,7 +107,7 @@ def losses_at(
         inputs: its keyword arguments.
         places: `[tokens]` int64, the position that predicts each token, as an index into rows x width.
         targets: `[tokens]` int64.
-        in_halves: the result of `computes_in_halves`; if false, all logits are computed.
+        in_halves: the result of `computes_from_hidden`; if false, all logits are computed.
     """
     halves = split_model(network) if in_halves else None
     if halves is None:
@@ -131,7 +131,7 @@ def split_model(network: Any) -> tuple[Any, nn.Linear] | None:
 
 
 @torch.no_grad()
-def computes_in_halves(network: Any) -> bool:
+def computes_from_hidden(network: Any) -> bool:
     """Whether body and output layer together give exactly the logits of the model.
 
     False for models that scale or cap their logits, or feed something else into the output layer.

@@ -11,7 +11,7 @@ from burnish.kernels.varlen_attention import VARLEN
 
 
 @torch.no_grad()
-def keeps_packed_apart(network: Any) -> bool:
+def separates_packed(network: Any) -> bool:
     """Compares a short packed row with the same two examples run separately, and run together as one text.
 
     Packing is exact if the first difference is only rounding compared with the second. The result is False for models
@@ -79,7 +79,7 @@ def sharing_mask(segments: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def keeps_answers_apart(network: Any, context: int) -> bool:
+def separates_answers(network: Any, context: int) -> bool:
     """Compares a short row of a prompt and two answers with the two answers run separately, each after the prompt.
 
     Sharing is exact if the difference is only rounding compared with the effect that the first answer would have on the

@@ -28,7 +28,7 @@ BLOCK, OUTER_BLOCK = 64, 256
 _CODE, _OUTER_CODE = 16, 256
 
 
-def stand_in_layer(layer: nn.Module, loading: Loading, empty: Empty) -> nn.Module:
+def fake_quantized_layer(layer: nn.Module, loading: Loading, empty: Empty) -> nn.Module:
     """A fake quantized layer that replaces a linear one.
 
     Args:
@@ -167,7 +167,7 @@ class Skeleton:
                 continue  # transformers does not quantize these
             parent, _, last = name.rpartition(".")
             layer = self.network.get_submodule(name)
-            setattr(self.network.get_submodule(parent), last, stand_in_layer(layer, loading, self.empty))
+            setattr(self.network.get_submodule(parent), last, fake_quantized_layer(layer, loading, self.empty))
         self.network.is_loaded_in_4bit = bool(loading.quantization.load_in_4bit)
         self.network.is_loaded_in_8bit = bool(loading.quantization.load_in_8bit)
 

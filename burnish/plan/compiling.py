@@ -232,7 +232,7 @@ class Trial:
     def undo(self) -> None:
         """Puts the blocks back as they were, and frees what the last pass held."""
         undo_compiling(self.network)
-        self._trainer.forget_attempt()
+        self._trainer.discard_attempt()
 
     def measure(self, pace: float) -> KnownTrial:
         """How much faster compiled passes are. The blocks are compiled before and after it.
@@ -255,13 +255,13 @@ class Trial:
         try:
             return compute(self.network, lambda: self._trainer.accumulate(batches)[0])
         finally:
-            self._trainer.forget_attempt()
+            self._trainer.discard_attempt()
 
     def _seconds(self, batch: Batch) -> float:
         begun = time.perf_counter()
         self._trainer.accumulate([batch])[0].item()
         seconds = time.perf_counter() - begun
-        self._trainer.forget_attempt()
+        self._trainer.discard_attempt()
         return seconds
 
 

@@ -78,7 +78,7 @@ def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPla
             raise
         return None
     finally:
-        trainer.forget_attempt()
+        trainer.discard_attempt()
 
 
 def _watched(trainer: Trainer, batches: list[Any], outputs: int) -> int:

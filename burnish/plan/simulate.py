@@ -92,7 +92,7 @@ def simulate(
             storage.begin_phase(MOVE)
             trainer.move()
     except _EnoughSeen:
-        trainer.forget_attempt()
+        trainer.discard_attempt()
         return replace(seen, is_bound=True)
     return seen
 

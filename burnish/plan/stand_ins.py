@@ -82,7 +82,7 @@ def _stand_in(config: Any) -> Any:
     return tokenizer
 
 
-def imagined_records(kind: str) -> Records:
+def placeholder_records(kind: str) -> Records:
     """Made-up rows that fill the context, for a plan without data.
 
     Args:

@@ -22,7 +22,7 @@ from burnish.models.base import BaseModel, Loading, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
 from burnish.models.device import PRECISIONS
 from burnish.models.location import ModelLocation
-from burnish.models.packing import keeps_packed_apart
+from burnish.models.packing import separates_packed
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.resolve import Resolver, resolve_choices, total_steps
@@ -108,7 +108,7 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
     resolver = Resolver(context.recipe, report or context.emit)
     for note in context.task.objective.inspect_model(base.network):
         context.emit(Note(note))
-    if resolver.recipe.data.packing and not keeps_packed_apart(base.network):
+    if resolver.recipe.data.packing and not separates_packed(base.network):
         context.emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
         resolver.fill_packing(False)
     resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))

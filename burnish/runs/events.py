@@ -354,7 +354,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def forget_after(path: Path, step: int) -> None:
+def drop_after(path: Path, step: int) -> None:
     """Removes the lines of later steps from a metrics log, so that a resumed run does not log them twice."""
     kept = [event for event in read_events(path) if event.get("step", 0) <= step]
     write_json_lines(path, kept)

@@ -10,7 +10,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.engine.random_state import seed_everything
 from burnish.engine.step import Trainer
-from burnish.models.packing import keeps_packed_apart
+from burnish.models.packing import separates_packed
 from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out
 
 _SEED = 11
@@ -52,7 +52,7 @@ def gradients_of(trainer: Trainer, batches: Sequence[Batch]) -> Gradients:
     loss = trainer.accumulate(batches)[0].item()
     named = trainer.network.named_parameters()
     found = {name: weight.grad.detach().float().cpu().clone() for name, weight in named if weight.grad is not None}
-    trainer.forget_attempt()
+    trainer.discard_attempt()
     return Gradients(loss, found)
 
 
@@ -74,7 +74,7 @@ def packed(bench: Bench) -> RuleLine:
         return left_out(rule, f"the task `{subject.trainer.task.name}` gives each example a row of its own")
     if not subject.method.can_pack:
         return left_out(rule, f"the method `{subject.method.name}` gives each example a row of its own")
-    if not keeps_packed_apart(subject.network):
+    if not separates_packed(subject.network):
         return left_out(rule, "this model would mix packed examples, so each gets a row of its own")
     batches = bench.packed(subject)
     told = f"{len(bench.examples)} examples in {len(batches[0].input_ids)} rows, and each alone"

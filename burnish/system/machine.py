@@ -80,7 +80,7 @@ def cache_folder() -> Path:
     return user_cache_path("burnish", appauthor=False, opinion=False)
 
 
-def share_cores() -> None:
+def yield_cores() -> None:
     """Makes torch's threads yield on a shared machine; must run before torch is imported.
 
     GNU OpenMP threads wait for each other by spinning. If another program uses a core, each short wait becomes a full
@@ -91,7 +91,7 @@ def share_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
-def collect_seldom() -> None:
+def collect_rarely() -> None:
     """Makes Python search for reference cycles less often, and not at all when the process ends.
 
     By default it searches after every 700 new objects (before Python 3.14), importing torch and transformers creates
@@ -158,14 +158,14 @@ def _container_bytes() -> int | None:
     return None
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Restarts the count of `peak_bytes`; does nothing if the system has no such count."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_bytes() -> int | None:
-    """Peak resident memory of this process since `forget_peak`; None if the system does not report it."""
+    """Peak resident memory of this process since `reset_peak`; None if the system does not report it."""
     for line in _read(Path("/proc/self/status")).splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from burnish.errors import MachineError
-from burnish.system.machine import collect_seldom
+from burnish.system.machine import collect_rarely
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ def in_processes(work: Callable[[Item], Result], items: Iterable[Item], processe
 
 def _begin(work: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
-    collect_seldom()
+    collect_rarely()
     _work.append(work)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import IGNORED, RowError
-from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone, answer_together
+from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests, run_requests_batched
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import CAUSAL, Head
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
@@ -61,11 +61,11 @@ class RequestsTokens(EncoderDefaults, ABC):
 
     def encode(self, record: Any, context: int) -> EncodedRow:
         """A record on its own. Raises RowError where nothing can be learned from it."""
-        return answer_alone(self._tokens, self._requests(record, context))
+        return run_requests(self._tokens, self._requests(record, context))
 
     def encode_all(self, records: Sequence[Any], context: int) -> Iterable[EncodedRow | RowError]:
         """Many records, in the tokenizer's batches."""
-        return answer_together(self._tokens, [self._requests(record, context) for record in records])
+        return run_requests_batched(self._tokens, [self._requests(record, context) for record in records])
 
 
 class ObjectiveDefaults:

@@ -57,7 +57,7 @@ class EvaluatedExamples:
     def perplexity(self) -> Measure:
         """exp of the mean loss per token."""
         table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=-1)
-        return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, by_factors=True)
+        return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, compares_ratios=True)
 
 
 def loss_of_rows(sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:

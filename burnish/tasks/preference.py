@@ -28,8 +28,8 @@ from burnish.kernels.preference import (
 from burnish.metrics.measure import Measure
 from burnish.metrics.rewards import pair_measures, rated_measures
 from burnish.models.device import arithmetic
-from burnish.models.heads import WHOLE, computes_in_halves, losses_at
-from burnish.models.packing import keeps_answers_apart, row_inputs
+from burnish.models.heads import WHOLE, computes_from_hidden, losses_at
+from burnish.models.packing import row_inputs, separates_answers
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatPredictor
 from burnish.tasks.defaults import ObjectiveDefaults, RequestsTokens, ScorerDefaults, split_answer
@@ -143,10 +143,10 @@ class PreferenceObjective(ObjectiveDefaults):
         """Shares prompts only where the model keeps the two answers apart, and does without the logits of all tokens
         only where the model can be taken in halves."""
         notes = []
-        if self._in_halves and not computes_in_halves(network):
+        if self._in_halves and not computes_from_hidden(network):
             self._in_halves = False
             notes.append(WHOLE)
-        if self._encoder.shares_prompts and not keeps_answers_apart(network, int(self._context)):
+        if self._encoder.shares_prompts and not separates_answers(network, int(self._context)):
             self._encoder.disable_packing()
             notes.append(_UNSHARED)
         return notes

@@ -12,7 +12,7 @@ from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, Example
 from burnish.data.tokens.text import TextFormat
 from burnish.data.tokens.tokens import TokenRequests
-from burnish.models.heads import WHOLE, computes_in_halves, losses_at
+from burnish.models.heads import WHOLE, computes_from_hidden, losses_at
 from burnish.recipe.schema import Recipe
 from burnish.tasks.defaults import ObjectiveDefaults, PerplexityScorer, PredictorDefaults, RequestsTokens
 from burnish.tasks.task import EncodedRow, Parts, TaskFacts
@@ -44,7 +44,7 @@ class NextTokenObjective(ObjectiveDefaults):
         """Does without the logits of all tokens where the model can be taken in halves."""
         if not self._in_halves:
             return []
-        self._in_halves = computes_in_halves(network)
+        self._in_halves = computes_from_hidden(network)
         return [] if self._in_halves else [WHOLE]
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:

@@ -25,7 +25,7 @@ from burnish.check.rows import TRAIN
 from burnish.check.token_view import TokenView
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
-from burnish.data.rows.dataset import Records, good_rows, make_records, refuse_empty, told_by_their_lines
+from burnish.data.rows.dataset import Records, good_rows, make_records, notes_on_formats, refuse_empty
 from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
@@ -155,7 +155,7 @@ def _look_through(recipe: Recipe) -> _Look:
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
     shape = detect_shape(first, section.columns, section.shape)
-    shape = replace(shape, notes=(*shape.notes, *told_by_their_lines(sources.train)))
+    shape = replace(shape, notes=(*shape.notes, *notes_on_formats(sources.train)))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
     lines = _lines(sources.train) if all(one is _SAYS_NOTHING for one in thin) else None

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.evaluate.compared_runs import Contender, SharedRows, find_shared, open_contender
+from burnish.evaluate.compared_runs import Candidate, SharedRows, find_shared, open_candidate
 from burnish.evaluate.noise import compare_recipes, run_noise
 from burnish.evaluate.run_comparison import (
     Comparable,
@@ -53,23 +53,23 @@ def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: It
     _check_task(folders, recipes)
     seed = recipes[0].seed
     names = _names(folders)
-    contenders = [
-        open_contender(folder, name, seed, data is None, emit) for folder, name in zip(folders, names, strict=True)
+    candidates = [
+        open_candidate(folder, name, seed, data is None, emit) for folder, name in zip(folders, names, strict=True)
     ]
-    shared = find_shared(contenders, data, emit)
-    scores = [one.score(records, emit) for one, records in zip(contenders, shared.by_run, strict=True)]
-    return _tell(contenders, shared, scores)
+    shared = find_shared(candidates, data, emit)
+    scores = [one.score(records, emit) for one, records in zip(candidates, shared.by_run, strict=True)]
+    return _tell(candidates, shared, scores)
 
 
-def _tell(contenders: Sequence[Contender], shared: SharedRows, scores: Sequence[RunScore]) -> RunComparison:
+def _tell(candidates: Sequence[Candidate], shared: SharedRows, scores: Sequence[RunScore]) -> RunComparison:
     """Everything that follows from the scores and from the run folders."""
-    made = [one.made for one in contenders]
-    metrics = [read_events(one.folder.metrics) for one in contenders]
-    found = _comparable(contenders, made, shared, scores)
+    made = [one.made for one in candidates]
+    metrics = [read_events(one.folder.metrics) for one in candidates]
+    found = _comparable(candidates, made, shared, scores)
     home = {run: number for number, group in enumerate(group_recipes(made)) for run in group}
     runs = [
         ComparedRun(one.name, str(one.folder.path), one.recipe.seed, home[number])
-        for number, one in enumerate(contenders)
+        for number, one in enumerate(candidates)
     ]
     groups = measured_seeds(runs)
     figures = []
@@ -82,20 +82,20 @@ def _tell(contenders: Sequence[Contender], shared: SharedRows, scores: Sequence[
         runs=runs,
         figures=figures,
         options=find_differences(made),
-        curves=[_curve(one.name, lines) for one, lines in zip(contenders, metrics, strict=True)],
+        curves=[_curve(one.name, lines) for one, lines in zip(candidates, metrics, strict=True)],
         remarks=[*shared.remarks, *found.remarks],
     )
 
 
 def _comparable(
-    contenders: Sequence[Contender], made: Sequence[Made], shared: SharedRows, scores: Sequence[RunScore]
+    candidates: Sequence[Candidate], made: Sequence[Made], shared: SharedRows, scores: Sequence[RunScore]
 ) -> Comparable:
     """The figures that can be held against each other.
 
     Raises:
         InputError: there is none.
     """
-    task = contenders[0].context.task
+    task = candidates[0].context.task
     is_text = task.generates and task.scorer.headline == "loss"
     sizes = learned_bytes(shared.by_run[0].valid) if is_text else None
     apart = [one.option for one in find_differences(made) if one.option in LOSS_OPTIONS]

@@ -23,7 +23,7 @@ from burnish.plan.fit import Fit
 from burnish.plan.roofline import TimeEstimate, estimate_time
 from burnish.plan.run_plan import RunPlan, plan_run
 from burnish.plan.sharding import Shards, communication_seconds, sharded_time
-from burnish.plan.stand_ins import find_for_planning, imagined_records
+from burnish.plan.stand_ins import find_for_planning, placeholder_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, settle
 from burnish.prepare.resolve import Resolver, resolve_rhythm, total_steps
@@ -161,7 +161,7 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
         model = find_for_planning(resolver.recipe.model, emit)
     else:
         model = find_for_planning(_named(resolver.recipe).model, emit)
-        records = imagined_records(model_kind(model.config))
+        records = placeholder_records(model_kind(model.config))
     device, budget, known = _place(recipe, place)
     precision = _precision(resolver.recipe, device, known)
     context = encode(settle(resolver, recipe, records, model, device, precision, emit))

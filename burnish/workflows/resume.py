@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from burnish.engine.checkpoint import newest_whole, restore_checkpoint
+from burnish.engine.checkpoint import newest_complete, restore_checkpoint
 from burnish.errors import DataError, InputError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
 from burnish.models.compiled_blocks import undo_compiling
@@ -13,7 +13,7 @@ from burnish.prepare.context import prepare
 from burnish.prepare.model import rebuild_loop
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
-from burnish.runs.events import EventLog, Listener, Note, forget_after, read_events
+from burnish.runs.events import EventLog, Listener, Note, drop_after, read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.run import Run
 from burnish.workflows.train import evaluate
@@ -45,7 +45,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
         )
     check_base(folder, context.location)
     loop, batches = rebuild_loop(context, folder)
-    checkpoint = newest_whole(folder.checkpoints)
+    checkpoint = newest_complete(folder.checkpoints)
     if checkpoint is None:
         emit(Note("There is no whole checkpoint yet, so the run begins again."))
     else:
@@ -54,7 +54,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
     compile_again(loop.trainer.network, context, batches)
     note_session(folder, loop.progress.step, context.device)
-    forget_after(folder.metrics, loop.progress.step if checkpoint else -1)
+    drop_after(folder.metrics, loop.progress.step if checkpoint else -1)
     loop.watch.recall(read_events(folder.metrics), read_events(folder.events))
     loop.run()
     undo_compiling(loop.trainer.network)

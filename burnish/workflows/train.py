@@ -52,7 +52,7 @@ from burnish.runs.events import (
     Warned,
 )
 from burnish.runs.folder import RunFolder, create_run, fresh_name
-from burnish.system.machine import forget_peak, peak_bytes
+from burnish.system.machine import peak_bytes, reset_peak
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
 
@@ -179,7 +179,7 @@ def fit(model: LoadedModel, folder: RunFolder) -> Loop:
     loop = make_loop(model.context, model.network, model.batches, folder)
     loop.progress.micro_tokens = model.batches.micro_tokens
     seed_everything(model.context.recipe.seed)
-    forget_peak()
+    reset_peak()
     loop.run()
     undo_compiling(loop.trainer.network)
     report_accuracy(model, loop.progress)

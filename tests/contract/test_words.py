@@ -32,7 +32,7 @@ PENDING: frozenset[str] = frozenset(
         "burnish/workflows",
     )
 )
-PENDING_NAMES = frozenset(("judge_json", "spoken", "_spoken", "told_by_their_lines"))
+PENDING_NAMES = frozenset(("spoken", "_spoken"))
 """Public names that other rooms use, still to be renamed everywhere at once."""
 DATA = (
     "samples",

@@ -10,8 +10,17 @@ import torch
 from burnish.kernels import varlen_attention
 from burnish.kernels.packed_attention import packed_attention_reference
 from burnish.kernels.segments import Segments
-from burnish.kernels.varlen_attention import DENSE, FLASH, FLEX, TORCH, candidates, chosen_way, first_right, offer_of
-from burnish.models.fast_paths import take_fast_paths
+from burnish.kernels.varlen_attention import (
+    DENSE,
+    FLASH,
+    FLEX,
+    TORCH,
+    available_kernels,
+    candidates,
+    chosen_kernel,
+    first_correct,
+)
+from burnish.models.fast_paths import install_fast_paths
 from tests.unit.kernels.comparison import distance
 from tests.unit.kernels.test_segments import borders_of
 from tests.unit.models.tiny_families import make_family, packed_inputs
@@ -50,21 +59,21 @@ def test_every_way_that_can_be_tried_is_right(heads: int, shared: int, size: int
     segments = Segments(borders_of(ROWS), device, 0)
     inputs = inputs_of(heads, shared, size, dtype)
     exact = outcome(packed_attention_reference, [one.detach().float().requires_grad_() for one in inputs], segments)
-    names = candidates(dtype, size, offer_of(device))
+    names = candidates(dtype, size, available_kernels(device))
     assert names[-1] == DENSE
     for name in names:
         made = outcome(WAYS[name], inputs, segments)
         assert [one.dtype for one in made] == [dtype] * 4, name
         assert max(distance(one, two) for one, two in zip(made, exact, strict=True)) <= TOLERANCES[dtype], name
-        assert first_right([name], device, dtype, (heads, shared, size)) == name
-    assert chosen_way(*inputs[:2]) == names[0]
+        assert first_correct([name], device, dtype, (heads, shared, size)) == name
+    assert chosen_kernel(*inputs[:2]) == names[0]
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
 def test_models_with_fast_paths_are_as_without_them(name: str) -> None:
     plain = make_family(name).to("cuda")
     fast = copy.deepcopy(plain)
-    assert take_fast_paths(fast) == []
+    assert install_fast_paths(fast) == []
     assert fast.config._attn_implementation == varlen_attention.VARLEN
     inputs = {key: one.to("cuda") if isinstance(one, torch.Tensor) else one for key, one in packed_inputs().items()}
     for arithmetic, allowed in ((torch.float32, 1e-4), (torch.bfloat16, 2e-2)):

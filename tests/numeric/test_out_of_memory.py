@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.engine.checkpoint import is_whole, newest_whole, restore_checkpoint
+from burnish.engine.checkpoint import is_whole, newest_complete, restore_checkpoint
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
@@ -198,7 +198,7 @@ def test_a_resumed_run_keeps_the_smaller_micro_batches(stop: int, tiny_tokenizer
     ):
         stopped.loop.run()
     resumed = make(tiny_tokenizer, tmp_path / "stopped", dropout=0.3, evaluate_every=2)
-    checkpoint = newest_whole(tmp_path / "stopped")
+    checkpoint = newest_complete(tmp_path / "stopped")
     assert checkpoint is not None
     resumed.loop.progress = restore_checkpoint(checkpoint, resumed.loop.trainer)
     assert resumed.loop.progress.step == stop

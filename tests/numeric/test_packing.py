@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from burnish.data.batching.batches import Batch, collate_tokens
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_data import random_examples
@@ -55,7 +55,7 @@ def test_loss_of_each_packed_example_is_its_loss_alone(layout: str, tiny_tokeniz
     owners = range(len(examples))
 
     def sums_of(*batches: Batch) -> numpy.ndarray:
-        judged = judge(network, task, HeldOut(batches, examples, owners), "fp32")
+        judged = evaluate_rows(network, task, HeldOut(batches, examples, owners), "fp32")
         assert judged.counts.tolist() == [example.num_trained for example in examples]
         return judged.sums
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.models.packing import keeps_answers_apart, run_rows
+from burnish.models.packing import run_rows, separates_answers
 from tests.tiny_models import CONTEXT, WINDOW, make_network
 from tests.tiny_pairs import loss_and_gradients, make_preference, measured, one_each, random_pairs
 from tests.tiny_training import largest_difference, with_method
@@ -63,8 +63,8 @@ def test_a_window_shorter_than_the_context_is_refused(layout: str, tiny_tokenize
     assert "position_ids" not in one_each(task, random_pairs(2))[0].inputs
     assert task.objective.inspect_model(network) == [], "said once"
     wider = make_network(layout, sliding_window=CONTEXT // 2)
-    assert not keeps_answers_apart(wider, CONTEXT)
-    assert keeps_answers_apart(wider, CONTEXT // 2), "answers that never look back further may share"
+    assert not separates_answers(wider, CONTEXT)
+    assert separates_answers(wider, CONTEXT // 2), "answers that never look back further may share"
 
 
 def test_a_model_that_mixes_is_found_out() -> None:
@@ -82,8 +82,8 @@ def test_a_model_that_mixes_is_found_out() -> None:
             return self.network(input_ids=input_ids, **others)
 
     network = make_network("llama")
-    assert keeps_answers_apart(network, CONTEXT)
-    assert not keeps_answers_apart(Deaf(network), CONTEXT)
+    assert separates_answers(network, CONTEXT)
+    assert not separates_answers(Deaf(network), CONTEXT)
 
 
 def test_a_model_without_positions_is_refused() -> None:
@@ -91,7 +91,7 @@ def test_a_model_without_positions_is_refused() -> None:
 
     config = BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4)
     network = AutoModelForCausalLM.from_config(config).train()
-    assert not keeps_answers_apart(network, CONTEXT)
+    assert not separates_answers(network, CONTEXT)
     assert network.training
 
 

@@ -13,7 +13,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import Answer, PairExample, RatedExample
 from burnish.data.tokens.text_pairs import ReadTokens
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.metrics.measure import value
 from burnish.recipe.schema import DataSection, Recipe
 from burnish.tasks import make_task
@@ -85,7 +85,7 @@ def theirs(trainer: Any, network: Any) -> tuple[float, dict[str, torch.Tensor], 
 
 def figures(task: Any, network: Any, examples: list[Any], batches: list[Batch]) -> dict[str, float]:
     """The task's figures on these examples."""
-    judged = judge(network, task, HeldOut(batches, examples, list(range(len(examples)))), "fp32")
+    judged = evaluate_rows(network, task, HeldOut(batches, examples, list(range(len(examples)))), "fp32")
     return {measure.name: value(measure) for measure in task.scorer.measures(judged)}
 
 

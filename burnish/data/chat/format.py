@@ -11,7 +11,7 @@ from burnish.data.chat.answer_mask import AnswerMask, MaskedTokens
 from burnish.data.chat.messages import Message, adapt
 from burnish.data.chat.template import PLAIN, ChatTemplate, ensure_template, probe_template
 from burnish.data.rows.row import IGNORED, Example, RowError
-from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone
+from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests
 from burnish.errors import ModelError
 
 Span = tuple[int, int]
@@ -174,7 +174,7 @@ class ChatFormat:
         return []
 
     def _find(self, messages: list[Message]) -> list[MaskedTokens]:
-        return answer_alone(self.tokens, self._mask.find(messages, None))
+        return run_requests(self.tokens, self._mask.find(messages, None))
 
     def _writes_lead(self) -> bool:
         ids = self.tokens.encode([self._template.render(PLAIN, None, answer_next=False)])[0]
@@ -182,7 +182,7 @@ class ChatFormat:
 
     def encode(self, record: Chat, context: int) -> EncodedChat:
         """Encodes a single conversation like `requests`, with the same errors."""
-        return answer_alone(self.tokens, self.requests(record, context))
+        return run_requests(self.tokens, self.requests(record, context))
 
     def requests(self, record: Chat, context: int) -> TokenRequests[EncodedChat]:
         """Examples of at most `context` tokens; messages after the last answer are dropped.

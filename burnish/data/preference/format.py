@@ -14,7 +14,7 @@ from burnish.data.chat.format import ChatFormat
 from burnish.data.rows.records import ChatRecord, Messages, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.data.tokens.text_pairs import PairFormat, ReadTokens
-from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone
+from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +137,11 @@ class PreferenceFormat:
 
     def pair(self, record: PreferenceRecord, context: int) -> tuple[PairExample, int]:
         """Encodes a single pair like `pair_requests`, with the same errors."""
-        return answer_alone(self.tokens, self.pair_requests(record, context))
+        return run_requests(self.tokens, self.pair_requests(record, context))
 
     def rated(self, record: RatedRecord, context: int) -> tuple[RatedExample, int]:
         """Encodes a single rated answer like `rated_requests`, with the same errors."""
-        return answer_alone(self.tokens, self.rated_requests(record, context))
+        return run_requests(self.tokens, self.rated_requests(record, context))
 
     def pair_requests(self, record: PreferenceRecord, context: int) -> TokenRequests[tuple[PairExample, int]]:
         """The pair, and how many tokens were truncated so that the prompt with either answer fits `context`.

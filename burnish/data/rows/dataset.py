@@ -109,7 +109,7 @@ def load_records(section: DataSection, seed: int) -> Records:
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
     shape = detect_shape(rows, section.columns, section.shape)
-    shape = replace(shape, notes=(*shape.notes, *told_by_their_lines([*sources.train, *(sources.valid or [])])))
+    shape = replace(shape, notes=(*shape.notes, *notes_on_formats([*sources.train, *(sources.valid or [])])))
     train = make_records(rows, shape, rejected)
     refuse_empty(train, rejected, section.path)
     if sources.valid is None:
@@ -125,7 +125,7 @@ def load_records(section: DataSection, seed: int) -> Records:
     return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
 
 
-def told_by_their_lines(sources: Sequence[Source]) -> list[str]:
+def notes_on_formats(sources: Sequence[Source]) -> list[str]:
     """A sentence for each file that is not parsed by the suffix of its name."""
     files = [source for source in sources if isinstance(source, Path)]
     found = [file for file in files if file_suffix(file) != data_suffix(file.name)]

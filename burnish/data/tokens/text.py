@@ -14,7 +14,7 @@ from burnish.data.rows.columns import as_text
 from burnish.data.rows.patterns import Pattern, pick
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, Example, RowError
-from burnish.data.tokens.tokens import TokenRequests, Tokens, answer_alone
+from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests
 
 
 def text_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TextRecord:
@@ -58,7 +58,7 @@ class TextFormat:
 
     def encode(self, record: Text, context: int) -> list[Example]:
         """Encodes a single text like `requests`, with the same errors."""
-        return answer_alone(self.tokens, self.requests(record, context))
+        return run_requests(self.tokens, self.requests(record, context))
 
     def requests(self, record: Text, context: int) -> TokenRequests[list[Example]]:
         """Consecutive chunks that together have every token of the record's text.

@@ -88,7 +88,7 @@ Made = TypeVar("Made")
 TokenRequests = Generator[Sequence[str], list[list[int]], Made]
 
 
-def answer_alone(tokens: Tokens, work: TokenRequests[Made]) -> Made:
+def run_requests(tokens: Tokens, work: TokenRequests[Made]) -> Made:
     """Runs the encoding of one row, with its errors."""
     try:
         texts = next(work)
@@ -98,7 +98,7 @@ def answer_alone(tokens: Tokens, work: TokenRequests[Made]) -> Made:
         return ended.value
 
 
-def answer_together(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -> list[Made | RowError]:
+def run_requests_batched(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -> list[Made | RowError]:
     """Runs the encoding of several rows with batched tokenization; returns a RowError for rows that fail."""
     made: list[Made | RowError | None] = [None] * len(works)
     sent: dict[int, list[list[int]] | None] = dict.fromkeys(range(len(works)))

@@ -75,4 +75,4 @@ def step_done(step: int, loss: float, rate: float = 1e-3, norm: float = 1.0) -> 
 def diagnose(events: Sequence[Event], recipe: Recipe | None = None) -> list[Diagnosed]:
     """Every finding of a run, in order."""
     diagnosis = Diagnosis(recipe or made_recipe(), STEPS)
-    return [finding for event in events for finding in diagnosis.heed(event)]
+    return [finding for event in events for finding in diagnosis.observe(event)]

@@ -15,7 +15,7 @@ from burnish.engine.checkpoint import (
     checkpoint_path,
     folder_bytes,
     is_whole,
-    newest_whole,
+    newest_complete,
     prune_checkpoints,
     restore_checkpoint,
     restore_weights,
@@ -116,13 +116,13 @@ def test_the_newest_whole_one_is_found(tiny_tokenizer: Any, tmp_path: Path) -> N
     for step in (2, 10, 100):
         save_checkpoint(tmp_path, trainer, Progress(step=step))
     (tmp_path / f"{TEMPORARY_PREFIX}step-000200-abc").mkdir()
-    assert newest_whole(tmp_path) == checkpoint_path(tmp_path, 100)
+    assert newest_complete(tmp_path) == checkpoint_path(tmp_path, 100)
     (checkpoint_path(tmp_path, 100) / "state.json").write_text("{}")
-    assert newest_whole(tmp_path) == checkpoint_path(tmp_path, 10)
+    assert newest_complete(tmp_path) == checkpoint_path(tmp_path, 10)
     for step in (2, 10):
         (checkpoint_path(tmp_path, step) / "checksums.json").unlink()
-    assert newest_whole(tmp_path) is None
-    assert newest_whole(tmp_path / "nowhere") is None
+    assert newest_complete(tmp_path) is None
+    assert newest_complete(tmp_path / "nowhere") is None
 
 
 def make_folders(root: Path, *steps: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from burnish.engine import watch as device_watch
-from burnish.engine.watch import DeviceWatch, UnwatchedError, read_temperature
+from burnish.engine.watch import DeviceWatch, NotMonitoredError, read_temperature
 from burnish.runs.events import Event, Note, Stage, Validated, Warned
 from tests.snapshots import check_text
 from tests.unit.engine.made_curves import step_done
@@ -34,7 +34,7 @@ class Gpu:
         assert device == CUDA
         self.looks.append(self.now)
         if isinstance(self.degrees, str):
-            raise UnwatchedError(self.degrees)
+            raise NotMonitoredError(self.degrees)
         return self.degrees
 
     def watch(self, device: torch.device = CUDA) -> DeviceWatch:
@@ -55,27 +55,27 @@ def validated(step: int) -> Validated:
 def test_heat_is_told_once() -> None:
     gpu = Gpu(85)
     watch = gpu.watch()
-    assert watch.heed(validated(5)) == []
+    assert watch.observe(validated(5)) == []
     gpu.degrees = 86
-    (told,) = watch.heed(validated(6))
+    (told,) = watch.observe(validated(6))
     assert isinstance(told, Warned)
     assert "at 86 degrees Celsius at step 6" in told.text
-    assert watch.heed(validated(7)) == []
+    assert watch.observe(validated(7)) == []
 
 
 def test_scarce_memory_is_told_once_and_what_torch_set_aside_counts_as_free() -> None:
     gpu = Gpu(free=GIB, reserved=70 * GIB, allocated=60 * GIB)
     watch = gpu.watch()
-    assert watch.heed(validated(1)) == []
+    assert watch.observe(validated(1)) == []
     gpu.allocated = 69 * GIB
-    (told,) = watch.heed(validated(2))
+    (told,) = watch.observe(validated(2))
     assert isinstance(told, Warned)
     check_text(told.text)
-    assert watch.heed(validated(3)) == []
+    assert watch.observe(validated(3)) == []
 
 
 def test_both_are_told_apart() -> None:
-    assert len(Gpu(99, free=0).watch().heed(validated(1))) == 2
+    assert len(Gpu(99, free=0).watch().observe(validated(1))) == 2
 
 
 def test_it_looks_at_every_validation_and_at_steps_every_half_minute() -> None:
@@ -92,18 +92,18 @@ def test_it_looks_at_every_validation_and_at_steps_every_half_minute() -> None:
     ]
     for now, event in events:
         gpu.now = now
-        watch.heed(event)
+        watch.observe(event)
     assert gpu.looks == [0, 2, 32, 63]
 
 
 def test_where_the_temperature_cannot_be_read_that_is_said_once_and_memory_is_still_watched() -> None:
     gpu = Gpu("the package nvidia-ml-py is missing")
     watch = gpu.watch()
-    (note,) = watch.heed(validated(1))
+    (note,) = watch.observe(validated(1))
     assert isinstance(note, Note)
     check_text(note.text)
     gpu.free = 0
-    (told,) = watch.heed(validated(2))
+    (told,) = watch.observe(validated(2))
     assert isinstance(told, Warned)
     assert len(gpu.looks) == 1
 
@@ -111,13 +111,13 @@ def test_where_the_temperature_cannot_be_read_that_is_said_once_and_memory_is_st
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_other_devices_are_left_alone(device: str) -> None:
     gpu = Gpu(120, free=0)
-    assert gpu.watch(torch.device(device)).heed(validated(1)) == []
+    assert gpu.watch(torch.device(device)).observe(validated(1)) == []
     assert gpu.looks == []
 
 
 def test_without_the_package_there_is_no_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_watch.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UnwatchedError, match="nvidia-ml-py is missing"):
+    with pytest.raises(NotMonitoredError, match="nvidia-ml-py is missing"):
         read_temperature(CUDA)
 
 
@@ -132,7 +132,7 @@ def test_a_driver_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_watch.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=DriverError))
     monkeypatch.setattr(torch.cuda, "temperature", refuse)
-    with pytest.raises(UnwatchedError, match="Not Supported"):
+    with pytest.raises(NotMonitoredError, match="Not Supported"):
         read_temperature(CUDA)
     monkeypatch.setattr(torch.cuda, "temperature", lambda device: 55)
     assert read_temperature(CUDA) == 55

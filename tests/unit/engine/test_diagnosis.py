@@ -183,7 +183,7 @@ def test_a_run_that_stopped_early_is_not_underfit() -> None:
 )
 def test_too_few_evaluations_are_told_before_the_first_step(total: int, every: int, planned: int, advice: str) -> None:
     recipe = made_recipe().model_copy(update={"evaluate": EvaluateSection(every=every)})
-    (finding,) = Diagnosis(recipe, total).heed(TrainingStarted(0, total, 3.0))
+    (finding,) = Diagnosis(recipe, total).observe(TrainingStarted(0, total, 3.0))
     assert (finding.step, finding.name) == (0, "too-few-evaluations")
     assert f"{planned} validations in {total} steps" in finding.evidence
     assert advice in finding.advice
@@ -195,7 +195,7 @@ def test_enough_evaluations_are_not_worth_a_word() -> None:
 
 def test_a_loss_that_is_not_finite_is_divergence_told_once() -> None:
     diagnosis = Diagnosis(made_recipe(), STEPS)
-    diagnosis.heed(step_done(1, 2.0))
+    diagnosis.observe(step_done(1, 2.0))
     (finding,) = diagnosis.broke_off(2, "the loss became nan")
     assert (finding.name, finding.evidence) == ("diverging", "the loss became nan at step 2")
     assert diagnosis.broke_off(2, "the loss became nan") == []
@@ -207,13 +207,13 @@ def test_the_same_events_give_the_same_findings_whatever_was_said_before() -> No
         whole = diagnose(events)
         for cut in range(0, len(events), EVERY + 3):
             diagnosis = Diagnosis(made_recipe(), STEPS)
-            before = [finding for event in events[:cut] for finding in diagnosis.heed(event)]
+            before = [finding for event in events[:cut] for finding in diagnosis.observe(event)]
             again = Diagnosis(made_recipe(), STEPS)
             for event in events[:cut]:
                 if isinstance(event, StepDone | Validated):
-                    again.heed(event)
+                    again.observe(event)
             again.said |= {finding.name for finding in before}
-            assert before + [finding for event in events[cut:] for finding in again.heed(event)] == whole
+            assert before + [finding for event in events[cut:] for finding in again.observe(event)] == whole
 
 
 def test_findings_come_in_the_order_of_steps() -> None:

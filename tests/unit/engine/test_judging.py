@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import IGNORED, Example
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.defaults import PerplexityScorer
@@ -45,7 +45,7 @@ def loss_alone(network: Any, example: Example) -> float:
 def test_each_example_and_row_gets_its_own_loss(packing: bool, tiny_tokenizer: Any) -> None:
     network, task = make_network("llama").train(), make_task("chat", tiny_tokenizer, Recipe())
     rows, told = held_out(packing), []
-    judged = judge(network, task, rows, "fp32", lambda done, of: told.append((done, of)))
+    judged = evaluate_rows(network, task, rows, "fp32", lambda done, of: told.append((done, of)))
     assert not network.training
     alone = [loss_alone(network, example) for example in rows.examples]
     assert judged.sums == pytest.approx(alone, rel=1e-5)
@@ -92,37 +92,39 @@ def test_outputs_come_in_the_order_of_the_examples(packing: bool, tiny_tokenizer
     rows = held_out(packing)
     read = [index for batch in rows.batches for index in batch.examples]
     assert read != sorted(read)
-    judged = judge(make_network("llama"), scored_by(TellingScorer, tiny_tokenizer), rows, "fp32")
+    judged = evaluate_rows(make_network("llama"), scored_by(TellingScorer, tiny_tokenizer), rows, "fp32")
     assert judged.outputs == [f"example {index}" for index in range(9)]
 
 
 def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any) -> None:
     with pytest.raises(ValueError, match="zip"):
-        judge(make_network("llama"), scored_by(ForgetfulScorer, tiny_tokenizer), held_out(True), "fp32")
+        evaluate_rows(make_network("llama"), scored_by(ForgetfulScorer, tiny_tokenizer), held_out(True), "fp32")
 
 
 def test_nothing_held_out_gives_nothing(tiny_tokenizer: Any) -> None:
-    judged = judge(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), HeldOut([], [], []), "fp32")
+    judged = evaluate_rows(
+        make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), HeldOut([], [], []), "fp32"
+    )
     assert (len(judged.sums), len(judged.by_row()[0])) == (0, 0)
 
 
 def test_an_example_without_trained_tokens_takes_no_part(tiny_tokenizer: Any) -> None:
     examples = [*random_examples(2, 8, 20), Example([5, 6, 7], [IGNORED] * 3, "made.jsonl:3")]
     rows = held_out(True, examples, owners=[0, 1, 2])
-    judged = judge(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), rows, "fp32")
+    judged = evaluate_rows(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), rows, "fp32")
     assert judged.counts[2] == judged.sums[2] == 0
     assert len(judged.by_row()[1]) == 2
 
 
 def test_judging_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> None:
     network, task = make_network("llama"), make_task("chat", tiny_tokenizer, Recipe())
-    exact, near = (judge(network, task, held_out(True), precision).sums for precision in ("fp32", "bf16"))
+    exact, near = (evaluate_rows(network, task, held_out(True), precision).sums for precision in ("fp32", "bf16"))
     assert near == pytest.approx(exact, rel=0.05)
     assert not numpy.array_equal(near, exact)
 
 
 def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
     task = make_task("chat", tiny_tokenizer, Recipe())
-    judged = judge(make_network("llama"), task, held_out(True), "fp32")
+    judged = evaluate_rows(make_network("llama"), task, held_out(True), "fp32")
     assert isinstance(judged, EvaluatedExamples)
     assert [measure.name for measure in task.scorer.measures(judged)] == ["perplexity"]

@@ -16,7 +16,7 @@ def heed_all(losses: list[float], norms: list[float] | None = None, warmup: int 
     outliers, norms = Outliers(warmup), norms or [1.0] * len(losses)
     told = {}
     for step, (loss, norm) in enumerate(zip(losses, norms, strict=True), 1):
-        if found := outliers.heed(step_done(step, loss, norm=norm)):
+        if found := outliers.observe(step_done(step, loss, norm=norm)):
             told[step] = found
     return told
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.engine.progress import Pace, forecast
+from burnish.engine.progress import RemainingTime, forecast
 
 
-def tell(pace: Pace, tokens: list[int], rate: float, upto: int, validation: float = 0.0, every: int = 4) -> None:
+def tell(
+    pace: RemainingTime, tokens: list[int], rate: float, upto: int, validation: float = 0.0, every: int = 4
+) -> None:
     """Steps of `rate` seconds a token, and validations of always the same length; the one of the base comes first."""
     if validation:
         pace.validated(0, validation, False)
@@ -19,7 +21,7 @@ def tell(pace: Pace, tokens: list[int], rate: float, upto: int, validation: floa
 
 def test_uneven_steps_take_as_long_as_their_tokens() -> None:
     tokens = [100, 300, 50, 800, 20, 400]
-    pace = Pace(tokens, 0, 2, 2)
+    pace = RemainingTime(tokens, 0, 2, 2)
     assert pace.seconds_left(0) == 0.0, "nothing is known yet"
     for done in range(1, 7):
         pace.step_done(done - 1, 0.01 * tokens[done - 1])
@@ -27,7 +29,7 @@ def test_uneven_steps_take_as_long_as_their_tokens() -> None:
 
 
 def test_the_first_step_is_left_out_once_there_are_three() -> None:
-    pace = Pace([100] * 10, 0, 10, 10)
+    pace = RemainingTime([100] * 10, 0, 10, 10)
     pace.step_done(0, 9.0)
     pace.step_done(1, 1.0)
     assert pace.seconds_left(2) == pytest.approx(8 * 5.0)
@@ -44,14 +46,14 @@ def test_the_first_step_is_left_out_once_there_are_three() -> None:
 def test_validations_to_come_are_counted(total: int, every: int, done: int, left: int) -> None:
     """That of the step itself is still to come; the last step is judged whatever the rhythm."""
     tokens = [10] * total
-    pace = Pace(tokens, 50, every, total)
+    pace = RemainingTime(tokens, 50, every, total)
     tell(pace, tokens, 0.1, done, validation=7.0, every=every)
     assert pace.seconds_left(done) == pytest.approx(1.0 * (total - done) + 7.0 * left)
 
 
 def test_before_the_first_validation_it_is_taken_from_the_steps() -> None:
     """A resumed run has judged nothing yet: 600 tokens forward take a third of a step's time for as many."""
-    pace = Pace([100] * 8, 600, 4, 8)
+    pace = RemainingTime([100] * 8, 600, 4, 8)
     pace.step_done(4, 3.0)
     assert pace.seconds_left(5) == pytest.approx(3 * 3.0 + 1 * 600 * 0.03 / 3)
     pace.validated(8, 5.0, False)
@@ -59,7 +61,7 @@ def test_before_the_first_validation_it_is_taken_from_the_steps() -> None:
 
 
 def test_the_first_validation_is_left_out_once_there_is_another() -> None:
-    pace = Pace([100] * 8, 600, 2, 8)
+    pace = RemainingTime([100] * 8, 600, 2, 8)
     pace.step_done(0, 1.0)
     pace.validated(0, 50.0, False)
     assert pace.seconds_left(2) == pytest.approx(6.0 + 4 * 50.0)
@@ -68,7 +70,7 @@ def test_the_first_validation_is_left_out_once_there_is_another() -> None:
 
 
 def test_checkpoints_that_are_due_are_counted_once_they_are_known() -> None:
-    pace = Pace([10] * 10, 0, 5, 3)
+    pace = RemainingTime([10] * 10, 0, 5, 3)
     pace.step_done(0, 1.0)
     assert pace.seconds_left(1) == pytest.approx(9.0)
     pace.saved(2.0)
@@ -78,7 +80,7 @@ def test_checkpoints_that_are_due_are_counted_once_they_are_known() -> None:
 
 def test_checkpoints_of_better_validations_come_as_often_as_before() -> None:
     """Validations at 2, 4, 6 … 12; checkpoints at 6 and 12 by their rhythm. Half of the validations were best."""
-    pace = Pace([10] * 12, 10, 2, 6)
+    pace = RemainingTime([10] * 12, 10, 2, 6)
     pace.step_done(0, 1.0)
     pace.validated(0, 1.0, False)
     pace.saved(3.0)
@@ -89,18 +91,18 @@ def test_checkpoints_of_better_validations_come_as_often_as_before() -> None:
 
 
 def test_other_micro_batches_begin_the_measure_anew() -> None:
-    pace = Pace([100] * 6, 40, 6, 6)
+    pace = RemainingTime([100] * 6, 40, 6, 6)
     pace.validated(0, 2.0, False)
     for step in range(3):
         pace.step_done(step, 1.0)
-    pace.plan_anew([80] * 6)
+    pace.replan([80] * 6)
     pace.step_done(3, 4.0)
     assert pace.seconds_left(4) == pytest.approx(2 * 4.0 + 2.0), "validations are remembered"
 
 
 def test_only_the_latest_steps_count_in_a_long_run() -> None:
     """A machine that has become slower."""
-    pace = Pace([10] * 1000, 0, 1000, 1000)
+    pace = RemainingTime([10] * 1000, 0, 1000, 1000)
     for step in range(500):
         pace.step_done(step, 1.0 if step < 300 else 3.0)
     assert pace.seconds_left(500) == pytest.approx(500 * 3.0)

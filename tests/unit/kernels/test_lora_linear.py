@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from burnish.kernels.lora_linear import lora_beside, lora_beside_reference, lora_linear, lora_linear_reference
+from burnish.kernels.lora_linear import lora_beside_reference, lora_linear, lora_linear_reference, lora_packed_linear
 from tests.unit.kernels.comparison import assert_as_exact, assert_near, random, values_and_gradients
 
 IN, OUT, RANK, SCALE = 24, 40, 4, 1.7
@@ -130,7 +130,7 @@ def test_beside_a_product_of_its_own(shape: tuple[int, ...], dtype: torch.dtype,
         return weight
 
     assert_as_exact(
-        lambda x, down, up: lora_beside(x, product, matrix, down, up, SCALE),
+        lambda x, down, up: lora_packed_linear(x, product, matrix, down, up, SCALE),
         lambda x, down, up: lora_beside_reference(
             x, lambda x: functional.linear(x, weight.to(x.dtype), bias.to(x.dtype)), matrix, down, up, SCALE
         ),
@@ -150,7 +150,7 @@ def test_beside_a_product_in_autocast_the_type_is_that_of_the_inputs() -> None:
 
     def cast(x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return lora_beside(x, product, lambda: weight, down, up, SCALE)
+            return lora_packed_linear(x, product, lambda: weight, down, up, SCALE)
 
     made = values_and_gradients(cast, given)
     assert [one.dtype for one in made] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]

@@ -25,14 +25,14 @@ from burnish.kernels.varlen_attention import (
     Offer,
     block_mask,
     candidates,
-    chosen_way,
+    chosen_kernel,
     dense_way,
-    first_right,
+    first_correct,
     flash_way,
     flex_way,
+    kernels_on,
     torch_way,
     varlen_attention,
-    ways_on,
 )
 from burnish.plan.live_storage import BATCH, LiveStorage
 from burnish.plan.roofline import Work, bytes_inside
@@ -228,7 +228,7 @@ def failing(*given: Any) -> torch.Tensor:
 @pytest.mark.parametrize("wrong", [over_borders, without_gradients, failing])
 def test_the_first_right_one_is_chosen(wrong: Any, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     def first(*names: str) -> str:
-        return first_right(names, CPU, dtype, shape, {**WAYS, "wrong": wrong})
+        return first_correct(names, CPU, dtype, shape, {**WAYS, "wrong": wrong})
 
     assert first(TORCH, "wrong") == TORCH
     assert first("wrong", FLEX, TORCH) == FLEX
@@ -243,13 +243,13 @@ def test_choosing_works_in_any_mode() -> None:
 
     for mode in (torch.no_grad(), torch.inference_mode(), torch.autograd.graph.saved_tensors_hooks(refuse, refuse)):
         with mode:
-            assert first_right([FLASH], CPU, torch.float32, (4, 2, 16), WAYS) == FLASH
+            assert first_correct([FLASH], CPU, torch.float32, (4, 2, 16), WAYS) == FLASH
 
 
 def test_on_the_cpu_numbers_go_by_the_mask() -> None:
     segments, inputs = segments_of(MIXED), inputs_of(3, 80)
-    assert chosen_way(*inputs[:2]) == DENSE
-    assert ways_on(CPU) == set()
+    assert chosen_kernel(*inputs[:2]) == DENSE
+    assert kernels_on(CPU) == set()
     made = values_and_gradients(lambda *given: varlen_attention(*given, SCALE, segments), inputs)
     expected = values_and_gradients(lambda *given: packed_attention_reference(*given, SCALE, segments), inputs)
     assert_near(made, expected, 1e-5)

@@ -42,7 +42,7 @@ def test_a_figure_with_a_least_value_has_no_bound_below_it() -> None:
 def test_perplexity_has_the_interval_of_the_loss_on_another_scale() -> None:
     source = numpy.random.default_rng(8)
     losses = replace(loss_of(source.gamma(4, 2, 6), source.integers(2, 9, 6)), least=0.0)
-    perplexity = replace(losses, formula=lambda sums: numpy.exp(losses.formula(sums)), least=1.0, by_factors=True)
+    perplexity = replace(losses, formula=lambda sums: numpy.exp(losses.formula(sums)), least=1.0, compares_ratios=True)
     told, under = estimate(perplexity), estimate(losses)
     assert (told.value, told.low, told.high) == pytest.approx(
         (math.exp(under.value), math.exp(under.low), math.exp(under.high)), rel=1e-9

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.metrics.answers import JsonVerdict, json_measures, judge_json
+from burnish.metrics.answers import JsonVerdict, compare_json, json_measures
 from burnish.metrics.measure import value
 from tests.unit.metrics.redraws import check
 
 
 @pytest.mark.parametrize("text", ["{}", " [1]\n", '"x"', "null", "-0.5e+3", "true", '{"a": 1, "a": 2}', "1" * 6000])
 def test_valid(text: str) -> None:
-    assert judge_json(text, text) == JsonVerdict(is_valid=True, is_equal=True)
+    assert compare_json(text, text) == JsonVerdict(is_valid=True, is_equal=True)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_valid(text: str) -> None:
     ],
 )
 def test_not_valid(text: str) -> None:
-    assert judge_json(text, text) == JsonVerdict(is_valid=False, is_equal=False)
+    assert compare_json(text, text) == JsonVerdict(is_valid=False, is_equal=False)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_not_valid(text: str) -> None:
     ],
 )
 def test_equal_as_a_value(given: str, expected: str, is_equal: bool) -> None:
-    assert judge_json(given, expected) == JsonVerdict(is_valid=True, is_equal=is_equal)
+    assert compare_json(given, expected) == JsonVerdict(is_valid=True, is_equal=is_equal)
 
 
 def test_redrawn_rows() -> None:

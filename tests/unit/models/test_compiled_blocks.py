@@ -15,7 +15,7 @@ from torch._dynamo.utils import counters
 
 from burnish.models.compiled_blocks import Computed, agree, compile_blocks, compute, is_compiled, uncompiled
 from burnish.models.compiled_blocks import undo_compiling as undo
-from burnish.models.fast_paths import take_fast_paths
+from burnish.models.fast_paths import install_fast_paths
 from tests.tiny_models import make_network
 from tests.tiny_training import with_method
 
@@ -35,7 +35,7 @@ def _forget() -> Iterator[None]:
 def network_of(layout: str, method: str = "lora", **changes: Any) -> Any:
     """A tiny trainable model with Burnish's fast paths, in training mode."""
     network = make_network(layout, **changes)
-    assert take_fast_paths(network) == []
+    assert install_fast_paths(network) == []
     return with_method(network, method).train()
 
 

@@ -14,7 +14,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from burnish.kernels.attention import NAME
 from burnish.kernels.varlen_attention import VARLEN
-from burnish.models.fast_paths import FusedRMSNorm, arrange, probe_dtypes, take_fast_paths
+from burnish.models.fast_paths import FusedRMSNorm, arrange, install_fast_paths, probe_dtypes
 from burnish.models.packing import row_inputs
 from tests.snapshots import check_text
 from tests.tiny_models import WINDOW, make_network
@@ -38,7 +38,7 @@ def both(name: str) -> tuple[Any, Any]:
     """With fast paths, and without; only Gemma 2 computes attention its own way."""
     plain = make_family(name)
     fast = copy.deepcopy(plain)
-    assert take_fast_paths(fast) == []
+    assert install_fast_paths(fast) == []
     assert fast.config._attn_implementation == ("eager" if name == "gemma2" else NAME)
     assert plain.config._attn_implementation != NAME
     return fast, plain
@@ -176,7 +176,7 @@ def test_a_model_on_which_it_is_different_is_left_as_it_was(name: str, message: 
     with torch.no_grad():
         before = network(**packed_inputs()).logits
     network.train(was_training)
-    (told,) = take_fast_paths(network)
+    (told,) = install_fast_paths(network)
     check_text(told)
     assert network.config._attn_implementation == "sdpa"
     assert [type(module) for module in network.modules()] == kinds
@@ -197,7 +197,7 @@ def test_a_model_that_cannot_be_probed_is_left_as_it_was() -> None:
             return super().forward(*args, **others)
 
     network = Silent(make_network("llama").config)
-    (told,) = take_fast_paths(network)
+    (told,) = install_fast_paths(network)
     check_text(told)
     assert network.config._attn_implementation == "sdpa"
 
@@ -205,7 +205,7 @@ def test_a_model_that_cannot_be_probed_is_left_as_it_was() -> None:
 def test_only_torchs_attention_is_replaced() -> None:
     network = make_network("llama")
     network.set_attn_implementation("eager")
-    assert take_fast_paths(network) == []
+    assert install_fast_paths(network) == []
     assert network.config._attn_implementation == "eager"
     arrange(network, "cpu")
     assert network.config._attn_implementation == "eager"

@@ -11,8 +11,8 @@ from torch import nn
 
 from burnish.data.batching.batches import collate_tokens
 from burnish.data.rows.row import IGNORED
-from burnish.models.fast_paths import take_fast_paths
-from burnish.models.heads import WHOLE, computes_in_halves, losses_at, split_model
+from burnish.models.fast_paths import install_fast_paths
+from burnish.models.heads import WHOLE, computes_from_hidden, losses_at, split_model
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_data import random_examples
@@ -50,10 +50,10 @@ def outcome(network: Any, inputs: dict[str, Any], in_halves: bool) -> list[torch
 def test_losses_of_the_halves_are_those_of_the_whole(layout: str, method: str, is_fast: bool) -> None:
     network = make_network(layout)
     if is_fast:
-        take_fast_paths(network)
-    assert computes_in_halves(network)
+        install_fast_paths(network)
+    assert computes_from_hidden(network)
     network = with_method(network, method)
-    assert computes_in_halves(network)
+    assert computes_from_hidden(network)
     for inputs in (plain_inputs(layout), padded_inputs(layout), packed_inputs()):
         given = {name: value for name, value in inputs.items() if name != "use_cache"}
         head = Calls(network.get_output_embeddings())
@@ -83,7 +83,7 @@ def test_models_that_do_more_are_computed_whole(name: str) -> None:
     """Bent or scaled logits, no logits of tokens, or hidden states of two texts."""
     network = make_family(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert not computes_in_halves(network)
+    assert not computes_from_hidden(network)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
@@ -126,13 +126,13 @@ def test_the_task_tells_nothing_of_others(tiny_tokenizer: Any) -> None:
 def test_a_look_leaves_the_mode(was_training: bool) -> None:
     for name in ("llama", "granite", "bert", "t5"):
         network = make_family(name).train(was_training)
-        computes_in_halves(network)
+        computes_from_hidden(network)
         assert network.training == was_training
 
 
 def test_dropout_does_not_hide_the_halves() -> None:
     network = make_network("gpt2", resid_pdrop=0.5, embd_pdrop=0.5).train()
-    assert computes_in_halves(network)
+    assert computes_from_hidden(network)
     assert network.training
 
 
@@ -161,7 +161,7 @@ def test_an_output_layer_that_is_wrapped_is_left_whole(config: Any) -> None:
     """So that what trains it is not passed by."""
     network = get_peft_model(make_network("llama"), config)
     assert split_model(network) is None
-    assert not computes_in_halves(network)
+    assert not computes_from_hidden(network)
     if not config.is_prompt_learning:
         inputs = plain_inputs("llama")
         ours, theirs = (outcome(network, inputs, in_halves) for in_halves in (True, False))
@@ -176,4 +176,4 @@ def test_an_output_layer_of_another_class_is_left_whole() -> None:
     network = make_network("llama")
     network.set_output_embeddings(Bent(32, 300, bias=False))
     assert split_model(network) is None
-    assert not computes_in_halves(network)
+    assert not computes_from_hidden(network)

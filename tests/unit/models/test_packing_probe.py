@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BloomConfig
 
 from burnish.data.batching.batches import collate_tokens
-from burnish.models.packing import keeps_packed_apart
+from burnish.models.packing import separates_packed
 from tests.tiny_data import random_examples
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import gradients_of, largest_difference
@@ -18,13 +18,13 @@ from tests.tiny_training import gradients_of, largest_difference
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_five_layouts_do(layout: str) -> None:
-    assert keeps_packed_apart(make_network(layout))
+    assert separates_packed(make_network(layout))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_they_do_with_weights_as_small_as_fresh_ones(layout: str) -> None:
     """Attention hardly matters there: a bound that is not relative to it would let anything pass."""
-    assert keeps_packed_apart(make_network(layout, initializer_range=0.02))
+    assert separates_packed(make_network(layout, initializer_range=0.02))
 
 
 class NoBorders(nn.Module):
@@ -42,7 +42,7 @@ class NoBorders(nn.Module):
 
 @pytest.mark.parametrize("spread", [0.25, 0.02, 0.002])
 def test_a_model_that_ignores_positions_does_not(spread: float) -> None:
-    assert not keeps_packed_apart(NoBorders(make_network("llama", initializer_range=spread)))
+    assert not separates_packed(NoBorders(make_network("llama", initializer_range=spread)))
 
 
 class NoPositions(nn.Module):
@@ -59,11 +59,11 @@ class NoPositions(nn.Module):
 
 
 def test_a_model_that_takes_no_positions_does_not() -> None:
-    assert not keeps_packed_apart(NoPositions(make_network("llama")))
+    assert not separates_packed(NoPositions(make_network("llama")))
 
 
 def test_dropout_does_not_disturb_the_probe() -> None:
-    assert keeps_packed_apart(make_network("gpt2", resid_pdrop=0.5, attn_pdrop=0.5, embd_pdrop=0.5).train())
+    assert separates_packed(make_network("gpt2", resid_pdrop=0.5, attn_pdrop=0.5, embd_pdrop=0.5).train())
 
 
 def bloom() -> Any:
@@ -74,7 +74,7 @@ def bloom() -> Any:
 
 
 def test_bloom_does_not() -> None:
-    assert not keeps_packed_apart(bloom())
+    assert not separates_packed(bloom())
 
 
 def test_and_bloom_truly_would_learn_otherwise(tiny_tokenizer: Any) -> None:
@@ -90,12 +90,12 @@ def test_and_bloom_truly_would_learn_otherwise(tiny_tokenizer: Any) -> None:
 
 def test_leaves_the_mode_as_it_was() -> None:
     network = make_network("gpt2").train()
-    keeps_packed_apart(network)
+    separates_packed(network)
     assert network.training
     network.eval()
-    keeps_packed_apart(network)
+    separates_packed(network)
     assert not network.training
 
 
 def test_works_with_a_vocabulary_smaller_than_the_probe() -> None:
-    assert keeps_packed_apart(make_network("llama", vocabulary=7))
+    assert separates_packed(make_network("llama", vocabulary=7))

@@ -219,7 +219,7 @@ def test_a_model_that_the_compiler_breaks_is_left_as_it_was(
             raise network["error"]
         return Computed(network["loss"], torch.ones(1), [torch.ones(1)])
 
-    monkeypatch.setattr(compiling, "make_trainer", lambda *arguments: SimpleNamespace(forget_attempt=lambda: None))
+    monkeypatch.setattr(compiling, "make_trainer", lambda *arguments: SimpleNamespace(discard_attempt=lambda: None))
     monkeypatch.setattr(compiling, "kinds_of_batches", lambda plan: [])
     monkeypatch.setattr(compiling, "compute", computed)
     monkeypatch.setattr(compiling, "compile_blocks", step)

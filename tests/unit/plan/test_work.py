@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from burnish.models.base import Loading
 from burnish.models.quantization import nf4_config
-from burnish.models.skeleton import stand_in_layer
+from burnish.models.skeleton import fake_quantized_layer
 from burnish.plan.live_storage import LiveStorage
 from burnish.plan.roofline import Operation, Work, bytes_inside
 
@@ -79,7 +79,7 @@ def test_4_bit_layers(rows: int) -> None:
         with mode:
             return torch.empty(shape, dtype=dtype)
 
-    layer = stand_in_layer(plain, loading, empty)
+    layer = fake_quantized_layer(plain, loading, empty)
     given = empty((rows, 64), torch.float32).requires_grad_()
     storage = LiveStorage(OUTPUTS, work.add, inside)
     storage.begin_phase("run")

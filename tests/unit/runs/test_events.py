@@ -15,7 +15,7 @@ from burnish.runs.events import (
     StepDone,
     Validated,
     as_dict,
-    forget_after,
+    drop_after,
     read_events,
 )
 
@@ -89,9 +89,9 @@ def test_later_steps_are_forgotten_and_earlier_lines_stay_as_they_are(tmp_path: 
     before = path.read_text().splitlines()
     with path.open("a") as file:
         file.write('{"event": "StepDone", "st')
-    forget_after(path, 4)
+    drop_after(path, 4)
     assert path.read_text().splitlines() == before[:8]
-    forget_after(path, -1)
+    drop_after(path, -1)
     assert path.read_text() == ""
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 
@@ -101,6 +101,6 @@ def test_numbers_come_back_exactly(tmp_path: Path) -> None:
     loss = 0.1 + 0.2
     event = StepDone(1, 9, 1 / 3, loss, 2e-4 / 3, 1e-300, 1, 1, 0.0, 0.0)
     EventLog(tmp_path)(event)
-    forget_after(tmp_path / "metrics.jsonl", 1)
+    drop_after(tmp_path / "metrics.jsonl", 1)
     (line,) = read_events(tmp_path / "metrics.jsonl")
     assert (line["loss"], line["learning_rate"], line["gradient_norm"]) == (loss, 2e-4 / 3, 1e-300)

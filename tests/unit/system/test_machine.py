@@ -15,7 +15,7 @@ from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
-from burnish.system.machine import cache_folder, parse_cpuinfo, return_freed_memory, share_cores, this_machine
+from burnish.system.machine import cache_folder, parse_cpuinfo, return_freed_memory, this_machine, yield_cores
 
 
 def test_this_machine_is_plausible() -> None:
@@ -70,7 +70,7 @@ def test_threads_give_way_unless_told_otherwise(
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    share_cores()
+    yield_cores()
     assert os.environ.get("GOMP_SPINCOUNT") == expected
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
 

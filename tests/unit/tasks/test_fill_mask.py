@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.data.tokens.masking import NO_WORD
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError, ModelError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import FillMaskSection, Recipe
@@ -105,7 +105,7 @@ def test_guesses_are_counted_over_all_hidden_tokens(bert: tuple[Any, Any]) -> No
     task = task_of(tokenizer, share=0.5)
     examples = task.encoder.encode(record(), 20).examples
     batches = [task.encoder.collate(examples, [[index]], False, None) for index in range(len(examples))]
-    judged = judge(network, task, HeldOut(batches, examples, [0] * len(examples)), "fp32")
+    judged = evaluate_rows(network, task, HeldOut(batches, examples, [0] * len(examples)), "fp32")
     perplexity, guessed = task.scorer.measures(judged)
     right = total = 0
     with torch.no_grad():

@@ -12,7 +12,7 @@ import torch
 from burnish.data.preference.format import Answer, PairExample, RatedExample
 from burnish.data.rows.records import PreferenceRecord, RatedRecord
 from burnish.data.rows.row import IGNORED, RowError
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import PreferenceSection, Recipe
@@ -39,7 +39,7 @@ LOSSES = ("dpo", "ipo", "simpo", "orpo", "cpo")
 
 def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
     held_out = HeldOut(one_each(task, examples, size), examples, list(range(len(examples))))
-    return judge(network, task, held_out, "fp32")
+    return evaluate_rows(network, task, held_out, "fp32")
 
 
 def figures(task: Any, judged: EvaluatedExamples) -> dict[str, float]:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
 
 from burnish.data.rows.records import PreferenceRecord
-from burnish.engine.validation import HeldOut, judge
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import DataSection, Recipe
@@ -67,7 +67,9 @@ def shorter(content: str) -> PreferenceRecord:
 
 
 def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
-    return judge(network, task, HeldOut(one_each(task, examples, size), examples, list(range(len(examples)))), "fp32")
+    return evaluate_rows(
+        network, task, HeldOut(one_each(task, examples, size), examples, list(range(len(examples)))), "fp32"
+    )
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "bert"])

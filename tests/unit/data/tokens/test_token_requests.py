@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from burnish.data.rows.row import RowError
-from burnish.data.tokens.tokens import TokenRequests, answer_alone, answer_together
+from burnish.data.tokens.tokens import TokenRequests, run_requests, run_requests_batched
 from burnish.tasks.defaults import EncoderDefaults
 from burnish.tasks.task import EncodedRow
 
@@ -40,19 +40,19 @@ def works() -> list[TokenRequests[list[list[int]]]]:
 
 def test_together_is_what_each_is_alone() -> None:
     tokens: Any = Letters()
-    together = answer_together(tokens, works())
+    together = run_requests_batched(tokens, works())
     for one, alone in zip(together, works(), strict=True):
         if isinstance(one, RowError):
             with pytest.raises(RowError, match=str(one)):
-                answer_alone(tokens, alone)
+                run_requests(tokens, alone)
         else:
-            assert one == answer_alone(tokens, alone)
+            assert one == run_requests(tokens, alone)
     assert [isinstance(one, RowError) for one in together] == [False, False, True, False, True]
 
 
 def test_texts_of_many_rows_share_a_batch() -> None:
     tokens: Any = Letters()
-    answer_together(tokens, works())
+    run_requests_batched(tokens, works())
     assert tokens.asked[0] == ["a00", "c00", "d00"]
     assert tokens.asked[1] == ["a10", "a11", "d10", "d11"]
 
@@ -64,7 +64,7 @@ def test_an_error_that_is_no_fault_of_a_row_is_not_swallowed() -> None:
 
     tokens: Any = Letters()
     with pytest.raises(ZeroDivisionError):
-        answer_together(tokens, [broken()])
+        run_requests_batched(tokens, [broken()])
 
 
 class _Held:
@@ -94,7 +94,9 @@ def test_a_refused_row_keeps_nothing_of_the_work_on_it(is_together: bool) -> Non
     tokens: Any = Letters()
     gc.disable()
     try:
-        refused: Any = answer_together(tokens, [refuse()]) if is_together else list(_Refuses(held).encode_all([0], 8))
+        refused: Any = (
+            run_requests_batched(tokens, [refuse()]) if is_together else list(_Refuses(held).encode_all([0], 8))
+        )
         assert [str(one) for one in refused] == ["nothing to learn"]
         assert [one() for one in held] == [None]
     finally:
