@@ -90,7 +90,8 @@ def main() -> int:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from transformers import AutoTokenizer
 
-    from burnish.data.tokens.byte_pairs import encode_plainly, find_byte_pairs
+    from burnish.data.tokens.byte_pairs import find_byte_pairs
+    from burnish.data.tokens.tokens import encode_plainly
 
     tokenizer = AutoTokenizer.from_pretrained(asked.tokenizer)
     begun = time.perf_counter()

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch, collate_tokens
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import Batch, BatchPlan, collate_tokens
 from burnish.data.rows.row import Example
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer

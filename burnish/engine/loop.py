@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from burnish.data.batching.batches import Batch
-from burnish.data.batching.plan import BatchSource
+from burnish.data.batching.batches import Batch, BatchSource
 from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_complete, prune_checkpoints, save_checkpoint
 from burnish.engine.optimizer import learning_rate_at
 from burnish.engine.progress import Progress, RemainingTime

@@ -11,8 +11,7 @@ from typing import Any
 import numpy
 import torch
 
-from burnish.data.batching.batches import Batch
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import Batch, BatchPlan
 from burnish.metrics.intervals import Estimate, difference
 from burnish.metrics.measure import Measure
 from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out

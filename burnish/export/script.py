@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.data.preference.format import Answer, PairExample
 from burnish.data.rows.row import IGNORED
 from burnish.errors import InputError

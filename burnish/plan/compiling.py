@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from burnish.data.batching.batches import Batch
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import Batch, BatchPlan
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import make_trainer
 from burnish.models.compiled_blocks import (

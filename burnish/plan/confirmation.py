@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import NotFinite, Trainer, make_trainer
 from burnish.models.blocks import held_tensors

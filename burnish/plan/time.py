@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.engine.progress import forecast
 from burnish.errors import MachineError
 from burnish.models.base import fingerprint

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.data.files.passages import is_own, read_passages
 from burnish.data.rows.dataset import Records, load_records
 from burnish.data.rows.row import Rejected

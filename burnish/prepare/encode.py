@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.rows.row import Example, Rejected, RowError
-from burnish.data.tokens.examples import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
+from burnish.data.tokens.tokens import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
 from burnish.errors import MachineError
 from burnish.runs.atomic import write_folder
 from burnish.system.machine import cache_folder

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch
-from burnish.data.batching.plan import BatchPlan, BatchSource
+from burnish.data.batching.batches import Batch, BatchPlan, BatchSource
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything

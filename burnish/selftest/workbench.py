@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import Batch, BatchPlan
 from burnish.engine.checkpoint import trained_weights
 from burnish.engine.optimizer import set_learning_rate
 from burnish.engine.random_state import seed_everything

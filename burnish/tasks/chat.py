@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from burnish.data.chat.format import ChatFormat
-from burnish.data.chat.messages import split_thought
+from burnish.data.chat.template import split_thought
 from burnish.data.rows.records import ChatRecord
 from burnish.data.tokens.tokens import TokenRequests
 from burnish.recipe.schema import Recipe

@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
 from burnish.data.labels.rows import check_labels, describe_labels, find_labels, has_label_lists, read_texts
-from burnish.data.rows.columns import ColumnMap
-from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import LabelledRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import ColumnMap, RowError
+from burnish.data.rows.shapes import BY_NAME
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.metrics.classification import (
     chance_loss,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.check.token_view import write_views
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress

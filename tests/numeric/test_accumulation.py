@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.models.base import Loading, load_base
 from burnish.models.heads import CAUSAL
 from burnish.models.location import locate_model

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.recipe.schema import Recipe, TrainSection
 from tests.numeric.plain_loop import PlainSettings, plain_loop
 from tests.tiny_data import random_examples

@@ -1,15 +1,17 @@
-"""Packs examples into rows and collates rows into tensors."""
+"""Batches: examples packed into rows and laid side by side, and the plan of which batch is when."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy
 import torch
 
 from burnish.data.rows.row import IGNORED, Example
+from burnish.data.tokens.tokens import token_counts
 
 
 def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -136,3 +138,183 @@ def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], p
         torch.repeat_interleave(torch.tensor(chosen), torch.tensor(trained)),
         sum(len(examples[index].input_ids) for index in chosen),
     )
+
+
+Collate = Callable[[Sequence[Any], Sequence[Sequence[int]], bool, int | None], Batch]
+"""Arguments: all examples, the rows of one batch, whether they are packed, and the epoch (None in evaluation)."""
+_STEPS_SORTED_TOGETHER = 8
+
+
+class BatchSource(Protocol):
+    """What the training loop takes its batches from.
+
+    A planned source knows every step before the run begins. One that is not, for example because the model itself
+    writes what it then learns from, makes the batches of a step when they are asked for, and not earlier.
+    """
+
+    examples: Sequence[Any]
+    """Those that batches refer to, for naming the rows of a step."""
+    micro_tokens: int
+    """Most tokens of a micro-batch, padding included. May be set at any time."""
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the batches of a step depend on neither weights nor earlier steps, so that they can be prefetched."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps that count as one epoch."""
+        ...
+
+    def step_batches(self, step: int) -> list[Batch]:
+        """The micro-batches of an optimizer step, counted from 0. Asked again, the same examples in smaller pieces."""
+        ...
+
+    def padded_tokens(self, step: int) -> int | None:
+        """Tokens that go through the network in a step, padding included; None where that is not known before it."""
+        ...
+
+    def micro_batch_sizes(self, step: int) -> list[tuple[int, int]]:
+        """Rows and width in tokens of each micro-batch of a step whose batches have been asked for."""
+        ...
+
+    def halve_micro_batch(self, step: int) -> bool:
+        """Halves the largest micro-batch of such a step; False where each is a single row already."""
+        ...
+
+
+class BatchPlan:
+    """Assigns examples to steps as a pure function of the seed, so that a resumed run continues with exactly the same
+    rows.
+
+    Args:
+        examples: all examples; each has `num_tokens`.
+        collate: makes a batch from rows of examples.
+        context: tokens per row.
+        packing: whether to put several examples into a row.
+        step_tokens: target number of tokens per optimizer step.
+        micro_rows: micro-batch size in rows of `context` tokens, padding included; of shorter rows there can be more.
+        seed: determines the order of the rows in each epoch.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Any],
+        *,
+        collate: Collate,
+        context: int,
+        packing: bool,
+        step_tokens: int,
+        micro_rows: int,
+        seed: int,
+    ) -> None:
+        self.examples = examples
+        self.packing = packing
+        self.seed = seed
+        self._collate = collate
+        self.micro_tokens = micro_rows * context
+        """Token limit of a micro-batch of more than one row, padding included. May be changed at any time: the examples
+        of a step do not depend on it."""
+        lengths = token_counts(examples)
+        self.rows = pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))]
+        self._widths = [sum(lengths[index] for index in row) for row in self.rows]
+        self._row_tokens = numpy.array(self._widths)
+        self._ordered: tuple[int, numpy.ndarray] | None = None
+        self.num_tokens = sum(lengths)
+        mean_row = self.num_tokens / max(1, len(self.rows))
+        self.rows_per_step = max(1, min(len(self.rows), round(step_tokens / max(1.0, mean_row))))
+
+    @property
+    def is_planned(self) -> bool:
+        """Every step is known from the start."""
+        return True
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps per epoch; the last one may have fewer rows."""
+        return -(-len(self.rows) // self.rows_per_step)
+
+    def epoch_order(self, epoch: int) -> numpy.ndarray:
+        """`[rows]`: the order of the rows in an epoch.
+
+        Unpacked rows differ much in length. They are shuffled, then the rows of a few steps are sorted by length and
+        the steps shuffled again, so that batches have little padding.
+        """
+        if self._ordered is None or self._ordered[0] != epoch:
+            self._ordered = epoch, self._shuffled_order(epoch)
+        return self._ordered[1]
+
+    def _shuffled_order(self, epoch: int) -> numpy.ndarray:
+        # seeded by epoch, with no state carried over: a resumed run rebuilds any epoch without replaying earlier ones
+        generator = numpy.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.rows))
+        if self.packing:
+            return order
+        size = self.rows_per_step * _STEPS_SORTED_TOGETHER
+        chunks = [order[begin : begin + size] for begin in range(0, len(order), size)]
+        by_length = numpy.concatenate([part[numpy.argsort(-self._row_tokens[part], kind="stable")] for part in chunks])
+        complete = len(by_length) // self.rows_per_step * self.rows_per_step
+        steps = by_length[:complete].reshape(-1, self.rows_per_step)
+        return numpy.concatenate([steps[generator.permutation(len(steps))].ravel(), by_length[complete:]])
+
+    def step_batches(self, step: int) -> list[Batch]:
+        """The micro-batches of an optimizer step, counted from 0 over all epochs."""
+        return list(self._in_micro_batches(self._step_rows(step), step // self.steps_per_epoch))
+
+    def all_batches(self) -> list[Batch]:
+        """Every example once, in micro-batches of similar lengths, for evaluation."""
+        return list(self.each_batch())
+
+    def each_batch(self) -> Iterator[Batch]:
+        """The same, built one by one."""
+        return self._in_micro_batches(self._all_rows(), None)
+
+    def micro_batch_sizes(self, step: int | None) -> list[tuple[int, int]]:
+        """Rows and width in tokens of each micro-batch of a step, or of `all_batches` for None, without building
+        them."""
+        groups = self._groups(self._all_rows() if step is None else self._step_rows(step))
+        return [(len(group), max(self._widths[number] for number in group)) for group in groups]
+
+    def padded_tokens(self, step: int | None) -> int:
+        """Tokens through the network in a step, or in `all_batches` for None, padding included."""
+        return sum(rows * width for rows, width in self.micro_batch_sizes(step))
+
+    def halve_micro_batch(self, step: int | None) -> bool:
+        """Limits micro-batches to half of the largest one of a step, or of `all_batches` for None.
+
+        Steps keep their rows, so the result is the same up to the order of summation.
+
+        Returns:
+            False, with nothing changed, if they are single rows already.
+        """
+        largest = max((rows * width for rows, width in self.micro_batch_sizes(step) if rows > 1), default=0)
+        if largest:
+            self.micro_tokens = largest // 2
+        return largest > 0
+
+    def _step_rows(self, step: int) -> list[int]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = self.epoch_order(epoch)[position * self.rows_per_step : (position + 1) * self.rows_per_step]
+        return order.tolist()
+
+    def _all_rows(self) -> list[int]:
+        return numpy.argsort(-self._row_tokens, kind="stable").tolist()
+
+    def _in_micro_batches(self, numbers: list[int], epoch: int | None) -> Iterator[Batch]:
+        groups = ([self.rows[number] for number in group] for group in self._groups(numbers))
+        return (self._collate(self.examples, group, self.packing, epoch) for group in groups)
+
+    def _groups(self, numbers: list[int]) -> list[list[int]]:
+        """Groups consecutive rows into micro-batches within the limit, padded to the widest of them."""
+        groups: list[list[int]] = []
+        widest = 0
+        for number in numbers:
+            width = max(widest, self._widths[number])
+            if groups and (len(groups[-1]) + 1) * width <= self.micro_tokens:
+                groups[-1].append(number)
+                widest = width
+            else:
+                groups.append([number])
+                widest = self._widths[number]
+        return groups

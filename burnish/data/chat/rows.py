@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.data.rows.columns import as_json, as_text, check_characters
-from burnish.data.rows.patterns import Pattern, pick
 from burnish.data.rows.records import ChatRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import RowError, as_json, as_text, check_characters
+from burnish.data.rows.shapes import Pattern, pick
 
 Message = dict[str, Any]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.files.lines import text_lines
-from burnish.data.rows.columns import FIELDS, OTHER_NAMES
-from burnish.data.rows.row import Rejected, Row
+from burnish.data.rows.row import FIELDS, OTHER_NAMES, Rejected, Row
 from burnish.errors import DataError
 
 # The default of 131,072 characters is too short for long conversations.

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.chat.messages import Message
-from burnish.data.chat.template import ChatTemplate
+from burnish.data.chat.template import ChatTemplate, Message
 from burnish.data.images.images import Album, Picture
 from burnish.data.rows.row import IGNORED, Example, RowError
 from burnish.errors import DataError, ModelError

@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.columns import ColumnMap, as_text, quoted
-from burnish.data.rows.patterns import Field, Pattern, pick
 from burnish.data.rows.records import LabelledRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import ColumnMap, RowError, as_text, quoted
+from burnish.data.rows.shapes import Field, Pattern, pick
 from burnish.errors import DataError, InputError, RecipeError
 
 _MIN_ROWS_FOR_IDS = 10

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.data.chat.rows import Message, is_answer, parse_json_text, read_message, read_tools, with_system
-from burnish.data.rows.columns import as_text
-from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS, Pattern, pick
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import RowError, as_text
+from burnish.data.rows.shapes import ANSWER, PROMPT, TURNS, Pattern, pick
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")
 _ROLES = {"Human": "user", "Assistant": "assistant"}

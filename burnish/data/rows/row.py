@@ -1,12 +1,18 @@
-"""The values of the data layer: rows, examples, and rejected rows."""
+"""What travels through the data layer: a row, an example, what was left out; and a row's columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+import decimal
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
+
+from burnish.errors import DataError
 
 IGNORED = -100
 """Label of a token that is not trained on (the value that torch's cross-entropy ignores)."""
@@ -70,3 +76,158 @@ class Example:
 
 class RowError(ValueError):
     """A row cannot be used; the message gives the reason. Caught by the loader, which counts and reports the row."""
+
+
+FIELDS = (
+    "text",
+    "prompt",
+    "completion",
+    "system",
+    "instruction",
+    "input",
+    "output",
+    "messages",
+    "conversations",
+    "tools",
+    "question",
+    "answer",
+    "response",
+    "context",
+    "chosen",
+    "rejected",
+    "label",
+    "labels",
+    "sentence1",
+    "sentence2",
+    "tokens",
+    "tags",
+    "answers",
+    "images",
+)
+"""Fields that a column can be mapped to in `data.columns`."""
+OTHER_NAMES = (
+    "content", "chosen_messages", "rejected_messages", "category", "class", "sentiment", "intent", "topic", "emotion",
+    "sentence", "review", "comment", "premise", "hypothesis", "text1", "text2", "text_a", "text_b", "question1",
+    "question2", "words", "ner_tags", "pos_tags", "chunk_tags", "image", "tweet", "utterance", "headline", "text_pair",
+    "gold_label", "target",
+)  # fmt: skip
+"""Further column names that shapes read."""
+
+
+class ColumnMap:
+    """Renames a row's columns: first as in the recipe, then, for example, `Question` to `question`."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self.columns = dict(columns)
+        self.plans: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def rename(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The row's values under the names that shapes use; a column whose name is taken by a mapped one is dropped."""
+        keys = tuple(values)
+        plan = self.plans.get(keys)
+        if plan is None:
+            plan = self.plans[keys] = self.plan(keys)
+        if not plan:
+            return values
+        taken = set(plan.values())
+        return {plan.get(key, key): value for key, value in values.items() if key in plan or key not in taken}
+
+    def plan(self, keys: tuple[str, ...]) -> dict[str, str]:
+        """The new names of columns that are renamed, for rows with these columns."""
+        plan = {column: field for field, column in self.columns.items() if column in keys and column != field}
+        for key in keys:
+            name = str(key).strip().lower()
+            is_known = name in FIELDS or name in OTHER_NAMES
+            if is_known and name not in keys and name not in plan.values() and key not in plan:
+                plan[key] = name
+        return plan
+
+    def check(self, found: Iterable[str]) -> None:
+        """Checks that all fields and columns of the map exist.
+
+        Args:
+            found: columns of the file.
+
+        Raises:
+            DataError: one does not exist; similar names are suggested.
+        """
+        found = list(found)
+        for field, column in self.columns.items():
+            if field not in FIELDS:
+                raise DataError(
+                    f"`data.columns.{field}` is not a field that a column can be mapped to",
+                    f"The fields are {', '.join(FIELDS)}.",
+                    did_you_mean(field, FIELDS) or "Use one of these",
+                )
+            if column not in found:
+                raise DataError(
+                    f"there is no column `{column}`, but `data.columns.{field}` refers to it",
+                    f"The columns are {quoted(found)}.",
+                    did_you_mean(column, found) or f"Set `data.columns.{field}` to one of these",
+                )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suggestion, or empty if no known name is similar."""
+    lowered = {str(option).lower(): str(option) for option in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f"Did you mean `{lowered[near[0]]}`?" if near else ""
+
+
+def quoted(names: Iterable[str], most: int = 20) -> str:
+    """Names in backticks, shortened if there are many."""
+    names = [f"`{name}`" for name in names]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) + more) or "none"
+
+
+def as_text(value: Any, column: str) -> str | None:
+    """A cell as text: numbers, booleans, lists and objects as JSON; null and NaN as None.
+
+    Raises:
+        RowError: the cell is not text, such as bytes, or has half a surrogate pair.
+    """
+    if isinstance(value, str):
+        check_characters(value, column)
+        return value
+    if value is None or value != value:  # many exports write missing cells as NaN
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float, decimal.Decimal)):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (dict, list)):
+        return as_json(value, column)
+    raise RowError(f"`{column}` has a value of type {type(value).__name__}, which is not text")
+
+
+def as_json(value: Any, column: str) -> str:
+    """A nested value as JSON text.
+
+    Raises:
+        RowError: it has a value that JSON cannot represent.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RowError(f"`{column}` cannot be written as JSON: {error}") from error
+    check_characters(text, column)
+    return text
+
+
+def check_characters(text: str, column: str) -> None:
+    """Rejects half a surrogate pair, which JSON can express (`\\ud83d`) but tokenizers cannot encode.
+
+    Raises:
+        RowError: there is one.
+    """
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowError(
+            f"`{column}` has half a surrogate pair (\\u{ord(text[error.start]):04x}), which is not a character"
+        ) from error

@@ -1,27 +1,216 @@
-"""Detects the shape of a file's rows from all of them, and makes records from rows."""
+"""Shapes: the table of which columns mean what, their detection over all rows, and rows made into records."""
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.labels.rows import are_labels
-from burnish.data.rows.columns import ColumnMap, did_you_mean, quoted
-from burnish.data.rows.patterns import (
-    BY_NAME,
-    CONVERSATIONS,
-    PATTERNS,
-    Pattern,
-    describe_patterns,
-    pattern_of,
-    patterns_of,
-    pick,
+from burnish.data.rows.records import (
+    ChatRecord,
+    LabelledRecord,
+    PictureRecord,
+    PreferenceRecord,
+    RatedRecord,
+    Record,
+    SpanRecord,
+    TaggedRecord,
+    TextRecord,
 )
-from burnish.data.rows.records import Record
-from burnish.data.rows.row import Row, RowError
+from burnish.data.rows.row import ColumnMap, Row, RowError, did_you_mean, quoted
 from burnish.errors import DataError
+
+Field = tuple[str, ...]
+"""The names that a column may have, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The definition of a shape: fields that its rows must have, and fields that they may have."""
+
+    name: str
+    record: type[Record]
+    """What such rows mean. A task says which kinds of record it learns from."""
+    reader: str
+    """`module:function` that makes a record from a row: (pattern, values, place) -> Record, raising RowError."""
+    required: tuple[Field, ...]
+    """Required columns; for shapes of questions and answers, these two."""
+    optional: tuple[Field, ...] = ()
+    addition: Field = ()
+    """An optional column that is appended to the question, for example Alpaca's `input`."""
+    test: Callable[[Mapping[str, Any]], bool] | None = None
+    """What the values must look like besides, where the columns alone are ambiguous."""
+    notes: str = ""
+    """`module:function` that says what one should know of how all rows were read: (values of each) -> sentences."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Every field of this shape."""
+        return (*self.required, self.addition, *self.optional)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column name that this shape can use."""
+        return tuple(name for field in self.fields for name in field)
+
+    @property
+    def needs(self) -> str:
+        """The required columns as a phrase."""
+        return " + ".join("|".join(field) for field in self.required)
+
+    def make_record(self, values: Mapping[str, Any], place: str) -> Record:
+        """What a row of this shape means. Raises RowError where it cannot be learned from."""
+        return _load(self.reader)(self, values, place)
+
+    def make_notes(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What one should know of how the rows were read."""
+        return _load(self.notes)(rows) if self.notes else []
+
+    def fits(self, values: Mapping[str, Any]) -> bool:
+        """Whether a row has this shape."""
+        return self.has_columns(tuple(values)) and (self.test is None or self.test(values))
+
+    def has_columns(self, columns: tuple[str, ...]) -> bool:
+        """Whether a row with these columns may have this shape."""
+        if self.name == "text" and "text" not in columns:
+            return columns == ("content",)
+        return all(any(name in columns for name in field) for field in self.required)
+
+    def reads(self, columns: Iterable[str]) -> set[str]:
+        """The columns of a row that are used: of each field, the first that exists."""
+        columns = tuple(columns)
+        picked = (next((name for name in field if name in columns), None) for field in self.fields)
+        return {name for name in picked if name is not None}
+
+    def narrowed(self, mapped: Iterable[str]) -> Pattern:
+        """The same shape, with only the mapped name for a mapped field."""
+        mapped = tuple(mapped)
+        required, optional, (addition,) = (
+            tuple(tuple(name for name in field if name in mapped) or field for field in fields)
+            for fields in (self.required, self.optional, (self.addition,))
+        )
+        return replace(self, required=required, optional=optional, addition=addition)
+
+
+def _load(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def has_rating(values: Mapping[str, Any]) -> bool:
+    """Whether `label` is true or false, and so rates an answer."""
+    label = values.get("label")
+    return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in ("true", "false"))
+
+
+def has_token_lists(values: Mapping[str, Any]) -> bool:
+    """Whether words and tags are lists."""
+    return all(isinstance(pick(values, field)[1], list) for field in (("tokens", "words"), TAGS))
+
+
+def has_picture_parts(values: Mapping[str, Any]) -> bool:
+    """Whether a message has an image part."""
+    turns = pick(values, TURNS)[1]
+    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
+
+
+SYSTEM, TOOLS = ("system",), ("tools",)
+TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
+ANSWER = ("completion", "response", "output", "answer")
+TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
+LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
+SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
+TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
+PICTURES = ("images", "image")
+_CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
+_CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
+_PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
+_LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.tags.words:tagged_record"
+_SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
+_SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
+
+# The first match is used, so more specific shapes come first: many datasets also have a rendered `text`.
+PATTERNS = (
+    Pattern("preference", PreferenceRecord, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
+    Pattern("preference-messages", PreferenceRecord, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
+    Pattern(
+        "preference-dialogues",
+        PreferenceRecord,
+        _DIALOGUES,
+        (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
+        (TOOLS, SYSTEM),
+    ),
+    Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("rated-messages", RatedRecord, _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
+    Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
+    Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
+    Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM)),
+    Pattern("sharegpt", ChatRecord, _CONVERSATION, (("conversations", "messages"),), (TOOLS, SYSTEM)),
+    Pattern("span", SpanRecord, _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO, notes=_SPAN_NOTES),
+    Pattern(
+        "span-start",
+        SpanRecord,
+        _SPAN,
+        (("context",), ("question",), ("answer",), ("answer_start",)),
+        _SPAN_TOO,
+        notes=_SPAN_NOTES,
+    ),
+    Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
+    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, LABEL)),
+    Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
+    Pattern(
+        "instruction-response", ChatRecord, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")
+    ),
+    Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
+    Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
+    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, LABEL)),
+    Pattern("text", TextRecord, "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)),
+)
+BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
+CONVERSATIONS = ("messages", "sharegpt")
+"""Shapes with a list of messages. They differ only in names of keys, so each can read the other."""
+
+
+def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
+    """(name, value) of the first of a field's columns that the row has; (best name, None) if it has none."""
+    name = next((name for name in field if name in values), field[0])
+    return name, values.get(name)
+
+
+def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Pattern | None:
+    """The first of the patterns that a row matches."""
+    fitting = [pattern for pattern in patterns if pattern.fits(values)]
+    if fitting and fitting[0].name in CONVERSATIONS:
+        _, turns = pick(values, fitting[0].required[0])
+        speaks_from = isinstance(turns, list) and bool(turns) and isinstance(turns[0], dict) and "from" in turns[0]
+        name = "sharegpt" if speaks_from else "messages"
+        return next((pattern for pattern in fitting if pattern.name == name), fitting[0])
+    return fitting[0] if fitting else None
+
+
+def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) -> Iterator[Pattern | None]:
+    """`pattern_of` each row; the columns are matched only once per set of columns."""
+    possible: dict[tuple[str, ...], list[Pattern]] = {}
+    for values in rows:
+        columns = tuple(values)
+        if columns not in possible:
+            possible[columns] = [pattern for pattern in patterns if pattern.has_columns(columns)]
+        yield pattern_of(values, possible[columns])
+
+
+def describe_patterns(found: Iterable[str] = ()) -> str:
+    """Lists the shapes, and the required columns of those that use any of the columns found."""
+    found = set(found)
+    near = [f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS if found & set(pattern.names)]
+    names = f"The shapes are {', '.join(BY_NAME)}"
+    return f"{names}; similar ones are {'; '.join(near)}." if near else f"{names}."
+
 
 AUTO = "auto"
 MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
@@ -89,6 +278,8 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
         refuse_mixed(rows, renamed, shapes, main)
     notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
     plain = BY_NAME["text"]
+    from burnish.data.labels.rows import are_labels  # that module reads the table of shapes when it is loaded
+
     if main.name == "labelled-text" and wanted == AUTO and not columns and plain.fits(renamed[0]):
         name, _ = pick(renamed[0], main.required[-1])
         if not are_labels(renamed, main.required[-1]):

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.rows.columns import check_characters
-from burnish.data.rows.patterns import Pattern, pick
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import IGNORED, RowError
+from burnish.data.rows.row import IGNORED, RowError, check_characters
+from burnish.data.rows.shapes import Pattern, pick
 from burnish.errors import InputError, ModelError
 
 OUTSIDE = "O"

@@ -24,6 +24,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.data.tokens.tokens import encode_plainly
+
 _GPT2_WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 """The default expression of a `ByteLevel` pre-tokenizer."""
 _SINGLE_DIGITS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"""
@@ -100,15 +102,6 @@ class BytePairs:
             return self._encoding.encode(text, disallowed_special=())
         except ValueError:  # hundreds of thousands of consecutive spaces exceed the limits of its expressions
             return encode_plainly(self._tokenizer, [text])[0]
-
-
-def encode_plainly(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text by a transformers tokenizer: special tokens in the text are recognized, none are added."""
-    if not texts:
-        return []
-    # verbose=False: texts longer than the model's maximum are truncated or rejected later, with their location.
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    return encoded["input_ids"]
 
 
 def _word_begin(text: str, least: int, place: int) -> int:

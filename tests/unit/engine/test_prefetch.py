@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.engine.loop import Prefetch
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan

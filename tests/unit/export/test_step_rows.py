@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batching.plan import BatchPlan
+from burnish.data.batching.batches import BatchPlan
 from burnish.data.preference.format import Answer, PairExample
 from burnish.data.rows.row import IGNORED
 from burnish.export.script import micro_rows, rows_by_step

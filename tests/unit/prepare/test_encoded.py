@@ -11,7 +11,7 @@ import numpy
 import pytest
 
 from burnish.data.rows.records import ChatRecord, PreferenceRecord, TextRecord
-from burnish.data.tokens.examples import TokenExamples
+from burnish.data.tokens.tokens import TokenExamples
 from burnish.prepare import encode as encoded_cache
 from burnish.prepare import encode as encoded_module
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash

@@ -7,8 +7,7 @@ import decimal
 
 import pytest
 
-from burnish.data.rows.columns import FIELDS, ColumnMap, as_text, quoted
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import FIELDS, ColumnMap, RowError, as_text, quoted
 from burnish.errors import DataError
 from tests.snapshots import check_message
 

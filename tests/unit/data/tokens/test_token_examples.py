@@ -7,7 +7,7 @@ import pytest
 
 from burnish.data.batching.batches import collate_tokens
 from burnish.data.rows.row import IGNORED, Example
-from burnish.data.tokens.examples import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
+from burnish.data.tokens.tokens import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
 from tests.tiny_data import random_examples
 
 FIRST_TRAINED = Example([5, 6], [5, 6], "b/c:d.txt:70000")
