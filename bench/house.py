@@ -34,8 +34,8 @@ def main() -> None:
     between = sum(150 <= count <= 450 for count in held)
     print(f"files of 150 to 450 lines: {between / len(held):.0%}; under {SHORT}: {sum(n < SHORT for n in held)}")
     print(f"code in functions over {LONG} lines: {share_in_long_functions(trees.values()):.1%}")
-    rooms = {file.relative_to(PACKAGE).parts[0] for file, tree in trees.items() if imports(tree, "burnish.recipe")}
-    print(f"rooms that import the recipe: {len(rooms - {'recipe'})}")
+    rooms = {file.relative_to(PACKAGE).parts[0] for file, tree in trees.items() if takes_recipe(tree)}
+    print(f"rooms that take a whole recipe, not a section of it: {len(rooms - {'recipe'})}")
     inner = imports(trees[PACKAGE / "workflows" / "train.py"], "burnish.")
     print(f"modules of the package that `workflows/train.py` imports: {len(inner)}")
     rooms_of_a_row = files_of_one_row()
@@ -63,6 +63,12 @@ def imports(tree: ast.Module, prefix: str) -> set[str]:
     """The modules with this prefix that a module imports."""
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     return {module for module in found if module.startswith(prefix)}
+
+
+def takes_recipe(tree: ast.Module) -> bool:
+    """Whether a module imports the class of the whole recipe, or the functions that load one."""
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return bool(names & {"Recipe", "load_recipe", "recipe_from_saved"})
 
 
 def files_of_one_row() -> list[str]:

@@ -13,7 +13,7 @@ from burnish.data.files.sources import find_sources
 from burnish.data.rows.dataset import good_rows
 from burnish.data.rows.row import Rejected
 from burnish.errors import InputError
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import DataSection
 from burnish.runs.atomic import check_target, write_json_lines
 
 
@@ -91,11 +91,11 @@ def changes_path(out: Path) -> Path:
     return out.with_suffix(".changes.jsonl")
 
 
-def clean(recipe: Recipe, removable: Mapping[str, str], out: Path) -> Cleaned:
+def clean(section: DataSection, removable: Mapping[str, str], out: Path) -> Cleaned:
     """Writes the rows that are trained on without those that can go, and with their texts repaired.
 
     Args:
-        recipe: names the data.
+        section: names the data.
         removable: places of the rows to leave out, and why.
         out: the file to write; `check_out` has accepted it.
     """
@@ -103,8 +103,8 @@ def clean(recipe: Recipe, removable: Mapping[str, str], out: Path) -> Cleaned:
     changes: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     mended = 0
-    rows = good_rows(find_sources(recipe.data.path, recipe.data.validation).train, rejected)
-    for row in islice(rows, recipe.data.rows):
+    rows = good_rows(find_sources(section.path, section.validation).train, rejected)
+    for row in islice(rows, section.rows):
         if row.place in removable:
             changes.append(_change(row.file, row.line, f"left out: {removable[row.place]}"))
             continue

@@ -136,7 +136,7 @@ def test_a_run_tells_of_defects_before_it_begins(burnish: Burnish, here: Path, b
     (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
     told = burnish(f"train rows.jsonl --model {base} --method lora {SHORT} --set data.validation_rows=4")
     assert told.code == 0
-    assert "(first ./rows.jsonl:4: U+0007)" in told.err
+    assert "./rows.jsonl:4: U+0007" in told.err
     events = next(here.glob("runs/*/events.jsonl")).read_text(encoding="utf-8")
     assert '"one-answer"' in events
 

@@ -113,7 +113,7 @@ def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: B
 def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     as_jsonl([{**row, "source": "made", "note": ""} for row in read_lines(rows_file)], here / "rows.jsonl")
     told = burnish(f"train rows.jsonl --model {base} {SHORT}")
-    assert "Columns that are not read: `note`, `source`." in told.err
+    assert "Unused columns: `note`, `source`." in told.err
 
 
 @pytest.mark.parametrize(

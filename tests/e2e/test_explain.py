@@ -50,5 +50,5 @@ def test_all_terms_are_listed(burnish: Burnish) -> None:
 
 def test_only_the_meaning_with_quiet(burnish: Burnish) -> None:
     told = burnish("explain rank --quiet")
-    assert told.out.startswith("The narrow side of LoRA's two matrices")
+    assert "LoRA's two matrices" in told.out.splitlines()[0]
     assert "Burnish" not in told.out

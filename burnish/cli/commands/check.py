@@ -55,7 +55,7 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
         if html is not None:
             check_target(html, may_replace=True)
         checkup = run_check(loaded.recipe, [progress], show or (_ROWS_ON_PAGE if html else 0))
-        cleaned = clean(loaded.recipe, checkup.removable, fix) if fix is not None else None
+        cleaned = clean(loaded.recipe.data, checkup.removable, fix) if fix is not None else None
     found = checkup.to_dict()
     if html is not None:
         _write_page(html, found)
