@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -263,8 +263,15 @@ def fingerprint(folder: Path) -> str:
         if file.suffix in (".json", ".safetensors", ".model", ".txt", ".bin", ".jinja") and file.is_file():
             digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
             with file.open("rb") as stream:
-                digest.update(stream.read(_HASHED_BYTES // 2))
+                _hash_part(digest, stream, _HASHED_BYTES // 2)
                 if file.stat().st_size > _HASHED_BYTES // 2:
                     stream.seek(max(_HASHED_BYTES // 2, file.stat().st_size - _HASHED_BYTES // 2))
-                    digest.update(stream.read())
+                    _hash_part(digest, stream, _HASHED_BYTES // 2)
     return digest.hexdigest()
+
+
+def _hash_part(digest: Any, stream: BinaryIO, most: int) -> None:
+    """Adds at most so many bytes to a hash, a little at a time: a run that is short of memory can still do this."""
+    while most > 0 and (part := stream.read(min(most, 1 << 16))):
+        digest.update(part)
+        most -= len(part)

@@ -91,7 +91,7 @@ def test_every_kind_of_adapter(variant: str, here: Path, base: Path, rows_file: 
     assert (merged.quantized is not None) == (variant == "int8-lora")
     if merged.quantized is not None:
         assert merged.quantized.mean > 10 * merged.merged.mean, "quantizing is a change that must be seen"
-        assert "trained beside a quantized base" in merged.remarks[-1]
+        assert "trained on a quantized base" in merged.remarks[-1]
     if variant == "tokens":
         tokenizer = transformers.AutoTokenizer.from_pretrained(merged.folder)
         config = transformers.AutoConfig.from_pretrained(merged.folder)

@@ -96,7 +96,7 @@ def test_a_config_that_lacks_what_is_needed(burnish: Burnish, here: Path) -> Non
 
 def test_training_takes_what_fits(burnish: Burnish, here: Path, base: Path) -> None:
     write_rows(here / "rows.jsonl", 30)
-    told = burnish(f"train rows.jsonl --model {base} --name roomy {SMALL} --verbose")
+    told = burnish(f"train rows.jsonl --model {base} --name roomy {SMALL} --verbose --set model.memory=60MB")
     assert told.code == 0, told.err
     assert "0 % " not in told.err or "predicted" in told.err
     assert "predicted (+0.0 %)" in told.err
