@@ -223,7 +223,7 @@ def test_json_is_one_object_and_nothing_else(
         "runs --verbose",
         "plan ROWS --model BASE --set train.max_steps=2 " + EXACT,
         "plan --model Llama-2-7b --method lora --on A100-80GB",
-        "plan --table",
+        pytest.param("plan --table", marks=pytest.mark.slow),
         "check ROWS --model BASE",
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +46,14 @@ def assert_holds(told: Any, without: set[str]) -> None:
     ("task", "model", "without"),
     [
         ("chat", "Llama", set()),
-        ("text", "GPT-2", set()),
+        pytest.param("text", "GPT-2", set(), marks=pytest.mark.slow),
         ("preference", "Llama", PACKED),
-        ("reward", "Llama", PACKED | SERVED),
-        ("text-to-text", "T5", PACKED),
+        pytest.param("reward", "Llama", PACKED | SERVED, marks=pytest.mark.slow),
+        pytest.param("text-to-text", "T5", PACKED, marks=pytest.mark.slow),
         ("classify", "BERT", PACKED | SERVED),
-        ("tag", "BERT", PACKED | SERVED),
-        ("span", "BERT", PACKED | SERVED),
-        ("fill-mask", "RoBERTa", PACKED | SERVED),
+        pytest.param("tag", "BERT", PACKED | SERVED, marks=pytest.mark.slow),
+        pytest.param("span", "BERT", PACKED | SERVED, marks=pytest.mark.slow),
+        pytest.param("fill-mask", "RoBERTa", PACKED | SERVED, marks=pytest.mark.slow),
     ],
 )
 def test_every_task(task: str, model: str, without: set[str], here: Path, burnish: Burnish) -> None:
@@ -71,12 +70,14 @@ VIRTUAL = {"packed = unpacked", "merged = adapter", "fresh adapter = base"}
     ("method", "without"),
     [
         ("full", ADAPTER),
-        ("freeze", ADAPTER),
-        ("ia3", set()),
+        pytest.param("freeze", ADAPTER, marks=pytest.mark.slow),
+        pytest.param("ia3", set(), marks=pytest.mark.slow),
         ("prompt", VIRTUAL),
-        ("prefix", VIRTUAL | {"checkpointed activations = not"}),
+        pytest.param("prefix", VIRTUAL | {"checkpointed activations = not"}, marks=pytest.mark.slow),
         ("lora --set lora.dora=true", {"fresh adapter = base"}),
-        ("lora --set model.kernels=plain --set lora.dropout=0.2", {"fused = reference"}),
+        pytest.param(
+            "lora --set model.kernels=plain --set lora.dropout=0.2", {"fused = reference"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_method(method: str, without: set[str], base: Path, rows_file: Path, burnish: Burnish) -> None:
@@ -115,10 +116,9 @@ def test_memory_that_runs_out_is_told(
     assert (told.code, told.what) == (3, "memory ran out while the rules of arithmetic were measured")
 
 
-def test_without_data_bundled_rows_and_models_are_taken_in_less_than_a_minute(burnish: Burnish) -> None:
-    begun = time.process_time()
+@pytest.mark.slow
+def test_without_data_bundled_rows_and_models_are_used(burnish: Burnish) -> None:
     told = burnish(f"selftest {EXACT} --json")
-    assert time.process_time() - begun < 60
     assert told.json["model"] == "seedling"
     assert_holds(told, set())
     told = burnish(f"selftest --model acorn {EXACT} --json")

@@ -151,5 +151,5 @@ def test_broken_pictures_are_counted_and_named(base: tuple[str, Path], rows: Pat
     recipe = make_recipe(file, base[1], tmp_path / "runs", train__max_steps=1, evaluate__answers=0, batch__tokens=300)
     rejected = [json.loads(line) for line in train(recipe).folder.rejected.read_text().splitlines()]
     assert [row["line"] for row in rejected] == [3, 6]
-    assert "there is no picture" in rejected[0]["reason"]
+    assert "there is no image" in rejected[0]["reason"]
     assert "is not a picture" in rejected[1]["reason"]
