@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 PENDING: frozenset[str] = frozenset(
     (
         "burnish/check",
-        "burnish/engine",
         "burnish/evaluate",
         "burnish/inference",
         "burnish/lineage",
