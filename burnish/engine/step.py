@@ -87,7 +87,7 @@ class Trainer:
         """
         trained_tokens = sum(batch.num_trained for batch in batches)
         if trained_tokens == 0:
-            raise BurnishError("a step has no trained tokens", "None of the tokens of its rows has a label.")
+            raise BurnishError("a step has no trained tokens", "None of the tokens in its rows has a label.")
         if learning_rate is not None:
             set_learning_rate(self.optimizer, learning_rate)
         loss, norm = self.accumulate(batches)

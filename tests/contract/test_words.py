@@ -23,11 +23,9 @@ PENDING: frozenset[str] = frozenset(
         "burnish/evaluate",
         "burnish/inference",
         "burnish/lineage",
-        "burnish/methods",
         "burnish/plan",
         "burnish/prepare",
         "burnish/selftest",
-        "burnish/tasks",
         "burnish/workflows",
     )
 )
