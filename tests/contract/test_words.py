@@ -21,11 +21,8 @@ PENDING: frozenset[str] = frozenset(
     (
         "burnish/check",
         "burnish/evaluate",
-        "burnish/inference",
-        "burnish/lineage",
         "burnish/plan",
         "burnish/prepare",
-        "burnish/selftest",
         "burnish/workflows",
     )
 )

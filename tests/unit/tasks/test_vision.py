@@ -184,7 +184,7 @@ def test_tokens_that_do_not_belong_to_the_pixels_are_an_error(model: tuple[str, 
     path = draw(tmp_path / "a.png", "red", (64, 64))
     examples = make(model[1], longest_side=16).encoder.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
     with pytest.raises(DataError, match="than separately"):
-        make(model[1]).collate(examples, [[0]], False, None).to(CPU)
+        make(model[1]).encoder.collate(examples, [[0]], False, None).to(CPU)
 
 
 def test_the_tower_is_found_by_looking(model: tuple[str, Any, Any]) -> None:
