@@ -29,8 +29,8 @@ class Gradients:
         """The largest relative difference of the loss or of any gradient; `self` is the reference.
 
         That of a gradient is `|a - b| / (|a| + r)` in Euclidean norms, `r` being the root mean square of all norms:
-        some gradients, such as those of the biases of keys, are zero up to rounding. Infinite if a gradient is missing on
-        one side, or anything is not a number.
+        some gradients, such as those of the biases of keys, are zero up to rounding. Infinite if a gradient is missing
+        on one side, or anything is not a number.
         """
         if self.by_name.keys() != other.by_name.keys():
             return float("inf")
@@ -57,8 +57,8 @@ def gradients_of(trainer: Trainer, batches: Sequence[Batch]) -> Gradients:
 
 
 TOLERANCES = {"fp32": 5e-5, "bf16": 0.05, "fp16": 0.01}
-"""Relative, for the loss and each gradient. Measured on the bundled models: at most 1e-6 in fp32 and 0.03 in bf16. On tiny
-random models, where some gradients nearly cancel, 1.3e-5 in fp32. Packing that leaks is off by 1.2, a mean of
+"""Relative, for the loss and each gradient. Measured on the bundled models: at most 1e-6 in fp32 and 0.03 in bf16. On
+tiny random models, where some gradients nearly cancel, 1.3e-5 in fp32. Packing that leaks is off by 1.2, a mean of
 means by 0.2."""
 WHY = {
     "fp32": "fp32 keeps 24 bits; sums in another order differ by about 1e-6, or 1e-5 if they nearly cancel",
