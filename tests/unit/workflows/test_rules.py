@@ -119,12 +119,12 @@ def test_a_mean_of_means_is_seen(bench: Bench) -> None:
     assert_fails(gradient_rules.accumulated(bench), 0.01)
 
 
-class WrongTwin(Bench):
+class WrongCopy(Bench):
     """Whose other network computes something else by half a percent."""
 
-    def twin(self, recipe: Recipe) -> Subject:
+    def copy(self, recipe: Recipe) -> Subject:
         """With one matrix a little larger."""
-        made = super().twin(recipe)
+        made = super().copy(recipe)
         with torch.no_grad():
             made.network.get_output_embeddings().weight.mul_(1.005)
         return made
@@ -132,7 +132,7 @@ class WrongTwin(Bench):
 
 @pytest.mark.parametrize("rule", [gradient_rules.fused, gradient_rules.recomputed], ids=lambda rule: rule.__name__)
 def test_arithmetic_that_is_off_by_half_a_percent_is_seen(rule: Callable[[Bench], RuleLine], made: Bench) -> None:
-    assert_fails(rule(WrongTwin(made.context)), 1e-3)
+    assert_fails(rule(WrongCopy(made.context)), 1e-3)
 
 
 class ForgetsMoments(Bench):
