@@ -71,7 +71,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
         raise disk_error(path, error) from error
 
 
-def is_whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Whether every file of a checkpoint exists and matches its checksum."""
     try:
         sums = json.loads((path / "checksums.json").read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ def is_whole(path: Path) -> bool:
 def newest_complete(checkpoints: Path) -> Path | None:
     """The latest checkpoint with matching checksums; damaged ones are skipped."""
     found = _by_step(checkpoints) if checkpoints.is_dir() else []
-    return next((path for path in reversed(found) if is_whole(path)), None)
+    return next((path for path in reversed(found) if is_complete(path)), None)
 
 
 def _by_step(checkpoints: Path) -> list[Path]:
@@ -106,7 +106,7 @@ def restore_weights(path: Path, network: Any) -> None:
     """Loads the trained weights of a checkpoint into the network.
 
     Raises:
-        BurnishError: the checkpoint has other trained weights.
+        BurnishError: the checkpoint has different trained weights.
     """
     saved = load_file(str(path / "weights.safetensors"))
     present = {name: p for name, p in network.named_parameters() if p.requires_grad}
@@ -139,6 +139,6 @@ def folder_bytes(path: Path) -> int:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

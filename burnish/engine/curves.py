@@ -17,17 +17,17 @@ _MOST_BLOCKS = 100
 
 
 def trend(values: Sequence[float]) -> float:
-    """How certain it is that a series rises (above 0) or falls (below 0), in standard deviations of a normal variable.
+    """The z-score of a trend: above 0 if a series rises, below 0 if it falls.
 
     Mann's test (1945): Kendall's tau between the values and their order. Its two-sided p-value, exact for short series
-    and corrected for ties, is given as the normal quantile that has the same p-value, so that a threshold of 3 means
-    the same for any length and any noise. Long series are first averaged to a hundred equal blocks. 0.0 for fewer than
-    four values, and where all are equal.
+    and corrected for ties, is converted to the normal quantile with the same p-value, so that a threshold of 3 means
+    the same for any length and any noise. Long series are first averaged in a hundred equal blocks. 0.0 for fewer than
+    four values, and if all are equal.
     """
     means = blocks(values)
     if len(means) < 4 or means.min() == means.max():
         return 0.0
-    # Imported here: scipy.stats takes 0.3 s to load, and runs of a few steps never get this far.
+    # imported here, because scipy.stats takes 0.3 s to load, and runs of a few steps never get this far
     from scipy.special import ndtri
     from scipy.stats import kendalltau
 
@@ -57,8 +57,8 @@ def step_between(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
 
 
 FAR = 6.0
-"""Robust standard deviations above the median. One in a billion values of a normal distribution is as far out; the loss
-of a batch has longer tails than that, and a run has thousands of steps."""
+"""Robust standard deviations above the median. In a normal distribution, one in a billion values is that far out; the
+loss of a batch has longer tails, and a run has thousands of steps."""
 WINDOW = 50
 FEWEST = 20
 """Steps needed in the window before outliers are reported."""
@@ -81,7 +81,7 @@ class Outlier:
 
 @dataclass(slots=True)
 class Outliers:
-    """Receives every step in order; finds those far above the last `WINDOW` steps.
+    """Receives every step in order and finds those far above the last `WINDOW` steps.
 
     A value is compared with the median in units of the median absolute deviation (Iglewicz and Hoaglin 1993): a few
     outliers change neither much. Gradient norms are skewed to the right, so their logarithms must be outliers too.
@@ -99,10 +99,10 @@ class Outliers:
         if event.step <= self.warmup:
             return []
         figures = {"loss": event.loss, "gradient norm": event.gradient_norm}
-        found = [self._judge(what, value) for what, value in figures.items()]
+        found = [self._check(what, value) for what, value in figures.items()]
         return [outlier for outlier in found if outlier is not None]
 
-    def _judge(self, what: str, value: float) -> Outlier | None:
+    def _check(self, what: str, value: float) -> Outlier | None:
         seen = self._seen.setdefault(what, deque(maxlen=WINDOW))
         before = numpy.array(seen)
         # a norm that is not finite comes from fp16 loss scaling, which skips the step
@@ -139,7 +139,7 @@ class Change:
     high: float
 
     @property
-    def sureness(self) -> float:
+    def z_score(self) -> float:
         """The difference in standard errors, computed from the width of the interval."""
         error = (self.high - self.low) / (2 * _NORMAL_QUANTILE)
         return self.value / max(error, 1e-12)
@@ -193,8 +193,8 @@ class Curves:
     @property
     def is_over(self) -> bool:
         """Whether the run is over, including the validation of the last step."""
-        is_judged = self.base is None or bool(self.validations and self.validations[-1].step == self.step)
-        return self.has_stopped or (self.step == self.total_steps and is_judged)
+        is_validated = self.base is None or bool(self.validations and self.validations[-1].step == self.step)
+        return self.has_stopped or (self.step == self.total_steps and is_validated)
 
     @property
     def last(self) -> Validated | None:
@@ -211,9 +211,9 @@ class Curves:
         return max(_SHORTEST, len(self.losses) // 10)
 
     def step_at(self, share: float) -> int:
-        """The last step up to which at most this share of the summed learning rate was used."""
-        reach = numpy.cumsum(self.rates)
-        return self.steps[max(0, int(numpy.searchsorted(reach, share * reach[-1], side="right")) - 1)]
+        """The last step up to which at most this share of the summed learning rate has been used."""
+        used = numpy.cumsum(self.rates)
+        return self.steps[max(0, int(numpy.searchsorted(used, share * used[-1], side="right")) - 1)]
 
     def after(self, step: int) -> Sequence[float]:
         """Training losses of the steps after this one."""

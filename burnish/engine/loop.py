@@ -59,14 +59,14 @@ class StopSignal:
 
 
 class Prefetch:
-    """The batches of one step after the other, those of the next one made while the device computes this one.
+    """Builds the batches of the next step in a thread while the device computes this one.
 
-    A context manager, which ends its thread. What a planned batch holds follows from seed and step alone, so it is the
-    same whoever makes it, and when; batches of a source that is not planned are made when they are asked for.
+    A context manager, which ends the thread. The content of a planned batch depends on seed and step alone, so it does
+    not matter when it is built; batches of an unplanned source are built on request.
 
     Args:
-        source: of the run's batches.
-        total_steps: of the run; none is made beyond them.
+        source: the run's batches.
+        total_steps: steps of the run; no batches are built beyond them.
     """
 
     def __init__(self, source: BatchSource, total_steps: int) -> None:
@@ -83,12 +83,12 @@ class Prefetch:
 
     def take(self, step: int) -> list[Batch]:
         """The batches of a step; starts building those of the next one. Raises whatever building them raises."""
-        begun, self._next = self._next, None
-        if begun is not None and begun[0] == self._wanted(step):
-            batches = begun[1].result()
+        pending, self._next = self._next, None
+        if pending is not None and pending[0] == self._wanted(step):
+            batches = pending[1].result()
         else:
-            if begun is not None:
-                begun[1].exception()  # two threads must not read the plan's order at once
+            if pending is not None:
+                pending[1].exception()  # two threads must not read the plan's order at once
             batches = self._source.step_batches(step)
         self._begin(step + 1)
         return batches
@@ -109,9 +109,9 @@ class Prefetch:
 class Loop:
     """Runs a trainer over a source of batches, from the step in `progress` to the end.
 
-    Each pass through the body of `run` is one step: train, report, validate, save. Everything it decides follows from
-    the recipe, the step number and `progress`, so a resumed loop takes the same turns as one that never stopped.
-    What runs out of memory is done again in micro-batches of half the size, which stay in force.
+    Each pass through the body of `run` is one step: train, report, validate, save. All decisions follow from
+    the recipe, the step number and `progress`, so a resumed loop does the same as one that never stopped. A step that
+    runs out of memory is repeated with micro-batches of half the size, which is kept from then on.
     """
 
     trainer: Trainer
@@ -137,24 +137,24 @@ class Loop:
             BurnishError: the loss is not finite; the last good checkpoint is kept.
             MachineError: the disk is full, or a single row does not fit into memory; the last good state is kept.
         """
-        self._take_up()
+        self._restore_limits()
         epochs = self.total_steps / self.source.steps_per_epoch
         self.watch(TrainingStarted(self.progress.step, self.total_steps, epochs, self.source.micro_tokens))
         with StopSignal() as stop, Prefetch(self.source, self.total_steps) as prefetch:
-            if self._owes_validation() and (self._validate() or self.progress.stopped):
+            if self._needs_validation() and (self._validate() or self.progress.stopped):
                 self._save()
             while self.progress.step < self.total_steps and not self.progress.stopped:
                 self._train_step(prefetch)
                 is_last = self.progress.step == self.total_steps
-                is_judged = bool(self.held_out.batches) and self._is_due(self.recipe.evaluate.every, is_last)
-                is_best = is_judged and self._validate()
+                is_validated = bool(self.held_out.batches) and self._is_due(self.recipe.evaluate.every, is_last)
+                is_best = is_validated and self._validate()
                 if self._is_due(self.recipe.save.every, is_last) or is_best or self.progress.stopped or stop.wanted:
                     self._save()
                 if stop.wanted and self.progress.step < self.total_steps:
                     raise self._interrupted()
         return self.progress
 
-    def _take_up(self) -> None:
+    def _restore_limits(self) -> None:
         """Restores reduced micro-batch sizes, and plans the time of all steps."""
         if self.progress.micro_tokens:
             self.source.micro_tokens = self.progress.micro_tokens
@@ -165,12 +165,12 @@ class Loop:
         self.pace = RemainingTime(self._step_tokens(), held_out_tokens, evaluate, save)
 
     def _step_tokens(self) -> list[int]:
-        """Of each step; where they are not known before it, every step counts alike."""
+        """Tokens of each step; all steps count alike if the batches are not planned."""
         if not self.source.is_planned:
             return [1] * self.total_steps
         return [self.source.padded_tokens(step) or 0 for step in range(self.total_steps)]
 
-    def _owes_validation(self) -> bool:
+    def _needs_validation(self) -> bool:
         """Whether the current step still needs its validation: the base model, or a step saved before it was
         validated."""
         step = self.progress.step
@@ -188,7 +188,7 @@ class Loop:
         return is_last or self.progress.step % int(every) == 0
 
     def _train_step(self, prefetch: Prefetch) -> None:
-        begun = attempted = time.perf_counter()
+        started = attempted = time.perf_counter()
         step = self.progress.step
         rate = learning_rate_at(step, self.total_steps, self.recipe.train)
         while (done := self._attempt(step, rate, prefetch)) is None:
@@ -197,44 +197,44 @@ class Loop:
         self.progress.step += 1
         ended = time.perf_counter()
         self.pace.step_done(step, ended - attempted)
-        self._tell_step(*done, rate, ended - begun)
+        self._report_step(*done, rate, ended - started)
 
     def _attempt(self, step: int, rate: float, prefetch: Prefetch) -> tuple[StepResult, list[Batch]] | None:
-        """A step, or None where it ran out of memory: then all is as it was before it."""
-        drawn = random_tensors(), random_values()
+        """One step; None if it ran out of memory, with everything as it was before."""
+        generators = random_tensors(), random_values()
         batches: list[Batch] = []
         try:
             batches = prefetch.take(step)
             return self.trainer.step(batches, rate), batches
         except NotFinite as error:
-            raise self._explained(error, batches) from error
+            raise self._not_finite(error, batches) from error
         except PartialUpdate as error:
-            raise self._half_moved(error) from error
+            raise self._partial_update(error) from error
         except RAISED as error:
             if not ran_out(error):
                 raise
-        # outside of the except block, because the traceback keeps the step's tensors alive until it ends
+        # outside of the except block, because its traceback keeps the step's tensors alive
         self.trainer.discard_attempt()
-        restore_random(*drawn)
+        restore_random(*generators)
         return None
 
     def _halve(self, step: int) -> None:
-        """Makes the micro-batches smaller than those of a step that ran out."""
+        """Halves the micro-batches after a step that ran out of memory."""
         before = self.source.micro_batch_sizes(step)
         if not self.source.halve_micro_batch(step):
-            raise self._too_large("training", max(width for _, width in before))
+            raise self._row_too_large("training", max(width for _, width in before))
         self.progress.micro_tokens = self.source.micro_tokens
         self.pace.replan(self._step_tokens())
-        self._tell_halved(False, before, self.source.micro_batch_sizes(step), self.source.micro_tokens)
+        self._report_halved(False, before, self.source.micro_batch_sizes(step), self.source.micro_tokens)
 
-    def _tell_halved(
+    def _report_halved(
         self, held_out: bool, before: list[tuple[int, int]], after: list[tuple[int, int]], tokens: int
     ) -> None:
         step = self.progress.step if held_out else self.progress.step + 1
         largest = max(rows * width for rows, width in before)
         self.emit(MicroBatchHalved(step, held_out, largest, tokens, len(before), len(after)))
 
-    def _half_moved(self, error: PartialUpdate) -> MachineError:
+    def _partial_update(self, error: PartialUpdate) -> MachineError:
         newest = newest_complete(self.checkpoints)
         return MachineError(
             f"{error.what} in step {self.progress.step + 1}",
@@ -243,18 +243,18 @@ class Loop:
             f"Free some memory, then continue with `burnish resume {self.checkpoints.parent}`",
         )
 
-    def _too_large(self, kind: str, tokens: int) -> MachineError:
+    def _row_too_large(self, kind: str, tokens: int) -> MachineError:
         """The error for a single row that does not fit into memory; the state before it is saved."""
-        ways = [f"Shorten `data.context` (now {self.recipe.data.context})"]
+        options = [f"Shorten `data.context` (now {self.recipe.data.context})"]
         if kind == "training" and self.recipe.train.gradient_checkpointing is not True:
-            ways.append("set `train.gradient_checkpointing=true`")
+            options.append("set `train.gradient_checkpointing=true`")
         if all(weight.is_floating_point() for weight in self.trainer.network.parameters()):
-            ways.append("use `--method qlora`")
+            options.append("use `--method qlora`")
         resumed = f"; or free some memory and continue with `burnish resume {self.checkpoints.parent}`"
         return MachineError(
             f"one {kind} row of {tokens:,} tokens does not fit into memory",
             f"Memory ran out after step {self.progress.step} with one row at a time. {self._keep_state()}",
-            f"{' or '.join(ways)}, in a new run" + (resumed if self.progress.step else ""),
+            f"{' or '.join(options)}, in a new run" + (resumed if self.progress.step else ""),
         )
 
     def _keep_state(self) -> str:
@@ -269,9 +269,9 @@ class Loop:
         newest = newest_complete(self.checkpoints)
         return f"The checkpoint `{newest.name}` is complete." if newest else "No step has been saved yet."
 
-    def _tell_step(self, result: StepResult, batches: list[Batch], rate: float, seconds: float) -> None:
+    def _report_step(self, result: StepResult, batches: list[Batch], rate: float, seconds: float) -> None:
         self.progress.seconds += seconds
-        told = StepDone(
+        done = StepDone(
             step=self.progress.step,
             total_steps=self.total_steps,
             epoch=self.progress.step / self.source.steps_per_epoch,
@@ -283,28 +283,28 @@ class Loop:
             seconds=seconds,
             seconds_left=self.pace.seconds_left(self.progress.step),
         )
-        self.watch.step_done(told, batches, self.source.examples)
+        self.watch.step_done(done, batches, self.source.examples)
 
-    def _explained(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
+    def _not_finite(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
         """A loss that is not finite, with the step, the rows and what to do."""
         rows = places(batches, self.source.examples)
-        named = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
-        self.watch.broke_off(self.progress.step + 1, error.what)
+        listed = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+        self.watch.not_finite(self.progress.step + 1, error.what)
         return BurnishError(
             f"{error.what} at step {self.progress.step + 1}",
-            f"Rows of that step: {named}. No weight was changed; earlier checkpoints are kept.",
+            f"Rows of that step: {listed}. No weight was changed; earlier checkpoints are kept.",
             f"Lower `train.learning_rate` (now {self.recipe.train.learning_rate}), and check those rows",
         )
 
     def _validate(self) -> bool:
-        begun = time.perf_counter()
-        seen = self._judge()
-        changes = self.progress.changes(seen.measures[0], seen.chance)
-        is_best = self.progress.record(self.progress.step, seen.loss, seen.score, seen.measures)
-        seconds = time.perf_counter() - begun
+        started = time.perf_counter()
+        validation = self._evaluate()
+        changes = self.progress.changes(validation.measures[0], validation.chance)
+        is_best = self.progress.record(self.progress.step, validation.loss, validation.score, validation.measures)
+        seconds = time.perf_counter() - started
         self.progress.seconds += seconds
         self.pace.validated(self.progress.step, seconds, is_best)
-        self.watch(Validated(self.progress.step, seen.loss, seen.figures, is_best, seconds, changes))
+        self.watch(Validated(self.progress.step, validation.loss, validation.figures, is_best, seconds, changes))
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
         if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_highest() >= patience:
@@ -313,24 +313,24 @@ class Loop:
             self.watch(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
         return is_best
 
-    def _judge(self) -> Validation:
+    def _evaluate(self) -> Validation:
         """Evaluates the held-out rows; if memory runs out, in smaller batches from now on."""
         plan = self.held_out.plan
         before = plan.micro_batch_sizes(None) if plan else []
         tokens = plan.micro_tokens if plan else None
         try:
-            seen = self.trainer.validate(self.held_out)
+            validation = self.trainer.validate(self.held_out)
         except RowTooLarge as error:
-            raise self._too_large("held-out", error.tokens) from error
+            raise self._row_too_large("held-out", error.tokens) from error
         if plan and plan.micro_tokens != tokens:
             self.progress.held_out_tokens = plan.micro_tokens
-            self._tell_halved(True, before, plan.micro_batch_sizes(None), plan.micro_tokens)
-        return seen
+            self._report_halved(True, before, plan.micro_batch_sizes(None), plan.micro_tokens)
+        return validation
 
     def _save(self) -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         save_checkpoint(self.checkpoints, self.trainer, self.progress)
         prune_checkpoints(self.checkpoints, self.recipe.save.keep, self.progress.best_step)
         path = checkpoint_path(self.checkpoints, self.progress.step)
-        self.pace.saved(time.perf_counter() - begun)
+        self.pace.saved(time.perf_counter() - started)
         self.emit(CheckpointSaved(self.progress.step, path.name, folder_bytes(path)))

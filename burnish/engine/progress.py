@@ -13,6 +13,8 @@ import numpy
 from burnish.engine.validation import RowResults
 from burnish.metrics.measure import Measure
 
+_RENAMED_KEY = "sheets: row_results"
+"""Of `Progress.to_dict`, in older checkpoints and now."""
 _STEPS_REMEMBERED = 200
 _WARM = 3
 """Once this many steps are timed, the first is dropped: it allocates memory and selects kernels."""
@@ -58,7 +60,7 @@ class RemainingTime:
             self._is_warm = True
 
     def seconds_per_token(self) -> float:
-        """Of the steps so far, padding included; 0 before the first is done."""
+        """Seconds per token of the steps so far, padding included; 0 before the first is done."""
         return sum(seconds for _, seconds in self._steps) / max(1, sum(tokens for tokens, _ in self._steps))
 
     def validated(self, step: int, seconds: float, is_best: bool) -> None:
@@ -72,7 +74,7 @@ class RemainingTime:
         self._saves.append(seconds)
 
     def seconds_left(self, done: int) -> float:
-        """Estimated remaining time after `done` steps, including the validation and the checkpoint due there.
+        """Estimated remaining time after `done` steps, including the validation and the checkpoint due at that point.
 
         0 before the first step. Checkpoints count as 0 until the first one is written.
         """
@@ -148,7 +150,7 @@ class Progress:
     """The same for the batches of held-out rows."""
     highest_step: int | None = None
     highest_score: float | None = None
-    sheets: dict[str, RowResults] = field(default_factory=dict)
+    row_results: dict[str, RowResults] = field(default_factory=dict)
     """Row results of the validations that later ones are compared with: `base`, `lowest` (by loss) and `best`."""
 
     @property
@@ -165,10 +167,10 @@ class Progress:
         Args:
             step: step of the validation.
             loss: held-out loss.
-            score: what checkpoints are ranked by, higher is better; ties are broken by the lower loss.
+            score: the score that checkpoints are ranked by, higher is better; ties are broken by the lower loss.
             measures: metrics for the comparison row by row: the loss, and the task's main metric.
         """
-        lowest = self.sheets.get("lowest")
+        lowest = self.row_results.get("lowest")
         is_highest = step > 0 and not math.isnan(loss) and self._is_highest(loss, score)
         is_best = is_highest and self._beats_best(measures)
         self.validations.append((step, loss))
@@ -176,11 +178,11 @@ class Progress:
             self.highest_step, self.highest_score = step, score
         if is_best:
             self.best_step, self.best_score = step, score
-            self.sheets["best"] = RowResults.of(step, loss, measures)
+            self.row_results["best"] = RowResults.of(step, loss, measures)
         if step == 0:
-            self.sheets["base"] = RowResults.of(step, loss, measures[:1])
+            self.row_results["base"] = RowResults.of(step, loss, measures[:1])
         elif lowest is None or loss < lowest.loss:
-            self.sheets["lowest"] = RowResults.of(step, loss, measures[:1])
+            self.row_results["lowest"] = RowResults.of(step, loss, measures[:1])
         return is_best
 
     def _is_highest(self, loss: float, score: float) -> bool:
@@ -188,7 +190,7 @@ class Progress:
         return self.highest_score is None or before is None or (score, -loss) > (self.highest_score, -before)
 
     def _beats_best(self, measures: Sequence[Measure]) -> bool:
-        best = self.sheets.get("best")
+        best = self.row_results.get("best")
         is_beaten = best.is_beaten_by(measures) if best else None
         return True if is_beaten is None else is_beaten
 
@@ -201,11 +203,11 @@ class Progress:
 
         Returns:
             For each of `base`, `lowest` and `chance`, if known, the difference and the lower and upper end of its 95 %
-                    interval.
+            interval.
         """
-        told = {name: sheet.change(loss) for name, sheet in self.sheets.items() if name != "best"}
-        told["chance"] = RowResults.of(0, 0.0, [chance]).change(loss) if chance else None
-        return {name: [change.value, change.low, change.high] for name, change in told.items() if change}
+        changes = {name: results.change(loss) for name, results in self.row_results.items() if name != "best"}
+        changes["chance"] = RowResults.of(0, 0.0, [chance]).change(loss) if chance else None
+        return {name: [change.value, change.low, change.high] for name, change in changes.items() if change}
 
     def validations_since_highest(self) -> int:
         """Number of validations since the highest one."""
@@ -219,8 +221,13 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Progress:
-        """The inverse of `to_dict`; older checkpoints do not distinguish the highest validation from the best."""
+        """The inverse of `to_dict`, also for older checkpoints.
+
+        They have other keys, and do not distinguish the highest validation from the best.
+        """
+        old, new = _RENAMED_KEY.split(": ")
+        values = {new if name == old else name: value for name, value in values.items()}
         highest = {"highest_step": values.get("best_step"), "highest_score": values.get("best_score")}
-        sheets = {name: RowResults(**sheet) for name, sheet in values.get("sheets", {}).items()}
+        results = {name: RowResults(**one) for name, one in values.get("row_results", {}).items()}
         pairs = [(step, loss) for step, loss in values["validations"]]
-        return cls(**{**highest, **values, "validations": pairs, "sheets": sheets})
+        return cls(**{**highest, **values, "validations": pairs, "row_results": results})

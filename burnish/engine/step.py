@@ -72,28 +72,28 @@ class Trainer:
     scaler: torch.amp.GradScaler
 
     def step(self, batches: Sequence[Batch], learning_rate: float | None = None) -> StepResult:
-        """One optimizer step: set the rate, forward and backward over the micro-batches, clip, check, move.
+        """One optimizer step: set the rate, forward and backward over the micro-batches, clip, check, update.
 
         Args:
             batches: the micro-batches of the step.
-            learning_rate: of this step, by the schedule; None leaves the optimizer's as it is.
+            learning_rate: of this step; None keeps the optimizer's.
 
         Raises:
-            NotFinite: before the optimizer moves; no weight has changed.
-            HalfMoved: memory ran out in the middle of the move.
-            MemoryError, RuntimeError: memory ran out before (see `models.device.ran_out`); no weight has changed, and
-                after `discard_attempt` the step can be tried again.
-            BurnishError: no token of the step is trained on.
+            NotFinite: before the update; no weight has changed.
+            PartialUpdate: memory ran out during the update.
+            MemoryError, RuntimeError: memory ran out before the update (see `models.device.ran_out`); no weight has
+                changed, and after `discard_attempt` the step can be tried again.
+            BurnishError: the step has no trained tokens.
         """
         trained_tokens = sum(batch.num_trained for batch in batches)
         if trained_tokens == 0:
-            raise BurnishError("a step holds no trained token", "Its rows have labels for none of their tokens.")
+            raise BurnishError("a step has no trained tokens", "None of the tokens in its rows has a label.")
         if learning_rate is not None:
             set_learning_rate(self.optimizer, learning_rate)
         loss, norm = self.accumulate(batches)
-        # The first read of a value from the device: everything before it was queued without waiting.
+        # the first read of a value from the device: everything before it was queued without waiting
         loss_value, norm_value = loss.item(), norm.item()
-        # With a loss scaler an infinite norm is no error: the scaler skips this move and lowers its scale.
+        # with a loss scaler, an infinite norm is not an error: the scaler skips this update and lowers its scale
         if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
             self.drop_gradient()
             raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
@@ -104,36 +104,35 @@ class Trainer:
         """Forward and backward over the micro-batches; leaves the clipped gradient in the parameters.
 
         Returns:
-            The mean loss, and the gradient norm before clipping, as 0-dimensional tensors: nothing here reads their
-            values, so that the GPU is not synchronized and the step can be simulated.
+            The mean loss, and the gradient norm before clipping, as 0-dimensional tensors. Their values
+            are not read here, so that the GPU is not synchronized and the step can be simulated.
         """
-        # Divided by the trained tokens of the whole step, not of each micro-batch: a mean of means would weigh a token
-        # by how full its micro-batch is. So accumulation equals one big batch however the rows are spread.
+        # The trained tokens of the whole step, not of each micro-batch: a mean of means would weight tokens by how full
+        # their micro-batch is. This way the sum over micro-batches is the mean over one big batch.
         trained_tokens = sum(batch.num_trained for batch in batches)
         self.network.train()
         with torch.no_grad(), arithmetic(self.device, self.precision):
             self.task.objective.begin_step(self.network, (batch.to(self.device) for batch in batches))
         total = torch.zeros((), device=self.device)
         for batch in batches:
-            # divided by the tokens of the whole step, so that the sum over micro-batches is the mean of one big batch
             with arithmetic(self.device, self.precision):
                 loss = self.task.objective.losses(self.network, batch.to(self.device)).sum() / trained_tokens
-            # Outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0.
+            # outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        # Gradients are clipped in their true size, so the scale is taken off first.
+        # gradients are clipped at their true size, so they are unscaled first
         self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
         return total, norm
 
     def move(self) -> None:
-        """Moves the weights along the gradient, and drops the gradient.
+        """Updates the weights, and frees the gradient.
 
         Raises:
-            HalfMoved: memory ran out during the update.
+            PartialUpdate: memory ran out during the update.
         """
-        # The moments are allocated before any weight moves: running out here can still be tried again.
+        # allocated before any weight changes: a step that runs out of memory here can be repeated
         allocate_moments(self.optimizer)
         try:
             self.scaler.step(self.optimizer)
@@ -160,14 +159,14 @@ class Trainer:
 
     def validate(self, held_out: HeldOut) -> Validation:
         """Loss and metrics on the held-out rows."""
-        judged = evaluate_rows(self.network, self.task, held_out, self.precision)
-        measures = self.task.scorer.measures(judged)
-        loss = judged.loss()
+        evaluated = evaluate_rows(self.network, self.task, held_out, self.precision)
+        measures = self.task.scorer.measures(evaluated)
+        loss = evaluated.loss()
         headline = next((one for one in measures if one.name == self.task.scorer.headline), loss)
         score = value_of(headline) if headline.higher_is_better else -value_of(headline)
         figures = {one.name: value_of(one) for one in measures}
         compared = [loss] if headline is loss else [loss, headline]
-        return Validation(value_of(loss), figures, score, compared, self.task.scorer.chance_loss(judged))
+        return Validation(value_of(loss), figures, score, compared, self.task.scorer.chance_loss(evaluated))
 
 
 def make_trainable(
@@ -181,16 +180,16 @@ def make_trainable(
         method: chooses the weights.
         recipe: with the method's options filled in.
         tokenizer: of the model.
-        new_modules: modules that begin at random.
+        new_modules: randomly initialized modules.
 
     Returns:
         The network to train, which may wrap the base model.
     """
     seed_everything(recipe.seed)
-    kept_out = objective.frozen_modules(network)
-    untouched = [network.get_submodule(name) for name in kept_out]
-    trainable = method.apply(network, recipe, Target(objective.head.peft_type, new_modules, tokenizer, kept_out))
-    for module in untouched:
+    frozen = objective.frozen_modules(network)
+    frozen_modules = [network.get_submodule(name) for name in frozen]
+    trainable = method.apply(network, recipe, Target(objective.head.peft_type, new_modules, tokenizer, frozen))
+    for module in frozen_modules:
         module.requires_grad_(False)
     if recipe.train.gradient_checkpointing is True:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -68,23 +68,23 @@ def evaluate_rows(
     task: Task,
     held_out: HeldOut,
     precision: str,
-    tell: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluatedExamples:
-    """The loss and the output of every held-out example. Where memory runs out, from the start in smaller batches.
+    """The loss and the output of every held-out example. If memory runs out, starts again with smaller batches.
 
     Args:
         network: on its device; left in evaluation mode.
         task: computes losses and outputs.
         held_out: the rows.
         precision: number format of the computation.
-        tell: called with the number of batches done and the total.
+        progress: called with the number of batches done and the total.
 
     Raises:
         RowTooLarge: a single row does not fit into memory.
     """
     while True:
         try:
-            return _judge(network, task, held_out, precision, tell)
+            return _evaluate(network, task, held_out, precision, progress)
         except RAISED as error:
             if not ran_out(error):
                 raise
@@ -93,8 +93,8 @@ def evaluate_rows(
             raise RowTooLarge(held_out.longest_row())
 
 
-def _judge(
-    network: Any, task: Task, held_out: HeldOut, precision: str, tell: Callable[[int, int], None]
+def _evaluate(
+    network: Any, task: Task, held_out: HeldOut, precision: str, progress: Callable[[int, int], None]
 ) -> EvaluatedExamples:
     network.eval()
     device = next(network.parameters()).device
@@ -111,7 +111,7 @@ def _judge(
         numpy.add.at(counts, owners, 1)
         for example, output in zip(batch.examples, outcome.outputs, strict=bool(outcome.outputs)):
             outputs[example] = output
-        tell(done, len(held_out.batches))
+        progress(done, len(held_out.batches))
     return EvaluatedExamples(held_out.examples, held_out.owners, outputs, sums, counts)
 
 
@@ -153,8 +153,8 @@ class RowResults:
             None if there are too few rows.
         """
         changes = [(one, self.change(one)) for one in later]
-        told = [change.low > 0 if one.higher_is_better else change.high < 0 for one, change in changes if change]
-        return any(told) if told else None
+        better = [change.low > 0 if one.higher_is_better else change.high < 0 for one, change in changes if change]
+        return any(better) if better else None
 
 
 def _packed(table: numpy.ndarray) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from burnish.runs.events import Event, Note, Spiked, StepDone, Validated, Warned
 from burnish.system.machine import memory_size
 
 HOT = 85
-"""Degrees Celsius. Most NVIDIA GPUs throttle a few degrees above."""
+"""Degrees Celsius. Most NVIDIA GPUs throttle a few degrees above this."""
 LEAST_FREE = 0.03
 """Share of free memory below which a warning is given."""
-SECONDS_BETWEEN_LOOKS = 30.0
+SECONDS_BETWEEN_CHECKS = 30.0
 
 
 class NotMonitoredError(Exception):
@@ -34,7 +34,7 @@ def read_temperature(device: torch.device) -> int:
     """Temperature of a CUDA device in degrees Celsius, from its driver.
 
     Raises:
-        UnwatchedError: the package nvidia-ml-py is missing, or the driver does not report it.
+        NotMonitoredError: the package nvidia-ml-py is missing, or the driver does not report it.
     """
     if importlib.util.find_spec("pynvml") is None:
         raise NotMonitoredError("the package nvidia-ml-py is missing")
@@ -47,12 +47,11 @@ def read_temperature(device: torch.device) -> int:
 
 @dataclass(slots=True)
 class DeviceWatch:
-    """Checks a CUDA device from time to time, and warns once of heat and once of low memory; does nothing on other
-    devices."""
+    """Checks a CUDA device from time to time, and warns once of heat and once of low memory; ignores other devices."""
 
     device: torch.device
     temperature: Callable[[torch.device], int] = read_temperature
-    """Degrees Celsius; raises UnwatchedError."""
+    """Degrees Celsius; raises NotMonitoredError."""
     memory: Callable[[torch.device], tuple[int, int]] = torch.cuda.mem_get_info
     """Free and total bytes; memory reserved by torch counts as used."""
     reserved: Callable[[torch.device], int] = torch.cuda.memory_reserved
@@ -60,31 +59,31 @@ class DeviceWatch:
     allocated: Callable[[torch.device], int] = torch.cuda.memory_allocated
     """Bytes used by tensors."""
     clock: Callable[[], float] = time.monotonic
-    _looked: float | None = None
-    _said: set[str] = field(default_factory=set)
+    _checked_at: float | None = None
+    _warned: set[str] = field(default_factory=set)
 
     def observe(self, event: Event) -> list[Event]:
         """Warnings after this event: checks at every validation, and at steps at most every half minute."""
         if self.device.type != "cuda" or not isinstance(event, StepDone | Validated):
             return []
         now = self.clock()
-        is_due = self._looked is None or now - self._looked >= SECONDS_BETWEEN_LOOKS
+        is_due = self._checked_at is None or now - self._checked_at >= SECONDS_BETWEEN_CHECKS
         if not is_due and not isinstance(event, Validated):
             return []
-        self._looked = now
-        return [*self._look_at_heat(event.step), *self._look_at_memory(event.step)]
+        self._checked_at = now
+        return [*self._check_heat(event.step), *self._check_memory(event.step)]
 
-    def _look_at_heat(self, step: int) -> list[Event]:
-        if "heat" in self._said:
+    def _check_heat(self, step: int) -> list[Event]:
+        if "heat" in self._warned:
             return []
         try:
             degrees = self.temperature(self.device)
         except NotMonitoredError as error:
-            self._said.add("heat")
+            self._warned.add("heat")
             return [Note(f"The temperature of the GPU is not monitored: {str(error).rstrip('.')}.")]
         if degrees <= HOT:
             return []
-        self._said.add("heat")
+        self._warned.add("heat")
         return [
             Warned(
                 f"The GPU is at {degrees} degrees Celsius at step {step}; above {HOT} it may throttle. Check its "
@@ -92,15 +91,15 @@ class DeviceWatch:
             )
         ]
 
-    def _look_at_memory(self, step: int) -> list[Event]:
-        if "memory" in self._said:
+    def _check_memory(self, step: int) -> list[Event]:
+        if "memory" in self._warned:
             return []
         free, total = self.memory(self.device)
         # memory that torch has reserved but no tensor uses is available
         free += self.reserved(self.device) - self.allocated(self.device)
         if free >= LEAST_FREE * total:
             return []
-        self._said.add("memory")
+        self._warned.add("memory")
         return [
             Warned(
                 f"Only {memory_size(free)} of the GPU's {memory_size(total)} is free at step {step}. If memory runs "
@@ -124,7 +123,7 @@ class Watch:
     diagnosis: Diagnosis = field(init=False)
     _outliers: Outliers = field(init=False)
     _device_watch: DeviceWatch = field(init=False)
-    _told: set[tuple[int, str]] = field(default_factory=set)
+    _reported: set[tuple[int, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.diagnosis = Diagnosis(self.recipe, self.total_steps)
@@ -146,9 +145,9 @@ class Watch:
                     self._outliers.observe(event)
         for line in events:
             if line["event"] == "Diagnosed":
-                self.diagnosis.said.add(line["name"])
+                self.diagnosis.reported.add(line["name"])
             elif line["event"] == "Spiked":
-                self._told.add((line["step"], line["what"]))
+                self._reported.add((line["step"], line["what"]))
 
     def __call__(self, event: Event) -> None:
         """Emits an event, followed by the diagnoses and warnings it leads to."""
@@ -160,13 +159,13 @@ class Watch:
         """Emits a step, and the rows of an outlier step."""
         self(event)
         for outlier in self._outliers.observe(event):
-            if (event.step, outlier.what) not in self._told:
+            if (event.step, outlier.what) not in self._reported:
                 rows = places(batches, examples)
                 self.emit(Spiked(event.step, outlier.what, outlier.value, outlier.usual, rows))
 
-    def broke_off(self, step: int, what: str) -> None:
+    def not_finite(self, step: int, what: str) -> None:
         """Emits the diagnosis of a run that ended because its loss was not finite."""
-        for finding in self.diagnosis.broke_off(step, what):
+        for finding in self.diagnosis.not_finite(step, what):
             self.emit(finding)
 
 

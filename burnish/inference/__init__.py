@@ -1,1 +1,1 @@
-"""A loaded run that answers."""
+"""Loads a run and generates answers."""

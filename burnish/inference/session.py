@@ -1,4 +1,4 @@
-"""A loaded model that answers: for `generate`, `chat` and `Run.generate`."""
+"""A loaded model for `generate`, `chat` and `Run.generate`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Write = Callable[[str], None]
 
 
 class Session:
-    """One model, loaded once, asked as often as one likes.
+    """One model, loaded once, for any number of prompts.
 
     Args:
-        recipe: says which model, task and method.
+        recipe: names the model, task and method.
         run: the run whose result is used; None for the base model alone.
-        base: answer as the base model although the run is loaded.
+        base: use the base model instead of the run's result.
     """
 
     def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool) -> None:
@@ -69,14 +69,14 @@ class Session:
     def generate(
         self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0, write: Write | None = None
     ) -> str:
-        """Answers one prompt, in the way the run's task was trained: as a chat turn, by going on with the text, or with
-        the label, the tags or the passage that the model finds.
+        """Answers one prompt according to the run's task: as a chat turn, as a continuation of the text, or with the
+        predicted label, tags or passage.
 
         Args:
-            prompt: what is asked.
-            max_new_tokens: longest answer.
+            prompt: the text.
+            max_new_tokens: maximum length of the answer.
             temperature: 0 for the most likely answer.
-            write: called with each piece of the answer as it comes.
+            write: called with each part of the answer as it is generated.
         """
         if self._task.generates:
             return self._answer(self._task, prompt, max_new_tokens, temperature, write)
@@ -93,15 +93,15 @@ class Session:
         temperature: float = 0.0,
         write: Write | None = None,
     ) -> str:
-        """Answers the last of several turns, rendered by the very template the model was trained with.
+        """Answers the last of several turns, rendered with the chat template that the model was trained with.
 
         Raises:
-            InputError: the run's task does not write text.
+            InputError: the run's task does not generate text.
         """
         if not self._task.generates:
             raise InputError(
-                f"the task `{self._task.name}` does not write text",
-                "There is nobody to chat with.",
+                f"the task `{self._task.name}` does not generate text",
+                "Only a model that generates text can chat.",
                 'Ask for its answer with `burnish generate RUN "text"`',
             )
         chat = self._task if self._task.reads_turns else make_task(CONVERSATION, self._tokenizer, self._recipe)
@@ -139,7 +139,7 @@ def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
 
     Args:
         name: a run, or a base model such as `seedling`.
-        base: answer as the run's base model.
+        base: use the run's base model.
         runs: folder that holds the run folders.
 
     Raises:
@@ -153,7 +153,7 @@ def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
 
 
 def _base_session(name: str, missing: InputError) -> Session:
-    """The base model of that name, if there is one here; else the error that there is no such run."""
+    """A session of the base model of that name; raises `missing` if there is none."""
     from pathlib import Path
 
     from burnish.recipe.schema import BUNDLED_MODELS
@@ -162,6 +162,6 @@ def _base_session(name: str, missing: InputError) -> Session:
         raise missing
     section = ModelSection(name=name)
     kind = model_kind(read_config(locate_model(section), section))
-    talking = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
-    task = next((task.name for task in talking if kind in task.kinds), CONVERSATION)
+    chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
+    task = next((task.name for task in chatting if kind in task.kinds), CONVERSATION)
     return Session(Recipe(task=task, model=section), None, True)

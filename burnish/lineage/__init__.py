@@ -1,1 +1,1 @@
-"""What a run was made from, whether that is still here, and whether it can be made again."""
+"""What a run was made from, whether that is unchanged, and whether the run can be reproduced."""

@@ -26,14 +26,14 @@ from burnish.system.machine import all_versions, this_machine
 def make_manifest(
     data: dict[str, Any], model: dict[str, Any], seed: int, precision: str, arithmetic: dict[str, Any]
 ) -> dict[str, Any]:
-    """Versions, hardware, seed, and what the caller measured.
+    """A manifest with versions, hardware, seed, and the given values.
 
     Args:
         data: hashes of the rows and of their files.
         model: hash of the base model.
-        seed: of the run.
+        seed: seed of the run.
         precision: number format.
-        arithmetic: `device`, and what else of it decides in which order numbers are summed.
+        arithmetic: `device`, and what else determines the order of summation.
     """
     return {
         "versions": all_versions(),
@@ -47,7 +47,7 @@ def make_manifest(
 
 
 def read_manifest(folder: RunFolder) -> dict[str, Any]:
-    """What a run was made from, as it was written when the run began.
+    """The manifest that was written when the run began.
 
     Raises:
         InputError: the run has no manifest, or a broken one.
@@ -58,18 +58,18 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
         raise InputError(
             f"the manifest of the run `{folder.name}` cannot be read",
             f"`{folder.manifest}`: {error}.",
-            "Without it nobody knows what the run was made from; train it anew with `burnish train`",
+            "Without it, it is unknown what the run was made from; train it again with `burnish train`",
         ) from error
 
 
 def manifest_of(recipe: Recipe, records: Records, location: ModelLocation, device: torch.device) -> dict[str, Any]:
-    """The manifest of a run that begins here.
+    """The manifest of a new run.
 
     Args:
         recipe: resolved.
-        records: its rows.
-        location: of its base model.
-        device: where it is trained.
+        records: the rows of the run.
+        location: location of the base model.
+        device: the training device.
     """
     data = {
         "sha256": records.sha256,
@@ -83,18 +83,18 @@ def manifest_of(recipe: Recipe, records: Records, location: ModelLocation, devic
 
 
 def arithmetic_of(device: torch.device) -> dict[str, Any]:
-    """What of a device, and of this process, decides in which order numbers are summed."""
+    """The properties of a device and of this process that determine the order of summation."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {"device": device.type, "accelerator": name, "threads": torch.get_num_threads()}
 
 
 def note_session(folder: RunFolder, step: int, device: torch.device) -> None:
-    """Notes in the manifest that a run goes on where numbers may be rounded otherwise than where it began.
+    """Records in the manifest that a run is resumed where numbers may be rounded differently.
 
     Args:
-        folder: of the run.
-        step: the last one that was done before.
-        device: where it goes on.
+        folder: the run.
+        step: the last step before.
+        device: the device of the resumed run.
     """
     manifest, here = read_manifest(folder), rounding_here(device)
     if rounding_of(manifest) != here:
@@ -103,12 +103,12 @@ def note_session(folder: RunFolder, step: int, device: torch.device) -> None:
 
 
 def rounding_here(device: torch.device) -> dict[str, str]:
-    """`rounding_of` a run that would begin now."""
+    """`rounding_of` a run that starts now."""
     return rounding_of({"versions": all_versions(), "machine": asdict(this_machine()), **arithmetic_of(device)})
 
 
 def rounding_of(manifest: dict[str, Any]) -> dict[str, str]:
-    """Everything in a manifest that the last digits of a loss depend on, by name; `?` for what it does not tell."""
+    """Everything in a manifest that affects the last digits of a loss, by name; `?` for what is missing."""
     machine = manifest["machine"]
     facts = {
         **manifest["versions"],
@@ -123,7 +123,7 @@ def rounding_of(manifest: dict[str, Any]) -> dict[str, str]:
 
 
 def hash_files(names: Sequence[str]) -> list[str | None]:
-    """SHA-256 (hex) of each file's bytes; None for what is no file, such as a split of a hub dataset."""
+    """SHA-256 (hex) of each file's bytes; None for what is not a file, such as a split of a hub dataset."""
     return [_hash_file(Path(name)) if Path(name).is_file() else None for name in names]
 
 
@@ -136,12 +136,12 @@ def _hash_file(path: Path) -> str:
 
 
 def has_same_data(folder: RunFolder, sha256: str) -> bool:
-    """Whether rows with this hash (hex) are those that the run was trained and validated on."""
+    """Whether this is the hash (hex) of the rows that the run was trained and validated on."""
     return read_manifest(folder)["data"]["sha256"] == sha256
 
 
 def result_of(folder: RunFolder) -> Path:
-    """What a run has made.
+    """The folder of a run's result.
 
     Raises:
         InputError: it has no result yet.
@@ -156,13 +156,13 @@ def result_of(folder: RunFolder) -> Path:
 
 
 def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Records:
-    """The rows of a run, those it held out among them.
+    """The rows of a run, including the held-out ones.
 
     Args:
-        folder: of the run.
-        recipe: of the run.
-        otherwise: what to do where they are not known any more.
-        emit: told what was adapted.
+        folder: the run.
+        recipe: its recipe.
+        otherwise: the hint of the error.
+        emit: receives notes on what was adapted.
 
     Raises:
         DataError: the data has changed.
@@ -171,17 +171,17 @@ def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Re
     if not has_same_data(folder, records.sha256):
         raise DataError(
             f"the data of the run `{folder.name}` has changed since it was trained",
-            "Which rows were held out follows from the data, so they are not known any more.",
+            "The held-out rows were chosen from the data, so they are not known any more.",
             otherwise,
         )
     return records
 
 
 def check_base(folder: RunFolder, location: ModelLocation) -> None:
-    """The base model must be the one that the run was trained on.
+    """Checks that the base model is the one that the run was trained on.
 
     Raises:
-        ModelError: it is another.
+        ModelError: it is a different one.
     """
     if read_manifest(folder)["model"]["sha256"] != fingerprint(location.folder):
         raise ModelError(

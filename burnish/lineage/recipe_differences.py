@@ -1,4 +1,4 @@
-"""What differs between the recipes of runs, and whether it is the seed alone."""
+"""Differences between the recipes of runs, and whether only the seed differs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from burnish.recipe.names import options
 from burnish.recipe.schema import Recipe
 
 _NAMES = ("name", "runs")
-_TEACHES_NOTHING = (
+_IRRELEVANT = (
     *_NAMES,
     "seed",
     "evaluate.answers",
@@ -21,11 +21,11 @@ _TEACHES_NOTHING = (
     "save.keep",
     "model.memory",
 )
-"""Options that have no part in what a recipe teaches; the seed least of all."""
+"""Options that do not change what is learned, apart from the randomness of the seed."""
 _KNOWN_BY_CONTENT = ("data.path", "data.validation", "model.name", "model.revision")
-"""Where rows and base model lie; what they are is told by their hashes."""
+"""Locations of rows and base model, which are compared by their hashes."""
 _DECISIVE = ("task", "method", "model.device", "model.precision")
-"""Options that make another run wherever they differ, even where they were left to Burnish."""
+"""Options whose difference always matters, even if Burnish chose them."""
 LOSS_OPTIONS = (
     "preference.loss",
     "preference.beta",
@@ -39,18 +39,18 @@ LOSS_OPTIONS = (
     "fill_mask.share",
     "fill_mask.whole_words",
 )
-"""Options that make the loss of the same row another thing."""
+"""Options that change the definition of the loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class OptionDifference:
-    """An option that is not the same in all recipes."""
+    """An option that differs between recipes."""
 
     option: str
     values: list[Any]
-    """Of each run, resolved."""
+    """The resolved value of each run."""
     by_auto: list[bool]
-    """Of each run, whether Burnish filled it in."""
+    """Whether Burnish chose it, for each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +60,51 @@ class Made:
     recipe: Recipe
     """Fully resolved."""
     filled: Collection[str]
-    """Options that Burnish filled in."""
+    """Options that Burnish chose."""
     data: str
-    """Hash of all its rows, however the seed divides them."""
+    """Hash of all its rows, whatever the seed's split."""
     model: str
     """Hash of its base model."""
 
 
 def find_differences(made: Sequence[Made]) -> list[OptionDifference]:
-    """Every option whose resolved values are not all the same, without names; in the order of the schema."""
-    told = [option_values(one.recipe) for one in made]
+    """All options whose resolved values differ, except names, in the order of the schema."""
+    resolved = [option_values(one.recipe) for one in made]
     found = []
     for option in options():
-        values = [values[option] for values in told]
+        values = [values[option] for values in resolved]
         if option not in _NAMES and any(value != values[0] for value in values):
             found.append(OptionDifference(option, values, [option in one.filled for one in made]))
     return found
 
 
 def option_values(recipe: Recipe) -> dict[str, Any]:
-    """Every option by its dotted name, JSON-ready."""
-    told = recipe.model_dump(mode="json")
+    """All options by dotted name, JSON-ready."""
+    values = recipe.model_dump(mode="json")
     parts = {option: option.rpartition(".") for option in options()}
-    return {option: told[section][name] if section else told[name] for option, (section, _, name) in parts.items()}
+    return {option: values[section][name] if section else values[name] for option, (section, _, name) in parts.items()}
 
 
 def group_recipes(made: Sequence[Made]) -> list[list[int]]:
-    """Runs by number, those together whose recipes differ in nothing but the seed; in order of appearance.
+    """Groups the indices of runs whose recipes differ only in the seed, in order of appearance.
 
-    What Burnish filled in may differ, too: the size of a step, say, follows from the rows, and another seed holds out
-    other rows.
+    Options that Burnish chose may differ, too: the batch size, for example, depends on the training rows, and these on
+    the seed.
     """
     groups: list[list[int]] = []
     for number, one in enumerate(made):
-        home = next((group for group in groups if is_alike(made[group[0]], one)), None)
-        if home is None:
+        match = next((group for group in groups if is_alike(made[group[0]], one)), None)
+        if match is None:
             groups.append([number])
         else:
-            home.append(number)
+            match.append(number)
     return groups
 
 
 def is_alike(first: Made, second: Made) -> bool:
-    """Whether two runs differ in nothing that teaches but the seed."""
+    """Whether two runs differ only in the seed and in irrelevant options."""
     if (first.data, first.model) != (second.data, second.model):
         return False
-    passed_by = (*_TEACHES_NOTHING, *_KNOWN_BY_CONTENT)
-    apart = [one.option for one in find_differences([first, second]) if one.option not in passed_by]
-    return all(option not in _DECISIVE and option in first.filled and option in second.filled for option in apart)
+    ignored = (*_IRRELEVANT, *_KNOWN_BY_CONTENT)
+    different = [one.option for one in find_differences([first, second]) if one.option not in ignored]
+    return all(option not in _DECISIVE and option in first.filled and option in second.filled for option in different)

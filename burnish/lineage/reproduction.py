@@ -1,4 +1,4 @@
-"""A run made again: what it was made from then and now, and the losses of both."""
+"""Reproduction of a run: its ingredients then and now, and the losses of both."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHOWN = 12
 
 
 def check_files(folder: RunFolder, recipe: Recipe, manifest: dict[str, Any]) -> list[Ingredient]:
-    """The files of the data, byte for byte. Splits of hub datasets are no files, and nothing is said of them.
+    """The files of the data, byte for byte. Splits of hub datasets are skipped.
 
     Raises:
-        DataError: they are not where they were.
+        DataError: a file is missing.
     """
     try:
         sources = find_sources(recipe.data.path, recipe.data.validation)
@@ -39,20 +39,20 @@ def check_files(folder: RunFolder, recipe: Recipe, manifest: dict[str, Any]) -> 
     names = [str(source) for source in [*sources.train, *(sources.valid or [])]]
     then, now = manifest["data"].get("file_sha256"), hash_files(names)
     if then is None:
-        return []  # a run of a version that hashed no files
+        return []  # a run of a version that did not hash files
     if len(then) != len(now):
-        told = f"{len(then)} files", f"{len(now)} files"
-        return [Ingredient("data files", *told, "changed", f"{told[1]} instead of {told[0]}")]
+        before, after = f"{len(then)} files", f"{len(now)} files"
+        return [Ingredient("data files", before, after, "changed", f"{after} instead of {before}")]
     found = []
     for name, old, new in zip(names, then, now, strict=True):
         if old is not None:
-            remark = "" if old == new else "its bytes are others"
+            remark = "" if old == new else "its content has changed"
             found.append(_compared(f"file `{name}`", old, new or "no file", remark))
     return found
 
 
 def check_rows(recipe: Recipe, manifest: dict[str, Any], emit: Emit) -> tuple[Ingredient, Records | None]:
-    """What the rows say; None instead of them where they cannot be read any more."""
+    """Compares the rows; also returns them, or None if they cannot be read any more."""
     expected = manifest["data"]
     try:
         records = read_rows(recipe, emit)
@@ -77,33 +77,33 @@ def _more_or_fewer(expected: int | None, found: int, what: str) -> str:
 
 
 def check_model(manifest: dict[str, Any], location: ModelLocation) -> Ingredient:
-    """The files of the base model."""
-    remark = "its config, tokenizer or weights are others"
+    """Compares the files of the base model."""
+    remark = "its config, tokenizer or weights have changed"
     return _compared(f"base model `{location.name}`", manifest["model"]["sha256"], fingerprint(location.folder), remark)
 
 
 def check_rounding(manifest: dict[str, Any], device: torch.device) -> list[Ingredient]:
-    """Versions, machine and device; a line for each that is another, one for all that are the same."""
+    """Compares versions, machine and device: one line per difference, or a single line if there is none."""
     then, now = rounding_of(manifest), rounding_here(device)
     others = [
-        Ingredient(name, then.get(name, "?"), now.get(name, "?"), "other", "may round otherwise")
+        Ingredient(name, then.get(name, "?"), now.get(name, "?"), "other", "may round differently")
         for name in now
         if then.get(name) != now.get(name)
     ]
     if others:
         return others
-    told = f"{now['device']}, {now['threads']} threads"
-    return [Ingredient("versions and machine", told, told, "same")]
+    same = f"{now['device']}, {now['threads']} threads"
+    return [Ingredient("versions and machine", same, same, "same")]
 
 
 def _compared(name: str, expected: str, found: str, remark: str) -> Ingredient:
     is_same = expected == found
-    told = expected[:_SHOWN], found[:_SHOWN]
-    return Ingredient(name, *told, "same") if is_same else Ingredient(name, *told, "changed", remark)
+    hashes = expected[:_SHOWN], found[:_SHOWN]
+    return Ingredient(name, *hashes, "same") if is_same else Ingredient(name, *hashes, "changed", remark)
 
 
 State = Literal["same", "changed", "other"]
-"""`changed` makes a run another one; `other` only rounds its numbers otherwise."""
+"""`changed` makes it a different run; `other` only affects rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,65 +115,65 @@ class Ingredient:
     found: str
     state: State
     remark: str = ""
-    """What more is known of a change, in words."""
+    """Details of a change, as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepPair:
-    """The loss of one step, as the run told it and as it came out again."""
+    """The loss of one step, as logged by the run and as reproduced."""
 
     step: int
     expected: float
     found: float
     tolerance: float
-    """Relative; 0 where every bit must be the same."""
+    """Relative; 0 if every bit must be the same."""
 
     @property
     def difference(self) -> float:
-        """Relative."""
+        """Relative difference."""
         return abs(self.found - self.expected) / abs(self.expected) if self.expected else abs(self.found)
 
     @property
     def is_same(self) -> bool:
-        """Whether the losses are as near as they must be. A loss that is not a number is never the same."""
+        """Whether the losses agree within the tolerance. A loss that is not a number never agrees."""
         return self.found == self.expected if self.tolerance == 0 else self.difference <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """A run that was run again."""
+    """The result of reproducing a run."""
 
     run: str
     ingredients: Sequence[Ingredient]
     steps: Sequence[StepPair] = field(default_factory=tuple)
-    """Empty where the run's ingredients have changed: then there is nothing to compare."""
+    """Empty if the run's ingredients have changed: then there is nothing to compare."""
     rule: str = ""
-    """How near the losses must be, and why, in words."""
+    """How closely the losses must agree, and why."""
     advice: str = ""
-    """What to do where it failed."""
+    """What to do if it failed."""
 
     @property
     def changed(self) -> list[Ingredient]:
-        """What makes it another run."""
+        """The changed ingredients."""
         return [one for one in self.ingredients if one.state == "changed"]
 
     @property
     def passed(self) -> bool:
-        """Whether the run came out again."""
+        """Whether the run was reproduced."""
         return not self.changed and bool(self.steps) and all(pair.is_same for pair in self.steps)
 
     @property
     def verdict(self) -> str:
         """The outcome in a sentence."""
         if self.changed:
-            told = "; ".join(f"{one.name}: {one.remark}" for one in self.changed)
-            return f"Not reproduced: what `{self.run}` was made from has changed ({told})."
-        apart = [pair for pair in self.steps if not pair.is_same]
-        if apart:
-            first = apart[0]
+            changes = "; ".join(f"{one.name}: {one.remark}" for one in self.changed)
+            return f"Not reproduced: what `{self.run}` was made from has changed ({changes})."
+        different = [pair for pair in self.steps if not pair.is_same]
+        if different:
+            first = different[0]
             return (
-                f"Not reproduced: {len(apart)} of {len(self.steps)} losses are not those of `{self.run}`; the first is "
-                f"that of step {first.step}, {first.found!r} instead of {first.expected!r}."
+                f"Not reproduced: {len(different)} of {len(self.steps)} losses differ from those of `{self.run}`; the "
+                f"first is that of step {first.step}, {first.found!r} instead of {first.expected!r}."
             )
         how = "bit for bit" if all(pair.tolerance == 0 for pair in self.steps) else "within tolerance"
         steps = "The first step" if len(self.steps) == 1 else f"The first {len(self.steps)} steps"

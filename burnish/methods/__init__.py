@@ -1,4 +1,4 @@
-"""Methods: which weights move. One file a family; only this module lists them."""
+"""Methods: which weights are trained. One file per family; only this module lists them."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _METHODS: dict[str, str | type[Method]] = {
     "ia3": "burnish.methods.ia3:Ia3Method",
 }
 AUTO_METHODS = ("full", "lora", "qlora")
-"""The methods that `auto` chooses from: the best first, the one that takes least memory last."""
+"""The methods that `auto` chooses from: the best first, the one that needs the least memory last."""
 LIKELY_METHOD = "lora"
-"""Taken for the method until `auto` has chosen one: like all that it chooses from, it takes no positions."""
+"""The assumed method until `auto` has chosen one: like all of those, it has no virtual tokens."""
 
 
 def method_names() -> list[str]:
-    """Every method, in the order of the table."""
+    """All methods, in the order of the table."""
     return list(_METHODS)
 
 
 def register_method(method: type[Method]) -> Callable[[], None]:
-    """Adds a method from outside this package, for this process. Runs by it can then be trained, evaluated and asked.
+    """Adds a method from outside this package, for this process; it can then be used like the built-in ones.
 
     Returns:
-        Takes the method out again.
+        A function that removes the method again.
 
     Raises:
-        ValueError: there is one of that name already.
+        ValueError: the name is taken.
     """
     if method.name in _METHODS:
-        raise ValueError(f"there is a method `{method.name}` already")
+        raise ValueError(f"there is already a method `{method.name}`")
     _METHODS[method.name] = method
     return lambda: _METHODS.__delitem__(method.name)
 

@@ -1,4 +1,4 @@
-"""What all methods that leave a PEFT folder have in common: writing it, reading it back, switching it off."""
+"""What all PEFT methods have in common: saving, loading and disabling an adapter."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from burnish.models.quantization import import_bitsandbytes
 from burnish.runs.folder import RunFolder
 
 _TOKENS = 8
-"""Enough for attention to have something to look back at, and few enough to cost nothing."""
+"""Enough for attention to have an effect, and few enough to cost nothing."""
 
 
-def same_answers(network: Any, off: AbstractContextManager[Any]) -> bool:
-    """Whether base and tuned model give the same outputs, to the last bit.
+def same_outputs(network: Any, off: AbstractContextManager[Any]) -> bool:
+    """Whether base and fine-tuned model give the same outputs, bit for bit.
 
     Args:
-        network: with its adapter on.
+        network: with its adapter enabled.
         off: a context in which it is the base model.
     """
     was_training = network.training
@@ -39,7 +39,7 @@ def same_answers(network: Any, off: AbstractContextManager[Any]) -> bool:
             base = _outputs(network)
     finally:
         network.train(was_training)
-    return len(tuned) > 0 and all(mine.equal(other) for mine, other in zip(tuned, base, strict=True))
+    return len(tuned) > 0 and all(one.equal(other) for one, other in zip(tuned, base, strict=True))
 
 
 @torch.no_grad()
@@ -54,9 +54,9 @@ def _outputs(network: Any) -> list[torch.Tensor]:
 
 
 def _fixed_ids(network: Any) -> torch.Tensor:
-    """`[1, tokens]` int64: tokens from all over the vocabulary, the last one among them, for added ones stand there.
+    """`[1, tokens]` int64: tokens from the whole vocabulary, including the last one, because added tokens come last.
 
-    Tokens that mean something to the model itself, such as padding or a picture, are left out.
+    Without tokens with a meaning of their own, such as padding or pictures.
     """
     vocabulary = network.get_input_embeddings().weight.shape[0]
     config = network.config.to_dict()
@@ -68,13 +68,13 @@ def _fixed_ids(network: Any) -> torch.Tensor:
 
 
 def _precision(network: Any) -> str:
-    """The arithmetic that its weights ask for: adapters are held in fp32, whatever the base is held in."""
-    held = {weight.dtype for weight in network.parameters()}
-    return next((name for name, dtype in PRECISIONS.items() if dtype in held and name != "fp32"), "fp32")
+    """The precision of the base model's weights; adapters are always in fp32."""
+    dtypes = {weight.dtype for weight in network.parameters()}
+    return next((name for name, dtype in PRECISIONS.items() if dtype in dtypes and name != "fp32"), "fp32")
 
 
 def import_peft() -> Any:
-    """PEFT, which brings bitsandbytes along wherever that is installed; hence only from here."""
+    """The module `peft`. It imports bitsandbytes if that is installed, so it is imported only here."""
     import_bitsandbytes()
     import peft
 
@@ -82,13 +82,13 @@ def import_peft() -> Any:
 
 
 class AdapterMethod(MethodDefaults, ABC):
-    """The base stays as it is; what is trained is kept beside it."""
+    """The base model is frozen; the trained weights are saved separately."""
 
     idle: ClassVar[str]
-    """What an adapter that changes nothing looks like."""
+    """Describes an adapter that has no effect."""
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
-        """The base model is the same network with the adapter off."""
+        """The base model is the same network with the adapter disabled."""
         return switched_off(network)
 
     def save(self, network: Any, folder: Path) -> None:
@@ -106,10 +106,10 @@ class AdapterMethod(MethodDefaults, ABC):
         return run.adapter
 
     def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
-        """Loads the base and the saved adapter onto it.
+        """Loads the base model with the saved adapter.
 
         Raises:
-            ModelError: the adapter does not fit the base, is not whole, or would change nothing.
+            ModelError: the adapter does not fit the base model, is incomplete, or has no effect.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -124,26 +124,26 @@ class AdapterMethod(MethodDefaults, ABC):
             raise ModelError(
                 f"the adapter in `{result}` does not fit its base model",
                 text,
-                "Put back the base model that it was trained on, as it was, or train again",
+                "Put back the base model that it was trained on, or train again",
             ) from error
-        _check_places(result, set(saved), set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)))
+        _check_tensors(result, set(saved), set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)))
         tuned = self.opened(tuned)
         reason = self.unmoved(tuned)
         if reason:
             raise ModelError(
                 f"the adapter in `{result}` changes nothing",
                 f"{reason}: it was never trained, or it was not loaded.",
-                "Train again; an adapter that learned has other weights",
+                "Train again; the weights of a trained adapter differ from the initial ones",
             )
         return tuned
 
     def unmoved(self, network: Any) -> str:
-        """Looks at the weights, and then at what the network makes of a few tokens with the adapter and without."""
+        """Checks the weights, and then the outputs for a few tokens with and without the adapter."""
         if not self.changes(network):
             return self.idle
         off = self.without(network)
-        if off is not None and same_answers(network, off):
-            return "The tuned model answers just as its base does, to the last bit"
+        if off is not None and same_outputs(network, off):
+            return "The fine-tuned model gives the same outputs as its base model, bit for bit"
         return ""
 
     @abstractmethod
@@ -151,49 +151,49 @@ class AdapterMethod(MethodDefaults, ABC):
         """Whether the adapter of a PEFT model has any effect."""
 
     def opened(self, network: Any) -> Any:
-        """The network as it is used; most need nothing more."""
+        """The loaded network in the form in which it is used; most methods change nothing."""
         return network
 
 
-def _check_places(result: Path, saved: set[str], places: set[str]) -> None:
-    """Every saved tensor must have found its place in the model, and every place its tensor: PEFT only warns.
+def _check_tensors(result: Path, saved: set[str], expected: set[str]) -> None:
+    """Checks that saved tensors and the model's adapter weights match; PEFT only warns.
 
     Args:
         result: folder of the adapter.
-        saved: names of the tensors in it.
-        places: names that the loaded model would save them by.
+        saved: names of the saved tensors.
+        expected: names of the model's adapter weights.
 
     Raises:
-        ModelError: one did not.
+        ModelError: one is missing or unexpected.
     """
-    strange, missing = sorted(saved - places), sorted(places - saved)
-    if strange:
-        waiting = f" The model has a place for `{missing[0]}`." if missing else ""
+    unexpected, missing = sorted(saved - expected), sorted(expected - saved)
+    if unexpected:
+        absent = f" The model expects `{missing[0]}`." if missing else ""
         raise ModelError(
             f"the adapter in `{result}` was not applied",
-            f"{len(strange)} of its {len(saved)} tensors have no place in the base model, the first is "
-            f"`{strange[0]}`.{waiting}",
+            f"{len(unexpected)} of its {len(saved)} tensors have no place in the base model, the first is "
+            f"`{unexpected[0]}`.{absent}",
             "Put back the base model that it was trained on; if tensors were renamed, give them PEFT's names again",
         )
     if missing:
         raise ModelError(
-            f"the adapter in `{result}` is not whole",
-            f"It lacks {len(missing)} tensors, the first is `{missing[0]}`.",
+            f"the adapter in `{result}` is incomplete",
+            f"{len(missing)} tensors are missing, the first is `{missing[0]}`.",
             "Train again, or copy the whole folder again",
         )
 
 
 def finish(network: Any, config: Any) -> Any:
-    """The network with an adapter; what is trained is held in fp32, whatever the base is held in.
+    """The network with an adapter, whose trainable weights are in fp32 whatever the precision of the base model.
 
-    A head that begins at random comes in the base's type, and the 8 bits of a bf16 mantissa would lose small updates.
+    A new head is created in the base model's dtype, and the 8 bits of a bf16 mantissa would lose small updates.
 
     Args:
         network: the base model.
-        config: of PEFT.
+        config: PEFT's config of the adapter.
     """
     if config.task_type == "QUESTION_ANS" and not config.is_prompt_learning:
-        # PEFT's wrapper for question answering drops `token_type_ids` (0.21); its general one passes everything on.
+        # PEFT's wrapper for question answering drops `token_type_ids` (0.21); its general one passes all inputs on
         config.task_type = None
     adapted = import_peft().get_peft_model(network, config)
     for parameter in adapted.parameters():
@@ -204,34 +204,34 @@ def finish(network: Any, config: Any) -> Any:
 
 @contextmanager
 def switched_off(network: Any) -> Iterator[None]:
-    """The base model: neither the adapter nor the modules trained beside it.
+    """A context in which the network is the base model, without the adapter and other trained modules.
 
-    PEFT's own context leaves the latter on where the adapter is made of virtual tokens.
+    PEFT's own context does not disable the latter if the adapter consists of virtual tokens.
     """
     from peft.utils import AuxiliaryTrainingWrapper
 
-    beside = [module for module in network.modules() if isinstance(module, AuxiliaryTrainingWrapper)]
-    with _passed_by(network) if _is_stuck(network) else network.disable_adapter():
-        for module in beside:
+    extra = [module for module in network.modules() if isinstance(module, AuxiliaryTrainingWrapper)]
+    with _bypassed(network) if _cannot_disable(network) else network.disable_adapter():
+        for module in extra:
             module.enable_adapters(False)
         try:
             yield
         finally:
-            for module in beside:
+            for module in extra:
                 module.enable_adapters(True)
 
 
-def _is_stuck(network: Any) -> bool:
-    """Whether PEFT cannot switch it off: virtual tokens before a model that does not generate.
+def _cannot_disable(network: Any) -> bool:
+    """Whether PEFT cannot disable the adapter: virtual tokens of a model that does not generate.
 
-    PEFT 0.21 then looks for `prepare_inputs_for_generation`, which such a model does not have.
+    PEFT 0.21 then needs `prepare_inputs_for_generation`, which such a model does not have.
     """
     return network.active_peft_config.is_prompt_learning and not hasattr(network, "prepare_inputs_for_generation")
 
 
 @contextmanager
-def _passed_by(network: Any) -> Iterator[None]:
-    """What PEFT's own context does for models that generate."""
+def _bypassed(network: Any) -> Iterator[None]:
+    """Does what PEFT's own context does for models that generate."""
     network.forward = network.base_model.forward
     try:
         yield
@@ -240,22 +240,22 @@ def _passed_by(network: Any) -> Iterator[None]:
 
 
 def moved_beside(network: Any) -> bool:
-    """Whether what is trained beside the adapter, whole modules or rows of embeddings, differs from the base's own."""
+    """Whether the weights trained besides the adapter, modules or embedding rows, differ from the base model's."""
     from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
     from peft.utils import ModulesToSaveWrapper
 
     pairs = []
     for module in network.modules():
         if isinstance(module, ModulesToSaveWrapper):
-            mine = module.modules_to_save["default"].parameters()
-            pairs += list(zip(mine, module.original_module.parameters(), strict=True))
+            trained = module.modules_to_save["default"].parameters()
+            pairs += list(zip(trained, module.original_module.parameters(), strict=True))
         elif isinstance(module, TrainableTokensLayer):
             pairs.append((module.trainable_tokens_delta["default"], module.trainable_tokens_original["default"]))
-    return any(not mine.equal(base.to(mine.dtype)) for mine, base in pairs)
+    return any(not trained.equal(base.to(trained.dtype)) for trained, base in pairs)
 
 
 def check_names(network: Any, wanted: list[str], option: str) -> None:
-    """Each name must be the ending of a module's name.
+    """Checks that each name is the ending of a module's name.
 
     Raises:
         RecipeError: with the nearest name.
@@ -273,5 +273,5 @@ def check_names(network: Any, wanted: list[str], option: str) -> None:
 
 
 def is_ending(name: str, ending: str) -> bool:
-    """Whether `ending` is the whole of a dotted name or the last parts of it."""
+    """Whether `ending` is a dotted name or its last parts."""
     return name == ending or name.endswith(f".{ending}")

@@ -1,4 +1,4 @@
-"""Methods `full` and `freeze`: every weight is trained, or a part of the model and the rest stays as it is."""
+"""Methods `full` and `freeze`: train all weights, or a part of the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from burnish.runs.folder import RunFolder
 
 
 class FullMethod(MethodDefaults):
-    """Full fine-tuning. The result is a model of its own."""
+    """Full fine-tuning. The result is a complete model."""
 
     name: ClassVar[str] = "full"
     trains_base: ClassVar[bool] = True
@@ -40,7 +40,7 @@ class FullMethod(MethodDefaults):
         return network
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
-        """The base is no longer inside the network."""
+        """None: the network no longer contains the base model."""
         return None
 
     def save(self, network: Any, folder: Path) -> None:
@@ -53,12 +53,12 @@ class FullMethod(MethodDefaults):
         return run.model
 
     def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
-        """Loads the trained model; the base is not needed."""
+        """Loads the trained model; the base model is not needed."""
         return load(ModelLocation(base.name, result, is_hub=False))
 
 
 class FreezeMethod(FullMethod):
-    """Trains the last blocks and what follows them, or named modules. The result is a model of its own."""
+    """Trains the last blocks and all modules after them, or named modules. The result is a complete model."""
 
     name: ClassVar[str] = "freeze"
     sections: ClassVar[tuple[str, ...]] = ("freeze",)
@@ -66,9 +66,9 @@ class FreezeMethod(FullMethod):
     can_eject: ClassVar[bool] = False
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
-        """Makes one part of the network, and what begins at random, trainable.
+        """Makes a part of the network, and the new modules, trainable.
 
-        A head that shares its matrix with the embedding stays as it is: it would move the model's input, too.
+        A head that shares its matrix with the embedding is frozen: training it would change the model's input, too.
 
         Raises:
             RecipeError: the model has fewer blocks, no blocks, or no module of that name.
@@ -81,12 +81,12 @@ class FreezeMethod(FullMethod):
             network.get_input_embeddings().requires_grad_(False)
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise RecipeError(
-                "`freeze.modules` leaves nothing to train", "The modules it names hold no weights.", "Name others"
+                "`freeze.modules` leaves nothing to train", "The named modules have no weights.", "Name other modules"
             )
         return network
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """How many blocks are trained."""
+        """The number of trained blocks."""
         blocks = len(network.get_submodule(_last_list(network)))
         return [("freeze.blocks", default_blocks(blocks), f"a quarter of the model's {blocks} blocks")]
 
@@ -97,7 +97,7 @@ def default_blocks(blocks: int) -> int:
 
 
 def _last_list(network: Any) -> str:
-    """The blocks next to the model's output: of the decoder, where there are an encoder's too.
+    """The list of blocks before the model's output: the decoder's, if there is an encoder, too.
 
     Raises:
         RecipeError: the model has no blocks.

@@ -17,7 +17,7 @@ from burnish.recipe.schema import AUTO, Ia3Section, Recipe
 
 
 class Ia3Method(AdapterMethod):
-    """Trains one number for each channel; the base stays as it is."""
+    """Trains one scale per channel; the base model is frozen."""
 
     name: ClassVar[str] = "ia3"
     sections: ClassVar[tuple[str, ...]] = ("ia3",)
@@ -30,11 +30,11 @@ class Ia3Method(AdapterMethod):
         return max(3e-3, scaled_rate(1e-2, max(parameters, 10**8)))
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
-        """The frozen base is held in the precision it computes in; the scales stay in fp32."""
+        """The frozen base model in the training precision; the scales are in fp32."""
         return Loading(precision)
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
-        """Scales, all 1 at first, on the outputs of keys and values and on the inputs of the feed-forward's end.
+        """Adds scales, initially 1, to the outputs of keys and values and to the inputs of the last feed-forward layer.
 
         Raises:
             RecipeError: no such layers were found, or a name matches none.
@@ -58,8 +58,8 @@ class Ia3Method(AdapterMethod):
         """Which layers are scaled."""
         targets, feedforward = find_layers(network, recipe.ia3)
         return [
-            ("ia3.targets", targets, "keys, values and the end of the feed-forward, found by watching the model"),
-            ("ia3.feedforward", feedforward, "the end of the feed-forward"),
+            ("ia3.targets", targets, "keys, values and the last feed-forward layer, found by running the model"),
+            ("ia3.feedforward", feedforward, "the last feed-forward layer"),
         ]
 
 
@@ -70,9 +70,9 @@ def find_layers(network: Any, options: Ia3Section) -> tuple[list[str], list[str]
         RecipeError: the model has no such layers, or a name matches none.
     """
     roles = find_roles(network) if AUTO in (options.targets, options.feedforward) else Roles()
-    ends = short_names(network, roles.feed_forward_ends)
+    last_layers = short_names(network, roles.feed_forward_ends)
     if options.targets == AUTO:
-        targets = sorted({*short_names(network, roles.keys_and_values), *ends})
+        targets = sorted({*short_names(network, roles.keys_and_values), *last_layers})
         if not targets:
             raise RecipeError(
                 "found no keys, values or feed-forward in this model", "", "Name the layers with `ia3.targets`"
@@ -81,13 +81,13 @@ def find_layers(network: Any, options: Ia3Section) -> tuple[list[str], list[str]
         check_names(network, options.targets, "ia3.targets")
         targets = sorted(options.targets)
     if options.feedforward == AUTO:
-        return targets, [name for name in ends if name in targets]
+        return targets, [name for name in last_layers if name in targets]
     check_names(network, options.feedforward, "ia3.feedforward")
     outside = sorted(set(options.feedforward) - set(targets))
     if outside:
         raise RecipeError(
             f"`ia3.feedforward` names `{outside[0]}`, which is not among `ia3.targets`",
-            "It says which of the targets are scaled at their inputs.",
+            "It names the targets whose inputs are scaled.",
             f"Add `{outside[0]}` to `ia3.targets`",
         )
     return targets, sorted(options.feedforward)

@@ -1,4 +1,4 @@
-"""Methods `lora`, `qlora` and `int8-lora`: low-rank adapters beside the linear layers (arXiv 2106.09685)."""
+"""Methods `lora`, `qlora` and `int8-lora`: low-rank adapters of the linear layers (arXiv 2106.09685)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from burnish.recipe.schema import AUTO, LoraSection, Recipe
 
 
 def check_start(options: LoraSection, layers: Sequence[Any]) -> None:
-    """Whether these layers can be decomposed as `lora.init` says.
+    """Checks that `lora.init` can be applied to these layers.
 
     Raises:
-        RecipeError: naming the reason.
+        RecipeError: it cannot; with the reason.
     """
     if options.init == "default":
         return
@@ -38,23 +38,25 @@ def check_start(options: LoraSection, layers: Sequence[Any]) -> None:
     narrowest = min((min(weight.shape) for weight in matrices), default=rank)
     reason, fix = "", "Use `--set lora.init=default`"
     if any(not weight.dtype.is_floating_point for weight in matrices):
-        reason = "It takes the matrices out of the base weights, and quantized ones cannot be changed so finely."
+        reason = (
+            "It splits the adapter matrices off the base weights, and quantized weights cannot be changed that finely."
+        )
         fix = "Use `--method lora`, or `--set lora.init=default`"
     elif options.init == "olora" and any(isinstance(layer, Conv1D) for layer in layers):
-        reason = "The layers of this model hold their weights the other way round, which OLoRA in PEFT does not know."
+        reason = "The layers of this model store their weights transposed, which PEFT's OLoRA does not support."
         fix = "Use `--set lora.init=pissa`"
     elif options.dora:
-        reason = "DoRA measures the base weights, and these are changed."
+        reason = "DoRA uses the norms of the base weights, which this initialization changes."
         fix = "Use `--set lora.dora=false`"
     elif rank > narrowest:
-        reason = f"The smallest layer has a side of {narrowest}, so a rank of {rank} cannot be taken out of it."
+        reason = f"The smallest layer has a dimension of {narrowest}, so a rank of {rank} is too high for it."
         fix = f"Use `--set lora.rank={narrowest}` or less"
     if reason:
-        raise RecipeError(f"`lora.init={options.init}` does not fit", reason, fix)
+        raise RecipeError(f"`lora.init={options.init}` is not possible here", reason, fix)
 
 
 def remember_start(network: Any) -> None:
-    """Keeps the matrices that an adapter begins with beside the network, for `write_as_plain`."""
+    """Stores the adapter's initial matrices in `network.lora_start`, for `write_as_plain`."""
     network.lora_start = {
         name.replace(".default.", "."): parameter.detach().clone()
         for name, parameter in network.named_parameters()
@@ -63,7 +65,7 @@ def remember_start(network: Any) -> None:
 
 
 def write_as_plain(network: Any, folder: Path) -> None:
-    """Rewrites a saved adapter as one for the original base, of twice the rank.
+    """Rewrites a saved adapter as one of twice the rank for the original base model.
 
     Args:
         network: the PEFT model that was saved, with `lora_start`.
@@ -76,52 +78,55 @@ def write_as_plain(network: Any, folder: Path) -> None:
         is_a = ".lora_A." in name
         weights[name] = torch.cat([weights[name], start if is_a else -start], dim=0 if is_a else 1).contiguous()
     config = json.loads(config_file.read_text(encoding="utf-8"))
-    factor = math.sqrt(2) if config["use_rslora"] else 2  # the scale stays: alpha / r, or alpha / sqrt(r)
+    factor = math.sqrt(2) if config["use_rslora"] else 2  # keeps the scale: alpha / r, or alpha / sqrt(r)
     config |= {"r": 2 * config["r"], "lora_alpha": factor * config["lora_alpha"], "init_lora_weights": True}
     save_file(weights, str(weights_file), metadata={"format": "pt"})
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def has_moved(network: Any) -> bool:
-    """Whether the product of any pair of matrices is other than at the start.
+    """Whether the product of any pair of matrices differs from its initial value.
 
     Args:
-        network: a PEFT model, in training or opened again. In the latter, matrices that began as a part of the base
-            stand beside what they began as, `[B, -B0] [A; A0]`, and cancel out where nothing was learned.
+        network: a PEFT model, in training or loaded. In a loaded one, matrices that were split off the base weights are
+            concatenated with their initial values, `[B, -B0] [A; A0]`, and cancel out if nothing was learned.
     """
     named = dict(network.named_parameters())
     start = getattr(network, "lora_start", None)
     if start is not None:
-        return any(not _is_same(named[_living(name)], first.to(named[_living(name)])) for name, first in start.items())
+        return any(
+            not _is_same(named[_training_name(name)], first.to(named[_training_name(name)]))
+            for name, first in start.items()
+        )
     pairs = [(up, named[name.replace(".lora_B.", ".lora_A.")]) for name, up in named.items() if ".lora_B." in name]
     return any(bool(up.any()) and not _cancels(up, down) for up, down in pairs if up.shape[-1] == down.shape[0])
 
 
-def _living(name: str) -> str:
-    """The name that a saved matrix has in a model in training."""
+def _training_name(name: str) -> str:
+    """The name of a saved matrix in a model in training."""
     stem, _, last = name.rpartition(".")
     return f"{stem}.default.{last}"
 
 
 def _cancels(up: torch.Tensor, down: torch.Tensor) -> bool:
-    """Whether the second half of an adapter takes away what the first adds."""
+    """Whether the second half of an adapter subtracts what the first adds."""
     half = len(down) // 2
     return _is_same(up[:, :half], -up[:, half:]) and _is_same(down[:half], down[half:])
 
 
 def _is_same(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Up to less than the last bit of the largest number: what is no more than that changes no product."""
+    """Whether two matrices are equal up to the last bit of the largest value, which does not change a product."""
     return bool((first - second).abs().max() <= 2**-24 * second.abs().max())
 
 
 _MANY_ROWS = 10_000
-"""Training rows above which a higher rank does better."""
+"""Number of training rows above which a higher rank is better."""
 _PLUS_RATIO = 16.0
-"""What the authors of LoRA+ advise (arXiv 2402.12354, section 5)."""
+"""The recommendation of the authors of LoRA+ (arXiv 2402.12354, section 5)."""
 
 
 class LoraMethod(AdapterMethod):
-    """Trains two small matrices per layer; the base stays as it is."""
+    """Trains two small matrices per layer; the base model is frozen."""
 
     name: ClassVar[str] = "lora"
     sections: ClassVar[tuple[str, ...]] = ("lora",)
@@ -135,15 +140,15 @@ class LoraMethod(AdapterMethod):
         return max(2e-4, scaled_rate(2e-4, parameters))
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
-        """The frozen base is held in the precision it computes in; adapters stay in fp32."""
+        """The frozen base model in the training precision; adapters are in fp32."""
         return Loading(precision)
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
         """Wraps the network in a PEFT model whose adapters alone are trainable.
 
         Raises:
-            RecipeError: `lora.targets` or `lora.modules_to_save` names a module that the model does not have, or that
-                the task keeps out; or `lora.init` does not fit the model.
+            RecipeError: `lora.targets` or `lora.modules_to_save` names a module that does not exist or that the task
+                freezes, or `lora.init` cannot be applied.
         """
         options = with_rank(recipe.lora)
         targets = find_targets(network, options)
@@ -153,8 +158,8 @@ class LoraMethod(AdapterMethod):
         chosen = [module for name, module in free if any(is_ending(name, t) for t in targets)]
         if not chosen:
             raise RecipeError(
-                "`lora.targets` names only layers that this task leaves as they are",
-                f"They lie in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
+                "`lora.targets` names only layers that this task freezes",
+                f"They are in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
                 "Name other layers, or leave `lora.targets` at `auto`",
             )
         check_start(options, chosen)
@@ -181,76 +186,76 @@ class LoraMethod(AdapterMethod):
         return adapted
 
     def added_tokens(self, recipe: Recipe) -> list[str]:
-        """Their embeddings are trained beside the adapter."""
+        """Their embeddings are trained along with the adapter."""
         return recipe.lora.added_tokens
 
     def choices_for_rows(self, rows: int) -> list[Choice]:
         """The rank."""
         if rows <= _MANY_ROWS:
-            return [("lora.rank", 16, f"{rows:,} rows: enough for so many rows")]
-        return [("lora.rank", 32, f"{rows:,} rows: more rows carry more to learn")]
+            return [("lora.rank", 16, f"{rows:,} rows: enough for this many rows")]
+        return [("lora.rank", 32, f"{rows:,} rows: more rows have more to learn from")]
 
     def changes_at_start(self, recipe: Recipe) -> str:
-        """Where the base's own weights are split, rounding changes them a little."""
+        """Splitting the base weights changes them slightly by rounding."""
         if recipe.lora.init != "default":
-            return f"`lora.init={recipe.lora.init}` takes its matrices out of the weights, which rounds"
-        return "DoRA divides by a norm and multiplies with it again, which rounds" if recipe.lora.dora else ""
+            return f"`lora.init={recipe.lora.init}` splits its matrices off the weights, which rounds"
+        return "DoRA divides by a norm and multiplies by it again, which rounds" if recipe.lora.dora else ""
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
-        """With LoRA+, the B matrices learn faster than the A matrices."""
-        wanted = recipe.lora.plus_ratio
-        if wanted is None:
+        """With LoRA+, the B matrices have a higher learning rate than the A matrices."""
+        plus_ratio = recipe.lora.plus_ratio
+        if plus_ratio is None:
             return {}
-        ratio = _PLUS_RATIO if wanted == AUTO else float(wanted)
+        ratio = _PLUS_RATIO if plus_ratio == AUTO else float(plus_ratio)
         return {name: ratio for name, p in network.named_parameters() if p.requires_grad and ".lora_B." in name}
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
-        """The same network with the adapters off; None where weights of the base itself were changed."""
+        """The same network with the adapters disabled; None if weights of the base model itself were changed."""
         configs = network.peft_config.values()
         if any(config.bias != "none" or config.init_lora_weights is not True for config in configs):
             return None
         return super().without(network)
 
     def save(self, network: Any, folder: Path) -> None:
-        """Writes a standard PEFT folder for the original base, however the adapter began."""
+        """Writes a standard PEFT folder for the original base model, whatever `lora.init` was."""
         super().save(network, folder)
         if network.peft_config["default"].init_lora_weights is not True:
             write_as_plain(network, folder)
 
     def changes(self, network: Any) -> bool:
-        """B begins at zero or as a part of the base, and every change to what is trained beside it at zero."""
+        """Whether any trained weight differs from its initial value."""
         deltas = [p for n, p in network.named_parameters() if "trainable_tokens_delta" in n]
         return moved_beside(network) or any(delta.any() for delta in deltas) or has_moved(network)
 
     def unmoved(self, network: Any) -> str:
-        """Tells matrices that began as a part of the base from those that began at zero."""
+        """Adapts the reason if the initial matrices were split off the base weights instead of zero."""
         reason = super().unmoved(network)
-        began_as_base = any(p.any() for n, p in network.named_parameters() if ".lora_B." in n)
-        return "Its matrices are what they began as" if reason == self.idle and began_as_base else reason
+        is_split_off = any(p.any() for n, p in network.named_parameters() if ".lora_B." in n)
+        return "Its matrices have their initial values" if reason == self.idle and is_split_off else reason
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale, layers and learning rates of the adapter."""
         layers = short_names(network, linear_layers(network))
         chosen: list[Choice] = [
             ("lora.alpha", default_alpha(with_rank(recipe.lora)), "twice the rank"),
-            ("lora.plus_ratio", _PLUS_RATIO, "what the authors of LoRA+ advise"),
+            ("lora.plus_ratio", _PLUS_RATIO, "the recommendation of the authors of LoRA+"),
         ]
         reason = "every linear layer of the blocks"
         if any(parameter.ndim == 3 for parameter in network.parameters()):
-            reason += "; experts that share one matrix stay as they are"
+            reason += "; experts that share one matrix are frozen"
         return [*chosen, ("lora.targets", layers, reason)] if layers else chosen
 
 
 _STARTS: dict[str, Any] = {"default": True, "pissa": "pissa_niter_16", "olora": "olora"}
-"""What PEFT calls them; PiSSA by the fast decomposition, whose 16 rounds find the leading directions."""
+"""PEFT's names; PiSSA uses the fast decomposition with 16 iterations."""
 
 
 DEFAULT_RANK = 16
-"""Enough for thousands of rows; the plan takes more where there is more to learn."""
+"""Enough for thousands of rows; the plan uses more for more rows."""
 
 
 def with_rank(options: LoraSection) -> LoraSection:
-    """The options with a rank in numbers."""
+    """The options with a numeric rank."""
     return options.model_copy(update={"rank": DEFAULT_RANK}) if options.rank == AUTO else options
 
 
@@ -277,7 +282,7 @@ def find_targets(network: Any, options: LoraSection) -> list[str]:
 
 
 def _token_rows(network: Any, options: LoraSection, target: Target) -> dict[str, list[int]] | None:
-    """By name of the embedding, and of the head where it is a matrix of its own, the rows of the added tokens."""
+    """The rows of the added tokens, by name of the embedding and of the head if it is a separate matrix."""
     if not options.added_tokens:
         return None
     rows = sorted(set(target.tokenizer.convert_tokens_to_ids(options.added_tokens)))
@@ -287,18 +292,18 @@ def _token_rows(network: Any, options: LoraSection, target: Target) -> dict[str,
 
 
 class QLoraMethod(LoraMethod):
-    """The base in 4-bit NormalFloat with double quantization, adapters in fp32 (arXiv 2305.14314)."""
+    """The base model in 4-bit NormalFloat with double quantization, adapters in fp32 (arXiv 2305.14314)."""
 
     name: ClassVar[str] = "qlora"
     quantizes: ClassVar[bool] = True
     bits: ClassVar[int] = 4
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
-        """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""
+        """Quantized blocks; embeddings, norms and heads in the training precision."""
         return Loading(precision, nf4_config(precision, device))
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """As for `lora`; the optimizer's moments in 8 bits where there is CUDA to page them."""
+        """As for `lora`; with CUDA, the optimizer's moments are in 8 bits."""
         chosen = super().choices(network, recipe)
         if network.device.type == "cuda":
             chosen.append(("train.optimizer", "paged-adamw-8bit", "moments in 8 bits, paged out when memory is short"))
@@ -306,12 +311,12 @@ class QLoraMethod(LoraMethod):
 
 
 class Int8LoraMethod(LoraMethod):
-    """The base in LLM.int8 (arXiv 2208.07339), adapters in fp32."""
+    """The base model in LLM.int8 (arXiv 2208.07339), adapters in fp32."""
 
     name: ClassVar[str] = "int8-lora"
     quantizes: ClassVar[bool] = True
     bits: ClassVar[int] = 8
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
-        """Quantized in the blocks; embeddings, norms and heads in the precision of the arithmetic."""
+        """Quantized blocks; embeddings, norms and heads in the training precision."""
         return Loading(precision, int8_config(device))

@@ -1,4 +1,4 @@
-"""PEFT's LoRA layer, with its arithmetic done in one operation where that is the same."""
+"""PEFT's LoRA layer as one fused operation, for layers where the result is the same."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _PLAIN = (nn.Linear, Conv1D)
 
 
 def register_layers(config: Any, layers: Sequence[nn.Module]) -> None:
-    """Lets PEFT put fused layers on plain ones and on those of 4 bits, unless there are others among them.
+    """Makes PEFT use fused layers for plain and 4-bit layers, unless there are layers of other kinds.
 
     Args:
         config: PEFT's `LoraConfig`.
-        layers: that get an adapter.
+        layers: the layers that get an adapter.
     """
     plain = dict.fromkeys(_PLAIN, fused_layer)
-    four_bits = {kind: fused_quantized_layer for kind in map(type, layers) if _is_four_bits(kind)}
-    makers = {**four_bits, **plain}  # PEFT takes the first that fits, and those of 4 bits are plain ones too
+    four_bit = {kind: fused_quantized_layer for kind in map(type, layers) if _is_four_bit(kind)}
+    makers = {**four_bit, **plain}  # PEFT uses the first that matches, and 4-bit layers are plain ones, too
     if all(type(layer) in makers for layer in layers):
         config._register_custom_module({kind: make() for kind, make in makers.items()})
 
 
-def _is_four_bits(kind: type) -> bool:
+def _is_four_bit(kind: type) -> bool:
     return (kind.__module__, kind.__name__) == ("bitsandbytes.nn.modules", "Linear4bit")
 
 
 @functools.cache
 def fused_layer() -> type[nn.Module]:
-    """The class, made when PEFT is there."""
+    """The class; created on request, because it needs PEFT."""
     from peft.tuners.lora.layer import Linear
 
     class FusedLinear(Linear):
-        """Falls back to PEFT's own forward pass for whatever `lora_linear` does not do."""
+        """Falls back to PEFT's own forward pass for what `lora_linear` does not support."""
 
         def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
             name = _only_adapter(self)
@@ -55,12 +55,12 @@ def fused_layer() -> type[nn.Module]:
 
 @functools.cache
 def fused_quantized_layer() -> type[nn.Module]:
-    """The class for layers of 4 bits, made when PEFT and bitsandbytes are there."""
+    """The class for 4-bit layers; created on request, because it needs PEFT and bitsandbytes."""
     from bitsandbytes.functional import dequantize_4bit
     from peft.tuners.lora.bnb import Linear4bit
 
     class FusedLinear4bit(Linear4bit):
-        """Falls back to PEFT's own forward pass for whatever `lora_packed_linear` does not do."""
+        """Falls back to PEFT's own forward pass for what `lora_packed_linear` does not support."""
 
         def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
             name = _only_adapter(self)
@@ -77,22 +77,22 @@ def fused_quantized_layer() -> type[nn.Module]:
             def unpacked() -> Any:
                 return dequantize_4bit(weight.data.view(-1, 1), state)
 
-            made = lora_packed_linear(
+            output = lora_packed_linear(
                 x.to(base.compute_dtype), base, unpacked, down.weight, up.weight, self.scaling[name]
             )
-            return made.to(x.dtype)
+            return output.to(x.dtype)
 
     return FusedLinear4bit
 
 
 def _only_adapter(layer: Any) -> str | None:
-    """The name of the adapter, where there is one plain one on a frozen layer of a known kind."""
+    """The name of the adapter if it is the only one, plain, and on a frozen layer of a known kind; else None."""
     names = [name for name in layer.active_adapters if name in layer.lora_A]
     if layer.disable_adapters or layer.merged or len(names) != 1:
         return None
     (name,) = names
     base = layer.get_base_layer()
-    is_known = type(base) in _PLAIN or _is_four_bits(type(base))
+    is_known = type(base) in _PLAIN or _is_four_bit(type(base))
     is_plain = is_known and not any(weight.requires_grad for weight in base.parameters())
     is_dropping = layer.training and not isinstance(layer.lora_dropout[name], nn.Identity)
     if not is_plain or is_dropping or name in layer.lora_variant or layer.lora_bias[name]:

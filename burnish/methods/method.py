@@ -1,4 +1,4 @@
-"""What every method offers. The engine and the workflows know methods by this alone."""
+"""The interface of all methods. The engine and the workflows use only this."""
 
 from __future__ import annotations
 
@@ -21,63 +21,63 @@ Choice = tuple[str, Any, str]
 
 
 class Method(Protocol):
-    """Which weights of a base model are trained, and how the result is written and read back."""
+    """Which weights of a base model are trained, and how the result is saved and loaded."""
 
     name: ClassVar[str]
     sections: ClassVar[tuple[str, ...]]
     """Sections of the recipe that belong to this method."""
     can_pack: ClassVar[bool]
-    """Whether examples that share a row stay apart under this method."""
+    """Whether examples that share a row stay independent under this method."""
     is_uniform: ClassVar[bool]
-    """Whether every block of the model is treated alike."""
+    """Whether all blocks of the model are treated alike."""
     trains_base: ClassVar[bool]
     """Whether weights of the base model itself are trained."""
     can_checkpoint: ClassVar[bool]
-    """Whether activations may be computed again in the backward pass."""
+    """Whether activations may be recomputed in the backward pass."""
     needs_values: ClassVar[bool]
     """Whether `choices` and `apply` depend on what the network computes, rather than on its shape."""
     quantizes: ClassVar[bool]
-    """Whether the base is held in fewer bits than it is computed in."""
+    """Whether the base model is stored in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
-    """Whether what it trains can be folded into the weights of the base."""
+    """Whether the trained weights can be merged into those of the base model."""
     bits: ClassVar[int]
-    """Bits of a weight of a base that `quantizes`; 0 for all others."""
+    """Bits per weight of the quantized base model; 0 for other methods."""
     can_eject: ClassVar[bool]
-    """Whether PEFT, or transformers alone, begins with the same weights, so that a run can be written as a script."""
+    """Whether PEFT, or transformers alone, initializes the same weights, so that a run can be written as a script."""
     size_option: ClassVar[str]
-    """The dotted option that sets how much can be learned; empty where there is none."""
+    """The dotted option that sets the adapter's capacity; empty if there is none."""
 
     def refuses(self, head: Head, config: Any) -> str:
-        """Why this method makes no sense with such a head or model; empty where it does.
+        """Why this method does not support such a head or model; empty if it does.
 
         Args:
-            head: what the task puts on the model.
+            head: the task's head.
             config: the model's transformers config.
         """
         ...
 
     def learning_rate(self, parameters: int) -> float:
-        """A sane peak learning rate for a base model of so many parameters."""
+        """The default peak learning rate for a base model with this number of parameters."""
         ...
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
-        """How the base model's weights are held while training in `precision` on `device`.
+        """How the base model's weights are stored for training in `precision` on `device`.
 
         Raises:
-            MachineError: the device cannot do it.
+            MachineError: the device does not support it.
         """
         ...
 
     def virtual_tokens(self, recipe: Recipe) -> int:
-        """Positions of the model's context that the method itself takes."""
+        """Number of positions of the model's context that the method occupies."""
         ...
 
     def added_tokens(self, recipe: Recipe) -> list[str]:
-        """Tokens that the vocabulary gets besides its own."""
+        """Tokens to add to the vocabulary."""
         ...
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
-        """Makes the method's weights, and the target's new modules, trainable and freezes the rest.
+        """Makes the method's weights and the target's new modules trainable, and freezes the rest.
 
         Raises:
             RecipeError: an option of the method does not fit this model.
@@ -85,11 +85,11 @@ class Method(Protocol):
         ...
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
-        """By name of parameter, the factor on the learning rate where it is not 1."""
+        """Learning-rate factors that are not 1, by parameter name."""
         ...
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
-        """A context in which the network answers as the base model; None where training changed the base itself."""
+        """A context in which the network is the base model; None if training changed the base model itself."""
         ...
 
     def save(self, network: Any, folder: Path) -> None:
@@ -97,41 +97,41 @@ class Method(Protocol):
         ...
 
     def result_folder(self, run: RunFolder) -> Path:
-        """Where in a run folder the result belongs."""
+        """The folder of the result in a run folder."""
         ...
 
     def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
         """Loads a saved result for use.
 
         Args:
-            load: loads the network that lies somewhere; called once.
-            base: where the base model lies.
-            result: folder that `save` has written.
+            load: loads the network from a location; called once.
+            base: location of the base model.
+            result: folder written by `save`.
 
         Raises:
-            ModelError: the saved result does not fit the base model, or changes nothing in it.
+            ModelError: the saved result does not fit the base model, or has no effect.
         """
         ...
 
     def unmoved(self, network: Any) -> str:
-        """Why the trained network answers just as its base; empty where it does not, or where the base is not in it."""
+        """Why the trained network equals its base model; empty if it does not, or no longer contains it."""
         ...
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """What `auto` means in the method's own options, for this model."""
+        """Values for `auto` in the method's own options, for this model."""
         ...
 
     def choices_for_rows(self, rows: int) -> list[Choice]:
-        """What `auto` means in the method's own options, for so many training rows."""
+        """Values for `auto` in the method's own options, for this number of training rows."""
         ...
 
     def changes_at_start(self, recipe: Recipe) -> str:
-        """Why the network answers otherwise than its base before it has learned; empty where it does not."""
+        """Why the untrained network differs from its base model; empty if it does not."""
         ...
 
 
 class MethodDefaults:
-    """What most methods have in common; a method overrides what is different."""
+    """Defaults that methods override."""
 
     sections: ClassVar[tuple[str, ...]] = ()
     can_pack: ClassVar[bool] = True
@@ -146,7 +146,7 @@ class MethodDefaults:
     size_option: ClassVar[str] = ""
 
     def refuses(self, head: Head, config: Any) -> str:
-        """Any model will do."""
+        """Supports all models."""
         return ""
 
     def virtual_tokens(self, recipe: Recipe) -> int:
@@ -158,31 +158,31 @@ class MethodDefaults:
         return []
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
-        """One learning rate for all."""
+        """One learning rate for all weights."""
         return {}
 
     def unmoved(self, network: Any) -> str:
-        """The base is not in the network any more."""
+        """Unknown: the network no longer contains the base model."""
         return ""
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """The method has no options of its own."""
+        """None."""
         return []
 
     def choices_for_rows(self, rows: int) -> list[Choice]:
-        """The number of rows decides nothing."""
+        """None."""
         return []
 
     def changes_at_start(self, recipe: Recipe) -> str:
-        """What is trained begins as if it were not there."""
+        """The initial weights have no effect."""
         return ""
 
 
 def scaled_rate(rate: float, parameters: int) -> float:
-    """A learning rate for 100 M parameters, carried over to another size.
+    """Scales a learning rate for 100 M parameters to another model size.
 
-    Small models bear, and need, larger steps: the rate grows with the square root of the ratio below 100 M and falls
-    with its 0.38th power above, which takes 5e-5 to 1e-5 at 7 B, the range that guides to full fine-tuning give.
+    Smaller models tolerate, and need, larger steps. Below 100 M, the rate grows with the square root of the ratio;
+    above, it falls with its 0.38th power, so that 5e-5 becomes 1e-5 at 7 B, as guides to full fine-tuning recommend.
     """
     ratio = 1e8 / max(1, parameters)
     return float(f"{rate * ratio ** (0.5 if ratio > 1 else 0.38):.2g}")

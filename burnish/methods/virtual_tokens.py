@@ -1,4 +1,4 @@
-"""Methods `prompt`, `prefix` and `p-tuning`: virtual tokens before the text; no weight of the base moves."""
+"""Methods `prompt`, `prefix` and `p-tuning`: virtual tokens before the text; the base model is frozen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from burnish.models.heads import Head, Target
 from burnish.recipe.schema import AUTO, PromptSection, Recipe
 
 _TOKENS = 20
-"""As in the papers on prompt tuning and p-tuning, whose gains end there."""
+"""As in the publications of prompt tuning and p-tuning; more tokens brought little."""
 
 
 class VirtualTokens(AdapterMethod):
@@ -27,24 +27,24 @@ class VirtualTokens(AdapterMethod):
     idle: ClassVar[str] = "All its virtual tokens are zero"
 
     def virtual_tokens(self, recipe: Recipe) -> int:
-        """Positions that the virtual tokens take from the context."""
+        """The number of virtual tokens."""
         return num_tokens(recipe.prompt)
 
     def changes_at_start(self, recipe: Recipe) -> str:
-        """Whatever is in front of a text takes part in attention."""
-        return "virtual tokens change what follows from the start"
+        """The text attends to the virtual tokens."""
+        return "virtual tokens change the outputs from the start"
 
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
-        """The frozen base is held in the precision it computes in; the virtual tokens stay in fp32."""
+        """The frozen base model in the training precision; the virtual tokens are in fp32."""
         return Loading(precision)
 
     def refuses(self, head: Head, config: Any) -> str:
-        """PEFT puts virtual tokens only before models whose task it knows, and not before pictures."""
+        """PEFT supports virtual tokens only for tasks that it knows, and not with pictures."""
         kind = model_kind(config)
         if kind == "image-text":
-            return "The model counts its picture tokens in the text, and virtual tokens come as vectors, not as text."
+            return "The model finds pictures by their token ids in the text, and virtual tokens have no ids."
         if head.peft_type is None:
-            return "PEFT has no virtual tokens for models that fill in masked words."
+            return "PEFT does not support virtual tokens for masked language models."
         return ""
 
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
@@ -52,11 +52,11 @@ class VirtualTokens(AdapterMethod):
         return switched_off(network)
 
     def changes(self, network: Any) -> bool:
-        """Any token before the text changes what follows; none is there only if all are zero."""
+        """Whether any virtual token is not zero."""
         return any(parameter.any() for parameter in network.prompt_encoder.parameters())
 
     def opened(self, network: Any) -> Any:
-        """With the outputs at virtual positions left away."""
+        """Drops the outputs at virtual positions."""
         return drop_virtual_outputs(network)
 
 
@@ -66,11 +66,11 @@ class PromptMethod(VirtualTokens):
     name: ClassVar[str] = "prompt"
 
     def learning_rate(self, parameters: int) -> float:
-        """1e-2, whatever the size: embeddings of a few tokens need large steps."""
+        """1e-2 for all sizes: embeddings of a few tokens need large steps."""
         return 1e-2
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
-        """Virtual tokens that begin as the words of `prompt.text`, or as random words of the vocabulary."""
+        """Adds virtual tokens, initialized from `prompt.text` or from random words of the vocabulary."""
         number = num_tokens(recipe.prompt)
         ids = start_ids(network, recipe.prompt, number, target)
         config = import_peft().PromptTuningConfig(
@@ -85,21 +85,21 @@ class PromptMethod(VirtualTokens):
         return drop_virtual_outputs(tuned)
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """How many virtual tokens."""
+        """The number of virtual tokens."""
         return [("prompt.tokens", _TOKENS, "as in the paper")]
 
 
 class PTuningMethod(VirtualTokens):
-    """Trains a small network that makes the embeddings of virtual tokens (arXiv 2103.10385)."""
+    """Trains a small network that computes the embeddings of virtual tokens (arXiv 2103.10385)."""
 
     name: ClassVar[str] = "p-tuning"
 
     def learning_rate(self, parameters: int) -> float:
-        """1e-3, whatever the size: it is a network of its own that learns."""
+        """1e-3 for all sizes, as it trains a separate network."""
         return 1e-3
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
-        """Virtual tokens from a network of three layers."""
+        """Adds virtual tokens computed by a network of three layers."""
         width = network.get_input_embeddings().embedding_dim
         config = import_peft().PromptEncoderConfig(
             num_virtual_tokens=num_tokens(recipe.prompt),
@@ -111,7 +111,7 @@ class PTuningMethod(VirtualTokens):
         return drop_virtual_outputs(finish(network, config))
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """How many virtual tokens, from how wide a network."""
+        """The number of virtual tokens, and the width of their network."""
         return [
             ("prompt.tokens", _TOKENS, "as in the paper"),
             ("prompt.hidden", network.get_input_embeddings().embedding_dim, "the model's own width"),
@@ -125,26 +125,26 @@ class PrefixMethod(VirtualTokens):
     can_checkpoint: ClassVar[bool] = False
 
     def learning_rate(self, parameters: int) -> float:
-        """5e-3, whatever the size."""
+        """5e-3 for all sizes."""
         return 5e-3
 
     def refuses(self, head: Head, config: Any) -> str:
-        """Encoders take no keys and values from outside; of an encoder and decoder, PEFT reaches only the decoder."""
+        """Encoders accept no external keys and values; of encoder-decoder models, PEFT supports only the decoder."""
         reason = super().refuses(head, config)
         if not reason and model_kind(config) != "causal":
-            return "It puts keys and values before the text, and only decoders read on from such a beginning."
+            return "It puts keys and values before the text, which only decoders support."
         return reason
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
-        """Keys and values that begin as those of words: of `prompt.text`, or random ones of the vocabulary.
+        """Adds keys and values, initialized from those of `prompt.text` or of random words of the vocabulary.
 
         Raises:
-            RecipeError: gradient checkpointing was asked for.
+            RecipeError: gradient checkpointing is on.
         """
         if recipe.train.gradient_checkpointing is True:
             raise RecipeError(
-                "`prefix` makes no sense with gradient checkpointing",
-                "What it trains lies in the key-value cache, which is not kept then.",
+                "`prefix` cannot be used with gradient checkpointing",
+                "It trains entries of the key-value cache, which gradient checkpointing disables.",
                 "Use `--set train.gradient_checkpointing=false`",
             )
         number = num_tokens(recipe.prompt)
@@ -165,20 +165,20 @@ class PrefixMethod(VirtualTokens):
         return drop_virtual_outputs(tuned)
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
-        """How many virtual tokens."""
+        """The number of virtual tokens."""
         return [("prompt.tokens", _TOKENS, "enough for most tasks")]
 
 
 def num_tokens(options: PromptSection) -> int:
-    """How many virtual tokens."""
+    """The number of virtual tokens."""
     return _TOKENS if options.tokens == AUTO else int(options.tokens)
 
 
 def start_ids(network: Any, options: PromptSection, number: int, target: Target) -> torch.Tensor:
-    """`[number]` int64: the words that virtual tokens begin as; a text is repeated or cut to fit.
+    """`[number]` int64: the tokens that virtual tokens are initialized from; a text is repeated or cut to fit.
 
     Raises:
-        RecipeError: `prompt.text` has no token.
+        RecipeError: `prompt.text` has no tokens.
     """
     device = network.get_input_embeddings().weight.device
     if options.text is None:
@@ -191,10 +191,10 @@ def start_ids(network: Any, options: PromptSection, number: int, target: Target)
 
 @torch.no_grad()
 def _keys_and_values(network: Any, ids: torch.Tensor) -> torch.Tensor:
-    """`[layers, 2, heads, tokens, width]`: the keys and values that the base itself keeps of these words.
+    """`[layers, 2, heads, tokens, width]`: the base model's cached keys and values of these tokens.
 
     Raises:
-        RecipeError: some layers keep something else, of another size, or fewer than all.
+        RecipeError: some layers cache something else, or of another size, or for fewer tokens.
     """
     was_training = network.training
     network.eval()
@@ -206,13 +206,13 @@ def _keys_and_values(network: Any, ids: torch.Tensor) -> torch.Tensor:
     if len(tensors) < len(kept) or len({tensor.shape for tensor in tensors}) != 1:
         raise RecipeError(
             "`prefix` does not fit this model",
-            "Its layers do not all keep keys and values of one size.",
+            "Not all of its layers cache keys and values of the same size.",
             "Use `--method prompt` or `--method lora`",
         )
     in_reach = tensors[0].shape[2]
     if in_reach < len(ids):
         raise RecipeError(
-            f"`prompt.tokens` is {len(ids)}, but this model looks back only so far as to keep {in_reach}",
+            f"`prompt.tokens` is {len(ids)}, but this model caches only the last {in_reach} tokens",
             "It attends within a sliding window.",
             f"Use `--set prompt.tokens={in_reach}` or less",
         )
@@ -220,7 +220,7 @@ def _keys_and_values(network: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def _sizes(network: Any) -> dict[str, int]:
-    """What PEFT would look up by names that not every config has; only the width matters here."""
+    """Sizes that PEFT would read from attributes that not every config has; only the width matters here."""
     text = network.config.get_text_config()
     return {
         "token_dim": network.get_input_embeddings().embedding_dim,
@@ -231,7 +231,7 @@ def _sizes(network: Any) -> dict[str, int]:
 
 
 def drop_virtual_outputs(network: Any) -> Any:
-    """Makes a PEFT model with virtual tokens answer for the real tokens only, so that outputs stand beside targets."""
+    """Makes a PEFT model with virtual tokens return outputs of real tokens only, aligned with the targets."""
     network.register_forward_hook(_drop, with_kwargs=True)
     return network
 
@@ -240,10 +240,10 @@ def _drop(network: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
     width = kwargs["decoder_input_ids" if network.config.is_encoder_decoder else "input_ids"].shape[1]
     for name in ("logits", "start_logits", "end_logits"):
         values = output.get(name)
-        if values is not None and not _is_one_a_row(network, values) and values.shape[1] > width:
+        if values is not None and not _is_one_per_row(network, values) and values.shape[1] > width:
             output[name] = values[:, -width:]
     return output
 
 
-def _is_one_a_row(network: Any, values: torch.Tensor) -> bool:
+def _is_one_per_row(network: Any, values: torch.Tensor) -> bool:
     return values.ndim == 2 and network.active_peft_config.task_type == "SEQ_CLS"

@@ -1,1 +1,1 @@
-"""The rules of arithmetic, measured on one's own model, rows and machine."""
+"""Measures the rules of arithmetic on the user's model, rows and machine."""

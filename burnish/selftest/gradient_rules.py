@@ -1,4 +1,4 @@
-"""The rules that compare gradients: of one step, computed in two ways."""
+"""Rules that compare the gradients of a step computed in two ways."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ _SEED = 11
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """What one forward and backward pass over a step gave."""
+    """The results of a forward and backward pass over one step."""
 
     loss: float
     """In nats."""
     by_name: dict[str, torch.Tensor]
-    """Of each trained weight, fp32, on the CPU."""
+    """Gradient of each trained weight, fp32, on the CPU."""
 
-    def apart(self, other: Gradients) -> float:
-        """The largest relative difference, of the loss or of any gradient, this being the one that is right.
+    def difference(self, other: Gradients) -> float:
+        """The largest relative difference of the loss or of any gradient; `self` is the reference.
 
-        A gradient's is `|a - b| / (|a| + r)` in Euclidean norms, `r` being the root mean square of all their norms:
-        some gradients are zero but for rounding, such as those of the biases of keys. Infinite where a gradient is
-        there on one side only, or anything is not a number.
+        That of a gradient is `|a - b| / (|a| + r)` in Euclidean norms, `r` being the root mean square of all norms:
+        some gradients, such as those of the biases of keys, are zero up to rounding. Infinite if a gradient is missing
+        on one side, or anything is not a number.
         """
         if self.by_name.keys() != other.by_name.keys():
             return float("inf")
         norms = torch.stack([gradient.norm() for gradient in self.by_name.values()])
-        off = torch.stack([(mine - other.by_name[name]).norm() for name, mine in self.by_name.items()])
+        off = torch.stack([(gradient - other.by_name[name]).norm() for name, gradient in self.by_name.items()])
         largest = float((off / (norms + norms.square().mean().sqrt())).max())
         loss = abs(self.loss - other.loss) / abs(self.loss) if self.loss else abs(other.loss)
         return max(largest, loss) if largest == largest and loss == loss else float("inf")
 
 
 def gradients_of(trainer: Trainer, batches: Sequence[Batch]) -> Gradients:
-    """Goes forward and backward over the micro-batches of one step, always with the same random numbers.
+    """Runs forward and backward over the micro-batches of one step, always with the same random numbers.
 
     Args:
-        trainer: clips nothing; neither its weights nor its optimizer are changed.
-        batches: of the step.
+        trainer: without clipping; its weights and its optimizer are not changed.
+        batches: micro-batches of the step.
     """
     seed_everything(_SEED)
     loss = trainer.accumulate(batches)[0].item()
@@ -57,82 +57,82 @@ def gradients_of(trainer: Trainer, batches: Sequence[Batch]) -> Gradients:
 
 
 TOLERANCES = {"fp32": 5e-5, "bf16": 0.05, "fp16": 0.01}
-"""Relative, of the loss and of every gradient. Measured on the bundled models: at most 1e-6 in fp32 and 0.03 in bf16.
-On tiny random ones, some of whose gradients nearly cancel, 1.3e-5 in fp32. Packing that leaks is off by 1.2, a mean of
+"""Relative, for the loss and each gradient. Measured on the bundled models: at most 1e-6 in fp32 and 0.03 in bf16. On
+tiny random models, where some gradients nearly cancel, 1.3e-5 in fp32. Packing that leaks is off by 1.2, a mean of
 means by 0.2."""
 WHY = {
-    "fp32": "fp32 keeps 24 bits; sums in another order part by some 1e-6, by some 1e-5 where they nearly cancel",
-    "bf16": "bf16 keeps 8 bits, so each operation is off by up to 0.4 %; gradients of many layers part by some percent",
+    "fp32": "fp32 keeps 24 bits; sums in another order differ by about 1e-6, or 1e-5 if they nearly cancel",
+    "bf16": "bf16 keeps 8 bits, so each operation is off by up to 0.4 %, and gradients of many layers by a few percent",
     "fp16": "fp16 keeps 11 bits, so each operation is off by up to 0.05 %",
 }
 
 
 def packed(bench: Bench) -> RuleLine:
-    """Examples that share a row learn as if each were alone."""
+    """Packed examples have the same gradients as separate ones."""
     rule, subject = "packed = unpacked", bench.subject
     if not subject.trainer.task.encoder.can_pack:
-        return left_out(rule, f"the task `{subject.trainer.task.name}` gives each example a row of its own")
+        return left_out(rule, f"the task `{subject.trainer.task.name}` gives each example its own row")
     if not subject.method.can_pack:
-        return left_out(rule, f"the method `{subject.method.name}` gives each example a row of its own")
+        return left_out(rule, f"the method `{subject.method.name}` gives each example its own row")
     if not separates_packed(subject.network):
-        return left_out(rule, "this model would mix packed examples, so each gets a row of its own")
+        return left_out(rule, "this model would mix packed examples, so each gets its own row")
     batches = bench.packed(subject)
-    told = f"{len(bench.examples)} examples in {len(batches[0].input_ids)} rows, and each alone"
-    return _compared(rule, told, bench, subject, batches)
+    compared = f"{len(bench.examples)} examples in {len(batches[0].input_ids)} rows, and each alone"
+    return _compared(rule, compared, bench, subject, batches)
 
 
 def padded(bench: Bench) -> RuleLine:
-    """Examples side by side, padded to one width, learn as if each were alone."""
+    """Examples padded to one width have the same gradients as separate ones."""
     rule, subject = "padded = unpadded", bench.subject
     batches = bench.padded(subject)
     filled = 1 - batches[0].num_tokens / max(1, batches[0].input_ids.numel())
-    told = f"{len(bench.examples)} examples side by side, {max(0.0, filled):.0%} of it padding, and each alone"
-    return _compared(rule, told, bench, subject, batches)
+    compared = f"{len(bench.examples)} examples in one batch, {max(0.0, filled):.0%} of it padding, and each alone"
+    return _compared(rule, compared, bench, subject, batches)
 
 
 def accumulated(bench: Bench) -> RuleLine:
-    """Micro-batches, one after the other, learn as one big batch."""
+    """Accumulated micro-batches have the same gradients as one big batch."""
     rule, subject = "accumulated = one big batch", bench.subject
     batches = bench.pieces(subject)
-    told = f"{len(batches)} micro-batches, and one of all examples"
-    return _compared(rule, told, bench, subject, bench.padded(subject), batches)
+    compared = f"{len(batches)} micro-batches, and one of all examples"
+    return _compared(rule, compared, bench, subject, bench.padded(subject), batches)
 
 
 def fused(bench: Bench) -> RuleLine:
-    """Fast arithmetic learns as the libraries' own."""
+    """Fast kernels have the same gradients as the libraries' own."""
     rule = "fused = reference"
     if bench.recipe.model.kernels != "fast":
         return left_out(rule, "`model.kernels` is `plain`, which is the reference")
-    plain = bench.twin(bench.recipe.with_options(model={"kernels": "plain"}))
+    plain = bench.copy(bench.recipe.with_options(model={"kernels": "plain"}))
     return _across(rule, "`model.kernels=fast` and `plain`", bench, plain)
 
 
 def recomputed(bench: Bench) -> RuleLine:
-    """Activations that are computed again in the backward pass are those that would have been kept."""
+    """Recomputed activations have the same gradients as stored ones."""
     rule = "checkpointed activations = not"
     if not bench.context.method.can_checkpoint:
         return left_out(rule, f"the method `{bench.context.method.name}` keeps all activations")
     try:
-        again = bench.twin(bench.recipe.with_options(train={"gradient_checkpointing": True}))
-    except ValueError:  # transformers' word for it
-        return left_out(rule, "this model cannot compute its activations again")
-    return _across(rule, "activations computed again, and kept", bench, again)
+        again = bench.copy(bench.recipe.with_options(train={"gradient_checkpointing": True}))
+    except ValueError:  # raised by transformers
+        return left_out(rule, "this model cannot recompute its activations")
+    return _across(rule, "recomputed and stored activations", bench, again)
 
 
 def _compared(
-    rule: str, told: str, bench: Bench, subject: Subject, batches: Sequence[Batch], others: Sequence[Batch] = ()
+    rule: str, compared: str, bench: Bench, subject: Subject, batches: Sequence[Batch], others: Sequence[Batch] = ()
 ) -> RuleLine:
-    """The same network on the same examples, laid out in another way."""
+    """Compares the same network on the same examples in different batches."""
     expected = gradients_of(subject.trainer, others or bench.alone(subject))
-    return _line(rule, expected.apart(gradients_of(subject.trainer, batches)), told, bench)
+    return _line(rule, expected.difference(gradients_of(subject.trainer, batches)), compared, bench)
 
 
-def _across(rule: str, told: str, bench: Bench, other: Subject) -> RuleLine:
-    """Two networks with the same weights on the same batches."""
+def _across(rule: str, compared: str, bench: Bench, other: Subject) -> RuleLine:
+    """Compares two networks with the same weights on the same batches."""
     first, second = (gradients_of(one.trainer, bench.padded(one)) for one in (other, bench.subject))
-    return _line(rule, first.apart(second), told, bench)
+    return _line(rule, first.difference(second), compared, bench)
 
 
-def _line(rule: str, difference: float, told: str, bench: Bench) -> RuleLine:
+def _line(rule: str, difference: float, compared: str, bench: Bench) -> RuleLine:
     precision = bench.recipe.model.precision
-    return RuleLine(rule, difference, TOLERANCES[precision], f"{told}; {WHY[precision]}")
+    return RuleLine(rule, difference, TOLERANCES[precision], f"{compared}; {WHY[precision]}")

@@ -1,4 +1,4 @@
-"""The rules about what is kept and served: checkpoints, adapters, empty batches, prompts."""
+"""Rules about checkpoints, adapters, empty batches and prompts."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from burnish.selftest.workbench import Bench, RuleLine, Subject, left_out
 from burnish.tasks.task import Task
 
 _WHOLE = 1 << 20
-"""A context in tokens that no row is cut to."""
+"""A context, in tokens, that is longer than any row."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedTokens:
-    """What came of comparing."""
+    """The result of the comparison."""
 
     prompts: int
     tokens: int
-    """Of all prompts, as they are served."""
+    """Tokens of all served prompts."""
     wrong: int
-    """Tokens that differ, and answers that do not end with a token that generation stops at."""
+    """Tokens that differ, and answers that do not end with a stop token."""
 
 
 def compare_served(task: Task, records: Sequence[Any]) -> ServedTokens:
-    """Holds the prompt that generation would feed for each record's last answer against the one it is trained from.
+    """Compares the served prompt of each record's last answer with the prompt that it is trained with.
 
     Args:
-        task: generates.
-        records: of its rows.
+        task: a task that generates.
+        records: its rows.
     """
     prompts = tokens = wrong = 0
     for record in records:
         try:
             examples = task.encoder.encode(record, _WHOLE).examples
         except RowError:
-            continue  # left out of the training, too
+            continue  # also excluded from training
         for served in task.predictor.served_prompts(record):
             trained, answer = task.predictor.trained_prompt(record, examples[-1])
             prompts, tokens = prompts + 1, tokens + len(served)
@@ -58,7 +58,7 @@ def compare_served(task: Task, records: Sequence[Any]) -> ServedTokens:
 
 _STEPS = 4
 _MERGED = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.02}
-"""Share of what an adapter changes."""
+"""Relative to what an adapter changes."""
 _ROUNDS = {
     "fp32": "the product of the two matrices is rounded once more",
     "bf16": "the merged weights are rounded to 8 bits",
@@ -67,7 +67,7 @@ _ROUNDS = {
 
 
 def resumed(bench: Bench) -> RuleLine:
-    """A run that goes on from a checkpoint ends with the same bits as one that never stopped."""
+    """A resumed run ends with exactly the same weights as an uninterrupted one."""
     recipe = bench.recipe.with_options(
         lora={"dropout": 0.1},
         train={"clip": 1.0, "schedule": "cosine"},
@@ -82,13 +82,13 @@ def resumed(bench: Bench) -> RuleLine:
         weights = {name: weight.cpu().clone() for name, weight in trained_weights(straight.network).items()}
         del straight
         again = bench.fresh(recipe)
-        seed_everything(recipe.seed + 1)  # what the checkpoint restores must not be there by chance
+        seed_everything(recipe.seed + 1)  # another seed: the checkpoint must restore the generators
         progress = restore_checkpoint(checkpoint_path(checkpoints, _STEPS // 2), again.trainer)
         _loop(bench, again, recipe, checkpoints / "again", progress).run()
     found = trained_weights(again.network)
     difference = max(float((weight - found[name].cpu()).abs().max()) for name, weight in weights.items())
-    told = f"every trained weight after {_STEPS} steps, and after going on from step {_STEPS // 2}; bit for bit"
-    return RuleLine("resumed = uninterrupted", difference, 0.0, told)
+    compared = f"every trained weight after {_STEPS} steps, and after resuming from step {_STEPS // 2}; bit for bit"
+    return RuleLine("resumed = uninterrupted", difference, 0.0, compared)
 
 
 def _loop(bench: Bench, subject: Subject, recipe: Any, checkpoints: Path, progress: Progress) -> Loop:
@@ -98,7 +98,7 @@ def _loop(bench: Bench, subject: Subject, recipe: Any, checkpoints: Path, progre
 
 
 def merged(bench: Bench) -> RuleLine:
-    """An adapter that is folded into the weights computes what it did beside them."""
+    """A merged adapter gives the same outputs as a separate one."""
     rule, subject = "merged = adapter", bench.subject
     hindrance = _no_merging(subject)
     without = subject.method.without(subject.network)
@@ -107,19 +107,19 @@ def merged(bench: Bench) -> RuleLine:
     batch = bench.alone(subject)[0]
     with without:
         base = subject.outputs(batch)
-    beside = subject.outputs(batch)
+    separate = subject.outputs(batch)
     tuner = subject.network.base_model
     tuner.merge_adapter()
-    is_folded = any(getattr(module, "merged", False) for module in subject.network.modules())
-    folded = subject.outputs(batch)
+    is_merged = any(getattr(module, "merged", False) for module in subject.network.modules())
+    merged_outputs = subject.outputs(batch)
     tuner.unmerge_adapter()
-    difference = float((folded - beside).norm() / (beside - base).norm()) if is_folded else math.inf
-    told, precision = "logits, relative to what the adapter changes in them", bench.recipe.model.precision
-    return RuleLine(rule, difference, _MERGED[precision], f"{told}; {_ROUNDS[precision]}")
+    difference = float((merged_outputs - separate).norm() / (separate - base).norm()) if is_merged else math.inf
+    compared, precision = "logits, relative to what the adapter changes in them", bench.recipe.model.precision
+    return RuleLine(rule, difference, _MERGED[precision], f"{compared}; {_ROUNDS[precision]}")
 
 
 def fresh(bench: Bench) -> RuleLine:
-    """An adapter that has learned nothing yet leaves the base as it is."""
+    """An untrained adapter does not change the outputs."""
     rule = "fresh adapter = base"
     hindrance = _no_adapter(bench.subject) or bench.context.method.changes_at_start(bench.recipe)
     if hindrance:
@@ -136,7 +136,7 @@ def fresh(bench: Bench) -> RuleLine:
 
 
 def trained(bench: Bench) -> RuleLine:
-    """An adapter that has learned changes the logits: otherwise it is not in the way of the computation at all."""
+    """A trained adapter changes the logits; otherwise it is not part of the computation."""
     rule, subject = "a trained adapter changes the logits", bench.subject
     without = subject.method.without(subject.network)
     if _no_adapter(subject) or without is None:
@@ -145,7 +145,7 @@ def trained(bench: Bench) -> RuleLine:
     with without:
         base = subject.outputs(batch)
     difference = float((subject.outputs(batch) - base).norm() / base.norm())
-    return RuleLine(rule, difference, 0.0, "logits with the adapter and without it; must be more", is_least=True)
+    return RuleLine(rule, difference, 0.0, "logits with and without the adapter; must differ", is_least=True)
 
 
 def empty(bench: Bench) -> RuleLine:
@@ -159,33 +159,33 @@ def empty(bench: Bench) -> RuleLine:
         wrong = 0.0
     else:
         wrong = 1.0
-    return RuleLine("a batch with no trained token is an error", wrong, 0.0, "0 where it was refused")
+    return RuleLine("a batch with no trained token is an error", wrong, 0.0, "0 if it was refused")
 
 
 def served(bench: Bench) -> RuleLine:
-    """What `generate` and `chat` feed the model is what the answer was trained from, token for token."""
+    """`generate` and `chat` use exactly the prompt tokens of training."""
     rule, task = "served tokens = trained tokens", bench.context.task
     if not task.generates:
-        return left_out(rule, f"the task `{task.name}` does not write text")
+        return left_out(rule, f"the task `{task.name}` does not generate text")
     seen = compare_served(task, bench.records)
     if not seen.prompts:
-        return left_out(rule, "no row has an answer in words")
-    told = f"{seen.tokens:,} tokens of {seen.prompts} prompts, and the token that ends each answer; none may differ"
-    return RuleLine(rule, float(seen.wrong), 0.0, told)
+        return left_out(rule, "no row has an answer as text")
+    compared = f"{seen.tokens:,} tokens of {seen.prompts} prompts, and the token that ends each answer; none may differ"
+    return RuleLine(rule, float(seen.wrong), 0.0, compared)
 
 
 def _no_adapter(subject: Subject) -> str:
-    """Why there is no adapter; empty where there is one."""
+    """Why there is no adapter; empty if there is one."""
     is_adapter = hasattr(subject.network, "peft_config")
-    return "" if is_adapter else f"the method `{subject.method.name}` moves the weights themselves"
+    return "" if is_adapter else f"the method `{subject.method.name}` trains the base weights themselves"
 
 
 def _no_merging(subject: Subject) -> str:
-    """Why there is nothing to fold into the weights; empty where there is."""
+    """Why the adapter cannot be merged; empty if it can."""
     if hindrance := _no_adapter(subject):
         return hindrance
     if subject.network.active_peft_config.is_prompt_learning:
-        return "virtual tokens cannot be folded into weights"
+        return "virtual tokens cannot be merged into weights"
     if not all(weight.is_floating_point() for weight in subject.network.parameters()):
-        return "quantized weights cannot take the adapter in without rounding it away"
+        return "merging into quantized weights would round the adapter away"
     return ""

@@ -1,4 +1,4 @@
-"""What the rules of arithmetic are measured on, and the lines of their report."""
+"""The networks and batches that the rules are measured on, and the lines of their report."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ class RuleLine:
 
     rule: str
     difference: float | None
-    """None where the rule makes no sense here, and nothing was measured."""
+    """None if the rule does not apply and nothing was measured."""
     tolerance: float
     why: str
-    """What was compared and where the tolerance comes from; or why the rule is left out."""
+    """What was compared and where the tolerance comes from; or why the rule was skipped."""
     is_least: bool = False
     """Whether the difference must be larger than the tolerance, instead of at most as large."""
 
     @property
     def passed(self) -> bool | None:
-        """None where nothing was measured. A difference that is not a number never passes."""
+        """None if nothing was measured. A difference that is not a number never passes."""
         if self.difference is None:
             return None
         return self.difference > self.tolerance if self.is_least else self.difference <= self.tolerance
 
 
 def left_out(rule: str, why: str) -> RuleLine:
-    """A rule that makes no sense here."""
+    """A rule that does not apply."""
     return RuleLine(rule, None, 0.0, why)
 
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """The rules of arithmetic on one model, one kind of rows and one machine."""
+    """The rules of arithmetic, measured on one model, task and machine."""
 
     model: str
     task: str
@@ -60,7 +60,7 @@ class RuleReport:
     device: str
     precision: str
     rows: int
-    """Examples that the rules were measured on."""
+    """Number of examples."""
     lines: Sequence[RuleLine]
     seconds: float
 
@@ -77,12 +77,12 @@ class RuleReport:
             named = "; ".join(line.rule for line in self.failed)
             return f"{len(self.failed)} of {measured} rules of arithmetic do NOT hold here: {named}."
         omitted = len(self.lines) - measured
-        more = f" ({omitted} make no sense here)" if omitted else ""
+        more = f" ({omitted} not applicable)" if omitted else ""
         return f"All {measured} rules of arithmetic hold here{more}."
 
     @property
     def exit_code(self) -> int:
-        """0 where every rule holds."""
+        """0 if all rules hold."""
         return BurnishError.exit_code if self.failed else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,32 +94,31 @@ class RuleReport:
 _EXAMPLES = 8
 _STEPS = 4
 _RATE_FACTOR = 5.0
-"""Steps and learning rate, over the method's own, after which an adapter does so much that rounding is small next to
-it."""
-_PIECE = 3
-"""Examples of a micro-batch, of the longest."""
+"""Steps, and factor on the learning rate, after which the effect of an adapter is large compared with rounding."""
+_MICRO_BATCH = 3
+"""Examples of a micro-batch, if all were as long as the longest."""
 _NO_LIMIT = 1 << 30
 
 
 @dataclass(slots=True)
 class Subject:
-    """A network that was made trainable, with its trainer."""
+    """A trainable network with its trainer."""
 
     trainer: Trainer
     method: Method
 
     @property
     def network(self) -> Any:
-        """Trainable."""
+        """The trainable network."""
         return self.trainer.network
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> torch.Tensor:
-        """`[values]` fp32, on the CPU: everything that the network computes from the tokens of a batch, as used."""
-        there = batch.to(self.trainer.device)
-        inputs = {name: value for name, value in there.inputs.items() if name != "position_ids"}
+        """`[values]` fp32, on the CPU: all outputs of the network for a batch, in evaluation mode."""
+        moved = batch.to(self.trainer.device)
+        inputs = {name: value for name, value in moved.inputs.items() if name != "position_ids"}
         if self.network.config.is_encoder_decoder:
-            inputs["decoder_input_ids"] = there.input_ids
+            inputs["decoder_input_ids"] = moved.input_ids
         self.network.eval()
         with arithmetic(self.trainer.device, self.trainer.precision):
             output = self.network(**inputs)
@@ -128,28 +127,28 @@ class Subject:
 
 
 class Bench:
-    """Makes subjects and batches.
+    """Builds networks and batches.
 
     Args:
-        context: of a run, resolved and encoded; its training rows are measured on.
+        context: of a run, resolved and encoded; the rules are measured on its training rows.
     """
 
     def __init__(self, context: RunContext) -> None:
-        self.context = context.with_recipe(_without_chance(context.recipe))
+        self.context = context.with_recipe(_deterministic(context.recipe))
         self.recipe = self.context.recipe
         self.examples = _spread(context.training.examples, _EXAMPLES)
         self._prepared = False
 
     @property
     def records(self) -> Sequence[Any]:
-        """The rows as records, training before held-out ones."""
+        """The training records, then the held-out ones."""
         return [*self.context.records.train, *self.context.records.valid]
 
     def fresh(self, recipe: Recipe | None = None) -> Subject:
-        """The base with the method just applied.
+        """A new subject: the base model with the method applied.
 
         Args:
-            recipe: another one than the bench's own.
+            recipe: instead of the bench's own.
         """
         recipe, tokenizer = recipe or self.recipe, self.context.tokenizer
         method, task = self.context.method, make_task(self.context.task.name, tokenizer, recipe)
@@ -168,7 +167,7 @@ class Bench:
 
     @cached_property
     def subject(self) -> Subject:
-        """A network that has learned a little."""
+        """A network after a few steps of training."""
         subject = self.fresh()
         seed_everything(self.recipe.seed)
         for _ in range(_STEPS):
@@ -176,30 +175,30 @@ class Bench:
             subject.trainer.step(self.alone(subject))
         return subject
 
-    def twin(self, recipe: Recipe) -> Subject:
-        """Another network with the weights of `subject`, made by another recipe."""
+    def copy(self, recipe: Recipe) -> Subject:
+        """A network with the weights of `subject`, but another recipe."""
         weights = trained_weights(self.subject.network)
-        made = self.fresh(recipe)
+        copied = self.fresh(recipe)
         with torch.no_grad():
-            for name, weight in trained_weights(made.network).items():
+            for name, weight in trained_weights(copied.network).items():
                 weight.copy_(weights[name])
-        return made
+        return copied
 
     def alone(self, subject: Subject) -> list[Batch]:
-        """Every example in a batch of its own."""
+        """One batch per example."""
         return self._plan(subject.trainer.task, False, 1).step_batches(0)
 
     def padded(self, subject: Subject) -> list[Batch]:
-        """All examples side by side in one batch."""
+        """All examples in one batch, one per row."""
         return self._plan(subject.trainer.task, False, _NO_LIMIT).step_batches(0)
 
     def pieces(self, subject: Subject) -> list[Batch]:
-        """All examples in micro-batches of a few, the last of them with less to learn from."""
+        """All examples in small micro-batches; the last one has fewer trained tokens."""
         widest = max(example.num_tokens for example in self.examples)
-        return self._plan(subject.trainer.task, False, _PIECE * widest).step_batches(0)
+        return self._plan(subject.trainer.task, False, _MICRO_BATCH * widest).step_batches(0)
 
     def packed(self, subject: Subject) -> list[Batch]:
-        """As many examples to a row as there is room for, all rows in one batch."""
+        """Packed examples in one batch."""
         return self._plan(subject.trainer.task, True, _NO_LIMIT).step_batches(0)
 
     def _plan(self, task: Any, packing: bool, micro_tokens: int) -> BatchPlan:
@@ -216,7 +215,7 @@ class Bench:
         return plan
 
     def plan_of_steps(self, subject: Subject, steps: int) -> BatchPlan:
-        """The training rows in about so many steps an epoch."""
+        """A plan of the training rows with about this number of steps per epoch."""
         encoded = Encoded(self.examples, list(range(len(self.examples))), [])
         context = replace(self.context, task=subject.trainer.task)
         return context.with_options(batch={"tokens": max(1, encoded.num_tokens // steps), "rows": 1}).batch_plan(
@@ -224,8 +223,8 @@ class Bench:
         )
 
 
-def _without_chance(recipe: Recipe) -> Recipe:
-    """No dropout, for what is dropped depends on how examples lie; no clipping, and activations kept."""
+def _deterministic(recipe: Recipe) -> Recipe:
+    """The recipe without dropout, which depends on the layout of batches, clipping and checkpointing."""
     return recipe.with_options(
         model={"dropout": False, "compile": False},
         lora={"dropout": 0.0},
@@ -234,7 +233,7 @@ def _without_chance(recipe: Recipe) -> Recipe:
 
 
 def _spread(examples: Sequence[Any], count: int) -> list[Any]:
-    """Some of the examples, as different in length as they come, in the order of the rows."""
+    """Some of the examples, spread over all lengths, in the order of the rows."""
     by_length = sorted(range(len(examples)), key=lambda index: examples[index].num_tokens)
     last = len(by_length) - 1
     chosen = {by_length[round(place * last / max(1, count - 1))] for place in range(count)}

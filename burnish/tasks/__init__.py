@@ -1,4 +1,4 @@
-"""Tasks: what one example means. One file each; only this module lists them, and importing it loads none of them."""
+"""Tasks: what one example means. Only this module lists them; importing it loads none of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from burnish.recipe.schema import Recipe
     from burnish.tasks.task import Task, TaskFacts
 
-# Of the tasks that learn from the same kind of record, the likelier one comes first.
+# Among tasks that learn from the same kind of record, the most likely one comes first.
 _TASKS: dict[str, str | TaskFacts] = {
     "preference": "burnish.tasks.preference:PREFERENCE",
     "reward": "burnish.tasks.reward:REWARD",
@@ -25,21 +25,21 @@ _TASKS: dict[str, str | TaskFacts] = {
     "fill-mask": "burnish.tasks.fill_mask:FILL_MASK",
     "span": "burnish.tasks.span:SPAN",
 }
-_WRITING = ("preference", "text", "chat", "vision", "text-to-text")
-"""Those whose `generates` is true, for the command line, which must not load them to find out."""
+_GENERATING = ("preference", "text", "chat", "vision", "text-to-text")
+"""Tasks whose `generates` is true: the command line needs to know without loading them."""
 CONVERSATION, RUNNING_TEXT = "chat", "text"
-"""The task by which any decoder is chatted with, and the one by which it is evaluated on texts of any kind."""
+"""The task used for chatting with any decoder, and the one used for evaluating it on any text."""
 USUAL_TASKS = {"causal": CONVERSATION, "masked": "classify"}
-"""What models of a kind (`models/config.py`) are usually trained to do."""
+"""The usual task of each kind of model (`models/config.py`)."""
 
 
 def task_names() -> list[str]:
-    """Every task, in the order of the table."""
+    """All tasks, in the order of the table."""
     return list(_TASKS)
 
 
 def task_facts(name: str) -> TaskFacts:
-    """What is known of the task of that name, one of `task_names()`, before there is a tokenizer."""
+    """The facts of the task of that name, one of `task_names()`; they need no tokenizer."""
     found = _TASKS[name]
     if isinstance(found, str):
         module, _, attribute = found.partition(":")
@@ -48,31 +48,31 @@ def task_facts(name: str) -> TaskFacts:
 
 
 def writes_text(name: str) -> bool:
-    """Whether the result of a task writes text, and can be chatted with; loads nothing."""
+    """Whether the trained model generates text and can be chatted with; loads nothing."""
     found = _TASKS.get(name)
-    return name in _WRITING if found is None or isinstance(found, str) else found.generates
+    return name in _GENERATING if found is None or isinstance(found, str) else found.generates
 
 
 def register_task(facts: TaskFacts) -> Callable[[], None]:
-    """Adds a task from outside this package, for this process. Runs of it can then be trained, evaluated and asked.
+    """Adds a task from outside this package, for this process; it can then be used like the built-in ones.
 
     Returns:
-        Takes the task out again.
+        A function that removes the task again.
 
     Raises:
-        ValueError: there is one of that name already.
+        ValueError: the name is taken.
     """
     if facts.name in _TASKS:
-        raise ValueError(f"there is a task `{facts.name}` already")
+        raise ValueError(f"there is already a task `{facts.name}`")
     _TASKS[facts.name] = facts
     return lambda: _TASKS.__delitem__(facts.name)
 
 
 def task_names_for(record: type[Record]) -> list[str]:
-    """The tasks that learn from a kind of record, the likeliest first."""
+    """The tasks that learn from a kind of record, the most likely first."""
     return [name for name in _TASKS if record in task_facts(name).records]
 
 
 def make_task(name: str, tokenizer: Any, recipe: Recipe) -> Task:
-    """The task of that name, ready for a tokenizer: see `TaskFacts.make`. `name` is one of `task_names()`."""
+    """The task of that name, one of `task_names()`, for a tokenizer: see `TaskFacts.make`."""
     return task_facts(name).make(tokenizer, recipe)

@@ -16,7 +16,7 @@ from burnish.tasks.text import NextTokenEncoder, NextTokenObjective
 
 
 class ChatEncoder(NextTokenEncoder):
-    """Conversations by the tokenizer's chat template."""
+    """Encodes conversations with the tokenizer's chat template."""
 
     def __init__(self, tokenizer: Any, chat_format: ChatFormat) -> None:
         super().__init__(tokenizer)
@@ -25,7 +25,7 @@ class ChatEncoder(NextTokenEncoder):
 
     @property
     def notes(self) -> list[str]:
-        """What the template could not say and how it is said instead."""
+        """What the template cannot express, and how it is expressed instead."""
         return self._format.notes
 
     def _requests(self, record: ChatRecord, context: int) -> TokenRequests[EncodedRow]:
@@ -35,7 +35,7 @@ class ChatEncoder(NextTokenEncoder):
 
 
 class ChatPredictor(PredictorDefaults):
-    """Answers a user's turns, rendered by the template that the model was trained with."""
+    """Answers a user's turns, rendered with the template that the model was trained with."""
 
     def __init__(self, chat_format: ChatFormat) -> None:
         self._format = chat_format
@@ -46,31 +46,31 @@ class ChatPredictor(PredictorDefaults):
         return self._format.stop_ids
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
-        """A user's message, or the turns so far, up to where the answer begins."""
+        """The prompt for a user's message or a conversation, up to where the answer begins."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return self._format.prompt_ids(turns)
 
     def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
-        """Without what the template itself writes before an answer."""
+        """The ids without those that the template itself puts before an answer."""
         return self._format.spoken(ids)
 
     def answer_text(self, text: str) -> str:
-        """What follows the thought, where the model thinks aloud."""
+        """The text after the model's reasoning, if there is any."""
         answer = split_thought(text)[1]
-        # where the template prompts with an open thought, the text has only the end of it
+        # if the template's prompt opens the reasoning, the text has only the end of it
         return (answer if "<think>" in answer else answer.rpartition("</think>")[2]).strip()
 
     def question(self, record: ChatRecord) -> Question | None:
-        """The last answer, asked for by everything before it; None where that answer is a tool call."""
+        """The last answer, with everything before it as its prompt; None if the answer is a tool call."""
         *earlier, last = record.messages
         if last["role"] != "assistant" or not isinstance(last.get("content"), str) or last.get("tool_calls"):
             return None
         prompt_ids = self._format.prompt_ids(earlier, record.tools)
-        asked = next((message["content"] for message in reversed(earlier) if message.get("content")), "")
-        return Question(prompt_ids, str(asked), self.answer_text(last["content"]), record.place)
+        question = next((message["content"] for message in reversed(earlier) if message.get("content")), "")
+        return Question(prompt_ids, str(question), self.answer_text(last["content"]), record.place)
 
     def served_prompts(self, record: ChatRecord) -> list[list[int]]:
-        """As evaluation asks it, and as a user's turns give it, who can name no tools."""
+        """The prompts of evaluation and of a user's turns; the latter cannot include tools."""
         served = super().served_prompts(record)
         return [*served, list(self.prompt_ids(list(record.messages[:-1])))] if served and not record.tools else served
 

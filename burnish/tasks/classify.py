@@ -1,4 +1,4 @@
-"""Task `classify`: a text, or a pair of texts, gets a label, or any number of them."""
+"""Task `classify`: assigns a label, or any number of them, to a text or a pair of texts."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class LabelledExample:
     token_types: list[int] | None
     labels: tuple[int, ...]
     texts: tuple[str, ...]
-    """For showing."""
+    """For display."""
     place: str
 
     @property
     def num_tokens(self) -> int:
-        """Tokens read."""
+        """Input tokens."""
         return len(self.input_ids)
 
     @property
     def num_trained(self) -> int:
-        """A row is one term of the loss, however long it is."""
+        """Each row is one term of the loss, whatever its length."""
         return 1
 
 
@@ -65,7 +65,7 @@ class Labels:
 
     names: list[str]
     is_multi: bool
-    """Whether a row can have several of them, or none."""
+    """Whether a row can have several labels, or none."""
 
     def gold(self, examples: Sequence[LabelledExample]) -> numpy.ndarray:
         """`[rows, labels]` bool."""
@@ -80,7 +80,7 @@ class Labels:
         return (logits.sigmoid() if self.is_multi else logits.softmax(-1)).cpu().numpy()
 
     def in_words(self, probabilities: numpy.ndarray) -> str:
-        """The label, or all that are more likely there than not, with their probabilities."""
+        """The label, or all labels with a probability above 0.5, with their probabilities."""
         order = numpy.argsort(-probabilities, kind="stable").tolist()
         given = [number for number in order if probabilities[number] > 0.5] if self.is_multi else order[:1]
         if not given:
@@ -89,7 +89,7 @@ class Labels:
 
 
 class ClassifyEncoder(EncoderDefaults):
-    """Texts, or pairs of them, with the numbers of their labels."""
+    """Encodes texts, or pairs of texts, with the indices of their labels."""
 
     cut_from = "from the end of the longer text"
 
@@ -100,16 +100,16 @@ class ClassifyEncoder(EncoderDefaults):
         self._numbers = {label: number for number, label in enumerate(labels.names)}
 
     def encode(self, record: LabelledRecord, context: int) -> EncodedRow:
-        """One example; of a row that is too long the end is cut, of a pair the longer text first.
+        """One example. A row that is too long is cut at the end; of a pair, the longer text is cut first.
 
         Raises:
-            RowError: a label is not among those of the training rows, or there is not one where one is due.
+            RowError: a label is not in the training rows, or the row does not have exactly one although it should.
         """
         unknown = [label for label in record.labels if label not in self._numbers]
         if unknown:
             raise RowError(f"the label `{unknown[0]}` is in no training row, so it cannot be learned")
         if not self._labels.is_multi and len(record.labels) != 1:
-            raise RowError(f"the row has {len(record.labels)} labels where one is expected")
+            raise RowError(f"the row has {len(record.labels)} labels, but one is expected")
         read = self._format.encode(record.texts, context)
         labels = tuple(self._numbers[label] for label in record.labels)
         example = LabelledExample(read.input_ids, read.token_types, labels, record.texts, record.place)
@@ -118,7 +118,7 @@ class ClassifyEncoder(EncoderDefaults):
     def collate(
         self, examples: Sequence[LabelledExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """`targets` are label indices `[rows]`, or `[rows, labels]` of 0 and 1 where there can be several."""
+        """`targets` are label indices `[rows]`, or `[rows, labels]` of 0 and 1 if there can be several."""
         chosen = tuple(index for row in rows for index in row)
         read = [examples[index] for index in chosen]
         if self._labels.is_multi:
@@ -130,13 +130,13 @@ class ClassifyEncoder(EncoderDefaults):
         return Batch(inputs, targets, chosen, torch.tensor(chosen), num_tokens)
 
     def segments(self, example: LabelledExample) -> list[Segment]:
-        """The text; what is learned is its label."""
+        """The text, with its label as a note."""
         named = ", ".join(self._labels.names[number] for number in example.labels) or "none"
         return [Segment("", example.input_ids, [False] * len(example.input_ids), f"label: {named}")]
 
 
 class ClassifyObjective(ObjectiveDefaults):
-    """Every row is one term of the loss."""
+    """Classification loss: each row is one term."""
 
     step_rows = 32
 
@@ -151,7 +151,7 @@ class ClassifyObjective(ObjectiveDefaults):
             "problem_type": kind,
             "ignore_mismatched_sizes": True,
         }
-        # one output for each label, whatever labels the base model was trained on before
+        # one output for each label, whatever labels the base model was trained on
         self.head = Head(_AUTO_CLASS, "SEQ_CLS", config)
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
@@ -159,14 +159,14 @@ class ClassifyObjective(ObjectiveDefaults):
         return self.losses_of(row_logits(network, batch.inputs), batch)
 
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The losses, where the logits `[rows, labels]` are known."""
+        """The losses from logits `[rows, labels]`."""
         if self._is_multi:
             return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets, reduction="none").mean(-1)
         return functional.cross_entropy(logits.float(), batch.targets, reduction="none")
 
 
 class ClassifyScorer(ScorerDefaults):
-    """How many labels are right."""
+    """Measures how many labels are correct."""
 
     def __init__(self, labels: Labels, objective: ClassifyObjective) -> None:
         self._labels = labels
@@ -174,12 +174,12 @@ class ClassifyScorer(ScorerDefaults):
         self.headline = "micro-F1" if labels.is_multi else "accuracy"
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """The losses, and for each row the probabilities `[labels]` of its labels."""
+        """The losses, and the probabilities `[labels]` of each row."""
         logits = row_logits(network, batch.inputs)
         return BatchOutcome(self._objective.losses_of(logits, batch), list(self._labels.probabilities(logits)))
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
-        """Accuracy and macro-F1, or micro-F1, macro-F1 and exact match where there can be several labels."""
+        """Accuracy and macro-F1, or micro-F1, macro-F1 and exact match if there can be several labels."""
         if self._labels.is_multi:
             return multi_label_measures(
                 self._labels.gold(evaluated.examples), self._predicted_matrix(evaluated.outputs)
@@ -187,11 +187,11 @@ class ClassifyScorer(ScorerDefaults):
         return single_label_measures(_gold(evaluated), _predicted(evaluated), len(self._labels.names))
 
     def chance_loss(self, evaluated: EvaluatedExamples) -> Measure:
-        """The loss under the frequencies of the labels among these rows."""
+        """The loss of predicting the label frequencies of these rows."""
         return chance_loss(self._labels.gold(evaluated.examples), self._labels.is_multi)
 
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
-        """Figures of every label, and which were taken for which."""
+        """Metrics of each label, and the confusion matrix."""
         if self._labels.is_multi:
             gold, predicted = self._labels.gold(evaluated.examples), self._predicted_matrix(evaluated.outputs)
             return [per_class_table(label_counts(gold, predicted), self._labels.names)]
@@ -200,25 +200,25 @@ class ClassifyScorer(ScorerDefaults):
         return [per_class_table(counts, self._labels.names), confusion_table(gold, predicted, self._labels.names)]
 
     def remark(self, evaluated: EvaluatedExamples) -> str:
-        """How far one gets by always giving the commonest label."""
+        """The share that is right when always predicting the most common label."""
         shares = self._labels.gold(evaluated.examples).mean(axis=0)
         label, share = self._labels.names[int(shares.argmax())], 100 * float(shares.max())
         if self._labels.is_multi:
-            return f"The commonest label, `{label}`, is right for {share:.1f} % of these rows."
-        return f"Always answering the commonest label, `{label}`, would be right for {share:.1f} % of these rows."
+            return f"The most common label, `{label}`, is right for {share:.1f} % of these rows."
+        return f"Always answering the most common label, `{label}`, would be right for {share:.1f} % of these rows."
 
     def describe(self, example: LabelledExample, output: numpy.ndarray) -> tuple[str, str, str]:
-        """The text, its label, and the label that was found with its probability."""
+        """The text, its label, and the predicted label with its probability."""
         gold = ", ".join(self._labels.names[number] for number in example.labels) or _NO_LABEL
         return "\n".join(example.texts), gold, self._labels.in_words(output)
 
     def _predicted_matrix(self, outputs: Sequence[numpy.ndarray]) -> numpy.ndarray:
-        """`[rows, labels]` bool: labels that are more likely there than not."""
+        """`[rows, labels]` bool: labels with a probability above 0.5."""
         return numpy.stack(list(outputs)) > 0.5 if outputs else self._labels.gold([])
 
 
 class ClassifyPredictor(PredictorDefaults):
-    """The label of a text, with its probability."""
+    """Predicts the label of a text, with its probability."""
 
     def __init__(self, tokenizer: Any, labels: Labels, recipe: Recipe) -> None:
         self._format = PairFormat(tokenizer)
@@ -231,9 +231,9 @@ class ClassifyPredictor(PredictorDefaults):
         """The label of a user's text, or of a row as a JSON object, with its probability.
 
         Raises:
-            InputError: the run labels pairs, and the two texts are not there.
+            InputError: the run labels pairs, and the prompt has no two texts.
         """
-        read = self._format.encode(read_texts(prompt, self._pattern, self._columns), _most_tokens(self._context))
+        read = self._format.encode(read_texts(prompt, self._pattern, self._columns), _max_tokens(self._context))
         example = LabelledExample(read.input_ids, read.token_types, (), (), "")
         device = next(network.parameters()).device
         inputs = {name: tensor.to(device) for name, tensor in read_inputs([example], 0).items()}
@@ -241,10 +241,10 @@ class ClassifyPredictor(PredictorDefaults):
 
 
 def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
-    """Whether rows have several labels, and which labels there are.
+    """Whether rows can have several labels, and the list of labels.
 
     Raises:
-        DataError: the labels are all the same, or look like free text, or are lists in some rows only.
+        DataError: all labels are the same, or look like free text, or are lists in only some rows.
         RecipeError: `data.labels` names too few labels, or one twice.
     """
     found: list[Choice] = []
@@ -261,7 +261,7 @@ def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
     return found
 
 
-def _most_tokens(context: int | str) -> int:
+def _max_tokens(context: int | str) -> int:
     return 2**31 if context == AUTO else int(context)
 
 

@@ -1,4 +1,4 @@
-"""What evaluating gave: the losses and outputs of a batch, and those of all held-out examples."""
+"""Results of an evaluation: the losses and outputs of a batch, and of all held-out examples."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _LARGEST_EXPONENT = 700.0
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What evaluating a batch gave."""
+    """The results of a batch."""
 
     losses: torch.Tensor
     """`[terms]` fp32, in nats."""
     outputs: list[Any]
-    """What the task's metrics need, one item for each of the batch's examples; empty where they need nothing."""
+    """Input of the task's metrics, one item per example of the batch; empty if they need none."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedExamples:
-    """What evaluating gave for each held-out example."""
+    """The results of each held-out example."""
 
     examples: Sequence[Any]
     owners: Sequence[int]
-    """For each example, the number of its row."""
+    """The row number of each example."""
     outputs: Sequence[Any]
-    """For each example, its item of `BatchOutcome.outputs`; None where there was none."""
+    """The item of `BatchOutcome.outputs` of each example; None if there is none."""
     sums: numpy.ndarray
     """`[examples]` float64: summed loss of each example, in nats."""
     counts: numpy.ndarray
-    """`[examples]` int64: terms of that sum."""
+    """`[examples]` int64: number of terms of that sum."""
 
     def by_row(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """`[rows]` float64 sums and counts of the loss; rows without an example are left out."""
@@ -45,12 +45,12 @@ class EvaluatedExamples:
         return sums[counts > 0], counts[counts > 0]
 
     def summed_by_row(self, *columns: ArrayLike) -> list[numpy.ndarray]:
-        """Numbers of the examples, `[examples]` each, added up to numbers of the rows, `[rows]` each."""
+        """Sums values of the examples, `[examples]` each, by row, `[rows]` each."""
         rows = max(self.owners, default=-1) + 1
         return [numpy.bincount(list(self.owners), weights=numpy.asarray(column), minlength=rows) for column in columns]
 
     def loss(self) -> Measure:
-        """Mean loss per term. Rows, not tokens, are drawn again for its interval: tokens of a row depend on each
+        """Mean loss per term. Its interval resamples rows, not tokens, because the tokens of a row depend on each
         other (Efron and Tibshirani 1993, ch. 13)."""
         return loss_of_rows(*self.by_row())
 
@@ -61,7 +61,7 @@ class EvaluatedExamples:
 
 
 def loss_of_rows(sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
-    """The mean loss, from what each row adds to it: `[rows]` sums in nats, and `[rows]` terms of these."""
+    """The mean loss from `[rows]` sums in nats and `[rows]` numbers of terms."""
     return replace(ratio("loss", sums, counts, higher_is_better=False, is_share=False), least=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Task `fill-mask`: masked language modelling, for encoders on running text."""
+"""Task `fill-mask`: masked language modeling, for encoders on running text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CANDIDATES = 5
 
 
 class MaskEncoder(EncoderDefaults):
-    """Texts of which other words are hidden in every epoch."""
+    """Texts in which different words are masked in every epoch."""
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
         self._tokenizer = tokenizer
@@ -53,7 +53,7 @@ class MaskEncoder(EncoderDefaults):
         return EncodedRow([example for example in examples if example.num_trained], 0)
 
     def _words(self, encoded: Any, number: int, ids: list[int]) -> list[int]:
-        """The word of each token; with `fill_mask.whole_words` off, every token is a word of its own."""
+        """The word of each token; without `fill_mask.whole_words`, every token counts as a word."""
         words = encoded.word_ids(number) if self._options.whole_words else range(len(ids))
         pairs = zip(ids, words, strict=True)
         return [NO_WORD if word is None or token in self._specials else word for token, word in pairs]
@@ -61,7 +61,7 @@ class MaskEncoder(EncoderDefaults):
     def collate(
         self, examples: Sequence[MaskExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """Hides other words in every epoch, and always the same ones in evaluation."""
+        """Masks different words in every epoch, and always the same ones in evaluation."""
         chosen = [index for (index,) in rows]
         mask_id, drawn = self._tokenizer.mask_token_id, 0 if epoch is None else epoch + 1
         masked = [mask(examples[index], mask_id, self._replacements, (self._seed, drawn, index)) for index in chosen]
@@ -77,30 +77,30 @@ class MaskEncoder(EncoderDefaults):
         )
 
     def segments(self, example: MaskExample) -> list[Segment]:
-        """The text, and which of its tokens may be hidden."""
+        """The text, and which of its tokens may be masked."""
         learned = [word != NO_WORD for word in example.words]
         note = f"{100 * example.share:.0f} % of these words are hidden, others each epoch"
         return [Segment("", example.input_ids, learned, note)]
 
 
 class MaskObjective(ObjectiveDefaults):
-    """The model's own masked language modelling head learns the hidden words."""
+    """Loss of the model's own masked language modeling head on the masked words."""
 
     head = Head("AutoModelForMaskedLM", None)
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[hidden]` fp32: negative log-likelihood of each hidden token."""
+        """`[masked]` fp32: negative log-likelihood of each masked token."""
         return token_losses(network(**batch.inputs).logits, batch.targets)
 
 
 class MaskScorer(ScorerDefaults):
-    """How many hidden tokens are guessed."""
+    """Measures how many masked tokens are guessed right."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """Losses, and for each example its hidden text, the ids that stood there and those guessed."""
+        """Losses, and for each example its masked text, the ids that were masked, and the ids guessed."""
         logits = network(**batch.inputs).logits
         outputs = []
         for row, targets in enumerate(batch.targets):
@@ -111,14 +111,14 @@ class MaskScorer(ScorerDefaults):
         return BatchOutcome(token_losses(logits, batch.targets), outputs)
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
-        """Perplexity of the hidden tokens, and the share of them that is guessed right."""
+        """Perplexity of the masked tokens, and the share of them that is guessed right."""
         guessed = [sum(a == b for a, b in zip(gold, given, strict=True)) for _, gold, given in evaluated.outputs]
         hidden = [len(gold) for _, gold, _ in evaluated.outputs]
         right, total = evaluated.summed_by_row(guessed, hidden)
         return [evaluated.perplexity(), ratio("hidden tokens guessed", right[total > 0], total[total > 0])]
 
     def describe(self, example: MaskExample, output: tuple[list[int], list[int], list[int]]) -> tuple[str, str, str]:
-        """The text with its hidden words, those words, and the guesses."""
+        """The masked text, the masked words, and the guesses."""
         text, gold, given = output
         specials = set(self._tokenizer.all_special_ids) - {self._tokenizer.mask_token_id}
         prompt = self._tokenizer.decode([token for token in text if token not in specials])
@@ -127,16 +127,16 @@ class MaskScorer(ScorerDefaults):
 
 
 class MaskPredictor(PredictorDefaults):
-    """Fills in a text."""
+    """Fills in the masked words of a text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
     def respond(self, network: Any, prompt: str) -> str:
-        """The likeliest words for each mask token in a text, the likeliest first.
+        """The most likely words for each mask token of a text, the most likely first.
 
         Raises:
-            InputError: there is no mask token in it.
+            InputError: the text has no mask token.
         """
         device = next(network.parameters()).device
         encoded = self._tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(device)
@@ -147,12 +147,14 @@ class MaskPredictor(PredictorDefaults):
                 f"The text has no `{self._tokenizer.mask_token}`.",
                 f"Write `{self._tokenizer.mask_token}` where a word is missing",
             )
-        chances = network(**encoded).logits[0][hidden].float().softmax(-1)
+        probabilities = network(**encoded).logits[0][hidden].float().softmax(-1)
         lines = []
-        for place in chances:
-            best = place.topk(_CANDIDATES)
+        for candidates in probabilities:
+            best = candidates.topk(_CANDIDATES)
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            lines.append(", ".join(f"{_spell(self._tokenizer, token)} ({chance:.2f})" for token, chance in pairs))
+            lines.append(
+                ", ".join(f"{_spell(self._tokenizer, token)} ({probability:.2f})" for token, probability in pairs)
+            )
         return "\n".join(lines)
 
 
@@ -165,7 +167,7 @@ def _build(tokenizer: Any, recipe: Recipe) -> Parts:
         raise ModelError(
             "the tokenizer has no mask token",
             "Masked language modeling replaces words with it.",
-            "Name a model of BERT's kind with `--model`, or train with `--task text`",
+            "Choose an encoder such as BERT with `--model`, or train with `--task text`",
         )
     if recipe.fill_mask.whole_words and not tokenizer.is_fast:
         raise ModelError(

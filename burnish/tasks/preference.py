@@ -37,14 +37,14 @@ from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import Choice, EncodedRow, Parts, Question, Segment, TaskFacts
 
 REFERENCE_FREE = ("simpo", "orpo", "cpo")
-"""Losses that compare the answers with each other and with no other model."""
-_UNSHARED = "This model would mix two answers to one prompt, so each is computed with a prompt of its own."
+"""Losses that compare the answers with each other, without a reference model."""
+_UNSHARED = "This model would mix the two answers to a prompt, so the prompt is computed once for each answer."
 
 Example = PairExample | RatedExample
 
 
 class PreferenceEncoder(RequestsTokens):
-    """Pairs of answers, or single ones with a rating, by the chat template."""
+    """Encodes pairs of answers, or single rated answers, with the chat template."""
 
     cut_from = "from the end of their answers and the left of their prompts"
 
@@ -55,15 +55,15 @@ class PreferenceEncoder(RequestsTokens):
         self._options = recipe.preference
         self._context = recipe.data.context
         self.shares_prompts = recipe.preference.share_prompt and recipe.preference.loss != "kto"
-        """Whether the two answers of a pair share a row, and its prompt."""
+        """Whether the two answers of a pair share a row and its prompt."""
 
     @property
     def notes(self) -> list[str]:
-        """What the template could not say and how it is said instead."""
+        """What the template cannot express, and how it is expressed instead."""
         return self._format.chat.notes
 
     def _requests(self, record: PreferenceRecord | RatedRecord, context: int) -> TokenRequests[EncodedRow]:
-        """Renders the template; over-long prompts are cut from the left. For `kto` a pair becomes two rated answers."""
+        """Renders the template; long prompts are cut from the left. For `kto`, a pair becomes two rated answers."""
         if isinstance(record, RatedRecord):
             example, cut = yield from self._format.rated_requests(record, context)
             return EncodedRow([example], cut)
@@ -74,9 +74,9 @@ class PreferenceEncoder(RequestsTokens):
         return EncodedRow([RatedExample(pair.prompt_ids, answer, good, pair.place) for answer, good in answers], cut)
 
     def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
-        """A row for each pair where the model can share its prompt, else for each answer.
+        """One row per pair if the model can share its prompt, otherwise one per answer.
 
-        For `kto` the batch also holds every prompt with the answer of another row, the one before it in `examples`.
+        For `kto`, the batch also contains each prompt with the answer of the previous example in `examples`.
         """
         chosen = tuple(index for row in rows for index in row)
         sequences: list[tuple[list[int], Sequence[Answer]]] = []
@@ -90,32 +90,32 @@ class PreferenceEncoder(RequestsTokens):
                 sequences.append((example.prompt_ids, [example.chosen, example.rejected]))
             else:
                 sequences += [(example.prompt_ids, [answer]) for answer in (example.chosen, example.rejected)]
-        laid = lay_out(sequences, self._tokenizer.pad_token_id)
-        inputs = {"input_ids": laid.input_ids}
+        layout = lay_out(sequences, self._tokenizer.pad_token_id)
+        inputs = {"input_ids": layout.input_ids}
         if self.shares_prompts:
-            inputs["position_ids"] = laid.position_ids
-            extras["segments"] = laid.segments
-        extras["places"] = laid.places
+            inputs["position_ids"] = layout.position_ids
+            extras["segments"] = layout.segments
+        extras["places"] = layout.places
         if None not in references:
             extras["reference"] = torch.tensor(references)
         num_tokens = sum(len(prompt) + sum(len(answer.ids) for answer in answers) for prompt, answers in sequences)
         if self._options.loss == "kto":
             extras["good"] = torch.tensor([examples[index].good for index in chosen])
             extras |= self._mismatched(examples, chosen)
-        return Batch(inputs, laid.targets, chosen, torch.tensor(chosen), num_tokens, extras)
+        return Batch(inputs, layout.targets, chosen, torch.tensor(chosen), num_tokens, extras)
 
     def _mismatched(self, examples: Sequence[Any], chosen: Sequence[int]) -> dict[str, torch.Tensor]:
-        """The prompts with answers to other prompts, from which the reference point of `kto` is estimated."""
+        """The prompts with answers to other prompts, for estimating the reference point of `kto`."""
         others = []
         for index in chosen:
             answer = examples[index - 1].answer
             prompt = self._format.fit(examples[index].prompt_ids, len(answer.ids), int(self._context))
             others.append((prompt, [answer]))
-        laid = lay_out(others, self._tokenizer.pad_token_id)
-        return {"other_ids": laid.input_ids, "other_places": laid.places, "other_targets": laid.targets}
+        layout = lay_out(others, self._tokenizer.pad_token_id)
+        return {"other_ids": layout.input_ids, "other_places": layout.places, "other_targets": layout.targets}
 
     def disable_packing(self) -> None:
-        """Every answer gets a row and a prompt of its own."""
+        """Each answer gets its own row and prompt."""
         self.shares_prompts = False
 
     def segments(self, example: Example) -> list[Segment]:
@@ -127,7 +127,7 @@ class PreferenceEncoder(RequestsTokens):
 
 
 class PreferenceObjective(ObjectiveDefaults):
-    """Raises the likelihood of the better answers over that of the worse, mostly as measured by the base model."""
+    """Makes better answers more likely than worse ones, for most losses relative to the base model."""
 
     step_rows = 16
     rate_factor = 0.1
@@ -140,8 +140,8 @@ class PreferenceObjective(ObjectiveDefaults):
         self._kl: torch.Tensor | None = None
 
     def inspect_model(self, network: Any) -> list[str]:
-        """Shares prompts only where the model keeps the two answers apart, and does without the logits of all tokens
-        only where the model can be taken in halves."""
+        """Shares prompts only if the model keeps the two answers apart, and avoids the logits of all tokens only if
+        the model's body and head can be called separately."""
         notes = []
         if self._in_halves and not computes_from_hidden(network):
             self._in_halves = False
@@ -154,7 +154,7 @@ class PreferenceObjective(ObjectiveDefaults):
     def prepare_examples(
         self, network: Any, examples: Sequence[Example], batches: Iterable[Batch], precision: str
     ) -> list[Example]:
-        """The examples with their log-probabilities under `network`, where the loss needs them and they have none."""
+        """The examples with their log-probabilities under `network`, if the loss needs them and they are missing."""
         if self._options.loss in REFERENCE_FREE or all(example.reference is not None for example in examples):
             return list(examples)
         measured = list(examples)
@@ -163,9 +163,9 @@ class PreferenceObjective(ObjectiveDefaults):
         network.eval()
         with torch.no_grad(), arithmetic(device, precision):
             for batch in batches:
-                there = batch.to(device)
-                likely = self._likelihood(network, there).sums
-                other = self._other(network, there).sums if self._options.loss == "kto" else likely.new_empty(0)
+                moved = batch.to(device)
+                likely = self._likelihood(network, moved).sums
+                other = self._other(network, moved).sums if self._options.loss == "kto" else likely.new_empty(0)
                 pairs = torch.stack([likely, other], 1) if len(other) else likely.view(-1, 2)
                 for index, (first, second) in zip(batch.examples, pairs.tolist(), strict=True):
                     measured[index] = replace(examples[index], reference=(first, second))
@@ -173,27 +173,27 @@ class PreferenceObjective(ObjectiveDefaults):
         return measured
 
     def placeholder_examples(self, examples: Sequence[Example]) -> list[Example]:
-        """With log-probabilities of 0 where the loss needs any."""
+        """The examples with log-probabilities of 0, if the loss needs any."""
         if self._options.loss in REFERENCE_FREE:
             return list(examples)
         return [replace(example, reference=(0.0, 0.0)) for example in examples]
 
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
-        """For `kto`: the reference point, an estimate of KL(model || base) over the whole step, at least 0.
+        """Computes the reference point of `kto`: an estimate of KL(model || base) over the whole step, at least 0.
 
-        It is the mean log-ratio on answers that belong to other prompts (arXiv 2402.01306, section 4). The answer that
-        a prompt is given is always the same, so that the base model has to be asked only once.
+        It is the mean log-ratio on answers that belong to other prompts (arXiv 2402.01306, section 4). A prompt
+        always gets the same answer, so that the base model is evaluated only once.
         """
         if self._options.loss == "kto":
             ratios = [self._other(network, batch).sums - batch.extras["reference"][:, 1] for batch in batches]
             self._kl = torch.cat(ratios).mean().clamp(min=0).detach()
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[pairs]`, or for `kto` `[answers]`, fp32."""
+        """`[pairs]` fp32; for `kto`, `[answers]`."""
         return self._terms(self._likelihood(network, batch), batch)
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """The losses, and the log-probability of every answer; for `kto` also the reference point."""
+        """The losses, and the log-probability of each answer; for `kto`, also the reference point."""
         likely = self._likelihood(network, batch)
         losses = self._terms(likely, batch)
         if self._options.loss == "kto":
@@ -206,7 +206,7 @@ class PreferenceObjective(ObjectiveDefaults):
         return self._likelihood_of(network, inputs, batch.extras["places"], batch.targets)
 
     def _other(self, network: Any, batch: Batch) -> Likelihood:
-        """Of the answers to other prompts, for `kto`."""
+        """Likelihood of the answers to other prompts, for `kto`."""
         extras = batch.extras
         inputs = row_inputs(network, extras["other_ids"], None, None)
         return self._likelihood_of(network, inputs, extras["other_places"], extras["other_targets"])
@@ -237,7 +237,7 @@ class PreferenceObjective(ObjectiveDefaults):
 
 
 class PreferenceScorer(ScorerDefaults):
-    """How often, and by how much, the better answer has the higher reward."""
+    """Measures how often, and by how much, the better answer has the higher reward."""
 
     headline = "reward accuracy"
     compares_answers = False
@@ -247,11 +247,11 @@ class PreferenceScorer(ScorerDefaults):
         self._options = recipe.preference
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """The losses, and the log-probability of every answer; for `kto` also the reference point."""
+        """The losses, and the log-probability of each answer; for `kto`, also the reference point."""
         return self._objective.evaluate_batch(network, batch)
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
-        """Accuracy and margin of the rewards, and how far the model has moved from its base."""
+        """Accuracy and margin of the rewards, and how far the model has moved from the base model."""
         seen = [index for index, output in enumerate(evaluated.outputs) if output is not None]
         examples, outputs = ([column[index] for index in seen] for column in (evaluated.examples, evaluated.outputs))
         given = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
@@ -278,17 +278,17 @@ class PreferenceScorer(ScorerDefaults):
         )
 
     def remark(self, evaluated: EvaluatedExamples) -> str:
-        """What the base model's rewards are."""
+        """Explains the base model's rewards."""
         if self._options.loss in REFERENCE_FREE:
             return ""
         return "Rewards are measured against the base model: its own accuracy is 50 % and its margin 0 by definition."
 
 
 class PreferencePredictor(ChatPredictor):
-    """Answers as a chat model does; the better answer is the known one."""
+    """Answers like a chat model; the better answer is the expected one."""
 
     def question(self, record: PreferenceRecord | RatedRecord) -> Question | None:
-        """The prompt, with the better answer as the known one; None where the only answer is a bad one."""
+        """The prompt, with the better answer as the expected one; None if the only answer is rated bad."""
         if isinstance(record, PreferenceRecord):
             return super().question(ChatRecord((*record.prompt, *record.chosen), record.tools, record.place))
         if not record.good:
@@ -296,7 +296,7 @@ class PreferencePredictor(ChatPredictor):
         return super().question(ChatRecord((*record.prompt, *record.completion), record.tools, record.place))
 
     def served_prompts(self, record: PreferenceRecord | RatedRecord) -> list[list[int]]:
-        """As evaluation asks it."""
+        """The prompt of evaluation."""
         question = self.question(record)
         return [] if question is None else [list(question.prompt_ids)]
 
@@ -321,7 +321,7 @@ def _segment(name: str, answer: Answer) -> Segment:
 
 
 def _choices(records: Sequence[PreferenceRecord | RatedRecord], recipe: Recipe) -> list[Choice]:
-    """The loss that fits the rows, and its strength.
+    """The loss that fits the rows, and its beta.
 
     Raises:
         DataError: the rows are rated and the loss needs pairs, or all ratings are the same.
@@ -334,7 +334,7 @@ def _choices(records: Sequence[PreferenceRecord | RatedRecord], recipe: Recipe) 
             f"The first is {rated[0].place}.",
             "Leave `preference.loss` at `auto`, or give rows with `chosen` and `rejected`",
         )
-    # A resolved recipe was checked when it was made; what it is evaluated on later may be all good.
+    # checked only while resolving: a resolved recipe may be evaluated on rows that are all rated good
     if rated and AUTO in (options.loss, options.beta) and len({record.good for record in rated}) == 1:
         raise DataError(
             f"all {len(rated):,} answers are rated {'good' if rated[0].good else 'bad'}",

@@ -1,4 +1,4 @@
-"""Task `reward`: a score for answers, learned from pairs of which one is better."""
+"""Task `reward`: scores answers, learned from pairs of a better and a worse answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScoredPair:
     chosen: ReadTokens
     rejected: ReadTokens
     question: str
-    """For showing, as is `answer`."""
+    """For display, like `answer`."""
     answer: str
     place: str
 
@@ -46,22 +46,22 @@ class ScoredPair:
 
 
 class RewardEncoder(EncoderDefaults):
-    """Both dialogues of a pair, as the model reads them."""
+    """Encodes both dialogues of a pair."""
 
     def __init__(self, tokenizer: Any, scored_format: ScoredFormat) -> None:
         self._tokenizer = tokenizer
         self._format = scored_format
 
     def encode(self, record: PreferenceRecord, context: int) -> EncodedRow:
-        """Both dialogues whole; where they are too long, their prompt is cut from the left."""
+        """Both dialogues; if they are too long, their prompt is cut from the left."""
         (chosen, rejected), cut = self._format.pair(record, context)
-        asked, said = record.prompt[-1]["content"], record.chosen[-1]["content"]
-        return EncodedRow([ScoredPair(chosen, rejected, asked, said, record.place)], cut)
+        question, answer = record.prompt[-1]["content"], record.chosen[-1]["content"]
+        return EncodedRow([ScoredPair(chosen, rejected, question, answer, record.place)], cut)
 
     def collate(
         self, examples: Sequence[ScoredPair], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """Two rows for each pair, the better one first. `targets` has nothing to say and is empty."""
+        """Two rows for each pair, the better one first. `targets` is empty."""
         chosen = tuple(index for row in rows for index in row)
         read = [each for index in chosen for each in (examples[index].chosen, examples[index].rejected)]
         inputs = read_inputs(read, self._tokenizer.pad_token_id or 0)
@@ -69,7 +69,7 @@ class RewardEncoder(EncoderDefaults):
         return Batch(inputs, torch.empty(0), chosen, torch.tensor(chosen), num_tokens)
 
     def segments(self, example: ScoredPair) -> list[Segment]:
-        """Both dialogues; what is learned is a score for each."""
+        """Both dialogues, each with its score as a note."""
         chosen, rejected = example.chosen.input_ids, example.rejected.input_ids
         return [
             Segment("chosen", chosen, [False] * len(chosen), "learned: a higher score"),
@@ -78,7 +78,7 @@ class RewardEncoder(EncoderDefaults):
 
 
 class RewardObjective(ObjectiveDefaults):
-    """The better answer of a pair is to have the higher score."""
+    """Pairwise loss: the better answer should have the higher score."""
 
     head = Head("AutoModelForSequenceClassification", "SEQ_CLS", {"num_labels": 1, "ignore_mismatched_sizes": True})
     step_rows = 16
@@ -89,7 +89,7 @@ class RewardObjective(ObjectiveDefaults):
 
 
 class RewardScorer(ScorerDefaults):
-    """How often, and by how much, the better answer has the higher score."""
+    """Measures how often, and by how much, the better answer has the higher score."""
 
     headline = "accuracy"
 
@@ -99,7 +99,7 @@ class RewardScorer(ScorerDefaults):
         return BatchOutcome(_pair_losses(scores), [tuple(pair) for pair in scores.tolist()])
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
-        """Share of pairs whose better answer scores higher (ties count half), and by how much it does."""
+        """Share of pairs whose better answer scores higher (ties count half), and the mean margin."""
         scores = [output for output in evaluated.outputs if output is not None]
         margins = -numpy.diff(numpy.array(scores, dtype=numpy.float64).reshape(-1, 2), axis=1)[:, 0]
         return [mean("accuracy", wins(margins)), mean("margin", margins, is_share=False)]
@@ -111,7 +111,7 @@ class RewardScorer(ScorerDefaults):
 
 
 class RewardPredictor(PredictorDefaults):
-    """The score of a dialogue or a text."""
+    """Scores a dialogue or a text."""
 
     def __init__(self, scored_format: ScoredFormat, context: int | str) -> None:
         self._format = scored_format
@@ -122,7 +122,7 @@ class RewardPredictor(PredictorDefaults):
         `Human:` and `Assistant:`), or of any other text as it is.
 
         Raises:
-            InputError: it is a dialogue, and its last answer is missing or too long.
+            InputError: it is a dialogue whose last answer is missing or too long.
         """
         try:
             dialogue = read_dialogue(prompt)

@@ -1,4 +1,4 @@
-"""Task `span`: extractive question answering; the answer is a piece of the text."""
+"""Task `span`: extractive question answering; the answer is a passage of the text."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 def best_spans(
     starts: torch.Tensor, ends: torch.Tensor, allowed: torch.Tensor, longest: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """In each row the span `first..last` of at most `longest` tokens with the largest `starts[first] + ends[last]`.
+    """For each row, the span `first..last` of at most `longest` tokens with the largest `starts[first] + ends[last]`.
 
-    The best end for each start is the maximum of a sliding window over the ends, so that every span counts, not
-    only those between the best few starts and ends.
+    The best end for each start is the maximum of a sliding window over the ends, so that all spans are
+    considered, not only those between the best few starts and ends.
 
     Args:
-        starts: `[rows, width]`, scores of each token as the first.
-        ends: `[rows, width]`, scores of each token as the last.
+        starts: `[rows, width]`, score of each token as the first.
+        ends: `[rows, width]`, score of each token as the last.
         allowed: `[rows, width]` bool, tokens that a span may begin or end with; at least one in each row.
-        longest: most tokens of a span.
+        longest: maximum length of a span in tokens.
 
     Returns:
         `[rows]` fp32 scores, `[rows]` int64 first and `[rows]` int64 last tokens; of equal spans the earliest.
@@ -60,19 +60,19 @@ _LEAST_STRIDE = 16
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found in one window."""
+    """The prediction for one window."""
 
     score: float
-    """Of the best span, in logits."""
+    """Score of the best span, in logits."""
     nothing: float
-    """Score of there being no answer, in logits."""
+    """Score of no answer, in logits."""
     first: int
     """Position of the best span's first token."""
     last: int
 
 
 class SpanEncoder(EncoderDefaults):
-    """A question with one window of its text after the other."""
+    """Encodes a question with each window of its text."""
 
     def __init__(self, tokenizer: Any, span_format: SpanFormat) -> None:
         self._tokenizer = tokenizer
@@ -85,7 +85,7 @@ class SpanEncoder(EncoderDefaults):
     def collate(
         self, examples: Sequence[Window], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """Windows side by side. `targets` `[rows, 2]`: positions of the answer's first and last token."""
+        """Windows padded to one width. `targets` `[rows, 2]`: positions of the answer's first and last token."""
         chosen = [index for (index,) in rows]
         windows = [examples[index] for index in chosen]
         inputs = read_inputs(windows, self._tokenizer.pad_token_id)
@@ -103,7 +103,7 @@ class SpanEncoder(EncoderDefaults):
         )
 
     def segments(self, example: Window) -> list[Segment]:
-        """Question and text, of which the answer is learned."""
+        """Question and text; the answer is learned."""
         has_answer = example.first != example.nothing
         learned = [has_answer and example.first <= place <= example.last for place in range(len(example.input_ids))]
         return [Segment("", example.input_ids, learned, "" if has_answer else "no answer in this part of the text")]
@@ -121,7 +121,7 @@ class SpanObjective(ObjectiveDefaults):
 
 
 class SpanScorer(ScorerDefaults):
-    """How much of the answers is found."""
+    """Measures how much of the answers is found."""
 
     headline = "F1"
 
@@ -129,7 +129,7 @@ class SpanScorer(ScorerDefaults):
         self._options = recipe.span
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """The losses, and the best span of each window beside the score of there being none."""
+        """The losses, and the best span of each window with the score of no answer."""
         starts, ends = _scores(network, batch)
         columns = best_spans(starts, ends, batch.extras["readable"], self._options.longest_answer)
         nothing = (starts + ends).gather(1, batch.extras["nothing"].unsqueeze(1)).squeeze(1)
@@ -138,9 +138,9 @@ class SpanScorer(ScorerDefaults):
         return BatchOutcome(_losses(starts, ends, batch), outputs)
 
     def answer(self, windows: Sequence[Window], found: Sequence[Found]) -> str:
-        """The answer over all windows of a question; empty where there is none.
+        """The answer over all windows of a question; empty if there is none.
 
-        The best span of any window is weighed against the lowest score that any window gives to no answer, as in
+        The best span of all windows is compared with the lowest no-answer score of any window, as in
         BERT's script for SQuAD 2.0.
         """
         window, best = max(zip(windows, found, strict=True), key=lambda pair: pair[1].score)
@@ -150,26 +150,26 @@ class SpanScorer(ScorerDefaults):
         return window.cut(best.first, best.last)
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
-        """Exact match and F1, and both for each kind of question where there are two."""
+        """Exact match and F1, and both for questions with and without an answer if there are both."""
         given, known = self._answers(evaluated)
         return answer_measures(given, known)
 
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
-        """Questions with and without an answer, where there are both."""
+        """Questions with and without an answer, if there are both."""
         given, known = self._answers(evaluated)
         return answer_tables(given, known)
 
     def describe(self, example: Window, output: Found) -> tuple[str, str, str]:
-        """One window: the question and how its text begins, the answer in it, the answer found in it."""
+        """One window: the question and the beginning of its text, its answer, and the predicted answer."""
         text = example.text
         shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-        is_there = example.first != example.nothing
-        expected = example.record.answers[0][1] if is_there else NO_ANSWER
+        has_answer = example.first != example.nothing
+        expected = example.record.answers[0][1] if has_answer else NO_ANSWER
         given = self.answer([example], [output]) or NO_ANSWER
         return f"{example.record.question}\n{shown}", expected, given
 
     def _answers(self, evaluated: EvaluatedExamples) -> tuple[list[str], list[list[str]]]:
-        """For each row, in order, the given answer and the accepted ones."""
+        """For each row, in order, the predicted answer and the accepted ones."""
         rows: dict[int, list[int]] = {}
         for index, owner in enumerate(evaluated.owners):
             rows.setdefault(owner, []).append(index)
@@ -209,16 +209,16 @@ class SpanPredictor(PredictorDefaults):
 
 
 def _scores(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """`[windows, width]` fp32 twice: logits of each token as first and as last of the answer."""
+    """`[windows, width]` fp32 twice: logits of each token as the first and as the last of the answer."""
     output = network(**batch.inputs)
-    # A method may have put virtual tokens before the text.
+    # a method may have put virtual tokens before the text
     width = batch.input_ids.shape[1]
     return output.start_logits[:, -width:].float(), output.end_logits[:, -width:].float()
 
 
 def _losses(starts: torch.Tensor, ends: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """`[windows]` fp32. The softmax goes over the tokens of the text and "no answer", as in the paper; question and
-    padding take no part, so that padding changes nothing."""
+    """`[windows]` fp32. The softmax is over the tokens of the text and "no answer", as in the paper; question and
+    padding are excluded, so that padding has no effect."""
     candidates = batch.extras["readable"].scatter(1, batch.extras["nothing"].unsqueeze(1), True)
     terms = [
         torch.nn.functional.cross_entropy(
@@ -230,19 +230,19 @@ def _losses(starts: torch.Tensor, ends: torch.Tensor, batch: Batch) -> torch.Ten
 
 
 def _choices(records: Sequence[SpanRecord], recipe: Recipe) -> list[Choice]:
-    """The stride, and whether a text may hold no answer."""
+    """The stride, and whether questions may have no answer."""
     context, stride = int(recipe.data.context), recipe.span.stride
     if stride != "auto" and stride > context // 2:
         raise RecipeError(
-            f"`span.stride` is {stride}, but two windows of {context} tokens share at most half",
-            "Otherwise a long text would be read over and over.",
+            f"`span.stride` is {stride}, but two windows of {context} tokens may share at most half",
+            "Otherwise a long text would be processed many times over.",
             f"Use at most {context // 2}, or leave it at `auto`",
         )
     without = sum(not record.answers for record in records)
     if records and without == len(records):
         raise DataError(
             "no training row has an answer",
-            "Where to find one cannot be learned from questions without any.",
+            "The model cannot learn to find answers from questions without any.",
             "Add rows with answers",
         )
     reason = f"{without:,} of {len(records):,} training rows have no answer"
@@ -256,8 +256,8 @@ def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     if not tokenizer.is_fast:
         raise ModelError(
             "the tokenizer does not report which characters a token covers",
-            "Only tokenizers with a `tokenizer.json` do, and answers are cut out by characters.",
-            "Name another model with `--model`",
+            "Only tokenizers with a `tokenizer.json` do, and answers are located by characters.",
+            "Choose another model with `--model`",
         )
     encoder = SpanEncoder(tokenizer, SpanFormat(tokenizer, int(recipe.span.stride)))
     scorer = SpanScorer(recipe)

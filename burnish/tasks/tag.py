@@ -38,12 +38,12 @@ class Tags:
     scheme: str
 
     def of_example(self, example: TagExample, output: Sequence[int]) -> list[str]:
-        """Predicted tags; a word that the tokenizer makes nothing of is in no entity."""
+        """Predicted tags; a word without tokens is in no entity."""
         outputs = [*output, *[NO_WORD] * len(example.words)][: len(example.words)]
         return [OUTSIDE if number == NO_WORD else self.labels[number] for number in outputs]
 
     def in_words(self, words: Sequence[str], tags: Sequence[str]) -> list[str]:
-        """Each entity, or for plain tags all words, as they are shown."""
+        """Each entity as text, or all words if the tags are plain."""
         if self.scheme == "plain":
             return [" ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))]
         found = sorted(entities(tags, self.scheme), key=lambda entity: entity[1:])
@@ -51,7 +51,7 @@ class Tags:
 
 
 class TagEncoder(EncoderDefaults):
-    """Sentences, with the label of each word on the tokens that decide about it."""
+    """Encodes sentences, with the label of each word on its deciding tokens."""
 
     def __init__(self, tokenizer: Any, tags: Tags, deciding: str) -> None:
         self._pieces = WordPieces(tokenizer)
@@ -60,11 +60,11 @@ class TagEncoder(EncoderDefaults):
         self._numbers = {label: number for number, label in enumerate(tags.labels)}
         self._deciding = deciding
         self.unknown = Counter[str]()
-        """How many words had a tag that is not among the labels."""
+        """Number of words by tag, for tags that are not among the labels."""
 
     @property
     def notes(self) -> list[str]:
-        """How words are given to a byte-level tokenizer."""
+        """How words are passed to a byte-level tokenizer."""
         if not self._pieces.needs_spaces:
             return []
         return [
@@ -72,9 +72,9 @@ class TagEncoder(EncoderDefaults):
         ]
 
     def encode(self, record: TaggedRecord, context: int) -> EncodedRow:
-        """A sentence as one example, or as several where it is long, cut between words.
+        """A sentence as one example, or as several, split between words, if it is long.
 
-        Only a single word of more than `context` tokens loses some.
+        Only a single word of more than `context` tokens is truncated.
         """
         pieces = self._pieces.cut(record.tokens)
         tags = [name_of(tag, self._labels) for tag in record.tags]
@@ -105,7 +105,7 @@ class TagEncoder(EncoderDefaults):
     def collate(
         self, examples: Sequence[TagExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """One example a row, filled up at the end."""
+        """One example per row, padded on the right."""
         chosen = [index for (index,) in rows]
         read = [examples[index] for index in chosen]
         ids = pad_right([example.input_ids for example in read], self._tokenizer.pad_token_id)
@@ -121,7 +121,7 @@ class TagEncoder(EncoderDefaults):
         )
 
     def segments(self, example: TagExample) -> list[Segment]:
-        """The sentence, of which the tokens that decide are learned."""
+        """The sentence; its deciding tokens are learned."""
         of_words = dict(zip(example.deciding, example.labels, strict=True))
         tags = " ".join(self._labels[label] for label in of_words.values() if label != IGNORED)
         return [Segment("", example.input_ids, [label != IGNORED for label in example.labels], f"tags: {tags}")]
@@ -130,7 +130,7 @@ class TagEncoder(EncoderDefaults):
 class TagObjective(ObjectiveDefaults):
     """A linear layer scores the labels of each token."""
 
-    # Few words are in entities: large steps are mostly about words outside of any, and there are few of them.
+    # few words are in entities: large batches mostly teach the words outside, and there are too few steps
     step_rows = 8
 
     def __init__(self, encoder: TagEncoder, tags: Tags) -> None:
@@ -141,49 +141,49 @@ class TagObjective(ObjectiveDefaults):
         self.head = Head(_AUTO_CLASS, "TOKEN_CLS", settings)
 
     def inspect_model(self, network: Any) -> list[str]:
-        """Says what a decoder cannot see, and which tags have no label."""
+        """Notes what a decoder cannot see, and which tags have no label."""
         notes, unknown = [], self._encoder.unknown
         if model_kind(network.config) == "causal":
             notes.append(
                 "This model reads from left to right: it tags a word without seeing what follows. An encoder sees both "
-                "sides and mostly tags better."
+                "sides and usually tags better."
             )
         if unknown:
             named = ", ".join(f"`{tag}` ({number})" for tag, number in unknown.most_common(5))
             notes.append(
                 f"{unknown.total()} words have a tag that is not among the labels: {named}. Nothing is learned "
-                "from them, and in the figures they count as missed."
+                "from them, and in the metrics they count as missed."
             )
         return notes
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[trained]` fp32: negative log-likelihood of the tag of each word, or of each piece of it."""
+        """`[trained]` fp32: negative log-likelihood of the tag of each deciding token."""
         return token_losses(_logits(network, batch), batch.targets)
 
 
 class TagScorer(ScorerDefaults):
-    """Whole entities count; of tags that mark none, each word."""
+    """Scores whole entities, or single words if the tags are plain."""
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
         self.headline = "token accuracy" if tags.scheme == "plain" else "entity F1"
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """Losses, and for each example the likeliest label of each word, as `label_of_words` gives it."""
+        """Losses, and for each example the most likely label of each word, from `label_of_words`."""
         logits = _logits(network, batch)
         labels = label_of_words(logits, batch.extras["deciding"])
         return BatchOutcome(token_losses(logits, batch.targets), labels.cpu().tolist())
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
-        """Entity F1, precision and recall as the CoNLL script counts them; accuracy and macro-F1 of plain tags."""
+        """Entity F1, precision and recall as the CoNLL script counts them; accuracy and macro-F1 for plain tags."""
         return tag_measures(*self._tags_by_row(evaluated), self._tags.scheme)
 
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
-        """One line for each type of entity, or for each plain tag."""
+        """One line per entity type, or per plain tag."""
         return tag_tables(*self._tags_by_row(evaluated), self._tags.scheme)
 
     def _tags_by_row(self, evaluated: EvaluatedExamples) -> tuple[list[list[str]], list[list[str]]]:
-        """Gold and predicted tags of each row, put together again where a row was cut into several examples."""
+        """Gold and predicted tags of each row, joined if a row was split into several examples."""
         rows: dict[int, tuple[list[str], list[str]]] = {}
         for example, owner, output in zip(evaluated.examples, evaluated.owners, evaluated.outputs, strict=True):
             gold, predicted = rows.setdefault(owner, ([], []))
@@ -192,14 +192,14 @@ class TagScorer(ScorerDefaults):
         return [gold for gold, _ in rows.values()], [predicted for _, predicted in rows.values()]
 
     def describe(self, example: TagExample, output: Sequence[int]) -> tuple[str, str, str]:
-        """The sentence, its entities as they should be, and those found."""
+        """The sentence, its entities, and the predicted ones."""
         found = self._tags.of_example(example, output)
         spelled = [", ".join(self._tags.in_words(example.words, tags)) for tags in (example.tags, found)]
         return " ".join(example.words), spelled[0] or "no entity", spelled[1] or "no entity"
 
 
 class TagPredictor(PredictorDefaults):
-    """The entities of a text."""
+    """Finds the entities of a text."""
 
     def __init__(self, encoder: TagEncoder, tags: Tags, context: int) -> None:
         self._encoder = encoder
@@ -207,14 +207,14 @@ class TagPredictor(PredictorDefaults):
         self._context = context
 
     def respond(self, network: Any, prompt: str) -> str:
-        """The entities of a text, one a line; plain tags as `word/TAG`.
+        """The entities of a text, one per line; plain tags as `word/TAG`.
 
         Args:
             network: in evaluation mode.
             prompt: a text, or a row as a JSON object with its words in `tokens`.
 
         Raises:
-            InputError: there is no word in it.
+            InputError: the text has no words.
         """
         words = words_of(prompt)
         record = TaggedRecord(tuple(words), (OUTSIDE,) * len(words), "prompt:1")
@@ -230,14 +230,14 @@ class TagPredictor(PredictorDefaults):
 
 
 def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor:
-    """The likeliest label of each word; of several pieces that decide, the sum of their log-likelihoods does.
+    """The most likely label of each word, by the summed log-likelihoods of its deciding tokens.
 
     Args:
         logits: `[rows, width, labels]`.
-        deciding: `[rows, width]`: the word that a token decides about, or `NO_WORD`.
+        deciding: `[rows, width]`: the word that a token decides, or `NO_WORD`.
 
     Returns:
-        `[rows, words]` int64, as many words as the row with most has; `NO_WORD` where no token decides.
+        `[rows, words]` int64, padded to the row with the most words; `NO_WORD` if no token decides.
     """
     rows, places = (deciding != NO_WORD).nonzero(as_tuple=True)
     scores = functional.log_softmax(logits[rows, places].float(), -1)
@@ -251,10 +251,10 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
 
 
 def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
-    """The labels, how they mark entities, and which piece of a word decides about its tag.
+    """The labels, how they mark entities, and which token of a word decides its tag.
 
     Raises:
-        DataError: all words have the same tag, or none of the tags is among the labels given.
+        DataError: all words have the same tag, or none of the tags is among the given labels.
     """
     found = {tag for record in records for tag in record.tags}
     labels = tags_in_order(found) if recipe.data.labels == AUTO else list(recipe.data.labels)
@@ -263,32 +263,32 @@ def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
         raise DataError(
             f"every word has the tag `{labels[0] if labels else OUTSIDE}`",
             "There is nothing to learn.",
-            "Give rows with at least two tags; the last column of a CoNLL file is taken for the tag",
+            "Give rows with at least two tags; the last column of a CoNLL file is the tag",
         )
     known = {tag for tags in named for tag in tags} & set(labels)
     if not known - {OUTSIDE}:
         raise DataError(
             f"the rows have none of the labels {', '.join(f'`{label}`' for label in labels[:10])}",
             f"Their tags are {', '.join(f'`{tag}`' for tag in tags_in_order(found)[:10])}.",
-            "Mend `data.labels`, or leave it at `auto`",
+            "Correct `data.labels`, or leave it at `auto`",
         )
     return [
         ("data.labels", labels, "the tags in the training rows"),
-        ("tag.scheme", detect_scheme(named), "the marks in front of the tags"),
-        ("tag.pieces", *_deciding_piece(recipe)),
+        ("tag.scheme", detect_scheme(named), "the prefixes of the tags"),
+        ("tag.pieces", *_deciding_token(recipe)),
     ]
 
 
-def _deciding_piece(recipe: Recipe) -> tuple[str, str]:
+def _deciding_token(recipe: Recipe) -> tuple[str, str]:
     section = recipe.model
     kind = "masked" if section.name == AUTO else model_kind(read_config(locate_model(section), section))
     if kind == "causal":
-        return "last", "a decoder has seen the whole word only there"
-    return "first", "an encoder sees the whole word from there"
+        return "last", "a decoder has seen the whole word only at its last token"
+    return "first", "an encoder sees the whole word from its first token"
 
 
 def _logits(network: Any, batch: Batch) -> torch.Tensor:
-    """`[rows, width, labels]`; virtual tokens that a method puts in front are left off."""
+    """`[rows, width, labels]`; without the virtual tokens that a method puts in front."""
     logits = network(**batch.inputs).logits
     return logits[:, -batch.input_ids.shape[1] :]
 

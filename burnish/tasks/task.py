@@ -1,11 +1,11 @@
-"""The task axis: what one example means. A task is four parts, and everything outside `tasks/` knows tasks by these.
+"""The task axis: what one example means. A task has four parts; everything outside `tasks/` uses only these.
 
     Encoder     record -> examples -> batch
-    Objective   the loss terms of a batch, and what the base model needs for them
+    Objective   the loss terms of a batch, and what they require of the base model
     Scorer      metrics, tables and the headline
     Predictor   prompt -> ids -> answer, or input -> label, tags, span, score
 
-`TaskFacts` is what is known of a task before there is a tokenizer; `TaskFacts.make` adds the four parts.
+`TaskFacts` is what is known about a task without a tokenizer; `TaskFacts.make` adds the four parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 
 
 class Encoder(Protocol):
-    """How a record becomes examples, and examples become a batch."""
+    """Turns records into examples, and examples into batches."""
 
     @property
     def can_pack(self) -> bool:
@@ -36,12 +36,12 @@ class Encoder(Protocol):
 
     @property
     def cut_from(self) -> str:
-        """Where a row that is too long is cut, in words."""
+        """Where a row that is too long is cut, as a phrase."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """What was adapted for this tokenizer, in sentences."""
+        """What was adapted for this tokenizer, as sentences."""
         ...
 
     def encode(self, record: Any, context: int) -> EncodedRow:
@@ -53,7 +53,7 @@ class Encoder(Protocol):
         ...
 
     def encode_all(self, records: Sequence[Any], context: int) -> Iterable[EncodedRow | RowError]:
-        """For each record what `encode` returns or raises; where it can, many of them are tokenized at once."""
+        """The result or the error of `encode` for each record; may tokenize many records at once."""
         ...
 
     def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
@@ -61,23 +61,23 @@ class Encoder(Protocol):
 
         Args:
             examples: all examples.
-            rows: for each row of the batch, which examples it holds; one each, unless `packed`.
-            packed: whether rows may hold several examples.
-            epoch: for what is drawn again in every epoch; None in evaluation, where nothing is left to chance.
+            rows: indices of the examples of each row of the batch; one each unless `packed`.
+            packed: whether rows may contain several examples.
+            epoch: seeds what is redrawn in every epoch; None in evaluation, which is deterministic.
         """
         ...
 
     def disable_packing(self) -> None:
-        """Called where the method, or the model, would mix what shares a row."""
+        """Called if the method or the model would mix examples that share a row."""
         ...
 
     def segments(self, example: Any) -> list[Segment]:
-        """The tokens of an example, and which of them are learned: for showing."""
+        """The tokens of an example, and which of them are learned, for display."""
         ...
 
 
 class Objective(Protocol):
-    """What is learned from a batch, and what the base model needs for that."""
+    """The loss, and what it requires of the base model."""
 
     @property
     def head(self) -> Head:
@@ -86,16 +86,16 @@ class Objective(Protocol):
 
     @property
     def step_rows(self) -> int:
-        """Rows that a step should hold where each counts once in the loss; 0 where tokens count."""
+        """Number of rows per step if each row is one term of the loss; 0 if tokens count."""
         ...
 
     @property
     def rate_factor(self) -> float:
-        """What the method's learning rate is multiplied by."""
+        """Factor on the method's learning rate."""
         ...
 
     def inspect_model(self, network: Any) -> list[str]:
-        """Finds out what the loaded base model allows; sentences for what the user should know."""
+        """Adapts to what the loaded base model supports; returns notes for the user."""
         ...
 
     def frozen_modules(self, network: Any) -> tuple[str, ...]:
@@ -105,16 +105,16 @@ class Objective(Protocol):
     def prepare_examples(
         self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str
     ) -> Sequence[Any]:
-        """The examples, with what has to be measured once on the base model before it is trained."""
+        """The examples, with what is computed once with the base model before training."""
         ...
 
     def placeholder_examples(self, examples: Sequence[Any]) -> Sequence[Any]:
-        """The examples as `prepare_examples` would leave them, with made-up measurements, for a simulated step.
-        The same examples where nothing is measured."""
+        """The examples in the form that `prepare_examples` returns, with placeholder values, for a simulated step;
+        unchanged if it computes nothing."""
         ...
 
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
-        """Sees all batches of a step, or of an evaluation, before the first loss is taken. Called without gradients."""
+        """Receives all batches of a step, or of an evaluation, before the first loss. Called without gradients."""
         ...
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
@@ -123,20 +123,20 @@ class Objective(Protocol):
 
 
 class Scorer(Protocol):
-    """How good a model is on rows that it was not trained on."""
+    """Metrics on held-out rows."""
 
     @property
     def headline(self) -> str:
-        """Name of the metric that decides whether a model is better: `loss`, or one of `measures`."""
+        """Name of the metric that checkpoints are ranked by: `loss`, or one of `measures`."""
         ...
 
     @property
     def compares_answers(self) -> bool:
-        """Whether a generated answer is right only where it is the known one."""
+        """Whether a generated answer is right only if it equals the expected one."""
         ...
 
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
-        """The losses of the objective, with what the metrics need. Called without gradients."""
+        """The losses of the objective, and the input of the metrics. Called without gradients."""
         ...
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
@@ -144,26 +144,26 @@ class Scorer(Protocol):
         ...
 
     def chance_loss(self, evaluated: EvaluatedExamples) -> Measure | None:
-        """The loss of giving every row the frequencies of the answers, without reading it; None where it has none."""
+        """The loss of predicting the label frequencies without the input; None if there are none."""
         ...
 
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
-        """Finer metrics, for example one line a label."""
+        """Detailed metrics, for example one line per label."""
         ...
 
     def remark(self, evaluated: EvaluatedExamples) -> str:
-        """What one must know of the held-out rows to read the metrics; empty where there is nothing."""
+        """What to know about the held-out rows when reading the metrics; empty if there is nothing."""
         ...
 
     def describe(self, example: Any, output: Any) -> tuple[str, str, str] | None:
-        """(prompt, expected, given) in words; None where answers are generated."""
+        """(prompt, expected, predicted) as text; None if answers are generated."""
         ...
 
 
 class Predictor(Protocol):
-    """How a trained model is asked, and how its answer is read.
+    """Prompts a trained model and interprets its output.
 
-    Where `TaskFacts.generates`, the model goes on from `prompt_ids`; otherwise `respond` answers directly.
+    With `TaskFacts.generates`, the model continues `prompt_ids`; otherwise `respond` answers directly.
     """
 
     @property
@@ -172,44 +172,44 @@ class Predictor(Protocol):
         ...
 
     def prompt_ids(self, prompt: Any) -> list[int]:
-        """What a model that generates is given to go on from.
+        """The prompt that a generating model continues.
 
         Args:
-            prompt: a text; or, where `TaskFacts.reads_turns`, the turns of a conversation.
+            prompt: a text or, with `TaskFacts.reads_turns`, the turns of a conversation.
         """
         ...
 
     def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
-        """What the network needs besides the ids of a prompt, for example pixels; None where it needs nothing."""
+        """What the network needs besides the ids of a prompt, for example pixels; None if it needs nothing."""
         ...
 
     def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
-        """The generated ids that are meant for the user: all but what the model only writes to begin an answer."""
+        """The generated ids meant for the user: all but those that only mark the beginning of an answer."""
         ...
 
     def answer_text(self, text: str) -> str:
-        """The part of a generated text that is the answer, as it is shown and compared."""
+        """The part of a generated text that is the answer, for display and comparison."""
         ...
 
     def question(self, record: Any) -> Question | None:
-        """The record as a question with a known answer, or None where there is none to generate."""
+        """The record as a question with its expected answer; None if there is no answer to generate."""
         ...
 
     def served_prompts(self, record: Any) -> list[list[int]]:
-        """The prompts that may be generated from for a record's last answer, as `question` and as a user's turns give
-        them; each must equal the ids of `trained_prompt`. Empty where that answer is not generated."""
+        """The prompts from which a record's last answer may be generated: that of `question` and that of a user's
+        turns. Each must equal the ids of `trained_prompt`. Empty if the answer is not generated."""
         ...
 
     def trained_prompt(self, record: Any, example: Any) -> tuple[list[int], list[int]]:
-        """The ids before the last answer of a training example, and those of the answer."""
+        """The ids before the last answer of a training example, and the ids of the answer."""
         ...
 
     def respond(self, network: Any, prompt: str) -> str:
-        """The answer of a model that does not generate to a user's text, or to a row as a JSON object.
+        """The answer of a non-generating model to a user's text, or to a row as a JSON object.
 
         Args:
             network: in evaluation mode.
-            prompt: what is asked.
+            prompt: the text or the row.
 
         Raises:
             InputError: the prompt cannot be answered.
@@ -217,7 +217,7 @@ class Predictor(Protocol):
         ...
 
     def save_extras(self, folder: Path) -> None:
-        """Writes what else belongs to a result into its folder, beside weights and tokenizer."""
+        """Writes what a result needs besides weights and tokenizer into its folder."""
         ...
 
 
@@ -241,54 +241,54 @@ def no_choices(records: Sequence[Any], recipe: Recipe) -> list[Choice]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
-    """What is known of a task before there is a tokenizer, and how to make its parts."""
+    """What is known about a task without a tokenizer, and how to make its parts."""
 
     name: str
     records: tuple[type[Record], ...]
     """The kinds of record that it learns from."""
     kinds: tuple[str, ...]
-    """Kinds of model that can do it (`models/config.py`), that of its default model first."""
+    """Kinds of model that support it (`models/config.py`), that of its default model first."""
     build: Callable[[Any, Recipe], Parts]
     """The parts, for a tokenizer whose pad token is set, and a recipe whose task options are filled in."""
     choices: Callable[[Sequence[Any], Recipe], list[Choice]] = no_choices
-    """What `auto` means in the task's own options, for these training records. Raises DataError where nothing can be
-    learned from the records as a whole."""
+    """Values for `auto` in the task's own options, for these training records. Raises DataError if nothing can be
+    learned from the records."""
     sections: tuple[str, ...] = ()
     """Sections of the recipe that belong to this task."""
     generates: bool = False
-    """Whether the trained model writes text."""
+    """Whether the trained model generates text."""
     reads_turns: bool = False
     """Whether its prompt may be the turns of a conversation."""
     counts_tokens: bool = False
-    """Whether the share of the tokens that are trained on says something. Where a row has one label it does not."""
+    """Whether the share of trained tokens is informative; it is not if each row has one label."""
     learned: str
-    """What a tuned model does, in words that go on from "a model which"."""
+    """What a fine-tuned model does, as a phrase that continues "a model which"."""
     auto_class: str = CAUSAL.auto_class
-    """The class of transformers that loads its models: that of `Objective.head`."""
+    """The transformers class that loads its models: that of `Objective.head`."""
     names_labels: bool = False
-    """Whether a model has one output for each of `data.labels`."""
+    """Whether a model has one output per label in `data.labels`."""
     pipeline: str = "text-generation"
-    """The hub's name for what such models do."""
+    """The hub's pipeline tag of such models."""
     usual_rows: tuple[int, int] | None = None
-    """The least and the most training rows that guides for beginners advise; None where they say nothing."""
+    """The range of training rows that beginners' guides recommend; None if they do not."""
     sample: str = ""
-    """The bundled file of rows for it, in `assets/samples`; empty where there is none."""
+    """The bundled sample rows, in `assets/samples`; empty if there are none."""
     trainer: str = ""
-    """The trainer of TRL that computes the same loss from the same rows, so that a script can repeat a run; empty where
-    there is none."""
+    """The TRL trainer that computes the same loss from the same rows, so that a script can repeat a run; empty if there
+    is none."""
     snippets: tuple[str, str] = ("", "")
-    """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that ends a
-    text by itself, as those of encoders do, and for one that does not. Empty where that takes more than a few lines."""
+    """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that adds
+    its own end token, as those of encoders do, and for one that does not. Empty if that takes more than a few lines."""
 
     def make(self, tokenizer: Any, recipe: Recipe) -> Task:
         """The task for a tokenizer.
 
         Args:
             tokenizer: of the base model, or of the result; its pad token is set.
-            recipe: gives the task its options, and the labels where it has any.
+            recipe: the task's options, and its labels if it has any.
 
         Raises:
-            ModelError: the tokenizer cannot do what the task needs.
+            ModelError: the tokenizer lacks something that the task needs.
         """
         facts = {field.name: getattr(self, field.name) for field in fields(TaskFacts)}
         return Task(**facts, **self.build(tokenizer, recipe)._asdict())
@@ -296,7 +296,7 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(TaskFacts):
-    """A task that is ready for a tokenizer."""
+    """A task with its parts for a tokenizer."""
 
     encoder: Encoder
     objective: Objective
@@ -306,33 +306,33 @@ class Task(TaskFacts):
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """What one record became."""
+    """The examples of one record."""
 
     examples: list[Any]
-    """Whatever the encoder makes; each has `num_tokens` (read), `num_trained` (terms of the loss) and `place`."""
+    """Of the encoder's own type; each has `num_tokens` (input), `num_trained` (terms of the loss) and `place`."""
     truncated_tokens: int
 
 
 class Segment(NamedTuple):
-    """Some tokens of an example that belong together."""
+    """A part of an example."""
 
     name: str
-    """What they are, for example `chosen`; empty where the example is all there is."""
+    """For example `chosen`; empty if the example has only one part."""
     ids: Sequence[int]
     is_learned: Sequence[bool]
     """For each of the ids."""
     note: str = ""
-    """What else is learned, in words: a label, for example."""
+    """What else is learned, as text: for example a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt with its known answer, for evaluating generated answers."""
+    """A prompt with its expected answer, for evaluating generated answers."""
 
     prompt_ids: list[int]
     prompt: str
-    """The prompt in words, for showing."""
+    """The prompt as text, for display."""
     answer: str
     place: str
     inputs: Callable[[], dict[str, torch.Tensor]] | None = None
-    """Gives what the network needs besides the prompt's token ids, for example pixels; such a prompt cannot be cut."""
+    """Returns what the network needs besides the token ids, for example pixels; such a prompt cannot be cut."""

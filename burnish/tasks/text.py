@@ -1,4 +1,4 @@
-"""Task `text`: running text, every token is trained on; and the objective of every next-token task."""
+"""Task `text`: running text, trained on every token; and the objective of all next-token tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from burnish.tasks.task import EncodedRow, Parts, TaskFacts
 
 
 class NextTokenEncoder(RequestsTokens):
-    """Labelled tokens side by side, packed where the plan says so."""
+    """Encodes labelled tokens, which the plan may pack."""
 
     can_pack = True
 
@@ -29,19 +29,19 @@ class NextTokenEncoder(RequestsTokens):
     def collate(
         self, examples: Sequence[Example], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
     ) -> Batch:
-        """Token ids side by side, and the tokens that follow them."""
+        """Token ids, and the next tokens as targets."""
         return collate_tokens(examples, rows, self._tokenizer.pad_token_id, packed)
 
 
 class NextTokenObjective(ObjectiveDefaults):
-    """A causal language model learns the tokens that are labelled."""
+    """Next-token loss of a causal language model on the labelled tokens."""
 
     def __init__(self, kernels: str) -> None:
-        # until `inspect_model` has seen the model, what most of them allow
+        # until `inspect_model` has checked the model
         self._in_halves = kernels == "fast"
 
     def inspect_model(self, network: Any) -> list[str]:
-        """Does without the logits of all tokens where the model can be taken in halves."""
+        """Avoids the logits of all tokens if the model's body and head can be called separately."""
         if not self._in_halves:
             return []
         self._in_halves = computes_from_hidden(network)
@@ -50,15 +50,15 @@ class NextTokenObjective(ObjectiveDefaults):
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[trained]` fp32: negative log-likelihood of each trained token.
 
-        No attention mask is passed: transformers reads the borders of packed examples from `position_ids`, and padding
-        at the end of a row is never seen by a causal model.
+        No attention mask is passed: transformers derives the boundaries of packed examples from `position_ids`, and a
+        causal model never sees padding at the end of a row.
         """
         places = (batch.targets != IGNORED).flatten().nonzero()[:, 0]
         return losses_at(network, batch.inputs, places, batch.targets.flatten()[places], self._in_halves)
 
 
 class TextEncoder(NextTokenEncoder):
-    """Texts, split where they are long."""
+    """Encodes texts; long ones are split."""
 
     def __init__(self, tokenizer: Any, text_format: TextFormat) -> None:
         super().__init__(tokenizer)
@@ -71,7 +71,7 @@ class TextEncoder(NextTokenEncoder):
 
 
 class TextPredictor(PredictorDefaults):
-    """Goes on with a text."""
+    """Continues a text."""
 
     def __init__(self, tokenizer: Any, text_format: TextFormat) -> None:
         self._format = text_format
@@ -79,19 +79,19 @@ class TextPredictor(PredictorDefaults):
 
     @property
     def stop_ids(self) -> list[int]:
-        """EOS, where the tokenizer has one."""
+        """EOS, if the tokenizer has one."""
         return [] if self._eos is None else [self._eos]
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """The beginning of a text, as a training text begins."""
+        """The beginning of a text, encoded like that of a training text."""
         return self._format.prompt_ids(prompt)
 
     def served_prompts(self, record: TextRecord) -> list[list[int]]:
-        """All of the text."""
+        """The whole text."""
         return [self.prompt_ids(record.text)]
 
     def trained_prompt(self, record: TextRecord, example: Example) -> tuple[list[int], list[int]]:
-        """All of the text, and the token that ends it."""
+        """The whole text, and the token that ends it."""
         ids = [int(token) for token in example.input_ids]
         end = len(ids) - record.ends
         return ids[:end], ids[end:]
@@ -110,7 +110,7 @@ TEXT = TaskFacts(
     build=_build,
     generates=True,
     counts_tokens=True,
-    learned="goes on writing texts like those that it was trained on",
+    learned="continues texts like those that it was trained on",
     usual_rows=(1_000, 10_000),
     sample="journal.jsonl",
     trainer="SFTTrainer",

@@ -20,25 +20,25 @@ from burnish.tasks.task import EncodedRow, Parts, Question, Segment, TaskFacts
 
 
 def source_ids(tokenizer: Any, messages: Sequence[dict[str, Any]]) -> list[int]:
-    """What the model's encoder reads: a single instruction as it is; of several turns, each after its role."""
-    said = [message for message in messages if message.get("content")]
-    asked = [message for message in said if message["role"] != "system"]
+    """Input of the model's encoder: a single instruction as it is; several turns each with their role."""
+    turns = [message for message in messages if message.get("content")]
+    asked = [message for message in turns if message["role"] != "system"]
     if len(asked) == 1:
-        text = "\n\n".join(str(message["content"]) for message in said)
+        text = "\n\n".join(str(message["content"]) for message in turns)
     else:
-        text = "\n".join(f"{message['role']}: {message['content']}" for message in said)
+        text = "\n".join(f"{message['role']}: {message['content']}" for message in turns)
     return tokenizer(text)["input_ids"]
 
 
 class SequencePairEncoder(EncoderDefaults):
-    """The turns so far as the source, and the answer as what is written."""
+    """Encodes the turns so far as the source, and the answer as the target."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._lead = Tokens(tokenizer).lead
 
     def encode(self, record: ChatRecord, context: int) -> EncodedRow:
-        """One example for each answer; an over-long source loses its beginning, an over-long answer its row."""
+        """One example per answer; an over-long source is cut from the left, an over-long answer is an error."""
         examples, num_cut = [], 0
         for number, message in enumerate(record.messages):
             if message["role"] != "assistant":
@@ -68,7 +68,7 @@ class SequencePairEncoder(EncoderDefaults):
         return collate_pairs(examples, rows, self._tokenizer.pad_token_id)
 
     def segments(self, example: SequencePair) -> list[Segment]:
-        """The source, and the answer."""
+        """The source and the answer."""
         return [
             Segment("read", example.source_ids, [False] * len(example.source_ids)),
             Segment("written", example.target_ids, [True] * len(example.target_ids)),
@@ -95,27 +95,27 @@ class SequencePairPredictor(PredictorDefaults):
 
     @property
     def stop_ids(self) -> list[int]:
-        """EOS, where the tokenizer has one."""
+        """EOS, if the tokenizer has one."""
         return [] if self._tokenizer.eos_token_id is None else [self._tokenizer.eos_token_id]
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
-        """An instruction, or the turns so far."""
+        """The source of an instruction or of a conversation."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return source_ids(self._tokenizer, turns)
 
     def answer_text(self, text: str) -> str:
-        """All of it."""
+        """The whole text."""
         return text.strip()
 
     def question(self, record: ChatRecord) -> Question | None:
-        """The last answer, asked for by everything before it."""
+        """The last answer, with everything before it as its prompt."""
         *earlier, last = record.messages
-        asked = next((message["content"] for message in reversed(earlier) if message.get("content")), "")
+        question = next((message["content"] for message in reversed(earlier) if message.get("content")), "")
         prompt = source_ids(self._tokenizer, earlier)
-        return Question(prompt, str(asked), str(last["content"]).strip(), record.place)
+        return Question(prompt, str(question), str(last["content"]).strip(), record.place)
 
     def served_prompts(self, record: ChatRecord) -> list[list[int]]:
-        """As evaluation asks it, and as a user's turns give it, who can name no tools."""
+        """The prompts of evaluation and of a user's turns; the latter cannot include tools."""
         turns = [] if record.tools else [list(self.prompt_ids(list(record.messages[:-1])))]
         return [*super().served_prompts(record), *turns]
 
@@ -139,7 +139,7 @@ TEXT_TO_TEXT = TaskFacts(
     generates=True,
     reads_turns=True,
     counts_tokens=True,
-    learned="writes the text that belongs to a text",
+    learned="writes a text in reply to a text",
     usual_rows=(1_000, 50_000),
     sample="helpdesk.jsonl",
     snippets=("text-to-text", "text-to-text"),

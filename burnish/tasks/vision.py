@@ -1,4 +1,4 @@
-"""Task `vision`: conversations about pictures; only the answers are trained on, never a picture's tokens."""
+"""Task `vision`: conversations about pictures; only the answers are trained on, never the tokens of pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from burnish.tasks.text import NextTokenObjective
 
 
 class PictureFormat:
-    """Turns with pictures as token ids, by the model's chat template and its processor."""
+    """Encodes turns with pictures, with the model's chat template and processor."""
 
     def __init__(self, tokenizer: Any, longest_side: int | None) -> None:
         self.tokenizer = tokenizer
@@ -42,13 +42,13 @@ class PictureFormat:
         return tuple({**message, "content": self.template.spell(message["content"])} for message in messages)
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], pictures: Sequence[Picture], place: str) -> PictureExample:
-        """The turns so far, up to where the answer begins."""
+        """The prompt for a conversation, up to where the answer begins."""
         ids = self.chat.prompt_ids(self.spelled(messages))
         return self.inputs.put_in(Example(ids, [IGNORED] * len(ids), place), pictures)
 
 
 class PictureEncoder(ChatEncoder):
-    """Conversations with the tokens of their pictures in place."""
+    """Encodes conversations with the tokens of their pictures."""
 
     can_pack = False
 
@@ -58,11 +58,11 @@ class PictureEncoder(ChatEncoder):
 
     @property
     def notes(self) -> list[str]:
-        """What the template could not say and how it is said instead."""
+        """What the template cannot express, and how it is expressed instead."""
         return [*self._pictures.template.notes, *super().notes]
 
     def _requests(self, record: PictureRecord, context: int) -> TokenRequests[EncodedRow]:
-        """Renders the template, marks the answers and puts the tokens of the pictures in place; nothing is cut."""
+        """Renders the template, marks the answers and inserts the tokens of the pictures; nothing is cut."""
         spelled = ChatRecord(self._pictures.spelled(record.messages), None, record.place)
         encoded = yield from self._format.requests(spelled, sys.maxsize)
         examples = [self._pictures.inputs.put_in(example, record.images) for example in encoded.examples]
@@ -76,7 +76,7 @@ class PictureEncoder(ChatEncoder):
         return EncodedRow(examples, 0)
 
     def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
-        """Token ids side by side, padded on the right; the pixels follow when the batch moves to its device."""
+        """Token ids, padded on the right; the pixels are loaded when the batch moves to its device."""
         plain = collate_tokens(examples, rows, self._tokenizer.pad_token_id, packed=False)
         chosen = [examples[index] for index in plain.examples]
         lengths = torch.tensor([[example.num_tokens] for example in chosen])
@@ -93,7 +93,7 @@ class PictureEncoder(ChatEncoder):
 
 
 class PictureObjective(NextTokenObjective):
-    """The language part learns the answers; the part that sees stays as it is, unless it is to be trained."""
+    """Trains the language model on the answers; the vision tower is frozen unless it is to be trained."""
 
     head = IMAGE_TEXT
 
@@ -102,14 +102,14 @@ class PictureObjective(NextTokenObjective):
         self._trains_tower = trains_tower
 
     def inspect_model(self, network: Any) -> list[str]:
-        """Says which part of the model is left as it is."""
+        """Notes which part of the model is frozen."""
         tower = ", ".join(f"`{name}`" for name in image_tower(network))
         if self._trains_tower:
             return []
         return [
-            f"The part that sees ({tower}) is not trained; `vision.train_tower=true` would train it."
+            f"The vision tower ({tower}) is frozen; to train it, use `vision.train_tower=true`."
             if tower
-            else "The part of this model that sees was not found, so it is not kept from being trained."
+            else "The vision tower of this model was not found, so it may be trained, too."
         ]
 
     def frozen_modules(self, network: Any) -> tuple[str, ...]:
@@ -118,14 +118,14 @@ class PictureObjective(NextTokenObjective):
 
 
 class PicturePredictor(ChatPredictor):
-    """Answers turns that may show pictures."""
+    """Answers turns that may contain pictures."""
 
     def __init__(self, pictures: PictureFormat) -> None:
         super().__init__(pictures.chat)
         self._pictures = pictures
 
     def question(self, record: PictureRecord) -> Question | None:
-        """The last answer, asked for by everything before it."""
+        """The last answer, with everything before it as its prompt."""
         *earlier, last = record.messages
         asked = self._pictures.prompt(earlier, record.images, record.place)
         texts = [_text_of(message["content"]) for message in earlier if message["role"] == "user"]
@@ -134,22 +134,22 @@ class PicturePredictor(ChatPredictor):
         return Question(list(asked.input_ids), texts[-1] if texts else "", answer, record.place, load)
 
     def served_prompts(self, record: PictureRecord) -> list[list[int]]:
-        """As evaluation asks it."""
+        """The prompt of evaluation."""
         question = self.question(record)
         return [] if question is None else [list(question.prompt_ids)]
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
-        """A user's message, or the turns so far, up to where the answer begins.
+        """The prompt for a user's message or a conversation, up to where the answer begins.
 
         A message may be a JSON object with `prompt` and `images`, a list of files.
 
         Raises:
-            InputError: a picture cannot be opened, or the text has not as many `<image>` marks as there are pictures.
+            InputError: a picture cannot be opened, or the number of `<image>` marks differs from that of pictures.
         """
         return list(self._prompted(prompt).input_ids)
 
     def prompt_inputs(self, prompt: str | list[dict[str, Any]]) -> dict[str, torch.Tensor] | None:
-        """The pixels of the pictures that a prompt shows. Raises InputError as `prompt_ids` does."""
+        """The pixels of a prompt's pictures. Raises InputError like `prompt_ids`."""
         asked = self._prompted(prompt)
         return self._pictures.inputs.load([asked], asked.num_tokens) if asked.pictures else None
 
@@ -166,13 +166,13 @@ class PicturePredictor(ChatPredictor):
             return self._pictures.prompt(record.messages, record.images, record.place)
         except RowError as error:
             raise InputError(
-                "the prompt cannot be shown to the model",
+                "the prompt cannot be encoded",
                 f"{error}.",
                 'Write it as `\'{"prompt": "What is this?", "images": ["picture.png"]}\'`',
             ) from error
 
     def save_extras(self, folder: Path) -> None:
-        """The processor's files, without which the result cannot be shown a picture."""
+        """The processor's files, which the result needs for pictures."""
         copy_processor(self._pictures.tokenizer, self._pictures.processor, folder)
 
 

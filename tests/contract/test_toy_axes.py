@@ -88,11 +88,11 @@ def test_it_answers(run: Run) -> None:
 
 
 def test_no_two_have_one_name(registered: None) -> None:
-    with pytest.raises(ValueError, match="there is a task `count-words` already"):
+    with pytest.raises(ValueError, match="there is already a task `count-words`"):
         register_task(COUNT_WORDS)
-    with pytest.raises(ValueError, match="there is a method `bias` already"):
+    with pytest.raises(ValueError, match="there is already a method `bias`"):
         register_method(BiasMethod)
-    with pytest.raises(ValueError, match="there is a task `chat` already"):
+    with pytest.raises(ValueError, match="there is already a task `chat`"):
         register_task(task_facts("chat"))
 
 

@@ -20,15 +20,9 @@ ROOT = Path(__file__).parents[2]
 PENDING: frozenset[str] = frozenset(
     (
         "burnish/check",
-        "burnish/engine",
         "burnish/evaluate",
-        "burnish/inference",
-        "burnish/lineage",
-        "burnish/methods",
         "burnish/plan",
         "burnish/prepare",
-        "burnish/selftest",
-        "burnish/tasks",
         "burnish/workflows",
     )
 )

@@ -53,7 +53,7 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
         "The tuned model is better than the base on 30 held-out rows: the accuracy"
     )
     assert [table["title"] for table in run.evaluation["tables"]] == ["per class", "confusion matrix"]
-    assert run.evaluation["note"].startswith("Always answering the commonest label")
+    assert run.evaluation["note"].startswith("Always answering the most common label")
     assert run.evaluation["answers"][0]["expected"] in ("good", "bad")
     assert run.generate("the film was very lovely").startswith("good (")
     assert run.generate('{"text": "the song was awful"}').startswith("bad (")

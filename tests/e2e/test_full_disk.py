@@ -15,7 +15,7 @@ from subprocess import Popen
 
 import pytest
 
-from burnish.engine.checkpoint import is_whole
+from burnish.engine.checkpoint import is_complete
 from tests.e2e.conftest import LONG, Burnish
 from tests.e2e.told import Told, adapter_bytes, listing
 
@@ -53,7 +53,7 @@ def test_a_command_whose_disk_fills_up_while_saving(
     assert "Traceback" not in err
     saved = [path for path in (run / "checkpoints").iterdir()]
     assert saved
-    assert all(path.name.startswith("step-") and is_whole(path) for path in saved)
+    assert all(path.name.startswith("step-") and is_complete(path) for path in saved)
     assert not (run / "adapter").exists()
 
     assert burnish("resume full").code == 0

@@ -48,7 +48,7 @@ def test_numbers_too_small_to_change_any_output(words: str, runs: Path, burnish:
     change_tensors(runs / "whole", lambda name, tensor: (name, tensor * (1e-20 if "lora_B" in name else 1)))
     told = burnish(words)
     assert (told.code, told.what) == (2, "the adapter in `runs/whole/adapter` changes nothing")
-    assert told.why.startswith("The tuned model answers just as its base does, to the last bit")
+    assert told.why.startswith("The fine-tuned model gives the same outputs as its base model, bit for bit")
 
 
 def test_another_base(runs: Path, tiny_model: Callable[[str], Path], burnish: Burnish) -> None:

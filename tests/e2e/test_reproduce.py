@@ -76,7 +76,7 @@ def own_data(here: Path, run: str) -> Path:
     [
         (b"What is 7 like", b"What is 8 like", "rows: as many as before, but not the same"),
         (b'"prompt": "What is 7 ', b'"prompt" "What is 7 ', "1 fewer to train on (35 instead of 36)"),
-        (b'"completion"', b'"completion" ', "its bytes are others"),
+        (b'"completion"', b'"completion" ', "its content has changed"),
     ],
     ids=["a letter", "a colon", "a blank that no row reads"],
 )
@@ -93,7 +93,7 @@ def test_one_byte_of_the_data_is_enough(
     told = burnish("reproduce whole")
     assert told.code == 1
     assert "Not reproduced: what `whole` was made from has changed" in told.out
-    assert "file `./rows.jsonl`: its bytes are others" in told.out
+    assert "file `./rows.jsonl`: its content has changed" in told.out
     assert says in told.out
     assert "Put back what has changed" in told.out
     assert contents(runs / "whole") == before
@@ -127,7 +127,7 @@ def test_another_base_model(here: Path, base: Path, runs: Path, burnish: Burnish
     changed.base_changed("whole")(here, base)
     told = burnish("reproduce whole --json")
     assert told.code == 1
-    assert "its config, tokenizer or weights are others" in told.json["verdict"]
+    assert "its config, tokenizer or weights have changed" in told.json["verdict"]
     assert [one["name"] for one in told.json["ingredients"] if one["state"] == "changed"] == ["base model `./model`"]
 
 
@@ -138,7 +138,7 @@ def test_an_edited_recipe_gives_other_losses(runs: Path, burnish: Burnish) -> No
     file.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     told = burnish("reproduce whole")
     assert told.code == 1
-    assert "losses are not those of `whole`; the first is that of step 2" in told.out
+    assert "losses differ from those of `whole`; the first is that of step 2" in told.out
     assert "If somebody edited `runs/whole/recipe.yaml`, put it back" in told.out
 
 

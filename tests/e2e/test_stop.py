@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import burnish as burnish_api
-from burnish.engine.checkpoint import is_whole
+from burnish.engine.checkpoint import is_complete
 from burnish.errors import Interrupted
 from burnish.runs.events import Stage, StepDone
 from tests.e2e.conftest import LONG, Burnish
@@ -45,7 +45,7 @@ def test_stopped_and_resumed(
     assert f"\nstopped after step {done} of 100; the state is saved\n\nhint: " in err
     assert "`burnish resume runs/mine`" in told.hint
     assert "Traceback" not in err
-    assert is_whole(run / "checkpoints" / f"step-{done:06d}")
+    assert is_complete(run / "checkpoints" / f"step-{done:06d}")
     assert not (run / "adapter").exists()
 
     shown = burnish("show mine")

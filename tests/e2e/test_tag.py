@@ -38,7 +38,7 @@ def test_a_file_and_a_model_are_enough(here: Path, kind: str, method: str) -> No
     assert f1["tuned"]["value"] > 0.7
     assert run.generate("Anna Kowal lives in Rome .") == "Anna Kowal [PER]\nRome [LOC]"
     assert any("from left to right" in event.text for event in told if isinstance(event, Note)) == (kind == "llama")
-    with pytest.raises(InputError, match="the task `tag` does not write text"):
+    with pytest.raises(InputError, match="the task `tag` does not generate text"):
         run.chat([{"role": "user", "content": "Hello"}])
 
 

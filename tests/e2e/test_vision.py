@@ -127,7 +127,7 @@ def test_layers_of_the_tower_alone_are_refused(base: tuple[str, Path], rows: Pat
     options = {**QUICK, "lora__targets": [only_there]}
     with pytest.raises(RecipeError) as caught:
         train(make_recipe(rows, base[1], tmp_path, **options))
-    assert "names only layers that this task leaves as they are" in caught.value.what
+    assert "names only layers that this task freezes" in caught.value.what
     assert TOWERS[base[0]] in caught.value.why
     run = train(make_recipe(rows, base[1], tmp_path, vision__train_tower=True, train__max_steps=1, **options))
     assert all(only_there in name for name in weights_of(run))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.engine.checkpoint import is_whole, newest_complete, restore_checkpoint
+from burnish.engine.checkpoint import is_complete, newest_complete, restore_checkpoint
 from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
@@ -229,7 +229,7 @@ def test_a_row_that_does_not_fit_ends_the_run_with_its_last_step_saved(tiny_toke
     assert "`step-000003`" in caught.value.why
     for word in ("`data.context` (now 64)", "gradient_checkpointing=true", "--method qlora", "burnish resume"):
         assert word in caught.value.fix
-    assert is_whole(tmp_path / "step-000003")
+    assert is_complete(tmp_path / "step-000003")
     assert same(made.weights(), before), "no weight has moved"
     halved = made.of(MicroBatchHalved)
     assert [event.step for event in halved] == [4] * len(halved)
@@ -279,7 +279,7 @@ def test_a_held_out_row_that_does_not_fit(tiny_tokenizer: Any, tmp_path: Path) -
         made.loop.run()
     assert caught.value.exit_code == 3
     assert "gradient_checkpointing" not in caught.value.fix
-    assert is_whole(tmp_path / "made" / "step-000004")
+    assert is_complete(tmp_path / "made" / "step-000004")
     resumed = make(tiny_tokenizer, tmp_path / "made")
     resumed.loop.progress = restore_checkpoint(tmp_path / "made" / "step-000004", resumed.loop.trainer)
     resumed.loop.run()

@@ -14,7 +14,7 @@ from burnish.data.batching.batches import collate_tokens
 from burnish.engine.checkpoint import (
     checkpoint_path,
     folder_bytes,
-    is_whole,
+    is_complete,
     newest_complete,
     prune_checkpoints,
     restore_checkpoint,
@@ -82,7 +82,7 @@ def test_holds_the_trained_weights_and_no_others(saved: Path) -> None:
 
 
 def test_an_untouched_checkpoint_is_whole(saved: Path) -> None:
-    assert is_whole(saved)
+    assert is_complete(saved)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -90,24 +90,24 @@ def test_one_bit_makes_it_broken(name: str, saved: Path) -> None:
     content = bytearray((saved / name).read_bytes())
     content[len(content) // 2] ^= 1
     (saved / name).write_bytes(content)
-    assert not is_whole(saved)
+    assert not is_complete(saved)
 
 
 @pytest.mark.parametrize("name", [*FILES, "checksums.json"])
 def test_a_missing_or_cut_file_makes_it_broken(name: str, saved: Path) -> None:
     content = (saved / name).read_bytes()
     (saved / name).write_bytes(content[:-20])
-    assert not is_whole(saved)
+    assert not is_complete(saved)
     (saved / name).write_bytes(b"")
-    assert not is_whole(saved)
+    assert not is_complete(saved)
     (saved / name).unlink()
-    assert not is_whole(saved)
+    assert not is_complete(saved)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "null", '"x"', "{"])
 def test_checksums_that_say_nothing_prove_nothing(content: str, saved: Path) -> None:
     (saved / "checksums.json").write_text(content)
-    assert not is_whole(saved)
+    assert not is_complete(saved)
 
 
 def test_the_newest_whole_one_is_found(tiny_tokenizer: Any, tmp_path: Path) -> None:
@@ -176,6 +176,6 @@ def test_saving_a_step_again_replaces_it(saved: Path, tiny_tokenizer: Any) -> No
     trainer = trainer_of(tiny_tokenizer)
     take_steps(trainer, 1)
     save_checkpoint(saved.parent, trainer, Progress(step=3, seconds=9.0))
-    assert is_whole(saved)
+    assert is_complete(saved)
     assert json.loads((saved / "state.json").read_text())["progress"]["seconds"] == 9.0
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]

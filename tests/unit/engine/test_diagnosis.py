@@ -196,9 +196,9 @@ def test_enough_evaluations_are_not_worth_a_word() -> None:
 def test_a_loss_that_is_not_finite_is_divergence_told_once() -> None:
     diagnosis = Diagnosis(made_recipe(), STEPS)
     diagnosis.observe(step_done(1, 2.0))
-    (finding,) = diagnosis.broke_off(2, "the loss became nan")
+    (finding,) = diagnosis.not_finite(2, "the loss became nan")
     assert (finding.name, finding.evidence) == ("diverging", "the loss became nan at step 2")
-    assert diagnosis.broke_off(2, "the loss became nan") == []
+    assert diagnosis.not_finite(2, "the loss became nan") == []
 
 
 def test_the_same_events_give_the_same_findings_whatever_was_said_before() -> None:
@@ -212,7 +212,7 @@ def test_the_same_events_give_the_same_findings_whatever_was_said_before() -> No
             for event in events[:cut]:
                 if isinstance(event, StepDone | Validated):
                     again.observe(event)
-            again.said |= {finding.name for finding in before}
+            again.reported |= {finding.name for finding in before}
             assert before + [finding for event in events[cut:] for finding in again.observe(event)] == whole
 
 

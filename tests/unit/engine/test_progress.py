@@ -57,9 +57,18 @@ def test_checkpoints_that_know_no_micro_batch_are_read_too() -> None:
     assert Progress.from_dict(old) == Progress(step=3)
 
 
+def test_row_results_of_older_checkpoints_are_found_under_their_old_name() -> None:
+    progress = Progress()
+    record(progress, 0, 3.0)
+    values = progress.to_dict()
+    assert values["row_results"]
+    values["sheets"] = values.pop("row_results")
+    assert Progress.from_dict(values) == progress
+
+
 def test_in_older_checkpoints_the_best_validation_was_the_highest() -> None:
     progress = Progress(step=6, validations=[(2, 2.0), (4, 1.0), (6, 1.2)], best_step=4, best_score=-1.0)
-    new = ("highest_step", "highest_score", "sheets")
+    new = ("highest_step", "highest_score", "row_results")
     read = Progress.from_dict({key: value for key, value in progress.to_dict().items() if key not in new})
     assert read.validations_since_highest() == 1
     assert not record(read, 8, 1.1)

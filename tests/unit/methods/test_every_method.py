@@ -22,7 +22,7 @@ ADAPTERS = [name for name in METHODS_ON_PLAIN_BASES if name not in ("full", "fre
 
 
 def refuses(case: Case, method: str) -> str:
-    """Why the method makes no sense here."""
+    """Why the method is not supported here."""
     return make_method(method).refuses(case.head, read_config(location(case.folder), ModelSection()))
 
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from burnish.methods import make_method
-from burnish.methods.adapter import same_answers, switched_off
+from burnish.methods.adapter import same_outputs, switched_off
 from burnish.models.heads import Target
 from tests.tiny_architectures import ARCHITECTURES, DECODERS, ENCODERS, save_architecture
 from tests.tiny_models import make_network
@@ -25,11 +25,11 @@ def test_every_architecture_answers_the_few_tokens(name: str, tmp_path: Path) ->
     kind, peft_type = kinds[0 if name in DECODERS else 1 if name in ENCODERS else 2]
     base = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(save_architecture(name, tmp_path / "base"))
     network = make_method("lora").apply(base, recipe_for("lora"), Target(peft_type))
-    assert same_answers(network, switched_off(network))
+    assert same_outputs(network, switched_off(network))
     for parameter_name, parameter in network.named_parameters():
         if "lora_B" in parameter_name:
             parameter.data.normal_(std=0.1)
-    assert not same_answers(network, switched_off(network))
+    assert not same_outputs(network, switched_off(network))
 
 
 @pytest.mark.parametrize("method", ["lora", "ia3"])
@@ -37,7 +37,7 @@ def test_every_architecture_answers_the_few_tokens(name: str, tmp_path: Path) ->
 def test_every_head_is_looked_at(name: str, method: str, tmp_path: Path) -> None:
     made, network = apply_to(make_case(name, tmp_path / "base"), method)
     assert made.unmoved(network)
-    assert same_answers(network, switched_off(network))
+    assert same_outputs(network, switched_off(network))
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -53,12 +53,12 @@ def test_one_changed_logit_is_enough() -> None:
             parameter.data.zero_()
             if "layers.1.mlp.down_proj" in name:
                 parameter.data[0, 0] = 1e-3
-    assert not same_answers(network, switched_off(network))
+    assert not same_outputs(network, switched_off(network))
 
 
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_an_adapter_taken_out_of_the_base_is_idle_until_it_moves(init: str, tmp_path: Path) -> None:
     made, network = apply_to(make_case("llama", tmp_path / "base"), "lora", init=init)
-    assert made.unmoved(network) == "Its matrices are what they began as"
+    assert made.unmoved(network) == "Its matrices have their initial values"
     next(p for n, p in network.named_parameters() if ".lora_A." in n).data[0, 0] += 1e-4
     assert not made.unmoved(network)

@@ -82,8 +82,8 @@ def test_a_second_start_is_the_same_bit_for_bit(init: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("layout", "options", "reason"),
     [
-        ("gpt2", {"init": "olora"}, "other way round"),
-        ("llama", {"init": "pissa", "rank": 64}, "side of 16"),
+        ("gpt2", {"init": "olora"}, "transposed"),
+        ("llama", {"init": "pissa", "rank": 64}, "dimension of 16"),
         ("llama", {"init": "pissa", "dora": True}, "DoRA"),
     ],
     ids=str,

@@ -128,7 +128,7 @@ def test_prefix_needs_keys_and_values_in_every_layer() -> None:
 
 
 def test_prefix_must_lie_within_a_sliding_window() -> None:
-    with pytest.raises(RecipeError, match="keep 7") as caught:
+    with pytest.raises(RecipeError, match="the last 7 tokens") as caught:
         apply("prefix", make_network("phi3"), tokens=14)
     assert "prompt.tokens=7" in caught.value.fix
 

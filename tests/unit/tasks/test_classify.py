@@ -126,7 +126,7 @@ def test_rows_that_cannot_be_learned_are_named():
     assert not encoded.examples
     assert [row.reason for row in encoded.rejected] == [
         "the label `new` is in no training row, so it cannot be learned",
-        "the row has 0 labels where one is expected",
+        "the row has 0 labels, but one is expected",
     ]
 
 
@@ -280,7 +280,7 @@ def test_figures_of_single_labels():
     assert [row[0] for row in per_class.rows] == ["bad", "good"]
     assert confusion.rows == (("bad", 1, 0), ("good", 1, 2))
     assert task.scorer.remark(seen) == (
-        "Always answering the commonest label, `good`, would be right for 75.0 % of these rows."
+        "Always answering the most common label, `good`, would be right for 75.0 % of these rows."
     )
 
 
@@ -293,7 +293,7 @@ def test_figures_of_several_labels():
     assert task.scorer.headline == "micro-F1"
     (per_class,) = task.scorer.tables(seen)
     assert [row[0] for row in per_class.rows] == ["a", "b"]
-    assert task.scorer.remark(seen) == "The commonest label, `a`, is right for 66.7 % of these rows."
+    assert task.scorer.remark(seen) == "The most common label, `a`, is right for 66.7 % of these rows."
 
 
 def test_a_row_in_words():

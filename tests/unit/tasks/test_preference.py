@@ -95,7 +95,7 @@ def test_answers_that_leave_the_prompt_no_room_lose_their_end(tiny_tokenizer: An
     assert row.truncated_tokens == lost
     alike = replace(PAIR, chosen=({"role": "assistant", "content": told + "green"},), rejected=pair.chosen)
     with pytest.raises(RowError, match="the same tokens within the context of 24"):
-        task.encode(alike, 24)
+        task.encoder.encode(alike, 24)
 
 
 def test_bos_stays_in_front_of_a_cut_prompt() -> None:
@@ -114,7 +114,7 @@ def test_bos_stays_in_front_of_a_cut_prompt() -> None:
 def test_answers_with_the_same_tokens_are_refused(tiny_tokenizer: Any) -> None:
     tokenizer_trims = replace(PAIR, rejected=({"role": "assistant", "content": "It is red."},))
     with pytest.raises(RowError, match="are the same tokens$"):
-        make_preference(tiny_tokenizer).encode(tokenizer_trims, CONTEXT)
+        make_preference(tiny_tokenizer).encoder.encode(tokenizer_trims, CONTEXT)
 
 
 @pytest.mark.parametrize(

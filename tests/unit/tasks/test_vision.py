@@ -158,14 +158,14 @@ def test_a_row_that_does_not_fit_is_refused_whole(model: tuple[str, Any, Any], p
 def test_a_text_that_spells_the_picture_token_is_refused(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     family, tokenizer, _ = model
     with pytest.raises(RowError, match="which this model takes as an image"):
-        make(tokenizer).encode(drawn_record(pictures, f"What is {IMAGE_TOKENS[family]}?", "Red."), CONTEXT)
+        make(tokenizer).encoder.encode(drawn_record(pictures, f"What is {IMAGE_TOKENS[family]}?", "Red."), CONTEXT)
 
 
 def test_a_picture_that_the_processor_refuses(folders: dict[str, Path], tmp_path: Path) -> None:
     thin = draw(tmp_path / "thin.png", "red", (900, 4))
     task = make(AutoTokenizer.from_pretrained(str(folders["qwen2_vl"])))
     with pytest.raises(RowError, match="aspect ratio"):
-        task.encode(drawn_record([thin], "What?", "Red."), CONTEXT)
+        task.encoder.encode(drawn_record([thin], "What?", "Red."), CONTEXT)
 
 
 def test_a_picture_that_changes_while_training_is_an_error(model: tuple[str, Any, Any], tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_tokens_that_do_not_belong_to_the_pixels_are_an_error(model: tuple[str, 
     if model[0] == "idefics3":
         pytest.skip("its pictures all take the same number of tokens")
     path = draw(tmp_path / "a.png", "red", (64, 64))
-    examples = make(model[1], longest_side=16).encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
+    examples = make(model[1], longest_side=16).encoder.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
     with pytest.raises(DataError, match="than separately"):
-        make(model[1]).collate(examples, [[0]], False, None).to(CPU)
+        make(model[1]).encoder.collate(examples, [[0]], False, None).to(CPU)
 
 
 def test_the_tower_is_found_by_looking(model: tuple[str, Any, Any]) -> None:
@@ -239,7 +239,7 @@ def test_prompts_that_are_refused(asked: dict[str, Any], reason: str, model: tup
 def test_a_prompt_that_is_too_long_is_not_cut(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     _, tokenizer, network = model
     task = make(tokenizer)
-    question = task.question(drawn_record(pictures, "Which? " * CONTEXT, "It is red."))
+    question = task.predictor.question(drawn_record(pictures, "Which? " * CONTEXT, "It is red."))
     with pytest.raises(InputError, match="the prompt with its images has"):
         generate_batch(network, tokenizer, [question.prompt_ids], [], 4, inputs=question.inputs())
 
@@ -273,6 +273,6 @@ def test_pictures_may_be_written_before_the_text(
     tokenizer.save_pretrained(str(tmp_path))
     (tmp_path / "processor_config.json").write_bytes((folders["qwen2_vl"] / "processor_config.json").read_bytes())
     task = make(AutoTokenizer.from_pretrained(str(tmp_path)))
-    assert "the template puts the images of a message before its text" in task.notes
-    (example,) = task.encode(drawn_record(pictures, "Which?", "It is red."), CONTEXT).examples
+    assert "the template puts the images of a message before its text" in task.encoder.notes
+    (example,) = task.encoder.encode(drawn_record(pictures, "Which?", "It is red."), CONTEXT).examples
     assert len(example.spans) == 2

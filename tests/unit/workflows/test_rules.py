@@ -119,12 +119,12 @@ def test_a_mean_of_means_is_seen(bench: Bench) -> None:
     assert_fails(gradient_rules.accumulated(bench), 0.01)
 
 
-class WrongTwin(Bench):
+class WrongCopy(Bench):
     """Whose other network computes something else by half a percent."""
 
-    def twin(self, recipe: Recipe) -> Subject:
+    def copy(self, recipe: Recipe) -> Subject:
         """With one matrix a little larger."""
-        made = super().twin(recipe)
+        made = super().copy(recipe)
         with torch.no_grad():
             made.network.get_output_embeddings().weight.mul_(1.005)
         return made
@@ -132,7 +132,7 @@ class WrongTwin(Bench):
 
 @pytest.mark.parametrize("rule", [gradient_rules.fused, gradient_rules.recomputed], ids=lambda rule: rule.__name__)
 def test_arithmetic_that_is_off_by_half_a_percent_is_seen(rule: Callable[[Bench], RuleLine], made: Bench) -> None:
-    assert_fails(rule(WrongTwin(made.context)), 1e-3)
+    assert_fails(rule(WrongCopy(made.context)), 1e-3)
 
 
 class ForgetsMoments(Bench):
@@ -237,12 +237,12 @@ def test_gradients_that_are_missing_or_no_numbers_are_infinitely_apart() -> None
     from burnish.selftest.gradient_rules import Gradients
 
     one = Gradients(1.0, {"a": torch.ones(2), "b": torch.zeros(2)})
-    assert one.apart(one) == 0.0
-    assert one.apart(Gradients(1.0, {"a": torch.ones(2)})) == float("inf")
-    assert one.apart(Gradients(float("nan"), one.by_name)) == float("inf")
-    assert one.apart(Gradients(1.0, {**one.by_name, "a": torch.tensor([1.0, float("nan")])})) == float("inf")
-    assert one.apart(Gradients(1.5, one.by_name)) == 0.5
-    assert one.apart(Gradients(1.0, {**one.by_name, "b": torch.ones(2)})) == pytest.approx(2**0.5)
+    assert one.difference(one) == 0.0
+    assert one.difference(Gradients(1.0, {"a": torch.ones(2)})) == float("inf")
+    assert one.difference(Gradients(float("nan"), one.by_name)) == float("inf")
+    assert one.difference(Gradients(1.0, {**one.by_name, "a": torch.tensor([1.0, float("nan")])})) == float("inf")
+    assert one.difference(Gradients(1.5, one.by_name)) == 0.5
+    assert one.difference(Gradients(1.0, {**one.by_name, "b": torch.ones(2)})) == pytest.approx(2**0.5)
 
 
 def test_a_report_says_what_does_not_hold() -> None:
@@ -252,5 +252,5 @@ def test_a_report_says_what_does_not_hold() -> None:
     assert report.exit_code == 1
     assert [line["passed"] for line in report.to_dict()["lines"]] == [False, True, None]
     good = replace(report, lines=lines[1:])
-    assert (good.verdict, good.exit_code) == ("All 1 rules of arithmetic hold here (1 make no sense here).", 0)
+    assert (good.verdict, good.exit_code) == ("All 1 rules of arithmetic hold here (1 not applicable).", 0)
     assert RuleLine("a = b", float("nan"), 0.1, "told").passed is False
