@@ -256,12 +256,12 @@ def _take(
     method = make_method(way.method)
     keeps = method.trains_base
     dropout = "the base itself is trained" if keeps else "the base is frozen: nothing in it can overfit"
-    resolver.fill("model.dropout", keeps, dropout, is_told=has_dropout(context.config))
+    resolver.fill("model.dropout", keeps, dropout, is_reported=has_dropout(context.config))
     most = micro_batches(resolver.recipe, facts)[0]
     size = "all rows of a step, or as many as are of use" if way.micro_rows == most else "as many as fit into memory"
     resolver.fill("batch.rows", way.micro_rows, f"{size}; changes speed and memory, never the result")
     why = "memory would be short" if way.checkpointing else "memory is enough, and it would cost a third of the speed"
-    resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_told=way.checkpointing)
+    resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_reported=way.checkpointing)
     return method
 
 

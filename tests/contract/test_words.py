@@ -26,10 +26,8 @@ PENDING: frozenset[str] = frozenset(
         "burnish/lineage",
         "burnish/methods",
         "burnish/plan",
-        "burnish/prepare",
         "burnish/selftest",
         "burnish/tasks",
-        "burnish/workflows",
     )
 )
 PENDING_NAMES = frozenset(("spoken", "_spoken"))

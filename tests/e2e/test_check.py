@@ -118,7 +118,7 @@ def test_a_page_that_cannot_be_written_is_refused_at_once(burnish: Burnish, here
     (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
     told = burnish("check rows.jsonl --html nowhere/page.html")
     assert (told.code, told.what) == (2, "the folder `nowhere` does not exist")
-    assert "looking at the rows" not in told.err
+    assert "checking the rows" not in told.err
 
 
 @pytest.mark.parametrize("name", CLEAN)

@@ -157,7 +157,7 @@ def test_the_same_recipe_and_seed(compared: Path, burnish: Burnish) -> None:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ("whole", "a comparison takes two runs or more"),
+        ("whole", "a comparison needs at least two runs"),
         ("whole runs/whole", "the run `whole` is named twice"),
         ("whole stopped", "the run `stopped` has no result yet"),
         ("whole hwole", "there is no run `hwole`"),

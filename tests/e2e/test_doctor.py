@@ -109,7 +109,7 @@ def test_a_torch_that_does_not_start_is_told(here: Path) -> None:
     assert told.code == 3, told.err
     assert "1. torch is installed but does not start: ImportError: libcudart.so.99: not found (required)" in told.out
     assert "pip install --force-reinstall torch" in told.out
-    assert told.out.endswith("Burnish cannot train here until the first point is mended.\n")
+    assert told.out.endswith("Burnish cannot train here until the first point is fixed.\n")
     assert "Traceback" not in told.err
 
 
@@ -181,7 +181,7 @@ def test_what_is_fatal_comes_first() -> None:
         is_offline=True, is_writable=False, free_disk_bytes=GIB // 2, torch=Torch(error="ImportError")
     )
     assert [lack.is_fatal for lack in found.lacks] == [True, True, False, False]
-    assert found.verdict == "Burnish cannot train here until the first 2 points are mended."
+    assert found.verdict == "Burnish cannot train here until the first 2 points are fixed."
     assert all(lack.fix.endswith(".") for lack in found.lacks)
 
 

@@ -161,7 +161,7 @@ def test_preference_pairs_are_not_gone_through_for_a_plan(here: Path, base: Path
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     planned, told = made(rows, base)
     assert (planned.task, planned.time_source) == ("preference", "measured here")
-    assert "looking at the base model" not in stages(told)
+    assert "measuring the base model" not in stages(told)
 
 
 def test_time_is_not_told_where_the_weights_are_not(base: Path, rows_file: Path, here: Path, burnish: Burnish) -> None:

@@ -139,7 +139,7 @@ def test_an_edited_recipe_gives_other_losses(runs: Path, burnish: Burnish) -> No
     told = burnish("reproduce whole")
     assert told.code == 1
     assert "losses are not those of `whole`; the first is that of step 2" in told.out
-    assert "If somebody edited `runs/whole/recipe.yaml`, put it back" in told.out
+    assert "If `runs/whole/recipe.yaml` was edited, restore it" in told.out
 
 
 def edit_manifest(run: Path, **facts: Any) -> None:
@@ -164,7 +164,7 @@ def test_elsewhere_there_is_a_tolerance_and_a_reason(runs: Path, burnish: Burnis
     told = burnish("reproduce whole --json")
     assert told.code == 0, told.json
     assert {step["tolerance"] for step in told.json["steps"]} == {1e-4}
-    assert told.json["rule"].startswith("As torch is not as in the run, within 0.0001 of each loss")
+    assert told.json["rule"].startswith("Since torch differs from the run, within 0.0001 of each loss")
     (other,) = [one for one in told.json["ingredients"] if one["state"] == "other"]
     assert (other["name"], other["expected"]) == ("torch", "1.0")
     nudge_losses(runs / "whole", 1.001)
