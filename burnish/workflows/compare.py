@@ -134,7 +134,9 @@ def _check_folders(folders: Sequence[RunFolder]) -> None:
         )
     twice = [path for path, count in Counter(folder.path.resolve() for folder in folders).items() if count > 1]
     if twice:
-        raise InputError(f"the run `{twice[0].name}` is named twice", "A run cannot be compared with itself.", "Name it once")
+        raise InputError(
+            f"the run `{twice[0].name}` is named twice", "A run cannot be compared with itself.", "Name it once"
+        )
     for folder in folders:
         result_of(folder)
 

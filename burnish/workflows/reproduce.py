@@ -43,9 +43,7 @@ TOLERANCES = {"fp32": 1e-4, "bf16": 0.02, "fp16": 0.01}
 """Relative tolerance of the first `FIRST_STEPS` losses where sums are taken in a different order. Between fast and
 plain kernels, which sum in different orders, the losses of ten steps of tiny models differ by at most 1.4e-6 in fp32
 and by 0.0005 on average in bf16; larger models sum more."""
-_PUT_BACK = (
-    "Restore what has changed and run this again, or start a new run: `burnish train {recipe} --name NAME`"
-)
+_PUT_BACK = "Restore what has changed and run this again, or start a new run: `burnish train {recipe} --name NAME`"
 _INVESTIGATE = (
     "If `{recipe}` was edited, restore it. Otherwise the arithmetic here differs from the run's: check it with "
     "`burnish selftest`. (Some GPU kernels sum in no fixed order.)"

@@ -21,11 +21,9 @@ PENDING: frozenset[str] = frozenset(
     (
         "burnish/check",
         "burnish/engine",
-        "burnish/evaluate",
         "burnish/inference",
         "burnish/lineage",
         "burnish/methods",
-        "burnish/plan",
         "burnish/selftest",
         "burnish/tasks",
     )

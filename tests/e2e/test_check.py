@@ -61,7 +61,7 @@ def test_rows_to_be_judged_on_that_were_trained_on_are_found(burnish: Burnish, h
     told = burnish("check . --json")
     findings = found(told.json)
     assert set(findings) == {"shared-with-validation", "nearly-shared"}
-    assert findings["shared-with-validation"]["places"] == ["./valid.jsonl:10: as ./train.jsonl:5, which is trained on"]
+    assert findings["shared-with-validation"]["places"] == ["./valid.jsonl:10: as ./train.jsonl:5, a training row"]
     assert findings["nearly-shared"]["places"] == ["./valid.jsonl:11: nearly as ./train.jsonl:8"]
 
 

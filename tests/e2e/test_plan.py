@@ -71,9 +71,9 @@ def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
     ("words", "code", "said"),
     [
         ("--model gpt2 --on 'RTX 4071'", 2, "Did you mean `RTX 4070`?"),
-        ("--model gpt2 --memory 12", 2, "names no unit of memory"),
-        ("--model gpt2 --gpus 8", 2, "need a device to be of"),
-        ("--model gpt2 --gpus 0 --on T4", 2, "begin at 1"),
+        ("--model gpt2 --memory 12", 2, "has no valid unit of memory"),
+        ("--model gpt2 --gpus 8", 2, "need a device"),
+        ("--model gpt2 --gpus 0 --on T4", 2, "must be at least 1"),
         ("", 2, "a plan needs DATA or a model"),
         ("--model Llama-2-70b --method full --on T4", 3, "would fit"),
         ("--model no-such-model-anywhere --on T4", 2, "no-such-model-anywhere"),

@@ -52,10 +52,10 @@ TABLE: dict[str, Any] = {task.name: task for task in (Writes, Turns, Labels, See
     [("task", "chatt", "`chat`"), ("method", "lroa", "`lora`"), ("task", "zzz", None)],
 )
 def test_what_there_is_not_is_refused_with_the_nearest(option: str, value: str, near: str | None) -> None:
-    with pytest.raises(RecipeError, match=f"`{value}` is no {option}") as caught:
+    with pytest.raises(RecipeError, match=f"there is no {option} `{value}`") as caught:
         check_choices(Recipe.model_validate({option: value}), ["text", "chat"], ["full", "lora"])
     assert caught.value.fix == (f"Did you mean {near}?" if near else "")
-    listed = f"There are `auto`, {'`full`, `lora`' if option == 'method' else '`text`, `chat`'}."
+    listed = f"Choose one of `auto`, {'`full`, `lora`' if option == 'method' else '`text`, `chat`'}."
     assert caught.value.why == listed
 
 
@@ -85,9 +85,9 @@ def test_a_task_has_its_bundled_model(task: str, model: str) -> None:
 
 
 def test_a_task_that_no_bundled_model_can_do_needs_one_to_be_named() -> None:
-    with pytest.raises(RecipeError, match="the task `sees` needs a model to be named") as caught:
+    with pytest.raises(RecipeError, match="the task `sees` has no bundled model") as caught:
         default_model(TABLE["sees"])
-    assert caught.value.why == "It is for one that takes images and text, and no such model is bundled."
+    assert caught.value.why == "It needs a model that takes images and text."
     assert "--model" in caught.value.fix
 
 
