@@ -187,12 +187,12 @@ def test_sizes_of_memory(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("text", "said", "fix"),
     [
-        ("12", "no unit", "Write `12GB`"),
-        ("12.5", "no unit", "Write `12.5GB`"),
+        ("12", "no valid unit", "Write `12GB`"),
+        ("12.5", "no valid unit", "Write `12.5GB`"),
         ("12 KB", "`KB` is not one of MB, GB and TB", "Write `12GB`"),
         ("8 apples", "`apples` is not one of", "Write `8GB`"),
         ("-3GB", "greater than 0", "`12GB`"),
-        ("-3", "no unit", "Write `3GB`"),
+        ("-3", "no valid unit", "Write `3GB`"),
         ("0GB", "greater than 0", "`12GB`"),
         ("9" * 400 + "GB", "No device has that much", "`12GB`"),
         ("abc", "a number with a unit", "`12GB`"),
