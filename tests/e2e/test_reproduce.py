@@ -95,7 +95,7 @@ def test_one_byte_of_the_data_is_enough(
     assert "Not reproduced: what `whole` was made from has changed" in told.out
     assert "file `./rows.jsonl`: its bytes are others" in told.out
     assert says in told.out
-    assert "Put back what has changed" in told.out
+    assert "Restore what has changed" in told.out
     assert contents(runs / "whole") == before
     made = burnish("reproduce whole --json")
     assert (made.code, made.json["passed"], made.json["steps"]) == (1, False, [])
