@@ -50,7 +50,7 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
 
     def note(event: Any) -> None:
         meter.look()  # Burnish sets the high-water mark back before its loop
-        if isinstance(event, TrainingStarted) or event == Stage("looking at the base model"):
+        if isinstance(event, TrainingStarted) or event == Stage("measuring the base model"):
             meter.begin()
         elif isinstance(event, DataReady):
             meter.pause()

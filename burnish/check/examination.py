@@ -1,4 +1,4 @@
-"""All checks, run block by block over the rows, in any number of processes."""
+"""All data checks, run block by block over the rows, in any number of processes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from burnish.tasks.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows that follow each other, as they were read."""
+    """Consecutive rows, as read."""
 
     split: str
     rows: Sequence[Row] | JsonLines
-    """Or the lines that hold them, which is less to hand to another process."""
+    """Or the lines that hold them, which are cheaper to pass to another process."""
     rejected: Sequence[Rejected] = ()
-    """What could not be read between them."""
+    """Rows among them that could not be read."""
     shown: int = 0
-    """Of the rows, how many are wanted token by token."""
+    """Number of rows to show token by token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examiner:
-    """Knows how rows are read and tokenized, and holds nothing of them."""
+    """Checks blocks of rows; keeps no state between them."""
 
     shape: Shape
     task: Task
@@ -47,11 +47,11 @@ class Examiner:
     special: SpecialTokens
 
     def begin(self) -> Examination:
-        """Of no rows yet."""
+        """An empty examination."""
         return Examination(self.special, self.task.predictor.stop_ids if self.task.generates else ())
 
-    def look(self, block: Block) -> tuple[Examination, list[TokenView]]:
-        """What is seen in a block, and its first rows as the model sees them."""
+    def examine(self, block: Block) -> tuple[Examination, list[TokenView]]:
+        """The results for a block, and its first rows as the model sees them."""
         examination, rejected, views = self.begin(), list(block.rejected), list[TokenView]()
         kept: list[Record] = []
         rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
@@ -77,14 +77,14 @@ _NO_ANSWER = 0
 
 
 class Examination:
-    """Looks at the rows of a data set, a block at a time, and keeps a few hundred bytes of each."""
+    """Results of checking a data set block by block, in a few hundred bytes per row."""
 
     def __init__(self, special: SpecialTokens, stop_ids: Collection[int] = ()) -> None:
-        """Begins at nothing.
+        """Starts empty.
 
         Args:
             special: finds the model's special tokens in texts.
-            stop_ids: tokens of which each row should learn one; empty where nothing is generated.
+            stop_ids: stop tokens, one of which each row should train on; empty where nothing is generated.
         """
         self.figures = TokenStatistics(stop_ids)
         self.tally = Tally()
@@ -93,18 +93,18 @@ class Examination:
         self.languages = LanguageMix()
         self.rejected = 0
         self.removable: dict[str, str] = {}
-        """Places of rows that nothing is lost without, and why; known when all rows have been seen."""
+        """Places of rows that can be removed without loss, and why; complete after `conclude`."""
         self._special = special
         self._answers = array("Q")
-        """Of each row, a print of its answer."""
+        """A 64-bit hash of each row's answer."""
         self._is_single = True
 
     def add(self, split: str, records: Sequence[Record]) -> None:
-        """Looks at some rows.
+        """Checks some rows.
 
         Args:
-            split: that they belong to; the one that is trained on comes first.
-            records: of them.
+            split: of these rows; the training split comes first.
+            records: the rows.
         """
         self.rows.add(split, records)
         for record in records:
@@ -113,18 +113,18 @@ class Examination:
             self._take_in(record)
 
     def reject(self, rejected: Iterable[Rejected]) -> None:
-        """Takes note of rows that cannot be used."""
+        """Counts rows that cannot be used."""
         for row in rejected:
             self.rejected += 1
             self.removable[row.place] = row.reason
             self.tally.add(kind_of(row.reason), row.place, row.reason)
 
     def _seen_in(self, record: Record) -> dict[str, str]:
-        """What was seen first of each kind of defect."""
+        """The first instance of each kind of defect in a row."""
         found: dict[str, str] = {}
         for text in record.all_texts():
-            for look in (odd_characters, private_strings, self._special.found_in):
-                for kind, seen in look(text):
+            for scan in (odd_characters, private_strings, self._special.found_in):
+                for kind, seen in scan(text):
                     found.setdefault(kind, seen)
         for dialogue in record.dialogues():
             for kind, seen in odd_turns(dialogue):
@@ -132,16 +132,16 @@ class Examination:
         return found
 
     def _take_in(self, record: Record) -> None:
-        """Takes note of what is judged over all rows."""
+        """Counts what is evaluated over all rows together."""
         labels = record.label_names()
         if labels is not None:
             self.labels.add(labels, record.place)
             self._is_single = self._is_single and record.has_one_label()
-        self._answers.append(_print_of(record.answer()))
+        self._answers.append(_answer_hash(record.answer()))
         self.languages.add(record.place, "\n".join(record.all_texts()))
 
     def join(self, later: Examination) -> None:
-        """Takes in what was seen of rows that come after these."""
+        """Adds the results of later rows."""
         self.figures.join(later.figures)
         self.tally.join(later.tally)
         self.rows.join(later.rows)
@@ -153,34 +153,34 @@ class Examination:
         self._is_single = self._is_single and later._is_single
 
     def conclude(self) -> list[Finding]:
-        """What was found in all rows. Called once, at the end."""
+        """The findings over all rows. Call once, at the end."""
         self.labels.tally(self.tally, self._is_single)
         self._tally_answers()
-        for kind, count, told in self.rows.repeated():
+        for kind, count, instances in self.rows.repeated():
             if kind == "repeated":
-                told = list(told)
-                self.removable |= {place: f"says the same {seen}" for place, seen in told}
-            self.tally.add_many(kind, count, told)
+                instances = list(instances)
+                self.removable |= {place: f"has the same content {seen}" for place, seen in instances}
+            self.tally.add_many(kind, count, instances)
         everything = len(self.rows) + self.rejected
         if self.rejected > _MANY_LEFT_OUT * everything:
             self.tally.add("many-left-out", f"{self.rejected:,} of {everything:,} rows")
         return self.tally.findings()
 
     def _tally_answers(self) -> None:
-        """Whether most of the answers are one and the same."""
-        prints = numpy.array(self._answers)
-        rows = numpy.flatnonzero(prints != _NO_ANSWER)
+        """Adds a finding if most of the answers are the same."""
+        hashes = numpy.array(self._answers)
+        rows = numpy.flatnonzero(hashes != _NO_ANSWER)
         if len(rows) < _FEWEST_ANSWERS:
             return
-        _, first, counts = numpy.unique(prints[rows], return_index=True, return_counts=True)
+        _, first, counts = numpy.unique(hashes[rows], return_index=True, return_counts=True)
         most = counts.argmax()
         if counts[most] > _MOST_ANSWERS * len(rows):
-            told = f"{counts[most]:,} of {len(rows):,} answers"
-            self.tally.add("one-answer", self.rows.place(int(rows[first[most]])), told)
+            seen = f"{counts[most]:,} of {len(rows):,} answers"
+            self.tally.add("one-answer", self.rows.place(int(rows[first[most]])), seen)
 
 
-def _print_of(answer: str | None) -> int:
-    """Of 64 bits; `_NO_ANSWER` where there is none."""
+def _answer_hash(answer: str | None) -> int:
+    """64-bit hash of an answer; `_NO_ANSWER` if there is none."""
     if answer is None:
         return _NO_ANSWER
     digest = blake2b(answer.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Rows with what can be repaired in them repaired."""
+"""Repairs texts in rows, and writes a cleaned copy of a data file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from burnish.runs.atomic import check_target, write_json_lines
 
 
 def repaired(value: Any, name: str = "") -> tuple[Any, list[str]]:
-    """A value of JSON with its texts repaired, and what was changed, in words.
+    """A JSON value with its texts repaired, and a description of each change.
 
     Args:
         value: of a column.
-        name: of the column, and where in it.
+        name: of the column, with the path within it.
     """
     if isinstance(value, str):
         return _repaired_text(value, name)
@@ -59,7 +59,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What a cleaned file holds, and what was changed on the way."""
+    """Contents of a cleaned file, and what was changed."""
 
     path: str
     changes_path: str
@@ -75,7 +75,7 @@ class Cleaned:
 
 
 def check_out(out: Path) -> None:
-    """Refuses a file that cannot be written, or would overwrite something. Raises InputError."""
+    """Rejects an output file that cannot be written, or would overwrite something. Raises InputError."""
     if out.suffix != ".jsonl":
         raise InputError(
             f"`{out}` does not end in .jsonl",
@@ -92,25 +92,25 @@ def changes_path(out: Path) -> Path:
 
 
 def clean(section: DataSection, removable: Mapping[str, str], out: Path) -> Cleaned:
-    """Writes the rows that are trained on without those that can go, and with their texts repaired.
+    """Writes the training rows without the removable ones, with their texts repaired.
 
     Args:
         section: names the data.
         removable: places of the rows to leave out, and why.
-        out: the file to write; `check_out` has accepted it.
+        out: the file to write, checked by `check_out`.
     """
     rejected: list[Rejected] = []
     changes: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    mended = 0
+    num_repaired = 0
     rows = good_rows(find_sources(section.path, section.validation).train, rejected)
     for row in islice(rows, section.rows):
         if row.place in removable:
             changes.append(_change(row.file, row.line, f"left out: {removable[row.place]}"))
             continue
-        values, told = repaired(row.values)
-        changes += [_change(row.file, row.line, change) for change in told]
-        mended += bool(told)
+        values, repairs = repaired(row.values)
+        changes += [_change(row.file, row.line, change) for change in repairs]
+        num_repaired += bool(repairs)
         kept.append(values)
     changes += [_change(row.file, row.line, f"left out: {row.reason}") for row in rejected]
     changes.sort(key=lambda change: (change["file"], change["line"]))
@@ -118,7 +118,7 @@ def clean(section: DataSection, removable: Mapping[str, str], out: Path) -> Clea
     write_json_lines(changes_path(out), changes)
     first = tuple(f"{change['file']}:{change['line']}: {change['change']}" for change in changes[:_NAMED])
     gone = sum(change["change"].startswith("left out") for change in changes)
-    return Cleaned(str(out), str(changes_path(out)), len(kept), gone, mended, first)
+    return Cleaned(str(out), str(changes_path(out)), len(kept), gone, num_repaired, first)
 
 
 def _change(file: str, line: int, change: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where rows are and what they contain, in a few hundred bytes each."""
+"""The place and the fingerprint of every row, in a few hundred bytes each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAIN = "train"
 
 
 class SeenRows:
-    """Rows of all splits, in the order in which they were read: those that are trained on first."""
+    """Rows of all splits, in reading order: the training split first."""
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
@@ -24,18 +24,18 @@ class SeenRows:
         self._line = array("q")
         self._split = array("b")
         self._decision = array("i")
-        self._prints: list[Fingerprints] = []
+        self._fingerprints: list[Fingerprints] = []
         self._contradiction = Record.contradiction
 
     def __len__(self) -> int:
         return len(self._line)
 
     def add(self, split: str, records: Sequence[Record]) -> None:
-        """Takes note of some rows.
+        """Records some rows.
 
         Args:
-            split: that they belong to.
-            records: of them.
+            split: of these rows.
+            records: the rows.
         """
         for record in records:
             file, _, line = record.place.rpartition(":")
@@ -45,15 +45,15 @@ class SeenRows:
             self._decision.append(self._decisions.setdefault(record.decision(), len(self._decisions)))
             self._contradiction = record.contradiction
         if records:
-            self._prints.append(compute_fingerprints([record.compared_text() for record in records]))
+            self._fingerprints.append(compute_fingerprints([record.compared_text() for record in records]))
 
     def join(self, later: SeenRows) -> None:
-        """Takes in rows that come after these."""
+        """Adds later rows."""
         self._line.extend(later._line)
         self._file.extend(_renumbered(later._file, later._files, self._files))
         self._split.extend(_renumbered(later._split, later._splits, self._splits))
         self._decision.extend(_renumbered(later._decision, later._decisions, self._decisions))
-        self._prints += later._prints
+        self._fingerprints += later._fingerprints
         self._contradiction = later._contradiction if len(later) else self._contradiction
 
     def place(self, row: int) -> str:
@@ -61,39 +61,39 @@ class SeenRows:
         return f"{list(self._files)[self._file[row]]}:{self._line[row]}"
 
     def repeated(self) -> Iterator[tuple[str, int, Iterator[tuple[str, str]]]]:
-        """Rows that say what an earlier one says, or nearly: kind of defect, how many, and of each where it stands and
-        what was seen there, told as it is asked for."""
-        prints = Fingerprints.join(self._prints)
+        """Rows that repeat an earlier one, exactly or nearly: kind of defect, count, and for each row its place and a
+        description, generated lazily."""
+        fingerprints = Fingerprints.join(self._fingerprints)
         here = numpy.arange(len(self))
-        exact, near = exact_duplicates(prints), near_duplicates(prints)
+        exact, near = exact_duplicates(fingerprints), near_duplicates(fingerprints)
         is_exact = exact != here
         decision = numpy.array(self._decision)
-        is_decided_alike = decision == decision[exact]
+        has_same_decision = decision == decision[exact]
         leaks, nearly_leaks = self._are_leaks(exact), self._are_leaks(near)
         is_near = (near != here) & ~is_exact
-        for kind, has_it, twins, told in (
-            ("shared-with-validation", is_exact & leaks, exact, "as {}, which is trained on"),
-            ("repeated", is_exact & ~leaks & is_decided_alike, exact, "as {}"),
-            (self._contradiction, is_exact & ~leaks & ~is_decided_alike, exact, "as {}"),
+        for kind, has_it, originals, text in (
+            ("shared-with-validation", is_exact & leaks, exact, "as {}, a training row"),
+            ("repeated", is_exact & ~leaks & has_same_decision, exact, "as {}"),
+            (self._contradiction, is_exact & ~leaks & ~has_same_decision, exact, "as {}"),
             ("nearly-shared", is_near & nearly_leaks, near, "nearly as {}"),
             ("nearly-repeated", is_near & ~nearly_leaks, near, "nearly as {}"),
         ):
             rows = numpy.flatnonzero(has_it)
             if len(rows):
-                yield kind, len(rows), self._told(rows, twins[rows], told)
+                yield kind, len(rows), self._described(rows, originals[rows], text)
 
-    def _told(self, rows: numpy.ndarray, twins: numpy.ndarray, told: str) -> Iterator[tuple[str, str]]:
-        """Where each row stands, and what is said of its twin."""
-        for row, twin in zip(rows, twins, strict=True):
-            yield self.place(row), told.format(self.place(twin))
+    def _described(self, rows: numpy.ndarray, originals: numpy.ndarray, text: str) -> Iterator[tuple[str, str]]:
+        """The place of each row, and a description that names its original."""
+        for row, original in zip(rows, originals, strict=True):
+            yield self.place(row), text.format(self.place(original))
 
-    def _are_leaks(self, twins: numpy.ndarray) -> numpy.ndarray:
-        """`[rows]` bool: whether a row to be judged on has its twin among those trained on."""
+    def _are_leaks(self, originals: numpy.ndarray) -> numpy.ndarray:
+        """`[rows]` bool: whether a held-out row repeats a training row."""
         trained = numpy.array(self._split) == self._splits.get(TRAIN, -1)
-        return ~trained & trained[twins]
+        return ~trained & trained[originals]
 
 
 def _renumbered(numbers: array[int], own: dict[str, int], known: dict[str, int]) -> array[int]:
-    """Numbers of names as others know them; names that they do not know yet are added to theirs."""
+    """Maps numbers of names in `own` to those in `known`, adding names that are new to `known`."""
     new = {number: known.setdefault(name, len(known)) for name, number in own.items()}
     return array(numbers.typecode, (new[number] for number in numbers))

@@ -1,1 +1,1 @@
-"""Judging a model on rows it has not seen, with intervals."""
+"""Evaluates models on held-out rows, with confidence intervals."""

@@ -1,4 +1,4 @@
-"""Generated answers beside the known ones, and their metrics."""
+"""Generated answers compared with the known ones, and their metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said, and what it should have said."""
+    """A model's answer and the expected one."""
 
     prompt: str
     expected: str
@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def is_exact(self) -> bool:
-        """Equal up to white space at the ends."""
+        """Equal except for leading and trailing white space."""
         return self.given.strip() == self.expected.strip()
 
 
@@ -38,18 +38,18 @@ def answer_questions(
     questions: Sequence[Question],
     max_new_tokens: int,
     precision: str,
-    tell: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Answer]:
-    """Greedy answers to every question, in their order; batched by length of prompt, alone where pixels belong to it.
+    """Greedy answers to all questions, in order; batched by prompt length, but one at a time for prompts with images.
 
     Args:
         network: on its device; left in evaluation mode.
         tokenizer: of the network.
-        predictor: knows where an answer ends, and which part of the text it is.
-        questions: with their known answers.
-        max_new_tokens: longest answer.
+        predictor: determines where an answer ends, and which part of the text it is.
+        questions: with known answers.
+        max_new_tokens: maximum length of an answer.
         precision: of the arithmetic.
-        tell: called with questions done and in all.
+        report: called with the numbers of questions done and in total.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -67,19 +67,19 @@ def answer_questions(
             )
         for index, ids in zip(chosen, outputs, strict=True):
             given[index] = predictor.answer_text(tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True))
-        tell(len(given), len(questions))
+        report(len(given), len(questions))
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]
 
 
 def answer_measures(
     answers: Sequence[Answer], own: tuple[str, OwnMetric] | None = None, is_known: bool = True
 ) -> list[Measure]:
-    """Exact match and ROUGE-L; where every expected answer is JSON, its validity and its value; the user's own figure.
+    """Exact match and ROUGE-L; validity and value of JSON if every expected answer is JSON; the user's own metric.
 
     Args:
         answers: of one model, in the order of their questions.
-        own: name and function of the user's own figure.
-        is_known: whether only the expected answer is right; otherwise nothing but the user's own figure can judge.
+        own: name and function of the user's own metric.
+        is_known: whether only the expected answer is right; if not, only the user's own metric is computed.
     """
     expected, given = [answer.expected for answer in answers], [answer.given for answer in answers]
     measures: list[Measure] = []

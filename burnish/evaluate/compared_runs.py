@@ -1,4 +1,4 @@
-"""The runs that are compared, and the rows on which they can be: none was trained on any, all read each alike."""
+"""The runs to compare, and the rows to compare them on: not trained on by any run, and read the same by all."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ from burnish.tasks.task import EncodedRow
 
 @dataclass(frozen=True, slots=True)
 class SharedRows:
-    """The same rows in the same order, as each run reads them."""
+    """The same rows in the same order, as read by each run."""
 
     by_run: list[Records]
-    """Those of the validation part; there is no other."""
+    """With validation rows only."""
     described: str
-    """Where they come from, in words."""
+    """The source of the rows, as text."""
     remarks: list[str] = field(default_factory=list)
-    """Which were left out, in sentences."""
+    """Which rows were left out, in sentences."""
 
     @property
     def number(self) -> int:
-        """How many."""
+        """Number of rows."""
         return len(self.by_run[0].valid)
 
 
 def find_shared(candidates: Sequence[Candidate], data: str | None, emit: Emit) -> SharedRows:
-    """The rows that all runs held out, or those of another file that none was trained on; each once.
+    """The rows that all runs held out, or those of another file that no run trained on, without repeats.
 
     Args:
-        contenders: the runs.
-        data: another file; None for the rows that were held out.
-        emit: told of what happens.
+        candidates: the runs.
+        data: another file; None for the held-out rows.
+        emit: receives every event.
 
     Raises:
         DataError: there are too few, or they are for another task.
     """
     offered = [other_rows(one.recipe, data, emit) if data else one.records for one in candidates]
-    emit(Stage("looking for rows that the runs share"))
+    emit(Stage("finding the rows that the runs share"))
     trained = {content_hash(record) for one in candidates for record in one.records.train}
     known = [{content_hash(record): record for record in records.valid} for records in offered]
     common = [key for key in known[0] if all(key in others for others in known)]
@@ -66,7 +66,7 @@ def find_shared(candidates: Sequence[Candidate], data: str | None, emit: Emit) -
     if len(common) > len(unseen):
         remarks.append(f"{len(common) - len(unseen)} rows that a run was trained on are left out.")
     if len(unseen) > len(kept):
-        remarks.append(f"{len(unseen) - len(kept)} rows that some of the runs cut, or cannot read, are left out.")
+        remarks.append(f"{len(unseen) - len(kept)} rows that some of the runs truncate or cannot use are left out.")
     if len(kept) < FEWEST_ROWS:
         raise _too_few(len(kept), len(candidates), data, remarks)
     chosen = [[rows[key] for key in kept] for rows in known]
@@ -76,13 +76,13 @@ def find_shared(candidates: Sequence[Candidate], data: str | None, emit: Emit) -
 
 
 def _read_alike(candidates: Sequence[Candidate], rows: Sequence[Sequence[Any]]) -> list[bool]:
-    """For each row whether every run learns something of it, and cuts as much of it as the others."""
+    """For each row, whether every run can learn from it and all truncate it equally."""
     cuts = [list(_cuts(one, own)) for one, own in zip(candidates, rows, strict=True)]
-    return [None not in told and len(set(told)) == 1 for told in zip(*cuts, strict=True)]
+    return [None not in row and len(set(row)) == 1 for row in zip(*cuts, strict=True)]
 
 
 def _cuts(candidate: Candidate, rows: Sequence[Any]) -> Iterator[int | None]:
-    """Tokens that are cut of each row; None for one that the run cannot learn from."""
+    """Number of tokens truncated from each row; None for a row that the run cannot learn from."""
     for row in candidate.context.task.encoder.encode_all(rows, candidate.context.context_length):
         is_learned = isinstance(row, EncodedRow) and any(example.num_trained for example in row.examples)
         yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
@@ -90,32 +90,32 @@ def _cuts(candidate: Candidate, rows: Sequence[Any]) -> Iterator[int | None]:
 
 def _too_few(number: int, runs: int, data: str | None, remarks: Sequence[str]) -> DataError:
     found = f"{number} row{'s' if number != 1 else ''}" if number else "no row"
-    needed = f"At least {FEWEST_ROWS} are needed for intervals that hold what they say."
+    needed = f"At least {FEWEST_ROWS} are needed for reliable intervals."
     if data:
         return DataError(
             f"`{data}` has {found} on which these {runs} runs can be compared",
             " ".join([needed, *remarks]),
             "Name more rows that none of the runs was trained on",
         )
-    why = "Which rows are held out follows from the data and the seed; a row that a run was trained on flatters it."
+    why = "The data and the seed determine which rows are held out, and rows that a run was trained on flatter it."
     return DataError(
         f"these {runs} runs have {found} in common that all of them held out",
         " ".join([needed, why, *remarks]),
-        "Name other rows with `--data other.jsonl`; or train all with the same `--set data.validation=valid.jsonl`",
+        "Name other rows with `--data other.jsonl`, or train all with the same `--set data.validation=valid.jsonl`",
     )
 
 
 @dataclass(slots=True)
 class Candidate:
-    """A run that is judged beside others. Its network is loaded only while it is judged."""
+    """A run to compare with others. Its network is loaded only during its evaluation."""
 
     name: str
-    """As it is told: the folder's name, or its path where two folders have the same."""
+    """As displayed: the folder's name, or its path if two folders have the same name."""
     folder: RunFolder
     recipe: Recipe
-    """As it was trained."""
+    """The one it was trained with."""
     context: RunContext
-    """Under the seed that all runs are compared by, which decides what is drawn at random in an evaluation."""
+    """With the seed common to all compared runs, which determines the random draws of an evaluation."""
     result: Path
     records: Records
     """Its training and validation rows."""
@@ -128,7 +128,7 @@ class Candidate:
         return Made(self.recipe, filled, hash_rows(self.records), model)
 
     def score(self, records: Records, emit: Emit) -> RunScore:
-        """Judges the result on the validation part of some records; no network is in memory before or after."""
+        """Evaluates the result on the validation rows of some records; no network is in memory before or after."""
         try:
             return self._score(records, emit)
         finally:
@@ -141,23 +141,25 @@ class Candidate:
         task, precision = context.task, context.recipe.model.precision
         task.objective.inspect_model(network)
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
-        emit(Stage(f"judging `{self.name}`"))
-        judged = evaluate_rows(network, task, held_out, precision, lambda *told: emit(Progressed("rows judged", *told)))
-        sums, counts = judged.summed_by_row(judged.sums, judged.counts)
-        measures = task.scorer.measures(judged)
+        emit(Stage(f"evaluating `{self.name}`"))
+        evaluated = evaluate_rows(
+            network, task, held_out, precision, lambda *done: emit(Progressed("rows evaluated", *done))
+        )
+        sums, counts = evaluated.summed_by_row(evaluated.sums, evaluated.counts)
+        measures = task.scorer.measures(evaluated)
         headline = next((one for one in measures if one.name == task.scorer.headline), None)
         return RunScore(sums, counts, headline, is_against_base)
 
 
 def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit: Emit) -> Candidate:
-    """Reads a run's recipe, rows and tokenizer, and makes sure that they are what it was made from.
+    """Reads a run's recipe, rows and tokenizer, and checks that they have not changed since the run.
 
     Args:
         folder: of the run.
-        name: as it is told.
-        seed: that all runs are judged under.
-        has_rows: whether its held-out rows are what it is judged on, so that its data must not have changed.
-        emit: told of what happens.
+        name: to display.
+        seed: common to all evaluations.
+        has_rows: whether it is evaluated on its own held-out rows, so its data must not have changed.
+        emit: receives every event.
 
     Raises:
         InputError: the run has no result yet.
@@ -174,7 +176,7 @@ def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit
 
 
 def hash_rows(records: Records) -> str:
-    """SHA-256 (hex) of all rows of a run, whichever of them its seed has held out."""
+    """SHA-256 (hex) of all rows of a run, independent of which of them its seed held out."""
     if not records.held_out:
         return records.sha256
     keys = sorted(content_hash(record) for record in (*records.train, *records.valid))
@@ -182,7 +184,7 @@ def hash_rows(records: Records) -> str:
 
 
 def _measured_on_base(context: RunContext) -> tuple[Encoded, bool]:
-    """The validation examples with what the task needs of the base model for each, and whether it needs anything.
+    """The validation examples with what the task needs of the base model, and whether it needs anything.
 
     The base model is freed again.
     """

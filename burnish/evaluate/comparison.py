@@ -1,4 +1,4 @@
-"""Base against tuned: the figures, their intervals and the verdict."""
+"""Base against tuned model: metrics, their intervals and the verdict."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from burnish.metrics.measure import Measure, MetricTable, grouped
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Which rows are the same."""
+    """Groups of rows with the same content."""
 
     rows: numpy.ndarray
-    """`[rows]` int64: rows with the same number say the same."""
+    """`[rows]` int64: rows with the same number have the same content."""
     examples: numpy.ndarray
-    """`[examples]` int64: the number of the row that each is made from."""
+    """`[examples]` int64: the number of each example's row."""
 
     @property
     def distinct(self) -> int:
-        """How many rows say something of their own."""
+        """Number of distinct rows."""
         return int(self.rows.max()) + 1
 
     def merge(self, measure: Measure) -> Measure:
-        """The same figure, with one line of its table for all rows that say the same."""
+        """The same measure, with one line in its table for all rows of the same content."""
         for groups in (self.rows, self.examples):
             if len(groups) == len(measure.table):
                 return grouped(measure, groups)
@@ -37,41 +37,41 @@ class Repeats:
 
 
 def merged(measure: Measure, repeats: Repeats | None) -> Measure:
-    """`Repeats.merge` where rows say the same; else the figure as it is."""
+    """`Repeats.merge` if there are repeats; otherwise the measure as it is."""
     return measure if repeats is None else repeats.merge(measure)
 
 
 def repeats_among(keys: Sequence[Hashable]) -> Repeats | None:
-    """Of rows by what they say; None where no two say the same."""
+    """The repeats among rows with these contents; None if all are distinct."""
     number: dict[Hashable, int] = {}
     groups = numpy.array([number.setdefault(key, len(number)) for key in keys], dtype=numpy.int64)
     return Repeats(groups, groups) if len(number) < len(groups) else None
 
 
 def repeated_records(records: Sequence[Record], owners: Sequence[int]) -> Repeats | None:
-    """Of the records that are judged; None where no two say the same.
+    """The repeats among the evaluated records; None if all are distinct.
 
     Args:
-        records: of which some may not have made it.
+        records: including those that were left out.
         owners: for each example, the number of its record.
     """
-    judged = sorted(set(owners))
-    found = repeats_among([content_hash(records[row]) for row in judged])
+    evaluated = sorted(set(owners))
+    found = repeats_among([content_hash(records[row]) for row in evaluated])
     if found is None:
         return None
-    return Repeats(found.rows, found.rows[numpy.searchsorted(judged, owners)])
+    return Repeats(found.rows, found.rows[numpy.searchsorted(evaluated, owners)])
 
 
 FORGOTTEN = 0.05
-"""Share of the base's loss by which the loss on other texts must rise to be called forgetting. At 3 nats a token the
-model is then as unsure as if it chose among 16 % more tokens."""
+"""Share of the base's loss by which the loss on other texts must rise to count as forgetting. At 3 nats per token it
+raises the perplexity by 16 %."""
 BY_HEART = 0.2
-"""Share of what was gained on training rows that must be missing on held-out ones to be called learned by heart."""
+"""Share of the gain on training rows that must be missing on held-out rows to count as memorized."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of both models."""
+    """A metric of both models."""
 
     name: str
     base: Estimate
@@ -81,7 +81,7 @@ class Figure:
     lower_is_better: bool
     is_share: bool
     rows: int
-    """Rows that it was measured on."""
+    """Number of rows it was measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,57 +97,57 @@ class SideBySide:
 
 @dataclass(frozen=True, slots=True)
 class GeneralText:
-    """Both models on texts that have nothing to do with the task."""
+    """Both models on texts unrelated to the task."""
 
     source: str
-    """Where they come from, in words."""
+    """The source of the texts, as text."""
     tokens: int
     loss: Figure
     """Mean loss per token, in nats; its rows are the texts."""
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the loss rose beyond its interval, and by a share of the base's that matters."""
+        """Whether the loss rose significantly, and by more than `FORGOTTEN`."""
         rise = self.loss.difference
         return rise.low > 0 and rise.value > FORGOTTEN * self.loss.base.value
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What a run has gained, on rows it was not trained on; how much of that is memory; and what it has lost."""
+    """What a run gained on held-out rows, how much of that is memorization, and what it forgot."""
 
     rows: int
     trained_tokens: int
     """Terms of the loss on these rows."""
     held_out: str
-    """Where the rows come from, in words."""
+    """The source of the rows, as text."""
     headline: str = "loss"
-    """The figure that the verdict is about."""
+    """The metric that the verdict is about."""
     figures: list[Figure] = field(default_factory=list)
     tables: list[MetricTable] = field(default_factory=list)
-    """Finer figures of the tuned model."""
+    """Detailed metrics of the tuned model."""
     answers: list[SideBySide] = field(default_factory=list)
     note: str = ""
-    """What one must know to read the figures."""
+    """A remark on how to read the metrics."""
     training: list[Figure] = field(default_factory=list)
-    """Loss and headline on as many rows that were trained on; empty where none are known."""
+    """Loss and headline metric on as many training rows; empty if none are known."""
     gap: Estimate | None = None
-    """The change of the loss on training rows minus that on held-out ones: below 0 where the former fell further."""
+    """Change of the loss on training rows minus that on held-out rows: below 0 if the former fell further."""
     general: GeneralText | None = None
     distinct: int | None = None
-    """How many of the rows say something of their own; None where all do."""
+    """Number of distinct rows; None if all are."""
     harness: list[Figure] = field(default_factory=list)
-    """Figures of lm-evaluation-harness, where it was asked."""
+    """Metrics of lm-evaluation-harness, if requested."""
 
     @property
     def verdict(self) -> str:
-        """One sentence: better, worse, or no difference shown; and another where too much was forgotten."""
+        """One sentence: better, worse, or no difference shown; and a second one if too much was forgotten."""
         return f"{self._on_held_out_rows()} {self.forgotten}".rstrip()
 
     def _on_held_out_rows(self) -> str:
         figure = next((figure for figure in self.figures if figure.name == self.headline), None)
         if figure is None:
-            return "There are no held-out rows to judge by."
+            return "There are no held-out rows to evaluate on."
         rows = f"on {self.rows} held-out row{'s' if self.rows != 1 else ''}"
         rows += f" ({self.distinct} distinct)" if self.distinct else ""
         gain = figure.difference
@@ -163,18 +163,18 @@ class Comparison:
 
     @property
     def forgotten(self) -> str:
-        """What was lost on other texts, in a sentence; empty where no loss of weight is shown."""
+        """What was lost on other texts, in a sentence; empty if no substantial loss is shown."""
         if self.general is None or not self.general.is_forgotten:
             return ""
         base, rise = self.general.loss.base.value, self.general.loss.difference.value
         return (
-            f"It has forgotten much of what its base could: on texts that have nothing to do with the task the loss "
+            f"It has forgotten much of what its base knew: on texts unrelated to the task the loss "
             f"rose from {base:.3f} to {base + rise:.3f} ({100 * rise / base:+.0f} %)."
         )
 
     @property
     def by_heart(self) -> str:
-        """What is memory and not skill, in a sentence; empty where no such part is shown."""
+        """How much of the gain is memorization, in a sentence; empty if none is shown."""
         losses = [[one for one in side if one.name == "loss"] for side in (self.training, self.figures)]
         if self.gap is None or not all(losses):
             return ""
@@ -183,18 +183,18 @@ class Comparison:
             return ""
         moved = "fell" if on_held_out >= 0 else "rose"
         return (
-            f"Part of it is learned by heart: on rows it was trained on the loss fell by {on_training:.3f}, on "
-            f"held-out rows it {moved} by {abs(on_held_out):.3f}. More rows or fewer epochs bring the two together."
+            f"Part of the gain is memorization: the loss fell by {on_training:.3f} on training rows and {moved} by "
+            f"{abs(on_held_out):.3f} on held-out rows. More rows or fewer epochs narrow the gap."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values, with the verdict and what else is said of the figures."""
-        told = {"verdict": self.verdict, "forgotten": self.forgotten, "by_heart": self.by_heart}
-        return finite({**asdict(self), **told})
+        """JSON-ready values, with the verdict and the other sentences."""
+        sentences = {"verdict": self.verdict, "forgotten": self.forgotten, "by_heart": self.by_heart}
+        return finite({**asdict(self), **sentences})
 
 
 def finite(value: Any) -> Any:
-    """The same values with None for a bound that too few rows leave open; JSON has no infinity."""
+    """The same values with None for infinite bounds, which JSON cannot represent."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -203,12 +203,12 @@ def finite(value: Any) -> Any:
 
 
 def make_figures(base: Sequence[Measure], tuned: Sequence[Measure], repeats: Repeats | None = None) -> list[Figure]:
-    """Each figure of both models, with the paired difference.
+    """Each metric of both models, with the paired difference.
 
     Args:
-        base: the base model's figures.
+        base: the base model's measures.
         tuned: the tuned model's, in the same order and on the same rows.
-        repeats: which of the rows say the same, where some do.
+        repeats: among the rows, if there are any.
     """
     return [_figure(before, after, repeats) for before, after in zip(base, tuned, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Base model against tuned model: on held-out rows, on as many training rows, and on texts of other kinds."""
+"""Evaluates base and tuned model: on held-out rows, on as many training rows, and on texts outside the task."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from burnish.tasks.task import Question, Task
 
 _SHOWN_ANSWERS = 5
 _FEWEST_COUNTED = 10
-"""A share of fewer answers than this means little; they are only shown."""
+"""Fewer answers than this are shown but give no metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,17 @@ class _Rows:
 
     held_out: Encoded
     training: Encoded
-    """As many training rows as are held out."""
+    """As many training rows as held-out rows."""
     questions: Sequence[Question]
     general: GeneralTexts | None
     repeats: Repeats | None
-    """Which of the held-out rows have the same content, where some do."""
+    """Among the held-out rows, if there are any."""
     training_repeats: Repeats | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Results:
-    """One model's results; None where there was nothing to evaluate on."""
+    """One model's results; None if there was nothing to evaluate on."""
 
     held_out: EvaluatedExamples | None
     training: EvaluatedExamples | None
@@ -66,11 +66,11 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
     """Evaluates the tuned network and its base on the same rows, texts and questions.
 
     Args:
-        network: the tuned network. Where the method can switch itself off, the base is the same network; otherwise
-            the base is loaded again.
-        context: fully resolved; its validation rows are used, and as many of the training records.
+        network: the tuned network. If the method can be switched off, the base is the same network; otherwise the
+            base is loaded again.
+        context: fully resolved; its validation rows are used, and as many of the training rows.
         questions: for generated answers; may be empty.
-        held_out: where the rows come from, in words.
+        held_out: the source of the rows, as text.
 
     Raises:
         DataError: the texts of `evaluate.general` cannot be read.
@@ -136,14 +136,14 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     """One model's results on everything."""
     recipe, emit = context.recipe, context.emit
 
-    def judged(encoded: Encoded, context: RunContext) -> EvaluatedExamples | None:
+    def evaluated(encoded: Encoded, context: RunContext) -> EvaluatedExamples | None:
         if not encoded.examples:
             return None
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         progress = partial(_report_rows, emit)
         return evaluate_rows(network, context.task, held_out, recipe.model.precision, progress)
 
-    held_out = judged(rows.held_out, context)
+    held_out = evaluated(rows.held_out, context)
     answers = answer_questions(
         network,
         context.tokenizer,
@@ -153,14 +153,14 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
         recipe.model.precision,
         lambda done, total: emit(Progressed("answers", done, total)),
     )
-    training, general = judged(rows.training, context), rows.general
+    training, general = evaluated(rows.training, context), rows.general
     if general is None:
         return _Results(held_out, training, None, answers)
     cache = BaseLoss(general) if is_base else None
     loss = cache.find() if cache else None
     if loss is None:
         general.context.task.objective.inspect_model(network)
-        result = judged(general.passages, general.context)
+        result = evaluated(general.passages, general.context)
         loss = result.loss() if result else None
         if cache and loss is not None:
             cache.keep(loss)
@@ -172,7 +172,7 @@ def _report_rows(emit: Emit, done: int, total: int) -> None:
 
 
 def _answer_figures(base: _Results, tuned: _Results, task: Task, recipe: Recipe) -> list[Figure]:
-    """Metrics of the answers that both models wrote; none where there are too few to count."""
+    """Metrics of both models' generated answers; none if there are too few."""
     if base.held_out is None or len(base.answers) < _FEWEST_COUNTED:
         return []
     own = recipe.evaluate.metric
@@ -188,7 +188,7 @@ def _answered(base: _Results, tuned: _Results) -> list[SideBySide]:
 
 
 def _shown(base: EvaluatedExamples, tuned: EvaluatedExamples, task: Task) -> list[SideBySide]:
-    """Both models' outputs for the first rows, where the task can put them into words."""
+    """Both models' outputs for the first rows, if the task can describe them."""
     shown = []
     for example, before, after in zip(base.examples, base.outputs, tuned.outputs, strict=True):
         first, second = task.scorer.describe(example, before), task.scorer.describe(example, after)

@@ -1,4 +1,4 @@
-"""What a run forgets: its models on texts that have nothing to do with the task."""
+"""Measures forgetting: the loss of a run's models on texts unrelated to the task."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from burnish.tasks import RUNNING_TEXT, make_task
 from burnish.tasks.evaluated import loss_of_rows
 
 _MOST_TOKENS = 8_000
-"""Of all passages together, so that judging them stays small beside a run."""
+"""Of all passages together, so that evaluating them takes little time compared with a run."""
 _FOLDER = "base-losses"
 _SHORTEST = 128
-"""Tokens of a passage, for which there is room in any case."""
+"""Tokens that every passage may have at least."""
 _Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
 class GeneralTexts:
-    """Texts outside the task, as they are judged."""
+    """Texts outside the task, encoded for evaluation."""
 
     context: RunContext
-    """That of the run, with the task `text`."""
+    """The run's context, with the task `text`."""
     passages: Encoded
     source: str
-    """In words."""
+    """As text."""
 
 
 def general_texts(context: RunContext) -> GeneralTexts | None:
-    """The texts that `evaluate.general` names, one example each, cut to the context and to their share of the tokens.
+    """The texts named by `evaluate.general`, one example each, truncated to the context and their share of the tokens.
 
     Args:
         context: fully resolved.
 
     Returns:
-        None where there are none, or the run's models do not go on with any text.
+        None if there are none, or the run's models do not continue plain text.
 
     Raises:
         DataError: they cannot be read.
@@ -74,7 +74,7 @@ def general_texts(context: RunContext) -> GeneralTexts | None:
 
 
 class BaseLoss:
-    """The base model's loss on general texts, cached between commands: it is the same in every run on that model.
+    """The base model's loss on general texts, cached between commands, since it is the same for all runs on the model.
 
     Args:
         texts: of a run that is fully resolved.
@@ -97,7 +97,7 @@ class BaseLoss:
         self._rows = len(set(texts.passages.owners))
 
     def find(self) -> Measure | None:
-        """The cached loss; None where there is none, or its file is damaged."""
+        """The cached loss; None if there is none, or its file is damaged."""
         try:
             sums, counts = json.loads((cache_folder() / _FOLDER / self._file).read_text(encoding="utf-8"))
             if len(sums) != self._rows or not all(map(math.isfinite, [*sums, *counts])):
@@ -107,7 +107,7 @@ class BaseLoss:
             return None
 
     def keep(self, loss: Measure) -> None:
-        """Caches the loss; a cache that cannot be written costs only time."""
+        """Caches the loss; errors are ignored, since a missing cache costs only time."""
         with contextlib.suppress(OSError, RuntimeError, MachineError):
             folder = cache_folder() / _FOLDER
             folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ class BaseLoss:
 
 
 def drawn(rows: Sequence[_Row], most: int, seed: int) -> list[_Row]:
-    """At most so many of the rows, in their order: always the same ones for the same seed."""
+    """A random sample of at most `most` rows, in their order; the same for the same seed."""
     if len(rows) <= most:
         return list(rows)
     numbers = numpy.random.default_rng(seed).choice(len(rows), most, replace=False)
@@ -123,7 +123,7 @@ def drawn(rows: Sequence[_Row], most: int, seed: int) -> list[_Row]:
 
 
 def against_forgetting(context: RunContext) -> str:
-    """What to change where a run forgets too much, in a sentence."""
+    """What to change if a run forgets too much, in a sentence."""
     section, method = context.recipe.train, context.method
     changes = [
         f"lower `train.learning_rate` (now {float(section.learning_rate):g})",
@@ -133,5 +133,5 @@ def against_forgetting(context: RunContext) -> str:
         section_name, _, name = option.partition(".")
         changes.append(f"lower `{option}` (now {getattr(getattr(context.recipe, section_name), name)})")
     if method.trains_base:
-        changes.append("take `--method lora`, which moves less")
-    return f"To keep more of it: {', '.join(changes)}, or mix general rows into the data."
+        changes.append("use `--method lora`, which changes the model less")
+    return f"To forget less: {', '.join(changes)}, or mix general rows into the data."

@@ -1,4 +1,4 @@
-"""Both models on tasks of lm-evaluation-harness (EleutherAI's `lm_eval`), where that is installed."""
+"""Runs tasks of lm-evaluation-harness (EleutherAI's `lm_eval`), if installed, on both models."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from burnish.tasks.task import Task
 EXTRA = "burnish[harness]"
 _BATCH = 8
 _RESAMPLES = 1_000
-"""For the standard errors of figures that are no mean of rows."""
+"""Bootstrap samples for standard errors of metrics that are not a mean over rows."""
 _NORMAL_QUANTILE = 1.96
-_Told = Mapping[str, Any]
+_Results = Mapping[str, Any]
 """What `lm_eval.simple_evaluate` returns."""
 _Key = tuple[str, str, str]
 """Task, metric and filter."""
@@ -31,7 +31,7 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """The package, and the tasks that it is asked for."""
+    """The package and the requested tasks."""
 
     package: Any
     wrapper: Any
@@ -39,30 +39,30 @@ class Harness:
     tasks: Sequence[str]
 
     def check_task(self, task: Task) -> None:
-        """The models of a run must go on with any text.
+        """Checks that the models of a run generate text.
 
         Raises:
             InputError: they do not.
         """
         if not task.generates:
             raise InputError(
-                f"the task `{task.name}` writes no text",
-                "lm-evaluation-harness asks how likely a model finds an answer, or lets it write one.",
+                f"models of the task `{task.name}` do not generate text",
+                "lm-evaluation-harness needs the likelihood of an answer or a generated one.",
                 "Leave `--harness` out",
             )
 
     def room(self, config: Any, taken: int) -> int | None:
-        """Tokens that a model reads at once, less those that are taken; None where its config does not say."""
+        """The model's context length minus the positions taken; None if its config does not specify it."""
         limit = context_limit(config)
         return None if limit is None else limit - taken
 
-    def run(self, network: Any, tokenizer: Any, room: int | None, precision: str) -> _Told:
+    def run(self, network: Any, tokenizer: Any, room: int | None, precision: str) -> _Results:
         """One model's results.
 
         Args:
             network: on its device; left in evaluation mode.
             tokenizer: of the network.
-            room: longest input in tokens.
+            room: maximum length of the input in tokens.
             precision: of the arithmetic.
 
         Raises:
@@ -78,21 +78,21 @@ class Harness:
             raise BurnishError(
                 f"lm-evaluation-harness failed on {', '.join(f'`{task}`' for task in self.tasks)}",
                 f"{type(error).__name__}: {' '.join(str(error).split())[:300]}.",
-                "Most of its tasks fetch their rows from the hub; try the task by itself with `lm_eval`",
+                "Most of its tasks download their rows from the hub; try the task on its own with `lm_eval`",
             ) from error
 
-    def figures(self, base: _Told, tuned: _Told) -> list[Figure]:
-        """Every figure that both results have, named by task and metric.
+    def figures(self, base: _Results, tuned: _Results) -> list[Figure]:
+        """Every metric that both results have, named by task and metric.
 
-        Where a figure is the mean of its rows, the difference is paired by row; elsewhere it rests on the two standard
-        errors that the harness gives.
+        If a metric is the mean over rows, the difference is paired by row; otherwise it uses the two standard errors
+        given by the harness.
         """
         before, after = _values(base), _values(tuned)
         return [_figure(key, base, tuned) for key in before if key in after]
 
 
 def find_harness(tasks: Sequence[str]) -> Harness:
-    """The harness, once it is known to be there and to have these tasks.
+    """The harness, after checking that it is installed and has these tasks.
 
     Raises:
         MachineError: it is not installed.
@@ -113,15 +113,15 @@ def find_harness(tasks: Sequence[str]) -> Harness:
             near = difflib.get_close_matches(task, list(manager.all_tasks), n=1)
             raise InputError(
                 f"lm-evaluation-harness has no task `{task}`",
-                fix=f"Did you mean `{near[0]}`?" if near else "`lm_eval ls tasks` lists those it has",
+                fix=f"Did you mean `{near[0]}`?" if near else "`lm_eval ls tasks` lists its tasks",
             )
     return Harness(package, wrapper, tasks)
 
 
-def _values(told: _Told) -> dict[_Key, float]:
-    """The figures of a result: its keys are `acc,none`, a metric and the filter of the answers."""
+def _values(results: _Results) -> dict[_Key, float]:
+    """The metrics of a result, whose keys, such as `acc,none`, give metric and filter."""
     found = {}
-    for task, entries in told["results"].items():
+    for task, entries in results["results"].items():
         for entry, number in entries.items():
             metric, _, kind = entry.partition(",")
             if kind and not metric.endswith("_stderr") and isinstance(number, Real):
@@ -129,38 +129,38 @@ def _values(told: _Told) -> dict[_Key, float]:
     return found
 
 
-def _figure(key: _Key, base: _Told, tuned: _Told) -> Figure:
+def _figure(key: _Key, base: _Results, tuned: _Results) -> Figure:
     task, metric, kind = key
     name = f"{task} {metric}" + (f" ({kind})" if kind != "none" else "")
     is_better = (tuned.get("higher_is_better") or {}).get(task, {}).get(metric) is not False
-    rows = [_rows(key, told) for told in (base, tuned)]
+    rows = [_rows(key, results) for results in (base, tuned)]
     if all(rows) and rows[0].keys() == rows[1].keys():
         numbers = [[side[row] for row in rows[0]] for side in rows]
         is_share = all(0 <= number <= 1 for side in numbers for number in side)
         one, other = (mean(name, side, is_better, is_share) for side in numbers)
         return make_figures([one], [other])[0]
-    (first, one), (second, two) = ((_values(told)[key], _error(key, told)) for told in (base, tuned))
+    (first, one), (second, two) = ((_values(results)[key], _error(key, results)) for results in (base, tuned))
     estimates = _around(first, one), _around(second, two), _around(second - first, math.hypot(one, two))
     count = (tuned.get("n-samples") or {}).get(task, {}).get("effective", 0)
     return Figure(name, *estimates, lower_is_better=not is_better, is_share=False, rows=int(count))
 
 
-def _rows(key: _Key, told: _Told) -> dict[Any, float]:
-    """The numbers of single rows by the number of the row; empty where the figure is not their mean."""
+def _rows(key: _Key, results: _Results) -> dict[Any, float]:
+    """The metric of each row, by row number; empty if the overall metric is not their mean."""
     task, metric, kind = key
     found = {}
-    for sample in (told.get("samples") or {}).get(task, ()):
+    for sample in (results.get("samples") or {}).get(task, ()):
         number = sample.get(metric)
         if sample.get("filter", kind) == kind and isinstance(number, Real):
             found[sample["doc_id"]] = float(number)
-    is_mean = bool(found) and math.isclose(sum(found.values()) / len(found), _values(told)[key], abs_tol=1e-6)
+    is_mean = bool(found) and math.isclose(sum(found.values()) / len(found), _values(results)[key], abs_tol=1e-6)
     return found if is_mean else {}
 
 
-def _error(key: _Key, told: _Told) -> float:
-    """The standard error that the harness gives; infinite where it gives none."""
+def _error(key: _Key, results: _Results) -> float:
+    """The standard error given by the harness; infinite if there is none."""
     task, metric, kind = key
-    given = told["results"][task].get(f"{metric}_stderr,{kind}")
+    given = results["results"][task].get(f"{metric}_stderr,{kind}")
     return float(given) if isinstance(given, Real) else math.inf
 
 

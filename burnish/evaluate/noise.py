@@ -1,4 +1,4 @@
-"""Recipes compared by one metric: every difference, against the noise of the rows and of the training."""
+"""Compares recipes by one metric: every difference, against the noise of the rows and of the training."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from burnish.metrics.measure import Measure, value
 from burnish.metrics.significance import Change, Noise, effective_rows, holm, row_covariance, scatter, spread, weigh
 
 _FEWEST_LATE = 5
-"""Validations from which a scatter can be told."""
+"""Validations needed to estimate a scatter."""
 
 
 def seed_noise(
     values: numpy.ndarray, covariance: numpy.ndarray, groups: Sequence[Sequence[int]]
 ) -> tuple[Noise | None, Noise | None]:
-    """What the seed alone does to a figure, where some group has runs of several seeds.
+    """The effect of the seed alone on a metric, if some group has runs with several seeds.
 
-    Models of two seeds part on single rows, too. That much of their spread is noise of the rows, and is counted there:
-    the expected sum of squares of a group by rows alone is trace(C) - sum(C) / n, with C their covariance.
+    Models with different seeds also differ on single rows. That part of their spread is noise of the rows, and counts
+    there: the expected sum of squares of a group from rows alone is trace(C) - sum(C) / n, with C their covariance.
 
     Args:
-        values: `[runs]`, the figure.
-        covariance: `[runs, runs]`, of the figure over rows.
-        groups: runs by number; those of a group differ in nothing but the seed.
+        values: `[runs]`, the metric.
+        covariance: `[runs, runs]`, of the metric over rows.
+        groups: runs by number; those of a group differ only in the seed.
 
     Returns:
-        The variance between seeds as it is seen, and what is left of it without the noise of rows; None twice where
-        every group is a single run.
+        The observed variance between seeds, and what remains of it without the noise of rows; None twice if every
+        group is a single run.
     """
     seen = spread([values[list(group)].tolist() for group in groups])
     if seen is None:
@@ -46,32 +46,32 @@ def seed_noise(
 
 
 def run_noise(metrics: Sequence[Mapping[str, Any]], figure: str) -> Noise | None:
-    """How far the later validations of a run scatter around their course.
+    """How far the later validations of a run scatter around their trend.
 
-    Later are those of the second half of the way, by the summed learning rate: at a rate near zero nothing scatters any
-    more, though what earlier steps have left stays.
+    Later means in the second half of training by cumulative learning rate: at a rate near zero nothing scatters any
+    more, although the effect of earlier steps remains.
 
     Args:
         metrics: lines of its `metrics.jsonl`.
-        figure: `loss`, or the name of another.
+        figure: `loss`, or the name of another metric.
 
     Returns:
-        None where there are too few validations, or none with that figure.
+        None if there are too few validations, or none with that metric.
     """
     values = late_values(metrics, figure)
     return scatter(values) if len(values) >= _FEWEST_LATE else None
 
 
 def late_values(metrics: Sequence[Mapping[str, Any]], figure: str) -> list[float]:
-    """A figure in the validations of the second half of the way, or in the last five; at equal distances."""
+    """A metric in the validations of the second half of training, or in the last five; equally spaced."""
     rates = [(line["step"], line["learning_rate"]) for line in metrics if line["event"] == "StepDone"]
     seen = [line for line in metrics if line["event"] == "Validated" and line["step"] > 0]
-    seen = [line for line in seen if line["step"] % seen[0]["step"] == 0]  # the last one may be out of the rhythm
+    seen = [line for line in seen if line["step"] % seen[0]["step"] == 0]  # the last validation may be off schedule
     half = sum(rate for _, rate in rates) / 2
     late = [line for line in seen if sum(rate for step, rate in rates if step <= line["step"]) >= half]
     chosen = late if len(late) >= _FEWEST_LATE else seen[-_FEWEST_LATE:]
-    told = [line["loss"] if figure == "loss" else line["figures"].get(figure) for line in chosen]
-    return [float(one) for one in told] if None not in told else []
+    values = [line["loss"] if figure == "loss" else line["figures"].get(figure) for line in chosen]
+    return [float(one) for one in values] if None not in values else []
 
 
 Source = Literal["seeds", "validations", "none"]
@@ -79,52 +79,52 @@ Source = Literal["seeds", "validations", "none"]
 
 @dataclass(frozen=True, slots=True)
 class RecipePair:
-    """Two recipes by one figure: the second less the first."""
+    """Two recipes by one metric: the second minus the first."""
 
     first: int
     second: int
     """Numbers of the recipes."""
     change: Change
-    """Against all noise that is known."""
+    """Against all known noise."""
     rows_alone: Change
-    """Against the noise of the rows: what is known of these very models."""
+    """Against the noise of the rows alone: holds for these particular models."""
     raised_chance: float
-    """The chance, raised for the number of comparisons."""
+    """The p-value, corrected for the number of comparisons."""
 
     @property
     def is_shown(self) -> bool:
-        """Whether the difference stands beyond the noise."""
+        """Whether the difference is beyond the noise."""
         return self.raised_chance <= 1 - CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingNoise:
-    """What is known of the noise of training, for one figure."""
+    """What is known about the noise of training, for one metric."""
 
     source: Source
-    """`seeds`: from runs that differ in nothing but the seed; `validations`: from how those of each run scatter."""
+    """`seeds`: from runs that differ only in the seed; `validations`: from the scatter of each run's validations."""
     deviation: float | None
-    """Standard deviation of a single run; the larger where each run tells its own."""
+    """Standard deviation of a single run; the largest if there is one per run."""
     freedom: float | None
-    """Degrees of freedom of that."""
+    """Its degrees of freedom."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedFigure:
-    """One figure of all runs."""
+    """One metric of all runs."""
 
     name: str
     lower_is_better: bool
     is_share: bool
     rows: int
-    """Rows that it was measured on."""
+    """Number of rows it was measured on."""
     runs: list[Estimate]
-    """Of each run, with the interval by the choice of rows."""
+    """For each run, with the interval from the sampling of rows."""
     pairs: list[RecipePair]
     noise: TrainingNoise
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values, with what is shown."""
+        """JSON-ready values, with `is_shown` for each pair."""
         pairs = [{**asdict(pair), "is_shown": pair.is_shown} for pair in self.pairs]
         return {**asdict(self), "pairs": pairs}
 
@@ -132,14 +132,14 @@ class ComparedFigure:
 def compare_recipes(
     measures: Sequence[Measure], groups: Sequence[Sequence[int]], scatters: Sequence[Noise | None]
 ) -> ComparedFigure:
-    """Every two recipes by one figure, paired by row.
+    """Every pair of recipes by one metric, paired by row.
 
-    A recipe of several seeds counts by the mean over them.
+    A recipe with several seeds counts by their mean.
 
     Args:
-        measures: the figure of each run, on the same rows in the same order.
-        groups: the runs of each recipe by number, each of another seed.
-        scatters: of each run, what its own validations tell of the noise of training; not read where seeds tell it.
+        measures: the metric of each run, on the same rows in the same order.
+        groups: the runs of each recipe by number, each with a different seed.
+        scatters: the noise of training of each run, from its validations; unused if it is known from seeds.
     """
     covariance = row_covariance(measures)
     filled = _filled(scatters)
@@ -155,8 +155,8 @@ def compare_recipes(
         rows = Noise(max(0.0, float(contrast @ covariance @ contrast)), freedom)
         training = _training(groups[first], groups[second], between, filled)
         change = float(contrast @ values)
-        told = weigh(change, [rows, *training])
-        found.append(RecipePair(first, second, told, weigh(change, [rows]), told.chance))
+        weighed = weigh(change, [rows, *training])
+        found.append(RecipePair(first, second, weighed, weigh(change, [rows]), weighed.chance))
     raised = holm([pair.raised_chance for pair in found])
     pairs = [replace(pair, raised_chance=chance) for pair, chance in zip(found, raised, strict=True)]
     like = measures[0]
@@ -167,12 +167,12 @@ def compare_recipes(
         rows=len(like.table),
         runs=[estimate(one) for one in measures],
         pairs=pairs,
-        noise=_told(seen, scatters),
+        noise=_training_noise(seen, scatters),
     )
 
 
 def _filled(scatters: Sequence[Noise | None]) -> Sequence[Noise | None]:
-    """A run that tells nothing is taken to be as noisy as the noisiest of the others."""
+    """A run of unknown noise is assumed to be as noisy as the noisiest of the others."""
     known = [noise for noise in scatters if noise is not None]
     largest = max(known, key=lambda noise: noise.variance, default=None)
     return [noise or largest for noise in scatters]
@@ -181,14 +181,14 @@ def _filled(scatters: Sequence[Noise | None]) -> Sequence[Noise | None]:
 def _training(
     first: Sequence[int], second: Sequence[int], between: Noise | None, scatters: Sequence[Noise | None]
 ) -> list[Noise]:
-    """The noise of training in the difference of two recipes; empty where nothing tells it."""
+    """The noise of training in the difference of two recipes; empty if it is unknown."""
     if between is not None:
         return [Noise(between.variance * (1 / len(first) + 1 / len(second)), between.freedom)]
     one, other = scatters[first[0]], scatters[second[0]]
     return [] if one is None or other is None else [one, other]
 
 
-def _told(seen: Noise | None, scatters: Sequence[Noise | None]) -> TrainingNoise:
+def _training_noise(seen: Noise | None, scatters: Sequence[Noise | None]) -> TrainingNoise:
     if seen is not None:
         return TrainingNoise("seeds", math.sqrt(seen.variance), seen.freedom)
     known = [noise for noise in scatters if noise is not None]

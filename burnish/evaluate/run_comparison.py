@@ -1,4 +1,4 @@
-"""Runs compared: their metrics, which differences are beyond the noise, and that in words."""
+"""Compares runs: their metrics, which differences are beyond the noise, and the verdict as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from burnish.metrics.measure import Measure, ratio
 from burnish.metrics.significance import Change
 
 FEWEST_ROWS = 30
-"""Of fewer rows an interval holds the truth less often than it says."""
+"""With fewer rows, intervals cover the true value less often than stated."""
 _MOST_LEFT_OUT = 0.1
 PER_BYTE = "loss per byte"
 
@@ -29,21 +29,21 @@ class RunScore:
     sums: numpy.ndarray
     """`[rows]` float64: summed loss of each row, in nats."""
     counts: numpy.ndarray
-    """`[rows]`: terms of that sum: tokens, words, or the row itself."""
+    """`[rows]`: number of terms in that sum: tokens, words, or 1 for the row."""
     headline: Measure | None
-    """The task's figure, where it is not the loss."""
+    """The task's metric, if it is not the loss."""
     is_against_base: bool = False
     """Whether the loss is measured against the base model."""
 
 
 @dataclass(slots=True)
 class Comparable:
-    """The figures that all runs have on the same footing."""
+    """The metrics by which all runs can be compared."""
 
     figures: list[list[Measure]] = field(default_factory=list)
-    """The task's own figure first; of each, one measure a run."""
+    """The task's own metric first; for each, one measure per run."""
     scales: dict[str, list[float]] = field(default_factory=dict)
-    """By name of a figure, what the loss of each run's validations is multiplied by to be on its scale."""
+    """By metric: the factor that brings the eval loss of each run to its scale."""
     remarks: list[str] = field(default_factory=list)
     """What cannot be compared, and why, in sentences."""
 
@@ -51,16 +51,16 @@ class Comparable:
 def find_comparable(
     scores: Sequence[RunScore], sizes: Sequence[int] | None, loss_options: Sequence[str] = ()
 ) -> Comparable:
-    """The figures in which runs can be compared.
+    """The metrics by which runs can be compared.
 
-    A loss is a mean over terms. It can be compared where every row has the same number of terms in all runs, and a term
-    is the same thing. Two tokenizers cut a text into different tokens: then the loss of the whole text is the same
-    thing still, for a text is as likely as all of its tokens together, and it is told per byte of the text.
+    A loss is a mean over terms. It can be compared if every row has the same number of the same kind of terms in all
+    runs. Different tokenizers split a text into different tokens, but the loss of the whole text is still comparable,
+    since its likelihood is the product over its tokens; it is then given per byte of the text.
 
     Args:
         scores: of each run.
-        sizes: `[rows]`, bytes of UTF-8 that are learned of each row; None where the loss is not one of a text.
-        loss_options: options that make the losses of these runs different things.
+        sizes: `[rows]`, UTF-8 bytes trained on in each row; None if the loss is not that of a text.
+        loss_options: options that differ between these runs and change the meaning of the loss.
     """
     found = Comparable()
     headlines = [score.headline for score in scores]
@@ -69,10 +69,10 @@ def find_comparable(
         if len({len(one.table) for one in kept}) == 1:
             found.figures.append(kept)
         else:
-            found.remarks.append(f"The {kept[0].name} is not measured on the same pieces of the rows.")
+            found.remarks.append(f"The {kept[0].name} is not measured on the same parts of the rows.")
     if loss_options:
         named = ", ".join(f"`{option}`" for option in loss_options)
-        found.remarks.append(f"The losses are different things, by {named}, and are not compared.")
+        found.remarks.append(f"The losses are not compared, since {named} changes what they measure.")
         return found
     counts = numpy.stack([score.counts for score in scores])
     same = (counts == counts[0]).all(axis=0)
@@ -81,13 +81,15 @@ def find_comparable(
         found.scales["loss"] = [1.0] * len(scores)
         if not same.all():
             left = int((~same).sum())
-            found.remarks.append(f"{left} rows are not of the same length in all runs, and left out of the loss.")
+            found.remarks.append(f"{left} rows differ in length between runs and are left out of the loss.")
     elif sizes is not None:
         found.figures.append([_loss(PER_BYTE, score.sums, numpy.asarray(sizes)) for score in scores])
         found.scales[PER_BYTE] = [float(score.counts.sum()) / sum(sizes) for score in scores]
-        found.remarks.append("The runs cut these texts into different tokens: their losses are told per byte of text.")
+        found.remarks.append("The runs tokenize these texts differently, so their losses are given per byte of text.")
     else:
-        found.remarks.append("The rows have different numbers of terms in these runs: their losses are not compared.")
+        found.remarks.append(
+            "The losses are not compared, since the rows have different numbers of terms in these runs."
+        )
     return found
 
 
@@ -96,55 +98,55 @@ def _loss(name: str, sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
 
 
 def learned_bytes(records: Sequence[Record]) -> list[int] | None:
-    """Bytes of UTF-8 that are learned of each row; None where that is no text."""
+    """UTF-8 bytes trained on in each row; None if that is not text."""
     sizes = [record.learned_bytes() for record in records]
     known = [size for size in sizes if size is not None]
     return known if len(known) == len(sizes) else None
 
 
 _NOISE = {
-    "seeds": "The noise of training is told by runs that differ in nothing but the seed: {deviation} between seeds "
+    "seeds": "The noise of training is measured from runs that differ only in the seed: {deviation} between seeds "
     "(standard deviation, {freedom:.0f} degrees of freedom).",
-    "validations": "The noise of training is told by how each run's own validations scatter: up to {deviation} "
-    "(standard deviation). Another seed may move the {figure} by more or by less; name runs of several seeds "
-    "(`burnish train ... --seed 1`), and it is measured.",
-    "none": "The noise of training cannot be told from these runs, so rows alone are counted: another seed may move "
-    "the {figure} as much.",
+    "validations": "The noise of training is estimated from the scatter of each run's validations: up to {deviation} "
+    "(standard deviation). Another seed may change the {figure} by more or by less; to measure it, compare runs with "
+    "several seeds (`burnish train ... --seed 1`).",
+    "none": "The noise of training is unknown for these runs, so only the noise of the rows is counted: another seed "
+    "may change the {figure} as much.",
 }
-_MOST_TOLD = 3
-"""Pairs of recipes that a verdict tells one by one, shown or not."""
+_MOST_LISTED = 3
+"""Maximum number of pairs for which a verdict lists each one, shown or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
-    """One of the runs."""
+    """One of the compared runs."""
 
     name: str
     path: str
     seed: int
     recipe: int
-    """Number of its recipe, from 0; runs that differ in nothing but the seed share one."""
+    """Number of its recipe, from 0; runs that differ only in the seed share one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The held-out loss of a run while it was trained, on the rows that it held out itself."""
+    """The eval loss of a run during training, on its own validation rows."""
 
     run: str
     points: list[tuple[int, int, float]]
-    """Steps done, tokens read so far, and the loss."""
+    """Step, training tokens so far, and loss."""
 
 
 @dataclass(slots=True)
 class RunComparison:
-    """What came of comparing runs."""
+    """The result of comparing runs."""
 
     rows: int
     held_out: str
-    """Where the rows come from, in words."""
+    """The source of the rows, as text."""
     runs: list[ComparedRun]
     figures: list[ComparedFigure]
-    """The one that the verdict is about first; never empty."""
+    """The one for the verdict first; never empty."""
     options: list[OptionDifference]
     curves: list[Curve]
     remarks: list[str]
@@ -160,8 +162,8 @@ class RunComparison:
     def labels(self) -> list[str]:
         """A name for each recipe: that of its first run."""
         seeds = [len({run.seed for run in runs}) for runs in self.recipes]
-        told = [f" ({number} seeds)" if number > 1 else "" for number in seeds]
-        return [f"`{runs[0].name}`{more}" for runs, more in zip(self.recipes, told, strict=True)]
+        counts = [f" ({number} seeds)" if number > 1 else "" for number in seeds]
+        return [f"`{runs[0].name}`{more}" for runs, more in zip(self.recipes, counts, strict=True)]
 
     @property
     def is_shown(self) -> bool:
@@ -175,25 +177,27 @@ class RunComparison:
         if not figure.pairs:
             return self._seeds_alone(figure)
         chosen = figure.pairs
-        if len(chosen) > _MOST_TOLD:
+        if len(chosen) > _MOST_LISTED:
             chosen = [pair for pair in figure.pairs if pair.is_shown]
-        told = [self._told(figure, pair) for pair in chosen]
+        sentences = [self._sentence(figure, pair) for pair in chosen]
         others = len(figure.pairs) - len(chosen)
         if others:
             among = "any other two" if chosen else "any two"
             count = len(self.recipes)
-            told.append(f"No difference between {among} of the {count} recipes is shown on {figure.rows:,} rows.")
+            sentences.append(f"No difference between {among} of the {count} recipes is shown on {figure.rows:,} rows.")
         if len(figure.pairs) > 1:
-            told.append(f"The chances are raised for {len(figure.pairs)} comparisons (Holm).")
-        return " ".join([*told, self._noise(figure)])
+            sentences.append(f"The p-values are corrected for {len(figure.pairs)} comparisons (Holm).")
+        return " ".join([*sentences, self._noise(figure)])
 
-    def _told(self, figure: ComparedFigure, pair: RecipePair) -> str:
+    def _sentence(self, figure: ComparedFigure, pair: RecipePair) -> str:
         first, second = self.labels[pair.first], self.labels[pair.second]
         amount, interval = _amount(figure, abs(pair.change.value)), _interval(figure, pair.change)
         if not pair.is_shown:
             moved = f"the {figure.name} differs by {_sign(pair.change.value)}{amount} {interval}"
             swallowed = pair.rows_alone.chance < 0.05 <= pair.change.chance
-            more = " The models do part on such rows, but no more than training makes them." if swallowed else ""
+            more = (
+                " These models do differ on such rows, but not by more than the noise of training." if swallowed else ""
+            )
             return f"No difference between {first} and {second} is shown on {figure.rows:,} rows: {moved}.{more}"
         is_better = (pair.change.value < 0) == figure.lower_is_better
         side = "lower" if pair.change.value < 0 else "higher"
@@ -206,16 +210,16 @@ class RunComparison:
     def _seeds_alone(self, figure: ComparedFigure) -> str:
         seeds = {run.seed: figure.runs[number].value for number, run in enumerate(self.runs)}
         if len(seeds) == 1:
-            return "No difference is shown: the runs have one recipe and one seed."
+            return "No difference is shown: the runs have the same recipe and seed."
         values = list(seeds.values())
         between = max(values) - min(values)
         share = f", {100 * between / abs(values[0]):.1f} % of it" if not figure.is_share and values[0] else ""
         deviation = figure.noise.deviation or 0.0
-        told = f" (standard deviation {_amount(figure, deviation)})" if len(values) > 2 else ""
+        spread = f" (standard deviation {_amount(figure, deviation)})" if len(values) > 2 else ""
         return (
-            f"No difference of recipes is shown: only the seed differs. Over {len(values)} seeds the {figure.name} "
-            f"moved by {_amount(figure, between)}{share}, on {figure.rows:,} rows{told}. That is what another seed "
-            "does: a difference of this size between other recipes may be no more."
+            f"The runs differ only in the seed. Over {len(values)} seeds the {figure.name} "
+            f"varied by {_amount(figure, between)}{share}, on {figure.rows:,} rows{spread}. A difference "
+            "of this size between recipes may be due to the seed alone."
         )
 
     def _noise(self, figure: ComparedFigure) -> str:
@@ -243,7 +247,7 @@ class RunComparison:
 
 
 def measured_seeds(runs: Sequence[ComparedRun]) -> list[list[int]]:
-    """For each recipe its runs by number, one for each seed: the same run twice tells nothing of seeds."""
+    """For each recipe its runs by number, one per seed, since a repeated run says nothing about seeds."""
     groups: list[dict[int, int]] = [{} for _ in range(1 + max(run.recipe for run in runs))]
     for number, run in enumerate(runs):
         groups[run.recipe].setdefault(run.seed, number)
@@ -251,7 +255,7 @@ def measured_seeds(runs: Sequence[ComparedRun]) -> list[list[int]]:
 
 
 def _amount(figure: ComparedFigure, value: float) -> str:
-    """A difference in the unit of the figure: points of a share, else three digits that count."""
+    """A difference in the unit of the metric: percentage points for a share, otherwise three decimals or two digits."""
     if figure.is_share:
         return f"{100 * value:.1f} points"
     return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:.2g}"

@@ -1,1 +1,1 @@
-"""Knowing before running: every `auto` of the recipe filled in, each with its reason."""
+"""Plans a run: its method, micro-batches, memory and time."""

@@ -1,26 +1,26 @@
-"""An upper bound on the memory of a step, by formula: where it is far below what is free, nothing need be simulated."""
+"""An upper bound on the memory of a step, by formula: if far below the free memory, no simulation is needed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 ROOMY = 0.25
-"""Share of the free memory up to which a bound is taken for proof that a run fits. Bounds are a few times too high, so
-little is lost; what the formula does not foresee has the other three quarters."""
+"""Share of the free memory up to which a bound proves that a run fits. Bounds are a few times too high, so little is
+lost; the other three quarters are a reserve for what the formula does not cover."""
 _PARAMETER_BYTES = 28
-"""Of each parameter at most: 4 in fp32, 2 for a copy in the arithmetic's format, 4 for the gradient, 8 for the moments
-of AdamW, 4 for a clipped or scaled gradient on the way, and 6 to spare for adapters as large as a third of the base."""
+"""Maximum per parameter: 4 in fp32, 2 for a copy in the compute dtype, 4 for the gradient, 8 for the moments of AdamW,
+4 for a clipped or scaled copy of the gradient, and 6 as a reserve for adapters as large as a third of the base."""
 _HIDDEN_VALUES, _INNER_VALUES, _SCORE_VALUES, _OUTPUT_VALUES = 40, 12, 8, 6
-"""Values that are kept or in flight for each token: multiples of the hidden size and of the feed-forward width in a
-block, of the context for each head, and of the outputs. A plain fp16 block keeps 34 bytes for each hidden value, with
-a feed-forward of four times its width, and 5 for each score (arXiv 2205.05198, equation 2); these are twice as many and
-more, all of 4 bytes."""
+"""Values kept or temporary per token: multiples of the hidden size and of the feed-forward width in a block, of the
+context for each head, and of the outputs. A plain fp16 block keeps 34 bytes per hidden value, with a feed-forward
+width of four times the hidden size, and 5 per score (arXiv 2205.05198, equation 2); these are more than twice as many,
+all of 4 bytes."""
 _VALUE_BYTES = 4
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok")
 
 
 def step_bound(config: Any, parameters: int, outputs: int, tokens: int, context: int, sequences: int = 2) -> int | None:
-    """Bytes of tensors that no training step of a plain transformer exceeds, whatever the method.
+    """Upper bound on the tensor bytes of a training step of a plain transformer, for any method.
 
     Args:
         config: of the model.
@@ -28,11 +28,11 @@ def step_bound(config: Any, parameters: int, outputs: int, tokens: int, context:
         outputs: logits of each position: the vocabulary, or the labels.
         tokens: of a micro-batch, padding included.
         context: longest row in tokens.
-        sequences: most sequences that one example holds, two for a pair of answers.
+        sequences: maximum sequences per example, two for a pair of answers.
 
     Returns:
-        None for models whose memory does not follow from hidden size, width, heads and depth alone: those with experts,
-        those that read images, and those whose config does not name these numbers.
+        None for models whose memory does not depend on hidden size, width, heads and depth alone: those with experts or
+        image input, and those whose config lacks these numbers.
     """
     text = config.get_text_config()
     if hasattr(config, "vision_config") or any(getattr(text, name, None) for name in _EXPERTS):

@@ -1,4 +1,4 @@
-"""How much memory a run may use: what is free on the device, or what was asked for."""
+"""How much memory a run may use: the free memory of the device, or the requested amount."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEPT_FREE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Memory that no tensor takes."""
+    """Memory used by something other than tensors."""
 
     name: str
     bytes: int
@@ -25,22 +25,22 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The memory of one device, and what of it tensors may take."""
+    """The memory of one device, and the part available to tensors."""
 
     device: str
     kind: str
     """`cpu`, `cuda`, `mps` …"""
     room: int
-    """Bytes that the run may still take, besides what the process has already."""
+    """Bytes still available to the run, beyond what the process already uses."""
     overheads: tuple[Overhead, ...]
-    """What the run takes besides tensors; those that are taken already are told and not counted again."""
+    """Memory of the run besides tensors; any already in use is listed but not subtracted from `room`."""
     reason: str
     allocator_share: float
-    """What the allocator adds to the bytes of tensors."""
+    """Allocator overhead, as a share of the tensor bytes."""
 
     @property
     def tensors(self) -> int:
-        """Bytes that tensors may take, with a margin kept free."""
+        """Bytes available to tensors, less a safety margin."""
         return max(0, int(self.room * (1 - _KEPT_FREE) / (1 + self.allocator_share)))
 
 
@@ -49,15 +49,15 @@ def budget_here(device: torch.device, wanted: str | None) -> Budget:
 
     Args:
         device: where the run takes place.
-        wanted: `model.memory`: a size, or None for what is free.
+        wanted: `model.memory`: a size, or None for the free memory.
 
     Raises:
-        InputError: `wanted` is no size.
+        InputError: `wanted` is not a size.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info()
         cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        context = Overhead("CUDA context", total - free - torch.cuda.memory_reserved(), "measured: taken already")
+        context = Overhead("CUDA context", total - free - torch.cuda.memory_reserved(), "measured: already in use")
         return _limited(
             Budget(torch.cuda.get_device_name(), "cuda", free + cached, (context,), "free on the GPU", _CACHING), wanted
         )
@@ -69,21 +69,21 @@ def budget_here(device: torch.device, wanted: str | None) -> Budget:
     process = psutil.Process().memory_info()
     rooms = {
         "free on this machine": psutil.virtual_memory().available,
-        "left under the limit of the control group": container_room(),
+        "left under the cgroup limit": container_room(),
         "left under the limit on address space (`ulimit -v`)": _address_room(process.vms),
     }
     reason, room = min(((name, size) for name, size in rooms.items() if size is not None), key=lambda one: one[1])
-    taken = Overhead("Python and libraries", process.rss, "measured: taken already")
+    taken = Overhead("Python and libraries", process.rss, "measured: already in use")
     return _limited(Budget("this machine's memory", "cpu", room, (taken,), reason, 0.0), wanted)
 
 
 _CACHING = 0.05
-"""The caching allocators of CUDA and MPS round blocks up and keep some that fit nothing: a few per cent where sizes
-repeat from step to step (PyTorch, "CUDA semantics: memory management")."""
+"""The caching allocators of CUDA and MPS round block sizes up and keep blocks that fit no request: a few percent if
+sizes repeat from step to step (PyTorch, "CUDA semantics: memory management")."""
 
 
 def measured_again(budget: Budget) -> Budget:
-    """The same budget, with what this process has taken by now: libraries are imported when they are first used."""
+    """The same budget with the current memory of this process, which grows as libraries are imported on first use."""
     if budget.kind != "cpu":
         return budget
     import psutil
@@ -93,11 +93,11 @@ def measured_again(budget: Budget) -> Budget:
 
 
 def budget_of(device: Device, memory: int | None = None) -> Budget:
-    """The budget on a device that is not here.
+    """The budget on a device of the table.
 
     Args:
         device: of the table.
-        memory: bytes, where it has other than the table's.
+        memory: bytes, if different from the table's.
     """
     context = Overhead(
         "CUDA context", CONTEXT_BYTES, "0.5 to 0.6 GB with PyTorch 2 on cards since 2017; not counted by torch"
@@ -110,7 +110,7 @@ def budget_of(device: Device, memory: int | None = None) -> Budget:
 
 
 _SHARED = 0.75
-"""Of memory shared with the system, what Metal recommends for the GPU at most."""
+"""Share of system memory that Metal recommends for the GPU at most."""
 
 
 def _limited(budget: Budget, wanted: str | None) -> Budget:

@@ -1,6 +1,6 @@
-"""Whether the blocks of a run are compiled: where a trial on its own rows saves more time than compiling takes.
+"""Decides whether to compile the blocks of a run: if that saves more time than compiling takes, by a trial on its rows.
 
-A trial moves no weight, has no optimizer and leaves the random state as it was.
+A trial changes no weight, has no optimizer and leaves the random state unchanged.
 """
 
 from __future__ import annotations
@@ -31,116 +31,114 @@ from burnish.prepare.context import Emit, RunContext
 from burnish.runs.events import Note, Resolved, Stage, Warned
 
 LONGEST_TRIAL = 180.0
-"""Seconds that a trial is taken to need where none was made here: on the safe side, as blocks of two kinds, or rows of
-two shapes, compile twice."""
+"""Assumed seconds of a trial before the first one: a safe estimate, since blocks of two kinds, or rows of two shapes,
+compile twice."""
 WORTH_TRYING = 0.05
-"""Share of a run's time that a trial, which may come to nothing, may take."""
+"""Maximum share of a run's time for a trial, which may be in vain."""
 _PAIRS = 5
 _COMPILERS = {"cpu": ("g++", "c++", "clang++", "cl"), "cuda": ("gcc", "cc", "clang", "cl")}
-"""Programs that torch's compiler needs, any one of them; on CUDA for what starts Triton's kernels."""
+"""Compilers of which torch needs one; on CUDA for Triton's kernel launchers."""
 
 
 class Choice(NamedTuple):
-    """Whether blocks are compiled, and why, in words."""
+    """Whether blocks are compiled, and why."""
 
     is_compiled: bool
     reason: str
-    is_told: bool = True
-    """Whether anybody wants to know."""
+    is_reported: bool = True
+    """Whether to report it to the user."""
     saved: float = 0.0
-    """Share of a step's time that compiled blocks save."""
+    """Share of a step's time saved by compiled blocks."""
 
 
 def choose_compiling(
     network: Any, context: RunContext, plan: BatchPlan, pace: float | None, seconds: float | None, key: str
 ) -> tuple[RunContext, float | None]:
-    """Resolves `model.compile`, and compiles the blocks where it is true.
+    """Resolves `model.compile`, and compiles the blocks if it is true.
 
     Args:
-        network: trainable; its weights and the random state are left as they are.
+        network: trainable; its weights and the random state are unchanged.
         context: of the run; everything else in its recipe is resolved.
         plan: of the training rows.
-        pace: seconds per token of an uncompiled step; None where none was measured.
-        seconds: that the run takes at this pace; None where it is not known.
+        pace: seconds per token of an uncompiled step; None if it was not measured.
+        seconds: duration of the run at this pace; None if unknown.
         key: of the run's pace.
 
     Returns:
-        The run as it was decided, and its pace.
+        The run with the option resolved, and its pace.
     """
     wanted = context.recipe.model.compile
     if wanted is False:
         return context, pace
     trial = Trial(network, context, plan)
-    hindrance = cannot_compile(context.device.type)
+    obstacle = cannot_compile(context.device.type)
     if wanted is True:
-        return _compile_as_asked(trial, hindrance), pace
-    if hindrance or context.recipe.model.kernels == "plain" or pace is None or seconds is None:
-        choice = Choice(False, hindrance or "not tried", is_told=False)
+        return _compile_as_asked(trial, obstacle), pace
+    if obstacle or context.recipe.model.kernels == "plain" or pace is None or seconds is None:
+        choice = Choice(False, obstacle or "not tried", is_reported=False)
     else:
         choice = decide(trial, pace, seconds, key, context.emit)
-    if choice.is_told:
+    if choice.is_reported:
         context.emit(Resolved("model.compile", choice.is_compiled, choice.reason))
     context = context.with_options(model={"compile": choice.is_compiled})
     return context, pace if pace is None else pace * (1 - choice.saved)
 
 
 def compile_again(network: Any, context: RunContext, plan: BatchPlan) -> None:
-    """Compiles the blocks of a run that goes on, in the way and the order in which it was done when the run began.
+    """Compiles the blocks of a resumed run in the same way and order as when the run started.
 
     Args:
-        network: trainable; its weights and the random state are left as they are.
+        network: trainable; its weights and the random state are unchanged.
         context: of the run, from its saved recipe.
-        plan: of the training rows, with the micro-batches that the run has.
+        plan: of the training rows, with the run's micro-batches.
     """
     if context.recipe.model.compile is not True:
         return
-    hindrance = cannot_compile(context.device.type)
-    hindrance = hindrance or Trial(network, context, plan).compile()
-    if hindrance:
-        context.emit(
-            Warned(f"The blocks were compiled until now and are no more: {hindrance}. Last digits may differ.")
-        )
+    obstacle = cannot_compile(context.device.type)
+    obstacle = obstacle or Trial(network, context, plan).compile()
+    if obstacle:
+        context.emit(Warned(f"The blocks are no longer compiled: {obstacle}. The last digits of losses may differ."))
 
 
 def cannot_compile(device: str) -> str:
-    """Why torch cannot compile for a kind of device here, in words; empty where nothing is known to be missing.
+    """Why torch cannot compile for a kind of device on this machine; empty if nothing is known to be missing.
 
     Args:
         device: `cpu`, `cuda` …
     """
     if device not in _COMPILERS:
-        return f"Burnish compiles nothing for {device}"
+        return f"Burnish does not compile for {device}"
     chosen = os.environ.get("CXX" if device == "cpu" else "CC", "")
     if not any(shutil.which(name) for name in (chosen, *_COMPILERS[device]) if name):
-        return f"there is no {'C++' if device == 'cpu' else 'C'} compiler here"
+        return f"there is no {'C++' if device == 'cpu' else 'C'} compiler on this machine"
     if device == "cuda" and importlib.util.find_spec("triton") is None:
         return "the package `triton` is not installed"
     return ""
 
 
 def decide(trial: Trial, pace: float, seconds: float, key: str, emit: Emit) -> Choice:
-    """Compiles where that pays, as an earlier trial of such steps on this machine told, or else one that is made now.
+    """Compiles if it is worthwhile, according to an earlier trial of such steps on this machine, or to one made now.
 
     Args:
         trial: of the run's network and rows.
         pace: seconds per token of an uncompiled step.
-        seconds: that the run takes uncompiled.
+        seconds: duration of the run uncompiled.
         key: of the run's pace.
-        emit: told where a trial cannot be kept.
+        emit: receives a note if the trial cannot be cached.
     """
     known = find_trial(key)
     cost = LONGEST_TRIAL if known is None else known.compiling
     if cost > WORTH_TRYING * seconds:
-        return Choice(False, f"{_words(seconds)} are too short a run to try it", is_told=False)
+        return Choice(False, f"a run of {_words(seconds)} is too short to try it", is_reported=False)
     when = "measured" if known is None else "measured earlier"
     if known is not None and not pays(known, seconds):
         return Choice(False, f"{when}: {_figures(known, seconds)}")
-    if hindrance := trial.compile():
-        return Choice(False, hindrance)
+    if obstacle := trial.compile():
+        return Choice(False, obstacle)
     if known is None:
         known = trial.measure(pace)
         if reason := keep_trial(key, known):
-            emit(Note(f"What was measured cannot be kept for later runs: {reason}."))
+            emit(Note(f"The measurement cannot be cached for later runs: {reason}."))
         if not pays(known, seconds):
             trial.undo()
             return Choice(False, f"{when}: {_figures(known, seconds)}")
@@ -148,16 +146,16 @@ def decide(trial: Trial, pace: float, seconds: float, key: str, emit: Emit) -> C
 
 
 def pays(trial: KnownTrial, seconds: float) -> bool:
-    """Whether a run that takes so long uncompiled is shorter by more than compiling takes."""
+    """Whether compiling saves more than it takes, for a run of this duration uncompiled."""
     return trial.saved * seconds > trial.compiling
 
 
 def saved_for_sure(plain: Sequence[float], compiled: Sequence[float]) -> float:
-    """Seconds that a compiled pass saves, less the noise: half the distance between the quartiles of the differences.
+    """Seconds saved by a compiled pass, minus the noise: half the interquartile range of the differences.
 
     Args:
         plain: seconds of uncompiled passes.
-        compiled: those of compiled ones, each taken right after its fellow.
+        compiled: seconds of compiled passes, each run right after its uncompiled pair.
     """
     differences = sorted(one - two for one, two in zip(plain, compiled, strict=True))
     quarter = len(differences) // 4
@@ -165,18 +163,18 @@ def saved_for_sure(plain: Sequence[float], compiled: Sequence[float]) -> float:
     return statistics.median(differences) - noise
 
 
-def _compile_as_asked(trial: Trial, hindrance: str) -> RunContext:
-    """The saved recipe says what was done, so that a resumed run does the same."""
-    hindrance = hindrance or trial.compile()
-    if not hindrance:
+def _compile_as_asked(trial: Trial, obstacle: str) -> RunContext:
+    """Compiles as requested; the recipe records the outcome, so that a resumed run does the same."""
+    obstacle = obstacle or trial.compile()
+    if not obstacle:
         return trial.context
-    trial.context.emit(Warned(f"`model.compile` has no effect: {hindrance}."))
+    trial.context.emit(Warned(f"`model.compile` has no effect: {obstacle}."))
     return trial.context.with_options(model={"compile": False})
 
 
 def _figures(trial: KnownTrial, seconds: float) -> str:
     percent = 100 * trial.saved
-    gain = f"{percent:.0f} % faster" if percent >= 1 else "no faster for sure"
+    gain = f"{percent:.0f} % faster" if percent >= 1 else "not measurably faster"
     return f"{gain}, {trial.compiling:.0f} s to compile, {_words(seconds)} to run"
 
 
@@ -189,23 +187,23 @@ def _words(seconds: float) -> str:
 
 @dataclass
 class Trial:
-    """Passes forward and backward over a run's own rows, compiled and not."""
+    """Forward and backward passes over a run's own rows, compiled and uncompiled."""
 
     network: Any
     context: RunContext
     plan: BatchPlan
     compiling: float = 0.0
-    """Seconds that compiling took."""
+    """Seconds of compiling."""
 
     def __post_init__(self) -> None:
         context = self.context
         self._trainer = make_trainer(self.network, context.task, context.method, context.recipe, context.device)
 
     def compile(self) -> str:
-        """Compiles the blocks, unless that fails or they then compute something else.
+        """Compiles the blocks, unless that fails or changes their results.
 
         Returns:
-            Why they were left as they were, in words; empty where they are compiled.
+            Why they were left uncompiled; empty if they are compiled.
         """
         self.context.emit(Stage("compiling the blocks"))
         batches, drawn = kinds_of_batches(self.plan), (random_tensors(), random_values())
@@ -218,26 +216,26 @@ class Trial:
             compiled = self._compute(batches, drawn)
             self.compiling = max(0.0, time.perf_counter() - between - (between - begun))
         except RAISED as error:
-            hindrance = f"compiling failed ({type(error).__name__})"
+            obstacle = f"compiling failed ({type(error).__name__})"
         else:
             is_same = agree(plain, compiled, self.context.recipe.model.precision != "fp32")
-            hindrance = "" if is_same else "compiled, this model computes something else"
+            obstacle = "" if is_same else "compiling changes the results of this model"
         finally:
             restore_random(*drawn)
-        if hindrance:
+        if obstacle:
             self.undo()
-        return hindrance
+        return obstacle
 
     def undo(self) -> None:
-        """Puts the blocks back as they were, and frees what the last pass held."""
+        """Restores the uncompiled blocks, and frees the memory of the last pass."""
         undo_compiling(self.network)
         self._trainer.discard_attempt()
 
     def measure(self, pace: float) -> KnownTrial:
-        """How much faster compiled passes are. The blocks are compiled before and after it.
+        """Measures how much faster compiled passes are. The blocks must be compiled, and stay so.
 
         Args:
-            pace: seconds per token of an uncompiled step, with the optimizer's move, which stays as it is.
+            pace: seconds per token of an uncompiled step, with the optimizer's update, which is not compiled.
         """
         batch, drawn = next(self.plan.each_batch()), (random_tensors(), random_values())
         plain, compiled = [], []
@@ -265,9 +263,9 @@ class Trial:
 
 
 def kinds_of_batches(plan: BatchPlan) -> list[Batch]:
-    """The largest micro-batch, and others of kinds that torch compiles apart: of one row or more, padded or not.
+    """The largest micro-batch, and one of each kind that torch compiles separately: of one row or more, padded or not.
 
-    Compiled here, in this order, the code does not depend on which of them a run comes upon first.
+    Compiled in this order, the code does not depend on which of them comes first in a run.
     """
     usual, found = plan.micro_tokens, {}
     batches = [next(plan.each_batch())]

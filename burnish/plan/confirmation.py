@@ -1,4 +1,4 @@
-"""One real step on the longest rows, before the run begins: whether it fits, and what it takes next to the plan."""
+"""Real steps on the longest rows before a run starts: whether they fit, and their memory compared with the plan."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from burnish.runs.events import MemoryMeasured, Note
 
 
 def confirm_step(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> float | None:
-    """Takes steps that move nothing, with an optimizer of their own, and tells their memory next to the planned one.
+    """Runs steps with a learning rate of 0 and their own optimizer, and reports measured next to planned memory.
 
-    Where it runs out of memory, the plan's micro-batches are halved until it does not, or single rows are left, which
-    the loop will tell of.
+    If memory runs out, the micro-batches are halved until it suffices or only single rows are left, which the training
+    loop will report.
 
     Args:
-        network: trainable; its weights and the random state are left as they are.
+        network: trainable; its weights and the random state are unchanged.
         context: of the run.
         batches: of the training rows; its micro-batches may become smaller.
-        plan: what was planned.
+        plan: of the run.
 
     Returns:
-        Seconds per token that goes through the network, padding included; None where no step came to its end.
+        Seconds per token of the network's input, padding included; None if no step finished.
     """
     drawn = random_tensors(), random_values()
     try:
         while (seen := _attempt(network, context, batches, plan)) is None:
             if not batches.halve_micro_batch(None):
-                return None  # not even one row fits; the loop will say so
-            context.emit(Note("The step ran out of memory; trying half as many rows at once."))
+                return None  # not even one row fits; the loop will report it
+            context.emit(Note("The step ran out of memory; trying half as many rows at a time."))
     except NotFinite:
-        return None  # the loop will meet it too, and name the rows
+        return None  # it will occur in the loop too, which names the rows
     finally:
         restore_random(*drawn)
     if plan.fit is not None:
@@ -50,8 +50,8 @@ def confirm_step(network: Any, context: RunContext, batches: BatchPlan, plan: Ru
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a step was seen to take."""
+class _Measured:
+    """Measurements of a step."""
 
     peak: int
     """Bytes of tensors."""
@@ -59,8 +59,8 @@ class _Seen:
     """Seconds per token, padding included."""
 
 
-def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> _Seen | None:
-    """Three steps: one to warm up, one whose tensors are followed, one that is timed; None where memory ran out."""
+def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> _Measured | None:
+    """Three steps: one to warm up, one to track tensors, one to time; None if memory ran out."""
     trainer = make_trainer(network, context.task, context.method, context.recipe, context.device)
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["rate_factor"] = 0.0
@@ -68,11 +68,11 @@ def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPla
     step = [longest] * (2 if batches.rows_per_step > longest.input_ids.shape[0] else 1)
     try:
         trainer.step(step)
-        peak = _watched(trainer, step, plan.facts.outputs)
+        peak = _peak_bytes(trainer, step, plan.facts.outputs)
         begun = time.perf_counter()
         trainer.step(step)
         seconds = time.perf_counter() - begun
-        return _Seen(peak, seconds / sum(batch.input_ids.numel() for batch in step))
+        return _Measured(peak, seconds / sum(batch.input_ids.numel() for batch in step))
     except RAISED as error:
         if not ran_out(error):
             raise
@@ -81,8 +81,8 @@ def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPla
         trainer.discard_attempt()
 
 
-def _watched(trainer: Trainer, batches: list[Any], outputs: int) -> int:
-    """Bytes of tensors at the peak of a step, when the optimizer has its memory."""
+def _peak_bytes(trainer: Trainer, batches: list[Any], outputs: int) -> int:
+    """Peak tensor bytes of a step, once the optimizer has allocated its state."""
     if trainer.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         trainer.step(batches)

@@ -1,4 +1,4 @@
-"""Which method, micro-batch and checkpointing fit into memory: the step simulated in each way to run it."""
+"""Finds the method, micro-batch and checkpointing that fit into memory, by simulating a step for each combination."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from burnish.prepare.resolve import Facts
 from burnish.recipe.schema import AUTO, Recipe
 
 SMALL, LARGE = 1_000, 10_000
-"""Training rows below which overfitting threatens, and above which full fine-tuning pays."""
+"""Training rows below which overfitting is likely, and above which full fine-tuning is worthwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Way:
 
     method: str
     micro_rows: int
-    """Rows of the context length in memory at once."""
+    """Rows of the context length in memory at a time."""
     checkpointing: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A way, what it takes, and whether that is little enough."""
+    """A way to run a step, its simulation, and whether it fits."""
 
     way: Way
     simulation: Simulation
@@ -46,46 +46,48 @@ class Fit:
 
 
 Simulate = Callable[[Way, int | None], Simulation]
-"""Simulates a step; beyond so many bytes, it need not tell more than that the step takes more."""
+"""Simulates a step; beyond this many bytes, a lower bound is enough."""
 
 
 def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
-    """The methods to try, best first, for so many training rows (None: not known); and why."""
+    """The methods to try for a number of training rows (None: unknown), best first, and why."""
     if rows is None:
-        return AUTO_METHODS, "no data was named, so memory alone decides"
+        return AUTO_METHODS, "no data was given, so memory alone decides"
     if rows < SMALL:
-        reason = f"under {SMALL:,} rows a model trained in full learns them by heart; an adapter has less to do so with"
+        reason = (
+            f"with under {SMALL:,} rows a fully trained model memorizes them; an adapter has less capacity for that"
+        )
         return AUTO_METHODS[1:], reason
     if rows <= LARGE:
         reason = f"with {SMALL:,} to {LARGE:,} rows an adapter learns as well as the whole model, in less memory"
         return AUTO_METHODS[1:], reason
-    return AUTO_METHODS, f"above {LARGE:,} rows the whole model has something to learn from"
+    return AUTO_METHODS, f"with more than {LARGE:,} rows there is enough to train the whole model"
 
 
 def find_fit(
     methods: Sequence[str], rows: Sequence[int], checkpointing: Sequence[bool], run: Simulate, room: int
 ) -> Fit:
-    """The first way that fits, from the best method to the least.
+    """The first way that fits, from the best method to the last.
 
-    Fewer rows at once and activations computed again change time, never the result; so both are tried before a method
-    of less quality. Of the ways that fit with a method, the one that keeps activations goes first, then the one with
-    more rows.
+    Smaller micro-batches and activation checkpointing change the time but not the result, so both are tried before a
+    method of lower quality. Of the ways that fit with a method, those that keep activations come first, then those
+    with more rows.
 
     Args:
         methods: the best first.
         rows: micro-batches to choose from, the largest first.
-        checkpointing: whether activations may be kept, or computed again, or both.
+        checkpointing: whether to try keeping activations, recomputing them, or both.
         run: simulates a step.
-        room: bytes that tensors may take.
+        room: bytes available to tensors.
 
     Returns:
-        The fit; where nothing fits, the way that takes least.
+        The fit; if nothing fits, the way that takes the least memory.
     """
     least: Fit | None = None
     for method in methods:
         for again in checkpointing:
             larger: Fit | None = None
-            for number in _few(rows):
+            for number in _extremes(rows):
                 way = Way(method, number, again)
                 bound = None if larger is None else _at_least(larger, number)
                 seen = run(way, room) if bound is None or bound.peak.total <= room else bound
@@ -100,7 +102,7 @@ def find_fit(
 
 
 def _at_least(larger: Fit, rows: int) -> Simulation:
-    """What a smaller micro-batch takes at least: all but what belongs to the weights, cut like the rows."""
+    """A lower bound for a smaller micro-batch: everything but weights and optimizer scales with the rows."""
     peak, whole = larger.simulation.peak, (WEIGHTS, OPTIMIZER)
     fixed = sum(peak.parts.get(part, 0) for part in whole)
     total = fixed + (peak.total - fixed) * rows // larger.way.micro_rows
@@ -108,16 +110,16 @@ def _at_least(larger: Fit, rows: int) -> Simulation:
     return replace(larger.simulation, phases={"at least": Peak(total, parts)}, is_bound=True)
 
 
-def _few(rows: Sequence[int]) -> list[int]:
-    """The largest and the smallest: if the one does not fit and the other does, the best lies between."""
+def _extremes(rows: Sequence[int]) -> list[int]:
+    """The largest and the smallest: if only the smallest fits, the best is in between."""
     return list(dict.fromkeys((rows[0], rows[-1])))
 
 
 def _grown(fit: Fit, largest: Fit | None, rows: Sequence[int], run: Simulate, room: int) -> Fit:
     """The largest micro-batch that fits, for a way that fits with the smallest.
 
-    Live bytes grow with the rows along a line, or where one phase takes over from another along a curve that bends
-    upwards; so a line between two sizes is never too low, and what it lets through is simulated only to be sure.
+    Live bytes are linear in the rows within a phase, and convex where the peak moves to another phase. So a line
+    between two sizes never underestimates, and a size that it accepts is simulated only to make sure.
     """
     if largest is None:
         return fit
@@ -134,7 +136,7 @@ def _grown(fit: Fit, largest: Fit | None, rows: Sequence[int], run: Simulate, ro
 
 
 class CannotSimulate(Exception):
-    """Torch, or the code of a model, needs numbers where a simulated step has none."""
+    """Torch, or the code of a model, needs values that the tensors of a simulated step do not have."""
 
 
 def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None = None) -> Simulation:
@@ -144,10 +146,10 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         way: method, micro-batch and checkpointing.
         context: of the run, encoded.
         facts: of model and data.
-        room: bytes beyond which no more is told than that the step takes more.
+        room: bytes beyond which a lower bound is enough.
 
     Raises:
-        CannotSimulate: the step of this model cannot be taken without numbers.
+        CannotSimulate: this model's step needs the values of tensors.
     """
     recipe, task, tokenizer = _with_way(context.recipe, way), context.task, context.tokenizer
     method = make_method(way.method)
@@ -165,12 +167,12 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
     try:
         return simulate_deep(context.config, run, method.is_uniform, room)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-        # whatever a model's own code comes to where it meets a tensor without numbers
+        # any of these may be raised by a model's own code on a tensor without values
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error
 
 
 def shard(simulation: Simulation, config: Any, shards: Shards) -> Simulation:
-    """What each of several devices takes of a step."""
+    """The memory of a step on each of several devices."""
     if shards.ranks == 1:
         return simulation
     blocks = depth(config) or 1
@@ -183,7 +185,7 @@ def shard(simulation: Simulation, config: Any, shards: Shards) -> Simulation:
 
 
 def _with_way(recipe: Recipe, way: Way) -> Recipe:
-    """The recipe of a simulated step: nothing left to `auto` that the step reads; the rate changes no memory."""
+    """The recipe of a simulated step, without `auto` in options that it uses; the rate does not affect memory."""
     rate = 1e-4 if recipe.train.learning_rate == AUTO else recipe.train.learning_rate
     train = {"gradient_checkpointing": way.checkpointing, "learning_rate": rate, "optimizer": "adamw"}
     return recipe.model_copy(
@@ -196,7 +198,7 @@ def _with_way(recipe: Recipe, way: Way) -> Recipe:
 
 
 def heaviest_step(context: RunContext) -> list[Batch]:
-    """The micro-batches of a step on the longest rows: at most two, for only the second one finds gradients there."""
+    """The micro-batches of a step on the longest rows: at most two, since the second adds to existing gradients."""
     encoded = context.training
     plan = context.batch_plan(
         Encoded(context.task.objective.placeholder_examples(encoded.examples), encoded.owners, [])

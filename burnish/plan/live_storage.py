@@ -1,4 +1,4 @@
-"""Bytes of tensors that are alive, followed operation by operation, whether the tensors hold numbers or not."""
+"""Tracks the bytes of live tensors, operation by operation, for real and fake tensors."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ WEIGHTS, GRADIENTS, OPTIMIZER, BATCH, LOGITS, ACTIVATIONS = (
     "activations",
 )
 CATEGORIES = (WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS, LOGITS, BATCH)
-"""What live bytes are used for; `activations` is whatever belongs to none of the others."""
+"""Uses of live bytes; `activations` is everything that belongs to none of the others."""
 
 _WHICH_DEVICE = torch.ops.prim.device.default
 Inside = Callable[[Any, tuple[Any, ...], Any], int]
-"""Bytes that an operation takes while it runs and gives back before it ends, from itself, its arguments and result."""
+"""Temporary bytes of an operation while it runs, from the function, its arguments and its result."""
 
 
 @dataclass(slots=True)
 class Peak:
-    """The largest number of live bytes within a phase, and what they were."""
+    """The largest number of live bytes within a phase, and their uses."""
 
     total: int = 0
     parts: dict[str, int] = field(default_factory=dict)
     begin: int = 0
-    """Live bytes when the phase began for the first time."""
+    """Live bytes when the phase first began."""
 
 
 class LiveStorage(TorchDispatchMode):
-    """Counts the bytes of every storage from the operation that makes it until the last tensor on it is gone.
+    """Counts the bytes of every storage from the operation that creates it until its last tensor is gone.
 
-    A storage counts once however many tensors view it. What an operation takes and gives back inside itself is not seen
-    here; `inside` may tell it.
+    A storage counts once, however many tensors view it. Memory that an operation allocates and frees itself is not
+    seen here; `inside` may provide it.
 
     Args:
-        outputs: size of the model's output (vocabulary or labels): tensors whose last side has it count as logits.
-        watch: told of every operation, its arguments and its result, for counting other things at the same time.
-        inside: bytes that an operation takes for itself.
+        outputs: size of the model's output (vocabulary or labels): tensors whose last dimension has it count as logits.
+        watch: called with every operation, its arguments and its result, to count other things at the same time.
+        inside: temporary bytes of an operation.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LiveStorage(TorchDispatchMode):
         self._held: dict[int, list[Any]] = {}  # by id of a storage: a weak reference to it, its bytes, its category
 
     def hold(self, tensors: Iterable[torch.Tensor], category: str) -> None:
-        """Says what some tensors are used for; those not yet seen begin to count."""
+        """Sets the category of some tensors; those not yet seen start to count."""
         for tensor in tensors:
             entry = self._held.get(id(tensor.untyped_storage()))
             if entry is None:
@@ -77,12 +77,12 @@ class LiveStorage(TorchDispatchMode):
                 entry[2] = category
 
     def begin_phase(self, name: str) -> None:
-        """Peaks are kept apart by phase; a phase may come again."""
+        """Starts a phase, each with its own peak; a phase may occur repeatedly."""
         self._phase = self.phases.setdefault(name, Peak(begin=self.live))
-        self._look(0)
+        self._update_peak(0)
 
     def forget_phases(self) -> None:
-        """Peaks are counted anew from here."""
+        """Discards all peaks so far."""
         self.phases.clear()
         self._phase = Peak()
 
@@ -92,7 +92,7 @@ class LiveStorage(TorchDispatchMode):
         return max(self.phases.values(), key=lambda peak: peak.total)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is _WHICH_DEVICE:  # asked of fake tensors more often than all else together, and makes nothing
+        if func is _WHICH_DEVICE:  # the most frequent call on fake tensors by far, and creates nothing
             return args[0].fake_device if isinstance(args[0], FakeTensor) else func(*args)
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
@@ -100,7 +100,7 @@ class LiveStorage(TorchDispatchMode):
                 last = tensor.shape[-1] if tensor.ndim > 1 else 0
                 self._add(tensor, LOGITS if last == self._outputs else ACTIVATIONS)
         if self._inside is not None:
-            self._look(self._inside(func, args, result))
+            self._update_peak(self._inside(func, args, result))
         if self._watch is not None:
             self._watch(func, args, kwargs or {}, result)
         return result
@@ -111,14 +111,14 @@ class LiveStorage(TorchDispatchMode):
         self._held[key] = [weakref.ref(storage, lambda _: self._drop(key)), size, category]
         self.parts[category] += size
         self.live += size
-        self._look(0)
+        self._update_peak(0)
 
     def _drop(self, key: int) -> None:
         _, size, category = self._held.pop(key)
         self.parts[category] -= size
         self.live -= size
 
-    def _look(self, inside: int) -> None:
+    def _update_peak(self, inside: int) -> None:
         if self.live + inside > self._phase.total:
             self._phase.total = self.live + inside
             self._phase.parts = dict(self.parts)

@@ -1,4 +1,4 @@
-"""How long a step takes on a device that is not here: its arithmetic and traffic counted, and its maker's figures."""
+"""Estimates the time of a step on another device, from counted arithmetic and traffic and the maker's figures."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _VARLEN_BACKWARD = "torch_attn::_varlen_attn_backward"
 _FLASH = torch.ops.aten._scaled_dot_product_flash_attention
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_backward
 _SAME_WORK = {f"{_FLASH.__name__}_for_cpu": _FLASH, f"{_FLASH.__name__}_for_cpu_backward": _FLASH_BACKWARD}
-"""Operations that torch has no formula for, and those that do the same work with the same first arguments."""
+"""Operations without a FLOP formula in torch, mapped to equivalents with the same first arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One kind of work: the arithmetic that its matrix products do, and the bytes that it reads and writes."""
+    """One kind of work: the FLOPs of its matrix products, and the bytes that it reads and writes."""
 
     flops: int
     traffic: int
     precision: str
-    """`fp32`, `bf16` or `fp16`: the type it computes in."""
+    """`fp32`, `bf16` or `fp16`: the dtype it computes in."""
 
 
 @dataclass(slots=True)
 class Work:
-    """Operations, each with how often it comes."""
+    """Operations with their counts."""
 
     operations: Counter[Operation] = field(default_factory=Counter)
 
@@ -65,14 +65,14 @@ class Work:
         self.operations[Operation(flops, traffic, _precision(tensors))] += 1
 
     def _add_each(self, values: list[Any]) -> None:
-        """Counts what is done to all weights at once, weight by weight, so that it repeats with the blocks."""
+        """Counts operations on all weights at once per weight, so that they scale with the number of blocks."""
         lists = [one for one in values if isinstance(one, tuple | list) and one and isinstance(one[0], torch.Tensor)]
         for tensors in zip(*lists, strict=False):
             traffic = sum(one.numel() * one.element_size() for one in tensors)
             self.operations[Operation(0, traffic, _precision(list(tensors)))] += 1
 
     def clear(self) -> None:
-        """Begins again."""
+        """Discards all counts."""
         self.operations.clear()
 
     @property
@@ -82,8 +82,8 @@ class Work:
 
 
 def bytes_inside(function: Any, args: tuple[Any, ...], result: Any) -> int:
-    """Bytes that an operation takes for itself where these are many: logits, the matrix of a 4-bit layer, or sums of
-    gradients in fp32."""
+    """Temporary bytes of the operations that need many: logits, the matrix of a 4-bit layer, or fp32 sums of
+    gradients."""
     if function.name().startswith(_HEAD):
         return head_loss.bytes_inside(*args)
     if function.name().startswith(_VARLEN_BACKWARD):
@@ -94,8 +94,8 @@ def bytes_inside(function: Any, args: tuple[Any, ...], result: Any) -> int:
 
 
 def _of_varlen_backward(query: torch.Tensor, key: torch.Tensor, examples: int) -> int:
-    """Sums over blocks of keys for each query, padded by 128 tokens an example, and keys' gradients for each query head
-    (`mha_varlen_bwd` in `flash_api.cpp` of FlashAttention 2, which PyTorch has within).
+    """Sums over blocks of keys for each query, padded by 128 tokens per example, and gradients of the keys for each
+    query head (`mha_varlen_bwd` in `flash_api.cpp` of FlashAttention 2, which is part of PyTorch).
 
     Args:
         query: `[tokens, heads, size]`.
@@ -130,30 +130,30 @@ def _flat(values: Any) -> list[torch.Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a device makes of its named rates."""
+    """The share of its peak rates that a device achieves."""
 
     matrices: float
-    """Share of the peak rate that matrix products reach."""
+    """Share of the peak rate achieved by matrix products."""
     bandwidth: float
-    """Share of the memory's bandwidth."""
+    """Share of the memory bandwidth."""
     launch: float
-    """Seconds that the host needs to start one operation."""
+    """Seconds for the host to launch one operation."""
 
 
 BEST = Reach(matrices=0.8, bandwidth=0.9, launch=5e-6)
-"""Large products of good shapes come to 80 % (H100) and 87 % (A100) of the peak: table of maximum achievable matmul
-FLOPS in S. Bekman, Machine Learning Engineering. Of the bandwidth, tensors above 100 MB come to 90 %: Calculon (Isaev
-and others, SC 2023), its description of an A100. A call that launches a kernel takes 5 microseconds and more."""
+"""Large matrix products of good shapes achieve 80 % (H100) and 87 % (A100) of the peak: table of maximum achievable
+matmul FLOPS in S. Bekman, Machine Learning Engineering. Tensors above 100 MB achieve 90 % of the bandwidth: Calculon
+(Isaev and others, SC 2023), its description of an A100. A kernel launch takes at least 5 microseconds."""
 WORST = Reach(matrices=0.4, bandwidth=0.6, launch=13e-6)
-"""Of the peak, whole trainings reach 33 to 39 % (torchtitan, Llama 3.1 8B on H100) and 38 to 43 % (The Llama 3 Herd of
-Models, arXiv 2407.21783). Of the bandwidth, tensors of 1 MB come to 60 % (Calculon, as above). Written in Python, an
-operation costs more than its launch: Qwen-1.8B takes 1.0 s for 8 micro-batches, whether their rows hold 256 or 512
-tokens (the README of Qwen), so it waits for the host: some 9,200 operations each, 13 microseconds an operation."""
+"""Complete training runs achieve 33 to 39 % (torchtitan, Llama 3.1 8B on H100) and 38 to 43 % (The Llama 3 Herd of
+Models, arXiv 2407.21783) of the peak. Tensors of 1 MB achieve 60 % of the bandwidth (Calculon, as above). From Python,
+an operation costs more than its launch: Qwen-1.8B takes 1.0 s for 8 micro-batches with rows of either 256 or 512
+tokens (the README of Qwen), so it waits for the host: about 9,200 operations each, 13 microseconds per operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Tokens per second, and between what they lie."""
+    """Tokens per second, with bounds."""
 
     tokens_per_second: float
     low: float
@@ -162,7 +162,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """Seconds, and between what they lie. The estimate is as many times the low bound as the high one is of it."""
+    """Seconds, with bounds. The estimate is their geometric mean."""
 
     seconds: float
     low: float
@@ -173,32 +173,32 @@ class TimeEstimate:
 
     @classmethod
     def between(cls, low: float, high: float) -> TimeEstimate:
-        """The estimate that its two bounds are equally far from, as a ratio."""
+        """The estimate for two bounds: their geometric mean."""
         return cls(math.sqrt(low * high), low, high)
 
     def times(self, count: float) -> TimeEstimate:
-        """So many of it, one after the other."""
+        """The estimate for `count` repetitions in sequence."""
         return TimeEstimate(self.seconds * count, self.low * count, self.high * count)
 
     def throughput(self, tokens: int) -> Throughput:
-        """Tokens per second where this many tokens take the time."""
+        """Tokens per second if this many tokens take this time."""
         return Throughput(tokens / self.seconds, tokens / self.high, tokens / self.low)
 
 
 def estimate_time(work: Work, device: Device, best: Reach = BEST, worst: Reach = WORST) -> TimeEstimate | None:
     """How long the counted work takes on a device.
 
-    The host starts operations ahead of the device. At best one side's time hides behind the other's; at worst every
-    launch is waited for.
+    The host launches operations ahead of the device. At best the shorter of the two times is hidden by the longer; at
+    worst the device waits for every launch.
 
     Args:
-        work: counted in the precision that it is to run in.
+        work: counted in the precision of the run.
         device: of the table.
-        best: what the device makes of its rates for the low bound.
+        best: achieved shares of the peak rates for the low bound.
         worst: the same for the high bound.
 
     Returns:
-        None where the device's rates or its bandwidth are not known: then no time can be told.
+        None if the device's rates or its bandwidth are unknown.
     """
     quick, slow = busy_seconds(work, device, best), busy_seconds(work, device, worst)
     if quick is None or slow is None:
@@ -208,10 +208,10 @@ def estimate_time(work: Work, device: Device, best: Reach = BEST, worst: Reach =
 
 
 def busy_seconds(work: Work, device: Device, reach: Reach) -> float | None:
-    """Seconds that the device computes or moves bytes, by the roofline; starting operations is left out.
+    """Seconds that the device computes or moves bytes, by the roofline model, without launches.
 
     Returns:
-        None where the device's rates or its bandwidth are not known.
+        None if the device's rates or its bandwidth are unknown.
     """
     if not device.rates or device.bandwidth is None:
         return None

@@ -1,4 +1,4 @@
-"""What a run will take, before any weight is loaded: the method, the micro-batch, memory."""
+"""Plans a run before any weight is loaded: its method, micro-batch and memory."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ ONE = Shards()
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run will take, and the run with everything resolved that the plan decides."""
+    """The run with everything resolved that the plan decides, and its memory."""
 
     context: RunContext
     facts: Facts
     budget: Budget
     fit: Fit | None
-    """None where the step was not simulated: the bound is proof enough, or torch cannot simulate this model."""
+    """None if the step was not simulated: the bound is sufficient, or torch cannot simulate this model."""
     bound: int | None = None
-    """Bytes that tensors take at most, by formula, where that was enough to know that everything fits."""
+    """Upper bound on tensor bytes by formula, if it was sufficient to prove that everything fits."""
 
     @property
     def resident(self) -> int | None:
-        """Bytes that the process will take: what it has already, and the tensors of a step; on the CPU alone."""
+        """Bytes that the process will use: its current memory and the tensors of a step; only on the CPU."""
         if self.fit is None or self.budget.kind != "cpu":
             return None
         return self.fit.simulation.peak.total + sum(one.bytes for one in self.budget.overheads)
@@ -86,17 +86,17 @@ def plan_run(
     report: Callable[[Resolved], None] | None = None,
     simulates: bool = True,
 ) -> RunPlan:
-    """Chooses the method and the micro-batch, and resolves what follows from the size of model and data.
+    """Chooses the method and the micro-batch, and resolves what depends on the size of model and data.
 
-    Where nothing fits and the context length was left to `auto`, the rows are encoded again with half of it.
+    If nothing fits and the context length is `auto`, the rows are encoded again with half the length.
 
     Args:
         context: encoded.
         budget: the memory that may be used; None for this machine's.
-        has_data: False for made-up rows, whose number means nothing.
+        has_data: False for placeholder rows, whose number is arbitrary.
         shards: the devices that share the training.
         report: receives each choice instead of the context's `emit`.
-        simulates: True simulates a step in any case; False only where a formula does not prove that everything fits.
+        simulates: True always simulates a step; False only if the formula does not prove that everything fits.
 
     Raises:
         MachineError: no way to run it fits into the budget.
@@ -126,7 +126,9 @@ def _plan(
     resolver = Resolver(context.recipe, report)
     task, method = context.task, context.method
     if resolver.recipe.data.packing and task.encoder.can_pack and not method.can_pack:
-        context.emit(Note(f"The method `{method.name}` would mix packed examples, so each gets a row of its own."))
+        context.emit(
+            Note(f"The method `{method.name}` does not keep packed examples apart, so each example gets its own row.")
+        )
     resolver.fill_packing(task.encoder.can_pack and method.can_pack)
     facts = gather_facts(context)
     resolve_step(resolver, facts)
@@ -156,7 +158,7 @@ def _plan(
 
 
 def _bound_if_roomy(context: RunContext, facts: Facts, micro_rows: int, budget: Budget) -> int | None:
-    """Bytes that no step exceeds, where they are so few that the first choice of everything fits; else None."""
+    """Upper bound on the bytes of a step, if low enough that the first choice of everything fits; otherwise None."""
     tokens = micro_rows * context.context_length
     bound = step_bound(context.config, facts.parameters, facts.outputs, tokens, context.context_length)
     return bound if bound is not None and bound <= ROOMY * budget.tensors else None
@@ -196,7 +198,7 @@ def gather_facts(context: RunContext) -> Facts:
 
 
 def _candidates(recipe: Recipe, context: RunContext, rows: int | None) -> tuple[list[str], str]:
-    """The methods to choose from for so many rows, best first, and why these."""
+    """The methods to choose from for this number of rows, best first, and why."""
     if recipe.method != AUTO:
         return [recipe.method], "as asked"
     methods, reason = methods_for(rows)
@@ -205,7 +207,7 @@ def _candidates(recipe: Recipe, context: RunContext, rows: int | None) -> tuple[
 
 
 def _is_able(method: Method, context: RunContext) -> bool:
-    """Whether task, model and device allow the method."""
+    """Whether task, model and device support the method."""
     try:
         method.loading(PRECISIONS[context.recipe.model.precision], context.device)
     except MachineError:
@@ -214,7 +216,7 @@ def _is_able(method: Method, context: RunContext) -> bool:
 
 
 def _find_layers(resolver: Resolver, context: RunContext) -> None:
-    """Resolves the options of a method that has to see the model compute: on one block of it, with random weights."""
+    """Resolves the options of a method that depend on computed values, using one block with random weights."""
     if not context.method.needs_values:
         return
     import transformers
@@ -227,7 +229,7 @@ def _find_layers(resolver: Resolver, context: RunContext) -> None:
 def _fit(
     candidates: Sequence[str], rows: Sequence[int], run: Simulate, context: RunContext, budget: Budget
 ) -> Fit | None:
-    """The first way that fits, or the one that takes least; None where torch cannot simulate the model."""
+    """The first way that fits, or the one with the least memory; None if torch cannot simulate the model."""
     again = context.recipe.train.gradient_checkpointing
     choices = [bool(again)] if again != AUTO else [False, True]
     if again == AUTO and not make_method(candidates[0]).can_checkpoint:
@@ -247,7 +249,7 @@ def _take(
     reason: str,
     facts: Facts,
 ) -> Method:
-    """Resolves what was chosen, with the reasons and what would change them; returns the method."""
+    """Resolves the chosen options with their reasons. Returns the method."""
     way = fit.way if fit else Way(candidates[0], micro_batches(resolver.recipe, facts)[0], False)
     skipped = candidates[: candidates.index(way.method)]
     if skipped:
@@ -255,29 +257,33 @@ def _take(
     resolver.fill("method", way.method, reason)
     method = make_method(way.method)
     keeps = method.trains_base
-    dropout = "the base itself is trained" if keeps else "the base is frozen: nothing in it can overfit"
-    resolver.fill("model.dropout", keeps, dropout, is_told=has_dropout(context.config))
+    dropout = "the base itself is trained" if keeps else "the base is frozen, so it cannot overfit"
+    resolver.fill("model.dropout", keeps, dropout, is_reported=has_dropout(context.config))
     most = micro_batches(resolver.recipe, facts)[0]
-    size = "all rows of a step, or as many as are of use" if way.micro_rows == most else "as many as fit into memory"
+    size = "as many as are useful" if way.micro_rows == most else "as many as fit into memory"
     resolver.fill("batch.rows", way.micro_rows, f"{size}; changes speed and memory, never the result")
-    why = "memory would be short" if way.checkpointing else "memory is enough, and it would cost a third of the speed"
-    resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_told=way.checkpointing)
+    why = (
+        "memory would not suffice otherwise"
+        if way.checkpointing
+        else "memory suffices, and it costs a third of the speed"
+    )
+    resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_reported=way.checkpointing)
     return method
 
 
 def _too_large(fit: Fit, budget: Budget, context: RunContext, facts: Facts) -> MachineError:
-    """Nothing fits: what is missing, and what would fit."""
+    """The error if nothing fits: how much memory is missing, and what would fit."""
     recipe = context.recipe
     need, room = fit.simulation.peak.total, budget.tensors
     per_parameter = need / max(1, facts.parameters)
     fixes = [f"a model of about {room / per_parameter / 1e9:.1f} B parameters would fit"]
     if recipe.method not in (AUTO, AUTO_METHODS[-1]):
-        fixes.insert(0, "try `--method auto`, which takes the best method that fits")
+        fixes.insert(0, "try `--method auto`, which uses the best method that fits")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
         fixes.insert(0, f"try a shorter `data.context` (now {recipe.data.context})")
     return MachineError(
         f"`{context.location.name}` with `{fit.way.method}` does not fit into the memory of {budget.device}",
-        f"At least {gigabytes(need)} are needed, with one row at a time; {gigabytes(room)} may be used "
-        f"({budget.reason}, less a tenth).",
+        f"At least {gigabytes(need)} is needed, with one row at a time; {gigabytes(room)} is available "
+        f"({budget.reason}, minus a tenth).",
         "; ".join(fixes)[0].upper() + "; ".join(fixes)[1:],
     )

@@ -1,8 +1,8 @@
-"""What several GPUs do to the memory and the time of a step, when weights, gradients and optimizer are cut in shards.
+"""Memory and time of a step on several GPUs, with weights, gradients and optimizer state sharded.
 
 Fully sharded data parallel training (FSDP2; stage 3 of ZeRO, arXiv 1910.02054, sections 5 and 7): every rank holds one
-part of each weight and sees rows of its own. A block's weights are gathered before it computes and let go after it, and
-its gradient is summed over the ranks, each of which keeps its part.
+part of each weight and trains on its own rows. A block's weights are gathered before it computes and freed after it,
+and its gradient is reduced over the ranks, each of which keeps its part.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from burnish.plan.live_storage import GRADIENTS, OPTIMIZER, WEIGHTS
 from burnish.plan.roofline import TimeEstimate
 
 GATHERED = "gathered blocks"
-"""Name of the part of memory that holds whole blocks while they compute."""
+"""Name of the part of memory that holds unsharded blocks while they compute."""
 NETWORK = 25e9
-"""Bytes per second and GPU between nodes: one 200 Gbit/s InfiniBand port each, as in the NVIDIA DGX A100 datasheet."""
-_LINKS_REACH = 0.65
-"""Share of their named speed that links reach at worst: NVLink in Calculon's description of an A100 (Isaev and others,
-SC 2023)."""
+"""Bytes per second per GPU between nodes: one 200 Gbit/s InfiniBand port each, as in the NVIDIA DGX A100 datasheet."""
+_WORST_LINK_SHARE = 0.65
+"""Share of their rated speed that links achieve at worst: NVLink in Calculon's description of an A100 (Isaev and
+others, SC 2023)."""
 _AT_ONCE = 2
-"""Blocks whose weights are whole at one time: the one that computes, and the next, fetched meanwhile."""
+"""Blocks gathered at a time: the one that computes, and the next one, prefetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """How many GPUs share a training."""
+    """The GPUs that share a training run."""
 
     gpus: int = 1
     """GPUs in each node."""
@@ -35,29 +35,29 @@ class Shards:
 
     @property
     def ranks(self) -> int:
-        """GPUs in all nodes together."""
+        """Total number of GPUs."""
         return self.gpus * self.nodes
 
     def share(self, amount: int) -> int:
-        """One rank's part of some bytes, tokens or rows; the last may get less."""
+        """One rank's part of some bytes, tokens or rows; the last rank may get less."""
         return -(-amount // self.ranks)
 
 
 def sharded_memory(
     parts: Mapping[str, int], block_bytes: int, trained_block_bytes: int, shards: Shards
 ) -> dict[str, int]:
-    """Bytes on each GPU, by what they are used for.
+    """Bytes on each GPU, by use.
 
-    Activations, logits and batch stay as they are: each rank has micro-batches of its own.
+    Activations, logits and batch are not sharded: each rank has its own micro-batches.
 
     Args:
-        parts: bytes of a step on one GPU, as a peak of the simulation has them.
+        parts: bytes of a step on one GPU, from a peak of the simulation.
         block_bytes: weights of the largest block, in the precision in which they are gathered.
-        trained_block_bytes: gradient of the largest block's trained weights; it is whole until it has been summed.
-        shards: over which the step is spread.
+        trained_block_bytes: gradient of the largest block's trained weights, unsharded until it has been reduced.
+        shards: the GPUs that share the step.
 
     Returns:
-        The parts, and `gathered blocks`; just the parts for one GPU, where nothing is gathered.
+        The parts and `gathered blocks`; for one GPU only the parts.
     """
     if shards.ranks == 1:
         return dict(parts)
@@ -75,24 +75,24 @@ def communication_seconds(
     micro_batches: int = 1,
     stay_gathered: bool = False,
 ) -> float | None:
-    """Seconds per step that a rank spends on passing weights and gradients around.
+    """Seconds per step that a rank spends communicating weights and gradients.
 
-    For each micro-batch the weights are gathered before the forward pass and again before the backward pass, and the
-    gradients are summed and scattered. In a ring of n ranks each of these moves (n - 1) / n of the bytes through every
+    For each micro-batch the weights are all-gathered before the forward pass and again before the backward pass, and
+    the gradients are reduce-scattered. In a ring of n ranks each of these moves (n - 1) / n of the bytes through every
     rank (Patarasuk and Yuan, Journal of Parallel and Distributed Computing 69, 2009).
 
     Args:
         weight_bytes: all weights, in the precision in which they are gathered.
-        trained_bytes: all gradients, in the precision in which they are summed.
-        shards: over which the step is spread.
-        link: bytes per second from one GPU to another of its node, in one direction; None where it is not known.
-        network: bytes per second and GPU between nodes.
+        trained_bytes: all gradients, in the precision in which they are reduced.
+        shards: the GPUs that share the step.
+        link: bytes per second between GPUs of a node, in one direction; None if unknown.
+        network: bytes per second per GPU between nodes.
         micro_batches: of one rank, in a step.
-        stay_gathered: whether the weights, once gathered, stay whole until the step ends. It saves all gathers but the
-            first, and takes the memory of the whole weights.
+        stay_gathered: whether the weights stay gathered until the step ends, which saves all gathers but the first and
+            needs memory for all weights.
 
     Returns:
-        Zero for one GPU; None where the GPUs of a node share it over a link whose speed is not known.
+        Zero for one GPU; None if the speed of the link within a node is needed but unknown.
     """
     speed = _ring_speed(shards, link, network)
     if speed is None:
@@ -103,15 +103,15 @@ def communication_seconds(
 
 
 def sharded_time(compute: TimeEstimate, communication: float) -> TimeEstimate:
-    """How long a step takes when its blocks are passed around while others compute.
+    """The time of a step whose communication overlaps with computation.
 
-    At best the shorter of the two hides behind the longer; at worst they take turns, and links are slower than named.
+    At best the shorter of the two is hidden by the longer; at worst they alternate, and links are slower than rated.
 
     Args:
         compute: one rank's micro-batches.
-        communication: what `communication_seconds` tells.
+        communication: seconds, from `communication_seconds`.
     """
-    longest = communication / _LINKS_REACH
+    longest = communication / _WORST_LINK_SHARE
     return TimeEstimate(
         seconds=math.sqrt(max(compute.seconds, communication) * (compute.seconds + longest)),
         low=max(compute.low, communication),
@@ -120,9 +120,9 @@ def sharded_time(compute: TimeEstimate, communication: float) -> TimeEstimate:
 
 
 def _ring_speed(shards: Shards, link: float | None, network: float) -> float | None:
-    """Bytes per second that go round: NCCL lays a ring through every network port of a node, and all GPUs of a node.
+    """Bytes per second around the ring: NCCL builds one per network port, each through all GPUs of a node.
 
-    So the ports of a node work side by side, and the slower of node and network sets the pace.
+    So the ports of a node work in parallel, and the slower of link and network determines the speed.
     """
     if shards.gpus == 1:
         return network

@@ -1,4 +1,4 @@
-"""The real training step on tensors that hold no numbers, its live bytes followed; deep models from shallow ones."""
+"""Simulates the real training step on fake tensors, tracking live bytes; extrapolates deep models from shallow ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEGIN, HEAD, MOVE = "begin", "head", "move"
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What a step was seen to do."""
+    """The results of simulating a step."""
 
     phases: dict[str, Peak]
     """Peaks of the step, by phase."""
@@ -34,33 +34,33 @@ class Simulation:
     work: Work
     """Arithmetic and traffic of the step."""
     tokens: int = 0
-    """Tokens that the step reads, without padding."""
+    """Tokens of the step, without padding."""
     blocks: tuple[int, ...] = ()
-    """Bytes of the weights of each block of the first list of blocks."""
+    """Bytes of the weights of each block in the first list of blocks."""
     is_bound: bool = False
-    """Whether the step takes at least what `phases` say, rather than just that."""
+    """Whether `phases` are a lower bound rather than exact."""
 
     @property
     def peak(self) -> Peak:
-        """The largest of all phases."""
+        """The largest peak of all phases."""
         return max(self.phases.values(), key=lambda peak: peak.total)
 
 
 Enough = Callable[[Simulation], bool]
-"""Whether what was seen up to the end of the blocks' forward pass tells enough."""
+"""Whether the results up to the end of the blocks' forward pass are sufficient."""
 
 
 def simulate(
     trainer: Trainer, batches: Sequence[Batch], outputs: int, has_gradients: bool = False, enough: Enough | None = None
 ) -> Simulation:
-    """Takes a step, after the optimizer has its memory, and looks at it.
+    """Runs a step, with the optimizer state already allocated, and measures it.
 
     Args:
-        trainer: whose network, on the CPU, holds numbers or not; with numbers, its weights move.
+        trainer: its network is on the CPU, of real or fake tensors; real weights are updated.
         batches: the micro-batches of the step.
         outputs: size of the model's output (vocabulary or labels).
-        has_gradients: whether earlier micro-batches of the step have left gradients already.
-        enough: where it says yes, the step ends there, and what was seen is a bound.
+        has_gradients: whether earlier micro-batches of the step have left gradients.
+        enough: if it returns True, the step ends there, and the result is a lower bound.
     """
     work = Work()
     storage = LiveStorage(outputs, work.add, bytes_inside)
@@ -87,7 +87,7 @@ def simulate(
     )
     marks = _Marks(storage, seen, enough)
     try:
-        with _marked(trainer.network, marks), _gradients_told(trained, storage), storage:
+        with _marked(trainer.network, marks), _gradients_tracked(trained, storage), storage:
             trainer.accumulate(batches)
             storage.begin_phase(MOVE)
             trainer.move()
@@ -104,7 +104,7 @@ def _block_bytes(network: Any) -> Iterator[int]:
 
 
 def _first_moments(trainer: Trainer, trained: Sequence[torch.nn.Parameter]) -> Iterator[torch.Tensor]:
-    """Lets the optimizer make its memory, by a move along no gradient."""
+    """Makes the optimizer allocate its state, by an update with gradients of zero."""
     for weight in trained:
         weight.grad = torch.zeros_like(weight)
     trainer.move()
@@ -113,14 +113,14 @@ def _first_moments(trainer: Trainer, trained: Sequence[torch.nn.Parameter]) -> I
 
 
 @contextmanager
-def _gradients_told(trained: Sequence[torch.nn.Parameter], storage: LiveStorage) -> Iterator[None]:
-    """Tells the storage of every gradient as soon as it is kept."""
+def _gradients_tracked(trained: Sequence[torch.nn.Parameter], storage: LiveStorage) -> Iterator[None]:
+    """Registers every gradient with the storage as soon as it is accumulated."""
 
-    def tell(weight: torch.Tensor) -> None:
+    def track(weight: torch.Tensor) -> None:
         if weight.grad is not None:
             storage.hold([weight.grad], GRADIENTS)
 
-    hooks = [weight.register_post_accumulate_grad_hook(tell) for weight in trained]
+    hooks = [weight.register_post_accumulate_grad_hook(track) for weight in trained]
     try:
         yield
     finally:
@@ -129,17 +129,17 @@ def _gradients_told(trained: Sequence[torch.nn.Parameter], storage: LiveStorage)
 
 
 class _EnoughSeen(Exception):
-    """Ends a step."""
+    """Ends a step early."""
 
 
 @contextmanager
 def _marked(network: Any, marks: _Marks) -> Iterator[None]:
-    """Begins a phase at each block, forward and backward: `forward LIST I`, `backward LIST I`.
+    """Starts a phase at each block, forward and backward: `forward LIST I`, `backward LIST I`.
 
-    With activation checkpointing the backward pass runs each block forward again; that belongs to the backward phase.
+    With activation checkpointing the backward pass recomputes each block; that belongs to the backward phase.
     """
     halves = split_model(network)
-    called = [network] if halves is None else [network, halves[0]]  # a loss may call the body alone
+    called = [network] if halves is None else [network, halves[0]]  # a loss may call only the body
     hooks = [one.register_forward_pre_hook(marks.begin_forward) for one in called]
     for number, name in enumerate(block_lists(network)):
         blocks = list(network.get_submodule(name))
@@ -154,7 +154,7 @@ def _marked(network: Any, marks: _Marks) -> Iterator[None]:
 
 
 class _Marks:
-    """Hooks that begin phases."""
+    """Hooks that start phases."""
 
     def __init__(self, storage: LiveStorage, seen: Simulation, enough: Enough | None) -> None:
         self._storage = storage
@@ -163,12 +163,12 @@ class _Marks:
         self._is_backward = False
 
     def begin_forward(self, module: Any, given: Any) -> None:
-        """The network is called."""
+        """Runs when the network is called."""
         self._is_backward = False
         self._storage.begin_phase(BEGIN)
 
     def enter(self, number: int, index: int) -> Any:
-        """A block is called."""
+        """A hook for when a block is called."""
 
         def mark(module: Any, given: Any) -> None:
             if not self._is_backward:
@@ -177,7 +177,7 @@ class _Marks:
         return mark
 
     def leave(self, number: int, index: int, is_last: bool) -> Any:
-        """A block has given its output; when the gradient comes back to it, its backward pass begins."""
+        """A hook for when a block returns its output; the gradient of that output starts the backward phase."""
 
         def mark_backward(gradient: torch.Tensor) -> None:
             self._is_backward = True
@@ -199,12 +199,12 @@ class _Marks:
 
 Run = Callable[[int | None, Enough | None], Simulation]
 _FEW = 6
-"""Blocks up to which a model is simulated whole."""
+"""Number of blocks up to which a model is simulated directly."""
 _SHALLOW = 2
 
 
 def simulate_deep(config: Any, run: Run, is_uniform: bool, room: int | None = None) -> Simulation:
-    """Simulates a step of a model, by two shallow copies of it where it is deep.
+    """Simulates a step of a model, by two shallow copies if it is deep.
 
     Live bytes rise and fall by the same amount with every block, so within a pass over the blocks they are highest at
     one end. A phase at a fixed distance from the first or the last block is therefore a linear function of the depth,
@@ -212,9 +212,9 @@ def simulate_deep(config: Any, run: Run, is_uniform: bool, room: int | None = No
 
     Args:
         config: of the model.
-        run: simulates the model at a depth, or as it is for None; as far as what it is given says.
+        run: simulates the model at a depth (None: the actual one), until the given callback has enough.
         is_uniform: whether the method treats every block alike.
-        room: bytes beyond which nothing more has to be known than that the step takes more; None for no such number.
+        room: bytes beyond which a lower bound is enough; None for an exact result.
     """
     blocks, repeat = depth(config), period(config)
     first = _shallow_depth(blocks or 0, repeat)
@@ -223,18 +223,18 @@ def simulate_deep(config: Any, run: Run, is_uniform: bool, room: int | None = No
     depth_run = first + repeat
 
     def is_too_much(seen: Simulation) -> bool:
-        return room is not None and _not_below(seen, depth_run, repeat, blocks).peak.total > room
+        return room is not None and _lower_bound(seen, depth_run, repeat, blocks).peak.total > room
 
     large = run(depth_run, is_too_much)
     if large.is_bound:
-        return _not_below(large, depth_run, repeat, blocks)
+        return _lower_bound(large, depth_run, repeat, blocks)
     return extrapolate(run(first, None), first, large, depth_run, blocks)
 
 
-def _not_below(shallow: Simulation, depth: int, repeat: int, blocks: int) -> Simulation:
-    """What a model of `blocks` blocks takes at least: more weights, and what each block keeps in the forward pass.
+def _lower_bound(shallow: Simulation, depth: int, repeat: int, blocks: int) -> Simulation:
+    """A lower bound for a model of `blocks` blocks: adds their weights and what each keeps in the forward pass.
 
-    The first block may keep more than the others, and behind the last one its input is still there.
+    The first block may keep more than the others, and after the last one its input is still live.
     """
     begins = [shallow.phases[f"forward 0 {index}"].begin for index in (depth - 1 - repeat, depth - 1)]
     periods = (blocks - depth) // repeat
@@ -247,13 +247,13 @@ def _not_below(shallow: Simulation, depth: int, repeat: int, blocks: int) -> Sim
 
 
 def _shallow_depth(blocks: int, repeat: int) -> int:
-    """A depth from which whole periods lead to the full one, so that the last block is of the same kind."""
+    """A depth that differs from the full one by whole periods, so that the last block is of the same kind."""
     offset = blocks % repeat
     return offset + repeat * -(-max(0, _SHALLOW - offset) // repeat)
 
 
 def extrapolate(small: Simulation, small_depth: int, large: Simulation, large_depth: int, blocks: int) -> Simulation:
-    """The simulation of a model of `blocks` blocks, from those of two smaller depths."""
+    """The simulation of a model of `blocks` blocks, extrapolated from two smaller depths."""
     times = (blocks - small_depth) / (large_depth - small_depth)
 
     def to_depth(low: int, high: int) -> int:
@@ -271,20 +271,20 @@ def extrapolate(small: Simulation, small_depth: int, large: Simulation, large_de
 
 
 def _by_distance(simulation: Simulation, blocks: int) -> dict[str, Peak]:
-    """Phases named by how far their block is from the nearer end."""
+    """Phases named by the distance of their block from the nearer end."""
     named = {}
     for name, peak in simulation.phases.items():
         *words, last = name.split()
         if words and words[0] in ("forward", "backward"):
             index = int(last)
-            # Of the shallower model every block is named, from one end or the other.
+            # Every block of the shallower model is named from one end or the other.
             last = str(index) if index < _SHALLOW // 2 else f"end-{blocks - 1 - index}"
         named[" ".join([*words, last])] = peak
     return named
 
 
 def _extrapolate_counts(small: Counter[Operation], large: Counter[Operation], times: float) -> Counter[Operation]:
-    """How often each operation comes: as often as in the shallow model, and what the blocks between add, repeated."""
+    """Counts of each operation: those of the shallow model, plus the increase per block times the blocks added."""
     return Counter(
         {one: count for one in small | large if (count := round(small[one] + (large[one] - small[one]) * times)) > 0}
     )

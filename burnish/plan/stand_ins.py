@@ -1,4 +1,4 @@
-"""Models and rows that are not here, as far as planning needs them: a config for a model, made-up rows for data."""
+"""Substitutes for missing models and rows in planning: a config for a model, placeholder rows for data."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from burnish.runs.events import Note
 _NO_LIMIT = 10**30
 _ROWS = 64
 _WORDS = 6000
-"""Enough to fill the longest context that is chosen by itself, in any vocabulary."""
+"""Enough to fill the longest automatic context, in any vocabulary."""
 
 
 def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
-    """A model of which no more than its config is needed: a folder, the cache of the hub, or a bundled configuration.
+    """A model of which only the config is needed: from a folder, the hub cache, or the bundled configurations.
 
     Raises:
-        ModelError: there is no such model, or its config lacks what is needed.
+        ModelError: there is no such model, or its config is incomplete.
     """
     location = _locate(section)
     config = read_config(location, section)
     if getattr(config.get_text_config(), "vocab_size", None) is None:
         raise ModelError(
-            f"the config of `{location.name}` does not say how large its vocabulary is",
-            "A plan needs the whole `config.json` of a model.",
-            "Copy it again from where the model comes from",
+            f"the config of `{location.name}` has no `vocab_size`",
+            "A plan needs the complete `config.json` of a model.",
+            "Copy it again from the source of the model",
         )
     try:
         tokenizer = load_tokenizer(location, section)
@@ -44,8 +44,8 @@ def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
         tokenizer = _stand_in(config)
         emit(
             Note(
-                "The model's tokenizer is not here; tokens are counted with that of a bundled model, so take them as "
-                "an upper bound."
+                "The model's tokenizer is not available here; tokens are counted with that of a bundled model, which "
+                "gives an upper bound."
             )
         )
     return FoundModel(location, config, tokenizer)
@@ -69,7 +69,7 @@ def _locate(section: ModelSection) -> ModelLocation:
         return locate_model(section)
     except ModelError as error:
         named = ", ".join(f"`{name}`" for name in public_names())
-        raise ModelError(error.what, error.why, f"{error.fix}. Plans also know {named}") from error
+        raise ModelError(error.what, error.why, f"{error.fix}. Plans also support {named}") from error
 
 
 def _stand_in(config: Any) -> Any:
@@ -77,12 +77,12 @@ def _stand_in(config: Any) -> Any:
     name = READER if model_kind(config) == "masked" else WRITER
     section = ModelSection(name=name)
     tokenizer = load_tokenizer(locate_model(section), section)
-    tokenizer.model_max_length = _NO_LIMIT  # the model's own limit counts
+    tokenizer.model_max_length = _NO_LIMIT  # so that the model's own limit applies
     return tokenizer
 
 
 def placeholder_records(kind: str) -> Records:
-    """Made-up rows that fill the context, for a plan without data.
+    """Placeholder rows that fill the context, for a plan without data.
 
     Args:
         kind: of the model, see `models/config.py`.

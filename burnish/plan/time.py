@@ -1,4 +1,4 @@
-"""How long a run takes here, from the pace of a real step: measured now, or earlier and kept."""
+"""The time of a run on this machine, from the pace of a real step, measured now or cached from an earlier command."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from burnish.system.machine import cache_folder, package_versions, this_machine
 
 @dataclass(frozen=True, slots=True)
 class KnownPace:
-    """What a measured step told."""
+    """The pace of a measured step."""
 
     seconds_per_token: float
-    """For each token that goes through the network, padding included."""
+    """For each token of the network's input, padding included."""
     packing: bool
-    """Whether examples shared rows; only a loaded model tells whether they may."""
+    """Whether examples were packed; only the loaded model shows whether they can be."""
     micro_tokens: int
-    """Most tokens of a micro-batch; fewer than planned where the step ran out of memory."""
+    """Maximum tokens of a micro-batch; fewer than planned if the step ran out of memory."""
     measured: float
-    """When, in seconds since 1970."""
+    """Time of the measurement, in seconds since 1970."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether the values can be what a step told."""
+        """Whether the values are plausible for a step."""
         return (
             isinstance(self.packing, bool)
             and isinstance(self.micro_tokens, int)
@@ -57,18 +57,18 @@ class KnownPace:
 
 @dataclass(frozen=True, slots=True)
 class KnownTrial:
-    """What trying compiled steps told."""
+    """The result of a trial of compiled steps."""
 
     compiling: float
-    """Seconds until they ran."""
+    """Seconds of compiling."""
     saved: float
-    """Share of a step's time that they save for sure; below 0 where they may take longer."""
+    """Share of a step's time saved, minus the noise; below 0 if they may take longer."""
     measured: float
-    """When, in seconds since 1970."""
+    """Time of the measurement, in seconds since 1970."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether the values can be what a trial told."""
+        """Whether the values are plausible for a trial."""
         return (
             math.isfinite(self.compiling)
             and self.compiling >= 0
@@ -83,7 +83,7 @@ _FOLDERS = {KnownPace: "paces", KnownTrial: "trials"}
 
 
 def pace_key(ingredients: Mapping[str, Any]) -> str:
-    """The name under which a pace is kept: a hash of everything that the speed of a step follows from.
+    """The cache key of a pace: a hash of everything that the speed of a step depends on.
 
     Args:
         ingredients: JSON-ready values.
@@ -93,37 +93,37 @@ def pace_key(ingredients: Mapping[str, Any]) -> str:
 
 
 def find_pace(key: str) -> KnownPace | None:
-    """The pace that is kept under a key; None where there is none, or its file is damaged."""
+    """The cached pace of a key; None if there is none, or its file is damaged."""
     return _find(key, KnownPace)
 
 
 def find_trial(key: str) -> KnownTrial | None:
-    """The trial of compiled steps that is kept under a key; None where there is none, or its file is damaged."""
+    """The cached trial of a key; None if there is none, or its file is damaged."""
     return _find(key, KnownTrial)
 
 
 def keep_pace(key: str, pace: KnownPace) -> str:
-    """Keeps a pace, in place of an older one.
+    """Caches a pace, replacing an older one.
 
     Returns:
-        Why it could not be kept, in words; empty where it was.
+        Why it could not be cached; empty on success.
     """
     return _keep(key, pace)
 
 
 def keep_trial(key: str, trial: KnownTrial) -> str:
-    """Keeps a trial of compiled steps, in place of an older one.
+    """Caches a trial of compiled steps, replacing an older one.
 
     Returns:
-        Why it could not be kept, in words; empty where it was.
+        Why it could not be cached; empty on success.
     """
     return _keep(key, trial)
 
 
 def _find(key: str, kind: type[_Known]) -> _Known | None:
     try:
-        told = json.loads(_file(key, kind).read_text(encoding="utf-8"))
-        known = kind(**told)
+        values = json.loads(_file(key, kind).read_text(encoding="utf-8"))
+        known = kind(**values)
         return known if known.is_sound else None
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError):
         return None
@@ -143,7 +143,7 @@ def _file(key: str, kind: type[KnownPace | KnownTrial]) -> Path:
     return cache_folder() / _FOLDERS[kind] / f"{key}.json"
 
 
-_OF_NO_SPEED: dict[str, Any] = {
+_NO_EFFECT_ON_SPEED: dict[str, Any] = {
     "name": True,
     "runs": True,
     "seed": True,
@@ -154,30 +154,30 @@ _OF_NO_SPEED: dict[str, Any] = {
     "evaluate": True,
     "save": True,
 }
-"""What makes no step faster or slower by itself; model, rows and labels count by what they became, and the pace is that
-of uncompiled steps."""
+"""Options that do not affect the speed of a step. Model, rows and labels enter the key by their resolved content, and
+the pace is that of uncompiled steps."""
 _KEPT_BITS = 3
 _SHORT_OPERATIONS = 2e13
-"""Five minutes at 70 billion operations a second, which a single old core reaches."""
+"""Five minutes at 70 billion operations per second, which a single old core achieves."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTime:
-    """How long a run takes at a pace that was measured on this machine."""
+    """The time of a run at a pace measured on this machine."""
 
     step: float
     """Seconds of an optimizer step, on average."""
     run: float
     """Seconds of the training, with its validations and without its checkpoints."""
     tokens_per_second: float
-    """Tokens that go through the network, padding included."""
+    """Tokens of the network's input, padding included."""
 
 
 def step_key(plan: RunPlan) -> str:
-    """The name of a run's pace: equal for runs whose steps are equally fast.
+    """The cache key of a run's pace: equal for runs whose steps are equally fast.
 
-    Of the rows only their lengths count, and those roughly. Whatever else a loaded model decides follows from the model
-    itself, so the key is made from the plan, before anything is loaded.
+    Only the lengths of the rows count, and those roughly. Everything else that the loaded model decides depends on the
+    model itself, so the key can be computed from the plan, before anything is loaded.
     """
     context = plan.context
     batches = context.batch_plan(context.training)
@@ -189,7 +189,7 @@ def step_key(plan: RunPlan) -> str:
         "accumulates": batches.rows_per_step > rows,
         "outputs": plan.facts.outputs,
     }
-    exclude = _OF_NO_SPEED | dict.fromkeys(context.unread_sections(), True)
+    exclude = _NO_EFFECT_ON_SPEED | dict.fromkeys(context.unread_sections(), True)
     return pace_key(
         {
             "model": fingerprint(context.location.folder),
@@ -204,7 +204,7 @@ def step_key(plan: RunPlan) -> str:
 
 
 def is_surely_short(plan: RunPlan, batches: BatchPlan) -> bool:
-    """Whether the training takes some minutes at most, on any machine: its operations are few.
+    """Whether the training takes a few minutes at most on any machine, by its number of operations.
 
     Six operations for each parameter and token (arXiv 2001.08361, section 2.1), padding included.
     """
@@ -214,34 +214,34 @@ def is_surely_short(plan: RunPlan, batches: BatchPlan) -> bool:
 
 
 def _roughly(number: int) -> int:
-    """The number rounded up to its leading three bits: at most a quarter more, and small numbers as they are."""
+    """The number rounded up to its leading three bits: at most a quarter more; small numbers are unchanged."""
     unit = 1 << max(0, number.bit_length() - _KEPT_BITS)
     return -(-number // unit) * unit
 
 
 def keep_measured(key: str, pace: float, plan: BatchPlan, emit: Emit) -> KnownPace:
-    """Keeps what a step told for later plans; tells where that cannot be.
+    """Caches the pace of a step for later plans, with a note if that fails.
 
     Args:
         key: of the run's pace.
-        pace: seconds per token that goes through the network.
-        plan: of the batches, as the step left it.
-        emit: told of it.
+        pace: seconds per token of the network's input.
+        plan: of the batches, after the step.
+        emit: receives the note.
     """
     known = KnownPace(pace, plan.packing, plan.micro_tokens, time.time())
     reason = keep_pace(key, known)
     if reason:
-        emit(Note(f"The measured time cannot be kept for later plans: {reason}."))
+        emit(Note(f"The measured time cannot be cached for later plans: {reason}."))
     return known
 
 
 def measured_time(pace: float, plan: BatchPlan, held_out_tokens: int, recipe: Recipe) -> MeasuredTime:
-    """What a pace that was measured here makes of a run.
+    """The time of a run at a pace measured here.
 
     Args:
-        pace: seconds per token that goes through the network.
+        pace: seconds per token of the network's input.
         plan: of the training rows.
-        held_out_tokens: that go through the network in one validation.
+        held_out_tokens: tokens of the network's input in one validation.
         recipe: resolved.
     """
     steps = total_steps(recipe, plan.steps_per_epoch)
@@ -251,14 +251,14 @@ def measured_time(pace: float, plan: BatchPlan, held_out_tokens: int, recipe: Re
 
 
 def pace_here(plan: RunPlan) -> tuple[RunContext, KnownPace, bool] | None:
-    """The pace of a run on this machine. Nothing but the cache is written.
+    """The pace of a run on this machine. Writes only to the cache.
 
     Args:
-        plan: of a run whose weights are here.
+        plan: of a run whose weights are available.
 
     Returns:
-        The run, with packing turned off where the model would mix what shares a row; its pace; and whether that was
-        measured earlier. None where the measured step did not finish.
+        The run, with packing turned off if the model does not keep packed examples apart; its pace; and whether that
+        was measured earlier. None if the measured step did not finish.
 
     Raises:
         ModelError: the weights cannot be loaded.
@@ -275,12 +275,12 @@ def pace_here(plan: RunPlan) -> tuple[RunContext, KnownPace, bool] | None:
 
 
 def _measure(key: str, plan: RunPlan) -> KnownPace | None:
-    """Loads the model and takes the steps that a training begins with."""
+    """Loads the model and measures the first steps of a training run."""
     context, training = plan.context, plan.context.training
     base = load_network(context)
     # what the loaded model resolves is not reported: a plan with a cached pace could not report it either
     context = inspect_base(context, base, report=lambda choice: None)
-    # what the base model would give for each row makes no step faster or slower
+    # the base model's values for each row do not affect the speed of a step
     stand_in = Encoded(context.task.objective.placeholder_examples(training.examples), training.owners, [])
     batches = context.batch_plan(stand_in)
     network = apply_method(context, base)

@@ -1,9 +1,9 @@
-"""The prologue of every workflow: rows read, model found, options resolved, rows encoded.
+"""The start of every workflow: read the rows, find the model, resolve options, encode the rows.
 
     recipe ─► read_rows ─► open_context ─► encode ─► RunContext
 
-A `RunContext` is frozen. Whatever decides more about a run (the plan, the loaded model) returns a new one, whose recipe
-has fewer `auto` values left.
+A `RunContext` is frozen. Each later decision about a run (the plan, the loaded model) returns a new one with fewer
+`auto` values left in its recipe.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ from burnish.tasks.task import Question, Task
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
 _WORTH_KEEPING = 1.0
-"""Seconds of tokenizing from which on its result is cached for the next run."""
+"""Seconds of tokenizing above which the result is cached for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """A run as far as it has been decided: recipe, rows, base model, task, method and device."""
+    """What has been decided about a run so far: recipe, rows, base model, task, method and device."""
 
     asked: Recipe
-    """As the user gave it, with its `auto` values."""
+    """As the user gave it, with `auto` values."""
     recipe: Recipe
-    """With every option filled in that has been decided so far."""
+    """With every option filled in that is decided so far."""
     records: Records
     location: ModelLocation
     """Of the base model."""
     config: Any
-    """Of the base model, by transformers."""
+    """The base model's transformers config."""
     tokenizer: Any
     task: Task
     method: Method
@@ -82,7 +82,7 @@ class RunContext:
 
     @property
     def rejected(self) -> list[Rejected]:
-        """Every row that was left out, while reading or while encoding."""
+        """Every row that was left out during reading or encoding."""
         return [*self.records.rejected, *self.training.rejected, *self.validation.rejected]
 
     @property
@@ -104,7 +104,7 @@ class RunContext:
         return replace(self, recipe=self.recipe.with_options(**sections))
 
     def batch_plan(self, encoded: Encoded) -> BatchPlan:
-        """The batches of some encoded rows; the recipe's batch options are resolved."""
+        """The batches of some encoded rows; the recipe's batch options must be resolved."""
         return BatchPlan(
             encoded.examples,
             collate=self.task.encoder.collate,
@@ -116,21 +116,21 @@ class RunContext:
         )
 
     def questions(self, most: int) -> list[Question]:
-        """The first validation rows that can be asked as questions with known answers, at most so many."""
+        """At most `most` validation rows, from the first on, that are questions with known answers."""
         asked = (
             self.task.predictor.question(self.records.valid[index]) for index in sorted(set(self.validation.owners))
         )
         return list(islice((question for question in asked if question is not None), most))
 
     def unread_sections(self) -> set[str]:
-        """Sections of the recipe that neither the task nor the method of this run reads."""
+        """Sections of the recipe that neither the task nor the method of this run uses."""
         tasks, methods = [task_facts(name) for name in task_names()], [make_method(name) for name in method_names()]
         return unread_sections(self.task, self.method, tasks, methods)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A base model as far as it is known without its weights."""
+    """A base model without its weights."""
 
     location: ModelLocation
     config: Any
@@ -138,14 +138,14 @@ class FoundModel:
 
 
 def prepare(recipe: Recipe, emit: Emit) -> RunContext:
-    """Everything that is known of a run before its plan.
+    """Everything known about a run before its plan.
 
     Args:
         recipe: may hold `auto` values.
         emit: receives every event.
 
     Raises:
-        RecipeError: task, method and model do not go together, or an option is out of range.
+        RecipeError: task, method and model cannot be combined, or an option is out of range.
         DataError: the data cannot be read, or nothing can be learned from it.
         ModelError: there is no such model.
         MachineError: the device is missing.
@@ -154,16 +154,16 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
 
 
 def check_options(recipe: Recipe) -> None:
-    """Checks what can be known of a recipe before anything is read. Raises RecipeError."""
+    """Checks a recipe as far as possible before reading anything. Raises RecipeError."""
     check_choices(recipe, task_names(), method_names())
     if recipe.evaluate.metric:
-        load_metric(recipe.evaluate.metric)  # a mistake in it, or in the next, must not show after training
+        load_metric(recipe.evaluate.metric)  # find mistakes here and in the passages before training, not after
     if is_own(recipe.evaluate.general):
         read_passages(recipe.evaluate.general)
 
 
 def read_rows(recipe: Recipe, emit: Emit) -> Records:
-    """Reads the data; no model is needed for that, so mistakes in it show within a second."""
+    """Reads the data; this needs no model, so mistakes show within a second."""
     check_options(recipe)
     emit(Stage("reading data"))
     records = load_records(recipe.data, recipe.seed)
@@ -177,7 +177,7 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
 
 
 def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
-    """All rows of another file as validation rows, read as a run of this recipe reads its own.
+    """All rows of another file as validation rows, read in the way this recipe's own rows are.
 
     Raises:
         DataError: they are for another task.
@@ -197,7 +197,7 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
 def open_context(
     recipe: Recipe, records: Records, emit: Emit, report: Callable[[Any], None] | None = None
 ) -> RunContext:
-    """Finds the base model, its tokenizer and the device of this machine, and resolves what follows from them.
+    """Finds the base model, its tokenizer and a device on this machine, and resolves the options that depend on them.
 
     Args:
         recipe: may hold `auto` values.
@@ -206,7 +206,7 @@ def open_context(
         report: receives each choice instead of `emit`.
 
     Raises:
-        RecipeError: task, method and model do not go together.
+        RecipeError: task, method and model cannot be combined.
     """
     resolver = Resolver(recipe, report or emit)
     name_model(resolver, records)
@@ -234,25 +234,25 @@ def settle(
     precision: tuple[str, str],
     emit: Emit,
 ) -> RunContext:
-    """The run of a model on a device, its rows not encoded yet.
+    """A run of a model on a device, before its rows are encoded.
 
     Args:
         resolver: of the recipe.
         asked: the recipe as the user gave it.
         records: the rows.
         model: location, config and tokenizer.
-        device: where the run takes place, or would.
-        precision: the number format and the reason for it.
-        emit: receives notes on what was adapted.
+        device: where the run takes place, or would if planned only.
+        precision: the precision and the reason for it.
+        emit: receives notes on adaptations.
 
     Raises:
-        RecipeError: task, method and model do not go together.
+        RecipeError: task, method and model cannot be combined.
     """
-    resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_told=bool(asked.data.path))
+    resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_reported=bool(asked.data.path))
     likely = [task_facts(name) for name in task_names_for(records.shape.record)]
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
-    resolver.fill("model.device", device.type, "the fastest device here")
+    resolver.fill("model.device", device.type, "the fastest device available")
     resolver.fill("model.precision", *precision)
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
     tokenizer = model.tokenizer
@@ -261,7 +261,7 @@ def settle(
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
     resolve_choices(resolver, task.choices(records.train, resolver.recipe))
-    resolver.fill("data.labels", [], "the task has none", is_told=False)
+    resolver.fill("data.labels", [], "the task has none", is_reported=False)
     resolve_general(resolver, task, model_kind(model.config), emit)
     made = make_task(task.name, tokenizer, resolver.recipe)
     if not method.can_pack:
@@ -277,7 +277,7 @@ def encode(context: RunContext) -> RunContext:
     """The run with its records encoded as token ids and labels.
 
     Raises:
-        DataError: no training row is left to learn from.
+        DataError: no training row has anything to learn from.
     """
     context.emit(Stage("tokenizing"))
     records, limit = context.records, context.context_length
@@ -289,9 +289,9 @@ def encode(context: RunContext) -> RunContext:
         raise DataError(
             f"none of the {len(records.train)} training rows can be learned from",
             f"{named}.",
-            f"Raise `data.context`: this model reads up to {most} tokens"
+            f"Raise `data.context`: this model accepts up to {most} tokens"
             if most and most > limit
-            else f"Shorten the rows, or choose a model that reads more than {limit} tokens",
+            else f"Shorten the rows, or choose a model that accepts more than {limit} tokens",
         )
     if training.truncated_rows:
         cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
@@ -300,7 +300,7 @@ def encode(context: RunContext) -> RunContext:
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None) -> Encoded:
-    """One split, tokenized now or by an earlier command."""
+    """One split, tokenized now or taken from the cache."""
     if tokenizer is None:
         return encode_records(context.task.encoder, part, context.context_length)
     options = {name: getattr(context.recipe, name).model_dump(mode="json") for name in context.task.sections}
@@ -319,7 +319,7 @@ def rejected_rows(context: RunContext) -> str:
     rejected = context.rejected
     first = "; ".join(f"{row.place}: {row.reason}" for row in rejected[:_NAMED_ROWS])
     more = len(rejected) - _NAMED_ROWS
-    return f"Left out: {first}" + (f"; and {more:,} more, all of them in `rejected.jsonl`" if more > 0 else "")
+    return f"Left out: {first}" + (f"; and {more:,} more, all listed in `rejected.jsonl`" if more > 0 else "")
 
 
 def describe_data(context: RunContext, plan: BatchPlan) -> DataReady:
@@ -342,11 +342,11 @@ def describe_data(context: RunContext, plan: BatchPlan) -> DataReady:
 
 
 def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:
-    """Options that the user set although they are in sections that neither task nor method reads.
+    """Options that the user set in sections that neither task nor method uses.
 
     Args:
-        origins: by dotted option, where its value came from.
-        sections: the unread sections of the recipe.
+        origins: where the value of each dotted option came from.
+        sections: the unused sections of the recipe.
     """
     given = [option for option, origin in origins.items() if origin != "default"]
     return [option for option in given if option.partition(".")[0] in sections]

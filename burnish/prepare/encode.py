@@ -1,4 +1,4 @@
-"""Records as examples, what was left out of them, and the cache of tokenized rows."""
+"""Records encoded as examples, the rows that were left out, and the cache of tokenized rows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from burnish.system.machine import cache_folder
 from burnish.tasks.task import EncodedRow, Encoder
 
 _BLOCK = 1_024
-"""Records that are encoded together: enough for the tokenizer's batches, and few to hold half-made."""
+"""Records encoded together: enough for the tokenizer's batches, without holding many intermediate results."""
 
 
 @dataclass(slots=True)
 class Encoded:
-    """Records as examples, with what did not make it."""
+    """Records encoded as examples, with those that were left out."""
 
     examples: Sequence[Any]
     owners: Sequence[int]
@@ -50,14 +50,14 @@ class Encoded:
 
 
 def encode_records(encoder: Encoder, records: Sequence[Any], context: int) -> Encoded:
-    """Encodes every record; one that nothing can be learned from is named in `rejected`, never dropped silently."""
+    """Encodes every record; one without a trained token is listed in `rejected`, never dropped silently."""
     owners: list[int] = []
     others: list[Any] = []
     columns = TokenColumns()
     encoded = Encoded(others, owners, [])
     for index, row in enumerate(_in_blocks(encoder, records, context)):
         if not isinstance(row, RowError) and not any(example.num_trained for example in row.examples):
-            row = RowError("no token of it is trained on")
+            row = RowError("it has no token to train on")
         if isinstance(row, RowError):
             file, _, line = records[index].place.rpartition(":")
             encoded.rejected.append(Rejected(file, int(line), str(row)))
@@ -81,17 +81,17 @@ def _in_blocks(encoder: Encoder, records: Sequence[Any], context: int) -> Iterat
 
 
 MOST_BYTES = 8 * 2**30
-"""What all files may take together; those used longest ago go first."""
-_OWNERS, _TOLD = "owners", "told"
+"""Maximum size of the cache; the least recently used entries are removed first."""
+_OWNERS, _METADATA = "owners", "encoded"
 _FILE = "examples.safetensors"
 
 
 def rows_key(ingredients: Sequence[Any], records: Iterable[Any]) -> str:
-    """The name under which tokenized rows are kept: a hash of everything that they follow from.
+    """Cache key of tokenized rows: a hash of everything they depend on.
 
     Args:
-        ingredients: JSON-ready values: what was read, the task and its options, the tokenizer.
-        records: of this part of the data, whose content the ingredients identify already: where each stands.
+        ingredients: JSON-ready values: the data, the task and its options, the tokenizer.
+        records: of this split; only their places are hashed, since the ingredients identify the content.
     """
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True, ensure_ascii=True).encode("ascii"))
     digest.update(_own_code().encode("ascii"))
@@ -101,40 +101,40 @@ def rows_key(ingredients: Sequence[Any], records: Iterable[Any]) -> str:
 
 
 def tokenizer_hash(tokenizer: Any) -> str | None:
-    """SHA-256 (hex) of what decides a tokenizer's tokens; None for one that is no more than Python code."""
+    """SHA-256 (hex) of what determines a tokenizer's tokens; None for one implemented in Python alone."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
     special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
-    told = [type(tokenizer).__name__, backend.to_str(), str(tokenizer.chat_template), special]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("ascii")).hexdigest()
+    parts = [type(tokenizer).__name__, backend.to_str(), str(tokenizer.chat_template), special]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def find_encoded(key: str) -> Encoded | None:
-    """The rows that are kept under a key; None where there are none, or their file is damaged."""
+    """The cached rows of a key; None if there are none, or their file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         folder = _folder() / key
         with safe_open(folder / _FILE, framework="pt") as file:
-            told = json.loads(file.metadata()[_TOLD])
+            metadata = json.loads(file.metadata()[_METADATA])
             columns = {name: file.get_tensor(name).numpy() for name in (*COLUMNS, _OWNERS)}
         owners = columns.pop(_OWNERS)
-        examples = TokenExamples(columns, told["names"])
+        examples = TokenExamples(columns, metadata["names"])
         if not examples.is_whole or len(owners) != len(examples):
             return None
-        rejected = [Rejected(**one) for one in told["rejected"]]
+        rejected = [Rejected(**one) for one in metadata["rejected"]]
         folder.touch()
-        return Encoded(examples, owners.tolist(), rejected, *told["truncated"])
+        return Encoded(examples, owners.tolist(), rejected, *metadata["truncated"])
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, KeyError, IndexError):
         return None
 
 
 def keep_encoded(key: str, encoded: Encoded) -> str:
-    """Keeps rows, if they are of a kind that can be kept.
+    """Caches rows, if they are of a kind that can be cached.
 
     Returns:
-        Why they could not be kept, in words; empty where they were.
+        Why they could not be cached; empty on success.
     """
     import numpy
     from safetensors.numpy import save_file
@@ -142,7 +142,7 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
     examples = encoded.examples
     if not isinstance(examples, TokenExamples):
         return ""
-    told = {
+    metadata = {
         "names": examples.names,
         "rejected": [asdict(row) for row in encoded.rejected],
         "truncated": [encoded.truncated_rows, encoded.truncated_tokens],
@@ -150,7 +150,7 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
     columns = {**examples.columns, _OWNERS: numpy.array(encoded.owners, dtype=numpy.int64)}
     try:
         with write_folder(_folder() / key) as target:
-            save_file(columns, target / _FILE, metadata={_TOLD: json.dumps(told)})
+            save_file(columns, target / _FILE, metadata={_METADATA: json.dumps(metadata)})
         _make_room()
     except (OSError, RuntimeError, MachineError) as error:
         return str(error)
@@ -158,7 +158,7 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
 
 
 def _make_room() -> None:
-    """Removes the rows that were used longest ago, until the rest takes no more than it may."""
+    """Removes the least recently used rows until the cache is within `MOST_BYTES`."""
     kept = sorted((folder.stat().st_mtime, folder, _size(folder)) for folder in _folder().iterdir())
     total = sum(size for _, _, size in kept)
     for _, folder, size in kept:
@@ -178,7 +178,7 @@ def _folder() -> Path:
 
 @cache
 def _own_code() -> str:
-    """SHA-256 (hex) of the code that turns records into tokens, and the versions of the libraries that it calls."""
+    """SHA-256 (hex) of the code that turns records into tokens, and of the versions of the libraries it uses."""
     digest = hashlib.sha256(json.dumps(list(_versions())).encode("ascii"))
     root = Path(__file__).parents[1]
     for file in (

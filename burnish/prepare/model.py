@@ -31,12 +31,12 @@ from burnish.runs.folder import RunFolder
 
 
 def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading:
-    """How a method wants its base model held, and how it computes.
+    """How a method's base model is stored and computes.
 
     Args:
         method: of the run.
         recipe: its precision is resolved.
-        device: where the weights lie.
+        device: where the weights are.
     """
     loading = method.loading(PRECISIONS[recipe.model.precision], device)
     dropout = recipe.model.dropout
@@ -45,12 +45,12 @@ def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading
 
 
 def fast_device(recipe: Recipe, device: torch.device) -> str:
-    """What `Loading.fast_on` is on a device."""
+    """The value of `Loading.fast_on` for a device."""
     return device.type if recipe.model.kernels == "fast" else ""
 
 
 def load_network(context: RunContext) -> BaseModel:
-    """Loads the base model in the type its method wants."""
+    """Loads the base model in the dtype its method needs."""
     context.emit(Stage("loading the model"))
     base = load_from(context.location, context)
     for note in base.notes:
@@ -59,7 +59,7 @@ def load_network(context: RunContext) -> BaseModel:
 
 
 def load_from(location: ModelLocation, context: RunContext) -> BaseModel:
-    """Loads the network at a location as the run's method and task want their base."""
+    """Loads the network at a location as the base that the run's method and task need."""
     loading = loading_for(context.method, context.recipe, context.device)
     section, head = context.recipe.model, context.task.objective.head
     return load_base(location, section, context.tokenizer, context.device, loading, head)
@@ -73,7 +73,7 @@ def open_result(context: RunContext, result: Path) -> Any:
 
 @contextmanager
 def as_base(network: Any, context: RunContext) -> Iterator[Any]:
-    """The base model of a tuned network: the same one where the method can switch itself off, else loaded again."""
+    """The base of a tuned network: the same network if the method can be switched off, else loaded again."""
     without = context.method.without(network)
     if without is None:
         yield load_from(context.location, context).network
@@ -83,13 +83,13 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
 
 
 def set_stop_tokens(network: Any, context: RunContext) -> None:
-    """Writes into a network that is to be saved where its answers end, so that other programs stop there, too."""
+    """Sets the stop tokens of a network before it is saved, so that other programs stop there too."""
     if context.task.generates and network.generation_config is not None:
         network.generation_config.eos_token_id = context.task.predictor.stop_ids
 
 
 def write_stop_tokens(context: RunContext, folder: Path) -> None:
-    """Writes beside an adapter where answers end, in transformers' layout; a whole model has its own file for that."""
+    """Writes the stop tokens beside an adapter, in transformers' layout; a full model has its own file for them."""
     if context.task.generates and not (folder / "generation_config.json").exists():
         from transformers import GenerationConfig
 
@@ -97,7 +97,7 @@ def write_stop_tokens(context: RunContext, folder: Path) -> None:
 
 
 def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolved], None] | None = None) -> RunContext:
-    """Resolves what only the loaded model can show: what the task may do with it, and whether rows may be packed.
+    """Resolves what depends on the loaded model: what the task can do with it, and whether rows can be packed.
 
     Args:
         context: of the run.
@@ -108,21 +108,21 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
     for note in context.task.objective.inspect_model(base.network):
         context.emit(Note(note))
     if resolver.recipe.data.packing and not separates_packed(base.network):
-        context.emit(Note("This model does not keep packed examples apart, so each example gets a row of its own."))
+        context.emit(Note("This model does not keep packed examples apart, so each example gets its own row."))
         resolver.fill_packing(False)
     resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))
     return context.with_recipe(resolver.recipe)
 
 
 def measure_on_base(context: RunContext, network: Any) -> RunContext:
-    """Measures on the base model, before it is trained, what the task needs of it for each example of both splits."""
+    """Runs the base model, before training, for what the task needs of it for each example of both splits."""
     context.emit(Stage("measuring the base model"))
     training, validation = (measure_examples(context, part, network) for part in (context.training, context.validation))
     return replace(context, training=training, validation=validation)
 
 
 def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Encoded:
-    """The examples with what the task needs of the base model, for example a reference's log-probabilities."""
+    """The examples with what the task needs of the base model, for example reference log-probabilities."""
 
     def batches() -> Iterator[Batch]:
         done = 0
@@ -178,7 +178,7 @@ def make_loop(context: RunContext, network: Any, source: BatchSource, folder: Ru
 
 
 def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPlan]:
-    """The loop of an earlier run as it was before its first step, random state included, and its training batches.
+    """The loop of an earlier run as before its first step, random state included, and its training batches.
 
     Args:
         context: from the saved recipe, encoded.

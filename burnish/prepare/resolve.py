@@ -19,29 +19,31 @@ from burnish.runs.events import Event, Resolved, Warned
 from burnish.tasks.task import TaskFacts
 
 WRITER, READER = "seedling", "acorn"
-"""The bundled base models: one writes text, one labels it."""
+"""The bundled base models: one generates text, one labels it."""
 
 
 def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) -> None:
-    """Refuses a task or method that does not exist, before anything heavy begins.
+    """Rejects a task or method that does not exist, before any expensive work.
 
     Raises:
-        RecipeError: with the nearest name.
+        RecipeError: naming the closest match.
     """
     for option, value, known in (("task", recipe.task, [AUTO, *tasks]), ("method", recipe.method, [AUTO, *methods])):
         if value not in known:
             near = difflib.get_close_matches(value, known, n=1)
             names = ", ".join(f"`{name}`" for name in known)
             raise RecipeError(
-                f"`{value}` is no {option}", f"There are {names}.", f"Did you mean `{near[0]}`?" if near else ""
+                f"there is no {option} `{value}`",
+                f"Choose one of {names}.",
+                f"Did you mean `{near[0]}`?" if near else "",
             )
 
 
 def check_shape(recipe: Recipe, shape: str, tasks: Sequence[str]) -> None:
-    """The rows must be of use for the task that was asked for.
+    """Checks that the rows suit the requested task.
 
     Raises:
-        RecipeError: naming the tasks that they are for.
+        RecipeError: naming the tasks that they suit.
     """
     if recipe.task not in (AUTO, *tasks):
         raise RecipeError(
@@ -52,28 +54,28 @@ def check_shape(recipe: Recipe, shape: str, tasks: Sequence[str]) -> None:
 
 
 def default_model(task: TaskFacts) -> tuple[str, str]:
-    """The bundled base model for a task, and why it.
+    """The bundled base model for a task, and the reason.
 
     Raises:
-        RecipeError: none of the bundled models can do it.
+        RecipeError: no bundled model can do it.
     """
     if task.kinds[0] == "masked":
         return READER, "the bundled model that labels text"
     if "causal" in task.kinds:
         return WRITER, "the bundled model that writes text"
     raise RecipeError(
-        f"the task `{task.name}` needs a model to be named",
-        f"It is for one that {' or '.join(WORDS[kind] for kind in task.kinds)}, and no such model is bundled.",
+        f"the task `{task.name}` has no bundled model",
+        f"It needs a model that {' or '.join(WORDS[kind] for kind in task.kinds)}.",
         "Add `--model` with a folder or a hub name",
     )
 
 
 def choose_task(wanted: str, tasks: Sequence[TaskFacts], kind: str, model: str) -> tuple[TaskFacts, str]:
-    """The first task that both the rows and the model are for, and why it.
+    """The first task that suits both the rows and the model, and the reason.
 
     Args:
         wanted: the name of a task, or `auto`.
-        tasks: those that the shape of the rows is for, the likeliest first.
+        tasks: tasks for rows of this shape, the most likely first.
         kind: of the model, see `models/config.py`.
         model: its name.
 
@@ -88,29 +90,29 @@ def choose_task(wanted: str, tasks: Sequence[TaskFacts], kind: str, model: str) 
     named = _either([task.name for task in tasks])
     kinds = dict.fromkeys(kind for task in tasks for kind in task.kinds)
     raise RecipeError(
-        f"`{model}` makes no sense for the task {named}",
-        f"It {WORDS[kind]}; the task is for a model that {' or that '.join(WORDS[kind] for kind in kinds)}.",
+        f"`{model}` cannot be used for the task {named}",
+        f"It {WORDS[kind]}; the task needs a model that {' or that '.join(WORDS[kind] for kind in kinds)}.",
         "Name another model with `--model`",
     )
 
 
 def check_pair(task: TaskFacts, head: Head, method: Method, config: Any, model: str) -> None:
-    """Refuses a task, a method and a model that make no sense together.
+    """Rejects a task, method and model that cannot be used together.
 
     Raises:
-        RecipeError: naming them, with the reason.
+        RecipeError: naming them, and why.
     """
     if not is_supported(head, config):
         raise RecipeError(
-            f"`{model}` makes no sense for the task `{task.name}`",
-            f"transformers has no {head.auto_class.removeprefix('AutoModelFor')} model that could read the weights "
-            f"of the type `{config.model_type}`.",
+            f"`{model}` cannot be used for the task `{task.name}`",
+            f"transformers has no {head.auto_class.removeprefix('AutoModelFor')} model for weights "
+            f"of type `{config.model_type}`.",
             "Name another model with `--model`",
         )
     reason = method.refuses(head, config)
     if reason:
         raise RecipeError(
-            f"the method `{method.name}` makes no sense for the task `{task.name}` with `{model}`",
+            f"the method `{method.name}` cannot be used for the task `{task.name}` with `{model}`",
             reason,
             "Name another method, for example `--method lora`",
         )
@@ -124,16 +126,16 @@ LONGEST_AUTO_CONTEXT = 1024
 _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
-"""transformers gives tokenizers without a limit a much larger one."""
+"""transformers gives tokenizers without a limit a far larger number than this."""
 MANY_ROWS = 10_000
-"""Training rows above which fewer epochs and a higher rank do better."""
+"""Training rows above which fewer epochs and a higher rank work better."""
 _QUICK_TO_WRITE = 200_000_000
-"""Parameters up to which a CPU writes a batch of answers in a minute or so."""
+"""Parameters up to which a CPU generates a batch of answers in about a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the choices rest on: measured from the data and the loaded model."""
+    """Measurements of data and model on which the choices depend."""
 
     device: str
     parameters: int
@@ -144,26 +146,26 @@ class Facts:
     rows: int
     """Training rows of one epoch."""
     step_rows: int
-    """Rows that a step should hold; 0 where tokens count."""
+    """Rows per step; 0 where the step size is set in tokens."""
     longest_answer: int
-    """Tokens of the longest known answer among the held-out rows; 0 where there is none."""
+    """Tokens of the longest known answer in the validation rows; 0 if there is none."""
     rate_factor: float = 1.0
-    """What the task wants the method's learning rate multiplied by."""
+    """Factor by which the task multiplies the method's learning rate."""
 
 
 class Resolver:
-    """Replaces options one by one and keeps the reasons.
+    """Replaces `auto` options one by one and reports the reasons.
 
     Args:
         recipe: the recipe to begin with.
-        tell: called with every choice made.
+        report: called with every choice.
     """
 
-    def __init__(self, recipe: Recipe, tell: Callable[[Resolved], None]) -> None:
+    def __init__(self, recipe: Recipe, report: Callable[[Resolved], None]) -> None:
         self.recipe = recipe
-        self._tell = tell
+        self._report = report
 
-    def fill(self, option: str, value: Any, reason: str, is_told: bool = True) -> None:
+    def fill(self, option: str, value: Any, reason: str, is_reported: bool = True) -> None:
         """Sets a dotted option if it is still `auto`."""
         section, _, name = option.rpartition(".")
         holder = getattr(self.recipe, section) if section else self.recipe
@@ -171,47 +173,47 @@ class Resolver:
             return
         changed = holder.model_copy(update={name: value})
         self.recipe = self.recipe.model_copy(update={section: changed}) if section else changed
-        if is_told:
-            self._tell(Resolved(option, value, reason))
+        if is_reported:
+            self._report(Resolved(option, value, reason))
 
     def fill_packing(self, is_possible: bool) -> None:
-        """Turns packing off where task, method or model would mix what shares a row."""
+        """Turns packing off where task, method or model cannot keep packed examples apart."""
         if self.recipe.data.packing and not is_possible:
             data = self.recipe.data.model_copy(update={"packing": False})
             self.recipe = self.recipe.model_copy(update={"data": data})
 
 
 def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int = 0) -> None:
-    """The context length: the model's own limit, within reason.
+    """Resolves the context length: the model's own limit, up to `LONGEST_AUTO_CONTEXT`.
 
     Args:
         resolver: of the recipe.
         config: of the model.
-        tokenizer: of the model; its limit counts too, for some models lose positions to padding (RoBERTa has 514
-            and reads 512 tokens).
-        taken: positions that the method needs for itself.
+        tokenizer: of the model; its limit counts too, since some models reserve positions for padding (RoBERTa has
+            514 and accepts 512 tokens).
+        taken: positions that the method occupies.
 
     Raises:
-        RecipeError: a longer context was asked for than the model can read.
+        RecipeError: the requested context is longer than the model accepts.
     """
     limits = [limit for limit in (context_limit(config), tokenizer.model_max_length) if limit is not None]
     limit = min(limits) - taken if min(limits) < _NO_LIMIT else None
     wanted = resolver.recipe.data.context
     if wanted != AUTO and limit is not None and int(wanted) > limit:
         raise RecipeError(
-            f"`data.context` is {wanted}, but this model reads at most {limit} tokens",
-            "Beyond that it has no positions.",
+            f"`data.context` is {wanted}, but this model accepts at most {limit} tokens",
+            "It has no positions beyond that.",
             f"Use `--set data.context={limit}` or leave it at `auto`",
         )
     if limit is None or limit > LONGEST_AUTO_CONTEXT:
-        resolver.fill("data.context", LONGEST_AUTO_CONTEXT, "enough for most rows; the model could read more")
+        resolver.fill("data.context", LONGEST_AUTO_CONTEXT, "enough for most rows; the model accepts more")
     else:
         reason = "the model's own limit" + (", less the virtual tokens" if taken else "")
         resolver.fill("data.context", limit, reason)
 
 
 def reads_texts(task: TaskFacts, kind: str) -> bool:
-    """Whether a run's models can be judged on any text: they are decoders that write text.
+    """Whether a run's models can be evaluated on any text: they are decoders that generate text.
 
     Args:
         task: of the run.
@@ -221,10 +223,10 @@ def reads_texts(task: TaskFacts, kind: str) -> bool:
 
 
 def resolve_general(resolver: Resolver, task: TaskFacts, kind: str, emit: Callable[[Event], None]) -> None:
-    """Where texts outside the task come from, if any; tells where they were asked for in vain."""
+    """Resolves the source of texts outside the task; warns if they were requested but cannot be used."""
     is_read = reads_texts(task, kind)
-    why = "texts of many kinds" if is_read else f"the model of the task `{task.name}` does not go on with any text"
-    resolver.fill("evaluate.general", BUNDLED if is_read else NONE, why, is_told=False)
+    why = "texts of many kinds" if is_read else f"the model of the task `{task.name}` does not continue plain text"
+    resolver.fill("evaluate.general", BUNDLED if is_read else NONE, why, is_reported=False)
     if resolver.recipe.evaluate.general != NONE and not is_read:
         emit(Warned(f"`evaluate.general` has no effect: {why}."))
 
@@ -233,39 +235,39 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     """Learning rate, epochs and step size, from the size of model and data.
 
     Raises:
-        MachineError: the optimizer that was asked for does not run on this device.
+        MachineError: the requested optimizer does not run on this device.
     """
     millions = facts.parameters / 1e6
     rate = float(f"{method.learning_rate(facts.parameters) * facts.rate_factor:.2g}")
     factor = f", times {facts.rate_factor:g} for this task" if facts.rate_factor != 1 else ""
     resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters{factor}")
-    resolver.fill("train.optimizer", "adamw", "exact moments", is_told=False)
+    resolver.fill("train.optimizer", "adamw", "exact moments", is_reported=False)
     check_optimizer(resolver.recipe.train, resolver.recipe.model.device)
     epochs = 3.0 if facts.rows <= MANY_ROWS else 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
-    more = "later ones mostly repeat" if epochs == 3 else "so many rows say most in the first pass"
+    more = "more would mostly memorize" if epochs == 3 else "with this many, most is learned in the first pass"
     resolver.fill("train.epochs", epochs, f"{facts.rows:,} rows: {more}; the best checkpoint is kept")
     resolve_choices(resolver, method.choices_for_rows(facts.rows))
     is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE
-    answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size writes slowly on the CPU")
-    resolver.fill("evaluate.answers", answers, reason, is_told=facts.longest_answer > 0)
+    answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size generates slowly on the CPU")
+    resolver.fill("evaluate.answers", answers, reason, is_reported=facts.longest_answer > 0)
     longest = min(256, math.ceil(facts.longest_answer * 1.25) + 8) if facts.longest_answer else 64
     resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
 
 
 def resolve_step(resolver: Resolver, facts: Facts) -> None:
-    """Tokens of an optimizer step."""
+    """Resolves the tokens of an optimizer step."""
     if facts.step_rows:
         tokens = max(1, round(facts.step_rows * facts.tokens / max(1, facts.rows)))
-        resolver.fill("batch.tokens", tokens, f"about {facts.step_rows} rows a step")
+        resolver.fill("batch.tokens", tokens, f"about {facts.step_rows} rows per step")
     else:
         tokens = max(512, min(16384, round(facts.tokens / 40)))
-        resolver.fill("batch.tokens", tokens, "about 40 steps an epoch, between 512 and 16,384 tokens each")
+        resolver.fill("batch.tokens", tokens, "about 40 steps per epoch, each of 512 to 16,384 tokens")
 
 
 def micro_batches(recipe: Recipe, facts: Facts) -> list[int]:
-    """Rows of the context length that may be in memory at once, the most first, each half of the one before.
+    """Micro-batch sizes to try, in rows of the context length: the largest first, each half of the one before.
 
-    More rows than a step has are of no use, and on the CPU more than some thousands of tokens make nothing faster.
+    A micro-batch never needs more rows than a step, and on the CPU more than a few thousand tokens are no faster.
     """
     if recipe.batch.rows != AUTO:
         return [int(recipe.batch.rows)]
@@ -280,13 +282,13 @@ def micro_batches(recipe: Recipe, facts: Facts) -> list[int]:
 
 
 def resolve_choices(resolver: Resolver, choices: Iterable[tuple[str, Any, str]]) -> None:
-    """Options of a method or a task, as it chose them."""
+    """Fills in options that a method or a task chose."""
     for option, value, reason in choices:
         resolver.fill(option, value, reason)
 
 
 def resolve_rhythm(resolver: Resolver, total_steps: int) -> None:
-    """When to validate and save."""
+    """Resolves when to validate and save."""
     every = max(1, total_steps // 10)
     resolver.fill("evaluate.every", every, f"about ten validations in {total_steps} steps")
     resolver.fill("save.every", int(resolver.recipe.evaluate.every), "at every validation")
@@ -299,12 +301,12 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
 
 
 def run_stem(recipe: Recipe) -> str:
-    """A telling name for a run: data, model, method."""
+    """A descriptive name for a run: data, model, method."""
     data = Path(recipe.data.path).name.split(".")[0] or "data"
     return f"{data}-{Path(recipe.model.name).name}-{recipe.method}"
 
 
 def unread_sections(task: TaskFacts, method: Method, tasks: Iterable[TaskFacts], methods: Iterable[Method]) -> set[str]:
-    """Sections of the recipe that belong to other tasks or methods, and that this run does not read."""
+    """Sections of the recipe that only other tasks or methods use."""
     theirs = {section for other in (*tasks, *methods) for section in other.sections}
     return theirs - {*task.sections, *method.sections}

@@ -1,1 +1,1 @@
-"""One page a verb: what each command does, from top to bottom."""
+"""One module per command: what it does, from top to bottom."""

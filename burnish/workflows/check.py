@@ -1,9 +1,9 @@
-"""`burnish check`: what is wrong with data, before anything is trained on it.
+"""`burnish check`: what is wrong with data, before training on it.
 
-    read in blocks ─► shape and labels ─► read again ─► tokenize ─► look at rows ─► what holds of all rows together
+    read in blocks ─► shape and labels ─► read again ─► tokenize ─► check rows ─► conclude over all rows
 
-The rows are read twice, or the first of them where the others cannot tell anything about options, so that no more of
-them is in memory than a block for each process, and a few hundred bytes of each row.
+The rows are read twice (only the first ones where no option depends on the rest), so that memory holds no more than a
+block per process and a few hundred bytes per row.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from burnish.tasks import task_names_for
 
 _BLOCK = 4_096
 _FIRST_BLOCKS = 2
-"""Looked at here in any case; how long they take tells whether more processes pay."""
+"""Always checked in this process; their time decides whether more processes are worth starting."""
 _WORTH_SECONDS = 20.0
 _PROCESS_BYTES = 1 << 30
-"""Memory that a process with its libraries may take."""
+"""Memory of a process with its libraries, at most."""
 _FIRST = 20_000
-"""Rows that the shape is told from."""
+"""Rows from which the shape is detected."""
 _READ_BYTES = 1 << 24
 _BRIEF = 2_000
-"""Rows of each split that a run looks at before it begins."""
-_SAYS_NOTHING = TextRecord("", True, "")
-"""Stands for a record from which nothing is filled in."""
+"""Rows of each split that are checked before a run starts."""
+_NO_OPTIONS = TextRecord("", True, "")
+"""Replaces a record on which no option depends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +58,28 @@ class Checkup:
     """What was found in a data set."""
 
     facts: dict[str, str]
-    """Rows, tokens and so on, in words, by what they are."""
+    """Rows, tokens and so on, as text by name."""
     findings: list[Finding]
-    """The worst first."""
+    """The most severe first."""
     views: list[TokenView]
     """The first rows as the model sees them."""
     removable: dict[str, str]
-    """Places of rows that nothing is lost without, and why."""
+    """Places of rows that can be removed without loss, and why."""
 
     @property
     def blocks(self) -> bool:
-        """Whether training should not begin."""
+        """Whether any finding should prevent training."""
         return any(finding.blocks for finding in self.findings)
 
     @property
     def verdict(self) -> str:
-        """What came of it, in a sentence."""
+        """The outcome in a sentence."""
         if not self.findings:
             return "Nothing is wrong with these rows."
         worst = sum(finding.blocks for finding in self.findings)
         rest = len(self.findings) - worst
-        told = [f"{worst} that should stop you" if worst else "", f"{rest} to look at" if rest else ""]
-        return f"Findings: {' and '.join(filter(None, told))}."
+        parts = [f"{worst} to fix before training" if worst else "", f"{rest} to review" if rest else ""]
+        return f"Findings: {' and '.join(filter(None, parts))}."
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -93,50 +93,50 @@ class Checkup:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What the first reading told."""
+class _FirstPass:
+    """Results of reading the rows for the first time."""
 
     sources: Sources
     shape: Shape
     thin: list[Record]
-    """The training rows with no more than what options are filled in from; the first ones, where that is nothing."""
+    """The training rows, reduced to what options depend on; only the first ones, if none depends on them."""
     number: int
-    """Of the training rows, about."""
+    """Approximate number of training rows."""
 
 
 def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> Checkup:
-    """Looks at the data of a recipe, all of it.
+    """Checks all data of a recipe.
 
     Args:
-        recipe: names the data, and the model whose tokens count; may hold `auto`.
-        listeners: told of every event.
-        show: rows that are shown token by token.
+        recipe: names the data, and the model that tokenizes it; may hold `auto`.
+        listeners: receive every event.
+        show: number of rows to show token by token.
 
     Raises:
-        DataError: the data cannot be read, or holds nothing to learn.
+        DataError: the data cannot be read, or has nothing to learn from.
         InputError: recipe or model is wrong.
     """
     emit = EventLog(None, listeners)
     check_options(recipe)
     emit(Stage("reading data"))
-    look = _look_through(recipe)
-    for note in look.shape.notes:
+    data = _first_pass(recipe)
+    for note in data.shape.notes:
         emit(Note(note))
-    context = open_context(recipe, _as_records(look), emit)
+    context = open_context(recipe, _as_records(data), emit)
     length, special = context.context_length, _special_tokens(context)
-    examiner = Examiner(look.shape, context.task, context.tokenizer, length, special)
-    emit(Stage("looking at the rows"))
-    examination, views = _examine(_blocks(look, recipe, show), examiner, look.number, emit)
+    examiner = Examiner(data.shape, context.task, context.tokenizer, length, special)
+    emit(Stage("checking the rows"))
+    examination, views = _examine(_blocks(data, recipe, show), examiner, data.number, emit)
     if is_far_too_small(context.task, len(examination.rows)):
-        examination.tally.add("few-rows", look.sources.described, f"{len(examination.rows):,} rows")
+        examination.tally.add("few-rows", data.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
-    return Checkup(_facts(look, context, examination), findings, views[:show], examination.removable)
+    return Checkup(_facts(data, context, examination), findings, views[:show], examination.removable)
 
 
 def check_briefly(context: RunContext) -> None:
-    """Looks at the first rows of a run that is about to begin, and tells what is wrong with them.
+    """Checks the first rows of a run before training starts, and reports what is wrong with them.
 
-    Rows that were left out are reported elsewhere.
+    Rows that were left out are reported separately.
     """
     examination = Examination(_special_tokens(context))
     for split, records in ((TRAIN, context.records.train), ("validation", context.records.valid)):
@@ -146,8 +146,8 @@ def check_briefly(context: RunContext) -> None:
         context.emit(DataChecked(len(examination.rows), [finding.to_dict() for finding in findings]))
 
 
-def _look_through(recipe: Recipe) -> _Look:
-    """Reads all rows once: their shape from the first, and what options are filled in from of all."""
+def _first_pass(recipe: Recipe) -> _FirstPass:
+    """Reads the rows once: detects the shape from the first, and keeps what options depend on from all."""
     section = recipe.data
     sources = find_sources(section.path, section.validation)
     rejected: list[Rejected] = []
@@ -158,16 +158,16 @@ def _look_through(recipe: Recipe) -> _Look:
     shape = replace(shape, notes=(*shape.notes, *notes_on_formats(sources.train)))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
-    lines = _lines(sources.train) if all(one is _SAYS_NOTHING for one in thin) else None
+    lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None
     if lines is None:
         while block := list(islice(rows, _BLOCK)):
             thin += map(_thin, make_records(block, shape, rejected))
     refuse_empty(thin, rejected, section.path)
-    return _Look(sources, shape, thin, len(thin) if lines is None else min(lines, section.rows or lines))
+    return _FirstPass(sources, shape, thin, len(thin) if lines is None else min(lines, section.rows or lines))
 
 
 def _lines(sources: Sequence[Source]) -> int | None:
-    """How many lines all sources have, where each line is a row; None where that is not so."""
+    """Total number of lines of all sources, if each line is a row; otherwise None."""
     if not all(isinstance(source, Path) and source.suffix == ".jsonl" for source in sources):
         return None
     number = 0
@@ -180,16 +180,16 @@ def _lines(sources: Sequence[Source]) -> int | None:
 
 def _thin(record: Record) -> Record:
     """A record without its texts."""
-    return record.without_texts() or _SAYS_NOTHING
+    return record.without_texts() or _NO_OPTIONS
 
 
-def _as_records(look: _Look) -> Records:
-    return Records(look.thin, [], look.shape, [], "", [], held_out=False)
+def _as_records(data: _FirstPass) -> Records:
+    return Records(data.thin, [], data.shape, [], "", [], held_out=False)
 
 
-def _blocks(look: _Look, recipe: Recipe, show: int) -> Iterator[Block]:
-    """All rows, a block at a time; those that are trained on come first."""
-    splits = {TRAIN: look.sources.train, "validation": look.sources.valid or [], "test": look.sources.test or []}
+def _blocks(data: _FirstPass, recipe: Recipe, show: int) -> Iterator[Block]:
+    """All rows, block by block; the training split comes first."""
+    splits = {TRAIN: data.sources.train, "validation": data.sources.valid or [], "test": data.sources.test or []}
     for split, sources in splits.items():
         if split == TRAIN and recipe.data.rows:
             yield from _blocks_of_rows(split, sources, recipe.data.rows, show)
@@ -212,32 +212,32 @@ def _blocks_of_rows(split: str, sources: Sequence[Source], most: int | None, sho
 
 
 def _examine(blocks: Iterator[Block], examiner: Examiner, most: int, emit: Emit) -> tuple[Examination, list[TokenView]]:
-    """Looks at all blocks: the first ones here, and where many are left, at the others on all cores.
+    """Checks all blocks: the first ones in this process, the others on all cores if many are left.
 
     Args:
-        blocks: each is seen once.
-        examiner: looks at them.
-        most: rows there are, about.
-        emit: told of the progress.
+        blocks: consumed once.
+        examiner: checks them.
+        most: approximate number of rows.
+        emit: receives the progress.
     """
     examination, views = examiner.begin(), list[TokenView]()
 
     def take(outcome: tuple[Examination, list[TokenView]]) -> None:
         examination.join(outcome[0])
         views.extend(outcome[1])
-        emit(Progressed("rows looked at", len(examination.rows), max(len(examination.rows), most)))
+        emit(Progressed("rows checked", len(examination.rows), max(len(examination.rows), most)))
 
     begun = time.monotonic()
     for block in islice(blocks, _FIRST_BLOCKS):
-        take(examiner.look(block))
+        take(examiner.examine(block))
     rate = len(examination.rows) / (time.monotonic() - begun)
-    for outcome in in_processes(examiner.look, blocks, _processes((most - len(examination.rows)) / rate)):
+    for outcome in in_processes(examiner.examine, blocks, _processes((most - len(examination.rows)) / rate)):
         take(outcome)
     return examination, views
 
 
 def _processes(seconds: float) -> int:
-    """How many processes pay for what one would do in some seconds: each needs a while to begin, and memory."""
+    """How many processes to use for work that takes one `seconds`: each needs memory and time to start."""
     if seconds < _WORTH_SECONDS:
         return 1
     return max(1, min(this_machine().cores, psutil.virtual_memory().available // _PROCESS_BYTES))
@@ -248,14 +248,14 @@ def _special_tokens(context: RunContext) -> SpecialTokens:
     return SpecialTokens(context.tokenizer, tokens.decode(tokens.lead))
 
 
-def _facts(look: _Look, context: RunContext, examination: Examination) -> dict[str, str]:
-    """What the data is, in words, by name."""
+def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> dict[str, str]:
+    """Describes the data, as text by name."""
     figures = examination.figures
     rows, (median, most, longest) = len(examination.rows), figures.lengths()
-    told = {
+    facts = {
         "rows": f"{rows:,}" + (f", {examination.rejected:,} left out" if examination.rejected else ""),
-        "read from": look.sources.described,
-        "shape": f"{look.shape.name}, for the task {context.task.name}",
+        "read from": data.sources.described,
+        "shape": f"{data.shape.name}, for the task {context.task.name}",
         "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
         f"longest {longest:,} ({figures.longest_place})",
         "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
@@ -263,4 +263,4 @@ def _facts(look: _Look, context: RunContext, examination: Examination) -> dict[s
         "languages": examination.languages.summary(),
         "usual size": usual_size(context.task),
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in facts.items() if value}

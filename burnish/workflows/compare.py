@@ -1,8 +1,8 @@
-"""`burnish compare`: runs against each other, on the very same rows.
+"""`burnish compare`: runs against each other, on the same rows.
 
-    recipes, rows ─► one task? ─► rows that none was trained on ─► judge one run after the other ─► pairs ─► words
+    recipes, rows ─► same task? ─► rows that no run trained on ─► evaluate the runs one by one ─► pairs ─► verdict
 
-Never more than one network is in memory.
+At most one network is in memory at a time.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from burnish.runs.folder import RunFolder
 
 
 def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: Iterable[Listener] = ()) -> RunComparison:
-    """Judges finished runs on the same rows and tells which differences are beyond the noise.
+    """Evaluates finished runs on the same rows and reports which differences are beyond the noise.
 
     Args:
-        folders: of two runs or more; the first is what the others are held against.
-        data: rows to judge on; None for those that all of the runs held out.
-        listeners: told of every event.
+        folders: of two runs or more; the others are compared with the first.
+        data: rows to evaluate on; None for those that all runs held out.
+        listeners: receive every event.
 
     Raises:
-        InputError: fewer than two runs, one of them twice, one without a result, or runs of different tasks.
-        DataError: a run's data has changed, or they share too few rows.
+        InputError: fewer than two runs, a run named twice or without a result, or different tasks.
+        DataError: a run's data has changed, or the runs share too few rows.
         ModelError: the base model of a run has changed.
     """
     emit = EventLog(None, listeners)
@@ -58,17 +58,17 @@ def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: It
     ]
     shared = find_shared(candidates, data, emit)
     scores = [one.score(records, emit) for one, records in zip(candidates, shared.by_run, strict=True)]
-    return _tell(candidates, shared, scores)
+    return _summarize(candidates, shared, scores)
 
 
-def _tell(candidates: Sequence[Candidate], shared: SharedRows, scores: Sequence[RunScore]) -> RunComparison:
-    """Everything that follows from the scores and from the run folders."""
+def _summarize(candidates: Sequence[Candidate], shared: SharedRows, scores: Sequence[RunScore]) -> RunComparison:
+    """The comparison, from the scores and the run folders."""
     made = [one.made for one in candidates]
     metrics = [read_events(one.folder.metrics) for one in candidates]
     found = _comparable(candidates, made, shared, scores)
-    home = {run: number for number, group in enumerate(group_recipes(made)) for run in group}
+    recipe_of = {run: number for number, group in enumerate(group_recipes(made)) for run in group}
     runs = [
-        ComparedRun(one.name, str(one.folder.path), one.recipe.seed, home[number])
+        ComparedRun(one.name, str(one.folder.path), one.recipe.seed, recipe_of[number])
         for number, one in enumerate(candidates)
     ]
     groups = measured_seeds(runs)
@@ -90,10 +90,10 @@ def _tell(candidates: Sequence[Candidate], shared: SharedRows, scores: Sequence[
 def _comparable(
     candidates: Sequence[Candidate], made: Sequence[Made], shared: SharedRows, scores: Sequence[RunScore]
 ) -> Comparable:
-    """The figures that can be held against each other.
+    """The figures that can be compared.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     task = candidates[0].context.task
     is_text = task.generates and task.scorer.headline == "loss"
@@ -104,21 +104,21 @@ def _comparable(
     found = find_comparable(scores, sizes, apart)
     if not found.figures:
         raise InputError(
-            "these runs have no figure that can be compared", " ".join(found.remarks), "Compare runs of one kind"
+            "these runs have no figure that can be compared", " ".join(found.remarks), "Compare runs of the same kind"
         )
     return found
 
 
 def _noises(figure: str, scales: Mapping[str, Sequence[float]], metrics: Sequence[Any]) -> list[Noise | None]:
-    """What the validations of each run tell of the noise of training, on the scale of the figure."""
+    """The noise of training, estimated from each run's validations, on the scale of the figure."""
     if figure not in scales:
         return [run_noise(lines, figure) for lines in metrics]
-    told = zip(scales[figure], (run_noise(lines, "loss") for lines in metrics), strict=True)
-    return [noise and Noise(noise.variance * scale**2, noise.freedom) for scale, noise in told]
+    scaled = zip(scales[figure], (run_noise(lines, "loss") for lines in metrics), strict=True)
+    return [noise and Noise(noise.variance * scale**2, noise.freedom) for scale, noise in scaled]
 
 
 def _curve(run: str, metrics: Sequence[Mapping[str, Any]]) -> Curve:
-    """The held-out loss over the steps and tokens of a run."""
+    """The eval loss over the steps and tokens of a run."""
     steps = [line for line in metrics if line["event"] == "StepDone"]
     read = dict(zip([line["step"] for line in steps], accumulate(line["tokens"] for line in steps), strict=True))
     seen = [line for line in metrics if line["event"] == "Validated"]
@@ -128,13 +128,15 @@ def _curve(run: str, metrics: Sequence[Mapping[str, Any]]) -> Curve:
 def _check_folders(folders: Sequence[RunFolder]) -> None:
     if len(folders) < 2:
         raise InputError(
-            "a comparison takes two runs or more",
-            "A run is compared with its own base by `burnish evaluate`.",
+            "a comparison needs at least two runs",
+            "`burnish evaluate` compares a single run with its base.",
             "Name another: `burnish compare RUN RUN`; `burnish runs` lists them",
         )
     twice = [path for path, count in Counter(folder.path.resolve() for folder in folders).items() if count > 1]
     if twice:
-        raise InputError(f"the run `{twice[0].name}` is named twice", "It cannot differ from itself.", "Name it once")
+        raise InputError(
+            f"the run `{twice[0].name}` is named twice", "A run cannot be compared with itself.", "Name it once"
+        )
     for folder in folders:
         result_of(folder)
 
@@ -145,12 +147,12 @@ def _check_task(folders: Sequence[RunFolder], recipes: Sequence[Recipe]) -> None
         if recipe.task != first:
             raise InputError(
                 f"the runs `{folders[0].name}` and `{folder.name}` have different tasks, `{first}` and `{recipe.task}`",
-                "What one is judged by means nothing for the other.",
+                "They have no metric in common.",
                 f"Compare runs of the task `{first}` with each other",
             )
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
-    """Each folder's name, or its path where another has the same name."""
+    """Each folder's name, or its path if another has the same name."""
     counts = Counter(folder.name for folder in folders)
     return [folder.name if counts[folder.name] == 1 else str(folder.path) for folder in folders]

@@ -24,18 +24,18 @@ from burnish.runs.folder import RunFolder
 
 
 def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = ()) -> tuple[Path, Path]:
-    """Writes the script, and beside it the rows as tokens in the run's order.
+    """Writes the script, and next to it the rows as tokens in the run's order.
 
     Args:
         folder: of the run.
         out: the script; None for `eject.py` in the run folder.
-        listeners: told of every event.
+        listeners: receive every event.
 
     Returns:
-        The script and the file of its rows.
+        The script and the file of rows.
 
     Raises:
-        InputError: the run has no result, trl or peft has no counterpart, or a file is there already.
+        InputError: the run has no result, trl or peft has no equivalent, or a file already exists.
         DataError: the data has changed.
         ModelError: the base model has changed.
     """
@@ -70,20 +70,20 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
         micro_rows=micro_rows(plan, int(recipe.batch.rows)),
         adapter=_adapter(result),
         no_dropout=_no_dropout(context),
-        left_whole=_left_whole(context),
+        left_whole=_unquantized(context),
         vocabulary=vocabulary_size(context.tokenizer, context.config.get_text_config().vocab_size),
     )
     write_json_lines(rows_file, rows_by_step(plan, steps))
     write_text(script, write_script(recipe, facts))
     if recipe.lora.dropout and not context.method.trains_base:
-        emit(Note("Dropout draws other numbers there, so the losses will be near but not the same."))
+        emit(Note("Dropout draws different random numbers there, so the losses will be close but not identical."))
     return script, rows_file
 
 
 def _kept_step(folder: RunFolder, steps: int) -> int:
-    """The step whose weights are the result, as the run told when it was finished."""
-    told = [line["best_step"] for line in read_events(folder.events) if line["event"] == "Finished"]
-    return told[-1] if told else steps
+    """The step whose weights are the result, from the run's last `Finished` event."""
+    steps_kept = [line["best_step"] for line in read_events(folder.events) if line["event"] == "Finished"]
+    return steps_kept[-1] if steps_kept else steps
 
 
 def _adapter(result: Path) -> dict[str, Any]:
@@ -92,17 +92,17 @@ def _adapter(result: Path) -> dict[str, Any]:
 
 
 def _no_dropout(context: RunContext) -> dict[str, Any]:
-    """What the run switched off in the base model's config."""
+    """Dropout options of the base model's config that the run set to zero."""
     if loading_for(context.method, context.recipe, context.device).has_dropout:
         return {}
-    quiet = vars(without_dropout(context.config))
+    without = vars(without_dropout(context.config))
     return {
-        name: quiet[name] for name, value in vars(context.config).items() if "drop" in name and quiet[name] != value
+        name: without[name] for name, value in vars(context.config).items() if "drop" in name and without[name] != value
     }
 
 
-def _left_whole(context: RunContext) -> list[str]:
-    """Layers of a quantized base that stay as they are."""
+def _unquantized(context: RunContext) -> list[str]:
+    """Layers of a quantized base that are not quantized."""
     if loading_for(context.method, context.recipe, context.device).quantization is None:
         return []
     return skipped_modules(context.config, context.task.objective.head, context.recipe.model.trust_remote_code)

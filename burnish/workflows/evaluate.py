@@ -1,4 +1,4 @@
-"""`burnish evaluate`: base against tuned, on the run's held-out rows or on rows of your own."""
+"""`burnish evaluate`: base against tuned model, on the run's held-out rows or on other rows."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def evaluate(
     general: str | None = None,
     harness: Sequence[str] = (),
 ) -> Comparison:
-    """Judges a finished run against its base model.
+    """Evaluates a finished run against its base model.
 
     Args:
         folder: of the run.
-        data: rows to judge on; None for the rows that the run held out, in which case `evaluation.json`, and with it
-            the report and the model card, is written anew.
-        listeners: told of every event.
-        answers: most rows that both models answer.
-        general: texts outside the task, in place of the recipe's `evaluate.general`.
-        harness: tasks of lm-evaluation-harness that both models do besides.
+        data: rows to evaluate on; None for the rows that the run held out, in which case `evaluation.json`, the report
+            and the model card are rewritten.
+        listeners: receive every event.
+        answers: maximum number of rows that both models answer.
+        general: texts outside the task, instead of the recipe's `evaluate.general`.
+        harness: tasks of lm-evaluation-harness to run on both models as well.
 
     Raises:
-        InputError: the run has no result yet; or there is no such task of the harness.
-        DataError: the run's data has changed, so that its held-out rows are not known any more; or the rows of `data`
-            are for another task.
-        MachineError: tasks of the harness were asked for, and it is not installed.
+        InputError: the run has no result yet, or the harness has no such task.
+        DataError: the run's data has changed, so its held-out rows are unknown; or the rows of `data` are for another
+            task.
+        MachineError: the harness was requested but is not installed.
         ModelError: the base model is not the one that the run was trained on.
     """
     asked = find_harness(harness) if harness else None
@@ -57,7 +57,7 @@ def evaluate(
     else:
         records = rows_of(folder, recipe, otherwise, emit)
         trained = records.train
-    context = open_context(recipe, records, emit)  # resolves options that runs of earlier versions do not know
+    context = open_context(recipe, records, emit)  # resolves options that are missing from runs of earlier versions
     if asked is not None:
         asked.check_task(context.task)
     check_base(folder, context.location)
@@ -82,7 +82,7 @@ def _with_general(recipe: Recipe, general: str | None) -> Recipe:
 
 
 def _ask_harness(harness: Harness, network: object, context: RunContext, comparison: Comparison) -> None:
-    """Lets both models do the tasks of the harness, and adds the figures to the comparison."""
+    """Runs the harness on both models and adds the figures to the comparison."""
     precision, tokenizer = context.recipe.model.precision, context.tokenizer
     room = harness.room(context.config, context.method.virtual_tokens(context.recipe))
     context.emit(Stage("lm-evaluation-harness on the base model"))
@@ -94,15 +94,15 @@ def _ask_harness(harness: Harness, network: object, context: RunContext, compari
 
 
 def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple[Records, list[Record]]:
-    """All rows of another file as held-out rows, and the rows that were trained on, as far as they are still known.
+    """All rows of another file as held-out rows, and the training rows if they are still known.
 
-    Those that are both are named, for they flatter.
+    Warns about rows that are in both.
     """
     records = other_rows(recipe, data, emit)
-    mine = read_rows(recipe, emit)
-    trained = {content_hash(record) for record in mine.train}
+    own = read_rows(recipe, emit)
+    trained = {content_hash(record) for record in own.train}
     shared = sum(content_hash(record) in trained for record in records.valid)
     if shared:
         number = len(records.valid)
-        emit(Warned(f"{shared} of the {number} rows were trained on; the figures flatter the tuned model."))
-    return records, mine.train if has_same_data(folder, mine.sha256) else []
+        emit(Warned(f"{shared} of the {number} rows were trained on, so the figures flatter the tuned model."))
+    return records, own.train if has_same_data(folder, own.sha256) else []

@@ -1,6 +1,6 @@
-"""`burnish merge`: the adapter of a run folded into its base, and the proof that both answer alike.
+"""`burnish merge`: folds the adapter of a run into its base, and verifies that the merged model gives the same logits.
 
-base and adapter: logits ─► fold ─► save ─► load anew, plainly: logits ─► compare ─► folder takes its place
+base and adapter: logits ─► fold ─► save ─► load with transformers: logits ─► compare ─► move the folder into place
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from burnish.runs.folder import RunFolder
 def merge(
     folder: RunFolder, out: Path | None = None, precision: str = AUTO, listeners: Iterable[Listener] = ()
 ) -> Merged:
-    """Writes the run's model as a transformers folder of its own, and verifies it on held-out rows.
+    """Writes the run's model as a standalone transformers folder, and verifies it on held-out rows.
 
-    Never more than one model is in memory.
+    At most one model is in memory at a time.
 
     Args:
         folder: of the run.
         out: folder to write; None for `merged` in the run folder.
-        precision: number format of the merged weights; `auto` for that of the base model's files.
-        listeners: told of every event.
+        precision: of the merged weights; `auto` for that of the base model's files.
+        listeners: receive every event.
 
     Raises:
-        InputError: the run has no result, nothing to fold in, or something that cannot be folded in; or `out` is there.
-        BurnishError: the merged model answers in another way; nothing is written.
+        InputError: the run has no result, nothing to fold in, or weights that cannot be folded in; or `out` exists.
+        BurnishError: the merged model gives different logits; nothing is written.
     """
     target = folder.path / "merged" if out is None else out
     result = result_of(folder)
@@ -76,7 +76,7 @@ def merge(
     with write_folder(target) as written:
         tuned, base = _write_merged(written, context, result, batches, dtype)
         emit(Stage("verifying the merged model"))
-        found = logits_of(_load_plainly(written, context, dtype), batches, _name(dtype))
+        found = logits_of(_load_merged(written, context, dtype), batches, _name(dtype))
         merged = Merged(
             run=folder.name,
             base=context.location.name,
@@ -102,19 +102,19 @@ def _check_method(folder: RunFolder, context: RunContext, result: Path) -> None:
     if method.trains_base:
         raise InputError(
             f"the run `{folder.name}` has nothing to fold in",
-            f"The method `{method.name}` trained the base itself, so its result is a whole model already.",
+            f"The method `{method.name}` trained the base itself, so its result is already a full model.",
             f"Use it as it is: `--model {result}`",
         )
     if not method.can_merge:
         raise InputError(
             f"what the method `{method.name}` trains cannot be folded into a model",
-            "It is put before the text, and no weight of the base could do the same.",
+            "It is a prefix to the text, which no weight of the base can replace.",
             f"Use the adapter as it is, `{result}`; or train again with `--method lora`",
         )
 
 
 def _quantized_logits(context: RunContext, result: Path, batches: Sequence[Batch]) -> list[torch.Tensor]:
-    """What base and adapter answer as they were trained, where that base was quantized; else nothing."""
+    """Logits of base and adapter as trained, if that base was quantized; otherwise nothing."""
     if loading_for(context.method, context.recipe, context.device).quantization is None:
         return []
     network = open_result(context, result)
@@ -126,18 +126,18 @@ def _quantized_logits(context: RunContext, result: Path, batches: Sequence[Batch
 
 @dataclass(slots=True)
 class _Opening:
-    """Loads the full-precision base, and remembers how its parameters are held."""
+    """Loads the full-precision base, and records the dtype of each parameter."""
 
     context: RunContext
     dtype: torch.dtype
     held: dict[str, torch.dtype]
 
     def __call__(self, where: ModelLocation) -> Any:
-        """The network that lies somewhere."""
+        """The network at a location."""
         context, loading = self.context, Loading(self.dtype, has_dropout=True)
         section, head = context.recipe.model, context.task.objective.head
         base = load_base(where, section, context.tokenizer, context.device, loading, head)
-        named = base.network.named_parameters(remove_duplicate=False)  # a tied matrix may get a twin of its own
+        named = base.network.named_parameters(remove_duplicate=False)  # tied matrices may be untied
         self.held.update({name: parameter.dtype for name, parameter in named})
         return base.network
 
@@ -145,7 +145,7 @@ class _Opening:
 def _write_merged(
     written: Path, context: RunContext, result: Path, batches: Sequence[Batch], dtype: torch.dtype
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Writes the merged model; the logits of base and adapter, and those of the base where it can be had."""
+    """Writes the merged model. Returns the logits of base and adapter, and of the base alone if available."""
     context.emit(Stage("folding the adapter in"))
     load = _Opening(context, dtype, {})
     tuned = context.method.open(load, context.location, result)
@@ -165,11 +165,11 @@ def _write_merged(
     return logits, base
 
 
-def _load_plainly(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
-    """The merged model as any program would load it.
+def _load_merged(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
+    """The merged model, loaded with plain transformers.
 
     Raises:
-        BurnishError: transformers finds weights missing, or some too many.
+        BurnishError: transformers reports missing or unexpected weights.
     """
     import transformers
 
@@ -184,8 +184,8 @@ def _load_plainly(written: Path, context: RunContext, dtype: torch.dtype) -> Any
     wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     if wrong:
         raise BurnishError(
-            "the merged model does not load as it was saved",
-            f"{len(wrong)} tensors are missing or have no place, the first is `{wrong[0]}`. Nothing was written.",
+            "the merged model cannot be loaded as it was saved",
+            f"{len(wrong)} tensors are missing or unexpected, the first is `{wrong[0]}`. Nothing was written.",
             "Use the adapter as it is",
         )
     return network.to(context.device)

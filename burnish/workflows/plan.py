@@ -1,7 +1,7 @@
-"""`burnish plan`: what a run would take, here or on a device that is not here, and why. Nothing is trained.
+"""`burnish plan`: memory and time of a run, on this machine or another device. Nothing is trained.
 
-Memory is simulated. Time is measured in a few real steps where rows and weights are here, and estimated for devices
-that are not.
+Memory is simulated. Time is measured in a few real steps on this machine, if rows and weights are available, and
+estimated for other devices.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import EventLog, Listener, Resolved
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
-"""Options that follow from the rows; nothing is said of them where the rows are made up."""
+"""Options that depend on the rows; not reported where the rows are placeholders."""
 _TORCH_TYPES = {"cuda": "cuda", "rocm": "cuda", "mps": "mps"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a plan is for: this machine, or a device that is not here."""
+    """The target of a plan: this machine, or a device of the table."""
 
     on: str | None = None
     """A device of the table."""
     memory: str | None = None
-    """Memory of the device, for one that is not in the table, or that has another amount."""
+    """Memory of the device, if it is not in the table or has a different amount."""
     gpus: int = 1
     nodes: int = 1
 
 
 @dataclass(slots=True)
 class Plan:
-    """What a run would take."""
+    """Memory and time of a run."""
 
     model: str
     parameters: int
@@ -59,23 +59,23 @@ class Plan:
     choices: list[Resolved] = field(default_factory=list)
     device: str = ""
     memory: dict[str, int] = field(default_factory=dict)
-    """Bytes by what they are for, on one device; they add up to the peak."""
+    """Bytes by use, on one device; they add up to the peak."""
     sources: dict[str, str] = field(default_factory=dict)
-    """Where the figures that are not simulated come from."""
+    """Sources of the figures that are not simulated."""
     room: int = 0
-    """Bytes that the run may take there."""
+    """Bytes available to the run there."""
     rule_of_thumb: int = 0
-    """What the textbook says: bytes a parameter, without activations."""
+    """Textbook estimate: bytes per parameter, without activations."""
     step: TimeEstimate | None = None
-    """Time of a step on a device that is not here; None where it cannot be told."""
+    """Estimated time of a step on another device; None if it is unknown."""
     measured: MeasuredTime | None = None
-    """Time on this machine; None where it was not measured."""
+    """Time on this machine; None if it was not measured."""
     measured_at: float = 0.0
-    """When the pace was measured, in seconds since 1970."""
+    """Time of the measurement, in seconds since 1970."""
     is_earlier: bool = False
-    """Whether another command measured it."""
-    untold: str = ""
-    """Why no time is told, in words that follow `not told`."""
+    """Whether an earlier command measured it."""
+    why_no_time: str = ""
+    """Why there is no time, as text that follows `unknown`."""
     step_tokens: int = 0
     steps: int | None = None
     """Steps of the whole run; None without data."""
@@ -92,13 +92,13 @@ class Plan:
 
     @property
     def time_source(self) -> str | None:
-        """Where the time comes from; None where none is told."""
+        """Where the time comes from; None if there is none."""
         if self.measured is not None:
             return "measured here earlier" if self.is_earlier else "measured here"
         return None if self.step is None else "from the device's figures"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values. A time that was measured has no bounds."""
+        """JSON-ready values. A measured time has no bounds."""
         step = run = speed = at = None
         if self.measured is not None:
             step, run = ({"seconds": one, "low": None, "high": None} for one in (self.measured.step, self.measured.run))
@@ -129,7 +129,7 @@ class Plan:
             "tokens_per_second": speed,
             "time_source": self.time_source,
             "time_measured_at": at,
-            "time_untold": self.untold or None,
+            "time_untold": self.why_no_time or None,
         }
 
 
@@ -137,9 +137,9 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     """Plans a run.
 
     Args:
-        recipe: may hold `auto`; without `data.path`, made-up rows fill the context.
+        recipe: may hold `auto`; without `data.path`, placeholder rows fill the context.
         place: where it would run.
-        listeners: told of every event.
+        listeners: receive every event.
 
     Raises:
         InputError: recipe, data, model or device is wrong.
@@ -149,12 +149,12 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     has_data = bool(recipe.data.path)
     emit = EventLog(None, listeners)
 
-    def tell(choice: Resolved) -> None:
+    def report(choice: Resolved) -> None:
         if has_data or choice.option not in _BY_DATA:
             choices.append(choice)
             emit(choice)
 
-    resolver = Resolver(recipe, tell)
+    resolver = Resolver(recipe, report)
     if has_data:
         records = read_rows(recipe, emit)
         name_model(resolver, records)
@@ -166,12 +166,12 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     precision = _precision(resolver.recipe, device, known)
     context = encode(settle(resolver, recipe, records, model, device, precision, emit))
     shards = Shards(place.gpus, place.nodes)
-    planned = plan_run(context, budget, has_data, shards, tell)
+    planned = plan_run(context, budget, has_data, shards, report)
     if planned.fit is None:
         raise MachineError(
-            f"`{model.location.name}` cannot be planned for",
-            "torch cannot simulate a step of it, as told above.",
-            "Train a few steps with `--set train.max_steps=3` to see what it takes",
+            f"no plan can be made for `{model.location.name}`",
+            "torch cannot simulate a training step of it, for the reason above.",
+            "Train a few steps with `--set train.max_steps=3` to see the memory and time it needs",
         )
     made = Plan(
         model.location.name,
@@ -184,18 +184,18 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     _describe_memory(made, planned, planned.fit, shards)
     if known is not None:
         made.step = _time(planned, planned.fit, known, shards)
-        made.untold = "" if made.step else "for this device"
+        made.why_no_time = "" if made.step else "for this device"
     if has_data:
-        _describe_run(made, planned, known is None, tell)
+        _describe_run(made, planned, known is None, report)
     elif known is None:
-        made.untold = "without DATA, whose rows it is measured on"
+        made.why_no_time = "without DATA: time is measured on its rows"
     return made
 
 
 def _named(recipe: Recipe) -> Recipe:
     if recipe.model.name == AUTO:
         raise InputError(
-            "there is neither DATA nor a model to plan for",
+            "a plan needs DATA or a model",
             "",
             "Name a file of rows, or a model with `--model`",
         )
@@ -203,13 +203,13 @@ def _named(recipe: Recipe) -> Recipe:
 
 
 def _place(recipe: Recipe, place: Place) -> tuple[torch.device, Budget, Device | None]:
-    """The device, the memory that may be used on it, and what the table knows of it; None for this machine."""
+    """The device, its memory budget, and its entry in the table; None for this machine."""
     if place.gpus < 1 or place.nodes < 1:
-        raise InputError("`--gpus` and `--nodes` begin at 1", "", "Leave them out for one device")
+        raise InputError("`--gpus` and `--nodes` must be at least 1", "", "Leave them out for one device")
     if place.on is None and place.memory is None:
         if place.gpus * place.nodes > 1:
             raise InputError(
-                "`--gpus` and `--nodes` need a device to be of", "", "Name it, for example `--on A100-80GB --gpus 8`"
+                "`--gpus` and `--nodes` need a device", "", "Name one, for example `--on A100-80GB --gpus 8`"
             )
         device = choose_device(recipe.model.device)
         return device, budget_here(device, recipe.model.memory), None
@@ -224,11 +224,11 @@ def _precision(recipe: Recipe, device: torch.device, known: Device | None) -> tu
         return choose_precision(recipe.model.precision, device)
     if recipe.model.precision != AUTO:
         return recipe.model.precision, "as asked"
-    return known.precision, f"what {known.name} does well"
+    return known.precision, f"the fastest precision of {known.name}"
 
 
 def _describe_memory(plan: Plan, planned: RunPlan, fit: Fit, shards: Shards) -> None:
-    """Fills in what a step takes in memory and arithmetic."""
+    """Fills in the memory and the arithmetic of a step."""
     budget, seen = planned.budget, fit.simulation
     parts = seen.peak.parts
     plan.device, plan.room, plan.ranks = budget.device, budget.room, shards.ranks
@@ -243,11 +243,11 @@ def _describe_memory(plan: Plan, planned: RunPlan, fit: Fit, shards: Shards) -> 
 
 
 def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[[Resolved], None]) -> None:
-    """Fills in the steps of the run and, where it is planned for this machine, how long they take on it."""
+    """Fills in the steps of the run and, for this machine, how long they take."""
     context, found = planned.context, None
     if is_here:
         lacks = lacking(context.location, context.recipe.model)
-        plan.untold = f"here: a step can be measured only where the weights are, and {lacks}" if lacks else ""
+        plan.why_no_time = f"here: a step can only be measured with the weights, and {lacks}" if lacks else ""
         found = None if lacks else pace_here(planned)
     if found is not None:
         context = found[0]
@@ -261,12 +261,12 @@ def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[
         plan.measured_at, training.micro_tokens = known.measured, known.micro_tokens
         held_out = context.batch_plan(context.validation).padded_tokens(None)
         plan.measured = measured_time(known.seconds_per_token, training, held_out, plan.recipe)
-    elif is_here and not plan.untold:
-        plan.untold = "here: the step that was to be measured did not come to its end"
+    elif is_here and not plan.why_no_time:
+        plan.why_no_time = "here: the step to measure did not finish"
 
 
 def _time(planned: RunPlan, fit: Fit, known: Device, shards: Shards) -> TimeEstimate | None:
-    """A step on a device of the table: its micro-batches one after the other, each rank with its share of them."""
+    """Time of a step on a device of the table: each rank runs its share of the micro-batches in sequence."""
     seen = fit.simulation
     once = estimate_time(seen.work, known)
     if once is None:
@@ -292,9 +292,9 @@ class TableRow:
     model: str
     method: str
     bytes: int
-    """Of one step, with everything counted."""
+    """Peak memory of a step."""
     fits_on: str
-    """The devices with the least memory that is enough; empty where there is none."""
+    """The devices with the least sufficient memory; empty if there are none."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -302,7 +302,7 @@ class TableRow:
 
 
 def plan_table() -> list[TableRow]:
-    """Every model with every method: one row at a time, activations computed again."""
+    """Every model with every method: micro-batches of one row, activation checkpointing."""
     return [_row(model, method) for model in MODELS for method in METHODS]
 
 
@@ -320,7 +320,7 @@ def _row(model: str, method: str) -> TableRow:
 
 
 def _smallest(tensors: int) -> str:
-    """The devices with the least memory among those onto which so many bytes of tensors fit."""
+    """The devices with the least memory among those that hold so many bytes of tensors."""
     able: list[Device] = [device for device in load_devices() if budget_of(device).tensors >= tensors]
     least = min((device.memory_bytes for device in able), default=0)
     return ", ".join(device.name for device in able if device.memory_bytes == least)

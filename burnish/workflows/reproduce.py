@@ -1,7 +1,7 @@
-"""`burnish reproduce`: runs the first steps of a run again and holds their losses against those that it told.
+"""`burnish reproduce`: runs the first steps of a run again and compares their losses with the logged ones.
 
-Nothing is written into the run folder. Held-out rows are not judged again: that moves no random state, so the losses of
-the training are the same without it.
+Nothing is written into the run folder. Validations are skipped: they do not change the random state, so the training
+losses are the same without them.
 """
 
 from __future__ import annotations
@@ -40,15 +40,13 @@ from burnish.runs.folder import RunFolder
 
 FIRST_STEPS = 10
 TOLERANCES = {"fp32": 1e-4, "bf16": 0.02, "fp16": 0.01}
-"""Relative, of each of the first `FIRST_STEPS` losses where numbers are summed in another order. Fast and plain
-arithmetic, which sum in different orders, part by at most 1.4e-6 in fp32 in ten steps of tiny models, and by 0.0005 on
-average in bf16; larger models sum more."""
-_PUT_BACK = (
-    "Put back what has changed and run this again; or take it as a new run: `burnish train {recipe} --name NAME`"
-)
-_LOOK = (
-    "If somebody edited `{recipe}`, put it back; otherwise something here computes otherwise than it did: "
-    "`burnish selftest` tells whether the arithmetic holds. (Some kernels of GPUs add in no fixed order.)"
+"""Relative tolerance of the first `FIRST_STEPS` losses where sums are taken in a different order. Between fast and
+plain kernels, which sum in different orders, the losses of ten steps of tiny models differ by at most 1.4e-6 in fp32
+and by 0.0005 on average in bf16; larger models sum more."""
+_PUT_BACK = "Restore what has changed and run this again, or start a new run: `burnish train {recipe} --name NAME`"
+_INVESTIGATE = (
+    "If `{recipe}` was edited, restore it. Otherwise the arithmetic here differs from the run's: check it with "
+    "`burnish selftest`. (Some GPU kernels sum in no fixed order.)"
 )
 
 
@@ -57,18 +55,18 @@ def reproduce(folder: RunFolder, steps: int | None = FIRST_STEPS, listeners: Ite
 
     Args:
         folder: of the run; nothing in it is changed.
-        steps: how many; never more than the run has; None for all.
-        listeners: told of every event.
+        steps: how many, at most as many as the run has; None for all.
+        listeners: receive every event.
 
     Raises:
-        InputError: the run told of no step, or its recipe or manifest cannot be read.
+        InputError: the run has no step, or its recipe or manifest cannot be read.
         DataError: the data is not where it was.
-        ModelError: the base model is not there, or cannot be loaded.
+        ModelError: the base model is missing or cannot be loaded.
         MachineError: the device is missing, or memory does not suffice.
         Interrupted: Ctrl-C or SIGTERM.
     """
     recipe, manifest = recipe_from_saved(folder.recipe), read_manifest(folder)
-    losses = _told_losses(folder)[:steps]
+    losses = _logged_losses(folder)[:steps]
     emit = EventLog(None, listeners)
     files = check_files(folder, recipe, manifest)
     rows, records = check_rows(recipe, manifest, emit)
@@ -81,35 +79,35 @@ def reproduce(folder: RunFolder, steps: int | None = FIRST_STEPS, listeners: Ite
     made_from += replay.rounding
     rule = _Rule.of(recipe.model.precision, replay, manifest, len(losses))
     pairs = [
-        StepPair(step, told, again, rule.tolerance_at(step))
-        for step, (told, again) in enumerate(zip(losses, replay.losses, strict=True), 1)
+        StepPair(step, logged, again, rule.tolerance_at(step))
+        for step, (logged, again) in enumerate(zip(losses, replay.losses, strict=True), 1)
     ]
     made = Reproduction(folder.name, made_from, pairs, rule.words)
-    return made if made.passed else replace(made, advice=_LOOK.format(recipe=folder.recipe))
+    return made if made.passed else replace(made, advice=_INVESTIGATE.format(recipe=folder.recipe))
 
 
 @dataclass(slots=True)
 class Replay:
-    """The first steps of a run, run again."""
+    """The first steps of a run, repeated."""
 
     losses: list[float]
     rounding: list[Ingredient]
     has_halved: bool
-    """Whether memory ran out here where it had not in the run."""
+    """Whether memory ran out here but not in the run."""
 
 
-def _told_losses(folder: RunFolder) -> list[float]:
-    """Of each step from the first on.
+def _logged_losses(folder: RunFolder) -> list[float]:
+    """The losses of the steps, from the first on.
 
     Raises:
         InputError: there is none.
     """
-    told = {line["step"]: line["loss"] for line in read_events(folder.metrics) if line["event"] == "StepDone"}
-    losses = [told[step] for step in takewhile(told.__contains__, count(1))]
+    by_step = {line["step"]: line["loss"] for line in read_events(folder.metrics) if line["event"] == "StepDone"}
+    losses = [by_step[step] for step in takewhile(by_step.__contains__, count(1))]
     if not losses:
         raise InputError(
             f"the run `{folder.name}` has no step to compare",
-            f"`{folder.metrics}` tells of none.",
+            f"`{folder.metrics}` contains none.",
             f"Train it first: `burnish resume {folder.path}`",
         )
     return losses
@@ -117,43 +115,43 @@ def _told_losses(folder: RunFolder) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How near the losses must be."""
+    """How close the losses must be."""
 
     tolerance: float
-    """Relative, of the first `FIRST_STEPS` losses that need not be the same bit for bit."""
+    """Relative, for those of the first `FIRST_STEPS` losses that may differ."""
     exact_until: int
-    """The last step whose loss must be the same bit for bit."""
+    """The last step whose loss must be bit-identical."""
     words: str
 
     @classmethod
     def of(cls, precision: str, replay: Replay, manifest: dict[str, Any], steps: int) -> _Rule:
-        """Bit for bit as long as nothing that rounds is other than in the run."""
+        """Bit-identical as long as nothing that affects rounding differs from the run."""
         others = [one.name for one in replay.rounding if one.state == "other"]
         if replay.has_halved:
-            others.append("the size of micro-batches, for memory ran out,")
+            others.append("the micro-batch size (memory ran out)")
         tolerance = TOLERANCES[precision]
         within = (
-            f"within {tolerance:g} of each loss for the first {FIRST_STEPS} steps, and in proportion more later: sums "
-            f"in {precision} may be rounded in another order there, and each step carries that on."
+            f"within {tolerance:g} of each loss for the first {FIRST_STEPS} steps, and proportionally more after that: "
+            f"sums in {precision} may be rounded in a different order, and the difference grows with each step."
         )
         if others:
-            verb = "is" if len(others) == 1 else "are"
-            return cls(tolerance, 0, f"As {', '.join(others)} {verb} not as in the run, {within}")
+            verb = "differs" if len(others) == 1 else "differ"
+            return cls(tolerance, 0, f"Since {', '.join(others)} {verb} from the run, {within}")
         exact_until = min((session["step"] for session in manifest.get("resumed", [])), default=steps)
-        words = "Bit for bit: versions, machine, device and threads are those of the run."
+        words = "Bit for bit: versions, machine, device and threads are the same as in the run."
         if exact_until < steps:
-            words += f" From step {exact_until + 1} on the run went on elsewhere, and there {within}"
+            words += f" From step {exact_until + 1} on, the run continued elsewhere, and there {within}"
         return cls(tolerance, exact_until, words)
 
     def tolerance_at(self, step: int) -> float:
-        """Relative; 0 where every bit must be the same."""
+        """Relative; 0 if the loss must be bit-identical."""
         return 0.0 if step <= self.exact_until else self.tolerance * max(1.0, step / FIRST_STEPS)
 
 
 def _run_again(
     folder: RunFolder, recipe: Recipe, records: Records, manifest: dict[str, Any], steps: int, listeners: Any
 ) -> Replay:
-    """The first steps, by the way that a resumed run takes from its step 0."""
+    """The first steps, run in the same way as a run resumed from step 0."""
     with tempfile.TemporaryDirectory(prefix="burnish-") as name:
         aside = RunFolder(Path(name) / folder.name)
         aside.checkpoints.mkdir(parents=True)
@@ -176,15 +174,15 @@ def _run_again(
 
 
 class _Enough(Exception):
-    """The steps that are wanted are done; it ends the loop."""
+    """Ends the loop when the requested steps are done."""
 
 
 class _Watch:
-    """Listens to a loop: keeps its losses, gives it the micro-batches that the run had, and ends it.
+    """Listens to a loop: records its losses, sets the micro-batch sizes of the run, and ends it.
 
     Args:
-        steps: after so many.
-        micro_tokens: by step, from 1, the size of micro-batches that came into force with it.
+        steps: number of steps after which to end the loop.
+        micro_tokens: size of the micro-batches from each step on, counted from 1.
     """
 
     def __init__(self, steps: int, micro_tokens: dict[int, int]) -> None:
@@ -195,7 +193,7 @@ class _Watch:
         self._loop: Loop | None = None
 
     def follow(self, loop: Loop) -> None:
-        """Sets the micro-batches of the first step."""
+        """Sets the micro-batch size of the first step."""
         self._loop = loop
         self._set(1)
 
@@ -214,7 +212,7 @@ class _Watch:
 
 
 def _micro_tokens(events: Iterable[dict[str, Any]]) -> dict[int, int]:
-    """By step, from 1, the size of micro-batches that came into force with it; steps that were undone count no more."""
+    """Size of the micro-batches from each step on, counted from 1; discarded steps do not count."""
     found: dict[int, int] = {}
     for event in events:
         if event["event"] == "TrainingStarted" and event.get("micro_tokens"):
@@ -227,7 +225,7 @@ def _micro_tokens(events: Iterable[dict[str, Any]]) -> dict[int, int]:
 
 @contextlib.contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """Computes with as many threads as the run did: the order of sums depends on it."""
+    """Computes with as many threads as the run: the order of sums depends on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

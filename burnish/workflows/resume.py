@@ -1,4 +1,4 @@
-"""`burnish resume`: goes on from the newest whole checkpoint as if the run had never stopped."""
+"""`burnish resume`: continues from the newest complete checkpoint as if the run had never stopped."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     """Trains an interrupted run to its end.
 
     Raises:
-        InputError: the run is finished already.
-        DataError: the data is not what the run began with.
-        ModelError: the base model is not what the run began with.
+        InputError: the run is already finished.
+        DataError: the data has changed since the run started.
+        ModelError: the base model has changed since the run started.
     """
     if folder.result is not None and folder.evaluation.is_file():
         raise InputError(
@@ -39,18 +39,18 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
     context = prepare(recipe, emit)
     if not has_same_data(folder, context.records.sha256):
         raise DataError(
-            f"the data of the run `{folder.name}` has changed since it began",
-            "Going on with other rows would give a result that nobody could make again.",
-            "Put the data back as it was, or start a new run with `burnish train`",
+            f"the data of the run `{folder.name}` has changed since it started",
+            "Continuing with different rows would give a result that cannot be reproduced.",
+            "Restore the data, or start a new run with `burnish train`",
         )
     check_base(folder, context.location)
     loop, batches = rebuild_loop(context, folder)
     checkpoint = newest_complete(folder.checkpoints)
     if checkpoint is None:
-        emit(Note("There is no whole checkpoint yet, so the run begins again."))
+        emit(Note("There is no complete checkpoint yet, so the run starts over."))
     else:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
-        emit(Note(f"Going on from step {loop.progress.step} of {loop.total_steps}."))
+        emit(Note(f"Continuing from step {loop.progress.step} of {loop.total_steps}."))
     batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
     compile_again(loop.trainer.network, context, batches)
     note_session(folder, loop.progress.step, context.device)

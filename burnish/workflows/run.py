@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run folder, with its model loaded when it is first asked something.
+    """A run folder; its model is loaded on first use.
 
     Args:
         folder: of the run.
@@ -38,12 +38,12 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """State, losses and recipe, as `burnish show` tells them."""
+        """State, losses and recipe, as shown by `burnish show`."""
         return describe_run(self.folder)
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """Base against tuned, or None where it has not been judged yet."""
+        """Base against tuned model; None if it has not been evaluated yet."""
         if not self.folder.evaluation.is_file():
             return None
         return json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
@@ -56,18 +56,18 @@ class Run:
         general: str | None = None,
         harness: Sequence[str] = (),
     ) -> Comparison:
-        """Judges the result against its base on the rows that the run held out, or on `data`.
+        """Evaluates the result against its base on the rows that the run held out, or on `data`.
 
         Args:
-            data: rows to judge on; None for the held-out rows, in which case `evaluation.json` is written anew.
-            answers: most rows that both models answer.
-            listeners: told of every event.
-            general: texts that show what the run forgot, in place of the recipe's `evaluate.general`.
-            harness: tasks of lm-evaluation-harness that both models do besides.
+            data: rows to evaluate on; None for the held-out rows, in which case `evaluation.json` is rewritten.
+            answers: maximum number of rows that both models answer.
+            listeners: receive every event.
+            general: texts that show what the run forgot, instead of the recipe's `evaluate.general`.
+            harness: tasks of lm-evaluation-harness to run on both models as well.
 
         Raises:
             InputError: the run has no result yet, or its data or base model has changed.
-            MachineError: tasks of the harness were asked for, and it is not installed.
+            MachineError: the harness was requested but is not installed.
         """
         from burnish.workflows.evaluate import evaluate
 

@@ -1,4 +1,4 @@
-"""`burnish selftest`: the rules of arithmetic, measured on one's own model, rows and machine."""
+"""`burnish selftest`: the rules of arithmetic, measured on the user's model, rows and machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from burnish.selftest.workbench import Bench, RuleLine, RuleReport
 from burnish.tasks import CONVERSATION, USUAL_TASKS, task_facts, task_names
 
 ROWS, CONTEXT = 64, 256
-"""Most rows that are read, and most tokens of a row: enough to meet every rule, few enough to be done in a minute."""
+"""Maximum rows, and tokens per row: enough to exercise every rule within a minute."""
 RULES: tuple[Callable[[Bench], RuleLine], ...] = (
     gradient_rules.packed,
     gradient_rules.padded,
@@ -39,15 +39,15 @@ RULES: tuple[Callable[[Bench], RuleLine], ...] = (
 
 
 def selftest(recipe: Recipe, listeners: Iterable[Listener] = ()) -> RuleReport:
-    """Measures every rule of arithmetic that makes sense for the recipe's model, task and method.
+    """Measures every rule of arithmetic that applies to the recipe's model, task and method.
 
     Args:
-        recipe: without data, bundled rows that suit the model are taken. Nothing is written but to temporary folders.
-        listeners: told of every event.
+        recipe: without data, bundled rows that suit the model are used. Only temporary folders are written.
+        listeners: receive every event.
 
     Raises:
         InputError: recipe, data or model is wrong.
-        MachineError: the device is missing, or memory does not suffice.
+        MachineError: the device is missing, or memory runs out.
     """
     begun = time.perf_counter()
     emit = EventLog(None, listeners)
@@ -70,17 +70,17 @@ def selftest(recipe: Recipe, listeners: Iterable[Listener] = ()) -> RuleReport:
 
 
 def make_bench(recipe: Recipe, emit: EventLog) -> Bench:
-    """Reads a few rows and plans a run of them, as training does; the rules are measured on that.
+    """Reads a few rows and plans a run on them, as training does; the rules are measured on that run.
 
     Raises:
         InputError: recipe, data or model is wrong.
-        MachineError: the device is missing, or memory does not suffice.
+        MachineError: the device is missing, or memory runs out.
     """
     recipe = _small(recipe)
     records = read_rows(recipe, emit)
     context = open_context(recipe, records, emit, _unreported)
     if recipe.data.context == AUTO and context.context_length > CONTEXT:
-        context = context.with_options(data={"context": CONTEXT})  # no longer than need be
+        context = context.with_options(data={"context": CONTEXT})
     context = plan_run(encode(context), report=_unreported).context
     context = inspect_base(context, load_network(context), _unreported)
     emit(Stage("measuring"))
@@ -88,11 +88,11 @@ def make_bench(recipe: Recipe, emit: EventLog) -> Bench:
 
 
 def _unreported(choice: Resolved) -> None:
-    """Which options are resolved on the way to the rules is not what the user asked for."""
+    """Drops the resolved options: they are not what the user asked for."""
 
 
 def _small(recipe: Recipe) -> Recipe:
-    """The recipe with few rows, of the bundled ones where none were named."""
+    """The recipe with few rows; bundled ones if it names no data."""
     if not recipe.data.path:
         recipe = recipe.with_options(data={"path": str(_sample(recipe))})
     if recipe.data.rows is None:
@@ -112,7 +112,7 @@ def _sample(recipe: Recipe) -> Path:
     sample = task_facts(task).sample if task in task_names() else ""
     if not sample:
         raise RecipeError(
-            f"no rows for the task `{task}` come with Burnish", "", "Name rows of your own: `burnish selftest DATA`"
+            f"Burnish has no bundled rows for the task `{task}`", "", "Name your own: `burnish selftest DATA`"
         )
     return Path(str(resources.files("burnish"))) / "assets" / "samples" / sample
 
@@ -129,7 +129,7 @@ def _measured(rule: Callable[[Bench], RuleLine], bench: Bench) -> RuleLine:
             raise
         raise MachineError(
             "memory ran out while the rules of arithmetic were measured",
-            f"`{bench.context.location.name}` was at the rule `{rule.__name__}`, with {len(bench.examples)} examples "
-            "at once.",
-            "Take shorter rows with `--set data.context=64`, or a smaller model",
+            f"It happened with `{bench.context.location.name}` at the rule `{rule.__name__}`, with "
+            f"{len(bench.examples)} examples at once.",
+            "Use shorter rows with `--set data.context=64`, or a smaller model",
         ) from error

@@ -2,7 +2,7 @@
 
     prepare ─► plan_run ─► load ─► fit ─► evaluate
 
-Nothing is written before data and model are known to be good, so bad input leaves no half-made run folder.
+Nothing is written before data and model have been checked, so bad input leaves no incomplete run folder.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
 
     Args:
         recipe: may hold `auto`; the saved one does not.
-        origins: where each option came from, so that those without effect can be reported.
+        origins: where each option came from, to report those without effect.
         listeners: receive every event.
 
     Raises:
@@ -76,7 +76,7 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     check_briefly(plan.context)
     for option in unused_options(origins or {}, plan.context.unread_sections()):
         task, method = plan.context.task.name, plan.context.method.name
-        log(Warned(f"`{option}` has no effect on the task `{task}` by the method `{method}`."))
+        log(Warned(f"`{option}` has no effect for the task `{task}` with the method `{method}`."))
     model = load(plan)
     folder = create_folder(model.context, log)
     loop = fit(model, folder)
@@ -93,15 +93,15 @@ class LoadedModel:
     batches: BatchPlan
     """Of the training rows."""
     seconds: float | None
-    """What the training is expected to take; None where it was not measured."""
+    """Expected duration of the training; None if it was not measured."""
     resident: int | None
-    """Bytes of resident memory that are expected; None where the tensors are elsewhere or were not simulated."""
+    """Expected resident memory in bytes; None if the tensors are elsewhere or were not simulated."""
     key: str
-    """Under which the speed of its steps is cached."""
+    """Cache key of the speed of its steps."""
 
 
 def load(plan: RunPlan) -> LoadedModel:
-    """Loads the base model, resolves what only it can show, applies the method and confirms the plan with real steps.
+    """Loads the base model, resolves what depends on it, applies the method and confirms the plan with real steps.
 
     Raises:
         ModelError: the weights cannot be loaded.
@@ -126,13 +126,13 @@ def load(plan: RunPlan) -> LoadedModel:
 
 
 def _step_time(plan: RunPlan, network: Any, context: RunContext, batches: BatchPlan, key: str) -> float | None:
-    """Seconds per token that goes through the network, from steps taken now or by an earlier run.
+    """Seconds per token of the network's input, from steps measured now or by an earlier run.
 
-    Real steps confirm the plan, unless nothing hangs on it: memory is ample, and the time is known from an earlier run
-    or so short in any case that the first steps of the training show it soon enough.
+    Real steps confirm the plan unless they are not needed: memory is ample, and the time is known from an earlier run
+    or so short that the first training steps show it soon enough.
 
     Returns:
-        None where no step was measured, or none finished.
+        None if no step was measured, or none finished.
     """
     if plan.bound is not None:
         known = find_pace(key)
@@ -149,7 +149,7 @@ def _step_time(plan: RunPlan, network: Any, context: RunContext, batches: BatchP
 
 
 def _seconds(context: RunContext, batches: BatchPlan, pace: float | None, log: bool = False) -> float | None:
-    """Seconds of the training at a step time that was measured here; None without one."""
+    """Seconds of the training at a step time measured here; None without one."""
     if pace is None:
         return None
     validation = context.batch_plan(context.validation).padded_tokens(None)
@@ -160,7 +160,7 @@ def _seconds(context: RunContext, batches: BatchPlan, pace: float | None, log: b
 
 
 def create_folder(context: RunContext, log: EventLog) -> RunFolder:
-    """Makes the run folder and writes what is known before the first step."""
+    """Creates the run folder and writes what is known before the first step."""
     recipe = context.recipe
     folder = create_run(Path(recipe.runs), recipe.name)
     log.attach(folder.path)
@@ -189,7 +189,7 @@ def fit(model: LoadedModel, folder: RunFolder) -> Loop:
 
 
 def report_accuracy(model: LoadedModel, progress: Progress) -> None:
-    """Reports what the training took beside what was planned; of a run that stopped early only the memory."""
+    """Reports measured next to planned memory and time; only the memory for a run that stopped early."""
     measured = peak_bytes()
     if model.resident and measured:
         model.context.emit(ResidentMeasured(model.resident, measured))
@@ -201,7 +201,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     """Writes the best weights as the result, evaluates them against the base model, and writes the report.
 
     Args:
-        loop: at its end.
+        loop: finished.
         context: of the run.
         folder: of the run.
     """
@@ -220,7 +220,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
 
 
 def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
-    """The trained weights in their standard layout, with the tokenizer and its template beside them."""
+    """Writes the trained weights in their standard layout, with the tokenizer and its template."""
     set_stop_tokens(network, context)
     with write_folder(context.method.result_folder(folder)) as target:
         context.method.save(network, target)
@@ -232,7 +232,7 @@ def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
 
 def _without_effect(reason: str, recipe: Recipe) -> str:
     return (
-        f"The adapter changes nothing. {reason}. It is written, but will be refused wherever it is used. Raise "
+        f"The adapter changes nothing. {reason}. It is saved, but every command that loads it will reject it. Raise "
         f"`train.learning_rate` (now {recipe.train.learning_rate}) or train for more steps."
     )
 

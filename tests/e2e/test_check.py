@@ -61,7 +61,7 @@ def test_rows_to_be_judged_on_that_were_trained_on_are_found(burnish: Burnish, h
     told = burnish("check . --json")
     findings = found(told.json)
     assert set(findings) == {"shared-with-validation", "nearly-shared"}
-    assert findings["shared-with-validation"]["places"] == ["./valid.jsonl:10: as ./train.jsonl:5, which is trained on"]
+    assert findings["shared-with-validation"]["places"] == ["./valid.jsonl:10: as ./train.jsonl:5, a training row"]
     assert findings["nearly-shared"]["places"] == ["./valid.jsonl:11: nearly as ./train.jsonl:8"]
 
 
@@ -118,7 +118,7 @@ def test_a_page_that_cannot_be_written_is_refused_at_once(burnish: Burnish, here
     (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
     told = burnish("check rows.jsonl --html nowhere/page.html")
     assert (told.code, told.what) == (2, "the folder `nowhere` does not exist")
-    assert "looking at the rows" not in told.err
+    assert "checking the rows" not in told.err
 
 
 @pytest.mark.parametrize("name", CLEAN)

@@ -90,7 +90,7 @@ def test_another_seed_is_no_other_recipe(compared: Path, burnish: Burnish) -> No
     told = burnish("compare fast fast-1")
     assert told.code == 0, told.err
     verdict = " ".join(told.out.split())
-    assert "No difference of recipes is shown: only the seed differs. Over 2 seeds the loss moved by" in verdict
+    assert "The runs differ only in the seed. Over 2 seeds the loss varied by" in verdict
     assert "fast-1 - fast" not in told.out, "there is no pair of recipes"
     values = burnish("compare fast fast-1 --json").json
     assert values["is_shown"] is False
@@ -125,7 +125,7 @@ def test_another_tokenizer_is_compared_per_byte(compared: Path, made: Path, burn
     told = burnish("compare fast other --json")
     assert told.code == 0, told.err
     assert [figure["name"] for figure in told.json["figures"]] == ["loss per byte"]
-    assert "told per byte of text" in told.json["remarks"][0]
+    assert "given per byte of text" in told.json["remarks"][0]
     assert "model.name" in [one["option"] for one in told.json["options"]]
 
 
@@ -151,13 +151,13 @@ def test_the_same_recipe_and_seed(compared: Path, burnish: Burnish) -> None:
     told = burnish("compare fast copy")
     assert told.code == 0, told.err
     assert burnish("compare fast copy --json").json["options"] == []
-    assert told.out.startswith("No difference is shown: the runs have one recipe and one seed.\n")
+    assert told.out.startswith("No difference is shown: the runs have the same recipe and seed.\n")
 
 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ("whole", "a comparison takes two runs or more"),
+        ("whole", "a comparison needs at least two runs"),
         ("whole runs/whole", "the run `whole` is named twice"),
         ("whole stopped", "the run `stopped` has no result yet"),
         ("whole hwole", "there is no run `hwole`"),

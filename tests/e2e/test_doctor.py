@@ -109,7 +109,7 @@ def test_a_torch_that_does_not_start_is_told(here: Path) -> None:
     assert told.code == 3, told.err
     assert "1. torch is installed but does not start: ImportError: libcudart.so.99: not found (required)" in told.out
     assert "pip install --force-reinstall torch" in told.out
-    assert told.out.endswith("Burnish cannot train here until the first point is mended.\n")
+    assert told.out.endswith("Burnish cannot train here until the first point is fixed.\n")
     assert "Traceback" not in told.err
 
 
@@ -121,14 +121,14 @@ def test_offline_mode_and_the_cache(here: Path) -> None:
     assert told.code == 0, told.err
     assert told.json["cached_models"] == ["openai-community/gpt2"]
     assert told.json["is_offline"]
-    assert "offline mode is set, and 1 model of the hub is cached" in [lack["what"] for lack in told.json["lacks"]]
+    assert "offline mode is set, and 1 hub model is cached" in [lack["what"] for lack in told.json["lacks"]]
     told = doctor("--json", here, HF_HUB_CACHE=str(here / "none"), HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
     assert (told.json["cached_models"], told.json["is_offline"]) == ([], False)
     assert [lack for lack in told.json["lacks"] if "offline" in lack["what"]] == []
 
 
 @pytest.mark.parametrize(
-    ("cached", "what"), [((), "no models of the hub are cached"), (("a/b", "c/d"), "2 models of the hub are cached")]
+    ("cached", "what"), [((), "no hub models are cached"), (("a/b", "c/d"), "2 hub models are cached")]
 )
 def test_what_offline_mode_leaves(cached: tuple[str, ...], what: str) -> None:
     (lack,) = diagnose_with(is_offline=True, cached_models=cached).lacks
@@ -159,10 +159,15 @@ def test_a_sound_machine_lacks_nothing() -> None:
     ("package", "version", "what", "is_fatal"),
     [
         ("torch", None, "torch is missing", True),
-        ("torch", "2.10.9", "torch 2.10.9 is too old; made for >=2.11", True),
-        ("peft", "0.22.0", "peft 0.22.0 is too new; made for >=0.20,<0.22", False),
+        ("torch", "2.10.9", "torch 2.10.9 is too old; Burnish supports >=2.11", True),
+        ("peft", "0.22.0", "peft 0.22.0 is too new; Burnish supports >=0.20,<0.22", False),
         ("bitsandbytes", None, "bitsandbytes is missing, for weights in 4 bits", False),
-        ("bitsandbytes", "0.40", "bitsandbytes 0.40 is too old, for weights in 4 bits; made for >=0.49,<0.51", False),
+        (
+            "bitsandbytes",
+            "0.40",
+            "bitsandbytes 0.40 is too old, for weights in 4 bits; Burnish supports >=0.49,<0.51",
+            False,
+        ),
     ],
 )
 def test_packages(package: str, version: str | None, what: str, is_fatal: bool) -> None:
@@ -181,7 +186,7 @@ def test_what_is_fatal_comes_first() -> None:
         is_offline=True, is_writable=False, free_disk_bytes=GIB // 2, torch=Torch(error="ImportError")
     )
     assert [lack.is_fatal for lack in found.lacks] == [True, True, False, False]
-    assert found.verdict == "Burnish cannot train here until the first 2 points are mended."
+    assert found.verdict == "Burnish cannot train here until the first 2 points are fixed."
     assert all(lack.fix.endswith(".") for lack in found.lacks)
 
 
@@ -196,7 +201,7 @@ def test_a_machine_without_gpu() -> None:
     assert found.can_train
     assert found.verdict == (
         "This machine trains on the CPU in fp32; its memory holds models of about "
-        "470 M with `full`, 1.6 B with `lora`, 12 B with `qlora`; on a CPU, time runs out before memory does."
+        "470 M with `full`, 1.6 B with `lora`, 12 B with `qlora`; on a CPU, time is the limit rather than memory."
     )
     modern = dataclasses.replace(SOUND.machine, processor_features=("amx_bf16",))
     assert "on the CPU in bf16; " in diagnose_with(torch=Torch(), machine=modern).verdict

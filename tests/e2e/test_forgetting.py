@@ -40,8 +40,8 @@ def test_a_run_that_ruins_its_base_is_told_and_a_mild_one_is_not(here: Path, bur
     rise, base = told["general"]["loss"]["difference"], told["general"]["loss"]["base"]["value"]
     assert rise["low"] > 0.05 * base
     assert told["figures"] == []
-    assert told["verdict"] == f"There are no held-out rows to judge by. {told['forgotten']}"
-    assert told["forgotten"].startswith("It has forgotten much of what its base could")
+    assert told["verdict"] == f"There are no held-out rows to evaluate on. {told['forgotten']}"
+    assert told["forgotten"].startswith("It has forgotten much of what its base knew")
     assert "other texts: loss" in ruined.out
     assert told["forgotten"] in " ".join(ruined.out.split())
     texts = [line["text"] for line in read_lines(here / "runs/ruined/events.jsonl", "Warned")]
@@ -93,7 +93,7 @@ def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish
     assert (training["name"], training["rows"]) == ("loss", 20)
     assert training["tuned"]["value"] < 0.2 * held_out["tuned"]["value"]
     assert evaluation["gap"]["high"] < 0
-    assert evaluation["by_heart"].startswith("Part of it is learned by heart: on rows it was trained on the loss fell")
+    assert evaluation["by_heart"].startswith("Part of the gain is memorization: the loss fell")
     assert "training rows: loss" in told.out
     assert evaluation["by_heart"] in " ".join(told.out.split())
     again = burnish("evaluate mine --answers 0 --json").json

@@ -95,7 +95,7 @@ def test_one_byte_of_the_data_is_enough(
     assert "Not reproduced: what `whole` was made from has changed" in told.out
     assert "file `./rows.jsonl`: its content has changed" in told.out
     assert says in told.out
-    assert "Put back what has changed" in told.out
+    assert "Restore what has changed" in told.out
     assert contents(runs / "whole") == before
     made = burnish("reproduce whole --json")
     assert (made.code, made.json["passed"], made.json["steps"]) == (1, False, [])
@@ -139,7 +139,7 @@ def test_an_edited_recipe_gives_other_losses(runs: Path, burnish: Burnish) -> No
     told = burnish("reproduce whole")
     assert told.code == 1
     assert "losses differ from those of `whole`; the first is that of step 2" in told.out
-    assert "If somebody edited `runs/whole/recipe.yaml`, put it back" in told.out
+    assert "If `runs/whole/recipe.yaml` was edited, restore it" in told.out
 
 
 def edit_manifest(run: Path, **facts: Any) -> None:
@@ -164,7 +164,7 @@ def test_elsewhere_there_is_a_tolerance_and_a_reason(runs: Path, burnish: Burnis
     told = burnish("reproduce whole --json")
     assert told.code == 0, told.json
     assert {step["tolerance"] for step in told.json["steps"]} == {1e-4}
-    assert told.json["rule"].startswith("As torch is not as in the run, within 0.0001 of each loss")
+    assert told.json["rule"].startswith("Since torch differs from the run, within 0.0001 of each loss")
     (other,) = [one for one in told.json["ingredients"] if one["state"] == "other"]
     assert (other["name"], other["expected"]) == ("torch", "1.0")
     nudge_losses(runs / "whole", 1.001)

@@ -155,7 +155,9 @@ def test_so_few_rows_that_little_can_be_judged(count: int, here: Path, base: Pat
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
     assert told.code == 0, told.err
-    verdict = "There are no held-out rows to judge by." if count == 1 else "No difference between base and tuned model"
+    verdict = (
+        "There are no held-out rows to evaluate on." if count == 1 else "No difference between base and tuned model"
+    )
     assert verdict in told.out
     for file in (here / "runs" / "mine").glob("*.json*"):
         read_strictly(file)

@@ -91,8 +91,8 @@ def test_a_person_reads_a_table_and_what_was_compared(base: Path, rows_file: Pat
     assert "packed = unpacked: 8 examples in" in told.out
     assert "  burnish selftest --set model.precision=fp32" in told.out
     assert "All 11 rules of arithmetic hold here." in told.out
-    assert burnish(f"selftest {rows_file} --task chta").what == "`chta` is no task"
-    assert burnish("selftest --task vision").what == "no rows for the task `vision` come with Burnish"
+    assert burnish(f"selftest {rows_file} --task chta").what == "there is no task `chta`"
+    assert burnish("selftest --task vision").what == "Burnish has no bundled rows for the task `vision`"
 
 
 def test_a_rule_that_does_not_hold_is_exit_code_1(

@@ -103,5 +103,5 @@ def test_a_decoder_with_an_adapter_learns_too(questions: Path, tmp_path: Path) -
 
 
 def test_a_head_that_would_lose_its_body_is_refused(questions: Path, tiny_model) -> None:
-    with pytest.raises(RecipeError, match="makes no sense for the task `span`"):
+    with pytest.raises(RecipeError, match="cannot be used for the task `span`"):
         train(questions, tiny_model("llama"), "lora")

@@ -53,7 +53,7 @@ def test_stopped_and_resumed(
     assert "  burnish resume runs/mine\n" in shown.out
     told = burnish("resume runs/mine")
     assert told.code == 0, told.err
-    assert f"Going on from step {done} of 100." in told.err
+    assert f"Continuing from step {done} of 100." in told.err
     assert adapter_bytes(run) == straight
     steps = [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")]
     assert steps == list(range(1, 101))
@@ -105,7 +105,7 @@ def test_a_run_stopped_after_its_result_is_judged_on_resume(runs: Path, burnish:
     before = adapter_bytes(runs / "whole")
     told = burnish("resume whole")
     assert told.code == 0, told.err
-    assert "Going on from step 4 of 4." in told.err
+    assert "Continuing from step 4 of 4." in told.err
     assert (runs / "whole" / "evaluation.json").is_file()
     assert adapter_bytes(runs / "whole") == before
     assert len(read_lines(runs / "whole" / "metrics.jsonl", "StepDone")) == 4

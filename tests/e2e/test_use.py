@@ -59,7 +59,7 @@ def test_evaluate_on_other_rows(runs: Path, here: Path, rows_file: Path, burnish
 def test_evaluate_on_trained_rows_warns(runs: Path, rows_file: Path, burnish: Burnish) -> None:
     told = burnish(f"evaluate whole {rows_file} --answers 0")
     assert told.code == 0, told.err
-    assert "warning: 36 of the 40 rows were trained on; the figures flatter the tuned model." in told.err
+    assert "warning: 36 of the 40 rows were trained on, so the figures flatter the tuned model." in told.err
 
 
 def test_generate(runs: Path, burnish: Burnish) -> None:

@@ -92,6 +92,6 @@ def test_adapters_with_dropout_and_a_run_that_goes_on(tiny_model: Callable[[str]
     assert recipe_from_saved(stopped.recipe).model.compile is True
     resume(stopped, [events.append])
     assert Stage("compiling the blocks") in events
-    assert Note(f"Going on from step 4 of {STEPS}.") in events
+    assert Note(f"Continuing from step 4 of {STEPS}.") in events
     assert result_bytes(stopped, "lora") == result_bytes(straight, "lora")
     assert told(stopped) == told(straight)

@@ -98,7 +98,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     truncate(folder.checkpoints / "step-000005" / "weights.safetensors")
     told_now: list[Event] = []
     resume(folder, [told_now.append])
-    assert Note(f"Going on from step 4 of {STEPS}.") in told_now
+    assert Note(f"Continuing from step 4 of {STEPS}.") in told_now
     assert result_bytes(folder, method) == result_bytes(straight, method)
     assert told(folder) == told(straight)
 

@@ -114,7 +114,7 @@ def _time(made: Plan) -> str:
     if made.measured is not None:
         return _measured(made, made.measured)
     if made.step is None:
-        return f"unknown {made.untold}"
+        return f"unknown {made.why_no_time}"
     speed = made.step_tokens / made.step.seconds
     text = (
         f"{made.step.seconds:.2g} s per step of {made.step_tokens:,} tokens ({made.step.low:.2g} to "

@@ -77,10 +77,10 @@ def test_the_verdict_claims_only_what_the_interval_shows(
 
 
 def test_without_its_figure_there_is_no_verdict() -> None:
-    assert Comparison(0, 0, "held out").verdict == "There are no held-out rows to judge by."
+    assert Comparison(0, 0, "held out").verdict == "There are no held-out rows to evaluate on."
     comparison = judged_by(Estimate(-0.5, -0.7, -0.3), True, False)
     comparison.headline = "entity F1"
-    assert comparison.verdict == "There are no held-out rows to judge by."
+    assert comparison.verdict == "There are no held-out rows to evaluate on."
 
 
 def test_one_row_is_one_row() -> None:
@@ -143,8 +143,8 @@ def test_forgetting_is_a_sure_rise_of_a_part_that_matters(rise: Estimate, is_tol
 @pytest.mark.parametrize(
     ("on_training", "on_held_out", "gap", "said"),
     [
-        (-2.0, -0.5, Estimate(-1.5, -1.8, -1.2), "fell by 2.000, on held-out rows it fell by 0.500."),
-        (-2.0, 0.3, Estimate(-2.3, -2.6, -2.0), "fell by 2.000, on held-out rows it rose by 0.300."),
+        (-2.0, -0.5, Estimate(-1.5, -1.8, -1.2), "fell by 2.000 on training rows and fell by 0.500 on held-out rows."),
+        (-2.0, 0.3, Estimate(-2.3, -2.6, -2.0), "fell by 2.000 on training rows and rose by 0.300 on held-out rows."),
         (-2.0, -1.7, Estimate(-0.3, -0.4, -0.2), ""),  # sure, but less than a fifth of the gain
         (-2.0, -0.5, Estimate(-1.5, -3.2, 0.2), ""),  # large, but not sure
         (-0.5, -2.0, Estimate(1.5, 1.2, 1.8), ""),

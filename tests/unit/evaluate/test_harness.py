@@ -84,5 +84,5 @@ def test_there_is_room_for_what_a_model_reads_less_what_is_taken() -> None:
 def test_models_that_write_nothing_cannot_be_asked(tiny_tokenizer: Any) -> None:
     harness = Harness(None, None, [])
     harness.check_task(make_task("chat", tiny_tokenizer, Recipe()))
-    with pytest.raises(InputError, match="writes no text"):
+    with pytest.raises(InputError, match="do not generate text"):
         harness.check_task(SimpleNamespace(name="classify", generates=False))

@@ -42,7 +42,7 @@ def test_a_lower_loss_is_better() -> None:
     assert verdict.startswith(
         "`b` is better than `a` on 50 rows: the loss is lower by 0.200 [-0.300, -0.100], beyond the noise of the rows."
     )
-    assert "rows alone are counted: another seed may move the loss as much" in verdict
+    assert "only the noise of the rows is counted: another seed may change the loss as much" in verdict
 
 
 def test_a_higher_accuracy_is_better_and_a_lower_one_worse() -> None:
@@ -62,8 +62,10 @@ def test_what_training_makes_is_not_taken_for_the_recipe() -> None:
     noise = TrainingNoise("validations", 0.05, 4.4)
     verdict = comparison(pair(NOT_SHOWN, rows_alone=SHOWN), noise=noise).verdict
     assert verdict.startswith("No difference between `a` and `b` is shown")
-    assert "The models do part on such rows, but no more than training makes them." in verdict
-    assert "scatter: up to 0.05 (standard deviation). Another seed may move the loss by more or by less" in verdict
+    assert "These models do differ on such rows, but not by more than the noise of training." in verdict
+    assert (
+        "validations: up to 0.05 (standard deviation). Another seed may change the loss by more or by less" in verdict
+    )
 
 
 def test_a_chance_that_was_raised_decides() -> None:
@@ -71,7 +73,7 @@ def test_a_chance_that_was_raised_decides() -> None:
     told = comparison(one, pair(NOT_SHOWN, second=2), recipes=(0, 1, 2))
     assert not told.is_shown
     assert told.verdict.count("No difference between") == 2
-    assert "raised for 2 comparisons (Holm)" in told.verdict
+    assert "corrected for 2 comparisons (Holm)" in told.verdict
 
 
 def test_of_many_pairs_only_those_that_are_shown_are_told() -> None:
@@ -94,11 +96,13 @@ def test_another_seed_is_no_other_recipe() -> None:
     told = comparison(recipes=(0, 0), noise=TrainingNoise("seeds", 0.07, 1.0))
     assert not told.is_shown
     assert told.verdict.startswith(
-        "No difference of recipes is shown: only the seed differs. Over 2 seeds the loss moved by 0.100, 20.0 % of it, "
-        "on 50 rows. That is what another seed does"
+        "The runs differ only in the seed. Over 2 seeds the loss varied by 0.100, 20.0 % of it, "
+        "on 50 rows. A difference of this size"
     )
     three = comparison(recipes=(0, 0, 0), noise=TrainingNoise("seeds", 0.1, 2.0))
-    assert "Over 3 seeds the loss moved by 0.200, 40.0 % of it, on 50 rows (standard deviation 0.100)." in three.verdict
+    assert (
+        "Over 3 seeds the loss varied by 0.200, 40.0 % of it, on 50 rows (standard deviation 0.100)." in three.verdict
+    )
 
 
 def test_the_same_run_twice_tells_nothing_of_seeds() -> None:
@@ -106,7 +110,7 @@ def test_the_same_run_twice_tells_nothing_of_seeds() -> None:
     assert measured_seeds(runs) == [[0, 2]]
     same = comparison(recipes=(0, 0))
     same.runs = runs[:2]
-    assert same.verdict == "No difference is shown: the runs have one recipe and one seed."
+    assert same.verdict == "No difference is shown: the runs have the same recipe and seed."
 
 
 @pytest.mark.parametrize(("width", "told"), [(0.4, "[-0.200, +0.200]"), (0.0004, "[-0.00020, +0.00020]")])

@@ -39,7 +39,7 @@ def test_a_figure_of_the_task_comes_first() -> None:
     short = score(2.0, counts, mean("accuracy", numpy.ones(ROWS - 1)))
     found = find_comparable([runs[0], short], None)
     assert names(found) == ["loss"]
-    assert "not measured on the same pieces" in found.remarks[0]
+    assert "not measured on the same parts" in found.remarks[0]
 
 
 def test_a_few_rows_that_were_cut_are_left_out_of_the_loss() -> None:
@@ -48,7 +48,7 @@ def test_a_few_rows_that_were_cut_are_left_out_of_the_loss() -> None:
     found = find_comparable([score(2.0, whole), score(3.0, cut)], [9] * ROWS)
     assert names(found) == ["loss"]
     assert len(found.figures[0][0].table) == ROWS - 3
-    assert found.remarks == ["3 rows are not of the same length in all runs, and left out of the loss."]
+    assert found.remarks == ["3 rows differ in length between runs and are left out of the loss."]
 
 
 def test_other_tokens_are_told_per_byte() -> None:
@@ -57,13 +57,13 @@ def test_other_tokens_are_told_per_byte() -> None:
     assert names(found) == [PER_BYTE]
     assert [value(one) for one in found.figures[0]] == [0.2, 0.25]
     assert found.scales == {PER_BYTE: [0.2, 0.5]}, "a loss per token times tokens per byte"
-    assert "different tokens" in found.remarks[0]
+    assert "tokenize these texts differently" in found.remarks[0]
 
 
 def test_other_terms_of_no_text_are_not_compared() -> None:
     found = find_comparable([score(2.0, numpy.full(ROWS, 2)), score(2.5, numpy.full(ROWS, 5))], None)
     assert found.figures == []
-    assert "their losses are not compared" in found.remarks[0]
+    assert "losses are not compared" in found.remarks[0]
 
 
 def test_losses_of_other_kinds_are_not_compared() -> None:

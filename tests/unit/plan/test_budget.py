@@ -30,7 +30,7 @@ def test_a_size_that_was_asked_for_counts() -> None:
 
 
 def test_a_size_without_a_unit_is_refused() -> None:
-    with pytest.raises(InputError, match="`12` names no unit"):
+    with pytest.raises(InputError, match="`12` has no valid unit"):
         budget_here(torch.device("cpu"), "12")
 
 

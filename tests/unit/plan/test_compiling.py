@@ -93,8 +93,8 @@ def test_where_it_pays_blocks_are_compiled_and_the_reason_is_told(trial: Given) 
     ("saved", "reason"),
     [
         (60.0 / LONG - 1e-6, "2 % faster, 60 s to compile, 60 minutes to run"),
-        (0.0, "no faster for sure, 60 s to compile, 60 minutes to run"),
-        (-0.2, "no faster for sure, 60 s to compile, 60 minutes to run"),
+        (0.0, "not measurably faster, 60 s to compile, 60 minutes to run"),
+        (-0.2, "not measurably faster, 60 s to compile, 60 minutes to run"),
     ],
 )
 def test_where_it_saves_less_than_it_takes_it_is_taken_back(trial: Given, saved: float, reason: str) -> None:
@@ -165,15 +165,15 @@ def test_a_run_that_goes_on_compiles_again_or_says_that_it_cannot(trial: Given) 
     assert (trial.tries, told) == (1, [])
     trial.hindrance = "compiling failed (OSError)"
     go_on(True)
-    text = f"The blocks were compiled until now and are no more: {trial.hindrance}. Last digits may differ."
+    text = f"The blocks are no longer compiled: {trial.hindrance}. The last digits of losses may differ."
     assert told == [Warned(text)]
 
 
 def test_compilers_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert cannot_compile("cpu") == "there is no C++ compiler here"
-    assert cannot_compile("mps") == "Burnish compiles nothing for mps"
+    assert cannot_compile("cpu") == "there is no C++ compiler on this machine"
+    assert cannot_compile("mps") == "Burnish does not compile for mps"
     own = tmp_path / "mine"
     own.write_text("")
     own.chmod(0o755)
@@ -182,7 +182,7 @@ def test_compilers_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.delenv("CXX")
     own.rename(tmp_path / "clang++")
     assert cannot_compile("cpu") == ""
-    assert cannot_compile("cuda") == "there is no C compiler here"
+    assert cannot_compile("cuda") == "there is no C compiler on this machine"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_noise_counts_against_compiling(compiled: list[float], saved: float) -> 
     ("step", "hindrance"),
     [
         (lambda network: None, ""),
-        (lambda network: network.update(loss=3.0), "compiled, this model computes something else"),
+        (lambda network: network.update(loss=3.0), "compiling changes the results of this model"),
         (lambda network: network.update(error=KeyError()), "compiling failed (KeyError)"),
     ],
     ids=["fine", "wrong", "broken"],

@@ -157,7 +157,7 @@ def test_a_device_of_which_only_the_memory_is_known() -> None:
     assert (device.name, device.memory_bytes, device.kind) == ("12 GB", 12 * GIB, "cuda")
     assert (dict(device.rates), device.bandwidth, device.link, device.precision) == ({}, None, None, "bf16")
     for silent in (device, find_device("M4 Pro")):
-        with pytest.raises(InputError, match="how fast `.*` computes is not known"):
+        with pytest.raises(InputError, match="the speed of `.*` is not known"):
             silent.rate("fp32")
 
 
@@ -187,13 +187,13 @@ def test_sizes_of_memory(text: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("text", "said", "fix"),
     [
-        ("12", "no unit", "Write `12GB`"),
-        ("12.5", "no unit", "Write `12.5GB`"),
-        ("12 KB", "`KB` is none of MB, GB and TB", "Write `12GB`"),
-        ("8 apples", "`apples` is none of", "Write `8GB`"),
-        ("-3GB", "more than nothing", "`12GB`"),
-        ("-3", "no unit", "Write `3GB`"),
-        ("0GB", "more than nothing", "`12GB`"),
+        ("12", "no valid unit", "Write `12GB`"),
+        ("12.5", "no valid unit", "Write `12.5GB`"),
+        ("12 KB", "`KB` is not one of MB, GB and TB", "Write `12GB`"),
+        ("8 apples", "`apples` is not one of", "Write `8GB`"),
+        ("-3GB", "greater than 0", "`12GB`"),
+        ("-3", "no valid unit", "Write `3GB`"),
+        ("0GB", "greater than 0", "`12GB`"),
         ("9" * 400 + "GB", "No device has that much", "`12GB`"),
         ("abc", "a number with a unit", "`12GB`"),
         ("", "a number with a unit", "`12GB`"),

@@ -52,10 +52,10 @@ TABLE: dict[str, Any] = {task.name: task for task in (Writes, Turns, Labels, See
     [("task", "chatt", "`chat`"), ("method", "lroa", "`lora`"), ("task", "zzz", None)],
 )
 def test_what_there_is_not_is_refused_with_the_nearest(option: str, value: str, near: str | None) -> None:
-    with pytest.raises(RecipeError, match=f"`{value}` is no {option}") as caught:
+    with pytest.raises(RecipeError, match=f"there is no {option} `{value}`") as caught:
         check_choices(Recipe.model_validate({option: value}), ["text", "chat"], ["full", "lora"])
     assert caught.value.fix == (f"Did you mean {near}?" if near else "")
-    listed = f"There are `auto`, {'`full`, `lora`' if option == 'method' else '`text`, `chat`'}."
+    listed = f"Choose one of `auto`, {'`full`, `lora`' if option == 'method' else '`text`, `chat`'}."
     assert caught.value.why == listed
 
 
@@ -85,9 +85,9 @@ def test_a_task_has_its_bundled_model(task: str, model: str) -> None:
 
 
 def test_a_task_that_no_bundled_model_can_do_needs_one_to_be_named() -> None:
-    with pytest.raises(RecipeError, match="the task `sees` needs a model to be named") as caught:
+    with pytest.raises(RecipeError, match="the task `sees` has no bundled model") as caught:
         default_model(TABLE["sees"])
-    assert caught.value.why == "It is for one that takes images and text, and no such model is bundled."
+    assert caught.value.why == "It needs a model that takes images and text."
     assert "--model" in caught.value.fix
 
 
@@ -112,24 +112,24 @@ def test_rows_and_model_choose_the_task(wanted: str, names: list[str], kind: str
             AUTO,
             ["writes", "turns"],
             "masked",
-            "`mine` makes no sense for the task `writes` or `turns`",
-            "It encodes a text in both directions (an encoder); the task is for a model that continues a text (a "
+            "`mine` cannot be used for the task `writes` or `turns`",
+            "It encodes a text in both directions (an encoder); the task needs a model that continues a text (a "
             "decoder) or that maps one text to another (an encoder-decoder).",
         ),
         (
             "writes",
             ["writes", "turns"],
             "seq2seq",
-            "`mine` makes no sense for the task `writes`",
-            "It maps one text to another (an encoder-decoder); the task is for a model that continues a "
+            "`mine` cannot be used for the task `writes`",
+            "It maps one text to another (an encoder-decoder); the task needs a model that continues a "
             "text (a decoder).",
         ),
         (
             AUTO,
             ["labels"],
             "image-text",
-            "`mine` makes no sense for the task `labels`",
-            "It takes images and text; the task is for a model that encodes a text in both directions (an encoder) or "
+            "`mine` cannot be used for the task `labels`",
+            "It takes images and text; the task needs a model that encodes a text in both directions (an encoder) or "
             "that continues a text (a decoder).",
         ),
     ],
@@ -145,9 +145,9 @@ def test_a_model_of_the_wrong_kind_is_refused(wanted: str, names: list[str], kin
 def test_a_head_that_transformers_has_not_is_refused() -> None:
     """BERT tells whether one sentence follows another; Llama has no such head."""
     head = Head("AutoModelForNextSentencePrediction", "SEQ_CLS")
-    with pytest.raises(RecipeError, match="`mine` makes no sense for the task `labels`") as caught:
+    with pytest.raises(RecipeError, match="`mine` cannot be used for the task `labels`") as caught:
         check_pair(TABLE["labels"], head, make_method("lora"), LlamaConfig(), "mine")
-    why = "transformers has no NextSentencePrediction model that could read the weights of the type `llama`."
+    why = "transformers has no NextSentencePrediction model for weights of type `llama`."
     assert caught.value.why == why
     check_pair(TABLE["labels"], head, make_method("lora"), BertConfig(), "mine")
 
@@ -166,14 +166,14 @@ def test_a_method_may_refuse_and_says_why() -> None:
     picky: Method = Picky()  # type: ignore[assignment]
     with pytest.raises(RecipeError) as caught:
         check_pair(TABLE["writes"], CAUSAL, picky, GPT2Config(), "mine")
-    assert caught.value.what == "the method `picky` makes no sense for the task `writes` with `mine`"
+    assert caught.value.what == "the method `picky` cannot be used for the task `writes` with `mine`"
     assert caught.value.why == "It has no gates."
     assert "--method lora" in caught.value.fix
     check_pair(TABLE["writes"], CAUSAL, picky, LlamaConfig(), "mine")
 
 
 def test_an_encoder_with_a_decoder_writes_no_text_of_its_own() -> None:
-    with pytest.raises(RecipeError, match="`mine` makes no sense for the task `writes`"):
+    with pytest.raises(RecipeError, match="`mine` cannot be used for the task `writes`"):
         check_pair(TABLE["writes"], CAUSAL, make_method("full"), T5Config(), "mine")
 
 

@@ -73,7 +73,7 @@ def test_fills_only_what_is_auto_and_tells_why() -> None:
 
 def test_fills_in_silence_where_asked() -> None:
     resolver, told = resolver_of()
-    resolver.fill("lora.alpha", 32.0, "for the record", is_told=False)
+    resolver.fill("lora.alpha", 32.0, "for the record", is_reported=False)
     assert resolver.recipe.lora.alpha == 32.0
     assert told == []
 
@@ -99,7 +99,7 @@ def test_a_context_beyond_the_model_is_refused() -> None:
     resolver, _ = resolver_of(data__context=600)
     resolve_context(resolver, LlamaConfig(max_position_embeddings=600), WITHOUT_LIMIT)
     assert resolver.recipe.data.context == 600
-    with pytest.raises(RecipeError, match="this model reads at most 512 tokens") as caught:
+    with pytest.raises(RecipeError, match="this model accepts at most 512 tokens") as caught:
         resolve_context(resolver, LlamaConfig(max_position_embeddings=512), WITHOUT_LIMIT)
     assert "data.context=512" in caught.value.fix
 

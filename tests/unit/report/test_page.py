@@ -149,7 +149,7 @@ def test_files_that_are_missing_leave_a_page(left: tuple[str, ...], tmp_path: Pa
 def test_a_run_without_held_out_rows(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     told = {**evaluation("x"), "rows": 0, "figures": [], "training": [], "tables": [], "answers": [], "note": ""}
-    run.evaluation.write_text(json.dumps({**told, "verdict": "There are no held-out rows to judge by."}))
+    run.evaluation.write_text(json.dumps({**told, "verdict": "There are no held-out rows to evaluate on."}))
     record = read_record(run)
     assert outcome_of(record) == ""
     text = page_of(run).text
