@@ -129,7 +129,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_no_more(base: Path, rows_fil
     for _ in range(2):
         planned, told = made(rows_file, base)
         assert planned.time_source == "measured here"
-        assert [event for event in told if isinstance(event, Note) and "cannot be kept" in event.text]
+        assert [event for event in told if isinstance(event, Note) and "cannot be cached" in event.text]
 
 
 def test_a_model_that_cannot_pack_is_reckoned_with_rows_of_their_own(here: Path, burnish: Burnish) -> None:
