@@ -70,7 +70,7 @@ def test_the_task_is_found_and_figures_are_given(trained: tuple[Run, list[Event]
 def test_the_tower_is_left_alone_and_says_so(trained: tuple[Run, list[Event]], base: tuple[str, Path]) -> None:
     run, told = trained
     tower = TOWERS[base[0]]
-    assert any(isinstance(event, Note) and f"({'`'}{tower}`) is not trained" in event.text for event in told)
+    assert any(isinstance(event, Note) and f"({'`'}{tower}`) is frozen" in event.text for event in told)
     names = list(weights_of(run))
     assert names
     assert not any(f".{tower}." in name for name in names)
@@ -152,4 +152,4 @@ def test_broken_pictures_are_counted_and_named(base: tuple[str, Path], rows: Pat
     rejected = [json.loads(line) for line in train(recipe).folder.rejected.read_text().splitlines()]
     assert [row["line"] for row in rejected] == [3, 6]
     assert "there is no image" in rejected[0]["reason"]
-    assert "is not a picture" in rejected[1]["reason"]
+    assert "is not an image" in rejected[1]["reason"]
