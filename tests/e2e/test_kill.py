@@ -86,7 +86,9 @@ def test_killed_while_a_checkpoint_is_being_written(
     damaged = newest / "optimizer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     finish(["resume", str(folder.path)], tmp_path)
-    going_on = [line["text"] for line in read_events(folder.events) if line.get("text", "").startswith("Continuing from")]
+    going_on = [
+        line["text"] for line in read_events(folder.events) if line.get("text", "").startswith("Continuing from")
+    ]
     assert going_on == [f"Continuing from step {int(newest.name[5:]) - 5} of {STEPS}."]
     assert_same(folder, straight)
     assert not half_written(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,10 +39,44 @@ def test_no_step_takes_more(model: str, method: str) -> None:
     assert simulated.peak.total < bound
 
 
+def config_of(**facts: Any) -> Any:
+    """A config with the numbers that the formula reads, and others."""
+    numbers = {
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+        "is_encoder_decoder": False,
+        **facts,
+    }
+    config = SimpleNamespace(**{name: value for name, value in numbers.items() if value is not None})
+    config.get_text_config = lambda: config
+    return config
+
+
 def test_where_the_formula_does_not_hold_there_is_none() -> None:
-    plain = tiny_config("llama")
-    assert step_bound(plain, 1000, 640, 96, CONTEXT) is not None
-    for name, value in {"num_local_experts": 8, "vision_config": {}, "num_attention_heads": None}.items():
-        config: Any = tiny_config("llama")
-        setattr(config, name, value)
-        assert step_bound(config, 1000, 640, 96, CONTEXT) is None, name
+    assert step_bound(config_of(), 1000, 640, 96, CONTEXT) is not None
+    for facts in (
+        {"num_local_experts": 8},
+        {"vision_config": {}},
+        {"num_attention_heads": None},
+        {"hidden_size": None},
+    ):
+        assert step_bound(config_of(**facts), 1000, 640, 96, CONTEXT) is None, facts
+
+
+def test_the_bound_grows_with_all_it_depends_on() -> None:
+    plain = step_bound(config_of(), 1000, 640, 96, CONTEXT)
+    assert plain is not None
+    larger = [
+        step_bound(config_of(), 2000, 640, 96, CONTEXT),
+        step_bound(config_of(), 1000, 6400, 96, CONTEXT),
+        step_bound(config_of(), 1000, 640, 192, CONTEXT),
+        step_bound(config_of(), 1000, 640, 96, 2 * CONTEXT),
+        *(
+            step_bound(config_of(**{name: 128}), 1000, 640, 96, CONTEXT)
+            for name in ("hidden_size", "num_hidden_layers")
+        ),
+        step_bound(config_of(intermediate_size=1000), 1000, 640, 96, CONTEXT),
+        step_bound(config_of(is_encoder_decoder=True), 1000, 640, 96, CONTEXT),
+    ]
+    assert all(bound is not None and bound > plain for bound in larger)

@@ -59,7 +59,7 @@ def test_a_window_shorter_than_the_context_is_refused(layout: str, tiny_tokenize
     assert network.config.sliding_window == WINDOW
     task = make_preference(tiny_tokenizer)
     (told,) = task.objective.inspect_model(network)
-    assert "prompt of its own" in told
+    assert "once for each answer" in told
     assert "position_ids" not in one_each(task, random_pairs(2))[0].inputs
     assert task.objective.inspect_model(network) == [], "said once"
     wider = make_network(layout, sliding_window=CONTEXT // 2)
