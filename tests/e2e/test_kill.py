@@ -51,6 +51,7 @@ def straight(rows: Path, tiny_model: Callable[[str], Path], tmp_path_factory: py
     return train(make_recipe(rows, tiny_model("llama"), runs, name="made", **options)).folder
 
 
+@pytest.mark.slow
 def test_killed_at_random_steps(
     rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -47,10 +47,10 @@ def assert_holds(told: Any, without: set[str]) -> None:
     [
         ("chat", "Llama", set()),
         pytest.param("text", "GPT-2", set(), marks=pytest.mark.slow),
-        ("preference", "Llama", PACKED),
+        pytest.param("preference", "Llama", PACKED, marks=pytest.mark.slow),
         pytest.param("reward", "Llama", PACKED | SERVED, marks=pytest.mark.slow),
         pytest.param("text-to-text", "T5", PACKED, marks=pytest.mark.slow),
-        ("classify", "BERT", PACKED | SERVED),
+        pytest.param("classify", "BERT", PACKED | SERVED, marks=pytest.mark.slow),
         pytest.param("tag", "BERT", PACKED | SERVED, marks=pytest.mark.slow),
         pytest.param("span", "BERT", PACKED | SERVED, marks=pytest.mark.slow),
         pytest.param("fill-mask", "RoBERTa", PACKED | SERVED, marks=pytest.mark.slow),
@@ -69,12 +69,12 @@ VIRTUAL = {"packed = unpacked", "merged = adapter", "fresh adapter = base"}
 @pytest.mark.parametrize(
     ("method", "without"),
     [
-        ("full", ADAPTER),
+        pytest.param("full", ADAPTER, marks=pytest.mark.slow),
         pytest.param("freeze", ADAPTER, marks=pytest.mark.slow),
         pytest.param("ia3", set(), marks=pytest.mark.slow),
         ("prompt", VIRTUAL),
         pytest.param("prefix", VIRTUAL | {"checkpointed activations = not"}, marks=pytest.mark.slow),
-        ("lora --set lora.dora=true", {"fresh adapter = base"}),
+        pytest.param("lora --set lora.dora=true", {"fresh adapter = base"}, marks=pytest.mark.slow),
         pytest.param(
             "lora --set model.kernels=plain --set lora.dropout=0.2", {"fused = reference"}, marks=pytest.mark.slow
         ),

@@ -20,7 +20,9 @@ from tests.e2e.conftest import LONG, Burnish
 from tests.e2e.told import Told, adapter_bytes, listing, read_lines
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda number: number.name
+)
 def test_stopped_and_resumed(
     number: signal.Signals,
     here: Path,

@@ -71,6 +71,7 @@ def assert_same(ours: list[StepDone], theirs: list[StepDone]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_full_training(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl")
     model = tiny_model("gpt2")
@@ -79,6 +80,7 @@ def test_full_training(tiny_model: Callable[[str], Path], tmp_path: Path) -> Non
     assert_same(ours, theirs)
 
 
+@pytest.mark.slow
 def test_adapters_with_dropout_and_a_run_that_goes_on(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl")
     model = tiny_model("llama")

@@ -183,7 +183,15 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("stop", [2, 4, 5, 7])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(2, marks=pytest.mark.slow),
+        4,
+        pytest.param(5, marks=pytest.mark.slow),
+        pytest.param(7, marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_keeps_the_smaller_micro_batches(stop: int, tiny_tokenizer: Any, tmp_path: Path) -> None:
     """Halved in step 2, in training and in judging; stopped later, and resumed on a device where all would fit."""
     straight = make(tiny_tokenizer, tmp_path / "straight", dropout=0.3, evaluate_every=2)

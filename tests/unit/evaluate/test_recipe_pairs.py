@@ -43,7 +43,9 @@ def holds(figure: ComparedFigure, truth: float) -> bool:
     return change.low <= truth <= change.high
 
 
-@pytest.mark.parametrize("training", [0.02, 0.06, 0.2])
+@pytest.mark.parametrize(
+    "training", [pytest.param(0.02, marks=pytest.mark.slow), pytest.param(0.06, marks=pytest.mark.slow), 0.2]
+)
 def test_with_seeds_the_intervals_hold_the_truth_95_times_in_100(training: float) -> None:
     """Three seeds of each recipe, whose noise is a third of that of the rows, as large, or three times as large."""
     source = numpy.random.default_rng(1)

@@ -207,7 +207,7 @@ def test_intervals_of_a_mean_hold_the_truth_95_times_in_100(rows: int) -> None:
     assert 0.93 <= coverage(estimates, 3.0) <= 0.97
 
 
-@pytest.mark.parametrize("rows", [20, 100])
+@pytest.mark.parametrize("rows", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_intervals_of_a_loss_and_of_its_change_hold_the_truth_95_times_in_100(rows: int) -> None:
     """Rows of 1 to 40 tokens that share the row's own difficulty; the model gains more on some than on others."""
     source = numpy.random.default_rng(3)

@@ -112,7 +112,7 @@ def test_rows_count_by_their_weight() -> None:
     assert effective_rows(Measure("F1", numpy.ones((7, 3)), lambda sums: sums[..., 0], True, True)) == 7
 
 
-@pytest.mark.parametrize("rows", [30, 100])
+@pytest.mark.parametrize("rows", [30, pytest.param(100, marks=pytest.mark.slow)])
 def test_intervals_of_loss_hold_the_truth_95_times_in_100(rows: int) -> None:
     """Rows of 1 to 40 tokens of very different difficulty; the gain of a row is skewed."""
     source = numpy.random.default_rng(rows)

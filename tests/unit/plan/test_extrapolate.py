@@ -42,7 +42,10 @@ def test_extrapolated_is_whole(model: str, method: str, checkpointing: bool, mic
     )
 
 
-@pytest.mark.parametrize(("model", "method", "checkpointing", "micro_batches"), CASES)
+@pytest.mark.parametrize(
+    ("model", "method", "checkpointing", "micro_batches"),
+    [CASES[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1:])],
+)
 def test_a_step_that_takes_far_more_than_there_is_room_is_simulated_once(
     model: str, method: str, checkpointing: bool, micro_batches: int
 ) -> None:
