@@ -10,9 +10,8 @@ from burnish.data.chat.template import split_thought
 from burnish.data.rows.records import ChatRecord
 from burnish.data.tokens.tokens import TokenRequests
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import PerplexityScorer, PredictorDefaults
+from burnish.tasks.defaults import NextTokenEncoder, NextTokenObjective, PerplexityScorer, PredictorDefaults
 from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
-from burnish.tasks.text import NextTokenEncoder, NextTokenObjective
 
 
 class ChatEncoder(NextTokenEncoder):

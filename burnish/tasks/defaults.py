@@ -1,4 +1,4 @@
-"""Defaults of encoders, objectives, scorers and predictors; each overrides what is different."""
+"""What most tasks have in common; and the encoder and objective of those that learn the next token."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch
-from burnish.data.rows.row import IGNORED, RowError
+from burnish.data.batching.batches import Batch, collate_tokens
+from burnish.data.rows.row import IGNORED, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests, run_requests_batched
 from burnish.metrics.measure import Measure, MetricTable
-from burnish.models.heads import CAUSAL, Head
+from burnish.models.heads import CAUSAL, WHOLE, Head, computes_from_hidden, losses_at
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import EncodedRow, Objective, Question, Segment
 
@@ -190,3 +190,42 @@ def split_answer(ids: Sequence[int], labels: Sequence[int]) -> tuple[list[int], 
     while start > 0 and labels[start - 1] != IGNORED:
         start -= 1
     return [int(token) for token in ids[:start]], [int(token) for token in ids[start:]]
+
+
+class NextTokenEncoder(RequestsTokens):
+    """Encodes labelled tokens, which the plan may pack."""
+
+    can_pack = True
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def collate(
+        self, examples: Sequence[Example], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
+    ) -> Batch:
+        """Token ids, and the next tokens as targets."""
+        return collate_tokens(examples, rows, self._tokenizer.pad_token_id, packed)
+
+
+class NextTokenObjective(ObjectiveDefaults):
+    """Next-token loss of a causal language model on the labelled tokens."""
+
+    def __init__(self, kernels: str) -> None:
+        # until `inspect_model` has checked the model
+        self._in_halves = kernels == "fast"
+
+    def inspect_model(self, network: Any) -> list[str]:
+        """Avoids the logits of all tokens if the model's body and head can be called separately."""
+        if not self._in_halves:
+            return []
+        self._in_halves = computes_from_hidden(network)
+        return [] if self._in_halves else [WHOLE]
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[trained]` fp32: negative log-likelihood of each trained token.
+
+        No attention mask is passed: transformers derives the boundaries of packed examples from `position_ids`, and a
+        causal model never sees padding at the end of a row.
+        """
+        places = (batch.targets != IGNORED).flatten().nonzero()[:, 0]
+        return losses_at(network, batch.inputs, places, batch.targets.flatten()[places], self._in_halves)

@@ -1,60 +1,21 @@
-"""Task `text`: running text, trained on every token; and the objective of all next-token tasks."""
+"""Task `text`: running text, trained on every token."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.rows.records import TextRecord
-from burnish.data.rows.row import IGNORED, Example
+from burnish.data.rows.row import Example
 from burnish.data.tokens.text import TextFormat
 from burnish.data.tokens.tokens import TokenRequests
-from burnish.models.heads import WHOLE, computes_from_hidden, losses_at
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import ObjectiveDefaults, PerplexityScorer, PredictorDefaults, RequestsTokens
+from burnish.tasks.defaults import (
+    NextTokenEncoder,
+    NextTokenObjective,
+    PerplexityScorer,
+    PredictorDefaults,
+)
 from burnish.tasks.task import EncodedRow, Parts, TaskFacts
-
-
-class NextTokenEncoder(RequestsTokens):
-    """Encodes labelled tokens, which the plan may pack."""
-
-    can_pack = True
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-
-    def collate(
-        self, examples: Sequence[Example], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
-    ) -> Batch:
-        """Token ids, and the next tokens as targets."""
-        return collate_tokens(examples, rows, self._tokenizer.pad_token_id, packed)
-
-
-class NextTokenObjective(ObjectiveDefaults):
-    """Next-token loss of a causal language model on the labelled tokens."""
-
-    def __init__(self, kernels: str) -> None:
-        # until `inspect_model` has checked the model
-        self._in_halves = kernels == "fast"
-
-    def inspect_model(self, network: Any) -> list[str]:
-        """Avoids the logits of all tokens if the model's body and head can be called separately."""
-        if not self._in_halves:
-            return []
-        self._in_halves = computes_from_hidden(network)
-        return [] if self._in_halves else [WHOLE]
-
-    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[trained]` fp32: negative log-likelihood of each trained token.
-
-        No attention mask is passed: transformers derives the boundaries of packed examples from `position_ids`, and a
-        causal model never sees padding at the end of a row.
-        """
-        places = (batch.targets != IGNORED).flatten().nonzero()[:, 0]
-        return losses_at(network, batch.inputs, places, batch.targets.flatten()[places], self._in_halves)
 
 
 class TextEncoder(NextTokenEncoder):

@@ -22,9 +22,8 @@ from burnish.errors import InputError
 from burnish.models.processor import IMAGE_TEXT, copy_processor, image_tower, load_processor
 from burnish.recipe.schema import Recipe
 from burnish.tasks.chat import ChatEncoder, ChatPredictor
-from burnish.tasks.defaults import PerplexityScorer
+from burnish.tasks.defaults import NextTokenObjective, PerplexityScorer
 from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
-from burnish.tasks.text import NextTokenObjective
 
 
 class PictureFormat:

@@ -17,7 +17,7 @@ from burnish.engine.step import NotFinite, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
 from burnish.recipe.schema import TrainSection
-from burnish.tasks.text import NextTokenObjective
+from burnish.tasks.defaults import NextTokenObjective
 from tests.snapshots import check_message
 from tests.tiny_data import random_examples
 from tests.tiny_models import make_network
