@@ -227,7 +227,16 @@ def test_json_is_one_object_and_nothing_else(
         "check ROWS --model BASE",
     ],
 )
-def test_what_a_command_shows(words: str, runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+def test_what_a_command_shows(
+    words: str,
+    runs: Path,
+    base: Path,
+    rows_file: Path,
+    burnish: Burnish,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "empty"))  # times that other tests measured would show
     told = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)))
     assert told.code == 0, told.err
     assert "\x1b" not in told.out + told.err

@@ -8,6 +8,8 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import Data, RecipeFlags, Run, Runs
+from burnish.runs.events import Event, MemoryPlanned
+from burnish.system.machine import return_freed_memory
 
 
 def train(console: Console, data: Data, flags: RecipeFlags) -> None:
@@ -23,8 +25,18 @@ def train(console: Console, data: Data, flags: RecipeFlags) -> None:
     with Progress(console, loaded.recipe) as progress:
         from burnish.workflows.train import train as run_training
 
-        run = run_training(loaded.recipe, loaded.origins, [progress])
+        run = run_training(loaded.recipe, loaded.origins, [progress, keep_to_plan])
     show_result(console, run.path, progress.num_warnings)
+
+
+def keep_to_plan(event: Event) -> None:
+    """Returns freed tensors to the system at once where the memory was simulated: the run is to take what was planned.
+
+    Where memory is ample, nothing was simulated and the allocator may keep what is freed: asking the system for every
+    large tensor takes a third of the time of a small model.
+    """
+    if isinstance(event, MemoryPlanned):
+        return_freed_memory()
 
 
 def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
@@ -64,5 +76,5 @@ def quickstart(console: Console, task: Task = "chat", runs: Runs = "runs", seed:
     with Progress(console, loaded.recipe) as progress:
         from burnish.workflows.train import train as run_training
 
-        run = run_training(loaded.recipe, loaded.origins, [progress])
+        run = run_training(loaded.recipe, loaded.origins, [progress, keep_to_plan])
     show_result(console, run.path, progress.num_warnings)
