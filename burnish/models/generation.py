@@ -134,18 +134,18 @@ class TextStreamer(BaseStreamer):
     Args:
         tokenizer: decodes ids.
         write: called with each new part of the text.
-        spoken: removes ids that are not meant for the reader, such as a header.
+        visible_ids: removes ids that are not meant for the reader, such as a header.
     """
 
     def __init__(
         self,
         tokenizer: Any,
         write: Callable[[str], None],
-        spoken: Callable[[list[int]], Sequence[int]] = lambda ids: ids,
+        visible_ids: Callable[[list[int]], Sequence[int]] = lambda ids: ids,
     ) -> None:
         self._tokenizer = tokenizer
         self._write = write
-        self._spoken = spoken
+        self._visible_ids = visible_ids
         self._ids: list[int] = []
         self._written = 0
         self._prompt_seen = False
@@ -165,7 +165,7 @@ class TextStreamer(BaseStreamer):
         self._emit(self._text())
 
     def _text(self) -> str:
-        return self._tokenizer.decode(self._spoken(self._ids), skip_special_tokens=True)
+        return self._tokenizer.decode(self._visible_ids(self._ids), skip_special_tokens=True)
 
     def _emit(self, text: str) -> None:
         if len(text) > self._written:

@@ -51,7 +51,7 @@ class ChatPredictor(PredictorDefaults):
 
     def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids without those that the template itself puts before an answer."""
-        return self._format.spoken(ids)
+        return self._format.visible_ids(ids)
 
     def answer_text(self, text: str) -> str:
         """The text after the model's reasoning, if there is any."""

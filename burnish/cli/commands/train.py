@@ -33,7 +33,7 @@ def keep_to_plan(event: Event) -> None:
     """Returns freed tensors to the system at once where the memory was simulated: the run is to take what was planned.
 
     Where memory is ample, nothing was simulated and the allocator may keep what is freed: asking the system for every
-    large tensor takes a third of the time of a small model.
+    large tensor costs a small model much of its time.
     """
     if isinstance(event, MemoryPlanned):
         return_freed_memory()

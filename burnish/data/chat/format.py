@@ -338,7 +338,7 @@ class ChatFormat:
         adapted, listed = adapt(messages, tools, self._features)
         return self._template.render(adapted, listed, answer_next=True)
 
-    def spoken(self, ids: Sequence[int]) -> Sequence[int]:
+    def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids of a generated answer without the header that the template writes before an answer.
 
         Empty while they may be the beginning of the header.
