@@ -3,8 +3,8 @@
     python bench/first_step.py [--runs 3] [--rows 200] [--profile]
 
 The first figure is that of `burnish train` in a process of its own, with the caches that an earlier run left; the
-second is the processor time of a one-step `train()` in a process that has trained before. `--profile` prints where the
-latter goes.
+others are the processor time of a one-step `train()` in a process that has trained before, on the bundled model and on
+the tiny one that the tests train. `--profile` prints where the former goes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.tiny_data import make_recipe, write_rows
+from tests.tiny_models import make_network, make_tokenizer, save_model
+
+SEEDLING = Path("seedling")
 
 
 def main() -> None:
@@ -37,13 +40,18 @@ def main() -> None:
         os.environ |= {"BURNISH_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
         rows = write_rows(folder / "rows.jsonl", options.rows)
         seconds = [from_command(rows, folder / f"runs-{number}") for number in range(options.runs + 1)]
-        spent = [one_step(rows, folder / f"warm-{number}") for number in range(options.runs + 1)]
+        tokenizer = make_tokenizer()
+        tiny = save_model(folder / "tiny", make_network("llama", len(tokenizer)), tokenizer)
+        few = write_rows(folder / "few.jsonl")
+        spent = [one_step(rows, SEEDLING, folder / f"warm-{number}") for number in range(options.runs + 1)]
+        little = [one_step(few, tiny, folder / f"tiny-{number}") for number in range(options.runs + 1)]
         print(f"first command of all: first step after {seconds[0]:.2f} s")
         print(f"from command to first step: {statistics.median(seconds[1:]):.2f} s, of {shown(seconds[1:])}")
         print(f"one warm step, processor time: {statistics.median(spent[1:]):.2f} s, of {shown(spent[1:])}")
+        print(f"the same, tiny model, 40 rows: {statistics.median(little[1:]):.2f} s, of {shown(little[1:])}")
         if options.profile:
             profile = cProfile.Profile()
-            profile.runcall(one_step, rows, folder / "profiled")
+            profile.runcall(one_step, rows, SEEDLING, folder / "profiled")
             pstats.Stats(profile).sort_stats("cumulative").print_stats(70)
 
 
@@ -65,13 +73,13 @@ def from_command(rows: Path, runs: Path) -> float:
     raise SystemExit("no step was logged")
 
 
-def one_step(rows: Path, runs: Path) -> float:
+def one_step(rows: Path, model: Path, runs: Path) -> float:
     """Seconds of processor time, of all threads, of a run of one step."""
     from burnish.workflows.train import train
 
     options = {"train__max_steps": 1, "evaluate__answers": 0}
     begun = time.process_time()
-    train(make_recipe(rows, Path("seedling"), runs, **options))
+    train(make_recipe(rows, model, runs, **options))
     return time.process_time() - begun
 
 

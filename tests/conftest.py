@@ -9,6 +9,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer() -> Any:
-    """Byte-level BPE with ChatML's tokens, trained here. Shared: a test that changes it makes its own."""
+def _trained_tokenizer() -> Any:
     from tests.tiny_models import make_tokenizer
 
     return make_tokenizer()
 
 
+@pytest.fixture
+def tiny_tokenizer(_trained_tokenizer: Any) -> Any:
+    """Byte-level BPE with ChatML's tokens and no chat template, trained here; each test may change its own."""
+    return copy.deepcopy(_trained_tokenizer)
+
+
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Callable[[str], Path]:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, _trained_tokenizer: Any) -> Callable[[str], Path]:
     """Gives the folder of a tiny random model of a layout, saved on first use. Shared: nothing writes into it."""
     from tests.tiny_models import make_network, save_model
 
@@ -42,7 +48,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) ->
     def folder(layout: str) -> Path:
         path = root / layout
         if not path.exists():
-            save_model(path, make_network(layout, len(tiny_tokenizer)), tiny_tokenizer)
+            save_model(path, make_network(layout, len(_trained_tokenizer)), _trained_tokenizer)
         return path
 
     return folder

@@ -21,18 +21,16 @@ from burnish.models.base import fingerprint
 from burnish.models.config import model_kind
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, encode_records
-from burnish.prepare.resolve import reads_texts
-from burnish.recipe.schema import NONE
+from burnish.prepare.resolve import MOST_GENERAL_TOKENS, reads_texts
+from burnish.recipe.schema import AUTO, NONE
 from burnish.runs.atomic import write_json
 from burnish.system.machine import cache_folder, package_versions, this_machine
 from burnish.tasks import RUNNING_TEXT, make_task
 from burnish.tasks.evaluated import loss_of_rows
 
-_MOST_TOKENS = 8_000
-"""Of all passages together, so that evaluating them takes little time compared with a run."""
 _FOLDER = "base-losses"
-_SHORTEST = 128
-"""Tokens that every passage may have at least."""
+_MOST_PASSAGES, _SHORTEST_PASSAGE = 62, 16
+"""The tokens are shared by so many passages (the bundled ones are fewer), each of at least so many tokens."""
 _Row = TypeVar("_Row")
 
 
@@ -62,8 +60,10 @@ def general_texts(context: RunContext) -> GeneralTexts | None:
     recipe, general = context.recipe, context.recipe.evaluate.general
     if general == NONE or not reads_texts(context.task, model_kind(context.config)):
         return None
-    records = drawn(read_passages(general), _MOST_TOKENS // _SHORTEST, recipe.seed)
-    length = min(context.context_length, _MOST_TOKENS // len(records))
+    given = recipe.evaluate.general_tokens
+    tokens = MOST_GENERAL_TOKENS if given == AUTO else int(given)
+    records = drawn(read_passages(general), min(_MOST_PASSAGES, tokens // _SHORTEST_PASSAGE), recipe.seed)
+    length = min(context.context_length, tokens // len(records))
     task = make_task(RUNNING_TEXT, context.tokenizer, recipe)
     encoded = encode_records(task.encoder, records, length)
     begins = {owner: number for number, owner in reversed(list(enumerate(encoded.owners)))}

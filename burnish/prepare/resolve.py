@@ -129,6 +129,8 @@ _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
 MANY_ROWS = 10_000
 """Training rows above which fewer epochs and a higher rank work better."""
+FEWEST_GENERAL_TOKENS, MOST_GENERAL_TOKENS = 500, 8_000
+"""Limits of `evaluate.general_tokens: auto`: 16 tokens each of half the bundled texts, and about 130 each of all."""
 _QUICK_TO_WRITE = 200_000_000
 """Parameters up to which a CPU generates a batch of answers in about a minute."""
 
@@ -292,6 +294,18 @@ def resolve_rhythm(resolver: Resolver, total_steps: int) -> None:
     every = max(1, total_steps // 10)
     resolver.fill("evaluate.every", every, f"about ten validations in {total_steps} steps")
     resolver.fill("save.every", int(resolver.recipe.evaluate.every), "at every validation")
+
+
+def resolve_general_tokens(resolver: Resolver, trained: float) -> None:
+    """Resolves how many tokens outside the task are evaluated, so that a short run is not outlasted by its evaluation.
+
+    Args:
+        resolver: of the recipe.
+        trained: tokens that the whole run trains on, repeated ones included.
+    """
+    tokens = round(min(max(trained, FEWEST_GENERAL_TOKENS), MOST_GENERAL_TOKENS))
+    reason = f"training sees {trained:,.0f} tokens"
+    resolver.fill("evaluate.general_tokens", tokens, reason, is_reported=False)
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:

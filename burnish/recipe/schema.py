@@ -276,6 +276,8 @@ class EvaluateSection(Section):
     general: str = AUTO
     """Texts outside the task that show what a run forgets: a file, `bundled` or `none`. `auto` is `bundled` for
     decoders that generate text."""
+    general_tokens: Auto | Annotated[int, Field(ge=200)] = AUTO
+    """Most tokens of these texts together. `auto` is as many as training sees, from 500 to 8,000."""
 
 
 class SaveSection(Section):

@@ -89,6 +89,7 @@ def write_pages(folder: RunFolder) -> None:
     Raises:
         MachineError: the disk is full.
     """
+    record = read_record(folder)
     if folder.result is not None:
-        write_text(folder.result / "README.md", model_card(read_record(folder)))
-    write_report(folder)
+        write_text(folder.result / "README.md", model_card(record))
+    write_text(folder.report, report_page(record))

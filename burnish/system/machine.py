@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -231,6 +232,7 @@ def package_versions() -> dict[str, str | None]:
     return {name: _version(name) for name in _PACKAGES}
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

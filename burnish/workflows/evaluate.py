@@ -14,7 +14,7 @@ from burnish.lineage.manifest import check_base, has_same_data, result_of, rows_
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.model import as_base, open_result
 from burnish.recipe.load import recipe_from_saved
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
@@ -78,7 +78,7 @@ def evaluate(
 def _with_general(recipe: Recipe, general: str | None) -> Recipe:
     if general is None:
         return recipe
-    return recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"general": general})})
+    return recipe.with_options(evaluate={"general": general, "general_tokens": AUTO})
 
 
 def _ask_harness(harness: Harness, network: object, context: RunContext, comparison: Comparison) -> None:

@@ -36,7 +36,7 @@ from burnish.prepare.model import (
     set_stop_tokens,
     write_stop_tokens,
 )
-from burnish.prepare.resolve import Resolver, resolve_rhythm, run_stem, total_steps
+from burnish.prepare.resolve import Resolver, resolve_general_tokens, resolve_rhythm, run_stem, total_steps
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_pages
@@ -111,7 +111,9 @@ def load(plan: RunPlan) -> LoadedModel:
     context = measure_on_base(inspect_base(context, base), base.network)
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, context.emit)
-    resolve_rhythm(resolver, total_steps(context.recipe, batches.steps_per_epoch))
+    steps = total_steps(context.recipe, batches.steps_per_epoch)
+    resolve_rhythm(resolver, steps)
+    resolve_general_tokens(resolver, context.training.num_tokens * steps / batches.steps_per_epoch)
     context = context.with_recipe(resolver.recipe)
     context.emit(describe_data(context, batches))
     if context.rejected:

@@ -33,7 +33,8 @@ def evaluation_of(name: str) -> dict[str, Any]:
 def test_a_run_that_ruins_its_base_is_told_and_a_mild_one_is_not(here: Path, burnish: Burnish) -> None:
     """The bundled base learns one sentence by heart: at a high rate nothing else is left of it, at a low one all is."""
     rows = write(here / "rows.jsonl", ONE_SENTENCE)
-    common = f"train {rows} --model seedling --method full {EXACT} --set batch.tokens=256 --set train.epochs=30"
+    options = "--set batch.tokens=256 --set train.epochs=30 --set evaluate.general_tokens=2000"
+    common = f"train {rows} --model seedling --method full {EXACT} {options}"
     ruined = burnish(f"{common} --name ruined --set train.learning_rate=0.02 --set train.max_steps=30")
     assert ruined.code == 0, ruined.err
     told = evaluation_of("ruined")

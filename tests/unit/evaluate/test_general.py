@@ -45,6 +45,14 @@ def test_every_bundled_text_is_judged_in_few_tokens(tiny_tokenizer: Any) -> None
     assert texts.source == "other texts"
 
 
+def test_fewer_tokens_shorten_every_text(tiny_tokenizer: Any) -> None:
+    texts = general_texts(context_of(tiny_tokenizer, **{"evaluate.general_tokens": 1_000}))
+    assert texts is not None
+    passages = len(read_passages("bundled"))
+    assert {example.num_tokens for example in texts.passages.examples} == {1_000 // passages}
+    assert len(texts.passages.examples) == passages
+
+
 def test_none_is_longer_than_the_context(tiny_tokenizer: Any) -> None:
     texts = general_texts(context_of(tiny_tokenizer, **{"data.context": 48}))
     assert texts is not None

@@ -22,6 +22,7 @@ from burnish.prepare.resolve import (
     resolve_choices,
     resolve_context,
     resolve_general,
+    resolve_general_tokens,
     resolve_rhythm,
     resolve_step,
     resolve_training,
@@ -224,6 +225,16 @@ def test_validations_come_at_least_five_times_where_there_are_five_steps(steps: 
     assert math.ceil(steps / every) >= min(5, steps)
     assert math.ceil(steps / every) <= 19
     assert resolver.recipe.save.every == every
+
+
+@pytest.mark.parametrize(("trained", "tokens"), [(0, 500), (499.6, 500), (4321.4, 4321), (8000.2, 8000), (9e9, 8000)])
+def test_other_texts_have_as_many_tokens_as_training_sees(trained: float, tokens: int) -> None:
+    resolver, _ = resolver_of()
+    resolve_general_tokens(resolver, trained)
+    assert resolver.recipe.evaluate.general_tokens == tokens
+    resolver, _ = resolver_of(evaluate__general_tokens=200)
+    resolve_general_tokens(resolver, trained)
+    assert resolver.recipe.evaluate.general_tokens == 200, "what was asked for stays"
 
 
 def test_saving_follows_the_validations_that_were_asked_for() -> None:
