@@ -72,7 +72,7 @@ VIRTUAL = {"packed = unpacked", "merged = adapter", "fresh adapter = base"}
         pytest.param("full", ADAPTER, marks=pytest.mark.slow),
         pytest.param("freeze", ADAPTER, marks=pytest.mark.slow),
         pytest.param("ia3", set(), marks=pytest.mark.slow),
-        ("prompt", VIRTUAL),
+        pytest.param("prompt", VIRTUAL, marks=pytest.mark.slow),
         pytest.param("prefix", VIRTUAL | {"checkpointed activations = not"}, marks=pytest.mark.slow),
         pytest.param("lora --set lora.dora=true", {"fresh adapter = base"}, marks=pytest.mark.slow),
         pytest.param(

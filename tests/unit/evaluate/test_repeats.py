@@ -56,15 +56,16 @@ def test_copies_of_one_row_show_nothing() -> None:
     assert (figure.difference.low, figure.difference.high) == (-math.inf, math.inf)
 
 
-def test_intervals_hold_what_they_promise_where_rows_repeat() -> None:
+@pytest.mark.parametrize(("trials", "least"), [(100, 0.91), pytest.param(400, 0.92, marks=pytest.mark.slow)])
+def test_intervals_hold_what_they_promise_where_rows_repeat(trials: int, least: float) -> None:
     held = surest = 0
-    for seed in range(400):
+    for seed in range(trials):
         base, tuned = losses(seed, 40)
         with_copies, as_news = make_figures([base], [tuned], repeats(40))[0], make_figures([base], [tuned])[0]
         held += with_copies.difference.low <= 0 <= with_copies.difference.high
         surest += as_news.difference.low <= 0 <= as_news.difference.high
-    assert 0.92 <= held / 400 <= 0.98
-    assert surest / 400 < 0.8, "drawn apart, copies make the interval half as wide"
+    assert least <= held / trials <= 1.9 - least
+    assert surest / trials < 0.8, "drawn apart, copies make the interval half as wide"
 
 
 def test_a_share_of_rows_is_merged_too() -> None:

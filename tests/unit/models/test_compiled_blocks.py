@@ -32,9 +32,10 @@ def _forget() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def network_of(layout: str, method: str = "lora", **changes: Any) -> Any:
-    """A tiny trainable model with Burnish's fast paths, in training mode."""
-    network = make_network(layout, **changes)
+def network_of(layout: str, method: str = "lora", blocks: int = 1, **changes: Any) -> Any:
+    """A tiny trainable model with Burnish's fast paths, in training mode. Each block takes the compiler a second."""
+    depth = {"gpt2": "n_layer", "llama": "num_hidden_layers"}[layout]
+    network = make_network(layout, **{depth: blocks}, **changes)
     assert install_fast_paths(network) == []
     return with_method(network, method).train()
 
@@ -56,13 +57,12 @@ def num_graphs() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-@pytest.fixture(params=[("gpt2", "full"), ("llama", "lora")], ids="-".join)
-def network(request: pytest.FixtureRequest) -> Any:
-    """Tiny models by a method."""
-    return network_of(*request.param)
+MODELS = pytest.mark.parametrize(("layout", "method"), [("gpt2", "full"), ("llama", "lora")])
 
 
-def test_compiled_is_plain_and_can_be_undone(network: Any) -> None:
+@MODELS
+def test_compiled_is_plain_and_can_be_undone(layout: str, method: str) -> None:
+    network = network_of(layout, method, blocks=2)
     plain, names = computed(network), list(network.state_dict())
     counters.clear()
     compile_blocks(network, BACKEND)
@@ -79,7 +79,9 @@ def test_compiled_is_plain_and_can_be_undone(network: Any) -> None:
     assert computed(network).loss == plain.loss
 
 
-def test_blocks_that_judge_or_write_are_not_compiled(network: Any) -> None:
+@MODELS
+def test_blocks_that_judge_or_write_are_not_compiled(layout: str, method: str) -> None:
+    network = network_of(layout, method)
     counters.clear()
     compile_blocks(network, BACKEND)
     with torch.no_grad():

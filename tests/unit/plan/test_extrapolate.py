@@ -17,10 +17,15 @@ CASES = (
     ("gemma2", "qlora", False, 2),
     ("t5", "full", False, 1),
 )
+ALIKE = CASES[0], CASES[2], CASES[4]
+"""What they add to the others is left to the long run."""
 LAYERS = {"gpt2": 7, "llama": 7, "bert": 7, "modernbert": 10, "gemma2": 7, "t5": 7}
 
 
-@pytest.mark.parametrize(("model", "method", "checkpointing", "micro_batches"), CASES)
+@pytest.mark.parametrize(
+    ("model", "method", "checkpointing", "micro_batches"),
+    [pytest.param(*case, marks=pytest.mark.slow) if case in ALIKE else case for case in CASES],
+)
 def test_extrapolated_is_whole(model: str, method: str, checkpointing: bool, micro_batches: int) -> None:
     config, step = tiny_config(model, LAYERS[model]), TinyStep(model, method, checkpointing, micro_batches)
     depths: list[int | None] = []
