@@ -6,6 +6,7 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -179,9 +180,15 @@ class LanguageMix:
 def _shares(texts: Sequence[str]) -> list[tuple[str, float]]:
     if not texts:
         return []
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = _language_identifier()
     guesses = [identifier.classify(text) for text in texts]
     confident = Counter(language for language, probability in guesses if probability >= _MIN_PROBABILITY)
     return [(language, count / confident.total()) for language, count in confident.most_common()]
+
+
+@cache
+def _language_identifier() -> Any:
+    """py3langid's model; unpacking it takes half a second."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

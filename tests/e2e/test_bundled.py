@@ -196,7 +196,9 @@ def test_there_is_no_other_sample() -> None:
     assert files == {*SAMPLES, "README.md"}
 
 
-@pytest.mark.parametrize("task", ["chat", "preference", "classify", "tag", "span"])
+@pytest.mark.parametrize(
+    "task", ["chat", "classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("preference", "tag", "span"))]
+)
 def test_a_quickstarts_recipe_runs(task: str, here: Path) -> None:
     """A few of its steps; the whole of it is `burnish quickstart --task TASK`."""
     few = {"data.rows": 200, "train.max_steps": 2, "evaluate.answers": 2, "model.precision": "fp32"}

@@ -104,9 +104,12 @@ CASES: dict[str, dict[str, Any]] = {
     "head": {"lora.modules_to_save": ["lm_head"], "lora.bias": "all"},
     "qlora": {"method": "qlora"},
 }
+LONG_RUN = "unpacked", "pissa", "head", "qlora"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in LONG_RUN else case for case in CASES]
+)
 def test_the_script_takes_the_steps_of_the_run(
     case: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:

@@ -40,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ia3": {"method": "ia3"},
     "int8-lora": {"method": "int8-lora"},
 }
+LONG_RUN = "rslora", "pissa", "olora"
 
 
 def train(rows: Path, model: Path, **options: Any) -> RunFolder:
@@ -82,7 +83,9 @@ def test_the_merged_folder_answers_alike_and_is_a_base(runs: Path, rows_file: Pa
     assert first == pytest.approx(last["loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.slow) if name in LONG_RUN else name for name in VARIANTS]
+)
 def test_every_kind_of_adapter(variant: str, here: Path, base: Path, rows_file: Path) -> None:
     run = train(rows_file, base, **VARIANTS[variant])
     merged = merge(run)
@@ -105,7 +108,7 @@ def test_four_bits(here: Path, base: Path, rows_file: Path) -> None:
     assert merged.merged.mean < 1e-4 < merged.quantized.mean
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+@pytest.mark.parametrize("kind", ["gpt2", pytest.param("qwen2", marks=pytest.mark.slow)])
 def test_other_layouts(kind: str, here: Path, tiny_model: Callable[[str], Path], rows_file: Path) -> None:
     """GPT-2 holds its matrices the other way round; this Qwen's head is its embedding."""
     run = train(rows_file, tiny_model(kind), **{"lora.added_tokens": ["<red>"]})
@@ -120,7 +123,7 @@ def test_running_text(here: Path, base: Path) -> None:
     assert merged.rows > 0
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("llama", marks=pytest.mark.slow)])
 def test_a_classification_head_survives(kind: str, here: Path) -> None:
     model = save_reader(here / "model", kind)
     rows = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(60))
@@ -153,10 +156,10 @@ def test_a_head_for_tags_survives(here: Path) -> None:
     [
         ("text-to-text", "T5"),
         ("preference", "Llama"),
-        ("reward", "Llama"),
+        pytest.param("reward", "Llama", marks=pytest.mark.slow),
         ("tag", "Llama"),
         ("span", "BERT"),
-        ("fill-mask", "BERT"),
+        pytest.param("fill-mask", "BERT", marks=pytest.mark.slow),
     ],
 )
 def test_every_other_task(task: str, kind: str, here: Path) -> None:

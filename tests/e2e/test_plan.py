@@ -52,9 +52,11 @@ def test_several_gpus_share_weights_and_not_activations(burnish: Burnish) -> Non
     assert "does not fit into the memory of A100-80GB" in alone.err
 
 
-def test_the_method_follows_from_memory(burnish: Burnish) -> None:
-    chosen = [planned(burnish, f"--model TinyLlama-1.1B --memory {size}")["method"] for size in ("80GB", "16GB", "2GB")]
-    assert chosen == ["full", "lora", "qlora"]
+@pytest.mark.parametrize(
+    ("size", "method"), [("80GB", "full"), ("16GB", "lora"), pytest.param("2GB", "qlora", marks=pytest.mark.slow)]
+)
+def test_the_method_follows_from_memory(size: str, method: str, burnish: Burnish) -> None:
+    assert planned(burnish, f"--model TinyLlama-1.1B --memory {size}")["method"] == method
 
 
 def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
@@ -75,7 +77,7 @@ def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
         ("--model gpt2 --gpus 8", 2, "need a device"),
         ("--model gpt2 --gpus 0 --on T4", 2, "must be at least 1"),
         ("", 2, "a plan needs DATA or a model"),
-        ("--model Llama-2-70b --method full --on T4", 3, "would fit"),
+        pytest.param("--model Llama-2-70b --method full --on T4", 3, "would fit", marks=pytest.mark.slow),
         ("--model no-such-model-anywhere --on T4", 2, "no-such-model-anywhere"),
     ],
 )

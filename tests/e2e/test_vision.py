@@ -99,8 +99,14 @@ def test_evaluating_again_gives_the_same_figures(trained: tuple[Run, list[Event]
     assert all(answers[answer["prompt"]] == answer["tuned"] for answer in before["answers"])
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize("train_tower", [False, True])
+@pytest.mark.parametrize(
+    ("method", "train_tower"),
+    [
+        ("lora", True),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("lora", False), ("full", True)]),
+        ("full", False),
+    ],
+)
 def test_the_tower_moves_only_when_asked(
     method: str, train_tower: bool, base: tuple[str, Path], rows: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ HALF_TOLERANCE = 0.01
 _SLOWER = ("as transformers does it", "all logits are made", "computed once for each answer", "row of its own")
 """Of what is told where something cannot be had."""
 RATES = {"full": 1e-3, "lora": 1e-2}
+PAIRWISE = [("gpt2", "full", False), ("gpt2", "lora", True), ("llama", "full", True), ("llama", "lora", False)]
+"""Every pair of layout, method and packing; the other four are left to the long run."""
 
 
 def curve(data: Path, model: Path, kernels: str, **options: Any) -> list[StepDone]:
@@ -50,9 +53,13 @@ def assert_same(fast: Sequence[StepDone], plain: Sequence[StepDone], is_learned:
     )
 
 
-@pytest.mark.parametrize("packing", [True, False], ids=["packed", "padded"])
-@pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("layout", ["gpt2", "llama"])
+@pytest.mark.parametrize(
+    ("layout", "method", "packing"),
+    [
+        pytest.param(*case, marks=() if case in PAIRWISE else pytest.mark.slow)
+        for case in itertools.product(["gpt2", "llama"], ["full", "lora"], [True, False])
+    ],
+)
 def test_chats(layout: str, method: str, packing: bool, tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
     options = {"method": method, "train__learning_rate": RATES[method], "batch__tokens": 300, "data__packing": packing}
     data = write_rows(tmp_path / "rows.jsonl")

@@ -103,8 +103,14 @@ def stop_at(step: int) -> Callable[[Event], None]:
     return react
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize(("share", "halvings"), [(0.8, 1), (0.32, 2)])
+@pytest.mark.parametrize(
+    ("method", "share", "halvings"),
+    [
+        ("lora", 0.32, 2),
+        ("full", 0.8, 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("lora", 0.8, 1), ("full", 0.32, 2)]),
+    ],
+)
 def test_a_device_with_less_memory_gives_the_same_loss_curve(
     method: str, share: float, halvings: int, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:

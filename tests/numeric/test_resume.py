@@ -50,7 +50,9 @@ def straight(method: str, rows: Path, base: Path, tmp_path_factory: pytest.TempP
     return train(a_recipe(rows, base, method, tmp_path_factory.mktemp("straight"))).folder
 
 
-@pytest.mark.parametrize("stops", [[1], [4], [5], [8], [2, 3, 7]], ids=str)
+@pytest.mark.parametrize(
+    "stops", [[1], [4], *(pytest.param(stops, marks=pytest.mark.slow) for stops in ([5], [8])), [2, 3, 7]], ids=str
+)
 def test_a_stopped_run_goes_on_as_if_it_had_not(
     stops: list[int], method: str, straight: RunFolder, rows: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -132,7 +134,7 @@ def test_the_straight_run_has_something_to_lose(straight: RunFolder, method: str
     assert (straight.path / _RESULTS[method]).stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("before_the_end", [0, 2, 5])
+@pytest.mark.parametrize("before_the_end", [0, 2, pytest.param(5, marks=pytest.mark.slow)])
 def test_early_stopping_takes_the_same_turn_after_a_stop(
     before_the_end: int, method: str, rows: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -21,10 +21,16 @@ PER_STEP = 8
 """Examples in a step. TRL reads them as two micro-batches of four, Burnish as four rows of two or eight of one."""
 
 
-@pytest.mark.parametrize("packing", [True, False], ids=["packed", "padded"])
 @pytest.mark.parametrize(
-    ("layout", "method", "schedule"),
-    [("llama", "full", "linear"), ("llama", "lora", "constant"), ("gpt2", "lora", "cosine")],
+    ("layout", "method", "schedule", "packing"),
+    [
+        ("llama", "full", "linear", False),
+        ("llama", "lora", "constant", True),
+        ("gpt2", "lora", "cosine", True),
+        pytest.param("llama", "full", "linear", True, marks=pytest.mark.slow),
+        pytest.param("llama", "lora", "constant", False, marks=pytest.mark.slow),
+        pytest.param("gpt2", "lora", "cosine", False, marks=pytest.mark.slow),
+    ],
 )
 def test_the_curve_is_trls(
     layout: str, method: str, schedule: str, packing: bool, tiny_tokenizer: Any, tmp_path: Path

@@ -107,7 +107,9 @@ def test_a_switched_off_adapter_stays_off() -> None:
     assert torch.isclose(network(**TEXTS).loss, tuned, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("layout", "method"), [("gpt2", "full"), ("llama", "full")])
+@pytest.mark.parametrize(
+    ("layout", "method"), [("gpt2", "full"), pytest.param("llama", "full", marks=pytest.mark.slow)]
+)
 def test_activations_are_computed_again_in_compiled_blocks(layout: str, method: str) -> None:
     network = network_of(layout, method)
     network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
