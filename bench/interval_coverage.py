@@ -1,6 +1,6 @@
 """How often the 95 % interval of a mean over rows holds the truth, with and without its widening.
 
-    python bench/coverage.py [--trials 2000] [--write]
+    python bench/interval_coverage.py [--trials 2000] [--write]
 
 Rows are made up: their figures are normal, or exponential, which is very lopsided. `plain` is the percentile interval
 of the same bootstrap as it falls out. `--write` puts the table into docs/evaluation.md.
