@@ -1,10 +1,10 @@
-"""Installs fast kernels in a loaded model, where a probe on that model shows that its output is the same."""
+"""Installs fast kernels in a loaded model, where a probe shows that its output is as exact as with its own."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers.activations import NewGELUActivation
 from burnish.kernels.rms_norm import rms_norm
 from burnish.kernels.varlen_attention import DENSE, kernels_on
 from burnish.models import attention
+from burnish.models.probe import Probe
 
 
 class FusedRMSNorm(nn.Module):
@@ -107,54 +108,116 @@ def _is_near(rounding: float, found: torch.Tensor, expected: torch.Tensor) -> bo
     return not bool(far.any())
 
 
-_PROBE_LENGTHS = (8, 11, 13)
+Undo = Callable[[], None]
+"""Puts everything back as it was."""
 
 
-Replaced = Sequence[tuple[nn.Module, str, nn.Module]]
-"""Parent, name and original of each replaced module."""
-
-
-def arrange(network: Any, device: str) -> Replaced:
+def arrange(network: Any, device: str) -> None:
     """Installs every fast path for this device type, without checking the results.
 
     Args:
         network: a transformers model.
         device: `cpu`, `cuda` …
-
-    Returns:
-        The replaced modules.
     """
-    if device in attention.NAMES and _attention_name(network) == "sdpa":
-        attention.register()
-        network.set_attn_implementation(attention.NAMES[device])
-    return _fuse(network)
+    for install in _PARTS.values():
+        install(network, device)
 
 
 def install_fast_paths(network: Any) -> list[str]:
-    """Installs every fast path, and removes them again if the model's output changes.
+    """Installs every fast path, and removes those with which the model's output is less exact.
 
     Args:
         network: a loaded transformers model on its device.
 
     Returns:
-        Notes for the user, for example if they had to be removed.
+        Notes for the user, for example which parts were removed, and by how much they were off.
     """
-    before = _outputs(network)
-    replaced = arrange(network, network.device.type)
-    if before is not None and _agree(before, _outputs(network)):
-        return [_DENSE_MASK] if DENSE in kernels_on(network.device) else []
-    for parent, name, module in replaced:
-        setattr(parent, name, module)
-    if _attention_name(network) in attention.NAMES.values():
-        network.set_attn_implementation("sdpa")
-    elif not replaced:
+    probe = Probe(network)
+    installed = {
+        name: undo for name, install in _PARTS.items() if (undo := install(network, network.device.type)) is not None
+    }
+    if not installed:
         return []
-    return [_NOT_INSTALLED]
+    if not probe.is_possible or probe.fault(network) is not None:
+        for undo in installed.values():
+            undo()
+        notes = _install_singly(network, probe) if probe.is_possible else [_NOT_PROBED]
+        if notes:
+            return notes
+    return [_DENSE_MASK] if "attention" in installed and DENSE in kernels_on(network.device) else []
 
 
-_NOT_INSTALLED = (
-    "This model runs with transformers' own operations: with Burnish's kernels a probe gave another result, or could "
-    "not be run."
+def _install_singly(network: Any, probe: Probe) -> list[str]:
+    """Installs the parts one after the other and keeps those that pass; returns a note on each of the others."""
+    faults: dict[str, str] = {}
+    for name, install in _PARTS.items():
+        undo = install(network, network.device.type)
+        if undo is not None and (fault := probe.fault(network)) is not None:
+            undo()
+            faults[name] = fault
+    return [f"{_NOT_INSTALLED[name]} {fault}" for name, fault in faults.items()]
+
+
+def _install_attention(network: Any, device: str) -> Undo | None:
+    """Burnish's attention for this device type, instead of PyTorch's."""
+    if device not in attention.NAMES or _attention_name(network) != "sdpa":
+        return None
+    attention.register()
+    network.set_attn_implementation(attention.NAMES[device])
+    return partial(network.set_attn_implementation, "sdpa")
+
+
+def _install_norms(network: Any, device: str) -> Undo | None:
+    """Norms as one operation each, where that gives the same; those of one kind are tried out once."""
+    known: dict[str, bool] = {}
+    return _replace(network, lambda module: FusedRMSNorm(module) if _is_rms_norm(module, known) else None)
+
+
+def _is_rms_norm(module: nn.Module, known: dict[str, bool]) -> bool:
+    if epsilon_of(module) is None or not _has_the_parts_of_a_norm(module):
+        return False
+    plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    kind = f"{type(module)} {module.weight.shape} {sorted(plain.items())}"
+    if kind not in known:
+        known[kind] = computes_rms_norm(module)
+    return known[kind]
+
+
+def _install_activations(network: Any, device: str) -> Undo | None:
+    """GPT-2's GELU as one operation: arXiv 1606.08415, section 2, is the very formula."""
+    tanh = partial(nn.GELU, approximate="tanh")
+    return _replace(network, lambda module: tanh() if type(module) is NewGELUActivation else None)
+
+
+def _replace(network: Any, substitute: Callable[[nn.Module], nn.Module | None]) -> Undo | None:
+    """Replaces every module for which there is a substitute."""
+    children = [(module, name, child) for module in network.modules() for name, child in module.named_children()]
+    replaced: list[tuple[nn.Module, str, nn.Module]] = []
+    for module, name, child in children:
+        if (other := substitute(child)) is not None:
+            setattr(module, name, other)
+            replaced.append((module, name, child))
+
+    def undo() -> None:
+        for module, name, child in replaced:
+            setattr(module, name, child)
+
+    return undo if replaced else None
+
+
+_PARTS: dict[str, Callable[[Any, str], Undo | None]] = {
+    "attention": _install_attention,
+    "norms": _install_norms,
+    "activations": _install_activations,
+}
+_NOT_INSTALLED = {
+    "attention": "This model uses transformers' own attention instead of Burnish's kernel.",
+    "norms": "This model uses transformers' own norms instead of Burnish's kernel.",
+    "activations": "This model uses transformers' own activations instead of PyTorch's fused one.",
+}
+_NOT_PROBED = (
+    "This model runs with transformers' own operations: Burnish's kernels cannot be tried out on it, since it does not "
+    "run on token ids alone."
 )
 _DENSE_MASK = (
     "No kernel on this machine supports attention within the examples of packed rows, so a mask over complete rows is "
@@ -162,98 +225,5 @@ _DENSE_MASK = (
 )
 
 
-def _fuse(network: Any) -> Replaced:
-    """Puts in activations and norms that are one operation each, where they give the same."""
-    children = [(module, name, child) for module in network.modules() for name, child in module.named_children()]
-    found: list[tuple[nn.Module, str, nn.Module]] = []
-    known: dict[str, bool] = {}
-    for module, name, child in children:
-        if (fused := _fused(child, known)) is not None:
-            setattr(module, name, fused)
-            found.append((module, name, child))
-    return found
-
-
-def _fused(module: nn.Module, known: dict[str, bool]) -> nn.Module | None:
-    """What computes the same in one operation; None where nothing does. Norms of one kind are tried out once."""
-    if type(module) is NewGELUActivation:
-        return nn.GELU(approximate="tanh")  # arXiv 1606.08415, section 2: the very formula
-    if epsilon_of(module) is None or not _has_the_parts_of_a_norm(module):
-        return None
-    plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    kind = f"{type(module)} {module.weight.shape} {sorted(plain.items())}"
-    if kind not in known:
-        known[kind] = computes_rms_norm(module)
-    return FusedRMSNorm(module) if known[kind] else None
-
-
 def _attention_name(network: Any) -> str | None:
     return getattr(network.config.get_text_config(), "_attn_implementation", None)
-
-
-@torch.no_grad()
-def _outputs(network: Any) -> list[torch.Tensor] | None:
-    """Outputs for a few random texts, padded and packed, if the model supports either; else None."""
-    was_training = network.training
-    network.eval()
-    ids, mask, positions = _probe_inputs(network)
-    made = []
-    shared: dict[str, Any] = {"decoder_input_ids": ids} if network.config.is_encoder_decoder else {}
-    if hasattr(network.config.get_text_config(), "use_cache"):
-        shared["use_cache"] = False  # with a cache, transformers does not detect packed examples
-    for inputs in (
-        {"input_ids": ids, "attention_mask": mask, **shared},
-        {"input_ids": ids.view(1, -1), "position_ids": positions, **shared},
-    ):
-        for dtype in probe_dtypes(network.device, network.dtype):
-            try:
-                with torch.autocast(network.device.type, dtype, enabled=dtype != network.dtype):
-                    output = network(**inputs)[0]
-            except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError):
-                continue
-            made.append(output.to(dtype))
-    network.train(was_training)
-    return made or None
-
-
-def probe_dtypes(device: torch.device, held: torch.dtype) -> list[torch.dtype]:
-    """Dtypes to probe a model in: that of its weights, and on CUDA the 16-bit format that fp32 weights are trained in.
-
-    On CUDA the attention kernel depends on the dtype.
-
-    Args:
-        device: device of the model.
-        held: dtype of its weights.
-    """
-    if device.type != "cuda" or held != torch.float32:
-        return [held]
-    return [held, torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16]
-
-
-def _probe_inputs(network: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids and mask `[texts, longest]`, and positions that restart with each text, `[1, texts x longest]`."""
-    longest, device = max(_PROBE_LENGTHS), network.device
-    vocabulary = network.get_input_embeddings().num_embeddings
-    ids = (torch.arange(len(_PROBE_LENGTHS) * longest, device=device) * 7919 + 11).remainder(vocabulary)
-    lengths = torch.tensor(_PROBE_LENGTHS, device=device)
-    mask = (torch.arange(longest, device=device)[None] < lengths[:, None]).long()
-    positions = torch.cat([torch.arange(longest, device=device)] * len(_PROBE_LENGTHS))[None]
-    return ids.view(len(_PROBE_LENGTHS), longest), mask, positions
-
-
-def _agree(before: list[torch.Tensor], after: list[torch.Tensor] | None) -> bool:
-    """Whether outputs are equal up to rounding."""
-    if after is None:
-        return False
-    return len(before) == len(after) and all(_is_close(one, two) for one, two in zip(before, after, strict=True))
-
-
-def _is_close(before: torch.Tensor, after: torch.Tensor) -> bool:
-    allowed = _ROUNDING if before.dtype == torch.float32 else _ROUNDING_HALF
-    return before.shape == after.shape and bool((after - before).float().norm() <= allowed * before.float().norm())
-
-
-_ROUNDING, _ROUNDING_HALF = 1e-4, 0.02
-"""In fp32, different orders of rounding differ by about 1e-6 after a dozen layers, in bf16 by about 0.5 %. A wrong mask
-changes more.
-"""

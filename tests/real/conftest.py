@@ -1,0 +1,24 @@
+"""The real models, as far as they are on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+FOLDER = "BURNISH_REAL_MODELS"
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Callable[[str], Path]:
+    """The folder of `smollm2` (SmolLM2-135M-Instruct) or `minilm` (all-MiniLM-L6-v2); skips where it is missing."""
+
+    def folder(name: str) -> Path:
+        root = os.environ.get(FOLDER)
+        if not root or not (Path(root) / name / "config.json").is_file():
+            pytest.skip(f"the environment variable {FOLDER} names no folder with the model `{name}`")
+        return Path(root) / name
+
+    return folder
