@@ -153,8 +153,8 @@ def install_fast_paths(network: Any) -> list[str]:
 
 
 _NOT_INSTALLED = (
-    "This model runs with transformers' own operations: with Burnish's kernels a probe gave another result, or could "
-    "not be run."
+    "This model runs with transformers' own operations: with Burnish's kernels a probe gave a different result, or "
+    "could not be run."
 )
 _DENSE_MASK = (
     "No kernel on this machine supports attention within the examples of packed rows, so a mask over complete rows is "

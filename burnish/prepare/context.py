@@ -189,7 +189,7 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
             f"They have the shape `{records.shape.name}`, which is for the task "
             f"`{task_names_for(records.shape.record)[0]}`.",
-            f"Name rows for the task `{recipe.task}`",
+            f"Give rows for the task `{recipe.task}`",
         )
     return replace(records, valid=[*records.train, *records.valid])
 

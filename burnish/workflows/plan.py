@@ -95,7 +95,7 @@ class Plan:
         """Where the time comes from; None if there is none."""
         if self.measured is not None:
             return "measured here earlier" if self.is_earlier else "measured here"
-        return None if self.step is None else "from the device's figures"
+        return None if self.step is None else "from the device's specifications"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values. A measured time has no bounds."""

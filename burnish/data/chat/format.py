@@ -107,7 +107,7 @@ class AnswerMask:
         asked = self._template.render(messages[:-1], tools, answer_next=False)
         answer = messages[-1]
         if not (prompt.rstrip().endswith("<think>") and whole.startswith(asked)) or "tool_calls" in answer:
-            raise RowError("the chat template does not start an answer with the prompt for it")
+            raise RowError("the chat template starts an answer differently from its generation prompt")
         spelled, content = split_thought(answer["content"])
         marker = self._end_marker(whole[len(asked) :], {"content": content})
         thought = answer.get("reasoning_content") or spelled
@@ -306,7 +306,7 @@ class ChatFormat:
         except RowError as error:
             raise ModelError(
                 "the model's chat template cannot be used for training",
-                f"It fails on one question and one answer: {error}",
+                f"It fails on a conversation of one question and one answer: {error}",
                 "Give the tokenizer another `chat_template`, or remove it to use ChatML",
             ) from error
         # A template may reject a second question; rows that have one are then rejected individually.
@@ -316,7 +316,7 @@ class ChatFormat:
                     "the answers of a conversation cannot share one sequence: each becomes its own example"
                 )
         if self.tokens.lead and not self._writes_lead():
-            self.notes.append("the template does not write BOS but the tokenizer adds it: it is put in front once")
+            self.notes.append("the template does not write BOS, but the tokenizer adds it: BOS is put in front once")
 
     @property
     def stop_ids(self) -> list[int]:

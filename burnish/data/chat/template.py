@@ -367,7 +367,9 @@ def _header(template: ChatTemplate) -> str | None:
 
 def _notes_on_plain(header: str | None) -> list[str]:
     if header is None:
-        return ["the template opens a thought before each answer: if the data has none, an empty one is trained on"]
+        return [
+            "the template opens a thinking block before each answer: if the data has none, an empty one is trained on"
+        ]
     if header:
         return [f"the template writes {header!r} before an answer: the model learns to write it too"]
     return []
