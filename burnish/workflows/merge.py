@@ -70,7 +70,7 @@ def merge(
     context = encode(replace(context, records=replace(records, train=[], valid=records.valid or records.train)))
     batches = row_batches(context.task.encoder, context.validation.examples)
     if not batches:
-        raise InputError("no row is left to verify the merged model on", "", "Put the data back as it was")
+        raise InputError("no row is left to verify the merged model on", "", "Restore the data")
 
     as_trained = _quantized_logits(context, result, batches)
     with write_folder(target) as written:

@@ -218,7 +218,8 @@ class PictureInputs:
         for number, row in enumerate(rows):
             if ids[number][mask[number]].tolist() != [examples[row].input_ids[place] for place in places[number]]:
                 raise DataError(
-                    f"{examples[row].place}: the processor produces different tokens for the images in a batch than one row at a time",
+                    f"{examples[row].place}: the processor produces different tokens for the images in a batch than "
+                    "one row at a time",
                     "The tokens would not match the pixels.",
                     "Use another model, or set `batch.rows=1`",
                 )

@@ -157,7 +157,7 @@ def test_a_row_that_does_not_fit_is_refused_whole(model: tuple[str, Any, Any], p
 
 def test_a_text_that_spells_the_picture_token_is_refused(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     family, tokenizer, _ = model
-    with pytest.raises(RowError, match="which this model takes as an image"):
+    with pytest.raises(RowError, match="which this model treats as an image"):
         make(tokenizer).encoder.encode(drawn_record(pictures, f"What is {IMAGE_TOKENS[family]}?", "Red."), CONTEXT)
 
 
