@@ -12,9 +12,9 @@ _PARAMETER_BYTES = 28
 AdamW, 4 for a clipped or scaled copy of the gradient, and 6 in reserve for adapters as large as a third of the base."""
 _HIDDEN_VALUES, _INNER_VALUES, _SCORE_VALUES, _OUTPUT_VALUES = 40, 12, 8, 6
 """Values per token, stored or temporary. In a block: multiples of the hidden size, of the feed-forward width, and of
-the context per head; after the blocks: multiples of the outputs. A plain fp16 block stores 34 bytes per hidden value, with
-a feed-forward width of four times the hidden size, and 5 per score (arXiv 2205.05198, equation 2). These factors allow
-for more than twice as many values, each of 4 bytes."""
+the context per head; after the blocks: multiples of the outputs. A plain fp16 block stores 34 bytes per hidden value,
+with a feed-forward width of four times the hidden size, and 5 per score (arXiv 2205.05198, equation 2). These factors
+allow for more than twice as many values, each of 4 bytes."""
 _VALUE_BYTES = 4
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok")
 

@@ -185,7 +185,7 @@ def _load_merged(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
     if wrong:
         raise BurnishError(
             "the merged model cannot be loaded as it was saved",
-            f"{len(wrong)} tensors are missing or unexpected, the first is `{wrong[0]}`. Nothing was written.",
+            f"Missing or unexpected tensors: {len(wrong)}, the first is `{wrong[0]}`. Nothing was written.",
             "Use the adapter as it is",
         )
     return network.to(context.device)

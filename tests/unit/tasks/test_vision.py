@@ -151,7 +151,7 @@ def test_a_row_that_does_not_fit_is_refused_whole(model: tuple[str, Any, Any], p
     record = drawn_record(pictures, "Which?", "It is red.")
     length = task.encoder.encode(record, CONTEXT).examples[0].num_tokens
     assert task.encoder.encode(record, length).truncated_tokens == 0
-    with pytest.raises(RowError, match=f"it has {length} tokens, .* a picture cannot be cut"):
+    with pytest.raises(RowError, match=f"it has {length} tokens, .* an image cannot be truncated"):
         task.encoder.encode(record, length - 1)
 
 
