@@ -183,7 +183,7 @@ def test_tokens_that_do_not_belong_to_the_pixels_are_an_error(model: tuple[str, 
         pytest.skip("its pictures all take the same number of tokens")
     path = draw(tmp_path / "a.png", "red", (64, 64))
     examples = make(model[1], longest_side=16).encoder.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
-    with pytest.raises(DataError, match="than separately"):
+    with pytest.raises(DataError, match="than one row at a time"):
         make(model[1]).encoder.collate(examples, [[0]], False, None).to(CPU)
 
 
