@@ -141,10 +141,10 @@ def _defects(event: DataChecked) -> str:
 
 def _halved(event: MicroBatchHalved) -> str:
     """What ran out of memory, and how the run continues."""
-    where = f"the validation after step {event.step}" if event.held_out else f"step {event.step}"
+    where = f"during the validation after step {event.step}" if event.held_out else f"in step {event.step}"
     effect = "The validation now takes" if event.held_out else "The step computes the same result in"
     return (
-        f"Out of memory in {where}: a micro-batch now holds at most {event.tokens_after:,} tokens instead of "
+        f"Out of memory {where}: a micro-batch now holds at most {event.tokens_after:,} tokens instead of "
         f"{event.tokens_before:,}. {effect} {event.batches_after:,} micro-batches instead of {event.batches_before:,}."
     )
 

@@ -17,7 +17,9 @@ Base = Annotated[bool, typer.Option("--base", metavar="", help="Use the base mod
 System = Annotated[
     str | None, typer.Option("--system", metavar="TEXT", help="System message before the prompt.", show_default=False)
 ]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", metavar="TOKENS", min=1, help="Longest answer.")]
+MaxNewTokens = Annotated[
+    int, typer.Option("--max-new-tokens", metavar="TOKENS", min=1, help="Maximum length of an answer.")
+]
 Temperature = Annotated[
     float, typer.Option("--temperature", metavar="NUMBER", min=0.0, help="0 always picks the most likely token.")
 ]
@@ -47,7 +49,7 @@ RECIPE_FLAGS = {
         "METHOD",
         "Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or "
         "`ia3`. "
-        "`auto` is the best one for the number of rows that fits into memory: `full`, `lora` or `qlora`.",
+        "`auto` picks the best one for the number of rows among those that fit into memory: `full`, `lora` or `qlora`.",
     ),
     "task": Flag(
         "task",
@@ -57,7 +59,7 @@ RECIPE_FLAGS = {
         "`fill-mask` or `vision`. `auto` follows from the shape of the rows.",
     ),
     "name": Flag("name", str, "NAME", "Name of the run and of its folder."),
-    "runs": Flag("runs", str, "FOLDER", "Folder for the run folders."),
+    "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
     "seed": Flag(
         "seed", int, "NUMBER", "Seed of the split, the order of the rows, the initial adapter weights and dropout."
     ),

@@ -125,7 +125,7 @@ class Progress:
             self._line("")
             self._console.facts(self._summary.facts(), is_progress=True)
             if not self._console.output.verbose:
-                self._line("Every choice with its reason: add `--verbose`, or see the report.", "dim")
+                self._line("Add `--verbose` to see every choice with its reason, or open the report.", "dim")
             self._line("")
         if self._bar is not None:
             self._bar.begin("training", event.step, event.total_steps)

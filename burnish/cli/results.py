@@ -100,7 +100,7 @@ def show_merged(console: Console, merged: dict[str, Any]) -> None:
         return
     console.say(f"On {merged['rows']:,} rows, {merged['positions']:,} positions, in {merged['precision']}:")
     console.table(merged_table(merged))
-    console.say(f"Within what {merged['tolerance']['reason']} explains.")
+    console.say(f"The differences are within tolerance: {merged['tolerance']['reason']}.")
     console.say()
     console.say(f"merged model: {folder}", "bold")
 

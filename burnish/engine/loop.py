@@ -61,8 +61,8 @@ class StopSignal:
 class Prefetch:
     """Builds the batches of the next step in a thread while the device computes this one.
 
-    A context manager, which ends the thread. The content of a planned batch depends on seed and step alone, so it does
-    not matter when it is built; batches of an unplanned source are built on request.
+    A context manager that ends the thread on exit. A planned batch depends only on seed and step, so it does not matter
+    when it is built; batches of an unplanned source are built when they are needed.
 
     Args:
         source: the run's batches.
@@ -88,7 +88,7 @@ class Prefetch:
             batches = pending[1].result()
         else:
             if pending is not None:
-                pending[1].exception()  # two threads must not read the plan's order at once
+                pending[1].exception()  # waits for the thread: two must not read the plan's order at the same time
             batches = self._source.step_batches(step)
         self._begin(step + 1)
         return batches
@@ -101,7 +101,7 @@ class Prefetch:
             return
         try:
             self._next = self._wanted(step), self._worker.submit(self._source.step_batches, step)
-        except RuntimeError:  # no memory for a thread
+        except RuntimeError:  # no memory for a thread: `take` builds the batches itself
             self._next = None
 
 
@@ -165,7 +165,7 @@ class Loop:
         self.pace = RemainingTime(self._step_tokens(), held_out_tokens, evaluate, save)
 
     def _step_tokens(self) -> list[int]:
-        """Tokens of each step; all steps count alike if the batches are not planned."""
+        """Tokens of each step; all steps count the same if the batches are not planned."""
         if not self.source.is_planned:
             return [1] * self.total_steps
         return [self.source.padded_tokens(step) or 0 for step in range(self.total_steps)]
@@ -238,7 +238,7 @@ class Loop:
         newest = newest_complete(self.checkpoints)
         return MachineError(
             f"{error.what} in step {self.progress.step + 1}",
-            "Some may be updated and others not, so the step cannot be repeated. "
+            "Some weights may be updated and others not, so the step cannot be repeated. "
             + (f"The checkpoint `{newest.name}` is complete." if newest else "There is no checkpoint yet."),
             f"Free some memory, then continue with `burnish resume {self.checkpoints.parent}`",
         )
@@ -258,7 +258,7 @@ class Loop:
         )
 
     def _keep_state(self) -> str:
-        """Saves the last complete step unless it is saved already; returns a sentence about it."""
+        """Saves the last complete step if it is not saved yet; returns a sentence about the newest checkpoint."""
         step = self.progress.step
         if step and not checkpoint_path(self.checkpoints, step).is_dir():
             try:
@@ -286,7 +286,7 @@ class Loop:
         self.watch.step_done(done, batches, self.source.examples)
 
     def _not_finite(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
-        """A loss that is not finite, with the step, the rows and what to do."""
+        """The error for a loss that is not finite: the step, its rows and what to do."""
         rows = places(batches, self.source.examples)
         listed = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
         self.watch.not_finite(self.progress.step + 1, error.what)
@@ -314,7 +314,7 @@ class Loop:
         return is_best
 
     def _evaluate(self) -> Validation:
-        """Evaluates the held-out rows; if memory runs out, in smaller batches from now on."""
+        """Evaluates the held-out rows; if memory runs out, this and all later validations use smaller batches."""
         plan = self.held_out.plan
         before = plan.micro_batch_sizes(None) if plan else []
         tokens = plan.micro_tokens if plan else None

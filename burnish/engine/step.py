@@ -46,9 +46,9 @@ class Validation:
     score: float
     """The task's main metric, or the negated loss: higher is better."""
     measures: list[Measure] = field(compare=False)
-    """The loss, and the main metric if it is another, with the contribution of every row."""
+    """The loss, and the main metric if that is not the loss, with the contribution of every row."""
     chance: Measure | None = field(compare=False)
-    """The loss of predicting the label frequencies, if the task has it."""
+    """The loss of predicting the label frequencies without the input; None if the task has no labels."""
 
 
 class NotFinite(BurnishError):
@@ -91,13 +91,13 @@ class Trainer:
         if learning_rate is not None:
             set_learning_rate(self.optimizer, learning_rate)
         loss, norm = self.accumulate(batches)
-        # the first read of a value from the device: everything before it was queued without waiting
+        # the first values read from the device: until here, its work was only queued, so the CPU did not wait
         loss_value, norm_value = loss.item(), norm.item()
         # with a loss scaler, an infinite norm is not an error: the scaler skips this update and lowers its scale
         if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
             self.drop_gradient()
             raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
-        self.move()
+        self.update()
         return StepResult(loss_value, norm_value, sum(batch.num_tokens for batch in batches), trained_tokens)
 
     def accumulate(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,10 +123,11 @@ class Trainer:
         # gradients are clipped at their true size, so they are unscaled first
         self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        # without clipping (0), an infinite limit still gives the norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
         return total, norm
 
-    def move(self) -> None:
+    def update(self) -> None:
         """Updates the weights, and frees the gradient.
 
         Raises:
@@ -147,7 +148,7 @@ class Trainer:
         """Discards a step that ran out of memory before the update, and frees its memory."""
         self.drop_gradient()
         if self.scaler.is_enabled():
-            # the old scaler may have recorded that this step's gradient is unscaled, and would raise on the second try
+            # the old scaler may have marked this step's gradient as unscaled, and would raise when the step is repeated
             state = self.scaler.state_dict()
             self.scaler = torch.amp.GradScaler(self.device.type)
             self.scaler.load_state_dict(state)
@@ -176,7 +177,7 @@ def make_trainable(
 
     Args:
         network: the base model.
-        objective: may keep modules from being trained.
+        objective: names the modules that stay frozen.
         method: chooses the weights.
         recipe: with the method's options filled in.
         tokenizer: of the model.
@@ -187,6 +188,7 @@ def make_trainable(
     """
     seed_everything(recipe.seed)
     frozen = objective.frozen_modules(network)
+    # found by name before `apply`, which may wrap the network and so change the names
     frozen_modules = [network.get_submodule(name) for name in frozen]
     trainable = method.apply(network, recipe, Target(objective.head.peft_type, new_modules, tokenizer, frozen))
     for module in frozen_modules:

@@ -95,13 +95,13 @@ def _too_few(number: int, runs: int, data: str | None, remarks: Sequence[str]) -
         return DataError(
             f"`{data}` has {found} on which these {runs} runs can be compared",
             " ".join([needed, *remarks]),
-            "Name more rows that none of the runs was trained on",
+            "Give more rows that none of the runs was trained on",
         )
     why = "The data and the seed determine which rows are held out, and rows that a run was trained on flatter it."
     return DataError(
         f"these {runs} runs have {found} in common that all of them held out",
         " ".join([needed, why, *remarks]),
-        "Name other rows with `--data other.jsonl`, or train all with the same `--set data.validation=valid.jsonl`",
+        "Give other rows with `--data other.jsonl`, or train all with the same `--set data.validation=valid.jsonl`",
     )
 
 
@@ -168,7 +168,7 @@ def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit
     """
     result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
-    otherwise = "Name rows that none of the runs was trained on: `--data other.jsonl`"
+    otherwise = "Give rows that none of the runs was trained on: `--data other.jsonl`"
     records = rows_of(folder, recipe, otherwise, emit) if has_rows else read_rows(recipe, emit)
     context = open_context(recipe.model_copy(update={"seed": seed}), records, emit)
     check_base(folder, context.location)

@@ -129,6 +129,7 @@ def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows:
     )
     comparison.training = make_figures(before, after, rows.training_repeats)
     trained = merged(before[0], rows.training_repeats), merged(after[0], rows.training_repeats)
+    # how much more was gained on rows that the model was trained on: memorization
     comparison.gap = contrast(trained, held_out)
 
 
@@ -156,9 +157,11 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     training, general = evaluated(rows.training, context), rows.general
     if general is None:
         return _Results(held_out, training, None, answers)
+    # runs of the same base share its loss on these texts
     cache = BaseLoss(general) if is_base else None
     loss = cache.find() if cache else None
     if loss is None:
+        # these texts have a task of their own, `text`, whose objective has not seen the network yet
         general.context.task.objective.inspect_model(network)
         result = evaluated(general.passages, general.context)
         loss = result.loss() if result else None

@@ -47,7 +47,7 @@ class Harness:
         if not task.generates:
             raise InputError(
                 f"models of the task `{task.name}` do not generate text",
-                "lm-evaluation-harness needs the likelihood of an answer or a generated one.",
+                "lm-evaluation-harness scores the likelihood of an answer, or an answer that the model generates.",
                 "Leave `--harness` out",
             )
 

@@ -88,7 +88,7 @@ def find_comparable(
         found.remarks.append("The runs tokenize these texts differently, so their losses are given per byte of text.")
     else:
         found.remarks.append(
-            "The losses are not compared, since the rows have different numbers of terms in these runs."
+            "The losses are not compared, since the number of loss terms per row differs between these runs."
         )
     return found
 

@@ -23,9 +23,9 @@ _POSITIONS = 32
 _MEAN = {"fp32": 2e-5, "fp16": 1e-2, "bf16": 5e-2}
 _LARGEST = 20
 REASONS = {
-    "fp32": "sums of 24-bit numbers in another order",
-    "fp16": "merged weights are rounded to 11 bits, once more than base and adapter apart",
-    "bf16": "merged weights are rounded to 8 bits, once more than base and adapter apart",
+    "fp32": "24-bit numbers are summed in a different order",
+    "fp16": "merged weights are rounded to 11 bits, one rounding more than with a separate adapter",
+    "bf16": "merged weights are rounded to 8 bits, one rounding more than with a separate adapter",
 }
 
 
@@ -221,7 +221,7 @@ class Merged:
         """
         if not self.tolerance.admits(self.merged):
             raise BurnishError(
-                f"the merged model of the run `{self.run}` does not answer as its base with the adapter does",
+                f"the merged model of the run `{self.run}` gives different outputs than its base with the adapter",
                 f"Their logits differ by {self.merged.mean:.2g} on average and {self.merged.largest:.2g} at most, and "
                 f"rounding to {self.precision} explains {self.tolerance.mean:.2g} and {self.tolerance.largest:.2g}. "
                 "Nothing was written.",
@@ -235,7 +235,7 @@ class Merged:
         if self.learned is not None and self.merged.mean > 0.5 * self.learned.mean:
             remarks.append(
                 f"Rounding to {self.precision} moves the logits by {self.merged.mean:.2g} on average, and training "
-                f"moved them by {self.learned.mean:.2g}: merge with `--precision fp32` to keep it."
+                f"moved them by {self.learned.mean:.2g}: merge with `--precision fp32` to keep what was learned."
             )
         if self.quantized is not None:
             remarks.append(

@@ -15,7 +15,7 @@ from burnish.recipe.schema import BUNDLED_MODELS, Recipe
 from burnish.tasks import task_facts, task_names
 from burnish.templates import render
 
-_INSTEAD = "Its result is a standard folder that other programs load; `burnish merge` folds an adapter into its base"
+_INSTEAD = "Its result is a standard folder that other programs load; `burnish merge` merges an adapter into its base"
 _LOSSES = {"dpo": "sigmoid", "ipo": "ipo"}
 """Losses over pairs that TRL computes as Burnish does, and its names for them."""
 
@@ -199,27 +199,31 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
             ("TRUST", recipe.model.trust_remote_code, "run the Python code that comes with it"),
             ("DEVICE", ejected.device, "where it is trained"),
             ("PRECISION", recipe.model.precision, "of the arithmetic: fp32, bf16 or fp16"),
-            ("SEED", recipe.seed, "of the adapter's start and its dropout"),
-            ("PAD", ejected.pad_id, "the token that fills rows up"),
+            ("SEED", recipe.seed, "of the adapter's initial weights and its dropout"),
+            ("PAD", ejected.pad_id, "the padding token"),
         ],
         [
             ("TOTAL_STEPS", ejected.total_steps, "optimizer steps that the schedule was made for"),
             ("KEPT_STEP", ejected.kept_step, "the step whose weights the run kept: the best on its held-out rows"),
             ("STEPS_PER_EPOCH", ejected.steps_per_epoch, "steps in one pass over the rows"),
-            ("ROWS_PER_STEP", ejected.rows_per_step, "rows that make an optimizer step"),
-            ("MICRO_ROWS", ejected.micro_rows, "rows in memory at once"),
+            ("ROWS_PER_STEP", ejected.rows_per_step, "rows per optimizer step"),
+            ("MICRO_ROWS", ejected.micro_rows, "rows per forward and backward pass"),
         ],
         [
             ("LEARNING_RATE", float(train.learning_rate), "at its peak"),
-            ("WARMUP", train.warmup, "share of the steps in which it rises"),
-            ("SCHEDULE", train.schedule, "how it falls then: cosine, linear or constant"),
+            ("WARMUP", train.warmup, "share of the steps in which the learning rate rises"),
+            ("SCHEDULE", train.schedule, "what it does after that: cosine, linear or constant"),
             ("BETAS", tuple(train.betas), "AdamW's two decay rates"),
             ("WEIGHT_DECAY", train.weight_decay, "on matrices only"),
-            ("PLUS_RATIO", _plus_ratio(recipe), "learning rate of the B matrices over that of all others (LoRA+)"),
-            ("CLIP", train.clip, "largest norm of the gradient; 0 for any"),
-            ("CHECKPOINTING", train.gradient_checkpointing is True, "compute activations again in the backward pass"),
+            (
+                "PLUS_RATIO",
+                _plus_ratio(recipe),
+                "learning rate of the B matrices divided by that of all others (LoRA+)",
+            ),
+            ("CLIP", train.clip, "gradients are clipped to this norm; 0 for no clipping"),
+            ("CHECKPOINTING", train.gradient_checkpointing is True, "recompute activations in the backward pass"),
         ],
-        [("CONFIG", ejected.no_dropout, "changes to the model's own config: what drops nothing here")],
+        [("CONFIG", ejected.no_dropout, "changes to the model's own config: its dropout is switched off")],
     ]
     if task_facts(recipe.task).trainer == _PAIRS:
         kind = _LOSSES[recipe.preference.loss]
@@ -227,7 +231,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
     if not method.trains_base:
         groups.append(_adapter_constants(recipe, ejected.adapter))
     if ejected.vocabulary:
-        groups.append([("VOCABULARY", ejected.vocabulary, "rows that the embedding grows to")])
+        groups.append([("VOCABULARY", ejected.vocabulary, "rows of the embedding after it was extended")])
     if method.quantizes:
         groups.append([("LEFT_WHOLE", ejected.left_whole, "layers that are not quantized")])
     return groups
@@ -238,14 +242,14 @@ def _adapter_constants(recipe: Recipe, adapter: dict[str, Any]) -> list[tuple[st
     return [
         ("RANK", int(lora.rank), "of the adapter's matrices"),
         ("ALPHA", lora.alpha, "their product is scaled by alpha / rank, or alpha / sqrt(rank) with rsLoRA"),
-        ("LORA_DROPOUT", lora.dropout, "share of the adapter's inputs dropped while training"),
-        ("BIAS", lora.bias, "which biases are trained, too"),
+        ("LORA_DROPOUT", lora.dropout, "dropout of the adapter's inputs in training"),
+        ("BIAS", lora.bias, "which biases are trained as well"),
         ("TARGETS", adapter["target_modules"], "layers that get an adapter"),
         ("MODULES_TO_SAVE", adapter.get("modules_to_save"), "modules trained in full"),
         ("RSLORA", lora.rslora, ""),
         ("DORA", lora.dora, ""),
-        ("START", STARTS[lora.init], "how the matrices begin"),
-        ("TRANSPOSED", adapter.get("fan_in_fan_out", False), "whether layers hold their matrix transposed"),
+        ("START", STARTS[lora.init], "how the matrices are initialized"),
+        ("TRANSPOSED", adapter.get("fan_in_fan_out", False), "whether layers store their matrix transposed"),
     ]
 
 

@@ -42,7 +42,7 @@ class Session:
         if run is not None and result is None:
             raise InputError(
                 f"the run `{run.name}` has no result yet",
-                "It was not trained to its end.",
+                "Its training has not finished.",
                 f"`burnish resume {run.path}`",
             )
         read_from = location if result is None else ModelLocation(location.name, result, False)

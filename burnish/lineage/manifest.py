@@ -58,7 +58,7 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
         raise InputError(
             f"the manifest of the run `{folder.name}` cannot be read",
             f"`{folder.manifest}`: {error}.",
-            "Without it, it is unknown what the run was made from; train it again with `burnish train`",
+            "It is the only record of what the run was made from; train it again with `burnish train`",
         ) from error
 
 
@@ -149,7 +149,7 @@ def result_of(folder: RunFolder) -> Path:
     if folder.result is None:
         raise InputError(
             f"the run `{folder.name}` has no result yet",
-            "It was not trained to its end.",
+            "Its training has not finished.",
             f"`burnish resume {folder.path}`",
         )
     return folder.result
@@ -171,7 +171,7 @@ def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Re
     if not has_same_data(folder, records.sha256):
         raise DataError(
             f"the data of the run `{folder.name}` has changed since it was trained",
-            "The held-out rows were chosen from the data, so they are not known any more.",
+            "The held-out rows were chosen from the data, so they are no longer known.",
             otherwise,
         )
     return records
@@ -185,7 +185,7 @@ def check_base(folder: RunFolder, location: ModelLocation) -> None:
     """
     if read_manifest(folder)["model"]["sha256"] != fingerprint(location.folder):
         raise ModelError(
-            f"the base model `{location.name}` has changed since the run `{folder.name}` began",
+            f"the base model `{location.name}` has changed since the run `{folder.name}` started",
             "The trained weights belong to the model they were trained on.",
-            "Put the model back as it was, or start a new run with `burnish train`",
+            "Restore the model, or start a new run with `burnish train`",
         )

@@ -177,7 +177,7 @@ class Reproduction:
             )
         how = "bit for bit" if all(pair.tolerance == 0 for pair in self.steps) else "within tolerance"
         steps = "The first step" if len(self.steps) == 1 else f"The first {len(self.steps)} steps"
-        return f"Reproduced: the same data, the same base model. {steps} gave the losses of `{self.run}` {how}."
+        return f"Reproduced: the same data, the same base model. {steps} gave the same losses as `{self.run}`, {how}."
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""

@@ -171,14 +171,14 @@ def _check_tensors(result: Path, saved: set[str], expected: set[str]) -> None:
         absent = f" The model expects `{missing[0]}`." if missing else ""
         raise ModelError(
             f"the adapter in `{result}` was not applied",
-            f"{len(unexpected)} of its {len(saved)} tensors have no place in the base model, the first is "
+            f"Tensors without a place in the base model: {len(unexpected)} of {len(saved)}, the first is "
             f"`{unexpected[0]}`.{absent}",
             "Put back the base model that it was trained on; if tensors were renamed, give them PEFT's names again",
         )
     if missing:
         raise ModelError(
             f"the adapter in `{result}` is incomplete",
-            f"{len(missing)} tensors are missing, the first is `{missing[0]}`.",
+            f"Missing tensors: {len(missing)}, the first is `{missing[0]}`.",
             "Train again, or copy the whole folder again",
         )
 

@@ -192,8 +192,8 @@ class LoraMethod(AdapterMethod):
     def choices_for_rows(self, rows: int) -> list[Choice]:
         """The rank."""
         if rows <= _MANY_ROWS:
-            return [("lora.rank", 16, f"{rows:,} rows: enough for this many rows")]
-        return [("lora.rank", 32, f"{rows:,} rows: more rows have more to learn from")]
+            return [("lora.rank", 16, f"enough for {rows:,} rows")]
+        return [("lora.rank", 32, f"there is more to learn from {rows:,} rows")]
 
     def changes_at_start(self, recipe: Recipe) -> str:
         """Splitting the base weights changes them slightly by rounding."""

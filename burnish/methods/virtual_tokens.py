@@ -42,7 +42,7 @@ class VirtualTokens(AdapterMethod):
         """PEFT supports virtual tokens only for tasks that it knows, and not with pictures."""
         kind = model_kind(config)
         if kind == "image-text":
-            return "The model finds pictures by their token ids in the text, and virtual tokens have no ids."
+            return "The model finds images by their token ids in the text, and virtual tokens have no ids."
         if head.peft_type is None:
             return "PEFT does not support virtual tokens for masked language models."
         return ""

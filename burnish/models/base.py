@@ -138,7 +138,9 @@ def load_base(
         base.notes += install_fast_paths(network)
     if new_modules:
         named = ", ".join(f"`{name}`" for name in new_modules)
-        base.notes.append(f"The model has no weights for {named}; this part starts random and is trained in full.")
+        base.notes.append(
+            f"The model has no weights for {named}; this part is initialized at random and trained in full."
+        )
     return base
 
 
@@ -206,7 +208,8 @@ def _new_modules(network: Any, missing: list[str], location: ModelLocation, head
     if missing and (in_body or head.auto_class in _NEEDS_ALL_WEIGHTS):
         raise ModelError(
             f"the weights of `{location.name}` are incomplete",
-            f"{len(missing)} tensors are missing, the first is `{(in_body or missing)[0]}`; they would be random.",
+            f"Missing tensors: {len(missing)}, the first is `{(in_body or missing)[0]}`. They would be initialized at "
+            "random.",
             "Download the model again, or use a model class that matches these weights",
         )
     parts = {}

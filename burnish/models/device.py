@@ -31,7 +31,7 @@ def choose_device(wanted: str) -> torch.device:
         available = ", ".join(f"`{name}`" for name, is_there in present.items() if is_there)
         raise MachineError(
             f"there is no `{wanted}` device",
-            f"PyTorch {torch.__version__} only finds {available} on this machine.",
+            f"PyTorch {torch.__version__} finds only {available} on this machine.",
             "Leave `model.device` at `auto`",
         )
     return torch.device(wanted)

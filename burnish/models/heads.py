@@ -35,7 +35,7 @@ class Target:
     """Modules with random weights because the base model has none; every method must train them in full."""
     tokenizer: Any = None
     frozen_modules: tuple[str, ...] = ()
-    """Names of modules that the task wants left as they are: no method may train anything in them."""
+    """Names of modules that the task keeps frozen: no method may train anything in them."""
 
 
 def is_supported(head: Head, config: Any) -> bool:
@@ -94,11 +94,14 @@ def row_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     return seen[0][torch.arange(len(last), device=last.device), last]
 
 
-WHOLE = "This model computes its logits with more than one output layer, so all logits are computed for the loss."
+ALL_LOGITS = (
+    "The output layer alone does not give this model's logits, so the loss computes the logits of all tokens, not "
+    "only of those that are trained on."
+)
 
 
 def losses_at(
-    network: Any, inputs: dict[str, Any], places: torch.Tensor, targets: torch.Tensor, in_halves: bool
+    network: Any, inputs: dict[str, Any], places: torch.Tensor, targets: torch.Tensor, from_hidden: bool
 ) -> torch.Tensor:
     """`[tokens]` fp32: negative log-likelihood of selected tokens, in nats.
 
@@ -107,9 +110,10 @@ def losses_at(
         inputs: its keyword arguments.
         places: `[tokens]` int64, the position that predicts each token, as an index into rows x width.
         targets: `[tokens]` int64.
-        in_halves: the result of `computes_from_hidden`; if false, all logits are computed.
+        from_hidden: the result of `computes_from_hidden`. If false, the logits of all positions are computed,
+            not only those at `places`.
     """
-    halves = split_model(network) if in_halves else None
+    halves = split_model(network) if from_hidden else None
     if halves is None:
         return token_losses(network(**inputs, use_cache=False).logits.flatten(0, 1)[places], targets)
     body, head = halves
@@ -142,12 +146,13 @@ def computes_from_hidden(network: Any) -> bool:
     was_training = network.training
     network.eval()
     vocabulary = network.get_input_embeddings().num_embeddings
+    # fixed ids, spread over the vocabulary, so that the result is the same each time
     ids = (torch.arange(21, device=network.device) * 7919 + 11).remainder(vocabulary)[None]
     try:
         logits = network(input_ids=ids, use_cache=False).logits
-        apart = halves[1](halves[0](input_ids=ids, use_cache=False).last_hidden_state)
+        separate = halves[1](halves[0](input_ids=ids, use_cache=False).last_hidden_state)
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
-        return False
+        return False  # the two cannot be run separately
     finally:
         network.train(was_training)
-    return torch.equal(logits, apart)
+    return torch.equal(logits, separate)

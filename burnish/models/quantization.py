@@ -85,7 +85,7 @@ def _check_bitsandbytes(device: torch.device) -> None:
     if device.type not in ("cpu", "cuda"):
         raise MachineError(
             f"quantized base weights cannot be trained on the device `{device.type}`",
-            "bitsandbytes supports CUDA, and the CPU slowly.",
+            "bitsandbytes supports only CUDA and, slowly, the CPU.",
             "Use `--method lora`, or `--set model.device=cpu`",
         )
     import_bitsandbytes()

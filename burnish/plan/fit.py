@@ -54,14 +54,12 @@ def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
     if rows is None:
         return AUTO_METHODS, "no data was given, so memory alone decides"
     if rows < SMALL:
-        reason = (
-            f"with under {SMALL:,} rows a fully trained model memorizes them; an adapter has less capacity for that"
-        )
+        reason = f"a fully trained model memorizes fewer than {SMALL:,} rows; an adapter has less capacity for that"
         return AUTO_METHODS[1:], reason
     if rows <= LARGE:
         reason = f"with {SMALL:,} to {LARGE:,} rows an adapter learns as well as the whole model, in less memory"
         return AUTO_METHODS[1:], reason
-    return AUTO_METHODS, f"with more than {LARGE:,} rows there is enough to train the whole model"
+    return AUTO_METHODS, f"more than {LARGE:,} rows are enough to train the whole model"
 
 
 def find_fit(

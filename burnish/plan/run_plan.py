@@ -263,9 +263,9 @@ def _take(
     size = "as many as are useful" if way.micro_rows == most else "as many as fit into memory"
     resolver.fill("batch.rows", way.micro_rows, f"{size}; changes speed and memory, never the result")
     why = (
-        "memory would not suffice otherwise"
+        "there is not enough memory otherwise"
         if way.checkpointing
-        else "memory suffices, and it costs a third of the speed"
+        else "there is enough memory, and it would cost a third of the speed"
     )
     resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_reported=way.checkpointing)
     return method

@@ -90,7 +90,7 @@ def simulate(
         with _marked(trainer.network, marks), _gradients_tracked(trained, storage), storage:
             trainer.accumulate(batches)
             storage.begin_phase(MOVE)
-            trainer.move()
+            trainer.update()
     except _EnoughSeen:
         trainer.discard_attempt()
         return replace(seen, is_bound=True)
@@ -107,7 +107,7 @@ def _first_moments(trainer: Trainer, trained: Sequence[torch.nn.Parameter]) -> I
     """Makes the optimizer allocate its state, by an update with gradients of zero."""
     for weight in trained:
         weight.grad = torch.zeros_like(weight)
-    trainer.move()
+    trainer.update()
     for state in trainer.optimizer.state.values():
         yield from (value for value in state.values() if isinstance(value, torch.Tensor))
 

@@ -60,7 +60,7 @@ class RunContext:
     asked: Recipe
     """As the user gave it, with `auto` values."""
     recipe: Recipe
-    """With every option filled in that is decided so far."""
+    """With every option filled in that has been decided so far."""
     records: Records
     location: ModelLocation
     """Of the base model."""
@@ -77,7 +77,7 @@ class RunContext:
 
     @property
     def context_length(self) -> int:
-        """Longest example in tokens."""
+        """Maximum length of an example in tokens."""
         return int(self.recipe.data.context)
 
     @property
@@ -116,7 +116,7 @@ class RunContext:
         )
 
     def questions(self, most: int) -> list[Question]:
-        """At most `most` validation rows, from the first on, that are questions with known answers."""
+        """The first validation rows that are questions with a known answer, at most `most` of them."""
         asked = (
             self.task.predictor.question(self.records.valid[index]) for index in sorted(set(self.validation.owners))
         )
@@ -157,7 +157,8 @@ def check_options(recipe: Recipe) -> None:
     """Checks a recipe as far as possible before reading anything. Raises RecipeError."""
     check_choices(recipe, task_names(), method_names())
     if recipe.evaluate.metric:
-        load_metric(recipe.evaluate.metric)  # find mistakes here and in the passages before training, not after
+        # loaded only to find a mistake before training and not after it; the same goes for the passages
+        load_metric(recipe.evaluate.metric)
     if is_own(recipe.evaluate.general):
         read_passages(recipe.evaluate.general)
 
@@ -177,7 +178,7 @@ def read_rows(recipe: Recipe, emit: Emit) -> Records:
 
 
 def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
-    """All rows of another file as validation rows, read in the way this recipe's own rows are.
+    """All rows of another file as validation rows, read with the options of this recipe.
 
     Raises:
         DataError: they are for another task.
@@ -189,7 +190,7 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
             f"They have the shape `{records.shape.name}`, which is for the task "
             f"`{task_names_for(records.shape.record)[0]}`.",
-            f"Name rows for the task `{recipe.task}`",
+            f"Give rows for the task `{recipe.task}`",
         )
     return replace(records, valid=[*records.train, *records.valid])
 
@@ -214,7 +215,7 @@ def open_context(
     device = choose_device(section.device)
     location = locate_model(section)
     model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
-    return settle(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
+    return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
 
 
 def name_model(resolver: Resolver, records: Records) -> None:
@@ -225,7 +226,7 @@ def name_model(resolver: Resolver, records: Records) -> None:
         resolver.fill("model.name", *default_model(task))
 
 
-def settle(
+def resolve_run(
     resolver: Resolver,
     asked: Recipe,
     records: Records,
@@ -234,14 +235,14 @@ def settle(
     precision: tuple[str, str],
     emit: Emit,
 ) -> RunContext:
-    """A run of a model on a device, before its rows are encoded.
+    """Resolves the options that depend on rows, model and device. Returns the run, its rows not encoded yet.
 
     Args:
         resolver: of the recipe.
         asked: the recipe as the user gave it.
         records: the rows.
         model: location, config and tokenizer.
-        device: where the run takes place, or would if planned only.
+        device: where the run takes place, or would take place if it is only planned.
         precision: the precision and the reason for it.
         emit: receives notes on adaptations.
 
@@ -261,6 +262,7 @@ def settle(
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
     resolve_choices(resolver, task.choices(records.train, resolver.recipe))
+    # `task.choices` has filled it in for tasks with labels
     resolver.fill("data.labels", [], "the task has none", is_reported=False)
     resolve_general(resolver, task, model_kind(model.config), emit)
     made = make_task(task.name, tokenizer, resolver.recipe)
@@ -307,9 +309,9 @@ def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None) -> 
     key = rows_key([context.records.sha256, context.task.name, context.context_length, options, tokenizer], part)
     if (kept := find_encoded(key)) is not None:
         return kept
-    begun = time.perf_counter()
+    started = time.perf_counter()
     encoded = encode_records(context.task.encoder, part, context.context_length)
-    if time.perf_counter() - begun > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
+    if time.perf_counter() - started > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded
 
@@ -323,7 +325,7 @@ def rejected_rows(context: RunContext) -> str:
 
 
 def describe_data(context: RunContext, plan: BatchPlan) -> DataReady:
-    """The rows as an event.
+    """The number of rows and tokens as an event.
 
     Args:
         context: of the run, encoded.

@@ -246,7 +246,7 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("train.optimizer", "adamw", "exact moments", is_reported=False)
     check_optimizer(resolver.recipe.train, resolver.recipe.model.device)
     epochs = 3.0 if facts.rows <= MANY_ROWS else 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
-    more = "more would mostly memorize" if epochs == 3 else "with this many, most is learned in the first pass"
+    more = "more epochs would mostly memorize" if epochs == 3 else "with this many, most is learned in the first pass"
     resolver.fill("train.epochs", epochs, f"{facts.rows:,} rows: {more}; the best checkpoint is kept")
     resolve_choices(resolver, method.choices_for_rows(facts.rows))
     is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE

@@ -28,7 +28,7 @@ def quickstart_recipe(task: str = "chat", runs: str = "runs", seed: int = 0) -> 
         near = difflib.get_close_matches(task, recipes, n=1)
         raise RecipeError(
             f"there is no quickstart for the task `{task}`",
-            f"There are {', '.join(f'`{name}`' for name in recipes)}.",
+            f"The quickstarts are {', '.join(f'`{name}`' for name in recipes)}.",
             f"Did you mean `{near[0]}`?" if near else "Choose one of these, or `burnish train` with rows of your own",
         )
     return load_recipe(str(recipes[task]), {"runs": runs, "seed": seed}, [])

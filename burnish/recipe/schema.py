@@ -297,11 +297,12 @@ class Recipe(Section):
     `fill-mask` or `vision`. `auto` follows from the shape of the rows."""
     method: str = AUTO
     """Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or
-    `ia3`. `auto` is the best one for the number of rows that fits into memory: `full`, `lora` or `qlora`."""
+    `ia3`. `auto` picks the best one for the number of rows among those that fit into memory: `full`, `lora` or
+    `qlora`."""
     name: str = AUTO
     """Name of the run and of its folder."""
     runs: str = "runs"
-    """Folder for the run folders."""
+    """Folder that holds the run folders."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the split, the order of the rows, the initial adapter weights and dropout."""
     model: ModelSection = Field(default_factory=ModelSection)

@@ -34,7 +34,7 @@ def disk_error(path: Path, reason: object) -> MachineError:
     """The error for a write that the disk refused."""
     return MachineError(
         f"cannot write `{path}`",
-        f"The disk returned: {reason}. Everything saved before is untouched.",
+        f"The operating system reports: {reason}. Everything saved before is untouched.",
         "Free some space (or lower `save.keep`), then continue with `burnish resume`",
     )
 

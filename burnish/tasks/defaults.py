@@ -13,7 +13,7 @@ from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.rows.row import IGNORED, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests, run_requests_batched
 from burnish.metrics.measure import Measure, MetricTable
-from burnish.models.heads import CAUSAL, WHOLE, Head, computes_from_hidden, losses_at
+from burnish.models.heads import ALL_LOGITS, CAUSAL, Head, computes_from_hidden, losses_at
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import EncodedRow, Objective, Question, Segment
 
@@ -212,14 +212,14 @@ class NextTokenObjective(ObjectiveDefaults):
 
     def __init__(self, kernels: str) -> None:
         # until `inspect_model` has checked the model
-        self._in_halves = kernels == "fast"
+        self._from_hidden = kernels == "fast"
 
     def inspect_model(self, network: Any) -> list[str]:
         """Avoids the logits of all tokens if the model's body and head can be called separately."""
-        if not self._in_halves:
+        if not self._from_hidden:
             return []
-        self._in_halves = computes_from_hidden(network)
-        return [] if self._in_halves else [WHOLE]
+        self._from_hidden = computes_from_hidden(network)
+        return [] if self._from_hidden else [ALL_LOGITS]
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[trained]` fp32: negative log-likelihood of each trained token.
@@ -228,4 +228,4 @@ class NextTokenObjective(ObjectiveDefaults):
         causal model never sees padding at the end of a row.
         """
         places = (batch.targets != IGNORED).flatten().nonzero()[:, 0]
-        return losses_at(network, batch.inputs, places, batch.targets.flatten()[places], self._in_halves)
+        return losses_at(network, batch.inputs, places, batch.targets.flatten()[places], self._from_hidden)

@@ -79,7 +79,7 @@ class MaskEncoder(EncoderDefaults):
     def segments(self, example: MaskExample) -> list[Segment]:
         """The text, and which of its tokens may be masked."""
         learned = [word != NO_WORD for word in example.words]
-        note = f"{100 * example.share:.0f} % of these words are hidden, others each epoch"
+        note = f"{100 * example.share:.0f} % of these words are hidden, different ones in each epoch"
         return [Segment("", example.input_ids, learned, note)]
 
 

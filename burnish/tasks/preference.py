@@ -28,7 +28,7 @@ from burnish.kernels.preference import (
 from burnish.metrics.measure import Measure
 from burnish.metrics.rewards import pair_measures, rated_measures
 from burnish.models.device import arithmetic
-from burnish.models.heads import WHOLE, computes_from_hidden, losses_at
+from burnish.models.heads import ALL_LOGITS, computes_from_hidden, losses_at
 from burnish.models.packing import row_inputs, separates_answers
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatPredictor
@@ -136,16 +136,16 @@ class PreferenceObjective(ObjectiveDefaults):
         self._encoder = encoder
         self._options = recipe.preference
         self._context = recipe.data.context
-        self._in_halves = recipe.model.kernels == "fast"
+        self._from_hidden = recipe.model.kernels == "fast"
         self._kl: torch.Tensor | None = None
 
     def inspect_model(self, network: Any) -> list[str]:
         """Shares prompts only if the model keeps the two answers apart, and avoids the logits of all tokens only if
         the model's body and head can be called separately."""
         notes = []
-        if self._in_halves and not computes_from_hidden(network):
-            self._in_halves = False
-            notes.append(WHOLE)
+        if self._from_hidden and not computes_from_hidden(network):
+            self._from_hidden = False
+            notes.append(ALL_LOGITS)
         if self._encoder.shares_prompts and not separates_answers(network, int(self._context)):
             self._encoder.disable_packing()
             notes.append(_UNSHARED)
@@ -215,7 +215,7 @@ class PreferenceObjective(ObjectiveDefaults):
         self, network: Any, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
     ) -> Likelihood:
         learned = targets != IGNORED
-        losses = losses_at(network, inputs, places[learned], targets[learned], self._in_halves)
+        losses = losses_at(network, inputs, places[learned], targets[learned], self._from_hidden)
         return answer_likelihood(losses, learned)
 
     def _terms(self, likely: Likelihood, batch: Batch) -> torch.Tensor:

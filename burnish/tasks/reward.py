@@ -129,7 +129,7 @@ class RewardPredictor(PredictorDefaults):
             context = int(self._context)
             read = self._format.text(prompt, context) if dialogue is None else self._format.single(*dialogue, context)
         except RowError as error:
-            raise InputError("this dialogue cannot be scored", f"{error}.") from error
+            raise InputError("this conversation cannot be scored", f"{error}.") from error
         device = next(network.parameters()).device
         inputs = {name: tensor.to(device) for name, tensor in read_inputs([read], 0).items()}
         return f"{row_logits(network, inputs).item():+.3f}"

@@ -262,7 +262,7 @@ def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
     if recipe.data.labels == AUTO and len(labels) < 2:
         raise DataError(
             f"every word has the tag `{labels[0] if labels else OUTSIDE}`",
-            "There is nothing to learn.",
+            "With a single tag there is nothing to learn.",
             "Give rows with at least two tags; the last column of a CoNLL file is the tag",
         )
     known = {tag for tags in named for tag in tags} & set(labels)

@@ -1,11 +1,12 @@
-"""The task axis: what one example means. A task has four parts; everything outside `tasks/` uses only these.
+"""What a task is: four parts that say what one example is and how to learn from it.
 
     Encoder     record -> examples -> batch
     Objective   the loss terms of a batch, and what they require of the base model
     Scorer      metrics, tables and the headline
     Predictor   prompt -> ids -> answer, or input -> label, tags, span, score
 
-`TaskFacts` is what is known about a task without a tokenizer; `TaskFacts.make` adds the four parts.
+Code outside `tasks/` uses only these parts. `TaskFacts` is what is known about a task without a tokenizer;
+`TaskFacts.make` adds the parts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Encoder(Protocol):
 
     @property
     def cut_from(self) -> str:
-        """Where a row that is too long is cut, as a phrase."""
+        """Where a row that is too long is cut, as a phrase such as "from the left of their prompts"."""
         ...
 
     @property
@@ -86,12 +87,12 @@ class Objective(Protocol):
 
     @property
     def step_rows(self) -> int:
-        """Number of rows per step if each row is one term of the loss; 0 if tokens count."""
+        """Default rows per optimizer step if each row is one term of the loss; 0 if steps are sized in tokens."""
         ...
 
     @property
     def rate_factor(self) -> float:
-        """Factor on the method's learning rate."""
+        """Multiplies the method's default learning rate."""
         ...
 
     def inspect_model(self, network: Any) -> list[str]:
@@ -105,7 +106,7 @@ class Objective(Protocol):
     def prepare_examples(
         self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str
     ) -> Sequence[Any]:
-        """The examples, with what is computed once with the base model before training."""
+        """The examples, with the values that the base model computes once before training."""
         ...
 
     def placeholder_examples(self, examples: Sequence[Any]) -> Sequence[Any]:
@@ -270,7 +271,7 @@ class TaskFacts:
     pipeline: str = "text-generation"
     """The hub's pipeline tag of such models."""
     usual_rows: tuple[int, int] | None = None
-    """The range of training rows that beginners' guides recommend; None if they do not."""
+    """The range of training rows that beginners' guides recommend; None if they recommend none."""
     sample: str = ""
     """The bundled sample rows, in `assets/samples`; empty if there are none."""
     trainer: str = ""
@@ -278,7 +279,7 @@ class TaskFacts:
     is none."""
     snippets: tuple[str, str] = ("", "")
     """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that adds
-    its own end token, as those of encoders do, and for one that does not. Empty if that takes more than a few lines."""
+    its own end token, as those of encoders do, and for one that does not. Empty if it takes more than a few lines."""
 
     def make(self, tokenizer: Any, recipe: Recipe) -> Task:
         """The task for a tokenizer.

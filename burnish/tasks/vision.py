@@ -69,8 +69,8 @@ class PictureEncoder(ChatEncoder):
         if longest > context:
             shown = sum(end - start for example in examples for start, end in example.spans)
             raise RowError(
-                f"it has {longest} tokens, {shown} of them for its pictures, and the context is {context}: a picture "
-                "cannot be cut, so raise `data.context` or lower `vision.longest_side`"
+                f"it has {longest} tokens, {shown} of them for its images, and the context is {context}: an image "
+                "cannot be truncated, so raise `data.context` or lower `vision.longest_side`"
             )
         return EncodedRow(examples, 0)
 
@@ -196,6 +196,6 @@ VISION = TaskFacts(
     sections=("vision",),
     generates=True,
     reads_turns=True,
-    learned="answers questions about pictures",
+    learned="answers questions about images",
     pipeline="image-text-to-text",
 )

@@ -104,7 +104,7 @@ def _comparable(
     found = find_comparable(scores, sizes, apart)
     if not found.figures:
         raise InputError(
-            "these runs have no figure that can be compared", " ".join(found.remarks), "Compare runs of the same kind"
+            "these runs have no metric that can be compared", " ".join(found.remarks), "Compare runs of the same kind"
         )
     return found
 

@@ -51,7 +51,7 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     check_target(script)
     check_target(rows_file)
     emit = EventLog(None, listeners)
-    records = rows_of(folder, recipe, "Put the data back as it was", emit)
+    records = rows_of(folder, recipe, "Restore the data", emit)
     context = open_context(recipe, replace(records, valid=[]), emit)
     check_base(folder, context.location)
     context = encode(context)

@@ -51,7 +51,7 @@ def evaluate(
     result = result_of(folder)
     recipe = _with_general(recipe_from_saved(folder.recipe), general)
     emit = EventLog(None, listeners)
-    otherwise = f"Name other rows: `burnish evaluate {folder.path} other.jsonl`"
+    otherwise = f"Evaluate on other rows: `burnish evaluate {folder.path} other.jsonl`"
     if data:
         records, trained = _own_rows(folder, recipe, data, emit)
     else:

@@ -59,7 +59,7 @@ def merge(
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(None, listeners)
     check_target(target)
-    otherwise = "Put the data back as it was: the merged model is verified on these rows"
+    otherwise = "Restore the data: the merged model is verified on these rows"
     records = rows_of(folder, recipe, otherwise, emit)
     context = open_context(recipe, records, emit)
     _check_method(folder, context, result)
@@ -70,7 +70,7 @@ def merge(
     context = encode(replace(context, records=replace(records, train=[], valid=records.valid or records.train)))
     batches = row_batches(context.task.encoder, context.validation.examples)
     if not batches:
-        raise InputError("no row is left to verify the merged model on", "", "Put the data back as it was")
+        raise InputError("no row is left to verify the merged model on", "", "Restore the data")
 
     as_trained = _quantized_logits(context, result, batches)
     with write_folder(target) as written:
@@ -101,13 +101,13 @@ def _check_method(folder: RunFolder, context: RunContext, result: Path) -> None:
     method = context.method
     if method.trains_base:
         raise InputError(
-            f"the run `{folder.name}` has nothing to fold in",
+            f"the run `{folder.name}` has nothing to merge",
             f"The method `{method.name}` trained the base itself, so its result is already a full model.",
             f"Use it as it is: `--model {result}`",
         )
     if not method.can_merge:
         raise InputError(
-            f"what the method `{method.name}` trains cannot be folded into a model",
+            f"what the method `{method.name}` trains cannot be merged into a model",
             "It is a prefix to the text, which no weight of the base can replace.",
             f"Use the adapter as it is, `{result}`; or train again with `--method lora`",
         )
@@ -146,7 +146,7 @@ def _write_merged(
     written: Path, context: RunContext, result: Path, batches: Sequence[Batch], dtype: torch.dtype
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Writes the merged model. Returns the logits of base and adapter, and of the base alone if available."""
-    context.emit(Stage("folding the adapter in"))
+    context.emit(Stage("merging the adapter into its base"))
     load = _Opening(context, dtype, {})
     tuned = context.method.open(load, context.location, result)
     logits, base = logits_of(tuned, batches, _name(dtype)), []
@@ -185,7 +185,7 @@ def _load_merged(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
     if wrong:
         raise BurnishError(
             "the merged model cannot be loaded as it was saved",
-            f"{len(wrong)} tensors are missing or unexpected, the first is `{wrong[0]}`. Nothing was written.",
+            f"Missing or unexpected tensors: {len(wrong)}, the first is `{wrong[0]}`. Nothing was written.",
             "Use the adapter as it is",
         )
     return network.to(context.device)

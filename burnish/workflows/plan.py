@@ -25,7 +25,7 @@ from burnish.plan.run_plan import RunPlan, plan_run
 from burnish.plan.sharding import Shards, communication_seconds, sharded_time
 from burnish.plan.stand_ins import find_for_planning, placeholder_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
-from burnish.prepare.context import encode, name_model, read_rows, settle
+from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.resolve import Resolver, resolve_general_tokens, resolve_rhythm, total_steps
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import EventLog, Listener, Resolved
@@ -95,7 +95,7 @@ class Plan:
         """Where the time comes from; None if there is none."""
         if self.measured is not None:
             return "measured here earlier" if self.is_earlier else "measured here"
-        return None if self.step is None else "from the device's figures"
+        return None if self.step is None else "from the device's specifications"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values. A measured time has no bounds."""
@@ -164,7 +164,7 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
         records = placeholder_records(model_kind(model.config))
     device, budget, known = _place(recipe, place)
     precision = _precision(resolver.recipe, device, known)
-    context = encode(settle(resolver, recipe, records, model, device, precision, emit))
+    context = encode(resolve_run(resolver, recipe, records, model, device, precision, emit))
     shards = Shards(place.gpus, place.nodes)
     planned = plan_run(context, budget, has_data, shards, report)
     if planned.fit is None:

@@ -31,7 +31,8 @@ def test_renamed_tensors(words: str, runs: Path, burnish: Burnish) -> None:
     change_tensors(runs / "whole", lambda name, tensor: (name.replace("self_attn", "attention"), tensor))
     told = burnish(words)
     assert (told.code, told.what) == (2, "the adapter in `runs/whole/adapter` was not applied")
-    assert "have no place in the base model, the first is `base_model.model.model.layers.0.attention." in told.why
+    assert "Tensors without a place in the base model: " in told.why
+    assert ", the first is `base_model.model.model.layers.0.attention." in told.why
     assert "Put back the base model" in told.hint
 
 

@@ -85,7 +85,7 @@ def test_the_command_tells_where_the_time_comes_from(base: Path, rows_file: Path
     assert (plan["time_source"], plan["time_untold"]) == (EARLIER, None)
     assert plan["time_measured_at"].endswith("+00:00")
     elsewhere = burnish(f"{words} --on T4 --json").json
-    assert elsewhere["time_source"] == "from the device's figures"
+    assert elsewhere["time_source"] == "from the device's specifications"
     assert elsewhere["step"]["low"] < elsewhere["step"]["seconds"]
     assert elsewhere["tokens_per_second"] == elsewhere["step_tokens"] / elsewhere["step"]["seconds"]
 

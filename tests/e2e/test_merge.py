@@ -217,7 +217,7 @@ def test_a_model_that_answers_otherwise_is_not_written(
     monkeypatch.setattr(page, "fold", damaged)
     told = burnish("merge whole")
     assert told.code == 1
-    assert told.what == "the merged model of the run `whole` does not answer as its base with the adapter does"
+    assert told.what == "the merged model of the run `whole` gives different outputs than its base with the adapter"
     assert "rounding to fp32 explains" in told.why
     assert told.hint == "Use the adapter as it is"
     assert listing(runs) == before
@@ -235,8 +235,8 @@ def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
 @pytest.mark.parametrize(
     ("method", "what", "hint"),
     [
-        ("prompt", "what the method `prompt` trains cannot be folded into a model", "`--method lora`"),
-        ("full", "the run `mine` has nothing to fold in", "`--model runs/mine/model`"),
+        ("prompt", "what the method `prompt` trains cannot be merged into a model", "`--method lora`"),
+        ("full", "the run `mine` has nothing to merge", "`--model runs/mine/model`"),
     ],
 )
 def test_methods_with_nothing_to_fold_in(

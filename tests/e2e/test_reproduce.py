@@ -47,7 +47,7 @@ def test_a_finished_run_comes_out_again_to_the_bit(
 def test_a_person_reads_each_loss_and_the_verdict(runs: Path, burnish: Burnish) -> None:
     told = burnish("reproduce whole --steps 2")
     assert told.code == 0, told.err
-    assert "The first 2 steps gave the losses of `whole` bit for bit." in told.out
+    assert "The first 2 steps gave the same losses as `whole`, bit for bit." in told.out
     assert told.out.count(" same\n") >= 5
     assert burnish("reproduce whole --steps 1 --quiet").out.startswith("Reproduced: ")
 

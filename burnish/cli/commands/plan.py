@@ -89,7 +89,7 @@ def show_plan(console: Console, made: Plan) -> None:
     console.say()
     console.facts(Facts([("time", _time(made)), ("work", f"{_operations(made.flops)} per simulated step")]))
     if not console.output.verbose:
-        console.say("Every choice with its reason: add `--verbose`.", "dim")
+        console.say("Add `--verbose` to see every choice with its reason.", "dim")
 
 
 def _choices(made: Plan) -> Facts:

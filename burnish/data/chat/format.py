@@ -73,17 +73,17 @@ class AnswerMask:
         ]
         if not turns:
             raise RowError("the conversation has no answer to a question")
-        read = turns[-1].prompt
+        prompt = turns[-1].prompt
         for message in messages[:-1]:
-            if message["role"] in ("system", "user") and not _contains(read, message["content"]):
+            if message["role"] in ("system", "user") and not _contains(prompt, message["content"]):
                 raise RowError(f"the chat template omits a {message['role']} message")
-        together = yield from self._in_one_sequence(turns)
-        if together:
-            return [together]
-        alone = []
+        shared = yield from self._in_one_sequence(turns)
+        if shared:
+            return [shared]
+        separate = []
         for turn in turns:
-            alone.append((yield from self._in_own_sequence(turn)))
-        return alone
+            separate.append((yield from self._in_own_sequence(turn)))
+        return separate
 
     def _turn(self, messages: Sequence[Message], index: int, tools: list[Message] | None) -> _Turn:
         prompt = self._template.render(messages[:index], tools, answer_next=True)
@@ -104,12 +104,12 @@ class AnswerMask:
         The model will continue from the open tag, so it is trained on the thought (or none), the closing tag and the
         answer.
         """
-        asked = self._template.render(messages[:-1], tools, answer_next=False)
+        before = self._template.render(messages[:-1], tools, answer_next=False)
         answer = messages[-1]
-        if not (prompt.rstrip().endswith("<think>") and whole.startswith(asked)) or "tool_calls" in answer:
-            raise RowError("the chat template does not start an answer with the prompt for it")
+        if not (prompt.rstrip().endswith("<think>") and whole.startswith(before)) or "tool_calls" in answer:
+            raise RowError("the chat template starts an answer differently from its generation prompt")
         spelled, content = split_thought(answer["content"])
-        marker = self._end_marker(whole[len(asked) :], {"content": content})
+        marker = self._end_marker(whole[len(before) :], {"content": content})
         thought = answer.get("reasoning_content") or spelled
         answered = f"{prompt}{thought.strip()}\n</think>\n\n{content.strip()}"
         return _Turn(prompt, answered + (marker[0] if marker else ""), is_closed=marker is not None)
@@ -123,6 +123,7 @@ class AnswerMask:
         calls = message.get("tool_calls") or []
         if not all(_contains(rest, part) for part in [*parts, *(call["function"]["name"] for call in calls)]):
             raise RowError("the chat template omits part of an answer")
+        # arguments of a call may contain the marker as text; those occurrences come first and end nothing
         num_spelled = len(self._ends.findall(json.dumps(calls, ensure_ascii=False))) if calls else 0
         for number, marker in enumerate(self._ends.finditer(rest)):
             if number >= num_spelled and all(_contains(rest[: marker.start()], part) for part in parts):
@@ -201,7 +202,7 @@ Span = tuple[int, int]
 def fit_answers(
     ids: list[int], answers: Sequence[Span], lead: list[int], context: int, place: str
 ) -> tuple[list[Example], int]:
-    """Splits a sequence into examples of at most `context` tokens, and counts the tokens in none of them.
+    """Splits a sequence into examples of at most `context` tokens, and counts the tokens that are in no example.
 
     Each answer is trained on at most once. A sequence that fits is one example. A longer one is truncated on the left,
     and answers that lose the turn before them get an example of their own, again with as much context on the left as
@@ -215,13 +216,14 @@ def fit_answers(
         return [_example(ids, 0, len(ids), answers, 0, place)], 0
     room = context - num_lead
     last_start, last_end = answers[-1]
+    # + 1: an answer's first token is predicted from the token before it
     if last_end - last_start + 1 > room:
         raise RowError(
             f"the answer alone is {last_end - last_start} tokens, longer than the context of {context} has room for"
         )
     examples = []
     left = list(answers)
-    reached, num_lost = len(ids), 0
+    reached, num_lost = len(ids), 0  # from `reached` on, every token is in an example or counted as lost
     while left:
         start, end = left.pop()
         if end - start + 1 > room:
@@ -277,7 +279,7 @@ class ChatFormat:
 
     Args:
         tokenizer: the model's tokenizer.
-        template: renders the messages, if the tokenizer's template needs another form of them.
+        template: renders the messages, if they differ from those that the tokenizer's own template takes.
 
     Attributes:
         notes: adaptations to the template, as sentences for the user.
@@ -301,12 +303,12 @@ class ChatFormat:
             self._end_ids = found.end_ids
             self._header = found.header
             self._mask = AnswerMask(self._template, self.tokens, found.end_ids)
-            self._find(PLAIN)
+            self._find(PLAIN)  # raises an error if the answer cannot be located
             self.notes += found.notes
         except RowError as error:
             raise ModelError(
                 "the model's chat template cannot be used for training",
-                f"It fails on one question and one answer: {error}",
+                f"It fails on a conversation of one question and one answer: {error}",
                 "Give the tokenizer another `chat_template`, or remove it to use ChatML",
             ) from error
         # A template may reject a second question; rows that have one are then rejected individually.
@@ -316,7 +318,7 @@ class ChatFormat:
                     "the answers of a conversation cannot share one sequence: each becomes its own example"
                 )
         if self.tokens.lead and not self._writes_lead():
-            self.notes.append("the template does not write BOS but the tokenizer adds it: it is put in front once")
+            self.notes.append("the template does not write BOS, but the tokenizer adds it: BOS is put in front once")
 
     @property
     def stop_ids(self) -> list[int]:
@@ -349,6 +351,7 @@ class ChatFormat:
             text = self.tokens.decode(ids[:end])
             if text.startswith(self._header):
                 return ids[end:] if text == self._header else ids
+            # an incomplete UTF-8 character at the end is decoded as U+FFFD
             if not self._header.startswith(text.rstrip("\ufffd")):
                 return ids
         return []
@@ -357,6 +360,7 @@ class ChatFormat:
         return run_requests(self.tokens, self._mask.find(messages, None))
 
     def _writes_lead(self) -> bool:
+        """Whether the template itself writes BOS: then `with_lead` has nothing to add and returns its argument."""
         ids = self.tokens.encode([self._template.render(PLAIN, None, answer_next=False)])[0]
         return self.tokens.with_lead(ids) is ids
 

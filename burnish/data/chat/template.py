@@ -1,4 +1,4 @@
-"""Chat templates: messages adapted to one and rendered, what it can write, and the default where there is none."""
+"""Chat templates: what one supports, messages adapted to it and rendered, and ChatML for tokenizers without one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _plain(message: Mapping[str, Any]) -> Message:
 
 
 def _nested(entry: Mapping[str, Any]) -> Message:
-    """A tool or a call in OpenAI's form, with the function in a mapping of its own."""
+    """A tool or a call in OpenAI's form, with the function in its own mapping."""
     if "function" in entry:
         return {"type": "function", **entry}
     outer = {key: entry[key] for key in ("id",) if key in entry}
@@ -103,6 +103,7 @@ def _name_calls(adapted: list[Message], features: TemplateFeatures) -> list[Mess
             message = {**message, "tool_calls": calls}
         elif message["role"] == "tool":
             named = renamed.get(str(message.get("tool_call_id")))
+            # a result without a call still needs an id of the required form
             id_ = named or (pending_ids[0] if pending_ids else "call00000")
             if id_ in pending_ids:
                 pending_ids.remove(id_)
@@ -218,7 +219,7 @@ def ensure_template(tokenizer: Any) -> bool:
     texts, the template writes it, because other tools that render the template do not add it.
 
     Raises:
-        ModelError: the tokenizer has neither `<|im_end|>` nor EOS, so answers could not end.
+        ModelError: the tokenizer has neither `<|im_end|>` nor EOS, so no token could end an answer.
     """
     if tokenizer.chat_template:
         return False
@@ -246,6 +247,7 @@ def chatml() -> str:
 # give different bytes.
 _TODAY = date(2026, 1, 1)
 _ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+# A template is a program: on messages that it does not expect, it may fail in any of these ways.
 _TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
@@ -284,8 +286,10 @@ class ChatTemplate:
         return _ASKS_TODAY.sub(lambda asked: repr(_TODAY.strftime(asked[2])), source)
 
 
+# The contents of the probes are words that no template contains: one found in a rendered text was taken from a message.
 SYSTEM, QUESTION, ANSWER = "zqsystemzq", "zqquestionzq", "zqanswerzq"
 _NAME, _ABOUT, _VALUE, _RESULT, _THOUGHTS = "zqnamezq", "zqaboutzq", "zqvaluezq", "zqresultzq", "zqthoughtzq"
+# too long for templates that require ids of nine letters or digits
 _LONG_ID = "call_0123456789abcdefghijklmn"
 
 PLAIN: list[Message] = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
@@ -367,7 +371,9 @@ def _header(template: ChatTemplate) -> str | None:
 
 def _notes_on_plain(header: str | None) -> list[str]:
     if header is None:
-        return ["the template opens a thought before each answer: if the data has none, an empty one is trained on"]
+        return [
+            "the template opens a thinking block before each answer: if the data has none, an empty one is trained on"
+        ]
     if header:
         return [f"the template writes {header!r} before an answer: the model learns to write it too"]
     return []
@@ -396,9 +402,9 @@ def _call_features(
                 text = template.render(messages, tools, answer_next=False)
             except RowError:
                 continue
-            # A Python dict literal or a doubly quoted JSON string is not what a model should learn to write.
-            garbled = any(sign + _VALUE in text for sign in ("'", '\\"'))
-            if not garbled and all(word in text for word in (_NAME, _VALUE, _RESULT, ANSWER)):
+            # Arguments as a Python dict or as an escaped JSON string are not what a model should learn to write.
+            is_garbled = any(sign + _VALUE in text for sign in ("'", '\\"'))
+            if not is_garbled and all(word in text for word in (_NAME, _VALUE, _RESULT, ANSWER)):
                 return tried
     return None
 
@@ -410,7 +416,7 @@ def _end_ids(
     tails = [template.render(PLAIN, None, answer_next=False).rpartition(ANSWER)[2]]
     if features.calls:
         messages, _ = adapt(_CALL, None, features)
-        # Some templates require that a result follows; then the end of plain answers has to do.
+        # Some templates require a result after a call; then only the end of plain answers is known.
         with suppress(RowError):
             tails.append(template.render(messages, tools, answer_next=False).rpartition(_VALUE)[2])
     for tail in tails:

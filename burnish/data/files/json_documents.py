@@ -157,7 +157,7 @@ def read_json(path: Path) -> Iterator[Row | Rejected]:
     document = Document(path)
     start = document.skip_space(0)
     if start == len(document.text):
-        raise DataError(f"`{path}` is empty", "It has only whitespace.", "Add at least two rows")
+        raise DataError(f"`{path}` is empty", "It contains only whitespace.", "Add at least two rows")
     opening = document.expect("[{", start)
     value, end = document.value(start)
     document.expect_end(end)
@@ -179,9 +179,9 @@ def find_list(document: Document, value: dict[str, Any], start: int) -> int | No
     if len(lists) > 1:
         names = ", ".join(f"`{key}`" for key in lists)
         raise DataError(
-            f"`{document.file}` has {len(lists)} lists of rows: {names}",
+            f"`{document.file}` contains {len(lists)} lists of rows: {names}",
             "A .json file has to be a list of objects, or an object with one such list.",
-            "Save each list as its own file: of a folder with train.json and valid.json both are used",
+            "Save each list as its own file: with train.json and valid.json in a folder, both are used",
         )
     return next(iter(lists.values()), None)
 

@@ -79,7 +79,7 @@ def check_is_text(path: Path, head: bytes) -> None:
         line = head.count(b"\n", 0, head.index(b"\0")) + 1
         raise DataError(
             f"`{path}` is not a text file: there is a NUL byte in line {line}",
-            "It has binary data, or text in another encoding than UTF-8.",
+            "It contains binary data, or text in an encoding other than UTF-8.",
             "Save it as UTF-8 text",
         )
 

@@ -217,8 +217,8 @@ def check_ending(path: Path) -> None:
         suffix = f"the unsupported suffix `{path.suffix}`" if path.suffix else "no suffix"
         raise DataError(
             f"`{path}` has {suffix}",
-            f"The endings read are {' '.join(READERS)}, each also with .gz.",
-            "Convert the file to one of these formats, or rename it if it has one of them",
+            f"Supported suffixes are {' '.join(READERS)}, each also with .gz.",
+            "Convert the file to one of these formats, or rename it if it already has one of them",
         )
 
 
@@ -253,7 +253,7 @@ def only_data(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
     if not tables and not texts:
         raise DataError(
             f"there is no data in the folder `{folder}`",
-            f"The endings read are {' '.join(READERS)}, each also with .gz.",
+            f"Supported suffixes are {' '.join(READERS)}, each also with .gz.",
             "Add a file named train.jsonl (or .json, .csv, …)",
         )
     return tables or texts
@@ -264,7 +264,7 @@ def ambiguous(folder: Path, reason: str, files: Sequence[Path]) -> DataError:
     names = ", ".join(f"`{file.name}`" for file in files)
     return DataError(
         f"the folder `{folder}` has {reason}: {names}",
-        "It may have one of each: train.*, valid.* (or validation.*, dev.*) and test.*.",
+        "A folder may have one of each: train.*, valid.* (or validation.*, dev.*) and test.*.",
         f"Give a single file: `{files[0]}`",
     )
 

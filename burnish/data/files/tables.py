@@ -83,7 +83,7 @@ def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
             named = "the other rows have" if note else "the header has"
             yield Rejected(file, line, reason or f"{len(cells)} cells, but {named} {len(header)}")
     if header is None:
-        raise DataError(f"`{file}` is empty", "It has only blank lines.", "Add a header row and rows")
+        raise DataError(f"`{file}` is empty", "It contains only blank lines.", "Add a header row and rows")
 
 
 def find_names(path: Path, delimiter: str) -> tuple[list[str] | None, bool]:

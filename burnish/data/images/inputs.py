@@ -63,7 +63,7 @@ class PictureTemplate(ChatTemplate):
         """
         for part in parts:
             if self._placeholder in part.get("text", ""):
-                raise RowError(f"the text contains `{self._placeholder}`, which this model takes as an image")
+                raise RowError(f"the text contains `{self._placeholder}`, which this model treats as an image")
         if not self._is_in_place:
             parts = sorted(parts, key=lambda part: part["type"] != "image")
         return "".join(self.mark if part["type"] == "image" else part["text"] for part in parts)
@@ -175,7 +175,9 @@ class PictureInputs:
         shown = tuple(pictures[: len(marked)])
         tokens = [self._tokens([picture]) for picture in shown]
         if len(shown) > 1 and self._only_added(sum(tokens, [])) != self._only_added(self._tokens(shown)):
-            raise RowError("the processor gives several images other tokens than each of them separately")
+            raise RowError(
+                "the processor produces different tokens for several images together than for each of them alone"
+            )
         ids: list[int] = []
         labels: list[int] = []
         spans = []
@@ -216,7 +218,8 @@ class PictureInputs:
         for number, row in enumerate(rows):
             if ids[number][mask[number]].tolist() != [examples[row].input_ids[place] for place in places[number]]:
                 raise DataError(
-                    f"{examples[row].place}: the processor gives the images other tokens in a batch than separately",
+                    f"{examples[row].place}: the processor produces different tokens for the images in a batch than "
+                    "one row at a time",
                     "The tokens would not match the pixels.",
                     "Use another model, or set `batch.rows=1`",
                 )

@@ -74,7 +74,7 @@ def make_record(messages: tuple[dict[str, Any], ...], sources: list[Any], folder
         )
     for message in converted:
         if message["role"] != "user" and any(part["type"] == "image" for part in message["content"]):
-            raise RowError(f"a message of the {message['role']} has an image; only user messages can have one")
+            raise RowError(f"a message with the role {message['role']} has an image; only user messages can have one")
     pictures = tuple(_open(source, folder, f"{place}, image {at}") for at, source in enumerate(found, 1))
     return PictureRecord(tuple(converted), pictures, tuple(picture.sha256 for picture in pictures), place)
 

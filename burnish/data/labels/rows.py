@@ -86,7 +86,7 @@ def _number(label: str) -> float:
 def _label_set(values: Sequence[Any], column: str) -> tuple[str, ...]:
     names = [label_name(value, column) for value in values]
     if len(set(names)) < len(names) and set(names) <= {"0", "1"}:
-        raise RowError(f"`{column}` has a 0 or 1 per label, but a list has to have the names of the row's labels")
+        raise RowError(f"`{column}` has a 0 or 1 per label, but a list has to contain the names of the row's labels")
     return tuple(in_order(set(names)))
 
 
@@ -170,7 +170,7 @@ def check_labels(labels: Sequence[str], is_multi: bool, records: Sequence[Labell
         raise DataError(
             "the rows have none of the labels of this model",
             f"They have {quoted(in_order(found))}; the model knows {quoted(labels)}.",
-            "Name rows with those labels, or spell them in the same way",
+            "Use rows with those labels, or spell them the same way",
         )
 
 
@@ -198,7 +198,7 @@ def read_texts(prompt: str, pattern: Pattern, columns: ColumnMap) -> tuple[str, 
         return (prompt,)
     first, second = (name for name, _ in found)
     raise InputError(
-        "this run labels pairs of texts, and there are not two",
+        "this run labels pairs of texts, but there are not two texts",
         "A pair is written as a JSON object with a column for each text.",
         f'For example: \'{{"{first}": "...", "{second}": "..."}}\'',
     )

@@ -236,5 +236,5 @@ def read_dialogue(prompt: str) -> tuple[Messages, Messages] | None:
 
 def _parted(turns: Messages) -> tuple[Messages, Messages]:
     if len(turns) < 2:
-        raise RowError("it holds an answer and no question")
+        raise RowError("it has an answer but no question")
     return turns[:-1], turns[-1:]

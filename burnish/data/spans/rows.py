@@ -161,7 +161,7 @@ def read_question(prompt: str) -> SpanRecord:
     parts = [values.get(name) for name in ("question", "context")] if isinstance(values, dict) else []
     if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
         raise InputError(
-            "the task `span` is asked with a question and the text that holds the answer",
+            "the task `span` needs a question and the text that contains the answer",
             "They come as one JSON object.",
             """For example: '{"question": "Who wrote it?", "context": "Ann wrote it in May."}'""",
         )

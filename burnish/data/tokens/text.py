@@ -85,7 +85,7 @@ class TextFormat:
 def _chunks(ids: list[int], size: int, least: int) -> list[list[int]]:
     """Splits `ids` into chunks of `size`, the last one of at least `least` (the chunk before it is then shorter)."""
     if size < 2 * least - 1:
-        raise RowError("the context is too short to hold a token and what it is predicted from")
+        raise RowError("the context is too short for a token and the one that it is predicted from")
     cuts = list(range(0, len(ids), size))
     if len(cuts) > 1 and len(ids) - cuts[-1] < least:
         cuts[-1] = len(ids) - least

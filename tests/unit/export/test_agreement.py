@@ -73,7 +73,7 @@ def test_what_rounding_takes_away_is_told() -> None:
 
 def test_more_than_rounding_is_an_error() -> None:
     make_merged(0.1, 1.0).check()
-    with pytest.raises(BurnishError, match="does not answer as its base with the adapter does") as caught:
+    with pytest.raises(BurnishError, match="gives different outputs than its base with the adapter") as caught:
         make_merged(0.2, 1.0).check()
     assert caught.value.exit_code == 1
     assert "--precision fp32" in caught.value.fix

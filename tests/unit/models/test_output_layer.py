@@ -12,7 +12,7 @@ from torch import nn
 from burnish.data.batching.batches import collate_tokens
 from burnish.data.rows.row import IGNORED
 from burnish.models.fast_paths import install_fast_paths
-from burnish.models.heads import WHOLE, computes_from_hidden, losses_at, split_model
+from burnish.models.heads import ALL_LOGITS, computes_from_hidden, losses_at, split_model
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_data import random_examples
@@ -33,12 +33,12 @@ class Calls:
         self.number += 1
 
 
-def outcome(network: Any, inputs: dict[str, Any], in_halves: bool) -> list[torch.Tensor]:
+def outcome(network: Any, inputs: dict[str, Any], from_hidden: bool) -> list[torch.Tensor]:
     """Losses of some tokens, and all gradients of their weighted sum, one behind the other."""
     tokens = inputs["input_ids"].numel()
     places = torch.arange(1, tokens, 2)
     targets = torch.arange(len(places)) * 7 % 300
-    losses = losses_at(network, inputs, places, targets, in_halves)
+    losses = losses_at(network, inputs, places, targets, from_hidden)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     gradients = torch.autograd.grad((losses * torch.linspace(-1, 2, len(losses))).sum(), weights)
     return [losses.detach(), torch.cat([one.flatten() for one in gradients])]
@@ -91,7 +91,7 @@ def test_models_that_do_more_are_computed_whole(name: str) -> None:
 def test_the_task_tells_so_and_has_their_true_losses(name: str, tiny_tokenizer: Any) -> None:
     network = make_family(name)
     task = make_task("text", tiny_tokenizer, Recipe())
-    assert task.objective.inspect_model(network) == [WHOLE]
+    assert task.objective.inspect_model(network) == [ALL_LOGITS]
     assert task.objective.inspect_model(network) == [], "said once"
     examples = random_examples(4, 5, 14)
     batch = collate_tokens(examples, [[index] for index in range(4)], 0, False)
@@ -164,7 +164,7 @@ def test_an_output_layer_that_is_wrapped_is_left_whole(config: Any) -> None:
     assert not computes_from_hidden(network)
     if not config.is_prompt_learning:
         inputs = plain_inputs("llama")
-        ours, theirs = (outcome(network, inputs, in_halves) for in_halves in (True, False))
+        ours, theirs = (outcome(network, inputs, from_hidden) for from_hidden in (True, False))
         assert all(torch.equal(one, two) for one, two in zip(ours, theirs, strict=True))
 
 

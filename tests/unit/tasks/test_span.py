@@ -323,7 +323,7 @@ def test_a_question_is_answered_from_its_text(tokenizer) -> None:
 
 @pytest.mark.parametrize("prompt", ["Who?", "[1]", '{"question": "Who?"}', '{"question": "Who?", "context": " "}', "{"])
 def test_a_text_alone_is_no_question(tokenizer, prompt: str) -> None:
-    with pytest.raises(InputError, match="a question and the text that holds the answer") as caught:
+    with pytest.raises(InputError, match="a question and the text that contains the answer") as caught:
         make_task(tokenizer).predictor.respond(None, prompt)
     assert '{"question": "Who wrote it?", "context":' in caught.value.fix
 

@@ -151,13 +151,13 @@ def test_a_row_that_does_not_fit_is_refused_whole(model: tuple[str, Any, Any], p
     record = drawn_record(pictures, "Which?", "It is red.")
     length = task.encoder.encode(record, CONTEXT).examples[0].num_tokens
     assert task.encoder.encode(record, length).truncated_tokens == 0
-    with pytest.raises(RowError, match=f"it has {length} tokens, .* a picture cannot be cut"):
+    with pytest.raises(RowError, match=f"it has {length} tokens, .* an image cannot be truncated"):
         task.encoder.encode(record, length - 1)
 
 
 def test_a_text_that_spells_the_picture_token_is_refused(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
     family, tokenizer, _ = model
-    with pytest.raises(RowError, match="which this model takes as an image"):
+    with pytest.raises(RowError, match="which this model treats as an image"):
         make(tokenizer).encoder.encode(drawn_record(pictures, f"What is {IMAGE_TOKENS[family]}?", "Red."), CONTEXT)
 
 
@@ -183,7 +183,7 @@ def test_tokens_that_do_not_belong_to_the_pixels_are_an_error(model: tuple[str, 
         pytest.skip("its pictures all take the same number of tokens")
     path = draw(tmp_path / "a.png", "red", (64, 64))
     examples = make(model[1], longest_side=16).encoder.encode(drawn_record([path], "What?", "Red."), CONTEXT).examples
-    with pytest.raises(DataError, match="than separately"):
+    with pytest.raises(DataError, match="than one row at a time"):
         make(model[1]).encoder.collate(examples, [[0]], False, None).to(CPU)
 
 
