@@ -162,9 +162,9 @@ def _table(rows: tuple[str, ...], columns: tuple[str, ...], cell: Callable[[str,
     return "\n".join(lines) + "\n"
 
 
-def told_cells(text: str) -> dict[tuple[str, str, str], str]:
+def reported_cells(text: str) -> dict[tuple[str, str, str], str]:
     """What a page says of each cell."""
-    told: dict[tuple[str, str, str], str] = {}
+    result: dict[tuple[str, str, str], str] = {}
     columns: list[str] = []
     architecture = ""
     for line in text.splitlines():
@@ -178,12 +178,12 @@ def told_cells(text: str) -> dict[tuple[str, str, str], str]:
             continue
         for column, cell in zip(columns, cells, strict=True):
             if architecture:
-                told[architecture, first, column] = cell
+                result[architecture, first, column] = cell
             elif column in TASKS:
-                told[first, "lora", column] = cell
+                result[first, "lora", column] = cell
             else:
-                told[first, column, main_task(first)] = cell
-    return told
+                result[first, column, main_task(first)] = cell
+    return result
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def refusing(network: Any, refuses: Callable[[int], bool]) -> Iterator[list[int]
 
     Args:
         network: whose body is called with `input_ids`.
-        refuses: told how many tokens a batch has, padding included; called once for each batch.
+        refuses: reported how many tokens a batch has, padding included; called once for each batch.
 
     Returns:
         The tokens of the batches that were refused.

@@ -84,8 +84,8 @@ def relative_difference(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def run_loop(network: Any, tokenizer: Any, plan: BatchPlan, recipe: Recipe, checkpoints: Path) -> list[StepDone]:
-    """Trains `recipe.train.max_steps` steps with the engine's own loop; returns what it told of each step."""
-    told: list[Event] = []
+    """Trains `recipe.train.max_steps` steps with the engine's own loop; returns what it reported of each step."""
+    events: list[Event] = []
     trainer = make_trainer(network, tokenizer, make_optimizer(network, recipe.train, {}), recipe.train.clip)
     steps = recipe.train.max_steps or plan.steps_per_epoch
     rhythm = {
@@ -94,11 +94,13 @@ def run_loop(network: Any, tokenizer: Any, plan: BatchPlan, recipe: Recipe, chec
     }
     checkpoints.mkdir(parents=True, exist_ok=True)
     held_out = HeldOut([], [], [])
-    loop = Loop(trainer, plan, held_out, recipe.model_copy(update=rhythm), steps, checkpoints, told.append, Progress())
+    loop = Loop(
+        trainer, plan, held_out, recipe.model_copy(update=rhythm), steps, checkpoints, events.append, Progress()
+    )
     loop.run()
-    return [event for event in told if isinstance(event, StepDone)]
+    return [event for event in events if isinstance(event, StepDone)]
 
 
 def without_borders(batch: Batch) -> Batch:
-    """The same tokens, with nothing that tells one packed example from the next."""
+    """The same tokens, with nothing that reports one packed example from the next."""
     return replace(batch, inputs={"input_ids": batch.input_ids})

@@ -27,7 +27,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """What a page tells to run, from `bench/…` on."""
+    """What a page reports to run, from `bench/…` on."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     return [shlex.split(found) for found in re.findall(r"python (bench/[^`\n]+)", text)]
 
@@ -105,9 +105,9 @@ def test_steps_are_whole(load: Load, tmp_path: Path) -> None:
     others = {"task": "text", "method": "lora", "device": "cpu", "rank": 8, "targets": ["x"]}
     rows = [{"text": str(number)} for number in range(100)]
     file = settings.write_settings(tmp_path, rows, [40] * 100, 1024, learning_rate=1e-3, context=64, **others)
-    told = settings.read_settings(file)
-    assert (told.step_rows, told.step_tokens, told.tokens) == (24, 960, 96 * 40)
-    assert told.examples() == rows[:96]
+    result = settings.read_settings(file)
+    assert (result.step_rows, result.step_tokens, result.tokens) == (24, 960, 96 * 40)
+    assert result.examples() == rows[:96]
 
 
 def test_a_loss_that_is_off_is_found(load: Load) -> None:

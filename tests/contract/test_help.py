@@ -1,6 +1,6 @@
 """`--help` of every command as snapshots, and the help of flags that stand for options of the recipe.
 
-`python tests/contract/test_help.py` (in `make docs`) writes the snapshots anew.
+`python tests/contract/test_help.py` (in `make docs`) writes the snapshots again.
 """
 
 from __future__ import annotations

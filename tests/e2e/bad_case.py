@@ -10,7 +10,7 @@ from typing import NamedTuple
 from burnish.cli.main import COMMANDS
 from burnish.recipe.names import options, sections
 from tests.e2e.bad_files import Maker
-from tests.e2e.told import Told, listing
+from tests.e2e.command_result import CommandResult, listing
 from tests.snapshots import check_snapshot
 
 _COMMANDS = {function.__name__ for group in COMMANDS.values() for function in group}
@@ -32,22 +32,22 @@ class Case(NamedTuple):
     code: int = 2
 
 
-def check(group: str, case: Case, here: Path, base: Path, burnish: Callable[[str], Told]) -> None:
+def check(group: str, case: Case, here: Path, base: Path, burnish: Callable[[str], CommandResult]) -> None:
     """The exit code, the message, no traceback, nothing on stdout, and not a byte written.
 
     The hint names only commands and options that exist. Only a run's log of events may grow.
     """
     case.files(here, base)
     before = _files(here)
-    told = burnish(case.words.replace("BASE", str(base)))
-    assert "Traceback" not in told.err
-    assert told.code == case.code, told.err
-    assert told.why or told.hint
-    assert told.out == ""
+    result = burnish(case.words.replace("BASE", str(base)))
+    assert "Traceback" not in result.err
+    assert result.code == case.code, result.err
+    assert result.why or result.hint
+    assert result.out == ""
     assert _files(here) == before
-    assert [name for name in case.names if name not in told.what] == [], told.what
-    check_hint(told.hint)
-    parts = (("error", told.what), ("why", told.why), ("hint", told.hint))
+    assert [name for name in case.names if name not in result.what] == [], result.what
+    check_hint(result.hint)
+    parts = (("error", result.what), ("why", result.why), ("hint", result.hint))
     text = "\n".join(f"{label}: {part}" for label, part in parts if part)
     check_snapshot(f"e2e/{group}::{case.name}", _masked(text, case.masks))
 

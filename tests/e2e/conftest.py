@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.told import Told, adapter_bytes
+from tests.e2e.command_result import CommandResult, adapter_bytes
 from tests.tiny_data import write_rows
 
-Burnish = Callable[..., Told]
+Burnish = Callable[..., CommandResult]
 EXACT = "--set model.device=cpu --set model.precision=fp32"
 """On every machine the same arithmetic."""
 SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 --set evaluate.answers=0"
@@ -44,15 +44,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def burnish(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Burnish:
-    """Runs a command in this process: `burnish("train rows.jsonl", stdin="")`. In what it told, `.` is `here`."""
+    """Runs a command in this process: `burnish("train rows.jsonl", stdin="")`. In what it reported, `.` is `here`."""
     from burnish.cli.main import main
 
-    def run(words: str, stdin: str = "") -> Told:
+    def run(words: str, stdin: str = "") -> CommandResult:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         capsys.readouterr()
         code = main(shlex.split(words))
         out, err = capsys.readouterr()
-        return Told(code, out.replace(str(here), "."), err.replace(str(here), "."))
+        return CommandResult(code, out.replace(str(here), "."), err.replace(str(here), "."))
 
     return run
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.architecture_table import PAGE, REFUSED, TRAINED, all_cells, attempt, told_cells, usual_cells
+from tests.architecture_table import PAGE, REFUSED, TRAINED, all_cells, attempt, reported_cells, usual_cells
 
 CELLS, USUAL = all_cells(), set(usual_cells())
-TOLD = told_cells((Path(__file__).parents[2] / PAGE).read_text(encoding="utf-8"))
+TOLD = reported_cells((Path(__file__).parents[2] / PAGE).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("architectures")
 
 
-def test_the_page_tells_of_every_cell() -> None:
+def test_the_page_reports_of_every_cell() -> None:
     assert set(TOLD) == set(CELLS)
     assert set(TOLD.values()) == {TRAINED, REFUSED}
     assert set(CELLS) >= USUAL
@@ -31,6 +31,6 @@ def parameters() -> list[Any]:
 
 
 @pytest.mark.parametrize("cell", parameters())
-def test_a_cell_is_as_the_page_tells(cell: tuple[str, str, str], folder: Path) -> None:
+def test_a_cell_is_as_the_page_reports(cell: tuple[str, str, str], folder: Path) -> None:
     reason = attempt(*cell, folder)
     assert (REFUSED if reason else TRAINED) == TOLD[cell], reason

@@ -160,6 +160,6 @@ def test_remote_code_is_not_run(here: Path, base: Path, burnish: Burnish) -> Non
 def test_pickled_weights_are_read_where_they_are_allowed(here: Path, base: Path, burnish: Burnish) -> None:
     bad.pickled_model(here, base)
     allowed = "--allow-pickle --set train.max_steps=1 --set evaluate.answers=0"
-    told = burnish(f"train rows.jsonl --model ./model {allowed} --name allowed")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model ./model {allowed} --name allowed")
+    assert result.code == 0, result.err
     assert (here / "runs" / "allowed" / "adapter" / "adapter_model.safetensors").is_file()

@@ -1,4 +1,4 @@
-"""Runs that are not there, cannot go on or cannot be judged; and rows that are left out of a run."""
+"""Runs that are not there, cannot go on or cannot be evaluated; and rows that are left out of a run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from tests.e2e import bad_files as bad
 from tests.e2e import changed_runs as changed
 from tests.e2e.bad_case import Case, check
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import read_lines
 
 CASES = [
     *(
@@ -123,17 +123,17 @@ def test_a_process_ends_with_the_exit_code(runs: Path, start: Callable[[str], Po
 def test_resume_with_an_edited_recipe(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
     changed.recipe_broken(here, base)
     lines = (runs / "stopped" / "recipe.yaml").read_text(encoding="utf-8").splitlines()
-    told = burnish("resume stopped")
-    assert told.code == 2
-    assert told.what == f"`train.epoch` is not an option (recipe.yaml line {lines.index('  epoch: 3.0') + 1})"
-    assert told.hint == "Did you mean `train.epochs`?"
+    result = burnish("resume stopped")
+    assert result.code == 2
+    assert result.what == f"`train.epoch` is not an option (recipe.yaml line {lines.index('  epoch: 3.0') + 1})"
+    assert result.hint == "Did you mean `train.epochs`?"
 
 
 def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) -> None:
     rows = bad.good_rows(1000)
     (here / "rows.jsonl").write_text(bad.lines(*rows[:499], '{"prompt": "What', *rows[500:]), encoding="utf-8")
-    told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    assert result.code == 0, result.err
     (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
     assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (899, 100, 1)
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
@@ -146,8 +146,8 @@ def test_rows_with_an_empty_answer_or_too_long_are_named(here: Path, base: Path,
     rows[6]["completion"] = ""
     rows[20]["completion"] = "word " * 300
     (here / "rows.jsonl").write_text(bad.lines(*rows), encoding="utf-8")
-    told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    assert result.code == 0, result.err
     (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
     assert ready["rejected_rows"] == 2
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import EXACT, Burnish
-from tests.e2e.told import read_lines
 
 HARD = (
     f"{EXACT} --set train.learning_rate=0.02 --set train.schedule=constant --set train.epochs=300 "
@@ -20,7 +20,7 @@ HARD = (
 
 @pytest.fixture
 def unlearnable(here: Path) -> Path:
-    """Answers that nothing but luck can tell: they can be learned by heart, and no other is found by that."""
+    """Answers that nothing but luck can report: they can be learned by heart, and no other is found by that."""
     source = random.Random(0)
     rows = [{"prompt": f"{number}?", "completion": str(source.randrange(100))} for number in range(40)]
     file = here / "rows.jsonl"
@@ -32,8 +32,8 @@ def unlearnable(here: Path) -> Path:
 def test_the_best_checkpoint_is_the_result(
     method: str, unlearnable: Path, here: Path, base: Path, burnish: Burnish
 ) -> None:
-    told = burnish(f"train {unlearnable} --model {base} --method {method} --name mine {HARD} --set train.patience=3")
-    assert told.code == 0, told.err
+    outcome = burnish(f"train {unlearnable} --model {base} --method {method} --name mine {HARD} --set train.patience=3")
+    assert outcome.code == 0, outcome.err
     run = here / "runs" / "mine"
     validations = read_lines(run / "metrics.jsonl", "Validated")
     best = min(validations[1:], key=lambda line: line["loss"])
@@ -44,7 +44,7 @@ def test_the_best_checkpoint_is_the_result(
     assert stopped["step"] == last["step"]
     reason = f"the held-out loss has not improved for 3 validations; best at step {best['step']}"
     assert stopped["reason"] == reason
-    assert f"stopped at step {last['step']}: {reason}" in told.err
+    assert f"stopped at step {last['step']}: {reason}" in outcome.err
 
     file = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}[method]
     result = load_file(run / file)
@@ -67,8 +67,8 @@ def test_the_best_checkpoint_is_the_result(
 
 def test_early_stopping_can_be_turned_off(unlearnable: Path, here: Path, base: Path, burnish: Burnish) -> None:
     off = "--set train.early_stopping=false --set train.max_steps=60 --set train.patience=1"
-    told = burnish(f"train {unlearnable} --model {base} --name mine {HARD} {off}")
-    assert told.code == 0, told.err
+    result = burnish(f"train {unlearnable} --model {base} --name mine {HARD} {off}")
+    assert result.code == 0, result.err
     run = here / "runs" / "mine"
     assert read_lines(run / "metrics.jsonl", "StepDone")[-1]["step"] == 60
     assert read_lines(run / "events.jsonl", "StoppedEarly") == []
@@ -84,12 +84,12 @@ def test_of_checkpoints_that_differ_by_luck_the_earliest_is_the_result(
     for name, count in (("train", 120), ("valid", 30)):
         rows = [{"prompt": f"{name} {n}?", "completion": source.choice("abcdefgh")} for n in range(count)]
         (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    told = burnish(
+    result = burnish(
         f"train train.jsonl --model {base} --method lora --name mine {EXACT} --set data.validation=valid.jsonl "
         "--set train.learning_rate=0.01 --set train.schedule=constant --set train.epochs=30 --set train.max_steps=60 "
         "--set evaluate.every=4 --set evaluate.answers=0 --set train.early_stopping=false --set save.keep=1"
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     run = here / "runs" / "mine"
     validations = read_lines(run / "metrics.jsonl", "Validated")[1:]
     lowest = min(validations, key=lambda line: line["loss"])

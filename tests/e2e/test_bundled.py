@@ -21,8 +21,8 @@ from burnish.errors import RecipeError
 from burnish.recipe.quickstart import quickstart_recipe
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import EXACT, Burnish
-from tests.e2e.told import read_lines
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
@@ -45,7 +45,7 @@ OWN_WORLD = (
     "Lena has a red bag. Paul has a blue bag. Who has the blue bag? Paul has it.",
     "Anna walked to the market to buy bread. The old woman at the stall counted the coins.",
 )
-"""Written for this test alone, of the kind that the corpus tells."""
+"""Written for this test alone, of the kind that the corpus reports."""
 
 PLAIN_ENGLISH = (
     "Anna was a kind girl who lived in a small house near the river with her mother and her old dog.",
@@ -171,8 +171,8 @@ def test_seedling_does_not_go_round_in_circles(network: Any, tokenizer: Any) -> 
 )
 def test_a_sample_is_learned_from(name: str, here: Path, burnish: Burnish) -> None:
     few = "--set data.rows=80 --set train.max_steps=8 --set evaluate.every=4 --set batch.tokens=1024"
-    told = burnish(f"train {ASSETS / 'samples' / name} --name mine {EXACT} {few} --set evaluate.answers=0")
-    assert told.code == 0, told.err
+    result = burnish(f"train {ASSETS / 'samples' / name} --name mine {EXACT} {few} --set evaluate.answers=0")
+    assert result.code == 0, result.err
     run = here / "runs" / "mine"
     (ready,) = read_lines(run / "events.jsonl", "DataReady")
     assert (ready["task"], ready["rejected_rows"]) == (WRITTEN[name], 0)
@@ -216,11 +216,11 @@ def test_a_quickstart_that_there_is_not_is_refused_with_the_nearest(here: Path) 
 
 
 def test_the_bundled_model_answers_by_name(burnish: Burnish) -> None:
-    told = burnish('generate seedling "What is 3 plus 4?" --max-new-tokens 12 --json')
-    assert told.code == 0, told.err
-    assert told.json["answers"][0]["answer"]
-    told = burnish("chat seedling --max-new-tokens 12 --json", stdin="Hello.\nWho are you?\n")
-    assert [message["role"] for message in told.json["messages"]] == ["user", "assistant"] * 2
+    result = burnish('generate seedling "What is 3 plus 4?" --max-new-tokens 12 --json')
+    assert result.code == 0, result.err
+    assert result.json["answers"][0]["answer"]
+    result = burnish("chat seedling --max-new-tokens 12 --json", stdin="Hello.\nWho are you?\n")
+    assert [message["role"] for message in result.json["messages"]] == ["user", "assistant"] * 2
 
 
 def test_the_wheel_holds_the_assets() -> None:

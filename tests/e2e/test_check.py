@@ -22,17 +22,17 @@ OF_THE_WHOLE = ("few-rows", "many-left-out", "lopsided-labels")
 """What no line has alone."""
 
 
-def found(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {finding["name"]: finding for finding in told["findings"]}
+def found(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {finding["name"]: finding for finding in result["findings"]}
 
 
 @pytest.mark.parametrize("case", POISONED, ids=[f"{case.name}-{case.line}" for case in POISONED])
 def test_a_defect_is_found_at_its_line(case: Poisoned, burnish: Burnish, here: Path) -> None:
     case.write(here)
-    told = burnish(f"check {case.file} --json")
-    findings = found(told.json)
+    result = burnish(f"check {case.file} --json")
+    findings = found(result.json)
     assert set(findings) - SEEN_ALONG.get(case.name, set()) == {case.name}
-    assert told.code == case.exit_code
+    assert result.code == case.exit_code
     finding = findings[case.name]
     if case.name not in OF_THE_WHOLE:
         file, line, *_ = finding["places"][0].split(":")
@@ -48,32 +48,32 @@ def test_there_are_thirty_of_them_and_more() -> None:
 @pytest.mark.parametrize("name", CLEAN)
 def test_a_clean_file_raises_nothing(name: str, burnish: Burnish, here: Path) -> None:
     (here / "rows.jsonl").write_text(lines(CLEAN[name]()), encoding="utf-8")
-    told = burnish("check rows.jsonl --json")
-    assert told.json["findings"] == []
-    assert told.code == 0
+    result = burnish("check rows.jsonl --json")
+    assert result.json["findings"] == []
+    assert result.code == 0
 
 
-def test_rows_to_be_judged_on_that_were_trained_on_are_found(burnish: Burnish, here: Path) -> None:
+def test_rows_to_be_evaluated_on_that_were_trained_on_are_found(burnish: Burnish, here: Path) -> None:
     rows, held_out = texts(), texts(40 + _COUNT)[_COUNT:]
     near = {"text": rows[7]["text"].replace(rows[7]["text"].split()[-1], "lighthouse.")}
     (here / "train.jsonl").write_text(lines(rows), encoding="utf-8")
     (here / "valid.jsonl").write_text(lines([*held_out[:9], rows[4], near, *held_out[9:]]), encoding="utf-8")
-    told = burnish("check . --json")
-    findings = found(told.json)
+    result = burnish("check . --json")
+    findings = found(result.json)
     assert set(findings) == {"shared-with-validation", "nearly-shared"}
     assert findings["shared-with-validation"]["places"] == ["./valid.jsonl:10: as ./train.jsonl:5, a training row"]
     assert findings["nearly-shared"]["places"] == ["./valid.jsonl:11: nearly as ./train.jsonl:8"]
 
 
-def test_a_cleaned_file_has_no_more_defects_and_tells_every_change(burnish: Burnish, here: Path) -> None:
+def test_a_cleaned_file_has_no_more_defects_and_reports_every_change(burnish: Burnish, here: Path) -> None:
     rows: list[Any] = answers()
     rows[3] = rows[1]
     rows[5] = '{"broken'
     rows[6] = {**rows[6], "completion": "a\x07bell"}
     rows[8] = {**rows[8], "completion": "her fiancÃ©"}
     (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
-    told = burnish("check rows.jsonl --fix clean.jsonl --json")
-    assert told.json["cleaned"]["kept"] == _COUNT - 2
+    result = burnish("check rows.jsonl --fix clean.jsonl --json")
+    assert result.json["cleaned"]["kept"] == _COUNT - 2
     changes = [json.loads(line) for line in (here / "clean.changes.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(change["line"], change["change"].split(":")[0]) for change in changes] == [
         (4, "left out"),
@@ -92,22 +92,22 @@ def test_a_cleaned_file_has_no_more_defects_and_tells_every_change(burnish: Burn
 @pytest.mark.parametrize("target", ["rows.jsonl", "clean.csv", "nowhere/clean.jsonl"])
 def test_a_cleaned_file_takes_no_other_files_place(target: str, burnish: Burnish, here: Path) -> None:
     (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
-    told = burnish(f"check rows.jsonl --fix {target}")
-    assert told.code == 2
-    assert told.hint
+    result = burnish(f"check rows.jsonl --fix {target}")
+    assert result.code == 2
+    assert result.hint
     assert [path.name for path in here.iterdir()] == ["rows.jsonl"]
 
 
 def test_rows_are_shown_token_by_token(burnish: Burnish, here: Path) -> None:
     (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
-    told = burnish("check rows.jsonl --show 2 --html page.html")
+    result = burnish("check rows.jsonl --show 2 --html page.html")
     first = answers()[0]
-    learned = [line for line in told.out.splitlines() if line.startswith("  learned")]
-    read = [line for line in told.out.splitlines() if line.startswith("  read")]
+    learned = [line for line in result.out.splitlines() if line.startswith("  learned")]
+    read = [line for line in result.out.splitlines() if line.startswith("  read")]
     assert len(learned) == 2
     assert "".join(learned[0].split("|")[1:-1]).startswith(first["completion"])
     assert first["prompt"] in read[0].replace("|", "")
-    assert "./rows.jsonl:1" in told.out
+    assert "./rows.jsonl:1" in result.out
     page = (here / "page.html").read_text(encoding="utf-8")
     assert page.count('class="tokens"') == 2
     assert "learned" in page
@@ -116,9 +116,9 @@ def test_rows_are_shown_token_by_token(burnish: Burnish, here: Path) -> None:
 
 def test_a_page_that_cannot_be_written_is_refused_at_once(burnish: Burnish, here: Path) -> None:
     (here / "rows.jsonl").write_text(lines(answers()), encoding="utf-8")
-    told = burnish("check rows.jsonl --html nowhere/page.html")
-    assert (told.code, told.what) == (2, "the folder `nowhere` does not exist")
-    assert "checking the rows" not in told.err
+    result = burnish("check rows.jsonl --html nowhere/page.html")
+    assert (result.code, result.what) == (2, "the folder `nowhere` does not exist")
+    assert "checking the rows" not in result.err
 
 
 @pytest.mark.parametrize("name", CLEAN)
@@ -130,13 +130,13 @@ def test_rows_of_every_task_can_be_shown(name: str, burnish: Burnish, here: Path
     assert any(token["is_learned"] for passage in passages for token in passage["tokens"]) or passages[0]["note"]
 
 
-def test_a_run_tells_of_defects_before_it_begins(burnish: Burnish, here: Path, base: Path) -> None:
+def test_a_run_reports_of_defects_before_it_begins(burnish: Burnish, here: Path, base: Path) -> None:
     rows = [{**row, "completion": "It is red."} for row in answers(40)]
     rows[3]["completion"] = "Write to me, \x07."
     (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
-    told = burnish(f"train rows.jsonl --model {base} --method lora {SHORT} --set data.validation_rows=4")
-    assert told.code == 0
-    assert "./rows.jsonl:4: U+0007" in told.err
+    result = burnish(f"train rows.jsonl --model {base} --method lora {SHORT} --set data.validation_rows=4")
+    assert result.code == 0
+    assert "./rows.jsonl:4: U+0007" in result.err
     events = next(here.glob("runs/*/events.jsonl")).read_text(encoding="utf-8")
     assert '"one-answer"' in events
 

@@ -34,16 +34,16 @@ def write_json_lines(path: str, rows: list[dict[str, Any]]) -> Path:
 
 def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path, burnish: Burnish) -> None:
     Path("reviews.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in reviews(300)), encoding="utf-8")
-    told: list[Any] = []
-    run = burnish_api.train("reviews.tsv", model=reader, epochs=14, listeners=[told.append], **OPTIONS)
-    (ready,) = [event for event in told if isinstance(event, DataReady)]
+    events: list[Any] = []
+    run = burnish_api.train("reviews.tsv", model=reader, epochs=14, listeners=[events.append], **OPTIONS)
+    (ready,) = [event for event in events if isinstance(event, DataReady)]
     assert (ready.task, ready.shape, ready.training_rows, ready.trained_tokens) == (
         "classify",
         "labelled-text",
         270,
         270,
     )
-    assert any("`reviews.tsv` has no header row" in event.text for event in told if isinstance(event, Note))
+    assert any("`reviews.tsv` has no header row" in event.text for event in events if isinstance(event, Note))
     assert run.evaluation is not None
     assert run.evaluation["headline"] == "accuracy"
     (accuracy,) = [figure for figure in run.evaluation["figures"] if figure["name"] == "accuracy"]
@@ -59,9 +59,9 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
     assert run.generate('{"text": "the song was awful"}').startswith("bad (")
     folder = run.path
     assert burnish(f'generate {folder} "the film was lovely"').out.startswith("good (")
-    told_by_evaluate = burnish(f"evaluate {folder}")
-    assert told_by_evaluate.code == 0, told_by_evaluate.err
-    assert run.evaluation["note"] in " ".join(told_by_evaluate.out.split())
+    reported_by_evaluate = burnish(f"evaluate {folder}")
+    assert reported_by_evaluate.code == 0, reported_by_evaluate.err
+    assert run.evaluation["note"] in " ".join(reported_by_evaluate.out.split())
 
 
 def test_rows_with_any_number_of_labels(here: Path, encoder: Path) -> None:
@@ -97,7 +97,7 @@ def test_pairs_of_texts(here: Path, encoder: Path) -> None:
     assert answer.split()[0] in ("false", "true")
 
 
-def test_a_run_is_judged_on_rows_of_its_own_labels_only(here: Path, encoder: Path) -> None:
+def test_a_run_is_evaluated_on_rows_of_its_own_labels_only(here: Path, encoder: Path) -> None:
     rows = [{"text": text, "label": label} for text, label in reviews(60)]
     run = burnish_api.train(write_json_lines("reviews.jsonl", rows), model=encoder, max_steps=2, **OPTIONS)
     other = [{"sentence": f"the play was {word}", "label": "good"} for word in GOOD]

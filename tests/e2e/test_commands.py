@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.command_result import adapter_bytes, read_lines, screen
 from tests.e2e.conftest import EXACT, SHORT, Burnish
-from tests.e2e.told import adapter_bytes, read_lines, screen
 from tests.snapshots import check_snapshot
 from tests.tiny_models import make_network, save_model
 
@@ -68,8 +68,8 @@ def test_the_same_rows_give_the_same_adapter_whatever_the_format(
     rows = read_lines(rows_file)
     WRITERS[ending](rows, here / f"rows.{ending}")
     compress(here / f"rows.{ending}")
-    told = burnish(f"train rows.{ending} --model {base} --name mine {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.{ending} --model {base} --name mine {SHORT}")
+    assert result.code == 0, result.err
     assert adapter_bytes(runs / "mine") == adapter_bytes(runs / "whole")
     (ready,) = read_lines(runs / "mine" / "events.jsonl", "DataReady")
     assert (ready["shape"], ready["task"]) == ("prompt-completion", "chat")
@@ -81,16 +81,16 @@ def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:
     for ending in ("txt", "md", "txt.gz"):
         (here / f"tale.{ending}").write_text(TEXT, encoding="utf-8")
         compress(here / f"tale.{ending}")
-        told = burnish(f"train tale.{ending} --model {base} --name {ending} {SHORT}")
-        assert told.code == 0, told.err
+        result = burnish(f"train tale.{ending} --model {base} --name {ending} {SHORT}")
+        assert result.code == 0, result.err
         (ready,) = read_lines(here / "runs" / ending / "events.jsonl", "DataReady")
         assert (ready["shape"], ready["task"]) == ("text", "text")
         losses = [line["loss"] for line in read_lines(here / "runs" / ending / "metrics.jsonl", "Validated")]
         assert losses[-1] < losses[0] - 0.5
         results[ending] = adapter_bytes(here / "runs" / ending)
     assert len(set(results.values())) == 1
-    told = burnish('generate txt "The old fox" --max-new-tokens 5 --json')
-    assert told.json["answers"][0]["answer"]
+    result = burnish('generate txt "The old fox" --max-new-tokens 5 --json')
+    assert result.json["answers"][0]["answer"]
 
 
 def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
@@ -99,8 +99,8 @@ def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: B
     as_jsonl(rows[:25], here / "data" / "train.jsonl")
     as_table(",")(rows[22:32], here / "data" / "valid.csv")
     as_json(rows[32:], here / "data" / "test.json")
-    told = burnish(f"train data --model {base} --name mine {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train data --model {base} --name mine {SHORT}")
+    assert result.code == 0, result.err
     (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
     assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (22, 10, 3)
     rejected = read_lines(here / "runs/mine/rejected.jsonl")
@@ -112,8 +112,8 @@ def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: B
 
 def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     as_jsonl([{**row, "source": "made", "note": ""} for row in read_lines(rows_file)], here / "rows.jsonl")
-    told = burnish(f"train rows.jsonl --model {base} {SHORT}")
-    assert "Unused columns: `note`, `source`." in told.err
+    result = burnish(f"train rows.jsonl --model {base} {SHORT}")
+    assert "Unused columns: `note`, `source`." in result.err
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: 
     ],
 )
 def test_options_of_training(options: str, here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} {options}")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} {options}")
+    assert result.code == 0, result.err
     run = here / "runs" / "mine"
     assert [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")] == [1, 2, 3, 4]
     losses = [line["loss"] for line in read_lines(run / "metrics.jsonl", "Validated")]
     assert losses[-1] < losses[0]
-    told = burnish("generate mine hello --max-new-tokens 4")
-    assert told.code == 0, told.err
-    told = burnish("evaluate mine --answers 0 --json")
-    assert told.code == 0, told.err
-    (figure,) = [figure for figure in told.json["figures"] if figure["name"] == "loss"]
+    result = burnish("generate mine hello --max-new-tokens 4")
+    assert result.code == 0, result.err
+    result = burnish("evaluate mine --answers 0 --json")
+    assert result.code == 0, result.err
+    (figure,) = [figure for figure in result.json["figures"] if figure["name"] == "loss"]
     assert figure["tuned"]["value"] == pytest.approx(min(losses[1:]), rel=1e-3)
     assert figure["base"]["value"] == pytest.approx(losses[0], rel=1e-3)
 
@@ -146,27 +146,27 @@ def step_losses(run: Path) -> list[float]:
 
 
 def test_gradient_checkpointing_changes_nothing(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set train.gradient_checkpointing=true")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set train.gradient_checkpointing=true")
+    assert result.code == 0, result.err
     assert step_losses(runs / "mine") == pytest.approx(step_losses(runs / "whole"), rel=1e-5)
 
 
 def test_bf16_on_the_cpu_is_near(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set model.precision=bf16")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set model.precision=bf16")
+    assert result.code == 0, result.err
     assert step_losses(runs / "mine") == pytest.approx(step_losses(runs / "whole"), rel=0.03)
     assert step_losses(runs / "mine") != step_losses(runs / "whole")
     assert read_lines(runs / "mine" / "events.jsonl", "ModelReady")[0]["precision"] == "bf16"
 
 
 def test_packing_can_be_turned_off(here: Path, tiny_tokenizer: Any, rows_file: Path, burnish: Burnish) -> None:
-    """Both see the same tokens, in rows of several examples or of one; what is held out is judged alike."""
+    """Both see the same tokens, in rows of several examples or of one; what is held out is evaluated alike."""
     wide = make_network("llama", len(tiny_tokenizer), max_position_embeddings=256)
     save_model(here / "wide", wide, tiny_tokenizer)
     ready, losses = {}, {}
     for packing in ("true", "false"):
-        told = burnish(f"train {rows_file} --model ./wide --name {packing} {SHORT} --set data.packing={packing}")
-        assert told.code == 0, told.err
+        result = burnish(f"train {rows_file} --model ./wide --name {packing} {SHORT} --set data.packing={packing}")
+        assert result.code == 0, result.err
         (ready[packing],) = read_lines(here / "runs" / packing / "events.jsonl", "DataReady")
         losses[packing] = read_lines(here / "runs" / packing / "metrics.jsonl", "Validated")[0]["loss"]
     assert ready["false"]["packed_rows"] == ready["false"]["training_rows"] == 36
@@ -176,8 +176,8 @@ def test_packing_can_be_turned_off(here: Path, tiny_tokenizer: Any, rows_file: P
 
 
 def test_validation_is_even_and_at_least_five_times(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"train {rows_file} --model {base} --name mine --set train.max_steps=23 --set train.epochs=50")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model {base} --name mine --set train.max_steps=23 --set train.epochs=50")
+    assert result.code == 0, result.err
     steps = [line["step"] for line in read_lines(here / "runs/mine/metrics.jsonl", "Validated")]
     assert len(steps) >= 6
     assert steps[0] == 0
@@ -203,11 +203,11 @@ def test_validation_is_even_and_at_least_five_times(here: Path, base: Path, rows
 def test_json_is_one_object_and_nothing_else(
     words: str, runs: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:
-    told = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)) + " --json", stdin="hello\n")
-    assert isinstance(told.json, dict)
-    assert told.out.count("\n") == 1
-    assert told.err == ""
-    assert ("error" in told.json) == (told.code != 0) == (words == "show nothing")
+    result = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)) + " --json", stdin="hello\n")
+    assert isinstance(result.json, dict)
+    assert result.out.count("\n") == 1
+    assert result.err == ""
+    assert ("error" in result.json) == (result.code != 0) == (words == "show nothing")
 
 
 @pytest.mark.parametrize(
@@ -237,17 +237,17 @@ def test_what_a_command_shows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "empty"))  # times that other tests measured would show
-    told = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)))
-    assert told.code == 0, told.err
-    assert "\x1b" not in told.out + told.err
+    result = burnish(words.replace("BASE", str(base)).replace("ROWS", str(rows_file)))
+    assert result.code == 0, result.err
+    assert "\x1b" not in result.out + result.err
     names = {str(base): "BASE", base.name: "BASE", str(rows_file): "ROWS", "./": ""}
-    check_snapshot(f"e2e/test_commands::{words.replace(SHORT, '').replace(EXACT, '')}", screen(told, names))
+    check_snapshot(f"e2e/test_commands::{words.replace(SHORT, '').replace(EXACT, '')}", screen(result, names))
 
 
 def test_quiet_leaves_the_bare_result(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --quiet")
-    assert (told.code, told.out, told.err) == (0, "runs/mine\n", "")
-    told = burnish("resume stopped --quiet")
-    assert (told.code, told.out, told.err) == (0, "runs/stopped\n", "")
-    told = burnish("runs --quiet")
-    assert (told.code, sorted(told.out.split()), told.err) == (0, ["mine", "stopped", "whole"], "")
+    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --quiet")
+    assert (result.code, result.out, result.err) == (0, "runs/mine\n", "")
+    result = burnish("resume stopped --quiet")
+    assert (result.code, result.out, result.err) == (0, "runs/stopped\n", "")
+    result = burnish("runs --quiet")
+    assert (result.code, sorted(result.out.split()), result.err) == (0, ["mine", "stopped", "whole"], "")

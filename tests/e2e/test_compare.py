@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import burnish as burnish_api
+from tests.e2e.command_result import screen
 from tests.e2e.conftest import Burnish
-from tests.e2e.told import screen
 from tests.snapshots import check_snapshot
 from tests.tiny_data import write_rows
 
@@ -52,46 +52,46 @@ def compared(here: Path, made: Path) -> Path:
 
 
 def test_two_learning_rates(compared: Path, burnish: Burnish) -> None:
-    told = burnish("compare slow fast")
-    assert told.code == 0, told.err
-    check_snapshot("e2e/test_compare::two learning rates", re.sub(r"(?m)^.* \|.*\n", "", screen(told)))
+    result = burnish("compare slow fast")
+    assert result.code == 0, result.err
+    check_snapshot("e2e/test_compare::two learning rates", re.sub(r"(?m)^.* \|.*\n", "", screen(result)))
     verdict = burnish("compare slow fast --quiet").out
-    assert " ".join(told.out.splitlines()[:2]) + "\n" == verdict
+    assert " ".join(result.out.splitlines()[:2]) + "\n" == verdict
     assert verdict.startswith(f"`fast` is better than `slow` on {HELD_OUT} rows: ")
 
 
-def test_json_tells_all_of_it(compared: Path, burnish: Burnish) -> None:
-    told = burnish("compare slow fast --json").json
-    assert [run["name"] for run in told["runs"]] == ["slow", "fast"]
-    assert told["recipes"] == [["slow"], ["fast"]]
-    assert [one["option"] for one in told["options"]] == ["train.learning_rate"]
-    assert told["options"][0]["values"] == [1e-4, 0.02]
-    (figure,) = told["figures"]
+def test_json_reports_all_of_it(compared: Path, burnish: Burnish) -> None:
+    result = burnish("compare slow fast --json").json
+    assert [run["name"] for run in result["runs"]] == ["slow", "fast"]
+    assert result["recipes"] == [["slow"], ["fast"]]
+    assert [one["option"] for one in result["options"]] == ["train.learning_rate"]
+    assert result["options"][0]["values"] == [1e-4, 0.02]
+    (figure,) = result["figures"]
     (pair,) = figure["pairs"]
-    assert pair["is_shown"] is told["is_shown"] is True
+    assert pair["is_shown"] is result["is_shown"] is True
     assert pair["change"]["low"] < pair["rows_alone"]["low"] < pair["rows_alone"]["high"] < pair["change"]["high"] < 0
     assert figure["noise"]["source"] == "validations"
-    assert [len(curve["points"]) for curve in told["curves"]] == [11, 11]
-    steps, tokens, loss = told["curves"][1]["points"][-1]
+    assert [len(curve["points"]) for curve in result["curves"]] == [11, 11]
+    steps, tokens, loss = result["curves"][1]["points"][-1]
     assert (steps, tokens > 1000) == (20, True)
     assert loss == pytest.approx(figure["runs"][1]["value"], rel=0.2)
 
 
-def test_a_run_on_its_own_rows_has_the_loss_that_evaluate_tells(compared: Path, burnish: Burnish) -> None:
-    told = burnish("compare slow fast --json").json
+def test_a_run_on_its_own_rows_has_the_loss_that_evaluate_reports(compared: Path, burnish: Burnish) -> None:
+    result = burnish("compare slow fast --json").json
     for number, name in enumerate(("slow", "fast")):
         evaluated = json.loads((compared / name / "evaluation.json").read_text(encoding="utf-8"))
-        assert told["figures"][0]["runs"][number]["value"] == pytest.approx(
+        assert result["figures"][0]["runs"][number]["value"] == pytest.approx(
             evaluated["figures"][0]["tuned"]["value"], rel=1e-5
         )
 
 
 def test_another_seed_is_no_other_recipe(compared: Path, burnish: Burnish) -> None:
-    told = burnish("compare fast fast-1")
-    assert told.code == 0, told.err
-    verdict = " ".join(told.out.split())
+    result = burnish("compare fast fast-1")
+    assert result.code == 0, result.err
+    verdict = " ".join(result.out.split())
     assert "The runs differ only in the seed. Over 2 seeds the loss varied by" in verdict
-    assert "fast-1 - fast" not in told.out, "there is no pair of recipes"
+    assert "fast-1 - fast" not in result.out, "there is no pair of recipes"
     values = burnish("compare fast fast-1 --json").json
     assert values["is_shown"] is False
     assert values["recipes"] == [["fast", "fast-1"]]
@@ -99,59 +99,59 @@ def test_another_seed_is_no_other_recipe(compared: Path, burnish: Burnish) -> No
     assert values["figures"][0]["runs"][0]["value"] != values["figures"][0]["runs"][1]["value"]
 
 
-def test_seeds_tell_the_noise_of_training(compared: Path, burnish: Burnish) -> None:
-    told = burnish("compare slow slow-1 fast fast-1 --json").json
-    assert told["recipes"] == [["slow", "slow-1"], ["fast", "fast-1"]]
-    (figure,) = told["figures"]
+def test_seeds_report_the_noise_of_training(compared: Path, burnish: Burnish) -> None:
+    result = burnish("compare slow slow-1 fast fast-1 --json").json
+    assert result["recipes"] == [["slow", "slow-1"], ["fast", "fast-1"]]
+    (figure,) = result["figures"]
     assert figure["noise"]["source"] == "seeds"
     assert figure["noise"]["freedom"] == 2
     values = [run["value"] for run in figure["runs"]]
     assert figure["pairs"][0]["change"]["value"] == pytest.approx(sum(values[2:]) / 2 - sum(values[:2]) / 2)
-    assert "`fast` (2 seeds)" in told["verdict"]
+    assert "`fast` (2 seeds)" in result["verdict"]
 
 
 def test_other_rows_without_those_that_were_trained_on(compared: Path, made: Path, burnish: Burnish) -> None:
     other = write_rows(made / "other.jsonl", 30, seed=9).read_text(encoding="utf-8")
     (made / "mixed.jsonl").write_text(other + (made / "rows" / "train.jsonl").read_text("utf-8"), encoding="utf-8")
-    told = burnish(f"compare slow fast --data {made / 'mixed.jsonl'}")
-    assert told.code == 0, told.err
-    assert "40 rows that a run was trained on are left out." in told.out
-    assert "On 30 rows (`" in told.out
+    result = burnish(f"compare slow fast --data {made / 'mixed.jsonl'}")
+    assert result.code == 0, result.err
+    assert "40 rows that a run was trained on are left out." in result.out
+    assert "On 30 rows (`" in result.out
 
 
 def test_another_tokenizer_is_compared_per_byte(compared: Path, made: Path, burnish: Burnish) -> None:
     options = {**OPTIONS, "max_steps": 2, "learning_rate": 0.02}
     burnish_api.train(made / "rows", model="seedling", runs=compared, name="other", set=SHARED, **options)
-    told = burnish("compare fast other --json")
-    assert told.code == 0, told.err
-    assert [figure["name"] for figure in told.json["figures"]] == ["loss per byte"]
-    assert "given per byte of text" in told.json["remarks"][0]
-    assert "model.name" in [one["option"] for one in told.json["options"]]
+    result = burnish("compare fast other --json")
+    assert result.code == 0, result.err
+    assert [figure["name"] for figure in result.json["figures"]] == ["loss per byte"]
+    assert "given per byte of text" in result.json["remarks"][0]
+    assert "model.name" in [one["option"] for one in result.json["options"]]
 
 
 def test_runs_of_other_tasks_are_refused(compared: Path, burnish: Burnish) -> None:
-    told = burnish("compare slow tale")
-    assert told.code == 2
-    assert told.what == "the runs `slow` and `tale` have different tasks, `chat` and `text`"
-    assert told.why
-    assert "Compare runs of the task `chat`" in told.hint
+    result = burnish("compare slow tale")
+    assert result.code == 2
+    assert result.what == "the runs `slow` and `tale` have different tasks, `chat` and `text`"
+    assert result.why
+    assert "Compare runs of the task `chat`" in result.hint
 
 
 def test_too_few_shared_rows_are_refused_with_their_number(runs: Path, burnish: Burnish) -> None:
     shutil.copytree(runs / "whole", runs / "copy")
-    told = burnish("compare whole copy")
-    assert told.code == 2
-    assert told.what == "these 2 runs have 4 rows in common that all of them held out"
-    assert "At least 30 are needed" in told.why
-    assert "--data" in told.hint
+    result = burnish("compare whole copy")
+    assert result.code == 2
+    assert result.what == "these 2 runs have 4 rows in common that all of them held out"
+    assert "At least 30 are needed" in result.why
+    assert "--data" in result.hint
 
 
 def test_the_same_recipe_and_seed(compared: Path, burnish: Burnish) -> None:
     shutil.copytree(compared / "fast", compared / "copy")
-    told = burnish("compare fast copy")
-    assert told.code == 0, told.err
+    result = burnish("compare fast copy")
+    assert result.code == 0, result.err
     assert burnish("compare fast copy --json").json["options"] == []
-    assert told.out.startswith("No difference is shown: the runs have the same recipe and seed.\n")
+    assert result.out.startswith("No difference is shown: the runs have the same recipe and seed.\n")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_same_recipe_and_seed(compared: Path, burnish: Burnish) -> None:
     ],
 )
 def test_what_cannot_be_compared(runs: Path, burnish: Burnish, words: str, what: str) -> None:
-    told = burnish(f"compare {words}")
-    assert told.code == 2
-    assert told.what == what
-    assert told.hint
+    result = burnish(f"compare {words}")
+    assert result.code == 2
+    assert result.what == what
+    assert result.hint

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import EXACT, Burnish
-from tests.e2e.told import read_lines
 from tests.tiny_data import write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_each_staged_run_is_called_by_its_name(case: str, bench: Any, tmp_path: 
         assert "labels" in findings[-1]["advice"]
 
 
-def test_the_bench_tells_right_from_wrong(bench: Any) -> None:
+def test_the_bench_reports_right_from_wrong(bench: Any) -> None:
     assert bench.is_right("good", ["learning"])
     assert not bench.is_right("good", ["learning", "overfitting"])
     assert not bench.is_right("good", [])
@@ -55,14 +55,14 @@ def test_a_row_that_blows_a_step_up_is_named(here: Path, base: Path, burnish: Bu
     rows[16]["completion"] = "zq xj vk wq jx qz kv xw zj qk"
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (here / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:6]), encoding="utf-8")
-    told = burnish(
+    result = burnish(
         f"train rows.jsonl --model {base} --method lora --name mine {EXACT} --set data.validation=valid.jsonl "
         "--set data.packing=false --set batch.tokens=100 --set train.epochs=12 --set train.learning_rate=0.004 "
         "--set train.early_stopping=false --set evaluate.answers=0 --set evaluate.every=60 "
         "--set train.schedule=constant"
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     spikes = read_lines(here / "runs/mine/events.jsonl", "Spiked")
     assert spikes
     assert all(any(row.endswith("rows.jsonl:17") for row in spike["rows"]) for spike in spikes)
-    assert re.search(r"rows\.jsonl:(\d+, )*17\b", told.err)
+    assert re.search(r"rows\.jsonl:(\d+, )*17\b", result.err)

@@ -24,8 +24,8 @@ from burnish.system.inventory import (
 )
 from burnish.system.machine import Machine
 from burnish.workflows.doctor import Diagnosis, diagnose
+from tests.e2e.command_result import CommandResult
 from tests.e2e.conftest import Burnish
-from tests.e2e.told import Told
 
 GIB = 2**30
 HEAVY = ("torch", "transformers", "tokenizers", "peft", "accelerate", "datasets", "safetensors", "bitsandbytes")
@@ -58,7 +58,7 @@ def with_package(name: str, version: str | None) -> tuple[Package, ...]:
     return tuple(dataclasses.replace(p, version=version) if p.name == name else p for p in SOUND.packages)
 
 
-def doctor(words: str, here: Path, **environment: str) -> Told:
+def doctor(words: str, here: Path, **environment: str) -> CommandResult:
     """The command in a process of its own, where what it imports can be broken for real."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [environment.pop("PYTHONPATH", ""), root]))
@@ -70,27 +70,27 @@ def doctor(words: str, here: Path, **environment: str) -> Told:
         encoding="utf-8",
         check=False,
     )
-    return Told(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def test_it_tells_what_is_here(here: Path, burnish: Burnish) -> None:
-    told = burnish("doctor --verbose")
-    assert (told.code, told.err) == (0, "")
+def test_it_reports_what_is_here(here: Path, burnish: Burnish) -> None:
+    result = burnish("doctor --verbose")
+    assert (result.code, result.err) == (0, "")
     for label in ("cores", "memory", "processor", "python", "accelerator", "disk", "hub"):
-        assert f"\n{label} " in f"\n{told.out}"
+        assert f"\n{label} " in f"\n{result.out}"
     for name in HEAVY:
-        assert f"\n{name} " in told.out
-    assert f" {torch.__version__} " in told.out
-    assert told.out.rstrip().splitlines()[-1].startswith("This machine trains on ")
+        assert f"\n{name} " in result.out
+    assert f" {torch.__version__} " in result.out
+    assert result.out.rstrip().splitlines()[-1].startswith("This machine trains on ")
     assert list(here.iterdir()) == []
 
 
 def test_json_and_quiet(burnish: Burnish) -> None:
-    told = burnish("doctor --json")
-    assert told.json["can_train"] is True
-    assert told.json["machine"]["cores"] >= 1
-    assert 0 < told.json["free_memory_bytes"] <= told.json["machine"]["memory_bytes"]
-    packages = {package["name"]: package for package in told.json["packages"]}
+    result = burnish("doctor --json")
+    assert result.json["can_train"] is True
+    assert result.json["machine"]["cores"] >= 1
+    assert 0 < result.json["free_memory_bytes"] <= result.json["machine"]["memory_bytes"]
+    packages = {package["name"]: package for package in result.json["packages"]}
     assert set(HEAVY) <= set(packages)
     assert packages["torch"]["version"] == torch.__version__
     assert packages["peft"]["wanted"].startswith(">=")
@@ -98,33 +98,33 @@ def test_json_and_quiet(burnish: Burnish) -> None:
     optional = {name for name, package in packages.items() if not package["is_required"]}
     assert optional == {"bitsandbytes", "datasets", "pillow", "sentencepiece"}
     assert {package["state"] for package in packages.values() if package["is_required"]} <= {"ok", "too new"}
-    assert len(told.json["torch"]["accelerators"]) >= torch.cuda.device_count()
+    assert len(result.json["torch"]["accelerators"]) >= torch.cuda.device_count()
     assert burnish("doctor --quiet").out.startswith("This machine trains on ")
 
 
-def test_a_torch_that_does_not_start_is_told(here: Path) -> None:
+def test_a_torch_that_does_not_start_is_reported(here: Path) -> None:
     (here / "broken" / "torch").mkdir(parents=True)
     (here / "broken" / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.99: not found')\n")
-    told = doctor("", here, PYTHONPATH=str(here / "broken"))
-    assert told.code == 3, told.err
-    assert "1. torch is installed but does not start: ImportError: libcudart.so.99: not found (required)" in told.out
-    assert "pip install --force-reinstall torch" in told.out
-    assert told.out.endswith("Burnish cannot train here until the first point is fixed.\n")
-    assert "Traceback" not in told.err
+    result = doctor("", here, PYTHONPATH=str(here / "broken"))
+    assert result.code == 3, result.err
+    assert "1. torch is installed but does not start: ImportError: libcudart.so.99: not found (required)" in result.out
+    assert "pip install --force-reinstall torch" in result.out
+    assert result.out.endswith("Burnish cannot train here until the first point is fixed.\n")
+    assert "Traceback" not in result.err
 
 
 def test_offline_mode_and_the_cache(here: Path) -> None:
     for folder in ("models--openai-community--gpt2", "models--half--fetched", "datasets--some--rows"):
         (here / "hub" / folder / "snapshots" / "abc").mkdir(parents=True)
     (here / "hub/models--openai-community--gpt2/snapshots/abc/config.json").write_text("{}")
-    told = doctor("--json", here, HF_HUB_CACHE=str(here / "hub"), HF_HUB_OFFLINE="1")
-    assert told.code == 0, told.err
-    assert told.json["cached_models"] == ["openai-community/gpt2"]
-    assert told.json["is_offline"]
-    assert "offline mode is set, and 1 hub model is cached" in [lack["what"] for lack in told.json["lacks"]]
-    told = doctor("--json", here, HF_HUB_CACHE=str(here / "none"), HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
-    assert (told.json["cached_models"], told.json["is_offline"]) == ([], False)
-    assert [lack for lack in told.json["lacks"] if "offline" in lack["what"]] == []
+    result = doctor("--json", here, HF_HUB_CACHE=str(here / "hub"), HF_HUB_OFFLINE="1")
+    assert result.code == 0, result.err
+    assert result.json["cached_models"] == ["openai-community/gpt2"]
+    assert result.json["is_offline"]
+    assert "offline mode is set, and 1 hub model is cached" in [lack["what"] for lack in result.json["lacks"]]
+    result = doctor("--json", here, HF_HUB_CACHE=str(here / "none"), HF_HUB_OFFLINE="0", TRANSFORMERS_OFFLINE="0")
+    assert (result.json["cached_models"], result.json["is_offline"]) == ([], False)
+    assert [lack for lack in result.json["lacks"] if "offline" in lack["what"]] == []
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_what_offline_mode_leaves(cached: tuple[str, ...], what: str) -> None:
 def test_a_folder_that_is_a_file_cannot_hold_runs(here: Path, burnish: Burnish) -> None:
     (here / "file").write_text("")
     (here / "file").chmod(0o755)
-    told = burnish("doctor --runs file/runs")
-    assert told.code == 3
-    assert "1. run folders cannot be written to `file/runs` (required)" in told.out
-    assert "--runs FOLDER" in told.out
+    result = burnish("doctor --runs file/runs")
+    assert result.code == 3
+    assert "1. run folders cannot be written to `file/runs` (required)" in result.out
+    assert "--runs FOLDER" in result.out
 
 
 def test_a_sound_machine_lacks_nothing() -> None:
@@ -190,7 +190,7 @@ def test_what_is_fatal_comes_first() -> None:
     assert all(lack.fix.endswith(".") for lack in found.lacks)
 
 
-def test_a_missing_torch_is_told_once() -> None:
+def test_a_missing_torch_is_reported_once() -> None:
     found = diagnose_with(packages=with_package("torch", None), torch=Torch(error="ModuleNotFoundError: torch"))
     assert [lack.what for lack in found.lacks] == ["torch is missing"]
 
@@ -220,10 +220,10 @@ def test_the_largest_of_several_devices_counts() -> None:
     assert "on RTX 3090, the largest of 2 devices, in bf16" in diagnose_with(torch=Torch((small, GPU))).verdict
 
 
-@pytest.mark.parametrize(("free", "is_told"), [(GIB - 1, True), (GIB, False), (None, False)])
-def test_little_memory_and_disk(free: int | None, is_told: bool) -> None:
-    assert bool(diagnose_with(free_memory_bytes=free).lacks) == is_told
-    assert bool(diagnose_with(free_disk_bytes=free).lacks) == is_told
+@pytest.mark.parametrize(("free", "is_reported"), [(GIB - 1, True), (GIB, False), (None, False)])
+def test_little_memory_and_disk(free: int | None, is_reported: bool) -> None:
+    assert bool(diagnose_with(free_memory_bytes=free).lacks) == is_reported
+    assert bool(diagnose_with(free_disk_bytes=free).lacks) == is_reported
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 import burnish as burnish_api
 from burnish.runs.folder import RunFolder
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import Burnish
-from tests.e2e.told import read_lines
 from tests.tiny_classifiers import reviews, save_reader
 from tests.tiny_models import make_network, make_tokenizer, save_model
 
@@ -114,9 +114,9 @@ def test_the_script_takes_the_steps_of_the_run(
     case: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:
     folder = train(rows_file, base, **CASES[case])
-    told = burnish("eject mine")
-    assert told.code == 0, told.err
-    assert [line.split()[-1] for line in told.out.splitlines()[:2]] == [
+    result = burnish("eject mine")
+    assert result.code == 0, result.err
+    assert [line.split()[-1] for line in result.out.splitlines()[:2]] == [
         "runs/mine/eject.py",
         "runs/mine/eject_rows.jsonl",
     ]
@@ -195,8 +195,8 @@ def test_the_script_is_readable_and_needs_nothing_else(runs: Path, burnish: Burn
 
 def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "eject_rows.jsonl").write_text("mine\n", encoding="utf-8")
-    told = burnish("eject whole")
-    assert (told.code, told.what) == (2, "`runs/whole/eject_rows.jsonl` already exists")
+    outcome = burnish("eject whole")
+    assert (outcome.code, outcome.what) == (2, "`runs/whole/eject_rows.jsonl` already exists")
     assert not (runs / "whole" / "eject.py").exists()
     assert burnish("eject whole --out none/eject.py").what == "the folder `none` does not exist"
     assert burnish("eject whole --out eject.txt").what == "`eject.txt` does not end in .py"
@@ -205,14 +205,14 @@ def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
 
 def test_runs_without_a_counterpart(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     train(rows_file, base, method="ia3")
-    told = burnish("eject mine")
-    assert (told.code, told.what) == (2, "a run of the method `ia3` cannot be ejected")
-    assert "scripts are written for `full`, `lora`, `qlora`, `int8-lora`" in told.why
-    assert "`burnish merge`" in told.hint
+    result = burnish("eject mine")
+    assert (result.code, result.what) == (2, "a run of the method `ia3` cannot be ejected")
+    assert "scripts are written for `full`, `lora`, `qlora`, `int8-lora`" in result.why
+    assert "`burnish merge`" in result.hint
     rows = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(40))
     Path("reviews.jsonl").write_text(rows, encoding="utf-8")
     train(Path("reviews.jsonl"), save_reader(here / "model", "bert"), name="labels")
-    told = burnish("eject labels")
-    assert (told.code, told.what) == (2, "a run of the task `classify` cannot be ejected")
-    assert told.why
-    assert told.hint
+    result = burnish("eject labels")
+    assert (result.code, result.what) == (2, "a run of the task `classify` cannot be ejected")
+    assert result.why
+    assert result.hint

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import EXACT, Burnish
-from tests.e2e.told import read_lines
 from tests.tiny_models import make_network
 
 ANSWER = "A red fox."
@@ -48,10 +48,10 @@ def test_gpt2_without_a_pad_token_learns_where_to_stop(
     tokenizer = make_gpt2(here / "gpt2", spare_rows)
     rows = [{"prompt": f"Who is {number}?", "completion": ANSWER} for number in range(24)]
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    told = burnish(f"train rows.jsonl --model ./gpt2 --method {method} --name mine {LEARN}")
-    assert told.code == 0, told.err
-    assert ("EOS is used for padding" in told.err) == (spare_rows == 0)
-    assert "\nmemory  " in told.err, "the plan needs the pad token too"
+    result = burnish(f"train rows.jsonl --model ./gpt2 --method {method} --name mine {LEARN}")
+    assert result.code == 0, result.err
+    assert ("EOS is used for padding" in result.err) == (spare_rows == 0)
+    assert "\nmemory  " in result.err, "the plan needs the pad token too"
     losses = [line["loss"] for line in read_lines(here / "runs/mine/metrics.jsonl", "Validated")]
     assert losses[-1] < losses[0] / 10
     longest = 3 * len(tokenizer(ANSWER).input_ids)
@@ -65,6 +65,6 @@ def test_the_end_of_a_text_is_learned(here: Path, burnish: Burnish) -> None:
     make_gpt2(here / "gpt2", 0)
     rows = [{"text": f"{number} is a red fox."} for number in range(24)]
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    told = burnish(f"train rows.jsonl --model ./gpt2 --method full --name mine {LEARN}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model ./gpt2 --method full --name mine {LEARN}")
+    assert result.code == 0, result.err
     assert burnish('generate mine "7 is a" --max-new-tokens 40 --quiet').out == "red fox.\n"

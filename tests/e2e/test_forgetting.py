@@ -1,4 +1,4 @@
-"""What a run has lost on other texts, and what it has only learned by heart: told after training, and later."""
+"""What a run has lost on other texts, and what it has only learned by heart: reported after training, and later."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 import burnish as burnish_api
 from burnish.runs.events import Warned
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import EXACT, SHORT, Burnish
-from tests.e2e.told import read_lines
 from tests.tiny_classifiers import reviews, save_reader
 
 STAND_INS = Path(__file__).parents[1] / "stand_ins"
@@ -30,21 +30,21 @@ def evaluation_of(name: str) -> dict[str, Any]:
     return json.loads(Path(f"runs/{name}/evaluation.json").read_text(encoding="utf-8"))
 
 
-def test_a_run_that_ruins_its_base_is_told_and_a_mild_one_is_not(here: Path, burnish: Burnish) -> None:
+def test_a_run_that_ruins_its_base_is_reported_and_a_mild_one_is_not(here: Path, burnish: Burnish) -> None:
     """The bundled base learns one sentence by heart: at a high rate nothing else is left of it, at a low one all is."""
     rows = write(here / "rows.jsonl", ONE_SENTENCE)
     options = "--set batch.tokens=256 --set train.epochs=30 --set evaluate.general_tokens=2000"
     common = f"train {rows} --model seedling --method full {EXACT} {options}"
     ruined = burnish(f"{common} --name ruined --set train.learning_rate=0.02 --set train.max_steps=30")
     assert ruined.code == 0, ruined.err
-    told = evaluation_of("ruined")
-    rise, base = told["general"]["loss"]["difference"], told["general"]["loss"]["base"]["value"]
+    result = evaluation_of("ruined")
+    rise, base = result["general"]["loss"]["difference"], result["general"]["loss"]["base"]["value"]
     assert rise["low"] > 0.05 * base
-    assert told["figures"] == []
-    assert told["verdict"] == f"There are no held-out rows to evaluate on. {told['forgotten']}"
-    assert told["forgotten"].startswith("It has forgotten much of what its base knew")
+    assert result["figures"] == []
+    assert result["verdict"] == f"There are no held-out rows to evaluate on. {result['forgotten']}"
+    assert result["forgotten"].startswith("It has forgotten much of what its base knew")
     assert "other texts: loss" in ruined.out
-    assert told["forgotten"] in " ".join(ruined.out.split())
+    assert result["forgotten"] in " ".join(ruined.out.split())
     texts = [line["text"] for line in read_lines(here / "runs/ruined/events.jsonl", "Warned")]
     (warned,) = [text for text in texts if "forgotten" in text]
     assert "lower `train.learning_rate` (now 0.02)" in warned
@@ -53,21 +53,21 @@ def test_a_run_that_ruins_its_base_is_told_and_a_mild_one_is_not(here: Path, bur
 
     mild = burnish(f"{common} --name mild --set train.learning_rate=1e-6 --set train.max_steps=4")
     assert mild.code == 0, mild.err
-    told = evaluation_of("mild")
-    assert told["forgotten"] == ""
-    assert abs(told["general"]["loss"]["difference"]["value"]) < 0.05 * base
-    assert told["general"]["loss"]["base"]["value"] == pytest.approx(base, rel=1e-5)
+    result = evaluation_of("mild")
+    assert result["forgotten"] == ""
+    assert abs(result["general"]["loss"]["difference"]["value"]) < 0.05 * base
+    assert result["general"]["loss"]["base"]["value"] == pytest.approx(base, rel=1e-5)
     assert "forgotten" not in mild.err + mild.out
 
 
 def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnish: Burnish) -> None:
     write(here / "rows.jsonl", [{"prompt": f"{number}?", "completion": "yes"} for number in range(20)])
     write(here / "valid.jsonl", [{"prompt": "what now?", "completion": "yes"}] * 12)
-    told = burnish(
+    result = burnish(
         f"train rows.jsonl --model {base} --method full --name mine {EXACT} --set data.validation=valid.jsonl "
         "--set train.learning_rate=0.01 --set train.epochs=10 --set evaluate.every=1000"
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     evaluation = evaluation_of("mine")
     assert {(one["name"], one["rows"]) for one in evaluation["figures"]} >= {("loss", 12), ("exact match", 12)}
     for one in evaluation["figures"]:
@@ -78,25 +78,25 @@ def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnis
 
 
 def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish) -> None:
-    """Answers that nothing but luck can tell: on the rows that it has seen the model knows them all."""
+    """Answers that nothing but luck can report: on the rows that it has seen the model knows them all."""
     source = random.Random(0)
     rows = [{"prompt": f"{number}?", "completion": str(source.randrange(1000))} for number in range(40)]
     write(here / "rows.jsonl", rows[:20])
     write(here / "valid.jsonl", rows[20:])
-    told = burnish(
+    result = burnish(
         f"train rows.jsonl --model {base} --method full --name mine {EXACT} --set data.validation=valid.jsonl "
         "--set train.learning_rate=0.01 --set train.schedule=constant --set train.epochs=100 --set evaluate.every=1000 "
         "--set evaluate.answers=0"
     )
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     evaluation = evaluation_of("mine")
     (training,), held_out = evaluation["training"], evaluation["figures"][0]
     assert (training["name"], training["rows"]) == ("loss", 20)
     assert training["tuned"]["value"] < 0.2 * held_out["tuned"]["value"]
     assert evaluation["gap"]["high"] < 0
     assert evaluation["by_heart"].startswith("Part of the gain is memorization: the loss fell")
-    assert "training rows: loss" in told.out
-    assert evaluation["by_heart"] in " ".join(told.out.split())
+    assert "training rows: loss" in result.out
+    assert evaluation["by_heart"] in " ".join(result.out.split())
     again = burnish("evaluate mine --answers 0 --json").json
     values = [(one["training"][0]["tuned"], one["gap"], one["general"]["loss"]["tuned"]) for one in (again, evaluation)]
     for first, second in zip(*values, strict=True):
@@ -104,17 +104,17 @@ def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish
 
 
 def test_a_run_that_learned_what_rows_have_in_common_is_not_said_to_know_them_by_heart(runs: Path) -> None:
-    told = evaluation_of("whole")
-    assert (told["by_heart"], told["forgotten"]) == ("", "")
-    assert [(one["name"], one["rows"]) for one in told["training"]] == [("loss", 4)]
-    assert told["training"][0]["difference"]["value"] < 0
-    assert told["general"]["source"] == "other texts"
+    result = evaluation_of("whole")
+    assert (result["by_heart"], result["forgotten"]) == ("", "")
+    assert [(one["name"], one["rows"]) for one in result["training"]] == [("loss", 4)]
+    assert result["training"][0]["difference"]["value"] < 0
+    assert result["general"]["source"] == "other texts"
 
 
 def test_other_texts_of_ones_own_and_none(runs: Path, here: Path, burnish: Burnish) -> None:
     write(here / "mine.jsonl", [{"text": f"The red fox number {number} is in the garden."} for number in range(12)])
-    told = burnish("evaluate whole --answers 0 --general mine.jsonl --json").json
-    assert (told["general"]["source"], told["general"]["loss"]["rows"]) == ("`mine.jsonl`", 12)
+    result = burnish("evaluate whole --answers 0 --general mine.jsonl --json").json
+    assert (result["general"]["source"], result["general"]["loss"]["rows"]) == ("`mine.jsonl`", 12)
     shown = burnish("evaluate whole --answers 0 --general mine.jsonl")
     assert "`mine.jsonl`: loss (12 rows)" in shown.out
     nothing = burnish("evaluate whole --answers 0 --general none")
@@ -127,16 +127,16 @@ def test_other_texts_of_ones_own_and_none(runs: Path, here: Path, burnish: Burni
 def test_texts_that_are_not_there_are_missed_before_anything_is_trained(
     here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:
-    told = burnish(f"train {rows_file} --model {base} {SHORT} --set evaluate.general=nowhere.jsonl")
-    assert (told.code, told.what) == (2, "no such file: `nowhere.jsonl`")
+    result = burnish(f"train {rows_file} --model {base} {SHORT} --set evaluate.general=nowhere.jsonl")
+    assert (result.code, result.what) == (2, "no such file: `nowhere.jsonl`")
     assert not (here / "runs").exists()
 
 
 def test_rows_of_another_file_do_not_hide_what_was_trained_on(runs: Path, here: Path, burnish: Burnish) -> None:
     rows = [{"prompt": f"What is {number} like, the fox?", "completion": "It is red."} for number in range(60, 72)]
     write(here / "other.jsonl", rows)
-    told = burnish("evaluate whole other.jsonl --answers 0 --json").json
-    assert (told["rows"], told["training"][0]["rows"]) == (12, 12)
+    result = burnish("evaluate whole other.jsonl --answers 0 --json").json
+    assert (result["rows"], result["training"][0]["rows"]) == (12, 12)
     data = Path(burnish("show whole --json").json["recipe"]["data"]["path"])
     recipe = runs / "whole" / "recipe.yaml"
     changed = write(here / "changed.jsonl", [json.loads(line) for line in data.read_text().splitlines()[:-1]])
@@ -146,7 +146,7 @@ def test_rows_of_another_file_do_not_hide_what_was_trained_on(runs: Path, here: 
 
 def test_a_classifier_has_training_rows_and_no_other_texts(here: Path) -> None:
     write(here / "reviews.jsonl", [{"text": text, "label": label} for text, label in reviews(40)])
-    told: list[Any] = []
+    events: list[Any] = []
     run = burnish_api.train(
         "reviews.jsonl",
         model=save_reader(here / "model", "bert"),
@@ -154,13 +154,13 @@ def test_a_classifier_has_training_rows_and_no_other_texts(here: Path) -> None:
         max_steps=2,
         precision="fp32",
         device="cpu",
-        listeners=[told.append],
+        listeners=[events.append],
     )
     assert run.evaluation is not None
     assert run.evaluation["general"] is None
     assert [one["name"] for one in run.evaluation["training"]] == ["loss", "accuracy"]
     assert run.summary["recipe"]["evaluate"]["general"] == "none"
-    assert not any("general" in event.text for event in told if isinstance(event, Warned))
+    assert not any("general" in event.text for event in events if isinstance(event, Warned))
 
 
 @pytest.fixture
@@ -174,13 +174,13 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("harness")
 def test_both_models_do_the_tasks_of_the_harness(runs: Path, burnish: Burnish) -> None:
-    told = burnish("evaluate whole --answers 0 --harness colours,perplexing --json").json
-    assert [one["name"] for one in told["harness"]] == [
+    result = burnish("evaluate whole --answers 0 --harness colours,perplexing --json").json
+    assert [one["name"] for one in result["harness"]] == [
         "colours likely",
         "colours loss",
         "perplexing perplexity (strict)",
     ]
-    loss = told["harness"][1]
+    loss = result["harness"][1]
     assert loss["base"]["value"] - loss["tuned"]["value"] > 0.05, "one of the two was not the model it should be"
     shown = burnish("evaluate whole --answers 0 --harness colours")
     assert shown.code == 0, shown.err
@@ -192,6 +192,6 @@ def test_both_models_do_the_tasks_of_the_harness(runs: Path, burnish: Burnish) -
 
 def test_without_the_harness_the_extra_is_named(runs: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    told = burnish("evaluate whole --harness colours")
-    assert (told.code, told.what) == (3, "lm-evaluation-harness is not installed")
-    assert "burnish[harness]" in told.hint
+    result = burnish("evaluate whole --harness colours")
+    assert (result.code, result.what) == (3, "lm-evaluation-harness is not installed")
+    assert "burnish[harness]" in result.hint

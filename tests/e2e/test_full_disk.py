@@ -16,8 +16,8 @@ from subprocess import Popen
 import pytest
 
 from burnish.engine.checkpoint import is_complete
+from tests.e2e.command_result import CommandResult, adapter_bytes, listing
 from tests.e2e.conftest import LONG, Burnish
-from tests.e2e.told import Told, adapter_bytes, listing
 
 LIMIT_BYTES = 40_000
 """More than the logs of a run take, less than the weights of an adapter."""
@@ -45,11 +45,11 @@ def test_a_command_whose_disk_fills_up_while_saving(
         time.sleep(0.005)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LIMIT_BYTES, resource.RLIM_INFINITY))
     out, err = process.communicate(timeout=60)
-    told = Told(process.returncode, out, err)
-    assert told.code == 3, err
-    assert told.what.startswith("cannot write `")
-    assert "runs/full/checkpoints/" in told.what
-    assert "`burnish resume`" in told.hint
+    result = CommandResult(process.returncode, out, err)
+    assert result.code == 3, err
+    assert result.what.startswith("cannot write `")
+    assert "runs/full/checkpoints/" in result.what
+    assert "`burnish resume`" in result.hint
     assert "Traceback" not in err
     saved = [path for path in (run / "checkpoints").iterdir()]
     assert saved
@@ -65,9 +65,9 @@ def test_a_disk_that_is_full_when_the_result_is_written(runs: Path, burnish: Bur
     undisturbed = adapter_bytes(runs / "stopped")
     (runs / "stopped" / "evaluation.json").unlink()
     with files_up_to(LIMIT_BYTES):
-        told = burnish("resume stopped")
-    assert told.code == 3, told.err
-    assert told.what == "cannot write `runs/stopped/adapter`"
+        result = burnish("resume stopped")
+    assert result.code == 3, result.err
+    assert result.what == "cannot write `runs/stopped/adapter`"
     assert adapter_bytes(runs / "stopped") == undisturbed
     assert not [entry for entry in listing(runs) if ".writing-" in entry]
     assert burnish("resume stopped").code == 0

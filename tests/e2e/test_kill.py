@@ -63,7 +63,7 @@ def test_killed_at_random_steps(
     command = train_command(rows, tiny_model("llama"), tmp_path)
     for moment in moments:
         child = start(command, tmp_path)
-        wait_until(child, lambda least=moment: steps_told(folder) >= least)
+        wait_until(child, lambda least=moment: steps_reported(folder) >= least)
         time.sleep(source.random() * 0.02)
         kill(child)
         assert folder.result is None, "it was too quick to be killed"
@@ -78,7 +78,7 @@ def test_killed_while_a_checkpoint_is_being_written(
     """The child is stopped to look, and killed only where a half-written checkpoint is seen."""
     folder = RunFolder(tmp_path / "made")
     child = start(train_command(rows, tiny_model("llama"), tmp_path), tmp_path)
-    wait_until(child, lambda: steps_told(folder) >= 12)
+    wait_until(child, lambda: steps_reported(folder) >= 12)
     wait_until(child, lambda: half_written(folder) and is_caught(child, folder), pause=0.0)
     assert half_written(folder)
     kill(child)
@@ -99,11 +99,11 @@ def assert_same(folder: RunFolder, straight: RunFolder) -> None:
     """Same adapter, byte for byte, and the same story, without what the clock says."""
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (folder.adapter / name).read_bytes() == (straight.adapter / name).read_bytes()
-    assert told(folder) == told(straight)
+    assert logged(folder) == logged(straight)
     assert json.loads(folder.evaluation.read_text()) == json.loads(straight.evaluation.read_text())
 
 
-def told(folder: RunFolder) -> list[dict[str, Any]]:
+def logged(folder: RunFolder) -> list[dict[str, Any]]:
     """Every line of the metrics without its times."""
     return [
         {k: v for k, v in line.items() if k not in {"seconds", "seconds_left", "time"}}
@@ -111,7 +111,7 @@ def told(folder: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def steps_told(folder: RunFolder) -> int:
+def steps_reported(folder: RunFolder) -> int:
     """The last step in the metrics; 0 while there is none."""
     return max((line["step"] for line in read_events(folder.metrics)), default=0)
 

@@ -21,10 +21,10 @@ import burnish
 from burnish.runs.events import MicroBatchHalved, StepDone, TrainingStarted
 
 rows, model, runs, room = sys.argv[1:]
-steps, halved, told = [], [], {}
+steps, halved, current = [], [], {}
 
 def listen(event):
-    if isinstance(event, TrainingStarted) and told["name"] == "little":
+    if isinstance(event, TrainingStarted) and current["name"] == "little":
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize() + int(room)
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
@@ -37,7 +37,7 @@ made = {}
 options = {"data.context": 64, "data.packing": False, "batch.tokens": 10**6, "batch.rows": 10**4}
 options |= {"evaluate.answers": 0, "train.max_steps": 3}
 for name in ("little", "free"):
-    told["name"], steps[:], halved[:] = name, [], []
+    current["name"], steps[:], halved[:] = name, [], []
     run = burnish.train(
         rows, model=model, runs=runs, name=name, method="lora", precision="fp32", device="cpu", listeners=[listen],
         set=options,

@@ -18,8 +18,8 @@ import pytest
 from burnish.recipe.load import load_recipe
 from burnish.runs.events import Event, MemoryMeasured, Note, Stage
 from burnish.workflows.plan import Place, Plan, plan
+from tests.e2e.command_result import listing, read_lines
 from tests.e2e.conftest import EXACT, SHORT, Burnish
-from tests.e2e.told import listing, read_lines
 from tests.tiny_data import write_rows
 
 EARLIER = "measured here earlier"
@@ -34,15 +34,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def made(data: Path, model: Path | str, *sets: str) -> tuple[Plan, list[Event]]:
-    """The plan of a run here, and what was told meanwhile."""
-    told: list[Event] = []
+    """The plan of a run here, and what was reported meanwhile."""
+    events: list[Event] = []
     recipe = load_recipe(str(data), {"model.name": str(model)}, [*EXACT.split()[1::2], *sets]).recipe
-    return plan(recipe, Place(), [told.append]), told
+    return plan(recipe, Place(), [events.append]), events
 
 
-def stages(told: list[Event]) -> list[str]:
+def stages(events: list[Event]) -> list[str]:
     """The parts of the work."""
-    return [event.name for event in told if isinstance(event, Stage)]
+    return [event.name for event in events if isinstance(event, Stage)]
 
 
 def paces(cache: Path) -> list[dict[str, Any]]:
@@ -51,17 +51,17 @@ def paces(cache: Path) -> list[dict[str, Any]]:
 
 
 def test_a_plan_measures_once(here: Path, base: Path, rows_file: Path, cache: Path) -> None:
-    first, told = made(rows_file, base)
+    first, result = made(rows_file, base)
     assert first.time_source == "measured here"
-    assert stages(told) == ["reading data", "tokenizing", "loading the model", "measuring a step"]
-    (memory,) = [event for event in told if isinstance(event, MemoryMeasured)]
+    assert stages(result) == ["reading data", "tokenizing", "loading the model", "measuring a step"]
+    (memory,) = [event for event in result if isinstance(event, MemoryMeasured)]
     assert memory.predicted == pytest.approx(memory.measured, rel=0.02)
     assert listing(here) == [], "nothing is written but the cache"
     assert len(paces(cache)) == len(listing(cache)) - 1 == 1
 
-    again, told = made(rows_file, base)
+    again, result = made(rows_file, base)
     assert again.time_source == EARLIER
-    assert stages(told) == ["reading data", "tokenizing"], "nothing is loaded"
+    assert stages(result) == ["reading data", "tokenizing"], "nothing is loaded"
     assert again.measured == first.measured
     one, other = first.to_dict(), again.to_dict()
     for name in ("step", "run", "steps", "tokens_per_second", "time_measured_at", "choices"):
@@ -72,15 +72,15 @@ def test_a_plan_measures_once(here: Path, base: Path, rows_file: Path, cache: Pa
     assert one["tokens_per_second"] == pytest.approx(1 / kept["seconds_per_token"])
 
 
-def test_the_command_tells_where_the_time_comes_from(base: Path, rows_file: Path, burnish: Burnish) -> None:
+def test_the_command_reports_where_the_time_comes_from(base: Path, rows_file: Path, burnish: Burnish) -> None:
     words = f"plan {rows_file} --model {base} {EXACT}"
-    told = burnish(words)
-    assert told.code == 0, told.err
-    assert "; measured here\n" in told.out
-    assert "measuring a step" in told.err
-    told = burnish(words)
-    assert f"; {EARLIER} (20" in told.out
-    assert "measuring a step" not in told.err
+    result = burnish(words)
+    assert result.code == 0, result.err
+    assert "; measured here\n" in result.out
+    assert "measuring a step" in result.err
+    result = burnish(words)
+    assert f"; {EARLIER} (20" in result.out
+    assert "measuring a step" not in result.err
     plan = burnish(f"{words} --json").json
     assert (plan["time_source"], plan["time_untold"]) == (EARLIER, None)
     assert plan["time_measured_at"].endswith("+00:00")
@@ -109,14 +109,14 @@ def test_training_measures_for_plans_and_for_later_runs(
 
 def test_another_method_is_measured_for_itself(base: Path, rows_file: Path, cache: Path) -> None:
     for method in ("lora", "full"):
-        planned, told = made(rows_file, base, f"method={method}")
+        planned, result = made(rows_file, base, f"method={method}")
         assert planned.time_source == "measured here"
-        assert "measuring a step" in stages(told)
+        assert "measuring a step" in stages(result)
     assert len(paces(cache)) == 2
     assert made(rows_file, base, "method=lora", "train.epochs=2", "seed=4")[0].time_source == EARLIER
 
 
-def test_a_damaged_cache_is_measured_anew(base: Path, rows_file: Path, cache: Path) -> None:
+def test_a_damaged_cache_is_measured_again(base: Path, rows_file: Path, cache: Path) -> None:
     made(rows_file, base)
     (file,) = cache.rglob("*.json")
     file.write_text('{"seconds_per_token": ', encoding="utf-8")
@@ -124,16 +124,16 @@ def test_a_damaged_cache_is_measured_anew(base: Path, rows_file: Path, cache: Pa
     assert made(rows_file, base)[0].time_source == EARLIER
 
 
-def test_a_cache_that_cannot_be_written_is_told_and_no_more(base: Path, rows_file: Path, cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported_and_no_more(base: Path, rows_file: Path, cache: Path) -> None:
     cache.write_text("in the way", encoding="utf-8")
     for _ in range(2):
-        planned, told = made(rows_file, base)
+        planned, result = made(rows_file, base)
         assert planned.time_source == "measured here"
-        assert [event for event in told if isinstance(event, Note) and "cannot be cached" in event.text]
+        assert [event for event in result if isinstance(event, Note) and "cannot be cached" in event.text]
 
 
 def test_a_model_that_cannot_pack_is_reckoned_with_rows_of_their_own(here: Path, burnish: Burnish) -> None:
-    """Only the loaded model tells it; the second plan, which loads nothing, has to know."""
+    """Only the loaded model reports it; the second plan, which loads nothing, has to know."""
     from transformers import BloomConfig, BloomForCausalLM
 
     from tests.tiny_models import make_tokenizer, save_model
@@ -142,8 +142,8 @@ def test_a_model_that_cannot_pack_is_reckoned_with_rows_of_their_own(here: Path,
     config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
     save_model(here / "bloom", BloomForCausalLM(config).float().eval(), tokenizer)
     rows = write_rows(here / "rows.jsonl", 60)
-    first, told = made(rows, "bloom", "data.context=128")
-    assert [event for event in told if isinstance(event, Note) and "does not keep packed" in event.text]
+    first, result = made(rows, "bloom", "data.context=128")
+    assert [event for event in result if isinstance(event, Note) and "does not keep packed" in event.text]
     again, _ = made(rows, "bloom", "data.context=128")
     assert again.time_source == EARLIER
     assert (again.measured, again.steps) == (first.measured, first.steps)
@@ -159,36 +159,38 @@ def test_preference_pairs_are_not_gone_through_for_a_plan(here: Path, base: Path
     rows = here / "pairs.jsonl"
     lines = [{"prompt": f"Say {number}.", "chosen": f"{number}!", "rejected": "No."} for number in range(40)]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    planned, told = made(rows, base)
+    planned, result = made(rows, base)
     assert (planned.task, planned.time_source) == ("preference", "measured here")
-    assert "measuring the base model" not in stages(told)
+    assert "measuring the base model" not in stages(result)
 
 
-def test_time_is_not_told_where_the_weights_are_not(base: Path, rows_file: Path, here: Path, burnish: Burnish) -> None:
+def test_time_is_not_reported_where_the_weights_are_not(
+    base: Path, rows_file: Path, here: Path, burnish: Burnish
+) -> None:
     bare = Path(shutil.copytree(base, here / "bare"))
     (bare / "model.safetensors").unlink()
-    told = burnish(f"plan {rows_file} --model ./bare {EXACT}")
-    assert told.code == 0, told.err
-    (line,) = [line for line in told.out.splitlines() if line.startswith("time ")]
+    result = burnish(f"plan {rows_file} --model ./bare {EXACT}")
+    assert result.code == 0, result.err
+    (line,) = [line for line in result.out.splitlines() if line.startswith("time ")]
     assert burnish(f"plan {rows_file} --model ./bare {EXACT} --json").json["time_untold"] in line
     assert "has no weights" in line
-    assert "loading the model" not in told.err
+    assert "loading the model" not in result.err
     plan = burnish(f"plan {rows_file} --model gpt2 {EXACT} --json").json
     assert plan["step"] is plan["run"] is plan["time_source"] is plan["tokens_per_second"] is None
     assert "only the config of `gpt2` is available" in plan["time_untold"]
 
 
-def test_time_is_not_told_without_rows(base: Path, burnish: Burnish) -> None:
-    told = burnish(f"plan --model {base} {EXACT}")
-    assert told.code == 0, told.err
-    assert re.search("^time +unknown without DATA", told.out, re.MULTILINE)
-    assert "loading the model" not in told.err
+def test_time_is_not_reported_without_rows(base: Path, burnish: Burnish) -> None:
+    result = burnish(f"plan --model {base} {EXACT}")
+    assert result.code == 0, result.err
+    assert re.search("^time +unknown without DATA", result.out, re.MULTILINE)
+    assert "loading the model" not in result.err
 
 
 def test_what_does_not_fit_is_never_loaded(base: Path, rows_file: Path, burnish: Burnish, cache: Path) -> None:
-    told = burnish(f"plan {rows_file} --model {base} {EXACT} --set model.memory=0.1MB")
-    assert told.code == 3
-    assert "loading the model" not in told.err
+    result = burnish(f"plan {rows_file} --model {base} {EXACT} --set model.memory=0.1MB")
+    assert result.code == 3
+    assert "loading the model" not in result.err
     assert not cache.exists()
 
 

@@ -17,8 +17,8 @@ import burnish as burnish_api
 from burnish.runs.folder import RunFolder
 from burnish.workflows.merge import merge
 from tests.architecture_table import rows_for
+from tests.e2e.command_result import listing, read_lines, screen
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import listing, read_lines, screen
 from tests.snapshots import check_snapshot
 from tests.tiny_architectures import save_architecture
 from tests.tiny_classifiers import reviews, save_reader
@@ -57,10 +57,10 @@ def plain_logits(folder: Path, kind: str, ids: torch.Tensor) -> torch.Tensor:
         return network(input_ids=ids).logits
 
 
-def test_the_command_tells_and_writes_what_it_found(runs: Path, burnish: Burnish) -> None:
-    told = burnish("merge whole")
-    assert told.code == 0, told.err
-    check_snapshot("e2e/test_merge::a merged run", screen(told))
+def test_the_command_reports_and_writes_what_it_found(runs: Path, burnish: Burnish) -> None:
+    result = burnish("merge whole")
+    assert result.code == 0, result.err
+    check_snapshot("e2e/test_merge::a merged run", screen(result))
     written = json.loads((runs / "whole" / "merged" / "merge.json").read_text(encoding="utf-8"))
     assert written["precision"] == "fp32"
     assert 0 < written["merged"]["mean"] <= written["tolerance"]["mean"] < 0.01 * written["learned"]["mean"]
@@ -75,8 +75,8 @@ def test_the_merged_folder_answers_alike_and_is_a_base(runs: Path, rows_file: Pa
     tuned = burnish('generate whole "What is red?" --max-new-tokens 8 --quiet').out
     assert burnish("merge whole --out tuned --quiet").out == "tuned\n"
     assert burnish('generate tuned "What is red?" --max-new-tokens 8 --quiet').out == tuned
-    told = burnish(f"train {rows_file} --model tuned --name again {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model tuned --name again {SHORT}")
+    assert result.code == 0, result.err
     first = read_lines(runs / "again" / "metrics.jsonl", "Validated")[0]["loss"]
     last = read_lines(runs / "whole" / "metrics.jsonl", "Validated")[-1]
     assert last["is_best"]
@@ -215,21 +215,21 @@ def test_a_model_that_answers_otherwise_is_not_written(
 
     before = listing(runs)
     monkeypatch.setattr(page, "fold", damaged)
-    told = burnish("merge whole")
-    assert told.code == 1
-    assert told.what == "the merged model of the run `whole` gives different outputs than its base with the adapter"
-    assert "rounding to fp32 explains" in told.why
-    assert told.hint == "Use the adapter as it is"
+    result = burnish("merge whole")
+    assert result.code == 1
+    assert result.what == "the merged model of the run `whole` gives different outputs than its base with the adapter"
+    assert "rounding to fp32 explains" in result.why
+    assert result.hint == "Use the adapter as it is"
     assert listing(runs) == before
 
 
 def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "merged").mkdir()
-    told = burnish("merge whole")
-    assert (told.code, told.what) == (2, "`runs/whole/merged` already exists")
-    assert "another path" in told.hint
-    told = burnish("merge whole --out none/here")
-    assert (told.code, told.what) == (2, "the folder `none` does not exist")
+    result = burnish("merge whole")
+    assert (result.code, result.what) == (2, "`runs/whole/merged` already exists")
+    assert "another path" in result.hint
+    result = burnish("merge whole --out none/here")
+    assert (result.code, result.what) == (2, "the folder `none` does not exist")
 
 
 @pytest.mark.parametrize(
@@ -243,28 +243,28 @@ def test_methods_with_nothing_to_fold_in(
     method: str, what: str, hint: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:
     train(rows_file, base, method=method)
-    told = burnish("merge mine")
-    assert (told.code, told.what) == (2, what)
-    assert told.why
-    assert hint in told.hint
+    result = burnish("merge mine")
+    assert (result.code, result.what) == (2, what)
+    assert result.why
+    assert hint in result.hint
 
 
 def test_runs_that_cannot_be_merged_yet(runs: Path, burnish: Burnish) -> None:
-    told = burnish("merge stopped")
-    assert (told.code, told.what) == (2, "the run `stopped` has no result yet")
+    outcome = burnish("merge stopped")
+    assert (outcome.code, outcome.what) == (2, "the run `stopped` has no result yet")
 
 
 def test_an_idle_adapter_is_not_merged(runs: Path, burnish: Burnish) -> None:
     file = runs / "whole" / "adapter" / "adapter_model.safetensors"
     tensors = {name: tensor * (0 if "lora_B" in name else 1) for name, tensor in load_file(str(file)).items()}
     save_file(tensors, str(file), {"format": "pt"})
-    told = burnish("merge whole")
-    assert (told.code, told.what) == (2, "the adapter in `runs/whole/adapter` changes nothing")
+    result = burnish("merge whole")
+    assert (result.code, result.what) == (2, "the adapter in `runs/whole/adapter` changes nothing")
     assert not (runs / "whole" / "merged").exists()
 
 
 def test_a_quantized_base_is_refused(runs: Path, base: Path, burnish: Burnish) -> None:
-    """As a folder of GPTQ or AWQ weights says of itself; the run's fingerprint is kept, only the config tells."""
+    """As a folder of GPTQ or AWQ weights says of itself; the run's fingerprint is kept, only the config reports."""
     from burnish.errors import InputError
     from burnish.export.merge import check_unquantized
 

@@ -14,9 +14,9 @@ SMALL = "--set model.device=cpu --set model.precision=fp32 --set evaluate.answer
 
 
 def planned(burnish: Burnish, words: str) -> dict:
-    told = burnish(f"plan {words} --json")
-    assert told.code == 0, told.err
-    return json.loads(told.out)
+    result = burnish(f"plan {words} --json")
+    assert result.code == 0, result.err
+    return json.loads(result.out)
 
 
 def test_a_model_of_70_billion_is_planned_for_from_its_config_alone(burnish: Burnish) -> None:
@@ -81,35 +81,35 @@ def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
         ("--model no-such-model-anywhere --on T4", 2, "no-such-model-anywhere"),
     ],
 )
-def test_what_is_wrong_is_told(burnish: Burnish, words: str, code: int, said: str) -> None:
-    told = burnish(f"plan {words}")
-    assert told.code == code, told.err
-    assert said in told.err
-    assert "Traceback" not in told.err
+def test_what_is_wrong_is_reported(burnish: Burnish, words: str, code: int, said: str) -> None:
+    result = burnish(f"plan {words}")
+    assert result.code == code, result.err
+    assert said in result.err
+    assert "Traceback" not in result.err
 
 
 def test_a_config_that_lacks_what_is_needed(burnish: Burnish, here: Path) -> None:
     (here / "half").mkdir()
     (here / "half/config.json").write_text('{"hidden_size": 64}', encoding="utf-8")
-    told = burnish("plan --model ./half --on T4")
-    assert told.code == 2
-    assert "config" in told.err
+    result = burnish("plan --model ./half --on T4")
+    assert result.code == 2
+    assert "config" in result.err
 
 
 def test_training_takes_what_fits(burnish: Burnish, here: Path, base: Path) -> None:
     write_rows(here / "rows.jsonl", 30)
-    told = burnish(f"train rows.jsonl --model {base} --name roomy {SMALL} --verbose --set model.memory=60MB")
-    assert told.code == 0, told.err
-    assert "0 % " not in told.err or "predicted" in told.err
-    assert "predicted (+0.0 %)" in told.err
+    result = burnish(f"train rows.jsonl --model {base} --name roomy {SMALL} --verbose --set model.memory=60MB")
+    assert result.code == 0, result.err
+    assert "0 % " not in result.err or "predicted" in result.err
+    assert "predicted (+0.0 %)" in result.err
     events = [json.loads(line) for line in (here / "runs/roomy/events.jsonl").read_text().splitlines()]
     (measured,) = [event for event in events if event["event"] == "MemoryMeasured"]
     assert measured["predicted"] == pytest.approx(measured["measured"], rel=0.02)
     (memory,) = [event for event in events if event["event"] == "MemoryPlanned"]
     need = sum(memory["parts"].values())
     tight = f"--set model.memory={need * 0.6 / 0.9 / 2**20:.3f}MB"
-    told = burnish(f"train rows.jsonl --model {base} --name tight {SMALL} {tight}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model {base} --name tight {SMALL} {tight}")
+    assert result.code == 0, result.err
     events = [json.loads(line) for line in (here / "runs/tight/events.jsonl").read_text().splitlines()]
     (fitted,) = [event for event in events if event["event"] == "MemoryPlanned"]
     assert sum(fitted["parts"].values()) <= need * 0.6
@@ -120,9 +120,9 @@ def test_training_takes_what_fits(burnish: Burnish, here: Path, base: Path) -> N
 
 def test_too_little_for_anything_is_refused_before_the_run_begins(burnish: Burnish, here: Path, base: Path) -> None:
     write_rows(here / "rows.jsonl", 30)
-    told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=100KB")
-    assert told.code == 2
-    told = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=0.05MB")
-    assert told.code == 3
-    assert "does not fit into the memory of this machine" in told.err
+    result = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=100KB")
+    assert result.code == 2
+    result = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=0.05MB")
+    assert result.code == 3
+    assert "does not fit into the memory of this machine" in result.err
     assert not (here / "runs").exists()

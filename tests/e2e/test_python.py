@@ -10,8 +10,8 @@ import pytest
 
 import burnish as burnish_api
 from burnish.runs.events import Finished, StepDone
+from tests.e2e.command_result import adapter_bytes
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import adapter_bytes
 
 
 def test_train_gives_what_the_command_gives(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
@@ -22,14 +22,14 @@ def test_train_gives_what_the_command_gives(runs: Path, base: Path, rows_file: P
     assert adapter_bytes(again.path) == adapter_bytes(runs / "whole")
 
 
-def test_a_run_answers_and_tells_about_itself(here: Path, base: Path, rows_file: Path) -> None:
-    told: list[Any] = []
+def test_a_run_answers_and_reports_about_itself(here: Path, base: Path, rows_file: Path) -> None:
+    events: list[Any] = []
     run = burnish_api.train(
-        rows_file, model=str(base), name="mine", max_steps=2, set={"batch.tokens": 256}, listeners=[told.append]
+        rows_file, model=str(base), name="mine", max_steps=2, set={"batch.tokens": 256}, listeners=[events.append]
     )
     assert (run.name, run.path) == ("mine", Path("runs/mine"))
-    assert [event.step for event in told if isinstance(event, StepDone)] == [1, 2]
-    assert isinstance(told[-1], Finished)
+    assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2]
+    assert isinstance(events[-1], Finished)
     assert run.summary["state"] == "finished"
     assert run.evaluation is not None
     assert run.evaluation["rows"] == 4

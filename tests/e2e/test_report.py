@@ -89,9 +89,9 @@ def test_the_card_names_nothing_of_this_machine(case: tuple[str, Run]) -> None:
     task, run = case
     result: Any = run.folder.result
     card = (result / "README.md").read_text(encoding="utf-8")
-    told = front_matter(card)
-    assert told["base_model"] == "model"
-    assert task in told["tags"]
+    outcome = front_matter(card)
+    assert outcome["base_model"] == "model"
+    assert task in outcome["tags"]
     assert "secret" not in card
     assert str(Path.home()) not in card
     evaluation: Any = run.evaluation
@@ -102,11 +102,11 @@ def said_by(run: Run, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the code on the card prints, run as it stands in the result's folder."""
     result: Any = run.folder.result
     monkeypatch.chdir(result)
-    told = io.StringIO()
+    outcome = io.StringIO()
     card = (result / "README.md").read_text(encoding="utf-8")
-    with contextlib.redirect_stdout(told):
+    with contextlib.redirect_stdout(outcome):
         exec(compile(code_of(card), "card", "exec"), {})
-    return told.getvalue()
+    return outcome.getvalue()
 
 
 def test_the_code_on_the_card_says_what_the_run_says(case: tuple[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +122,9 @@ def test_the_code_on_the_card_says_what_the_run_says(case: tuple[str, Run], monk
         assert said.strip().endswith(session.generate("The beginning of a text", max_new_tokens=LONGEST))
     elif task == "classify":
         label, share = said.split()
-        given, told = session.generate("Your text").split()
+        given, result = session.generate("Your text").split()
         assert label == given
-        assert float(share) == pytest.approx(float(told.strip("()")), abs=0.006)
+        assert float(share) == pytest.approx(float(result.strip("()")), abs=0.006)
     elif task == "reward":
         turns = [{"role": "user", "content": "A question"}, {"role": "assistant", "content": "An answer"}]
         assert float(said) == pytest.approx(float(session.generate(json.dumps(turns))), abs=6e-4)
@@ -141,16 +141,16 @@ def test_the_code_on_the_card_says_what_the_run_says(case: tuple[str, Run], monk
         assert session.generate("A word is [MASK] here.").startswith(f"{first} (")
 
 
-def test_the_command_writes_the_page_anew(runs: Path, burnish: Burnish) -> None:
+def test_the_command_writes_the_page_again(runs: Path, burnish: Burnish) -> None:
     made = (runs / "whole" / "report.html").read_text(encoding="utf-8")
     (runs / "whole" / "report.html").unlink()
-    told = burnish("report whole")
-    assert (told.code, told.out) == (0, "runs/whole/report.html\n"), told.err
+    result = burnish("report whole")
+    assert (result.code, result.out) == (0, "runs/whole/report.html\n"), result.err
     again = (runs / "whole" / "report.html").read_text(encoding="utf-8")
     assert Page(again).text.split("How to use it")[1] == Page(made).text.split("How to use it")[1]
     assert "burnish generate runs/whole" in again
-    told = burnish("report whole --out page.html --json")
-    assert told.json == {"report": "page.html"}
+    result = burnish("report whole --out page.html --json")
+    assert result.json == {"report": "page.html"}
     check_page(Path("page.html"))
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_was_interrupted(runs: Path, burnish: Burnish) -> None:
     assert card[0].replace("stopped", "whole") == card[1]
 
 
-def test_judging_again_writes_page_and_card_anew(runs: Path, burnish: Burnish) -> None:
+def test_evaluating_again_writes_page_and_card_again(runs: Path, burnish: Burnish) -> None:
     for path in (runs / "whole" / "report.html", runs / "whole" / "adapter" / "README.md"):
         path.unlink()
     assert burnish("evaluate whole --answers 0").code == 0
@@ -190,8 +190,8 @@ def test_rows_cannot_run_in_the_page(here: Path, base: Path, burnish: Burnish) -
     lines = [json.dumps(row) for row in rows] + ['{"prompt": "<b>", "completion": ""}']
     (here / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     options = "--set train.max_steps=2 --set model.device=cpu --set evaluate.max_new_tokens=4"
-    told = burnish(f"train rows.jsonl --model {base} --name mine {options}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model {base} --name mine {options}")
+    assert result.code == 0, result.err
     raw = (here / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in raw
     assert hostile in check_page(here / "runs" / "mine" / "report.html").text.replace(" ", "")
@@ -206,8 +206,8 @@ def test_views_are_written_before_the_first_step(runs: Path) -> None:
 
 
 def test_where_to_write_must_be_there(runs: Path, burnish: Burnish) -> None:
-    told = burnish("report whole --out none/page.html")
-    assert (told.code, told.what) == (2, "the folder `none` does not exist")
-    assert told.why == "`none/page.html` would be written into it."
-    told = burnish("report whol")
-    assert (told.code, told.hint) == (2, "Did you mean `whole`?")
+    result = burnish("report whole --out none/page.html")
+    assert (result.code, result.what) == (2, "the folder `none` does not exist")
+    assert result.why == "`none/page.html` would be written into it."
+    result = burnish("report whol")
+    assert (result.code, result.hint) == (2, "Did you mean `whole`?")

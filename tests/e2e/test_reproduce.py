@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.e2e import changed_runs as changed
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import read_lines
 from tests.tiny_data import write_rows
 
 DROPPING = "--set lora.dropout=0.3 --set evaluate.every=1 --set batch.rows=1"
@@ -28,36 +28,36 @@ def contents(run: Path) -> dict[str, bytes]:
 def test_a_finished_run_comes_out_again_to_the_bit(
     method: str, options: str, here: Path, base: Path, rows_file: Path, burnish: Burnish
 ) -> None:
-    told = burnish(f"train {rows_file} --model {base} --name mine --method {method} {SHORT} {options}")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model {base} --name mine --method {method} {SHORT} {options}")
+    assert result.code == 0, result.err
     before = contents(here / "runs" / "mine")
-    told = burnish("reproduce mine --json")
-    assert told.code == 0, told.json
-    assert told.json["passed"]
+    result = burnish("reproduce mine --json")
+    assert result.code == 0, result.json
+    assert result.json["passed"]
     losses = [line["loss"] for line in read_lines(here / "runs/mine/metrics.jsonl", "StepDone")]
-    assert [step["expected"] for step in told.json["steps"]] == losses
-    assert [step["found"] for step in told.json["steps"]] == losses
-    assert {step["tolerance"] for step in told.json["steps"]} == {0.0}
+    assert [step["expected"] for step in result.json["steps"]] == losses
+    assert [step["found"] for step in result.json["steps"]] == losses
+    assert {step["tolerance"] for step in result.json["steps"]} == {0.0}
     assert len(set(losses)) == 4
-    assert told.json["rule"].startswith("Bit for bit")
-    assert {one["state"] for one in told.json["ingredients"]} == {"same"}
+    assert result.json["rule"].startswith("Bit for bit")
+    assert {one["state"] for one in result.json["ingredients"]} == {"same"}
     assert contents(here / "runs" / "mine") == before
 
 
 def test_a_person_reads_each_loss_and_the_verdict(runs: Path, burnish: Burnish) -> None:
-    told = burnish("reproduce whole --steps 2")
-    assert told.code == 0, told.err
-    assert "The first 2 steps gave the same losses as `whole`, bit for bit." in told.out
-    assert told.out.count(" same\n") >= 5
+    result = burnish("reproduce whole --steps 2")
+    assert result.code == 0, result.err
+    assert "The first 2 steps gave the same losses as `whole`, bit for bit." in result.out
+    assert result.out.count(" same\n") >= 5
     assert burnish("reproduce whole --steps 1 --quiet").out.startswith("Reproduced: ")
 
 
 def test_a_resumed_run_comes_out_again(runs: Path, burnish: Burnish) -> None:
     assert burnish("resume stopped").code == 0
-    told = burnish("reproduce stopped --all --json")
-    assert told.code == 0, told.json
-    assert [step["step"] for step in told.json["steps"]] == [1, 2, 3, 4]
-    assert told.json["rule"].startswith("Bit for bit")
+    result = burnish("reproduce stopped --all --json")
+    assert result.code == 0, result.json
+    assert [step["step"] for step in result.json["steps"]] == [1, 2, 3, 4]
+    assert result.json["rule"].startswith("Bit for bit")
 
 
 def test_a_stopped_run_comes_out_as_far_as_it_went(runs: Path, burnish: Burnish) -> None:
@@ -90,12 +90,12 @@ def test_one_byte_of_the_data_is_enough(
     data.write_bytes(content.replace(old, new, 1))
     assert abs(len(data.read_bytes()) - len(content)) <= 1
     before = contents(runs / "whole")
-    told = burnish("reproduce whole")
-    assert told.code == 1
-    assert "Not reproduced: what `whole` was made from has changed" in told.out
-    assert "file `./rows.jsonl`: its content has changed" in told.out
-    assert says in told.out
-    assert "Restore what has changed" in told.out
+    result = burnish("reproduce whole")
+    assert result.code == 1
+    assert "Not reproduced: what `whole` was made from has changed" in result.out
+    assert "file `./rows.jsonl`: its content has changed" in result.out
+    assert says in result.out
+    assert "Restore what has changed" in result.out
     assert contents(runs / "whole") == before
     made = burnish("reproduce whole --json")
     assert (made.code, made.json["passed"], made.json["steps"]) == (1, False, [])
@@ -103,32 +103,32 @@ def test_one_byte_of_the_data_is_enough(
 
 def test_more_rows_are_counted(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
     changed.data_changed("whole")(here, base)
-    told = burnish("reproduce whole --json")
-    assert told.code == 1
-    assert "1 more to train on (37 instead of 36)" in told.json["verdict"]
+    result = burnish("reproduce whole --json")
+    assert result.code == 1
+    assert "1 more to train on (37 instead of 36)" in result.json["verdict"]
 
 
 def test_rows_that_nobody_can_read_any_more(here: Path, runs: Path, burnish: Burnish) -> None:
     own_data(here, "whole").write_text("\n", encoding="utf-8")
-    told = burnish("reproduce whole --json")
-    assert told.code == 1
-    assert "`./rows.jsonl` has no rows" in told.json["verdict"].replace(str(here), ".")
+    result = burnish("reproduce whole --json")
+    assert result.code == 1
+    assert "`./rows.jsonl` has no rows" in result.json["verdict"].replace(str(here), ".")
 
 
 def test_data_that_was_moved_away(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
     changed.data_gone("whole")(here, base)
-    told = burnish("reproduce whole")
-    assert told.code == 2
-    assert told.what == "the data of the run `whole` is not where it was: no such file: `./rows.jsonl`"
-    assert told.hint == "Put it back, or write where it is now under `data.path` in `runs/whole/recipe.yaml`"
+    result = burnish("reproduce whole")
+    assert result.code == 2
+    assert result.what == "the data of the run `whole` is not where it was: no such file: `./rows.jsonl`"
+    assert result.hint == "Put it back, or write where it is now under `data.path` in `runs/whole/recipe.yaml`"
 
 
 def test_another_base_model(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
     changed.base_changed("whole")(here, base)
-    told = burnish("reproduce whole --json")
-    assert told.code == 1
-    assert "its config, tokenizer or weights have changed" in told.json["verdict"]
-    assert [one["name"] for one in told.json["ingredients"] if one["state"] == "changed"] == ["base model `./model`"]
+    result = burnish("reproduce whole --json")
+    assert result.code == 1
+    assert "its config, tokenizer or weights have changed" in result.json["verdict"]
+    assert [one["name"] for one in result.json["ingredients"] if one["state"] == "changed"] == ["base model `./model`"]
 
 
 def test_an_edited_recipe_gives_other_losses(runs: Path, burnish: Burnish) -> None:
@@ -136,10 +136,10 @@ def test_an_edited_recipe_gives_other_losses(runs: Path, burnish: Burnish) -> No
     recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
     recipe["train"]["learning_rate"] *= 1.001
     file.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
-    told = burnish("reproduce whole")
-    assert told.code == 1
-    assert "losses differ from those of `whole`; the first is that of step 2" in told.out
-    assert "If `runs/whole/recipe.yaml` was edited, restore it" in told.out
+    result = burnish("reproduce whole")
+    assert result.code == 1
+    assert "losses differ from those of `whole`; the first is that of step 2" in result.out
+    assert "If `runs/whole/recipe.yaml` was edited, restore it" in result.out
 
 
 def edit_manifest(run: Path, **facts: Any) -> None:
@@ -149,7 +149,7 @@ def edit_manifest(run: Path, **facts: Any) -> None:
 
 
 def nudge_losses(run: Path, factor: float) -> None:
-    """Lets a run have told other losses."""
+    """Lets a run have reported other losses."""
     lines = read_lines(run / "metrics.jsonl")
     for line in lines:
         line["loss"] *= factor
@@ -161,11 +161,11 @@ def test_elsewhere_there_is_a_tolerance_and_a_reason(runs: Path, burnish: Burnis
     nudge_losses(runs / "whole", 1 + 1e-6)
     assert burnish("reproduce whole --quiet").code == 1
     edit_manifest(runs / "whole", versions={**versions, "torch": "1.0"})
-    told = burnish("reproduce whole --json")
-    assert told.code == 0, told.json
-    assert {step["tolerance"] for step in told.json["steps"]} == {1e-4}
-    assert told.json["rule"].startswith("Since torch differs from the run, within 0.0001 of each loss")
-    (other,) = [one for one in told.json["ingredients"] if one["state"] == "other"]
+    result = burnish("reproduce whole --json")
+    assert result.code == 0, result.json
+    assert {step["tolerance"] for step in result.json["steps"]} == {1e-4}
+    assert result.json["rule"].startswith("Since torch differs from the run, within 0.0001 of each loss")
+    (other,) = [one for one in result.json["ingredients"] if one["state"] == "other"]
     assert (other["name"], other["expected"]) == ("torch", "1.0")
     nudge_losses(runs / "whole", 1.001)
     assert burnish("reproduce whole --quiet").code == 1
@@ -176,8 +176,8 @@ def test_it_computes_with_as_many_threads_as_the_run(runs: Path, burnish: Burnis
 
     before = torch.get_num_threads()
     edit_manifest(runs / "whole", threads=before + 1)
-    told = burnish("reproduce whole --steps 1 --json")
-    assert told.json["ingredients"][-1]["found"] == f"cpu, {before + 1} threads"
+    result = burnish("reproduce whole --steps 1 --json")
+    assert result.json["ingredients"][-1]["found"] == f"cpu, {before + 1} threads"
     assert torch.get_num_threads() == before
 
 
@@ -211,13 +211,13 @@ def test_micro_batches_that_were_halved_are_halved_again(
 
     data = write_rows(tmp_path / "many.jsonl", 60)
     monkeypatch.setattr(Trainer, "step", short_of_memory)
-    told = burnish(f"train {data} --model {base} --name mine {SHORT} --set batch.tokens=800 --set batch.rows=4")
+    result = burnish(f"train {data} --model {base} --name mine {SHORT} --set batch.tokens=800 --set batch.rows=4")
     monkeypatch.setattr(Trainer, "step", step)
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     (halved,) = read_lines(here / "runs/mine/events.jsonl", "MicroBatchHalved")
     assert halved["step"] == 3
-    told = burnish("reproduce mine --json")
-    assert told.code == 0, told.json
+    result = burnish("reproduce mine --json")
+    assert result.code == 0, result.json
     lines = (here / "runs/mine/events.jsonl").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if "MicroBatchHalved" not in line]
     (here / "runs/mine/events.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
@@ -226,11 +226,11 @@ def test_micro_batches_that_were_halved_are_halved_again(
 
 def test_a_run_without_a_step(runs: Path, burnish: Burnish) -> None:
     (runs / "stopped" / "metrics.jsonl").write_text("", encoding="utf-8")
-    told = burnish("reproduce stopped")
-    assert (told.code, told.what) == (2, "the run `stopped` has no step to compare")
+    result = burnish("reproduce stopped")
+    assert (result.code, result.what) == (2, "the run `stopped` has no step to compare")
 
 
 def test_a_run_without_a_manifest(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "manifest.json").write_text("{", encoding="utf-8")
-    told = burnish("reproduce whole")
-    assert (told.code, told.what) == (2, "the manifest of the run `whole` cannot be read")
+    result = burnish("reproduce whole")
+    assert (result.code, result.what) == (2, "the manifest of the run `whole` cannot be read")

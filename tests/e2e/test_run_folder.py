@@ -14,8 +14,8 @@ import yaml
 
 from burnish.models.base import fingerprint
 from burnish.version import __version__
+from tests.e2e.command_result import adapter_bytes, listing, read_lines
 from tests.e2e.conftest import SHORT, Burnish
-from tests.e2e.told import adapter_bytes, listing, read_lines
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -27,8 +27,8 @@ def test_the_saved_recipe_is_complete_and_makes_the_run_again(
     saved = here / "runs" / "first" / "recipe.yaml"
     left = [line.strip() for line in saved.read_text(encoding="utf-8").splitlines() if "auto" in line]
     assert left == []
-    told = burnish("train runs/first/recipe.yaml --name second")
-    assert told.code == 0, told.err
+    outcome = burnish("train runs/first/recipe.yaml --name second")
+    assert outcome.code == 0, outcome.err
     first, second = (yaml.safe_load((here / "runs" / name / "recipe.yaml").read_text()) for name in ("first", "second"))
     assert first == {**second, "name": "first"}
     result, weights = {"lora": ("adapter", "adapter_model"), "full": ("model", "model")}[method]
@@ -49,7 +49,7 @@ def test_names_are_made_up_where_none_is_given(here: Path, base: Path, rows_file
     assert names == ["rows-llama-lora", "rows-llama-lora-2"]
 
 
-def test_the_manifest_tells_what_the_run_was_made_from(made_runs: Path, base: Path, rows_file: Path) -> None:
+def test_the_manifest_reports_what_the_run_was_made_from(made_runs: Path, base: Path, rows_file: Path) -> None:
     manifest = json.loads((made_runs / "whole" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["versions"]["burnish"] == __version__
     assert manifest["versions"]["torch"] == metadata.version("torch")
@@ -142,23 +142,23 @@ def test_a_full_model_is_a_standard_transformers_folder_and_a_base_again(
     assert old.keys() == new.keys()
     assert all(not torch.equal(old[name], new[name]) for name in old)
     shutil.copytree(model, here / "specialist")
-    told = burnish(f"train {rows_file} --model ./specialist --name second {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train {rows_file} --model ./specialist --name second {SHORT}")
+    assert result.code == 0, result.err
     first, second = (read_lines(here / "runs" / name / "metrics.jsonl", "Validated") for name in ("first", "second"))
     assert second[0]["loss"] == pytest.approx(first[-1]["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_so_few_rows_that_little_can_be_judged(count: int, here: Path, base: Path, burnish: Burnish) -> None:
-    """One row is trained on and judged by none; of two rows one is held out, and no interval follows from it."""
+def test_so_few_rows_that_little_can_be_evaluated(count: int, here: Path, base: Path, burnish: Burnish) -> None:
+    """One row is trained on and evaluated by none; of two rows one is held out, and no interval follows from it."""
     rows = [{"prompt": f"What is {number}?", "completion": "A hat."} for number in range(count)]
     (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    told = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
-    assert told.code == 0, told.err
+    result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    assert result.code == 0, result.err
     verdict = (
         "There are no held-out rows to evaluate on." if count == 1 else "No difference between base and tuned model"
     )
-    assert verdict in told.out
+    assert verdict in result.out
     for file in (here / "runs" / "mine").glob("*.json*"):
         read_strictly(file)
     assert burnish("show mine").code == 0

@@ -30,14 +30,14 @@ ADAPTER = {"merged = adapter", "fresh adapter = base", "a trained adapter change
 PACKED, SERVED = {"packed = unpacked"}, {"served tokens = trained tokens"}
 
 
-def assert_holds(told: Any, without: set[str]) -> None:
+def assert_holds(result: Any, without: set[str]) -> None:
     """Every rule but those is measured and holds; those are left out with a reason."""
-    assert told.code == 0, told.json
-    lines = {line["rule"]: line for line in told.json["lines"]}
+    assert result.code == 0, result.json
+    lines = {line["rule"]: line for line in result.json["lines"]}
     assert set(lines) == EVERY
     assert {rule for rule, line in lines.items() if line["passed"] is None} == without
     assert all(line["passed"] is not False and line["why"] for line in lines.values())
-    assert told.json["passed"] is True
+    assert result.json["passed"] is True
     measured = [line for line in lines.values() if line["passed"] is not None]
     assert any(0 < line["difference"] <= line["tolerance"] for line in measured), "nothing was computed in two ways"
 
@@ -58,8 +58,8 @@ def assert_holds(told: Any, without: set[str]) -> None:
 )
 def test_every_task(task: str, model: str, without: set[str], here: Path, burnish: Burnish) -> None:
     folder = save_architecture(model, here / "model")
-    told = burnish(f"selftest {rows_for(task, here)} --model {folder} --task {task} {EXACT} --json")
-    assert_holds(told, without)
+    result = burnish(f"selftest {rows_for(task, here)} --model {folder} --task {task} {EXACT} --json")
+    assert_holds(result, without)
     assert not (here / "runs").exists()
 
 
@@ -85,12 +85,12 @@ def test_every_method(method: str, without: set[str], base: Path, rows_file: Pat
 
 
 def test_a_person_reads_a_table_and_what_was_compared(base: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"selftest {rows_file} --model {base} --set model.device=cpu --set model.precision=bf16")
-    assert told.code == 0, told.out
-    assert "in bf16, task `chat`, method `lora`" in told.out
-    assert "packed = unpacked: 8 examples in" in told.out
-    assert "  burnish selftest --set model.precision=fp32" in told.out
-    assert "All 11 rules of arithmetic hold here." in told.out
+    result = burnish(f"selftest {rows_file} --model {base} --set model.device=cpu --set model.precision=bf16")
+    assert result.code == 0, result.out
+    assert "in bf16, task `chat`, method `lora`" in result.out
+    assert "packed = unpacked: 8 examples in" in result.out
+    assert "  burnish selftest --set model.precision=fp32" in result.out
+    assert "All 11 rules of arithmetic hold here." in result.out
     assert burnish(f"selftest {rows_file} --task chta").what == "there is no task `chta`"
     assert burnish("selftest --task vision").what == "Burnish has no bundled rows for the task `vision`"
 
@@ -99,28 +99,28 @@ def test_a_rule_that_does_not_hold_is_exit_code_1(
     base: Path, rows_file: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selftest, "RULES", (lambda bench: RuleLine("one = two", 0.5, 1e-5, "made up"),))
-    told = burnish(f"selftest {rows_file} --model {base} {EXACT}")
-    assert told.code == 1
-    assert "NO" in told.out
-    assert "1 of 1 rules of arithmetic do NOT hold here: one = two." in told.out
+    result = burnish(f"selftest {rows_file} --model {base} {EXACT}")
+    assert result.code == 1
+    assert "NO" in result.out
+    assert "1 of 1 rules of arithmetic do NOT hold here: one = two." in result.out
 
 
-def test_memory_that_runs_out_is_told(
+def test_memory_that_runs_out_is_reported(
     base: Path, rows_file: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_much(bench: Any) -> RuleLine:
         raise MemoryError
 
     monkeypatch.setattr(selftest, "RULES", (too_much,))
-    told = burnish(f"selftest {rows_file} --model {base} {EXACT}")
-    assert (told.code, told.what) == (3, "memory ran out while the rules of arithmetic were measured")
+    result = burnish(f"selftest {rows_file} --model {base} {EXACT}")
+    assert (result.code, result.what) == (3, "memory ran out while the rules of arithmetic were measured")
 
 
 @pytest.mark.slow
 def test_without_data_bundled_rows_and_models_are_used(burnish: Burnish) -> None:
-    told = burnish(f"selftest {EXACT} --json")
-    assert told.json["model"] == "seedling"
-    assert_holds(told, set())
-    told = burnish(f"selftest --model acorn {EXACT} --json")
-    assert told.json["task"] == "classify"
-    assert_holds(told, PACKED | SERVED)
+    result = burnish(f"selftest {EXACT} --json")
+    assert result.json["model"] == "seedling"
+    assert_holds(result, set())
+    result = burnish(f"selftest --model acorn {EXACT} --json")
+    assert result.json["task"] == "classify"
+    assert_holds(result, PACKED | SERVED)

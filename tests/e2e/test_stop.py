@@ -16,8 +16,8 @@ import burnish as burnish_api
 from burnish.engine.checkpoint import is_complete
 from burnish.errors import Interrupted
 from burnish.runs.events import Stage, StepDone
+from tests.e2e.command_result import CommandResult, adapter_bytes, listing, read_lines
 from tests.e2e.conftest import LONG, Burnish
-from tests.e2e.told import Told, adapter_bytes, listing, read_lines
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_stopped_and_resumed(
         time.sleep(0.005)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    told = Told(process.returncode, out, err)
-    assert told.code == 130, err
+    result = CommandResult(process.returncode, out, err)
+    assert result.code == 130, err
     done = len(read_lines(run / "metrics.jsonl", "StepDone"))
     assert f"\nstopped after step {done} of 100; the state is saved\n\nhint: " in err
-    assert "`burnish resume runs/mine`" in told.hint
+    assert "`burnish resume runs/mine`" in result.hint
     assert "Traceback" not in err
     assert is_complete(run / "checkpoints" / f"step-{done:06d}")
     assert not (run / "adapter").exists()
@@ -53,9 +53,9 @@ def test_stopped_and_resumed(
     shown = burnish("show mine")
     assert "can be resumed" in shown.out
     assert "  burnish resume runs/mine\n" in shown.out
-    told = burnish("resume runs/mine")
-    assert told.code == 0, told.err
-    assert f"Continuing from step {done} of 100." in told.err
+    result = burnish("resume runs/mine")
+    assert result.code == 0, result.err
+    assert f"Continuing from step {done} of 100." in result.err
     assert adapter_bytes(run) == straight
     steps = [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")]
     assert steps == list(range(1, 101))
@@ -75,7 +75,7 @@ def test_stopped_twice(runs: Path, burnish: Burnish) -> None:
     assert burnish("resume stopped").code == 0
     assert adapter_bytes(runs / "stopped") == adapter_bytes(runs / "whole")
     steps = [line["step"] for line in read_lines(runs / "stopped" / "metrics.jsonl", "StepDone")]
-    assert steps == [1, 2, 3, 4], "the step that was taken again is told once"
+    assert steps == [1, 2, 3, 4], "the step that was taken again is result once"
 
 
 def test_stopped_before_the_first_step_leaves_nothing(here: Path, base: Path, rows_file: Path) -> None:
@@ -101,13 +101,13 @@ def test_stopped_by_python_names_the_same_command(here: Path, base: Path, rows_f
     assert "`burnish resume runs/mine`" in caught.value.fix
 
 
-def test_a_run_stopped_after_its_result_is_judged_on_resume(runs: Path, burnish: Burnish) -> None:
+def test_a_run_stopped_after_its_result_is_evaluated_on_resume(runs: Path, burnish: Burnish) -> None:
     """Killed while base and tuned model were being compared: nothing is trained again."""
     (runs / "whole" / "evaluation.json").unlink()
     before = adapter_bytes(runs / "whole")
-    told = burnish("resume whole")
-    assert told.code == 0, told.err
-    assert "Continuing from step 4 of 4." in told.err
+    result = burnish("resume whole")
+    assert result.code == 0, result.err
+    assert "Continuing from step 4 of 4." in result.err
     assert (runs / "whole" / "evaluation.json").is_file()
     assert adapter_bytes(runs / "whole") == before
     assert len(read_lines(runs / "whole" / "metrics.jsonl", "StepDone")) == 4

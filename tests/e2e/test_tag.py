@@ -24,12 +24,12 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.mark.parametrize(("kind", "method"), [("bert", "lora"), ("roberta", "full"), ("llama", "lora")])
 def test_a_file_and_a_model_are_enough(here: Path, kind: str, method: str) -> None:
-    told: list[Any] = []
+    events: list[Any] = []
     model = save_tagger(kind, here / "model")
     run = burnish_api.train(
-        write_conll(here / "names.conll"), model=model, method=method, name="mine", listeners=[told.append], **OPTIONS
+        write_conll(here / "names.conll"), model=model, method=method, name="mine", listeners=[events.append], **OPTIONS
     )
-    (ready,) = [event for event in told if isinstance(event, DataReady)]
+    (ready,) = [event for event in events if isinstance(event, DataReady)]
     assert (ready.task, ready.shape, ready.validation_rows) == ("tag", "tagged", 12)
     assert run.evaluation is not None
     assert run.evaluation["headline"] == "entity F1"
@@ -37,7 +37,7 @@ def test_a_file_and_a_model_are_enough(here: Path, kind: str, method: str) -> No
     assert f1["base"]["value"] < 0.3
     assert f1["tuned"]["value"] > 0.7
     assert run.generate("Anna Kowal lives in Rome .") == "Anna Kowal [PER]\nRome [LOC]"
-    assert any("from left to right" in event.text for event in told if isinstance(event, Note)) == (kind == "llama")
+    assert any("from left to right" in event.text for event in events if isinstance(event, Note)) == (kind == "llama")
     with pytest.raises(InputError, match="the task `tag` does not generate text"):
         run.chat([{"role": "user", "content": "Hello"}])
 
@@ -47,7 +47,7 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tagger("bert", tmp_path_factory.mktemp("models") / "bert")
 
 
-def test_a_run_is_judged_on_a_file_of_another_spelling(here: Path, tagger: Path) -> None:
+def test_a_run_is_evaluated_on_a_file_of_another_spelling(here: Path, tagger: Path) -> None:
     write_conll(here / "train.conll")
     options = {**OPTIONS, "method": "full", "max_steps": 4}
     run = burnish_api.train(here / "train.conll", model=tagger, name="mine", **options)
@@ -70,7 +70,7 @@ def test_a_run_is_judged_on_a_file_of_another_spelling(here: Path, tagger: Path)
         run.evaluate("strange.conll")
 
 
-def test_long_sentences_are_judged_whole(here: Path, tagger: Path) -> None:
+def test_long_sentences_are_evaluated_whole(here: Path, tagger: Path) -> None:
     words, tags = zip(*[pair for sentence in tagged_sentences(60) for pair in zip(*sentence, strict=True)], strict=True)
     rows = [{"tokens": words[begin : begin + 90], "tags": tags[begin : begin + 90]} for begin in range(0, 360, 90)]
     Path("long.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -83,7 +83,7 @@ def test_long_sentences_are_judged_whole(here: Path, tagger: Path) -> None:
     assert 0 < sum(row[-1] for row in table["rows"]) < gold
 
 
-def test_plain_tags_are_judged_by_word(here: Path, tagger: Path) -> None:
+def test_plain_tags_are_evaluated_by_word(here: Path, tagger: Path) -> None:
     rows = [
         {"words": words, "pos_tags": ["NAME" if tag != "O" else "WORD" for tag in tags]}
         for words, tags in tagged_sentences(60)

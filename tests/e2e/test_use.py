@@ -1,4 +1,4 @@
-"""A run that is finished: listed, shown, judged, asked and talked with."""
+"""A run that is finished: listed, shown, evaluated, asked and talked with."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import burnish as burnish_api
+from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import Burnish
-from tests.e2e.told import read_lines
 
 
 def test_runs_and_show(runs: Path, burnish: Burnish) -> None:
-    told = burnish("runs")
-    lines = {line.split()[0]: line for line in told.out.splitlines()[1:]}
+    result = burnish("runs")
+    lines = {line.split()[0]: line for line in result.out.splitlines()[1:]}
     assert lines.keys() == {"whole", "stopped"}
     assert "finished" in lines["whole"]
     assert "4/4" in lines["whole"]
@@ -30,10 +30,10 @@ def test_evaluate_again_gives_the_same_figures(runs: Path, burnish: Burnish) -> 
     file = runs / "whole" / "evaluation.json"
     at_the_end = json.loads(file.read_text(encoding="utf-8"))
     file.unlink()
-    told = burnish("evaluate whole --answers 0 --json")
-    assert told.code == 0, told.err
+    result = burnish("evaluate whole --answers 0 --json")
+    assert result.code == 0, result.err
     again = json.loads(file.read_text(encoding="utf-8"))
-    assert again == told.json
+    assert again == result.json
     assert again["rows"] == at_the_end["rows"] == 4
     for name in ("base", "tuned"):
         first, second = (figures["figures"][0][name]["value"] for figures in (at_the_end, again))
@@ -45,28 +45,28 @@ def test_evaluate_on_other_rows(runs: Path, here: Path, rows_file: Path, burnish
     before = (runs / "whole" / "evaluation.json").read_bytes()
     rows = [{"question": f"Who is {number}?", "answer": f"It is blue, {number}."} for number in range(12)]
     (here / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    told = burnish("evaluate whole other.jsonl")
-    assert told.code == 0, told.err
-    assert "On 12 rows (`other.jsonl`):" in told.out
-    lines = told.out.splitlines()
+    result = burnish("evaluate whole other.jsonl")
+    assert result.code == 0, result.err
+    assert "On 12 rows (`other.jsonl`):" in result.out
+    lines = result.out.splitlines()
     table = lines[lines.index("On 12 rows (`other.jsonl`):") + 1 :]
     assert [line.split()[0] for line in table[:3]] == ["metric", "loss", "perplexity"]
-    assert "exact match" in told.out
-    assert "were trained on" not in told.err
+    assert "exact match" in result.out
+    assert "were trained on" not in result.err
     assert (runs / "whole" / "evaluation.json").read_bytes() == before
 
 
 def test_evaluate_on_trained_rows_warns(runs: Path, rows_file: Path, burnish: Burnish) -> None:
-    told = burnish(f"evaluate whole {rows_file} --answers 0")
-    assert told.code == 0, told.err
-    assert "warning: 36 of the 40 rows were trained on, so the figures flatter the tuned model." in told.err
+    result = burnish(f"evaluate whole {rows_file} --answers 0")
+    assert result.code == 0, result.err
+    assert "warning: 36 of the 40 rows were trained on, so the figures flatter the tuned model." in result.err
 
 
 def test_generate(runs: Path, burnish: Burnish) -> None:
-    told = burnish('generate whole "What is red?" "What is blue?" --max-new-tokens 8 --json')
-    assert told.code == 0, told.err
-    assert [answer["prompt"] for answer in told.json["answers"]] == ["What is red?", "What is blue?"]
-    tuned = told.json["answers"][0]["answer"]
+    result = burnish('generate whole "What is red?" "What is blue?" --max-new-tokens 8 --json')
+    assert result.code == 0, result.err
+    assert [answer["prompt"] for answer in result.json["answers"]] == ["What is red?", "What is blue?"]
+    tuned = result.json["answers"][0]["answer"]
     base = burnish('generate whole "What is red?" --max-new-tokens 8 --json --base').json["answers"][0]["answer"]
     assert tuned != base
     assert tuned == burnish_api.load_run("whole").generate("What is red?", max_new_tokens=8)
@@ -88,9 +88,9 @@ def test_temperature_samples(runs: Path, burnish: Burnish) -> None:
 
 
 def test_chat_in_several_turns(runs: Path, burnish: Burnish) -> None:
-    told = burnish("chat whole --max-new-tokens 6 --json", stdin="Hello.\n\nWho is the fox?\n/exit\nNot read.\n")
-    assert told.code == 0, told.err
-    messages = told.json["messages"]
+    result = burnish("chat whole --max-new-tokens 6 --json", stdin="Hello.\n\nWho is the fox?\n/exit\nNot read.\n")
+    assert result.code == 0, result.err
+    messages = result.json["messages"]
     assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant"]
     run = burnish_api.load_run("whole")
     assert messages[1]["content"] == run.chat(messages[:1], max_new_tokens=6)
@@ -100,7 +100,7 @@ def test_chat_in_several_turns(runs: Path, burnish: Burnish) -> None:
     assert plain.out == f"{messages[1]['content']}\n{messages[3]['content']}\n"
 
 
-def test_chat_with_a_system_message_begun_anew_and_with_the_base(runs: Path, burnish: Burnish) -> None:
+def test_chat_with_a_system_message_begun_again_and_with_the_base(runs: Path, burnish: Burnish) -> None:
     said = burnish('chat whole --max-new-tokens 6 --json --system "Be kind."', stdin="Hello.\n/reset\nHello.\n").json
     assert [message["role"] for message in said["messages"]] == ["system", "user", "assistant"]
     tuned, base = (
@@ -111,11 +111,11 @@ def test_chat_with_a_system_message_begun_anew_and_with_the_base(runs: Path, bur
 
 
 def test_a_prompt_longer_than_the_context(runs: Path, burnish: Burnish) -> None:
-    told = burnish(f"generate whole '{'word ' * 100}' --max-new-tokens 5")
-    assert told.code == 0, told.err
+    result = burnish(f"generate whole '{'word ' * 100}' --max-new-tokens 5")
+    assert result.code == 0, result.err
 
 
-def test_metrics_tell_what_the_summary_says(runs: Path, burnish: Burnish) -> None:
+def test_metrics_report_what_the_summary_says(runs: Path, burnish: Burnish) -> None:
     summary = burnish("show whole --json").json
     validations = read_lines(runs / "whole" / "metrics.jsonl", "Validated")
     best = min(validations[1:], key=lambda line: line["loss"])

@@ -36,9 +36,9 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def trained(base: tuple[str, Path], rows: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[Event]]:
     """Ten steps of LoRA with nothing but defaults for the pictures."""
-    told: list[Event] = []
+    events: list[Event] = []
     recipe = make_recipe(rows, base[1], tmp_path_factory.mktemp("runs"), train__max_steps=10, train__epochs=4, **QUICK)
-    return train(recipe, listeners=[told.append]), told
+    return train(recipe, listeners=[events.append]), events
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
@@ -68,9 +68,9 @@ def test_the_task_is_found_and_figures_are_given(trained: tuple[Run, list[Event]
 
 
 def test_the_tower_is_left_alone_and_says_so(trained: tuple[Run, list[Event]], base: tuple[str, Path]) -> None:
-    run, told = trained
+    run, result = trained
     tower = TOWERS[base[0]]
-    assert any(isinstance(event, Note) and f"({'`'}{tower}`) is frozen" in event.text for event in told)
+    assert any(isinstance(event, Note) and f"({'`'}{tower}`) is frozen" in event.text for event in result)
     names = list(weights_of(run))
     assert names
     assert not any(f".{tower}." in name for name in names)

@@ -44,7 +44,7 @@ def plain_loop(
     first_moments = [torch.zeros_like(weight) for weight in weights]
     second_moments = [torch.zeros_like(weight) for weight in weights]
     network.train()
-    told = []
+    events = []
     for number, examples in enumerate(steps):
         for weight in weights:
             weight.grad = torch.zeros_like(weight)
@@ -60,8 +60,8 @@ def plain_loop(
         with torch.no_grad():
             for weight, first, second in zip(weights, first_moments, second_moments, strict=True):
                 adamw(weight, weight.grad * scale, first, second, number + 1, rate, settings)
-        told.append(PlainStep(total / trained, norm, rate))
-    return told
+        events.append(PlainStep(total / trained, norm, rate))
+    return events
 
 
 def summed_loss(network: Any, ids: list[int], labels: list[int]) -> torch.Tensor:

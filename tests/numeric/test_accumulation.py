@@ -78,11 +78,11 @@ def prepared(folder: Path, method: str, recomputes: bool) -> Any:
     location = locate_model(section)
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     device, config = torch.device("cpu"), AutoConfig.from_pretrained(str(folder))
-    told: list[Event] = []
-    context = tiny_context(recipe, tokenizer, config, "chat", method, location, told.append)
+    events: list[Event] = []
+    context = tiny_context(recipe, tokenizer, config, "chat", method, location, events.append)
     base = load_base(location, section, tokenizer, device, Loading(torch.float32), CAUSAL)
     network = apply_method(context, base)
-    assert isinstance(told[-1], ModelReady)
+    assert isinstance(events[-1], ModelReady)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():

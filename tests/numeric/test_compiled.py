@@ -1,4 +1,4 @@
-"""Ten steps with compiled blocks are ten steps without; and a run that is stopped compiles its blocks anew."""
+"""Ten steps with compiled blocks are ten steps without; and a run that is stopped compiles its blocks again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from burnish.runs.events import Event, Note, Stage, StepDone, Warned
 from burnish.runs.folder import RunFolder
 from burnish.workflows.resume import resume
 from burnish.workflows.train import train
-from tests.numeric.test_resume import result_bytes, stopper, told
+from tests.numeric.test_resume import logged, result_bytes, stopper
 from tests.tiny_data import make_recipe, write_rows
 
 STEPS = 10
@@ -49,14 +49,14 @@ def options(method: str) -> dict[str, Any]:
 
 def run(layout: Path, runs: Path, method: str, compiled: bool, *listeners: Any) -> tuple[RunFolder, list[StepDone]]:
     """A run on the rows beside the folder of runs, and its steps."""
-    told: list[Event] = []
+    events: list[Event] = []
     dropout = {"lora__dropout": 0.3, "lora__targets": ["v_proj"]} if method == "lora" else {}
     recipe = make_recipe(
         runs.parent / "rows.jsonl", layout, runs, model__compile=compiled, **options(method), **dropout
     )
-    made = train(recipe, listeners=[told.append, *listeners])
-    assert not any(isinstance(event, Warned) for event in told), told
-    return made.folder, [event for event in told if isinstance(event, StepDone)]
+    made = train(recipe, listeners=[events.append, *listeners])
+    assert not any(isinstance(event, Warned) for event in events), events
+    return made.folder, [event for event in events if isinstance(event, StepDone)]
 
 
 def assert_same(ours: list[StepDone], theirs: list[StepDone]) -> None:
@@ -96,4 +96,4 @@ def test_adapters_with_dropout_and_a_run_that_goes_on(tiny_model: Callable[[str]
     assert Stage("compiling the blocks") in events
     assert Note(f"Continuing from step 4 of {STEPS}.") in events
     assert result_bytes(stopped, "lora") == result_bytes(straight, "lora")
-    assert told(stopped) == told(straight)
+    assert logged(stopped) == logged(straight)

@@ -22,7 +22,7 @@ LOSS_TOLERANCE = NORM_TOLERANCE = 1e-5
 HALF_TOLERANCE = 0.01
 """Relative, in bf16, on average over the steps. Measured: 0.0005; of three seeds, the losses lie 0.06 apart."""
 _SLOWER = ("as transformers does it", "all logits are made", "computed once for each answer", "row of its own")
-"""Of what is told where something cannot be had."""
+"""Of what is reported where something cannot be had."""
 RATES = {"full": 1e-3, "lora": 1e-2}
 PAIRWISE = [("gpt2", "full", False), ("gpt2", "lora", True), ("llama", "full", True), ("llama", "lora", False)]
 """Every pair of layout, method and packing; the other four are left to the long run."""
@@ -30,14 +30,14 @@ PAIRWISE = [("gpt2", "full", False), ("gpt2", "lora", True), ("llama", "full", T
 
 def curve(data: Path, model: Path, kernels: str, **options: Any) -> list[StepDone]:
     """Ten steps through the public workflow, without anything that the losses do not need."""
-    told: list[Event] = []
+    events: list[Event] = []
     folder = data.parent / "runs"
     options |= {"train__max_steps": STEPS, "train__epochs": STEPS, "evaluate__every": STEPS, "evaluate__answers": 0}
     recipe = make_recipe(data, model, folder, model__kernels=kernels, **options)
-    train(recipe, listeners=[told.append])
-    notes = [event.text for event in told if isinstance(event, Note)]
+    train(recipe, listeners=[events.append])
+    notes = [event.text for event in events if isinstance(event, Note)]
     assert not any(part in note for note in notes for part in _SLOWER), notes
-    steps = [event for event in told if isinstance(event, StepDone)]
+    steps = [event for event in events if isinstance(event, StepDone)]
     assert len(steps) == STEPS
     return steps
 

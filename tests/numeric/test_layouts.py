@@ -80,7 +80,7 @@ def test_every_kind_of_adapter_answers_as_it_was_trained(
     # trained with fused arithmetic, loaded into PEFT's own: equal up to rounding
     torch.testing.assert_close(logits, logits_of(as_trained(run, base_folder), ids), rtol=1e-5, atol=1e-5)
     assert (logits - logits_of(AutoModelForCausalLM.from_pretrained(base_folder), ids)).abs().max() > 1e-3
-    assert_judged_against_the_true_base(run)
+    assert_evaluated_against_the_true_base(run)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -104,7 +104,7 @@ def test_one_step_of_full_gives_a_model_that_transformers_loads(
             weight.copy_(stepped[name])
     loaded = AutoModelForCausalLM.from_pretrained(run.path / "model", use_safetensors=True)
     assert torch.equal(logits_of(loaded, ids), logits_of(base, ids))
-    assert_judged_against_the_true_base(run)
+    assert_evaluated_against_the_true_base(run)
     assert (logits_of(loaded, ids) - base_logits).abs().max() > 1e-3
 
 
@@ -122,15 +122,15 @@ def test_a_step_moves_every_trained_weight_and_no_other(layout: str, method: str
     assert {name for name, parameter in network.named_parameters() if parameter.requires_grad} == wanted
 
 
-def test_a_model_that_cannot_tell_packed_examples_apart_gets_padded_rows(tiny_tokenizer: Any, tmp_path: Path) -> None:
+def test_a_model_that_cannot_report_packed_examples_apart_gets_padded_rows(tiny_tokenizer: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.25)
     base_folder = save_model(tmp_path / "bloom", AutoModelForCausalLM.from_config(config), tiny_tokenizer)
-    told: list[Event] = []
-    run = train(one_step(base_folder, "lora", tmp_path), listeners=[told.append])
+    events: list[Event] = []
+    run = train(one_step(base_folder, "lora", tmp_path), listeners=[events.append])
     recipe = recipe_from_saved(run.folder.recipe)
     assert not recipe.data.packing
-    assert any(isinstance(event, Note) and "does not keep packed examples apart" in event.text for event in told)
+    assert any(isinstance(event, Note) and "does not keep packed examples apart" in event.text for event in events)
     assert recipe.lora.targets == ["dense", "dense_4h_to_h", "dense_h_to_4h", "query_key_value"]
     loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), run.path / "adapter")
     ids = some_ids(base_folder)
@@ -150,7 +150,7 @@ def test_the_result_brings_tokenizer_and_template(
     assert saved.pad_token_id != saved.eos_token_id
 
 
-def assert_judged_against_the_true_base(run: Run) -> None:
+def assert_evaluated_against_the_true_base(run: Run) -> None:
     """The base's loss in the evaluation is the one measured before the first step, the tuned one the last measured."""
     measured = {line["step"]: line["loss"] for line in read_events(run.folder.metrics) if line["event"] == "Validated"}
     loss = next(figure for figure in run.evaluation["figures"] if figure["name"] == "loss")
@@ -160,7 +160,7 @@ def assert_judged_against_the_true_base(run: Run) -> None:
 
 
 def as_trained(run: Run, base_folder: Path) -> Any:
-    """The network as it stood when training ended: method applied anew, weights from the checkpoint."""
+    """The network as it stood when training ended: method applied again, weights from the checkpoint."""
     recipe = recipe_from_saved(run.folder.recipe)
     network = make_method(recipe.method).apply(AutoModelForCausalLM.from_pretrained(base_folder), recipe, Target())
     restore_weights(run.path / "checkpoints" / "step-000001", network)

@@ -32,14 +32,14 @@ ROWS = 16
 
 @dataclass
 class Made:
-    """A loop and what it told."""
+    """A loop and what it reported."""
 
     loop: Loop
-    told: list[Event]
+    events: list[Event]
 
     def of(self, kind: type[Any]) -> list[Any]:
         """The events of one kind."""
-        return [event for event in self.told if isinstance(event, kind)]
+        return [event for event in self.events if isinstance(event, kind)]
 
     @property
     def losses(self) -> list[float]:
@@ -74,17 +74,17 @@ def make(tokenizer: Any, folder: Path, method: str = "lora", react: Any = None, 
     plan = token_plan(random_examples(40, 20, CONTEXT), step_tokens=380, **shared)
     held_out = token_plan(random_examples(8, 20, CONTEXT, seed=5), step_tokens=1, **shared)
     assert not options
-    told: list[Event] = []
+    events: list[Event] = []
 
     def tell(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         if react is not None:
             react(event)
 
     torch.manual_seed(11)
     folder.mkdir(exist_ok=True)
     loop = Loop(trainer, plan, HeldOut.of(held_out, range(8)), recipe, TOTAL, folder, tell, Progress())
-    return Made(loop, told)
+    return Made(loop, events)
 
 
 def run(made: Made) -> Made:
@@ -121,10 +121,10 @@ def test_a_device_with_less_memory_gives_the_same_loss_curve(
         survived = run(make(tiny_tokenizer, tmp_path / "little", method))
     assert little.refused >= halvings
     assert little.peak > little.limit
-    told = [event for event in survived.of(MicroBatchHalved) if not event.held_out]
-    assert len(told) >= halvings
+    result = [event for event in survived.of(MicroBatchHalved) if not event.held_out]
+    assert len(result) >= halvings
     assert undisturbed.of(MicroBatchHalved) == []
-    for event in told:
+    for event in result:
         assert event.tokens_after == event.tokens_before // 2
         assert event.batches_after > event.batches_before
     assert [event.step for event in survived.of(StepDone)] == list(range(1, TOTAL + 1))
@@ -199,7 +199,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     ],
 )
 def test_a_resumed_run_keeps_the_smaller_micro_batches(stop: int, tiny_tokenizer: Any, tmp_path: Path) -> None:
-    """Halved in step 2, in training and in judging; stopped later, and resumed on a device where all would fit."""
+    """Halved in step 2, in training and in evaluating; stopped later, and resumed on a device where all would fit."""
     straight = make(tiny_tokenizer, tmp_path / "straight", dropout=0.3, evaluate_every=2)
     with refusing(straight.loop.trainer.network, lambda tokens: straight.loop.progress.step > 0 and tokens > 200):
         straight.loop.run()
@@ -266,7 +266,7 @@ def test_a_first_step_that_does_not_fit_saves_nothing_and_says_so(tiny_tokenizer
     assert list(tmp_path.iterdir()) == []
 
 
-def test_held_out_rows_are_judged_in_smaller_batches(tiny_tokenizer: Any, tmp_path: Path) -> None:
+def test_held_out_rows_are_evaluated_in_smaller_batches(tiny_tokenizer: Any, tmp_path: Path) -> None:
     undisturbed = run(make(tiny_tokenizer, tmp_path / "free"))
     made = make(tiny_tokenizer, tmp_path / "little")
     with refusing(made.loop.trainer.network, lambda tokens: not training(made) and tokens > 130):

@@ -39,12 +39,12 @@ def test_the_loop_does_what_a_plain_loop_does(
     train = TrainSection(max_steps=STEPS, learning_rate=rate, warmup=0.2, weight_decay=0.1, clip=0.5, betas=(0.9, 0.98))
     network = with_method(make_network(layout), method)
     twin = copy.deepcopy(network)
-    told = run_loop(network, tiny_tokenizer, plan, Recipe(train=train), tmp_path)
+    result = run_loop(network, tiny_tokenizer, plan, Recipe(train=train), tmp_path)
 
     settings = PlainSettings(rate, warmup_steps=4, total_steps=STEPS, beta1=0.9, beta2=0.98, weight_decay=0.1, clip=0.5)
     expected = plain_loop(twin, read_in_order(plan), settings)
-    assert len(told) == len(expected) == STEPS > 2 * plan.steps_per_epoch
-    for ours, plain in zip(told, expected, strict=True):
+    assert len(result) == len(expected) == STEPS > 2 * plan.steps_per_epoch
+    for ours, plain in zip(result, expected, strict=True):
         assert ours.learning_rate == pytest.approx(plain.learning_rate, rel=1e-12)
         assert ours.loss == pytest.approx(plain.loss, rel=LOSS_TOLERANCE)
         assert ours.gradient_norm == pytest.approx(plain.gradient_norm, rel=NORM_TOLERANCE)

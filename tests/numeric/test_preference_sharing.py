@@ -58,8 +58,8 @@ def test_a_window_shorter_than_the_context_is_refused(layout: str, tiny_tokenize
     network = make_network(layout)
     assert network.config.sliding_window == WINDOW
     task = make_preference(tiny_tokenizer)
-    (told,) = task.objective.inspect_model(network)
-    assert "once for each answer" in told
+    (result,) = task.objective.inspect_model(network)
+    assert "once for each answer" in result
     assert "position_ids" not in one_each(task, random_pairs(2))[0].inputs
     assert task.objective.inspect_model(network) == [], "said once"
     wider = make_network(layout, sliding_window=CONTEXT // 2)

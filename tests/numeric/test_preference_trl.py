@@ -57,7 +57,7 @@ def pairs_of(rows: list[dict[str, str]], tokenizer: Any) -> list[PairExample]:
 
 
 def options(folder: Path, size: int = _COUNT) -> dict[str, Any]:
-    """What every trainer is told: fp32 on the CPU, all rows in one batch, in their order."""
+    """What every trainer is reported: fp32 on the CPU, all rows in one batch, in their order."""
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": size,
@@ -117,10 +117,10 @@ def test_dpo_is_trls(
 
     assert loss_value == pytest.approx(expected, rel=TOLERANCE)
     assert largest_difference(wanted, gradients) <= TOLERANCE
-    told = figures(task, network, examples, batches)
+    result = figures(task, network, examples, batches)
     logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
-    assert told["reward margin"] == pytest.approx(logged["rewards/margins"], rel=TOLERANCE)
-    assert told["reward accuracy"] == pytest.approx(logged["rewards/accuracies"], rel=TOLERANCE)
+    assert result["reward margin"] == pytest.approx(logged["rewards/margins"], rel=TOLERANCE)
+    assert result["reward accuracy"] == pytest.approx(logged["rewards/accuracies"], rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.5, 0.5)])
@@ -159,10 +159,10 @@ def test_kto_is_trls(
     assert task.objective._kl.item() == pytest.approx(logged["kl"], rel=TOLERANCE)
     assert loss_value == pytest.approx(expected, rel=TOLERANCE)
     assert largest_difference(wanted, gradients) <= TOLERANCE
-    told = figures(task, network, examples, batches)
-    assert told["reward of good answers"] == pytest.approx(logged["rewards/chosen"], rel=TOLERANCE)
-    assert told["reward of bad answers"] == pytest.approx(logged["rewards/rejected"], rel=TOLERANCE)
-    assert told["reward margin"] == pytest.approx(logged["rewards/margins"], rel=TOLERANCE)
+    result = figures(task, network, examples, batches)
+    assert result["reward of good answers"] == pytest.approx(logged["rewards/chosen"], rel=TOLERANCE)
+    assert result["reward of bad answers"] == pytest.approx(logged["rewards/rejected"], rel=TOLERANCE)
+    assert result["reward margin"] == pytest.approx(logged["rewards/margins"], rel=TOLERANCE)
 
 
 @pytest.mark.parametrize(("loss", "smoothing"), [("cpo", 0.0), ("cpo", 0.1), ("simpo", 0.0)])
@@ -249,6 +249,6 @@ def test_the_reward_model_is_trls(rows: list[dict[str, str]], tiny_tokenizer: An
     assert loss_value == pytest.approx(expected, rel=TOLERANCE)
     assert largest_difference(wanted, gradients) <= TOLERANCE
     logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
-    told = figures(task, network, examples, batches)
-    assert told["accuracy"] == pytest.approx(logged["accuracy"])
-    assert told["margin"] == pytest.approx(logged["margin"], rel=TOLERANCE)
+    result = figures(task, network, examples, batches)
+    assert result["accuracy"] == pytest.approx(logged["accuracy"])
+    assert result["margin"] == pytest.approx(logged["margin"], rel=TOLERANCE)

@@ -143,7 +143,7 @@ def test_learns_and_fits_the_base_it_came_from(method: str, layout: str, tmp_pat
 
 @pytest.mark.parametrize("method", QUANTIZED)
 def test_training_goes_on_after_a_look_in_between(method: str, tmp_path: Path) -> None:
-    """On CPUs with bf16, bitsandbytes would pack the weights anew in the first look, and gradients would end there."""
+    """On CPUs with bf16, bitsandbytes would pack the weights again in the first look, and gradients would end there."""
     folder = save_base(tmp_path)
     gradients = []
     for looks in (False, True):

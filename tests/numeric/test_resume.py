@@ -66,8 +66,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     assert folder.result is None
     resume(folder)
     assert result_bytes(folder, method) == result_bytes(straight, method)
-    assert told(folder) == told(straight)
-    assert judged(folder) == judged(straight)
+    assert logged(folder) == logged(straight)
+    assert evaluation_text(folder) == evaluation_text(straight)
 
 
 def test_a_crash_between_checkpoints_goes_back_to_the_last_one(
@@ -87,7 +87,7 @@ def test_a_crash_between_checkpoints_goes_back_to_the_last_one(
     assert [line["step"] for line in steps(folder)] == [1, 2, 3, 4, 5, 6]
     resume(folder)
     assert result_bytes(folder, method) == result_bytes(straight, method)
-    assert told(folder) == told(straight)
+    assert logged(folder) == logged(straight)
 
 
 def test_a_damaged_checkpoint_is_passed_over(
@@ -98,11 +98,11 @@ def test_a_damaged_checkpoint_is_passed_over(
         train(a_recipe(rows, base, method, tmp_path), listeners=[stopper(5)])
     assert sorted(path.name for path in folder.checkpoints.iterdir())[-2:] == ["step-000004", "step-000005"]
     truncate(folder.checkpoints / "step-000005" / "weights.safetensors")
-    told_now: list[Event] = []
-    resume(folder, [told_now.append])
-    assert Note(f"Continuing from step 4 of {STEPS}.") in told_now
+    reported_now: list[Event] = []
+    resume(folder, [reported_now.append])
+    assert Note(f"Continuing from step 4 of {STEPS}.") in reported_now
     assert result_bytes(folder, method) == result_bytes(straight, method)
-    assert told(folder) == told(straight)
+    assert logged(folder) == logged(straight)
 
 
 def test_with_no_whole_checkpoint_the_run_begins_again(
@@ -115,7 +115,7 @@ def test_with_no_whole_checkpoint_the_run_begins_again(
         truncate(checkpoint / "random.safetensors")
     resume(folder)
     assert result_bytes(folder, method) == result_bytes(straight, method)
-    assert told(folder) == told(straight)
+    assert logged(folder) == logged(straight)
 
 
 def test_a_finished_run_is_not_resumed(straight: RunFolder) -> None:
@@ -126,7 +126,7 @@ def test_a_finished_run_is_not_resumed(straight: RunFolder) -> None:
 
 
 def test_the_straight_run_has_something_to_lose(straight: RunFolder, method: str) -> None:
-    """The rows are shuffled anew for a second epoch, the loss falls, and there are weights to compare."""
+    """The rows are shuffled again for a second epoch, the loss falls, and there are weights to compare."""
     lines = steps(straight)
     assert len(lines) == STEPS
     assert lines[-1]["epoch"] > 1
@@ -157,15 +157,15 @@ def test_early_stopping_takes_the_same_turn_after_a_stop(
         train(a_recipe(rows, base, method, tmp_path / "stopped", **wild), listeners=[stopper(last - before_the_end)])
     folder = RunFolder(tmp_path / "stopped" / "made")
     resume(folder)
-    assert told(folder) == told(straight)
+    assert logged(folder) == logged(straight)
     assert result_bytes(folder, method) == result_bytes(straight, method)
-    assert judged(folder) == judged(straight)
+    assert evaluation_text(folder) == evaluation_text(straight)
 
 
 def test_the_best_by_noise_and_what_was_said_are_those_of_a_run_that_never_stopped(
     method: str, base: Path, tmp_path: Path
 ) -> None:
-    """Answers that nothing but luck can tell: a later checkpoint that is lower by luck alone is not taken."""
+    """Answers that nothing but luck can report: a later checkpoint that is lower by luck alone is not taken."""
     source = random.Random(1)
     for name, count in (("train", 120), ("valid", 30)):
         lines = [{"prompt": f"{name} {n}?", "completion": source.choice("abcdefgh")} for n in range(count)]
@@ -194,7 +194,7 @@ def test_the_best_by_noise_and_what_was_said_are_those_of_a_run_that_never_stopp
         train(a_recipe(rows, base, method, tmp_path / "stopped", **given), listeners=[stopper(stop)])
     folder = RunFolder(tmp_path / "stopped" / "made")
     resume(folder)
-    assert told(folder) == told(straight)
+    assert logged(folder) == logged(straight)
     assert said(folder) == said(straight) != []
     assert result_bytes(folder, method) == result_bytes(straight, method)
 
@@ -218,7 +218,7 @@ def a_recipe(rows: Path, base: Path, method: str, runs: Path, **options: Any) ->
 
 
 def assert_result_is_the_best(folder: RunFolder, best: int) -> None:
-    """The adapter or model holds the weights of that step's checkpoint, and the evaluation judged those."""
+    """The adapter or model holds the weights of that step's checkpoint, and the evaluation evaluated those."""
     assert folder.result is not None
     (file,) = folder.result.glob("*.safetensors")
     result = load_file(file)
@@ -226,9 +226,11 @@ def assert_result_is_the_best(folder: RunFolder, best: int) -> None:
     assert len(result) == len(kept)
     assert all(torch.equal(result[name.replace(".default", "")], weight) for name, weight in kept.items())
     losses = {line["step"]: line["loss"] for line in read_events(folder.metrics) if line["event"] == "Validated"}
-    (judged_loss,) = [f["tuned"]["value"] for f in json.loads(judged(folder))["figures"] if f["name"] == "loss"]
+    (evaluated_loss,) = [
+        f["tuned"]["value"] for f in json.loads(evaluation_text(folder))["figures"] if f["name"] == "loss"
+    ]
     assert losses[best] == min(loss for step, loss in losses.items() if step)
-    assert judged_loss == pytest.approx(losses[best], rel=1e-5)
+    assert evaluated_loss == pytest.approx(losses[best], rel=1e-5)
 
 
 def truncate(file: Path) -> None:
@@ -258,13 +260,13 @@ def said(folder: RunFolder) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "time"} for line in found]
 
 
-def told(folder: RunFolder) -> list[dict[str, Any]]:
+def logged(folder: RunFolder) -> list[dict[str, Any]]:
     """Every line of the metrics, in order, without what the clock says."""
     clock = {"seconds", "seconds_left", "time"}
     return [{key: value for key, value in line.items() if key not in clock} for line in read_events(folder.metrics)]
 
 
-def judged(folder: RunFolder) -> str:
+def evaluation_text(folder: RunFolder) -> str:
     """The evaluation, byte for byte."""
     return folder.evaluation.read_text(encoding="utf-8")
 

@@ -55,17 +55,17 @@ def test_the_curve_is_trls(
     twin = copy.deepcopy(network)
     rate = 2e-2 if method == "lora" else 2e-3
     train = TrainSection(max_steps=STEPS, learning_rate=rate, schedule=schedule, warmup=0, weight_decay=0.1, clip=0.5)
-    told = run_loop(network, tiny_tokenizer, plan, Recipe(train=train), tmp_path / "burnish")
+    result = run_loop(network, tiny_tokenizer, plan, Recipe(train=train), tmp_path / "burnish")
     expected = trl_curve(
         twin, tiny_tokenizer, [examples[index] for chosen in steps for index in chosen], train, tmp_path
     )
 
-    assert len(told) == len(expected) == STEPS
-    for ours, theirs in zip(told, expected, strict=True):
+    assert len(result) == len(expected) == STEPS
+    for ours, theirs in zip(result, expected, strict=True):
         assert ours.learning_rate == pytest.approx(theirs["learning_rate"], rel=1e-9)
         assert ours.loss == pytest.approx(theirs["loss"], rel=LOSS_TOLERANCE)
         assert ours.gradient_norm == pytest.approx(theirs["grad_norm"], rel=NORM_TOLERANCE)
-    assert told[-1].loss < 0.95 * told[0].loss, "a run that learns nothing compares nothing"
+    assert result[-1].loss < 0.95 * result[0].loss, "a run that learns nothing compares nothing"
 
 
 def trl_curve(

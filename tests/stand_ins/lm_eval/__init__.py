@@ -15,21 +15,21 @@ def simple_evaluate(model: Any, tasks: list[str], log_samples: bool, bootstrap_i
     """`colours`: how likely is each answer; `perplexing`: a figure that is no mean of rows."""
     assert log_samples
     assert bootstrap_iters
-    told: dict[str, Any] = {"results": {}, "samples": {}, "higher_is_better": {}, "n-samples": {}}
+    result: dict[str, Any] = {"results": {}, "samples": {}, "higher_is_better": {}, "n-samples": {}}
     for task in tasks:
         samples = [_sample(model, number) for number in range(5)]
-        told["samples"][task] = samples
-        told["n-samples"][task] = {"original": 5, "effective": 5}
-        told["higher_is_better"][task] = {"likely": True, "loss": False, "perplexity": False}
+        result["samples"][task] = samples
+        result["n-samples"][task] = {"original": 5, "effective": 5}
+        result["higher_is_better"][task] = {"likely": True, "loss": False, "perplexity": False}
         mean = sum(sample["loss"] for sample in samples) / 5
-        told["results"][task] = {"alias": task}
+        result["results"][task] = {"alias": task}
         if task == "colours":
             likely = sum(sample["likely"] for sample in samples) / 5
-            told["results"][task] |= {"likely,none": likely, "likely_stderr,none": 0.1, "loss,none": mean}
+            result["results"][task] |= {"likely,none": likely, "likely_stderr,none": 0.1, "loss,none": mean}
         else:
-            told["results"][task] |= {"perplexity,strict": math.exp(mean), "perplexity_stderr,strict": 0.5}
-            told["results"][task] |= {"loss_stderr,strict": "N/A"}
-    return told
+            result["results"][task] |= {"perplexity,strict": math.exp(mean), "perplexity_stderr,strict": 0.5}
+            result["results"][task] |= {"loss_stderr,strict": "N/A"}
+    return result
 
 
 def _sample(model: Any, number: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def seen(make: Any, begin: int, end: int) -> Examination:
     return examination
 
 
-def told(examination: Examination) -> dict[str, Any]:
+def result(examination: Examination) -> dict[str, Any]:
     figures = examination.figures
     return {
         "findings": [finding.to_dict() for finding in examination.conclude()],
@@ -88,6 +88,6 @@ def test_parts_that_are_joined_are_the_whole(make: Any, ends: tuple[int, ...]) -
     for end in ends:
         joined.join(seen(make, begin, end))
         begin = end
-    whole = told(seen(make, 0, 400))
-    assert told(joined) == whole
+    whole = result(seen(make, 0, 400))
+    assert result(joined) == whole
     assert len(whole["findings"]) >= 6

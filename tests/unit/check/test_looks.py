@@ -55,7 +55,7 @@ def test_what_is_well_raises_nothing(text: str) -> None:
         ("secrets", "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF2QT4"),
     ],
 )
-def test_what_is_private_is_told(kind: str, text: str) -> None:
+def test_what_is_private_is_reported(kind: str, text: str) -> None:
     assert [found for found, _ in private_strings(text)] == [kind]
 
 
@@ -138,9 +138,9 @@ def test_a_tally_counts_all_and_names_the_first() -> None:
     for place in ("a:0", "a:1", "b:0", "b:1"):
         tally.add("empty", place)
     tally.add("secrets", "b:9")
-    told = tally.findings()
-    assert [(finding.kind.name, finding.count) for finding in told] == [("secrets", 1), ("empty", 4)]
-    assert told[1].places == ("a:0", "a:1", "b:0")
+    result = tally.findings()
+    assert [(finding.kind.name, finding.count) for finding in result] == [("secrets", 1), ("empty", 4)]
+    assert result[1].places == ("a:0", "a:1", "b:0")
 
 
 def test_every_kind_says_what_to_do() -> None:
@@ -190,7 +190,7 @@ def test_languages_are_guessed_from_a_sample() -> None:
     assert LanguageMix().summary() == ""
 
 
-def test_sizes_are_told_where_they_are_known() -> None:
+def test_sizes_are_reported_where_they_are_known() -> None:
     known = cast(Task, SimpleNamespace(name="classify", usual_rows=(500, 5_000)))
     unknown = cast(Task, SimpleNamespace(name="preference", usual_rows=None))
     assert usual_size(known) == "500 to 5,000 are usual for `classify`"

@@ -148,7 +148,7 @@ def test_what_a_template_writes_before_an_answer_is_not_shown_as_it_comes() -> N
 
 @pytest.mark.parametrize("name", [*TALKS, "tools"])
 def test_a_question_is_asked_as_it_was_trained(name: str, folder: Path) -> None:
-    """What judging asks of the last answer, with tools where there are any."""
+    """What evaluating asks of the last answer, with tools where there are any."""
     row = record(name)
     task = make_task("chat", AutoTokenizer.from_pretrained(str(folder)), Recipe())
     prompt, answer = trained_turns(task.encoder.encode(row, CONTEXT).examples)[-1]

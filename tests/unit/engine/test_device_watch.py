@@ -1,4 +1,4 @@
-"""The GPU is watched now and then, and each trouble told once. Stand-ins take the place of a GPU."""
+"""The GPU is watched now and then, and each trouble reported once. Stand-ins take the place of a GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GIB = 2**30
 
 @dataclass
 class Gpu:
-    """A GPU that is what it is told to be."""
+    """A GPU that is what it is reported to be."""
 
     degrees: int | str = 60
     free: int = 40 * GIB
@@ -52,29 +52,29 @@ def validated(step: int) -> Validated:
     return Validated(step, 1.0, {}, False, 0.1)
 
 
-def test_heat_is_told_once() -> None:
+def test_heat_is_reported_once() -> None:
     gpu = Gpu(85)
     watch = gpu.watch()
     assert watch.observe(validated(5)) == []
     gpu.degrees = 86
-    (told,) = watch.observe(validated(6))
-    assert isinstance(told, Warned)
-    assert "at 86 degrees Celsius at step 6" in told.text
+    (result,) = watch.observe(validated(6))
+    assert isinstance(result, Warned)
+    assert "at 86 degrees Celsius at step 6" in result.text
     assert watch.observe(validated(7)) == []
 
 
-def test_scarce_memory_is_told_once_and_what_torch_set_aside_counts_as_free() -> None:
+def test_scarce_memory_is_reported_once_and_what_torch_set_aside_counts_as_free() -> None:
     gpu = Gpu(free=GIB, reserved=70 * GIB, allocated=60 * GIB)
     watch = gpu.watch()
     assert watch.observe(validated(1)) == []
     gpu.allocated = 69 * GIB
-    (told,) = watch.observe(validated(2))
-    assert isinstance(told, Warned)
-    check_text(told.text)
+    (result,) = watch.observe(validated(2))
+    assert isinstance(result, Warned)
+    check_text(result.text)
     assert watch.observe(validated(3)) == []
 
 
-def test_both_are_told_apart() -> None:
+def test_both_are_reported_apart() -> None:
     assert len(Gpu(99, free=0).watch().observe(validated(1))) == 2
 
 
@@ -103,8 +103,8 @@ def test_where_the_temperature_cannot_be_read_that_is_said_once_and_memory_is_st
     assert isinstance(note, Note)
     check_text(note.text)
     gpu.free = 0
-    (told,) = watch.observe(validated(2))
-    assert isinstance(told, Warned)
+    (result,) = watch.observe(validated(2))
+    assert isinstance(result, Warned)
     assert len(gpu.looks) == 1
 
 
@@ -125,7 +125,7 @@ class DriverError(Exception):
     """Stands in for the driver's own error."""
 
 
-def test_a_driver_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_does_not_report(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(device: torch.device) -> int:
         raise DriverError("Not Supported")
 

@@ -100,7 +100,7 @@ def test_troubles_are_seen_through_the_noise(training: Curve, held_out: Curve, n
     assert sum(name in names(made_run(training, held_out, seed)) for seed in range(30)) >= least
 
 
-def test_overfitting_is_told_with_figures_and_what_to_change_while_the_run_trains() -> None:
+def test_overfitting_is_reported_with_figures_and_what_to_change_while_the_run_trains() -> None:
     findings = diagnose(RUNS["learned by heart"][0])
     finding = findings[-1]
     assert finding.step < STEPS
@@ -123,7 +123,7 @@ def test_a_rise_that_takes_back_little_is_no_overfitting() -> None:
     assert names(events) == ["learning"]
 
 
-def test_shuffled_labels_are_told_as_such() -> None:
+def test_shuffled_labels_are_reported_as_such() -> None:
     (finding,) = diagnose(RUNS["nothing that holds"][0])
     check_text(f"{finding.evidence}\n{finding.advice}")
 
@@ -151,7 +151,7 @@ def test_without_any_gradient_the_targets_are_looked_at() -> None:
     assert "No gradient" in finding.advice
 
 
-def test_without_held_out_rows_training_alone_is_judged() -> None:
+def test_without_held_out_rows_training_alone_is_evaluated() -> None:
     (good,) = diagnose(made_run(falling(2, 0.5), flat(0), rows=0))
     assert good.name == "learning"
     check_text(good.evidence)
@@ -182,7 +182,9 @@ def test_a_run_that_stopped_early_is_not_underfit() -> None:
     ("total", "every", "planned", "advice"),
     [(100, 25, 4, "`--set evaluate.every=10` (now 25)"), (2, 1, 2, "`train.epochs` (now 3.0)")],
 )
-def test_too_few_evaluations_are_told_before_the_first_step(total: int, every: int, planned: int, advice: str) -> None:
+def test_too_few_evaluations_are_reported_before_the_first_step(
+    total: int, every: int, planned: int, advice: str
+) -> None:
     recipe = made_recipe().model_copy(update={"evaluate": EvaluateSection(every=every)})
     (finding,) = Diagnosis(recipe, total).observe(TrainingStarted(0, total, 3.0))
     assert (finding.step, finding.name) == (0, "too-few-evaluations")
@@ -194,7 +196,7 @@ def test_enough_evaluations_are_not_worth_a_word() -> None:
     assert diagnose([TrainingStarted(0, STEPS, 3.0)]) == []
 
 
-def test_a_loss_that_is_not_finite_is_divergence_told_once() -> None:
+def test_a_loss_that_is_not_finite_is_divergence_reported_once() -> None:
     diagnosis = Diagnosis(made_recipe(), STEPS)
     diagnosis.observe(step_done(1, 2.0))
     (finding,) = diagnosis.not_finite(2, "the loss became nan")
@@ -203,7 +205,7 @@ def test_a_loss_that_is_not_finite_is_divergence_told_once() -> None:
 
 
 def test_the_same_events_give_the_same_findings_whatever_was_said_before() -> None:
-    """A resumed run is fed with what was told, and goes on as if it had never stopped."""
+    """A resumed run is fed with what was reported, and goes on as if it had never stopped."""
     for events, _ in RUNS.values():
         whole = diagnose(events)
         for cut in range(0, len(events), EVERY + 3):

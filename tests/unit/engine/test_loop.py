@@ -1,4 +1,4 @@
-"""The loop: what it tells, when it validates and saves, and how it stops."""
+"""The loop: what it reports, when it validates and saves, and how it stops."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOTAL = 10
 
 
 @dataclass
-class Told:
+class CommandResult:
     """A listener that remembers."""
 
     events: list[Event] = field(default_factory=list)
@@ -62,7 +62,7 @@ class ScriptedScorer(ScorerDefaults):
         return BatchOutcome(torch.full((batch.num_trained,), self._losses.pop(0)), [])
 
 
-def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
+def make_loop(tokenizer: Any, folder: Path, result: CommandResult, **options: Any) -> Loop:
     """A loop over ten steps that validates every second and saves every fifth."""
     train = TrainSection(**{"learning_rate": 1e-2, "patience": 5, **options.pop("train", {})})
     recipe = Recipe(
@@ -82,7 +82,7 @@ def make_loop(tokenizer: Any, folder: Path, told: Told, **options: Any) -> Loop:
         trainer.task = replace(trainer.task, scorer=ScriptedScorer(script))
     assert not options
     held_out = HeldOut(validation if script != [] else [], rows, range(len(rows)))
-    return Loop(trainer, plan, held_out, recipe, TOTAL, folder, told, Progress())
+    return Loop(trainer, plan, held_out, recipe, TOTAL, folder, result, Progress())
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -90,14 +90,14 @@ def saved_steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir())
 
 
-def test_tells_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
-    loop = make_loop(tiny_tokenizer, tmp_path, told)
+def test_reports_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    result = CommandResult()
+    loop = make_loop(tiny_tokenizer, tmp_path, result)
     progress = loop.run()
-    assert isinstance(told.events[0], TrainingStarted)
-    assert (told.events[0].step, told.events[0].total_steps) == (0, TOTAL)
-    assert told.events[0].epochs == pytest.approx(TOTAL / loop.source.steps_per_epoch)
-    steps = told.of(StepDone)
+    assert isinstance(result.events[0], TrainingStarted)
+    assert (result.events[0].step, result.events[0].total_steps) == (0, TOTAL)
+    assert result.events[0].epochs == pytest.approx(TOTAL / loop.source.steps_per_epoch)
+    steps = result.of(StepDone)
     assert [event.step for event in steps] == list(range(1, TOTAL + 1))
     assert {event.total_steps for event in steps} == {TOTAL}
     first_batches = loop.source.step_batches(0)
@@ -109,22 +109,22 @@ def test_tells_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> None:
 
 
 def test_validates_the_base_then_at_its_rhythm_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
-    make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=4).run()
-    assert [event.step for event in told.of(Validated)] == [0, 4, 8, 10]
-    for event in told.of(Validated):
+    result = CommandResult()
+    make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=4).run()
+    assert [event.step for event in result.of(Validated)] == [0, 4, 8, 10]
+    for event in result.of(Validated):
         assert event.figures == {"perplexity": pytest.approx(math.exp(event.loss))}
 
 
 def test_saves_at_its_rhythm_at_every_best_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
+    result = CommandResult()
     losses = [3.0, 2.0, 2.5, 1.0, 1.5, 1.5]
-    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses).run()
-    assert [event.is_best for event in told.of(Validated)] == [False, True, False, True, False, False]
-    assert [event.step for event in told.of(CheckpointSaved)] == [2, 5, 6, 10]
+    progress = make_loop(tiny_tokenizer, tmp_path, result, losses=losses).run()
+    assert [event.is_best for event in result.of(Validated)] == [False, True, False, True, False, False]
+    assert [event.step for event in result.of(CheckpointSaved)] == [2, 5, 6, 10]
     assert progress.best_step == 6
     assert saved_steps(tmp_path) == [6, 10]
-    saved = told.of(CheckpointSaved)[-1]
+    saved = result.of(CheckpointSaved)[-1]
     assert (saved.path, saved.bytes) == (
         "step-000010",
         sum(file.stat().st_size for file in (tmp_path / "step-000010").iterdir()),
@@ -132,39 +132,39 @@ def test_saves_at_its_rhythm_at_every_best_and_at_the_end(tiny_tokenizer: Any, t
 
 
 def test_stops_early_when_patience_is_at_its_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
+    result = CommandResult()
     losses = [3.0, 2.0, 2.5, 2.2]
-    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses, train={"patience": 2}).run()
+    progress = make_loop(tiny_tokenizer, tmp_path, result, losses=losses, train={"patience": 2}).run()
     assert progress.stopped
     assert (progress.step, progress.best_step) == (6, 2)
-    (stopped,) = told.of(StoppedEarly)
+    (stopped,) = result.of(StoppedEarly)
     assert stopped.step == 6
     assert "has not improved for 2 validations; best at step 2" in stopped.reason
     assert saved_steps(tmp_path) == [2, 6], "the state of the end is saved, so that resuming does not train on"
 
 
-def test_a_better_validation_begins_the_count_anew(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
+def test_a_better_validation_begins_the_count_again(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    result = CommandResult()
     losses = [3.0, 2.0, 2.5, 1.9, 2.0, 2.0]
-    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=losses, train={"patience": 2}).run()
+    progress = make_loop(tiny_tokenizer, tmp_path, result, losses=losses, train={"patience": 2}).run()
     assert progress.step == TOTAL
-    assert told.of(StoppedEarly) == [], "patience ran out with the last step: that is no early end"
+    assert result.of(StoppedEarly) == [], "patience ran out with the last step: that is no early end"
     assert not progress.stopped
 
 
 def test_early_stopping_can_be_turned_off(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
+    result = CommandResult()
     losses = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5]
     progress = make_loop(
-        tiny_tokenizer, tmp_path, told, losses=losses, train={"early_stopping": False, "patience": 2}
+        tiny_tokenizer, tmp_path, result, losses=losses, train={"early_stopping": False, "patience": 2}
     ).run()
     assert (progress.step, progress.stopped) == (TOTAL, False)
 
 
 def test_without_held_out_rows_the_last_checkpoint_is_kept(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
-    progress = make_loop(tiny_tokenizer, tmp_path, told, losses=[]).run()
-    assert told.of(Validated) == []
+    result = CommandResult()
+    progress = make_loop(tiny_tokenizer, tmp_path, result, losses=[]).run()
+    assert result.of(Validated) == []
     assert progress.best_step is None
     assert saved_steps(tmp_path) == [TOTAL]
 
@@ -175,13 +175,13 @@ def test_a_signal_saves_the_last_whole_step_and_interrupts(number: int, tiny_tok
         if isinstance(event, StepDone) and event.step == 3:
             os.kill(os.getpid(), number)
 
-    told = Told(react=react)
-    loop = make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=5)
+    result = CommandResult(react=react)
+    loop = make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=5)
     with pytest.raises(Interrupted, match="stopped after step 3 of 10; the state is saved") as caught:
         loop.run()
     assert caught.value.exit_code == 130
     assert saved_steps(tmp_path) == [3]
-    assert told.of(StepDone)[-1].step == 3
+    assert result.of(StepDone)[-1].step == 3
 
 
 def test_a_signal_in_the_last_step_is_too_late_to_matter(tiny_tokenizer: Any, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_signal_in_the_last_step_is_too_late_to_matter(tiny_tokenizer: Any, tm
         if isinstance(event, StepDone) and event.step == TOTAL:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert make_loop(tiny_tokenizer, tmp_path, Told(react=react)).run().step == TOTAL
+    assert make_loop(tiny_tokenizer, tmp_path, CommandResult(react=react)).run().step == TOTAL
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkpoint(
@@ -200,8 +200,8 @@ def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkp
             with torch.no_grad():
                 loop.trainer.network.get_input_embeddings().weight.fill_(math.nan)
 
-    told = Told(react=react)
-    loop = make_loop(tiny_tokenizer, tmp_path, told, evaluate_every=5)
+    result = CommandResult(react=react)
+    loop = make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=5)
     with pytest.raises(BurnishError, match="the loss became nan") as caught:
         loop.run()
     assert "at step 7" in caught.value.what
@@ -213,39 +213,39 @@ def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkp
     assert "0.01" in caught.value.fix
     assert caught.value.exit_code == 1
     assert saved_steps(tmp_path) == [5]
-    assert len(told.of(StepDone)) == 6
+    assert len(result.of(StepDone)) == 6
 
 
 def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
-    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    result = CommandResult()
+    loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.progress = Progress(step=7, validations=[(0, 9.0), (2, 8.0)], best_step=2)
     loop.run()
-    assert told.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.source.steps_per_epoch, loop.source.micro_tokens)
-    assert [event.step for event in told.of(StepDone)] == [8, 9, 10]
-    assert [event.step for event in told.of(Validated)] == [8, 10], "the base is not judged again"
+    assert result.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.source.steps_per_epoch, loop.source.micro_tokens)
+    assert [event.step for event in result.of(StepDone)] == [8, 9, 10]
+    assert [event.step for event in result.of(Validated)] == [8, 10], "the base is not judged again"
 
 
 def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    told = Told()
-    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    result = CommandResult()
+    loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.progress = Progress(step=6, stopped=True, best_step=2, validations=[(2, 1.0)])
     assert loop.run().step == 6
-    assert told.of(StepDone) == []
+    assert result.of(StepDone) == []
 
 
 def test_the_time_left_falls_with_the_tokens_to_come(tiny_tokenizer: Any, tmp_path: Path) -> None:
     """It is what the loop's pace says; of the last step only its validation and its checkpoint are left."""
-    told = Told()
-    loop = make_loop(tiny_tokenizer, tmp_path, told)
+    result = CommandResult()
+    loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.run()
-    steps = told.of(StepDone)
+    steps = result.of(StepDone)
     assert all(event.seconds_left > 0 for event in steps)
     rest = loop.pace.seconds_left(TOTAL - 1) - loop.pace.seconds_left(TOTAL)
     rates = [event.seconds for event in steps[1:]]
     share = loop.source.padded_tokens(TOTAL - 1) / sum(loop.source.padded_tokens(step) for step in range(1, TOTAL))
     assert rest == pytest.approx(share * sum(rates), rel=1e-6)
-    assert steps[-1].seconds_left < max(event.seconds for event in told.of(Validated)) + steps[0].seconds_left
+    assert steps[-1].seconds_left < max(event.seconds for event in result.of(Validated)) + steps[0].seconds_left
     assert steps[2].seconds_left > sum(rates[:1])
 
 
@@ -279,10 +279,10 @@ class NotPlanned:
 
 
 def test_the_loop_needs_no_batch_before_its_step(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    planned, told = Told(), Told()
+    planned, result = CommandResult(), CommandResult()
     make_loop(tiny_tokenizer, tmp_path / "planned", planned).run()
-    loop = make_loop(tiny_tokenizer, tmp_path / "not", told)
+    loop = make_loop(tiny_tokenizer, tmp_path / "not", result)
     loop.source = NotPlanned(loop.source)
     loop.run()
-    assert [event.loss for event in told.of(StepDone)] == [event.loss for event in planned.of(StepDone)]
-    assert all(math.isfinite(event.seconds_left or 0.0) for event in told.of(StepDone))
+    assert [event.loss for event in result.of(StepDone)] == [event.loss for event in planned.of(StepDone)]
+    assert all(math.isfinite(event.seconds_left or 0.0) for event in result.of(StepDone))

@@ -91,8 +91,8 @@ def test_decay_and_factor_are_independent() -> None:
     network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     train = TrainSection(learning_rate=1.0, weight_decay=0.1)
     groups = make_optimizer(network, train, {"1.weight": 2.0, "1.bias": 2.0, "elsewhere": 9.0}).param_groups
-    told = [(group["weight_decay"], group["rate_factor"], [p.shape for p in group["params"]]) for group in groups]
-    assert told == [(0.1, 1.0, [(2, 3)]), (0.1, 2.0, [(2, 2)]), (0.0, 1.0, [(2,)]), (0.0, 2.0, [(2,)])]
+    result = [(group["weight_decay"], group["rate_factor"], [p.shape for p in group["params"]]) for group in groups]
+    assert result == [(0.1, 1.0, [(2, 3)]), (0.1, 2.0, [(2, 2)]), (0.0, 1.0, [(2,)]), (0.0, 2.0, [(2,)])]
 
 
 def test_the_order_of_groups_does_not_hang_on_the_order_of_factors() -> None:

@@ -51,7 +51,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
     assert made == [(0, True), (1, False)]
 
 
-def test_smaller_micro_batches_are_made_anew() -> None:
+def test_smaller_micro_batches_are_made_again() -> None:
     watched = plan()
     with Prefetch(watched, TOTAL) as ahead:
         ahead.take(0)

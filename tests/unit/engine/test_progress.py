@@ -92,11 +92,11 @@ def losses_of(*shifts: float, rows: int = 50, jitter: float = 0.02) -> list[Meas
 
 def play(progress: Progress, losses: list[Measure], first: int = 0) -> list[bool]:
     """Records validations that are ranked by their loss, each one step after the other."""
-    told = []
+    events = []
     for step, loss in enumerate(losses, first):
         figure = float(loss.formula(loss.table.sum(0)))
-        told.append(progress.record(step, figure, -figure, [loss]))
-    return told
+        events.append(progress.record(step, figure, -figure, [loss]))
+    return events
 
 
 def test_a_later_one_that_is_lower_by_luck_alone_is_not_the_best() -> None:
@@ -166,8 +166,8 @@ def test_comparisons_come_back_from_json_to_the_last_bit() -> None:
 def test_changes_are_against_the_base_the_lowest_and_guessing() -> None:
     progress, losses = Progress(), losses_of(0.0, -0.5, -0.4, -0.45)
     play(progress, losses[:3])
-    told = progress.changes(losses[3], chance=losses[0])
-    assert {name: change[0] for name, change in told.items()} == pytest.approx(
+    result = progress.changes(losses[3], chance=losses[0])
+    assert {name: change[0] for name, change in result.items()} == pytest.approx(
         {"base": -0.45, "lowest": 0.05, "chance": -0.45}, abs=0.02
     )
-    assert all(low < value < high for value, low, high in told.values())
+    assert all(low < value < high for value, low, high in result.values())

@@ -44,7 +44,7 @@ def test_the_first_step_is_left_out_once_there_are_three() -> None:
     [(12, 4, 1, 3), (12, 4, 4, 3), (12, 4, 5, 2), (12, 4, 12, 1), (10, 4, 8, 2), (10, 4, 9, 1), (3, 9, 1, 1)],
 )
 def test_validations_to_come_are_counted(total: int, every: int, done: int, left: int) -> None:
-    """That of the step itself is still to come; the last step is judged whatever the rhythm."""
+    """That of the step itself is still to come; the last step is evaluated whatever the rhythm."""
     tokens = [10] * total
     pace = RemainingTime(tokens, 50, every, total)
     tell(pace, tokens, 0.1, done, validation=7.0, every=every)
@@ -52,7 +52,7 @@ def test_validations_to_come_are_counted(total: int, every: int, done: int, left
 
 
 def test_before_the_first_validation_it_is_taken_from_the_steps() -> None:
-    """A resumed run has judged nothing yet: 600 tokens forward take a third of a step's time for as many."""
+    """A resumed run has evaluated nothing yet: 600 tokens forward take a third of a step's time for as many."""
     pace = RemainingTime([100] * 8, 600, 4, 8)
     pace.step_done(4, 3.0)
     assert pace.seconds_left(5) == pytest.approx(3 * 3.0 + 1 * 600 * 0.03 / 3)
@@ -90,7 +90,7 @@ def test_checkpoints_of_better_validations_come_as_often_as_before() -> None:
     assert pace.seconds_left(5) == pytest.approx(7.0 + validations + 3.0 * (due + extra * 2 / 4))
 
 
-def test_other_micro_batches_begin_the_measure_anew() -> None:
+def test_other_micro_batches_begin_the_measure_again() -> None:
     pace = RemainingTime([100] * 6, 40, 6, 6)
     pace.validated(0, 2.0, False)
     for step in range(3):

@@ -53,7 +53,7 @@ def test_clipping_scales_the_gradient_to_its_limit(tiny_tokenizer: Any) -> None:
     assert free.gradient_norm > 0.5
     keeper = KeepGradients(network)
     clipped = make_trainer(network, tiny_tokenizer, keeper, clip=0.5).step(batches)
-    assert clipped.gradient_norm == pytest.approx(free.gradient_norm), "the norm told is the one before clipping"
+    assert clipped.gradient_norm == pytest.approx(free.gradient_norm), "the norm result is the one before clipping"
     norm = math.sqrt(sum(gradient.square().sum().item() for gradient in keeper.kept.values()))
     assert norm == pytest.approx(0.5, rel=1e-4)
     for name, gradient in keeper.kept.items():
@@ -176,5 +176,5 @@ def test_borders_matter_to_the_step(tiny_tokenizer: Any) -> None:
     """A guard for the tests of packing: positions reach the network."""
     network = make_network("llama")
     batch = collate_tokens(random_examples(3, 8, 12), [[0, 1, 2]], pad_id=0, packed=True)
-    told = gradients_of(network, tiny_tokenizer, [batch])[0].loss
-    assert gradients_of(network, tiny_tokenizer, [without_borders(batch)])[0].loss != pytest.approx(told, 1e-4)
+    result = gradients_of(network, tiny_tokenizer, [batch])[0].loss
+    assert gradients_of(network, tiny_tokenizer, [without_borders(batch)])[0].loss != pytest.approx(result, 1e-4)

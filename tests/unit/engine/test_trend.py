@@ -54,7 +54,7 @@ def test_a_long_series_is_averaged_first_and_its_trend_stays() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [3.0, 2.0, 1.0], [2.0] * 10])
-def test_nothing_to_tell(values: list[float]) -> None:
+def test_nothing_to_report(values: list[float]) -> None:
     assert trend(values) == 0.0
 
 

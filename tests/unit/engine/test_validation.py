@@ -44,8 +44,8 @@ def loss_alone(network: Any, example: Example) -> float:
 @pytest.mark.parametrize("packing", [True, False])
 def test_each_example_and_row_gets_its_own_loss(packing: bool, tiny_tokenizer: Any) -> None:
     network, task = make_network("llama").train(), make_task("chat", tiny_tokenizer, Recipe())
-    rows, told = held_out(packing), []
-    judged = evaluate_rows(network, task, rows, "fp32", lambda done, of: told.append((done, of)))
+    rows, events = held_out(packing), []
+    judged = evaluate_rows(network, task, rows, "fp32", lambda done, of: events.append((done, of)))
     assert not network.training
     alone = [loss_alone(network, example) for example in rows.examples]
     assert judged.sums == pytest.approx(alone, rel=1e-5)
@@ -60,7 +60,7 @@ def test_each_example_and_row_gets_its_own_loss(packing: bool, tiny_tokenizer: A
         assert counts[position] == sum(rows.examples[index].num_trained for index in mine)
     assert len(sums) == len(counts) == 5
     assert len(rows.batches) > 1
-    assert told == [(done, len(rows.batches)) for done in range(1, len(rows.batches) + 1)]
+    assert events == [(done, len(rows.batches)) for done in range(1, len(rows.batches) + 1)]
 
 
 class TellingScorer(PerplexityScorer):
@@ -116,7 +116,7 @@ def test_an_example_without_trained_tokens_takes_no_part(tiny_tokenizer: Any) ->
     assert len(judged.by_row()[1]) == 2
 
 
-def test_judging_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> None:
+def test_evaluating_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> None:
     network, task = make_network("llama"), make_task("chat", tiny_tokenizer, Recipe())
     exact, near = (evaluate_rows(network, task, held_out(True), precision).sums for precision in ("fp32", "bf16"))
     assert near == pytest.approx(exact, rel=0.05)

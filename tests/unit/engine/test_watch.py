@@ -1,4 +1,4 @@
-"""What is read off a run is told after the event that shows it, once, also over a resume."""
+"""What is read off a run is reported after the event that shows it, once, also over a resume."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def spiked_run() -> list[Event]:
     return events
 
 
-def findings(told: list[Event]) -> list[Event]:
-    return [event for event in told if isinstance(event, Diagnosed | Spiked)]
+def findings(events: list[Event]) -> list[Event]:
+    return [event for event in events if isinstance(event, Diagnosed | Spiked)]
 
 
 def test_places_are_those_of_the_rows_each_once() -> None:
@@ -51,14 +51,14 @@ def test_places_are_those_of_the_rows_each_once() -> None:
 
 
 def test_what_an_event_shows_comes_right_after_it() -> None:
-    told: list[Event] = []
-    play(watch_over(told.append), spiked_run())
-    kinds = [type(event).__name__ for event in findings(told)]
+    events: list[Event] = []
+    play(watch_over(events.append), spiked_run())
+    kinds = [type(event).__name__ for event in findings(events)]
     assert kinds == ["Diagnosed", "Spiked", "Diagnosed"]
-    spike = next(event for event in told if isinstance(event, Spiked))
+    spike = next(event for event in events if isinstance(event, Spiked))
     assert (spike.step, spike.what, spike.value) == (30, "loss", 9.0)
     assert spike.rows == ["rows.jsonl:7", "rows.jsonl:1", "rows.jsonl:2"]
-    assert told[told.index(spike) - 1] == step_done(30, 9.0)
+    assert events[events.index(spike) - 1] == step_done(30, 9.0)
 
 
 def test_a_resumed_run_says_nothing_twice_and_nothing_less(tmp_path: Path) -> None:
@@ -72,13 +72,13 @@ def test_a_resumed_run_says_nothing_twice_and_nothing_less(tmp_path: Path) -> No
         resumed = watch_over(EventLog(folder))
         resumed.recall(read_events(folder / "metrics.jsonl"), read_events(folder / "events.jsonl"))
         play(resumed, events[cut:])
-        told = [line for line in read_events(folder / "events.jsonl") if line["event"] in ("Diagnosed", "Spiked")]
+        result = [line for line in read_events(folder / "events.jsonl") if line["event"] in ("Diagnosed", "Spiked")]
         known = [dataclasses.asdict(event) for event in findings(straight)]
-        assert [{key: line[key] for key in one} for line, one in zip(told, known, strict=True)] == known
+        assert [{key: line[key] for key in one} for line, one in zip(result, known, strict=True)] == known
 
 
 def test_what_was_said_after_the_last_checkpoint_is_not_said_again(tmp_path: Path) -> None:
-    """A crash throws back to an earlier step; the spike after it was told already."""
+    """A crash throws back to an earlier step; the spike after it was reported already."""
     events = spiked_run()
     log = EventLog(tmp_path)
     play(watch_over(log), events)

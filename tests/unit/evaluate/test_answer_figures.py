@@ -17,23 +17,23 @@ def answers(*pairs: tuple[str, str]) -> list[Answer]:
     return [Answer("What?", expected, given, f"made.jsonl:{n}") for n, (expected, given) in enumerate(pairs, 1)]
 
 
-def told(measures: list[Measure]) -> dict[str, float]:
+def result(measures: list[Measure]) -> dict[str, float]:
     """Names and values."""
     return {measure.name: value(measure) for measure in measures}
 
 
 def test_words_get_exact_match_and_rouge() -> None:
     measures = answer_measures(answers(("the red fox", "the red fox"), ("a cat", "a dog")))
-    assert told(measures) == {"exact match": 0.5, "ROUGE-L": pytest.approx(0.75)}
+    assert result(measures) == {"exact match": 0.5, "ROUGE-L": pytest.approx(0.75)}
     assert all(measure.higher_is_better and measure.is_share and len(measure.table) == 2 for measure in measures)
 
 
-def test_json_is_judged_where_every_expected_answer_is_json() -> None:
+def test_json_is_evaluated_where_every_expected_answer_is_json() -> None:
     given = [json.dumps(json.loads(JSON[0]), indent=2), "no JSON"]
-    names = list(told(answer_measures(answers(*zip(JSON, given, strict=True)))))
+    names = list(result(answer_measures(answers(*zip(JSON, given, strict=True)))))
     assert names[:2] == ["exact match", "ROUGE-L"]
     assert len(names) > 2
-    figures = told(answer_measures(answers(*zip(JSON, given, strict=True))))
+    figures = result(answer_measures(answers(*zip(JSON, given, strict=True))))
     assert figures["exact match"] == 0.0
     assert all(figures[name] == 0.5 for name in names[2:]), "spelling apart, the first answer is right"
 
@@ -41,7 +41,7 @@ def test_json_is_judged_where_every_expected_answer_is_json() -> None:
 @pytest.mark.parametrize("expected", ["a word", "7", '"quoted"', "{not json", ""])
 def test_one_expected_answer_that_is_no_object_or_list_turns_that_off(expected: str) -> None:
     measures = answer_measures(answers((JSON[0], JSON[0]), (expected, "x")))
-    assert list(told(measures)) == ["exact match", "ROUGE-L"]
+    assert list(result(measures)) == ["exact match", "ROUGE-L"]
 
 
 def test_the_users_own_figure_comes_last() -> None:
@@ -65,7 +65,7 @@ def test_numbers_beyond_0_and_1_are_no_share(scores: tuple[float, float], is_sha
     assert measures[-1].is_share is is_share
 
 
-def test_where_the_known_answer_is_one_of_many_only_the_users_own_figure_judges() -> None:
+def test_where_the_known_answer_is_one_of_many_only_the_users_own_figure_evaluates() -> None:
     answers = [Answer("Is it?", "{}", "{}", "made.jsonl:1")]
     assert answer_measures(answers, is_known=False) == []
     (own,) = answer_measures(answers, ("mine", lambda answer, expected: 0.5), is_known=False)

@@ -24,11 +24,11 @@ def questions_of(tokenizer: Any, number: int) -> list[Question]:
 def test_answers_come_in_the_order_of_the_questions(tiny_tokenizer: Any) -> None:
     """They are batched by length, more than one batch of them, and still each prompt gets its own answer."""
     network, questions = make_network("llama").train(), questions_of(tiny_tokenizer, 70)
-    told: list[tuple[int, int]] = []
+    events: list[tuple[int, int]] = []
     task = make_task("chat", tiny_tokenizer, Recipe())
     assert task.predictor.stop_ids == [EOS]
     answers = answer_questions(
-        network, tiny_tokenizer, task.predictor, questions, 6, "fp32", lambda done, total: told.append((done, total))
+        network, tiny_tokenizer, task.predictor, questions, 6, "fp32", lambda done, total: events.append((done, total))
     )
     alone = [generate_batch(network, tiny_tokenizer, [question.prompt_ids], [EOS], 6)[0] for question in questions]
     assert [answer.given for answer in answers] == [
@@ -39,7 +39,7 @@ def test_answers_come_in_the_order_of_the_questions(tiny_tokenizer: Any) -> None
     assert all(
         (answer.prompt, answer.expected) == (q.prompt, "yes") for answer, q in zip(answers, questions, strict=True)
     )
-    assert told == [(32, 70), (64, 70), (70, 70)]
+    assert events == [(32, 70), (64, 70), (70, 70)]
     assert not network.training
 
 

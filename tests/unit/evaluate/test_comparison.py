@@ -36,8 +36,8 @@ def test_models_with_different_figures_are_not_compared() -> None:
         make_figures([loss_of(4.0, 8.0), mean("accuracy", [0, 1])], [loss_of(2.0, 4.0)])
 
 
-def judged_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: int = 9) -> Comparison:
-    """A comparison with one telling figure, behind another that says the opposite."""
+def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: int = 9) -> Comparison:
+    """A comparison with one reporting figure, behind another that says the opposite."""
     opposite = Estimate(-gain.value, -gain.high, -gain.low)
     here = Estimate(0.0, 0.0, 0.0)
     figures = [
@@ -73,18 +73,18 @@ def judged_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: int =
 def test_the_verdict_claims_only_what_the_interval_shows(
     gain: Estimate, lower_is_better: bool, is_share: bool, said: str
 ) -> None:
-    assert said in judged_by(gain, lower_is_better, is_share).verdict
+    assert said in evaluated_by(gain, lower_is_better, is_share).verdict
 
 
 def test_without_its_figure_there_is_no_verdict() -> None:
     assert Comparison(0, 0, "held out").verdict == "There are no held-out rows to evaluate on."
-    comparison = judged_by(Estimate(-0.5, -0.7, -0.3), True, False)
+    comparison = evaluated_by(Estimate(-0.5, -0.7, -0.3), True, False)
     comparison.headline = "entity F1"
     assert comparison.verdict == "There are no held-out rows to evaluate on."
 
 
 def test_one_row_is_one_row() -> None:
-    verdict = judged_by(Estimate(-0.5, -math.inf, math.inf), True, False, rows=1).verdict
+    verdict = evaluated_by(Estimate(-0.5, -math.inf, math.inf), True, False, rows=1).verdict
     assert verdict.endswith("on 1 held-out row.")
 
 
@@ -92,15 +92,15 @@ def test_the_dictionary_is_json_with_the_verdict_and_without_infinities() -> Non
     comparison = Comparison(1, 9, "held out", figures=make_figures([loss_of(4.0)], [loss_of(2.0)]))
     comparison.tables = [MetricTable("Each label", ("label", "F1"), (("red", 0.5), ("blue", math.nan)))]
     comparison.answers = [SideBySide("Is it?", "yes", "no", "yes", "made.jsonl:1")]
-    told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
-    assert told["verdict"] == comparison.verdict
-    assert told["headline"] == "loss"
-    assert told["figures"][0]["difference"] == {"value": -1.0, "low": None, "high": None}
-    assert told["figures"][0]["base"]["value"] == 2.0
-    assert told["tables"] == [
+    result = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert result["verdict"] == comparison.verdict
+    assert result["headline"] == "loss"
+    assert result["figures"][0]["difference"] == {"value": -1.0, "low": None, "high": None}
+    assert result["figures"][0]["base"]["value"] == 2.0
+    assert result["tables"] == [
         {"title": "Each label", "columns": ["label", "F1"], "rows": [["red", 0.5], ["blue", None]]}
     ]
-    assert told["answers"][0]["tuned"] == "yes"
+    assert result["answers"][0]["tuned"] == "yes"
 
 
 def test_figures_keep_their_order_and_rows() -> None:
@@ -118,7 +118,7 @@ def loss_figure(base: float, change: Estimate, rows: int = 9) -> Figure:
 
 
 @pytest.mark.parametrize(
-    ("rise", "is_told"),
+    ("rise", "is_reported"),
     [
         (Estimate(0.40, 0.30, 0.50), True),
         (Estimate(0.21, 0.20, 0.22), True),
@@ -128,13 +128,13 @@ def loss_figure(base: float, change: Estimate, rows: int = 9) -> Figure:
     ],
     ids=str,
 )
-def test_forgetting_is_a_sure_rise_of_a_part_that_matters(rise: Estimate, is_told: bool) -> None:
-    comparison = judged_by(Estimate(-0.5, -0.7, -0.3), True, False)
+def test_forgetting_is_a_sure_rise_of_a_part_that_matters(rise: Estimate, is_reported: bool) -> None:
+    comparison = evaluated_by(Estimate(-0.5, -0.7, -0.3), True, False)
     better = comparison.verdict
     comparison.general = GeneralText("other texts", 8000, loss_figure(4.0, rise))
-    assert bool(comparison.forgotten) == is_told
+    assert bool(comparison.forgotten) == is_reported
     assert comparison.verdict == f"{better} {comparison.forgotten}".strip()
-    if rise.value == 0.40 and is_told:
+    if rise.value == 0.40 and is_reported:
         assert comparison.forgotten.endswith("the loss rose from 4.000 to 4.400 (+10 %).")
         assert comparison.to_dict()["forgotten"] == comparison.forgotten
         assert comparison.to_dict()["general"]["loss"]["difference"]["low"] == 0.30

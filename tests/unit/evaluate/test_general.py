@@ -1,4 +1,4 @@
-"""Texts outside the task, as they are judged: few tokens, always the same, and advice that fits the method."""
+"""Texts outside the task, as they are evaluated: few tokens, always the same, and advice that fits the method."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def context_of(tokenizer: Any, task: str = "chat", method: str = "lora", **optio
     return tiny_context(recipe, tokenizer, make_network("llama").config, task, method)
 
 
-def test_every_bundled_text_is_judged_in_few_tokens(tiny_tokenizer: Any) -> None:
+def test_every_bundled_text_is_evaluated_in_few_tokens(tiny_tokenizer: Any) -> None:
     context = context_of(tiny_tokenizer)
     texts = general_texts(context)
     assert texts is not None
@@ -95,9 +95,9 @@ def test_drawn_rows_keep_their_order_and_are_always_the_same() -> None:
 def test_the_advice_fits_the_method(tiny_tokenizer: Any) -> None:
     given = {"train.learning_rate": 0.002, "train.epochs": 3, "lora.rank": 16}
     lora, full = (against_forgetting(context_of(tiny_tokenizer, method=name, **given)) for name in ("lora", "full"))
-    for told in (lora, full):
-        assert "lower `train.learning_rate` (now 0.002), train for fewer `train.epochs` (now 3)" in told
-        assert told.endswith("or mix general rows into the data.")
+    for result in (lora, full):
+        assert "lower `train.learning_rate` (now 0.002), train for fewer `train.epochs` (now 3)" in result
+        assert result.endswith("or mix general rows into the data.")
     assert "lower `lora.rank` (now 16)" in lora
     assert "`--method lora`" in full
     assert "lora.rank" not in full

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness: asked for its figures, and told apart by what it gives of single rows."""
+"""lm-evaluation-harness: asked for its figures, and reported apart by what it gives of single rows."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_a_task_that_there_is_not_is_named_with_the_nearest() -> None:
 @pytest.mark.usefixtures("stand_in")
 def test_means_are_paired_by_row_and_other_figures_go_by_their_standard_errors(tiny_tokenizer: Any) -> None:
     harness = find_harness(["colours", "perplexing"])
-    told = [harness.run(make_network("llama", seed=seed), tiny_tokenizer, CONTEXT, "fp32") for seed in (0, 1)]
-    likely, loss, perplexity = harness.figures(*told)
-    numbers = [[sample["likely"] for sample in side["samples"]["colours"]] for side in told]
+    result = [harness.run(make_network("llama", seed=seed), tiny_tokenizer, CONTEXT, "fp32") for seed in (0, 1)]
+    likely, loss, perplexity = harness.figures(*result)
+    numbers = [[sample["likely"] for sample in side["samples"]["colours"]] for side in result]
     before, after = (mean("colours likely", side) for side in numbers)
     assert (likely.name, likely.rows, likely.is_share, likely.lower_is_better) == ("colours likely", 5, True, False)
     assert (likely.base, likely.tuned) == (estimate(before), estimate(after))
     assert likely.difference == difference(before, after)
     assert (loss.name, loss.lower_is_better) == ("colours loss", True)
     assert loss.difference.low > -math.inf
-    values = [side["results"]["perplexing"]["perplexity,strict"] for side in told]
+    values = [side["results"]["perplexing"]["perplexity,strict"] for side in result]
     assert (perplexity.name, perplexity.rows) == ("perplexing perplexity (strict)", 5)
     assert perplexity.lower_is_better
     assert perplexity.difference.value == pytest.approx(values[1] - values[0])
@@ -66,7 +66,7 @@ def test_means_are_paired_by_row_and_other_figures_go_by_their_standard_errors(t
     assert perplexity.difference.high - perplexity.difference.value == pytest.approx(1.96 * math.hypot(0.5, 0.5))
 
 
-def test_a_failure_of_the_harness_is_told_as_one(tiny_tokenizer: Any) -> None:
+def test_a_failure_of_the_harness_is_reported_as_one(tiny_tokenizer: Any) -> None:
     def fail(**_: Any) -> None:
         raise KeyError("no such split")
 

@@ -52,10 +52,10 @@ def test_a_higher_accuracy_is_better_and_a_lower_one_worse() -> None:
 
 
 def test_no_difference_is_said() -> None:
-    told = comparison(pair(NOT_SHOWN))
-    assert told.verdict.startswith("No difference between `a` and `b` is shown on 50 rows: the loss differs by -0.02")
-    assert "do part on such rows" not in told.verdict
-    assert not told.is_shown
+    result = comparison(pair(NOT_SHOWN))
+    assert result.verdict.startswith("No difference between `a` and `b` is shown on 50 rows: the loss differs by -0.02")
+    assert "do part on such rows" not in result.verdict
+    assert not result.is_shown
 
 
 def test_what_training_makes_is_not_taken_for_the_recipe() -> None:
@@ -70,13 +70,13 @@ def test_what_training_makes_is_not_taken_for_the_recipe() -> None:
 
 def test_a_chance_that_was_raised_decides() -> None:
     one = pair(Change(-0.2, -0.39, -0.01, 0.04), raised=0.12)
-    told = comparison(one, pair(NOT_SHOWN, second=2), recipes=(0, 1, 2))
-    assert not told.is_shown
-    assert told.verdict.count("No difference between") == 2
-    assert "corrected for 2 comparisons (Holm)" in told.verdict
+    result = comparison(one, pair(NOT_SHOWN, second=2), recipes=(0, 1, 2))
+    assert not result.is_shown
+    assert result.verdict.count("No difference between") == 2
+    assert "corrected for 2 comparisons (Holm)" in result.verdict
 
 
-def test_of_many_pairs_only_those_that_are_shown_are_told() -> None:
+def test_of_many_pairs_only_those_that_are_shown_are_reported() -> None:
     pairs = [pair(NOT_SHOWN, second=1), pair(SHOWN, second=2), *[pair(NOT_SHOWN, second=3)] * 4]
     verdict = comparison(*pairs, recipes=(0, 1, 2, 3)).verdict
     assert verdict.startswith("`c` is better than `a`")
@@ -85,17 +85,17 @@ def test_of_many_pairs_only_those_that_are_shown_are_told() -> None:
 
 def test_seeds_count_together() -> None:
     noise = TrainingNoise("seeds", 0.012, 2.0)
-    told = comparison(pair(SHOWN), recipes=(0, 0, 1, 1), noise=noise)
-    assert told.labels == ["`a` (2 seeds)", "`c` (2 seeds)"]
-    assert "`c` (2 seeds) is better than `a` (2 seeds)" in told.verdict
-    assert "beyond the noise of the rows and of training." in told.verdict
-    assert "0.012 between seeds (standard deviation, 2 degrees of freedom)" in told.verdict
+    result = comparison(pair(SHOWN), recipes=(0, 0, 1, 1), noise=noise)
+    assert result.labels == ["`a` (2 seeds)", "`c` (2 seeds)"]
+    assert "`c` (2 seeds) is better than `a` (2 seeds)" in result.verdict
+    assert "beyond the noise of the rows and of training." in result.verdict
+    assert "0.012 between seeds (standard deviation, 2 degrees of freedom)" in result.verdict
 
 
 def test_another_seed_is_no_other_recipe() -> None:
-    told = comparison(recipes=(0, 0), noise=TrainingNoise("seeds", 0.07, 1.0))
-    assert not told.is_shown
-    assert told.verdict.startswith(
+    result = comparison(recipes=(0, 0), noise=TrainingNoise("seeds", 0.07, 1.0))
+    assert not result.is_shown
+    assert result.verdict.startswith(
         "The runs differ only in the seed. Over 2 seeds the loss varied by 0.100, 20.0 % of it, "
         "on 50 rows. A difference of this size"
     )
@@ -105,7 +105,7 @@ def test_another_seed_is_no_other_recipe() -> None:
     )
 
 
-def test_the_same_run_twice_tells_nothing_of_seeds() -> None:
+def test_the_same_run_twice_reports_nothing_of_seeds() -> None:
     runs = [ComparedRun("a", "x/a", 0, 0), ComparedRun("b", "x/b", 0, 0), ComparedRun("c", "x/c", 1, 0)]
     assert measured_seeds(runs) == [[0, 2]]
     same = comparison(recipes=(0, 0))
@@ -113,16 +113,16 @@ def test_the_same_run_twice_tells_nothing_of_seeds() -> None:
     assert same.verdict == "No difference is shown: the runs have the same recipe and seed."
 
 
-@pytest.mark.parametrize(("width", "told"), [(0.4, "[-0.200, +0.200]"), (0.0004, "[-0.00020, +0.00020]")])
-def test_a_narrow_interval_is_told_to_the_digits_that_count(width: float, told: str) -> None:
-    assert told in comparison(pair(Change(0.0, -width / 2, width / 2, 1.0))).verdict
+@pytest.mark.parametrize(("width", "result"), [(0.4, "[-0.200, +0.200]"), (0.0004, "[-0.00020, +0.00020]")])
+def test_a_narrow_interval_is_reported_to_the_digits_that_count(width: float, result: str) -> None:
+    assert result in comparison(pair(Change(0.0, -width / 2, width / 2, 1.0))).verdict
 
 
 def test_the_dictionary_is_json() -> None:
-    told = json.loads(json.dumps(comparison(pair(SHOWN)).to_dict(), allow_nan=False))
-    assert told["recipes"] == [["a"], ["b"]]
-    assert told["figures"][0]["pairs"][0]["is_shown"] is True
-    assert told["figures"][0]["pairs"][0]["change"] == {"value": -0.2, "low": -0.3, "high": -0.1, "chance": 0.001}
-    assert told["options"][0]["option"] == "seed"
-    assert told["curves"] == [{"run": "a", "points": [[0, 0, 2.0], [5, 900, None]]}]
-    assert told["is_shown"] is True
+    result = json.loads(json.dumps(comparison(pair(SHOWN)).to_dict(), allow_nan=False))
+    assert result["recipes"] == [["a"], ["b"]]
+    assert result["figures"][0]["pairs"][0]["is_shown"] is True
+    assert result["figures"][0]["pairs"][0]["change"] == {"value": -0.2, "low": -0.3, "high": -0.1, "chance": 0.001}
+    assert result["options"][0]["option"] == "seed"
+    assert result["curves"] == [{"run": "a", "points": [[0, 0, 2.0], [5, 900, None]]}]
+    assert result["is_shown"] is True

@@ -51,7 +51,7 @@ def test_a_few_rows_that_were_cut_are_left_out_of_the_loss() -> None:
     assert found.remarks == ["3 rows differ in length between runs and are left out of the loss."]
 
 
-def test_other_tokens_are_told_per_byte() -> None:
+def test_other_tokens_are_reported_per_byte() -> None:
     """Per token the second looks better, for it cuts the texts smaller; the texts are less likely under it."""
     found = find_comparable([score(2.0, numpy.full(ROWS, 2)), score(2.5, numpy.full(ROWS, 5))], [10] * ROWS)
     assert names(found) == [PER_BYTE]

@@ -16,11 +16,11 @@ from burnish.tasks import make_task
 from tests.tiny_models import make_network
 
 
-def test_a_difference_is_told_by_mean_largest_and_choice() -> None:
+def test_a_difference_is_reported_by_mean_largest_and_choice() -> None:
     first = [torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 1.0]])]
     second = [torch.tensor([[1.0, 0.5], [2.5, 2.0]]), torch.tensor([[3.0, 1.0]])]
-    told = difference(first, second).to_dict()
-    assert told == pytest.approx({"largest": 2.5, "mean": 0.5, "same_choice": 2 / 3})
+    result = difference(first, second).to_dict()
+    assert result == pytest.approx({"largest": 2.5, "mean": 0.5, "same_choice": 2 / 3})
 
 
 @pytest.mark.parametrize(("precision", "share"), [("fp32", 2e-5), ("fp16", 1e-2), ("bf16", 5e-2)])
@@ -64,11 +64,11 @@ def make_merged(mean: float, learned: float | None, precision: str = "bf16") -> 
     )
 
 
-def test_what_rounding_takes_away_is_told() -> None:
+def test_what_rounding_takes_away_is_reported() -> None:
     assert make_merged(0.05, 1.0).remarks == []
     assert make_merged(0.05, None).remarks == []
-    (told,) = make_merged(0.05, 0.06).remarks
-    assert "--precision fp32" in told
+    (result,) = make_merged(0.05, 0.06).remarks
+    assert "--precision fp32" in result
 
 
 def test_more_than_rounding_is_an_error() -> None:

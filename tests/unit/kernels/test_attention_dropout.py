@@ -45,7 +45,7 @@ def inputs(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
 
 
 def weights(attend: Attend, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """`[rows, heads, width, width]`: the probabilities that are left, seen through values that are told apart."""
+    """`[rows, heads, width, width]`: the probabilities that are left, seen through values that are reported apart."""
     apart = torch.eye(WIDTH, SIZE, dtype=query.dtype).expand(len(ROWS), KEY_HEADS, -1, -1)
     return attend(query.detach(), key.detach(), apart)
 
@@ -63,9 +63,9 @@ def test_a_share_of_the_probabilities_is_dropped_and_the_rest_grows(way: str, at
     left = made != 0
     everything = plainly(query, key, SEEN[way])
     assert (made - everything * left / (1 - DROPOUT)).abs().max() < 1e-5
-    told = SEEN[way].expand_as(made)
-    assert abs(left[told].double().mean().item() - (1 - DROPOUT)) < 0.02
-    assert not left[~told].any()
+    result = SEEN[way].expand_as(made)
+    assert abs(left[result].double().mean().item() - (1 - DROPOUT)) < 0.02
+    assert not left[~result].any()
     assert not torch.equal(left[:, 0], left[:, 1]), "every head draws for itself"
 
 

@@ -184,12 +184,12 @@ def test_the_logits_of_all_tokens_are_never_there(factors: torch.Tensor | None) 
     assert seen.peak.total < all_logits / 3
 
 
-def test_the_plan_is_told_what_is_taken_inside() -> None:
+def test_the_plan_is_reported_what_is_taken_inside() -> None:
     """Bytes as measured, and the operations of one product, or of three."""
     inputs, targets = made_up(700, vocabulary=LARGE, bias=False)
     hidden, weight = (one.detach() for one in inputs[:2] if one is not None)
-    told = bytes_inside(hidden, weight)
-    assert told == pytest.approx(peak_bytes(lambda: head_losses(hidden, weight, None, targets)), rel=0.01)
+    result = bytes_inside(hidden, weight)
+    assert result == pytest.approx(peak_bytes(lambda: head_losses(hidden, weight, None, targets)), rel=0.01)
     for wanted, number in ((False, 1), (True, 3)):
         with FlopCounterMode(display=False) as counter:
             head_losses(hidden.requires_grad_(wanted), weight.requires_grad_(wanted), None, targets)

@@ -90,7 +90,7 @@ class Case:
     auto_class: Any
 
     def load(self) -> Any:
-        """The base network, anew."""
+        """The base network, again."""
         return self.auto_class.from_pretrained(self.folder).eval()
 
 

@@ -226,7 +226,7 @@ def test_an_adapter_whose_names_fit_nothing_raises_an_alarm(tiny_model: Callable
 
 
 @pytest.mark.parametrize("damage", ["cut", "no config", "other base"])
-def test_an_adapter_that_does_not_fit_is_told_in_words(
+def test_an_adapter_that_does_not_fit_is_reported_in_words(
     damage: str, tiny_model: Callable[[str], Path], trained: Path
 ) -> None:
     base = tiny_model("llama")
@@ -242,7 +242,7 @@ def test_an_adapter_that_does_not_fit_is_told_in_words(
     assert caught.value.exit_code == 2
 
 
-def test_tells_what_auto_stands_for() -> None:
+def test_reports_what_auto_stands_for() -> None:
     choices = LoraMethod().choices(make_network("gpt2"), Recipe(lora=LoraSection(rank=5)))
     assert [(option, value) for option, value, _ in choices] == [
         ("lora.alpha", 10),

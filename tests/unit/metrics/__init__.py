@@ -1,1 +1,1 @@
-"""The figures that judge predictions."""
+"""The figures that evaluate predictions."""

@@ -11,7 +11,7 @@ from burnish.metrics.measure import Measure, value
 
 
 def check(measure: Measure, remake: Callable[[Sequence[int]], Measure]) -> None:
-    """Hold a measure against a loop over draws, and against itself made anew from the drawn rows.
+    """Hold a measure against a loop over draws, and against itself made again from the drawn rows.
 
     Args:
         measure: of all rows.

@@ -20,10 +20,10 @@ def loss_of(sums: ArrayLike, counts: ArrayLike) -> Measure:
 
 def test_the_mean_is_per_token() -> None:
     """Of two rows there are four draws, and half of them are the same: the interval is wide, but not open."""
-    told = estimate(loss_of([3.0, 10.0], [1, 9]))
-    assert told.value == pytest.approx(1.3)
-    assert told.low == pytest.approx(1.3 + widening(2) * (10 / 9 - 1.3))
-    assert told.high == pytest.approx(1.3 + widening(2) * (3.0 - 1.3))
+    result = estimate(loss_of([3.0, 10.0], [1, 9]))
+    assert result.value == pytest.approx(1.3)
+    assert result.low == pytest.approx(1.3 + widening(2) * (10 / 9 - 1.3))
+    assert result.high == pytest.approx(1.3 + widening(2) * (3.0 - 1.3))
 
 
 @pytest.mark.parametrize(("rows", "quantile"), [(2, 12.706205), (4, 3.182446), (30, 2.045230), (10_000, 1.960201)])
@@ -43,11 +43,11 @@ def test_perplexity_has_the_interval_of_the_loss_on_another_scale() -> None:
     source = numpy.random.default_rng(8)
     losses = replace(loss_of(source.gamma(4, 2, 6), source.integers(2, 9, 6)), least=0.0)
     perplexity = replace(losses, formula=lambda sums: numpy.exp(losses.formula(sums)), least=1.0, compares_ratios=True)
-    told, under = estimate(perplexity), estimate(losses)
-    assert (told.value, told.low, told.high) == pytest.approx(
+    result, under = estimate(perplexity), estimate(losses)
+    assert (result.value, result.low, result.high) == pytest.approx(
         (math.exp(under.value), math.exp(under.low), math.exp(under.high)), rel=1e-9
     )
-    assert told.high > told.value > told.low >= 1.0
+    assert result.high > result.value > result.low >= 1.0
 
 
 def test_wilson_by_hand() -> None:
@@ -57,9 +57,9 @@ def test_wilson_by_hand() -> None:
         share, square = hits / total, z * z
         middle = (share + square / (2 * total)) / (1 + square / total)
         half = z * math.sqrt(share * (1 - share) / total + square / (4 * total**2)) / (1 + square / total)
-        told = proportion(hits, total)
-        assert told.value == share
-        assert (told.low, told.high) == pytest.approx((middle - half, middle + half), abs=1e-12)
+        result = proportion(hits, total)
+        assert result.value == share
+        assert (result.low, result.high) == pytest.approx((middle - half, middle + half), abs=1e-12)
     assert proportion(8, 10).low == pytest.approx(0.4902, abs=1e-4)
     assert proportion(8, 10).high == pytest.approx(0.9433, abs=1e-4)
 
@@ -95,23 +95,23 @@ def test_a_share_of_rows_gets_wilsons_interval() -> None:
 )
 def test_anything_else_is_drawn_again(measure: Measure) -> None:
     """Rows that are neither right nor wrong, or count more than once, are no coin tosses."""
-    told = estimate(measure)
+    result = estimate(measure)
     drawn = numpy.random.default_rng(9).integers(0, 4, (20_000, 4))
     figures = measure.formula(measure.table[drawn].sum(1))
     low, middle, high = numpy.quantile(figures, (0.025, 0.5, 0.975))
     ends = [middle + widening(4) * (end - middle) for end in (low, high)]
-    assert told.value == value(measure)
-    assert (told.low, told.high) == pytest.approx(numpy.clip(ends, 0, 1) if measure.is_share else ends, abs=0.02)
+    assert result.value == value(measure)
+    assert (result.low, result.high) == pytest.approx(numpy.clip(ends, 0, 1) if measure.is_share else ends, abs=0.02)
 
 
 def test_the_formula_is_taken_of_sums() -> None:
-    """A figure that is no mean of rows, such as F1, is computed anew for each draw."""
+    """A figure that is no mean of rows, such as F1, is computed again for each draw."""
     source = numpy.random.default_rng(7)
     table = source.integers(0, 4, (80, 2)).astype(float)
     measure = Measure("root", table, lambda sums: numpy.sqrt(sums[..., 0] / sums[..., 1]), True, False)
     inner = Measure("share", table, lambda sums: sums[..., 0] / sums[..., 1], True, False)
-    told, under = estimate(measure), estimate(inner)
-    assert (told.value, told.low, told.high) == pytest.approx(
+    result, under = estimate(measure), estimate(inner)
+    assert (result.value, result.low, result.high) == pytest.approx(
         (math.sqrt(under.value), math.sqrt(under.low), math.sqrt(under.high)), rel=1e-3
     )
 
@@ -161,17 +161,17 @@ def test_the_difference_of_shares_by_hand() -> None:
     tuned[:2], tuned[12:19] = 0, 1
     up, down = 8 / 42, 3 / 42
     half = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / 42)
-    told = difference(mean("accuracy", base), mean("accuracy", tuned))
-    assert told.value == pytest.approx(5 / 40)
-    assert (told.low, told.high) == pytest.approx((up - down - half, up - down + half), abs=1e-6)
+    result = difference(mean("accuracy", base), mean("accuracy", tuned))
+    assert result.value == pytest.approx(5 / 40)
+    assert (result.low, result.high) == pytest.approx((up - down - half, up - down + half), abs=1e-6)
 
 
 def test_where_no_row_changes_some_difference_stays_possible() -> None:
     same = mean("accuracy", [1, 1, 0, 1] * 5)
-    told = difference(same, same)
-    assert told.value == 0.0
-    assert told.low == pytest.approx(-told.high)
-    assert 0.05 < told.high < 0.2
+    result = difference(same, same)
+    assert result.value == 0.0
+    assert result.low == pytest.approx(-result.high)
+    assert 0.05 < result.high < 0.2
 
 
 def test_two_changes_on_different_rows_are_held_against_each_other() -> None:
@@ -184,19 +184,19 @@ def test_two_changes_on_different_rows_are_held_against_each_other() -> None:
         return loss_of(before, ones), loss_of(before - source.normal(gain, 0.4, 30), ones)
 
     first, second = pair(2.0), pair(1.0)
-    told = contrast(first, second)
+    result = contrast(first, second)
     moved = [value(after) - value(before) for before, after in (first, second)]
-    assert told.value == pytest.approx(moved[0] - moved[1])
-    assert told.low < -1 < told.high < -0.5
+    assert result.value == pytest.approx(moved[0] - moved[1])
+    assert result.low < -1 < result.high < -0.5
     widths = [after.high - after.low for after in (difference(*first), difference(*second))]
-    assert told.high - told.low == pytest.approx(math.hypot(*widths), rel=0.1)
+    assert result.high - result.low == pytest.approx(math.hypot(*widths), rel=0.1)
     single = loss_of([1.0], [1]), loss_of([0.5], [1])
     assert contrast(first, single) == Estimate(moved[0] + 0.5, -math.inf, math.inf)
 
 
 def coverage(estimates: list[Estimate], truth: float) -> float:
     """Share of intervals that hold the truth."""
-    return sum(told.low <= truth <= told.high for told in estimates) / len(estimates)
+    return sum(result.low <= truth <= result.high for result in estimates) / len(estimates)
 
 
 @pytest.mark.parametrize("rows", [4, 10, 40])
@@ -244,13 +244,13 @@ def test_intervals_of_a_difference_of_shares_hold_the_truth_95_times_in_100(
 def test_intervals_of_two_changes_held_against_each_other_hold_the_truth_95_times_in_100() -> None:
     source = numpy.random.default_rng(12)
     ones = numpy.ones(12)
-    told = []
+    events = []
     for seed in range(1000):
         before, after = source.normal(3, 1, (2, 12)), source.normal(2, 0.5, (2, 12))
         after[1] += 0.4
         first, second = ((loss_of(before[side], ones), loss_of(after[side], ones)) for side in (0, 1))
-        told.append(contrast(first, second, seed))
-    assert 0.93 <= coverage(told, -0.4) <= 0.97
+        events.append(contrast(first, second, seed))
+    assert 0.93 <= coverage(events, -0.4) <= 0.97
 
 
 def test_intervals_over_tokens_would_be_far_too_narrow() -> None:
@@ -273,6 +273,6 @@ def test_wilson_intervals_hold_the_truth_95_times_in_100(share: float) -> None:
 
 def test_the_interval_weighs_rows_by_their_tokens() -> None:
     """Half the rows are one costly token, half are a thousand free ones: the mean per token is near 0.01, not 5."""
-    told = estimate(loss_of([10.0, 0.0] * 50, [1, 1000] * 50))
-    assert told.value == pytest.approx(10 / 1001)
-    assert told.low < told.value < told.high < 0.05
+    result = estimate(loss_of([10.0, 0.0] * 50, [1, 1000] * 50))
+    assert result.value == pytest.approx(10 / 1001)
+    assert result.low < result.value < result.high < 0.05

@@ -1,4 +1,4 @@
-"""JSON documents, judged strictly and by value."""
+"""JSON documents, evaluated strictly and by value."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def test_mean_and_ratio() -> None:
     assert (mean("x", [1]).higher_is_better, mean("x", [1]).is_share) == (True, True)
 
 
-def test_nothing_to_judge_is_zero() -> None:
+def test_nothing_to_evaluate_is_zero() -> None:
     assert value(mean("accuracy", [])) == 0.0
     assert value(ratio("share", [0.0, 0.0], [0, 0])) == 0.0
 

@@ -11,20 +11,20 @@ from burnish.metrics.significance import Noise, scatter, spread
 
 
 def test_a_straight_course_does_not_scatter() -> None:
-    told = scatter([3.0, 2.5, 2.0, 1.5, 1.0, 0.5])
-    assert told is not None
-    assert told.variance == pytest.approx(0.0, abs=1e-20)
+    result = scatter([3.0, 2.5, 2.0, 1.5, 1.0, 0.5])
+    assert result is not None
+    assert result.variance == pytest.approx(0.0, abs=1e-20)
 
 
 def test_by_hand() -> None:
-    told = scatter([0.0, 1.0, 0.0, 1.0, 0.0])
-    assert told is not None
-    assert told.variance == pytest.approx(4 / 6)
-    assert told.freedom == pytest.approx(18**2 / (36 * 3 + 32 * 2 + 2))
+    result = scatter([0.0, 1.0, 0.0, 1.0, 0.0])
+    assert result is not None
+    assert result.variance == pytest.approx(4 / 6)
+    assert result.freedom == pytest.approx(18**2 / (36 * 3 + 32 * 2 + 2))
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 1.0, 2.0], [1.0, 2.0, math.nan, 2.0, 1.0]])
-def test_too_little_tells_nothing(values: list[float]) -> None:
+def test_too_little_reports_nothing(values: list[float]) -> None:
     assert scatter(values) is None
 
 
@@ -33,17 +33,17 @@ def test_the_estimate_and_its_freedom_are_those_of_known_noise(length: int) -> N
     """About a straight fall; the freedom of a variance is twice its squared mean over its variance."""
     source = numpy.random.default_rng(0)
     course = numpy.linspace(2, 1, length)
-    told = [scatter((course + source.normal(0, 0.1, length)).tolist()) for _ in range(4000)]
-    variances = numpy.array([one.variance for one in told if one is not None])
+    result = [scatter((course + source.normal(0, 0.1, length)).tolist()) for _ in range(4000)]
+    variances = numpy.array([one.variance for one in result if one is not None])
     assert variances.mean() == pytest.approx(0.01, rel=0.05)
-    assert told[0] is not None
-    assert told[0].freedom == pytest.approx(2 * variances.mean() ** 2 / variances.var(), rel=0.12)
+    assert result[0] is not None
+    assert result[0].freedom == pytest.approx(2 * variances.mean() ** 2 / variances.var(), rel=0.12)
 
 
 def test_a_bend_makes_it_rather_too_large() -> None:
-    told = scatter([math.exp(-step / 3) for step in range(10)])
-    assert told is not None
-    assert told.variance > 0
+    result = scatter([math.exp(-step / 3) for step in range(10)])
+    assert result is not None
+    assert result.variance > 0
 
 
 def test_the_spread_within_groups_by_hand() -> None:

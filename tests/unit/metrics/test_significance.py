@@ -22,16 +22,16 @@ def test_one_source_is_students_t() -> None:
     sample = source.normal(0.3, 1, 12)
     plain = stats.ttest_1samp(sample, 0.0)
     low, high = plain.confidence_interval(0.95)
-    told = weigh(sample.mean(), [Noise(sample.var(ddof=1) / 12, 11)])
-    assert (told.low, told.high, told.chance) == pytest.approx((low, high, plain.pvalue))
+    result = weigh(sample.mean(), [Noise(sample.var(ddof=1) / 12, 11)])
+    assert (result.low, result.high, result.chance) == pytest.approx((low, high, plain.pvalue))
 
 
 def test_two_sources_by_hand() -> None:
     """The quantile is the mean of both, weighed by variance."""
-    told = weigh(0.5, [Noise(0.03, 7), Noise(0.01, 2)])
+    result = weigh(0.5, [Noise(0.03, 7), Noise(0.01, 2)])
     half = (3 * stats.t.ppf(0.975, 7) + stats.t.ppf(0.975, 2)) / 4 * 0.2
-    assert (told.low, told.high) == pytest.approx((0.5 - half, 0.5 + half))
-    tail = told.chance / 2
+    assert (result.low, result.high) == pytest.approx((0.5 - half, 0.5 + half))
+    tail = result.chance / 2
     assert (3 * stats.t.isf(tail, 7) + stats.t.isf(tail, 2)) / 4 == pytest.approx(0.5 / 0.2)
 
 
@@ -87,8 +87,8 @@ def test_shares_get_half_a_row_more_of_each_outcome() -> None:
     gets right."""
     one = numpy.array([1] * 30 + [0] * 10 + [1] * 3 + [0] * 7)
     other = numpy.array([1] * 30 + [0] * 10 + [0] * 3 + [1] * 7)
-    told = row_covariance([mean("accuracy", one), mean("accuracy", other)])
-    variance = told[0, 0] + told[1, 1] - 2 * told[0, 1]
+    result = row_covariance([mean("accuracy", one), mean("accuracy", other)])
+    variance = result[0, 0] + result[1, 1] - 2 * result[0, 1]
     assert variance == pytest.approx((3 + 7 + 1 - (7 - 3) ** 2 / 52) / 52**2)
     alike = row_covariance([mean("accuracy", one), mean("accuracy", one)])
     assert alike[0, 0] + alike[1, 1] - 2 * alike[0, 1] > 0, "models that are right about the same rows may yet part"
@@ -103,7 +103,7 @@ def rows_alone(before: Measure, after: Measure) -> Change:
 
 def coverage(changes: list[Change], truth: float) -> float:
     """Share of intervals that hold the truth."""
-    return float(numpy.mean([told.low <= truth <= told.high for told in changes]))
+    return float(numpy.mean([result.low <= truth <= result.high for result in changes]))
 
 
 def test_rows_count_by_their_weight() -> None:

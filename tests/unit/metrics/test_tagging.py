@@ -45,7 +45,7 @@ def test_per_type() -> None:
     assert table.rows == (("LOC", 1.0, 1.0, 1.0, 1), ("ORG", 0.0, 0.0, 0.0, 0), ("PER", 0.5, 0.5, 0.5, 2))
 
 
-def test_plain_tags_are_judged_by_token() -> None:
+def test_plain_tags_are_evaluated_by_token() -> None:
     gold, predicted = [["DT", "NN", "VB"], [], ["NN"]], [["DT", "NN", "NN"], [], ["NN"]]
     accuracy, macro = tag_measures(gold, predicted, "plain")
     assert (accuracy.name, value(accuracy)) == ("token accuracy", 0.75)

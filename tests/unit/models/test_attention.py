@@ -65,7 +65,7 @@ def windowed(window: int) -> dict[str, Any]:
     return {"make": create_sliding_window_causal_mask, "kind": MistralConfig, "changes": {"sliding_window": window}}
 
 
-def test_positions_that_begin_anew_are_borders() -> None:
+def test_positions_that_begin_again_are_borders() -> None:
     made = mask_by(NAME, positions=POSITIONS)
     assert isinstance(made, Segments)
     assert made.borders == BORDERS
@@ -170,7 +170,7 @@ def test_masks_are_made_without_what_transformers_may_leave_out() -> None:
     ids=["padding", "cache", "not-itself"],
 )
 def test_what_is_nearly_causal_is_drawn(mask_function: Any, others: dict[str, Any]) -> None:
-    """By a function like that of packed rows, which only more than its neighbours tells apart."""
+    """By a function like that of packed rows, which only more than its neighbours reports apart."""
     asked = {"batch_size": 2, "q_length": 12, "kv_length": 12, "device": CPU, "allow_is_causal_skip": False, **others}
     made = make_mask(mask_function=mask_function, **asked)
     assert torch.equal(made, sdpa_mask(mask_function=mask_function, **asked))
@@ -228,7 +228,7 @@ def test_short_and_packed_rows_go_the_fast_way(kind: str, scaling: float | None)
 
 
 @pytest.mark.parametrize(("argument", "attribute"), [(None, True), (None, False), (False, True), (True, False)])
-def test_which_way_tokens_look_is_told_by_the_argument_or_else_the_layer(
+def test_which_way_tokens_look_is_reported_by_the_argument_or_else_the_layer(
     argument: bool | None, attribute: bool
 ) -> None:
     assert_as_torch(states(), None, True, Layer(attribute), is_causal=argument)

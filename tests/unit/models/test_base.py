@@ -89,7 +89,7 @@ def unknown_kind(file: Path) -> None:
         ("tokenizer.json", garble),
     ],
 )
-def test_a_damaged_folder_is_told_in_words(file: str, damage: Callable[[Path], Any], model: Path) -> None:
+def test_a_damaged_folder_is_reported_in_words(file: str, damage: Callable[[Path], Any], model: Path) -> None:
     damage(model / file)
     with pytest.raises(ModelError, match="`mine`") as caught:
         load(model)

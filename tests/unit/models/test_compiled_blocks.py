@@ -80,7 +80,7 @@ def test_compiled_is_plain_and_can_be_undone(layout: str, method: str) -> None:
 
 
 @MODELS
-def test_blocks_that_judge_or_write_are_not_compiled(layout: str, method: str) -> None:
+def test_blocks_that_evaluate_or_write_are_not_compiled(layout: str, method: str) -> None:
     network = network_of(layout, method)
     counters.clear()
     compile_blocks(network, BACKEND)

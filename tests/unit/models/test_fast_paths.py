@@ -200,8 +200,8 @@ def test_a_model_that_cannot_be_probed_is_left_as_it_was() -> None:
 
     network = Silent(make_network("llama").config)
     kinds = [type(module) for module in network.modules()]
-    (told,) = install_fast_paths(network)
-    check_text(told)
+    (result,) = install_fast_paths(network)
+    check_text(result)
     assert network.config._attn_implementation == "sdpa"
     assert [type(module) for module in network.modules()] == kinds
 

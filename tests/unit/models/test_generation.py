@@ -22,7 +22,7 @@ def prompts_of(lengths: tuple[int, ...]) -> list[list[int]]:
 
 @torch.no_grad()
 def greedy(network: Any, prompt: list[int], number: int) -> list[int]:
-    """The likeliest token, one after the other until EOS, by reading everything anew each time."""
+    """The likeliest token, one after the other until EOS, by reading everything again each time."""
     ids = list(prompt)
     for _ in range(number):
         likeliest = int(network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())

@@ -1,4 +1,4 @@
-"""Running out of memory is told from other failures by what is really raised."""
+"""Running out of memory is reported from other failures by what is really raised."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_freed_is_what_only_a_cycle_held() -> None:
     assert watched() is None
 
 
-def test_a_row_that_is_too_large_is_told_in_three_parts() -> None:
+def test_a_row_that_is_too_large_is_reported_in_three_parts() -> None:
     error = RowTooLarge(12345)
     assert (error.exit_code, error.tokens) == (3, 12345)
     assert "12,345 tokens" in error.what

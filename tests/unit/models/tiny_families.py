@@ -63,7 +63,7 @@ def padded_inputs(name: str, side: str = "right") -> dict[str, torch.Tensor]:
 
 
 def packed_inputs() -> dict[str, Any]:
-    """Two rows of several examples each, whose positions begin anew."""
+    """Two rows of several examples each, whose positions begin again."""
     positions = [torch.cat([torch.arange(length) for length in row]) for row in LENGTHS]
     # with a cache, transformers takes the row for one text
     return {"input_ids": _ids(2, 21), "position_ids": torch.stack(positions), "use_cache": False}

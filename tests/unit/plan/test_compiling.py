@@ -38,7 +38,7 @@ class Given:
     """Stands in for a trial; `tries` counts how often something was compiled."""
 
     hindrance = ""
-    told = KnownTrial(60.0, 0.12, 1e9)
+    known = KnownTrial(60.0, 0.12, 1e9)
     tries = undone = 0
 
     def of(self, network: Any, context: RunContext, plan: Any) -> Given:
@@ -47,14 +47,14 @@ class Given:
         return self
 
     def compile(self) -> str:
-        """As told."""
+        """As reported."""
         self.tries += 1
         return self.hindrance
 
     def measure(self, pace: float) -> KnownTrial:
-        """As told."""
+        """As reported."""
         assert pace == PACE
-        return self.told
+        return self.known
 
     def undo(self) -> None:
         """Counts."""
@@ -72,21 +72,21 @@ def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Given:
 
 
 def chosen(seconds: float = LONG, pace: float | None = PACE, **model: Any) -> tuple[Any, float | None, list[Event]]:
-    """What `model.compile` became, the pace, and what was told."""
-    told: list[Event] = []
-    context = tiny_context(Recipe.model_validate({"model": model}), emit=told.append)
+    """What `model.compile` became, the pace, and what was reported."""
+    events: list[Event] = []
+    context = tiny_context(Recipe.model_validate({"model": model}), emit=events.append)
     plan: Any = None
     context, made = choose_compiling(None, context, plan, pace, seconds, KEY)
-    return context.recipe.model.compile, made, told
+    return context.recipe.model.compile, made, events
 
 
-def test_where_it_pays_blocks_are_compiled_and_the_reason_is_told(trial: Given) -> None:
-    is_compiled, pace, told = chosen()
+def test_where_it_pays_blocks_are_compiled_and_the_reason_is_reported(trial: Given) -> None:
+    is_compiled, pace, result = chosen()
     assert is_compiled is True
     assert pace == pytest.approx(PACE * 0.88)
-    assert told == [Resolved("model.compile", True, "measured: 12 % faster, 60 s to compile, 60 minutes to run")]
+    assert result == [Resolved("model.compile", True, "measured: 12 % faster, 60 s to compile, 60 minutes to run")]
     assert (trial.tries, trial.undone) == (1, 0)
-    assert find_trial(KEY) == trial.told
+    assert find_trial(KEY) == trial.known
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_where_it_pays_blocks_are_compiled_and_the_reason_is_told(trial: Given) 
     ],
 )
 def test_where_it_saves_less_than_it_takes_it_is_taken_back(trial: Given, saved: float, reason: str) -> None:
-    trial.told = KnownTrial(60.0, saved, 1e9)
+    trial.known = KnownTrial(60.0, saved, 1e9)
     assert chosen() == (False, PACE, [Resolved("model.compile", False, f"measured: {reason}")])
     assert (trial.tries, trial.undone) == (1, 1)
-    assert find_trial(KEY) == trial.told
+    assert find_trial(KEY) == trial.known
 
 
-def test_short_runs_try_nothing_and_tell_nothing(trial: Given) -> None:
+def test_short_runs_try_nothing_and_report_nothing(trial: Given) -> None:
     assert chosen(LONG - 1) == (False, PACE, [])
     assert chosen(pace=None) == (False, None, [])
     assert trial.tries == 0
@@ -116,10 +116,12 @@ def test_an_earlier_trial_decides_without_another(trial: Given) -> None:
     enough = 20.0 / WORTH_TRYING
     assert chosen(enough - 1) == (False, PACE, []), "compiling alone would take too much of the run"
     assert trial.tries == 0
-    is_compiled, pace, told = chosen(enough)
+    is_compiled, pace, result = chosen(enough)
     assert is_compiled is True
     assert pace == pytest.approx(PACE * 0.9)
-    assert told == [Resolved("model.compile", True, "measured earlier: 10 % faster, 20 s to compile, 7 minutes to run")]
+    assert result == [
+        Resolved("model.compile", True, "measured earlier: 10 % faster, 20 s to compile, 7 minutes to run")
+    ]
     assert trial.tries == 1
     keep_trial(KEY, KnownTrial(20.0, 0.01, 1e9))
     assert chosen(enough)[0] is False
@@ -130,8 +132,8 @@ def test_what_fails_leaves_the_run_uncompiled(trial: Given) -> None:
     trial.hindrance = "compiling failed (RuntimeError)"
     assert chosen() == (False, PACE, [Resolved("model.compile", False, trial.hindrance)])
     assert find_trial(KEY) is None
-    told = [Warned(f"`model.compile` has no effect: {trial.hindrance}.")]
-    assert chosen(compile=True) == (False, PACE, told), "what is saved is what was done"
+    result = [Warned(f"`model.compile` has no effect: {trial.hindrance}.")]
+    assert chosen(compile=True) == (False, PACE, result), "what is saved is what was done"
 
 
 def test_what_was_asked_for_is_done_however_short_the_run(trial: Given) -> None:
@@ -146,27 +148,27 @@ def test_what_was_asked_for_is_done_however_short_the_run(trial: Given) -> None:
 def test_without_a_compiler_only_those_who_asked_hear_of_it(trial: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "cannot_compile", lambda device: f"no compiler for {device}")
     assert chosen() == (False, PACE, [])
-    told = [Warned("`model.compile` has no effect: no compiler for cpu.")]
-    assert chosen(compile=True) == (False, PACE, told)
+    result = [Warned("`model.compile` has no effect: no compiler for cpu.")]
+    assert chosen(compile=True) == (False, PACE, result)
     assert trial.tries == 0
 
 
 def test_a_run_that_goes_on_compiles_again_or_says_that_it_cannot(trial: Given) -> None:
-    told: list[Event] = []
+    events: list[Event] = []
     plan: Any = None
 
     def go_on(is_compiled: bool) -> None:
         recipe = Recipe.model_validate({"model": {"compile": is_compiled}})
-        compile_again(None, tiny_context(recipe, emit=told.append), plan)
+        compile_again(None, tiny_context(recipe, emit=events.append), plan)
 
     go_on(False)
     assert trial.tries == 0
     go_on(True)
-    assert (trial.tries, told) == (1, [])
+    assert (trial.tries, events) == (1, [])
     trial.hindrance = "compiling failed (OSError)"
     go_on(True)
     text = f"The blocks are no longer compiled: {trial.hindrance}. The last digits of losses may differ."
-    assert told == [Warned(text)]
+    assert events == [Warned(text)]
 
 
 def test_compilers_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

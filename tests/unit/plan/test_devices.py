@@ -110,10 +110,10 @@ def test_shared_memory_may_have_another_size(asked: str, name: str, gib: int) ->
 
 @pytest.mark.parametrize(("asked", "candidates"), [("a100", "`A100-40GB` or `A100-80GB`"), ("V100", "`V100-16GB` or")])
 def test_several_devices_of_a_name_are_listed(asked: str, candidates: str) -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as result:
         find_device(asked)
-    assert f"`{asked}` could be {candidates}" in told.value.what
-    assert f'--on "{asked.upper()}-' in told.value.fix
+    assert f"`{asked}` could be {candidates}" in result.value.what
+    assert f'--on "{asked.upper()}-' in result.value.fix
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,20 @@ def test_several_devices_of_a_name_are_listed(asked: str, candidates: str) -> No
     [("RTX 4071", "RTX 407"), ("RTX 3080 Ti", "RTX 3080"), ("A100 64GB", "A100-40GB"), ("H100 PCIe", "H100")],
 )
 def test_an_unknown_device_is_refused_with_the_nearest(asked: str, meant: str) -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as result:
         find_device(asked)
-    assert told.value.exit_code == 2
-    assert f"`{asked}`" in told.value.what
-    assert f"Did you mean `{meant}" in told.value.fix
-    assert "--memory 12GB" in told.value.fix
+    assert result.value.exit_code == 2
+    assert f"`{asked}`" in result.value.what
+    assert f"Did you mean `{meant}" in result.value.fix
+    assert "--memory 12GB" in result.value.fix
 
 
 @pytest.mark.parametrize("asked", ["", "abacus", "RTX", "48GB", "gb", "M4 Pro 0GB"])
 def test_what_is_no_device_is_refused(asked: str) -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as result:
         find_device(asked)
-    assert "RTX 4070, " in told.value.why
-    assert "--memory 12GB" in told.value.fix
+    assert "RTX 4070, " in result.value.why
+    assert "--memory 12GB" in result.value.fix
 
 
 def test_rates_fall_back_to_fp32() -> None:
@@ -202,8 +202,8 @@ def test_sizes_of_memory(text: str, size: int) -> None:
     ],
 )
 def test_what_is_no_size_of_memory_is_refused(text: str, said: str, fix: str) -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as result:
         parse_memory(text)
-    assert f"`{text}`" in told.value.what
-    assert said in f"{told.value.what} {told.value.why}"
-    assert fix in told.value.fix
+    assert f"`{text}`" in result.value.what
+    assert said in f"{result.value.what} {result.value.why}"
+    assert fix in result.value.fix

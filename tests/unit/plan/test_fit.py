@@ -48,7 +48,7 @@ def test_the_best_method_that_fits_with_the_most_rows(room: int, expected: Way) 
     assert fit.simulation.peak.total <= room
 
 
-def test_what_takes_least_is_told_where_nothing_fits() -> None:
+def test_what_takes_least_is_reported_where_nothing_fits() -> None:
     fit = find_fit(("full", "lora"), [8, 1], [False, True], Machine().run, 10)
     assert fit.way == Way("lora", 1, True)
     assert not fit.fits
@@ -67,22 +67,22 @@ def test_few_steps_are_simulated() -> None:
 def test_what_cannot_fit_is_not_simulated() -> None:
     """With 1,600 of 2,400 bytes in the weights, one row of eight takes 1,700 at least."""
 
-    class Told(Machine):
+    class CommandResult(Machine):
         def run(self, way: Way, room: int | None) -> Simulation:
             seen = super().run(way, room)
             return Simulation({"all": Peak(seen.peak.total, {"weights": BASE[way.method]})}, 0, 0, Work())
 
-    machine = Told()
+    machine = CommandResult()
     fit = find_fit(("full", "lora"), [8, 1], [False], machine.run, 1_650)
     assert machine.asked == [Way("full", 8, False), Way("lora", 8, False)]
     assert fit.way == Way("lora", 8, False)
-    machine = Told()
+    machine = CommandResult()
     fit = find_fit(("full",), [8, 1], [False], machine.run, 1_650)
     assert machine.asked == [Way("full", 8, False), Way("full", 1, False)], "only to tell what is lacking"
     assert (fit.fits, fit.simulation.peak.total) == (False, 1_700)
 
 
-def test_what_is_known_to_take_more_is_simulated_whole_only_to_tell_what_is_lacking() -> None:
+def test_what_is_known_to_take_more_is_simulated_whole_only_to_report_what_is_lacking() -> None:
     class Hasty(Machine):
         def run(self, way: Way, room: int | None) -> Simulation:
             whole = super().run(way, room)

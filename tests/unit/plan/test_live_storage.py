@@ -123,12 +123,12 @@ def test_what_an_operation_takes_inside_counts_while_it_runs() -> None:
     del product
 
 
-def test_every_operation_is_told() -> None:
-    told: list[str] = []
-    storage = storage_for(watch=lambda function, args, kwargs, result: told.append(function.name()))
+def test_every_operation_is_reported() -> None:
+    events: list[str] = []
+    storage = storage_for(watch=lambda function, args, kwargs, result: events.append(function.name()))
     with storage:
         torch.zeros(2).add(1)
-    assert told == ["aten::zeros", "aten::add.Tensor"]
+    assert events == ["aten::zeros", "aten::add.Tensor"]
 
 
 @pytest.mark.parametrize("make", [lambda t: t.sort(), lambda t: t.split(128, dim=1)])

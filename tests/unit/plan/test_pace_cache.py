@@ -81,7 +81,7 @@ def test_what_is_no_text_is_damaged_too(cache: Path) -> None:
     assert find_pace(KEY) is None
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_words(cache: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_in_words(cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_text("a file", encoding="utf-8")
     assert str(cache) in keep_pace(KEY, KNOWN)

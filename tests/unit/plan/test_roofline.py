@@ -94,7 +94,7 @@ def test_more_work_takes_longer_and_a_faster_device_less() -> None:
         assert by_device == sorted(set(by_device), reverse=True)
 
 
-def test_of_a_device_without_rates_no_time_is_told() -> None:
+def test_of_a_device_without_rates_no_time_is_reported() -> None:
     """Of one known by its memory, of an Apple chip without a published rate, and of one without a bandwidth."""
     work = work_of(products=1)
     assert estimate_time(work, custom_device(12 * 2**30)) is None

@@ -61,7 +61,7 @@ def test_adapters_scatter_next_to_nothing() -> None:
     assert adapter == pytest.approx(whole * 2 / 3, rel=1e-3)
 
 
-def test_every_micro_batch_gathers_anew_unless_weights_stay() -> None:
+def test_every_micro_batch_gathers_again_unless_weights_stay() -> None:
     args = (16 * GB, 8 * GB, Shards(8), NVLINK)
     assert communication_seconds(*args, micro_batches=4) == pytest.approx((2 * 16 + 8) * 4 * 7 / 8 / 300)
     kept = communication_seconds(*args, micro_batches=4, stay_gathered=True)
@@ -89,7 +89,7 @@ def test_communication_grows_with_ranks_and_with_slower_links() -> None:
 
 
 @pytest.mark.parametrize("shards", [Shards(2), Shards(8, 2)])
-def test_over_a_link_of_unknown_speed_no_time_is_told(shards: Shards) -> None:
+def test_over_a_link_of_unknown_speed_no_time_is_reported(shards: Shards) -> None:
     assert communication_seconds(16 * GB, GB, shards, None) is None
 
 

@@ -145,7 +145,7 @@ def test_what_was_used_longest_ago_goes_first(tokenizer: Any, cache: Path, monke
     assert {folder.name for folder in cache.iterdir()} == {"used", "newer", "last"}
 
 
-def test_a_cache_that_cannot_be_written_is_told(
+def test_a_cache_that_cannot_be_written_is_reported(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -156,13 +156,13 @@ def test_a_cache_that_cannot_be_written_is_told(
 
 def test_the_key_follows_from_everything_that_tokens_follow_from(tokenizer: Any) -> None:
     records = chats()
-    told = ["data", "chat", 24, {}, tokenizer_hash(tokenizer)]
-    key = rows_key(told, records)
-    assert key == rows_key(list(told), chats())
-    assert key != rows_key([*told[:2], 25, *told[3:]], records)
-    assert key != rows_key(told, [replace(records[0], place="rows.jsonl:9"), *records[1:]])
+    result = ["data", "chat", 24, {}, tokenizer_hash(tokenizer)]
+    key = rows_key(result, records)
+    assert key == rows_key(list(result), chats())
+    assert key != rows_key([*result[:2], 25, *result[3:]], records)
+    assert key != rows_key(result, [replace(records[0], place="rows.jsonl:9"), *records[1:]])
     text = RECORDS["text"]()
-    assert rows_key(told, text) != rows_key(told, [replace(text[0], ends=False), *text[1:]])
+    assert rows_key(result, text) != rows_key(result, [replace(text[0], ends=False), *text[1:]])
 
 
 def test_a_tokenizer_is_known_by_its_tokens_and_its_template() -> None:

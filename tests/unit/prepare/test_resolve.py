@@ -41,10 +41,10 @@ WITHOUT_LIMIT = SimpleNamespace(model_max_length=10**30)
 
 
 def resolver_of(**flags: Any) -> tuple[Resolver, list[Resolved]]:
-    """A resolver over a recipe of these options (`__` for the dot), and what it tells."""
+    """A resolver over a recipe of these options (`__` for the dot), and what it reports."""
     given = {name.replace("__", "."): value for name, value in flags.items()}
-    told: list[Resolved] = []
-    return Resolver(load_recipe("rows.jsonl", given, []).recipe, told.append), told
+    events: list[Resolved] = []
+    return Resolver(load_recipe("rows.jsonl", given, []).recipe, events.append), events
 
 
 def facts_of(**changes: int) -> Facts:
@@ -61,22 +61,22 @@ def facts_of(**changes: int) -> Facts:
     return Facts(**{**facts, **changes})
 
 
-def test_fills_only_what_is_auto_and_tells_why() -> None:
-    resolver, told = resolver_of(train__learning_rate=0.5)
+def test_fills_only_what_is_auto_and_reports_why() -> None:
+    resolver, result = resolver_of(train__learning_rate=0.5)
     resolver.fill("train.learning_rate", 0.1, "never")
     resolver.fill("batch.tokens", 700, "because")
     resolver.fill("name", "mine", "data, model and method")
     assert resolver.recipe.train.learning_rate == 0.5
     assert resolver.recipe.batch.tokens == 700
     assert resolver.recipe.name == "mine"
-    assert told == [Resolved("batch.tokens", 700, "because"), Resolved("name", "mine", "data, model and method")]
+    assert result == [Resolved("batch.tokens", 700, "because"), Resolved("name", "mine", "data, model and method")]
 
 
 def test_fills_in_silence_where_asked() -> None:
-    resolver, told = resolver_of()
+    resolver, result = resolver_of()
     resolver.fill("lora.alpha", 32.0, "for the record", is_reported=False)
     assert resolver.recipe.lora.alpha == 32.0
-    assert told == []
+    assert result == []
 
 
 def test_context_limits_are_read_from_configs() -> None:
@@ -89,11 +89,11 @@ def test_context_limits_are_read_from_configs() -> None:
     ("limit", "expected"), [(512, 512), (1024, 1024), (131072, LONGEST_AUTO_CONTEXT), (None, LONGEST_AUTO_CONTEXT)]
 )
 def test_context_is_the_models_within_reason(limit: int | None, expected: int) -> None:
-    resolver, told = resolver_of()
+    resolver, result = resolver_of()
     config = BloomConfig() if limit is None else LlamaConfig(max_position_embeddings=limit)
     resolve_context(resolver, config, WITHOUT_LIMIT)
     assert resolver.recipe.data.context == expected
-    assert [event.option for event in told] == ["data.context"]
+    assert [event.option for event in result] == ["data.context"]
 
 
 def test_a_context_beyond_the_model_is_refused() -> None:
@@ -132,18 +132,18 @@ def test_a_step_is_a_fortieth_of_the_data_within_bounds(tokens: int, expected: i
 )
 def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int, rows: int, expected: int) -> None:
     """Each row is one term of the loss: fifty tokens of ten rows and of one are not the same step."""
-    resolver, told = resolver_of(data__context=512)
+    resolver, result = resolver_of(data__context=512)
     resolve_step(resolver, facts_of(step_rows=step_rows, tokens=tokens, rows=rows))
     assert resolver.recipe.batch.tokens == expected
-    (reason,) = [event.reason for event in told if event.option == "batch.tokens"]
+    (reason,) = [event.reason for event in result if event.option == "batch.tokens"]
     assert (f"about {step_rows} rows" in reason) == (step_rows > 0)
 
 
 def test_the_optimizer_is_adamw_unless_asked_otherwise() -> None:
-    resolver, told = resolver_of(data__context=512)
+    resolver, result = resolver_of(data__context=512)
     resolve_training(resolver, facts_of(), make_method("lora"))
     assert resolver.recipe.train.optimizer == "adamw"
-    assert "train.optimizer" not in [event.option for event in told]
+    assert "train.optimizer" not in [event.option for event in result]
 
 
 def test_the_paged_optimizer_is_refused_where_there_is_no_cuda() -> None:
@@ -205,15 +205,15 @@ def test_answers_have_room_for_the_longest_known(longest: int, expected: int) ->
     assert resolver.recipe.evaluate.max_new_tokens == expected
 
 
-def test_what_method_and_task_choose_is_filled_and_told() -> None:
-    resolver, told = resolver_of(lora__rank=4, data__labels=["yes", "no"])
+def test_what_method_and_task_choose_is_filled_and_reported() -> None:
+    resolver, result = resolver_of(lora__rank=4, data__labels=["yes", "no"])
     resolve_choices(resolver, make_method("lora").choices(make_network("phi3"), resolver.recipe))
     assert resolver.recipe.lora.alpha == 8
     assert resolver.recipe.lora.targets == ["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]
     resolve_choices(resolver, [("data.labels", ["a", "b"], "the training rows"), ("tag.scheme", "IOB2", "the tags")])
     assert resolver.recipe.data.labels == ["yes", "no"], "what was asked for stays"
     assert resolver.recipe.tag.scheme == "IOB2"
-    assert [event.option for event in told] == ["lora.alpha", "lora.targets", "tag.scheme"]
+    assert [event.option for event in result] == ["lora.alpha", "lora.targets", "tag.scheme"]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5, 9, 10, 19, 57, 100, 1234])
@@ -319,7 +319,7 @@ def test_other_texts_are_read_by_decoders_that_write(
     task: str, kind: str, wanted: str, taken: str, is_warned: bool
 ) -> None:
     resolver, _ = resolver_of(evaluate__general=wanted)
-    told: list[Event] = []
-    resolve_general(resolver, task_facts(task), kind, told.append)
+    events: list[Event] = []
+    resolve_general(resolver, task_facts(task), kind, events.append)
     assert resolver.recipe.evaluate.general == taken
-    assert [isinstance(event, Warned) for event in told] == [True] * is_warned
+    assert [isinstance(event, Warned) for event in events] == [True] * is_warned

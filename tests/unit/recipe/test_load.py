@@ -100,7 +100,7 @@ def test_hub_names_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert load_recipe("squad", {"model.name": "seedling"}, []).recipe.model.name == "seedling"
 
 
-def test_an_unknown_name_is_told_with_line_and_near_name(tmp_path: Path) -> None:
+def test_an_unknown_name_is_reported_with_line_and_near_name(tmp_path: Path) -> None:
     file = write(tmp_path / "recipe.yaml", "data:\n  path: a.jsonl\ntrain:\n  lerning_rate: 1e-4\n")
     error = problems_of(file)
     assert error.what == "`train.lerning_rate` is not an option (recipe.yaml line 4)"
@@ -127,7 +127,7 @@ def test_an_unknown_name_is_told_with_line_and_near_name(tmp_path: Path) -> None
         "train=3",
     ],
 )
-def test_each_wrong_value_is_told_in_plain_words(written: str) -> None:
+def test_each_wrong_value_is_reported_in_plain_words(written: str) -> None:
     error = problems_of(sets=(written,))
     check_message(error)
 

@@ -48,7 +48,7 @@ def make_run(folder: Path, word: str = "word", steps: int = 40, done: int | None
 
     Args:
         folder: is made.
-        word: stands wherever a run tells of rows, files, labels or names.
+        word: stands wherever a run reports of rows, files, labels or names.
         steps: of the whole run.
         done: fewer than `steps` for a run that was interrupted.
         options: of the recipe.
@@ -92,7 +92,7 @@ def manifest(word: str) -> dict[str, Any]:
 
 
 def beginning(word: str) -> list[Event]:
-    """What is told before the first step."""
+    """What is reported before the first step."""
     finding = {"name": word, "severity": "warns", "count": 2, "places": [f"/secret/home/{word}:4: {word}"]}
     return [
         DataReady(word, "chat", 36, 4, 1, 1200, 600, 9),
@@ -107,21 +107,21 @@ def beginning(word: str) -> list[Event]:
 
 
 def course(steps: int, done: int, word: str) -> list[Event]:
-    """Steps whose loss falls, judged every ten of them."""
-    told: list[Event] = [Validated(0, 3.0, {"perplexity": 20.0}, False, 0.1)]
+    """Steps whose loss falls, evaluated every ten of them."""
+    events: list[Event] = [Validated(0, 3.0, {"perplexity": 20.0}, False, 0.1)]
     for step in range(1, done + 1):
         loss = 3.0 / (1 + step / 10)
-        told.append(StepDone(step, steps, step / 10, loss, 1e-3, 0.5, 100, 60, 0.25, 2.0))
+        events.append(StepDone(step, steps, step / 10, loss, 1e-3, 0.5, 100, 60, 0.25, 2.0))
         if step % 10 == 0:
             changes = {"base": [loss + 0.1 - 3.0, loss - 3.1, loss - 2.7]}
-            told.append(Validated(step, loss + 0.1, {"perplexity": 9.0}, True, 0.1, changes))
-    told.append(Spiked(min(5, max(done, 1)), "loss", 9.5, 2.0, [f"/secret/home/{word}:17"]))
-    told.append(Diagnosed(10, "learning", f"the loss fell, says {word}", ""))
-    return told
+            events.append(Validated(step, loss + 0.1, {"perplexity": 9.0}, True, 0.1, changes))
+    events.append(Spiked(min(5, max(done, 1)), "loss", 9.5, 2.0, [f"/secret/home/{word}:17"]))
+    events.append(Diagnosed(10, "learning", f"the loss fell, says {word}", ""))
+    return events
 
 
 def ending(steps: int) -> list[Event]:
-    """What is told after the last step."""
+    """What is reported after the last step."""
     return [ResidentMeasured(13000, 12500), TimeMeasured(10.0, 11.0), Finished(steps, 3.0, 0.7, 11.0, "adapter")]
 
 

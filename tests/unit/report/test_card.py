@@ -41,8 +41,8 @@ def code_of(card: str) -> str:
 
 
 def test_front_matter_of_an_adapter_from_local_files(tmp_path: Path) -> None:
-    told = front_matter(card_of(make_run(tmp_path)))
-    assert told == {
+    result = front_matter(card_of(make_run(tmp_path)))
+    assert result == {
         "base_model": "tiny",
         "base_model_relation": "adapter",
         "library_name": "peft",
@@ -54,10 +54,10 @@ def test_front_matter_of_an_adapter_from_local_files(tmp_path: Path) -> None:
 def test_front_matter_of_a_whole_model_from_the_hub(tmp_path: Path) -> None:
     run = make_run(tmp_path, task="classify", method="full", data__labels=["a", "b"], **HUB)
     run.adapter.rename(run.model)
-    told = front_matter(card_of(run))
-    assert (told["base_model"], told["datasets"]) == ("someone/model", ["someone/rows"])
-    assert (told["library_name"], told["base_model_relation"]) == ("transformers", "finetune")
-    assert told["pipeline_tag"] == "text-classification"
+    result = front_matter(card_of(run))
+    assert (result["base_model"], result["datasets"]) == ("someone/model", ["someone/rows"])
+    assert (result["library_name"], result["base_model_relation"]) == ("transformers", "finetune")
+    assert result["pipeline_tag"] == "text-classification"
     assert "peft" not in code_of(card_of(run))
 
 
@@ -72,9 +72,9 @@ def test_it_names_no_folder_of_the_machine(tmp_path: Path) -> None:
     assert "valid.jsonl" not in card
 
 
-def test_it_tells_verdict_figures_data_and_versions(tmp_path: Path) -> None:
+def test_it_reports_verdict_figures_data_and_versions(tmp_path: Path) -> None:
     card = card_of(make_run(tmp_path, "orders", train__epochs=7.0))
-    for told in (
+    for result in (
         "# mine\n",
         "**The tuned model is better than the base on 4 held-out rows: the loss fell by 2.300.**",
         "| loss | 3.000 [2.800, 3.200] | 0.700 [0.600, 0.800] | -2.300 (-77 %) |",
@@ -88,11 +88,11 @@ def test_it_tells_verdict_figures_data_and_versions(tmp_path: Path) -> None:
         "burnish 0.1.0, torch 2.11\n",
         "evaluated on 4 rows",
     ):
-        assert told in card, told
+        assert result in card, result
 
 
 def test_it_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
-    """A resumed run ends with the same bytes, so nothing in the card may tell the time."""
+    """A resumed run ends with the same bytes, so nothing in the card may report the time."""
     first = card_of(make_run(tmp_path / "a"))
     run = make_run(tmp_path / "b")
     moved = (
@@ -104,7 +104,7 @@ def test_it_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     assert card_of(run) == first
 
 
-def test_a_run_that_was_not_judged(tmp_path: Path) -> None:
+def test_a_run_that_was_not_evaluated(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.evaluation.unlink()
     card = card_of(run)
@@ -150,8 +150,8 @@ def test_code_for_every_task_is_python(task: str, whole: bool, tmp_path: Path) -
         assert closes_texts(result) == closes
         snippet = use_snippet(read_record(run), ".")
         ast.parse(snippet)
-        told = {"vision": False, "span": closes, "reward": not closes}.get(task, True)
-        assert bool(snippet) == told
+        outcome = {"vision": False, "span": closes, "reward": not closes}.get(task, True)
+        assert bool(snippet) == outcome
         assert not re.search("LENGTH|STOP|SHOW|READ|TEXTS|PIECES|PLACE|LONGEST|MARGIN|SAY", snippet)
         assert ("generation_config" in snippet.lower() or "GenerationConfig" in snippet) == (
             not whole and task in ("text", "chat", "preference", "text-to-text")

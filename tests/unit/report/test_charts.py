@@ -75,7 +75,7 @@ def test_ticks_are_round_and_within() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "step", "told"),
+    ("value", "step", "result"),
     [
         (0, 0.2, "0"),
         (0.4, 0.2, "0.4"),
@@ -85,8 +85,8 @@ def test_ticks_are_round_and_within() -> None:
         (-1, 1, "-1"),
     ],
 )
-def test_labels_have_the_decimals_they_need(value: float, step: float, told: str) -> None:
-    assert tick_label(value, step) == told
+def test_labels_have_the_decimals_they_need(value: float, step: float, result: str) -> None:
+    assert tick_label(value, step) == result
 
 
 def test_a_scale_of_equal_values_or_none_has_some_width() -> None:
@@ -140,7 +140,7 @@ def test_one_spike_does_not_flatten_the_others() -> None:
     root = drawn(loss_chart(make_losses(training, {}, spikes={121})))
     dots = [float(mark.attrib["cy"]) for mark in root.iter("circle") if mark.attrib["class"] == "dot"]
     assert "spike beyond" in kinds(root)
-    assert max(dots) - min(dots) > 100, "the others are still told apart"
+    assert max(dots) - min(dots) > 100, "the others are still result apart"
 
 
 def test_many_steps_make_a_small_picture() -> None:

@@ -76,9 +76,9 @@ def test_every_section_is_there_and_can_be_reached(tmp_path: Path) -> None:
     assert sections[:2] == ["setup", "figures"]
 
 
-def test_it_tells_what_the_folder_holds(tmp_path: Path) -> None:
+def test_it_reports_what_the_folder_holds(tmp_path: Path) -> None:
     text = page_of(make_run(tmp_path, "orders", train__learning_rate=0.001)).text
-    for told in (
+    for result in (
         "The tuned model is better than the base on 4 held-out rows: the loss fell by 2.300.",
         "3.000 [2.800, 3.200]",
         "-2.300 (-77 %)",
@@ -102,7 +102,7 @@ def test_it_tells_what_the_folder_holds(tmp_path: Path) -> None:
         "because of orders",
         "d" * 64,
     ):
-        assert told in text, told
+        assert result in text, result
     assert "/secret/home/orders:17" not in text, "rows are named by file and line, without folders"
 
 
@@ -114,7 +114,7 @@ def test_nothing_from_a_run_is_markup(tmp_path: Path) -> None:
     assert "<script" not in raw.lower()
     assert "<img" not in raw.lower()
     assert not [name for _, given in page.tags for name in given if name.startswith("on")]
-    assert page.text.count('alert("1")') > 10, "it is told, as text"
+    assert page.text.count('alert("1")') > 10, "it is result, as text"
 
 
 def test_it_loads_nothing(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_files_that_are_missing_leave_a_page(left: tuple[str, ...], tmp_path: Pa
 
 def test_a_run_without_held_out_rows(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    told = {**evaluation("x"), "rows": 0, "figures": [], "training": [], "tables": [], "answers": [], "note": ""}
-    run.evaluation.write_text(json.dumps({**told, "verdict": "There are no held-out rows to evaluate on."}))
+    result = {**evaluation("x"), "rows": 0, "figures": [], "training": [], "tables": [], "answers": [], "note": ""}
+    run.evaluation.write_text(json.dumps({**result, "verdict": "There are no held-out rows to evaluate on."}))
     record = read_record(run)
     assert outcome_of(record) == ""
     text = page_of(run).text
@@ -170,9 +170,9 @@ def test_a_run_without_held_out_rows(tmp_path: Path) -> None:
 )
 def test_how_it_stands(gain: tuple[Any, Any, Any], lower_is_better: bool, standing: str, tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    told = evaluation("x")
-    told["figures"][0] |= {"difference": estimate(*gain), "lower_is_better": lower_is_better}
-    run.evaluation.write_text(json.dumps(told))
+    result = evaluation("x")
+    result["figures"][0] |= {"difference": estimate(*gain), "lower_is_better": lower_is_better}
+    run.evaluation.write_text(json.dumps(result))
     record = read_record(run)
     assert outcome_of(record) == standing
     assert f'class="verdict {standing}"' in report_page(record)
@@ -214,10 +214,10 @@ def test_half_a_surrogate_pair_is_no_obstacle(tmp_path: Path) -> None:
 
 def test_long_texts_and_many_rows_stay_small(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    told = evaluation("x")
-    told["answers"] = [{**told["answers"][0], "prompt": "word " * 100_000}] * 5
-    told["tables"][0]["rows"] = [[f"label {n}", 0.5] for n in range(5000)]
-    run.evaluation.write_text(json.dumps(told))
+    result = evaluation("x")
+    result["answers"] = [{**result["answers"][0], "prompt": "word " * 100_000}] * 5
+    result["tables"][0]["rows"] = [[f"label {n}", 0.5] for n in range(5000)]
+    run.evaluation.write_text(json.dumps(result))
     run.rejected.write_text("".join(json.dumps({"file": "r", "line": n, "reason": "bad"}) + "\n" for n in range(9000)))
     raw = report_page(read_record(run))
     assert len(raw) < 200_000
@@ -239,7 +239,7 @@ def test_verdicts_without_an_evaluation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "result"),
     [
         ("/a/b/rows.jsonl:12", "rows.jsonl:12"),
         ("C:\\data\\rows.jsonl:12: at 5:30 it rains", "rows.jsonl:12: at 5:30 it rains"),
@@ -248,8 +248,8 @@ def test_verdicts_without_an_evaluation(tmp_path: Path) -> None:
         ("/a/r:3: either/or\nmore", "r:3: either/or\nmore"),
     ],
 )
-def test_places_without_folders(place: str, told: str) -> None:
-    assert bare_place(place) == told
+def test_places_without_folders(place: str, result: str) -> None:
+    assert bare_place(place) == result
 
 
 def test_numbers() -> None:

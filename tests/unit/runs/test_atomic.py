@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_the_old_folder_and_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
-def test_what_the_disk_refuses_is_told_as_such(number: int, tmp_path: Path) -> None:
+def test_what_the_disk_refuses_is_reported_as_such(number: int, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="cannot write") as caught, as_disk_error(tmp_path):
         raise OSError(number, os.strerror(number))
     assert os.strerror(number) in caught.value.why
@@ -151,7 +151,7 @@ def test_other_failures_are_not_the_disks(tmp_path: Path) -> None:
         raise ValueError("mine")
 
 
-def test_temporary_names_are_told_by_their_beginning(tmp_path: Path) -> None:
+def test_temporary_names_are_reported_by_their_beginning(tmp_path: Path) -> None:
     with write_folder(tmp_path / "folder") as folder:
         assert folder.name.startswith(TEMPORARY_PREFIX)
 

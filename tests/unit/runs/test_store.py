@@ -100,12 +100,12 @@ def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
     log(Validated(2, 2.5, {"perplexity": 12.2}, True, 0.1))
     folder.adapter.mkdir()
     log(Finished(2, 4.0, 2.5, 3.25, str(folder.adapter)))
-    told = describe_run(folder)
-    assert told["state"] == "finished"
-    assert (told["step"], told["total_steps"], told["training_loss"]) == (2, 2, 3.0)
-    assert (told["validation_loss_before"], told["validation_loss_best"], told["best_step"]) == (4.0, 2.5, 2)
-    assert (told["seconds"], told["result"]) == (3.25, str(folder.adapter))
-    assert told["recipe"]["name"] == "first"
+    outcome = describe_run(folder)
+    assert outcome["state"] == "finished"
+    assert (outcome["step"], outcome["total_steps"], outcome["training_loss"]) == (2, 2, 3.0)
+    assert (outcome["validation_loss_before"], outcome["validation_loss_best"], outcome["best_step"]) == (4.0, 2.5, 2)
+    assert (outcome["seconds"], outcome["result"]) == (3.25, str(folder.adapter))
+    assert outcome["recipe"]["name"] == "first"
 
 
 def test_the_untrained_base_is_never_the_best(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_the_untrained_base_is_never_the_best(tmp_path: Path) -> None:
     log = EventLog(folder.path)
     for step, loss, is_best in ((0, 2.0, False), (1, 3.0, True), (2, 2.5, True), (3, 2.4, False)):
         log(Validated(step, loss, {"accuracy": 0.5}, is_best, 0.1))
-    told = describe_run(folder)
-    assert (told["validation_loss_before"], told["validation_loss_best"], told["best_step"]) == (2.0, 2.5, 2), (
+    result = describe_run(folder)
+    assert (result["validation_loss_before"], result["validation_loss_best"], result["best_step"]) == (2.0, 2.5, 2), (
         "ranked by the task's figure, not by the loss"
     )
 

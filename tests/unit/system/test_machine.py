@@ -63,7 +63,7 @@ def test_the_cache_is_where_the_system_keeps_such_things(
     ("given", "expected"),
     [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
 )
-def test_threads_give_way_unless_told_otherwise(
+def test_threads_give_way_unless_reported_otherwise(
     given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
@@ -78,7 +78,7 @@ def test_threads_give_way_unless_told_otherwise(
 GROW = """
 import ctypes, sys
 from burnish.system.machine import return_freed_memory
-told = return_freed_memory()
+freed = return_freed_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 libc.free(libc.malloc(16 << 20))  # by itself, glibc keeps smaller ones on its heap from here on
@@ -88,7 +88,7 @@ for place in taken:
 for place in taken[:-1]:
     libc.free(place)
 pages = int(open("/proc/self/statm").read().split()[1])
-print(told, pages * 4096 >> 20)
+print(freed, pages * 4096 >> 20)
 """
 
 
@@ -99,10 +99,10 @@ print(told, pages * 4096 >> 20)
 def test_freed_memory_is_returned_unless_the_user_chose(given: dict[str, str], expected: bool) -> None:
     """63 of 64 MiB are freed; the last one keeps them on the heap."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", GROW], env={**clean, **given}, capture_output=True, text=True, check=True
     )
-    took_effect, resident = told.stdout.split()
+    took_effect, resident = result.stdout.split()
     has_glibc = platform.libc_ver()[0] == "glibc"
     assert took_effect == str(expected and has_glibc)
     if has_glibc:

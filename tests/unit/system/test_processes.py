@@ -1,4 +1,4 @@
-"""The same work in several processes: in order, bounded, and told when one of them dies."""
+"""The same work in several processes: in order, bounded, and reported when one of them dies."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def dies(number: int) -> int:
     return number
 
 
-def test_a_process_that_is_killed_is_told() -> None:
+def test_a_process_that_is_killed_is_reported() -> None:
     with pytest.raises(MachineError, match="processes was killed"):
         list(in_processes(dies, range(8), 2))
 

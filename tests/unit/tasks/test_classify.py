@@ -170,7 +170,7 @@ def test_losses_equal_those_of_transformers_and_padding_changes_nothing(reader):
     torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_several_labels_are_judged_one_by_one(reader):
+def test_several_labels_are_evaluated_one_by_one(reader):
     folder, tokenizer = reader
     task = make_task(tokenizer, labels=["a", "b", "c"], is_multi=True)
     network = load(folder, task).network.eval()

@@ -12,7 +12,7 @@ from burnish.metrics.measure import value
 from burnish.tasks.evaluated import EvaluatedExamples
 
 
-def judged_of(owners: Sequence[int], sums: Sequence[float], counts: Sequence[int]) -> EvaluatedExamples:
+def evaluated_of(owners: Sequence[int], sums: Sequence[float], counts: Sequence[int]) -> EvaluatedExamples:
     """Examples with so much loss and so many terms."""
     nothing = [None] * len(owners)
     return EvaluatedExamples(
@@ -22,13 +22,13 @@ def judged_of(owners: Sequence[int], sums: Sequence[float], counts: Sequence[int
 
 def test_rows_are_the_sums_of_their_examples() -> None:
     """Row 1 has no example, row 3 has one without a term: neither can be drawn."""
-    sums, counts = judged_of([2, 0, 2, 3], [1.0, 5.0, 3.0, 0.0], [1, 4, 2, 0]).by_row()
+    sums, counts = evaluated_of([2, 0, 2, 3], [1.0, 5.0, 3.0, 0.0], [1, 4, 2, 0]).by_row()
     assert sums.tolist() == [5.0, 4.0]
     assert counts.tolist() == [4, 3]
 
 
 def test_loss_and_perplexity_by_hand() -> None:
-    judged = judged_of([0, 1, 1], [4.0, 2.0, 6.0], [2, 1, 3])
+    judged = evaluated_of([0, 1, 1], [4.0, 2.0, 6.0], [2, 1, 3])
     loss, perplexity = judged.loss(), judged.perplexity()
     assert (loss.name, value(loss)) == ("loss", 2.0)
     assert (perplexity.name, value(perplexity)) == ("perplexity", pytest.approx(math.e**2))
@@ -40,18 +40,18 @@ def test_loss_and_perplexity_by_hand() -> None:
 
 def test_perplexity_of_many_draws_at_once() -> None:
     sums = numpy.array([[4.0, 2.0], [3.0, 3.0]])
-    assert judged_of([0], [1.0], [1]).perplexity().formula(sums) == pytest.approx([math.e**2, math.e])
+    assert evaluated_of([0], [1.0], [1]).perplexity().formula(sums) == pytest.approx([math.e**2, math.e])
 
 
 def test_perplexity_is_never_infinite() -> None:
-    assert math.isfinite(value(judged_of([0], [1e6], [1]).perplexity()))
+    assert math.isfinite(value(evaluated_of([0], [1e6], [1]).perplexity()))
 
 
 def test_owners_may_be_a_range() -> None:
-    assert judged_of(range(2), [1.0, 2.0], [1, 1]).by_row()[0].tolist() == [1.0, 2.0]
+    assert evaluated_of(range(2), [1.0, 2.0], [1, 1]).by_row()[0].tolist() == [1.0, 2.0]
 
 
-def test_nothing_judged() -> None:
-    judged = judged_of([], [], [])
+def test_nothing_evaluated() -> None:
+    judged = evaluated_of([], [], [])
     assert [len(part) for part in judged.by_row()] == [0, 0]
     assert value(judged.loss()) == 0.0

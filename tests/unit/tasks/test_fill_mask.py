@@ -76,11 +76,11 @@ def test_epochs_hide_other_words_and_evaluation_always_the_same() -> None:
         *task.encoder.encode(record(), 96).examples,
         *task.encoder.encode(record("The red hat of Anna."), 96).examples,
     ]
-    first, again, other, judged, judged_again = (
+    first, again, other, judged, evaluated_again = (
         task.encoder.collate(examples, [[0], [1]], False, epoch) for epoch in (0, 0, 1, None, None)
     )
     assert torch.equal(first.input_ids, again.input_ids)
-    assert torch.equal(judged.targets, judged_again.targets)
+    assert torch.equal(judged.targets, evaluated_again.targets)
     assert not torch.equal(first.targets, other.targets)
     assert not torch.equal(first.targets, judged.targets)
 

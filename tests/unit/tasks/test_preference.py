@@ -37,7 +37,7 @@ RATED = RatedRecord(ASKED, GOOD, True, None, "rows.jsonl:1")
 LOSSES = ("dpo", "ipo", "simpo", "orpo", "cpo")
 
 
-def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
+def evaluated_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
     held_out = HeldOut(one_each(task, examples, size), examples, list(range(len(examples))))
     return evaluate_rows(network, task, held_out, "fp32")
 
@@ -81,8 +81,8 @@ def test_long_prompts_are_cut_from_the_left_and_alike_for_both(tiny_tokenizer: A
 def test_answers_that_leave_the_prompt_no_room_lose_their_end(tiny_tokenizer: Any) -> None:
     """A quarter of the context stays for the prompt; what is cut is counted."""
     task = make_preference(tiny_tokenizer)
-    told = "It is " + "red and blue and " * 4
-    pair = replace(PAIR, chosen=({"role": "assistant", "content": told},))
+    result = "It is " + "red and blue and " * 4
+    pair = replace(PAIR, chosen=({"role": "assistant", "content": result},))
     whole = task.encoder.encode(pair, 400).examples[0]
     context = len(whole.chosen.ids)
     row = task.encoder.encode(pair, context)
@@ -93,7 +93,7 @@ def test_answers_that_leave_the_prompt_no_room_lose_their_end(tiny_tokenizer: An
     assert len(cut.prompt_ids) + len(cut.chosen.ids) <= context
     lost = len(whole.prompt_ids) - len(cut.prompt_ids) + len(whole.chosen.ids) - kept
     assert row.truncated_tokens == lost
-    alike = replace(PAIR, chosen=({"role": "assistant", "content": told + "green"},), rejected=pair.chosen)
+    alike = replace(PAIR, chosen=({"role": "assistant", "content": result + "green"},), rejected=pair.chosen)
     with pytest.raises(RowError, match="the same tokens within the context of 24"):
         task.encoder.encode(alike, 24)
 
@@ -152,8 +152,8 @@ def by_hand(network: Any, prompt: list[int], answer: Answer) -> float:
     """Log-probability of an answer, token by token."""
     with torch.no_grad():
         logits = network(input_ids=torch.tensor([prompt + answer.ids])).logits[0].double()
-    told = logits.log_softmax(-1)
-    return sum(told[len(prompt) - 1 + index, token].item() for index, token in enumerate(answer.ids))
+    result = logits.log_softmax(-1)
+    return sum(result[len(prompt) - 1 + index, token].item() for index, token in enumerate(answer.ids))
 
 
 def expected_loss(loss: str, pair: PairExample, network: Any, reference: Any, beta: float) -> float:
@@ -185,10 +185,10 @@ def test_the_losses_are_the_papers(loss: str, tiny_tokenizer: Any) -> None:
     assert all((example.reference is None) == (loss in ("simpo", "orpo", "cpo")) for example in examples)
     (batch,) = one_each(task, examples)
     with torch.no_grad():
-        told = task.objective.losses(network, batch)
-    assert told.dtype == torch.float32
+        result = task.objective.losses(network, batch)
+    assert result.dtype == torch.float32
     expected = [expected_loss(loss, example, network, reference, 0.2) for example in examples]
-    assert told.tolist() == pytest.approx(expected, rel=1e-4)
+    assert result.tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_orpo_is_finite_where_an_answer_is_certain() -> None:
@@ -263,10 +263,10 @@ def test_the_base_is_measured_against_itself(loss: str, tiny_tokenizer: Any) -> 
     task = make_preference(tiny_tokenizer, loss=loss)
     bare = random_rated(6) if loss == "kto" else random_pairs(6)
     examples = task.objective.prepare_examples(network, bare, one_each(task, bare, 2), "fp32")
-    judged = judged_by(task, network, examples, 2)
-    told = figures(task, judged)
-    assert told["reward accuracy"] == 0.5
-    assert told["reward margin"] == 0.0
+    judged = evaluated_by(task, network, examples, 2)
+    result = figures(task, judged)
+    assert result["reward accuracy"] == 0.5
+    assert result["reward margin"] == 0.0
     assert "50 %" in task.scorer.remark(judged)
 
 
@@ -274,17 +274,17 @@ def test_the_figures_of_pairs(tiny_tokenizer: Any) -> None:
     tuned, base = make_network("llama"), make_network("llama", seed=1)
     task = make_preference(tiny_tokenizer, beta=0.5)
     examples = measured(task, base, random_pairs(8))
-    judged = judged_by(task, tuned, examples, 3)
+    judged = evaluated_by(task, tuned, examples, 3)
     ratios = [
         [by_hand(tuned, e.prompt_ids, a) - by_hand(base, e.prompt_ids, a) for a in (e.chosen, e.rejected)]
         for e in examples
     ]
     tokens = sum(len(e.chosen.ids) + len(e.rejected.ids) for e in examples)
-    told = figures(task, judged)
-    assert told["reward accuracy"] == sum(better > worse for better, worse in ratios) / 8
-    assert told["reward margin"] == pytest.approx(sum(0.5 * (b - w) for b, w in ratios) / 8, rel=1e-4)
-    assert told["KL to the base (on the data's answers)"] == pytest.approx(sum(map(sum, ratios)) / tokens, rel=1e-4)
-    assert task.scorer.headline in told
+    result = figures(task, judged)
+    assert result["reward accuracy"] == sum(better > worse for better, worse in ratios) / 8
+    assert result["reward margin"] == pytest.approx(sum(0.5 * (b - w) for b, w in ratios) / 8, rel=1e-4)
+    assert result["KL to the base (on the data's answers)"] == pytest.approx(sum(map(sum, ratios)) / tokens, rel=1e-4)
+    assert task.scorer.headline in result
 
 
 def test_the_figures_without_a_reference(tiny_tokenizer: Any) -> None:
@@ -292,8 +292,8 @@ def test_the_figures_without_a_reference(tiny_tokenizer: Any) -> None:
     task = make_preference(tiny_tokenizer, loss="simpo", beta=2.0)
     examples = random_pairs(8)
     means = [[by_hand(network, e.prompt_ids, a) / len(a.ids) for a in (e.chosen, e.rejected)] for e in examples]
-    told = figures(task, judged_by(task, network, examples, 3))
-    assert told == {
+    result = figures(task, evaluated_by(task, network, examples, 3))
+    assert result == {
         "reward accuracy": sum(better > worse for better, worse in means) / 8,
         "reward margin": pytest.approx(sum(2 * (b - w) for b, w in means) / 8, rel=1e-4),
     }
@@ -303,17 +303,19 @@ def test_the_figures_of_rated_answers(tiny_tokenizer: Any) -> None:
     tuned, base = make_network("llama", seed=1), make_network("llama")
     task = make_preference(tiny_tokenizer, loss="kto", beta=0.5)
     examples = measured(task, base, random_rated(9))
-    told = figures(task, judged_by(task, tuned, examples, 2))
+    result = figures(task, evaluated_by(task, tuned, examples, 2))
     ratios = [by_hand(tuned, e.prompt_ids, e.answer) - by_hand(base, e.prompt_ids, e.answer) for e in examples]
     good = [0.5 * ratio for ratio, e in zip(ratios, examples, strict=True) if e.good]
     bad = [0.5 * ratio for ratio, e in zip(ratios, examples, strict=True) if not e.good]
     point = task.objective._kl.item()
     right = sum((ratio > point) == e.good for ratio, e in zip(ratios, examples, strict=True))
-    assert told["reward accuracy"] == right / 9
-    assert told["reward of good answers"] == pytest.approx(sum(good) / len(good), rel=1e-4)
-    assert told["reward of bad answers"] == pytest.approx(sum(bad) / len(bad), rel=1e-4)
-    assert told["reward margin"] == pytest.approx(sum(good) / len(good) - sum(bad) / len(bad), rel=1e-3)
-    assert figures(task, judged_by(task, tuned, examples)) == pytest.approx(told, rel=1e-4), "batches do not matter"
+    assert result["reward accuracy"] == right / 9
+    assert result["reward of good answers"] == pytest.approx(sum(good) / len(good), rel=1e-4)
+    assert result["reward of bad answers"] == pytest.approx(sum(bad) / len(bad), rel=1e-4)
+    assert result["reward margin"] == pytest.approx(sum(good) / len(good) - sum(bad) / len(bad), rel=1e-3)
+    assert figures(task, evaluated_by(task, tuned, examples)) == pytest.approx(result, rel=1e-4), (
+        "batches do not matter"
+    )
 
 
 def test_the_better_answer_is_the_known_one(tiny_tokenizer: Any) -> None:

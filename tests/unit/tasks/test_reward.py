@@ -66,7 +66,7 @@ def shorter(content: str) -> PreferenceRecord:
     return replace(PAIR, prompt=({"role": "user", "content": content},), place="a:2")
 
 
-def judged_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
+def evaluated_by(task: Any, network: Any, examples: list[Any], size: int | None = None) -> EvaluatedExamples:
     return evaluate_rows(
         network, task, HeldOut(one_each(task, examples, size), examples, list(range(len(examples)))), "fp32"
     )
@@ -81,7 +81,7 @@ def test_padding_changes_no_score(kind: str, tiny_tokenizer: Any) -> None:
     examples = [
         example for record in (PAIR, shorter("fox?")) for example in task.encoder.encode(record, CONTEXT).examples
     ]
-    together, alone = judged_by(task, network, examples), judged_by(task, network, examples, 1)
+    together, alone = evaluated_by(task, network, examples), evaluated_by(task, network, examples, 1)
     assert len({score for output in together.outputs for score in output}) == 4
     for one, other in zip(together.outputs, alone.outputs, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
@@ -92,15 +92,15 @@ def test_the_loss_and_the_figures(tiny_tokenizer: Any) -> None:
     examples = [
         example for record in (PAIR, shorter("The fox")) for example in task.encoder.encode(record, CONTEXT).examples
     ]
-    judged = judged_by(task, network, examples)
+    judged = evaluated_by(task, network, examples)
     margins = torch.tensor([better - worse for better, worse in judged.outputs])
     assert judged.sums.tolist() == pytest.approx(torch.log1p(torch.exp(-margins)).tolist(), rel=1e-5)
-    told = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
-    assert told == {
+    result = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
+    assert result == {
         "accuracy": pytest.approx((margins > 0).float().mean().item()),
         "margin": pytest.approx(margins.mean().item(), rel=1e-5),
     }
-    assert task.scorer.headline in told
+    assert task.scorer.headline in result
     prompt, expected, given = task.scorer.describe(examples[0], judged.outputs[0])
     assert (prompt, expected) == ("Which colour has the fox?", "It is red.")
     assert f"{judged.outputs[0][0]:+.3f}" in given
@@ -143,7 +143,7 @@ def test_long_prompts_are_cut_from_the_left(kind: str, tiny_tokenizer: Any) -> N
 )
 def test_a_dialogue_is_scored_as_in_training(prompt: str, tiny_tokenizer: Any) -> None:
     task, network = make_reward(tiny_tokenizer), scoring_network()
-    judged = judged_by(task, network, task.encoder.encode(PAIR, CONTEXT).examples)
+    judged = evaluated_by(task, network, task.encoder.encode(PAIR, CONTEXT).examples)
     with torch.no_grad():
         assert float(task.predictor.respond(network, prompt)) == pytest.approx(judged.outputs[0][0], abs=6e-4)
 

@@ -257,10 +257,10 @@ def test_the_best_span_of_any_window_answers(tokenizer) -> None:
     assert always.scorer.answer([one], [Found(1.0, 9.0, at, at)]) == one.cut(at, at)
 
 
-def judged_of(task: Task, told) -> EvaluatedExamples:
+def evaluated_of(task: Task, result) -> EvaluatedExamples:
     """Outcomes of one-window questions: (accepted answer or None, answer found or None)."""
     windows, outputs = [], []
-    for accepted, given in told:
+    for accepted, given in result:
         (window,) = task.encoder.encode(record_of(accepted), 64).examples
         (at,) = task.encoder.encode(record_of(given or "cat"), 64).examples
         windows.append(window)
@@ -271,7 +271,7 @@ def judged_of(task: Task, told) -> EvaluatedExamples:
 
 def test_figures_and_table(tokenizer) -> None:
     task = make_task(tokenizer)
-    judged = judged_of(
+    judged = evaluated_of(
         task, [("Rome", "Rome"), ("old man lives", "old man"), (None, None), (None, "cat"), ("Paris", None)]
     )
     figures = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
@@ -281,7 +281,7 @@ def test_figures_and_table(tokenizer) -> None:
     assert table.columns == ("questions", "number", "answered", "exact match", "F1")
     assert table.rows[0] == ("answerable", 3, 2, pytest.approx(1 / 3), pytest.approx(0.6))
     assert table.rows[1] == ("unanswerable", 2, 1, 0.5, 0.5)
-    assert task.scorer.tables(judged_of(task, [("Rome", "Rome")])) == []
+    assert task.scorer.tables(evaluated_of(task, [("Rome", "Rome")])) == []
     assert task.scorer.headline in figures
 
 
@@ -301,10 +301,10 @@ def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
 
 def test_a_window_is_shown_in_words(tokenizer) -> None:
     task = make_task(tokenizer)
-    judged = judged_of(task, [("Rome", "Paris"), (None, None)])
-    told = [task.scorer.describe(*pair) for pair in zip(judged.examples, judged.outputs, strict=True)]
-    assert told[0] == (f"Where is the old man ?\n{CONTEXT}", "Rome", "Paris")
-    assert told[1][1:] == ("(no answer)", "(no answer)")
+    judged = evaluated_of(task, [("Rome", "Paris"), (None, None)])
+    result = [task.scorer.describe(*pair) for pair in zip(judged.examples, judged.outputs, strict=True)]
+    assert result[0] == (f"Where is the old man ?\n{CONTEXT}", "Rome", "Paris")
+    assert result[1][1:] == ("(no answer)", "(no answer)")
 
 
 def test_a_question_is_answered_from_its_text(tokenizer) -> None:

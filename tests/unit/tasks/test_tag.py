@@ -105,12 +105,12 @@ def test_a_word_without_pieces_is_outside_and_still_counted() -> None:
     (example,) = task.encoder.encode(record("Rome/B-LOC", "\u0007/B-PER", "Anna/B-PER", "\u200b/O"), 64).examples
     assert example.num_trained == 2
     network_says = [1, NO_WORD, 2]
-    judged = make_judged([example], [0], [network_says])
+    judged = make_evaluated([example], [0], [network_says])
     f1, precision, recall = (value(measure) for measure in task.scorer.measures(judged))
     assert (round(f1, 4), precision, round(recall, 4)) == (0.8, 1.0, 0.6667)
 
 
-def make_judged(examples: Any, owners: Any, outputs: Any) -> EvaluatedExamples:
+def make_evaluated(examples: Any, owners: Any, outputs: Any) -> EvaluatedExamples:
     number = len(examples)
     return EvaluatedExamples(examples, owners, outputs, numpy.ones(number), numpy.ones(number, dtype=numpy.int64))
 
@@ -136,7 +136,7 @@ def test_a_long_sentence_is_cut_between_words_and_nothing_is_lost(tokenizer: Any
     # The figures see one row: an entity across a cut is one entity.
     outputs = [[LABELS.index(tag) for tag in example.tags] for example in encoded.examples]
     assert any(example.tags[0] == "I-PER" for example in encoded.examples)
-    measures = task.scorer.measures(make_judged(encoded.examples, [4] * len(outputs), outputs))
+    measures = task.scorer.measures(make_evaluated(encoded.examples, [4] * len(outputs), outputs))
     assert [value(measure) for measure in measures] == [1.0, 1.0, 1.0]
     assert measures[0].table.tolist() == [[60.0, 60.0, 60.0]]
 
@@ -179,7 +179,7 @@ def test_numbers_are_labels_in_their_order_unless_they_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_a_decoder_tells_the_tag_at_the_end_of_the_word(tmp_path: Any, kind: str) -> None:
+def test_a_decoder_reports_the_tag_at_the_end_of_the_word(tmp_path: Any, kind: str) -> None:
     model = ModelSection(name=str(save_tagger(kind, tmp_path)))
     assert chosen([ANNA], model=model)["tag.pieces"] == {"bert": "first", "llama": "last"}[kind]
 
@@ -201,7 +201,7 @@ def test_a_tag_without_a_label_teaches_nothing_and_counts_as_missed() -> None:
     task = make_task(word_pieces())
     (example,) = task.encoder.encode(record("Anna/B-PER", "Rome/B-GPE"), 64).examples
     assert example.num_trained == 1
-    task_recall = task.scorer.measures(make_judged([example], [0], [[2, 1]]))[2]
+    task_recall = task.scorer.measures(make_evaluated([example], [0], [[2, 1]]))[2]
     assert value(task_recall) == 0.5
     (note,) = task.objective.inspect_model(
         SimpleNamespace(config=SimpleNamespace(model_type="bert", is_encoder_decoder=False, architectures=None))
@@ -281,7 +281,7 @@ def test_figures_tables_and_what_is_shown() -> None:
         "Anna Kowal [PER], in [LOC]",
     )
     assert task.scorer.describe(example, [0] * 5)[2] == "no entity"
-    judged = make_judged([example], [0], [output])
+    judged = make_evaluated([example], [0], [output])
     assert [(measure.name, value(measure)) for measure in task.scorer.measures(judged)] == [
         ("entity F1", 0.5),
         ("entity precision", 0.5),
@@ -293,7 +293,7 @@ def test_figures_tables_and_what_is_shown() -> None:
     (example,) = plain.encoder.encode(record("Anna/NOUN", "sings/VERB"), 64).examples
     assert (
         plain.scorer.headline
-        == plain.scorer.measures(make_judged([example], [0], [[0, 0]]))[0].name
+        == plain.scorer.measures(make_evaluated([example], [0], [[0, 0]]))[0].name
         == "token accuracy"
     )
     assert plain.scorer.describe(example, [0, 0]) == ("Anna sings", "Anna/NOUN sings/VERB", "Anna/NOUN sings/NOUN")

@@ -93,8 +93,8 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
     task = TEXT_TO_TEXT.make(AutoTokenizer.from_pretrained(folder), Recipe())
     pairs = [("Who?", "Anna lives by the river."), ("Where does the old man live, by the river?", "Rome."), ("Hm", "A")]
     examples = [
-        task.encoder.encode(record(turn("user", asked), turn("assistant", told)), 64).examples[0]
-        for asked, told in pairs
+        task.encoder.encode(record(turn("user", asked), turn("assistant", result)), 64).examples[0]
+        for asked, result in pairs
     ]
     with torch.no_grad():
         together = task.encoder.collate(examples, [[1], [2], [0]], False, None)

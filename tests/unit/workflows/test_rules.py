@@ -1,4 +1,4 @@
-"""Each rule of arithmetic holds on a tiny model, and is told to fail where something stands in that breaks it."""
+"""Each rule of arithmetic holds on a tiny model, and is reported to fail where something stands in that breaks it."""
 
 from __future__ import annotations
 
@@ -246,11 +246,11 @@ def test_gradients_that_are_missing_or_no_numbers_are_infinitely_apart() -> None
 
 
 def test_a_report_says_what_does_not_hold() -> None:
-    lines = [RuleLine("a = b", 0.5, 0.1, "told"), RuleLine("c = d", 0.0, 0.0, "told"), left_out("e = f", "no e here")]
+    lines = [RuleLine("a = b", 0.5, 0.1, "ok"), RuleLine("c = d", 0.0, 0.0, "ok"), left_out("e = f", "no e here")]
     report = RuleReport("tiny", "chat", "lora", "cpu", "fp32", 8, lines, 1.0)
     assert report.verdict == "1 of 2 rules of arithmetic do NOT hold here: a = b."
     assert report.exit_code == 1
     assert [line["passed"] for line in report.to_dict()["lines"]] == [False, True, None]
     good = replace(report, lines=lines[1:])
     assert (good.verdict, good.exit_code) == ("All 1 rules of arithmetic hold here (1 not applicable).", 0)
-    assert RuleLine("a = b", float("nan"), 0.1, "told").passed is False
+    assert RuleLine("a = b", float("nan"), 0.1, "ok").passed is False

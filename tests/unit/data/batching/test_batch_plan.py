@@ -171,7 +171,7 @@ def test_the_short_rest_of_an_epoch_stays_its_last_step() -> None:
 
 
 def test_a_batch_knows_its_epoch_and_evaluation_has_none() -> None:
-    """What is drawn anew in each epoch, such as masks, is drawn from that number."""
+    """What is drawn again in each epoch, such as masks, is drawn from that number."""
     asked: list[tuple[bool, int | None]] = []
 
     def collate(examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:

@@ -19,9 +19,9 @@ def test_the_bundled_texts_are_many_short_and_of_many_kinds() -> None:
     assert len(set(texts)) == len({text[:40] for text in texts}) == len(texts)
     assert all(200 <= len(text) <= 900 for text in texts)
     assert not any(passage.ends for passage in passages)
-    told = " ".join(texts)
+    result = " ".join(texts)
     for word in ("def count_words", "#include", "SELECT", "Grundgesetz", "boulanger", "abuelo", "Pancakes", "864"):
-        assert word in told
+        assert word in result
 
 
 def test_auto_means_the_bundled_texts() -> None:

@@ -134,7 +134,7 @@ NOT_LABELLED = [
 
 
 @pytest.mark.parametrize(("values", "name"), NOT_LABELLED, ids=lambda value: str(value)[:30])
-def test_a_label_beside_more_telling_columns_makes_no_classification(values, name):
+def test_a_label_beside_more_reporting_columns_makes_no_classification(values, name):
     assert detect_shape(rows_of(values), {}).name == name
 
 
@@ -195,6 +195,6 @@ def test_more_labels_than_half_of_the_rows_are_free_text():
     assert find_labels([labelled("a"), labelled("b"), labelled("a")], False) == ["a", "b"]
 
 
-def test_how_uneven_the_labels_are_is_told():
+def test_how_uneven_the_labels_are_is_reported():
     records = [labelled("a")] * 9 + [labelled("b")]
     check_text(describe_labels(records, ["a", "b"]))

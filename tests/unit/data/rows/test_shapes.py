@@ -195,10 +195,10 @@ def test_a_wanted_shape_leaves_the_other_rows_out():
 
 
 def test_rows_of_the_same_columns_each_have_the_shape_that_they_have_alone() -> None:
-    told = [values for values, *_ in SHAPES]
+    result = [values for values, *_ in SHAPES]
     spoken = [{"messages": TURNS}, {"messages": MESSAGES}, {"conversations": MESSAGES}, {"conversations": TURNS}]
     rated = [{"prompt": "q", "completion": "a", "label": label} for label in (True, "x", "false", 1)]
-    rows = [*told, *spoken, *rated, {"tokens": ["a"], "tags": ["b"]}, {"tokens": "a", "tags": "b"}, {"nothing": 1}]
+    rows = [*result, *spoken, *rated, {"tokens": ["a"], "tags": ["b"]}, {"tokens": "a", "tags": "b"}, {"nothing": 1}]
     alone = [pattern_of(values, PATTERNS) for values in rows]
     assert list(patterns_of([*rows, *reversed(rows)], PATTERNS)) == [*alone, *reversed(alone)]
     assert len(set(alone)) >= 10

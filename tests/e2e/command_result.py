@@ -1,4 +1,4 @@
-"""The outcome of a command: exit code, stdout, the three parts of its error, and all of it as a snapshot."""
+"""What came of a command: exit code, stdout, the three parts of its error, and all of it as a snapshot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CommandResult:
     """Everything that came of one command."""
 
     code: int
@@ -56,14 +56,14 @@ _MASKS = (
 """Replaced in this order: what differs by machine and by speed, and the widths of columns that follow from it."""
 
 
-def screen(told: Told, names: Mapping[str, str] | None = None) -> str:
+def screen(result: CommandResult, names: Mapping[str, str] | None = None) -> str:
     """What a command shows when piped, first stderr and then stdout, with numbers masked: for `check_snapshot`.
 
     Args:
-        told: of the command.
+        reported: of the command.
         names: what else to replace, for example the path of a shared folder.
     """
-    text = f"{told.err}~~~\n{told.out}"
+    text = f"{result.err}~~~\n{result.out}"
     for name, mask in (names or {}).items():
         text = text.replace(name, mask)
     for pattern, mask in _MASKS:
