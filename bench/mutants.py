@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--again", type=Path, help="a file of outcomes: only its survivors are run")
+    parser.add_argument("--also", nargs="*", default=[], help="test files that are run first, whatever they covered")
     parser.add_argument("--out", type=Path, help="where to write the outcomes as JSON lines")
     options = parser.parse_args()
     if options.verb == "cover":
@@ -175,6 +176,8 @@ def places(tree: ast.Module) -> Iterator[tuple[Any, Any]]:
     def visit(node: ast.AST, statement: Any) -> Iterator[tuple[Any, Any]]:
         if isinstance(node, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom, ast.Assert)):
             return
+        if isinstance(node, ast.keyword) and node.arg == "strict":  # of `zip`: an assertion, too
+            return
         if isinstance(node, ast.stmt):
             statement = node
         if statement is not None:
@@ -261,7 +264,7 @@ class Coverage:
         """As many of them as fit."""
         chosen, spent = [], 0.0
         for test in tests:
-            spent += self.seconds[test]
+            spent += self.seconds.get(test, 0.0)
             if spent > seconds and chosen:
                 break
             chosen.append(test)
@@ -288,7 +291,7 @@ class Worker:
     def tries(self, mutants: Sequence[Mutant], known: Coverage, options: argparse.Namespace) -> Iterator[Outcome]:
         """The outcome of each mutant."""
         for mutant in mutants:
-            tests = known.tests(mutant)
+            tests = [*options.also, *known.tests(mutant)]
             outcome = self._try(mutant, known, tests, options.seconds) if tests else Outcome(mutant, False, "-", 0)
             print("killed  " if outcome.is_killed else "SURVIVED", shown(outcome), flush=True)
             if options.out:
@@ -303,7 +306,7 @@ class Worker:
         file.write_text(text[:start] + mutant.new + text[end:], encoding="utf-8")
         try:
             chosen = known.within(tests, seconds)
-            limit = 60 + 4 * sum(known.seconds[test] for test in chosen)
+            limit = 120 + 4 * sum(known.seconds.get(test, 0.0) for test in chosen)
             return Outcome(mutant, *self._run(chosen, limit), len(tests))
         finally:
             file.write_text(text, encoding="utf-8")

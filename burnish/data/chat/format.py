@@ -234,7 +234,7 @@ def fit_answers(
         # An earlier answer is kept only if the complete turn before it is kept too.
         while left and (left[-2][1] if len(left) > 1 else num_lead) >= cut:
             kept.append(left.pop())
-        examples.append(_example(ids, cut, end, kept[::-1], num_lead, place))
+        examples.append(_example(ids, cut, end, kept, num_lead, place))
         num_lost += max(0, reached - end)
         reached = min(reached, cut)
     return examples[::-1], num_lost + reached - num_lead

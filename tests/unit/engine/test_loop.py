@@ -21,7 +21,7 @@ from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError, Interrupted
 from burnish.metrics.measure import Measure
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
-from burnish.runs.events import CheckpointSaved, Event, StepDone, StoppedEarly, TrainingStarted, Validated
+from burnish.runs.events import CheckpointSaved, Diagnosed, Event, StepDone, StoppedEarly, TrainingStarted, Validated
 from burnish.tasks.defaults import ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from tests.tiny_data import random_examples
@@ -32,7 +32,7 @@ TOTAL = 10
 
 
 @dataclass
-class CommandResult:
+class Listener:
     """A listener that remembers."""
 
     events: list[Event] = field(default_factory=list)
@@ -62,7 +62,7 @@ class ScriptedScorer(ScorerDefaults):
         return BatchOutcome(torch.full((batch.num_trained,), self._losses.pop(0)), [])
 
 
-def make_loop(tokenizer: Any, folder: Path, result: CommandResult, **options: Any) -> Loop:
+def make_loop(tokenizer: Any, folder: Path, result: Listener, **options: Any) -> Loop:
     """A loop over ten steps that validates every second and saves every fifth."""
     train = TrainSection(**{"learning_rate": 1e-2, "patience": 5, **options.pop("train", {})})
     recipe = Recipe(
@@ -91,7 +91,7 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def test_reports_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     loop = make_loop(tiny_tokenizer, tmp_path, result)
     progress = loop.run()
     assert isinstance(result.events[0], TrainingStarted)
@@ -109,7 +109,7 @@ def test_reports_every_step_in_order(tiny_tokenizer: Any, tmp_path: Path) -> Non
 
 
 def test_validates_the_base_then_at_its_rhythm_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=4).run()
     assert [event.step for event in result.of(Validated)] == [0, 4, 8, 10]
     for event in result.of(Validated):
@@ -117,7 +117,7 @@ def test_validates_the_base_then_at_its_rhythm_and_at_the_end(tiny_tokenizer: An
 
 
 def test_saves_at_its_rhythm_at_every_best_and_at_the_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     losses = [3.0, 2.0, 2.5, 1.0, 1.5, 1.5]
     progress = make_loop(tiny_tokenizer, tmp_path, result, losses=losses).run()
     assert [event.is_best for event in result.of(Validated)] == [False, True, False, True, False, False]
@@ -132,7 +132,7 @@ def test_saves_at_its_rhythm_at_every_best_and_at_the_end(tiny_tokenizer: Any, t
 
 
 def test_stops_early_when_patience_is_at_its_end(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     losses = [3.0, 2.0, 2.5, 2.2]
     progress = make_loop(tiny_tokenizer, tmp_path, result, losses=losses, train={"patience": 2}).run()
     assert progress.stopped
@@ -144,7 +144,7 @@ def test_stops_early_when_patience_is_at_its_end(tiny_tokenizer: Any, tmp_path: 
 
 
 def test_a_better_validation_begins_the_count_again(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     losses = [3.0, 2.0, 2.5, 1.9, 2.0, 2.0]
     progress = make_loop(tiny_tokenizer, tmp_path, result, losses=losses, train={"patience": 2}).run()
     assert progress.step == TOTAL
@@ -153,7 +153,7 @@ def test_a_better_validation_begins_the_count_again(tiny_tokenizer: Any, tmp_pat
 
 
 def test_early_stopping_can_be_turned_off(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     losses = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5]
     progress = make_loop(
         tiny_tokenizer, tmp_path, result, losses=losses, train={"early_stopping": False, "patience": 2}
@@ -162,7 +162,7 @@ def test_early_stopping_can_be_turned_off(tiny_tokenizer: Any, tmp_path: Path) -
 
 
 def test_without_held_out_rows_the_last_checkpoint_is_kept(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     progress = make_loop(tiny_tokenizer, tmp_path, result, losses=[]).run()
     assert result.of(Validated) == []
     assert progress.best_step is None
@@ -175,7 +175,7 @@ def test_a_signal_saves_the_last_whole_step_and_interrupts(number: int, tiny_tok
         if isinstance(event, StepDone) and event.step == 3:
             os.kill(os.getpid(), number)
 
-    result = CommandResult(react=react)
+    result = Listener(react=react)
     loop = make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=5)
     with pytest.raises(Interrupted, match="stopped after step 3 of 10; the state is saved") as caught:
         loop.run()
@@ -189,7 +189,7 @@ def test_a_signal_in_the_last_step_is_too_late_to_matter(tiny_tokenizer: Any, tm
         if isinstance(event, StepDone) and event.step == TOTAL:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    assert make_loop(tiny_tokenizer, tmp_path, CommandResult(react=react)).run().step == TOTAL
+    assert make_loop(tiny_tokenizer, tmp_path, Listener(react=react)).run().step == TOTAL
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkpoint(
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkp
             with torch.no_grad():
                 loop.trainer.network.get_input_embeddings().weight.fill_(math.nan)
 
-    result = CommandResult(react=react)
+    result = Listener(react=react)
     loop = make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=5)
     with pytest.raises(BurnishError, match="the loss became nan") as caught:
         loop.run()
@@ -214,10 +214,11 @@ def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkp
     assert caught.value.exit_code == 1
     assert saved_steps(tmp_path) == [5]
     assert len(result.of(StepDone)) == 6
+    assert [(one.name, "at step 7" in one.evidence) for one in result.of(Diagnosed)][-1] == ("diverging", True)
 
 
 def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.progress = Progress(step=7, validations=[(0, 9.0), (2, 8.0)], best_step=2)
     loop.run()
@@ -227,7 +228,7 @@ def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path)
 
 
 def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    result = CommandResult()
+    result = Listener()
     loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.progress = Progress(step=6, stopped=True, best_step=2, validations=[(2, 1.0)])
     assert loop.run().step == 6
@@ -236,7 +237,7 @@ def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp
 
 def test_the_time_left_falls_with_the_tokens_to_come(tiny_tokenizer: Any, tmp_path: Path) -> None:
     """It is what the loop's pace says; of the last step only its validation and its checkpoint are left."""
-    result = CommandResult()
+    result = Listener()
     loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.run()
     steps = result.of(StepDone)
@@ -279,7 +280,7 @@ class NotPlanned:
 
 
 def test_the_loop_needs_no_batch_before_its_step(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    planned, result = CommandResult(), CommandResult()
+    planned, result = Listener(), Listener()
     make_loop(tiny_tokenizer, tmp_path / "planned", planned).run()
     loop = make_loop(tiny_tokenizer, tmp_path / "not", result)
     loop.source = NotPlanned(loop.source)

@@ -36,6 +36,13 @@ def test_the_best_is_the_first_of_the_lowest() -> None:
     assert progress.validations_since_highest() == 2
 
 
+def test_the_lowest_is_the_first_of_equals() -> None:
+    progress = Progress()
+    for step, loss in [(0, 3.0), (2, 2.0), (4, 1.5), (6, 1.5)]:
+        record(progress, step, loss)
+    assert progress.row_results["lowest"].step == 4
+
+
 def test_not_a_number_is_never_the_best() -> None:
     progress = Progress()
     assert not record(progress, 2, math.nan)

@@ -16,8 +16,10 @@ from burnish.engine.optimizer import make_optimizer
 from burnish.engine.step import NotFinite, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
+from burnish.metrics.measure import Measure, mean
 from burnish.recipe.schema import TrainSection
-from burnish.tasks.defaults import NextTokenObjective
+from burnish.tasks.defaults import NextTokenObjective, ScorerDefaults
+from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from tests.snapshots import check_message
 from tests.tiny_data import random_examples
 from tests.tiny_models import make_network
@@ -131,6 +133,33 @@ def test_validation_gives_the_figures_of_the_task(tiny_tokenizer: Any) -> None:
     batches = [collate_tokens(examples, [[0], [1], [2]], pad_id=0, packed=False)]
     seen = validate(trainer_of(make_network("llama"), tiny_tokenizer), examples, batches)
     assert seen.figures == {"perplexity": pytest.approx(math.exp(seen.loss))}
+
+
+def test_validations_are_compared_by_the_loss_and_by_the_headline_metric(tiny_tokenizer: Any) -> None:
+    examples = random_examples(3, 4, 20)
+    batches = [collate_tokens(examples, [[0], [1], [2]], pad_id=0, packed=False)]
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    plain = validate(trainer, examples, batches)
+    assert [one.name for one in plain.measures] == ["loss"]
+    assert plain.score == -plain.loss
+
+    class Exact(ScorerDefaults):
+        """Half of the answers are right, whichever they are."""
+
+        headline = "exact match"
+
+        def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
+            return [mean("length", [4, 5, 6]), mean("exact match", [1, 0, 1])]
+
+        def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
+            return scorer.evaluate_batch(network, batch)
+
+    scorer = trainer.task.scorer
+    trainer.task = replace(trainer.task, scorer=Exact())
+    seen = validate(trainer, examples, batches)
+    assert [one.name for one in seen.measures] == ["loss", "exact match"]
+    assert seen.score == pytest.approx(2 / 3)
+    assert seen.loss == plain.loss
 
 
 def test_validation_leaves_no_gradient_and_training_goes_on_with_dropout(tiny_tokenizer: Any) -> None:

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import IGNORED, Example
-from burnish.engine.validation import HeldOut, evaluate_rows
+from burnish.engine.validation import HeldOut, RowResults, evaluate_rows
+from burnish.metrics.measure import mean
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.defaults import PerplexityScorer
@@ -128,3 +129,22 @@ def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
     judged = evaluate_rows(make_network("llama"), task, held_out(True), "fp32")
     assert isinstance(judged, EvaluatedExamples)
     assert [measure.name for measure in task.scorer.measures(judged)] == ["perplexity"]
+
+
+def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval() -> None:
+    """A loss that is lower, or an accuracy that is higher, on nearly every row."""
+    rows = numpy.arange(40)
+    losses = 2.0 + 0.1 * (rows % 7)
+    loss, right = mean("loss", losses, higher_is_better=False, is_share=False), mean("accuracy", rows % 4 == 0)
+    results = RowResults.of(5, 2.3, [loss, right])
+    lower = mean("loss", losses - 0.2, higher_is_better=False, is_share=False)
+    higher = mean("loss", losses + 0.2, higher_is_better=False, is_share=False)
+    more, fewer = mean("accuracy", rows % 4 != 1), mean("accuracy", rows % 40 == 0)
+    assert results.is_beaten_by([loss, right]) is False
+    assert results.is_beaten_by([lower, right]) is True
+    assert results.is_beaten_by([loss, more]) is True
+    assert results.is_beaten_by([higher, fewer]) is False
+    assert results.is_beaten_by([mean("accuracy", [1, 0, 1])]) is None, "other rows"
+    change = results.change(more)
+    assert change is not None
+    assert change.value == pytest.approx(0.5)

@@ -108,6 +108,7 @@ def coverage(changes: list[Change], truth: float) -> float:
 
 def test_rows_count_by_their_weight() -> None:
     assert effective_rows(mean("accuracy", [1, 0, 1, 1])) == 4
+    assert effective_rows(loss_of(numpy.ones(3), numpy.zeros(3))) == 3, "weights that are all 0 are none"
     assert effective_rows(loss_of(numpy.ones(3), numpy.array([1, 1, 4]))) == pytest.approx(36 / 18)
     assert effective_rows(Measure("F1", numpy.ones((7, 3)), lambda sums: sums[..., 0], True, True)) == 7
 

@@ -37,6 +37,22 @@ def test_counts(rows: list[tuple[str, str]], right: int, found: int, there: int)
     assert value(whole) == pytest.approx(2 * right / (found + there) if found + there else 0.0)
 
 
+@pytest.mark.parametrize(
+    ("gold", "predicted", "right", "found", "there"),
+    [
+        ("B-A E-A S-A S-A B-B I-B E-B B-A E-A", "B-A E-A S-A S-A B-B I-B E-B B-A E-A", 5, 5, 5),
+        ("S-A S-A O", "B-A E-A O", 0, 1, 2),
+        ("B-A E-A", "B-A I-A", 1, 1, 1),
+        ("S-A O S-A", "S-A I-A S-A", 2, 3, 2),
+        ("B-A I-A E-A", "B-A E-A S-A", 0, 2, 1),
+        ("S-A S-B", "S-A E-B", 2, 2, 2),
+    ],
+)
+def test_counts_with_marks_of_the_end(gold: str, predicted: str, right: int, found: int, there: int) -> None:
+    whole, *_ = tag_measures([gold.split()], [predicted.split()], "BIOES")
+    assert whole.table.sum(0).tolist() == [right, found, there]
+
+
 def test_per_type() -> None:
     gold = [["B-PER", "I-PER", "O", "B-LOC"], ["B-PER", "O"]]
     predicted = [["B-PER", "O", "O", "B-LOC"], ["B-PER", "B-ORG"]]

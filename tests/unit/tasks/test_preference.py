@@ -347,3 +347,15 @@ def test_a_method_that_mixes_rows_gets_one_answer_a_row(tiny_tokenizer: Any) -> 
     task.encoder.disable_packing()
     assert task.objective.inspect_model(make_network("llama")) == []
     assert len(one_each(task, random_pairs(2))[0].input_ids) == 4
+
+
+def test_every_record_is_served_with_the_prompt_that_it_was_trained_with(tiny_tokenizer: Any) -> None:
+    task = make_preference(tiny_tokenizer)
+    for record in (PAIR, RATED):
+        (example,) = task.encoder.encode(record, CONTEXT).examples
+        prompt, answer = task.predictor.trained_prompt(record, example)
+        assert task.predictor.served_prompts(record) == [prompt]
+        assert tiny_tokenizer.decode(answer).startswith("It is red.")
+    bad = replace(RATED, completion=BAD, good=False)
+    assert task.predictor.question(bad) is None
+    assert task.predictor.served_prompts(bad) == [], "no answer of it is worth giving"

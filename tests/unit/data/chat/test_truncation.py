@@ -42,6 +42,20 @@ def test_an_earlier_answer_that_lost_its_question_is_trained_in_an_example_of_it
     assert num_lost == 0
 
 
+@pytest.mark.parametrize("lead", [False, True])
+def test_an_earlier_answer_that_keeps_its_question_is_trained_in_the_same_example(lead: bool) -> None:
+    # Questions 0-1, 4-5, 8-11; answers 2-3, 6-7, 12-13. The second question begins where the example does.
+    examples, num_lost = windows(14, [(2, 4), (6, 8), (12, 14)], 10 + lead, lead)
+    front = [BOS] if lead else []
+    assert examples == [
+        ([*front, 100, 101, 102, 103], [102, 103]),
+        ([*front, *range(104, 114)], [106, 107, 112, 113]),
+    ]
+    assert num_lost == 0
+    examples, _ = windows(14, [(2, 4), (6, 8), (12, 14)], 9 + lead, lead)
+    assert [trained for _, trained in examples] == [[102, 103, 106, 107], [112, 113]], "it lost a token of its question"
+
+
 def test_bos_stands_once_where_an_example_reaches_back_to_the_beginning() -> None:
     examples, num_lost = windows(12, [(3, 4), (10, 12)], 8, lead=True)
     assert examples == [
@@ -61,6 +75,10 @@ def test_an_earlier_answer_that_fits_nowhere_is_counted_out() -> None:
     examples, num_lost = windows(20, [(2, 12), (14, 16)], 6)
     assert examples == [([110, 111, 112, 113, 114, 115], [114, 115])]
     assert num_lost == 14
+    examples, _ = windows(20, [(2, 8), (14, 16)], 6)
+    assert len(examples) == 1, "6 tokens fit, but nothing is left that the first is predicted from"
+    examples, _ = windows(20, [(2, 7), (14, 16)], 6)
+    assert examples[0] == ([101, 102, 103, 104, 105, 106], [102, 103, 104, 105, 106])
 
 
 @pytest.mark.parametrize(("context", "lead"), [(3, False), (4, True)])
