@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,8 @@ def run(options: argparse.Namespace) -> None:
     known = Coverage(options.coverage)
     if options.again:
         lines = [json.loads(line) for line in options.again.read_text(encoding="utf-8").splitlines()]
-        chosen = [Mutant(**line["mutant"]) for line in lines if not line["is_killed"]]
+        survivors = [Mutant(**line["mutant"]) for line in lines if not line["is_killed"]]
+        chosen = [found for one in survivors if (found := found_again(one)) is not None]
     else:
         chosen = sample(options.rooms, options.count, options.seed)
     with tempfile.TemporaryDirectory() as name:
@@ -147,6 +148,13 @@ def sample(rooms: Sequence[str], count: int, seed: int) -> list[Mutant]:
         chosen += source.sample(every, min(share, len(every)))
     source.shuffle(chosen)
     return chosen
+
+
+def found_again(mutant: Mutant) -> Mutant | None:
+    """The mutant in a file that may have changed since, with the lines that the coverage knows; None if it is gone."""
+    alike = [one for one in mutants_of(ROOT / mutant.file) if (one.old, one.new) == (mutant.old, mutant.new)]
+    nearest = min(alike, key=lambda one: abs(one.first - mutant.first), default=None)
+    return None if nearest is None else replace(mutant, span=nearest.span)
 
 
 def mutants_of(file: Path) -> Iterator[Mutant]:
