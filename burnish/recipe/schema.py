@@ -49,8 +49,8 @@ class ModelSection(Section):
     memory: str | None = None
     """Device memory that the run may use, for example `12GB`. By default all that is free."""
     kernels: Literal["fast", "plain"] = "fast"
-    """`fast` uses Burnish's own kernels wherever a probe shows that the model's output is the same; `plain` never
-    does."""
+    """`fast` uses Burnish's own kernels wherever a probe shows that the model's output is as exact as without them;
+    `plain` never does."""
     compile: Auto | bool = AUTO
     """Compile the blocks with `torch.compile` for training. `auto` compiles in runs of an hour or more if a trial on
     the run's own rows saves more time than compiling takes, and never with `kernels: plain`. Needs g++."""
