@@ -29,6 +29,7 @@ _MORE, _LEAST = 1.5, 0.002
 bf16."""
 _MORE_PER_TOKEN, _LEAST_PER_TOKEN = 2.0, 0.01
 """The same for the worst single token, which shows an error in few places; a maximum varies more than a mean."""
+_VECTOR = 16
 _WITHOUT_REFERENCE = 0.02
 """Allowed difference in 16 bits of a model that cannot be computed in fp32."""
 
@@ -104,13 +105,18 @@ def _fault(trial: _Trial, network: Any) -> str | None:
 
 
 def _errors(found: torch.Tensor, expected: torch.Tensor, counted: torch.Tensor | None) -> tuple[float, float]:
-    """The norm of the difference as a share of the expected norm: over everything, and of the worst token."""
+    """The norm of the difference as a share of the expected norm: over everything, and of the worst token.
+
+    Tokens count singly only where each has so many numbers that its norm is not small by chance.
+    """
     if counted is not None and found.shape[: counted.ndim] == counted.shape:
         found, expected = found[counted], expected[counted]
     difference = found - expected
     whole = float(difference.norm() / expected.norm())
-    by_token = difference.flatten(0, -2).norm(dim=-1) / expected.flatten(0, -2).norm(dim=-1).clamp_min(1e-30)
-    worst = float(by_token.max())
+    worst = whole
+    if found.ndim > 1 and found.shape[-1] >= _VECTOR:
+        by_token = difference.flatten(0, -2).norm(dim=-1) / expected.flatten(0, -2).norm(dim=-1).clamp_min(1e-30)
+        worst = float(by_token.max())
     return (whole, worst) if whole == whole and worst == worst else (float("inf"), float("inf"))
 
 

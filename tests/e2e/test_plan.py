@@ -65,7 +65,7 @@ def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
     assert plan["method"] == "lora"
     assert plan["steps"] >= 1
     reasons = {choice["option"]: choice["reason"] for choice in plan["choices"]}
-    assert "under 1,000 rows" in reasons["method"]
+    assert "fewer than 1,000 rows" in reasons["method"]
     assert all(reasons.values())
 
 
