@@ -330,3 +330,9 @@ def test_a_pair_needs_both_texts(reader):
     for prompt in ("the film", '{"premise": "the film"}', '{"premise": "the film", "hypothesis": " "}', "{broken"):
         with pytest.raises(InputError, match="pairs of texts"):
             task.predictor.respond(network, prompt)
+
+
+def test_nothing_is_asked_or_served() -> None:
+    predictor = make_task().predictor
+    assert predictor.question(record("Fine.")) is None
+    assert predictor.served_prompts(record("Fine.")) == []
