@@ -102,5 +102,5 @@ def run_loop(network: Any, tokenizer: Any, plan: BatchPlan, recipe: Recipe, chec
 
 
 def without_borders(batch: Batch) -> Batch:
-    """The same tokens, with nothing that reports one packed example from the next."""
+    """The same tokens, with nothing that separates one packed example from the next."""
     return replace(batch, inputs={"input_ids": batch.input_ids})

@@ -27,7 +27,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """What a page reports to run, from `bench/…` on."""
+    """The commands that a page names, from `bench/…` on."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     return [shlex.split(found) for found in re.findall(r"python (bench/[^`\n]+)", text)]
 

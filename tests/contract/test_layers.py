@@ -83,7 +83,7 @@ def test_imports_only_from_layers_below(module: str) -> None:
         ("burnish.recipe.load", "burnish", False),
     ],
 )
-def test_the_rule_reports_good_from_bad(module: str, target: str, is_allowed: bool) -> None:
+def test_the_rule_distinguishes_good_from_bad(module: str, target: str, is_allowed: bool) -> None:
     assert (forbidden_import(module, target) == "") == is_allowed
 
 

@@ -63,7 +63,7 @@ def words() -> list[Word]:
 
 
 def as_words(name: str) -> str:
-    """`told_by_theirLines` as `reported by their Lines`."""
+    """`told_by_theirLines` as `told by their Lines`."""
     return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name))
 
 

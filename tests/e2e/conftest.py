@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def burnish(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Burnish:
-    """Runs a command in this process: `burnish("train rows.jsonl", stdin="")`. In what it reported, `.` is `here`."""
+    """Runs a command in this process: `burnish("train rows.jsonl", stdin="")`. In its output, `.` is `here`."""
     from burnish.cli.main import main
 
     def run(words: str, stdin: str = "") -> CommandResult:

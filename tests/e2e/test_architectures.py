@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("architectures")
 
 
-def test_the_page_reports_of_every_cell() -> None:
+def test_the_page_has_every_cell() -> None:
     assert set(TOLD) == set(CELLS)
     assert set(TOLD.values()) == {TRAINED, REFUSED}
     assert set(CELLS) >= USUAL
@@ -31,6 +31,6 @@ def parameters() -> list[Any]:
 
 
 @pytest.mark.parametrize("cell", parameters())
-def test_a_cell_is_as_the_page_reports(cell: tuple[str, str, str], folder: Path) -> None:
+def test_a_cell_is_as_on_the_page(cell: tuple[str, str, str], folder: Path) -> None:
     reason = attempt(*cell, folder)
     assert (REFUSED if reason else TRAINED) == TOLD[cell], reason

@@ -20,7 +20,7 @@ HARD = (
 
 @pytest.fixture
 def unlearnable(here: Path) -> Path:
-    """Answers that nothing but luck can report: they can be learned by heart, and no other is found by that."""
+    """Answers that can only be memorized: learning some of them helps with no other."""
     source = random.Random(0)
     rows = [{"prompt": f"{number}?", "completion": str(source.randrange(100))} for number in range(40)]
     file = here / "rows.jsonl"

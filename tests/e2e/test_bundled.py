@@ -45,7 +45,7 @@ OWN_WORLD = (
     "Lena has a red bag. Paul has a blue bag. Who has the blue bag? Paul has it.",
     "Anna walked to the market to buy bread. The old woman at the stall counted the coins.",
 )
-"""Written for this test alone, of the kind that the corpus reports."""
+"""Written for this test alone, of the kind that the corpus has."""
 
 PLAIN_ENGLISH = (
     "Anna was a kind girl who lived in a small house near the river with her mother and her old dog.",

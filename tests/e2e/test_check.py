@@ -130,7 +130,7 @@ def test_rows_of_every_task_can_be_shown(name: str, burnish: Burnish, here: Path
     assert any(token["is_learned"] for passage in passages for token in passage["tokens"]) or passages[0]["note"]
 
 
-def test_a_run_reports_of_defects_before_it_begins(burnish: Burnish, here: Path, base: Path) -> None:
+def test_a_run_reports_defects_before_it_begins(burnish: Burnish, here: Path, base: Path) -> None:
     rows = [{**row, "completion": "It is red."} for row in answers(40)]
     rows[3]["completion"] = "Write to me, \x07."
     (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")

@@ -60,7 +60,7 @@ def test_two_learning_rates(compared: Path, burnish: Burnish) -> None:
     assert verdict.startswith(f"`fast` is better than `slow` on {HELD_OUT} rows: ")
 
 
-def test_json_reports_all_of_it(compared: Path, burnish: Burnish) -> None:
+def test_json_has_all_of_it(compared: Path, burnish: Burnish) -> None:
     result = burnish("compare slow fast --json").json
     assert [run["name"] for run in result["runs"]] == ["slow", "fast"]
     assert result["recipes"] == [["slow"], ["fast"]]
@@ -99,7 +99,7 @@ def test_another_seed_is_no_other_recipe(compared: Path, burnish: Burnish) -> No
     assert values["figures"][0]["runs"][0]["value"] != values["figures"][0]["runs"][1]["value"]
 
 
-def test_seeds_report_the_noise_of_training(compared: Path, burnish: Burnish) -> None:
+def test_seeds_show_the_noise_of_training(compared: Path, burnish: Burnish) -> None:
     result = burnish("compare slow slow-1 fast fast-1 --json").json
     assert result["recipes"] == [["slow", "slow-1"], ["fast", "fast-1"]]
     (figure,) = result["figures"]

@@ -39,7 +39,7 @@ def test_each_staged_run_is_called_by_its_name(case: str, bench: Any, tmp_path: 
         assert "labels" in findings[-1]["advice"]
 
 
-def test_the_bench_reports_right_from_wrong(bench: Any) -> None:
+def test_the_bench_distinguishes_right_from_wrong(bench: Any) -> None:
     assert bench.is_right("good", ["learning"])
     assert not bench.is_right("good", ["learning", "overfitting"])
     assert not bench.is_right("good", [])

@@ -78,7 +78,7 @@ def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnis
 
 
 def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish) -> None:
-    """Answers that nothing but luck can report: on the rows that it has seen the model knows them all."""
+    """Answers that can only be memorized: on the rows that it has seen, the model knows them all."""
     source = random.Random(0)
     rows = [{"prompt": f"{number}?", "completion": str(source.randrange(1000))} for number in range(40)]
     write(here / "rows.jsonl", rows[:20])

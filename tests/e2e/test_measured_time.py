@@ -72,7 +72,7 @@ def test_a_plan_measures_once(here: Path, base: Path, rows_file: Path, cache: Pa
     assert one["tokens_per_second"] == pytest.approx(1 / kept["seconds_per_token"])
 
 
-def test_the_command_reports_where_the_time_comes_from(base: Path, rows_file: Path, burnish: Burnish) -> None:
+def test_the_command_says_where_the_time_comes_from(base: Path, rows_file: Path, burnish: Burnish) -> None:
     words = f"plan {rows_file} --model {base} {EXACT}"
     result = burnish(words)
     assert result.code == 0, result.err
@@ -133,7 +133,7 @@ def test_a_cache_that_cannot_be_written_is_reported_and_no_more(base: Path, rows
 
 
 def test_a_model_that_cannot_pack_is_reckoned_with_rows_of_their_own(here: Path, burnish: Burnish) -> None:
-    """Only the loaded model reports it; the second plan, which loads nothing, has to know."""
+    """Only the loaded model shows it; the second plan, which loads nothing, has to know."""
     from transformers import BloomConfig, BloomForCausalLM
 
     from tests.tiny_models import make_tokenizer, save_model

@@ -264,7 +264,7 @@ def test_an_idle_adapter_is_not_merged(runs: Path, burnish: Burnish) -> None:
 
 
 def test_a_quantized_base_is_refused(runs: Path, base: Path, burnish: Burnish) -> None:
-    """As a folder of GPTQ or AWQ weights says of itself; the run's fingerprint is kept, only the config reports."""
+    """As a folder of GPTQ or AWQ weights says of itself; the run's fingerprint is kept, only the config says so."""
     from burnish.errors import InputError
     from burnish.export.merge import check_unquantized
 

@@ -22,7 +22,7 @@ def test_train_gives_what_the_command_gives(runs: Path, base: Path, rows_file: P
     assert adapter_bytes(again.path) == adapter_bytes(runs / "whole")
 
 
-def test_a_run_answers_and_reports_about_itself(here: Path, base: Path, rows_file: Path) -> None:
+def test_a_run_answers_and_describes_itself(here: Path, base: Path, rows_file: Path) -> None:
     events: list[Any] = []
     run = burnish_api.train(
         rows_file, model=str(base), name="mine", max_steps=2, set={"batch.tokens": 256}, listeners=[events.append]

@@ -149,7 +149,7 @@ def edit_manifest(run: Path, **facts: Any) -> None:
 
 
 def nudge_losses(run: Path, factor: float) -> None:
-    """Lets a run have reported other losses."""
+    """Changes the losses that a run reported."""
     lines = read_lines(run / "metrics.jsonl")
     for line in lines:
         line["loss"] *= factor

@@ -49,7 +49,7 @@ def test_names_are_made_up_where_none_is_given(here: Path, base: Path, rows_file
     assert names == ["rows-llama-lora", "rows-llama-lora-2"]
 
 
-def test_the_manifest_reports_what_the_run_was_made_from(made_runs: Path, base: Path, rows_file: Path) -> None:
+def test_the_manifest_records_what_the_run_was_made_from(made_runs: Path, base: Path, rows_file: Path) -> None:
     manifest = json.loads((made_runs / "whole" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["versions"]["burnish"] == __version__
     assert manifest["versions"]["torch"] == metadata.version("torch")

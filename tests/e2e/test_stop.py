@@ -75,7 +75,7 @@ def test_stopped_twice(runs: Path, burnish: Burnish) -> None:
     assert burnish("resume stopped").code == 0
     assert adapter_bytes(runs / "stopped") == adapter_bytes(runs / "whole")
     steps = [line["step"] for line in read_lines(runs / "stopped" / "metrics.jsonl", "StepDone")]
-    assert steps == [1, 2, 3, 4], "the step that was taken again is result once"
+    assert steps == [1, 2, 3, 4], "the repeated step is logged once"
 
 
 def test_stopped_before_the_first_step_leaves_nothing(here: Path, base: Path, rows_file: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_prompt_longer_than_the_context(runs: Path, burnish: Burnish) -> None:
     assert result.code == 0, result.err
 
 
-def test_metrics_report_what_the_summary_says(runs: Path, burnish: Burnish) -> None:
+def test_the_metrics_agree_with_the_summary(runs: Path, burnish: Burnish) -> None:
     summary = burnish("show whole --json").json
     validations = read_lines(runs / "whole" / "metrics.jsonl", "Validated")
     best = min(validations[1:], key=lambda line: line["loss"])

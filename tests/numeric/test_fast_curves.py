@@ -22,7 +22,7 @@ LOSS_TOLERANCE = NORM_TOLERANCE = 1e-5
 HALF_TOLERANCE = 0.01
 """Relative, in bf16, on average over the steps. Measured: 0.0005; of three seeds, the losses lie 0.06 apart."""
 _SLOWER = ("as transformers does it", "all logits are made", "computed once for each answer", "row of its own")
-"""Of what is reported where something cannot be had."""
+"""What is reported where something is not available."""
 RATES = {"full": 1e-3, "lora": 1e-2}
 PAIRWISE = [("gpt2", "full", False), ("gpt2", "lora", True), ("llama", "full", True), ("llama", "lora", False)]
 """Every pair of layout, method and packing; the other four are left to the long run."""

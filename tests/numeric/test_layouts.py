@@ -122,7 +122,7 @@ def test_a_step_moves_every_trained_weight_and_no_other(layout: str, method: str
     assert {name for name, parameter in network.named_parameters() if parameter.requires_grad} == wanted
 
 
-def test_a_model_that_cannot_report_packed_examples_apart_gets_padded_rows(tiny_tokenizer: Any, tmp_path: Path) -> None:
+def test_a_model_that_cannot_separate_packed_examples_gets_padded_rows(tiny_tokenizer: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.25)
     base_folder = save_model(tmp_path / "bloom", AutoModelForCausalLM.from_config(config), tiny_tokenizer)

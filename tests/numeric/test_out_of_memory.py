@@ -130,8 +130,8 @@ def test_a_device_with_less_memory_gives_the_same_loss_curve(
     assert [event.step for event in survived.of(StepDone)] == list(range(1, TOTAL + 1))
     assert survived.losses == pytest.approx(undisturbed.losses, rel=1e-6)
     assert survived.losses[-1] < survived.losses[0]
-    judged = [[event.loss for event in made.of(Validated)] for made in (survived, undisturbed)]
-    assert judged[0] == pytest.approx(judged[1], rel=1e-6)
+    evaluated = [[event.loss for event in made.of(Validated)] for made in (survived, undisturbed)]
+    assert evaluated[0] == pytest.approx(evaluated[1], rel=1e-6)
     tokens = [[(event.tokens, event.trained_tokens) for event in made.of(StepDone)] for made in (survived, undisturbed)]
     assert tokens[0] == tokens[1]
 
@@ -297,8 +297,8 @@ def test_a_held_out_row_that_does_not_fit(tiny_tokenizer: Any, tmp_path: Path) -
     resumed = make(tiny_tokenizer, tmp_path / "made")
     resumed.loop.progress = restore_checkpoint(tmp_path / "made" / "step-000004", resumed.loop.trainer)
     resumed.loop.run()
-    judged = [[(event.step, event.is_best) for event in one.of(Validated)] for one in (made, resumed, straight)]
-    assert judged[0] + judged[1] == judged[2]
+    evaluated = [[(event.step, event.is_best) for event in one.of(Validated)] for one in (made, resumed, straight)]
+    assert evaluated[0] + evaluated[1] == evaluated[2]
     assert made.losses + resumed.losses == straight.losses
 
 

@@ -55,9 +55,9 @@ def test_loss_of_each_packed_example_is_its_loss_alone(layout: str, tiny_tokeniz
     owners = range(len(examples))
 
     def sums_of(*batches: Batch) -> numpy.ndarray:
-        judged = evaluate_rows(network, task, HeldOut(batches, examples, owners), "fp32")
-        assert judged.counts.tolist() == [example.num_trained for example in examples]
-        return judged.sums
+        evaluated = evaluate_rows(network, task, HeldOut(batches, examples, owners), "fp32")
+        assert evaluated.counts.tolist() == [example.num_trained for example in examples]
+        return evaluated.sums
 
     packed = collate_tokens(examples, rows_of(examples, packing=True), pad_id=0, packed=True)
     expected = sums_of(*(collate_tokens(examples, [[index]], pad_id=0, packed=False) for index in owners))

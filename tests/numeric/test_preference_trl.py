@@ -57,7 +57,7 @@ def pairs_of(rows: list[dict[str, str]], tokenizer: Any) -> list[PairExample]:
 
 
 def options(folder: Path, size: int = _COUNT) -> dict[str, Any]:
-    """What every trainer is reported: fp32 on the CPU, all rows in one batch, in their order."""
+    """What every trainer is given: fp32 on the CPU, all rows in one batch, in their order."""
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": size,
@@ -85,8 +85,8 @@ def theirs(trainer: Any, network: Any) -> tuple[float, dict[str, torch.Tensor], 
 
 def figures(task: Any, network: Any, examples: list[Any], batches: list[Batch]) -> dict[str, float]:
     """The task's figures on these examples."""
-    judged = evaluate_rows(network, task, HeldOut(batches, examples, list(range(len(examples)))), "fp32")
-    return {measure.name: value(measure) for measure in task.scorer.measures(judged)}
+    evaluated = evaluate_rows(network, task, HeldOut(batches, examples, list(range(len(examples)))), "fp32")
+    return {measure.name: value(measure) for measure in task.scorer.measures(evaluated)}
 
 
 @pytest.mark.parametrize(("loss", "smoothing", "share"), [("dpo", 0.0, True), ("dpo", 0.2, False), ("ipo", 0.0, True)])

@@ -165,7 +165,7 @@ def test_early_stopping_takes_the_same_turn_after_a_stop(
 def test_the_best_by_noise_and_what_was_said_are_those_of_a_run_that_never_stopped(
     method: str, base: Path, tmp_path: Path
 ) -> None:
-    """Answers that nothing but luck can report: a later checkpoint that is lower by luck alone is not taken."""
+    """Answers that can only be guessed: a later checkpoint that is lower by luck alone is not chosen."""
     source = random.Random(1)
     for name, count in (("train", 120), ("valid", 30)):
         lines = [{"prompt": f"{name} {n}?", "completion": source.choice("abcdefgh")} for n in range(count)]

@@ -94,7 +94,7 @@ def test_capitals_and_marks_do_not_make_rows_differ() -> None:
     ("one", "other"),
     [("abcdefghijklmnop", "ijklmnopabcdefgh"), ("abcdefgh1", "abcdefgh2"), ("abcdefgh", "abcdefgh0"), ("Wört", "Wart")],
 )
-def test_a_word_is_reported_by_all_its_letters_and_their_order(one: str, other: str) -> None:
+def test_a_word_is_identified_by_all_its_letters_and_their_order(one: str, other: str) -> None:
     words, ends = _words(f"{one}, {other}\n{other.upper()}\n\n".encode(), _sizes(f"{one}, {other}", other, ""))
     assert ends.tolist() == [2, 3, 3]
     assert words[0] != words[1]

@@ -55,7 +55,7 @@ def test_what_is_well_raises_nothing(text: str) -> None:
         ("secrets", "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF2QT4"),
     ],
 )
-def test_what_is_private_is_reported(kind: str, text: str) -> None:
+def test_private_data_is_found(kind: str, text: str) -> None:
     assert [found for found, _ in private_strings(text)] == [kind]
 
 

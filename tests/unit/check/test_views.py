@@ -24,7 +24,7 @@ def test_a_long_row_keeps_its_beginning_and_its_end() -> None:
     assert [token.id for token in last.tokens] == list(range(1744, 2000))
 
 
-def test_a_passage_without_a_name_reports_what_is_left_out() -> None:
+def test_a_passage_without_a_name_says_what_is_left_out() -> None:
     view = view_of(1000, 0)
     nameless = TokenView(view.place, [Passage("", view.passages[0].tokens)])
     assert shortened(nameless).passages[1].name == "after 488 more tokens, 0 of them learned"

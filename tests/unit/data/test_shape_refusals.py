@@ -32,7 +32,7 @@ REFUSED = {
 }
 
 
-def test_all_shapes_are_reported_and_of_those_that_are_near_what_they_need():
+def test_all_shapes_are_named_with_what_the_nearest_ones_need():
     assert describe_patterns() == describe_patterns(["src", "dst"])
     assert all(name in describe_patterns() for name in BY_NAME)
     check_text(describe_patterns(["output", "src"]))

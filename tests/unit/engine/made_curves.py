@@ -59,11 +59,11 @@ def made_run(
             events.append(step_done(step, loss, rates(share)))
         if rows and step % EVERY == 0:
             # the level of a row is a share of the loss: hard rows are harder in every validation
-            judged = loss_of(numpy.maximum(1e-4, held_out(share) * level + source.normal(0, row_noise, rows)))
+            evaluated = loss_of(numpy.maximum(1e-4, held_out(share) * level + source.normal(0, row_noise, rows)))
             guessed = loss_of(chance * level) if chance is not None else None
-            changes = progress.changes(judged, guessed)
-            is_best = progress.record(step, value(judged), -value(judged), [judged])
-            events.append(Validated(step, value(judged), {}, is_best, 0.1, changes))
+            changes = progress.changes(evaluated, guessed)
+            is_best = progress.record(step, value(evaluated), -value(evaluated), [evaluated])
+            events.append(Validated(step, value(evaluated), {}, is_best, 0.1, changes))
     return [*events, StoppedEarly(stop, "no better")] if stop < STEPS else events
 
 

@@ -21,7 +21,7 @@ GIB = 2**30
 
 @dataclass
 class Gpu:
-    """A GPU that is what it is reported to be."""
+    """A GPU with the given properties."""
 
     degrees: int | str = 60
     free: int = 40 * GIB
@@ -74,7 +74,7 @@ def test_scarce_memory_is_reported_once_and_what_torch_set_aside_counts_as_free(
     assert watch.observe(validated(3)) == []
 
 
-def test_both_are_reported_apart() -> None:
+def test_the_two_are_distinguished() -> None:
     assert len(Gpu(99, free=0).watch().observe(validated(1))) == 2
 
 

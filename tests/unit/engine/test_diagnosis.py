@@ -140,7 +140,7 @@ def test_advice_moves_the_learning_rate_the_right_way() -> None:
     (slow,), (fast,) = diagnose(RUNS["too slow"][0]), diagnose(RUNS["too fast"][0])
     assert "`--set train.learning_rate=0.01` (now 0.001)" in slow.advice
     assert "`--set train.learning_rate=0.0001` (now 0.001)" in fast.advice
-    assert slow.step <= 0.6 * STEPS, "half of the run is enough to tell"
+    assert slow.step <= 0.6 * STEPS, "half of the run is enough to see it"
     assert fast.step <= 0.2 * STEPS
 
 

@@ -224,7 +224,7 @@ def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path)
     loop.run()
     assert result.events[0] == TrainingStarted(7, TOTAL, TOTAL / loop.source.steps_per_epoch, loop.source.micro_tokens)
     assert [event.step for event in result.of(StepDone)] == [8, 9, 10]
-    assert [event.step for event in result.of(Validated)] == [8, 10], "the base is not judged again"
+    assert [event.step for event in result.of(Validated)] == [8, 10], "the base is not evaluated again"
 
 
 def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One optimizer step, and one look at the held-out rows."""
+"""One optimizer step, and one validation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_clipping_scales_the_gradient_to_its_limit(tiny_tokenizer: Any) -> None:
     assert free.gradient_norm > 0.5
     keeper = KeepGradients(network)
     clipped = make_trainer(network, tiny_tokenizer, keeper, clip=0.5).step(batches)
-    assert clipped.gradient_norm == pytest.approx(free.gradient_norm), "the norm result is the one before clipping"
+    assert clipped.gradient_norm == pytest.approx(free.gradient_norm), "the reported norm is the one before clipping"
     norm = math.sqrt(sum(gradient.square().sum().item() for gradient in keeper.kept.values()))
     assert norm == pytest.approx(0.5, rel=1e-4)
     for name, gradient in keeper.kept.items():

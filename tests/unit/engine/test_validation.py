@@ -46,15 +46,15 @@ def loss_alone(network: Any, example: Example) -> float:
 def test_each_example_and_row_gets_its_own_loss(packing: bool, tiny_tokenizer: Any) -> None:
     network, task = make_network("llama").train(), make_task("chat", tiny_tokenizer, Recipe())
     rows, events = held_out(packing), []
-    judged = evaluate_rows(network, task, rows, "fp32", lambda done, of: events.append((done, of)))
+    evaluated = evaluate_rows(network, task, rows, "fp32", lambda done, of: events.append((done, of)))
     assert not network.training
     alone = [loss_alone(network, example) for example in rows.examples]
-    assert judged.sums == pytest.approx(alone, rel=1e-5)
-    assert judged.counts.tolist() == [example.num_trained for example in rows.examples]
-    assert judged.sums.dtype == numpy.float64
-    assert (judged.examples, judged.owners) == (rows.examples, OWNERS)
-    assert list(judged.outputs) == [None] * 9
-    sums, counts = judged.by_row()
+    assert evaluated.sums == pytest.approx(alone, rel=1e-5)
+    assert evaluated.counts.tolist() == [example.num_trained for example in rows.examples]
+    assert evaluated.sums.dtype == numpy.float64
+    assert (evaluated.examples, evaluated.owners) == (rows.examples, OWNERS)
+    assert list(evaluated.outputs) == [None] * 9
+    sums, counts = evaluated.by_row()
     for position, row in enumerate(sorted(set(OWNERS))):
         mine = [index for index, owner in enumerate(OWNERS) if owner == row]
         assert sums[position] == pytest.approx(sum(alone[index] for index in mine), rel=1e-5)
@@ -93,8 +93,8 @@ def test_outputs_come_in_the_order_of_the_examples(packing: bool, tiny_tokenizer
     rows = held_out(packing)
     read = [index for batch in rows.batches for index in batch.examples]
     assert read != sorted(read)
-    judged = evaluate_rows(make_network("llama"), scored_by(TellingScorer, tiny_tokenizer), rows, "fp32")
-    assert judged.outputs == [f"example {index}" for index in range(9)]
+    evaluated = evaluate_rows(make_network("llama"), scored_by(TellingScorer, tiny_tokenizer), rows, "fp32")
+    assert evaluated.outputs == [f"example {index}" for index in range(9)]
 
 
 def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any) -> None:
@@ -103,18 +103,18 @@ def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any
 
 
 def test_nothing_held_out_gives_nothing(tiny_tokenizer: Any) -> None:
-    judged = evaluate_rows(
+    evaluated = evaluate_rows(
         make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), HeldOut([], [], []), "fp32"
     )
-    assert (len(judged.sums), len(judged.by_row()[0])) == (0, 0)
+    assert (len(evaluated.sums), len(evaluated.by_row()[0])) == (0, 0)
 
 
 def test_an_example_without_trained_tokens_takes_no_part(tiny_tokenizer: Any) -> None:
     examples = [*random_examples(2, 8, 20), Example([5, 6, 7], [IGNORED] * 3, "made.jsonl:3")]
     rows = held_out(True, examples, owners=[0, 1, 2])
-    judged = evaluate_rows(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), rows, "fp32")
-    assert judged.counts[2] == judged.sums[2] == 0
-    assert len(judged.by_row()[1]) == 2
+    evaluated = evaluate_rows(make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), rows, "fp32")
+    assert evaluated.counts[2] == evaluated.sums[2] == 0
+    assert len(evaluated.by_row()[1]) == 2
 
 
 def test_evaluating_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> None:
@@ -126,9 +126,9 @@ def test_evaluating_in_bf16_is_near_and_not_the_same(tiny_tokenizer: Any) -> Non
 
 def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
     task = make_task("chat", tiny_tokenizer, Recipe())
-    judged = evaluate_rows(make_network("llama"), task, held_out(True), "fp32")
-    assert isinstance(judged, EvaluatedExamples)
-    assert [measure.name for measure in task.scorer.measures(judged)] == ["perplexity"]
+    evaluated = evaluate_rows(make_network("llama"), task, held_out(True), "fp32")
+    assert isinstance(evaluated, EvaluatedExamples)
+    assert [measure.name for measure in task.scorer.measures(evaluated)] == ["perplexity"]
 
 
 def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval() -> None:

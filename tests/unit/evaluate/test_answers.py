@@ -50,5 +50,5 @@ def test_no_questions_no_answers(tiny_tokenizer: Any) -> None:
 
 def test_exact_is_exact_up_to_white_space_at_the_ends() -> None:
     given = ["yes", " yes\n", "Yes", "yes.", "ye s", ""]
-    judged = [Answer("Is it?", "yes", text, "made.jsonl:1").is_exact for text in given]
-    assert judged == [True, True, False, False, False, False]
+    evaluated = [Answer("Is it?", "yes", text, "made.jsonl:1").is_exact for text in given]
+    assert evaluated == [True, True, False, False, False, False]

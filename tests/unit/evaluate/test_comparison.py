@@ -37,7 +37,7 @@ def test_models_with_different_figures_are_not_compared() -> None:
 
 
 def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: int = 9) -> Comparison:
-    """A comparison with one reporting figure, behind another that says the opposite."""
+    """A comparison with one significant metric, after another that says the opposite."""
     opposite = Estimate(-gain.value, -gain.high, -gain.low)
     here = Estimate(0.0, 0.0, 0.0)
     figures = [

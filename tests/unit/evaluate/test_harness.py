@@ -1,4 +1,4 @@
-"""lm-evaluation-harness: asked for its figures, and reported apart by what it gives of single rows."""
+"""lm-evaluation-harness: asked for its figures, and distinguished by what it gives for single rows."""
 
 from __future__ import annotations
 

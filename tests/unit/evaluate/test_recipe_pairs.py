@@ -68,7 +68,7 @@ def test_without_training_noise_too(trials: int, least: float) -> None:
 
 @pytest.mark.parametrize("trials", [100, pytest.param(400, marks=pytest.mark.slow)])
 def test_another_seed_is_seldom_taken_for_another_recipe(trials: int) -> None:
-    """Rows alone would say so half of the time; the scatter of the validations reports that the training is noisy."""
+    """Rows alone would say so half of the time; the scatter of the validations shows that the training is noisy."""
     source = numpy.random.default_rng(3)
     noisy, rows_alone = [], []
     for _ in range(trials):
@@ -114,7 +114,7 @@ def test_all_pairs_are_compared_and_their_chances_raised() -> None:
     assert [pair.change for pair in figure.pairs] == [pair.rows_alone for pair in figure.pairs]
 
 
-def test_a_run_that_reports_nothing_is_as_noisy_as_the_other() -> None:
+def test_a_run_without_known_noise_is_as_noisy_as_the_other() -> None:
     source = numpy.random.default_rng(7)
     runs = runs_of(source, [0.0, 0.1], 0.0)
     one, both = (

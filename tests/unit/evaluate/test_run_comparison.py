@@ -105,7 +105,7 @@ def test_another_seed_is_no_other_recipe() -> None:
     )
 
 
-def test_the_same_run_twice_reports_nothing_of_seeds() -> None:
+def test_the_same_run_twice_says_nothing_about_seeds() -> None:
     runs = [ComparedRun("a", "x/a", 0, 0), ComparedRun("b", "x/b", 0, 0), ComparedRun("c", "x/c", 1, 0)]
     assert measured_seeds(runs) == [[0, 2]]
     same = comparison(recipes=(0, 0))
@@ -114,7 +114,7 @@ def test_the_same_run_twice_reports_nothing_of_seeds() -> None:
 
 
 @pytest.mark.parametrize(("width", "result"), [(0.4, "[-0.200, +0.200]"), (0.0004, "[-0.00020, +0.00020]")])
-def test_a_narrow_interval_is_reported_to_the_digits_that_count(width: float, result: str) -> None:
+def test_a_narrow_interval_is_shown_to_the_digits_that_count(width: float, result: str) -> None:
     assert result in comparison(pair(Change(0.0, -width / 2, width / 2, 1.0))).verdict
 
 

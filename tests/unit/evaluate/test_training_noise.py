@@ -1,4 +1,4 @@
-"""What a run reports of the noise of its training."""
+"""What a run shows about the noise of its training."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_a_validation_out_of_the_rhythm_is_passed_by() -> None:
     assert late_values(metrics(41, 4, losses, rate=1.0), "loss") == losses[5:10]
 
 
-def test_too_few_validations_or_another_figure_report_nothing() -> None:
+def test_too_few_validations_or_another_metric_show_nothing() -> None:
     assert run_noise(metrics(4, 1, [4.0, 3.0, 2.0, 1.0]), "loss") is None
     assert run_noise(metrics(20, 2, [0.5] * 10), "entity F1") is None
     assert run_noise([], "loss") is None
 
 
-def test_a_jitter_about_the_course_is_reported() -> None:
+def test_jitter_around_the_curve_is_found() -> None:
     losses = [1 - 0.02 * number + 0.05 * (-1) ** number for number in range(20)]
     result = run_noise(metrics(40, 2, losses), "loss")
     assert result is not None

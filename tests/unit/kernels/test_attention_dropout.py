@@ -45,7 +45,7 @@ def inputs(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
 
 
 def weights(attend: Attend, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """`[rows, heads, width, width]`: the probabilities that are left, seen through values that are reported apart."""
+    """`[rows, heads, width, width]`: the probabilities that are left, seen through values that are all different."""
     apart = torch.eye(WIDTH, SIZE, dtype=query.dtype).expand(len(ROWS), KEY_HEADS, -1, -1)
     return attend(query.detach(), key.detach(), apart)
 

@@ -184,7 +184,7 @@ def test_the_logits_of_all_tokens_are_never_there(factors: torch.Tensor | None) 
     assert seen.peak.total < all_logits / 3
 
 
-def test_the_plan_is_reported_what_is_taken_inside() -> None:
+def test_the_plan_learns_what_is_allocated_inside() -> None:
     """Bytes as measured, and the operations of one product, or of three."""
     inputs, targets = made_up(700, vocabulary=LARGE, bias=False)
     hidden, weight = (one.detach() for one in inputs[:2] if one is not None)

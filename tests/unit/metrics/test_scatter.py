@@ -24,7 +24,7 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 1.0, 2.0], [1.0, 2.0, math.nan, 2.0, 1.0]])
-def test_too_little_reports_nothing(values: list[float]) -> None:
+def test_too_few_values_show_nothing(values: list[float]) -> None:
     assert scatter(values) is None
 
 

@@ -170,7 +170,7 @@ def test_masks_are_made_without_what_transformers_may_leave_out() -> None:
     ids=["padding", "cache", "not-itself"],
 )
 def test_what_is_nearly_causal_is_drawn(mask_function: Any, others: dict[str, Any]) -> None:
-    """By a function like that of packed rows, which only more than its neighbours reports apart."""
+    """By a function like that of packed rows, from which only more tokens than the neighbors differ."""
     asked = {"batch_size": 2, "q_length": 12, "kv_length": 12, "device": CPU, "allow_is_causal_skip": False, **others}
     made = make_mask(mask_function=mask_function, **asked)
     assert torch.equal(made, sdpa_mask(mask_function=mask_function, **asked))
@@ -228,7 +228,7 @@ def test_short_and_packed_rows_go_the_fast_way(kind: str, scaling: float | None)
 
 
 @pytest.mark.parametrize(("argument", "attribute"), [(None, True), (None, False), (False, True), (True, False)])
-def test_which_way_tokens_look_is_reported_by_the_argument_or_else_the_layer(
+def test_which_tokens_are_attended_to_follows_from_the_argument_or_else_the_layer(
     argument: bool | None, attribute: bool
 ) -> None:
     assert_as_torch(states(), None, True, Layer(attribute), is_causal=argument)

@@ -1,4 +1,4 @@
-"""Running out of memory is reported from other failures by what is really raised."""
+"""Running out of memory is distinguished from other failures by what is really raised."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_models_that_do_more_are_computed_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gemma2", "granite", "cohere"])
-def test_the_task_reports_so_and_has_their_true_losses(name: str, tiny_tokenizer: Any) -> None:
+def test_the_task_says_so_and_has_their_true_losses(name: str, tiny_tokenizer: Any) -> None:
     network = make_family(name)
     task = make_task("text", tiny_tokenizer, Recipe())
     assert task.objective.inspect_model(network) == [ALL_LOGITS]
@@ -110,7 +110,7 @@ def test_the_task_reports_so_and_has_their_true_losses(name: str, tiny_tokenizer
     assert distance(wrong, losses) > 0.01, "the model does no more than others"
 
 
-def test_the_task_reports_nothing_of_others(tiny_tokenizer: Any) -> None:
+def test_the_task_says_nothing_of_others(tiny_tokenizer: Any) -> None:
     assert make_task("text", tiny_tokenizer, Recipe()).objective.inspect_model(make_network("gpt2")) == []
     plain = Recipe.model_validate({"model": {"kernels": "plain"}})
     network = make_network("llama")

@@ -67,7 +67,7 @@ def test_dropout_does_not_disturb_the_probe() -> None:
 
 
 def bloom() -> Any:
-    """ALiBi: positions come from the mask, and packing cannot be reported."""
+    """ALiBi: positions come from the mask, and packed examples cannot be separated."""
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.25)
     return AutoModelForCausalLM.from_config(config).float().eval()

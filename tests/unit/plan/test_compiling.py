@@ -80,7 +80,7 @@ def chosen(seconds: float = LONG, pace: float | None = PACE, **model: Any) -> tu
     return context.recipe.model.compile, made, events
 
 
-def test_where_it_pays_blocks_are_compiled_and_the_reason_is_reported(trial: Given) -> None:
+def test_where_it_pays_blocks_are_compiled_with_a_reason(trial: Given) -> None:
     is_compiled, pace, result = chosen()
     assert is_compiled is True
     assert pace == pytest.approx(PACE * 0.88)

@@ -67,22 +67,22 @@ def test_few_steps_are_simulated() -> None:
 def test_what_cannot_fit_is_not_simulated() -> None:
     """With 1,600 of 2,400 bytes in the weights, one row of eight takes 1,700 at least."""
 
-    class Listener(Machine):
+    class WeightsOnly(Machine):
         def run(self, way: Way, room: int | None) -> Simulation:
             seen = super().run(way, room)
             return Simulation({"all": Peak(seen.peak.total, {"weights": BASE[way.method]})}, 0, 0, Work())
 
-    machine = Listener()
+    machine = WeightsOnly()
     fit = find_fit(("full", "lora"), [8, 1], [False], machine.run, 1_650)
     assert machine.asked == [Way("full", 8, False), Way("lora", 8, False)]
     assert fit.way == Way("lora", 8, False)
-    machine = Listener()
+    machine = WeightsOnly()
     fit = find_fit(("full",), [8, 1], [False], machine.run, 1_650)
     assert machine.asked == [Way("full", 8, False), Way("full", 1, False)], "only to tell what is lacking"
     assert (fit.fits, fit.simulation.peak.total) == (False, 1_700)
 
 
-def test_what_is_known_to_take_more_is_simulated_whole_only_to_report_what_is_lacking() -> None:
+def test_what_is_known_to_take_more_is_simulated_whole_only_to_say_what_is_lacking() -> None:
     class Hasty(Machine):
         def run(self, way: Way, room: int | None) -> Simulation:
             whole = super().run(way, room)

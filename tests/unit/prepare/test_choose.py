@@ -143,7 +143,7 @@ def test_a_model_of_the_wrong_kind_is_refused(wanted: str, names: list[str], kin
 
 
 def test_a_head_that_transformers_has_not_is_refused() -> None:
-    """BERT reports whether one sentence follows another; Llama has no such head."""
+    """BERT predicts whether one sentence follows another; Llama has no such head."""
     head = Head("AutoModelForNextSentencePrediction", "SEQ_CLS")
     with pytest.raises(RecipeError, match="`mine` cannot be used for the task `labels`") as caught:
         check_pair(TABLE["labels"], head, make_method("lora"), LlamaConfig(), "mine")

@@ -127,7 +127,7 @@ def test_an_unknown_name_is_reported_with_line_and_near_name(tmp_path: Path) -> 
         "train=3",
     ],
 )
-def test_each_wrong_value_is_reported_in_plain_words(written: str) -> None:
+def test_each_wrong_value_is_named_in_a_sentence(written: str) -> None:
     error = problems_of(sets=(written,))
     check_message(error)
 

@@ -92,7 +92,7 @@ def test_it_reports_verdict_figures_data_and_versions(tmp_path: Path) -> None:
 
 
 def test_it_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
-    """A resumed run ends with the same bytes, so nothing in the card may report the time."""
+    """A resumed run ends with the same bytes, so nothing in the card may depend on the time."""
     first = card_of(make_run(tmp_path / "a"))
     run = make_run(tmp_path / "b")
     moved = (

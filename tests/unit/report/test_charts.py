@@ -140,7 +140,7 @@ def test_one_spike_does_not_flatten_the_others() -> None:
     root = drawn(loss_chart(make_losses(training, {}, spikes={121})))
     dots = [float(mark.attrib["cy"]) for mark in root.iter("circle") if mark.attrib["class"] == "dot"]
     assert "spike beyond" in kinds(root)
-    assert max(dots) - min(dots) > 100, "the others are still result apart"
+    assert max(dots) - min(dots) > 100, "the others are still distinguishable"
 
 
 def test_many_steps_make_a_small_picture() -> None:

@@ -267,7 +267,9 @@ def test_numbers() -> None:
 def test_every_chart_of_the_page_is_whole(done: int | None, tmp_path: Path) -> None:
     raw = report_page(read_record(make_run(tmp_path, done=done)))
     charts = re.findall(r"<svg.*?</svg>", raw, re.DOTALL)
-    assert len(charts) == (5 if done is None else 4), "losses, rate, gradient, memory, and bars of a run that is judged"
+    assert len(charts) == (5 if done is None else 4), (
+        "losses, rate, gradient, memory, and bars of a run that is evaluated"
+    )
     for chart in charts:
         drawn(chart)
 

@@ -151,7 +151,7 @@ def test_other_failures_are_not_the_disks(tmp_path: Path) -> None:
         raise ValueError("mine")
 
 
-def test_temporary_names_are_reported_by_their_beginning(tmp_path: Path) -> None:
+def test_temporary_names_are_recognized_by_their_prefix(tmp_path: Path) -> None:
     with write_folder(tmp_path / "folder") as folder:
         assert folder.name.startswith(TEMPORARY_PREFIX)
 

@@ -63,7 +63,7 @@ def test_the_cache_is_where_the_system_keeps_such_things(
     ("given", "expected"),
     [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
 )
-def test_threads_give_way_unless_reported_otherwise(
+def test_threads_give_way_unless_the_user_says_otherwise(
     given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):

@@ -260,7 +260,7 @@ def test_what_the_recipe_says_stands():
 # Figures
 
 
-def judged(task: Task, gold: list[list[str]], outputs: list[list[float]]) -> EvaluatedExamples:
+def evaluated_by_labels(task: Task, gold: list[list[str]], outputs: list[list[float]]) -> EvaluatedExamples:
     examples = [task.encoder.encode(record("x", labels=labels, is_multi=True), 64).examples[0] for labels in gold]
     given = [numpy.array(output, dtype=numpy.float32) for output in outputs]
     rows = range(len(gold))
@@ -271,7 +271,9 @@ def judged(task: Task, gold: list[list[str]], outputs: list[list[float]]) -> Eva
 
 def test_figures_of_single_labels():
     task = make_task()
-    seen = judged(task, [["good"], ["good"], ["bad"], ["good"]], [[0.1, 0.9], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+    seen = evaluated_by_labels(
+        task, [["good"], ["good"], ["bad"], ["good"]], [[0.1, 0.9], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]
+    )
     figures = {measure.name: value(measure) for measure in task.scorer.measures(seen)}
     assert figures["accuracy"] == 0.75
     assert figures["macro-F1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -286,7 +288,7 @@ def test_figures_of_single_labels():
 
 def test_figures_of_several_labels():
     task = make_task(labels=["a", "b"], is_multi=True)
-    seen = judged(task, [["a", "b"], [], ["a"]], [[0.9, 0.4], [0.1, 0.2], [0.8, 0.7]])
+    seen = evaluated_by_labels(task, [["a", "b"], [], ["a"]], [[0.9, 0.4], [0.1, 0.2], [0.8, 0.7]])
     figures = {measure.name: value(measure) for measure in task.scorer.measures(seen)}
     assert figures["micro-F1"] == pytest.approx(2 * 2 / (3 + 3))
     assert figures["exact match"] == pytest.approx(1 / 3)

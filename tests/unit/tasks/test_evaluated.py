@@ -28,8 +28,8 @@ def test_rows_are_the_sums_of_their_examples() -> None:
 
 
 def test_loss_and_perplexity_by_hand() -> None:
-    judged = evaluated_of([0, 1, 1], [4.0, 2.0, 6.0], [2, 1, 3])
-    loss, perplexity = judged.loss(), judged.perplexity()
+    evaluated = evaluated_of([0, 1, 1], [4.0, 2.0, 6.0], [2, 1, 3])
+    loss, perplexity = evaluated.loss(), evaluated.perplexity()
     assert (loss.name, value(loss)) == ("loss", 2.0)
     assert (perplexity.name, value(perplexity)) == ("perplexity", pytest.approx(math.e**2))
     assert loss.table.tolist() == perplexity.table.tolist() == [[4.0, 2.0], [8.0, 4.0]], "rows, not tokens"
@@ -52,6 +52,6 @@ def test_owners_may_be_a_range() -> None:
 
 
 def test_nothing_evaluated() -> None:
-    judged = evaluated_of([], [], [])
-    assert [len(part) for part in judged.by_row()] == [0, 0]
-    assert value(judged.loss()) == 0.0
+    evaluated = evaluated_of([], [], [])
+    assert [len(part) for part in evaluated.by_row()] == [0, 0]
+    assert value(evaluated.loss()) == 0.0

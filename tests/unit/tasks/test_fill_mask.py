@@ -76,13 +76,13 @@ def test_epochs_hide_other_words_and_evaluation_always_the_same() -> None:
         *task.encoder.encode(record(), 96).examples,
         *task.encoder.encode(record("The red hat of Anna."), 96).examples,
     ]
-    first, again, other, judged, evaluated_again = (
+    first, again, other, evaluated, evaluated_again = (
         task.encoder.collate(examples, [[0], [1]], False, epoch) for epoch in (0, 0, 1, None, None)
     )
     assert torch.equal(first.input_ids, again.input_ids)
-    assert torch.equal(judged.targets, evaluated_again.targets)
+    assert torch.equal(evaluated.targets, evaluated_again.targets)
     assert not torch.equal(first.targets, other.targets)
-    assert not torch.equal(first.targets, judged.targets)
+    assert not torch.equal(first.targets, evaluated.targets)
 
 
 def test_padding_changes_no_loss_and_terms_belong_to_their_example(bert: tuple[Any, Any]) -> None:
@@ -105,8 +105,8 @@ def test_guesses_are_counted_over_all_hidden_tokens(bert: tuple[Any, Any]) -> No
     task = task_of(tokenizer, share=0.5)
     examples = task.encoder.encode(record(), 20).examples
     batches = [task.encoder.collate(examples, [[index]], False, None) for index in range(len(examples))]
-    judged = evaluate_rows(network, task, HeldOut(batches, examples, [0] * len(examples)), "fp32")
-    perplexity, guessed = task.scorer.measures(judged)
+    evaluated = evaluate_rows(network, task, HeldOut(batches, examples, [0] * len(examples)), "fp32")
+    perplexity, guessed = task.scorer.measures(evaluated)
     right = total = 0
     with torch.no_grad():
         for batch in batches:
@@ -114,8 +114,8 @@ def test_guesses_are_counted_over_all_hidden_tokens(bert: tuple[Any, Any]) -> No
             right += int((network(**batch.inputs).logits.argmax(-1) == batch.targets)[hidden].sum())
             total += int(hidden.sum())
     assert value(guessed) == pytest.approx(right / total)
-    assert value(perplexity) == pytest.approx(torch.tensor(value(judged.loss())).exp().item())
-    prompt, expected, given = task.scorer.describe(examples[0], judged.outputs[0])
+    assert value(perplexity) == pytest.approx(torch.tensor(value(evaluated.loss())).exp().item())
+    prompt, expected, given = task.scorer.describe(examples[0], evaluated.outputs[0])
     assert tokenizer.mask_token in prompt
     assert len(expected.split()) > 0
     assert given

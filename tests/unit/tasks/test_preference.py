@@ -42,8 +42,8 @@ def evaluated_by(task: Any, network: Any, examples: list[Any], size: int | None 
     return evaluate_rows(network, task, held_out, "fp32")
 
 
-def figures(task: Any, judged: EvaluatedExamples) -> dict[str, float]:
-    return {measure.name: value(measure) for measure in task.scorer.measures(judged)}
+def figures(task: Any, evaluated: EvaluatedExamples) -> dict[str, float]:
+    return {measure.name: value(measure) for measure in task.scorer.measures(evaluated)}
 
 
 def test_both_answers_stand_behind_the_prompt_that_inference_feeds(tiny_tokenizer: Any) -> None:
@@ -137,7 +137,7 @@ def test_rated_rows_are_no_pairs_and_need_both_ratings() -> None:
     with pytest.raises(DataError, match="all 2 answers are rated good"):
         PREFERENCE.choices([RATED, RATED], Recipe())
     resolved = Recipe(preference=PreferenceSection(loss="kto", beta=0.1))
-    assert PREFERENCE.choices([RATED, RATED], resolved), "a finished run may be judged on good answers only"
+    assert PREFERENCE.choices([RATED, RATED], resolved), "a finished run may be evaluated on good answers only"
 
 
 def test_kto_reads_a_pair_as_two_rated_answers(tiny_tokenizer: Any) -> None:
@@ -263,24 +263,24 @@ def test_the_base_is_measured_against_itself(loss: str, tiny_tokenizer: Any) -> 
     task = make_preference(tiny_tokenizer, loss=loss)
     bare = random_rated(6) if loss == "kto" else random_pairs(6)
     examples = task.objective.prepare_examples(network, bare, one_each(task, bare, 2), "fp32")
-    judged = evaluated_by(task, network, examples, 2)
-    result = figures(task, judged)
+    evaluated = evaluated_by(task, network, examples, 2)
+    result = figures(task, evaluated)
     assert result["reward accuracy"] == 0.5
     assert result["reward margin"] == 0.0
-    assert "50 %" in task.scorer.remark(judged)
+    assert "50 %" in task.scorer.remark(evaluated)
 
 
 def test_the_figures_of_pairs(tiny_tokenizer: Any) -> None:
     tuned, base = make_network("llama"), make_network("llama", seed=1)
     task = make_preference(tiny_tokenizer, beta=0.5)
     examples = measured(task, base, random_pairs(8))
-    judged = evaluated_by(task, tuned, examples, 3)
+    evaluated = evaluated_by(task, tuned, examples, 3)
     ratios = [
         [by_hand(tuned, e.prompt_ids, a) - by_hand(base, e.prompt_ids, a) for a in (e.chosen, e.rejected)]
         for e in examples
     ]
     tokens = sum(len(e.chosen.ids) + len(e.rejected.ids) for e in examples)
-    result = figures(task, judged)
+    result = figures(task, evaluated)
     assert result["reward accuracy"] == sum(better > worse for better, worse in ratios) / 8
     assert result["reward margin"] == pytest.approx(sum(0.5 * (b - w) for b, w in ratios) / 8, rel=1e-4)
     assert result["KL to the base (on the data's answers)"] == pytest.approx(sum(map(sum, ratios)) / tokens, rel=1e-4)

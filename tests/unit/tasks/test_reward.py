@@ -92,18 +92,18 @@ def test_the_loss_and_the_figures(tiny_tokenizer: Any) -> None:
     examples = [
         example for record in (PAIR, shorter("The fox")) for example in task.encoder.encode(record, CONTEXT).examples
     ]
-    judged = evaluated_by(task, network, examples)
-    margins = torch.tensor([better - worse for better, worse in judged.outputs])
-    assert judged.sums.tolist() == pytest.approx(torch.log1p(torch.exp(-margins)).tolist(), rel=1e-5)
-    result = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
+    evaluated = evaluated_by(task, network, examples)
+    margins = torch.tensor([better - worse for better, worse in evaluated.outputs])
+    assert evaluated.sums.tolist() == pytest.approx(torch.log1p(torch.exp(-margins)).tolist(), rel=1e-5)
+    result = {measure.name: value(measure) for measure in task.scorer.measures(evaluated)}
     assert result == {
         "accuracy": pytest.approx((margins > 0).float().mean().item()),
         "margin": pytest.approx(margins.mean().item(), rel=1e-5),
     }
     assert task.scorer.headline in result
-    prompt, expected, given = task.scorer.describe(examples[0], judged.outputs[0])
+    prompt, expected, given = task.scorer.describe(examples[0], evaluated.outputs[0])
     assert (prompt, expected) == ("Which colour has the fox?", "It is red.")
-    assert f"{judged.outputs[0][0]:+.3f}" in given
+    assert f"{evaluated.outputs[0][0]:+.3f}" in given
 
 
 def test_a_decoder_reads_the_rendered_dialogues(tiny_tokenizer: Any) -> None:
@@ -143,9 +143,9 @@ def test_long_prompts_are_cut_from_the_left(kind: str, tiny_tokenizer: Any) -> N
 )
 def test_a_dialogue_is_scored_as_in_training(prompt: str, tiny_tokenizer: Any) -> None:
     task, network = make_reward(tiny_tokenizer), scoring_network()
-    judged = evaluated_by(task, network, task.encoder.encode(PAIR, CONTEXT).examples)
+    evaluated = evaluated_by(task, network, task.encoder.encode(PAIR, CONTEXT).examples)
     with torch.no_grad():
-        assert float(task.predictor.respond(network, prompt)) == pytest.approx(judged.outputs[0][0], abs=6e-4)
+        assert float(task.predictor.respond(network, prompt)) == pytest.approx(evaluated.outputs[0][0], abs=6e-4)
 
 
 def test_any_other_text_is_scored_as_it_stands(tiny_tokenizer: Any) -> None:

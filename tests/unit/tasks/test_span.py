@@ -271,13 +271,13 @@ def evaluated_of(task: Task, result) -> EvaluatedExamples:
 
 def test_figures_and_table(tokenizer) -> None:
     task = make_task(tokenizer)
-    judged = evaluated_of(
+    evaluated = evaluated_of(
         task, [("Rome", "Rome"), ("old man lives", "old man"), (None, None), (None, "cat"), ("Paris", None)]
     )
-    figures = {measure.name: value(measure) for measure in task.scorer.measures(judged)}
+    figures = {measure.name: value(measure) for measure in task.scorer.measures(evaluated)}
     assert figures["exact match"] == pytest.approx(2 / 5)
     assert figures["F1"] == pytest.approx((1 + 0.8 + 1) / 5)
-    (table,) = task.scorer.tables(judged)
+    (table,) = task.scorer.tables(evaluated)
     assert table.columns == ("questions", "number", "answered", "exact match", "F1")
     assert table.rows[0] == ("answerable", 3, 2, pytest.approx(1 / 3), pytest.approx(0.6))
     assert table.rows[1] == ("unanswerable", 2, 1, 0.5, 0.5)
@@ -291,9 +291,9 @@ def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
     found = [Found(1.0 if window.first else 0.5, 0.0, window.first or window.begin, window.last or window.begin)
              for window in windows]  # fmt: skip
     counts = numpy.ones(len(windows))
-    judged = EvaluatedExamples(windows, [0] * len(windows), found, counts, counts.astype(numpy.int64))
+    evaluated = EvaluatedExamples(windows, [0] * len(windows), found, counts, counts.astype(numpy.int64))
     assert len(windows) > 1
-    assert {measure.name: (value(measure), len(measure.table)) for measure in task.scorer.measures(judged)} == {
+    assert {measure.name: (value(measure), len(measure.table)) for measure in task.scorer.measures(evaluated)} == {
         "exact match": (1.0, 1),
         "F1": (1.0, 1),
     }
@@ -301,8 +301,8 @@ def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
 
 def test_a_window_is_shown_in_words(tokenizer) -> None:
     task = make_task(tokenizer)
-    judged = evaluated_of(task, [("Rome", "Paris"), (None, None)])
-    result = [task.scorer.describe(*pair) for pair in zip(judged.examples, judged.outputs, strict=True)]
+    evaluated = evaluated_of(task, [("Rome", "Paris"), (None, None)])
+    result = [task.scorer.describe(*pair) for pair in zip(evaluated.examples, evaluated.outputs, strict=True)]
     assert result[0] == (f"Where is the old man ?\n{CONTEXT}", "Rome", "Paris")
     assert result[1][1:] == ("(no answer)", "(no answer)")
 

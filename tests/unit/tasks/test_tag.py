@@ -105,8 +105,8 @@ def test_a_word_without_pieces_is_outside_and_still_counted() -> None:
     (example,) = task.encoder.encode(record("Rome/B-LOC", "\u0007/B-PER", "Anna/B-PER", "\u200b/O"), 64).examples
     assert example.num_trained == 2
     network_says = [1, NO_WORD, 2]
-    judged = make_evaluated([example], [0], [network_says])
-    f1, precision, recall = (value(measure) for measure in task.scorer.measures(judged))
+    evaluated = make_evaluated([example], [0], [network_says])
+    f1, precision, recall = (value(measure) for measure in task.scorer.measures(evaluated))
     assert (round(f1, 4), precision, round(recall, 4)) == (0.8, 1.0, 0.6667)
 
 
@@ -179,7 +179,7 @@ def test_numbers_are_labels_in_their_order_unless_they_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_a_decoder_reports_the_tag_at_the_end_of_the_word(tmp_path: Any, kind: str) -> None:
+def test_a_decoder_predicts_the_tag_at_the_end_of_the_word(tmp_path: Any, kind: str) -> None:
     model = ModelSection(name=str(save_tagger(kind, tmp_path)))
     assert chosen([ANNA], model=model)["tag.pieces"] == {"bert": "first", "llama": "last"}[kind]
 
@@ -281,13 +281,13 @@ def test_figures_tables_and_what_is_shown() -> None:
         "Anna Kowal [PER], in [LOC]",
     )
     assert task.scorer.describe(example, [0] * 5)[2] == "no entity"
-    judged = make_evaluated([example], [0], [output])
-    assert [(measure.name, value(measure)) for measure in task.scorer.measures(judged)] == [
+    evaluated = make_evaluated([example], [0], [output])
+    assert [(measure.name, value(measure)) for measure in task.scorer.measures(evaluated)] == [
         ("entity F1", 0.5),
         ("entity precision", 0.5),
         ("entity recall", 0.5),
     ]
-    assert [row[0] for row in task.scorer.tables(judged)[0].rows] == ["LOC", "PER"]
+    assert [row[0] for row in task.scorer.tables(evaluated)[0].rows] == ["LOC", "PER"]
     assert task.scorer.headline == "entity F1"
     plain = make_task(word_pieces(), ["NOUN", "VERB"], scheme="plain")
     (example,) = plain.encoder.encode(record("Anna/NOUN", "sings/VERB"), 64).examples

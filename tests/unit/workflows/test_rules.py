@@ -1,4 +1,4 @@
-"""Each rule of arithmetic holds on a tiny model, and is reported to fail where something stands in that breaks it."""
+"""Each rule of arithmetic holds on a tiny model, and fails where something breaks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CoNLL files: what is a sentence, what is left out and named, and which files are reported by their lines."""
+"""CoNLL files: what is a sentence, what is left out and named, and which files are recognized by their lines."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def test_a_broken_line_is_named_and_the_rest_goes_on(write, text, line):
     check_text(broken[0][1])
 
 
-def test_a_file_is_reported_by_its_lines(write):
+def test_a_file_is_recognized_by_its_lines(write):
     path = write("emerging.annotated", LONG)
     assert (data_suffix(path.name), file_suffix(path)) == (None, ".conll")
     assert find_sources(str(path)).train == [path]
     assert len(list(read_rows(path))) == 4
 
 
-def test_what_is_reported_by_its_lines_is_said(write):
+def test_what_is_recognized_by_its_lines_is_noted(write):
     write("train.txt", LONG)
     records = load_records(DataSection(path="train.txt"), 0)
     assert records.shape.name == "tagged"

@@ -15,7 +15,7 @@ from tests.snapshots import check_message
 def test_the_bundled_texts_are_many_short_and_of_many_kinds() -> None:
     passages = read_passages("bundled")
     texts = [passage.text for passage in passages]
-    assert 55 <= len(texts) <= 62, "more than 62 would not all be judged"
+    assert 55 <= len(texts) <= 62, "more than 62 would not all be evaluated"
     assert len(set(texts)) == len({text[:40] for text in texts}) == len(texts)
     assert all(200 <= len(text) <= 900 for text in texts)
     assert not any(passage.ends for passage in passages)

@@ -68,7 +68,7 @@ def test_a_few_rows_of_another_shape_are_rejected(write):
     ]
 
 
-def test_only_the_first_rows_are_used_when_reported(write):
+def test_only_the_first_rows_are_used_on_request(write):
     rows = [row(number) for number in range(20)]
     records = load(write("a.jsonl", lines_of(*rows[:5], "broken", *rows[5:])), rows=8)
     assert sorted(prompts(records.train + records.valid)) == [f"q {number}" for number in range(8)]
