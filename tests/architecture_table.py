@@ -28,12 +28,12 @@ _NAMES = ("Anna", "Otto", "Ida", "Emil", "Rosa", "Hugo", "Lena", "Karl", "Mona",
 _INTRODUCTION = """\
 # Architectures
 
-What was really trained, one step each, on tiny random models: from a data file, through `burnish train`, to a result
-that is loaded again. This page is written by `python -m tests.architecture_table`, and every run of the tests trains
-each cell once more and compares. Layers for adapters are found by looking at a model, so architectures that are not
-listed here will mostly do, too.
+What was actually trained, one step each, on tiny random models: from a data file, through `burnish train`, to a result
+that is loaded again. `python -m tests.architecture_table` writes this page, and every run of the tests trains each cell
+again and compares. Layers for adapters are found by inspecting a model, so most architectures that are not listed here
+work, too.
 
-A `no` is a refusal with a reason, before a run folder is made; the reasons stand below the tables.
+A `no` is an error with a reason, before a run folder is created; the reasons are below the tables.
 """
 
 

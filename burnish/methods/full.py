@@ -81,7 +81,7 @@ class FreezeMethod(FullMethod):
             network.get_input_embeddings().requires_grad_(False)
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise RecipeError(
-                "`freeze.modules` leaves nothing to train", "The named modules have no weights.", "Name other modules"
+                "`freeze.modules` leaves nothing to train", "The named modules have no weights.", "Choose other modules"
             )
         return network
 
@@ -105,7 +105,7 @@ def _last_list(network: Any) -> str:
     lists = block_lists(network)
     if not lists:
         raise RecipeError(
-            "found no blocks in this model", "", "Name the part to train with `freeze.modules`, or use `--method full`"
+            "found no blocks in this model", "", "Set the part to train with `freeze.modules`, or use `--method full`"
         )
     return lists[-1]
 

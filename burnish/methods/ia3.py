@@ -75,7 +75,7 @@ def find_layers(network: Any, options: Ia3Section) -> tuple[list[str], list[str]
         targets = sorted({*short_names(network, roles.keys_and_values), *last_layers})
         if not targets:
             raise RecipeError(
-                "found no keys, values or feed-forward in this model", "", "Name the layers with `ia3.targets`"
+                "found no keys, values or feed-forward in this model", "", "Set the layers with `ia3.targets`"
             )
     else:
         check_names(network, options.targets, "ia3.targets")

@@ -160,7 +160,7 @@ class LoraMethod(AdapterMethod):
             raise RecipeError(
                 "`lora.targets` names only layers that this task freezes",
                 f"They are in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
-                "Name other layers, or leave `lora.targets` at `auto`",
+                "Choose other layers, or leave `lora.targets` at `auto`",
             )
         check_start(options, chosen)
         config = import_peft().LoraConfig(
@@ -198,8 +198,12 @@ class LoraMethod(AdapterMethod):
     def changes_at_start(self, recipe: Recipe) -> str:
         """Splitting the base weights changes them slightly by rounding."""
         if recipe.lora.init != "default":
-            return f"`lora.init={recipe.lora.init}` splits its matrices off the weights, which rounds"
-        return "DoRA divides by a norm and multiplies by it again, which rounds" if recipe.lora.dora else ""
+            return f"`lora.init={recipe.lora.init}` splits its matrices off the weights, which rounds the weights"
+        return (
+            "DoRA divides the weights by a norm and multiplies them by it again, which rounds them"
+            if recipe.lora.dora
+            else ""
+        )
 
     def rate_factors(self, network: Any, recipe: Recipe) -> dict[str, float]:
         """With LoRA+, the B matrices have a higher learning rate than the A matrices."""
@@ -274,7 +278,7 @@ def find_targets(network: Any, options: LoraSection) -> list[str]:
         targets = short_names(network, linear_layers(network))
         if not targets:
             raise RecipeError(
-                "found no linear layer in the blocks of this model", "", "Name the layers with `lora.targets`"
+                "found no linear layer in the blocks of this model", "", "Set the layers with `lora.targets`"
             )
         return targets
     check_names(network, options.targets, "lora.targets")

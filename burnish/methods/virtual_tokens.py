@@ -185,7 +185,7 @@ def start_ids(network: Any, options: PromptSection, number: int, target: Target)
         return torch.randint(network.get_input_embeddings().num_embeddings, (number,)).to(device)
     ids = target.tokenizer(options.text, add_special_tokens=False).input_ids
     if not ids:
-        raise RecipeError("`prompt.text` is empty", "", "Give it words, or leave it out")
+        raise RecipeError("`prompt.text` is empty", "", "Set it to some text, or leave it out")
     return torch.tensor([ids[position % len(ids)] for position in range(number)], device=device)
 
 

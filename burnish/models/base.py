@@ -61,7 +61,7 @@ class BaseModel:
     tokenizer: Any
     """A transformers `PreTrainedTokenizerBase` with a pad token."""
     new_modules: tuple[str, ...] = ()
-    """Modules without weights in the folder, such as a new head: they start random and must be trained."""
+    """Modules without weights in the folder, such as a new head: they are initialized at random and must be trained."""
     notes: list[str] = field(default_factory=list)
     """Adaptations, as sentences for the user."""
 
@@ -106,7 +106,7 @@ def load_base(
 ) -> BaseModel:
     """Loads a model onto `device`, with the head that a task needs.
 
-    A head without weights in the folder starts random, but always the same for the same model: it is part of the base
+    A head without weights in the folder is random, but always the same for the same model: it is part of the base
     model that the trained model is compared with, whenever that is loaded.
 
     Raises:

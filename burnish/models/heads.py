@@ -69,7 +69,7 @@ def row_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """`[rows, outputs]`: the logits of a sequence-classification network for each row.
 
     A decoder's head is applied to every token, and the last one counts, because it attends to all others. Its position
-    is taken from the attention mask and not from the ids, as transformers does: a text may contain the padding token,
+    is taken from the attention mask, while transformers takes it from the ids: a text may contain the padding token,
     and methods with virtual tokens pass no ids at all.
 
     Args:

@@ -49,7 +49,7 @@ class Device:
             raise InputError(
                 f"the speed of `{self.name}` is not known",
                 "No rate is published for it, or only its memory was given.",
-                "Name a device of the table with `--on`, for example `--on T4`",
+                "Choose a device from the table with `--on`, for example `--on T4`",
             )
         return self.rates.get(precision, self.rates["fp32"])
 

@@ -92,7 +92,7 @@ def choose_task(wanted: str, tasks: Sequence[TaskFacts], kind: str, model: str) 
     raise RecipeError(
         f"`{model}` cannot be used for the task {named}",
         f"It {WORDS[kind]}; the task needs a model that {' or that '.join(WORDS[kind] for kind in kinds)}.",
-        "Name another model with `--model`",
+        "Choose another model with `--model`",
     )
 
 
@@ -107,14 +107,14 @@ def check_pair(task: TaskFacts, head: Head, method: Method, config: Any, model: 
             f"`{model}` cannot be used for the task `{task.name}`",
             f"transformers has no {head.auto_class.removeprefix('AutoModelFor')} model for weights "
             f"of type `{config.model_type}`.",
-            "Name another model with `--model`",
+            "Choose another model with `--model`",
         )
     reason = method.refuses(head, config)
     if reason:
         raise RecipeError(
             f"the method `{method.name}` cannot be used for the task `{task.name}` with `{model}`",
             reason,
-            "Name another method, for example `--method lora`",
+            "Choose another method, for example `--method lora`",
         )
 
 

@@ -29,7 +29,7 @@ def quickstart_recipe(task: str = "chat", runs: str = "runs", seed: int = 0) -> 
         raise RecipeError(
             f"there is no quickstart for the task `{task}`",
             f"The quickstarts are {', '.join(f'`{name}`' for name in recipes)}.",
-            f"Did you mean `{near[0]}`?" if near else "Choose one of these, or `burnish train` with rows of your own",
+            f"Did you mean `{near[0]}`?" if near else "Choose one of these, or use `burnish train` with your own rows",
         )
     return load_recipe(str(recipes[task]), {"runs": runs, "seed": seed}, [])
 

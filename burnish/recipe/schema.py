@@ -201,7 +201,7 @@ class SpanSection(Section):
 
 
 class FillMaskSection(Section):
-    """Masked language modelling (task `fill-mask`)."""
+    """Masked language modeling (task `fill-mask`)."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the words to mask (arXiv 1810.04805; higher shares: arXiv 2202.08005)."""

@@ -130,7 +130,7 @@ def _check_folders(folders: Sequence[RunFolder]) -> None:
         raise InputError(
             "a comparison needs at least two runs",
             "`burnish evaluate` compares a single run with its base.",
-            "Name another: `burnish compare RUN RUN`; `burnish runs` lists them",
+            "Give two or more: `burnish compare RUN RUN`; `burnish runs` lists them",
         )
     twice = [path for path, count in Counter(folder.path.resolve() for folder in folders).items() if count > 1]
     if twice:

@@ -89,10 +89,10 @@ def _device_lacks(inventory: Inventory) -> list[Lack]:
 def _space_lacks(inventory: Inventory) -> list[Lack]:
     lacks = []
     if not inventory.is_writable:
-        fix = "Name another folder with `--runs FOLDER`, or give yourself write permission there."
+        fix = "Choose another folder with `--runs FOLDER`, or give yourself write permission there."
         lacks.append(Lack(f"run folders cannot be written to `{inventory.runs}`", fix, is_fatal=True))
     if inventory.free_disk_bytes is not None and inventory.free_disk_bytes < _LITTLE:
-        fix = "Delete runs that are no longer needed, or name a folder on another disk with `--runs FOLDER`."
+        fix = "Delete runs that are no longer needed, or choose a folder on another disk with `--runs FOLDER`."
         lacks.append(Lack(f"only {gigabytes(inventory.free_disk_bytes)} of disk is free for runs", fix))
     if inventory.free_memory_bytes is not None and inventory.free_memory_bytes < _LITTLE:
         fix = "Close other programs, or use the bundled models."

@@ -197,7 +197,7 @@ def _named(recipe: Recipe) -> Recipe:
         raise InputError(
             "a plan needs DATA or a model",
             "",
-            "Name a file of rows, or a model with `--model`",
+            "Give a file of rows, or a model with `--model`",
         )
     return recipe
 

@@ -112,7 +112,7 @@ def _sample(recipe: Recipe) -> Path:
     sample = task_facts(task).sample if task in task_names() else ""
     if not sample:
         raise RecipeError(
-            f"Burnish has no bundled rows for the task `{task}`", "", "Name your own: `burnish selftest DATA`"
+            f"Burnish has no bundled rows for the task `{task}`", "", "Use your own rows: `burnish selftest DATA`"
         )
     return Path(str(resources.files("burnish"))) / "assets" / "samples" / sample
 

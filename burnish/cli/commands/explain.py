@@ -44,7 +44,7 @@ def explain(console: Console, words: Words = None) -> None:
 
 
 def _list(console: Console, terms: Iterable[Term]) -> None:
-    """Every term under its heading; with `--quiet`, one name a line."""
+    """Every term under its heading; with `--quiet`, one name per line."""
     from burnish.glossary import grouped
 
     groups = grouped(terms)

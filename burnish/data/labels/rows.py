@@ -161,7 +161,7 @@ def check_labels(labels: Sequence[str], is_multi: bool, records: Sequence[Labell
     """Labels that were given must be of use. Raises RecipeError or DataError where they are not."""
     if len(set(labels)) < len(labels) or len(labels) < (1 if is_multi else 2):
         raise RecipeError(
-            "`data.labels` names too few labels, or one twice",
+            "`data.labels` has too few labels, or one of them twice",
             f"It is {list(labels)}.",
             "Name every label once, or leave it at `auto`",
         )

@@ -84,7 +84,7 @@ def test_a_last_norm_that_is_registered_first() -> None:
     [
         ({"blocks": 3}, "has 2 blocks", "full"),
         ({"modules": ["q_prj"]}, "`q_prj`", "q_proj"),
-        ({"modules": ["act_fn"]}, "nothing to train", "Name other modules"),
+        ({"modules": ["act_fn"]}, "nothing to train", "Choose other modules"),
     ],
     ids=str,
 )

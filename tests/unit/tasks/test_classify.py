@@ -253,7 +253,7 @@ def test_what_the_recipe_says_stands():
     given = DataSection(labels=["b", "a"])
     assert choices(mixed[:1], data=given) == {"classify.multi_label": False}
     for labels in (["a"], ["a", "b", "a"]):
-        with pytest.raises(RecipeError, match="too few labels, or one twice"):
+        with pytest.raises(RecipeError, match="too few labels, or one of them twice"):
             choices(mixed[:1], data=DataSection(labels=labels))
 
 
