@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import json
 import os
@@ -37,6 +38,8 @@ _COPIED = ("burnish", "tests", "bench", "tools", "docs", "pyproject.toml", "READ
 _QUIET = {
     "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
 }  # fmt: skip
+_RUNNING: set[int] = set()
+"""Process groups of tests."""
 _SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,
@@ -84,10 +87,20 @@ def main() -> None:
     parser.add_argument("--also", nargs="*", default=[], help="test files that are run first, whatever they covered")
     parser.add_argument("--out", type=Path, help="where to write the outcomes as JSON lines")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     if options.verb == "cover":
         cover(options.coverage, options.jobs)
     else:
         run(options)
+
+
+def stop(number: int, frame: object) -> None:
+    """Ends the tests that run, which have sessions of their own, and this process."""
+    for group in list(_RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(128 + number)
 
 
 def cover(folder: Path, jobs: int) -> None:
@@ -338,12 +351,15 @@ class Worker:
             [*command, f"@{arguments}"], cwd=self.folder, env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
+        _RUNNING.add(process.pid)
         try:
             out, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             return True, f"stopped after {limit:.0f} s"
+        finally:
+            _RUNNING.discard(process.pid)
         took = f"{time.monotonic() - begun:.0f} s"
         if process.returncode == 0:
             return False, took

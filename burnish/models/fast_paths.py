@@ -138,13 +138,14 @@ def install_fast_paths(network: Any) -> list[str]:
     }
     if not installed:
         return []
+    notes = []
     if not probe.is_possible or probe.fault(network) is not None:
         for undo in installed.values():
             undo()
         notes = _install_singly(network, probe) if probe.is_possible else [_NOT_PROBED]
-        if notes:
-            return notes
-    return [_DENSE_MASK] if "attention" in installed and DENSE in kernels_on(network.device) else []
+    if _attention_name(network) in attention.NAMES.values() and DENSE in kernels_on(network.device):
+        notes.append(_DENSE_MASK)
+    return notes
 
 
 def _install_singly(network: Any, probe: Probe) -> list[str]:

@@ -30,6 +30,7 @@ bf16."""
 _MORE_PER_TOKEN, _LEAST_PER_TOKEN = 2.0, 0.01
 """The same for the worst single token, which shows an error in few places; a maximum varies more than a mean."""
 _VECTOR = 16
+"""Numbers that a token needs to count by itself: fewer may all be near zero by chance."""
 _WITHOUT_REFERENCE = 0.02
 """Allowed difference in 16 bits of a model that cannot be computed in fp32."""
 
@@ -76,6 +77,16 @@ class Probe:
         """Whether the model supports either."""
         return bool(self._trials)
 
+    def errors(self, network: Any) -> list[tuple[float, float]]:
+        """For each text form, the error against fp32 of the unchanged model and of the changed one, as shares of the
+        output's size; only where the model computes in 16 bits and can be computed in fp32."""
+        return [
+            (_errors(trial.own, trial.reference, trial.counted)[0], _errors(changed, trial.reference, trial.counted)[0])
+            for trial in self._trials
+            if trial.reference is not None and trial.dtype != torch.float32
+            if (changed := _output(network, trial.inputs, trial.dtype)) is not None
+        ]
+
     def fault(self, network: Any) -> str | None:
         """What is wrong with the outputs of the changed model, in a sentence; None if they are as exact as before."""
         return next((fault for trial in self._trials if (fault := _fault(trial, network)) is not None), None)
@@ -107,7 +118,7 @@ def _fault(trial: _Trial, network: Any) -> str | None:
 def _errors(found: torch.Tensor, expected: torch.Tensor, counted: torch.Tensor | None) -> tuple[float, float]:
     """The norm of the difference as a share of the expected norm: over everything, and of the worst token.
 
-    Tokens count singly only where each has so many numbers that its norm is not small by chance.
+    The latter is that of everything where a token has few numbers; both are infinite where the output is not finite.
     """
     if counted is not None and found.shape[: counted.ndim] == counted.shape:
         found, expected = found[counted], expected[counted]
@@ -117,7 +128,7 @@ def _errors(found: torch.Tensor, expected: torch.Tensor, counted: torch.Tensor |
     if found.ndim > 1 and found.shape[-1] >= _VECTOR:
         by_token = difference.flatten(0, -2).norm(dim=-1) / expected.flatten(0, -2).norm(dim=-1).clamp_min(1e-30)
         worst = float(by_token.max())
-    return (whole, worst) if whole == whole and worst == worst else (float("inf"), float("inf"))
+    return (whole, worst) if math.isfinite(whole) and math.isfinite(worst) else (math.inf, math.inf)
 
 
 @torch.no_grad()

@@ -308,6 +308,20 @@ def resolve_general_tokens(resolver: Resolver, trained: float) -> None:
     resolver.fill("evaluate.general_tokens", tokens, reason, is_reported=False)
 
 
+def resolve_by_steps(resolver: Resolver, steps_per_epoch: int, epoch_tokens: int) -> int:
+    """Resolves what depends on the number of steps, and returns that number.
+
+    Args:
+        resolver: of a recipe with its epochs.
+        steps_per_epoch: optimizer steps of one pass over the training rows.
+        epoch_tokens: tokens of the training rows.
+    """
+    steps = total_steps(resolver.recipe, steps_per_epoch)
+    resolve_rhythm(resolver, steps)
+    resolve_general_tokens(resolver, epoch_tokens * steps / steps_per_epoch)
+    return steps
+
+
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
     steps = math.ceil(float(recipe.train.epochs) * steps_per_epoch - 1e-9)

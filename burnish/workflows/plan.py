@@ -26,7 +26,7 @@ from burnish.plan.sharding import Shards, communication_seconds, sharded_time
 from burnish.plan.stand_ins import find_for_planning, placeholder_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, resolve_run
-from burnish.prepare.resolve import Resolver, resolve_general_tokens, resolve_rhythm, total_steps
+from burnish.prepare.resolve import Resolver, resolve_by_steps
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import EventLog, Listener, Resolved
 
@@ -252,10 +252,8 @@ def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[
     if found is not None:
         context = found[0]
     training = context.batch_plan(context.training)
-    plan.steps = total_steps(context.recipe, training.steps_per_epoch)
     resolver = Resolver(context.recipe, report)
-    resolve_rhythm(resolver, plan.steps)
-    resolve_general_tokens(resolver, context.training.num_tokens * plan.steps / training.steps_per_epoch)
+    plan.steps = resolve_by_steps(resolver, training.steps_per_epoch, context.training.num_tokens)
     plan.recipe = resolver.recipe
     if found is not None:
         _, known, plan.is_earlier = found

@@ -36,9 +36,9 @@ from burnish.prepare.model import (
     set_stop_tokens,
     write_stop_tokens,
 )
-from burnish.prepare.resolve import Resolver, resolve_general_tokens, resolve_rhythm, run_stem, total_steps
+from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
 from burnish.recipe.load import dump_recipe
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import NONE, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.events import (
@@ -74,14 +74,21 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
     context = prepare(recipe, log)
     plan = plan_run(context, simulates=False)
     check_briefly(plan.context)
-    for option in unused_options(origins or {}, plan.context.unread_sections()):
-        task, method = plan.context.task.name, plan.context.method.name
-        log(Warned(f"`{option}` has no effect for the task `{task}` with the method `{method}`."))
+    warn_of_unused(origins or {}, plan.context)
     model = load(plan)
     folder = create_folder(model.context, log)
     loop = fit(model, folder)
     evaluate(loop, model.context, folder)
     return Run(folder)
+
+
+def warn_of_unused(origins: Mapping[str, str], context: RunContext) -> None:
+    """Warns of each option that the user set and that this run does not use."""
+    for option in unused_options(origins, context.unread_sections()):
+        task, method = context.task.name, context.method.name
+        context.emit(Warned(f"`{option}` has no effect for the task `{task}` with the method `{method}`."))
+    if "evaluate.general_tokens" in unused_options(origins, {"evaluate"}) and context.recipe.evaluate.general == NONE:
+        context.emit(Warned("`evaluate.general_tokens` has no effect: no texts outside the task are evaluated."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,7 @@ def load(plan: RunPlan) -> LoadedModel:
     context = measure_on_base(inspect_base(context, base), base.network)
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, context.emit)
-    steps = total_steps(context.recipe, batches.steps_per_epoch)
-    resolve_rhythm(resolver, steps)
-    resolve_general_tokens(resolver, context.training.num_tokens * steps / batches.steps_per_epoch)
+    resolve_by_steps(resolver, batches.steps_per_epoch, context.training.num_tokens)
     context = context.with_recipe(resolver.recipe)
     context.emit(describe_data(context, batches))
     if context.rejected:

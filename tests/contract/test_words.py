@@ -63,7 +63,7 @@ def words() -> list[Word]:
 
 
 def as_words(name: str) -> str:
-    """`told_by_theirLines` as `told by their Lines`."""
+    """`one_by_oneLine` as `one by one Line`."""
     return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name))
 
 
@@ -101,8 +101,7 @@ def rooms() -> dict[str, list[Path]]:
             room = "/".join(name.parts[:2]) if name.parts[0] == "burnish" else name.parts[0]
             found.setdefault(room, []).append(path)
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
-        if path.name != "CHANGELOG.md":
-            found[path.relative_to(ROOT).as_posix()] = [path]
+        found[path.relative_to(ROOT).as_posix()] = [path]
     return found
 
 

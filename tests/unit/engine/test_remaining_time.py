@@ -7,7 +7,7 @@ import pytest
 from burnish.engine.progress import RemainingTime, forecast
 
 
-def tell(
+def run_steps(
     pace: RemainingTime, tokens: list[int], rate: float, upto: int, validation: float = 0.0, every: int = 4
 ) -> None:
     """Steps of `rate` seconds a token, and validations of always the same length; the one of the base comes first."""
@@ -47,7 +47,7 @@ def test_validations_to_come_are_counted(total: int, every: int, done: int, left
     """That of the step itself is still to come; the last step is evaluated whatever the rhythm."""
     tokens = [10] * total
     pace = RemainingTime(tokens, 50, every, total)
-    tell(pace, tokens, 0.1, done, validation=7.0, every=every)
+    run_steps(pace, tokens, 0.1, done, validation=7.0, every=every)
     assert pace.seconds_left(done) == pytest.approx(1.0 * (total - done) + 7.0 * left)
 
 
