@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.recipe.load import load_recipe
 from burnish.recipe.names import expand
-from burnish.system.machine import yield_cores
+from burnish.system.machine import keep_few_products, yield_cores
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
@@ -40,6 +40,7 @@ def train(
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
     yield_cores()
+    keep_few_products()
     flags = {expand(name): _plain(value) for name, value in options.items()}
     flags.update({name: _plain(value) for name, value in (set or {}).items()})
     loaded = load_recipe(str(data), flags, [])

@@ -22,7 +22,7 @@ from burnish.cli.commands.runs import report, runs, show
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.errors import BurnishError, Interrupted
-from burnish.system.machine import collect_rarely, return_freed_memory, yield_cores
+from burnish.system.machine import collect_rarely, keep_few_products, return_freed_memory, yield_cores
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `burnish`; those of this process when None.
     """
     yield_cores()
+    keep_few_products()
     if arguments is None:  # the process runs nothing else
         collect_rarely()
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -99,17 +100,36 @@ def generate_batch(
     for row, prompt in enumerate(kept):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    output = network.generate(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, temperature),
-        streamer=streamer,
-        **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},
-    )
+    with _whole_head_inputs(network):
+        output = network.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, temperature),
+            streamer=streamer,
+            **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},
+        )
     begin = (
         1 if network.config.is_encoder_decoder else width
     )  # the decoder of an encoder-decoder begins with its start token
     return [_until_stop(row, set(stop_ids)) for row in output[:, begin:].tolist()]
+
+
+@contextmanager
+def _whole_head_inputs(network: Any) -> Iterator[None]:
+    """Makes the input of the output layer contiguous.
+
+    Transformers passes it the last position of each prompt, a slice. For such an input torch copies the layer's matrix
+    once per row, to multiply batches: with 32 prompts and 49,152 tokens of vocabulary, 1.7 GB.
+    """
+    head = network.get_output_embeddings()
+    if head is None:
+        yield
+        return
+    hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _context_limit(network: Any) -> int | None:

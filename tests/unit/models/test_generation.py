@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from burnish.models.generation import TextStreamer, generate_batch
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
@@ -30,6 +31,26 @@ def greedy(network: Any, prompt: list[int], number: int) -> list[int]:
             break
         ids.append(likeliest)
     return ids[len(prompt) :]
+
+
+class Widest(TorchDispatchMode):
+    """Keeps the largest number of elements that one operand of a product has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.bmm.default, torch.ops.aten.mm.default):
+            self.elements = max(self.elements, *(one.numel() for one in args))
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_output_matrix_is_not_copied_for_each_prompt(tiny_tokenizer: Any) -> None:
+    network = make_network("llama")
+    with Widest() as seen:
+        generate_batch(network, tiny_tokenizer, prompts_of((9, 9, 9)), [EOS], 2)
+    assert seen.elements == network.get_output_embeddings().weight.numel()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

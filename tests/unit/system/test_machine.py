@@ -15,7 +15,14 @@ from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
-from burnish.system.machine import cache_folder, parse_cpuinfo, return_freed_memory, this_machine, yield_cores
+from burnish.system.machine import (
+    cache_folder,
+    keep_few_products,
+    parse_cpuinfo,
+    return_freed_memory,
+    this_machine,
+    yield_cores,
+)
 
 
 def test_this_machine_is_plausible() -> None:
@@ -73,6 +80,50 @@ def test_threads_give_way_unless_the_user_says_otherwise(
     yield_cores()
     assert os.environ.get("GOMP_SPINCOUNT") == expected
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+
+
+PRODUCTS = """
+import sys
+from pathlib import Path
+from burnish.system.machine import keep_few_products
+if sys.argv[1] == "few":
+    keep_few_products()
+import torch
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+weight = torch.ones(64, 64, dtype=torch.bfloat16)
+def multiply(begin, end):
+    for rows in range(begin, end):
+        torch.nn.functional.linear(torch.ones(rows, 64, dtype=torch.bfloat16), weight)
+multiply(1, 100)
+before = resident()
+multiply(100, 500)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.skipif(not this_machine().has_fast_bf16, reason="this processor has no compiled products of 690 KiB")
+def test_compiled_products_are_bounded() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_CACHE_CAPACITY")}
+
+    def grown(which: str) -> int:
+        """KiB."""
+        command = [sys.executable, "-c", PRODUCTS, which]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return int(result.stdout)
+
+    assert grown("few") < grown("all") / 3
+
+
+def test_a_limit_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    keep_few_products()
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "96"
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
 
 
 GROW = """
