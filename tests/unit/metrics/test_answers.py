@@ -102,3 +102,9 @@ def test_a_single_question_of_each_kind_has_figures_of_its_own() -> None:
     names = [measure.name for measure in answer_measures(["x", ""], [["x"], []])]
     assert len(names) == 5
     assert all(one.higher_is_better and one.is_share for one in answer_measures(["x", ""], [["x"], []]))
+
+
+def test_each_question_needs_an_answer() -> None:
+    for figures in (answer_measures, answer_tables):
+        with pytest.raises(ValueError, match="zip"):
+            figures(["x"], [["x"], []])

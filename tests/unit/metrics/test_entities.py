@@ -103,28 +103,8 @@ def test_schemes(sequences: list[str], expected: str) -> None:
 
 def test_types_may_be_called_like_marks() -> None:
     """A type `S`, `B` or `E` begins and ends nothing."""
-    tags = [
-        "B-S",
-        "I-S",
-        "E-S",
-        "O",
-        "B-B",
-        "I-B",
-        "E-B",
-        "O",
-        "B-E",
-        "I-E",
-        "E-E",
-        "O",
-        "B-O",
-        "I-O",
-        "E-O",
-        "O",
-        "B-I",
-        "I-I",
-        "E-I",
-    ]
-    expected = {(kind, 4 * number, 4 * number + 3) for number, kind in enumerate("SBEOI")}
+    tags = ["O", *(tag for kind in "SBEOI" for tag in (f"B-{kind}", f"I-{kind}", f"E-{kind}", "O"))]
+    expected = {(kind, 4 * number + 1, 4 * number + 4) for number, kind in enumerate("SBEOI")}
     assert entities(tags, "BIOES") == expected
     assert entities([tag.replace("E-", "I-") if tag != "O" else tag for tag in tags], "IOB2") == expected
 
