@@ -11,12 +11,18 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import copy
 import gc
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+_IN_MEMORY, _NEEDED_BYTES = Path("/dev/shm"), 2 * 10**9
+if os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > _NEEDED_BYTES:
+    # every run and checkpoint is flushed to the disk before it counts, and tests would wait for that ten thousand times
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_IN_MEMORY))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell starts what runs in its background without Ctrl-C, and the commands that tests interrupt would inherit it

@@ -305,7 +305,8 @@ class Diagnosis:
         return found
 
     def _find(self, name: str, find: Callable[[Curves], str | None], advise: Callable[[], str]) -> list[Diagnosed]:
-        return [] if name in self.reported else self._report(name, find(self.curves), advise())
+        evidence = None if name in self.reported else find(self.curves)
+        return self._report(name, evidence, advise()) if evidence else []
 
     def _report(self, name: str, evidence: str | None, advice: str) -> list[Diagnosed]:
         if not evidence or name in self.reported:
@@ -331,15 +332,15 @@ class Diagnosis:
         return f"`--set evaluate.every={max(1, total // 10)}` (now {self._recipe.evaluate.every})"
 
     def _lower_rate(self) -> str:
-        rate = self._recipe.train.learning_rate
-        lower = f"`--set train.learning_rate={float(rate) / 10:.2g}`" if isinstance(rate, float) else "a lower one"
+        rate = float(self._recipe.train.learning_rate)
+        lower = f"`--set train.learning_rate={rate / 10:.2g}`"
         return f"The learning rate is probably too high: try {lower} (now {rate})"
 
     def _raise_rate(self) -> str:
-        rate, norms = self._recipe.train.learning_rate, self.curves.norms
-        if norms and max(norms) == 0:
+        rate = float(self._recipe.train.learning_rate)
+        if max(self.curves.norms) == 0:
             return "No gradient reaches the trainable weights: check `lora.targets` or `freeze.modules`"
-        higher = f"`--set train.learning_rate={10 * float(rate):.2g}`" if isinstance(rate, float) else "a higher one"
+        higher = f"`--set train.learning_rate={10 * rate:.2g}`"
         return (
             f"The learning rate is probably too low: try {higher} (now {rate}). If that does not help, too few "
             "weights are trained: use a higher `lora.rank`, other `lora.targets`, or `--method full`"
@@ -365,5 +366,5 @@ class Diagnosis:
 
     def _train_longer(self) -> str:
         epochs, rate = self._recipe.train.epochs, self._recipe.train.learning_rate
-        more = f"`--set train.epochs={2 * float(epochs):g}`" if isinstance(epochs, float) else "more `train.epochs`"
+        more = f"`--set train.epochs={2 * float(epochs):g}`"
         return f"Train longer: {more} (now {epochs}), or try a higher `train.learning_rate` (now {rate})"

@@ -168,7 +168,7 @@ class Loop:
         """Tokens of each step; all steps count the same if the batches are not planned."""
         if not self.source.is_planned:
             return [1] * self.total_steps
-        return [self.source.padded_tokens(step) or 0 for step in range(self.total_steps)]
+        return [self.source.padded_tokens(step) for step in range(self.total_steps)]
 
     def _needs_validation(self) -> bool:
         """Whether the current step still needs its validation: the base model, or a step saved before it was

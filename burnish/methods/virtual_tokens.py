@@ -237,13 +237,10 @@ def drop_virtual_outputs(network: Any) -> Any:
 
 
 def _drop(network: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+    if network.active_peft_config.task_type == "SEQ_CLS":
+        return output  # one output per row
     width = kwargs["decoder_input_ids" if network.config.is_encoder_decoder else "input_ids"].shape[1]
     for name in ("logits", "start_logits", "end_logits"):
-        values = output.get(name)
-        if values is not None and not _is_one_per_row(network, values) and values.shape[1] > width:
-            output[name] = values[:, -width:]
+        if output.get(name) is not None:
+            output[name] = output[name][:, -width:]
     return output
-
-
-def _is_one_per_row(network: Any, values: torch.Tensor) -> bool:
-    return values.ndim == 2 and network.active_peft_config.task_type == "SEQ_CLS"

@@ -56,12 +56,12 @@ def rated_measures(
         beta: scale of the rewards.
     """
     rewards = beta * ratios
-    right = wins(numpy.where(good, 1, -1) * (ratios - points))
+    right = wins(numpy.where(good, ratios - points, points - ratios))
     ones = numpy.ones_like(rewards)
     parts = [right, ones, rewards * good, 1.0 * good, rewards * ~good, 1.0 * ~good, ratios, counts]
-    table = numpy.zeros((max(rows, default=-1) + 1, len(parts)))
-    numpy.add.at(table, list(rows), numpy.stack(parts, axis=-1))
-    table = table[table[:, 1] > 0]
+    numbers, places = numpy.unique(numpy.asarray(rows, dtype=numpy.int64), return_inverse=True)
+    table = numpy.zeros((len(numbers), len(parts)))
+    numpy.add.at(table, places, numpy.stack(parts, axis=-1))
     return [
         ratio("reward accuracy", table[:, 0], table[:, 1]),
         Measure("reward margin", table[:, 2:6], _gap, higher_is_better=True, is_share=False),

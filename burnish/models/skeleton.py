@@ -135,13 +135,16 @@ class Skeleton:
     def fill(self, network: Any = None) -> None:
         """Replaces every real or meta floating-point weight by a fake one of its shape; ties are kept.
 
+        Fake weights of another mode are replaced, too: PEFT copies the modules that it trains in full, and the copies
+        have a copy of the mode. Between two modes torch converts every tensor again, which doubles the time of a step.
+
         Args:
             network: the skeleton's network after a method was applied; None for the network itself.
         """
         made: dict[int, nn.Parameter] = {}
         for module in (self.network if network is None else network).modules():
             for name, weight in module._parameters.items():
-                if weight is None or isinstance(weight, FakeTensor):
+                if weight is None or (isinstance(weight, FakeTensor) and weight.fake_mode is self._mode):
                     continue
                 if id(weight) not in made:
                     made[id(weight)] = nn.Parameter(self.fake(weight), requires_grad=weight.requires_grad)

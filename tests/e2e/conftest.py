@@ -22,8 +22,9 @@ Burnish = Callable[..., CommandResult]
 EXACT = "--set model.device=cpu --set model.precision=fp32"
 """On every machine the same arithmetic."""
 SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 --set evaluate.answers=0"
+LONG_STEPS = 60
 LONG = (
-    f"{EXACT} --set train.max_steps=100 --set train.epochs=100 --set train.early_stopping=false "
+    f"{EXACT} --set train.max_steps={LONG_STEPS} --set train.epochs=100 --set train.early_stopping=false "
     "--set save.every=4 --set evaluate.every=25 --set evaluate.answers=0"
 )
 """Long enough to be stopped on the way, with many checkpoints."""

@@ -8,8 +8,9 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from burnish.runs.folder import RunFolder
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, write_rows
 
-STEPS = 100
+STEPS = 60
 _ROOT = Path(__file__).parents[2]
 _PATIENCE_SECONDS = 60
 _OPTIONS: dict[str, Any] = {
@@ -72,12 +73,19 @@ def test_killed_at_random_steps(
     assert_same(folder, straight)
 
 
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder in which writing takes as long as for users, and not one in memory: a checkpoint is to be caught."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 def test_killed_while_a_checkpoint_is_being_written(
-    rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], tmp_path: Path
+    rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], on_disk: Path
 ) -> None:
     """The child is stopped to look, and killed only where a half-written checkpoint is seen."""
-    folder = RunFolder(tmp_path / "made")
-    child = start(train_command(rows, tiny_model("llama"), tmp_path), tmp_path)
+    folder = RunFolder(on_disk / "made")
+    child = start(train_command(rows, tiny_model("llama"), on_disk), on_disk)
     wait_until(child, lambda: steps_reported(folder) >= 12)
     wait_until(child, lambda: half_written(folder) and is_caught(child, folder), pause=0.0)
     assert half_written(folder)
@@ -86,7 +94,7 @@ def test_killed_while_a_checkpoint_is_being_written(
     newest = max(folder.checkpoints.glob("step-*"))
     damaged = newest / "optimizer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    finish(["resume", str(folder.path)], tmp_path)
+    finish(["resume", str(folder.path)], on_disk)
     going_on = [
         line["text"] for line in read_events(folder.events) if line.get("text", "").startswith("Continuing from")
     ]

@@ -17,7 +17,7 @@ from burnish.engine.checkpoint import is_complete
 from burnish.errors import Interrupted
 from burnish.runs.events import Stage, StepDone
 from tests.e2e.command_result import CommandResult, adapter_bytes, listing, read_lines
-from tests.e2e.conftest import LONG, Burnish
+from tests.e2e.conftest import LONG, LONG_STEPS, Burnish
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_stopped_and_resumed(
     result = CommandResult(process.returncode, out, err)
     assert result.code == 130, err
     done = len(read_lines(run / "metrics.jsonl", "StepDone"))
-    assert f"\nstopped after step {done} of 100; the state is saved\n\nhint: " in err
+    assert f"\nstopped after step {done} of {LONG_STEPS}; the state is saved\n\nhint: " in err
     assert "`burnish resume runs/mine`" in result.hint
     assert "Traceback" not in err
     assert is_complete(run / "checkpoints" / f"step-{done:06d}")
@@ -55,10 +55,10 @@ def test_stopped_and_resumed(
     assert "  burnish resume runs/mine\n" in shown.out
     result = burnish("resume runs/mine")
     assert result.code == 0, result.err
-    assert f"Continuing from step {done} of 100." in result.err
+    assert f"Continuing from step {done} of {LONG_STEPS}." in result.err
     assert adapter_bytes(run) == straight
     steps = [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")]
-    assert steps == list(range(1, 101))
+    assert steps == list(range(1, LONG_STEPS + 1))
 
 
 def test_stopped_twice(runs: Path, burnish: Burnish) -> None:

@@ -22,6 +22,14 @@ from tests.tiny_vision import FAMILIES, TOWERS, save_vision_model, write_picture
 QUICK = {"train__learning_rate": 0.01, "batch__tokens": 300, "evaluate__every": 10, "data__validation_fraction": 0.2}
 
 
+ONE_FAMILY = pytest.mark.parametrize(
+    "base",
+    [name if name == "qwen2_vl" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
+    indirect=True,
+)
+"""For what does not depend on how a family lays its pictures out."""
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_picture_rows(tmp_path_factory.mktemp("squares"))
@@ -87,6 +95,7 @@ def test_the_result_is_whole_and_answers(trained: tuple[Run, list[Event]], rows:
     assert first != open_session(str(run.path), base=True).generate(asked, max_new_tokens=8)
 
 
+@ONE_FAMILY
 def test_evaluating_again_gives_the_same_figures(trained: tuple[Run, list[Event]]) -> None:
     run, _ = trained
     before: Any = run.evaluation
@@ -144,6 +153,7 @@ def test_a_base_model_answers_by_its_folder(base: tuple[str, Path], rows: Path) 
     assert isinstance(open_session(str(base[1])).generate(asked, max_new_tokens=3), str)
 
 
+@ONE_FAMILY
 def test_broken_pictures_are_counted_and_named(base: tuple[str, Path], rows: Path, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     file = tmp_path / "pictures" / "rows.jsonl"

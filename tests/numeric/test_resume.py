@@ -23,6 +23,8 @@ from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, write_rows
 
 STEPS = 9
+ONE_METHOD = pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)], indirect=True)
+"""For what does not depend on which weights a checkpoint holds."""
 _RESULTS = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}
 
 
@@ -90,6 +92,7 @@ def test_a_crash_between_checkpoints_goes_back_to_the_last_one(
     assert logged(folder) == logged(straight)
 
 
+@ONE_METHOD
 def test_a_damaged_checkpoint_is_passed_over(
     straight: RunFolder, rows: Path, base: Path, method: str, tmp_path: Path
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert logged(folder) == logged(straight)
 
 
+@ONE_METHOD
 def test_with_no_whole_checkpoint_the_run_begins_again(
     straight: RunFolder, rows: Path, base: Path, method: str, tmp_path: Path
 ) -> None:
@@ -134,6 +138,7 @@ def test_the_straight_run_has_something_to_lose(straight: RunFolder, method: str
     assert (straight.path / _RESULTS[method]).stat().st_size > 10_000
 
 
+@ONE_METHOD
 @pytest.mark.parametrize("before_the_end", [0, 2, pytest.param(5, marks=pytest.mark.slow)])
 def test_early_stopping_takes_the_same_turn_after_a_stop(
     before_the_end: int, method: str, rows: Path, base: Path, tmp_path: Path
@@ -162,6 +167,7 @@ def test_early_stopping_takes_the_same_turn_after_a_stop(
     assert evaluation_text(folder) == evaluation_text(straight)
 
 
+@ONE_METHOD
 def test_the_best_by_noise_and_what_was_said_are_those_of_a_run_that_never_stopped(
     method: str, base: Path, tmp_path: Path
 ) -> None:

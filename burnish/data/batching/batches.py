@@ -171,8 +171,8 @@ class BatchSource(Protocol):
         """The micro-batches of an optimizer step, counted from 0. Asked again, the same examples in smaller pieces."""
         ...
 
-    def padded_tokens(self, step: int) -> int | None:
-        """Tokens that go through the network in a step, padding included; None where that is not known before it."""
+    def padded_tokens(self, step: int) -> int:
+        """Tokens that go through the network in a step, padding included. Asked only where the batches are planned."""
         ...
 
     def micro_batch_sizes(self, step: int) -> list[tuple[int, int]]:

@@ -265,7 +265,7 @@ class NotPlanned:
         self._known = step
         return self._plan.step_batches(step)
 
-    def padded_tokens(self, step: int) -> int | None:
+    def padded_tokens(self, step: int) -> int:
         """Nobody can know."""
         raise AssertionError("asked for the tokens of a step that is not planned")
 

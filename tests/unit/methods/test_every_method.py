@@ -12,10 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from burnish.errors import ModelError
 from burnish.methods import make_method, method_names
+from burnish.models.heads import Target
 from burnish.models.location import read_config
 from burnish.recipe.schema import ModelSection, Recipe
 from burnish.runs.folder import RunFolder
-from tests.unit.methods.adapted import NETWORKS, Case, apply_to, location, make_case, outputs_of, train
+from tests.tiny_models import make_network
+from tests.unit.methods.adapted import NETWORKS, Case, apply_to, location, make_case, outputs_of, recipe_for, train
 
 METHODS_ON_PLAIN_BASES = [name for name in method_names() if name not in ("qlora", "int8-lora")]
 ADAPTERS = [name for name in METHODS_ON_PLAIN_BASES if name not in ("full", "freeze")]
@@ -171,3 +173,61 @@ def test_each_has_its_name_and_its_place(method: str, tmp_path: Path) -> None:
     assert made.result_folder(RunFolder(tmp_path)) == tmp_path / folder
     taken = made.virtual_tokens(Recipe(method=method))
     assert (taken > 0) == (not made.can_pack) == (method in ("prompt", "prefix", "p-tuning"))
+
+
+FLAGS = (
+    "can_pack", "is_uniform", "trains_base", "can_checkpoint", "needs_values", "quantizes", "can_merge", "can_eject",
+)  # fmt: skip
+USUAL = {"can_pack", "is_uniform", "can_checkpoint"}
+LORA = USUAL | {"can_merge", "can_eject"}
+VIRTUAL = {"is_uniform", "can_checkpoint"}
+ABILITIES = {
+    "lora": LORA,
+    "qlora": LORA | {"quantizes"},
+    "int8-lora": LORA | {"quantizes"},
+    "ia3": USUAL | {"needs_values", "can_merge"},
+    "prompt": VIRTUAL,
+    "p-tuning": VIRTUAL,
+    "prefix": VIRTUAL - {"can_checkpoint"},
+    "full": USUAL | {"trains_base", "can_eject"},
+    "freeze": {"can_pack", "can_checkpoint", "trains_base"},
+}
+
+
+def test_what_each_method_is_able_to_do() -> None:
+    methods = {name: make_method(name) for name in method_names()}
+    assert {name: {flag for flag in FLAGS if getattr(one, flag)} for name, one in methods.items()} == ABILITIES
+    assert {name: one.bits for name, one in methods.items() if one.bits} == {"qlora": 4, "int8-lora": 8}
+    assert {name for name, one in methods.items() if one.size_option} == {"lora", "qlora", "int8-lora"}
+
+
+RATES: dict[str, tuple[float, float, float]] = {
+    "lora": (2e-3, 2e-4, 2e-4),
+    "qlora": (2e-3, 2e-4, 2e-4),
+    "int8-lora": (2e-3, 2e-4, 2e-4),
+    "ia3": (1e-2, 1e-2, 3e-3),
+    "prompt": (1e-2, 1e-2, 1e-2),
+    "p-tuning": (1e-3, 1e-3, 1e-3),
+    "prefix": (5e-3, 5e-3, 5e-3),
+    "full": (5e-4, 5e-5, 1e-5),
+    "freeze": (5e-4, 5e-5, 1e-5),
+}
+
+
+def test_the_usual_learning_rates() -> None:
+    """For a million parameters, for a hundred millions, and for seven billions."""
+    sizes = (10**6, 10**8, 7 * 10**9)
+    found = {name: tuple(make_method(name).learning_rate(size) for size in sizes) for name in method_names()}
+    assert found == RATES
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_new_modules_are_trained_in_full_beside_the_adapter(method: str) -> None:
+    """A head by another name than PEFT knows of itself; without one, nothing but the adapter is trained."""
+    torch.manual_seed(0)
+    for new_modules in ((), ("lm_head",)):
+        network = make_method(method).apply(make_network("llama"), recipe_for(method), Target(new_modules=new_modules))
+        trained = {name for name, weight in network.named_parameters() if weight.requires_grad}
+        assert bool([name for name in trained if "lm_head.modules_to_save" in name]) == bool(new_modules)
+        assert network.peft_config["default"].modules_to_save == (list(new_modules) or None)
+        assert trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import transformers
 
 from burnish.methods import make_method
-from burnish.methods.adapter import same_outputs, switched_off
+from burnish.methods.adapter import _TOKENS, _fixed_ids, same_outputs, switched_off
 from burnish.models.heads import Target
 from tests.tiny_architectures import ARCHITECTURES, DECODERS, ENCODERS, save_architecture
 from tests.tiny_models import make_network
@@ -62,3 +63,18 @@ def test_an_adapter_taken_out_of_the_base_is_idle_until_it_moves(init: str, tmp_
     assert made.unmoved(network) == "Its matrices have their initial values"
     next(p for n, p in network.named_parameters() if ".lora_A." in n).data[0, 0] += 1e-4
     assert not made.unmoved(network)
+
+
+def test_the_few_tokens_are_spread_over_the_vocabulary_from_the_first_to_the_last() -> None:
+    network = make_network("llama")
+    vocabulary = network.get_input_embeddings().weight.shape[0]
+    special = {
+        value for name, value in network.config.to_dict().items() if name.endswith("token_id") and value is not None
+    }
+    plain = [token for token in range(vocabulary) if token not in special]
+    (ids,) = _fixed_ids(network).tolist()
+    assert len(ids) == _TOKENS
+    assert (ids[0], ids[-1]) == (plain[0], plain[-1])
+    places = [plain.index(token) for token in ids]
+    steps = [after - before for before, after in pairwise(places)]
+    assert max(steps) - min(steps) <= 1, "equally far apart"

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig
 
 from burnish.errors import RecipeError
 from burnish.methods import make_method
+from burnish.methods.virtual_tokens import _keys_and_values
 from burnish.models.generation import generate_batch
 from burnish.models.heads import Head, Target
 from burnish.recipe.schema import PromptSection, Recipe, TrainSection
@@ -137,3 +138,37 @@ def test_prefix_refuses_gradient_checkpointing() -> None:
     recipe = Recipe(method="prefix", train=TrainSection(gradient_checkpointing=True))
     with pytest.raises(RecipeError, match="checkpointing"):
         make_method("prefix").apply(make_network("llama"), recipe, Target())
+
+
+@pytest.mark.parametrize("method", ["prompt", "p-tuning"])
+def test_more_labels_than_tokens_are_all_given(method: str) -> None:
+    """What a row gives as a whole is not cut to the length of its text, as the outputs of tokens are."""
+    from transformers import AutoModelForSequenceClassification, BertConfig
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    network = AutoModelForSequenceClassification.from_config(BertConfig(**sizes, intermediate_size=16, num_labels=7))
+    recipe = Recipe(method=method, prompt=PromptSection(tokens=4))
+    tuned = make_method(method).apply(network, recipe, Target("SEQ_CLS", ("classifier",))).eval()
+    assert outputs_of(tuned, {"input_ids": torch.tensor([[5, 6, 7], [8, 9, 10]])}).shape == (2, 7)
+
+
+def test_the_usual_number_of_virtual_tokens_and_why() -> None:
+    network = make_network("llama")
+    found = {name: make_method(name).choices(network, Recipe()) for name in FAMILY}
+    assert {name: [(option, what) for option, what, _ in chosen] for name, chosen in found.items()} == {
+        "prompt": [("prompt.tokens", 20)],
+        "p-tuning": [("prompt.tokens", 20), ("prompt.hidden", network.get_input_embeddings().embedding_dim)],
+        "prefix": [("prompt.tokens", 20)],
+    }
+    assert [make_method(name).virtual_tokens(Recipe()) for name in (*FAMILY, "lora")] == [20, 20, 20, 0]
+    assert all(make_method(name).changes_at_start(Recipe()) for name in FAMILY)
+
+
+def test_keys_and_values_are_taken_without_dropout_and_training_goes_on() -> None:
+    kept = _keys_and_values(make_network("gpt2", resid_pdrop=0.5).train(), torch.tensor([5, 6, 7]))
+    assert kept.equal(_keys_and_values(make_network("gpt2").eval(), torch.tensor([5, 6, 7])))
+    assert (kept.dtype, kept.shape[1], kept.shape[3]) == (torch.float32, 2, 3)
+    trained = make_network("gpt2").train()
+    _keys_and_values(trained, torch.tensor([5]))
+    assert trained.training

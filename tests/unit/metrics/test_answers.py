@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.metrics.answers import answer_measures, exact_match, normalize, token_f1
+from burnish.metrics.answers import answer_measures, answer_tables, exact_match, normalize, token_f1
 from burnish.metrics.measure import value
 from tests.unit.metrics.redraws import check
 
@@ -86,3 +86,25 @@ def test_redrawn_rows() -> None:
             measure,
             lambda rows, n=number: answer_measures([given[r] for r in rows], [known[r] for r in rows])[n],
         )
+
+
+def test_a_table_of_both_kinds() -> None:
+    (table,) = answer_tables(GIVEN, KNOWN)
+    assert table.columns == ("questions", "number", "answered", "exact match", "F1")
+    assert table.rows == (
+        ("answerable", 4, 3, 2 / 4, pytest.approx(2.8 / 4)),
+        ("unanswerable", 2, 1, 1 / 2, 1 / 2),
+    )
+    assert answer_tables(["x"], [["y"]]) == answer_tables(["x"], [[]]) == []
+
+
+def test_a_single_question_of_each_kind_has_figures_of_its_own() -> None:
+    names = [measure.name for measure in answer_measures(["x", ""], [["x"], []])]
+    assert len(names) == 5
+    assert all(one.higher_is_better and one.is_share for one in answer_measures(["x", ""], [["x"], []]))
+
+
+def test_each_question_needs_an_answer() -> None:
+    for figures in (answer_measures, answer_tables):
+        with pytest.raises(ValueError, match="zip"):
+            figures(["x"], [["x"], []])

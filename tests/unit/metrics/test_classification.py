@@ -113,6 +113,14 @@ def test_per_class_table_of_label_sets() -> None:
     assert [row[2] for row in table.rows] == [1.0, 0.5, 0.0, 0.0]
 
 
+def test_the_twenty_most_confused_pairs_the_most_frequent_first() -> None:
+    """Label n is taken for n + 1 as often as n says; 24 pairs are wrong, and 0 is right."""
+    labels = [str(number) for number in range(26)]
+    gold = numpy.repeat(numpy.arange(25), numpy.arange(25))
+    table = confusion_table(numpy.append(gold, 0), numpy.append(gold + 1, 0), labels)
+    assert table.rows == tuple((str(number), str(number + 1), number) for number in range(24, 4, -1))
+
+
 def test_confusion_has_gold_down_and_predicted_across() -> None:
     table = confusion_table(numpy.array([0, 0, 1, 1, 1]), numpy.array([0, 1, 1, 1, 0]), ["no", "yes"])
     assert table.columns == ("gold \\ predicted", "no", "yes")

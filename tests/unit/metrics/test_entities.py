@@ -99,3 +99,32 @@ def test_plain_tags_are_entities_of_one_token() -> None:
 )
 def test_schemes(sequences: list[str], expected: str) -> None:
     assert detect_scheme([tags.split() for tags in sequences]) == expected
+
+
+def test_types_may_be_called_like_marks() -> None:
+    """A type `S`, `B` or `E` begins and ends nothing."""
+    tags = ["O", *(tag for kind in "SBEOI" for tag in (f"B-{kind}", f"I-{kind}", f"E-{kind}", "O"))]
+    expected = {(kind, 4 * number + 1, 4 * number + 4) for number, kind in enumerate("SBEOI")}
+    assert entities(tags, "BIOES") == expected
+    assert entities([tag.replace("E-", "I-") if tag != "O" else tag for tag in tags], "IOB2") == expected
+
+
+def test_an_entity_whose_mark_is_unknown_goes_on_over_what_is_outside_without_a_type() -> None:
+    """As the script has it: neither an `O` after an unknown mark ends it, nor a type after that `O`."""
+    assert {(begin, end) for _, begin, end in entities(["B", "X", "O", "O-LOC"], "IOB2")} == {(0, 4)}
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("B-X NOUN", "plain"),
+        ("B-X I-X NOUN", "IOB2"),
+        ("I-X O B-X", "IOB2"),
+        ("I-X O I-X O B-X", "IOB1"),
+        ("I-X I-X B-X I-X O I-Y", "IOB1"),
+        ("I-X I-Y B-Z", "IOB1"),
+    ],
+)
+def test_the_limits_of_schemes(tags: str, expected: str) -> None:
+    """As many marks as other tags are plain; as many beginnings with I as with another's B are IOB2."""
+    assert detect_scheme([tags.split()]) == expected

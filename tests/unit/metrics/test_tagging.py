@@ -32,6 +32,7 @@ def test_counts(rows: list[tuple[str, str]], right: int, found: int, there: int)
     whole, precision, recall = tag_measures(gold, predicted, "IOB2")
     assert [whole.name, precision.name, recall.name] == ["entity F1", "entity precision", "entity recall"]
     assert whole.table.sum(0).tolist() == [right, found, there]
+    assert all(one.higher_is_better and one.is_share for one in (whole, precision, recall))
     assert value(precision) == (right / found if found else 0.0)
     assert value(recall) == (right / there if there else 0.0)
     assert value(whole) == pytest.approx(2 * right / (found + there) if found + there else 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import resource
 from collections import Counter
 from pathlib import Path
@@ -144,6 +145,17 @@ def test_what_a_method_adds_is_filled_too() -> None:
     assert network.extra.weight is network.again.weight
     assert (network.extra.weight.requires_grad, network.extra.bias.requires_grad) == (True, False)
     assert network.get_input_embeddings().weight is kept is network.get_output_embeddings().weight
+
+
+def test_copies_of_fake_weights_get_the_mode_of_the_others() -> None:
+    """PEFT copies the modules that it trains in full, and with their fake weights the mode that made them."""
+    skeleton = Skeleton(tiny_config("gpt2"), CAUSAL, Loading(torch.float32))
+    network = skeleton.network
+    network.copied = copy.deepcopy(network.transformer.h[0])
+    network.copied.requires_grad_(False)
+    skeleton.fill(network)
+    assert len({id(weight.fake_mode) for weight in network.parameters() if isinstance(weight, FakeTensor)}) == 1
+    assert not any(weight.requires_grad for weight in network.copied.parameters())
 
 
 def test_the_config_is_not_changed() -> None:

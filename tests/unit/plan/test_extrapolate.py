@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
+from burnish.plan.roofline import Work
 from burnish.plan.simulate import Enough, Simulation, simulate_deep
 from tests.tiny_steps import TinyStep, tiny_config
 
@@ -68,14 +71,18 @@ def test_a_step_that_takes_far_more_than_there_is_room_is_simulated_once(
     assert not simulate_deep(config, run, True, room=whole.peak.total).is_bound
 
 
-@pytest.mark.parametrize(("layers", "is_uniform"), [(5, True), (9, False)])
-def test_shallow_models_and_uneven_methods_are_simulated_whole(layers: int, is_uniform: bool) -> None:
-    config, step = tiny_config("llama", layers), TinyStep("llama", "full")
-    depths: list[int | None] = []
+@pytest.mark.parametrize(("layers", "is_uniform", "depth"), [(6, True, None), (9, False, None), (7, True, 3)])
+def test_shallow_models_and_uneven_methods_are_simulated_whole(
+    layers: int, is_uniform: bool, depth: int | None
+) -> None:
+    whole, asked = Simulation({}, 5, 3, Work(), is_bound=True), []
 
     def run(blocks: int | None, enough: Enough | None) -> Simulation:
-        depths.append(blocks)
-        return step.simulated(config, blocks, enough)
+        asked.append((blocks, enough is None))
+        if blocks is not None:
+            raise InterruptedError  # this is not a simulation of the whole model
+        return whole
 
-    assert simulate_deep(config, run, is_uniform).weights == step.simulated(config).weights
-    assert depths == [None]
+    with contextlib.suppress(InterruptedError):
+        assert simulate_deep(tiny_config("llama", layers), run, is_uniform, room=1) is whole
+    assert asked == [(depth, depth is None)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -38,3 +39,36 @@ def test_every_shape_of_rows_has_a_task_and_every_task_a_shape() -> None:
     assert by_shape["preference"] == ["preference", "reward"]
     assert by_shape["rated"] == ["preference"]
     assert by_shape["text"] == ["text", "fill-mask"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a task promises to the rest of the house."""
+
+    flags: set[str]
+    step_rows: int = 0
+    rate_factor: float = 1.0
+    headline: str = "loss"
+
+
+FLAGS = ("generates", "reads_turns", "counts_tokens", "names_labels")
+PROMISED = {
+    "chat": Kept({"generates", "reads_turns", "counts_tokens", "can_pack", "compares_answers"}),
+    "text": Kept({"generates", "counts_tokens", "can_pack", "compares_answers"}),
+    "preference": Kept({"generates"}, 16, 0.1, "reward accuracy"),
+    "reward": Kept({"compares_answers"}, 16, 1.0, "accuracy"),
+    "classify": Kept({"names_labels", "compares_answers"}, 32, 1.0, "accuracy"),
+    "tag": Kept({"names_labels", "compares_answers"}, 8, 1.0, "entity F1"),
+    "span": Kept({"compares_answers"}, 16, 1.0, "F1"),
+    "fill-mask": Kept({"compares_answers"}),
+    "text-to-text": Kept({"generates", "reads_turns", "counts_tokens", "compares_answers"}),
+}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_what_each_task_promises(name: str) -> None:
+    task = task_facts(name).make(TOKENIZERS.get(name, make_tokenizer)(), Recipe(span=SpanSection(stride=8)))
+    flags = {flag for flag in FLAGS if getattr(task, flag)}
+    flags |= {"can_pack"} if task.encoder.can_pack else set()
+    flags |= {"compares_answers"} if task.scorer.compares_answers else set()
+    assert Kept(flags, task.objective.step_rows, task.objective.rate_factor, task.scorer.headline) == PROMISED[name]

@@ -168,6 +168,11 @@ def test_labels_and_scheme_are_read_off_the_rows() -> None:
     }
 
 
+def test_before_the_rows_are_read_there_are_no_labels() -> None:
+    assert make_task(word_pieces(), labels="auto").objective.head.config["num_labels"] == 0
+    assert make_task(word_pieces()).objective.head.config["num_labels"] == 4
+
+
 def test_numbers_are_labels_in_their_order_unless_they_are_named() -> None:
     rows = [record(*[f"w/{number}" for number in (10, 2, 0, 1)])]
     assert chosen(rows)["data.labels"] == ["0", "1", "2", "10"]
