@@ -141,7 +141,7 @@ def check_new_run(runs: Path, name: str | None) -> None:
             trial.mkdir()
             (trial / "file").write_bytes(bytes(_TRIAL_BYTES))
     except OSError as error:
-        raise _unwritable(runs, error) from None
+        raise _unwritable(runs if name is None else runs / name, error) from None
     finally:
         shutil.rmtree(trial, ignore_errors=True)
 
@@ -219,20 +219,9 @@ class NewRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        is_empty = self.folder is not None and _is_leftover(self.folder.path)
-        if self.folder is None or not is_empty:
-            self._held.close()
-            return
-        lock = self.folder.path / LOCK
-        try:
-            lock.unlink()  # while it is held: whoever opened the file before finds that it is gone
-            self._held.close()
-        except PermissionError:  # Windows removes no open file, nor, a line later, one that another run has opened
-            self._held.close()
-            with contextlib.suppress(OSError):
-                lock.unlink()
+        self._held.close()
         for path in reversed(self._made):
-            with contextlib.suppress(OSError):  # another run is there by now
+            with contextlib.suppress(OSError):  # something came of it, or another run is there by now
                 path.rmdir()
 
     def take(self, name: str) -> RunFolder:
@@ -244,19 +233,21 @@ class NewRun:
         """
         check_name(name)
         path = self._runs / name
-        missing = [one for one in (path, *path.parents) if not one.exists()]
-        self._made = missing[::-1]
-        try:
-            with as_disk_error(path):
-                path.mkdir(parents=True)
-        except FileExistsError:
-            if not _is_leftover(path):
-                raise _taken(path) from None
-            self._made = [path]
-        except OSError as error:
-            raise _unwritable(path, error) from None
-        self._held.enter_context(write_lock(path, "trained"))
-        self.folder = RunFolder(path)
+        while self.folder is None:
+            missing = [one for one in (path, *path.parents) if not one.exists()]
+            try:
+                with as_disk_error(path):
+                    path.mkdir(parents=True)
+            except FileExistsError:
+                if path.is_dir() and not _is_leftover(path):
+                    raise _taken(path) from None
+                missing = [path]
+            except OSError as error:
+                raise _unwritable(path, error) from None
+            # the folder may be removed at this very moment, by a run that came to nothing
+            with contextlib.suppress(FileNotFoundError):
+                self._held.enter_context(write_lock(path, "trained"))
+                self.folder, self._made = RunFolder(path), missing[::-1]
         return self.folder
 
     def take_fresh(self, stem: str) -> RunFolder:

@@ -1,10 +1,11 @@
 """One writer at a time: the lock of a run folder, and the record of who holds it.
 
     .lock           held by the operating system for as long as the writer lives; a killed process holds nothing
-    .writer.json    the writer: process, host, since when, doing what; removed when it ends
+    .writer.json    the writer: process, host, since when, doing what
 
-The lock decides and the record explains. A record without a lock was left by a process that was killed. Only the record
-of another host is believed without one: a shared file system need not show its locks here.
+Both are removed when the writer ends. The lock decides and the record explains: a record without a lock was left by a
+process that was killed. Only the record of another host is believed without one, because a shared file system need not
+show its locks here.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from burnish.errors import InputError
 from burnish.runs.atomic import as_disk_error, write_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 LOCK, RECORD = ".lock", ".writer.json"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -136,7 +141,18 @@ def write_lock(folder: Path, doing: str) -> Iterator[Writer | None]:
         finally:
             (folder / RECORD).unlink(missing_ok=True)
     finally:
+        _release(lock, folder / LOCK)
+
+
+def _release(lock: BaseFileLock, path: Path) -> None:
+    """Frees the lock and removes its file. Whoever opened the file before finds that it is gone, and is refused."""
+    try:
+        path.unlink(missing_ok=True)
         lock.release()
+    except PermissionError:  # Windows removes no open file: neither ours nor, a line later, that of the next writer
+        lock.release()
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def lock_for(folder: Path, target: Path, doing: str) -> AbstractContextManager[Writer | None]:

@@ -68,7 +68,10 @@ def test_a_second_writer_is_refused_and_given_process_host_and_time(
 
 @pytest.mark.parametrize("doing", ["merged", "evaluated", "reported", "ejected"])
 def test_each_command_says_what_to_do_instead(doing: str, tmp_path: Path, writer: subprocess.Popen[str]) -> None:
-    for refuse in (lambda: check_free(tmp_path, tmp_path / "x", doing), lock_for(tmp_path, tmp_path / "x", doing).__enter__):
+    for refuse in (
+        lambda: check_free(tmp_path, tmp_path / "x", doing),
+        lock_for(tmp_path, tmp_path / "x", doing).__enter__,
+    ):
         with pytest.raises(Locked, match=f"being trained by process {writer.pid} on ") as caught:
             refuse()
         assert str(tmp_path) in caught.value.fix
@@ -88,7 +91,7 @@ def test_a_killed_writer_holds_nothing(tmp_path: Path, writer: subprocess.Popen[
         assert here is not None
         assert here.process == os.getpid()
     assert writer_of(tmp_path) is None
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_number_that_another_process_has_by_now(tmp_path: Path) -> None:
@@ -210,6 +213,33 @@ def test_the_name_of_a_run_that_was_killed_before_it_began_is_free(tmp_path: Pat
     check_new_run(tmp_path, "first")
     with NewRun(tmp_path) as new:
         assert new.take("first").path == tmp_path / "first"
+
+
+def test_many_runs_of_one_name_at_once(tmp_path: Path) -> None:
+    """Each comes to nothing and removes its folder; none fails in another way than by being refused."""
+    inside, most, failed = [], [], []
+
+    def attempt() -> None:
+        for _ in range(20):
+            try:
+                with NewRun(tmp_path / "runs") as new:
+                    new.take("first")
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+            except (Locked, NameTaken):
+                pass
+            except OSError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert max(most) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fresh_name_avoids_that_of_a_run_that_began_at_the_same_moment(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import EventLog, Finished, StepDone, Validated
 from burnish.runs.folder import NewRun, RunFolder, check_new_run, describe_run, find_run, fresh_name, list_runs
-from burnish.runs.lock import LOCK
 from tests.snapshots import check_message
 
 
@@ -24,7 +23,6 @@ def create_run(runs: Path, name: str) -> RunFolder:
     (folder.path / "kept").touch()
     new.__exit__(None, None, None)
     (folder.path / "kept").unlink()
-    (folder.path / LOCK).unlink()
     return folder
 
 
