@@ -91,8 +91,8 @@ class Trainer:
         if learning_rate is not None:
             set_learning_rate(self.optimizer, learning_rate)
         loss, norm = self.accumulate(batches)
-        # the first values read from the device: until here, its work was only queued, so the CPU did not wait
-        loss_value, norm_value = loss.item(), norm.item()
+        # the only values read from the device, together: until here, its work was only queued, so the CPU did not wait
+        loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
         # with a loss scaler, an infinite norm is not an error: the scaler skips this update and lowers its scale
         if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
             self.drop_gradient()

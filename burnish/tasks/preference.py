@@ -127,7 +127,8 @@ class PreferenceEncoder(RequestsTokens):
             return {}
         layout = lay_out(others, self._tokenizer.pad_token_id)
         tensors = {"other_ids": layout.input_ids, "other_places": layout.places, "other_targets": layout.targets}
-        return {**tensors, "other_rows": torch.tensor(rows)}
+        chosen = (layout.targets != IGNORED).flatten().nonzero()[:, 0]
+        return {**tensors, "other_chosen": chosen, "other_rows": torch.tensor(rows)}
 
     def disable_packing(self) -> None:
         """Each answer gets its own row and prompt."""
@@ -234,20 +235,35 @@ class PreferenceObjective(ObjectiveDefaults):
 
     def _likelihood(self, network: Any, batch: Batch) -> Likelihood:
         inputs = row_inputs(network, batch.input_ids, batch.inputs.get("position_ids"), batch.extras.get("segments"))
-        return self._likelihood_of(network, inputs, batch.extras["places"], batch.targets)
+        return self._likelihood_of(network, inputs, batch.extras["places"], batch.targets, batch.places)
 
     def _other(self, network: Any, batch: Batch) -> Likelihood:
         """Likelihood of the answers to other prompts, for `kto`."""
         extras = batch.extras
         inputs = row_inputs(network, extras["other_ids"], None, None)
-        return self._likelihood_of(network, inputs, extras["other_places"], extras["other_targets"])
+        targets, chosen = extras["other_targets"], extras["other_chosen"]
+        return self._likelihood_of(network, inputs, extras["other_places"], targets, chosen)
 
     def _likelihood_of(
-        self, network: Any, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
+        self,
+        network: Any,
+        inputs: dict[str, torch.Tensor],
+        places: torch.Tensor,
+        targets: torch.Tensor,
+        chosen: torch.Tensor,
     ) -> Likelihood:
-        learned = targets != IGNORED
-        losses = losses_at(network, inputs, places[learned], targets[learned], self._from_hidden)
-        return answer_likelihood(losses, learned)
+        """The likelihood of answers.
+
+        Args:
+            network: a causal language model.
+            inputs: its keyword arguments.
+            places: `[answers, longest]`, where each token is predicted.
+            targets: `[answers, longest]`, the tokens, padded with `IGNORED`.
+            chosen: `[tokens]`, which of them are no padding, as indices into answers x longest.
+        """
+        where, tokens = places.flatten()[chosen], targets.flatten()[chosen]
+        losses = losses_at(network, inputs, where, tokens, self._from_hidden)
+        return answer_likelihood(losses, chosen, targets != IGNORED)
 
     def _terms(self, likely: Likelihood, batch: Batch) -> torch.Tensor:
         options = self._options

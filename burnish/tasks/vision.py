@@ -87,6 +87,7 @@ class PictureEncoder(ChatEncoder):
             plain.examples,
             plain.owners,
             plain.num_tokens,
+            places=plain.places,
             load=partial(self._pictures.inputs.load, chosen, width),
         )
 

@@ -63,6 +63,13 @@ class Batch:
     """Tokens without padding."""
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further tensors for the task's loss, for example log-probabilities under the reference model."""
+    places: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    """`[trained]` int64: where targets are trained on, as indices into their elements; empty for targets that are no
+    integers. Found here, on the host: asked of a GPU, it would have to finish all earlier work first."""
+
+    def __post_init__(self) -> None:
+        if self.places.is_floating_point() and not self.targets.is_floating_point():
+            object.__setattr__(self, "places", (self.targets != IGNORED).flatten().nonzero()[:, 0])
 
     @property
     def num_trained(self) -> int:
@@ -76,15 +83,26 @@ class Batch:
 
     def tensors(self) -> list[torch.Tensor]:
         """All tensors that a step uses."""
-        return [*self.inputs.values(), self.targets, *self.extras.values()]
+        return [*self.inputs.values(), self.targets, self.places, *self.extras.values()]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`, except `owners`, which is not used in computations."""
+        """The same batch with its tensors on `device`, except `owners`, which is not used in computations.
+
+        A GPU copies when its earlier work is done, and the CPU goes on meanwhile: see `pinned`.
+        """
+        return self._each(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
+
+    def pinned(self) -> Batch:
+        """The same batch in memory that a GPU can read while the CPU goes on."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return replace(
             self,
-            inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
-            targets=self.targets.to(device),
-            extras={name: tensor.to(device) for name, tensor in self.extras.items()},
+            inputs={name: change(tensor) for name, tensor in self.inputs.items()},
+            targets=change(self.targets),
+            places=change(self.places),
+            extras={name: change(tensor) for name, tensor in self.extras.items()},
         )
 
 
