@@ -203,7 +203,7 @@ class Loop:
             attempted = time.perf_counter()
         self.progress.step += 1
         ended = time.perf_counter()
-        self.pace.step_done(step, ended - attempted)
+        self.pace.step_done(step, (ended - attempted) / done[0].attempts)
         self._report_step(*done, rate, ended - started)
 
     def _attempt(self, step: int, rate: float, prefetch: Prefetch) -> tuple[StepResult, list[Batch]] | None:

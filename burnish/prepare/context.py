@@ -24,7 +24,7 @@ from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
 from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
-from burnish.models.device import choose_device, choose_precision
+from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import ensure_pad_token
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
@@ -201,6 +201,7 @@ def open_context(
     name_model(resolver, records)
     section = resolver.recipe.model
     device = choose_device(section.device)
+    compute_repeatably(device)
     location = locate_model(section)
     model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from burnish.errors import InputError
 from burnish.runs.atomic import as_disk_error, write_json
+from burnish.system.shell import quoted
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -177,12 +177,12 @@ def _refusal(folder: Path, writer: Writer | None, doing: str) -> Locked:
     return Locked(
         f"the run `{folder}` is being {writer or 'written by another process'}",
         "Two processes that write the same run would damage it.",
-        _INSTEAD[doing].format(run=shlex.quote(str(folder))),
+        _INSTEAD[doing].format(run=quoted(str(folder))),
     )
 
 
 def _other_host(folder: Path, writer: Writer) -> Locked:
-    remove = f"rm {shlex.quote(str(folder / RECORD))}"
+    remove = f"rm {quoted(str(folder / RECORD))}"
     return Locked(
         f"the run `{folder}` is being {writer}",
         "That is another machine, and from here its process cannot be seen.",
