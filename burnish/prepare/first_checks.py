@@ -12,7 +12,7 @@ from burnish.data.files.sources import find_sources, looks_like_path
 from burnish.errors import RecipeError
 from burnish.methods import method_names
 from burnish.metrics.own_metric import load_metric
-from burnish.models.location import locate_model
+from burnish.models.location import ModelLocation, locate_model
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, ModelSection, Recipe
 from burnish.runs.folder import check_new_run, check_room
 from burnish.tasks import task_names
@@ -31,13 +31,22 @@ def check_at_once(recipe: Recipe) -> None:
     check_options(recipe)
     runs = Path(recipe.runs)
     check_new_run(runs, None if recipe.name == AUTO else recipe.name)
+    model = check_inputs(recipe)
+    if model is not None and recipe.method == "full":
+        # a checkpoint holds the weights and more, and so does the result
+        check_room(runs, 2 * sum(file.stat().st_size for file in model.folder.glob("*.safetensors")))
+
+
+def check_inputs(recipe: Recipe) -> ModelLocation | None:
+    """Checks that rows and model are where the recipe says. Returns the model, if finding it took no network.
+
+    Raises:
+        DataError: a file of rows is missing.
+        ModelError: there is no such folder, or it is no base model.
+    """
     for name in filter(None, (recipe.data.path, recipe.data.validation)):
         check_sources(name)
-    if recipe.model.name != AUTO and _is_here(recipe.model):
-        folder = locate_model(recipe.model).folder
-        if recipe.method == "full":
-            # a checkpoint holds the weights and more, and so does the result
-            check_room(runs, 2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")))
+    return locate_model(recipe.model) if recipe.model.name != AUTO and _is_here(recipe.model) else None
 
 
 def check_sources(name: str) -> None:

@@ -52,12 +52,14 @@ def eject(console: Console, run: Run, out: Script = None, runs: Runs = "runs") -
     """Write a plain script that repeats a run without Burnish."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_ejected
+    from burnish.runs.atomic import check_target
     from burnish.runs.folder import find_run, result_of
     from burnish.runs.lock import check_free
 
     folder = find_run(run, runs)
     check_free(folder.path, out or folder.path, "ejected")
     result_of(folder)
+    check_target(out or folder.path / "eject.py")
     with Progress(console) as progress:
         from burnish.workflows.eject import eject as write_script
 

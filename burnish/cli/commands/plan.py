@@ -61,6 +61,9 @@ def plan(
         return
     loaded = load_recipe(data, flags.values, flags.sets, needs_data=False)
     with Progress(console) as progress:
+        from burnish.prepare.first_checks import check_inputs
+
+        check_inputs(loaded.recipe)
         from burnish.workflows.plan import Place
         from burnish.workflows.plan import plan as make_plan
 

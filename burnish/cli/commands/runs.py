@@ -59,7 +59,7 @@ def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
     recipe = described["recipe"]
     lines = [
         ("run", described["path"]),
-        ("state", f"{described['state']}, {described['writer']}" if described["writer"] else described["state"]),
+        ("state", f"{described['state']}, being {described['writer']}" if described["writer"] else described["state"]),
         ("started", described["started"]),
         ("model", recipe["model"]["name"]),
         ("data", recipe["data"]["path"]),
