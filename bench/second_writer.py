@@ -78,7 +78,7 @@ def try_at_random(folder: Path, trained: subprocess.Popen[bytes], attempts: int)
 
 
 def others(run: Path) -> set[str]:
-    """What lies in the folder besides what the run itself writes."""
+    """What is in the folder besides what the run itself writes."""
     return {path.name for path in run.iterdir() if path.name not in _OWN and not path.name.startswith(".writing-")}
 
 

@@ -86,9 +86,9 @@ def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPla
 def _peak_bytes(trainer: Trainer, batches: list[Any], outputs: int) -> int:
     """Peak tensor bytes of a step, once the optimizer has allocated its state."""
     if trainer.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(trainer.device)
         trainer.step(batches)
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated(trainer.device)
     storage = LiveStorage(outputs)
     storage.begin_phase("step")
     storage.hold(held_tensors(trainer.network), WEIGHTS)

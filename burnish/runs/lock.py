@@ -156,7 +156,7 @@ def _release(lock: BaseFileLock, path: Path) -> None:
 
 
 def lock_for(folder: Path, target: Path, doing: str) -> AbstractContextManager[Writer | None]:
-    """`write_lock` where `target` lies in the run folder; no lock for a file or folder elsewhere."""
+    """`write_lock` where `target` is in the run folder; no lock for a file or folder elsewhere."""
     return write_lock(folder, doing) if _is_inside(folder, target) else contextlib.nullcontext()
 
 

@@ -127,8 +127,8 @@ class PreferenceEncoder(RequestsTokens):
             return {}
         layout = lay_out(others, self._tokenizer.pad_token_id)
         tensors = {"other_ids": layout.input_ids, "other_places": layout.places, "other_targets": layout.targets}
-        chosen = (layout.targets != IGNORED).flatten().nonzero()[:, 0]
-        return {**tensors, "other_chosen": chosen, "other_rows": torch.tensor(rows)}
+        learned = (layout.targets != IGNORED).flatten().nonzero()[:, 0]
+        return {**tensors, "other_chosen": learned, "other_rows": torch.tensor(rows)}
 
     def disable_packing(self) -> None:
         """Each answer gets its own row and prompt."""

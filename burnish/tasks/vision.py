@@ -87,7 +87,6 @@ class PictureEncoder(ChatEncoder):
             plain.examples,
             plain.owners,
             plain.num_tokens,
-            places=plain.places,
             load=partial(self._pictures.inputs.load, chosen, width),
         )
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
 import torch
 
 from burnish.data.rows.row import IGNORED, Example
 from burnish.data.tokens.tokens import token_counts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -63,13 +67,13 @@ class Batch:
     """Tokens without padding."""
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further tensors for the task's loss, for example log-probabilities under the reference model."""
-    places: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    places: torch.Tensor = field(init=False)
     """`[trained]` int64: where targets are trained on, as indices into their elements; empty for targets that are no
     integers. Found here, on the host: asked of a GPU, it would have to finish all earlier work first."""
 
     def __post_init__(self) -> None:
-        if self.places.is_floating_point() and not self.targets.is_floating_point():
-            object.__setattr__(self, "places", (self.targets != IGNORED).flatten().nonzero()[:, 0])
+        is_trained = self.targets != IGNORED if not self.targets.is_floating_point() else torch.zeros(0)
+        object.__setattr__(self, "places", is_trained.flatten().nonzero()[:, 0])
 
     @property
     def num_trained(self) -> int:
@@ -97,13 +101,19 @@ class Batch:
         return self._each(torch.Tensor.pin_memory)
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        return replace(
-            self,
+        return self.changed(
             inputs={name: change(tensor) for name, tensor in self.inputs.items()},
             targets=change(self.targets),
             places=change(self.places),
             extras={name: change(tensor) for name, tensor in self.extras.items()},
         )
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other fields, whose `places` are not found again: on a device, that would have to wait for it."""
+        made = copy.copy(self)
+        for name, value in fields.items():
+            object.__setattr__(made, name, value)
+        return made
 
 
 def pad_right(rows: Sequence[Sequence[int] | numpy.ndarray], fill: int) -> torch.Tensor:
