@@ -136,12 +136,19 @@ def test_kto_is_its_formula_with_answers_to_other_prompts(
     assert found == pytest.approx(torch.stack(terms).mean().item(), rel=1e-4)
 
 
+def as_text(record: PreferenceRecord, tokenizer: Any) -> dict[str, str]:
+    """The row as text up to the end of its answers: of messages, TRL also learns the newline after it."""
+    prompt = tokenizer.apply_chat_template(list(record.prompt), add_generation_prompt=True, tokenize=False)
+    answers = (answer[0]["content"] + tokenizer.eos_token for answer in (record.chosen, record.rejected))
+    return {"prompt": prompt, **dict(zip(("chosen", "rejected"), answers, strict=True))}
+
+
 @pytest.mark.parametrize("loss", ["dpo", "ipo", "kto", "cpo", "simpo"])
 def test_a_loss_is_trls(loss: str, base: Any, tuned: Any, tokenizer: Any, tmp_path: Path) -> None:
     from datasets import Dataset
 
     twin = copy.deepcopy(tuned)
-    rows = [{"prompt": list(r.prompt), "chosen": list(r.chosen), "rejected": list(r.rejected)} for r in RECORDS]
+    rows = [as_text(record, tokenizer) for record in RECORDS]
     single = loss in ("cpo", "simpo")  # TRL's CPO takes the mean of its likelihood over a batch, not over each pair
     given = {**options(tmp_path, 1 if single else len(rows)), "max_length": CONTEXT}
     task, records = task_for(loss, tokenizer), RECORDS[:1] if single else RECORDS
