@@ -148,10 +148,12 @@ def run_through(played: Played) -> dict[str, Any]:
     return compare_with_base(network, played.context, questions, "held out").to_dict()
 
 
+_METHODS = [name for name in method_names() if name not in (*_QUANTIZED, "lora", "full")]
 CELLS = [
     *((task, "lora") for task in (*TASKS, "vision")),
-    *((main_task("Llama"), method) for method in method_names() if method not in (*_QUANTIZED, "lora")),
-    *(("classify", method) for method in ("full", "ia3", "prompt")),
+    (main_task("Llama"), "full"),
+    *(pytest.param(main_task("Llama"), method, marks=pytest.mark.slow) for method in _METHODS),
+    *(pytest.param("classify", method, marks=pytest.mark.slow) for method in ("full", "ia3", "prompt")),
 ]
 
 
