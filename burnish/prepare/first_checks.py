@@ -44,9 +44,14 @@ def check_inputs(recipe: Recipe) -> ModelLocation | None:
         DataError: a file of rows is missing.
         ModelError: there is no such folder, or it is no base model.
     """
+    check_rows(recipe)
+    return locate_model(recipe.model) if recipe.model.name != AUTO and _is_here(recipe.model) else None
+
+
+def check_rows(recipe: Recipe) -> None:
+    """Refuses rows, for training or validation, that `check_sources` refuses."""
     for name in filter(None, (recipe.data.path, recipe.data.validation)):
         check_sources(name)
-    return locate_model(recipe.model) if recipe.model.name != AUTO and _is_here(recipe.model) else None
 
 
 def check_sources(name: str) -> None:
