@@ -64,6 +64,7 @@ class Progress:
         self._begun = self._last_line = time.monotonic()
         self._counted = ""
         self._num_spikes = 0
+        self._warned: set[str] = set()
         self.num_warnings = 0
         """Warnings shown so far."""
 
@@ -142,6 +143,9 @@ class Progress:
             self._line(f"step {number}  loss {event.loss:.3f}  {left}", "dim")
 
     def _warn(self, text: str) -> None:
+        if text in self._warned:  # what was known early is found again by the workflow
+            return
+        self._warned.add(text)
         self.num_warnings += 1
         self._has_lines = True
         self._console.warn(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from burnish.cli.console import Console
 from burnish.cli.table import Facts, Table
 from burnish.report.figures import duration, figure_cells, figures_beside, number
 from burnish.runs.folder import RunFolder, describe_run
+from burnish.system.shell import quoted
 
 _SAMPLE_LINES = 2
 """Lines of a prompt or an answer; the report has all of them."""
@@ -114,14 +114,14 @@ def show_ejected(console: Console, script: Path, rows: Path) -> None:
     console.facts(Facts([("script", short(script)), ("its rows", short(rows))]))
     console.say()
     console.say("It needs torch, transformers, peft, trl and datasets. Run it with:")
-    console.command(f"python {shlex.quote(short(script))}")
+    console.command(f"python {quoted(short(script))}")
 
 
 def show_next(console: Console, path: Path, task: str) -> None:
     """The commands to continue with after a finished run."""
     from burnish.tasks import writes_text
 
-    run = shlex.quote(short(path))
+    run = quoted(short(path))
     console.say()
     console.say("next:", "bold")
     chat = [f"chat {run}"] if writes_text(task) else []

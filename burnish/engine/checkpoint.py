@@ -131,6 +131,21 @@ def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> No
     remove_leftovers(checkpoints)
 
 
+_MOMENTS = 2
+"""Tensors that AdamW keeps for each weight."""
+
+
+def bytes_written(network: Any, keep: int) -> int:
+    """What a run takes on disk at least: its checkpoints (the newest, and one that is being written) and the result.
+
+    Args:
+        network: trainable.
+        keep: number of newest checkpoints that are kept.
+    """
+    trained = sum(weight.numel() * weight.element_size() for weight in trained_weights(network).values())
+    return trained * (1 + (1 + _MOMENTS) * (keep + 1))
+
+
 def folder_bytes(path: Path) -> int:
     """Total size of the files in a folder, in bytes."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -105,7 +105,7 @@ class Outliers:
     def _check(self, what: str, value: float) -> Outlier | None:
         seen = self._seen.setdefault(what, deque(maxlen=WINDOW))
         before = numpy.array(seen)
-        # a norm that is not finite comes from fp16 loss scaling, which skips the step
+        # in the logs of earlier versions, fp16 loss scaling skipped steps with an infinite norm
         if math.isfinite(value):
             seen.append(value)
         if len(before) < FEWEST or not math.isfinite(value):

@@ -67,10 +67,12 @@ class Prefetch:
     Args:
         source: the run's batches.
         total_steps: steps of the run; no batches are built beyond them.
+        pins: whether to put them into memory that a GPU reads without the CPU.
     """
 
-    def __init__(self, source: BatchSource, total_steps: int) -> None:
+    def __init__(self, source: BatchSource, total_steps: int, pins: bool = False) -> None:
         self._source = source
+        self._pins = pins
         self._total_steps = total_steps if source.is_planned else 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[tuple[int, int], Future[list[Batch]]] | None = None
@@ -89,9 +91,13 @@ class Prefetch:
         else:
             if pending is not None:
                 pending[1].exception()  # waits for the thread: two must not read the plan's order at the same time
-            batches = self._source.step_batches(step)
+            batches = self._build(step)
         self._begin(step + 1)
         return batches
+
+    def _build(self, step: int) -> list[Batch]:
+        batches = self._source.step_batches(step)
+        return [batch.pinned() for batch in batches] if self._pins else batches
 
     def _wanted(self, step: int) -> tuple[int, int]:
         return step, self._source.micro_tokens
@@ -100,7 +106,7 @@ class Prefetch:
         if step >= self._total_steps:
             return
         try:
-            self._next = self._wanted(step), self._worker.submit(self._source.step_batches, step)
+            self._next = self._wanted(step), self._worker.submit(self._build, step)
         except RuntimeError:  # no memory for a thread: `take` builds the batches itself
             self._next = None
 
@@ -140,7 +146,8 @@ class Loop:
         self._restore_limits()
         epochs = self.total_steps / self.source.steps_per_epoch
         self.watch(TrainingStarted(self.progress.step, self.total_steps, epochs, self.source.micro_tokens))
-        with StopSignal() as stop, Prefetch(self.source, self.total_steps) as prefetch:
+        pins = self.trainer.device.type == "cuda"
+        with StopSignal() as stop, Prefetch(self.source, self.total_steps, pins) as prefetch:
             if self._needs_validation() and (self._validate() or self.progress.stopped):
                 self._save()
             while self.progress.step < self.total_steps and not self.progress.stopped:
@@ -196,7 +203,7 @@ class Loop:
             attempted = time.perf_counter()
         self.progress.step += 1
         ended = time.perf_counter()
-        self.pace.step_done(step, ended - attempted)
+        self.pace.step_done(step, (ended - attempted) / done[0].attempts)
         self._report_step(*done, rate, ended - started)
 
     def _attempt(self, step: int, rate: float, prefetch: Prefetch) -> tuple[StepResult, list[Batch]] | None:

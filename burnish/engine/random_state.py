@@ -37,12 +37,12 @@ def random_values() -> dict[str, Any]:
 
 
 def restore_random(tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-    """Sets every generator back to a saved state."""
+    """Sets every generator back to a saved state; those of devices that are not here are left out."""
     torch.set_rng_state(tensors["cpu"])
-    for name, state in tensors.items():
-        if name.startswith("cuda."):
-            torch.cuda.set_rng_state(state, int(name.removeprefix("cuda.")))
-    if "mps" in tensors:
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        if f"cuda.{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"cuda.{index}"], index)
+    if "mps" in tensors and torch.backends.mps.is_available():
         torch.mps.set_rng_state(tensors["mps"])
     version, keys, gauss = values["python"]
     random.setstate((version, tuple(keys), gauss))

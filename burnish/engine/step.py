@@ -11,7 +11,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.engine.optimizer import allocate_moments, make_optimizer, set_learning_rate
-from burnish.engine.random_state import seed_everything
+from burnish.engine.random_state import random_tensors, random_values, restore_random, seed_everything
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import BurnishError, MachineError
 from burnish.methods.method import Method
@@ -33,6 +33,8 @@ class StepResult:
     """Norm of the gradient before clipping."""
     tokens: int
     trained_tokens: int
+    attempts: int = 1
+    """Forward and backward passes that it took: more than one where the gradient was too large for fp16's scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class Validation:
     """The loss, and the main metric if that is not the loss, with the contribution of every row."""
     chance: Measure | None = field(compare=False)
     """The loss of predicting the label frequencies without the input; None if the task has no labels."""
+
+
+_LEAST_SCALE = 1.0
+"""A gradient that is infinite at this loss scale is not so because of fp16's range."""
 
 
 class NotFinite(BurnishError):
@@ -90,15 +96,34 @@ class Trainer:
             raise BurnishError("a step has no trained tokens", "None of the tokens in its rows has a label.")
         if learning_rate is not None:
             set_learning_rate(self.optimizer, learning_rate)
-        loss, norm = self.accumulate(batches)
-        # the first values read from the device: until here, its work was only queued, so the CPU did not wait
-        loss_value, norm_value = loss.item(), norm.item()
-        # with a loss scaler, an infinite norm is not an error: the scaler skips this update and lowers its scale
-        if not math.isfinite(loss_value) or not (math.isfinite(norm_value) or self.scaler.is_enabled()):
-            self.drop_gradient()
-            raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
+        attempts = 0
+        while True:
+            attempts += 1
+            generators = (random_tensors(), random_values()) if self.scaler.is_enabled() else None
+            loss, norm = self.accumulate(batches)
+            # the only values read from the device, together: until here, its work was only queued, so the CPU did not
+            # wait
+            loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
+            if math.isfinite(loss_value) and math.isfinite(norm_value):
+                break
+            if generators is None or not math.isfinite(loss_value) or not self._lowers_scale():
+                self.drop_gradient()
+                raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
+            restore_random(*generators)
         self.update()
-        return StepResult(loss_value, norm_value, sum(batch.num_tokens for batch in batches), trained_tokens)
+        num_tokens = sum(batch.num_tokens for batch in batches)
+        return StepResult(loss_value, norm_value, num_tokens, trained_tokens, attempts)
+
+    def _lowers_scale(self) -> bool:
+        """After a gradient too large for fp16: halves the scale and discards the gradient; False if that cannot help.
+
+        The step is then repeated. Skipped instead, as `GradScaler` is often used, its rows would be lost, and the
+        learning-rate schedule would go on without it: the first steps of a run, which find the scale, are its warm-up.
+        """
+        self.scaler.step(self.optimizer)  # changes no weight: `unscale_` has seen the infinite gradient
+        self.scaler.update()
+        self.drop_gradient()
+        return self.scaler.get_scale() >= _LEAST_SCALE
 
     def accumulate(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward and backward over the micro-batches; leaves the clipped gradient in the parameters.

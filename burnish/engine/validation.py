@@ -107,7 +107,8 @@ def _evaluate(
         with arithmetic(device, precision):
             outcome = task.scorer.evaluate_batch(network, batch.to(device))
         owners = batch.owners.numpy()
-        numpy.add.at(sums, owners, outcome.losses.double().cpu().numpy())
+        # moved first, then widened: MPS has no float64
+        numpy.add.at(sums, owners, outcome.losses.cpu().double().numpy())
         numpy.add.at(counts, owners, 1)
         for example, output in zip(batch.examples, outcome.outputs, strict=bool(outcome.outputs)):
             outputs[example] = output

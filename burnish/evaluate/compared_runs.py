@@ -13,7 +13,7 @@ from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
 from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore
-from burnish.lineage.manifest import check_base, read_manifest, result_of, rows_of
+from burnish.lineage.manifest import check_base, read_manifest, rows_of
 from burnish.lineage.recipe_differences import Made
 from burnish.models.device import free_memory
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
@@ -22,7 +22,7 @@ from burnish.prepare.model import load_from, measure_examples, open_result
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Progressed, Stage, read_events
-from burnish.runs.folder import RunFolder
+from burnish.runs.folder import RunFolder, result_of
 from burnish.tasks.task import EncodedRow
 
 

@@ -11,21 +11,24 @@ from torch.utils.flop_counter import register_flop_formula
 from burnish.kernels.precision import arithmetic_type
 
 
-def token_losses(logits: torch.Tensor, targets: torch.Tensor, ignored: int = -100) -> torch.Tensor:
+def token_losses(
+    logits: torch.Tensor, targets: torch.Tensor, places: torch.Tensor | None = None, ignored: int = -100
+) -> torch.Tensor:
     """Negative log-likelihood of every trained token.
 
     Args:
         logits: `[batch, seq, vocab]`, any float dtype; the softmax is computed in fp32.
         targets: `[batch, seq]`, the token that follows each position, or `ignored`.
+        places: `[trained]` int64, the positions that count, as indices into batch x seq. None finds them in the
+            targets, for which the CPU has to wait for the device.
         ignored: target of positions that do not count.
 
     Returns:
         `[trained]` fp32, in nats, in the order of the positions.
     """
-    trained = (targets != ignored).nonzero(
-        as_tuple=True
-    )  # indices, not a mask: a mask would be counted again at each use
-    return functional.cross_entropy(logits[trained].float(), targets[trained], reduction="none")
+    # indices, not a mask: a mask would be counted again at each use
+    chosen = (targets != ignored).flatten().nonzero()[:, 0] if places is None else places
+    return functional.cross_entropy(logits.flatten(0, -2)[chosen].float(), targets.flatten()[chosen], reduction="none")
 
 
 _CHUNK_TOKENS = 256

@@ -25,15 +25,16 @@ class Likelihood:
         return self.sums / self.counts.clamp(min=1)
 
 
-def answer_likelihood(losses: torch.Tensor, learned: torch.Tensor) -> Likelihood:
+def answer_likelihood(losses: torch.Tensor, places: torch.Tensor, learned: torch.Tensor) -> Likelihood:
     """Log-probability of every answer from the losses of its tokens.
 
     Args:
         losses: `[tokens]`, negative log-likelihood of the trained tokens, answer by answer.
+        places: `[tokens]` int64, where `learned` is True, as indices into its elements.
         learned: `[answers, longest]` bool, False after the end of an answer.
     """
-    table = torch.zeros(learned.shape, dtype=losses.dtype, device=losses.device)
-    table[learned] = -losses
+    table = torch.zeros(learned.numel(), dtype=losses.dtype, device=losses.device)
+    table = table.index_copy(0, places, -losses).view(learned.shape)
     return Likelihood(table.sum(1), learned.sum(1))
 
 

@@ -218,6 +218,8 @@ def flash_way(
     """Calls `flash_attn_varlen_func` of the package flash_attn (arXiv 2307.08691), or a `kernel` with the same
     signature."""
     offsets, longest = segments.offsets(), segments.longest
+    # its gradients are added in any order unless this is asked for
+    fixed = {"deterministic": True} if torch.are_deterministic_algorithms_enabled() else {}
     made = (kernel or _flash_kernel())(
         *(_by_token(one) for one in (query, key, value)),
         cu_seqlens_q=offsets,
@@ -226,6 +228,7 @@ def flash_way(
         max_seqlen_k=longest,
         softmax_scale=scale,
         causal=True,
+        **fixed,
     )
     return _by_head(made, query.shape)
 

@@ -140,21 +140,6 @@ def has_same_data(folder: RunFolder, sha256: str) -> bool:
     return read_manifest(folder)["data"]["sha256"] == sha256
 
 
-def result_of(folder: RunFolder) -> Path:
-    """The folder of a run's result.
-
-    Raises:
-        InputError: it has no result yet.
-    """
-    if folder.result is None:
-        raise InputError(
-            f"the run `{folder.name}` has no result yet",
-            "Its training has not finished.",
-            f"`burnish resume {folder.path}`",
-        )
-    return folder.result
-
-
 def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Records:
     """The rows of a run, including the held-out ones.
 

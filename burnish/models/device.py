@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator
 
 import torch
@@ -58,6 +59,26 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
     if device.type == "cpu" and this_machine().has_fast_bf16:
         return "bf16", "the CPU has bf16 matrix instructions"
     return "fp32", f"fp32 is fastest on the device `{device.type}`"
+
+
+def compute_repeatably(device: torch.device) -> None:
+    """Makes a GPU choose kernels that add in a fixed order, so that a resumed run has the same bits. CPUs do already.
+
+    Call it before the first product: cuBLAS reads its setting once. Operations without such a kernel still run.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # new memory need not be filled: that only helps to find faults
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until a device has done what it was given, as before reading a clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from burnish.kernels.loss import head_losses, token_losses
+from burnish.kernels.loss import head_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def losses_at(
     """
     halves = split_model(network) if from_hidden else None
     if halves is None:
-        return token_losses(network(**inputs, use_cache=False).logits.flatten(0, 1)[places], targets)
+        logits = network(**inputs, use_cache=False).logits.flatten(0, 1)
+        return functional.cross_entropy(logits[places].float(), targets, reduction="none")
     body, head = halves
     hidden = body(**inputs, use_cache=False).last_hidden_state
     return head_losses(hidden.flatten(0, 1).index_select(0, places), head.weight, head.bias, targets)

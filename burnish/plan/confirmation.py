@@ -12,7 +12,7 @@ from burnish.data.batching.batches import BatchPlan
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import NotFinite, Trainer, make_trainer
 from burnish.models.blocks import held_tensors
-from burnish.models.device import RAISED, ran_out
+from burnish.models.device import RAISED, ran_out, synchronize
 from burnish.plan.live_storage import BATCH, OPTIMIZER, WEIGHTS, LiveStorage
 from burnish.plan.run_plan import RunPlan
 from burnish.prepare.context import RunContext
@@ -69,8 +69,10 @@ def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPla
     try:
         trainer.step(step)
         peak = _peak_bytes(trainer, step, plan.facts.outputs)
+        synchronize(context.device)
         begun = time.perf_counter()
         trainer.step(step)
+        synchronize(context.device)
         seconds = time.perf_counter() - begun
         return _Measured(peak, seconds / sum(batch.input_ids.numel() for batch in step))
     except RAISED as error:
@@ -84,9 +86,9 @@ def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPla
 def _peak_bytes(trainer: Trainer, batches: list[Any], outputs: int) -> int:
     """Peak tensor bytes of a step, once the optimizer has allocated its state."""
     if trainer.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(trainer.device)
         trainer.step(batches)
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated(trainer.device)
     storage = LiveStorage(outputs)
     storage.begin_phase("step")
     storage.hold(held_tensors(trainer.network), WEIGHTS)

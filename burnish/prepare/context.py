@@ -17,22 +17,20 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import BatchPlan
-from burnish.data.files.passages import is_own, read_passages
 from burnish.data.rows.dataset import Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
-from burnish.metrics.own_metric import load_metric
 from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
-from burnish.models.device import choose_device, choose_precision
+from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import ensure_pad_token
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
+from burnish.prepare.first_checks import check_options
 from burnish.prepare.resolve import (
     Resolver,
-    check_choices,
     check_pair,
     check_shape,
     choose_task,
@@ -153,16 +151,6 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
     return encode(open_context(recipe, read_rows(recipe, emit), emit))
 
 
-def check_options(recipe: Recipe) -> None:
-    """Checks a recipe as far as possible before reading anything. Raises RecipeError."""
-    check_choices(recipe, task_names(), method_names())
-    if recipe.evaluate.metric:
-        # loaded only to find a mistake before training and not after it; the same goes for the passages
-        load_metric(recipe.evaluate.metric)
-    if is_own(recipe.evaluate.general):
-        read_passages(recipe.evaluate.general)
-
-
 def read_rows(recipe: Recipe, emit: Emit) -> Records:
     """Reads the data; this needs no model, so mistakes show within a second."""
     check_options(recipe)
@@ -213,6 +201,7 @@ def open_context(
     name_model(resolver, records)
     section = resolver.recipe.model
     device = choose_device(section.device)
+    compute_repeatably(device)
     location = locate_model(section)
     model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,23 +19,6 @@ from burnish.tasks.task import TaskFacts
 
 WRITER, READER = "seedling", "acorn"
 """The bundled base models: one generates text, one labels it."""
-
-
-def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) -> None:
-    """Rejects a task or method that does not exist, before any expensive work.
-
-    Raises:
-        RecipeError: naming the closest match.
-    """
-    for option, value, known in (("task", recipe.task, [AUTO, *tasks]), ("method", recipe.method, [AUTO, *methods])):
-        if value not in known:
-            near = difflib.get_close_matches(value, known, n=1)
-            names = ", ".join(f"`{name}`" for name in known)
-            raise RecipeError(
-                f"there is no {option} `{value}`",
-                f"Choose one of {names}.",
-                f"Did you mean `{near[0]}`?" if near else "",
-            )
 
 
 def check_shape(recipe: Recipe, shape: str, tasks: Sequence[str]) -> None:

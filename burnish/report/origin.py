@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 from markupsafe import Markup
@@ -14,6 +13,7 @@ from burnish.recipe.schema import AUTO
 from burnish.report.figures import counted, shortened
 from burnish.report.record import RunRecord, bare_place
 from burnish.report.snippet import use_snippet
+from burnish.system.shell import quoted
 from burnish.tasks import task_facts, task_names
 
 _SHOWN_AT_ONCE = 2
@@ -60,7 +60,7 @@ def data(record: RunRecord) -> dict[str, Any]:
 
 def use(record: RunRecord) -> dict[str, Any]:
     """Commands that use the result, and code for programs without Burnish."""
-    run, result = shlex.quote(record.path), record.folder.result
+    run, result = quoted(record.path), record.folder.result
     if result is None:
         return {"commands": [], "resume": f"burnish resume {run}"}
     commands = [
@@ -79,7 +79,7 @@ def use(record: RunRecord) -> dict[str, Any]:
 
 def again(record: RunRecord) -> dict[str, Any]:
     """How to check that the run comes out again, and how to repeat it."""
-    return {"run": shlex.quote(record.path), "can_eject": _can_eject(record)}
+    return {"run": quoted(record.path), "can_eject": _can_eject(record)}
 
 
 def _can_eject(record: RunRecord) -> bool:

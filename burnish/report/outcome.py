@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from burnish.report.charts import comparison_bars
 from burnish.report.figures import COLUMNS, counted, duration, figure_cells, figures_beside, number, shortened
 from burnish.report.record import RunRecord, bare_place
 from burnish.system.machine import memory_size
+from burnish.system.shell import quoted
 
 _MOST_CHARACTERS = 2_000
 _MOST_LINES = 40
@@ -66,7 +66,7 @@ def heading(record: RunRecord) -> dict[str, Any]:
             ("trainable parameters", "" if share is None else f"{share:.3g} % of {model['parameters']:,}"),
             ("training time", duration(finished["seconds"]) if finished else ""),
         ],
-        "resume": "" if record.is_finished else f"burnish resume {shlex.quote(record.path)}",
+        "resume": "" if record.is_finished else f"burnish resume {quoted(record.path)}",
     }
 
 

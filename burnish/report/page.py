@@ -12,6 +12,7 @@ from burnish.report.card import model_card
 from burnish.report.record import RunRecord, read_record
 from burnish.runs.atomic import check_target, write_text
 from burnish.runs.folder import RunFolder
+from burnish.runs.lock import lock_for
 from burnish.templates import render, render_html
 
 _SECTIONS: dict[str, tuple[str, Callable[[RunRecord], dict[str, Any]]]] = {
@@ -56,11 +57,13 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
 
     Raises:
         InputError: `out` is a folder, or the folder that would hold it does not exist.
+        Locked: it would be written into the run folder, and another process writes there.
         MachineError: the disk is full.
     """
     path = folder.report if out is None else out
     check_target(path, may_replace=True)
-    write_text(path, report_page(read_record(folder)))
+    with lock_for(folder.path, path, "reported"):
+        write_text(path, report_page(read_record(folder)))
     return path
 
 

@@ -9,8 +9,9 @@ import errno
 import json
 import os
 import re
-import shlex
 import shutil
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError, MachineError
+from burnish.system.shell import quoted
 
 TEMPORARY_PREFIX = ".writing-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -56,7 +58,7 @@ def check_target(path: Path, may_replace: bool = False) -> None:
         raise InputError(
             f"the folder `{path.parent}` does not exist",
             f"`{path}` would be written into it.",
-            f"Create it with `mkdir -p {shlex.quote(str(path.parent))}`, or choose another path",
+            f"Create it with `mkdir -p {quoted(str(path.parent))}`, or choose another path",
         )
 
 
@@ -89,7 +91,7 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            _moved(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -121,10 +123,8 @@ def write_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            _sync(temporary)
+            for file in (temporary, *temporary.rglob("*")):
+                _sync(file)
             _replace_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -133,17 +133,53 @@ def write_folder(path: Path) -> Iterator[Path]:
 def _replace_folder(temporary: Path, path: Path) -> None:
     """Renames `temporary` to `path`; a folder already there is moved aside first and removed afterwards."""
     if not path.exists():
-        temporary.rename(path)
+        _moved(temporary, path)
         return
     old = temporary_sibling(path)
-    path.rename(old)
-    temporary.rename(path)
+    _moved(path, old)
+    _moved(temporary, path)
     shutil.rmtree(old, ignore_errors=True)
 
 
+_RENAMES, _PAUSE_SECONDS = 20, 0.05
+
+
+def _moved(source: Path, target: Path) -> None:
+    """Renames a file or folder. Windows refuses while any program has it open, as virus scanners do for a moment.
+
+    Raises:
+        MachineError: it has been open for a second.
+    """
+    for _ in range(_RENAMES if sys.platform == "win32" else 0):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(_PAUSE_SECONDS)
+    try:
+        source.replace(target)
+    except PermissionError as error:
+        if sys.platform != "win32":
+            raise
+        raise MachineError(
+            f"cannot write `{target}`: it is open in another program",
+            "Windows does not let open files be replaced. Everything saved before is untouched.",
+            "Close what has it open, then run the command again, or continue with `burnish resume`",
+        ) from error
+
+
 def _sync(path: Path) -> None:
-    """Flushes a file or folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flushes a file to disk, or a folder where the system can: Windows flushes neither folders nor files that are open
+    for reading only."""
+    if path.is_dir():
+        if sys.platform != "win32":
+            _flush(path, os.O_RDONLY)
+    else:
+        _flush(path, os.O_RDWR)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from burnish.errors import InputError
-from burnish.runs.atomic import as_disk_error
+from burnish.errors import InputError, MachineError
+from burnish.runs.atomic import as_disk_error, temporary_sibling
 from burnish.runs.events import read_events
+from burnish.runs.lock import LOCK, RECORD, Locked, Writer, write_lock, writer_of
+from burnish.system.machine import memory_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,38 +95,194 @@ class RunFolder:
 DEFAULT_RUNS = "runs"
 
 
-def create_run(runs: Path, name: str) -> RunFolder:
-    """Creates an empty run folder.
+def check_name(name: str) -> None:
+    """Refuses a name that no folder should have, on any system.
 
     Raises:
-        InputError: a run of that name exists, or the name is not valid.
+        InputError: it has other characters than a name consists of, or Windows reserves it.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}", name):
-        raise InputError(
-            f"`{name}` is not a valid run name",
-            "A name consists of letters, digits, `.`, `_` and `-`, and starts with a letter or digit.",
-            "Choose another with `--name`",
+    why = ""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}", name) or name.endswith("."):
+        why = (
+            "A name consists of letters, digits, `.`, `_` and `-`, starts with a letter or digit, and does not end in "
+            "`.`."
         )
-    path = runs / name
+    elif _is_reserved(name):
+        why = "Windows keeps this name for a device, so the run could not be copied there."
+    if why:
+        raise InputError(f"`{name}` is not a valid run name", why, "Choose another with `--name`")
+
+
+def _is_reserved(name: str) -> bool:
+    return re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)", name.partition(".")[0], re.IGNORECASE) is not None
+
+
+def check_new_run(runs: Path, name: str | None) -> None:
+    """Checks what is known of a new run's folder before anything is read or loaded; writes nothing that stays.
+
+    Args:
+        runs: the folder that will hold it.
+        name: of the run; None if it will be chosen later.
+
+    Raises:
+        InputError: the name is not valid or taken, a process trains that run now, or `runs` cannot be written.
+        MachineError: the disk is full or read-only.
+    """
+    if name is not None:
+        check_name(name)
+        if writer := writer_of(runs / name):
+            raise Locked(f"the run `{runs / name}` is being {writer}", "", "Choose another `--name`")
+        if (runs / name).exists() and not _is_leftover(runs / name):
+            raise _taken(runs / name)
+    nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
+    trial = temporary_sibling(nearest / "trial")
     try:
-        with as_disk_error(path):
-            path.mkdir(parents=True)
-    except FileExistsError:
+        with as_disk_error(runs):
+            trial.mkdir()
+            (trial / "file").write_bytes(bytes(_TRIAL_BYTES))
+    except OSError as error:
+        raise _unwritable(runs if name is None else runs / name, error) from None
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
+_TRIAL_BYTES = 1 << 16
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Checks that a disk has room for what a run will write at least.
+
+    Args:
+        folder: on that disk; it need not exist yet.
+        needed: bytes.
+
+    Raises:
+        MachineError: it has not.
+    """
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    if free < needed:
+        raise MachineError(
+            f"the disk has no room for this run: it needs at least {memory_size(needed)}",
+            f"{memory_size(free)} are free for `{folder}`; checkpoints and the result are written there.",
+            "Free some space, write elsewhere with `--runs`, or train fewer weights, for example with `--method lora`",
+        )
+
+
+def check_unfinished(run: RunFolder) -> None:
+    """Refuses a run that has its result and its evaluation.
+
+    Raises:
+        InputError: it is finished.
+    """
+    if run.result is not None and run.evaluation.is_file():
         raise InputError(
-            f"the run `{path}` already exists",
-            "A run is never overwritten.",
-            f"Choose another `--name`, or continue that run: `burnish resume {path}`",
-        ) from None
-    except (NotADirectoryError, PermissionError) as error:
-        raise InputError(
-            f"cannot create the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`"
-        ) from None
-    return RunFolder(path)
+            f"the run `{run.name}` is finished", f"Its result is `{run.result}`.", f"See `burnish show {run.path}`"
+        )
+
+
+def result_of(run: RunFolder) -> Path:
+    """The folder of a run's result.
+
+    Raises:
+        InputError: it has no result yet.
+    """
+    if run.result is not None:
+        return run.result
+    if writer := writer_of(run.path):
+        raise Locked(
+            f"the run `{run.name}` has no result yet", f"It is being {writer}.", "Wait until its training has ended"
+        )
+    raise InputError(
+        f"the run `{run.name}` has no result yet", "Its training has not finished.", f"`burnish resume {run.path}`"
+    )
+
+
+class NewRun:
+    """A run folder in the making: locked from the moment it has its name, removed again if nothing comes of it.
+
+    A context manager that is entered when the work begins and left when the run has ended.
+
+    Args:
+        runs: the folder that will hold it.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self.folder: RunFolder | None = None
+        self._runs = runs
+        self._held = contextlib.ExitStack()
+        self._made: list[Path] = []
+
+    def __enter__(self) -> NewRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+        for path in reversed(self._made):
+            with contextlib.suppress(OSError):  # something came of it, or another run is there by now
+                path.rmdir()
+
+    def take(self, name: str) -> RunFolder:
+        """Creates and locks the folder of this name.
+
+        Raises:
+            InputError: the name is not valid or taken, or the folder cannot be created.
+            MachineError: the disk is full or read-only.
+        """
+        check_name(name)
+        path = self._runs / name
+        while self.folder is None:
+            missing = [one for one in (path, *path.parents) if not one.exists()]
+            try:
+                with as_disk_error(path):
+                    path.mkdir(parents=True)
+            except FileExistsError:
+                if path.is_dir() and not _is_leftover(path):
+                    raise _taken(path) from None
+                missing = [path]
+            except OSError as error:
+                raise _unwritable(path, error) from None
+            # the folder may be removed at this very moment, by a run that came to nothing
+            with contextlib.suppress(FileNotFoundError):
+                self._held.enter_context(write_lock(path, "trained"))
+                self.folder, self._made = RunFolder(path), missing[::-1]
+        return self.folder
+
+    def take_fresh(self, stem: str) -> RunFolder:
+        """Creates and locks a folder named `stem`, or the first of `stem-2`, `stem-3` … that is free."""
+        while True:
+            with contextlib.suppress(NameTaken, Locked):  # by a run that began at the same moment
+                return self.take(fresh_name(self._runs, stem))
+
+
+class NameTaken(InputError):
+    """There is a run of that name already."""
+
+
+def _taken(path: Path) -> NameTaken:
+    return NameTaken(
+        f"the run `{path}` already exists",
+        "A run is never overwritten.",
+        f"Choose another `--name`, or continue that run: `burnish resume {path}`",
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot create the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`")
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a folder holds nothing but the lock of a run that never began."""
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    return LOCK in names and names <= {LOCK, RECORD}
 
 
 def fresh_name(runs: Path, stem: str) -> str:
     """`stem`, or `stem-2`, `stem-3` … if that is taken."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "run"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60].rstrip(".") or "run"
+    stem = f"run-{stem}" if _is_reserved(stem) else stem
     number, name = 1, stem
     while (runs / name).exists():
         number += 1
@@ -166,11 +327,13 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     best = next((line for line in reversed(trained) if line["is_best"]), None)
     events = read_events(run.events)
     finished = next((line for line in reversed(events) if line["event"] == "Finished"), None)
+    writer = writer_of(run.path)
     manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}
     return {
         "name": run.name,
         "path": str(run.path),
-        "state": _state(run, finished),
+        "state": _state(run, finished, writer),
+        "writer": None if writer is None else str(writer),
         "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.recipe.stat().st_mtime)),
         "step": steps[-1]["step"] if steps else 0,
         "total_steps": steps[-1]["total_steps"] if steps else None,
@@ -187,7 +350,9 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _state(run: RunFolder, finished: dict[str, Any] | None) -> str:
+def _state(run: RunFolder, finished: dict[str, Any] | None, writer: Writer | None) -> str:
+    if writer is not None and writer.doing == "trained":
+        return "running"
     if finished and run.result:
         return "finished"
     if run.checkpoints.is_dir() and any(run.checkpoints.glob("step-*")):

@@ -227,5 +227,4 @@ class NextTokenObjective(ObjectiveDefaults):
         No attention mask is passed: transformers derives the boundaries of packed examples from `position_ids`, and a
         causal model never sees padding at the end of a row.
         """
-        places = (batch.targets != IGNORED).flatten().nonzero()[:, 0]
-        return losses_at(network, batch.inputs, places, batch.targets.flatten()[places], self._from_hidden)
+        return losses_at(network, batch.inputs, batch.places, batch.targets.flatten()[batch.places], self._from_hidden)

@@ -90,7 +90,7 @@ class MaskObjective(ObjectiveDefaults):
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[masked]` fp32: negative log-likelihood of each masked token."""
-        return token_losses(network(**batch.inputs).logits, batch.targets)
+        return token_losses(network(**batch.inputs).logits, batch.targets, batch.places)
 
 
 class MaskScorer(ScorerDefaults):
@@ -108,7 +108,7 @@ class MaskScorer(ScorerDefaults):
             shown = batch.input_ids[row][batch.inputs["attention_mask"][row] == 1]
             guessed = logits[row][hidden].argmax(-1)
             outputs.append((shown.tolist(), targets[hidden].tolist(), guessed.tolist()))
-        return BatchOutcome(token_losses(logits, batch.targets), outputs)
+        return BatchOutcome(token_losses(logits, batch.targets, batch.places), outputs)
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Perplexity of the masked tokens, and the share of them that is guessed right."""

@@ -11,6 +11,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import Answer, PairExample, PreferenceFormat, RatedExample, lay_out
+from burnish.data.preference.mismatch import OtherAnswers
 from burnish.data.rows.records import ChatRecord, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import IGNORED
 from burnish.data.tokens.tokens import TokenRequests
@@ -54,6 +55,7 @@ class PreferenceEncoder(RequestsTokens):
         self._tokens = preference_format.tokens
         self._options = recipe.preference
         self._context = recipe.data.context
+        self._others = OtherAnswers()
         self.shares_prompts = recipe.preference.share_prompt and recipe.preference.loss != "kto"
         """Whether the two answers of a pair share a row and its prompt."""
 
@@ -71,12 +73,15 @@ class PreferenceEncoder(RequestsTokens):
         if self._options.loss != "kto":
             return EncodedRow([pair], cut)
         answers = ((pair.chosen, True), (pair.rejected, False))
-        return EncodedRow([RatedExample(pair.prompt_ids, answer, good, pair.place) for answer, good in answers], cut)
+        examples = [
+            RatedExample(pair.prompt_ids, answer, good, pair.place, asked=pair.asked) for answer, good in answers
+        ]
+        return EncodedRow(examples, cut)
 
     def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
         """One row per pair if the model can share its prompt, otherwise one per answer.
 
-        For `kto`, the batch also contains each prompt with the answer of the previous example in `examples`.
+        For `kto`, the batch also contains each prompt with an answer to another prompt of `examples`, if there is one.
         """
         chosen = tuple(index for row in rows for index in row)
         sequences: list[tuple[list[int], Sequence[Answer]]] = []
@@ -105,14 +110,25 @@ class PreferenceEncoder(RequestsTokens):
         return Batch(inputs, layout.targets, chosen, torch.tensor(chosen), num_tokens, extras)
 
     def _mismatched(self, examples: Sequence[Any], chosen: Sequence[int]) -> dict[str, torch.Tensor]:
-        """The prompts with answers to other prompts, for estimating the reference point of `kto`."""
-        others = []
-        for index in chosen:
-            answer = examples[index - 1].answer
-            prompt = self._format.fit(examples[index].prompt_ids, len(answer.ids), int(self._context))
-            others.append((prompt, [answer]))
+        """The prompts with answers to other prompts, for estimating the reference point of `kto`.
+
+        `other_rows` has the position in the batch of each prompt; without any, there are no tensors.
+        """
+        others, rows = [], []
+        for row, index in enumerate(chosen):
+            partner = self._others.of(examples)[index]
+            if partner is None:
+                continue
+            made = self._format.after(examples[index].prompt_ids, examples[partner].answer, int(self._context))
+            if made is not None:
+                others.append((made[0], [made[1]]))
+                rows.append(row)
+        if not others:
+            return {}
         layout = lay_out(others, self._tokenizer.pad_token_id)
-        return {"other_ids": layout.input_ids, "other_places": layout.places, "other_targets": layout.targets}
+        tensors = {"other_ids": layout.input_ids, "other_places": layout.places, "other_targets": layout.targets}
+        learned = (layout.targets != IGNORED).flatten().nonzero()[:, 0]
+        return {**tensors, "other_chosen": learned, "other_rows": torch.tensor(rows)}
 
     def disable_packing(self) -> None:
         """Each answer gets its own row and prompt."""
@@ -164,13 +180,22 @@ class PreferenceObjective(ObjectiveDefaults):
         with torch.no_grad(), arithmetic(device, precision):
             for batch in batches:
                 moved = batch.to(device)
-                likely = self._likelihood(network, moved).sums
-                other = self._other(network, moved).sums if self._options.loss == "kto" else likely.new_empty(0)
-                pairs = torch.stack([likely, other], 1) if len(other) else likely.view(-1, 2)
-                for index, (first, second) in zip(batch.examples, pairs.tolist(), strict=True):
+                for index, (first, second) in zip(
+                    batch.examples, self._references(network, moved).tolist(), strict=True
+                ):
                     measured[index] = replace(examples[index], reference=(first, second))
         network.train(was_training)
         return measured
+
+    def _references(self, network: Any, batch: Batch) -> torch.Tensor:
+        """`[examples, 2]`: log-probabilities of both answers of a pair; for `kto`, of the answer and of another's."""
+        likely = self._likelihood(network, batch).sums
+        if self._options.loss != "kto":
+            return likely.view(-1, 2)
+        others = torch.zeros_like(likely)
+        if "other_rows" in batch.extras:
+            others = others.index_copy(0, batch.extras["other_rows"], self._other(network, batch).sums)
+        return torch.stack([likely, others], 1)
 
     def placeholder_examples(self, examples: Sequence[Example]) -> list[Example]:
         """The examples with log-probabilities of 0, if the loss needs any."""
@@ -182,11 +207,18 @@ class PreferenceObjective(ObjectiveDefaults):
         """Computes the reference point of `kto`: an estimate of KL(model || base) over the whole step, at least 0.
 
         It is the mean log-ratio on answers that belong to other prompts (arXiv 2402.01306, section 4). A prompt
-        always gets the same answer, so that the base model is evaluated only once.
+        always gets the same answer, so that the base model is evaluated only once. In a step without any, as where all
+        rows have the same prompt, the reference point is 0.
         """
-        if self._options.loss == "kto":
-            ratios = [self._other(network, batch).sums - batch.extras["reference"][:, 1] for batch in batches]
-            self._kl = torch.cat(ratios).mean().clamp(min=0).detach()
+        if self._options.loss != "kto":
+            return
+        ratios = [
+            self._other(network, batch).sums
+            - batch.extras["reference"][:, 1].index_select(0, batch.extras["other_rows"])
+            for batch in batches
+            if "other_rows" in batch.extras
+        ]
+        self._kl = torch.cat(ratios).mean().clamp(min=0).detach() if ratios else None
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[pairs]` fp32; for `kto`, `[answers]`."""
@@ -203,20 +235,35 @@ class PreferenceObjective(ObjectiveDefaults):
 
     def _likelihood(self, network: Any, batch: Batch) -> Likelihood:
         inputs = row_inputs(network, batch.input_ids, batch.inputs.get("position_ids"), batch.extras.get("segments"))
-        return self._likelihood_of(network, inputs, batch.extras["places"], batch.targets)
+        return self._likelihood_of(network, inputs, batch.extras["places"], batch.targets, batch.places)
 
     def _other(self, network: Any, batch: Batch) -> Likelihood:
         """Likelihood of the answers to other prompts, for `kto`."""
         extras = batch.extras
         inputs = row_inputs(network, extras["other_ids"], None, None)
-        return self._likelihood_of(network, inputs, extras["other_places"], extras["other_targets"])
+        targets, chosen = extras["other_targets"], extras["other_chosen"]
+        return self._likelihood_of(network, inputs, extras["other_places"], targets, chosen)
 
     def _likelihood_of(
-        self, network: Any, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
+        self,
+        network: Any,
+        inputs: dict[str, torch.Tensor],
+        places: torch.Tensor,
+        targets: torch.Tensor,
+        chosen: torch.Tensor,
     ) -> Likelihood:
-        learned = targets != IGNORED
-        losses = losses_at(network, inputs, places[learned], targets[learned], self._from_hidden)
-        return answer_likelihood(losses, learned)
+        """The likelihood of answers.
+
+        Args:
+            network: a causal language model.
+            inputs: its keyword arguments.
+            places: `[answers, longest]`, where each token is predicted.
+            targets: `[answers, longest]`, the tokens, padded with `IGNORED`.
+            chosen: `[tokens]`, which of them are no padding, as indices into answers x longest.
+        """
+        where, tokens = places.flatten()[chosen], targets.flatten()[chosen]
+        losses = losses_at(network, inputs, where, tokens, self._from_hidden)
+        return answer_likelihood(losses, chosen, targets != IGNORED)
 
     def _terms(self, likely: Likelihood, batch: Batch) -> torch.Tensor:
         options = self._options

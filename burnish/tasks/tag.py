@@ -158,7 +158,7 @@ class TagObjective(ObjectiveDefaults):
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[trained]` fp32: negative log-likelihood of the tag of each deciding token."""
-        return token_losses(_logits(network, batch), batch.targets)
+        return token_losses(_logits(network, batch), batch.targets, batch.places)
 
 
 class TagScorer(ScorerDefaults):
@@ -172,7 +172,7 @@ class TagScorer(ScorerDefaults):
         """Losses, and for each example the most likely label of each word, from `label_of_words`."""
         logits = _logits(network, batch)
         labels = label_of_words(logits, batch.extras["deciding"])
-        return BatchOutcome(token_losses(logits, batch.targets), labels.cpu().tolist())
+        return BatchOutcome(token_losses(logits, batch.targets, batch.places), labels.cpu().tolist())
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Entity F1, precision and recall as the CoNLL script counts them; accuracy and macro-F1 for plain tags."""

@@ -84,7 +84,7 @@ class SequencePairObjective(ObjectiveDefaults):
         """`[trained]` fp32: negative log-likelihood of each token of the answers."""
         shifted = network.prepare_decoder_input_ids_from_labels(labels=batch.targets)
         output = network(**batch.inputs, decoder_input_ids=shifted, use_cache=False)
-        return token_losses(output.logits, batch.targets)
+        return token_losses(output.logits, batch.targets, batch.places)
 
 
 class SequencePairPredictor(PredictorDefaults):

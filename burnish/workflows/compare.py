@@ -25,13 +25,12 @@ from burnish.evaluate.run_comparison import (
     learned_bytes,
     measured_seeds,
 )
-from burnish.lineage.manifest import result_of
 from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
 from burnish.metrics.significance import Noise
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import EventLog, Listener, read_events
-from burnish.runs.folder import RunFolder
+from burnish.runs.folder import RunFolder, result_of
 
 
 def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: Iterable[Listener] = ()) -> RunComparison:

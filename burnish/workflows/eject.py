@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
-from burnish.lineage.manifest import check_base, result_of, rows_of
+from burnish.lineage.manifest import check_base, rows_of
 from burnish.models.base import without_dropout
 from burnish.models.quantization import skipped_modules
 from burnish.models.tokenizer import vocabulary_size
@@ -20,7 +20,8 @@ from burnish.prepare.resolve import total_steps
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import check_target, write_json_lines, write_text
 from burnish.runs.events import EventLog, Listener, Note, read_events
-from burnish.runs.folder import RunFolder
+from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.lock import lock_for
 
 
 def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = ()) -> tuple[Path, Path]:
@@ -41,6 +42,11 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     """
     script = folder.path / "eject.py" if out is None else out
     rows_file = script.with_name(f"{script.stem}_rows.jsonl")
+    with lock_for(folder.path, script, "ejected"):
+        return _eject(folder, script, rows_file, EventLog(None, listeners))
+
+
+def _eject(folder: RunFolder, script: Path, rows_file: Path, emit: EventLog) -> tuple[Path, Path]:
     result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
     check_ejectable(recipe)
@@ -50,7 +56,6 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
         )
     check_target(script)
     check_target(rows_file)
-    emit = EventLog(None, listeners)
     records = rows_of(folder, recipe, "Restore the data", emit)
     context = open_context(recipe, replace(records, valid=[]), emit)
     check_base(folder, context.location)

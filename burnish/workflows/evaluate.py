@@ -10,7 +10,7 @@ from burnish.data.rows.records import Record, content_hash
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare_with_base
 from burnish.evaluate.harness import Harness, find_harness
-from burnish.lineage.manifest import check_base, has_same_data, result_of, rows_of
+from burnish.lineage.manifest import check_base, has_same_data, rows_of
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.model import as_base, open_result
 from burnish.recipe.load import recipe_from_saved
@@ -18,7 +18,8 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
-from burnish.runs.folder import RunFolder
+from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.lock import write_lock
 
 
 def evaluate(
@@ -46,11 +47,20 @@ def evaluate(
             task.
         MachineError: the harness was requested but is not installed.
         ModelError: the base model is not the one that the run was trained on.
+        Locked: `evaluation.json` would be rewritten, and another process writes the run.
     """
     asked = find_harness(harness) if harness else None
+    if data:
+        return _evaluate(folder, data, EventLog(None, listeners), answers, general, asked)
+    with write_lock(folder.path, "evaluated"):
+        return _evaluate(folder, None, EventLog(None, listeners), answers, general, asked)
+
+
+def _evaluate(
+    folder: RunFolder, data: str | None, emit: EventLog, answers: int, general: str | None, asked: Harness | None
+) -> Comparison:
     result = result_of(folder)
     recipe = _with_general(recipe_from_saved(folder.recipe), general)
-    emit = EventLog(None, listeners)
     otherwise = f"Evaluate on other rows: `burnish evaluate {folder.path} other.jsonl`"
     if data:
         records, trained = _own_rows(folder, recipe, data, emit)

@@ -24,7 +24,7 @@ from burnish.export.merge import (
     row_batches,
     saved_dtype,
 )
-from burnish.lineage.manifest import check_base, result_of, rows_of
+from burnish.lineage.manifest import check_base, rows_of
 from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
@@ -34,7 +34,8 @@ from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO
 from burnish.runs.atomic import check_target, write_folder, write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
-from burnish.runs.folder import RunFolder
+from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.lock import lock_for
 
 
 def merge(
@@ -52,12 +53,17 @@ def merge(
 
     Raises:
         InputError: the run has no result, nothing to fold in, or weights that cannot be folded in; or `out` exists.
+        Locked: it would be written into the run folder, and another process writes there.
         BurnishError: the merged model gives different logits; nothing is written.
     """
     target = folder.path / "merged" if out is None else out
+    with lock_for(folder.path, target, "merged"):
+        return _merge(folder, target, precision, EventLog(None, listeners))
+
+
+def _merge(folder: RunFolder, target: Path, precision: str, emit: EventLog) -> Merged:
     result = result_of(folder)
     recipe = recipe_from_saved(folder.recipe)
-    emit = EventLog(None, listeners)
     check_target(target)
     otherwise = "Restore the data: the merged model is verified on these rows"
     records = rows_of(folder, recipe, otherwise, emit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from burnish.engine.checkpoint import newest_complete, restore_checkpoint
-from burnish.errors import DataError, InputError
+from burnish.errors import DataError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.compiling import compile_again
@@ -14,7 +14,8 @@ from burnish.prepare.model import rebuild_loop
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import remove_leftovers
 from burnish.runs.events import EventLog, Listener, Note, drop_after, read_events
-from burnish.runs.folder import RunFolder
+from burnish.runs.folder import RunFolder, check_unfinished
+from burnish.runs.lock import Writer, write_lock
 from burnish.workflows.run import Run
 from burnish.workflows.train import evaluate
 
@@ -26,16 +27,20 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
         InputError: the run is already finished.
         DataError: the data has changed since the run started.
         ModelError: the base model has changed since the run started.
+        Locked: another process writes the run.
     """
-    if folder.result is not None and folder.evaluation.is_file():
-        raise InputError(
-            f"the run `{folder.name}` is finished",
-            f"Its result is `{folder.result}`.",
-            f"See `burnish show {folder.path}`",
-        )
+    check_unfinished(folder)
+    with write_lock(folder.path, "trained") as killed:
+        return _resume(folder, killed, listeners)
+
+
+def _resume(folder: RunFolder, killed: Writer | None, listeners: Iterable[Listener]) -> Run:
+    check_unfinished(folder)  # again: it may have been finished before the lock was free
     remove_leftovers(folder.path)
     recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(folder.path, listeners)
+    if killed is not None:
+        emit(Note(f"Process {killed.process}, by which this run was {killed.doing}, ended without finishing."))
     context = prepare(recipe, emit)
     if not has_same_data(folder, context.records.sha256):
         raise DataError(

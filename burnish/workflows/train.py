@@ -2,19 +2,20 @@
 
     prepare ─► plan_run ─► load ─► fit ─► evaluate
 
-Nothing is written before data and model have been checked, so bad input leaves no incomplete run folder.
+A folder whose name was given is locked at once, so that the name cannot be taken meanwhile. Nothing else is written
+before data and model have been checked, and bad input leaves no folder at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from burnish.check.token_view import write_views
 from burnish.data.batching.batches import BatchPlan
-from burnish.engine.checkpoint import checkpoint_path, restore_weights
+from burnish.engine.checkpoint import bytes_written, checkpoint_path, restore_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
@@ -27,6 +28,7 @@ from burnish.plan.confirmation import confirm_step
 from burnish.plan.run_plan import RunPlan, plan_run
 from burnish.plan.time import find_pace, is_surely_short, keep_measured, measured_time, step_key
 from burnish.prepare.context import RunContext, describe_data, prepare, rejected_rows, unused_options
+from burnish.prepare.first_checks import check_at_once
 from burnish.prepare.model import (
     apply_method,
     inspect_base,
@@ -37,8 +39,9 @@ from burnish.prepare.model import (
     write_stop_tokens,
 )
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
+from burnish.recipe.idle import idle_options, no_effect
 from burnish.recipe.load import dump_recipe
-from burnish.recipe.schema import NONE, Recipe
+from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.events import (
@@ -51,7 +54,7 @@ from burnish.runs.events import (
     TimePlanned,
     Warned,
 )
-from burnish.runs.folder import RunFolder, create_run, fresh_name
+from burnish.runs.folder import NewRun, RunFolder, check_room
 from burnish.system.machine import peak_bytes, reset_peak
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
@@ -71,24 +74,30 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
         Interrupted: Ctrl-C or SIGTERM; `resume` continues from there.
     """
     log = EventLog(None, listeners)
-    context = prepare(recipe, log)
-    plan = plan_run(context, simulates=False)
-    check_briefly(plan.context)
-    warn_of_unused(origins or {}, plan.context)
-    model = load(plan)
-    folder = create_folder(model.context, log)
-    loop = fit(model, folder)
-    evaluate(loop, model.context, folder)
+    check_at_once(recipe)
+    with NewRun(Path(recipe.runs)) as new:
+        if recipe.name != AUTO:
+            new.take(recipe.name)
+        context = prepare(recipe, log)
+        plan = plan_run(context, simulates=False)
+        check_briefly(plan.context)
+        warn_of_unused(origins or {}, plan.context)
+        model = load(plan)
+        folder = new.folder or new.take_fresh(run_stem(model.context.recipe))
+        model = model.with_name(folder.name)
+        begin_folder(model.context, folder, log)
+        loop = fit(model, folder)
+        evaluate(loop, model.context, folder)
     return Run(folder)
 
 
 def warn_of_unused(origins: Mapping[str, str], context: RunContext) -> None:
     """Warns of each option that the user set and that this run does not use."""
+    idle = idle_options(context.recipe, origins)
     for option in unused_options(origins, context.unread_sections()):
-        task, method = context.task.name, context.method.name
-        context.emit(Warned(f"`{option}` has no effect for the task `{task}` with the method `{method}`."))
-    if "evaluate.general_tokens" in unused_options(origins, {"evaluate"}) and context.recipe.evaluate.general == NONE:
-        context.emit(Warned("`evaluate.general_tokens` has no effect: no texts outside the task are evaluated."))
+        idle.setdefault(option, f"the task is `{context.task.name}`, the method `{context.method.name}`")
+    for option, reason in idle.items():
+        context.emit(Warned(no_effect(option, reason)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,12 @@ class LoadedModel:
     """Expected resident memory in bytes; None if the tensors are elsewhere or were not simulated."""
     key: str
     """Cache key of the speed of its steps."""
+
+    def with_name(self, name: str) -> LoadedModel:
+        """The same run, called by the name of its folder."""
+        resolver = Resolver(self.context.recipe, self.context.emit)
+        resolver.fill("name", name, "data, model and method")
+        return replace(self, context=self.context.with_recipe(resolver.recipe))
 
 
 def load(plan: RunPlan) -> LoadedModel:
@@ -126,9 +141,6 @@ def load(plan: RunPlan) -> LoadedModel:
     network = apply_method(context, base)
     pace = _step_time(plan, network, context, batches, key)
     context, pace = choose_compiling(network, context, batches, pace, _seconds(context, batches, pace), key)
-    resolver = Resolver(context.recipe, context.emit)
-    resolver.fill("name", fresh_name(Path(context.recipe.runs), run_stem(context.recipe)), "data, model and method")
-    context = context.with_recipe(resolver.recipe)
     return LoadedModel(context, network, batches, _seconds(context, batches, pace, log=True), plan.resident, key)
 
 
@@ -166,10 +178,9 @@ def _seconds(context: RunContext, batches: BatchPlan, pace: float | None, log: b
     return time.run
 
 
-def create_folder(context: RunContext, log: EventLog) -> RunFolder:
-    """Creates the run folder and writes what is known before the first step."""
+def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
+    """Writes into the run folder what is known before the first step."""
     recipe = context.recipe
-    folder = create_run(Path(recipe.runs), recipe.name)
     log.attach(folder.path)
     log(Stage("training"))
     folder.checkpoints.mkdir()
@@ -178,12 +189,12 @@ def create_folder(context: RunContext, log: EventLog) -> RunFolder:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
     write_text(folder.recipe, dump_recipe(recipe, context.unread_sections()))
-    return folder
 
 
 def fit(model: LoadedModel, folder: RunFolder) -> Loop:
     """Trains from the first step to the end."""
     loop = make_loop(model.context, model.network, model.batches, folder)
+    check_room(folder.path, bytes_written(loop.trainer.network, model.context.recipe.save.keep))
     loop.progress.micro_tokens = model.batches.micro_tokens
     seed_everything(model.context.recipe.seed)
     reset_peak()

@@ -48,12 +48,15 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
     loaded = load_recipe(data, flags.values, flags.sets)
     with Progress(console) as progress:
         from burnish.check.repair import check_out, clean
-        from burnish.workflows.check import check as run_check
+        from burnish.prepare.first_checks import check_inputs
 
         if fix is not None:
             check_out(fix)
         if html is not None:
             check_target(html, may_replace=True)
+        check_inputs(loaded.recipe)
+        from burnish.workflows.check import check as run_check
+
         checkup = run_check(loaded.recipe, [progress], show or (_ROWS_ON_PAGE if html else 0))
         cleaned = clean(loaded.recipe.data, checkup.removable, fix) if fix is not None else None
     found = checkup.to_dict()

@@ -99,6 +99,9 @@ def selftest(console: Console, flags: RecipeFlags, data: MaybeData = None) -> No
 
     loaded = load_recipe(data, flags.values, flags.sets, needs_data=False)
     with Progress(console) as progress:
+        from burnish.prepare.first_checks import check_inputs
+
+        check_inputs(loaded.recipe)
         from burnish.workflows.selftest import selftest as measure
 
         report = measure(loaded.recipe, [progress])

@@ -59,9 +59,16 @@ def evaluate(
     """Evaluate a run against its base on validation rows."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_evaluation
-    from burnish.runs.folder import find_run
+    from burnish.prepare.first_checks import check_sources
+    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.lock import check_free
 
     folder = find_run(run, runs)
+    if data is None:
+        check_free(folder.path, folder.path, "evaluated")
+    else:
+        check_sources(data)
+    result_of(folder)
     tasks = [task.strip() for task in (harness or "").split(",") if task.strip()]
     with Progress(console) as progress:
         from burnish.workflows.evaluate import evaluate as run_evaluation
@@ -100,9 +107,14 @@ def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "run
     """
     from burnish.cli.comparison import show_comparison
     from burnish.cli.progress import Progress
-    from burnish.runs.folder import find_run
+    from burnish.prepare.first_checks import check_sources
+    from burnish.runs.folder import find_run, result_of
 
     folders = [find_run(name, runs) for name in names]
+    for folder in folders:
+        result_of(folder)
+    if data is not None:
+        check_sources(data)
     with Progress(console) as progress:
         from burnish.workflows.compare import compare as run_comparison
 

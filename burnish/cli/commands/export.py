@@ -24,9 +24,15 @@ def merge(console: Console, run: Run, out: Out = None, precision: Format = "auto
     """Merge a run's adapter into its base and verify the result."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_merged
-    from burnish.runs.folder import find_run
+    from burnish.runs.atomic import check_target
+    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.lock import check_free
 
     folder = find_run(run, runs)
+    target = out or folder.path / "merged"
+    check_free(folder.path, target, "merged")
+    result_of(folder)
+    check_target(target)
     with Progress(console) as progress:
         from burnish.workflows.merge import merge as run_merge
 
@@ -46,9 +52,14 @@ def eject(console: Console, run: Run, out: Script = None, runs: Runs = "runs") -
     """Write a plain script that repeats a run without Burnish."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_ejected
-    from burnish.runs.folder import find_run
+    from burnish.runs.atomic import check_target
+    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.lock import check_free
 
     folder = find_run(run, runs)
+    check_free(folder.path, out or folder.path, "ejected")
+    result_of(folder)
+    check_target(out or folder.path / "eject.py")
     with Progress(console) as progress:
         from burnish.workflows.eject import eject as write_script
 

@@ -61,6 +61,9 @@ def plan(
         return
     loaded = load_recipe(data, flags.values, flags.sets, needs_data=False)
     with Progress(console) as progress:
+        from burnish.prepare.first_checks import check_rows
+
+        check_rows(loaded.recipe)  # the model may be one of which only the config is known
         from burnish.workflows.plan import Place
         from burnish.workflows.plan import plan as make_plan
 

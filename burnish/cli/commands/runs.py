@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from burnish.cli.console import Console
 from burnish.cli.options import Run, Runs
 from burnish.cli.table import Facts
+from burnish.system.shell import quoted
 
 
 def runs(console: Console, runs: Runs = "runs") -> None:
@@ -48,7 +48,7 @@ def show(console: Console, run: Run, runs: Runs = "runs") -> None:
     elif described["state"] == "can be resumed":
         console.say()
         console.say("next:", "bold")
-        console.command(f"burnish resume {shlex.quote(short(path))}")
+        console.command(f"burnish resume {quoted(short(path))}")
 
 
 def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
@@ -59,7 +59,7 @@ def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
     recipe = described["recipe"]
     lines = [
         ("run", described["path"]),
-        ("state", described["state"]),
+        ("state", f"{described['state']}, being {described['writer']}" if described["writer"] else described["state"]),
         ("started", described["started"]),
         ("model", recipe["model"]["name"]),
         ("data", recipe["data"]["path"]),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import Data, RecipeFlags, Run, Runs
-from burnish.runs.events import Event, MemoryPlanned
+from burnish.runs.events import Event, MemoryPlanned, Warned
 from burnish.system.machine import return_freed_memory
+
+if TYPE_CHECKING:
+    from burnish.cli.progress import Progress
+    from burnish.recipe.load import LoadedRecipe
 
 
 def train(console: Console, data: Data, flags: RecipeFlags) -> None:
@@ -23,10 +27,24 @@ def train(console: Console, data: Data, flags: RecipeFlags) -> None:
 
     loaded = load_recipe(data, flags.values, flags.sets)
     with Progress(console, loaded.recipe) as progress:
+        check_first(loaded, progress)
         from burnish.workflows.train import train as run_training
 
         run = run_training(loaded.recipe, loaded.origins, [progress, keep_to_plan])
     show_result(console, run.path, progress.num_warnings)
+
+
+def check_first(loaded: LoadedRecipe, progress: Progress) -> None:
+    """Reports what is wrong, and what has no effect, before the libraries that take seconds to import.
+
+    The workflow does the same again for its own callers; a warning that is repeated is shown once.
+    """
+    from burnish.prepare.first_checks import check_at_once
+    from burnish.recipe.idle import idle_options, no_effect
+
+    check_at_once(loaded.recipe)
+    for option, reason in idle_options(loaded.recipe, loaded.origins).items():
+        progress(Warned(no_effect(option, reason)))
 
 
 def keep_to_plan(event: Event) -> None:
@@ -44,9 +62,12 @@ def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
     from burnish.recipe.load import recipe_from_saved
-    from burnish.runs.folder import find_run
+    from burnish.runs.folder import check_unfinished, find_run
+    from burnish.runs.lock import check_free
 
     folder = find_run(run, runs)
+    check_free(folder.path, folder.path, "trained")
+    check_unfinished(folder)
     saved = recipe_from_saved(folder.recipe)  # which may have been written elsewhere, under another name
     here = saved.model_copy(update={"runs": str(folder.path.parent), "name": folder.name})
     with Progress(console, here) as progress:
@@ -74,6 +95,7 @@ def quickstart(console: Console, task: Task = "chat", runs: Runs = "runs", seed:
 
     loaded = quickstart_recipe(task, runs, seed)
     with Progress(console, loaded.recipe) as progress:
+        check_first(loaded, progress)
         from burnish.workflows.train import train as run_training
 
         run = run_training(loaded.recipe, loaded.origins, [progress, keep_to_plan])

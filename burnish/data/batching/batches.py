@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
 import torch
 
 from burnish.data.rows.row import IGNORED, Example
 from burnish.data.tokens.tokens import token_counts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -63,6 +67,13 @@ class Batch:
     """Tokens without padding."""
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further tensors for the task's loss, for example log-probabilities under the reference model."""
+    places: torch.Tensor = field(init=False)
+    """`[trained]` int64: where targets are trained on, as indices into their elements; empty for targets that are no
+    integers. Found here, on the host: asked of a GPU, it would have to finish all earlier work first."""
+
+    def __post_init__(self) -> None:
+        is_trained = self.targets != IGNORED if not self.targets.is_floating_point() else torch.zeros(0)
+        object.__setattr__(self, "places", is_trained.flatten().nonzero()[:, 0])
 
     @property
     def num_trained(self) -> int:
@@ -76,16 +87,33 @@ class Batch:
 
     def tensors(self) -> list[torch.Tensor]:
         """All tensors that a step uses."""
-        return [*self.inputs.values(), self.targets, *self.extras.values()]
+        return [*self.inputs.values(), self.targets, self.places, *self.extras.values()]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`, except `owners`, which is not used in computations."""
-        return replace(
-            self,
-            inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
-            targets=self.targets.to(device),
-            extras={name: tensor.to(device) for name, tensor in self.extras.items()},
+        """The same batch with its tensors on `device`, except `owners`, which is not used in computations.
+
+        A GPU copies when its earlier work is done, and the CPU goes on meanwhile: see `pinned`.
+        """
+        return self._each(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
+
+    def pinned(self) -> Batch:
+        """The same batch in memory that a GPU can read while the CPU goes on."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        return self.changed(
+            inputs={name: change(tensor) for name, tensor in self.inputs.items()},
+            targets=change(self.targets),
+            places=change(self.places),
+            extras={name: change(tensor) for name, tensor in self.extras.items()},
         )
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other fields, whose `places` are not found again: on a device, that would have to wait for it."""
+        made = copy.copy(self)
+        for name, value in fields.items():
+            object.__setattr__(made, name, value)
+        return made
 
 
 def pad_right(rows: Sequence[Sequence[int] | numpy.ndarray], fill: int) -> torch.Tensor:

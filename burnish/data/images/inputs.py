@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -126,7 +126,7 @@ class PictureBatch(Batch):
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its pixels, on `device`."""
-        return Batch.to(replace(self, inputs={**self.inputs, **self.load()}, load=dict), device)
+        return Batch.to(self.changed(inputs={**self.inputs, **self.load()}, load=dict), device)
 
 
 class PictureInputs:

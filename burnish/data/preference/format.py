@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,6 +93,8 @@ class PairExample:
     place: str
     reference: tuple[float, float] | None = None
     """Log-probabilities of both answers under the base model, in nats; None until computed, or if not needed."""
+    asked: bytes = b""
+    """As in `RatedExample`."""
 
     num_trained = 1
 
@@ -109,8 +113,10 @@ class RatedExample:
     good: bool
     place: str
     reference: tuple[float, float] | None = None
-    """Log-probabilities under the base model, in nats: of the answer, and of another row's answer to this prompt (for
-    the KL estimate of KTO)."""
+    """Log-probabilities under the base model, in nats: of the answer, and of an answer to another prompt after this one
+    (for the KL estimate of KTO; 0 if there is none)."""
+    asked: bytes = b""
+    """A hash of the whole prompt: cut for answers of different lengths, equal prompts differ."""
 
     num_trained = 1
 
@@ -161,7 +167,8 @@ class PreferenceFormat:
             raise RowError(f"the chosen and the rejected answer are the same tokens{where}")
         kept = self.fit(prompt, max(len(chosen.ids), len(rejected.ids)), context)
         num_lost = len(prompt) - len(kept) + sum(len(answer.ids) for answer in whole)
-        return PairExample(kept, chosen, rejected, record.place), num_lost - len(chosen.ids) - len(rejected.ids)
+        example = PairExample(kept, chosen, rejected, record.place, asked=_hashed(prompt))
+        return example, num_lost - len(chosen.ids) - len(rejected.ids)
 
     def rated_requests(self, record: RatedRecord, context: int) -> TokenRequests[tuple[RatedExample, int]]:
         """The rated answer, and how many tokens were truncated, as in `pair_requests`, with the same errors."""
@@ -170,7 +177,17 @@ class PreferenceFormat:
         answer = _cut(whole, prompt, context)
         kept = self.fit(prompt, len(answer.ids), context)
         num_lost = len(prompt) - len(kept) + len(whole.ids) - len(answer.ids)
-        return RatedExample(kept, answer, record.good, record.place), num_lost
+        return RatedExample(kept, answer, record.good, record.place, asked=_hashed(prompt)), num_lost
+
+    def after(self, prompt: list[int], answer: Answer, context: int) -> tuple[list[int], Answer] | None:
+        """A prompt, and the answer to another one, cut so that both fit `context`; None if no trained token fits."""
+        try:
+            return self.fit(prompt, len(answer.ids), context), answer
+        except RowError:
+            with contextlib.suppress(RowError):
+                shorter = _cut(answer, prompt, context)
+                return self.fit(prompt, len(shorter.ids), context), shorter
+        return None
 
     def fit(self, prompt: list[int], longest: int, context: int) -> list[int]:
         """Truncates the prompt on the left, after BOS, so that an answer of `longest` tokens fits `context`.
@@ -204,6 +221,10 @@ class PreferenceFormat:
         if ids[: len(prompt)] != prompt:
             raise RowError("the chat template writes the prompt differently once an answer follows")
         return Answer(ids[len(prompt) :], labels[len(prompt) :])
+
+
+def _hashed(prompt: list[int]) -> bytes:
+    return hashlib.blake2b(numpy.asarray(prompt, dtype=numpy.int64).tobytes(), digest_size=16).digest()
 
 
 def _cut(answer: Answer, prompt: list[int], context: int) -> Answer:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batching.batches import BatchPlan
+from burnish.data.batching.batches import Batch, BatchPlan
 from burnish.engine.loop import Prefetch
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
@@ -117,3 +117,18 @@ def test_batches_that_are_not_planned_are_not_made_before_their_step() -> None:
         for step in range(3):
             prefetch.take(step)
             assert source.asked == list(range(step + 1))
+
+
+@pytest.mark.parametrize("pins", [False, True])
+def test_for_a_gpu_every_batch_is_pinned(pins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the first one, which nothing has made ahead."""
+    pinned: list[Any] = []
+
+    def pin(batch: Batch) -> Batch:
+        pinned.append(batch)
+        return batch
+
+    monkeypatch.setattr(Batch, "pinned", pin)
+    with Prefetch(plan(), 2, pins) as ahead:
+        batches = [batch for step in range(2) for batch in ahead.take(step)]
+    assert len(pinned) == (len(batches) if pins else 0)

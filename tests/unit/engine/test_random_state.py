@@ -41,3 +41,13 @@ def test_restored_generators_go_on_where_they_were() -> None:
     seed_everything(0)
     restore_random(tensors, values)
     assert [*draws(), *draws()] == first
+
+
+def test_a_run_goes_on_where_its_devices_are_missing() -> None:
+    """Trained on a machine with eight GPUs, or on a Mac, and resumed here."""
+    tensors, values = random_tensors(), random_values()
+    expected = torch.rand(3)
+    elsewhere = {**tensors, "mps": torch.zeros(16, dtype=torch.uint8)}
+    elsewhere |= {f"cuda.{index}": torch.zeros(16, dtype=torch.uint8) for index in range(64, 72)}
+    restore_random(elsewhere, values)
+    assert torch.equal(torch.rand(3), expected)

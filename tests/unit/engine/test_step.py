@@ -13,7 +13,7 @@ import torch
 from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.rows.row import IGNORED, Example
 from burnish.engine.optimizer import make_optimizer
-from burnish.engine.step import NotFinite, Trainer, Validation
+from burnish.engine.step import NotFinite, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
 from burnish.metrics.measure import Measure, mean
@@ -170,6 +170,53 @@ def test_validation_leaves_no_gradient_and_training_goes_on_with_dropout(tiny_to
     assert all(parameter.grad is None for parameter in network.parameters())
     losses = {gradients_of(network, tiny_tokenizer, batches)[0].loss for _ in range(3)}
     assert len(losses) == 3, "the step itself trains with dropout"
+
+
+class LoudObjective(NextTokenObjective):
+    """Losses so large that their gradients overflow at a scale that fp32 can still write."""
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """A million times the real ones."""
+        return super().losses(network, batch) * 2.0**20
+
+
+def fp16_step(tokenizer: Any, scale: float) -> tuple[StepResult, dict[str, torch.Tensor], float]:
+    """A step with dropout from a loss scale: its result, the weights after it, and the scale after it."""
+    torch.manual_seed(3)
+    network = with_method(make_network("llama"), "lora", dropout=0.5)
+    optimizer = make_optimizer(network, TrainSection(learning_rate=1e-2), {})
+    trainer = make_trainer(network, tokenizer, optimizer, clip=1.0)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    trainer.task = replace(trainer.task, objective=LoudObjective("fast"))
+    torch.manual_seed(4)
+    result = trainer.step([collate_tokens(random_examples(3, 8, 20), [[0], [1], [2]], pad_id=0, packed=False)])
+    named = network.named_parameters()
+    return result, {name: p.detach().clone() for name, p in named if p.requires_grad}, trainer.scaler.get_scale()
+
+
+def test_a_step_whose_gradient_overflows_is_repeated_at_a_lower_scale(tiny_tokenizer: Any) -> None:
+    """Neither its rows nor its place in the schedule are lost, and dropout draws the same."""
+    expected, wanted, _ = fp16_step(tiny_tokenizer, 2.0**60)
+    found, weights, scale = fp16_step(tiny_tokenizer, 2.0**127)
+    assert expected.attempts == 1
+    assert found.attempts > 1
+    assert scale == 2.0 ** (128 - found.attempts)
+    assert (found.loss, found.gradient_norm) == (expected.loss, expected.gradient_norm)
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+    before = dict(with_method(make_network("llama"), "lora", dropout=0.5).named_parameters())
+    assert any(not torch.equal(weights[name], before[name]) for name in weights)
+
+
+def test_a_gradient_that_no_scale_makes_finite_ends_the_run(tiny_tokenizer: Any) -> None:
+    network = make_network("llama")
+    trainer = trainer_of(network, tiny_tokenizer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    for weight in network.parameters():
+        weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    with pytest.raises(NotFinite, match="gradient norm"):
+        trainer.step([collate_tokens(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)])
+    assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
 
 
 class WatchingObjective(NextTokenObjective):

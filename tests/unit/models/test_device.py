@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from burnish.errors import MachineError
-from burnish.models.device import arithmetic, choose_device, choose_precision
+from burnish.models.device import arithmetic, choose_device, choose_precision, compute_repeatably
 from tests.snapshots import check_message
 
 
@@ -50,3 +52,19 @@ def test_products_are_in_the_precision_and_sums_are_not(precision: str, expected
         assert (matrix @ matrix).dtype == expected
         assert torch.nn.functional.layer_norm(matrix, (4,)).dtype in (torch.float32, expected)
     assert (matrix @ matrix).dtype == torch.float32
+
+
+def test_a_gpu_adds_in_a_fixed_order_and_a_cpu_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    compute_repeatably(torch.device("cpu"))
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    try:
+        compute_repeatably(torch.device("cuda", 1))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")

@@ -11,7 +11,8 @@ from burnish.errors import RecipeError
 from burnish.methods import make_method
 from burnish.methods.method import Method
 from burnish.models.heads import CAUSAL, Head
-from burnish.prepare.resolve import check_choices, check_pair, check_shape, choose_task, default_model
+from burnish.prepare.first_checks import check_choices
+from burnish.prepare.resolve import check_pair, check_shape, choose_task, default_model
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
 from burnish.tasks import task_facts, task_names, writes_text
 

@@ -11,8 +11,19 @@ from burnish.errors import InputError
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import EventLog, Finished, StepDone, Validated
-from burnish.runs.folder import RunFolder, create_run, describe_run, find_run, fresh_name, list_runs
+from burnish.runs.folder import NewRun, RunFolder, check_new_run, describe_run, find_run, fresh_name, list_runs
 from tests.snapshots import check_message
+
+
+def create_run(runs: Path, name: str) -> RunFolder:
+    """An empty run folder, as of a run that has ended."""
+    check_new_run(runs, name)
+    new = NewRun(runs)
+    folder = new.take(name)
+    (folder.path / "kept").touch()
+    new.__exit__(None, None, None)
+    (folder.path / "kept").unlink()
+    return folder
 
 
 def make_run(runs: Path, name: str, age: int = 0) -> RunFolder:

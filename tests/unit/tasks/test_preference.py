@@ -14,6 +14,7 @@ from burnish.data.rows.records import PreferenceRecord, RatedRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
+from burnish.kernels.preference import kto_loss
 from burnish.metrics.measure import value
 from burnish.recipe.schema import PreferenceSection, Recipe
 from burnish.tasks.evaluated import EvaluatedExamples
@@ -226,6 +227,90 @@ def test_the_reference_point_of_kto_carries_no_gradient_and_is_never_below_zero(
     certain = [replace(example, reference=(0.0, 0.0)) for example in examples]
     task.objective.begin_step(network, one_each(task, certain))
     assert task.objective._kl.item() == 0.0
+
+
+def pairs_as_rated(count: int, seed: int = 0) -> list[RatedExample]:
+    """Pairs as `kto` gets them: two rated answers after each prompt."""
+    return [
+        RatedExample(pair.prompt_ids, answer, good, pair.place)
+        for pair in random_pairs(count, seed)
+        for answer, good in ((pair.chosen, True), (pair.rejected, False))
+    ]
+
+
+def others_in(batch: Any) -> list[tuple[int, list[int]]]:
+    """For each row with an answer to another prompt, its position in the batch and that answer's tokens."""
+    rows = batch.extras.get("other_rows", torch.zeros(0)).tolist()
+    targets = batch.extras["other_targets"].tolist() if rows else []
+    return [(row, [one for one in answer if one != IGNORED]) for row, answer in zip(rows, targets, strict=True)]
+
+
+@pytest.mark.parametrize("size", [None, 1, 3, 4], ids=["whole", "single rows", "threes", "fours"])
+def test_no_answer_of_a_pair_is_compared_with_its_own_prompt(size: int | None, tiny_tokenizer: Any) -> None:
+    """In whatever batches the rows come, also in those of one row and in the last, incomplete one."""
+    examples = pairs_as_rated(5)
+    task = make_preference(tiny_tokenizer, loss="kto")
+    found = [
+        (examples[batch.examples[row]], answer)
+        for batch in one_each(task, examples, size)
+        for row, answer in others_in(batch)
+    ]
+    assert len(found) == 10
+    for example, answer in found:
+        assert answer not in [other.answer.ids for other in examples if other.prompt_ids == example.prompt_ids]
+    used = sorted(answer for _, answer in found)
+    assert used == sorted(example.answer.ids for example in examples), "each answer once"
+
+
+def test_the_reference_point_on_pairs_by_hand(tiny_tokenizer: Any) -> None:
+    network, reference = make_network("llama", seed=1), make_network("llama")
+    task = make_preference(tiny_tokenizer, loss="kto")
+    examples = measured(task, reference, pairs_as_rated(4))
+    ratios = []
+    for number, example in enumerate(examples):
+        other = examples[number - 2].answer  # of the pair before, better with better and worse with worse
+        ratios.append(by_hand(network, example.prompt_ids, other) - by_hand(reference, example.prompt_ids, other))
+    for size in (None, 3):
+        task.objective.begin_step(network, one_each(task, examples, size))
+        assert task.objective._kl.item() == pytest.approx(max(0.0, sum(ratios) / len(ratios)), rel=1e-4, abs=1e-6)
+    assert sum(ratios) > 0, "a reference point of 0 would compare nothing"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_without_another_prompt_the_reference_point_is_zero(count: int, tiny_tokenizer: Any) -> None:
+    network, reference = make_network("llama"), make_network("llama", seed=1)
+    task = make_preference(tiny_tokenizer, loss="kto")
+    prompt = random_pairs(1)[0].prompt_ids
+    bare = [replace(example, prompt_ids=prompt) for example in random_rated(count)]
+    examples = measured(task, reference, bare)
+    assert [example.reference[1] for example in examples] == [0.0] * count
+    batches = one_each(task, examples)
+    loss, gradients = loss_and_gradients(task, network, batches)
+    assert task.objective._kl is None
+    ratio = torch.tensor([by_hand(network, e.prompt_ids, e.answer) - e.reference[0] for e in examples])
+    good = torch.tensor([example.good for example in examples])
+    assert loss == pytest.approx(kto_loss(ratio, good, torch.zeros(()), 0.1, (1.0, 1.0)).mean().item(), rel=1e-4)
+    assert gradients
+    assert len(evaluated_by(task, network, examples).outputs) == count
+
+
+def test_a_step_without_other_prompts_forgets_the_point_of_the_step_before(tiny_tokenizer: Any) -> None:
+    network, reference = make_network("llama"), make_network("llama", seed=1)
+    task = make_preference(tiny_tokenizer, loss="kto")
+    task.objective.begin_step(network, one_each(task, measured(task, reference, random_rated(5))))
+    assert task.objective._kl is not None
+    alone = measured(task, reference, random_rated(1))
+    task.objective.begin_step(network, one_each(task, alone))
+    assert task.objective._kl is None
+
+
+def test_an_answer_that_leaves_no_room_for_another_prompt_is_cut(tiny_tokenizer: Any) -> None:
+    task = make_preference(tiny_tokenizer, loss="kto", context=24)
+    long, short = Answer([5] * 23, [5] * 23), Answer([6], [6])
+    start = tiny_tokenizer.bos_token_id or 9
+    examples = [RatedExample([7], long, True, "a:1"), RatedExample([start, *[8] * 22], short, False, "a:2")]
+    (batch,) = one_each(task, examples)
+    assert batch.extras["other_ids"].shape == (2, 24)
 
 
 def test_the_adapter_switched_off_is_the_reference(tiny_tokenizer: Any) -> None:

@@ -1,0 +1,98 @@
+"""What is known of a run in its first second: checked before torch is imported and before a row is read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from burnish.data.files.passages import is_own, read_passages
+from burnish.data.files.sources import find_sources, looks_like_path
+from burnish.errors import RecipeError
+from burnish.methods import method_names
+from burnish.metrics.own_metric import load_metric
+from burnish.models.location import ModelLocation, locate_model
+from burnish.recipe.schema import AUTO, BUNDLED_MODELS, ModelSection, Recipe
+from burnish.runs.folder import check_new_run, check_room
+from burnish.tasks import task_names
+
+
+def check_at_once(recipe: Recipe) -> None:
+    """Checks names, paths, permissions and room for a new run. What would need the network is left for later.
+
+    Raises:
+        RecipeError: there is no such task, method or metric.
+        DataError: a file of rows or texts is missing.
+        ModelError: there is no such folder, or it is no base model.
+        InputError: the name is taken or not valid, or a process trains that run now.
+        MachineError: the disk is full or read-only.
+    """
+    check_options(recipe)
+    runs = Path(recipe.runs)
+    check_new_run(runs, None if recipe.name == AUTO else recipe.name)
+    model = check_inputs(recipe)
+    if model is not None and recipe.method == "full":
+        # a checkpoint holds the weights and more, and so does the result
+        check_room(runs, 2 * sum(file.stat().st_size for file in model.folder.glob("*.safetensors")))
+
+
+def check_inputs(recipe: Recipe) -> ModelLocation | None:
+    """Checks that rows and model are where the recipe says. Returns the model, if finding it took no network.
+
+    Raises:
+        DataError: a file of rows is missing.
+        ModelError: there is no such folder, or it is no base model.
+    """
+    check_rows(recipe)
+    return locate_model(recipe.model) if recipe.model.name != AUTO and _is_here(recipe.model) else None
+
+
+def check_rows(recipe: Recipe) -> None:
+    """Refuses rows, for training or validation, that `check_sources` refuses."""
+    for name in filter(None, (recipe.data.path, recipe.data.validation)):
+        check_sources(name)
+
+
+def check_sources(name: str) -> None:
+    """Refuses a file or folder of rows that is missing or has none; names of hub datasets are checked later.
+
+    Raises:
+        DataError: nothing of that name is here, or several files match.
+    """
+    if Path(name).expanduser().exists() or looks_like_path(name):
+        find_sources(name)
+
+
+def _is_here(model: ModelSection) -> bool:
+    """Whether finding a model takes no network."""
+    path = Path(model.name).expanduser()
+    is_local = model.name in BUNDLED_MODELS or path.exists() or model.name.startswith((".", "/", "~"))
+    return is_local or bool(os.environ.get("HF_HUB_OFFLINE"))
+
+
+def check_options(recipe: Recipe) -> None:
+    """Checks a recipe as far as possible before reading anything. Raises RecipeError."""
+    check_choices(recipe, task_names(), method_names())
+    if recipe.evaluate.metric:
+        # loaded only to find a mistake before training and not after it; the same goes for the passages
+        load_metric(recipe.evaluate.metric)
+    if is_own(recipe.evaluate.general):
+        read_passages(recipe.evaluate.general)
+
+
+def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) -> None:
+    """Rejects a task or method that does not exist, before any expensive work.
+
+    Raises:
+        RecipeError: naming the closest match.
+    """
+    for option, value, known in (("task", recipe.task, [AUTO, *tasks]), ("method", recipe.method, [AUTO, *methods])):
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=1)
+            names = ", ".join(f"`{name}`" for name in known)
+            raise RecipeError(
+                f"there is no {option} `{value}`",
+                f"Choose one of {names}.",
+                f"Did you mean `{near[0]}`?" if near else "",
+            )

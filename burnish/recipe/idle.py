@@ -1,0 +1,91 @@
+"""Options that have no effect, given the others of the same recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.recipe.origins import DEFAULT
+from burnish.recipe.schema import AUTO, NONE, Recipe
+
+_LORA = ("lora", "qlora", "int8-lora")
+_VIRTUAL = ("prompt", "prefix", "p-tuning")
+METHODS = ("full", "freeze", *_LORA, *_VIRTUAL, "ia3")
+TASKS = (
+    "text",
+    "chat",
+    "text-to-text",
+    "preference",
+    "reward",
+    "classify",
+    "tag",
+    "span",
+    "fill-mask",
+    "vision",
+)
+SECTIONS = {
+    "method": {"freeze": ("freeze",), "lora": _LORA, "prompt": _VIRTUAL, "ia3": ("ia3",)},
+    "task": {
+        "preference": ("preference",),
+        "classify": ("classify",),
+        "tag": ("tag",),
+        "span": ("span",),
+        "fill_mask": ("fill-mask",),
+        "vision": ("vision",),
+    },
+}
+"""The methods and tasks that use each section, known here without loading them (a test compares it with theirs)."""
+_NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "preference.label_smoothing": ("preference.loss", ("dpo", "cpo")),
+    "preference.margin": ("preference.loss", ("simpo",)),
+    "preference.likelihood": ("preference.loss", ("cpo",)),
+    "preference.good_weight": ("preference.loss", ("kto",)),
+    "preference.bad_weight": ("preference.loss", ("kto",)),
+    "preference.share_prompt": ("preference.loss", ("dpo", "ipo", "simpo", "orpo", "cpo")),
+    "span.no_answer_margin": ("span.unanswerable", (True,)),
+    "train.patience": ("train.early_stopping", (True,)),
+    "data.validation_fraction": ("data.validation", (None,)),
+    "data.validation_rows": ("data.validation", (None,)),
+}
+"""The option on which another one depends, and the values with which it has an effect."""
+
+
+def idle_options(recipe: Recipe, origins: Mapping[str, str]) -> dict[str, str]:
+    """The options that were set and that do nothing, each with the reason; what an `auto` will become is not guessed.
+
+    Args:
+        recipe: may hold `auto`.
+        origins: where the value of each dotted option came from.
+    """
+    found: dict[str, str] = {}
+    for option in (name for name, origin in origins.items() if origin != DEFAULT):
+        if reason := _by_section(recipe, option.partition(".")[0]) or _by_other(recipe, option):
+            found[option] = reason
+    return found
+
+
+def no_effect(option: str, reason: str) -> str:
+    """The warning about an option that does nothing."""
+    return f"`{option}` has no effect: {reason}."
+
+
+def _by_section(recipe: Recipe, section: str) -> str:
+    """The reason where the section belongs to another method or task; names from outside the package are unknown."""
+    for kind, known in (("method", METHODS), ("task", TASKS)):
+        owners, chosen = SECTIONS[kind].get(section), getattr(recipe, kind)
+        if owners is not None and chosen in known and chosen not in owners:
+            return f"the {kind} is `{chosen}`"
+    return ""
+
+
+def _by_other(recipe: Recipe, option: str) -> str:
+    if option == "evaluate.general_tokens" and recipe.evaluate.general == NONE:
+        return "no texts outside the task are evaluated"
+    other, values = _NEEDS.get(option, ("", ()))
+    if not other:
+        return ""
+    section, _, name = other.partition(".")
+    value = getattr(getattr(recipe, section), name)
+    if value == AUTO or value in values:
+        return ""
+    return f"`{other}` is `{str(value).lower() if isinstance(value, bool) else value}`"
