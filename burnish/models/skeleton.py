@@ -18,7 +18,6 @@ from transformers.pytorch_utils import Conv1D
 
 from burnish.models.base import Loading, quiet_transformers, without_dropout
 from burnish.models.blocks import linear_layers
-from burnish.models.config import depth, period, with_depth
 from burnish.models.heads import Head
 from burnish.models.tokenizer import fit_vocabulary
 
@@ -195,14 +194,6 @@ def count_from_config(config: Any, head: Head) -> int:
     """Number of parameters of a model from its config alone; tied ones count once."""
     import transformers
 
-    def count(changed: Any) -> int:
-        with quiet_transformers(), torch.device("meta"):
-            network = getattr(transformers, head.auto_class).from_config(_with_head(changed, head))
-        return sum(weight.numel() for weight in network.parameters())
-
-    blocks, repeat = depth(config), period(config)
-    if blocks is None or blocks <= 3 * repeat:
-        return count(config)
-    first = repeat + blocks % repeat
-    small, large = count(with_depth(config, first)), count(with_depth(config, first + repeat))
-    return small + (large - small) * (blocks - first) // repeat
+    with quiet_transformers(), torch.device("meta"):
+        network = getattr(transformers, head.auto_class).from_config(_with_head(config, head))
+    return sum(weight.numel() for weight in network.parameters())

@@ -111,7 +111,20 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
         context.emit(Note("This model does not keep packed examples apart, so each example gets its own row."))
         resolver.fill_packing(False)
     resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))
+    if context.method.needs_values:
+        _check_on_whole(resolver, context, base.network)
     return context.with_recipe(resolver.recipe)
+
+
+def _check_on_whole(resolver: Resolver, context: RunContext, network: Any) -> None:
+    """Corrects the options that the plan chose on a few blocks with random weights, if the whole model differs."""
+    for option, value, reason in context.method.choices(network, context.asked):
+        section, _, name = option.rpartition(".")
+        planned = getattr(getattr(resolver.recipe, section), name)
+        if getattr(getattr(context.asked, section), name) == AUTO and planned != value:
+            context.emit(Note(f"In the whole model `{option}` is not what a few of its blocks showed: {planned}."))
+            resolver.recipe = resolver.recipe.with_options(**{section: {name: AUTO}})
+            resolver.fill(option, value, reason)
 
 
 def measure_on_base(context: RunContext, network: Any) -> RunContext:
