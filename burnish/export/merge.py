@@ -13,6 +13,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.errors import BurnishError, InputError
 from burnish.models.device import arithmetic
+from burnish.models.finite import first_not_finite
 from burnish.models.heads import all_logits
 from burnish.tasks.task import Encoder
 
@@ -169,6 +170,9 @@ def fold(tuned: Any, dtypes: Mapping[str, torch.dtype]) -> Any:
     Returns:
         The network as transformers knows it. Modules that were trained in full beside the adapter, and rows of added
         tokens, have taken the places of the base's own.
+
+    Raises:
+        BurnishError: a merged value is beyond its number format.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -189,6 +193,12 @@ def fold(tuned: Any, dtypes: Mapping[str, torch.dtype]) -> Any:
     for name, parameter in network.named_parameters():
         parameter.data = parameter.data.to(dtypes[name])
         parameter.requires_grad_(False)
+    if (damaged := first_not_finite(network)) is not None:
+        raise BurnishError(
+            f"the merged tensor `{damaged}` does not fit into this number format",
+            "With the adapter, a value is beyond the largest number of the format. Nothing was written.",
+            "Merge in a format with a wider range: `--precision bf16`",
+        )
     return network
 
 

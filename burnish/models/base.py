@@ -15,6 +15,7 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
+from burnish.models.finite import check_finite
 from burnish.models.heads import Head
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
@@ -78,6 +79,8 @@ class Loading:
     """Device type whose fast paths are installed; empty for none."""
     has_dropout: bool = True
     """Whether the dropout of the config is used in training."""
+    computed_in: torch.dtype | None = None
+    """Dtype of the arithmetic, if it is not that of the weights."""
 
 
 def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
@@ -128,6 +131,7 @@ def load_base(
     else:
         settle(network)
         base.notes += _notes_on_speed(network, device, loading)
+    check_finite(network, location, loading.dtype, loading.computed_in or loading.dtype)
     base.notes += fit_vocabulary(network, tokenizer)
     ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
     if head.auto_class == "AutoModelForSequenceClassification":

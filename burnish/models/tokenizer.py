@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from burnish.errors import ModelError
+
 _USUAL_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unused0>")
 
 
@@ -23,7 +25,10 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     Returns:
         Notes for the user about what was changed; empty if nothing was.
     """
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+    pad = tokenizer.pad_token_id
+    if pad is not None and pad >= embedding_rows and not vocabulary_size(tokenizer, embedding_rows) > pad:
+        tokenizer.pad_token = pad = None  # a token of the tokenizer's class that the model does not have
+    if pad is not None and pad != tokenizer.eos_token_id:
         return []
     vocabulary = tokenizer.get_vocab()
     known = [name for name in _USUAL_NAMES if vocabulary.get(name, embedding_rows) < embedding_rows]
@@ -41,6 +46,40 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     return [
         "The vocabulary has no room for a pad token; EOS is used for padding and still trained on at the end of a text."
     ]
+
+
+def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
+    """Checks that every token of the tokenizer's own vocabulary has a row in the embedding.
+
+    Added tokens are not counted: those that texts contain get a row, see `vocabulary_size`.
+
+    Args:
+        tokenizer: of the model.
+        rows: rows of the model's embedding.
+        name: of the model.
+
+    Raises:
+        ModelError: one has none.
+    """
+    added = tokenizer.added_tokens_decoder
+    token, last = max(
+        ((token, id_) for token, id_ in tokenizer.get_vocab().items() if id_ not in added),
+        key=lambda pair: pair[1],
+        default=("", -1),
+    )
+    if last >= rows:
+        raise ModelError(
+            f"the tokenizer of `{name}` does not belong to the model: it has {last + 1:,} tokens, and the embedding "
+            f"has {rows:,} rows",
+            f"There is no row for the token `{token}` (number {last}).",
+            "Copy the tokenizer files of the original model into the folder",
+        )
+
+
+def missing_rows(tokenizer: Any, rows: int) -> dict[int, str]:
+    """Special tokens without a row in the embedding, not even after it has grown for added tokens, by their number."""
+    most = max(rows, vocabulary_size(tokenizer, rows))
+    return {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if id_ >= most}
 
 
 def vocabulary_size(tokenizer: Any, rows: int) -> int:

@@ -38,10 +38,11 @@ def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading
         recipe: its precision is resolved.
         device: where the weights are.
     """
-    loading = method.loading(PRECISIONS[recipe.model.precision], device)
+    precision = PRECISIONS[recipe.model.precision]
+    loading = method.loading(precision, device)
     dropout = recipe.model.dropout
     has_dropout = method.trains_base if dropout == AUTO else bool(dropout)
-    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout)
+    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout, computed_in=precision)
 
 
 def fast_device(recipe: Recipe, device: torch.device) -> str:
