@@ -13,7 +13,7 @@ from burnish.methods import LIKELY_METHOD, make_method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
-from burnish.models.generation import TextStreamer, generate_batch
+from burnish.models.generation import MAX_NEW_TOKENS, TextStreamer, generate_batch
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, ModelSection, Recipe
@@ -67,7 +67,7 @@ class Session:
         return self._network
 
     def generate(
-        self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0, write: Write | None = None
+        self, prompt: str, max_new_tokens: int = MAX_NEW_TOKENS, temperature: float = 0.0, write: Write | None = None
     ) -> str:
         """Answers one prompt according to the run's task: as a chat turn, as a continuation of the text, or with the
         predicted label, tags or passage.
@@ -89,7 +89,7 @@ class Session:
     def chat(
         self,
         messages: Sequence[dict[str, Any]],
-        max_new_tokens: int = 256,
+        max_new_tokens: int = MAX_NEW_TOKENS,
         temperature: float = 0.0,
         write: Write | None = None,
     ) -> str:

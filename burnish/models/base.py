@@ -16,6 +16,7 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
 from burnish.models.finite import check_finite
+from burnish.models.generation import make_greedy
 from burnish.models.heads import Head
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
@@ -50,6 +51,7 @@ def _options(config: Any) -> list[str]:
 
 
 _HASHED_BYTES = 1 << 26
+_GENERATION = "generation_config.json"
 
 
 @dataclass(slots=True)
@@ -132,10 +134,12 @@ def load_base(
         settle(network)
         base.notes += _notes_on_speed(network, device, loading)
     check_finite(network, location, loading.dtype, loading.computed_in or loading.dtype)
+    base.notes += make_greedy(network)
     base.notes += fit_vocabulary(network, tokenizer)
     ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
     if head.auto_class == "AutoModelForSequenceClassification":
-        network.config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
+        for config in (network.config, network.config.get_text_config()):
+            config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
     if loading.fast_on:
         from burnish.models.fast_paths import install_fast_paths  # imports much of transformers, so not at module level
 
@@ -262,11 +266,15 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the config, tokenizer and weight files of a model folder.
 
+    Not over its generation settings, which are not used (`make_greedy`), so they can be mended at any time.
+
     Of files larger than 64 MiB only the size and the first and last 32 MiB are hashed, so that an 8 B model takes a
     second, not a minute.
     """
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
+        if file.name == _GENERATION:
+            continue
         if file.suffix in (".json", ".safetensors", ".model", ".txt", ".bin", ".jinja") and file.is_file():
             digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
             with file.open("rb") as stream:

@@ -42,6 +42,57 @@ def generation_config(
     )
 
 
+MAX_NEW_TOKENS = 256
+"""Longest answer in tokens, if nothing else is said; also what a saved model says."""
+_TOKENS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+)
+"""Settings that belong to the tokens of a model, rather than to a way of choosing among them."""
+_HARMLESS = {**_NEUTRAL, "do_sample": False, "temperature": 1.0, "top_k": 50, "early_stopping": False}
+"""Values that leave greedy decoding as it is."""
+_LENGTHS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version")
+
+
+def make_greedy(network: Any) -> list[str]:
+    """Leaves only tokens in the generation settings of a model: it is evaluated, saved and used with greedy decoding.
+
+    Settings in its config move as well, because transformers does not save a config with them.
+
+    Returns:
+        A note for the user if settings were dropped that would have changed answers.
+    """
+    old = network.config._get_generation_parameters()
+    for name in old:
+        setattr(network.config, name, None)
+    if not network.can_generate() or network.generation_config is None:
+        return []
+    old = {**old, **network.generation_config.to_diff_dict()}
+    kept = {name: getattr(network.generation_config, name, None) for name in _TOKENS}
+    network.generation_config = GenerationConfig(**{name: value for name, value in kept.items() if value is not None})
+    dropped = sorted(
+        name
+        for name, value in old.items()
+        if name not in (*_TOKENS, *_LENGTHS)
+        and not name.startswith(("_", "output_", "return_"))
+        and value is not None
+        and _HARMLESS.get(name) != value
+    )
+    if not dropped:
+        return []
+    named = ", ".join(f"`{name}`" for name in dropped)
+    return [
+        f"The base model's own generation settings ({named}) are not used: answers are the most likely tokens, in the "
+        "evaluation and in the saved model."
+    ]
+
+
 @torch.no_grad()
 def generate_batch(
     network: Any,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
+from tokenizers import processors
 
 from burnish.errors import ModelError
 
@@ -90,6 +92,39 @@ def vocabulary_size(tokenizer: Any, rows: int) -> int:
     added = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if not token.special]
     wanted = max(added, default=-1) + 1
     return wanted if wanted > rows else 0
+
+
+def end_texts(tokenizer: Any) -> bool:
+    """Makes a decoder's tokenizer end texts by itself, if it can: `a EOS`, and `a EOS b EOS` for a pair.
+
+    The tokenizer is saved with the result, so that other programs encode a text as it was trained. What it puts before
+    a text stays. If EOS also pads, texts are not ended, only separated: transformers' classifiers take the last token
+    that is not padding.
+
+    Returns:
+        Whether it does so now; not if it has no EOS, or is implemented in Python.
+    """
+    backend, end = getattr(tokenizer, "backend_tokenizer", None), tokenizer.eos_token
+    if backend is None or end is None:
+        return False
+    plain, full = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
+    lead = tokenizer.convert_ids_to_tokens(full[: len(full) - len(plain)])
+    last = [] if tokenizer.pad_token_id == tokenizer.eos_token_id else [f"{end}:0"]
+    text = [*(f"{token}:0" for token in lead), "$A:0"]
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (*lead, end)}
+    ending = processors.TemplateProcessing(
+        single=[*text, *last], pair=[*text, f"{end}:0", "$B:0", *last], special_tokens=list(ids.items())
+    )
+    kept = [processors.ByteLevel(trim_offsets=True)] if _trims_offsets(backend) else []
+    backend.post_processor = processors.Sequence([*kept, ending])
+    return True
+
+
+def _trims_offsets(backend: Any) -> bool:
+    """Whether the offsets of tokens are trimmed by a byte-level post-processor."""
+    found = json.loads(backend.to_str())["post_processor"] or {}
+    steps = found.get("processors", [found])
+    return any(step.get("type") == "ByteLevel" and step.get("trim_offsets") for step in steps)
 
 
 @torch.no_grad()

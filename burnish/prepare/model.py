@@ -19,7 +19,9 @@ from burnish.engine.validation import HeldOut
 from burnish.methods.method import Method
 from burnish.models.base import BaseModel, Loading, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
+from burnish.models.config import context_limit
 from burnish.models.device import PRECISIONS
+from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
 from burnish.prepare.context import RunContext
@@ -83,18 +85,20 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
         yield network
 
 
-def set_stop_tokens(network: Any, context: RunContext) -> None:
-    """Sets the stop tokens of a network before it is saved, so that other programs stop there too."""
-    if context.task.generates and network.generation_config is not None:
-        network.generation_config.eos_token_id = context.task.predictor.stop_ids
+def set_generation(network: Any, context: RunContext) -> None:
+    """Sets how a network generates before it is saved, so that other programs get the answers that were evaluated."""
+    settings = getattr(network, "generation_config", None)
+    if context.task.generates and settings is not None:
+        settings.eos_token_id = list(context.task.predictor.stop_ids) or None
+        settings.pad_token_id = context.tokenizer.pad_token_id
+        limit = context_limit(context.config) or 2 * MAX_NEW_TOKENS
+        settings.max_new_tokens = min(MAX_NEW_TOKENS, limit // 2)
 
 
-def write_stop_tokens(context: RunContext, folder: Path) -> None:
-    """Writes the stop tokens beside an adapter, in transformers' layout; a full model has its own file for them."""
+def write_generation(network: Any, context: RunContext, folder: Path) -> None:
+    """Writes the generation settings beside an adapter; a full model has its own file for them."""
     if context.task.generates and not (folder / "generation_config.json").exists():
-        from transformers import GenerationConfig
-
-        GenerationConfig(eos_token_id=list(context.task.predictor.stop_ids) or None).save_pretrained(str(folder))
+        network.generation_config.save_pretrained(str(folder))
 
 
 def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolved], None] | None = None) -> RunContext:

@@ -29,7 +29,7 @@ from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import RunContext, encode, open_context
-from burnish.prepare.model import loading_for, open_result, set_stop_tokens
+from burnish.prepare.model import loading_for, open_result, set_generation
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO
 from burnish.runs.atomic import check_target, write_folder, write_json
@@ -155,7 +155,7 @@ def _write_merged(
         with without:
             base = logits_of(tuned, batches, _name(dtype))
     network = fold(tuned, load.held)
-    set_stop_tokens(network, context)
+    set_generation(network, context)
     with quiet_transformers():
         network.save_pretrained(str(written))
     context.tokenizer.save_pretrained(str(written))
