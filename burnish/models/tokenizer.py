@@ -94,12 +94,16 @@ def vocabulary_size(tokenizer: Any, rows: int) -> int:
     return wanted if wanted > rows else 0
 
 
-def end_texts(tokenizer: Any) -> bool:
+def end_texts(tokenizer: Any, always: bool = False) -> bool:
     """Makes a decoder's tokenizer end texts by itself, if it can: `a EOS`, and `a EOS b EOS` for a pair.
 
     The tokenizer is saved with the result, so that other programs encode a text as it was trained. What it puts before
     a text stays. If EOS also pads, texts are not ended, only separated: transformers' classifiers take the last token
     that is not padding.
+
+    Args:
+        tokenizer: changed in place.
+        always: whether to end texts even then.
 
     Returns:
         Whether it does so now; not if it has no EOS, or is implemented in Python.
@@ -109,7 +113,8 @@ def end_texts(tokenizer: Any) -> bool:
         return False
     plain, full = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
     lead = tokenizer.convert_ids_to_tokens(full[: len(full) - len(plain)])
-    last = [] if tokenizer.pad_token_id == tokenizer.eos_token_id else [f"{end}:0"]
+    is_ended = always or tokenizer.pad_token_id != tokenizer.eos_token_id
+    last = [f"{end}:0"] if is_ended else []
     text = [*(f"{token}:0" for token in lead), "$A:0"]
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (*lead, end)}
     ending = processors.TemplateProcessing(

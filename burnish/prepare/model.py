@@ -24,6 +24,7 @@ from burnish.models.device import PRECISIONS
 from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
+from burnish.models.quantization import skipped_modules
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.resolve import Resolver, resolve_choices, total_steps
@@ -45,6 +46,13 @@ def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading
     dropout = recipe.model.dropout
     has_dropout = method.trains_base if dropout == AUTO else bool(dropout)
     return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout, computed_in=precision)
+
+
+def unquantized(context: RunContext) -> list[str]:
+    """Layers of a quantized base that are not quantized, as patterns; none if it is not quantized."""
+    if loading_for(context.method, context.recipe, context.device).quantization is None:
+        return []
+    return skipped_modules(context.config, context.task.objective.head, context.recipe.model.trust_remote_code)
 
 
 def fast_device(recipe: Recipe, device: torch.device) -> str:

@@ -159,5 +159,5 @@ REWARD = TaskFacts(
     learned="scores answers: the better one of a pair gets the higher score",
     pipeline="text-classification",
     sample="preferences.jsonl",
-    snippets=("", "reward"),
+    snippets=("reward-pair", "reward"),
 )

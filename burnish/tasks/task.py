@@ -279,7 +279,7 @@ class TaskFacts:
     is none."""
     snippets: tuple[str, str] = ("", "")
     """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that adds
-    its own end token, as those of encoders do, and for one that does not. Empty if it takes more than a few lines."""
+    its own end token and has no chat template, as those of encoders, and for any other. Empty for none."""
 
     def make(self, tokenizer: Any, recipe: Recipe) -> Task:
         """The task for a tokenizer.

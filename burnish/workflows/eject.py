@@ -12,10 +12,9 @@ from burnish.errors import InputError
 from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
 from burnish.lineage.manifest import check_base, result_of, rows_of
 from burnish.models.base import without_dropout
-from burnish.models.quantization import skipped_modules
 from burnish.models.tokenizer import vocabulary_size
 from burnish.prepare.context import RunContext, encode, open_context
-from burnish.prepare.model import loading_for
+from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import check_target, write_json_lines, write_text
@@ -70,7 +69,7 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
         micro_rows=micro_rows(plan, int(recipe.batch.rows)),
         adapter=_adapter(result),
         no_dropout=_no_dropout(context),
-        left_whole=_unquantized(context),
+        left_whole=unquantized(context),
         vocabulary=vocabulary_size(context.tokenizer, context.config.get_text_config().vocab_size),
     )
     write_json_lines(rows_file, rows_by_step(plan, steps))
@@ -100,9 +99,3 @@ def _no_dropout(context: RunContext) -> dict[str, Any]:
         name: without[name] for name, value in vars(context.config).items() if "drop" in name and without[name] != value
     }
 
-
-def _unquantized(context: RunContext) -> list[str]:
-    """Layers of a quantized base that are not quantized."""
-    if loading_for(context.method, context.recipe, context.device).quantization is None:
-        return []
-    return skipped_modules(context.config, context.task.objective.head, context.recipe.model.trust_remote_code)

@@ -173,7 +173,7 @@ def create_folder(context: RunContext, log: EventLog) -> RunFolder:
     log.attach(folder.path)
     log(Stage("training"))
     folder.checkpoints.mkdir()
-    write_json(folder.manifest, manifest_of(recipe, context.records, context.location, context.device))
+    write_json(folder.manifest, manifest_of(context))
     if context.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
