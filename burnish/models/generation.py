@@ -75,7 +75,9 @@ def make_greedy(network: Any) -> list[str]:
         return []
     old = {**old, **network.generation_config.to_diff_dict()}
     kept = {name: getattr(network.generation_config, name, None) for name in _TOKENS}
-    network.generation_config = GenerationConfig(**{name: value for name, value in kept.items() if value is not None})
+    # greedy in so many words: where nothing is said, a pipeline of transformers samples
+    kept = {name: value for name, value in kept.items() if value is not None}
+    network.generation_config = GenerationConfig(do_sample=False, **kept)
     dropped = sorted(
         name
         for name, value in old.items()

@@ -98,4 +98,3 @@ def _no_dropout(context: RunContext) -> dict[str, Any]:
     return {
         name: without[name] for name, value in vars(context.config).items() if "drop" in name and without[name] != value
     }
-
