@@ -185,5 +185,6 @@ def check_base(folder: RunFolder, location: ModelLocation) -> None:
         raise ModelError(
             f"the base model `{location.name}` has changed since the run `{folder.name}` started",
             "The trained weights belong to the model they were trained on.",
-            "Restore the model, or start a new run with `burnish train`",
+            "Restore the model, name the folder where it is now with `--base-model`, or start a new run with "
+            "`burnish train`",
         )

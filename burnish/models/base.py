@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,8 @@ from burnish.models.blocks import block_lists
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
 from burnish.models.heads import Head
-from burnish.models.location import ModelLocation
+from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
+from burnish.models.location import ModelLocation, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
 from burnish.recipe.schema import ModelSection
@@ -50,6 +51,7 @@ def _options(config: Any) -> list[str]:
     return [name for name, value in values if "drop" in name and isinstance(value, float) and value > 0]
 
 
+_NAMED_LABELS = 5
 _HASHED_BYTES = 1 << 26
 _GENERATION = "generation_config.json"
 
@@ -122,12 +124,11 @@ def load_base(
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network, report = _from_pretrained(location, section, device, loading, head)
+            network, missing, notes = _with_labels(location, section, device, loading, head)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise _load_error(location, "model", error) from error
-    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     new_modules = _new_modules(network, sorted(missing), location, head)
-    base = BaseModel(location, network, tokenizer, new_modules)
+    base = BaseModel(location, network, tokenizer, new_modules, notes)
     if loading.quantization is None:
         base.network = network = network.to(device)
     else:
@@ -162,6 +163,29 @@ def _notes_on_speed(network: Any, device: torch.device, loading: Loading) -> lis
         f"{TIMED_TOKENS} tokens the largest layer takes {factor:.1f} times as long here as with `--method lora`; the "
         "more tokens a micro-batch has, the smaller the difference."
     ]
+
+
+def _with_labels(
+    location: ModelLocation, section: ModelSection, device: torch.device, loading: Loading, head: Head
+) -> tuple[Any, set[str], list[str]]:
+    """The network with outputs for the head's labels, the names of its random weights, and notes on its labels."""
+    config, order = read_config(location, section), None
+    is_trained = has_trained_head(config, head)
+    if is_trained:
+        order = order_of_labels(config, head)
+    own = [str(name) for name in (config.id2label or {}).values()]
+    is_same = order == list(range(len(own)))
+    kept = replace(head, config=without_labels(head)) if order is not None and not is_same else head
+    network, report = _from_pretrained(location, section, device, loading, kept)
+    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if not is_trained or is_same:
+        return network, missing, []
+    named = ", ".join(f"`{name}`" for name in own[:_NAMED_LABELS]) + ("…" if len(own) > _NAMED_LABELS else "")
+    if order is not None:
+        take_outputs(network, order, head)
+        return network, missing, [f"The base model's head knows the labels as {named}; its outputs are taken by name."]
+    note = f"The base model's head knows other labels ({named}), so it gets a new one."
+    return network, {*missing, *begin_again(network)}, [note]
 
 
 def _from_pretrained(

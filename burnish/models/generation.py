@@ -133,10 +133,10 @@ def generate_batch(
             generate_batch(network, tokenizer, [prompt], stop_ids, max_new_tokens, temperature, streamer, inputs)[0]
             for prompt in prompts
         ]
-    limit = _context_limit(network)
+    limit, room = _context_limit(network), prompt_room(network, max_new_tokens)
     kept = [list(prompt) for prompt in prompts]
-    if limit:
-        room = limit - min(max_new_tokens, max(1, limit // 4)) if inputs is None else limit - 1
+    if limit and room:
+        room = room if inputs is None else limit - 1
         if inputs is not None and len(kept[0]) > room:
             raise InputError(
                 f"the prompt with its images has {len(kept[0])} tokens",
@@ -163,6 +163,17 @@ def generate_batch(
         1 if network.config.is_encoder_decoder else width
     )  # the decoder of an encoder-decoder begins with its start token
     return [_until_stop(row, set(stop_ids)) for row in output[:, begin:].tolist()]
+
+
+def prompt_room(network: Any, max_new_tokens: int) -> int | None:
+    """Most tokens of a prompt that `generate_batch` keeps; None for no limit.
+
+    Args:
+        network: that generates.
+        max_new_tokens: longest answer in tokens.
+    """
+    limit = _context_limit(network)
+    return None if not limit else limit - min(max_new_tokens, max(1, limit // 4))
 
 
 def _context_limit(network: Any) -> int | None:

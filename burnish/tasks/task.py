@@ -217,6 +217,14 @@ class Predictor(Protocol):
         """
         ...
 
+    def num_cut(self, prompt: str) -> int:
+        """Tokens of a prompt that `respond` leaves out because it is longer than the context.
+
+        Raises:
+            InputError: the prompt cannot be answered.
+        """
+        ...
+
     def save_extras(self, folder: Path) -> None:
         """Writes what a result needs besides weights and tokenizer into its folder."""
         ...

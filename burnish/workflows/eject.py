@@ -11,24 +11,27 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
 from burnish.lineage.manifest import check_base, result_of, rows_of
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import without_dropout
 from burnish.models.tokenizer import vocabulary_size
 from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
-from burnish.recipe.load import recipe_from_saved
 from burnish.runs.atomic import check_target, write_json_lines, write_text
 from burnish.runs.events import EventLog, Listener, Note, read_events
 from burnish.runs.folder import RunFolder
 
 
-def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = ()) -> tuple[Path, Path]:
+def eject(
+    folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = (), base_model: str | None = None
+) -> tuple[Path, Path]:
     """Writes the script, and next to it the rows as tokens in the run's order.
 
     Args:
         folder: of the run.
         out: the script; None for `eject.py` in the run folder.
         listeners: receive every event.
+        base_model: folder of its base model, if it has been moved.
 
     Returns:
         The script and the file of rows.
@@ -41,7 +44,8 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     script = folder.path / "eject.py" if out is None else out
     rows_file = script.with_name(f"{script.stem}_rows.jsonl")
     result = result_of(folder)
-    recipe = recipe_from_saved(folder.recipe)
+    recipe = open_recipe(folder, base_model)
+    check_present(folder, recipe)
     check_ejectable(recipe)
     if script.suffix != ".py":
         raise InputError(

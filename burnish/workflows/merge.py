@@ -25,12 +25,12 @@ from burnish.export.merge import (
     saved_dtype,
 )
 from burnish.lineage.manifest import check_base, result_of, rows_of
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, open_result, set_generation
-from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO
 from burnish.runs.atomic import check_target, write_folder, write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
@@ -38,7 +38,11 @@ from burnish.runs.folder import RunFolder
 
 
 def merge(
-    folder: RunFolder, out: Path | None = None, precision: str = AUTO, listeners: Iterable[Listener] = ()
+    folder: RunFolder,
+    out: Path | None = None,
+    precision: str = AUTO,
+    listeners: Iterable[Listener] = (),
+    base_model: str | None = None,
 ) -> Merged:
     """Writes the run's model as a standalone transformers folder, and verifies it on held-out rows.
 
@@ -49,6 +53,7 @@ def merge(
         out: folder to write; None for `merged` in the run folder.
         precision: of the merged weights; `auto` for that of the base model's files.
         listeners: receive every event.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         InputError: the run has no result, nothing to fold in, or weights that cannot be folded in; or `out` exists.
@@ -56,7 +61,8 @@ def merge(
     """
     target = folder.path / "merged" if out is None else out
     result = result_of(folder)
-    recipe = recipe_from_saved(folder.recipe)
+    recipe = open_recipe(folder, base_model)
+    check_present(folder, recipe)
     emit = EventLog(None, listeners)
     check_target(target)
     otherwise = "Restore the data: the merged model is verified on these rows"

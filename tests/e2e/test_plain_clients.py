@@ -22,7 +22,7 @@ from tests.tiny_vision import save_vision_model, write_picture_rows
 
 ASKED: dict[str, list[Any]] = {
     "classify": ["Anna has a red hat.", "Otto has a green hat.", "Ida has a boat", "a", "It is five."],
-    "tag": [{"tokens": ["Anna", "has", "a", "hat"]}, {"tokens": ["The", "old", "man", "lives", "by", "the", "river"]}],
+    "tag": [{"tokens": ["Anna", "is", "by", "the", "small", "boat"]}, {"tokens": ["The", "two", "and", "three"]}],
     "span": [{"question": "Who has hats?", "context": "Olga has 3 hats, and Otto none."}],
     "reward": [{"prompt": "Who has 3 hats?", "chosen": "Anna has 3."}, {"prompt": "Where?", "chosen": "Here"}],
     "chat": ["What is 3 like, the red hat?", "Who is there?"],
