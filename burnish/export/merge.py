@@ -209,7 +209,9 @@ def _put_in_place(tuned: Any) -> None:
     """
     from peft.utils import ModulesToSaveWrapper
 
-    wrapped = [(name, module) for name, module in tuned.named_modules() if isinstance(module, ModulesToSaveWrapper)]
+    wrapped: list[tuple[str, Any]] = [
+        (name, module) for name, module in tuned.named_modules() if isinstance(module, ModulesToSaveWrapper)
+    ]
     for name, wrapper in wrapped:
         parent, _, last = name.rpartition(".")
         setattr(tuned.get_submodule(parent), last, wrapper.modules_to_save[wrapper.active_adapters[0]])

@@ -290,7 +290,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the config, tokenizer and weight files of a model folder.
 
-    Not over its generation settings, which are not used (`make_greedy`), so they can be mended at any time.
+    Not over its generation settings, which are not used (`make_greedy`), so they can be changed at any time.
 
     Of files larger than 64 MiB only the size and the first and last 32 MiB are hashed, so that an 8 B model takes a
     second, not a minute.

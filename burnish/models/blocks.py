@@ -66,7 +66,7 @@ def linear_layers(network: Any) -> list[str]:
 
 
 BLOCK = "*"
-"""In the name of a layer, stands for the number of any block."""
+"""In the name of a layer, the number of any block."""
 
 
 def is_ending(name: str, ending: str) -> bool:
