@@ -229,7 +229,7 @@ def _untie(tuned: Any) -> None:
     tables = [network.get_input_embeddings(), network.get_output_embeddings()]
     if any(table is None or isinstance(table, AuxiliaryTrainingWrapper) for table in tables):
         return  # there is no output layer, or PEFT trains rows of both tables alike
-    bases = [table.get_base_layer() if isinstance(table, BaseTunerLayer) else table for table in tables]
+    bases: list[Any] = [table.get_base_layer() if isinstance(table, BaseTunerLayer) else table for table in tables]
     is_adapted = any(isinstance(table, BaseTunerLayer) for table in tables)
     if is_adapted and bases[0].weight is bases[1].weight:
         bases[1].weight = torch.nn.Parameter(bases[1].weight.detach().clone(), requires_grad=False)
