@@ -36,7 +36,7 @@ SETS = {"evaluate.answers": 0, "evaluate.general": "none", "data.context": 64, "
 CELLS = [
     ("classify", "BERT", "lora"),
     ("tag", "Llama", "freeze"),
-    ("span", "Llama", "lora"),
+    ("span", "GPT-2", "lora"),
     ("reward", "BERT", "ia3"),
     ("chat", "Qwen2", "full"),
     ("preference", "Llama", "prefix"),
@@ -45,9 +45,14 @@ CELLS = [
     ("fill-mask", "BERT", "full"),
 ]
 """Every task once, and every method that does not need few bits."""
-BASES = {"BERT": ("classify", "tag", "span", "reward", "fill-mask"), "RoBERTa": ("span",), "T5": ("text-to-text",)}
+BASES = {
+    "BERT": ("classify", "tag", "span", "reward", "fill-mask"),
+    "RoBERTa": ("span",),
+    "GPT-2": ("span",),
+    "T5": ("text-to-text",),
+}
 HALF = ("lora", "full", "int8-lora")
-DECODER = ("classify", "tag", "span", "reward", "chat", "preference", "text")
+DECODER = ("classify", "tag", "reward", "chat", "preference", "text")
 CROSS = [
     cell
     for architecture, tasks in {**BASES, "Llama": DECODER}.items()
