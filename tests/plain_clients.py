@@ -17,6 +17,7 @@ import peft
 import torch
 import transformers
 
+from burnish.methods import make_method
 from burnish.report.record import read_record
 from burnish.report.snippet import use_snippet
 from burnish.tasks import task_facts
@@ -240,13 +241,19 @@ _PIPELINES: dict[str, Callable[[Client, Any, Any], str]] = {
 
 def can_pipe(client: Client) -> bool:
     """Whether a pipeline takes the result: a model, or an adapter that can be merged."""
-    from burnish.methods import make_method
-
-    method = make_method(read_record(client.run.folder).method)
+    method = _method(client)
     return client.task in _PIPELINES and (client.is_whole or (method.can_merge and not method.quantizes))
 
 
 def can_load(client: Client) -> bool:
-    """Whether a plain class takes the result: PEFT has no Auto class for masked language models."""
+    """Whether plain classes load what was evaluated.
+
+    PEFT has no Auto class for masked language models, and loads a base in full precision unless another is given.
+    """
     name = task_facts(client.task).auto_class.replace("AutoModel", "AutoPeftModel")
-    return client.task in _READERS and (client.is_whole or hasattr(peft, name))
+    in_full = client.is_whole or (hasattr(peft, name) and not _method(client).quantizes)
+    return client.task in _READERS and in_full
+
+
+def _method(client: Client) -> Any:
+    return make_method(read_record(client.run.folder).method)
