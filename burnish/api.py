@@ -49,8 +49,13 @@ def train(
     return run_training(loaded.recipe, loaded.origins, list(listeners))
 
 
-def resume(run: str | Path, *, listeners: Sequence[Listener] = ()) -> Run:
+def resume(run: str | Path, *, listeners: Sequence[Listener] = (), base_model: str | Path | None = None) -> Run:
     """Continues a run that was stopped, from its last whole checkpoint.
+
+    Args:
+        run: its name or path.
+        listeners: called with every event of the run.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         BurnishError: no such run, or it has no checkpoint.
@@ -58,18 +63,23 @@ def resume(run: str | Path, *, listeners: Sequence[Listener] = ()) -> Run:
     from burnish.runs.folder import find_run
     from burnish.workflows.resume import resume as resume_training
 
-    return resume_training(find_run(str(run)), list(listeners))
+    return resume_training(find_run(str(run)), list(listeners), _plain(base_model))
 
 
-def load_run(name: str | Path, runs: str | Path = "runs") -> Run:
+def load_run(name: str | Path, runs: str | Path = "runs", base_model: str | Path | None = None) -> Run:
     """Opens a run by name or path, for example to call its `generate`.
+
+    Args:
+        name: of the run, or its path.
+        runs: folder that holds the run folders.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         InputError: there is no such run.
     """
     from burnish.workflows.run import load_run as open_run
 
-    return open_run(str(name), str(runs))
+    return open_run(str(name), str(runs), _plain(base_model))
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,12 @@ Data = Annotated[
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name.", show_default=False)]
 Runs = Annotated[str, typer.Option("--runs", metavar="FOLDER", help="Folder that holds the run folders.")]
 Base = Annotated[bool, typer.Option("--base", metavar="", help="Use the base model instead of the tuned one.")]
+BaseModel = Annotated[
+    str | None,
+    typer.Option(
+        "--base-model", metavar="FOLDER", help="Where the run's base model is now, if it was moved.", show_default=False
+    ),
+]
 System = Annotated[
     str | None, typer.Option("--system", metavar="TEXT", help="System message before the prompt.", show_default=False)
 ]

@@ -15,11 +15,11 @@ from burnish.errors import DataError
 from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore
 from burnish.lineage.manifest import check_base, read_manifest, rows_of
 from burnish.lineage.recipe_differences import Made
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.device import free_memory
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import load_from, measure_examples, open_result
-from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Progressed, Stage, read_events
 from burnish.runs.folder import RunFolder, result_of
@@ -151,7 +151,9 @@ class Candidate:
         return RunScore(sums, counts, headline, is_against_base)
 
 
-def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit: Emit) -> Candidate:
+def open_candidate(
+    folder: RunFolder, name: str, seed: int, has_rows: bool, emit: Emit, base_model: str | None = None
+) -> Candidate:
     """Reads a run's recipe, rows and tokenizer, and checks that they have not changed since the run.
 
     Args:
@@ -160,6 +162,7 @@ def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit
         seed: common to all evaluations.
         has_rows: whether it is evaluated on its own held-out rows, so its data must not have changed.
         emit: receives every event.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         InputError: the run has no result yet.
@@ -167,7 +170,8 @@ def open_candidate(folder: RunFolder, name: str, seed: int, has_rows: bool, emit
         ModelError: its base model has changed.
     """
     result = result_of(folder)
-    recipe = recipe_from_saved(folder.recipe)
+    recipe = open_recipe(folder, base_model)
+    check_present(folder, recipe)
     otherwise = "Give rows that none of the runs was trained on: `--data other.jsonl`"
     records = rows_of(folder, recipe, otherwise, emit) if has_rows else read_rows(recipe, emit)
     context = open_context(recipe.model_copy(update={"seed": seed}), records, emit)

@@ -13,6 +13,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.errors import BurnishError, InputError
 from burnish.models.device import arithmetic
+from burnish.models.finite import first_not_finite
 from burnish.models.heads import all_logits
 from burnish.tasks.task import Encoder
 
@@ -169,9 +170,14 @@ def fold(tuned: Any, dtypes: Mapping[str, torch.dtype]) -> Any:
     Returns:
         The network as transformers knows it. Modules that were trained in full beside the adapter, and rows of added
         tokens, have taken the places of the base's own.
+
+    Raises:
+        BurnishError: a merged value is beyond its number format.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    _put_in_place(tuned)
+    _untie(tuned)
     layers = [module for module in tuned.modules() if isinstance(module, BaseTunerLayer)]
     with warnings.catch_warnings():
         # each layer is merged here, so that only one at a time is held in fp32; PEFT then says that it was
@@ -187,7 +193,49 @@ def fold(tuned: Any, dtypes: Mapping[str, torch.dtype]) -> Any:
     for name, parameter in network.named_parameters():
         parameter.data = parameter.data.to(dtypes[name])
         parameter.requires_grad_(False)
+    if (damaged := first_not_finite(network)) is not None:
+        raise BurnishError(
+            f"the merged tensor `{damaged}` does not fit into this number format",
+            "With the adapter, a value is beyond the largest number of the format. Nothing was written.",
+            "Merge in a format with a wider range: `--precision bf16`",
+        )
     return network
+
+
+def _put_in_place(tuned: Any) -> None:
+    """Puts modules that were trained in full in the places of the base's own.
+
+    PEFT does so as well, but for IA3 (0.21) only for modules with a weight of their own, not for a pooler.
+    """
+    from peft.utils import ModulesToSaveWrapper
+
+    wrapped: list[tuple[str, Any]] = [
+        (name, module) for name, module in tuned.named_modules() if isinstance(module, ModulesToSaveWrapper)
+    ]
+    for name, wrapper in wrapped:
+        parent, _, last = name.rpartition(".")
+        setattr(tuned.get_submodule(parent), last, wrapper.modules_to_save[wrapper.active_adapters[0]])
+
+
+def _untie(tuned: Any) -> None:
+    """Gives embedding and output layer a matrix each, if the adapter changes them differently.
+
+    Merged into a shared matrix, the adapter of one would change the other, too.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    network = tuned.get_base_model()
+    tables = [network.get_input_embeddings(), network.get_output_embeddings()]
+    if any(table is None or isinstance(table, AuxiliaryTrainingWrapper) for table in tables):
+        return  # there is no output layer, or PEFT trains rows of both tables alike
+    bases: list[Any] = [table.get_base_layer() if isinstance(table, BaseTunerLayer) else table for table in tables]
+    is_adapted = any(isinstance(table, BaseTunerLayer) for table in tables)
+    if is_adapted and bases[0].weight is bases[1].weight:
+        bases[1].weight = torch.nn.Parameter(bases[1].weight.detach().clone(), requires_grad=False)
+    if bases[0].weight is not bases[1].weight:
+        network.config.get_text_config().tie_word_embeddings = False
+        network.config.tie_word_embeddings = False
 
 
 @dataclass(frozen=True, slots=True)

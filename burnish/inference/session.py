@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import torch
 
 from burnish.errors import InputError
+from burnish.lineage.manifest import check_base
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.methods import LIKELY_METHOD, make_method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
-from burnish.models.generation import TextStreamer, generate_batch
+from burnish.models.generation import MAX_NEW_TOKENS, TextStreamer, generate_batch, prompt_room
 from burnish.models.location import ModelLocation, locate_model, read_config
-from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, ModelSection, Recipe
 from burnish.runs.folder import RunFolder, find_run
 from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
@@ -31,13 +33,18 @@ class Session:
         recipe: names the model, task and method.
         run: the run whose result is used; None for the base model alone.
         base: use the base model instead of the run's result.
+        warn: receives what the user should know of an answer, as sentences.
+
+    Raises:
+        InputError: the run has no result yet.
+        ModelError: the base model is needed, and is not the one that the run was trained on.
     """
 
-    def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool) -> None:
+    def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool, warn: Write = warnings.warn) -> None:
+        self._warn = warn
         section = recipe.model
         self._device = choose_device(section.device)
         self._precision = choose_precision(section.precision, self._device)[0]
-        location = locate_model(section)
         result = None if run is None else run.result
         if run is not None and result is None:
             raise InputError(
@@ -45,11 +52,19 @@ class Session:
                 "Its training has not finished.",
                 f"`burnish resume {run.path}`",
             )
+        method = make_method(LIKELY_METHOD if recipe.method == AUTO else recipe.method)
+        if run is not None and method.trains_base and not base:
+            location = ModelLocation(section.name, run.path, False)  # the result is complete without its base
+        else:
+            if run is not None:
+                check_present(run, recipe)
+            location = locate_model(section)
+            if run is not None:
+                check_base(run, location)
         read_from = location if result is None else ModelLocation(location.name, result, False)
         self._tokenizer = load_tokenizer(read_from, section)
         self._recipe = recipe
         self._task = make_task(recipe.task, self._tokenizer, recipe)
-        method = make_method(LIKELY_METHOD if recipe.method == AUTO else recipe.method)
 
         def load(where: ModelLocation) -> Any:
             loading = method.loading(PRECISIONS[self._precision], self._device)
@@ -67,7 +82,7 @@ class Session:
         return self._network
 
     def generate(
-        self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0, write: Write | None = None
+        self, prompt: str, max_new_tokens: int = MAX_NEW_TOKENS, temperature: float = 0.0, write: Write | None = None
     ) -> str:
         """Answers one prompt according to the run's task: as a chat turn, as a continuation of the text, or with the
         predicted label, tags or passage.
@@ -80,6 +95,11 @@ class Session:
         """
         if self._task.generates:
             return self._answer(self._task, prompt, max_new_tokens, temperature, write)
+        if lost := self._task.predictor.num_cut(prompt):
+            self._warn(
+                f"The text is {lost} tokens longer than `data.context` of the run, so it is answered without them, as "
+                "in training."
+            )
         with self._arithmetic(), torch.no_grad():
             answer = self._task.predictor.respond(self._network, prompt)
         if write is not None:
@@ -89,7 +109,7 @@ class Session:
     def chat(
         self,
         messages: Sequence[dict[str, Any]],
-        max_new_tokens: int = 256,
+        max_new_tokens: int = MAX_NEW_TOKENS,
         temperature: float = 0.0,
         write: Write | None = None,
     ) -> str:
@@ -120,6 +140,12 @@ class Session:
     ) -> str:
         streamer = TextStreamer(self._tokenizer, write, task.predictor.visible_ids) if write else None
         asked, inputs = task.predictor.prompt_ids(prompt), task.predictor.prompt_inputs(prompt)
+        room = prompt_room(self._network, max_new_tokens)
+        if inputs is None and room is not None and len(asked) > room:
+            self._warn(
+                f"The prompt has {len(asked):,} tokens, and this model has room for {room:,} besides an answer: the "
+                f"first {len(asked) - room:,} are left out."
+            )
         with self._arithmetic():
             (ids,) = generate_batch(
                 self._network,
@@ -134,13 +160,17 @@ class Session:
         return self._tokenizer.decode(task.predictor.visible_ids(ids), skip_special_tokens=True).strip()
 
 
-def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
+def open_session(
+    name: str, base: bool = False, runs: str = "runs", base_model: str | None = None, warn: Write = warnings.warn
+) -> Session:
     """Loads a run by name or path, or a base model by name.
 
     Args:
         name: a run, or a base model such as `seedling`.
         base: use the run's base model.
         runs: folder that holds the run folders.
+        base_model: folder of the run's base model, if it has been moved.
+        warn: receives what the user should know of an answer, as sentences.
 
     Raises:
         InputError: there is neither a run nor a model of that name.
@@ -148,11 +178,11 @@ def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
     try:
         run = find_run(name, runs)
     except InputError as missing:
-        return _base_session(name, missing)
-    return Session(recipe_from_saved(run.recipe), run, base)
+        return _base_session(name, missing, warn)
+    return Session(open_recipe(run, base_model), run, base, warn)
 
 
-def _base_session(name: str, missing: InputError) -> Session:
+def _base_session(name: str, missing: InputError, warn: Write) -> Session:
     """A session of the base model of that name; raises `missing` if there is none."""
     from pathlib import Path
 
@@ -164,4 +194,4 @@ def _base_session(name: str, missing: InputError) -> Session:
     kind = model_kind(read_config(locate_model(section), section))
     chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
     task = next((task.name for task in chatting if kind in task.kinds), CONVERSATION)
-    return Session(Recipe(task=task, model=section), None, True)
+    return Session(Recipe(task=task, model=section), None, True, warn)

@@ -16,7 +16,8 @@ from burnish.data.rows.dataset import Records
 from burnish.errors import DataError, InputError, ModelError
 from burnish.models.base import fingerprint
 from burnish.models.location import ModelLocation
-from burnish.prepare.context import Emit, read_rows
+from burnish.prepare.context import Emit, RunContext, read_rows
+from burnish.prepare.model import unquantized
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json
 from burnish.runs.folder import RunFolder
@@ -62,15 +63,9 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
         ) from error
 
 
-def manifest_of(recipe: Recipe, records: Records, location: ModelLocation, device: torch.device) -> dict[str, Any]:
-    """The manifest of a new run.
-
-    Args:
-        recipe: resolved.
-        records: the rows of the run.
-        location: location of the base model.
-        device: the training device.
-    """
+def manifest_of(context: RunContext) -> dict[str, Any]:
+    """The manifest of a new run, whose recipe is resolved."""
+    recipe, records, location = context.recipe, context.records, context.location
     data = {
         "sha256": records.sha256,
         "files": records.files,
@@ -78,8 +73,11 @@ def manifest_of(recipe: Recipe, records: Records, location: ModelLocation, devic
         "rows": len(records.train),
         "validation_rows": len(records.valid),
     }
-    model = {"name": location.name, "sha256": fingerprint(location.folder)}
-    return make_manifest(data, model, recipe.seed, recipe.model.precision, arithmetic_of(device))
+    model: dict[str, Any] = {"name": location.name, "sha256": fingerprint(location.folder)}
+    if whole := unquantized(context):
+        model["unquantized"] = whole
+    made = make_manifest(data, model, recipe.seed, recipe.model.precision, arithmetic_of(context.device))
+    return {**made, "recipe": recipe.model_dump(mode="json", exclude=context.unread_sections())}
 
 
 def arithmetic_of(device: torch.device) -> dict[str, Any]:
@@ -172,5 +170,6 @@ def check_base(folder: RunFolder, location: ModelLocation) -> None:
         raise ModelError(
             f"the base model `{location.name}` has changed since the run `{folder.name}` started",
             "The trained weights belong to the model they were trained on.",
-            "Restore the model, or start a new run with `burnish train`",
+            "Restore the model, name the folder where it is now with `--base-model`, or start a new run with "
+            "`burnish train`",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,8 +15,9 @@ import torch
 
 from burnish.errors import ModelError, RecipeError
 from burnish.methods.method import Load, MethodDefaults
+from burnish.models.blocks import is_ending
 from burnish.models.device import PRECISIONS, arithmetic
-from burnish.models.heads import all_logits
+from burnish.models.heads import Target, all_logits
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import import_bitsandbytes
 from burnish.runs.folder import RunFolder
@@ -272,6 +274,15 @@ def check_names(network: Any, wanted: list[str], option: str) -> None:
             )
 
 
-def is_ending(name: str, ending: str) -> bool:
-    """Whether `ending` is a dotted name or its last parts."""
-    return name == ending or name.endswith(f".{ending}")
+def frozen_targets(option: str, target: Target) -> RecipeError:
+    """The error for an option that names only layers that the task freezes."""
+    return RecipeError(
+        f"`{option}` names only layers that this task freezes",
+        f"They are in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
+        f"Choose other layers, or leave `{option}` at `auto`",
+    )
+
+
+def without_frozen(target: Target) -> str | None:
+    """A regular expression for PEFT that excludes everything in the modules that the task freezes."""
+    return "|".join(rf"{re.escape(name)}\..*" for name in target.frozen_modules) or None

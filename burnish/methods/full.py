@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 
 from burnish.errors import RecipeError
-from burnish.methods.adapter import check_names, is_ending
+from burnish.methods.adapter import check_names
 from burnish.methods.method import Choice, Load, MethodDefaults, scaled_rate
 from burnish.models.base import Loading, quiet_transformers
-from burnish.models.blocks import block_lists, modules_after
+from burnish.models.blocks import block_lists, is_ending, modules_after
 from burnish.models.heads import Target
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import AUTO, Recipe
@@ -62,7 +62,6 @@ class FreezeMethod(FullMethod):
 
     name: ClassVar[str] = "freeze"
     sections: ClassVar[tuple[str, ...]] = ("freeze",)
-    is_uniform: ClassVar[bool] = False
     can_eject: ClassVar[bool] = False
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:
@@ -84,6 +83,10 @@ class FreezeMethod(FullMethod):
                 "`freeze.modules` leaves nothing to train", "The named modules have no weights.", "Choose other modules"
             )
         return network
+
+    def is_uniform(self, recipe: Recipe) -> bool:
+        """The first blocks are frozen."""
+        return False
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """The number of trained blocks."""

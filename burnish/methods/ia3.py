@@ -8,10 +8,18 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from burnish.errors import RecipeError
-from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
+from burnish.methods.adapter import (
+    AdapterMethod,
+    check_names,
+    finish,
+    frozen_targets,
+    import_peft,
+    moved_beside,
+    without_frozen,
+)
 from burnish.methods.method import Choice, scaled_rate
 from burnish.models.base import Loading
-from burnish.models.blocks import Roles, find_roles, short_names
+from burnish.models.blocks import Roles, find_roles, is_ending, names_block, short_names, spelled_out
 from burnish.models.heads import Target
 from burnish.recipe.schema import AUTO, Ia3Section, Recipe
 
@@ -40,15 +48,25 @@ class Ia3Method(AdapterMethod):
             RecipeError: no such layers were found, or a name matches none.
         """
         targets, feedforward = find_layers(network, recipe.ia3)
-        chosen = [m for n, m in network.named_modules() if any(is_ending(n, t) for t in targets)]
+        frozen = tuple(f"{name}." for name in target.frozen_modules)
+        free = [(name, module) for name, module in network.named_modules() if not name.startswith(frozen)]
+        chosen = [module for name, module in free if any(is_ending(name, t) for t in targets)]
+        if not chosen:
+            raise frozen_targets("ia3.targets", target)
         config = import_peft().IA3Config(
-            target_modules=targets,
-            feedforward_modules=feedforward,
+            target_modules=spelled_out(network, targets),
+            feedforward_modules=spelled_out(network, feedforward),
+            exclude_modules=without_frozen(target),
             fan_in_fan_out=all(isinstance(module, Conv1D) for module in chosen),
             modules_to_save=list(target.new_modules) or None,
             task_type=target.peft_type,
         )
         return finish(network, config)
+
+    def is_uniform(self, recipe: Recipe) -> bool:
+        """Unless layers of single blocks are named."""
+        named = [names for names in (recipe.ia3.targets, recipe.ia3.feedforward) if names != AUTO]
+        return not any(map(names_block, named))
 
     def changes(self, network: Any) -> bool:
         """A scale of 1 changes nothing."""

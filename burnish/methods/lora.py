@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,11 +14,19 @@ from safetensors.torch import load_file, save_file
 from transformers.pytorch_utils import Conv1D
 
 from burnish.errors import RecipeError
-from burnish.methods.adapter import AdapterMethod, check_names, finish, import_peft, is_ending, moved_beside
+from burnish.methods.adapter import (
+    AdapterMethod,
+    check_names,
+    finish,
+    frozen_targets,
+    import_peft,
+    moved_beside,
+    without_frozen,
+)
 from burnish.methods.lora_layer import register_layers
 from burnish.methods.method import Choice, scaled_rate
 from burnish.models.base import Loading
-from burnish.models.blocks import linear_layers, short_names
+from burnish.models.blocks import is_ending, linear_layers, names_block, short_names, spelled_out
 from burnish.models.heads import Target
 from burnish.models.quantization import int8_config, nf4_config
 from burnish.recipe.schema import AUTO, LoraSection, Recipe
@@ -157,22 +164,18 @@ class LoraMethod(AdapterMethod):
         free = [(name, module) for name, module in network.named_modules() if not name.startswith(frozen)]
         chosen = [module for name, module in free if any(is_ending(name, t) for t in targets)]
         if not chosen:
-            raise RecipeError(
-                "`lora.targets` names only layers that this task freezes",
-                f"They are in {', '.join(f'`{name}`' for name in target.frozen_modules)}.",
-                "Choose other layers, or leave `lora.targets` at `auto`",
-            )
+            raise frozen_targets("lora.targets", target)
         check_start(options, chosen)
         config = import_peft().LoraConfig(
             r=int(options.rank),
             lora_alpha=default_alpha(options) if options.alpha == AUTO else options.alpha,
             lora_dropout=options.dropout,
             bias=options.bias,
-            target_modules=targets,
-            exclude_modules="|".join(rf"{re.escape(name)}\..*" for name in target.frozen_modules) or None,
+            target_modules=spelled_out(network, targets),
+            exclude_modules=without_frozen(target),
             use_rslora=options.rslora,
             use_dora=options.dora,
-            modules_to_save=[*options.modules_to_save, *target.new_modules] or None,
+            modules_to_save=[*spelled_out(network, options.modules_to_save), *target.new_modules] or None,
             fan_in_fan_out=all(isinstance(module, Conv1D) for module in chosen),
             init_lora_weights=_STARTS[options.init],
             trainable_token_indices=_token_rows(network, options, target),
@@ -184,6 +187,11 @@ class LoraMethod(AdapterMethod):
         if options.init != "default":
             remember_start(adapted)
         return adapted
+
+    def is_uniform(self, recipe: Recipe) -> bool:
+        """Unless layers of single blocks are named."""
+        targets = [] if recipe.lora.targets == AUTO else list(recipe.lora.targets)
+        return not names_block([*targets, *recipe.lora.modules_to_save])
 
     def added_tokens(self, recipe: Recipe) -> list[str]:
         """Their embeddings are trained along with the adapter."""

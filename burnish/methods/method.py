@@ -28,8 +28,6 @@ class Method(Protocol):
     """Sections of the recipe that belong to this method."""
     can_pack: ClassVar[bool]
     """Whether examples that share a row stay independent under this method."""
-    is_uniform: ClassVar[bool]
-    """Whether all blocks of the model are treated alike."""
     trains_base: ClassVar[bool]
     """Whether weights of the base model itself are trained."""
     can_checkpoint: ClassVar[bool]
@@ -66,6 +64,10 @@ class Method(Protocol):
         Raises:
             MachineError: the device does not support it.
         """
+        ...
+
+    def is_uniform(self, recipe: Recipe) -> bool:
+        """Whether all blocks of the model are treated alike."""
         ...
 
     def virtual_tokens(self, recipe: Recipe) -> int:
@@ -135,7 +137,6 @@ class MethodDefaults:
 
     sections: ClassVar[tuple[str, ...]] = ()
     can_pack: ClassVar[bool] = True
-    is_uniform: ClassVar[bool] = True
     trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
     needs_values: ClassVar[bool] = False
@@ -148,6 +149,10 @@ class MethodDefaults:
     def refuses(self, head: Head, config: Any) -> str:
         """Supports all models."""
         return ""
+
+    def is_uniform(self, recipe: Recipe) -> bool:
+        """They are."""
+        return True
 
     def virtual_tokens(self, recipe: Recipe) -> int:
         """None."""

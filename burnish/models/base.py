@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,8 +15,11 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
+from burnish.models.finite import check_finite
+from burnish.models.generation import make_greedy
 from burnish.models.heads import Head
-from burnish.models.location import ModelLocation
+from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
+from burnish.models.location import ModelLocation, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
 from burnish.recipe.schema import ModelSection
@@ -48,7 +51,9 @@ def _options(config: Any) -> list[str]:
     return [name for name, value in values if "drop" in name and isinstance(value, float) and value > 0]
 
 
+_NAMED_LABELS = 5
 _HASHED_BYTES = 1 << 26
+_GENERATION = "generation_config.json"
 
 
 @dataclass(slots=True)
@@ -78,6 +83,8 @@ class Loading:
     """Device type whose fast paths are installed; empty for none."""
     has_dropout: bool = True
     """Whether the dropout of the config is used in training."""
+    computed_in: torch.dtype | None = None
+    """Dtype of the arithmetic, if it is not that of the weights."""
 
 
 def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
@@ -117,21 +124,23 @@ def load_base(
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network, report = _from_pretrained(location, section, device, loading, head)
+            network, missing, notes = _with_labels(location, section, device, loading, head)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise _load_error(location, "model", error) from error
-    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     new_modules = _new_modules(network, sorted(missing), location, head)
-    base = BaseModel(location, network, tokenizer, new_modules)
+    base = BaseModel(location, network, tokenizer, new_modules, notes)
     if loading.quantization is None:
         base.network = network = network.to(device)
     else:
         settle(network)
         base.notes += _notes_on_speed(network, device, loading)
+    check_finite(network, location, loading.dtype, loading.computed_in or loading.dtype)
+    base.notes += make_greedy(network)
     base.notes += fit_vocabulary(network, tokenizer)
     ensure_pad_token(tokenizer, network.get_input_embeddings().num_embeddings)
     if head.auto_class == "AutoModelForSequenceClassification":
-        network.config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
+        for config in (network.config, network.config.get_text_config()):
+            config.pad_token_id = tokenizer.pad_token_id  # decoders use it to find the last token of a padded text
     if loading.fast_on:
         from burnish.models.fast_paths import install_fast_paths  # imports much of transformers, so not at module level
 
@@ -154,6 +163,29 @@ def _notes_on_speed(network: Any, device: torch.device, loading: Loading) -> lis
         f"{TIMED_TOKENS} tokens the largest layer takes {factor:.1f} times as long here as with `--method lora`; the "
         "more tokens a micro-batch has, the smaller the difference."
     ]
+
+
+def _with_labels(
+    location: ModelLocation, section: ModelSection, device: torch.device, loading: Loading, head: Head
+) -> tuple[Any, set[str], list[str]]:
+    """The network with outputs for the head's labels, the names of its random weights, and notes on its labels."""
+    config, order = read_config(location, section), None
+    is_trained = has_trained_head(config, head)
+    if is_trained:
+        order = order_of_labels(config, head)
+    own = [str(name) for name in (config.id2label or {}).values()]
+    is_same = order == list(range(len(own)))
+    kept = replace(head, config=without_labels(head)) if order is not None and not is_same else head
+    network, report = _from_pretrained(location, section, device, loading, kept)
+    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if not is_trained or is_same:
+        return network, missing, []
+    named = ", ".join(f"`{name}`" for name in own[:_NAMED_LABELS]) + ("…" if len(own) > _NAMED_LABELS else "")
+    if order is not None:
+        take_outputs(network, order, head)
+        return network, missing, [f"The base model's head knows the labels as {named}; its outputs are taken by name."]
+    note = f"The base model's head knows other labels ({named}), so it gets a new one."
+    return network, {*missing, *begin_again(network)}, [note]
 
 
 def _from_pretrained(
@@ -258,11 +290,15 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the config, tokenizer and weight files of a model folder.
 
+    Not over its generation settings, which are not used (`make_greedy`), so they can be changed at any time.
+
     Of files larger than 64 MiB only the size and the first and last 32 MiB are hashed, so that an 8 B model takes a
     second, not a minute.
     """
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
+        if file.name == _GENERATION:
+            continue
         if file.suffix in (".json", ".safetensors", ".model", ".txt", ".bin", ".jinja") and file.is_file():
             digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
             with file.open("rb") as stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,23 +65,59 @@ def linear_layers(network: Any) -> list[str]:
     ]
 
 
+BLOCK = "*"
+"""In the name of a layer, the number of any block."""
+
+
+def is_ending(name: str, ending: str) -> bool:
+    """Whether `ending` is a dotted name or its last parts, with `*` for any number."""
+    parts, wanted = name.split("."), ending.split(".")
+    return len(parts) >= len(wanted) and all(
+        part == one or (one == BLOCK and part.isdigit())
+        for part, one in zip(parts[len(parts) - len(wanted) :], wanted, strict=True)
+    )
+
+
+def names_block(endings: Iterable[str]) -> bool:
+    """Whether any of these names is that of a layer in one block alone."""
+    return any(part.isdigit() for ending in endings for part in ending.split("."))
+
+
 def short_names(network: Any, chosen: list[str]) -> list[str]:
     """The shortest dotted endings that match exactly `chosen` among all modules, sorted.
 
     An adapter config is then `["down_proj", "q_proj"]` rather than a name per layer. If an ending would also match a
-    module outside of `chosen`, more of the path is kept.
+    module outside of `chosen`, more of the path is kept, with `*` for the number of a block if the layers of all
+    blocks are chosen.
     """
     names = [name for name, _ in network.named_modules()]
     wanted, endings = set(chosen), set()
+    by_last: dict[str, list[str]] = {}
+    for name in names:
+        by_last.setdefault(name.rpartition(".")[2], []).append(name)
     for name in chosen:
+        if any(is_ending(name, ending) for ending in endings):
+            continue
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
-            ending = ".".join(parts[-length:])
-            matched = {other for other in names if other == ending or other.endswith(f".{ending}")}
-            if matched <= wanted:
-                endings.add(ending)
+            kept = parts[-length:]
+            tried = dict.fromkeys((".".join(BLOCK if part.isdigit() else part for part in kept), ".".join(kept)))
+            alike = names if parts[-1].isdigit() else by_last[parts[-1]]
+            exact = next((e for e in tried if {other for other in alike if is_ending(other, e)} <= wanted), None)
+            if exact is not None:
+                endings.add(exact)
                 break
     return sorted(endings)
+
+
+def spelled_out(network: Any, endings: Iterable[str]) -> list[str]:
+    """The endings as PEFT takes them: one with `*` is replaced by the full names of the modules that it matches."""
+    names = [name for name, _ in network.named_modules()]
+    found = []
+    for ending in endings:
+        has_star = BLOCK in ending.split(".")
+        found += [name for name in names if is_ending(name, ending)] if has_star else [ending]
+    return sorted(found)
 
 
 def memory_bytes(network: Any) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
+import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
@@ -38,13 +39,53 @@ def model_kind(config: Any) -> str:
 
 
 def context_limit(config: Any) -> int | None:
-    """Most tokens that a model can process at once; None if its config does not say."""
+    """Most tokens that a model can process at once, with its rope scaling; None if its config does not say."""
+    positions = _positions(config)
+    return None if positions is None else max(positions, _scaled(config.get_text_config(), positions))
+
+
+def has_scaled_positions(config: Any) -> bool:
+    """Whether rope scaling lets a model process more tokens than its config's number of positions."""
+    return context_limit(config) != _positions(config)
+
+
+def _positions(config: Any) -> int | None:
+    """The number of positions as the config gives it."""
     text = config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"):
         value = getattr(text, name, None)
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+_FACTOR_OF_POSITIONS = ("linear", "dynamic")
+"""Kinds of rope scaling whose factor applies to `max_position_embeddings`."""
+_FACTOR_OF_ORIGINAL = ("yarn", "longrope", "su")
+"""Kinds whose factor applies to the length before scaling (arXiv 2309.00071, 2402.13753). Configs of Llama 3 give the
+length after scaling, whatever their factor."""
+
+
+def _scaled(text: Any, positions: int) -> int:
+    """Positions that rope scaling gives; 0 without any.
+
+    Options by kind of layer are ignored: such configs give the length after scaling.
+
+    Args:
+        text: config of the language model.
+        positions: `max_position_embeddings`.
+    """
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None)
+    if not isinstance(rope, dict):
+        return 0
+    kind, factor = rope.get("rope_type", rope.get("type")), rope.get("factor")
+    if not isinstance(factor, (int, float)):
+        return 0
+    if kind in _FACTOR_OF_POSITIONS:
+        return int(positions * factor)
+    if kind in _FACTOR_OF_ORIGINAL:
+        return int((rope.get("original_max_position_embeddings") or positions) * factor)
+    return 0
 
 
 _COUNTS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
@@ -62,9 +103,76 @@ def depth(config: Any) -> int | None:
 
 
 def period(config: Any) -> int:
-    """The period of block kinds, for configs that list a kind for every block."""
-    blocks = depth(config) or 1
-    return math.lcm(1, *(_period(values) for values in _per_block(config.get_text_config(), blocks).values()))
+    """The period of the kinds of blocks.
+
+    The modules of the first block may differ: both of two shallow copies have it.
+    """
+    blocks = depth(config)
+    if blocks is None:
+        return 1
+    listed, made = _listed(config.get_text_config(), blocks), _structure(config.get_text_config(), blocks)
+    repeats = (n for n in range(1, blocks + 1) if all(_repeats(one, n) for one in (*listed, *(m[1:] for m in made))))
+    return next(repeats)
+
+
+def _repeats(values: Sequence[Any], after: int) -> bool:
+    """Whether a list is periodic; the last repetition may be partial."""
+    return all(value == later for value, later in zip(values, values[after:], strict=False))
+
+
+def shallow(config: Any) -> Any:
+    """The config of a model with the first few blocks, among which is every kind of block that the whole model has.
+
+    At least two: with a single one, a vision tower would be the longest list of blocks.
+    """
+    blocks, kinds = depth(config), block_kinds(config)
+    if blocks is None:
+        return config
+    first = {kind: number for number, kind in reversed(list(enumerate(kinds)))}
+    return with_depth(config, min(blocks, max(2, *(number + 1 for number in first.values()))))
+
+
+def block_kinds(config: Any) -> list[Any]:
+    """One value per block, equal for blocks of one kind: by the config's lists, and by their modules and weights."""
+    blocks, text = depth(config) or 0, config.get_text_config()
+    return list(zip(*_listed(text, blocks), *_structure(text, blocks), [0] * blocks, strict=True))
+
+
+def _listed(text: Any, blocks: int) -> list[list[str]]:
+    """The lists of a config with one value per block."""
+    return [list(map(repr, values)) for values in _per_block(text, blocks).values()]
+
+
+def _structure(text: Any, blocks: int) -> list[tuple[str, ...]]:
+    """For each list of `blocks` blocks in a model's body, a description of every block; none for remote code.
+
+    A config need not say in a list that, for example, its first blocks have no experts, so the blocks of a network
+    without storage are compared.
+    """
+    from transformers import AutoModel
+
+    if type(text) not in AutoModel._model_mapping:  # type: ignore[operator]
+        return []
+    return _described(type(text), text.to_json_string(), blocks)
+
+
+@functools.lru_cache(maxsize=8)
+def _described(kind: Any, text: str, blocks: int) -> list[tuple[str, ...]]:
+    """`_structure` of the config of a class, given as JSON."""
+    import torch
+    from transformers import AutoModel
+
+    from burnish.models.blocks import block_lists
+
+    with torch.device("meta"):
+        body = AutoModel.from_config(kind.from_dict(json.loads(text)))
+    found = [body.get_submodule(name) for name in block_lists(body)]
+    return [tuple(map(_description, one)) for one in found if len(one) == blocks]
+
+
+def _description(block: Any) -> str:
+    modules = " ".join(f"{name}:{type(module).__name__}" for name, module in block.named_modules())
+    return f"{modules} {[(name, tuple(weight.shape)) for name, weight in block.named_parameters()]}"
 
 
 def with_depth(config: Any, blocks: int) -> Any:
@@ -83,12 +191,6 @@ def with_depth(config: Any, blocks: int) -> Any:
 def _per_block(text: Any, blocks: int) -> dict[str, list[Any]]:
     """Options of a config with one value per block."""
     return {name: value for name, value in vars(text).items() if isinstance(value, list) and len(value) == blocks > 1}
-
-
-def _period(values: list[Any]) -> int:
-    """The length of the shortest prefix that repeats to give the list; the last repetition may be partial."""
-    lengths = range(1, len(values) + 1)
-    return next(n for n in lengths if all(values[i] == values[i % n] for i in range(len(values))))
 
 
 class _Names(TypedDict, total=False):

@@ -43,6 +43,59 @@ def generation_config(
     )
 
 
+MAX_NEW_TOKENS = 256
+"""Longest answer in tokens, if nothing else is said; also what a saved model says."""
+_TOKENS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+)
+"""Settings that belong to the tokens of a model, rather than to a way of choosing among them."""
+_HARMLESS = {**_NEUTRAL, "do_sample": False, "temperature": 1.0, "top_k": 50, "early_stopping": False}
+"""Values that leave greedy decoding as it is."""
+_LENGTHS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version")
+
+
+def make_greedy(network: Any) -> list[str]:
+    """Leaves only tokens in the generation settings of a model: it is evaluated, saved and used with greedy decoding.
+
+    Settings in its config move as well, because transformers does not save a config with them.
+
+    Returns:
+        A note for the user if settings were dropped that would have changed answers.
+    """
+    old = network.config._get_generation_parameters()
+    for name in old:
+        setattr(network.config, name, None)
+    if not network.can_generate() or network.generation_config is None:
+        return []
+    old = {**old, **network.generation_config.to_diff_dict()}
+    kept = {name: getattr(network.generation_config, name, None) for name in _TOKENS}
+    # greedy in so many words: where nothing is said, a pipeline of transformers samples
+    kept = {name: value for name, value in kept.items() if value is not None}
+    network.generation_config = GenerationConfig(do_sample=False, **kept)
+    dropped = sorted(
+        name
+        for name, value in old.items()
+        if name not in (*_TOKENS, *_LENGTHS)
+        and not name.startswith(("_", "output_", "return_"))
+        and value is not None
+        and _HARMLESS.get(name) != value
+    )
+    if not dropped:
+        return []
+    named = ", ".join(f"`{name}`" for name in dropped)
+    return [
+        f"The base model's own generation settings ({named}) are not used: answers are the most likely tokens, in the "
+        "evaluation and in the saved model."
+    ]
+
+
 @torch.no_grad()
 def generate_batch(
     network: Any,
@@ -81,10 +134,10 @@ def generate_batch(
             generate_batch(network, tokenizer, [prompt], stop_ids, max_new_tokens, temperature, streamer, inputs)[0]
             for prompt in prompts
         ]
-    limit = _context_limit(network)
+    limit, room = _context_limit(network), prompt_room(network, max_new_tokens)
     kept = [list(prompt) for prompt in prompts]
-    if limit:
-        room = limit - min(max_new_tokens, max(1, limit // 4)) if inputs is None else limit - 1
+    if limit and room:
+        room = room if inputs is None else limit - 1
         if inputs is not None and len(kept[0]) > room:
             raise InputError(
                 f"the prompt with its images has {len(kept[0])} tokens",
@@ -130,6 +183,17 @@ def _whole_head_inputs(network: Any) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+def prompt_room(network: Any, max_new_tokens: int) -> int | None:
+    """Most tokens of a prompt that `generate_batch` keeps; None for no limit.
+
+    Args:
+        network: that generates.
+        max_new_tokens: longest answer in tokens.
+    """
+    limit = _context_limit(network)
+    return None if not limit else limit - min(max_new_tokens, max(1, limit // 4))
 
 
 def _context_limit(network: Any) -> int | None:

@@ -69,9 +69,9 @@ _DECODER_HEAD = "score"
 def row_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """`[rows, outputs]`: the logits of a sequence-classification network for each row.
 
-    A decoder's head is applied to every token, and the last one counts, because it attends to all others. Its position
-    is taken from the attention mask, while transformers takes it from the ids: a text may contain the padding token,
-    and methods with virtual tokens pass no ids at all.
+    A decoder's head is applied to every token, and the last one counts, because it attends to all others: as in
+    transformers the last token that is not the padding token. Methods with virtual tokens pass no ids, so there its
+    position is taken from the attention mask.
 
     Args:
         network: a transformers model for sequence classification, possibly inside a PEFT model.
@@ -89,9 +89,11 @@ def row_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         network(**inputs, use_cache=False)
     finally:
         handle.remove()
-    mask = inputs["attention_mask"]
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
     virtual = seen[0].shape[1] - mask.shape[1]  # virtual tokens in front
-    last = virtual + mask.sum(-1) - 1
+    pad = network.config.get_text_config().pad_token_id
+    is_text = mask if virtual or pad is None else mask * (ids != pad)
+    last = virtual + (is_text * torch.arange(mask.shape[1], device=mask.device)).argmax(-1)
     return seen[0][torch.arange(len(last), device=last.device), last]
 
 

@@ -18,8 +18,8 @@ from transformers.pytorch_utils import Conv1D
 
 from burnish.models.base import Loading, quiet_transformers, without_dropout
 from burnish.models.blocks import linear_layers
-from burnish.models.config import depth, period, with_depth
 from burnish.models.heads import Head
+from burnish.models.labels import has_trained_head, order_of_labels
 from burnish.models.tokenizer import fit_vocabulary
 
 Empty = Callable[[Any, torch.dtype], torch.Tensor]
@@ -187,8 +187,10 @@ def _with_head(config: Any, head: Head) -> Any:
 def _new_modules(network: Any, config: Any, head: Head) -> tuple[str, ...]:
     """The parts without weights in the checkpoint, as far as its config shows."""
     saved_from = (config.architectures or [""])[0]
-    same_labels = config.num_labels == head.config.get("num_labels", config.num_labels)
-    if head.auto_class not in _BODY_ONLY or (saved_from == type(network).__name__ and same_labels):
+    is_known = not has_trained_head(config, head) or order_of_labels(config, head) is not None
+    same_number = config.num_labels == head.config.get("num_labels", config.num_labels)
+    is_kept = is_known and (same_number or "id2label" in head.config)
+    if head.auto_class not in _BODY_ONLY or (saved_from == type(network).__name__ and is_kept):
         return ()
     body = network.base_model_prefix
     return tuple(name for name, module in network.named_children() if name != body and list(module.parameters()))
@@ -198,14 +200,6 @@ def count_from_config(config: Any, head: Head) -> int:
     """Number of parameters of a model from its config alone; tied ones count once."""
     import transformers
 
-    def count(changed: Any) -> int:
-        with quiet_transformers(), torch.device("meta"):
-            network = getattr(transformers, head.auto_class).from_config(_with_head(changed, head))
-        return sum(weight.numel() for weight in network.parameters())
-
-    blocks, repeat = depth(config), period(config)
-    if blocks is None or blocks <= 3 * repeat:
-        return count(config)
-    first = repeat + blocks % repeat
-    small, large = count(with_depth(config, first)), count(with_depth(config, first + repeat))
-    return small + (large - small) * (blocks - first) // repeat
+    with quiet_transformers(), torch.device("meta"):
+        network = getattr(transformers, head.auto_class).from_config(_with_head(config, head))
+    return sum(weight.numel() for weight in network.parameters())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
+from tokenizers import processors
+
+from burnish.errors import ModelError
 
 _USUAL_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unused0>")
 
@@ -23,7 +27,10 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     Returns:
         Notes for the user about what was changed; empty if nothing was.
     """
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+    pad = tokenizer.pad_token_id
+    if pad is not None and pad >= embedding_rows and not vocabulary_size(tokenizer, embedding_rows) > pad:
+        tokenizer.pad_token = pad = None  # a token of the tokenizer's class that the model does not have
+    if pad is not None and pad != tokenizer.eos_token_id:
         return []
     vocabulary = tokenizer.get_vocab()
     known = [name for name in _USUAL_NAMES if vocabulary.get(name, embedding_rows) < embedding_rows]
@@ -43,6 +50,40 @@ def ensure_pad_token(tokenizer: Any, embedding_rows: int) -> list[str]:
     ]
 
 
+def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
+    """Checks that every token of the tokenizer's own vocabulary has a row in the embedding.
+
+    Added tokens are not counted: those that texts contain get a row, see `vocabulary_size`.
+
+    Args:
+        tokenizer: of the model.
+        rows: rows of the model's embedding.
+        name: of the model.
+
+    Raises:
+        ModelError: one has none.
+    """
+    added = tokenizer.added_tokens_decoder
+    token, last = max(
+        ((token, id_) for token, id_ in tokenizer.get_vocab().items() if id_ not in added),
+        key=lambda pair: pair[1],
+        default=("", -1),
+    )
+    if last >= rows:
+        raise ModelError(
+            f"the tokenizer of `{name}` does not belong to the model: it has {last + 1:,} tokens, and the embedding "
+            f"has {rows:,} rows",
+            f"There is no row for the token `{token}` (number {last}).",
+            "Copy the tokenizer files of the original model into the folder",
+        )
+
+
+def missing_rows(tokenizer: Any, rows: int) -> dict[int, str]:
+    """Special tokens without a row in the embedding, not even after it has grown for added tokens, by their number."""
+    most = max(rows, vocabulary_size(tokenizer, rows))
+    return {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if id_ >= most}
+
+
 def vocabulary_size(tokenizer: Any, rows: int) -> int:
     """The size that an embedding of `rows` has to grow to for every added token to have a row; 0 if it is large enough.
 
@@ -51,6 +92,44 @@ def vocabulary_size(tokenizer: Any, rows: int) -> int:
     added = [id_ for id_, token in tokenizer.added_tokens_decoder.items() if not token.special]
     wanted = max(added, default=-1) + 1
     return wanted if wanted > rows else 0
+
+
+def end_texts(tokenizer: Any, always: bool = False) -> bool:
+    """Makes a decoder's tokenizer end texts by itself, if it can: `a EOS`, and `a EOS b EOS` for a pair.
+
+    The tokenizer is saved with the result, so that other programs encode a text as it was trained. What it puts before
+    a text stays. If EOS also pads, texts are not ended, only separated: transformers' classifiers take the last token
+    that is not padding.
+
+    Args:
+        tokenizer: changed in place.
+        always: whether to end texts even then.
+
+    Returns:
+        Whether it does so now; not if it has no EOS, or is implemented in Python.
+    """
+    backend, end = getattr(tokenizer, "backend_tokenizer", None), tokenizer.eos_token
+    if backend is None or end is None:
+        return False
+    plain, full = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
+    lead = tokenizer.convert_ids_to_tokens(full[: len(full) - len(plain)])
+    is_ended = always or tokenizer.pad_token_id != tokenizer.eos_token_id
+    last = [f"{end}:0"] if is_ended else []
+    text = [*(f"{token}:0" for token in lead), "$A:0"]
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (*lead, end)}
+    ending = processors.TemplateProcessing(
+        single=[*text, *last], pair=[*text, f"{end}:0", "$B:0", *last], special_tokens=list(ids.items())
+    )
+    kept = [processors.ByteLevel(trim_offsets=True)] if _trims_offsets(backend) else []
+    backend.post_processor = processors.Sequence([*kept, ending])
+    return True
+
+
+def _trims_offsets(backend: Any) -> bool:
+    """Whether the offsets of tokens are trimmed by a byte-level post-processor."""
+    found = json.loads(backend.to_str())["post_processor"] or {}
+    steps = found.get("processors", [found])
+    return any(step.get("type") == "ByteLevel" and step.get("trim_offsets") for step in steps)
 
 
 @torch.no_grad()

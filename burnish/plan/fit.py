@@ -163,7 +163,7 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
 
     try:
-        return simulate_deep(context.config, run, method.is_uniform, room)
+        return simulate_deep(context.config, run, method.is_uniform(recipe), room)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         # any of these may be raised by a model's own code on a tensor without values
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error

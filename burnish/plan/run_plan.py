@@ -11,7 +11,7 @@ from burnish.errors import MachineError
 from burnish.methods import AUTO_METHODS, LIKELY_METHOD, make_method
 from burnish.methods.method import Method
 from burnish.models.base import has_dropout
-from burnish.models.config import depth, period, with_depth
+from burnish.models.config import shallow
 from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import count_from_config
 from burnish.plan.bound import ROOMY, step_bound
@@ -216,13 +216,17 @@ def _is_able(method: Method, context: RunContext) -> bool:
 
 
 def _find_layers(resolver: Resolver, context: RunContext) -> None:
-    """Resolves the options of a method that depend on computed values, using one block with random weights."""
+    """Resolves the options of a method that depend on computed values, using a few blocks with random weights.
+
+    `inspect_base` checks them on the whole model.
+    """
     if not context.method.needs_values:
         return
     import transformers
 
-    config = context.config if depth(context.config) is None else with_depth(context.config, period(context.config))
-    network = getattr(transformers, context.task.objective.head.auto_class).from_config(config, dtype=torch.bfloat16)
+    auto_class = getattr(transformers, context.task.objective.head.auto_class)
+    config = shallow(context.config) if context.method.is_uniform(resolver.recipe) else context.config
+    network = auto_class.from_config(config, dtype=torch.bfloat16)
     resolve_choices(resolver, context.method.choices(network.float(), resolver.recipe))
 
 

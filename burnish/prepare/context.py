@@ -19,14 +19,14 @@ import torch
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.rows.dataset import Records, load_records
 from burnish.data.rows.row import Rejected
-from burnish.errors import DataError
+from burnish.errors import DataError, ModelError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
 from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import ModelLocation, locate_model, read_config
-from burnish.models.tokenizer import ensure_pad_token
+from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
 from burnish.prepare.first_checks import check_options
 from burnish.prepare.resolve import (
@@ -204,6 +204,7 @@ def open_context(
     compute_repeatably(device)
     location = locate_model(section)
     model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
+    check_vocabulary(model.tokenizer, model.config.get_text_config().vocab_size, location.name)
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
 
 
@@ -274,6 +275,8 @@ def encode(context: RunContext) -> RunContext:
     records, limit = context.records, context.context_length
     tokenizer = tokenizer_hash(context.tokenizer)
     training, validation = (_encode(context, part, tokenizer) for part in (records.train, records.valid))
+    if missing := missing_rows(context.tokenizer, context.config.get_text_config().vocab_size):
+        _check_rows(context, [*training.examples, *validation.examples], missing)
     if records.train and not training.examples:
         named = "; ".join(f"{row.place}: {row.reason}" for row in training.rejected[:_NAMED_ROWS])
         most = context_limit(context.config)
@@ -288,6 +291,23 @@ def encode(context: RunContext) -> RunContext:
         cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
         context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
     return replace(context, training=training, validation=validation)
+
+
+def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int, str]) -> None:
+    """Checks that no example has a token without a row in the embedding.
+
+    Raises:
+        ModelError: naming the token.
+    """
+    segments = (segment for example in examples for segment in context.task.encoder.segments(example))
+    found = next((token for segment in segments for id_, token in missing.items() if id_ in segment.ids), None)
+    if found is not None:
+        raise ModelError(
+            f"the rows contain the token `{found}`, for which `{context.location.name}` has no embedding",
+            f"The tokenizer has it, the model does not: its embedding has "
+            f"{context.config.get_text_config().vocab_size:,} rows.",
+            "Use the model that the tokenizer was made for, or another chat template",
+        )
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None) -> Encoded:

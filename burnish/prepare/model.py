@@ -19,9 +19,12 @@ from burnish.engine.validation import HeldOut
 from burnish.methods.method import Method
 from burnish.models.base import BaseModel, Loading, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
+from burnish.models.config import context_limit
 from burnish.models.device import PRECISIONS
+from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
+from burnish.models.quantization import skipped_modules
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.resolve import Resolver, resolve_choices, total_steps
@@ -38,10 +41,18 @@ def loading_for(method: Method, recipe: Recipe, device: torch.device) -> Loading
         recipe: its precision is resolved.
         device: where the weights are.
     """
-    loading = method.loading(PRECISIONS[recipe.model.precision], device)
+    precision = PRECISIONS[recipe.model.precision]
+    loading = method.loading(precision, device)
     dropout = recipe.model.dropout
     has_dropout = method.trains_base if dropout == AUTO else bool(dropout)
-    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout)
+    return replace(loading, fast_on=fast_device(recipe, device), has_dropout=has_dropout, computed_in=precision)
+
+
+def unquantized(context: RunContext) -> list[str]:
+    """Layers of a quantized base that are not quantized, as patterns; none if it is not quantized."""
+    if loading_for(context.method, context.recipe, context.device).quantization is None:
+        return []
+    return skipped_modules(context.config, context.task.objective.head, context.recipe.model.trust_remote_code)
 
 
 def fast_device(recipe: Recipe, device: torch.device) -> str:
@@ -82,18 +93,20 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
         yield network
 
 
-def set_stop_tokens(network: Any, context: RunContext) -> None:
-    """Sets the stop tokens of a network before it is saved, so that other programs stop there too."""
-    if context.task.generates and network.generation_config is not None:
-        network.generation_config.eos_token_id = context.task.predictor.stop_ids
+def set_generation(network: Any, context: RunContext) -> None:
+    """Sets how a network generates before it is saved, so that other programs get the answers that were evaluated."""
+    settings = getattr(network, "generation_config", None)
+    if context.task.generates and settings is not None:
+        settings.eos_token_id = list(context.task.predictor.stop_ids) or None
+        settings.pad_token_id = context.tokenizer.pad_token_id
+        limit = context_limit(context.config) or 2 * MAX_NEW_TOKENS
+        settings.max_new_tokens = min(MAX_NEW_TOKENS, limit // 2)
 
 
-def write_stop_tokens(context: RunContext, folder: Path) -> None:
-    """Writes the stop tokens beside an adapter, in transformers' layout; a full model has its own file for them."""
+def write_generation(network: Any, context: RunContext, folder: Path) -> None:
+    """Writes the generation settings beside an adapter; a full model has its own file for them."""
     if context.task.generates and not (folder / "generation_config.json").exists():
-        from transformers import GenerationConfig
-
-        GenerationConfig(eos_token_id=list(context.task.predictor.stop_ids) or None).save_pretrained(str(folder))
+        network.generation_config.save_pretrained(str(folder))
 
 
 def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolved], None] | None = None) -> RunContext:
@@ -111,7 +124,20 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
         context.emit(Note("This model does not keep packed examples apart, so each example gets its own row."))
         resolver.fill_packing(False)
     resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))
+    if context.method.needs_values:
+        _check_on_whole(resolver, context, base.network)
     return context.with_recipe(resolver.recipe)
+
+
+def _check_on_whole(resolver: Resolver, context: RunContext, network: Any) -> None:
+    """Corrects the options that the plan chose on a few blocks with random weights, if the whole model differs."""
+    for option, value, reason in context.method.choices(network, context.asked):
+        section, _, name = option.rpartition(".")
+        planned = getattr(getattr(resolver.recipe, section), name)
+        if getattr(getattr(context.asked, section), name) == AUTO and planned != value:
+            context.emit(Note(f"In the whole model `{option}` is not what a few of its blocks showed: {planned}."))
+            resolver.recipe = resolver.recipe.with_options(**{section: {name: AUTO}})
+            resolver.fill(option, value, reason)
 
 
 def measure_on_base(context: RunContext, network: Any) -> RunContext:

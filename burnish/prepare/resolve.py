@@ -11,7 +11,7 @@ from typing import Any
 from burnish.engine.optimizer import check_optimizer
 from burnish.errors import RecipeError
 from burnish.methods.method import Method
-from burnish.models.config import WORDS, context_limit
+from burnish.models.config import WORDS, context_limit, has_scaled_positions
 from burnish.models.heads import Head, is_supported
 from burnish.recipe.schema import AUTO, BUNDLED, NONE, Recipe
 from burnish.runs.events import Event, Resolved, Warned
@@ -174,13 +174,14 @@ def resolve_context(resolver: Resolver, config: Any, tokenizer: Any, taken: int 
         resolver: of the recipe.
         config: of the model.
         tokenizer: of the model; its limit counts too, since some models reserve positions for padding (RoBERTa has
-            514 and accepts 512 tokens).
+            514 and accepts 512 tokens). Not with rope scaling, which is often set in the config alone.
         taken: positions that the method occupies.
 
     Raises:
         RecipeError: the requested context is longer than the model accepts.
     """
-    limits = [limit for limit in (context_limit(config), tokenizer.model_max_length) if limit is not None]
+    of_tokenizer = None if has_scaled_positions(config) else tokenizer.model_max_length
+    limits = [limit for limit in (context_limit(config), of_tokenizer) if limit is not None]
     limit = min(limits) - taken if min(limits) < _NO_LIMIT else None
     wanted = resolver.recipe.data.context
     if wanted != AUTO and limit is not None and int(wanted) > limit:

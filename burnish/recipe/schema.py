@@ -182,8 +182,8 @@ class TagSection(Section):
     scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "plain"] = AUTO
     """How the tags mark entities. `plain` tags are independent of each other. `auto` infers it from the tags."""
     pieces: Literal["auto", "first", "last", "all"] = AUTO
-    """Which sub-word tokens of a word are trained on and predict its tag. `auto` is `first`, and `last` for decoders,
-    which have not seen all of the word before that."""
+    """Which sub-word tokens of a word are trained on and predict its tag. `auto` is `first`, and `all` for decoders,
+    which see more of a word with each token: their mean probabilities count."""
 
 
 class SpanSection(Section):

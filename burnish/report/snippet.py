@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from burnish.methods import make_method
 from burnish.recipe.schema import BUNDLED_MODELS
 from burnish.report.record import RunRecord, is_local
 from burnish.tasks import task_facts
@@ -16,50 +17,81 @@ _USUAL_LENGTH = 200
 
 
 def use_snippet(record: RunRecord, result: str) -> str:
-    """A script that loads the result and asks it something.
+    """A script that loads the result and asks it something, in the precision in which it was evaluated.
 
     Args:
         record: of a run that has a result.
         result: how the script names the folder of the result.
 
     Returns:
-        The script; empty for tasks whose inputs take more than a few lines to prepare.
+        The script; empty for a task from outside the package that has none.
     """
     folder = record.folder.result
     if folder is None:
         return ""
-    task, closes = task_facts(record.task), closes_texts(folder)
-    template = task.snippets[0 if closes else 1]
+    task = task_facts(record.task)
+    template = task.snippets[0 if closes_texts(folder) and not _has_chat_template(folder) else 1]
     if not template:
         return ""
     most = record.option("evaluate.max_new_tokens")
     base = str(record.option("model.name"))
+    precision = str(record.manifest.get("precision") or record.option("model.precision"))
+    dtype = _DTYPES.get(precision, "float32")
     return render(
         f"snippet/{template}.py",
         result=result,
         base_name=record.base,
         base_is_folder=is_local(base) or base in BUNDLED_MODELS,
         is_whole=folder == record.folder.model,
+        is_fast=(folder / "tokenizer.json").is_file(),
         generates=task.generates,
-        closes_texts=closes,
+        opens_texts=opens_texts(folder),
         labels=record.labels,
         max_new_tokens=most if isinstance(most, int) else _USUAL_LENGTH,
+        bits=make_method(record.method).bits,
+        left_whole=record.manifest.get("model", {}).get("unquantized"),
+        dtype=dtype,
+        inference="torch.no_grad()" + (f", torch.autocast(model.device.type, torch.{dtype})" if dtype in _HALF else ""),
         option=record.option,
-    ).rstrip()
+    ).strip()
+
+
+_DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
+_HALF = tuple(_DTYPES.values())
 
 
 def closes_texts(result: Path) -> bool:
     """Whether the tokenizer in a folder ends a text by itself, as those of encoders do (`[CLS] text [SEP]`)."""
+    return any(_has_special(step, -1) for step in _steps(result))
+
+
+def opens_texts(result: Path) -> bool:
+    """Whether the tokenizer in a folder puts a special token before a text, such as BOS."""
+    return any(_has_special(step, 0) for step in _steps(result))
+
+
+def _steps(result: Path) -> list[dict[str, Any]]:
+    """The post-processors of the tokenizer in a folder."""
     try:
         processor = json.loads((result / "tokenizer.json").read_text(encoding="utf-8")).get("post_processor")
     except (OSError, ValueError):
-        return False
-    return any(_closes(step) for step in (processor or {}).get("processors", [processor or {}]))
+        return []
+    return (processor or {}).get("processors", [processor or {}])
 
 
-def _closes(processor: dict[str, Any]) -> bool:
+def _has_special(processor: dict[str, Any], place: int) -> bool:
+    """Whether a post-processor adds a special token as the first (0) or last (-1) of a text."""
     kind = processor.get("type")
     if kind != "TemplateProcessing":
         return kind in ("BertProcessing", "RobertaProcessing")
     single = processor.get("single", [])
-    return bool(single) and "SpecialToken" in single[-1]
+    return bool(single) and "SpecialToken" in single[place]
+
+
+def _has_chat_template(result: Path) -> bool:
+    if (result / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(json.loads((result / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError):
+        return False

@@ -15,7 +15,7 @@ from burnish.data.labels.rows import check_labels, describe_labels, find_labels,
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import ColumnMap, RowError
 from burnish.data.rows.shapes import BY_NAME
-from burnish.data.tokens.text_pairs import PairFormat, read_inputs
+from burnish.data.tokens.text_pairs import PairFormat, ReadTokens, read_inputs
 from burnish.metrics.classification import (
     chance_loss,
     class_counts,
@@ -233,11 +233,18 @@ class ClassifyPredictor(PredictorDefaults):
         Raises:
             InputError: the run labels pairs, and the prompt has no two texts.
         """
-        read = self._format.encode(read_texts(prompt, self._pattern, self._columns), _max_tokens(self._context))
+        read = self._read(prompt)
         example = LabelledExample(read.input_ids, read.token_types, (), (), "")
         device = next(network.parameters()).device
         inputs = {name: tensor.to(device) for name, tensor in read_inputs([example], 0).items()}
         return self._labels.in_words(self._labels.probabilities(row_logits(network, inputs))[0])
+
+    def num_cut(self, prompt: str) -> int:
+        """Tokens at the end of the longer text."""
+        return self._read(prompt).truncated
+
+    def _read(self, prompt: str) -> ReadTokens:
+        return self._format.encode(read_texts(prompt, self._pattern, self._columns), _max_tokens(self._context))
 
 
 def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:

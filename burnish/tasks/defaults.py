@@ -180,6 +180,10 @@ class PredictorDefaults:
         """Not for tasks that generate; those use `prompt_ids`."""
         raise TypeError(f"{type(self).__name__} generates its answers")
 
+    def num_cut(self, prompt: str) -> int:
+        """None: a long text is answered in parts."""
+        return 0
+
     def save_extras(self, folder: Path) -> None:
         """Nothing to save."""
 

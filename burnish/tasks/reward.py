@@ -124,15 +124,22 @@ class RewardPredictor(PredictorDefaults):
         Raises:
             InputError: it is a dialogue whose last answer is missing or too long.
         """
-        try:
-            dialogue = read_dialogue(prompt)
-            context = int(self._context)
-            read = self._format.text(prompt, context) if dialogue is None else self._format.single(*dialogue, context)
-        except RowError as error:
-            raise InputError("this conversation cannot be scored", f"{error}.") from error
+        read = self._read(prompt)
         device = next(network.parameters()).device
         inputs = {name: tensor.to(device) for name, tensor in read_inputs([read], 0).items()}
         return f"{row_logits(network, inputs).item():+.3f}"
+
+    def num_cut(self, prompt: str) -> int:
+        """Tokens at the beginning of the dialogue, or at the end of another text."""
+        return self._read(prompt).truncated
+
+    def _read(self, prompt: str) -> ReadTokens:
+        try:
+            dialogue = read_dialogue(prompt)
+            context = int(self._context)
+            return self._format.text(prompt, context) if dialogue is None else self._format.single(*dialogue, context)
+        except RowError as error:
+            raise InputError("this conversation cannot be scored", f"{error}.") from error
 
 
 def _pair_scores(network: Any, batch: Batch) -> torch.Tensor:
@@ -159,5 +166,5 @@ REWARD = TaskFacts(
     learned="scores answers: the better one of a pair gets the higher score",
     pipeline="text-classification",
     sample="preferences.jsonl",
-    snippets=("", "reward"),
+    snippets=("reward-pair", "reward"),
 )

@@ -276,5 +276,5 @@ SPAN = TaskFacts(
     pipeline="question-answering",
     usual_rows=(1_000, 5_000),
     sample="notes.json",
-    snippets=("span", ""),
+    snippets=("span", "span"),
 )

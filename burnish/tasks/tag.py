@@ -230,7 +230,9 @@ class TagPredictor(PredictorDefaults):
 
 
 def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor:
-    """The most likely label of each word, by the summed log-likelihoods of its deciding tokens.
+    """The most likely label of each word, by the mean probabilities of its deciding tokens.
+
+    As in the `pipeline` of transformers with `aggregation_strategy="average"`, or "first" if the first one decides.
 
     Args:
         logits: `[rows, width, labels]`.
@@ -240,7 +242,7 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
         `[rows, words]` int64, padded to the row with the most words; `NO_WORD` if no token decides.
     """
     rows, places = (deciding != NO_WORD).nonzero(as_tuple=True)
-    scores = functional.log_softmax(logits[rows, places].float(), -1)
+    scores = functional.softmax(logits[rows, places].float(), -1)
     words = deciding[rows, places]
     most = int(words.max()) + 1 if len(words) else 0
     summed = torch.zeros(len(deciding) * most, logits.shape[-1], device=logits.device)
@@ -283,7 +285,7 @@ def _deciding_token(recipe: Recipe) -> tuple[str, str]:
     section = recipe.model
     kind = "masked" if section.name == AUTO else model_kind(read_config(locate_model(section), section))
     if kind == "causal":
-        return "last", "a decoder has seen the whole word only at its last token"
+        return "all", "a decoder has seen more of a word with each token"
     return "first", "an encoder sees the whole word from its first token"
 
 

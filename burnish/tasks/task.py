@@ -217,6 +217,14 @@ class Predictor(Protocol):
         """
         ...
 
+    def num_cut(self, prompt: str) -> int:
+        """Tokens of a prompt that `respond` leaves out because it is longer than the context.
+
+        Raises:
+            InputError: the prompt cannot be answered.
+        """
+        ...
+
     def save_extras(self, folder: Path) -> None:
         """Writes what a result needs besides weights and tokenizer into its folder."""
         ...
@@ -279,7 +287,7 @@ class TaskFacts:
     is none."""
     snippets: tuple[str, str] = ("", "")
     """Templates (`assets/templates/snippet`) of code that uses a result without Burnish: for a tokenizer that adds
-    its own end token, as those of encoders do, and for one that does not. Empty if it takes more than a few lines."""
+    its own end token and has no chat template, as those of encoders, and for any other. Empty for none."""
 
     def make(self, tokenizer: Any, recipe: Recipe) -> Task:
         """The task for a tokenizer.

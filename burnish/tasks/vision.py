@@ -198,4 +198,5 @@ VISION = TaskFacts(
     reads_turns=True,
     learned="answers questions about images",
     pipeline="image-text-to-text",
+    snippets=("vision", "vision"),
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
@@ -25,21 +26,29 @@ from burnish.evaluate.run_comparison import (
     learned_bytes,
     measured_seeds,
 )
+from burnish.lineage.manifest import read_manifest
 from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
 from burnish.metrics.significance import Noise
+from burnish.models.base import fingerprint
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import EventLog, Listener, read_events
 from burnish.runs.folder import RunFolder, result_of
 
 
-def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: Iterable[Listener] = ()) -> RunComparison:
+def compare(
+    folders: Sequence[RunFolder],
+    data: str | None = None,
+    listeners: Iterable[Listener] = (),
+    base_model: str | None = None,
+) -> RunComparison:
     """Evaluates finished runs on the same rows and reports which differences are beyond the noise.
 
     Args:
         folders: of two runs or more; the others are compared with the first.
         data: rows to evaluate on; None for those that all runs held out.
         listeners: receive every event.
+        base_model: folder of a base model that has been moved, for those of the runs that were trained on it.
 
     Raises:
         InputError: fewer than two runs, a run named twice or without a result, or different tasks.
@@ -53,11 +62,31 @@ def compare(folders: Sequence[RunFolder], data: str | None = None, listeners: It
     seed = recipes[0].seed
     names = _names(folders)
     candidates = [
-        open_candidate(folder, name, seed, data is None, emit) for folder, name in zip(folders, names, strict=True)
+        open_candidate(folder, name, seed, data is None, emit, moved)
+        for folder, name, moved in zip(folders, names, _moved(folders, base_model), strict=True)
     ]
     shared = find_shared(candidates, data, emit)
     scores = [one.score(records, emit) for one, records in zip(candidates, shared.by_run, strict=True)]
     return _summarize(candidates, shared, scores)
+
+
+def _moved(folders: Sequence[RunFolder], base_model: str | None) -> list[str | None]:
+    """For each run the folder of the moved base model, if it was trained on that.
+
+    Raises:
+        InputError: none of the runs was.
+    """
+    if base_model is None or not Path(base_model).is_dir():
+        return [base_model] * len(folders)
+    found = fingerprint(Path(base_model))
+    moved = [base_model if read_manifest(folder)["model"]["sha256"] == found else None for folder in folders]
+    if not any(moved):
+        raise InputError(
+            f"none of the runs was trained on the model in `{base_model}`",
+            "Its files are not those of a base model of these runs.",
+            "Give the folder of the model that they were trained on",
+        )
+    return moved
 
 
 def _summarize(candidates: Sequence[Candidate], shared: SharedRows, scores: Sequence[RunScore]) -> RunComparison:

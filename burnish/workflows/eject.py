@@ -11,26 +11,29 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
 from burnish.lineage.manifest import check_base, rows_of
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import without_dropout
-from burnish.models.quantization import skipped_modules
 from burnish.models.tokenizer import vocabulary_size
 from burnish.prepare.context import RunContext, encode, open_context
-from burnish.prepare.model import loading_for
+from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
-from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import check_target, write_json_lines, write_text
 from burnish.runs.events import EventLog, Listener, Note, read_events
 from burnish.runs.folder import RunFolder, result_of
 from burnish.runs.lock import lock_for
 
 
-def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = ()) -> tuple[Path, Path]:
+def eject(
+    folder: RunFolder, out: Path | None = None, listeners: Iterable[Listener] = (), base_model: str | None = None
+) -> tuple[Path, Path]:
     """Writes the script, and next to it the rows as tokens in the run's order.
 
     Args:
         folder: of the run.
         out: the script; None for `eject.py` in the run folder.
         listeners: receive every event.
+        base_model: folder of its base model, if it has been moved.
 
     Returns:
         The script and the file of rows.
@@ -43,12 +46,12 @@ def eject(folder: RunFolder, out: Path | None = None, listeners: Iterable[Listen
     script = folder.path / "eject.py" if out is None else out
     rows_file = script.with_name(f"{script.stem}_rows.jsonl")
     with lock_for(folder.path, script, "ejected"):
-        return _eject(folder, script, rows_file, EventLog(None, listeners))
+        return _eject(folder, open_recipe(folder, base_model), script, rows_file, EventLog(None, listeners))
 
 
-def _eject(folder: RunFolder, script: Path, rows_file: Path, emit: EventLog) -> tuple[Path, Path]:
+def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emit: EventLog) -> tuple[Path, Path]:
     result = result_of(folder)
-    recipe = recipe_from_saved(folder.recipe)
+    check_present(folder, recipe)
     check_ejectable(recipe)
     if script.suffix != ".py":
         raise InputError(
@@ -75,7 +78,7 @@ def _eject(folder: RunFolder, script: Path, rows_file: Path, emit: EventLog) -> 
         micro_rows=micro_rows(plan, int(recipe.batch.rows)),
         adapter=_adapter(result),
         no_dropout=_no_dropout(context),
-        left_whole=_unquantized(context),
+        left_whole=unquantized(context),
         vocabulary=vocabulary_size(context.tokenizer, context.config.get_text_config().vocab_size),
     )
     write_json_lines(rows_file, rows_by_step(plan, steps))
@@ -104,10 +107,3 @@ def _no_dropout(context: RunContext) -> dict[str, Any]:
     return {
         name: without[name] for name, value in vars(context.config).items() if "drop" in name and without[name] != value
     }
-
-
-def _unquantized(context: RunContext) -> list[str]:
-    """Layers of a quantized base that are not quantized."""
-    if loading_for(context.method, context.recipe, context.device).quantization is None:
-        return []
-    return skipped_modules(context.config, context.task.objective.head, context.recipe.model.trust_remote_code)

@@ -11,9 +11,9 @@ from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare_with_base
 from burnish.evaluate.harness import Harness, find_harness
 from burnish.lineage.manifest import check_base, has_same_data, rows_of
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.model import as_base, open_result
-from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_json
@@ -29,6 +29,7 @@ def evaluate(
     answers: int = 200,
     general: str | None = None,
     harness: Sequence[str] = (),
+    base_model: str | None = None,
 ) -> Comparison:
     """Evaluates a finished run against its base model.
 
@@ -40,6 +41,7 @@ def evaluate(
         answers: maximum number of rows that both models answer.
         general: texts outside the task, instead of the recipe's `evaluate.general`.
         harness: tasks of lm-evaluation-harness to run on both models as well.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         InputError: the run has no result yet, or the harness has no such task.
@@ -50,17 +52,18 @@ def evaluate(
         Locked: `evaluation.json` would be rewritten, and another process writes the run.
     """
     asked = find_harness(harness) if harness else None
+    recipe = _with_general(open_recipe(folder, base_model), general)
     if data:
-        return _evaluate(folder, data, EventLog(None, listeners), answers, general, asked)
+        return _evaluate(folder, recipe, data, EventLog(None, listeners), answers, asked)
     with write_lock(folder.path, "evaluated"):
-        return _evaluate(folder, None, EventLog(None, listeners), answers, general, asked)
+        return _evaluate(folder, recipe, None, EventLog(None, listeners), answers, asked)
 
 
 def _evaluate(
-    folder: RunFolder, data: str | None, emit: EventLog, answers: int, general: str | None, asked: Harness | None
+    folder: RunFolder, recipe: Recipe, data: str | None, emit: EventLog, answers: int, asked: Harness | None
 ) -> Comparison:
     result = result_of(folder)
-    recipe = _with_general(recipe_from_saved(folder.recipe), general)
+    check_present(folder, recipe)
     otherwise = f"Evaluate on other rows: `burnish evaluate {folder.path} other.jsonl`"
     if data:
         records, trained = _own_rows(folder, recipe, data, emit)

@@ -25,13 +25,13 @@ from burnish.export.merge import (
     saved_dtype,
 )
 from burnish.lineage.manifest import check_base, rows_of
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import RunContext, encode, open_context
-from burnish.prepare.model import loading_for, open_result, set_stop_tokens
-from burnish.recipe.load import recipe_from_saved
-from burnish.recipe.schema import AUTO
+from burnish.prepare.model import loading_for, open_result, set_generation
+from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import check_target, write_folder, write_json
 from burnish.runs.events import EventLog, Listener, Stage, Warned
 from burnish.runs.folder import RunFolder, result_of
@@ -39,7 +39,11 @@ from burnish.runs.lock import lock_for
 
 
 def merge(
-    folder: RunFolder, out: Path | None = None, precision: str = AUTO, listeners: Iterable[Listener] = ()
+    folder: RunFolder,
+    out: Path | None = None,
+    precision: str = AUTO,
+    listeners: Iterable[Listener] = (),
+    base_model: str | None = None,
 ) -> Merged:
     """Writes the run's model as a standalone transformers folder, and verifies it on held-out rows.
 
@@ -50,6 +54,7 @@ def merge(
         out: folder to write; None for `merged` in the run folder.
         precision: of the merged weights; `auto` for that of the base model's files.
         listeners: receive every event.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         InputError: the run has no result, nothing to fold in, or weights that cannot be folded in; or `out` exists.
@@ -58,12 +63,12 @@ def merge(
     """
     target = folder.path / "merged" if out is None else out
     with lock_for(folder.path, target, "merged"):
-        return _merge(folder, target, precision, EventLog(None, listeners))
+        return _merge(folder, open_recipe(folder, base_model), target, precision, EventLog(None, listeners))
 
 
-def _merge(folder: RunFolder, target: Path, precision: str, emit: EventLog) -> Merged:
+def _merge(folder: RunFolder, recipe: Recipe, target: Path, precision: str, emit: EventLog) -> Merged:
     result = result_of(folder)
-    recipe = recipe_from_saved(folder.recipe)
+    check_present(folder, recipe)
     check_target(target)
     otherwise = "Restore the data: the merged model is verified on these rows"
     records = rows_of(folder, recipe, otherwise, emit)
@@ -161,7 +166,7 @@ def _write_merged(
         with without:
             base = logits_of(tuned, batches, _name(dtype))
     network = fold(tuned, load.held)
-    set_stop_tokens(network, context)
+    set_generation(network, context)
     with quiet_transformers():
         network.save_pretrained(str(written))
     context.tokenizer.save_pretrained(str(written))

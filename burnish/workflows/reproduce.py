@@ -29,11 +29,11 @@ from burnish.lineage.reproduction import (
     check_rounding,
     check_rows,
 )
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.location import locate_model
 from burnish.plan.compiling import compile_again
 from burnish.prepare.context import encode, open_context
 from burnish.prepare.model import rebuild_loop
-from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, EventLog, Listener, MicroBatchHalved, StepDone, read_events
 from burnish.runs.folder import RunFolder
@@ -50,13 +50,19 @@ _INVESTIGATE = (
 )
 
 
-def reproduce(folder: RunFolder, steps: int | None = FIRST_STEPS, listeners: Iterable[Listener] = ()) -> Reproduction:
+def reproduce(
+    folder: RunFolder,
+    steps: int | None = FIRST_STEPS,
+    listeners: Iterable[Listener] = (),
+    base_model: str | None = None,
+) -> Reproduction:
     """Runs the first steps of a run again, from its recipe and its manifest.
 
     Args:
         folder: of the run; nothing in it is changed.
         steps: how many, at most as many as the run has; None for all.
         listeners: receive every event.
+        base_model: folder of its base model, if it has been moved.
 
     Raises:
         InputError: the run has no step, or its recipe or manifest cannot be read.
@@ -65,7 +71,8 @@ def reproduce(folder: RunFolder, steps: int | None = FIRST_STEPS, listeners: Ite
         MachineError: the device is missing, or memory does not suffice.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    recipe, manifest = recipe_from_saved(folder.recipe), read_manifest(folder)
+    recipe, manifest = open_recipe(folder, base_model), read_manifest(folder)
+    check_present(folder, recipe)
     losses = _logged_losses(folder)[:steps]
     emit = EventLog(None, listeners)
     files = check_files(folder, recipe, manifest)

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from burnish.engine.checkpoint import newest_complete, restore_checkpoint
 from burnish.errors import DataError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
+from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.compiling import compile_again
 from burnish.prepare.context import prepare
 from burnish.prepare.model import rebuild_loop
-from burnish.recipe.load import recipe_from_saved
+from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import remove_leftovers
 from burnish.runs.events import EventLog, Listener, Note, drop_after, read_events
 from burnish.runs.folder import RunFolder, check_unfinished
@@ -20,24 +21,29 @@ from burnish.workflows.run import Run
 from burnish.workflows.train import evaluate
 
 
-def resume(folder: RunFolder, listeners: Iterable[Listener] = ()) -> Run:
+def resume(folder: RunFolder, listeners: Iterable[Listener] = (), base_model: str | None = None) -> Run:
     """Trains an interrupted run to its end.
 
+    Args:
+        folder: of the run.
+        listeners: receive every event.
+        base_model: folder of its base model, if it has been moved.
+
     Raises:
-        InputError: the run is already finished.
+        InputError: the run is already finished, or its recipe was edited.
         DataError: the data has changed since the run started.
         ModelError: the base model has changed since the run started.
         Locked: another process writes the run.
     """
     check_unfinished(folder)
     with write_lock(folder.path, "trained") as killed:
-        return _resume(folder, killed, listeners)
+        return _resume(folder, open_recipe(folder, base_model), killed, listeners)
 
 
-def _resume(folder: RunFolder, killed: Writer | None, listeners: Iterable[Listener]) -> Run:
+def _resume(folder: RunFolder, recipe: Recipe, killed: Writer | None, listeners: Iterable[Listener]) -> Run:
     check_unfinished(folder)  # again: it may have been finished before the lock was free
+    check_present(folder, recipe)
     remove_leftovers(folder.path)
-    recipe = recipe_from_saved(folder.recipe)
     emit = EventLog(folder.path, listeners)
     if killed is not None:
         emit(Note(f"Process {killed.process}, by which this run was {killed.doing}, ended without finishing."))

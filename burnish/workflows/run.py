@@ -20,10 +20,12 @@ class Run:
 
     Args:
         folder: of the run.
+        base_model: folder of its base model, if it has been moved.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, base_model: str | None = None) -> None:
         self.folder = folder
+        self._base_model = base_model
         self._session: Session | None = None
 
     @property
@@ -71,7 +73,7 @@ class Run:
         """
         from burnish.workflows.evaluate import evaluate
 
-        return evaluate(self.folder, data, listeners, answers, general, harness)
+        return evaluate(self.folder, data, listeners, answers, general, harness, self._base_model)
 
     def generate(self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
         """The tuned model's answer to a prompt."""
@@ -83,17 +85,17 @@ class Run:
 
     def _loaded(self) -> Session:
         if self._session is None:
-            self._session = open_session(str(self.path))
+            self._session = open_session(str(self.path), base_model=self._base_model)
         return self._session
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
 
-def load_run(name: str, runs: str = "runs") -> Run:
-    """Opens a run by name or path.
+def load_run(name: str, runs: str = "runs", base_model: str | None = None) -> Run:
+    """Opens a run by name or path; `base_model` is the folder of its base model, if it has been moved.
 
     Raises:
         InputError: there is no such run.
     """
-    return Run(find_run(name, runs))
+    return Run(find_run(name, runs), base_model)

@@ -35,8 +35,8 @@ from burnish.prepare.model import (
     load_network,
     make_loop,
     measure_on_base,
-    set_stop_tokens,
-    write_stop_tokens,
+    set_generation,
+    write_generation,
 )
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
 from burnish.recipe.idle import idle_options, no_effect
@@ -184,7 +184,7 @@ def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
     log.attach(folder.path)
     log(Stage("training"))
     folder.checkpoints.mkdir()
-    write_json(folder.manifest, manifest_of(recipe, context.records, context.location, context.device))
+    write_json(folder.manifest, manifest_of(context))
     if context.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
@@ -239,12 +239,12 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
 
 def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
     """Writes the trained weights in their standard layout, with the tokenizer and its template."""
-    set_stop_tokens(network, context)
+    set_generation(network, context)
     with write_folder(context.method.result_folder(folder)) as target:
         context.method.save(network, target)
         context.tokenizer.save_pretrained(str(target))
         context.task.predictor.save_extras(target)
-        write_stop_tokens(context, target)
+        write_generation(network, context, target)
         (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
 
 

@@ -81,6 +81,46 @@ def missing_tensor(here: Path, base: Path) -> None:
     save_file(tensors, str(here / "model" / "model.safetensors"), {"format": "pt"})
 
 
+def weight_of(value: float, name: str = "model.layers.1.mlp.down_proj.weight") -> Maker:
+    """Good rows, and a copy of the base model in which one number of a tensor is another."""
+
+    def make(here: Path, base: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        model_without("*.safetensors")(here, base)
+        tensors = load_file(str(base / "model.safetensors"))
+        tensors[name].view(-1)[5] = value
+        save_file(tensors, str(here / "model" / "model.safetensors"), {"format": "pt"})
+
+    return make
+
+
+def small_embedding(here: Path, base: Path) -> None:
+    """A model with fewer rows in its embedding than the tokenizer has tokens."""
+    from safetensors.torch import load_file, save_file
+
+    model_without("*.safetensors")(here, base)
+    tensors = load_file(str(base / "model.safetensors"))
+    kept = {name: tensor[:280].clone() if len(tensor) == 300 else tensor for name, tensor in tensors.items()}
+    save_file(kept, str(here / "model" / "model.safetensors"), {"format": "pt"})
+    config = json.loads((here / "model" / "config.json").read_text(encoding="utf-8"))
+    (here / "model" / "config.json").write_text(json.dumps({**config, "vocab_size": 280}), encoding="utf-8")
+
+
+def foreign_end_token(here: Path, base: Path) -> None:
+    """A tokenizer whose chat template ends answers with a special token that the model does not have."""
+    from transformers import AutoTokenizer
+
+    model_without()(here, base)
+    tokenizer = AutoTokenizer.from_pretrained(str(here / "model"))
+    tokenizer.add_special_tokens({"eos_token": "<|stop|>"})
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}<|stop|>\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    tokenizer.save_pretrained(str(here / "model"))
+
+
 def adapter_as_model(here: Path, base: Path) -> None:
     """An adapter folder where a base model belongs."""
     rows()(here, base)

@@ -92,6 +92,42 @@ CASES = [
         names=("./model",),
     ),
     Case(
+        "a weight that is not a number",
+        bad.weight_of(float("nan")),
+        MODEL,
+        names=("./model", "model.layers.1.mlp.down_proj.weight", "NaN"),
+    ),
+    Case(
+        "an infinite weight in a vector",
+        bad.weight_of(float("-inf"), "model.layers.0.input_layernorm.weight"),
+        MODEL,
+        names=("./model", "model.layers.0.input_layernorm.weight", "infinite"),
+    ),
+    Case(
+        "a weight that is not a number, quantized",
+        bad.weight_of(float("nan")),
+        f"{MODEL} --method qlora",
+        names=("model.layers.1.mlp.down_proj.weight", "NaN"),
+    ),
+    Case(
+        "a weight that is not a number, only asked",
+        bad.weight_of(float("nan")),
+        "generate ./model Hello",
+        names=("model.layers.1.mlp.down_proj.weight", "NaN"),
+    ),
+    Case(
+        "a tokenizer that is larger than the embedding",
+        bad.small_embedding,
+        MODEL,
+        names=("./model", "300", "280"),
+    ),
+    Case(
+        "a special token without a row in the embedding",
+        bad.foreign_end_token,
+        MODEL,
+        names=("./model", "<|stop|>"),
+    ),
+    Case(
         "config of an unknown kind",
         bad.model_with("config.json", '{"model_type": "abacus"}'),
         MODEL,

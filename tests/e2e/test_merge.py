@@ -14,6 +14,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import burnish as burnish_api
+from burnish.errors import BurnishError
 from burnish.runs.folder import RunFolder
 from burnish.workflows.merge import merge
 from tests.architecture_table import rows_for
@@ -274,3 +275,26 @@ def test_a_quantized_base_is_refused(runs: Path, base: Path, burnish: Burnish) -
     config.quantization_config = {"quant_method": "gptq", "bits": 4}
     with pytest.raises(InputError, match="is itself saved in quantized form"):
         check_unquantized(config, "base")
+
+
+def test_a_value_beyond_fp16_is_named(rows_file: Path, tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
+    model = shutil.copytree(tiny_model("llama"), tmp_path / "model")
+    tensors = load_file(str(model / "model.safetensors"))
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors[name][3, 4] = 9e4
+    save_file(tensors, str(model / "model.safetensors"), {"format": "pt"})
+    run = train(rows_file, model, runs=tmp_path / "runs")
+    with pytest.raises(BurnishError, match=f"do not fit into fp16: the tensor `{name}`") as caught:
+        merge(run, precision="fp16")
+    assert "--precision bf16" in caught.value.fix
+    merge(run, precision="bf16")
+
+
+def test_a_tied_output_layer_under_lora_is_untied(
+    rows_file: Path, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = {"lora.targets": ["q_proj", "lm_head"], "train.learning_rate": 0.02}
+    run = train(rows_file, tiny_model("qwen2"), runs=tmp_path / "runs", **options)
+    merged = merge(run)
+    config = json.loads((Path(merged.folder) / "config.json").read_text(encoding="utf-8"))
+    assert config["tie_word_embeddings"] is False

@@ -132,6 +132,8 @@ def test_another_base_model(here: Path, base: Path, runs: Path, burnish: Burnish
 
 
 def test_an_edited_recipe_gives_other_losses(runs: Path, burnish: Burnish) -> None:
+    """In a run of an earlier version, whose manifest does not hold the recipe."""
+    edit_manifest(runs / "whole", recipe=None)
     file = runs / "whole" / "recipe.yaml"
     recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
     recipe["train"]["learning_rate"] *= 1.001

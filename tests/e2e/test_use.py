@@ -10,6 +10,7 @@ import pytest
 import burnish as burnish_api
 from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import Burnish
+from tests.tiny_classifiers import reviews, save_reader
 
 
 def test_runs_and_show(runs: Path, burnish: Burnish) -> None:
@@ -113,6 +114,20 @@ def test_chat_with_a_system_message_begun_again_and_with_the_base(runs: Path, bu
 def test_a_prompt_longer_than_the_context(runs: Path, burnish: Burnish) -> None:
     result = burnish(f"generate whole '{'word ' * 100}' --max-new-tokens 5")
     assert result.code == 0, result.err
+    assert "room for 59 besides an answer: the first " in result.err
+    with pytest.warns(UserWarning, match="tokens, and this model has room for 59"):
+        burnish_api.load_run("whole").generate("word " * 100, max_new_tokens=5)
+    assert "room for" not in burnish("generate whole Hello --max-new-tokens 5").err
+
+
+def test_a_text_longer_than_the_context_of_a_classifier(here: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(40)]
+    (here / "reviews.jsonl").write_text("".join(lines), encoding="utf-8")
+    model = save_reader(tmp_path / "bert", "bert")
+    sets = {"data.context": 16, "evaluate.general": "none"}
+    run = burnish_api.train(here / "reviews.jsonl", model=model, name="short", max_steps=1, device="cpu", set=sets)
+    with pytest.warns(UserWarning, match="longer than `data.context` of the run"):
+        run.generate("the film was " + "very " * 30 + "good")
 
 
 def test_the_metrics_agree_with_the_summary(runs: Path, burnish: Burnish) -> None:

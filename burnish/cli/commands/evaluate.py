@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Run, Runs
+from burnish.cli.options import BaseModel, Run, Runs
 from burnish.cli.table import Table
 from burnish.errors import BurnishError
 
@@ -54,6 +54,7 @@ def evaluate(
     answers: Answers = 200,
     general: General = None,
     harness: Tasks = None,
+    base_model: BaseModel = None,
     runs: Runs = "runs",
 ) -> None:
     """Evaluate a run against its base on validation rows."""
@@ -73,7 +74,7 @@ def evaluate(
     with Progress(console) as progress:
         from burnish.workflows.evaluate import evaluate as run_evaluation
 
-        evaluation = run_evaluation(folder, data, [progress], answers, general, tasks).to_dict()
+        evaluation = run_evaluation(folder, data, [progress], answers, general, tasks, base_model).to_dict()
     console.json(evaluation)
     if not console.output.json:
         show_evaluation(console, evaluation, has_tables=True)
@@ -98,7 +99,9 @@ Rows = Annotated[
 ]
 
 
-def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "runs") -> None:
+def compare(
+    console: Console, names: Names, data: Rows = None, base_model: BaseModel = None, runs: Runs = "runs"
+) -> None:
     """Find out which of several runs is better, beyond noise.
 
     All are evaluated on the same rows, and none was trained on any of them. A difference counts only if it is larger
@@ -118,7 +121,7 @@ def compare(console: Console, names: Names, data: Rows = None, runs: Runs = "run
     with Progress(console) as progress:
         from burnish.workflows.compare import compare as run_comparison
 
-        comparison = run_comparison(folders, data, [progress]).to_dict()
+        comparison = run_comparison(folders, data, [progress], base_model).to_dict()
     console.json(comparison)
     if not console.output.json:
         show_comparison(console, comparison)
@@ -130,7 +133,14 @@ Steps = Annotated[
 All = Annotated[bool, typer.Option("--all", metavar="", help="Train all steps again.")]
 
 
-def reproduce(console: Console, run: Run, steps: Steps = 10, whole: All = False, runs: Runs = "runs") -> None:
+def reproduce(
+    console: Console,
+    run: Run,
+    steps: Steps = 10,
+    whole: All = False,
+    base_model: BaseModel = None,
+    runs: Runs = "runs",
+) -> None:
     """Train a run's first steps again and compare data and losses.
 
     Bit for bit if versions, machine and device are those of the run; otherwise within a tolerance, which is shown.
@@ -143,7 +153,7 @@ def reproduce(console: Console, run: Run, steps: Steps = 10, whole: All = False,
     with Progress(console) as progress:
         from burnish.workflows.reproduce import reproduce as run_reproduction
 
-        made = run_reproduction(folder, None if whole else steps, [progress])
+        made = run_reproduction(folder, None if whole else steps, [progress], base_model)
     console.json(made.to_dict())
     if not console.output.quiet:
         _show(console, made)

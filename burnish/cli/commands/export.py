@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Run, Runs
+from burnish.cli.options import BaseModel, Run, Runs
 
 Out = Annotated[
     Path | None,
@@ -20,7 +20,14 @@ Format = Annotated[
 ]
 
 
-def merge(console: Console, run: Run, out: Out = None, precision: Format = "auto", runs: Runs = "runs") -> None:
+def merge(
+    console: Console,
+    run: Run,
+    out: Out = None,
+    precision: Format = "auto",
+    base_model: BaseModel = None,
+    runs: Runs = "runs",
+) -> None:
     """Merge a run's adapter into its base and verify the result."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_merged
@@ -36,7 +43,7 @@ def merge(console: Console, run: Run, out: Out = None, precision: Format = "auto
     with Progress(console) as progress:
         from burnish.workflows.merge import merge as run_merge
 
-        merged = run_merge(folder, out, precision, [progress]).to_dict()
+        merged = run_merge(folder, out, precision, [progress], base_model).to_dict()
     console.json(merged)
     if not console.output.json:
         show_merged(console, merged)
@@ -48,7 +55,7 @@ Script = Annotated[
 ]
 
 
-def eject(console: Console, run: Run, out: Script = None, runs: Runs = "runs") -> None:
+def eject(console: Console, run: Run, out: Script = None, base_model: BaseModel = None, runs: Runs = "runs") -> None:
     """Write a plain script that repeats a run without Burnish."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_ejected
@@ -63,5 +70,5 @@ def eject(console: Console, run: Run, out: Script = None, runs: Runs = "runs") -
     with Progress(console) as progress:
         from burnish.workflows.eject import eject as write_script
 
-        script, rows = write_script(folder, out, [progress])
+        script, rows = write_script(folder, out, [progress], base_model)
     show_ejected(console, script, rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Base, MaxNewTokens, Run, Runs, System, Temperature
+from burnish.cli.options import Base, BaseModel, MaxNewTokens, Run, Runs, System, Temperature
 
 if TYPE_CHECKING:
     from burnish.inference.session import Session
@@ -21,7 +21,7 @@ Prompts = Annotated[
 ]
 
 
-def generate(
+def generate(  # noqa: PLR0913  one parameter per argument and flag
     console: Console,
     run: Run,
     prompts: Prompts,
@@ -29,10 +29,11 @@ def generate(
     system: System = None,
     max_new_tokens: MaxNewTokens = 256,
     temperature: Temperature = 0.0,
+    base_model: BaseModel = None,
     runs: Runs = "runs",
 ) -> None:
     """Answer one or more prompts with a run's result."""
-    session = open_model(run, base, runs)
+    session = open_model(console, run, base, runs, base_model)
     answers = []
     for prompt in prompts:
         text = sys.stdin.read().strip() if prompt == "-" else prompt
@@ -60,13 +61,14 @@ def chat(
     system: System = None,
     max_new_tokens: MaxNewTokens = 256,
     temperature: Temperature = 0.0,
+    base_model: BaseModel = None,
     runs: Runs = "runs",
 ) -> None:
     """Chat with a run's result.
 
     Lines may also be piped in, one per turn.
     """
-    session = open_model(run, base, runs)
+    session = open_model(console, run, base, runs, base_model)
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     messages = [{"role": "system", "content": system}] if system is not None else []
     console.note(f"Chatting with {'the base of ' if base else ''}`{run}`. {_HELP}.")
@@ -97,7 +99,7 @@ def talk(console: Console, session: Any, messages: list[dict[str, str]], options
             messages.append({"role": "assistant", "content": answer})
 
 
-def open_model(name: str, base: bool, runs: str) -> Session:
+def open_model(console: Console, name: str, base: bool, runs: str, base_model: str | None) -> Session:
     """Loads a run's result or a base model. A name that is neither is refused before anything heavy is loaded.
 
     Raises:
@@ -110,4 +112,4 @@ def open_model(name: str, base: bool, runs: str) -> Session:
         find_run(name, runs)
     from burnish.inference.session import open_session
 
-    return open_session(name, base, runs)
+    return open_session(name, base, runs, base_model, console.warn)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Data, RecipeFlags, Run, Runs
+from burnish.cli.options import BaseModel, Data, RecipeFlags, Run, Runs
 from burnish.runs.events import Event, MemoryPlanned, Warned
 from burnish.system.machine import return_freed_memory
 
@@ -57,7 +57,7 @@ def keep_to_plan(event: Event) -> None:
         return_freed_memory()
 
 
-def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
+def resume(console: Console, run: Run, base_model: BaseModel = None, runs: Runs = "runs") -> None:
     """Continue an interrupted run as if it had never stopped."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
@@ -73,7 +73,7 @@ def resume(console: Console, run: Run, runs: Runs = "runs") -> None:
     with Progress(console, here) as progress:
         from burnish.workflows.resume import resume as resume_training
 
-        resumed = resume_training(folder, [progress])
+        resumed = resume_training(folder, [progress], base_model)
     show_result(console, resumed.path, progress.num_warnings)
 
 

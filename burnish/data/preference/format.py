@@ -251,7 +251,7 @@ class ScoredFormat:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._texts = PairFormat(tokenizer)
+        self._texts = PairFormat(tokenizer, adapts=False)
         closes = tokenizer("a")["input_ids"][-1:] != tokenizer("a", add_special_tokens=False)["input_ids"][-1:]
         reads_pairs = closes and not tokenizer.chat_template
         self._chat = None if reads_pairs else PreferenceFormat(tokenizer)

@@ -10,6 +10,7 @@ import numpy
 
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
+from burnish.models.tokenizer import end_texts
 
 _MIN_ROOM = 8
 """Fewest tokens of the text per window."""
@@ -81,8 +82,8 @@ class _Pair:
 class SpanFormat:
     """Encodes questions about texts as windows.
 
-    A tokenizer with a template for two texts (`[CLS] a [SEP] b [SEP]`) uses it. For others, those of decoders, each
-    text is ended by EOS, and the last EOS, which attends to everything, represents "no answer".
+    A tokenizer with a template for two texts (`[CLS] a [SEP] b [SEP]`) uses it. Others, those of decoders, are changed
+    to end each text by EOS (`end_texts`), and the last EOS, which attends to everything, represents "no answer".
 
     Args:
         tokenizer: a fast tokenizer, which knows the character offsets of its tokens.
@@ -92,9 +93,7 @@ class SpanFormat:
     def __init__(self, tokenizer: Any, stride: int) -> None:
         self._tokenizer = tokenizer
         self._stride = stride
-        encoded = tokenizer("a", "b")
-        between = encoded.sequence_ids()
-        self._has_template = between[-1] is None and None in between[between.index(0) : between.index(1)]
+        self._has_template = _separates(tokenizer) or (end_texts(tokenizer, always=True) and _separates(tokenizer))
         plain = tokenizer("a", add_special_tokens=False)["input_ids"]
         ids = tokenizer("a")["input_ids"]
         self._begin = ids[: len(ids) - len(plain)]
@@ -151,6 +150,12 @@ class SpanFormat:
         is_inside = answer is not None and begin <= answer[0] and answer[1] < end
         first, last = (lead + part - begin for part in answer) if is_inside and answer else (nothing, nothing)
         return Window(ids, types, lead, pair.characters[begin:end], nothing, first, last, record)
+
+
+def _separates(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts something between two texts and after them."""
+    between = tokenizer("a", "b").sequence_ids()
+    return between[-1] is None and None in between[between.index(0) : between.index(1)]
 
 
 def _trimmed(offsets: list[tuple[int, int]], context: str) -> numpy.ndarray:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy
 import torch
 
+from burnish.models.tokenizer import end_texts
+
 
 @dataclass(frozen=True, slots=True)
 class ReadTokens:
@@ -41,12 +43,18 @@ class PairFormat:
     A tokenizer with a template that closes texts (`[CLS] a [SEP] b [SEP]`) uses it. For others, those of decoders, each
     text is ended by EOS, which separates pairs and makes the last token, which attends to everything, the same in every
     row.
+
+    Args:
+        tokenizer: of the model.
+        adapts: whether the tokenizer may be changed to end texts by itself (`end_texts`).
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, adapts: bool = True) -> None:
         self._tokenizer = tokenizer
         ids = tokenizer("a")["input_ids"]
         self._closes = bool(ids) and ids[-1] in tokenizer.all_special_ids
+        if not self._closes and adapts:
+            self._closes = end_texts(tokenizer)
         plain = tokenizer("a", add_special_tokens=False)["input_ids"]
         self._lead = [] if self._closes else ids[: len(ids) - len(plain)]
         end = tokenizer.eos_token_id

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.models.blocks import block_lists, count_parameters, linear_layers, memory_bytes, short_names
+from burnish.models.blocks import (
+    block_lists,
+    count_parameters,
+    is_ending,
+    linear_layers,
+    memory_bytes,
+    short_names,
+    spelled_out,
+)
 from tests.tiny_models import LAYOUTS, make_network
 
 ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]
@@ -78,9 +86,18 @@ def test_a_name_that_also_stands_outside_keeps_more_of_its_path() -> None:
     network = Network()
     names = short_names(network, linear_layers(network))
     assert "out" not in names
-    assert {"0.out", "1.out"} <= set(names)
-    matched = {n for n, _ in network.named_modules() for end in names if n == end or n.endswith(f".{end}")}
+    assert "*.out" in names
+    matched = {n for n, _ in network.named_modules() for end in names if is_ending(n, end)}
     assert matched == set(linear_layers(network))
+    assert {n for n in spelled_out(network, names) if n.endswith(".out")} == {n for n in matched if n.endswith(".out")}
+
+
+@pytest.mark.parametrize(
+    ("ending", "matches"),
+    [("out", True), ("0.out", True), ("*.out", True), ("1.out", False), ("*.0.out", False), ("blocks.*.out", True)],
+)
+def test_a_star_is_the_number_of_any_block(ending: str, matches: bool) -> None:
+    assert is_ending("model.blocks.0.out", ending) == matches
 
 
 def test_counts_tied_weights_once() -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, T5Config
 
 from burnish.models.blocks import block_lists
-from burnish.models.config import depth, period, with_depth
+from burnish.models.config import depth, period, shallow, with_depth
+from burnish.models.heads import CAUSAL
+from burnish.models.skeleton import count_from_config
 from tests.tiny_models import make_network
 from tests.tiny_steps import tiny_config
 
@@ -52,6 +55,39 @@ def test_a_period_may_be_cut_at_the_end(kinds: str, expected: int) -> None:
     config = tiny_config("gemma2", len(kinds))
     config.layer_types = [names[kind] for kind in kinds]
     assert period(config) == expected
+
+
+def with_experts_from(first: int, layers: int) -> Any:
+    """A config whose first blocks have no experts; no list in it says so."""
+    return transformers.DeepseekV3Config(
+        vocab_size=64, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=layers,
+        num_attention_heads=4, num_key_value_heads=4, n_routed_experts=4, num_experts_per_tok=2, n_group=1,
+        topk_group=1, first_k_dense_replace=first, kv_lora_rank=8, q_lora_rank=8, qk_rope_head_dim=8,
+        qk_nope_head_dim=8, v_head_dim=8,
+    )  # fmt: skip
+
+
+def test_blocks_of_another_make_are_not_a_period() -> None:
+    assert period(with_experts_from(3, layers=9)) >= 8
+    assert period(with_experts_from(1, layers=9)) == 1, "both of two shallow copies have the first block"
+    assert period(with_experts_from(0, layers=9)) == 1
+
+
+@pytest.mark.parametrize(("first", "expected"), [(3, 4), (1, 2), (0, 2)])
+def test_a_shallow_copy_has_every_kind_of_block(first: int, expected: int) -> None:
+    assert depth(shallow(with_experts_from(first, layers=9))) == expected
+
+
+def test_a_shallow_copy_of_few_blocks_is_the_whole() -> None:
+    assert depth(shallow(tiny_config("llama", 1))) == 1
+    assert depth(shallow(tiny_config("llama", 12))) == 2
+
+
+def test_parameters_are_those_of_the_whole_model() -> None:
+    """Though its first blocks are smaller than the others."""
+    config = with_experts_from(3, layers=9)
+    network = AutoModelForCausalLM.from_config(config)
+    assert count_from_config(config, CAUSAL) == sum(weight.numel() for weight in network.parameters())
 
 
 def test_lists_with_a_value_for_each_block_are_cut() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from burnish.models.tokenizer import ensure_pad_token
+from burnish.errors import ModelError
+from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
 from tests.snapshots import check_text
 from tests.tiny_models import make_tokenizer
 
@@ -35,6 +37,40 @@ def test_a_token_made_for_padding_is_found() -> None:
     (note,) = ensure_pad_token(tokenizer, len(tokenizer))
     assert tokenizer.pad_token == "<|pad|>"
     assert "`<|pad|>` is used" in note
+
+
+def test_a_pad_token_without_a_row_is_replaced() -> None:
+    tokenizer = make_tokenizer()
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert tokenizer.pad_token_id == rows
+    ensure_pad_token(tokenizer, rows)
+    assert tokenizer.pad_token == "<|pad|>"
+
+
+def test_a_pad_token_that_gets_a_row_stays() -> None:
+    tokenizer = make_tokenizer()
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.add_tokens(["<new>"])
+    assert ensure_pad_token(tokenizer, rows) == []
+    assert tokenizer.pad_token == "[PAD]"
+
+
+def test_an_embedding_may_be_larger_than_the_tokenizer() -> None:
+    tokenizer = make_tokenizer()
+    check_vocabulary(tokenizer, len(tokenizer) + 64, "padded")
+    check_vocabulary(tokenizer, len(tokenizer), "exact")
+    with pytest.raises(ModelError, match="300 tokens, and the embedding has 299 rows"):
+        check_vocabulary(tokenizer, len(tokenizer) - 1, "cut")
+
+
+def test_added_tokens_do_not_count_as_vocabulary() -> None:
+    tokenizer = make_tokenizer()
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<extra>"]})
+    check_vocabulary(tokenizer, rows, "with tokens of its class")
+    assert missing_rows(tokenizer, rows) == {rows: "<extra>"}
 
 
 def test_eos_as_pad_token_is_replaced() -> None:

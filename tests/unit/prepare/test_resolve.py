@@ -85,6 +85,44 @@ def test_context_limits_are_read_from_configs() -> None:
     assert context_limit(BloomConfig()) is None
 
 
+SCALED = {
+    "linear": ({"rope_type": "linear", "factor": 4.0}, 256),
+    "linear, spelled the old way": ({"type": "linear", "factor": 2}, 128),
+    "dynamic": ({"rope_type": "dynamic", "factor": 3.0}, 192),
+    "yarn": ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}, 256),
+    "yarn of the whole config": ({"rope_type": "yarn", "factor": 4.0}, 256),
+    "yarn whose config gives the length after scaling": (
+        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}, 64,
+    ),
+    "llama3": (
+        {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 16}, 64,
+    ),
+    "longrope": (
+        {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4,
+         "original_max_position_embeddings": 16}, 64,
+    ),
+    "longrope with a factor": (
+        {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "factor": 8.0,
+         "original_max_position_embeddings": 16}, 128,
+    ),
+    "none": ({"rope_type": "default"}, 64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_rope_scaling_gives_more_context(name: str) -> None:
+    """Whatever the tokenizer's limit, which often is that of the model before scaling."""
+    rope, limit = SCALED[name]
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 64}
+    config = LlamaConfig(**sizes, rope_parameters=dict(rope))
+    assert context_limit(config) == limit
+    resolver, _ = resolver_of(data__context=limit)
+    resolve_context(resolver, config, SimpleNamespace(model_max_length=64))
+    with pytest.raises(RecipeError, match=f"accepts at most {limit} tokens"):
+        resolve_context(resolver_of(data__context=limit + 1)[0], config, SimpleNamespace(model_max_length=64))
+
+
 @pytest.mark.parametrize(
     ("limit", "expected"), [(512, 512), (1024, 1024), (131072, LONGEST_AUTO_CONTEXT), (None, LONGEST_AUTO_CONTEXT)]
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tokenizers import processors
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.tokens.text_pairs import longest_first
@@ -184,19 +184,55 @@ def test_several_labels_are_evaluated_one_by_one(reader):
     numpy.testing.assert_allclose(outcome.outputs[0], logits.sigmoid().numpy(), rtol=1e-5)
 
 
-def test_a_decoder_answers_from_the_last_real_token_even_where_that_is_the_padding_token(tmp_path):
+@pytest.mark.parametrize("pads_with_eos", [False, True])
+def test_a_decoder_answers_from_the_token_that_transformers_takes(pads_with_eos, tmp_path):
+    """In a batch and alone, for a text and a pair, whether or not EOS is the pad token."""
     tokenizer = make_tokenizer()
+    if pads_with_eos:
+        tokenizer.pad_token = tokenizer.eos_token
     task = make_task(tokenizer)
     network = load(save_reader(tmp_path / "llama", "llama"), task).network.eval()
-    pad = tokenizer.pad_token_id
-    inputs = {
-        "input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, pad, pad]]),
-        "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]),
-    }
+    network.config.pad_token_id = tokenizer.pad_token_id
+    rows = [record("the hat"), record("a rather longer text", "and another")]
+    examples = [task.encoder.encode(row, 64).examples[0] for row in rows]
+    batch = task.encoder.collate(examples, [[0], [1]], False, None)
     with torch.no_grad():
-        logits = row_logits(network, inputs)
-        hidden = network.model(torch.tensor([[9, 10, pad]])).last_hidden_state[0, -1]
-    torch.testing.assert_close(logits[1], network.score(hidden), atol=1e-5, rtol=1e-5)
+        together = row_logits(network, batch.inputs)
+        torch.testing.assert_close(together, network(**batch.inputs).logits, atol=1e-5, rtol=1e-5)
+        for row, logits in zip(rows, together, strict=True):
+            plain = network(**tokenizer(*row.texts, return_tensors="pt", return_token_type_ids=False)).logits[0]
+            torch.testing.assert_close(logits, plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lead", ["", "template", "option"])
+@pytest.mark.parametrize("pads_with_eos", [False, True])
+def test_a_saved_tokenizer_ends_texts_as_they_were_trained(lead, pads_with_eos, tmp_path):
+    tokenizer = make_tokenizer()
+    if lead == "template":
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<|im_start|> $A", pair="<|im_start|> $A <|im_start|> $B", special_tokens=[("<|im_start|>", 1)]
+        )
+    elif lead == "option":
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer.backend_tokenizer,
+            eos_token="<|im_end|>",
+            pad_token="<|pad|>",
+            bos_token="<|im_start|>",
+            add_bos_token=True,
+        )
+    if pads_with_eos:
+        tokenizer.pad_token = tokenizer.eos_token
+    first = [1] if lead else []
+    last = [] if pads_with_eos else [tokenizer.eos_token_id]
+    a, b = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a hat", "red"))
+    task = make_task(tokenizer)
+    assert task.encoder.encode(record("a hat", "red"), 64).examples[0].input_ids == [*first, *a, 2, *b, *last]
+    tokenizer.save_pretrained(str(tmp_path))
+    saved = AutoTokenizer.from_pretrained(str(tmp_path))
+    assert saved("a hat")["input_ids"] == [*first, *a, *last]
+    assert saved("a hat", "red")["input_ids"] == [*first, *a, 2, *b, *last]
+    make_task(saved)
+    assert saved("a hat", "red")["input_ids"] == [*first, *a, 2, *b, *last]
 
 
 @pytest.mark.parametrize("method", ["prompt", "p-tuning"])

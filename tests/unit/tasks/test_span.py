@@ -142,7 +142,7 @@ def test_a_decoder_reads_eos_after_question_and_text(tiny_tokenizer) -> None:
     """Its last token has seen everything, and stands for no answer; the space before a word is no part of it."""
     eos = tiny_tokenizer.eos_token_id
     windows = SpanFormat(tiny_tokenizer, 8).encode(record_of("Rome"), 40)
-    question = tiny_tokenizer("Where is the old man ?")["input_ids"]
+    question = tiny_tokenizer("Where is the old man ?", add_special_tokens=False)["input_ids"]
     assert len(windows) > 1
     for window in windows:
         assert window.input_ids[: window.begin] == [*question, eos]

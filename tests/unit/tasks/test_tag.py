@@ -184,9 +184,9 @@ def test_numbers_are_labels_in_their_order_unless_they_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_a_decoder_predicts_the_tag_at_the_end_of_the_word(tmp_path: Any, kind: str) -> None:
+def test_every_token_of_a_decoder_predicts_the_tag(tmp_path: Any, kind: str) -> None:
     model = ModelSection(name=str(save_tagger(kind, tmp_path)))
-    assert chosen([ANNA], model=model)["tag.pieces"] == {"bert": "first", "llama": "last"}[kind]
+    assert chosen([ANNA], model=model)["tag.pieces"] == {"bert": "first", "llama": "all"}[kind]
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,13 @@ def test_virtual_tokens_in_front_are_left_off() -> None:
 
 
 def test_several_pieces_decide_together() -> None:
-    logits = torch.tensor([[[9.0, 0, 0], [3, 2, 0], [0, 2, 3], [0, 0, 0.5], [0, 9, 0]]])
+    """By their mean probabilities, as in transformers."""
+    logits = torch.tensor([[[9.0, 0, 0], [3, 2, 0], [0, 2, 2.5], [0, 0, 0.5], [0, 9, 0]]])
+    shares = logits[0, 1:3].softmax(-1).mean(0)
+    assert int(shares.argmax()) == 0
+    assert int(logits[0, 1:3].log_softmax(-1).sum(0).argmax()) == 1, "the product of them would say otherwise"
     deciding = torch.tensor([[NO_WORD, 0, 0, 2, NO_WORD]])
-    assert label_of_words(logits, deciding).tolist() == [[1, NO_WORD, 2]]
+    assert label_of_words(logits, deciding).tolist() == [[0, NO_WORD, 2]]
     assert label_of_words(logits, torch.tensor([[0, NO_WORD, NO_WORD, NO_WORD, 1]])).tolist() == [[0, 1]]
     assert label_of_words(logits, torch.full((1, 5), NO_WORD)).tolist() == [[]]
 
