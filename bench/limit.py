@@ -1,6 +1,7 @@
 """Which share of the machine's matrix rate a training reaches.
 
-    python bench/limit.py [--cases gpt2-lora,llama-lora,gpt2-full,llama-full] [--data FILE] [--steps 10] [--write]
+    python bench/limit.py [--cases smollm2-lora,gpt2-lora,llama-lora,gpt2-full,llama-full] [--data FILE] [--steps 10]
+                          [--write]
 
 Measures the rate of matrix products in this process (2 x m x k x n operations over the shortest of several times, m =
 1,024 and k, n as in the model's largest layer), before and after each training, trains the models that
@@ -27,9 +28,8 @@ from typing import Any
 
 import torch
 from page import DOCS, write_between
-from peers import ASSETS, CONTEXT, ORDERS, TARGETS, make_model
+from peers import ASSETS, CONTEXT, ORDERS, REAL, TARGETS, find_tokenizer, make_model
 from texts import read_texts
-from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from burnish.recipe.schema import Recipe
@@ -39,7 +39,7 @@ from burnish.workflows.plan import Place, plan
 from burnish.workflows.train import train
 
 CASES = ("gpt2-lora", "llama-lora", "gpt2-full", "llama-full")
-LARGEST = {"gpt2": (768, 3072), "llama": (576, 1536)}
+LARGEST = {"gpt2": (768, 3072), "llama": (576, 1536), REAL: (576, 1536)}
 """Inputs and outputs of the model's largest layer."""
 _TRIES = 7
 UNTIMED = 2
@@ -78,7 +78,7 @@ def recipe_of(model: str, method: str, steps: int, folder: Path) -> Recipe:
 def prepare(case: str, options: argparse.Namespace, folder: Path) -> Recipe:
     """Makes model and rows in a folder, and returns the recipe that trains on them."""
     model, method = case.split("-")
-    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    tokenizer = find_tokenizer(model, options.tokenizer)
     make_model(model, tokenizer, folder / "model")
     lines = (json.dumps({"text": text}) + "\n" for text in read_texts(options.data, options.rows, tokenizer))
     (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")

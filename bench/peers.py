@@ -1,11 +1,12 @@
 """Burnish beside other programs on the same machine: tokens a second, memory, and the loss that came out.
 
-    python bench/peers.py [--model gpt2|llama] [--method lora|full|dpo] [--data FILE] [--rows 96] [--rounds 5]
+    python bench/peers.py [--model smollm2|gpt2|llama] [--method lora|full|dpo] [--data FILE] [--rows 96] [--rounds 5]
                           [--peers burnish,guides,trl,trl-best,litgpt] [--litgpt-python PATH] [--write]
 
-Builds the model at random in the layout named (GPT-2 of 124 M parameters, or a Llama of 135 M: 30 blocks of width 576),
-with GPT-2's vocabulary of 50,257 rows, of which the tokenizer may use fewer, and lets each program train on the same
-rows (see `bench/peer.py`), each in its own process, one after the other, round after round, so that what else the
+`smollm2` is the real SmolLM2-135M-Instruct, from the folder that the variable `BURNISH_REAL_MODELS` names, with its own
+tokenizer. The others are built at random in their layout (GPT-2 of 124 M parameters, or a Llama of 135 M: 30 blocks of
+width 576), with GPT-2's vocabulary of 50,257 rows, of which the tokenizer may use fewer. Lets each program train on the
+same rows (see `bench/peer.py`), each in its own process, one after the other, round after round, so that what else the
 machine does hits all of them. Prints medians over the rounds, and the ratio of each round's pairs. A loss that differs
 from the others by more than a share of what the training has changed (`--noise`) is pointed out: such a run is no
 result.
@@ -22,6 +23,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,14 +44,33 @@ from burnish.system.machine import this_machine
 HERE = Path(__file__).resolve().parent
 ASSETS = Path(str(resources.files("burnish"))) / "assets"
 ORDERS = ASSETS / "samples" / "orders.jsonl"
-TARGETS = {"gpt2": ["c_attn"], "llama": ["q_proj", "v_proj"]}
+REAL = "smollm2"
+TARGETS = {"gpt2": ["c_attn"], "llama": ["q_proj", "v_proj"], REAL: ["q_proj", "v_proj"]}
 RATES = {"lora": 5e-4, "full": 5e-5, "dpo": 5e-5}
 VOCABULARY = 50_257
 CONTEXT, PAIR_CONTEXT = 1024, 512
 
 
+def real_model() -> Path:
+    """The folder of SmolLM2-135M-Instruct; ends with 2 where the variable names none."""
+    folder = Path(os.environ.get("BURNISH_REAL_MODELS", "")) / REAL
+    if not folder.joinpath("config.json").is_file():
+        print(f"`--model {REAL}` needs the variable BURNISH_REAL_MODELS, a folder with `{REAL}` in it", file=sys.stderr)
+        sys.exit(2)
+    return folder
+
+
+def find_tokenizer(model: str, name: str) -> Any:
+    """The real model's own tokenizer, or the one named."""
+    return AutoTokenizer.from_pretrained(real_model() if model == REAL else name)
+
+
 def make_model(layout: str, tokenizer: Any, folder: Path) -> None:
-    """Random weights of the layout, and the tokenizer."""
+    """The real model, or random weights of the layout; and the tokenizer."""
+    if layout == REAL:
+        shutil.copytree(real_model(), folder)
+        tokenizer.save_pretrained(str(folder))
+        return
     ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
     if layout == "gpt2":
@@ -158,7 +179,7 @@ def refuse(peers: list[str], options: argparse.Namespace) -> None:
 
 def settings_for(options: argparse.Namespace, folder: Path) -> Path:
     """Model, rows and settings, as files."""
-    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    tokenizer = find_tokenizer(options.model, options.tokenizer)
     is_dpo = options.method == "dpo"
     if is_dpo:
         tokenizer.chat_template = PAIR_TEMPLATE
