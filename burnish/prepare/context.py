@@ -49,6 +49,8 @@ from burnish.tasks.task import Question, Task
 
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
+PLAIN_TEXT = "text"
+"""The shape of rows of which the text alone is learned."""
 _WORTH_KEEPING = 1.0
 """Seconds of tokenizing above which the result is cached for the next run."""
 
@@ -183,7 +185,10 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     Raises:
         DataError: they are for another task.
     """
-    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
+    shape = (
+        recipe.data.shape if recipe.data.shape == PLAIN_TEXT else AUTO
+    )  # whose other columns were ignored on purpose
+    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
     if recipe.task not in task_names_for(records.shape.record):
         raise DataError(

@@ -66,7 +66,8 @@ class DataSection(Section):
     """Which rows, and how they become examples."""
 
     path: str = ""
-    """Training data: a file, a folder with train/valid/test, or the name of a hub dataset."""
+    """Training data: a file, a folder with train/valid/test, or the name of a hub dataset. A worksheet, a key of a JSON
+    document or a configuration follows after a colon: `orders.xlsx:May`."""
     validation: str | None = None
     """Validation data. By default, part of the training rows is held out."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
@@ -76,7 +77,8 @@ class DataSection(Section):
     shape: str = AUTO
     """Shape of the rows (`text`, `messages`, `alpaca`, …). `auto` detects it."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Which column holds which field, as `field: column`, for example `prompt: question`. Overrides detection."""
+    """Which column holds which field, as `field: column`, for example `prompt: question`. Overrides detection. The
+    columns of CoNLL files are numbered from 1."""
     rows: PositiveInt | None = None
     """Use only the first N rows of the training data."""
     context: Auto | Annotated[int, Field(ge=8)] = AUTO

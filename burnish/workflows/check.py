@@ -23,9 +23,10 @@ from burnish.check.finding import Finding
 from burnish.check.labels import is_far_too_small, usual_size
 from burnish.check.rows import TRAIN
 from burnish.check.token_view import TokenView
+from burnish.data.files.opening import is_compressed
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
-from burnish.data.rows.dataset import Records, good_rows, make_records, notes_on_formats, refuse_empty
+from burnish.data.rows.dataset import Records, good_rows, make_records, notes_on_formats, notes_on_reading, refuse_empty
 from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
@@ -149,13 +150,15 @@ def check_briefly(context: RunContext) -> None:
 def _first_pass(recipe: Recipe) -> _FirstPass:
     """Reads the rows once: detects the shape from the first, and keeps what options depend on from all."""
     section = recipe.data
-    sources = find_sources(section.path, section.validation)
+    sources = find_sources(section.path, section.validation, section.columns)
     rejected: list[Rejected] = []
     rows = islice(good_rows(sources.train, rejected), section.rows)
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
     shape = detect_shape(first, section.columns, section.shape)
-    shape = replace(shape, notes=(*shape.notes, *notes_on_formats(sources.train)))
+    held_out = [*(sources.valid or []), *(sources.test or [])]
+    notes = (*sources.notes, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
+    shape = replace(shape, notes=tuple(dict.fromkeys(notes)))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
     lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None
@@ -168,7 +171,7 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
 
 def _lines(sources: Sequence[Source]) -> int | None:
     """Total number of lines of all sources, if each line is a row; otherwise None."""
-    if not all(isinstance(source, Path) and source.suffix == ".jsonl" for source in sources):
+    if not all(isinstance(source, Path) and not is_compressed(source) and is_json_lines(source) for source in sources):
         return None
     number = 0
     for source in sources:
@@ -225,15 +228,20 @@ def _examine(blocks: Iterator[Block], examiner: Examiner, most: int, emit: Emit)
     def take(outcome: tuple[Examination, list[TokenView]]) -> None:
         examination.join(outcome[0])
         views.extend(outcome[1])
-        emit(Progressed("rows checked", len(examination.rows), max(len(examination.rows), most)))
+        emit(Progressed("rows checked", _seen(examination), max(_seen(examination), most)))
 
     begun = time.monotonic()
     for block in islice(blocks, _FIRST_BLOCKS):
         take(examiner.examine(block))
-    rate = len(examination.rows) / (time.monotonic() - begun)
-    for outcome in in_processes(examiner.examine, blocks, _processes((most - len(examination.rows)) / rate)):
+    seen, seconds = _seen(examination), time.monotonic() - begun
+    for outcome in in_processes(examiner.examine, blocks, _processes((most - seen) * seconds / max(seen, 1))):
         take(outcome)
     return examination, views
+
+
+def _seen(examination: Examination) -> int:
+    """Rows checked so far, with those that cannot be used."""
+    return len(examination.rows) + examination.rejected
 
 
 def _processes(seconds: float) -> int:
@@ -257,8 +265,10 @@ def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> d
         "read from": data.sources.described,
         "shape": f"{data.shape.name}, for the task {context.task.name}",
         "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
-        f"longest {longest:,} ({figures.longest_place})",
-        "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
+        f"longest {longest:,} ({figures.longest_place})"
+        if rows
+        else "",
+        "trained": f"{100 * figures.share:.0f} % of the tokens" if rows and context.task.counts_tokens else "",
         "labels": examination.labels.summary(),
         "languages": examination.languages.summary(),
         "usual size": usual_size(context.task),

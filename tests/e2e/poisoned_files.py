@@ -163,7 +163,8 @@ def poisoned() -> list[Poisoned]:
         Poisoned(
             "wrong-encoding",
             21,
-            first.encode() + b'{"prompt": "Caf\xe9?", "completion": "Yes."}\n',
+            first.replace('"prompt": "', '"prompt": "À ', 1).encode()
+            + b'{"prompt": "Caf\xe9?", "completion": "Yes."}\n',
         ),
         Poisoned(
             "wrong-cells",

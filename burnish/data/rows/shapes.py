@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from burnish.data.rows.ignored import refuse_ignored
+from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
 from burnish.data.rows.records import (
     ChatRecord,
     LabelledRecord,
@@ -19,7 +21,8 @@ from burnish.data.rows.records import (
     TaggedRecord,
     TextRecord,
 )
-from burnish.data.rows.row import ColumnMap, Row, RowError, did_you_mean, quoted
+from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, quoted
+from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans
 from burnish.errors import DataError
 
 Field = tuple[str, ...]
@@ -107,7 +110,7 @@ def has_rating(values: Mapping[str, Any]) -> bool:
 
 def has_token_lists(values: Mapping[str, Any]) -> bool:
     """Whether words and tags are lists."""
-    return all(isinstance(pick(values, field)[1], list) for field in (("tokens", "words"), TAGS))
+    return all(isinstance(as_list(pick(values, field)[1]), list) for field in (("tokens", "words"), TAGS))
 
 
 def has_picture_parts(values: Mapping[str, Any]) -> bool:
@@ -131,11 +134,21 @@ _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.ro
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
 _LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.tags.words:tagged_record"
+_ENTITIES, _PAIR_NOTES = "burnish.data.tags.entities:entities_record", "burnish.data.rows.pairs:pair_notes"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
 
 # The first match is used, so more specific shapes come first: many datasets also have a rendered `text`.
 PATTERNS = (
+    Pattern(
+        "entities",
+        TaggedRecord,
+        _ENTITIES,
+        (("text", "data"), SPAN_COLUMNS),
+        (("tokens",), ("answer",)),
+        test=holds_spans,
+        notes="burnish.data.tags.entities:entities_notes",
+    ),
     Pattern("preference", PreferenceRecord, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
     Pattern("preference-messages", PreferenceRecord, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
     Pattern(
@@ -169,6 +182,7 @@ PATTERNS = (
     ),
     Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
     Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
+    Pattern("source-target", ChatRecord, _ANSWER, (SOURCE, RESULT), (SYSTEM,), test=is_text_pair, notes=_PAIR_NOTES),
     Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, LABEL)),
     Pattern("text", TextRecord, "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)),
 )
@@ -253,13 +267,14 @@ class Shape:
         return pattern.make_record(values, row.place)
 
 
-def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO) -> Shape:
+def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO, asks: bool = True) -> Shape:
     """Detects the common shape of the rows.
 
     Args:
         rows: all rows; every one is checked.
         columns: field -> column of the file, from the recipe. The shape must then use those fields.
         wanted: the name of a shape, or `auto`.
+        asks: whether a column that seems to be an annotation must not be ignored without a question.
 
     Raises:
         DataError: no known shape, several shapes in one file, or a wrong column map or shape name.
@@ -272,8 +287,8 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:
-        raise unknown_shape(rows[0].file, found, wanted)
-    main = counts.most_common(1)[0][0]
+        raise unknown_shape(rows[0], found, wanted)
+    main = next((pattern for pattern in counts if pattern.name == "entities"), counts.most_common(1)[0][0])
     if wanted == AUTO:
         refuse_mixed(rows, renamed, shapes, main)
     notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
@@ -288,6 +303,8 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
                 "The rows are read as plain text."
             )
             main = plain
+    elif asks and main.name == plain.name and wanted == AUTO:
+        refuse_ignored(rows, [name for name in found if name not in columns.values() and name not in main.names])
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}
     return Shape(main, column_map, tuple(sorted(ignored)), tuple(notes))
 
@@ -331,6 +348,8 @@ def refuse_mixed(
         number
         for number, (values, pattern) in enumerate(zip(renamed, shapes, strict=True))
         if (pattern.name not in same if pattern else not any(name in values for name in main.names))
+        # a text without entities may look like a text without labels
+        and not (main.name == "entities" and main.has_columns(tuple(values)))
     ]
     if not differing or len(differing) * 100 < len(rows):
         return
@@ -346,12 +365,33 @@ def refuse_mixed(
 _OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
 
 
-def unknown_shape(file: str, found: Sequence[str], wanted: str) -> DataError:
-    """The error for columns that match no shape."""
-    what, why = f"`{file}` has no known shape", describe_patterns(found)
+def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
+    """The error for columns that match no shape.
+
+    Args:
+        first: the first row.
+        found: the columns of all rows.
+        wanted: the name of a shape, or `auto`.
+    """
+    what, why = f"`{first.file}` has no known shape", describe_patterns(found)
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
+    example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else _map_example(first)
     if wanted != AUTO:
-        what, why = f"`{file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
-    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {MAP_EXAMPLE}")
+        what, why = f"`{first.file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
+    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {example}")
+
+
+def _map_example(first: Row) -> str:
+    """The options that map the first two columns with text."""
+    texts = [str(name) for name, value in first.values.items() if isinstance(value, str) and " " in value.strip()]
+    texts += [str(name) for name, value in first.values.items() if isinstance(value, str) and name not in texts]
+    if len(texts) < 2:
+        return MAP_EXAMPLE
+    pair = ("prompt", texts[0]), ("completion", texts[1])
+    return "`" + " ".join(f"--set {_shell_quoted(f'data.columns.{field}={name}')}" for field, name in pair) + "`"
+
+
+def _shell_quoted(word: str) -> str:
+    return f"'{word}'" if " " in word else word
