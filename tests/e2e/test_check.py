@@ -166,3 +166,39 @@ def test_several_processes_find_what_one_finds(name: str, here: Path, monkeypatc
     assert several.to_dict() == alone.to_dict()
     assert several.removable == alone.removable
     assert bool(alone.findings) is (name == "poisoned")
+
+
+def test_rows_that_cannot_be_encoded_are_named_with_the_true_cause(burnish: Burnish, here: Path) -> None:
+    rows = [
+        {"context": f"Ann wrote book {n}.", "question": "Who wrote this very long book of books?", "answers": ["Ann"]}
+        for n in range(4)
+    ]
+    (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
+    result = burnish("check rows.jsonl --set data.context=8 --json")
+    assert result.code == 2
+    findings = found(result.json)
+    assert {"many-left-out", "too-long-answer"} <= set(findings)
+    assert "the question is too long" in findings["too-long-answer"]["places"][0]
+    assert "data.context" in findings["too-long-answer"]["fix"]
+    assert result.json["facts"]["rows"] == "0, 4 left out"
+
+
+@pytest.mark.parametrize("command", ["check .", "train . --set train.max_steps=1 --set evaluate.answers=0"])
+def test_each_file_of_a_folder_is_named_with_its_split(command: str, burnish: Burnish, here: Path, base: Path) -> None:
+    (here / "train.jsonl").write_text(lines(answers()), encoding="utf-8")
+    (here / "val.csv").write_bytes("prompt;completion\nGrüße?;Gut.\nWie?;So.\n".encode("cp1252"))
+    (here / "other.csv").write_text("a,b\n", encoding="utf-8")
+    out = burnish(f"{command} --model {base}").err
+    assert "Data in `.`: train `train.jsonl`, validation `val.csv`." in out
+    assert "Not used: `other.csv`." in out
+    assert (
+        "`val.csv` is not UTF-8 and is read as Windows-1252 (for example `Grüße`); it has columns separated by" in out
+    )
+
+
+def test_separators_of_lines_become_newlines_in_a_cleaned_file(burnish: Burnish, here: Path) -> None:
+    rows = [{**row, "prompt": f"{row['prompt']}\u2028really\ufeff?"} for row in answers()]
+    (here / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + lines(rows).encode("utf-8"))
+    assert burnish("check rows.jsonl --fix clean.jsonl").code == 0
+    kept = [json.loads(line) for line in (here / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["prompt"] for row in kept] == [f"{row['prompt']}\nreally?" for row in answers()]
