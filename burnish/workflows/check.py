@@ -25,15 +25,15 @@ from burnish.check.rows import TRAIN
 from burnish.check.token_view import TokenView
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
-from burnish.data.rows.dataset import Records, good_rows, make_records, notes_on_formats, refuse_empty
+from burnish.data.rows.dataset import Records, asked_of, good_rows, make_records, notes_on_formats, refuse_empty
 from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
-from burnish.prepare.context import Emit, RunContext, check_options, open_context
+from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape
 from burnish.prepare.resolve import check_shape
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
+from burnish.runs.events import DataChecked, EventLog, Listener, Progressed, Stage
 from burnish.system.machine import this_machine
 from burnish.system.processes import in_processes
 from burnish.tasks import task_names_for
@@ -120,8 +120,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     check_options(recipe)
     emit(Stage("reading data"))
     data = _first_pass(recipe)
-    for note in data.shape.notes:
-        emit(Note(note))
+    report_shape(data.shape, emit)
     context = open_context(recipe, _as_records(data), emit)
     length, special = context.context_length, _special_tokens(context)
     examiner = Examiner(data.shape, context.task, context.tokenizer, length, special)
@@ -154,7 +153,7 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     rows = islice(good_rows(sources.train, rejected), section.rows)
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
-    shape = detect_shape(first, section.columns, section.shape)
+    shape = detect_shape(first, section.columns, section.shape, asked_of(recipe))
     shape = replace(shape, notes=(*shape.notes, *notes_on_formats(sources.train)))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
@@ -260,6 +259,7 @@ def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> d
         f"longest {longest:,} ({figures.longest_place})",
         "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
         "labels": examination.labels.summary(),
+        "unused": data.shape.unused,
         "languages": examination.languages.summary(),
         "usual size": usual_size(context.task),
     }

@@ -208,6 +208,28 @@ class LabelledRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredRecord(Record):
+    """A text, or a pair of texts, with a number."""
+
+    texts: tuple[str, ...]
+    score: float
+    place: str
+    contradiction: ClassVar[str] = "contradicting-scores"
+
+    def all_texts(self) -> Iterator[str]:
+        """One or two."""
+        yield from self.texts
+
+    def decision(self) -> str:
+        """The number."""
+        return f"{self.score:.9g}"
+
+    def without_texts(self) -> ScoredRecord:
+        """The number, from which the mean and the spread are computed."""
+        return replace(self, texts=())
+
+
+@dataclass(frozen=True, slots=True)
 class TaggedRecord(Record):
     """Words with a tag each."""
 
@@ -311,7 +333,7 @@ def _conversation(messages: Messages) -> str:
 
 
 def _assistant_bytes(messages: Messages) -> int:
-    said = [message for message in messages if message["role"] == "assistant"]
+    said = [message for message in messages if message["role"] == "assistant" and message.get("weight") != 0]
     return sum(_num_bytes(message.get("content")) + _num_bytes(message.get("tool_calls")) for message in said)
 
 

@@ -97,6 +97,7 @@ FIELDS = (
     "rejected",
     "label",
     "labels",
+    "score",
     "sentence1",
     "sentence2",
     "tokens",
@@ -109,7 +110,9 @@ OTHER_NAMES = (
     "content", "chosen_messages", "rejected_messages", "category", "class", "sentiment", "intent", "topic", "emotion",
     "sentence", "review", "comment", "premise", "hypothesis", "text1", "text2", "text_a", "text_b", "question1",
     "question2", "words", "ner_tags", "pos_tags", "chunk_tags", "image", "tweet", "utterance", "headline", "text_pair",
-    "gold_label", "target",
+    "gold_label", "target", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
+    "star_rating", "rating", "grade", "points", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct",
+    "correct", "accepted", "desirable", "functions",
 )  # fmt: skip
 """Further column names that shapes read."""
 

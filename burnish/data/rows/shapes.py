@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from burnish.data.rows.records import (
@@ -15,11 +15,13 @@ from burnish.data.rows.records import (
     PreferenceRecord,
     RatedRecord,
     Record,
+    ScoredRecord,
     SpanRecord,
     TaggedRecord,
     TextRecord,
 )
 from burnish.data.rows.row import ColumnMap, Row, RowError, did_you_mean, quoted
+from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.errors import DataError
 
 Field = tuple[str, ...]
@@ -44,6 +46,11 @@ class Pattern:
     """What the values must look like besides, where the columns alone are ambiguous."""
     notes: str = ""
     """`module:function` that says what one should know of how all rows were read: (values of each) -> sentences."""
+    settle: str = ""
+    """`module:function` that decides over all rows what they mean: (pattern, values of each, what was asked) ->
+    Settled, or None where they have another shape. Raises DataError where only the user can decide."""
+    roles: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The user's names of roles in conversations."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -57,8 +64,8 @@ class Pattern:
 
     @property
     def needs(self) -> str:
-        """The required columns as a phrase."""
-        return " + ".join("|".join(field) for field in self.required)
+        """The required columns as a phrase, with the first names of each."""
+        return " + ".join("|".join((*field[:_NAMED], *["…"][: len(field) > _NAMED])) for field in self.required)
 
     def make_record(self, values: Mapping[str, Any], place: str) -> Record:
         """What a row of this shape means. Raises RowError where it cannot be learned from."""
@@ -94,15 +101,13 @@ class Pattern:
         return replace(self, required=required, optional=optional, addition=addition)
 
 
+_NAMED = 6
+"""Names of a column that an error lists."""
+
+
 def _load(name: str) -> Any:
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-def has_rating(values: Mapping[str, Any]) -> bool:
-    """Whether `label` is true or false, and so rates an answer."""
-    label = values.get("label")
-    return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in ("true", "false"))
 
 
 def has_token_lists(values: Mapping[str, Any]) -> bool:
@@ -118,11 +123,19 @@ def has_picture_parts(values: Mapping[str, Any]) -> bool:
     return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
 
 
-SYSTEM, TOOLS = ("system",), ("tools",)
+SYSTEM, TOOLS = ("system",), ("tools", "functions")
 TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
 ANSWER = ("completion", "response", "output", "answer")
 TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
 LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+SCORE = (
+    "score", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars", "star_rating", "rating",
+    "grade", "points",
+)  # fmt: skip
+RATING = (
+    "label", "rating", "score", "stars", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct", "correct",
+    "accepted", "desirable",
+)  # fmt: skip
 FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
 TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
@@ -130,23 +143,43 @@ PICTURES = ("images", "image")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
-_LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.tags.words:tagged_record"
+_LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
+_SETTLING = "burnish.data.labels.settling"
+_SETTLE_LABELS, _SETTLE_TEXT = f"{_SETTLING}:settle_labels", f"{_SETTLING}:settle_text"
+_SETTLE_RATING, _SETTLE_PAIR = (f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair"))
+_TAGGED = "burnish.data.tags.words:tagged_record"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
 
 # The first match is used, so more specific shapes come first: many datasets also have a rendered `text`.
 PATTERNS = (
-    Pattern("preference", PreferenceRecord, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
-    Pattern("preference-messages", PreferenceRecord, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
+    Pattern(
+        "preference",
+        PreferenceRecord,
+        _PAIR,
+        (PROMPT, ("chosen",), ("rejected",)),
+        (TOOLS, SYSTEM),
+        ("input",),
+        settle=_SETTLE_PAIR,
+    ),
+    Pattern(
+        "preference-messages",
+        PreferenceRecord,
+        _PAIR,
+        (TURNS, ("chosen",), ("rejected",)),
+        (TOOLS, SYSTEM),
+        settle=_SETTLE_PAIR,
+    ),
     Pattern(
         "preference-dialogues",
         PreferenceRecord,
         _DIALOGUES,
         (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
         (TOOLS, SYSTEM),
+        settle=_SETTLE_PAIR,
     ),
-    Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
-    Pattern("rated-messages", RatedRecord, _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, RATING), (TOOLS, SYSTEM), ("input",), settle=_SETTLE_RATING),
+    Pattern("rated-messages", RatedRecord, _RATED, (TURNS, RATING), (TOOLS, SYSTEM), settle=_SETTLE_RATING),
     Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
     Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
     Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
@@ -162,15 +195,24 @@ PATTERNS = (
         notes=_SPAN_NOTES,
     ),
     Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
-    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, LABEL)),
+    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
     Pattern(
         "instruction-response", ChatRecord, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")
     ),
     Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
     Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
-    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, LABEL)),
-    Pattern("text", TextRecord, "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)),
+    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("scored-text", ScoredRecord, _SCORED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern(
+        "text",
+        TextRecord,
+        "burnish.data.tokens.text:text_record",
+        (("text", "content"),),
+        (("ends",),),
+        settle=_SETTLE_TEXT,
+    ),
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")
@@ -207,7 +249,8 @@ def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) 
 def describe_patterns(found: Iterable[str] = ()) -> str:
     """Lists the shapes, and the required columns of those that use any of the columns found."""
     found = set(found)
-    near = [f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS if found & set(pattern.names)]
+    like = [one for one in PATTERNS if found & set(one.names) and one.record is not ScoredRecord]  # as `labelled-`
+    near = [f"{pattern.name} ({pattern.needs})" for pattern in like]
     names = f"The shapes are {', '.join(BY_NAME)}"
     return f"{names}; similar ones are {'; '.join(near)}." if near else f"{names}."
 
@@ -226,6 +269,12 @@ class Shape:
     """Columns of the file that are not used, sorted."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about how the rows were read."""
+    readings: tuple[Reading, ...] = ()
+    """How cells are taken, in order, before the pattern makes a record of them."""
+    choices: tuple[Choice, ...] = ()
+    """Values for options that are `auto`, so that other rows are read alike."""
+    unused_keys: tuple[str, ...] = ()
+    """Keys inside of messages that are not used, sorted."""
 
     @property
     def name(self) -> str:
@@ -237,13 +286,22 @@ class Shape:
         """What such rows mean."""
         return self.pattern.record
 
+    @property
+    def unused(self) -> str:
+        """What of the rows is not used, in words; empty if everything is."""
+        parts = [f"the columns {quoted(self.ignored)}"] if self.ignored else []
+        parts += [f"the keys {quoted(self.unused_keys)} inside messages"] if self.unused_keys else []
+        return " and ".join(parts)
+
     def to_record(self, row: Row) -> Record:
         """The record of a row.
 
         Raises:
             RowError: the row is unusable or has another shape.
         """
-        values = self.column_map.rename(row.values)
+        values: Mapping[str, Any] = self.column_map.rename(row.values)
+        for reading in self.readings:
+            values = reading.prepare(values)
         pattern = self.pattern
         missing = [field for field in pattern.required if not any(name in values for name in field)]
         if missing:
@@ -253,22 +311,28 @@ class Shape:
         return pattern.make_record(values, row.place)
 
 
-def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO) -> Shape:
+def detect_shape(
+    rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO, asked: Asked | None = None
+) -> Shape:
     """Detects the common shape of the rows.
 
     Args:
         rows: all rows; every one is checked.
         columns: field -> column of the file, from the recipe. The shape must then use those fields.
         wanted: the name of a shape, or `auto`.
+        asked: what else the user has set about their meaning.
 
     Raises:
-        DataError: no known shape, several shapes in one file, or a wrong column map or shape name.
+        DataError: no known shape, several shapes in one file, or a wrong column map or shape name; or something that
+            only the user can decide.
     """
     found = sorted({str(key) for keys in {tuple(row.values) for row in rows} for key in keys})
     column_map = ColumnMap(columns)
     column_map.check(found)
+    asked = replace(asked or Asked(), columns=columns, shape=wanted)
     patterns = candidates(columns, wanted)
-    renamed = [column_map.rename(row.values) for row in rows]
+    renamed: list[Mapping[str, Any]] = [column_map.rename(row.values) for row in rows]
+    first, renamed = _load(f"{_SETTLING}:with_label_columns")(renamed, asked)
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:
@@ -276,20 +340,35 @@ def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = 
     main = counts.most_common(1)[0][0]
     if wanted == AUTO:
         refuse_mixed(rows, renamed, shapes, main)
+    settled = _settle(renamed, patterns, main, asked)
+    main = replace(settled.pattern, roles=asked.roles)
+    readings = (*first.readings, *settled.readings)
     notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
-    plain = BY_NAME["text"]
-    from burnish.data.labels.rows import are_labels  # that module reads the table of shapes when it is loaded
-
-    if main.name == "labelled-text" and wanted == AUTO and not columns and plain.fits(renamed[0]):
-        name, _ = pick(renamed[0], main.required[-1])
-        if not are_labels(renamed, main.required[-1]):
-            notes.append(
-                f"`{name}` is not used as a label: it is missing or different in every row. "
-                "The rows are read as plain text."
-            )
-            main = plain
+    used = {name for reading in readings for name in reading.columns}
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}
-    return Shape(main, column_map, tuple(sorted(ignored)), tuple(notes))
+    return Shape(
+        main,
+        column_map,
+        tuple(sorted(ignored - used)),
+        (*notes, *first.notes, *settled.notes),
+        readings,
+        (*first.choices, *settled.choices),
+        _load(f"{_CHAT_ROWS}:unused_keys")(renamed, main.names),
+    )
+
+
+def _settle(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern], main: Pattern, asked: Asked) -> Settled:
+    """What the rows mean, decided over all of them; the next pattern is tried where the first does not hold."""
+    while main.settle:
+        settled = _load(main.settle)(main, rows, asked)
+        if settled is not None:
+            return settled
+        patterns = [pattern for pattern in patterns if pattern != main]
+        counts = Counter(pattern for pattern in patterns_of(rows, patterns) if pattern is not None)
+        if not counts:
+            break
+        main = counts.most_common(1)[0][0]
+    return Settled(main)
 
 
 def candidates(columns: Mapping[str, str], wanted: str) -> list[Pattern]:
@@ -327,10 +406,13 @@ def refuse_mixed(
         DataError: at least 1 % of the rows have another shape; the error has the location of the first.
     """
     same = CONVERSATIONS if main.name in CONVERSATIONS else (main.name,)
+    is_annotated = main.record in (LabelledRecord, ScoredRecord, RatedRecord)
+    needed = main.required[:-1] if is_annotated else main.required  # a row without its label is left out by itself
     differing = [
         number
         for number, (values, pattern) in enumerate(zip(renamed, shapes, strict=True))
         if (pattern.name not in same if pattern else not any(name in values for name in main.names))
+        and not (is_annotated and all(any(name in values for name in field) for field in needed))
     ]
     if not differing or len(differing) * 100 < len(rows):
         return
