@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import psutil
@@ -247,6 +248,14 @@ def _special_tokens(context: RunContext) -> SpecialTokens:
     return SpecialTokens(context.tokenizer, tokens.decode(tokens.lead))
 
 
+def _scores(records: Sequence[Record]) -> str:
+    """The range and the spread of the numbers of the training rows, as a phrase; empty if they have none."""
+    amounts = [amount for record in records if (amount := record.amount()) is not None]
+    if not amounts:
+        return ""
+    return f"{min(amounts):g} to {max(amounts):g}, mean {fmean(amounts):.3g}, standard deviation {pstdev(amounts):.3g}"
+
+
 def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> dict[str, str]:
     """Describes the data, as text by name."""
     figures = examination.figures
@@ -259,6 +268,7 @@ def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> d
         f"longest {longest:,} ({figures.longest_place})",
         "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
         "labels": examination.labels.summary(),
+        "scores": _scores(data.thin),
         "unused": data.shape.unused,
         "languages": examination.languages.summary(),
         "usual size": usual_size(context.task),

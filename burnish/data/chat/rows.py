@@ -23,7 +23,6 @@ _ROLES = {
 }
 ROLES = {name: role for role, names in _ROLES.items() for name in names.split()}
 """The usual names of roles, in lower case, by what they mean."""
-MEANINGS = ("system", "user", "assistant", "tool")
 _VERSION = re.compile(r"[-_. ]?v?\d[\w.:-]*\Z")
 """What follows the name of a model, as in `gpt-4` and `claude-3-opus`."""
 NO_ROLES: Mapping[str, str] = {}

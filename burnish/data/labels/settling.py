@@ -30,6 +30,7 @@ from burnish.recipe.schema import AUTO
 Values = Mapping[str, Any]
 
 SCORE_TASK, CLASS_TASK = "score", "classify"
+_PLAIN_TASKS = ("text", "fill-mask")
 _SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
 _CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
 _LONG_TEXT = 1_000
@@ -45,6 +46,8 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     name = next((name for name in pattern.required[-1] if any(name in values for values in rows)), "")
     cells = [values.get(name) for values in rows]
     plain = BY_NAME["text"]
+    if asked.task in _PLAIN_TASKS and asked.shape == AUTO and pattern.name == "labelled-text" and plain.fits(rows[0]):
+        return Settled(plain)
     may_be_plain = asked.is_free and pattern.name == "labelled-text" and plain.fits(rows[0])
     if may_be_plain and not are_labels(rows, (name,)) and not are_amounts(_texts(cells), name in SCORE):
         why = f"`{name}` is not used as a label: it is missing or different in every row. "

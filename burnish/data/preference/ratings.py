@@ -113,6 +113,8 @@ def settle_rating(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     known = sum(counts[text] for text in counts if text in _GOOD | _BAD | _NEITHER)
     if len(neither) < len(counts) and known >= _KNOWN * counts.total():
         bad = _BAD & set(counts)
+        if asked.task not in (AUTO, "preference") and not bad and len(good) == len(counts):
+            return None  # all are good, and may be learned as conversations
         if {"0", "-1"} <= bad and "1" in good:  # 0 between -1 and 1 is neutral
             bad -= {"0"}
         reading = RatingReading(name, tuple(sorted(good)), tuple(sorted(bad)))

@@ -60,6 +60,10 @@ class Record:
         """Whether a row of its kind has exactly one label."""
         return True
 
+    def amount(self) -> float | None:
+        """The number that is learned; None for a kind of record that has none."""
+        return None
+
     def learned_bytes(self) -> int | None:
         """Bytes of UTF-8 of the text that is learned to be written; None where what is learned is no text."""
         return None
@@ -223,6 +227,10 @@ class ScoredRecord(Record):
     def decision(self) -> str:
         """The number."""
         return f"{self.score:.9g}"
+
+    def amount(self) -> float:
+        """The score."""
+        return self.score
 
     def without_texts(self) -> ScoredRecord:
         """The number, from which the mean and the spread are computed."""

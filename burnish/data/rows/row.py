@@ -111,10 +111,10 @@ OTHER_NAMES = (
     "sentence", "review", "comment", "premise", "hypothesis", "text1", "text2", "text_a", "text_b", "question1",
     "question2", "words", "ner_tags", "pos_tags", "chunk_tags", "image", "tweet", "utterance", "headline", "text_pair",
     "gold_label", "target", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
-    "star_rating", "rating", "grade", "points", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct",
-    "correct", "accepted", "desirable", "functions",
+    "star_rating", "rating", "is_good", "is_correct", "functions",
 )  # fmt: skip
-"""Further column names that shapes read."""
+"""Further column names that shapes read in upper and lower case; words that are also labels, such as `correct`, are not
+among them."""
 
 
 class ColumnMap:

@@ -303,3 +303,9 @@ def test_a_few_rows_without_the_column_are_left_out_by_themselves() -> None:
     shape = detect_shape(rows, {})
     with pytest.raises(RowError, match="there is no column `label`"):
         shape.to_record(rows[-1])
+
+
+def test_a_task_for_texts_takes_the_text_alone() -> None:
+    rows = rows_of([{"text": f"t {number}", "score": number / 7} for number in range(30)])
+    shape = detect_shape(rows, {}, asked=Asked(task="text"))
+    assert (shape.name, shape.ignored) == ("text", ("score",))

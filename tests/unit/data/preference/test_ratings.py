@@ -135,3 +135,10 @@ def test_scores_that_contradict_most_pairs_mean_something_else() -> None:
     shape = shape_of(pairs([(1, 2), (1, 3), (4, 2)], ("score_chosen", "score_rejected")))
     assert shape.ignored == ("score_chosen", "score_rejected")
     check_text("\n".join(shape.notes))
+
+
+def test_good_answers_alone_may_be_learned_as_conversations() -> None:
+    rows = [Row(values, "a.jsonl", line) for line, values in enumerate(rated(["good"] * 9), 1)]
+    assert detect_shape(rows, {}, asked=Asked(task="chat")).name == "prompt-completion"
+    both = [Row(values, "a.jsonl", line) for line, values in enumerate(rated([0, 1] * 9), 1)]
+    assert detect_shape(both, {}, asked=Asked(task="chat")).name == "rated"
