@@ -12,9 +12,10 @@ from burnish.data.files.readers import data_suffix, file_suffix
 from burnish.data.files.sources import Source, file_name, find_sources, read_source
 from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError
+from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape, detect_shape
-from burnish.errors import DataError
-from burnish.recipe.schema import DataSection
+from burnish.errors import DataError, RecipeError
+from burnish.recipe.schema import DataSection, Recipe
 
 
 def split_held_out(
@@ -94,12 +95,33 @@ class Records:
         return self.shape.ignored
 
 
-def load_records(section: DataSection, seed: int) -> Records:
+MEANINGS = ("system", "user", "assistant", "tool")
+"""What a role in a conversation may mean."""
+
+
+def asked_of(recipe: Recipe) -> Asked:
+    """What a recipe says about the meaning of rows.
+
+    Raises:
+        RecipeError: a role is said to mean something else than `MEANINGS`.
+    """
+    for role, meaning in recipe.data.roles.items():
+        if meaning not in MEANINGS:
+            raise RecipeError(
+                f"`data.roles.{role}` is `{meaning}`, which no role means",
+                f"A role means one of {', '.join(f'`{one}`' for one in MEANINGS)}.",
+                f"For example `--set data.roles.{role}=assistant`",
+            )
+    return Asked(task=recipe.task, roles=recipe.data.roles, annotation=recipe.annotation)
+
+
+def load_records(section: DataSection, seed: int, asked: Asked | None = None) -> Records:
     """Reads the data of a recipe, and holds part of it out if there is no validation data.
 
     Args:
         section: the data section of the recipe.
         seed: determines, with the content of the rows, which are held out.
+        asked: what else the recipe says about the meaning of the rows.
 
     Raises:
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
@@ -108,7 +130,7 @@ def load_records(section: DataSection, seed: int) -> Records:
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
-    shape = detect_shape(rows, section.columns, section.shape)
+    shape = detect_shape(rows, section.columns, section.shape, asked)
     formats = notes_on_formats([*sources.train, *(sources.valid or [])])
     shape = replace(shape, notes=(*sources.notes, *shape.notes, *formats))
     train = make_records(rows, shape, rejected)

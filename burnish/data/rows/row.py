@@ -104,6 +104,7 @@ FIELDS = (
     "rejected",
     "label",
     "labels",
+    "score",
     "sentence1",
     "sentence2",
     "tokens",
@@ -119,8 +120,11 @@ OTHER_NAMES = (
     "gold_label", "target", "source", "src", "source_text", "input_text", "query", "user", "human", "article",
     "document", "dialogue", "tgt", "target_text", "output_text", "reply", "assistant", "bot", "gpt", "summary",
     "highlights", "translation", "entities", "spans", "ents", "annotations",
+    "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
+    "star_rating", "rating", "is_good", "is_correct", "functions",
 )  # fmt: skip
-"""Further column names that shapes read."""
+"""Further column names that shapes read in upper and lower case; words that are also labels, such as `correct`, are not
+among them."""
 
 
 class ColumnMap:
