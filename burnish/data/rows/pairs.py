@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.data.rows.row import Row
+
 SOURCE = (
     "source", "src", "source_text", "input", "input_text", "query", "user", "human", "question", "instruction",
     "article", "document", "dialogue", "text",
@@ -46,3 +48,20 @@ def pair_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"`--set data.columns.text={source} --set data.columns.label={result}`."
         )
     return notes
+
+
+MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
+
+
+def map_example(row: Row) -> str:
+    """The options that map the first two columns with text, in the names that a row has for them."""
+    texts = [str(name) for name, value in row.values.items() if isinstance(value, str) and " " in value.strip()]
+    texts += [str(name) for name, value in row.values.items() if isinstance(value, str) and name not in texts]
+    if len(texts) < 2:
+        return MAP_EXAMPLE
+    pair = ("prompt", texts[0]), ("completion", texts[1])
+    return "`" + " ".join(f"--set {_shell_quoted(f'data.columns.{field}={name}')}" for field, name in pair) + "`"
+
+
+def _shell_quoted(word: str) -> str:
+    return f"'{word}'" if " " in word else word

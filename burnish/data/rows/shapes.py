@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
-from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
+from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example
 from burnish.data.rows.records import (
     ChatRecord,
     LabelledRecord,
@@ -227,7 +227,6 @@ def describe_patterns(found: Iterable[str] = ()) -> str:
 
 
 AUTO = "auto"
-MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,21 +376,7 @@ def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
-    example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else _map_example(first)
+    example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
     if wanted != AUTO:
         what, why = f"`{first.file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
     return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {example}")
-
-
-def _map_example(first: Row) -> str:
-    """The options that map the first two columns with text."""
-    texts = [str(name) for name, value in first.values.items() if isinstance(value, str) and " " in value.strip()]
-    texts += [str(name) for name, value in first.values.items() if isinstance(value, str) and name not in texts]
-    if len(texts) < 2:
-        return MAP_EXAMPLE
-    pair = ("prompt", texts[0]), ("completion", texts[1])
-    return "`" + " ".join(f"--set {_shell_quoted(f'data.columns.{field}={name}')}" for field, name in pair) + "`"
-
-
-def _shell_quoted(word: str) -> str:
-    return f"'{word}'" if " " in word else word

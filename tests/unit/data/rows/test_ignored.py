@@ -15,8 +15,8 @@ def rows(*values):
 
 
 ASKED = {
-    "rating": [{"text": "a b", "Rating": "5"}, {"text": "c d", "Rating": "1"}],
-    "score": [{"text": "a b", "score": 0.5}],
+    "polarity": [{"text": "a b", "Polarity": "pos"}, {"text": "c d", "Polarity": "neg"}],
+    "toxicity": [{"text": "a b", "toxicity": 0.5}],
     "later": [{"text": "a b", "user_sentiment": None}, {"text": "c d", "user_sentiment": "good"}],
     "camel case": [{"text": "a b", "myLabel": 1}],
     "tags": [{"text": "a b", "tags": ["x", "y"]}],
@@ -38,7 +38,7 @@ def test_the_text_alone_is_learned_on_request(case):
 
 
 def test_the_command_that_is_shown_learns_the_column():
-    assert detect_shape(rows(*ASKED["rating"]), {"label": "Rating"}).name == "labelled-text"
+    assert detect_shape(rows(*ASKED["polarity"]), {"label": "Polarity"}).name == "labelled-text"
 
 
 @pytest.mark.parametrize("column", ["id", "source", "url", "title", "date", "position", "tagline", "model", "n"])
@@ -49,7 +49,7 @@ def test_other_columns_are_only_named(column):
 
 @pytest.mark.parametrize("empty", [None, "", [], float("nan")])
 def test_an_empty_column_is_no_annotation(empty):
-    assert detect_shape(rows({"text": "a b", "rating": empty}), {}).name == "text"
+    assert detect_shape(rows({"text": "a b", "polarity": empty}), {}).name == "text"
 
 
 PAIRS = [
