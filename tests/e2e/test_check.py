@@ -202,6 +202,8 @@ def test_separators_of_lines_become_newlines_in_a_cleaned_file(burnish: Burnish,
     assert burnish("check rows.jsonl --fix clean.jsonl").code == 0
     kept = [json.loads(line) for line in (here / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["prompt"] for row in kept] == [f"{row['prompt']}\nreally?" for row in answers()]
+
+
 def test_what_nothing_uses_is_named(burnish: Burnish, here: Path) -> None:
     turns = [{"role": "user", "content": "q", "at": 1}, {"role": "assistant", "content": "a", "weight": 1}]
     (here / "rows.jsonl").write_text(lines([{"messages": turns, "id": n} for n in range(30)]), encoding="utf-8")

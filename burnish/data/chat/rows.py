@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_json, as_text, check_characters
-from burnish.data.rows.shapes import TOOLS, Pattern, pick
+from burnish.data.rows.shapes import TOOLS
 
 Message = dict[str, Any]
 

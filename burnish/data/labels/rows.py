@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.labels.numbers import number_of
+from burnish.data.rows.pattern import Field, Pattern, pick
 from burnish.data.rows.records import LabelledRecord, ScoredRecord
 from burnish.data.rows.row import ColumnMap, RowError, as_text, quoted
-from burnish.data.rows.shapes import Field, Pattern, pick
 from burnish.errors import DataError, InputError, RecipeError
 
 _MIN_ROWS_FOR_IDS = 10

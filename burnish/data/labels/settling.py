@@ -21,9 +21,10 @@ from burnish.data.labels.cells import (
 from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, spelled
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, number_of
 from burnish.data.labels.rows import are_labels
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
-from burnish.data.rows.shapes import BY_NAME, LABEL, SCORE, TEXT, Pattern, pick
+from burnish.data.rows.shapes import BY_NAME, LABEL, SCORE, TEXT
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 

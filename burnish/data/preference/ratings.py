@@ -11,9 +11,10 @@ from typing import Any
 
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
-from burnish.data.rows.shapes import BY_NAME, Pattern
+from burnish.data.rows.shapes import BY_NAME
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from burnish.recipe.schema import AUTO, AnnotationSection
 
 if TYPE_CHECKING:
-    from burnish.data.rows.shapes import Pattern
+    from burnish.data.rows.pattern import Pattern
 
 Choice = tuple[str, Any, str]
 """A dotted option, its value, and the reason for it."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
 from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example
+from burnish.data.rows.pattern import Pattern, load_function, pick
 from burnish.data.rows.records import (
     ChatRecord,
     LabelledRecord,
@@ -26,91 +26,6 @@ from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mea
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans
 from burnish.errors import DataError
-
-Field = tuple[str, ...]
-"""The names that a column may have, best first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """The definition of a shape: fields that its rows must have, and fields that they may have."""
-
-    name: str
-    record: type[Record]
-    """What such rows mean. A task says which kinds of record it learns from."""
-    reader: str
-    """`module:function` that makes a record from a row: (pattern, values, place) -> Record, raising RowError."""
-    required: tuple[Field, ...]
-    """Required columns; for shapes of questions and answers, these two."""
-    optional: tuple[Field, ...] = ()
-    addition: Field = ()
-    """An optional column that is appended to the question, for example Alpaca's `input`."""
-    test: Callable[[Mapping[str, Any]], bool] | None = None
-    """What the values must look like besides, where the columns alone are ambiguous."""
-    notes: str = ""
-    """`module:function` that says what one should know of how all rows were read: (values of each) -> sentences."""
-    settle: str = ""
-    """`module:function` that decides over all rows what they mean: (pattern, values of each, what was asked) ->
-    Settled, or None where they have another shape. Raises DataError where only the user can decide."""
-    roles: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """The user's names of roles in conversations."""
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """Every field of this shape."""
-        return (*self.required, self.addition, *self.optional)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every column name that this shape can use."""
-        return tuple(name for field in self.fields for name in field)
-
-    @property
-    def needs(self) -> str:
-        """The required columns as a phrase, with the first names of each."""
-        return " + ".join("|".join((*field[:_NAMED], *["…"][: len(field) > _NAMED])) for field in self.required)
-
-    def make_record(self, values: Mapping[str, Any], place: str) -> Record:
-        """What a row of this shape means. Raises RowError where it cannot be learned from."""
-        return _load(self.reader)(self, values, place)
-
-    def make_notes(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """What one should know of how the rows were read."""
-        return _load(self.notes)(rows) if self.notes else []
-
-    def fits(self, values: Mapping[str, Any]) -> bool:
-        """Whether a row has this shape."""
-        return self.has_columns(tuple(values)) and (self.test is None or self.test(values))
-
-    def has_columns(self, columns: tuple[str, ...]) -> bool:
-        """Whether a row with these columns may have this shape."""
-        if self.name == "text" and "text" not in columns:
-            return columns == ("content",)
-        return all(any(name in columns for name in field) for field in self.required)
-
-    def reads(self, columns: Iterable[str]) -> set[str]:
-        """The columns of a row that are used: of each field, the first that exists."""
-        columns = tuple(columns)
-        picked = (next((name for name in field if name in columns), None) for field in self.fields)
-        return {name for name in picked if name is not None}
-
-    def narrowed(self, mapped: Iterable[str]) -> Pattern:
-        """The same shape, with only the mapped name for a mapped field."""
-        mapped = tuple(mapped)
-        required, optional, (addition,) = (
-            tuple(tuple(name for name in field if name in mapped) or field for field in fields)
-            for fields in (self.required, self.optional, (self.addition,))
-        )
-        return replace(self, required=required, optional=optional, addition=addition)
-
-
-_NAMED = 6
-"""Names of a column that an error lists."""
-
-
-def _load(name: str) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def has_token_lists(values: Mapping[str, Any]) -> bool:
@@ -233,12 +148,6 @@ CONVERSATIONS = ("messages", "sharegpt")
 """Shapes with a list of messages. They differ only in names of keys, so each can read the other."""
 
 
-def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
-    """(name, value) of the first of a field's columns that the row has; (best name, None) if it has none."""
-    name = next((name for name in field if name in values), field[0])
-    return name, values.get(name)
-
-
 def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Pattern | None:
     """The first of the patterns that a row matches."""
     fitting = [pattern for pattern in patterns if pattern.fits(values)]
@@ -346,7 +255,7 @@ def detect_shape(
     asked = replace(asked or Asked(), columns=columns, shape=wanted)
     patterns = candidates(columns, wanted)
     renamed: list[Mapping[str, Any]] = [column_map.rename(row.values) for row in rows]
-    first, renamed = _load(f"{_SETTLING}:with_label_columns")(renamed, asked)
+    first, renamed = load_function(f"{_SETTLING}:with_label_columns")(renamed, asked)
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:
@@ -370,14 +279,14 @@ def detect_shape(
         (*notes, *first.notes, *settled.notes),
         readings,
         (*first.choices, *settled.choices),
-        _load(f"{_CHAT_ROWS}:unused_keys")(renamed, main.names),
+        load_function(f"{_CHAT_ROWS}:unused_keys")(renamed, main.names),
     )
 
 
 def _settle(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern], main: Pattern, asked: Asked) -> Settled:
     """What the rows mean, decided over all of them; the next pattern is tried where the first does not hold."""
     while main.settle:
-        settled = _load(main.settle)(main, rows, asked)
+        settled = load_function(main.settle)(main, rows, asked)
         if settled is not None:
             return settled
         patterns = [pattern for pattern in patterns if pattern != main]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import RowError, check_characters
-from burnish.data.rows.shapes import Pattern
 from burnish.data.tags.annotations import Span, has_several_annotations, in_characters, read_annotated
 from burnish.data.tags.words import OUTSIDE, word_places
 
