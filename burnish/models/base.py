@@ -17,7 +17,7 @@ from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
-from burnish.models.heads import Head
+from burnish.models.heads import Head, start_output
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
 from burnish.models.location import ModelLocation, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
@@ -128,6 +128,8 @@ def load_base(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise _load_error(location, "model", error) from error
     new_modules = _new_modules(network, sorted(missing), location, head)
+    if head.start is not None:
+        start_output(network, new_modules, head.start)
     base = BaseModel(location, network, tokenizer, new_modules, notes)
     if loading.quantization is None:
         base.network = network = network.to(device)
