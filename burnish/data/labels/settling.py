@@ -19,7 +19,7 @@ from burnish.data.labels.cells import (
     split_cell,
     unsplit_separator,
 )
-from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, spelled
+from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, other_missing, spelled
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.row import RowError, quoted
@@ -101,7 +101,8 @@ def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], 
             f"`{listed}` in `{name}` is taken as a class. If it means that there is no gold label: "
             f"`--set 'annotation.missing=[{listed}]'`."
         )
-    return found, notes, (("annotation.missing", found, f"the values of `{name}`"),)
+    every = [*found, *other_missing([text for text in distinct if text not in found])]
+    return every, notes, (("annotation.missing", every, f"what they would mean beside the values of `{name}`"),)
 
 
 def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) -> bool:

@@ -102,10 +102,10 @@ def settle_rating(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     name = next((name for name in pattern.required[-1] if any(name in values for values in rows)), "")
     narrow = replace(pattern, required=(*pattern.required[:-1], (name,)))
     counts = Counter(text.lower() for values in rows if (text := spelled(values.get(name))))
-    if asked.annotation.good_from != AUTO:
-        reading = RatingReading(name, good_from=float(asked.annotation.good_from))
+    if asked.annotation.good_from is not None:
+        reading = RatingReading(name, good_from=asked.annotation.good_from)
         return Settled(narrow, (reading,))
-    if asked.annotation.good != AUTO:
+    if asked.annotation.good not in (AUTO, []):
         return Settled(narrow, (RatingReading(name, tuple(spelled(value).lower() for value in asked.annotation.good)),))
     if not counts:
         return None

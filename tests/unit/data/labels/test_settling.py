@@ -331,3 +331,11 @@ def test_a_pair_without_a_known_label_says_how_to_name_it() -> None:
         detect_shape(rows, {})
     assert "`--set data.columns.label=COLUMN`" in caught.value.fix
     assert detect_shape(rows, {"score": "sim"}).name == "scored-pair"
+
+
+def test_held_out_rows_may_lack_a_label_where_training_rows_do_not() -> None:
+    shape = shape_of([0, 1, 2] * 5)
+    for cell in (-1, "-1", "-", "nan"):
+        with pytest.raises(RowError, match="no gold label"):
+            labels_of(shape, cell)
+    assert labels_of(shape_of([0, 1] * 5), -1) == ("-1",)
