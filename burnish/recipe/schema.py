@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 AUTO: Literal["auto"] = "auto"
 """A value that the plan resolves before training."""
@@ -85,6 +85,14 @@ class DataSection(Section):
     """Pack whole examples into rows of the context length, each attending only to itself."""
     labels: Auto | list[str] = AUTO
     """Names of the labels or tags, in the order of the model's outputs. `auto` collects them from the training rows."""
+
+
+class TemplateSection(Section):
+    """The chat template (tasks `chat`, `preference`, `reward` and `vision`)."""
+
+    kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values for the template's variables, for example `enable_thinking: false`. They are saved with the result as its
+    defaults. A variable that the template never reads is refused."""
 
 
 class LoraSection(Section):
@@ -307,6 +315,7 @@ class Recipe(Section):
     """Seed of the split, the order of the rows, the initial adapter weights and dropout."""
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataSection = Field(default_factory=DataSection)
+    template: TemplateSection = Field(default_factory=TemplateSection)
     lora: LoraSection = Field(default_factory=LoraSection)
     prompt: PromptSection = Field(default_factory=PromptSection)
     freeze: FreezeSection = Field(default_factory=FreezeSection)

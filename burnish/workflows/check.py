@@ -127,10 +127,18 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     examiner = Examiner(data.shape, context.task, context.tokenizer, length, special)
     emit(Stage("checking the rows"))
     examination, views = _examine(_blocks(data, recipe, show), examiner, data.number, emit)
+    for note in context.task.encoder.notes_on(examination.message_keys):
+        emit(Note(note))
     if is_far_too_small(context.task, len(examination.rows)):
         examination.tally.add("few-rows", data.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
-    return Checkup(_facts(data, context, examination), findings, views[:show], examination.removable)
+    return Checkup(_facts(data, context, examination), findings, _of_first_rows(views, show), examination.removable)
+
+
+def _of_first_rows(views: Sequence[TokenView], number: int) -> list[TokenView]:
+    """The views of the first rows; a conversation whose turns cannot share one sequence has several."""
+    shown = set(list(dict.fromkeys(view.place for view in views))[:number])
+    return [view for view in views if view.place in shown]
 
 
 def check_briefly(context: RunContext) -> None:
@@ -230,8 +238,9 @@ def _examine(blocks: Iterator[Block], examiner: Examiner, most: int, emit: Emit)
     begun = time.monotonic()
     for block in islice(blocks, _FIRST_BLOCKS):
         take(examiner.examine(block))
-    rate = len(examination.rows) / (time.monotonic() - begun)
-    for outcome in in_processes(examiner.examine, blocks, _processes((most - len(examination.rows)) / rate)):
+    done = len(examination.rows) + examination.rejected
+    left = (time.monotonic() - begun) * max(0, most - done) / max(1, done)
+    for outcome in in_processes(examiner.examine, blocks, _processes(left)):
         take(outcome)
     return examination, views
 
