@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -34,14 +34,25 @@ class Session:
         run: the run whose result is used; None for the base model alone.
         base: use the base model instead of the run's result.
         warn: receives what the user should know of an answer, as sentences.
+        kwargs: values for the chat template's variables, in place of the recipe's.
 
     Raises:
         InputError: the run has no result yet.
         ModelError: the base model is needed, and is not the one that the run was trained on.
+        RecipeError: the chat template never reads one of `kwargs`.
     """
 
-    def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool, warn: Write = warnings.warn) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: RunFolder | None,
+        base: bool,
+        warn: Write = warnings.warn,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
         self._warn = warn
+        self._has_kwargs = bool(kwargs)
+        recipe = recipe.with_options(template={"kwargs": {**recipe.template.kwargs, **(kwargs or {})}})
         section = recipe.model
         self._device = choose_device(section.device)
         self._precision = choose_precision(section.precision, self._device)[0]
@@ -93,6 +104,12 @@ class Session:
             temperature: 0 for the most likely answer.
             write: called with each part of the answer as it is generated.
         """
+        if self._has_kwargs and "template" not in self._task.sections:
+            raise InputError(
+                f"`template.kwargs` has no effect for the task `{self._task.name}`",
+                "It answers a prompt without the chat template.",
+                "Leave it out, or use `burnish chat`" if self._task.generates else "Leave it out",
+            )
         if self._task.generates:
             return self._answer(self._task, prompt, max_new_tokens, temperature, write)
         if lost := self._task.predictor.num_cut(prompt):
@@ -161,7 +178,12 @@ class Session:
 
 
 def open_session(
-    name: str, base: bool = False, runs: str = "runs", base_model: str | None = None, warn: Write = warnings.warn
+    name: str,
+    base: bool = False,
+    runs: str = "runs",
+    base_model: str | None = None,
+    warn: Write = warnings.warn,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Session:
     """Loads a run by name or path, or a base model by name.
 
@@ -171,18 +193,19 @@ def open_session(
         runs: folder that holds the run folders.
         base_model: folder of the run's base model, if it has been moved.
         warn: receives what the user should know of an answer, as sentences.
+        kwargs: values for the chat template's variables, in place of those saved with the run.
 
     Raises:
-        InputError: there is neither a run nor a model of that name.
+        InputError: there is neither a run nor a model of that name, or its chat template never reads one of `kwargs`.
     """
     try:
         run = find_run(name, runs)
     except InputError as missing:
-        return _base_session(name, missing, warn)
-    return Session(open_recipe(run, base_model), run, base, warn)
+        return _base_session(name, missing, warn, kwargs)
+    return Session(open_recipe(run, base_model), run, base, warn, kwargs)
 
 
-def _base_session(name: str, missing: InputError, warn: Write) -> Session:
+def _base_session(name: str, missing: InputError, warn: Write, kwargs: Mapping[str, Any] | None) -> Session:
     """A session of the base model of that name; raises `missing` if there is none."""
     from pathlib import Path
 
@@ -194,4 +217,4 @@ def _base_session(name: str, missing: InputError, warn: Write) -> Session:
     kind = model_kind(read_config(locate_model(section), section))
     chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
     task = next((task.name for task in chatting if kind in task.kinds), CONVERSATION)
-    return Session(Recipe(task=task, model=section), None, True, warn)
+    return Session(Recipe(task=task, model=section), None, True, warn, kwargs)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import BatchPlan
+from burnish.data.chat.template import message_keys
 from burnish.data.rows.dataset import Records, asked_of, load_records
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked
@@ -317,6 +318,7 @@ def encode(context: RunContext) -> RunContext:
             if most and most > limit
             else f"Shorten the rows, or choose a model that accepts more than {limit} tokens",
         )
+    report_messages(context, [*training.refused, *validation.refused])
     if training.truncated_rows:
         cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
         context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
@@ -337,6 +339,27 @@ def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int,
             f"The tokenizer has it, the model does not: its embedding has "
             f"{context.config.get_text_config().vocab_size:,} rows.",
             "Use the model that the tokenizer was made for, or another chat template",
+        )
+
+
+def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
+    """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
+    keys = set[str]()
+    for record in (*context.records.train, *context.records.valid):
+        for dialogue in record.dialogues():
+            keys |= message_keys(dialogue)
+    for note in context.task.encoder.notes_on(keys):
+        context.emit(Note(note))
+    places: dict[str, list[str]] = {}
+    for answer in refused:
+        places.setdefault(answer.reason, []).append(answer.place)
+    named = [f"{found[0]} ({len(found):,} times): {reason}" for reason, found in list(places.items())[:_NAMED_ROWS]]
+    if named:
+        number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
+        context.emit(
+            Warned(
+                f"{number} not learned, but others of the same rows (`burnish check` lists all): {'; '.join(named)}."
+            )
         )
 
 

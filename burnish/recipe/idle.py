@@ -18,6 +18,7 @@ TASKS = (
     "preference",
     "reward",
     "classify",
+    "score",
     "tag",
     "span",
     "fill-mask",
