@@ -27,8 +27,11 @@ TASKS = (
 SECTIONS = {
     "method": {"freeze": ("freeze",), "lora": _LORA, "prompt": _VIRTUAL, "ia3": ("ia3",)},
     "task": {
+        "template": ("chat", "preference", "reward", "vision"),
+        "annotation": ("classify", "score", "preference"),
         "preference": ("preference",),
         "classify": ("classify",),
+        "score": ("score",),
         "tag": ("tag",),
         "span": ("span",),
         "fill_mask": ("fill-mask",),
