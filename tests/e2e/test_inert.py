@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import burnish as burnish_api
 from burnish.errors import ModelError
+from burnish.models.base import fingerprint
 from burnish.runs.events import Warned
 from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import SHORT, Burnish
@@ -52,11 +53,18 @@ def test_numbers_too_small_to_change_any_output(words: str, runs: Path, burnish:
     assert result.why.startswith("The fine-tuned model gives the same outputs as its base model, bit for bit")
 
 
+def change_base(run: Path, model: Path) -> None:
+    """Gives a run another base model, and a manifest that says it was trained on it."""
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    recipe = (run / "recipe.yaml").read_text(encoding="utf-8")
+    (run / "recipe.yaml").write_text(recipe.replace(manifest["model"]["name"], str(model)), encoding="utf-8")
+    manifest["model"] = {"name": str(model), "sha256": fingerprint(model)}
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
 def test_another_base(runs: Path, tiny_model: Callable[[str], Path], burnish: Burnish) -> None:
     """Its modules have other names."""
-    recipe = runs / "whole" / "recipe.yaml"
-    text = recipe.read_text(encoding="utf-8")
-    recipe.write_text(text.replace(str(tiny_model("llama")), str(tiny_model("gpt2"))), encoding="utf-8")
+    change_base(runs / "whole", tiny_model("gpt2"))
     result = burnish("generate whole hello")
     assert (result.code, result.what) == (2, "the adapter in `runs/whole/adapter` does not fit its base model")
     assert result.hint
@@ -64,9 +72,7 @@ def test_another_base(runs: Path, tiny_model: Callable[[str], Path], burnish: Bu
 
 def test_another_base_with_some_of_the_names(runs: Path, tiny_model: Callable[[str], Path], burnish: Burnish) -> None:
     """PEFT puts adapters where it finds a name, and says nothing of the others."""
-    recipe = runs / "whole" / "recipe.yaml"
-    text = recipe.read_text(encoding="utf-8")
-    recipe.write_text(text.replace(str(tiny_model("llama")), str(tiny_model("phi3"))), encoding="utf-8")
+    change_base(runs / "whole", tiny_model("phi3"))
     result = burnish("generate whole hello")
     assert (result.code, result.what) == (2, "the adapter in `runs/whole/adapter` was not applied")
 

@@ -59,8 +59,9 @@ def test_labels_in_another_order_are_matched_by_name(method: str, classifier: Pa
     run, notes, base = again(classifier, tmp_path, {"good": "good", "bad": "bad"}, method=method, sets=sets)
     assert base > 0.9
     assert any("taken by name" in note for note in notes)
-    assert run.generate("the film was lovely").startswith("good")
-    assert open_session(str(run.path), base=True).generate("the film was awful").startswith("bad")
+    for session in (open_session(str(run.path)), open_session(str(run.path), base=True)):
+        right = [session.generate(text).startswith(label) for text, label in reviews(20)]
+        assert sum(right) >= 16
 
 
 def test_names_in_another_case_are_the_same(classifier: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.rows.row import Row
+from burnish.system.shell import quoted
 
 SOURCE = (
     "source", "src", "source_text", "input", "input_text", "query", "user", "human", "question", "instruction",
@@ -60,8 +61,4 @@ def map_example(row: Row) -> str:
     if len(texts) < 2:
         return MAP_EXAMPLE
     pair = ("prompt", texts[0]), ("completion", texts[1])
-    return "`" + " ".join(f"--set {_shell_quoted(f'data.columns.{field}={name}')}" for field, name in pair) + "`"
-
-
-def _shell_quoted(word: str) -> str:
-    return f"'{word}'" if " " in word else word
+    return "`" + " ".join(f"--set {quoted(f'data.columns.{field}={name}')}" for field, name in pair) + "`"

@@ -176,11 +176,11 @@ def test_each_has_its_name_and_its_place(method: str, tmp_path: Path) -> None:
 
 
 FLAGS = (
-    "can_pack", "is_uniform", "trains_base", "can_checkpoint", "needs_values", "quantizes", "can_merge", "can_eject",
+    "can_pack", "trains_base", "can_checkpoint", "needs_values", "quantizes", "can_merge", "can_eject",
 )  # fmt: skip
-USUAL = {"can_pack", "is_uniform", "can_checkpoint"}
+USUAL = {"can_pack", "can_checkpoint"}
 LORA = USUAL | {"can_merge", "can_eject"}
-VIRTUAL = {"is_uniform", "can_checkpoint"}
+VIRTUAL = {"can_checkpoint"}
 ABILITIES = {
     "lora": LORA,
     "qlora": LORA | {"quantizes"},
