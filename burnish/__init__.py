@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 from burnish.version import __version__
 
 if TYPE_CHECKING:
-    from burnish.api import load_run, resume, train
+    from burnish.api import check_data, load_run, resume, train
     from burnish.errors import BurnishError
     from burnish.recipe.schema import Recipe
 
 _HOMES = {
     "BurnishError": ("burnish.errors", "BurnishError"),
     "Recipe": ("burnish.recipe.schema", "Recipe"),
+    "check_data": ("burnish.api", "check_data"),
     "load_run": ("burnish.api", "load_run"),
     "resume": ("burnish.api", "resume"),
     "train": ("burnish.api", "train"),
 }
 
-__all__ = ["BurnishError", "Recipe", "__version__", "load_run", "resume", "train"]
+__all__ = ["BurnishError", "Recipe", "__version__", "check_data", "load_run", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:

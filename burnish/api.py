@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.recipe.load import load_recipe
+from burnish.recipe.load import LoadedRecipe, load_recipe
 from burnish.recipe.names import expand
 from burnish.system.machine import keep_few_products, yield_cores
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
+    from burnish.workflows.check import Checkup
     from burnish.workflows.run import Run
 
 
 def train(
-    data: str | Path,
+    data: Any,
     *,
     set: Mapping[str, Any] | None = None,  # noqa: A002  the same word as the command line's `--set`
     listeners: Sequence[Listener] = (),
@@ -31,22 +32,74 @@ def train(
     Example: `burnish.train("data.jsonl", model="seedling", epochs=2, set={"data.rows": 500})`
 
     Args:
-        data: a data file, a folder, the name of a hub dataset, or a recipe ending in `.yaml`.
+        data: a data file, a folder, the name of a hub dataset, or a recipe ending in `.yaml`; or the data itself, which
+            is copied into the run folder: a list of dicts, a dict of columns, a DataFrame, a pyarrow Table, a
+            `datasets.Dataset`, or a dict of these by split.
         set: options by their dotted names, for names that several sections share.
         listeners: called with every event of the run.
-        options: options by the last part of their names; `model` is `model.name`.
+        options: options by the last part of their names; `model` is `model.name`. `validation` may be data itself.
 
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
     yield_cores()
     keep_few_products()
-    flags = {expand(name): _plain(value) for name, value in options.items()}
-    flags.update({name: _plain(value) for name, value in (set or {}).items()})
-    loaded = load_recipe(str(data), flags, [])
+    loaded = _load(data, set, options)
     from burnish.workflows.train import train as run_training
 
     return run_training(loaded.recipe, loaded.origins, list(listeners))
+
+
+def check_data(
+    data: Any,
+    *,
+    show: int = 0,
+    set: Mapping[str, Any] | None = None,  # noqa: A002  the same word as the command line's `--set`
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Checkup:
+    """Finds defects in data, like `burnish check`: returns facts, findings and a verdict; nothing is trained.
+
+    Example: `burnish.check_data([{"prompt": "a", "completion": "b"}]).verdict`
+
+    Args:
+        data: as `train` takes it.
+        show: number of rows to show token by token, in `views`.
+        set: options by their dotted names.
+        listeners: called with every event.
+        options: options by the last part of their names.
+
+    Raises:
+        BurnishError: the data cannot be read, or an option is wrong.
+    """
+    loaded = _load(data, set, options)
+    from burnish.workflows.check import check
+
+    return check(loaded.recipe, list(listeners), show)
+
+
+def _load(data: Any, dotted: Mapping[str, Any] | None, options: Mapping[str, Any]) -> LoadedRecipe:
+    """The recipe for data and options; data that is no name is stored first."""
+    flags = {expand(name): _plain(value) for name, value in options.items()}
+    flags.update({name: _plain(value) for name, value in (dotted or {}).items()})
+    validation = flags.get(_VALIDATION)
+    if _is_name(data) and (validation is None or _is_name(validation)):
+        return load_recipe(str(data), flags, [])
+    from burnish.data.files.given import store_given, with_validation
+
+    if _is_name(data):
+        return load_recipe(str(data), {**flags, _VALIDATION: str(store_given(validation))}, [])
+    load_recipe("data", {**flags, _VALIDATION: None}, [])  # a wrong option is reported before anything is stored
+    if validation is None or _is_name(validation):
+        return load_recipe(str(store_given(data)), flags, [])
+    return load_recipe(str(store_given(with_validation(data, validation))), {**flags, _VALIDATION: None}, [])
+
+
+_VALIDATION = "data.validation"
+
+
+def _is_name(data: Any) -> bool:
+    return isinstance(data, (str, Path))
 
 
 def resume(run: str | Path, *, listeners: Sequence[Listener] = ()) -> Run:

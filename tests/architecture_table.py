@@ -22,7 +22,7 @@ from tests.tiny_data import make_recipe, write_rows
 
 PAGE = Path("docs/architectures.md")
 TRAINED, REFUSED = "yes", "no"
-TASKS = ("text", "chat", "text-to-text", "preference", "reward", "classify", "tag", "span", "fill-mask")
+TASKS = ("text", "chat", "text-to-text", "preference", "reward", "classify", "score", "tag", "span", "fill-mask")
 PAIRED = ("Llama", "BERT")
 _NAMES = ("Anna", "Otto", "Ida", "Emil", "Rosa", "Hugo", "Lena", "Karl", "Mona", "Nils", "Olga", "Paul")
 _INTRODUCTION = """\
@@ -78,7 +78,7 @@ def usual_cells() -> list[tuple[str, str, str]]:
 
 
 def _is_reading(task: str) -> bool:
-    return task in ("classify", "tag", "span", "fill-mask")
+    return task in ("classify", "score", "tag", "span", "fill-mask")
 
 
 def _write(path: Path, make: Callable[[int, str], dict[str, Any]]) -> Path:
@@ -101,6 +101,7 @@ def rows_for(task: str, folder: Path) -> Path:
             "text": f"{name} has a {'red' if number % 2 else 'green'} hat.",
             "label": "red" if number % 2 else "green",
         },
+        "score": lambda number, name: {"text": f"{name} has {number} red hats.", "score": number / 2},
         "tag": lambda number, name: {
             "tokens": [name, "lives", "in", "Rome", str(number)],
             "tags": ["B-PER", "O", "O", "B-LOC", "O"],

@@ -13,10 +13,25 @@ from typing import Any
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 """Control characters except tab and line ends, and invisible ones that become tokens: zero-width characters, direction
 marks."""
+_LINE_ENDS = re.compile(r"[\x0b\x0c\u2028\u2029]")
+"""Characters that end a line, other than a newline."""
+_NEXT_LINE = "\x85"
+_OTHER_C1 = re.compile(r"[\x80-\x84\x86-\x9f]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _BEFORE, _AFTER = 2, 4
 _REPLACEMENT = "\ufffd"
 """The replacement character that decoders insert for invalid bytes."""
+
+
+def with_newlines(text: str) -> str:
+    """A text in which every line ends in a newline: U+2028 and the like are replaced.
+
+    U+0085 is an ellipsis in Windows-1252, so it stays where the text has other characters of that kind.
+    """
+    if text.isascii() and "\x0b" not in text and "\x0c" not in text:
+        return text
+    text = _LINE_ENDS.sub("\n", text)
+    return text if _OTHER_C1.search(text) else text.replace(_NEXT_LINE, "\n")
 
 
 def odd_characters(text: str) -> Iterator[tuple[str, str]]:
@@ -25,6 +40,10 @@ def odd_characters(text: str) -> Iterator[tuple[str, str]]:
         yield "control-characters", f"U+{ord(found[0]):04X}"
     if text.isascii():
         return
+    if _NEXT_LINE in text and not _OTHER_C1.search(text):
+        if not found:
+            yield "control-characters", "U+0085"
+        text = text.replace(_NEXT_LINE, " ")
     if _REPLACEMENT in text:
         yield "lost-characters", _around(text, text.index(_REPLACEMENT))
     elif (place := find_mojibake(text)) is not None:

@@ -13,7 +13,7 @@ import numpy
 from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, private_strings
 from burnish.check.finding import Finding, Tally, kind_of
 from burnish.check.labels import LabelCounts, odd_turns
-from burnish.check.rows import SeenRows
+from burnish.check.rows import TRAIN, SeenRows
 from burnish.check.token_view import TokenStatistics, TokenView, view_tokens
 from burnish.data.files.readers import JsonLines
 from burnish.data.rows.dataset import keep_good, make_records
@@ -57,6 +57,8 @@ class Examiner:
         rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
         records = make_records(rows, self.shape, rejected)
         for record, row in zip(records, self.task.encoder.encode_all(records, self.context), strict=True):
+            if not isinstance(row, RowError) and row.unlearned and block.split == TRAIN:
+                row = RowError(row.unlearned)
             if isinstance(row, RowError):
                 file, _, line = record.place.rpartition(":")
                 rejected.append(Rejected(file, int(line), str(row)))
@@ -110,7 +112,7 @@ class Examination:
         for record in records:
             for kind, seen in self._seen_in(record).items():
                 self.tally.add(kind, record.place, seen)
-            self._take_in(record)
+            self._take_in(record, split)
 
     def reject(self, rejected: Iterable[Rejected]) -> None:
         """Counts rows that cannot be used."""
@@ -131,11 +133,11 @@ class Examination:
                 found.setdefault(kind, seen)
         return found
 
-    def _take_in(self, record: Record) -> None:
+    def _take_in(self, record: Record, split: str) -> None:
         """Counts what is evaluated over all rows together."""
         labels = record.label_names()
         if labels is not None:
-            self.labels.add(labels, record.place)
+            self.labels.add(labels, record.place, split)
             self._is_single = self._is_single and record.has_one_label()
         self._answers.append(_answer_hash(record.answer()))
         self.languages.add(record.place, "\n".join(record.all_texts()))

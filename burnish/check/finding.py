@@ -137,9 +137,9 @@ use all cores ([measured](performance.md#checking-data)). The exit code is 2 if 
 trained tokens and truncation are computed with the model's tokenizer and the task, just as in a run; `data.context` and
 all other options of a recipe apply.
 
-`--fix` removes unusable rows and exact duplicates, strips control characters and repairs text that was decoded with the
-wrong encoding. Every change is listed in a file beside it, one per line. Nothing else is changed: private data,
-contradictions and turns out of order are for you to decide.
+`--fix` removes unusable rows and exact duplicates, strips control characters, replaces line separators such as U+2028
+by newlines and repairs text that was decoded with the wrong encoding. Every change is listed in a file beside it, one
+per line. Nothing else is changed: private data, contradictions and turns out of order are for you to decide.
 
 `burnish train` checks the first 2,000 rows of each split before training and reports its findings in one line. Checks
 marked (check only) run only in `burnish check`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.check.finding import Tally
+from burnish.check.rows import TRAIN
 from burnish.tasks.task import Task
 
 _MIN_ROWS = 5
@@ -23,19 +24,29 @@ class LabelCounts:
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     places: dict[str, str] = field(default_factory=dict)
+    trained: set[str] = field(default_factory=set)
+    """Labels of the training rows."""
+    held_out: Counter[str] = field(default_factory=Counter)
+    """Number of rows of the other splits per label."""
 
-    def add(self, labels: tuple[str, ...], place: str) -> None:
+    def add(self, labels: tuple[str, ...], place: str, split: str = TRAIN) -> None:
         """Counts a row's labels."""
         self.rows += 1
         for label in set(labels):
             self.counts[label] += 1
             self.places.setdefault(label, place)
+        if split == TRAIN:
+            self.trained.update(labels)
+        else:
+            self.held_out.update(set(labels))
 
     def join(self, later: LabelCounts) -> None:
         """Adds the labels of the rows that come after these."""
         self.rows += later.rows
         self.counts.update(later.counts)
         self.places = later.places | self.places
+        self.trained |= later.trained
+        self.held_out.update(later.held_out)
 
     def summary(self) -> str:
         """The most common labels and their shares as a phrase; empty if there are none."""
@@ -53,6 +64,10 @@ class LabelCounts:
             tally: the counts to add to.
             is_single: whether every row has exactly one label, so that shares are meaningful.
         """
+        for label in sorted(self.held_out):
+            if label not in self.trained:
+                count = self.held_out[label]
+                tally.add("unseen-labels", self.places[label], f"`{label}` has {count:,} row{'s' if count > 1 else ''}")
         for label, count in sorted(self.counts.items(), key=lambda pair: pair[1]):
             if count < _MIN_ROWS:
                 tally.add("rare-labels", self.places[label], f"`{label}` has {count} row{'s' if count > 1 else ''}")

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.check.contents import CONTROL
+from burnish.check.contents import CONTROL, with_newlines
 from burnish.data.files.sources import find_sources
 from burnish.data.rows.dataset import good_rows
 from burnish.data.rows.row import Rejected
@@ -44,9 +44,16 @@ def _repaired_text(text: str, name: str) -> tuple[str, list[str]]:
     from ftfy import fix_encoding
 
     changes = []
-    seen = CONTROL.sub("", text)
-    if seen != text:
-        count = len(text) - len(seen)
+    lines = with_newlines(text)
+    if lines != text:
+        count = lines.count("\n") - text.count("\n")
+        ends = (
+            "1 line separator replaced by a newline" if count == 1 else f"{count} line separators replaced by newlines"
+        )
+        changes.append(f"`{name}`: {ends}")
+    seen = CONTROL.sub("", lines)
+    if seen != lines:
+        count = len(lines) - len(seen)
         changes.append(f"`{name}`: {count} control character{'s' if count > 1 else ''} removed")
     if not seen.isascii() and (fixed := fix_encoding(seen)) != seen:
         changes.append(f"`{name}`: decoded again")
@@ -103,7 +110,7 @@ def clean(section: DataSection, removable: Mapping[str, str], out: Path) -> Clea
     changes: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     num_repaired = 0
-    rows = good_rows(find_sources(section.path, section.validation).train, rejected)
+    rows = good_rows(find_sources(section.path, section.validation, section.columns).train, rejected)
     for row in islice(rows, section.rows):
         if row.place in removable:
             changes.append(_change(row.file, row.line, f"left out: {removable[row.place]}"))

@@ -64,18 +64,58 @@ def view_tokens(example: Any, encoder: Encoder, tokenizer: Any) -> TokenView:
     }
     passages = []
     for name, ids, learned, note in encoder.segments(example):
-        texts = _texts(ids, tokenizer)
+        texts = token_texts(ids, tokenizer)
         tokens = zip(map(int, ids), texts, learned, strict=True)
         seen = [SeenToken(number, text, bool(is_learned), number in special) for number, text, is_learned in tokens]
         passages.append(Passage(name, seen, note))
     return TokenView(example.place if hasattr(example, "place") else example.record.place, passages)
 
 
-def _texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """The text of each token."""
-    plain = tokenizer.convert_ids_to_tokens(list(map(int, ids)))
-    decoded = [tokenizer.decode([int(number)], clean_up_tokenization_spaces=False) for number in ids]
-    return [text if text and "\ufffd" not in text else piece for text, piece in zip(decoded, plain, strict=True)]
+def token_texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
+    """The text of each token: the characters that end in it. Empty for a token with only the beginning of a character,
+    as byte-level tokenizers have them, for example in Arabic, Hebrew and emoji."""
+    numbers = list(map(int, ids))
+    decoded = [_decode(tokenizer, [number]) for number in numbers]
+    texts = list(decoded)
+    begin = 0
+    while begin < len(numbers):
+        if _BROKEN not in decoded[begin]:
+            begin += 1
+            continue
+        joined = _joined(tokenizer, numbers[begin : begin + _MOST_PIECES])
+        if joined is None:
+            joined = tokenizer.convert_ids_to_tokens([numbers[begin]])
+        texts[begin : begin + len(joined)] = joined
+        begin += len(joined)
+    pieces = tokenizer.convert_ids_to_tokens(numbers)
+    # tokens that decode to nothing by themselves, such as special ones of some tokenizers
+    return [text or (piece if not alone else "") for text, alone, piece in zip(texts, decoded, pieces, strict=True)]
+
+
+_BROKEN = "\ufffd"
+_MOST_PIECES = 64
+"""Tokens that are decoded together at most, until one of them ends with a whole character."""
+
+
+def _joined(tokenizer: Any, numbers: Sequence[int]) -> list[str] | None:
+    """The characters that end in each of the first tokens, up to the first that ends with a whole one; None if none
+    does."""
+    texts: list[str] = []
+    shown = ""
+    for count in range(1, len(numbers) + 1):
+        text = _decode(tokenizer, numbers[:count])
+        whole = text.rstrip(_BROKEN)
+        if not whole.startswith(shown) or _BROKEN in whole:
+            return None
+        texts.append(whole[len(shown) :])
+        shown = whole
+        if whole == text:
+            return texts
+    return None
+
+
+def _decode(tokenizer: Any, numbers: Sequence[int]) -> str:
+    return tokenizer.decode(list(numbers), clean_up_tokenization_spaces=False)
 
 
 class Lengths(NamedTuple):

@@ -55,8 +55,8 @@ RECIPE_FLAGS = {
         "task",
         str,
         "TASK",
-        "What one example is: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`, "
-        "`fill-mask` or `vision`. `auto` follows from the shape of the rows.",
+        "What one example is: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `score`, `tag`, "
+        "`span`, `fill-mask` or `vision`. `auto` follows from the shape of the rows.",
     ),
     "name": Flag("name", str, "NAME", "Name of the run and of its folder."),
     "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),

@@ -12,22 +12,35 @@ import torch
 from burnish.errors import MachineError
 from burnish.recipe.schema import TrainSection
 
+_EPSILON = 1e-8
+"""Added to the root of AdamW's second moment, as in torch and bitsandbytes."""
 
-def make_optimizer(network: Any, train: TrainSection, factors: Mapping[str, float]) -> torch.optim.Optimizer:
+
+def make_optimizer(
+    network: Any, train: TrainSection, factors: Mapping[str, float], units: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
     """AdamW (arXiv 1711.05101) over the trainable weights, with weight decay on matrices only.
 
     Args:
         network: the network whose trainable weights are optimized.
         train: learning rate, weight decay and betas.
         factors: learning-rate factor by parameter name, where it is not 1.
+        units: the unit of a parameter by its name, where it is not 1: it is trained as if it were divided by it. Adam's
+            steps do not depend on the size of the gradients, so a larger step, a smaller decay and an epsilon in the
+            unit of the gradients are all it takes.
     """
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    units = units or {}
+    groups: dict[tuple[float, float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             decay = train.weight_decay if parameter.squeeze().ndim >= 2 else 0.0
-            groups.setdefault((decay, factors.get(name, 1.0)), []).append(parameter)
-    ordered = sorted(groups, key=lambda group: (-group[0], group[1]))
-    settings = [{"params": groups[key], "weight_decay": key[0], "rate_factor": key[1]} for key in ordered]
+            unit = units.get(name, 1.0)
+            groups.setdefault((decay / unit, factors.get(name, 1.0) * unit, unit), []).append(parameter)
+    ordered = sorted(groups, key=lambda group: (-group[0], group[1:]))
+    settings = [
+        {"params": groups[key], "weight_decay": key[0], "rate_factor": key[1], "eps": _EPSILON / key[2]}
+        for key in ordered
+    ]
     rate = float(train.learning_rate)
     if train.optimizer == "paged-adamw-8bit":
         check_optimizer(train, settings[0]["params"][0].device.type)

@@ -204,7 +204,9 @@ def make_trainer(network: Any, task: Task, method: Method, recipe: Recipe, devic
     return Trainer(
         network=network,
         task=task,
-        optimizer=make_optimizer(network, recipe.train, method.rate_factors(network, recipe)),
+        optimizer=make_optimizer(
+            network, recipe.train, method.rate_factors(network, recipe), task.objective.units(network)
+        ),
         device=device,
         precision=recipe.model.precision,
         clip=recipe.train.clip,

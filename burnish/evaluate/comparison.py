@@ -22,6 +22,8 @@ class Repeats:
     """`[rows]` int64: rows with the same number have the same content."""
     examples: numpy.ndarray
     """`[examples]` int64: the number of each example's row."""
+    learned: numpy.ndarray | None = None
+    """`[learned rows]` int64: the same for the rows with a term of the loss, if not all have one."""
 
     @property
     def distinct(self) -> int:
@@ -30,8 +32,8 @@ class Repeats:
 
     def merge(self, measure: Measure) -> Measure:
         """The same measure, with one line in its table for all rows of the same content."""
-        for groups in (self.rows, self.examples):
-            if len(groups) == len(measure.table):
+        for groups in (self.rows, self.examples, self.learned):
+            if groups is not None and len(groups) == len(measure.table):
                 return grouped(measure, groups)
         return measure
 
@@ -48,18 +50,22 @@ def repeats_among(keys: Sequence[Hashable]) -> Repeats | None:
     return Repeats(groups, groups) if len(number) < len(groups) else None
 
 
-def repeated_records(records: Sequence[Record], owners: Sequence[int]) -> Repeats | None:
+def repeated_records(records: Sequence[Record], owners: Sequence[int], examples: Sequence[Any] = ()) -> Repeats | None:
     """The repeats among the evaluated records; None if all are distinct.
 
     Args:
         records: including those that were left out.
         owners: for each example, the number of its record.
+        examples: the examples, if some have no term of the loss.
     """
     evaluated = sorted(set(owners))
     found = repeats_among([content_hash(records[row]) for row in evaluated])
     if found is None:
         return None
-    return Repeats(found.rows, found.rows[numpy.searchsorted(evaluated, owners)])
+    with_terms = {owner for owner, example in zip(owners, examples, strict=False) if example.num_trained}
+    learned = found.rows[[place for place, row in enumerate(evaluated) if row in with_terms]]
+    _, learned = numpy.unique(learned, return_inverse=True)
+    return Repeats(found.rows, found.rows[numpy.searchsorted(evaluated, owners)], learned if examples else None)
 
 
 FORGOTTEN = 0.05

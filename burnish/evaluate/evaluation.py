@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.evaluate.answers import Answer, answer_measures, answer_questions
 from burnish.evaluate.comparison import (
@@ -84,7 +85,7 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
         trained,
         questions,
         general_texts(context),
-        repeated_records(records.valid, context.validation.owners),
+        repeated_records(records.valid, context.validation.owners, _unequal(context.validation)),
         repeated_records(training, trained.owners),
     )
     comparison.distinct = rows.repeats.distinct if rows.repeats else None
@@ -101,13 +102,20 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
     emit(Stage("evaluating the tuned model"))
     tuned = _evaluate(network, context, rows, is_base=False)
     _compare_rows(comparison, base, tuned, rows, task)
-    comparison.figures += _answer_figures(base, tuned, task, context.recipe)
+    whole = {record.place: content_hash(record) for record in records.valid}
+    same = repeats_among([whole.get(one.place, (one.prompt, one.expected)) for one in base.answers])
+    comparison.figures += _answer_figures(base, tuned, task, context.recipe, same)
     if rows.general is not None and base.general is not None and tuned.general is not None:
         (loss,) = make_figures([base.general], [tuned.general])
         comparison.general = GeneralText(rows.general.source, rows.general.passages.num_tokens, loss)
     if comparison.forgotten:
         emit(Warned(f"{comparison.forgotten} {against_forgetting(context)}"))
     return comparison
+
+
+def _unequal(encoded: Encoded) -> Sequence[Any]:
+    """The examples, if some have no term of the loss; none otherwise."""
+    return encoded.examples if encoded.num_trained < len(encoded.examples) else ()
 
 
 def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows: _Rows, task: Task) -> None:
@@ -174,14 +182,25 @@ def _report_rows(emit: Emit, done: int, total: int) -> None:
     emit(Progressed("rows evaluated", done, total))
 
 
-def _answer_figures(base: _Results, tuned: _Results, task: Task, recipe: Recipe) -> list[Figure]:
-    """Metrics of both models' generated answers; none if there are too few."""
+def _answer_figures(
+    base: _Results, tuned: _Results, task: Task, recipe: Recipe, repeats: Repeats | None
+) -> list[Figure]:
+    """Metrics of both models' generated answers; none if there are too few.
+
+    Args:
+        base: the base model's results.
+        tuned: the tuned model's.
+        task: of the run.
+        recipe: names the user's own metric, if there is one.
+        repeats: among the questions. Only whole conversations are repeats: the same last turn has another answer after
+            another history.
+    """
     if base.held_out is None or len(base.answers) < _FEWEST_COUNTED:
         return []
     own = recipe.evaluate.metric
     named = (own.partition(":")[2], load_metric(own)) if own else None
     before, after = (answer_measures(one.answers, named, task.scorer.compares_answers) for one in (base, tuned))
-    return make_figures(before, after, repeats_among([(one.prompt, one.expected) for one in base.answers]))
+    return make_figures(before, after, repeats)
 
 
 def _answered(base: _Results, tuned: _Results) -> list[SideBySide]:

@@ -35,6 +35,7 @@ LOSS_OPTIONS = (
     "preference.good_weight",
     "preference.bad_weight",
     "classify.multi_label",
+    "score.scale",
     "tag.scheme",
     "fill_mask.share",
     "fill_mask.whole_words",

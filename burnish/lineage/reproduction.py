@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from burnish.data.files.sources import find_sources
+from burnish.data.files.sources import file_name, find_sources
 from burnish.data.rows.dataset import Records
 from burnish.errors import DataError
 from burnish.lineage.manifest import hash_files, rounding_here, rounding_of
@@ -36,7 +36,7 @@ def check_files(folder: RunFolder, recipe: Recipe, manifest: dict[str, Any]) -> 
             f"{error.why.rstrip('.')}.",
             f"Put it back, or write where it is now under `data.path` in `{folder.recipe}`",
         ) from error
-    names = [str(source) for source in [*sources.train, *(sources.valid or [])]]
+    names = [file_name(source) for source in [*sources.train, *(sources.valid or [])]]
     then, now = manifest["data"].get("file_sha256"), hash_files(names)
     if then is None:
         return []  # a run of a version that did not hash files

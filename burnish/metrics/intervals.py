@@ -44,7 +44,11 @@ def estimate(measure: Measure, seed: int = 0) -> Estimate:
         low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in _ends(numpy.log(draws), len(measure.table)))
     else:
         low, high = _ends(draws, len(measure.table))
-    least, most = (0.0, 1.0) if measure.is_share else (measure.least, math.inf)
+    if measure.is_share and low == high and low in (0.0, 1.0):
+        # all rows are wholly right or wrong, and so is every resample of them: as wide as for a share of rows
+        whole = round(_effective(_copies(measure)))
+        return proportion(whole if low else 0, whole)
+    least, most = (0.0, 1.0) if measure.is_share else (measure.least, measure.most)
     return Estimate(value(measure), max(least, low), min(most, high))
 
 
@@ -57,6 +61,8 @@ def difference(base: Measure, tuned: Measure, seed: int = 0) -> Estimate:
     if weights is not None and others is not None and (weights == others).all():
         return _difference_of_shares(base.table[:, 0], tuned.table[:, 0], weights)
     low, high = _ends(_changes(base, tuned, seed), rows)
+    if base.is_share and low == high == 0.0:
+        return _difference_of_shares(numpy.zeros(rows), numpy.zeros(rows), _copies(base))
     most = 1.0 if base.is_share else math.inf
     return Estimate(change, max(-most, low), min(most, high))
 
@@ -133,6 +139,11 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: nu
 def _effective(weights: numpy.ndarray) -> float:
     """The effective number of rows (Kish 1965): all of them if the weights are equal."""
     return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _copies(measure: Measure) -> numpy.ndarray:
+    """`[rows]`: how many rows each line of the table sums up."""
+    return numpy.ones(len(measure.table)) if measure.copies is None else measure.copies.astype(numpy.float64)
 
 
 def _weights(measure: Measure) -> numpy.ndarray | None:

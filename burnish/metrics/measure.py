@@ -37,6 +37,8 @@ class Measure:
     """Whether it is a number from 0 to 1, shown in percent."""
     least: float = -math.inf
     """Lower bound of the metric; 0 for shares."""
+    most: float = math.inf
+    """Upper bound of the metric; 1 for shares."""
     compares_ratios: bool = False
     """Whether it is positive and compared by ratios, as perplexity is: its interval is computed on the logarithm."""
     copies: numpy.ndarray | None = None

@@ -15,7 +15,7 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
-from burnish.models.heads import Head
+from burnish.models.heads import Head, start_output
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
@@ -122,6 +122,8 @@ def load_base(
         raise _load_error(location, "model", error) from error
     missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     new_modules = _new_modules(network, sorted(missing), location, head)
+    if head.start is not None:
+        start_output(network, new_modules, head.start)
     base = BaseModel(location, network, tokenizer, new_modules)
     if loading.quantization is None:
         base.network = network = network.to(device)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from burnish.kernels.loss import head_losses, token_losses
+from burnish.models.blocks import block_lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class Head:
     """PEFT's `TaskType` of such a model; None if PEFT has none."""
     config: dict[str, Any] = field(default_factory=dict)
     """Changes to the model's config, for example the number of labels."""
+    start: float | None = None
+    """The number that a new output layer with one output predicts for every input; None where it stays as random as
+    transformers makes it."""
 
 
 CAUSAL = Head()
@@ -51,6 +55,32 @@ def is_supported(head: Head, config: Any) -> bool:
     # Llama's and Qwen's question-answering models name the body differently than their checkpoints.
     full, body = mapping[type(config)], bodies[type(config)]
     return full.base_model_prefix == body.base_model_prefix or full.__name__ in (config.architectures or [])
+
+
+@torch.no_grad()
+def start_output(network: Any, new_modules: tuple[str, ...], start: float) -> None:
+    """Makes a new output layer predict the same number for every input. Without a bias, as in decoders, that is 0.
+
+    Args:
+        network: the base model with its head.
+        new_modules: the parts without trained weights.
+        start: `Head.start`.
+    """
+    for name, layer in single_outputs(network).items():
+        if any(name == part or name.startswith(f"{part}.") for part in new_modules):
+            layer.weight.zero_()
+            if layer.bias is not None:
+                layer.bias.fill_(start)
+
+
+def single_outputs(network: Any) -> dict[str, nn.Linear]:
+    """The linear layers with one output, outside of the blocks, by name."""
+    blocks = tuple(f"{name}." for name in block_lists(network))
+    return {
+        name: layer
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear) and layer.out_features == 1 and not name.startswith(blocks)
+    }
 
 
 _NAMES = ("logits", "start_logits", "end_logits")

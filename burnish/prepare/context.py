@@ -18,8 +18,10 @@ import torch
 
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.files.passages import is_own, read_passages
-from burnish.data.rows.dataset import Records, load_records
+from burnish.data.rows.dataset import Records, asked_of, load_records
 from burnish.data.rows.row import Rejected
+from burnish.data.rows.settled import Asked
+from burnish.data.rows.shapes import Shape
 from burnish.errors import DataError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
@@ -43,12 +45,14 @@ from burnish.prepare.resolve import (
     unread_sections,
 )
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import DataReady, Event, Note, Stage
+from burnish.runs.events import DataReady, Event, Note, Stage, Warned
 from burnish.tasks import make_task, task_facts, task_names, task_names_for
 from burnish.tasks.task import Question, Task
 
 Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
+PLAIN_TEXT = "text"
+"""The shape of rows of which the text alone is learned."""
 _WORTH_KEEPING = 1.0
 """Seconds of tokenizing above which the result is cached for the next run."""
 
@@ -163,18 +167,28 @@ def check_options(recipe: Recipe) -> None:
         read_passages(recipe.evaluate.general)
 
 
-def read_rows(recipe: Recipe, emit: Emit) -> Records:
-    """Reads the data; this needs no model, so mistakes show within a second."""
+def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None) -> Records:
+    """Reads the data; this needs no model, so mistakes show within a second.
+
+    Args:
+        recipe: may hold `auto` values.
+        emit: receives every event.
+        asked: what is said about the meaning of the rows; by default what the recipe says.
+    """
     check_options(recipe)
     emit(Stage("reading data"))
-    records = load_records(recipe.data, recipe.seed)
+    records = load_records(recipe.data, recipe.seed, asked or asked_of(recipe))
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
-    for note in records.shape.notes:
-        emit(Note(note))
-    if records.ignored_columns:
-        named = ", ".join(f"`{column}`" for column in records.ignored_columns)
-        emit(Note(f"Unused columns: {named}."))
+    report_shape(records.shape, emit)
     return records
+
+
+def report_shape(shape: Shape, emit: Emit) -> None:
+    """Says how the rows were read, and what of them is not used."""
+    for note in shape.notes:
+        emit(Note(note))
+    if shape.unused:
+        emit(Note(f"Unused: {shape.unused}."))
 
 
 def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
@@ -183,8 +197,11 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     Raises:
         DataError: they are for another task.
     """
-    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": AUTO})
-    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit)
+    shape = (
+        recipe.data.shape if recipe.data.shape == PLAIN_TEXT else AUTO
+    )  # whose other columns were ignored on purpose
+    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
+    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, asked_of(recipe))
     if recipe.task not in task_names_for(records.shape.record):
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
@@ -253,6 +270,7 @@ def resolve_run(
     likely = [task_facts(name) for name in task_names_for(records.shape.record)]
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
+    resolve_choices(resolver, records.shape.choices)
     resolver.fill("model.device", device.type, "the fastest device available")
     resolver.fill("model.precision", *precision)
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)
@@ -284,7 +302,10 @@ def encode(context: RunContext) -> RunContext:
     context.emit(Stage("tokenizing"))
     records, limit = context.records, context.context_length
     tokenizer = tokenizer_hash(context.tokenizer)
-    training, validation = (_encode(context, part, tokenizer) for part in (records.train, records.valid))
+    training = _encode(context, records.train, tokenizer, is_held_out=False)
+    validation = _encode(context, records.valid, tokenizer, is_held_out=True)
+    for remark in context.task.encoder.held_out_remarks(records.valid):
+        context.emit(Warned(remark))
     if records.train and not training.examples:
         named = "; ".join(f"{row.place}: {row.reason}" for row in training.rejected[:_NAMED_ROWS])
         most = context_limit(context.config)
@@ -301,16 +322,18 @@ def encode(context: RunContext) -> RunContext:
     return replace(context, training=training, validation=validation)
 
 
-def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None) -> Encoded:
+def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:
     """One split, tokenized now or taken from the cache."""
     if tokenizer is None:
-        return encode_records(context.task.encoder, part, context.context_length)
+        return encode_records(context.task.encoder, part, context.context_length, is_held_out)
     options = {name: getattr(context.recipe, name).model_dump(mode="json") for name in context.task.sections}
-    key = rows_key([context.records.sha256, context.task.name, context.context_length, options, tokenizer], part)
+    key = rows_key(
+        [context.records.sha256, context.task.name, context.context_length, options, tokenizer, is_held_out], part
+    )
     if (kept := find_encoded(key)) is not None:
         return kept
     started = time.perf_counter()
-    encoded = encode_records(context.task.encoder, part, context.context_length)
+    encoded = encode_records(context.task.encoder, part, context.context_length, is_held_out)
     if time.perf_counter() - started > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded

@@ -49,15 +49,23 @@ class Encoded:
         return trained_count(self.examples)
 
 
-def encode_records(encoder: Encoder, records: Sequence[Any], context: int) -> Encoded:
-    """Encodes every record; one without a trained token is listed in `rejected`, never dropped silently."""
+def encode_records(encoder: Encoder, records: Sequence[Any], context: int, is_held_out: bool = False) -> Encoded:
+    """Encodes every record; one from which nothing can be learned is listed in `rejected`, never dropped silently.
+
+    Args:
+        encoder: of the task.
+        records: of one split.
+        context: most tokens of an example.
+        is_held_out: whether they are only evaluated on. A row whose answer the model cannot give is then kept: leaving
+            it out would make the metrics too good.
+    """
     owners: list[int] = []
     others: list[Any] = []
     columns = TokenColumns()
     encoded = Encoded(others, owners, [])
     for index, row in enumerate(_in_blocks(encoder, records, context)):
-        if not isinstance(row, RowError) and not any(example.num_trained for example in row.examples):
-            row = RowError("it has no token to train on")
+        if not isinstance(row, RowError):
+            row = _checked(row, is_held_out)
         if isinstance(row, RowError):
             file, _, line = records[index].place.rpartition(":")
             encoded.rejected.append(Rejected(file, int(line), str(row)))
@@ -73,6 +81,15 @@ def encode_records(encoder: Encoder, records: Sequence[Any], context: int) -> En
     if not others:
         encoded.examples = columns.done()
     return encoded
+
+
+def _checked(row: EncodedRow, is_held_out: bool) -> EncodedRow | RowError:
+    """The row, or why it is left out."""
+    if row.unlearned:
+        return row if is_held_out else RowError(row.unlearned)
+    if not any(example.num_trained for example in row.examples):
+        return RowError("it has no token to train on")
+    return row
 
 
 def _in_blocks(encoder: Encoder, records: Sequence[Any], context: int) -> Iterator[EncodedRow | RowError]:

@@ -34,7 +34,9 @@ RECIPE_SUFFIXES = (".yaml", ".yml")
 _PATHS = ("data.path", "data.validation", "model.name", "evaluate.general")
 _NO_PATHS = {"model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
 """Values with a meaning of their own, even where a file of that name exists."""
-_FILE_PATTERN = re.compile(r"^[.~/]|\.(jsonl|json|csv|tsv|parquet|txt|md)(\.gz)?$", re.IGNORECASE)
+_FILE_PATTERN = re.compile(
+    r"^[.~/]|\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|xlsx|txt|md|conllu?)(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
+)
 _RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
@@ -81,13 +83,13 @@ def load_recipe(
 
 
 def recipe_from_saved(path: Path) -> Recipe:
-    """Reads the fully resolved recipe of a run folder.
+    """Reads the fully resolved recipe of a run folder; relative paths start from that folder.
 
     Raises:
         RecipeError: the file is missing or invalid, or has options that this version does not know.
     """
     given, problems = read_file(path)
-    return _build(given, problems)
+    return _build(_anchor(given, path.parent, is_in_file=False), problems)
 
 
 def dump_recipe(recipe: Recipe, without: Collection[str] = ()) -> str:
@@ -127,7 +129,9 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
             is_path = path.is_dir()
         else:
             is_path = path.exists() or (is_in_file and _FILE_PATTERN.search(entry.value) is not None)
-        if is_path:
+        before, colon, part = str(path).rpartition(":")
+        is_part = name != "model.name" and bool(colon and part) and Path(before).exists()  # such as orders.xlsx:Sheet2
+        if is_path or is_part:
             anchored[name] = Given(str(path), entry.origin, entry.written)
     return anchored
 

@@ -66,7 +66,8 @@ class DataSection(Section):
     """Which rows, and how they become examples."""
 
     path: str = ""
-    """Training data: a file, a folder with train/valid/test, or the name of a hub dataset."""
+    """Training data: a file, a folder with train/valid/test, or the name of a hub dataset. A worksheet, a key of a JSON
+    document or a configuration follows after a colon: `orders.xlsx:May`."""
     validation: str | None = None
     """Validation data. By default, part of the training rows is held out."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
@@ -76,7 +77,11 @@ class DataSection(Section):
     shape: str = AUTO
     """Shape of the rows (`text`, `messages`, `alpaca`, …). `auto` detects it."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Which column holds which field, as `field: column`, for example `prompt: question`. Overrides detection."""
+    """Which column holds which field, as `field: column`, for example `prompt: question`. Overrides detection. The
+    columns of CoNLL files are numbered from 1."""
+    roles: dict[str, str] = Field(default_factory=dict)
+    """Which role in a conversation means which, as `role: meaning`, for example `narrator: assistant`. The meanings are
+    `system`, `user`, `assistant` and `tool`; usual names such as `human`, `bot` and `gpt-4` are known."""
     rows: PositiveInt | None = None
     """Use only the first N rows of the training data."""
     context: Auto | Annotated[int, Field(ge=8)] = AUTO
@@ -85,6 +90,26 @@ class DataSection(Section):
     """Pack whole examples into rows of the context length, each attending only to itself."""
     labels: Auto | list[str] = AUTO
     """Names of the labels or tags, in the order of the model's outputs. `auto` collects them from the training rows."""
+
+
+class AnnotationSection(Section):
+    """How labels, scores and ratings are written in the rows (tasks `classify`, `score` and `preference`)."""
+
+    separator: Literal[
+        "auto", "none", "list", "comma", "semicolon", "bar", "hash", "slash", "plus", "ampersand", "space"
+    ] = AUTO
+    """What separates several labels in one cell; `list` for a list written as text, such as `['a', 'b']`. `auto` splits
+    cells whose parts recur by themselves or in other combinations."""
+    columns: Auto | list[str] = AUTO
+    """Columns of 0 and 1, one for each label. `auto` takes them where rows have a text, no label, and several such
+    columns."""
+    missing: Auto | list[str | int | float] = AUTO
+    """Values that mean "no gold label"; such rows are left out, as are those with an empty cell. `auto` knows the usual
+    ones, such as `-`, `nan` and -1 beside the classes 0, 1 and 2."""
+    good: Auto | list[str | int | float] = AUTO
+    """Values that rate an answer as good; all others are bad. `auto` knows true, 1, `good`, `up` and the like."""
+    good_from: Auto | float = AUTO
+    """The lowest number that rates an answer as good, for example 4 of 5 stars."""
 
 
 class LoraSection(Section):
@@ -173,7 +198,18 @@ class ClassifySection(Section):
     """Text to label (task `classify`)."""
 
     multi_label: Auto | bool = AUTO
-    """Whether a row can have several labels, or none. `auto` is true if the labels are lists."""
+    """Whether a row can have several labels, or none. `auto` is true if the labels are lists, or several stand in a
+    cell."""
+
+
+class ScoreSection(Section):
+    """Text to number (task `score`)."""
+
+    mean: Auto | float = AUTO
+    """What the new output layer predicts before training. `auto` is the mean of the training scores."""
+    scale: AutoPositiveFloat = AUTO
+    """The unit of the loss and of the steps of the output layer. `auto` is the standard deviation of the training
+    scores, so that a run does not depend on their unit."""
 
 
 class TagSection(Section):
@@ -293,7 +329,7 @@ class Recipe(Section):
     """Everything that decides a run."""
 
     task: str = AUTO
-    """What one example is: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `tag`, `span`,
+    """What one example is: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `score`, `tag`, `span`,
     `fill-mask` or `vision`. `auto` follows from the shape of the rows."""
     method: str = AUTO
     """Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or
@@ -307,12 +343,14 @@ class Recipe(Section):
     """Seed of the split, the order of the rows, the initial adapter weights and dropout."""
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataSection = Field(default_factory=DataSection)
+    annotation: AnnotationSection = Field(default_factory=AnnotationSection)
     lora: LoraSection = Field(default_factory=LoraSection)
     prompt: PromptSection = Field(default_factory=PromptSection)
     freeze: FreezeSection = Field(default_factory=FreezeSection)
     ia3: Ia3Section = Field(default_factory=Ia3Section)
     preference: PreferenceSection = Field(default_factory=PreferenceSection)
     classify: ClassifySection = Field(default_factory=ClassifySection)
+    score: ScoreSection = Field(default_factory=ScoreSection)
     tag: TagSection = Field(default_factory=TagSection)
     span: SpanSection = Field(default_factory=SpanSection)
     fill_mask: FillMaskSection = Field(default_factory=FillMaskSection)

@@ -32,6 +32,11 @@ class RunFolder:
         return self.path / "recipe.yaml"
 
     @property
+    def data(self) -> Path:
+        """Copy of the data that was given from Python; missing for data in files."""
+        return self.path / "data"
+
+    @property
     def manifest(self) -> Path:
         """Versions, hashes, hardware and seeds."""
         return self.path / "manifest.json"

@@ -22,6 +22,7 @@ _TASKS: dict[str, str | TaskFacts] = {
     "vision": "burnish.tasks.vision:VISION",
     "text-to-text": "burnish.tasks.text_to_text:TEXT_TO_TEXT",
     "classify": "burnish.tasks.classify:CLASSIFY",
+    "score": "burnish.tasks.score:SCORE",
     "fill-mask": "burnish.tasks.fill_mask:FILL_MASK",
     "span": "burnish.tasks.span:SPAN",
 }

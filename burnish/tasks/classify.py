@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy
@@ -11,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
-from burnish.data.labels.rows import check_labels, describe_labels, find_labels, has_label_lists, read_texts
+from burnish.data.labels.rows import check_labels, describe_labels, find_labels, has_label_lists, in_order, read_texts
 from burnish.data.rows.records import LabelledRecord
-from burnish.data.rows.row import ColumnMap, RowError
+from burnish.data.rows.row import IGNORED, ColumnMap, RowError
 from burnish.data.rows.shapes import BY_NAME
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.metrics.classification import (
@@ -47,16 +49,15 @@ class LabelledExample:
     texts: tuple[str, ...]
     """For display."""
     place: str
+    unseen: tuple[str, ...] = ()
+    """Its labels that the model has no output for; predictions count as wrong."""
+    num_trained: int = 1
+    """Each row is one term of the loss, whatever its length; none if its only label is unseen."""
 
     @property
     def num_tokens(self) -> int:
         """Input tokens."""
         return len(self.input_ids)
-
-    @property
-    def num_trained(self) -> int:
-        """Each row is one term of the loss, whatever its length."""
-        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,23 @@ class Labels:
     is_multi: bool
     """Whether a row can have several labels, or none."""
 
-    def gold(self, examples: Sequence[LabelledExample]) -> numpy.ndarray:
-        """`[rows, labels]` bool."""
-        matrix = numpy.zeros((len(examples), len(self.names)), dtype=bool)
+    def with_unseen(self, examples: Sequence[LabelledExample]) -> list[str]:
+        """The labels, followed by those of these rows that the model has no output for."""
+        return [*self.names, *in_order({label for example in examples for label in example.unseen})]
+
+    def gold(self, examples: Sequence[LabelledExample], names: Sequence[str] = ()) -> numpy.ndarray:
+        """`[rows, labels]` bool.
+
+        Args:
+            examples: one per row.
+            names: the columns, from `with_unseen`; by default the labels of the run.
+        """
+        names = names or self.names
+        places = {name: number for number, name in enumerate(names)}
+        matrix = numpy.zeros((len(examples), len(names)), dtype=bool)
         for row, example in enumerate(examples):
             matrix[row, list(example.labels)] = True
+            matrix[row, [places[label] for label in example.unseen if label in places]] = True
         return matrix
 
     def probabilities(self, logits: torch.Tensor) -> numpy.ndarray:
@@ -103,17 +116,29 @@ class ClassifyEncoder(EncoderDefaults):
         """One example. A row that is too long is cut at the end; of a pair, the longer text is cut first.
 
         Raises:
-            RowError: a label is not in the training rows, or the row does not have exactly one although it should.
+            RowError: the row does not have exactly one label although it should.
         """
-        unknown = [label for label in record.labels if label not in self._numbers]
-        if unknown:
-            raise RowError(f"the label `{unknown[0]}` is in no training row, so it cannot be learned")
+        unseen = tuple(label for label in record.labels if label not in self._numbers)
         if not self._labels.is_multi and len(record.labels) != 1:
             raise RowError(f"the row has {len(record.labels)} labels, but one is expected")
         read = self._format.encode(record.texts, context)
-        labels = tuple(self._numbers[label] for label in record.labels)
-        example = LabelledExample(read.input_ids, read.token_types, labels, record.texts, record.place)
-        return EncodedRow([example], read.truncated)
+        labels = tuple(self._numbers[label] for label in record.labels if label in self._numbers)
+        num_trained = 1 if self._labels.is_multi or not unseen else 0
+        ids, types = read.input_ids, read.token_types
+        example = LabelledExample(ids, types, labels, record.texts, record.place, unseen, num_trained)
+        why = f"the label `{unseen[0]}` is in no training row, so it cannot be learned" if unseen else ""
+        return EncodedRow([example], read.truncated, why)
+
+    def held_out_remarks(self, records: Sequence[LabelledRecord]) -> list[str]:
+        """The labels that the model never learned: it cannot be right there."""
+        rows = [unseen for record in records if (unseen := set(record.labels) - set(self._numbers))]
+        if not rows:
+            return []
+        named = ", ".join(f"`{label}` ({count:,})" for label, count in Counter(chain(*rows)).most_common(5))
+        return [
+            f"{len(rows):,} of {len(records):,} held-out rows have a label that is in no training row: {named}. The "
+            "model cannot predict it, so they count as wrong."
+        ]
 
     def collate(
         self, examples: Sequence[LabelledExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
@@ -124,14 +149,17 @@ class ClassifyEncoder(EncoderDefaults):
         if self._labels.is_multi:
             targets = torch.from_numpy(self._labels.gold(read).astype(numpy.float32))
         else:
-            targets = torch.tensor([example.labels[0] for example in read])
+            targets = torch.tensor([example.labels[0] if example.num_trained else IGNORED for example in read])
         num_tokens = sum(example.num_tokens for example in read)
         inputs = read_inputs(read, self._tokenizer.pad_token_id or 0)
-        return Batch(inputs, targets, chosen, torch.tensor(chosen), num_tokens)
+        known = [place for place, example in enumerate(read) if example.num_trained]
+        owners = torch.tensor([chosen[place] for place in known], dtype=torch.int64)
+        extras = {} if len(known) == len(read) else {"known": torch.tensor(known, dtype=torch.int64)}
+        return Batch(inputs, targets, chosen, owners, num_tokens, extras)
 
     def segments(self, example: LabelledExample) -> list[Segment]:
         """The text, with its label as a note."""
-        named = ", ".join(self._labels.names[number] for number in example.labels) or "none"
+        named = ", ".join((*(self._labels.names[number] for number in example.labels), *example.unseen)) or "none"
         return [Segment("", example.input_ids, [False] * len(example.input_ids), f"label: {named}")]
 
 
@@ -162,7 +190,9 @@ class ClassifyObjective(ObjectiveDefaults):
         """The losses from logits `[rows, labels]`."""
         if self._is_multi:
             return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets, reduction="none").mean(-1)
-        return functional.cross_entropy(logits.float(), batch.targets, reduction="none")
+        losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none", ignore_index=IGNORED)
+        # only held-out rows can have a label without an output; they are no term of the loss
+        return losses.index_select(0, batch.extras["known"]) if "known" in batch.extras else losses
 
 
 class ClassifyScorer(ScorerDefaults):
@@ -180,28 +210,31 @@ class ClassifyScorer(ScorerDefaults):
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Accuracy and macro-F1, or micro-F1, macro-F1 and exact match if there can be several labels."""
+        names = self._labels.with_unseen(evaluated.examples)
         if self._labels.is_multi:
             return multi_label_measures(
-                self._labels.gold(evaluated.examples), self._predicted_matrix(evaluated.outputs)
+                self._labels.gold(evaluated.examples, names), self._predicted_matrix(evaluated.outputs, len(names))
             )
-        return single_label_measures(_gold(evaluated), _predicted(evaluated), len(self._labels.names))
+        return single_label_measures(_gold(evaluated, names), _predicted(evaluated), len(names))
 
     def chance_loss(self, evaluated: EvaluatedExamples) -> Measure:
         """The loss of predicting the label frequencies of these rows."""
-        return chance_loss(self._labels.gold(evaluated.examples), self._labels.is_multi)
+        learned = [example for example in evaluated.examples if example.num_trained]
+        return chance_loss(self._labels.gold(learned), self._labels.is_multi)
 
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
         """Metrics of each label, and the confusion matrix."""
+        names = self._labels.with_unseen(evaluated.examples)
         if self._labels.is_multi:
-            gold, predicted = self._labels.gold(evaluated.examples), self._predicted_matrix(evaluated.outputs)
-            return [per_class_table(label_counts(gold, predicted), self._labels.names)]
-        gold, predicted = _gold(evaluated), _predicted(evaluated)
-        counts = class_counts(gold, predicted, len(self._labels.names))
-        return [per_class_table(counts, self._labels.names), confusion_table(gold, predicted, self._labels.names)]
+            gold = self._labels.gold(evaluated.examples, names)
+            return [per_class_table(label_counts(gold, self._predicted_matrix(evaluated.outputs, len(names))), names)]
+        gold, predicted = _gold(evaluated, names), _predicted(evaluated)
+        counts = class_counts(gold, predicted, len(names))
+        return [per_class_table(counts, names), confusion_table(gold, predicted, names)]
 
     def remark(self, evaluated: EvaluatedExamples) -> str:
         """The share that is right when always predicting the most common label."""
-        shares = self._labels.gold(evaluated.examples).mean(axis=0)
+        shares = self._labels.gold(evaluated.examples).mean(axis=0)  # of the labels that can be predicted
         label, share = self._labels.names[int(shares.argmax())], 100 * float(shares.max())
         if self._labels.is_multi:
             return f"The most common label, `{label}`, is right for {share:.1f} % of these rows."
@@ -209,12 +242,15 @@ class ClassifyScorer(ScorerDefaults):
 
     def describe(self, example: LabelledExample, output: numpy.ndarray) -> tuple[str, str, str]:
         """The text, its label, and the predicted label with its probability."""
-        gold = ", ".join(self._labels.names[number] for number in example.labels) or _NO_LABEL
+        gold = ", ".join((*(self._labels.names[number] for number in example.labels), *example.unseen)) or _NO_LABEL
         return "\n".join(example.texts), gold, self._labels.in_words(output)
 
-    def _predicted_matrix(self, outputs: Sequence[numpy.ndarray]) -> numpy.ndarray:
-        """`[rows, labels]` bool: labels with a probability above 0.5."""
-        return numpy.stack(list(outputs)) > 0.5 if outputs else self._labels.gold([])
+    def _predicted_matrix(self, outputs: Sequence[numpy.ndarray], columns: int) -> numpy.ndarray:
+        """`[rows, columns]` bool: labels with a probability above 0.5; those without an output never are."""
+        predicted = numpy.zeros((len(outputs), columns), dtype=bool)
+        if outputs:
+            predicted[:, : len(self._labels.names)] = numpy.stack(list(outputs)) > 0.5
+        return predicted
 
 
 class ClassifyPredictor(PredictorDefaults):
@@ -265,8 +301,11 @@ def _max_tokens(context: int | str) -> int:
     return 2**31 if context == AUTO else int(context)
 
 
-def _gold(evaluated: EvaluatedExamples) -> numpy.ndarray:
-    return numpy.array([example.labels[0] for example in evaluated.examples], dtype=numpy.int64)
+def _gold(evaluated: EvaluatedExamples, names: Sequence[str]) -> numpy.ndarray:
+    """`[rows]`: the number of each row's label among the names."""
+    places = {name: number for number, name in enumerate(names)}
+    found = [example.labels[0] if example.labels else places[example.unseen[0]] for example in evaluated.examples]
+    return numpy.array(found, dtype=numpy.int64)
 
 
 def _predicted(evaluated: EvaluatedExamples) -> numpy.ndarray:
@@ -289,7 +328,7 @@ CLASSIFY = TaskFacts(
     auto_class=_AUTO_CLASS,
     names_labels=True,
     choices=_choices,
-    sections=("classify",),
+    sections=("classify", "annotation"),
     learned="labels texts",
     pipeline="text-classification",
     usual_rows=(500, 5_000),

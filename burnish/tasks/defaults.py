@@ -41,6 +41,10 @@ class EncoderDefaults:
             except RowError as error:
                 yield error.with_traceback(None)
 
+    def held_out_remarks(self, records: Sequence[Any]) -> list[str]:
+        """None."""
+        return []
+
     def disable_packing(self) -> None:
         """Nothing to do: examples share a row only if the plan packs them."""
 
@@ -82,6 +86,10 @@ class ObjectiveDefaults:
     def frozen_modules(self, network: Any) -> tuple[str, ...]:
         """None."""
         return ()
+
+    def units(self, network: Any) -> dict[str, float]:
+        """None: no weight has a unit."""
+        return {}
 
     def prepare_examples(
         self, network: Any, examples: Sequence[Any], batches: Iterable[Batch], precision: str

@@ -40,7 +40,7 @@ class EvaluatedExamples:
     """`[examples]` int64: number of terms of that sum."""
 
     def by_row(self) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """`[rows]` float64 sums and counts of the loss; rows without an example are left out."""
+        """`[rows]` float64 sums and counts of the loss; rows without an example or a term of it are left out."""
         sums, counts = self.summed_by_row(self.sums, self.counts)
         return sums[counts > 0], counts[counts > 0]
 

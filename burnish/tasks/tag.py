@@ -82,7 +82,8 @@ class TagEncoder(EncoderDefaults):
         limit = max(1, context - len(pieces.before) - len(pieces.after))
         cut = sum(max(0, len(ids) - limit) for ids in pieces.of_words)
         windows = pieces.windows(context)
-        return EncodedRow([self._example(record, tags, pieces, window, limit) for window in windows], cut)
+        why = "" if any(tag in self._numbers for tag in tags) else "none of its tags is among those of the run"
+        return EncodedRow([self._example(record, tags, pieces, window, limit) for window in windows], cut, why)
 
     def _example(
         self, record: TaggedRecord, tags: Sequence[str], pieces: Pieces, window: tuple[int, int], limit: int

@@ -68,6 +68,11 @@ class Encoder(Protocol):
         """
         ...
 
+    def held_out_remarks(self, records: Sequence[Any]) -> list[str]:
+        """What to know about records that a model is evaluated on, as sentences: for example labels that it never
+        learned."""
+        ...
+
     def disable_packing(self) -> None:
         """Called if the method or the model would mix examples that share a row."""
         ...
@@ -101,6 +106,11 @@ class Objective(Protocol):
 
     def frozen_modules(self, network: Any) -> tuple[str, ...]:
         """Names of modules of the base model that no method may train."""
+        ...
+
+    def units(self, network: Any) -> dict[str, float]:
+        """The unit of trainable weights by name, where it is not 1, for weights that give amounts in a unit of the
+        data: see `make_optimizer`."""
         ...
 
     def prepare_examples(
@@ -312,6 +322,9 @@ class EncodedRow:
     examples: list[Any]
     """Of the encoder's own type; each has `num_tokens` (input), `num_trained` (terms of the loss) and `place`."""
     truncated_tokens: int
+    unlearned: str = ""
+    """Why nothing can be learned from the row, although a model can be evaluated on it: its answer is known, and any
+    prediction counts as wrong. Such a row is left out of the training rows only."""
 
 
 class Segment(NamedTuple):

@@ -41,7 +41,7 @@ class SequencePairEncoder(EncoderDefaults):
         """One example per answer; an over-long source is cut from the left, an over-long answer is an error."""
         examples, num_cut = [], 0
         for number, message in enumerate(record.messages):
-            if message["role"] != "assistant":
+            if message["role"] != "assistant" or message.get("weight") == 0:
                 continue
             if message.get("tool_calls") or not isinstance(message.get("content"), str):
                 raise RowError("an answer is a tool call, which the task `text-to-text` does not write")

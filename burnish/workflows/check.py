@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import psutil
@@ -23,17 +24,26 @@ from burnish.check.finding import Finding
 from burnish.check.labels import is_far_too_small, usual_size
 from burnish.check.rows import TRAIN
 from burnish.check.token_view import TokenView
+from burnish.data.files.opening import is_compressed
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
-from burnish.data.rows.dataset import Records, good_rows, make_records, notes_on_formats, refuse_empty
+from burnish.data.rows.dataset import (
+    Records,
+    asked_of,
+    good_rows,
+    make_records,
+    notes_on_formats,
+    notes_on_reading,
+    refuse_empty,
+)
 from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
-from burnish.prepare.context import Emit, RunContext, check_options, open_context
+from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape
 from burnish.prepare.resolve import check_shape
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
+from burnish.runs.events import DataChecked, EventLog, Listener, Progressed, Stage
 from burnish.system.machine import this_machine
 from burnish.system.processes import in_processes
 from burnish.tasks import task_names_for
@@ -120,8 +130,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     check_options(recipe)
     emit(Stage("reading data"))
     data = _first_pass(recipe)
-    for note in data.shape.notes:
-        emit(Note(note))
+    report_shape(data.shape, emit)
     context = open_context(recipe, _as_records(data), emit)
     length, special = context.context_length, _special_tokens(context)
     examiner = Examiner(data.shape, context.task, context.tokenizer, length, special)
@@ -149,13 +158,15 @@ def check_briefly(context: RunContext) -> None:
 def _first_pass(recipe: Recipe) -> _FirstPass:
     """Reads the rows once: detects the shape from the first, and keeps what options depend on from all."""
     section = recipe.data
-    sources = find_sources(section.path, section.validation)
+    sources = find_sources(section.path, section.validation, section.columns)
     rejected: list[Rejected] = []
     rows = islice(good_rows(sources.train, rejected), section.rows)
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
-    shape = detect_shape(first, section.columns, section.shape)
-    shape = replace(shape, notes=(*shape.notes, *notes_on_formats(sources.train)))
+    shape = detect_shape(first, section.columns, section.shape, asked_of(recipe))
+    held_out = [*(sources.valid or []), *(sources.test or [])]
+    notes = (*sources.notes, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
+    shape = replace(shape, notes=tuple(dict.fromkeys(notes)))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
     lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None
@@ -168,7 +179,7 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
 
 def _lines(sources: Sequence[Source]) -> int | None:
     """Total number of lines of all sources, if each line is a row; otherwise None."""
-    if not all(isinstance(source, Path) and source.suffix == ".jsonl" for source in sources):
+    if not all(isinstance(source, Path) and not is_compressed(source) and is_json_lines(source) for source in sources):
         return None
     number = 0
     for source in sources:
@@ -225,15 +236,20 @@ def _examine(blocks: Iterator[Block], examiner: Examiner, most: int, emit: Emit)
     def take(outcome: tuple[Examination, list[TokenView]]) -> None:
         examination.join(outcome[0])
         views.extend(outcome[1])
-        emit(Progressed("rows checked", len(examination.rows), max(len(examination.rows), most)))
+        emit(Progressed("rows checked", _seen(examination), max(_seen(examination), most)))
 
     begun = time.monotonic()
     for block in islice(blocks, _FIRST_BLOCKS):
         take(examiner.examine(block))
-    rate = len(examination.rows) / (time.monotonic() - begun)
-    for outcome in in_processes(examiner.examine, blocks, _processes((most - len(examination.rows)) / rate)):
+    seen, seconds = _seen(examination), time.monotonic() - begun
+    for outcome in in_processes(examiner.examine, blocks, _processes((most - seen) * seconds / max(seen, 1))):
         take(outcome)
     return examination, views
+
+
+def _seen(examination: Examination) -> int:
+    """Rows checked so far, with those that cannot be used."""
+    return len(examination.rows) + examination.rejected
 
 
 def _processes(seconds: float) -> int:
@@ -248,6 +264,14 @@ def _special_tokens(context: RunContext) -> SpecialTokens:
     return SpecialTokens(context.tokenizer, tokens.decode(tokens.lead))
 
 
+def _scores(records: Sequence[Record]) -> str:
+    """The range and the spread of the numbers of the training rows, as a phrase; empty if they have none."""
+    amounts = [amount for record in records if (amount := record.amount()) is not None]
+    if not amounts:
+        return ""
+    return f"{min(amounts):g} to {max(amounts):g}, mean {fmean(amounts):.3g}, standard deviation {pstdev(amounts):.3g}"
+
+
 def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> dict[str, str]:
     """Describes the data, as text by name."""
     figures = examination.figures
@@ -257,9 +281,13 @@ def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> d
         "read from": data.sources.described,
         "shape": f"{data.shape.name}, for the task {context.task.name}",
         "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
-        f"longest {longest:,} ({figures.longest_place})",
-        "trained": f"{100 * figures.share:.0f} % of the tokens" if context.task.counts_tokens else "",
+        f"longest {longest:,} ({figures.longest_place})"
+        if rows
+        else "",
+        "trained": f"{100 * figures.share:.0f} % of the tokens" if rows and context.task.counts_tokens else "",
         "labels": examination.labels.summary(),
+        "scores": _scores(data.thin),
+        "unused": data.shape.unused,
         "languages": examination.languages.summary(),
         "usual size": usual_size(context.task),
     }

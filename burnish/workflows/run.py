@@ -50,7 +50,7 @@ class Run:
 
     def evaluate(
         self,
-        data: str | None = None,
+        data: Any = None,
         answers: int = 200,
         listeners: Iterable[Listener] = (),
         general: str | None = None,
@@ -59,7 +59,8 @@ class Run:
         """Evaluates the result against its base on the rows that the run held out, or on `data`.
 
         Args:
-            data: rows to evaluate on; None for the held-out rows, in which case `evaluation.json` is rewritten.
+            data: rows to evaluate on: the name of a file, a folder or a hub dataset, or data as `burnish.train` takes
+                it; None for the held-out rows, in which case `evaluation.json` is rewritten.
             answers: maximum number of rows that both models answer.
             listeners: receive every event.
             general: texts that show what the run forgot, instead of the recipe's `evaluate.general`.
@@ -69,9 +70,11 @@ class Run:
             InputError: the run has no result yet, or its data or base model has changed.
             MachineError: the harness was requested but is not installed.
         """
+        from burnish.data.files.given import is_given, store_given
         from burnish.workflows.evaluate import evaluate
 
-        return evaluate(self.folder, data, listeners, answers, general, harness)
+        name = data if data is None else str(store_given(data) if is_given(data) else data)
+        return evaluate(self.folder, name, listeners, answers, general, harness)
 
     def generate(self, prompt: str, max_new_tokens: int = 256, temperature: float = 0.0) -> str:
         """The tuned model's answer to a prompt."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from burnish.check.token_view import write_views
 from burnish.data.batching.batches import BatchPlan
+from burnish.data.files.given import keep_section
 from burnish.engine.checkpoint import checkpoint_path, restore_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
@@ -177,7 +178,8 @@ def create_folder(context: RunContext, log: EventLog) -> RunFolder:
     if context.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
-    write_text(folder.recipe, dump_recipe(recipe, context.unread_sections()))
+    saved = recipe.model_copy(update={"data": keep_section(recipe.data, folder.data)})
+    write_text(folder.recipe, dump_recipe(saved, context.unread_sections()))
     return folder
 
 

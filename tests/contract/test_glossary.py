@@ -18,7 +18,11 @@ from tests.contract.test_startup import run_apart
 ROOT = Path(__file__).parents[2]
 EXPLAINED = ("train", "batch", "lora", "prompt", "freeze", "ia3", "preference", "evaluate", "data")
 """Sections whose every option belongs to a term."""
-NO_DEFAULT = {"data.path": "must be given", "data.columns": "is a map, empty at first"}
+NO_DEFAULT = {
+    "data.path": "must be given",
+    "data.columns": "is a map, empty at first",
+    "data.roles": "is a map, empty at first",
+}
 """Options without a default that a sentence could name."""
 MUST_HAVE = """
 lora, rank, alpha, epoch, learning rate, bf16, overfitting, gradient accumulation, DPO, perplexity, Chinchilla, base

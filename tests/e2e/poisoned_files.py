@@ -163,7 +163,8 @@ def poisoned() -> list[Poisoned]:
         Poisoned(
             "wrong-encoding",
             21,
-            first.encode() + b'{"prompt": "Caf\xe9?", "completion": "Yes."}\n',
+            first.replace('"prompt": "', '"prompt": "À ', 1).encode()
+            + b'{"prompt": "Caf\xe9?", "completion": "Yes."}\n',
         ),
         Poisoned(
             "wrong-cells",
@@ -176,7 +177,8 @@ def poisoned() -> list[Poisoned]:
         ),
         poison("empty", answers(), 33, lambda row: {**row, "completion": "  "}),
         poison("empty", texts(), 12, lambda row: {"text": ""}),
-        poison("empty", labelled(), 40, lambda row: {**row, "label": ""}),
+        poison("no-gold-label", labelled(), 40, lambda row: {**row, "label": ""}),
+        poison("no-gold-label", labelled(), 41, lambda row: {**row, "label": "-"}),
         poison("missing-column", answers(), 9, lambda row: {"prompt": row["prompt"], "completion": None}),
         poison("unknown-roles", chats(), 14, saying("user", "oracle", "user", "assistant")),
         poison("no-answer", chats(), 5, saying("system", "user")),

@@ -31,6 +31,7 @@ WRITTEN = {"orders.jsonl": "chat", "helpdesk.jsonl": "chat", "journal.jsonl": "t
 SAMPLES = WRITTEN | {
     "preferences.jsonl": "preference",
     "tickets.jsonl": "classify",
+    "reviews.jsonl": "score",
     "entities.conll": "tag",
     "notes.json": "span",
 }

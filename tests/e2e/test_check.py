@@ -166,3 +166,69 @@ def test_several_processes_find_what_one_finds(name: str, here: Path, monkeypatc
     assert several.to_dict() == alone.to_dict()
     assert several.removable == alone.removable
     assert bool(alone.findings) is (name == "poisoned")
+
+
+def test_rows_that_cannot_be_encoded_are_named_with_the_true_cause(burnish: Burnish, here: Path) -> None:
+    rows = [
+        {"context": f"Ann wrote book {n}.", "question": "Who wrote this very long book of books?", "answers": ["Ann"]}
+        for n in range(4)
+    ]
+    (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
+    result = burnish("check rows.jsonl --set data.context=8 --json")
+    assert result.code == 2
+    findings = found(result.json)
+    assert {"many-left-out", "too-long-answer"} <= set(findings)
+    assert "the question is too long" in findings["too-long-answer"]["places"][0]
+    assert "data.context" in findings["too-long-answer"]["fix"]
+    assert result.json["facts"]["rows"] == "0, 4 left out"
+
+
+@pytest.mark.parametrize("command", ["check .", "train . --set train.max_steps=1 --set evaluate.answers=0"])
+def test_each_file_of_a_folder_is_named_with_its_split(command: str, burnish: Burnish, here: Path, base: Path) -> None:
+    (here / "train.jsonl").write_text(lines(answers()), encoding="utf-8")
+    (here / "val.csv").write_bytes("prompt;completion\nGrüße?;Gut.\nWie?;So.\n".encode("cp1252"))
+    (here / "other.csv").write_text("a,b\n", encoding="utf-8")
+    out = burnish(f"{command} --model {base}").err
+    assert "Data in `.`: train `train.jsonl`, validation `val.csv`." in out
+    assert "Not used: `other.csv`." in out
+    assert (
+        "`val.csv` is not UTF-8 and is read as Windows-1252 (for example `Grüße`); it has columns separated by" in out
+    )
+
+
+def test_separators_of_lines_become_newlines_in_a_cleaned_file(burnish: Burnish, here: Path) -> None:
+    rows = [{**row, "prompt": f"{row['prompt']}\u2028really\ufeff?"} for row in answers()]
+    (here / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + lines(rows).encode("utf-8"))
+    assert burnish("check rows.jsonl --fix clean.jsonl").code == 0
+    kept = [json.loads(line) for line in (here / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["prompt"] for row in kept] == [f"{row['prompt']}\nreally?" for row in answers()]
+
+
+def test_what_nothing_uses_is_named(burnish: Burnish, here: Path) -> None:
+    turns = [{"role": "user", "content": "q", "at": 1}, {"role": "assistant", "content": "a", "weight": 1}]
+    (here / "rows.jsonl").write_text(lines([{"messages": turns, "id": n} for n in range(30)]), encoding="utf-8")
+    result = burnish("check rows.jsonl --json")
+    assert result.json["facts"]["unused"] == "the columns `id` and the keys `at` inside messages"
+    shown = burnish("check rows.jsonl")
+    assert "Unused: the columns `id` and the keys `at` inside messages." in " ".join((shown.out + shown.err).split())
+
+
+def test_labels_of_held_out_rows_that_were_never_learned_are_found(burnish: Burnish, here: Path) -> None:
+    (here / "rows").mkdir()
+    rows = [{"text": f"text {n}", "label": "ab"[n % 2]} for n in range(60)]
+    (here / "rows" / "train.jsonl").write_text(lines(rows), encoding="utf-8")
+    held = [{"text": f"other {n}", "label": "abc"[n % 3]} for n in range(30)]
+    (here / "rows" / "valid.jsonl").write_text(lines(held), encoding="utf-8")
+    result = burnish("check rows --json")
+    (finding,) = result.json["findings"][:1]
+    assert (finding["name"], finding["count"]) == ("unseen-labels", 1)
+    assert finding["places"][0].endswith("valid.jsonl:3: `c` has 10 rows")
+    assert result.json["facts"]["rows"] == "90", "they are evaluated on, and count as wrong"
+
+
+def test_scores_are_described(burnish: Burnish, here: Path) -> None:
+    rows = [{"text": f"text {n}", "score": n / 4} for n in range(21)]
+    (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
+    facts = burnish("check rows.jsonl --json").json["facts"]
+    assert facts["scores"] == "0 to 5, mean 2.5, standard deviation 1.51"
+    assert facts["shape"] == "scored-text, for the task score"

@@ -10,7 +10,7 @@ import pytest
 
 import burnish as burnish_api
 from burnish.errors import DataError
-from burnish.runs.events import DataReady, Note
+from burnish.runs.events import DataReady, Note, Warned
 from tests.e2e.conftest import Burnish
 from tests.tiny_classifiers import GOOD, reviews, save_reader
 
@@ -103,7 +103,9 @@ def test_a_run_is_evaluated_on_rows_of_its_own_labels_only(here: Path, encoder: 
     other = [{"sentence": f"the play was {word}", "label": "good"} for word in GOOD]
     write_json_lines("other.jsonl", [*other, {"sentence": "it ended", "label": "odd"}])
     seen = run.evaluate("other.jsonl")
-    assert seen.rows == 3
+    assert seen.rows == 4
+    (accuracy,) = [figure for figure in seen.figures if figure.name == "accuracy"]
+    assert accuracy.tuned.value <= 0.75, "the label that it never learned counts as wrong"
     write_json_lines("strange.jsonl", [{"text": text, "label": "odd"} for text, _ in reviews(5, seed=1)])
     with pytest.raises(DataError, match="the rows have none of the labels"):
         run.evaluate("strange.jsonl")
@@ -113,10 +115,17 @@ def test_a_label_that_only_validation_rows_have_is_named(here: Path, encoder: Pa
     rows = [{"text": text, "label": label} for text, label in reviews(40)]
     write_json_lines("train.jsonl", rows)
     write_json_lines("valid.jsonl", [{"text": "a new film", "label": "odd"}, {"text": "a good film", "label": "good"}])
-    run = burnish_api.train("train.jsonl", model=encoder, validation="valid.jsonl", max_steps=1, **OPTIONS)
-    (left_out,) = (json.loads(line) for line in (run.path / "rejected.jsonl").read_text().splitlines())
-    assert (Path(left_out["file"]).name, left_out["line"]) == ("valid.jsonl", 1)
-    assert left_out["reason"] == "the label `odd` is in no training row, so it cannot be learned"
+    events: list[Any] = []
+    run = burnish_api.train(
+        "train.jsonl", model=encoder, validation="valid.jsonl", max_steps=1, listeners=[events.append], **OPTIONS
+    )
+    assert not (run.path / "rejected.jsonl").exists()
+    assert run.evaluation is not None
+    figures = {figure["name"]: figure for figure in run.evaluation["figures"]}
+    assert (figures["accuracy"]["rows"], figures["loss"]["rows"]) == (2, 1)
+    assert figures["accuracy"]["tuned"]["value"] <= 0.5
+    warned = [event.text for event in events if isinstance(event, Warned)]
+    assert any("1 of 2 held-out rows have a label that is in no training row: `odd` (1)" in text for text in warned)
 
 
 def test_labels_that_cannot_be_learned_leave_no_run_behind(here: Path, encoder: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: B
 def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     as_jsonl([{**row, "source": "made", "note": ""} for row in read_lines(rows_file)], here / "rows.jsonl")
     result = burnish(f"train rows.jsonl --model {base} {SHORT}")
-    assert "Unused columns: `note`, `source`." in result.err
+    assert "Unused: the columns `note`, `source`." in result.err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,40 @@ def test_a_run_that_is_not_there(runs: Path) -> None:
     with pytest.raises(burnish_api.BurnishError, match="there is no run `whol`") as caught:
         burnish_api.load_run("whol")
     assert caught.value.fix == "Did you mean `whole`?"
+
+
+def given_rows() -> list[dict[str, Any]]:
+    return [{"prompt": f"What is number {n}?", "completion": f"It is {n}."} for n in range(40)]
+
+
+def test_a_run_on_given_data_keeps_it_and_can_be_moved_and_evaluated(here: Path, base: Path) -> None:
+    options: dict[str, Any] = {"model": str(base), "max_steps": 2, "set": {"batch.tokens": 256, "evaluate.answers": 0}}
+    run = burnish_api.train(given_rows(), name="given", **options)
+    stored = json.loads((run.path / "data" / "_given.json").read_text(encoding="utf-8"))
+    assert stored["given"] == {"train": "list with 40 rows"} and len(stored["sha256"]) == 64
+    assert "path: data/train.jsonl\n" in (run.path / "recipe.yaml").read_text(encoding="utf-8")
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given_rows()), encoding="utf-8")
+    assert adapter_bytes(burnish_api.train("rows.jsonl", name="named", **options).path) == adapter_bytes(run.path)
+    shutil.rmtree(Path(os.environ["BURNISH_CACHE"]), ignore_errors=True)
+    shutil.move(run.path, here / "moved")
+    moved = burnish_api.load_run(here / "moved")
+    assert moved.evaluate(answers=0).rows == 4
+    assert moved.evaluate(given_rows()[:7], answers=0).rows == 7
+
+
+def test_a_stopped_run_on_given_data_is_resumed(here: Path, base: Path) -> None:
+    def stop(event: Any) -> None:
+        if isinstance(event, StepDone) and event.step == 2:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = {
+        "model": str(base), "max_steps": 4,
+        "set": {"batch.tokens": 256, "evaluate.answers": 0, "save.every": 1, "model.precision": "fp32"},
+    }  # fmt: skip
+    splits = {"train": given_rows()[8:], "validation": given_rows()[:8]}
+    with pytest.raises((burnish_api.BurnishError, KeyboardInterrupt)):
+        burnish_api.train(splits, name="stopped", listeners=[stop], **options)
+    shutil.rmtree(Path(os.environ["BURNISH_CACHE"]), ignore_errors=True)
+    resumed = burnish_api.resume("runs/stopped")
+    whole = burnish_api.train(splits, name="whole", **options)
+    assert adapter_bytes(resumed.path) == adapter_bytes(whole.path)

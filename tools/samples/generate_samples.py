@@ -22,13 +22,14 @@ import helpdesk
 import journal
 import notes
 import preferences
+import reviews
 import tickets
 from world import grammar, lexicon, names
 
 HERE = Path(__file__).parent
 ORDER_INSTRUCTION = "Write the order record."
 ORDER_ROWS, HELPDESK_ROWS, JOURNAL_ROWS = 1000, 400, 400
-PREFERENCE_ROWS, TICKET_ROWS, SENTENCES, CONTEXTS = 500, 800, 700, 300
+PREFERENCE_ROWS, TICKET_ROWS, REVIEW_ROWS, SENTENCES, CONTEXTS = 500, 800, 800, 700, 300
 CATALOGUE, MOST_ORDERED = 48, 24
 ITEM_BANKS = ("goods", "fruit", "vegetable", "baked", "stationery")
 
@@ -111,6 +112,12 @@ def messages(seed: int) -> list[dict]:
     return distinct(lambda: tickets.ticket(rng, rng.choice(tickets.LABELS)), TICKET_ROWS, lambda row: row["text"])
 
 
+def rated(seed: int) -> list[dict]:
+    """Rows of the score set: reviews with their stars."""
+    rng = random.Random(f"reviews-{seed}")
+    return distinct(lambda: reviews.review(rng), REVIEW_ROWS, lambda row: row["review"])
+
+
 def conll(seed: int) -> str:
     """The tagged sentences, one token and its tag a line, an empty line between sentences."""
     rng = random.Random(f"entities-{seed}")
@@ -136,6 +143,7 @@ def main() -> None:
         ("journal.jsonl", json_lines(entries(options.seed))),
         ("preferences.jsonl", json_lines(pairs(options.seed))),
         ("tickets.jsonl", json_lines(messages(options.seed))),
+        ("reviews.jsonl", json_lines(rated(options.seed))),
         ("entities.conll", conll(options.seed)),
         ("notes.json", json.dumps(notes.document(options.seed, CONTEXTS), separators=(",", ":")) + "\n"),
     ):

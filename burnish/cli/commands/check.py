@@ -100,6 +100,8 @@ def _write_page(path: Path, found: dict[str, Any]) -> None:
 
 
 _WIDTH = 9
+PART_OF_CHARACTER = "·"
+"""A token with only the beginning of a character; the token that ends it shows all of it."""
 _STYLES = {(False, False): "dim", (True, False): "green", (False, True): "magenta", (True, True): "bold green"}
 """By whether a token is trained on, and whether it is special."""
 
@@ -130,6 +132,6 @@ def _lines(tokens: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[tupl
     for is_learned, run in groupby(tokens, key=lambda token: bool(token["is_learned"])):
         pieces: list[tuple[str, str]] = []
         for token in run:
-            shown = token["text"].replace("\n", "⏎").replace("\t", "⇥")
+            shown = token["text"].replace("\n", "⏎").replace("\t", "⇥") or PART_OF_CHARACTER
             pieces += [("|", "dim"), (shown, _STYLES[is_learned, bool(token["is_special"])])]
         yield f"  {'learned' if is_learned else 'read':<{_WIDTH}}", [*pieces, ("|", "dim")]

@@ -69,7 +69,8 @@ class AnswerMask:
             self._turn(messages, index, tools)
             for index, message in enumerate(messages)
             # An assistant message at the start answers nothing: it is part of the prompt, not trained on.
-            if message["role"] == "assistant" and index > 0
+            # One with the weight 0 is part of the prompts of later answers, too.
+            if message["role"] == "assistant" and index > 0 and message.get("weight") != 0
         ]
         if not turns:
             raise RowError("the conversation has no answer to a question")

@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_json, as_text, check_characters
-from burnish.data.rows.shapes import Pattern, pick
+from burnish.data.rows.shapes import TOOLS
 
 Message = dict[str, Any]
 
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "model": "assistant",
-    "function_call": "function_call",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
+_ROLES = {
+    "system": "system developer sys system_prompt",
+    "user": "user human prompter customer client question input query prompt usr",
+    "assistant": "assistant gpt chatgpt bing bard claude gemini llama model ai bot chatbot agent answer output "
+    "response completion llm ai_assistant",
+    "function_call": "function_call tool_call",
+    "tool": "tool function observation tool_response tool_result function_response function_result ipython",
 }
-KEPT = ("name", "tool_call_id", "reasoning_content")
+ROLES = {name: role for role, names in _ROLES.items() for name in names.split()}
+"""The usual names of roles, in lower case, by what they mean."""
+_VERSION = re.compile(r"[-_. ]?v?\d[\w.:-]*\Z")
+"""What follows the name of a model, as in `gpt-4` and `claude-3-opus`."""
+NO_ROLES: Mapping[str, str] = {}
+
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content")
+"""Keys under which a message keeps its thought; a record's message has it under the first."""
+WEIGHTS = ("weight", "train", "training")
+"""Keys that say whether an answer is learned."""
+KEPT = ("name", "tool_call_id")
+_USED = frozenset(
+    ("role", "from", "content", "value", "tool_calls", "function_call", "refusal", *KEPT, *THOUGHTS, *WEIGHTS)
+)
+TEXTS = ("text", "input_text", "output_text", "refusal")
 PARTS = ("text", "reasoning", "thinking", "tool_call")
 IMAGES = ("image", "image_url", "input_image", "video", "audio", "input_audio")
 
 
-def read_messages(value: Any, column: str) -> tuple[Message, ...]:
-    """The messages of a row up to the last assistant turn; nothing is trained on after it.
+def read_messages(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> tuple[Message, ...]:
+    """The messages of a row up to the last assistant turn that is learned; nothing is trained on after it.
+
+    Args:
+        value: a list of messages, or one as JSON text.
+        column: for errors.
+        roles: the user's names of roles.
 
     Raises:
         RowError: they are not messages, or there is no answer.
@@ -43,19 +57,22 @@ def read_messages(value: Any, column: str) -> tuple[Message, ...]:
         raise RowError(f"`{column}` is missing")
     if not isinstance(value, (list, tuple)):
         raise RowError(f"`{column}` is not a list of messages")
-    messages = [read_message(message, number) for number, message in enumerate(value, start=1)]
+    messages = [read_message(message, number, roles) for number, message in enumerate(value, start=1)]
     return through_last_answer(messages, column)
 
 
 def through_last_answer(messages: list[Message], column: str) -> tuple[Message, ...]:
-    """The messages up to the last non-empty assistant message.
+    """The messages up to the last non-empty assistant message that is learned.
 
     Raises:
         RowError: there is none.
     """
     answers = [number for number, message in enumerate(messages, start=1) if is_answer(message)]
+    learned = [number for number in answers if is_learned(messages[number - 1])]
+    if learned:
+        return tuple(messages[: learned[-1]])
     if answers:
-        return tuple(messages[: answers[-1]])
+        raise RowError("no answer is learned: each has `weight: 0`, `train: false` or the like")
     if any(message["role"] == "assistant" for message in messages):
         raise RowError("the answer is empty: no assistant message has content or tool calls")
     raise RowError(f"there is no assistant message in `{column}`, so there is nothing to train on")
@@ -66,18 +83,28 @@ def is_answer(message: Message) -> bool:
     return message["role"] == "assistant" and bool(message["content"].strip() or message.get("tool_calls"))
 
 
-def read_message(message: Any, number: int) -> Message:
+def is_learned(message: Message) -> bool:
+    """Whether an answer is learned rather than only part of the conversation."""
+    return message.get("weight") != 0
+
+
+def read_message(message: Any, number: int, roles: Mapping[str, str] = NO_ROLES) -> Message:
     """One message with `role` (or ShareGPT's `from`) and `content` (or `value`).
 
+    An answer that must not be learned keeps `weight: 0`; its thought is under `reasoning_content`.
+
+    Args:
+        message: as in the file.
+        number: from 1, for errors.
+        roles: the user's names of roles.
+
     Raises:
-        RowError: it is not a message; the error gives its 1-based number.
+        RowError: it is not a message; the error gives its number.
     """
     if not isinstance(message, dict):
         raise RowError(f"message {number} is not an object with `role` and `content`")
-    role = read_role(message, number)
-    content = message.get("content")
-    if content is None:
-        content = message.get("value")
+    role = read_role(message, number, roles)
+    content = next((message[key] for key in ("content", "value", "refusal") if message.get(key) is not None), None)
     if role == "function_call":
         return {"role": "assistant", "content": "", "tool_calls": read_calls(content, number)}
     text, reasoning, calls = read_content(content, number)
@@ -86,8 +113,10 @@ def read_message(message: Any, number: int) -> Message:
         calls = calls or message.get("tool_calls") or message.get("function_call")
         if calls:
             read["tool_calls"] = read_calls(calls, number)
-        if reasoning:
-            read["reasoning_content"] = reasoning
+        if thought := reasoning or read_thought(message, number):
+            read["reasoning_content"] = thought
+        if not read_weight(message, number):
+            read["weight"] = 0
     elif text is None:
         raise RowError(f"message {number} ({role}) has no content")
     for key in KEPT:
@@ -98,7 +127,38 @@ def read_message(message: Any, number: int) -> Message:
     return read
 
 
-def read_role(message: Mapping[str, Any], number: int) -> str:
+def read_thought(message: Mapping[str, Any], number: int) -> str:
+    """The thought before an answer; empty if it has none."""
+    for key in THOUGHTS:
+        thought = message.get(key)
+        if isinstance(thought, str) and thought.strip():
+            check_characters(thought, f"message {number}, {key}")
+            return thought
+    return ""
+
+
+def read_weight(message: Mapping[str, Any], number: int) -> bool:
+    """Whether an answer is learned: true unless its `weight` is 0, its `train` is false, or the like.
+
+    Raises:
+        RowError: it is something between.
+    """
+    for key in WEIGHTS:
+        weight = message.get(key)
+        if weight is None:
+            continue
+        text = str(weight).strip().lower()
+        if text not in _LEARNED:
+            raise RowError(f"message {number} has the {key} {weight!r}; an answer is learned (1) or not (0)")
+        if not _LEARNED[text]:
+            return False
+    return True
+
+
+_LEARNED = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+
+
+def read_role(message: Mapping[str, Any], number: int, roles: Mapping[str, str] = NO_ROLES) -> str:
     """The role: `system`, `user`, `assistant`, `tool` or `function_call`.
 
     Raises:
@@ -109,10 +169,24 @@ def read_role(message: Mapping[str, Any], number: int) -> str:
         role_name = message.get("from")
     if role_name is None:
         raise RowError(f"message {number} has no `role`")
-    role = ROLES.get(role_name) if isinstance(role_name, str) else None
+    role = find_role(role_name, roles) if isinstance(role_name, str) else None
     if role is None:
-        raise RowError(f"message {number} has the unknown role `{role_name}`")
+        raise RowError(
+            f"message {number} has the unknown role `{role_name}`; to say what it means: "
+            f"`--set 'data.roles.{role_name}=assistant'`, or user, system or tool"
+        )
     return role
+
+
+def find_role(name: str, roles: Mapping[str, str]) -> str | None:
+    """What a role in a file means: by the user's map, else by its usual name, whatever its case; None if unknown."""
+    if name in roles:
+        return roles[name]
+    plain = name.strip().rstrip(":").strip().lower().replace("-", "_").replace(" ", "_")
+    known = ROLES.get(plain)
+    if known is None and ROLES.get(_VERSION.sub("", plain)) == "assistant":
+        return "assistant"  # a model with its version
+    return known
 
 
 def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]:
@@ -121,24 +195,74 @@ def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]
     Raises:
         RowError: a part has an unknown type.
     """
+    if isinstance(content, dict) and is_part(content):
+        content = [content]
+    if isinstance(content, dict) and isinstance(content.get("parts"), list):
+        content = content["parts"]  # as in the export of a chat: {"content_type": "text", "parts": [...]}
     if not isinstance(content, list):
         return as_text(content, f"message {number}"), "", []
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[Any] = []
     for part in content:
-        kind, value = ("text", part) if not isinstance(part, dict) else (part.get("type"), None)
+        kind = part_kind(part)
         if kind in IMAGES:
             raise RowError(f"message {number} has `{kind}`: images and audio are not supported by this task")
         if kind not in PARTS:
             raise RowError(f"message {number} has a part of type `{kind}`; this task supports {', '.join(PARTS)}")
+        value = part
         if isinstance(part, dict):
-            value = next((part[key] for key in (kind, "text", "value") if part.get(key) is not None), None)
+            keys = (str(part.get("type")), kind, "text", "value")
+            value = next((part[key] for key in keys if part.get(key) is not None), None)
         if kind == "tool_call":
             calls.append(parse_json_text(value, f"the tool call of message {number}"))
         else:
             (texts if kind == "text" else thoughts).append(as_text(value, f"message {number}") or "")
     return "".join(texts), "".join(thoughts), calls
+
+
+def is_part(content: Mapping[str, Any]) -> bool:
+    """Whether an object is one part of a message rather than an answer in JSON."""
+    kind = content.get("type")
+    known = (*PARTS, *TEXTS, *IMAGES)
+    return kind in known and any(content.get(key) is not None for key in (str(kind), "text", "value"))
+
+
+def part_kind(part: Any) -> Any:
+    """The type of a part of a message: one of `PARTS` or `IMAGES` if it is known."""
+    if not isinstance(part, dict):
+        return "text"
+    kind = part.get("type")
+    if kind in TEXTS or (kind is None and isinstance(part.get("text"), str)):
+        return "text"
+    return kind
+
+
+def unused_keys(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> tuple[str, ...]:
+    """Keys inside the messages of all rows that nothing uses, sorted.
+
+    Args:
+        rows: values by column.
+        columns: those that may hold messages.
+    """
+    found: set[str] = set()
+    for values in rows:
+        for column in columns:
+            for message in _messages_in(values.get(column)):
+                found.update(str(key) for key in message if key not in _USED and message[key] is not None)
+    return tuple(sorted(found))
+
+
+def _messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:
+    """The messages in a cell, which may be JSON text; none if it holds something else."""
+    if isinstance(cell, str) and cell.lstrip()[:2].startswith("[") and "{" in cell[:8]:
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return
+    for message in cell if isinstance(cell, (list, tuple)) else [cell]:
+        if isinstance(message, dict) and ("role" in message or "from" in message):
+            yield message
 
 
 def read_calls(value: Any, number: int) -> list[dict[str, Any]]:
@@ -184,6 +308,11 @@ def read_tools(value: Any) -> tuple[dict[str, Any], ...] | None:
     return tuple(tools)
 
 
+def tools_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], ...] | None:
+    """The tools of a row, from `tools` or, as they were once called, `functions`. Raises RowError as `read_tools`."""
+    return read_tools(pick(values, TOOLS)[1])
+
+
 def parse_json_text(value: Any, what: str) -> Any:
     """Parses a value that may be JSON text; blank text and NaN become None.
 
@@ -205,15 +334,15 @@ def parse_json_text(value: Any, what: str) -> Any:
 def conversation_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
     """The record of a row with a list of messages. Raises RowError if it cannot be trained on."""
     name, value = pick(values, pattern.required[0])
-    messages = with_system(values, read_messages(value, name))
-    return ChatRecord(messages, read_tools(values.get("tools")), place)
+    messages = with_system(values, read_messages(value, name, pattern.roles))
+    return ChatRecord(messages, tools_of(values), place)
 
 
 def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ChatRecord:
     """The record of a row with a question and an answer in separate columns. Raises RowError if one is missing."""
     (ask_name, ask), (answer_name, answer) = (pick(values, field) for field in pattern.required)
     if is_message_list(ask) or is_message_list(answer):
-        return prompted_conversation(values, ask, answer, place)
+        return prompted_conversation(pattern, values, ask, answer, place)
     question, text = as_text(ask, ask_name), as_text(answer, answer_name)
     if text is None:
         raise RowError(f"the answer is missing (column `{answer_name}`)")
@@ -227,21 +356,22 @@ def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ch
         if addition and addition.strip():
             question = f"{question}\n\n{addition}" if question.strip() else addition
     messages = ({"role": "user", "content": question}, {"role": "assistant", "content": text})
-    tools = read_tools(values.get("tools")) if "tools" in pattern.names else None
+    tools = tools_of(values) if "tools" in pattern.names else None
     return ChatRecord(with_system(values, messages), tools, place)
 
 
-def prompted_conversation(values: Mapping[str, Any], ask: Any, answer: Any, place: str) -> ChatRecord:
+def prompted_conversation(pattern: Pattern, values: Mapping[str, Any], ask: Any, answer: Any, place: str) -> ChatRecord:
     """The record of a prompt or completion that is a list of messages. Raises RowError like `read_messages`."""
     parts = [
         part if is_message_list(part) else [{"role": role, "content": part}]
         for role, part in (("user", ask), ("assistant", answer))
     ]
-    messages = [read_message(message, number) for number, message in enumerate(parts[0] + parts[1], start=1)]
+    turns = enumerate(parts[0] + parts[1], start=1)
+    messages = [read_message(message, number, pattern.roles) for number, message in turns]
     through = through_last_answer(messages, "completion")
     if len(through) <= len(parts[0]):
         raise RowError("the answer is empty: no assistant message in the completion has content or tool calls")
-    return ChatRecord(with_system(values, through), read_tools(values.get("tools")), place)
+    return ChatRecord(with_system(values, through), tools_of(values), place)
 
 
 def is_message_list(value: Any) -> bool:

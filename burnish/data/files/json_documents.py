@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from burnish.data.files.lines import text_lines
-from burnish.data.rows.row import Rejected, Row
+from burnish.data.files.json_layouts import is_list_of_rows, is_row, lists_within, row_of, table_of
+from burnish.data.files.lines import describe_encoding, text_lines
+from burnish.data.files.opening import open_binary
+from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -144,12 +146,15 @@ def _member(document: Document, start: int, wanted: str) -> int:
     return [at for key, at, _, _ in document.members(start) if key == wanted][-1]
 
 
-# An object with one of these keys is itself a row, not a wrapper around a list of rows.
-ROW_KEYS = {"messages", "conversations", "prompt"}
+_PANDAS_SCHEMA = ("schema", "fields")
 
 
-def read_json(path: Path) -> Iterator[Row | Rejected]:
+def read_json(path: Path, key: str = "") -> Iterator[Row | Rejected]:
     """Rows of a JSON document; `line` is where the object begins. In SQuAD's layout each question is a row.
+
+    Args:
+        path: file of the document.
+        key: the key of the list of rows, or several joined by dots; empty if there is only one list.
 
     Raises:
         DataError: the document is invalid (with file, line and column), or has no list of rows.
@@ -161,54 +166,102 @@ def read_json(path: Path) -> Iterator[Row | Rejected]:
     opening = document.expect("[{", start)
     value, end = document.value(start)
     document.expect_end(end)
-    if opening == "[":
+    remarks, is_table = [describe_encoding(path)], False
+    if key:
+        found = _found_at(document, _position(document, start, value, key.split(".")))
+    elif opening == "[":
         found = found_in_list(document, start)
-    elif is_nested(value):
-        found = questions(document, start, value)
     else:
-        inner = find_list(document, value, start)
-        found = iter([(start, value)]) if inner is None else found_in_list(document, inner)
-    yield from with_lines(document, found)
+        found, remark, is_table = _found_in_object(document, start, value)
+        remarks.append(remark)
+    is_numbered = is_table or "\n" not in document.text.rstrip()
+    yield from with_lines(document, found, note_on(path.name, remarks), is_numbered)
 
 
-def find_list(document: Document, value: dict[str, Any], start: int) -> int | None:
-    """Where the only list of objects inside an object begins, or None if the object is itself a row."""
-    if ROW_KEYS & value.keys():
-        return None
-    lists = {key: at for key, at, member, _ in document.members(start) if is_list_of_objects(member)}
-    if len(lists) > 1:
-        names = ", ".join(f"`{key}`" for key in lists)
+def lists_by_split(path: Path) -> list[str]:
+    """The keys of the lists of rows in a JSON document, if it seems to hold lists for several splits.
+
+    Raises:
+        DataError: the document is invalid.
+    """
+    with open_binary(path) as file:
+        head = file.read(_HEAD_BYTES)
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or not _TRAIN_KEY.search(head):
+        return []
+    document = Document(path)
+    value, _ = document.value(document.skip_space(0))
+    return [key for key, inner in value.items() if is_list_of_rows(inner)] if isinstance(value, dict) else []
+
+
+_HEAD_BYTES = 1 << 16
+_TRAIN_KEY = re.compile(rb'"train(ing)?"\s*:\s*\[', re.IGNORECASE)
+
+
+def _found_in_object(document: Document, start: int, value: dict[str, Any]) -> tuple[Iterator[Found], str, bool]:
+    """The rows of a document that is an object; how they were found, as a phrase after the file's name; and whether
+    they have no places of their own."""
+    if is_nested(value):
+        return questions(document, start, value), "", False
+    if is_row(value):
+        return iter([(start, value)]), "", False
+    table = table_of(value)
+    if table is not None:
+        rows, remark = table
+        return iter([(start, row) for row in rows]), f"is read {remark}", True
+    paths = [path for path in lists_within(value) if path != _PANDAS_SCHEMA]
+    if not paths:
+        return iter([(start, value)]), "", False
+    names = [".".join(path) for path in paths]
+    if len(paths) > 1:
         raise DataError(
-            f"`{document.file}` contains {len(lists)} lists of rows: {names}",
-            "A .json file has to be a list of objects, or an object with one such list.",
-            "Save each list as its own file: with train.json and valid.json in a folder, both are used",
+            f"`{document.file}` contains {len(paths)} lists of rows: {quoted(names)}",
+            "Which one is meant is not clear.",
+            f"Name it: `burnish train '{document.file}:{names[0]}'`",
         )
-    return next(iter(lists.values()), None)
+    position = _position(document, start, value, paths[0])
+    return found_in_list(document, position), f"is read from its key `{names[0]}`", False
 
 
-def is_list_of_objects(value: Any) -> bool:
-    """Whether a value could be a list of rows."""
-    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+def _position(document: Document, start: int, value: Any, keys: Sequence[str]) -> int:
+    """Where the value begins that keys lead to. Raises DataError if there is none."""
+    for number, key in enumerate(keys):
+        if not isinstance(value, dict) or key not in value:
+            before = ".".join(keys[:number])
+            inside = f"`{before}` of `{document.file}`" if before else f"`{document.file}`"
+            known = quoted(value) if isinstance(value, dict) else "none"
+            raise DataError(
+                f"there is no key `{key}` in {inside}", f"The keys are {known}.", "Name the list of rows by its keys"
+            )
+        value, start = value[key], _member(document, start, key)
+    return start
 
 
-def found_in_list(document: Document, start: int) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _found_at(document: Document, start: int) -> Iterator[Found]:
+    document.expect("[", start)
+    return found_in_list(document, start)
+
+
+def found_in_list(document: Document, start: int) -> Iterator[Found]:
     """Position and row of each item of the list that begins at `start`, or what is wrong with it."""
     for at, value, _ in document.items(start):
+        row = row_of(value)
         if is_nested(value):
             yield from questions(document, at, value)
-        elif isinstance(value, dict):
-            yield at, value
+        elif row is not None:
+            yield at, row
         else:
             yield at, f"expected a JSON object, not `{json.dumps(value)[:40]}`"
 
 
-def with_lines(document: Document, found: Iterator[tuple[int, dict[str, Any] | str]]) -> Iterator[Row | Rejected]:
-    """Rows with their lines, from positions in the order of the text."""
+def with_lines(
+    document: Document, found: Iterator[Found], note: str, is_numbered: bool = False
+) -> Iterator[Row | Rejected]:
+    """Rows with their lines, from positions in the order of the text, or with their numbers."""
     line, counted = 1, 0
-    for at, value in found:
-        line += document.text.count("\n", counted, at)
+    for number, (at, value) in enumerate(found, start=1):
+        line = number if is_numbered else line + document.text.count("\n", counted, at)
         counted = at
         if isinstance(value, dict):
-            yield Row(value, document.file, line)
+            yield Row(value, document.file, line, note)
         else:
             yield Rejected(document.file, line, value)

@@ -1,87 +1,50 @@
-"""Reads text files as numbered lines of UTF-8, and splits `.txt` and `.md` documents into chunks."""
+"""Reads text files as numbered lines, and splits `.txt` and `.md` documents into chunks."""
 
 from __future__ import annotations
 
-import gzip
+import io
 import re
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, cast
 
-from burnish.data.rows.row import Row
+from burnish.data.files.encoding import find_encoding
+from burnish.data.files.opening import open_binary
+from burnish.data.rows.row import Row, note_on
 from burnish.errors import DataError
-
-HEAD_BYTES = 8192
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Other kinds of files, by their first bytes.
-OTHER_KINDS = (
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
-    (b"PAR1", "a parquet file"),
-    (b"PK\x03\x04", "a zip archive (or an Excel or Word file)"),
-    (b"\x1f\x8b", "gzip"),
-    (b"%PDF", "a PDF"),
-)
-
-
-@contextmanager
-def open_binary(path: Path) -> Iterator[BinaryIO]:
-    """Opens a data file for reading, through gzip if the name ends in `.gz`.
-
-    Raises:
-        DataError: the file cannot be opened, or its gzip stream is corrupt or truncated.
-    """
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            yield cast(BinaryIO, file)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(
-            f"`{path}` is not a complete gzip file",
-            str(error),
-            "Compress or download it again, or remove `.gz` from its name if it is not compressed",
-        ) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"`{path}` cannot be read", reason, "Check the file's name and permissions") from error
 
 
 def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yields (1-based line number, bytes with the line end), without a byte order mark.
+    """Yields (1-based line number, bytes with the line end), without a byte order mark; other encodings as UTF-8.
 
     Raises:
-        DataError: the file is empty or not text.
+        DataError: the file is empty, is not text, or is not what its byte order mark says.
     """
+    encoding = find_encoding(path)
     with open_binary(path) as file:
-        head = file.read(HEAD_BYTES)
-        check_is_text(path, head)
-        file.seek(len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0)
-        yield from enumerate(file, start=1)
-
-
-def check_is_text(path: Path, head: bytes) -> None:
-    """Checks a file's first bytes.
-
-    Raises:
-        DataError: there are none, or they are not those of UTF-8 text.
-    """
-    if not head:
-        raise DataError(f"`{path}` is empty", "It has 0 bytes.", "Add at least two rows")
-    for start, kind in OTHER_KINDS:
-        if head.startswith(start):
+        file.read(encoding.mark)
+        if encoding.is_plain:
+            yield from enumerate(file, start=1)
+            return
+        newline = None if encoding.old_line_ends else "\n"
+        # a broken line of UTF-8 stays as it is, so that it is reported like any other
+        errors = "surrogateescape" if encoding.name == "utf-8" else "strict"
+        text = io.TextIOWrapper(cast(Any, file), encoding.name, errors, newline)
+        number = 0
+        try:
+            for number, line in enumerate(text, start=1):
+                yield number, line.encode("utf-8", errors)
+        except UnicodeDecodeError as error:
             raise DataError(
-                f"`{path}` is {kind}, although its name does not say so",
-                "The suffix of the name determines how a file is parsed.",
-                "Rename it, or save it as UTF-8 text",
-            )
-    if b"\0" in head:
-        line = head.count(b"\n", 0, head.index(b"\0")) + 1
-        raise DataError(
-            f"`{path}` is not a text file: there is a NUL byte in line {line}",
-            "It contains binary data, or text in an encoding other than UTF-8.",
-            "Save it as UTF-8 text",
-        )
+                f"{path}:{number + 1}: this is not {encoding.name.upper()} text: {error.reason}",
+                f"The file {encoding.note}.",
+                "Save it as UTF-8 text",
+            ) from error
+
+
+def describe_encoding(path: Path) -> str:
+    """What was guessed about the encoding of a text file, as a phrase after its name; empty for UTF-8."""
+    return find_encoding(path).note
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -100,8 +63,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path}:{number}: {describe_decode_error(error)}",
-                "Text has to be UTF-8.",
-                "Save it as UTF-8, for example: `iconv -f latin1 -t utf-8 IN > OUT`",
+                "Text has to be UTF-8, unless its encoding is clear from the text.",
+                "Save it as UTF-8: `iconv -f ENCODING -t utf-8 IN > OUT`, where ENCODING is, for example, cp1251",
             ) from error
         yield number, text[:-2] + "\n" if text.endswith("\r\n") else text
 
@@ -130,18 +93,18 @@ def read_text(path: Path) -> Iterator[Row]:
 
     `ends` is true only for the last chunk, where the text really ends. `line` is where the chunk begins.
     """
-    file = str(path)
+    file, note = str(path), note_on(path.name, [describe_encoding(path)])
     held, line = "", 1
     for chunk in cut_chunks(line for _, line in text_lines(path)):
         # A chunk of only whitespace is joined with its neighbor.
         if held.strip() and chunk.strip():
-            yield Row({"text": held, "ends": False}, file, line)
+            yield Row({"text": held, "ends": False}, file, line, note)
             line += held.count("\n")
             held = chunk
         else:
             held += chunk
     if held.strip():
-        yield Row({"text": held, "ends": True}, file, line)
+        yield Row({"text": held, "ends": True}, file, line, note)
 
 
 def cut_chunks(lines: Iterator[str]) -> Iterator[str]:

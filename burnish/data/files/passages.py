@@ -38,7 +38,7 @@ def read_passages(general: str) -> Sequence[TextRecord]:
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(find_sources(name).train, rejected), _MAX_ROWS))
     refuse_empty(rows, rejected, name)
-    shape = detect_shape(rows, {})
+    shape = detect_shape(rows, {}, asks=False)
     if shape.record is not TextRecord:
         raise DataError(
             f"`{name}` cannot be used as general text: its rows have the shape `{shape.name}`",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +9,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from burnish.data.files import excel
+from burnish.data.files.arrow import read_arrow, read_parquet
+from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.conll import looks_like_conll, read_conll
 from burnish.data.files.json_documents import read_json
-from burnish.data.files.lines import byte_lines, describe_decode_error, open_binary, read_text
+from burnish.data.files.json_layouts import row_of
+from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding, read_text
+from burnish.data.files.opening import without_compression
 from burnish.data.files.tables import read_csv, read_tsv
-from burnish.data.rows.row import Rejected, Row
+from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
 
-PARQUET_BATCH_ROWS = 1024
+_JSON_LINES = (".jsonl", ".ndjson", ".jl")
 _BLOCK_LINES = 256
 """Lines parsed at once."""
 
@@ -33,15 +37,15 @@ def read_rows(path: Path) -> Iterator[Row | Rejected]:
         endings = " ".join(READERS)
         raise DataError(
             f"`{path}` has an unsupported suffix: `{path.suffix or 'none'}`",
-            f"Supported suffixes are {endings}, each also with .gz.",
+            f"Supported suffixes are {endings}, each also compressed (.gz, .bz2, .xz, .zst).",
             "Convert the file to one of these formats",
         )
     return READERS[suffix](path)
 
 
 def data_suffix(name: str) -> str | None:
-    """The suffix (without `.gz`) that selects the reader, or None if it is not a data file."""
-    suffix = Path(name.lower().removesuffix(".gz")).suffix
+    """The suffix (without that of a compression) that selects the reader, or None if it is not a data file."""
+    suffix = Path(without_compression(name.lower())).suffix
     return suffix if suffix in READERS else None
 
 
@@ -63,6 +67,8 @@ class JsonLines:
     first: int
     """1-based number of the first line."""
     lines: Sequence[bytes]
+    note: str = ""
+    """A sentence about how the file was read."""
 
     def rows(self) -> Iterator[Row | Rejected]:
         """Parses one JSON object per line; blank lines are skipped."""
@@ -70,12 +76,13 @@ class JsonLines:
             if line.isspace():
                 continue
             parsed = parse_line(line)
-            yield Row(parsed, self.file, number) if isinstance(parsed, dict) else Rejected(self.file, number, parsed)
+            is_row = isinstance(parsed, dict)
+            yield Row(parsed, self.file, number, self.note) if is_row else Rejected(self.file, number, parsed)
 
 
 def is_json_lines(path: Path) -> bool:
     """Whether `json_lines` can read the file."""
-    return data_suffix(path.name) == ".jsonl"
+    return data_suffix(path.name) in _JSON_LINES
 
 
 def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
@@ -84,7 +91,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
     Raises:
         DataError: the file cannot be read, or is a JSON document.
     """
-    numbered = byte_lines(path)
+    numbered, note = byte_lines(path), note_on(path.name, [describe_encoding(path)])
     while block := list(islice(numbered, count)):
         first, line = block[0]
         if first == 1 and line.strip() == b"[":
@@ -93,7 +100,7 @@ def json_lines(path: Path, count: int) -> Iterator[JsonLines]:
                 "Its first line is `[`; a .jsonl file has one object per line.",
                 "Rename it to end in .json",
             )
-        yield JsonLines(str(path), first, [line for _, line in block])
+        yield JsonLines(str(path), first, [line for _, line in block], note)
 
 
 def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
@@ -114,36 +121,14 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
         return "the JSON is nested too deeply"
     except ValueError as error:
         return f"invalid JSON: {error}"
-    return values if isinstance(values, dict) else f"expected a JSON object, not {json_kind(values)}"
+    row = row_of(values)
+    return f"expected a JSON object, not {json_kind(values)}" if row is None else row
 
 
 def json_kind(value: Any) -> str:
     """The JSON type of a value, with its article."""
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return kinds.get(type(value), "a number")
-
-
-def read_parquet(path: Path) -> Iterator[Row | Rejected]:
-    """Rows of a parquet file; `line` is the row's number."""
-    import pyarrow
-    import pyarrow.parquet
-
-    file = str(path)
-    number = 0
-    with open_binary(path) as stream:
-        # Parquet has to be read from its end, but gzip only from its start.
-        source = io.BytesIO(stream.read()) if path.suffix.lower() == ".gz" else stream
-        try:
-            for batch in pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=PARQUET_BATCH_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(values, file, number)
-        except pyarrow.ArrowException as error:
-            raise DataError(
-                f"`{path}` is not a complete parquet file",
-                str(error).split("\n")[0],
-                "Save or download it again",
-            ) from error
 
 
 def read_json_or_lines(path: Path) -> Iterator[Row | Rejected]:
@@ -155,16 +140,15 @@ def read_json_or_lines(path: Path) -> Iterator[Row | Rejected]:
 
 
 READERS: dict[str, Callable[[Path], Iterator[Row | Rejected]]] = {
-    ".jsonl": read_jsonl,
+    **dict.fromkeys(_JSON_LINES, read_jsonl),
     ".json": read_json_or_lines,
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".feather": read_arrow,
+    **dict.fromkeys(excel.SUFFIXES, excel.read_excel),
     ".txt": read_text,
     ".md": read_text,
-    ".conll": read_conll,
-    ".iob": read_conll,
-    ".iob2": read_conll,
-    ".bio": read_conll,
-    ".bioes": read_conll,
+    **dict.fromkeys(CONLL_SUFFIXES, read_conll),
 }

@@ -5,127 +5,67 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.data.files.lines import text_lines
-from burnish.data.rows.row import FIELDS, OTHER_NAMES, Rejected, Row
+from burnish.data.files.dialects import DELIMITERS, Dialect, find_dialect, read_cells
+from burnish.data.files.lines import describe_encoding, text_lines
+from burnish.data.rows.row import FIELDS, OTHER_NAMES, Rejected, Row, note_on
 from burnish.errors import DataError
-
-# The default of 131,072 characters is too short for long conversations.
-LARGEST_CELL_CHARACTERS = 2**30
-
-
-class LineFeed:
-    """Feeds lines to a CSV reader and remembers those of the current row, so that they can be read again."""
-
-    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
-        self.lines = lines
-        self.replay: list[tuple[int, str]] = []
-        self.current: list[tuple[int, str]] = []
-
-    def __iter__(self) -> LineFeed:
-        return self
-
-    def __next__(self) -> str:
-        numbered = self.replay.pop() if self.replay else next(self.lines)
-        self.current.append(numbered)
-        return numbered[1]
-
-    def begin_row(self) -> None:
-        """Forgets the lines of the previous row."""
-        self.current.clear()
-
-    def resume_after_first(self) -> None:
-        """Feeds the lines of this row again, except the first."""
-        self.replay.extend(reversed(self.current[1:]))
-
-    @property
-    def first(self) -> int:
-        """1-based line where this row begins."""
-        return self.current[0][0]
-
-    @property
-    def span(self) -> str:
-        """The lines of this row, if several, as a phrase to append to a reason."""
-        last = self.current[-1][0]
-        return f" (lines {self.first} to {last})" if last > self.first else ""
 
 
 def read_csv(path: Path) -> Iterator[Row | Rejected]:
-    """Rows of a comma-separated file."""
+    """Rows of a comma-separated file, or one with another delimiter that fits."""
     return read_table(path, ",")
 
 
 def read_tsv(path: Path) -> Iterator[Row | Rejected]:
-    """Rows of a tab-separated file."""
+    """Rows of a tab-separated file, or one with another delimiter that fits."""
     return read_table(path, "\t")
 
 
-def read_table(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
+def read_table(path: Path, usual: str) -> Iterator[Row | Rejected]:
     """Rows of a table; a row with the wrong number of cells or unclosed quotes is rejected.
+
+    Args:
+        path: file of the table.
+        usual: the delimiter that the suffix of the name implies.
 
     Raises:
         DataError: the header row is missing or cannot be used.
     """
     file = str(path)
-    header, is_quoted = find_names(path, delimiter)
-    note = describe_headerless(path, header) if header else ""
-    for line, cells, reason in read_cells(path, delimiter, is_quoted):
+    header, dialect = find_names(path, find_dialect(path, usual))
+    is_headerless = header is not None
+    remarks = [describe_encoding(path), *dialect.remarks(usual), describe_headerless(header) if header else ""]
+    note = note_on(path.name, remarks)
+    for line, cells, reason in read_cells(dialect.lines(path), dialect):
         if header is None:
             if reason:
                 raise DataError(f"{file}:{line}: the header row is invalid: {reason}", "", "Fix its quotes")
-            header = check_header(file, line, cells, delimiter)
+            header = check_header(file, line, cells, dialect.delimiter)
         elif not reason and len(cells) == len(header):
             yield Row(dict(zip(header, cells, strict=True)), file, line, note)
         else:
-            named = "the other rows have" if note else "the header has"
+            named = "the other rows have" if is_headerless else "the header has"
             yield Rejected(file, line, reason or f"{len(cells)} cells, but {named} {len(header)}")
     if header is None:
         raise DataError(f"`{file}` is empty", "It contains only blank lines.", "Add a header row and rows")
 
 
-def find_names(path: Path, delimiter: str) -> tuple[list[str] | None, bool]:
-    """The names of the columns if there is no header row, else None; and whether quotes enclose cells."""
-    has_tabs = delimiter == "\t"
-    _, cells, _ = next(read_cells(path, delimiter, not has_tabs), (0, [], ""))
+def find_names(path: Path, dialect: Dialect) -> tuple[list[str] | None, Dialect]:
+    """The names of the columns if there is no header row, else None; and the dialect."""
+    has_tabs = dialect.delimiter == "\t"
+    unquoted = replace(dialect, is_quoted=dialect.is_quoted and not has_tabs)
+    _, cells, _ = next(read_cells(unquoted.lines(path), unquoted), (0, [], ""))
     if not could_lack_header(cells):
-        return None, True
-    is_quoted = not (has_tabs and has_plain_quotes(path, delimiter))
-    names = names_of_headerless(first_rows(read_cells(path, delimiter, is_quoted)))
-    return names, is_quoted or names is None
-
-
-def read_cells(path: Path, delimiter: str, is_quoted: bool) -> Iterator[tuple[int, list[str], str]]:
-    """Yields (line where the row begins, cells, what is wrong with it or empty); blank lines are skipped.
-
-    Args:
-        path: file of the table.
-        delimiter: separator of cells.
-        is_quoted: whether quotes enclose cells or are ordinary characters.
-    """
-    quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
-    csv.field_size_limit(LARGEST_CELL_CHARACTERS)
-    feed = LineFeed(text_lines(path))
-    reader = csv.reader(feed, delimiter=delimiter, strict=True, quoting=quoting)
-    while True:
-        feed.begin_row()
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end of data" not in str(error):
-                yield feed.first, [], f"invalid row: {str(error).partition(' - ')[0]}{feed.span}"
-                continue
-            # The quote extends to the end of the file: reject only the line where it opens, and read the rest again.
-            yield feed.first, [], "a quote opens here and is never closed"
-            feed.resume_after_first()
-            reader = csv.reader(feed, delimiter=delimiter, strict=True, quoting=quoting)
-            continue
-        if any(cell.strip() for cell in cells):
-            yield feed.first, cells, ""
+        return None, dialect
+    is_plain = has_tabs and has_plain_quotes(path, dialect.delimiter)
+    likely = replace(dialect, is_quoted=dialect.is_quoted and not is_plain)
+    names = names_of_headerless(first_rows(read_cells(likely.lines(path), likely)))
+    return (names, likely) if names else (None, dialect)
 
 
 def check_header(file: str, line: int, cells: list[str], delimiter: str) -> list[str]:
@@ -142,17 +82,12 @@ def check_header(file: str, line: int, cells: list[str], delimiter: str) -> list
             "The first row of the file has the column names.",
             "Rename one of them",
         )
-    other = next((mark for mark in ";\t," if mark != delimiter and mark in names[0]), None)
+    other = next((mark for mark in ";\t," if delimiter and mark != delimiter and mark in names[0]), None)
     if len(names) == 1 and other:
-        wanted, found = (repr(mark).strip("'") for mark in (delimiter, other))
         raise DataError(
-            f"{file}:{line}: the columns seem to be separated by `{found}`",
-            f"The suffix of the name implies `{wanted}`.",
-            "Rename the file to .tsv"
-            if other == "\t"
-            else "Rename the file to .csv"
-            if other == ","
-            else "Save it with commas",
+            f"{file}:{line}: the columns seem to be separated by {DELIMITERS[other]}",
+            "But most rows do not have as many cells as the header then.",
+            f"Put quotes around cells that contain {DELIMITERS[other]}",
         )
     return names
 
@@ -183,6 +118,12 @@ def could_lack_header(cells: Sequence[str]) -> bool:
     return len(cells) == 2 and not any(cell.strip().lower() in (*FIELDS, *OTHER_NAMES) for cell in cells)
 
 
+def names_of_headerless_rows(rows: Sequence[Sequence[str]]) -> tuple[list[str] | None, str]:
+    """The names of the columns of a table without a header row, and a phrase about it; (None, "") if it has one."""
+    names = names_of_headerless(rows[:HEAD_ROWS]) if rows and could_lack_header(rows[0]) else None
+    return names, describe_headerless(names) if names else ""
+
+
 def names_of_headerless(rows: Sequence[Sequence[str]]) -> list[str] | None:
     """The names of the columns if the first row is clearly not a header, else None.
 
@@ -201,10 +142,10 @@ def names_of_headerless(rows: Sequence[Sequence[str]]) -> list[str] | None:
     return [_TEXT, _LABEL] if fitting[0] == 1 else [_LABEL, _TEXT]
 
 
-def describe_headerless(path: Path, names: Sequence[str]) -> str:
-    """A sentence about the assumed column names."""
+def describe_headerless(names: Sequence[str]) -> str:
+    """The assumed column names, as a phrase after the name of the file."""
     first, second = names
-    return f"`{path.name}` has no header row; its two columns are read as `{first}` and `{second}`."
+    return f"has no header row; its two columns are read as `{first}` and `{second}`"
 
 
 def first_rows(numbered: Any) -> list[list[str]]:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.data.chat.rows import parse_json_text, read_message, read_role, through_last_answer, with_system
+from burnish.data.chat.rows import NO_ROLES, parse_json_text, read_message, read_role, through_last_answer, with_system
 from burnish.data.images.images import Picture, picture_in_data, picture_in_file, shortened
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import PictureRecord
 from burnish.data.rows.row import RowError, as_text
-from burnish.data.rows.shapes import Pattern, pick
 
 MARK = "<image>"
 """Marks the place of an image in a text."""
@@ -43,7 +43,7 @@ def picture_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> P
         if len(pattern.required) > 1:
             images_name, images = pick(values, pattern.required[1])
             sources = _sources(images, images_name)
-        messages = read_turns(turns, name)
+        messages = read_turns(turns, name, pattern.roles)
     return make_record(with_system(values, messages), sources, folder, place)
 
 
@@ -79,7 +79,7 @@ def make_record(messages: tuple[dict[str, Any], ...], sources: list[Any], folder
     return PictureRecord(tuple(converted), pictures, tuple(picture.sha256 for picture in pictures), place)
 
 
-def read_turns(value: Any, column: str) -> tuple[dict[str, Any], ...]:
+def read_turns(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> tuple[dict[str, Any], ...]:
     """Messages up to the last assistant message; `content` is a text or a list of parts.
 
     Raises:
@@ -96,9 +96,9 @@ def read_turns(value: Any, column: str) -> tuple[dict[str, Any], ...]:
             text_of_parts = "".join(part.get("text", "") for part in parts)
             # A message may be only an image; `read_message` only has to see that it is not empty.
             text = text_of_parts or (MARK if parts else "")
-            texts.append(read_message({"role": read_role(message, number), "content": text}, number))
+            texts.append(read_message({**message, "role": read_role(message, number, roles), "content": text}, number))
         else:
-            texts.append(read_message(message, number))
+            texts.append(read_message(message, number, roles))
         if texts[-1].get("tool_calls"):
             raise RowError(f"message {number} calls a tool, which the task `vision` does not support")
         contents.append(parts if parts is not None else texts[-1]["content"])

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.records import LabelledRecord
+from burnish.data.labels.numbers import number_of
+from burnish.data.rows.pattern import Field, Pattern, pick
+from burnish.data.rows.records import LabelledRecord, ScoredRecord
 from burnish.data.rows.row import ColumnMap, RowError, as_text, quoted
-from burnish.data.rows.shapes import Field, Pattern, pick
 from burnish.errors import DataError, InputError, RecipeError
 
 _MIN_ROWS_FOR_IDS = 10
@@ -30,6 +31,23 @@ def labelled_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> 
     if isinstance(value, (list, tuple)):
         return LabelledRecord(texts, _label_set(value, name), True, place)
     return LabelledRecord(texts, (label_name(value, name),), False, place)
+
+
+def scored_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> ScoredRecord:
+    """A record of one or two texts with a number.
+
+    Raises:
+        RowError: a text is empty, or the number is missing or none.
+    """
+    texts = tuple(_text(*pick(values, field)) for field in pattern.required[:-1])
+    name, value = pick(values, pattern.required[-1])
+    text = as_text(value, name)
+    if text is None or not text.strip():
+        raise RowError(f"`{name}` is empty: the row has no score")
+    number = number_of(text)
+    if number is None:
+        raise RowError(f"`{name}` is `{_short(text)}`, which is not a number")
+    return ScoredRecord(texts, number, place)
 
 
 def label_name(value: Any, column: str) -> str:

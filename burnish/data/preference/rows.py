@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.data.chat.rows import Message, is_answer, parse_json_text, read_message, read_tools, with_system
+from burnish.data.chat.rows import NO_ROLES, Message, is_answer, parse_json_text, read_message, tools_of, with_system
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import RowError, as_text
-from burnish.data.rows.shapes import ANSWER, PROMPT, TURNS, Pattern, pick
+from burnish.data.rows.shapes import ANSWER, PROMPT, TURNS
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -26,8 +27,8 @@ def pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Pref
         RowError: the prompt or an answer is missing, an answer is empty or not the assistant's, or both are the same.
     """
     names = [pick(values, field)[0] for field in pattern.required]
-    chosen, rejected = (read_answer(values.get(name), name) for name in names[1:])
-    prompt = read_prompt(values.get(names[0]), names[0], _addition(pattern, values))
+    chosen, rejected = (read_answer(values.get(name), name, pattern.roles) for name in names[1:])
+    prompt = read_prompt(values.get(names[0]), names[0], _addition(pattern, values), pattern.roles)
     if all(answer[0]["role"] != "assistant" for answer in (chosen, rejected)):
         shared, chosen, rejected = part(chosen, rejected)
         if prompt[-1]["content"].strip() not in [message["content"].strip() for message in shared]:
@@ -49,9 +50,9 @@ def dialogues_record(pattern: Pattern, values: Mapping[str, Any], place: str) ->
     for field in pattern.required:
         name, value = pick(values, field)
         if not isinstance(value, str):
-            dialogues.append(read_answer(value, name))
+            dialogues.append(read_answer(value, name, pattern.roles))
         elif value.lstrip().startswith("["):
-            dialogues.append(read_answer(parse_json_text(value, f"`{name}`"), name))
+            dialogues.append(read_answer(parse_json_text(value, f"`{name}`"), name, pattern.roles))
         else:
             dialogues.append(_ends_with_answer(read_turns_of_text(value, name), name))
     prompt, chosen, rejected = part(*dialogues)
@@ -70,20 +71,20 @@ def rated_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Rat
         raise RowError(f"the rating in `{name}` is {as_text(rating, name) or 'missing'}, not true or false")
     first, value = pick(values, pattern.required[0])
     if len(pattern.required) == 2:
-        turns = read_answer(parse_json_text(value, f"`{first}`"), first)
+        turns = read_answer(parse_json_text(value, f"`{first}`"), first, pattern.roles)
         prompt, completion = turns[:-1], turns[-1:]
         if not prompt:
             raise RowError(f"`{first}` has an answer but no question")
     else:
-        prompt = read_prompt(value, first, _addition(pattern, values))
+        prompt = read_prompt(value, first, _addition(pattern, values), pattern.roles)
         name, value = pick(values, pattern.required[1])
-        completion = read_answer(value, name)
+        completion = read_answer(value, name, pattern.roles)
         if completion[0]["role"] != "assistant":
             raise RowError(f"`{name}` does not start with an assistant message")
-    return RatedRecord(with_system(values, prompt), completion, good, read_tools(values.get("tools")), place)
+    return RatedRecord(with_system(values, prompt), completion, good, tools_of(values), place)
 
 
-def read_answer(value: Any, column: str) -> Messages:
+def read_answer(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> Messages:
     """Turns that end with an assistant message, from a text, one turn or a list of turns.
 
     Raises:
@@ -92,12 +93,12 @@ def read_answer(value: Any, column: str) -> Messages:
     if value is None or value != value or value == []:
         raise RowError(f"the answer is missing (column `{column}`)")
     if isinstance(value, (dict, list)):
-        return _ends_with_answer(_read_turns(value, column), column)
+        return _ends_with_answer(_read_turns(value, column, roles), column)
     text = as_text(value, column) or ""
     return _ends_with_answer([{"role": "assistant", "content": text}], column)
 
 
-def read_prompt(value: Any, column: str, addition: str) -> Messages:
+def read_prompt(value: Any, column: str, addition: str, roles: Mapping[str, str] = NO_ROLES) -> Messages:
     """The prompt: a text with its addition, if any, or the turns before the answer.
 
     Raises:
@@ -106,7 +107,7 @@ def read_prompt(value: Any, column: str, addition: str) -> Messages:
     if isinstance(value, str) and column in ("messages", "conversations"):
         value = parse_json_text(value, f"`{column}`")
     if isinstance(value, (dict, list)) and value:
-        turns = _read_turns(value, column)
+        turns = _read_turns(value, column, roles)
     else:
         text = as_text(value, column) if value != [] else None
         if text is None:
@@ -174,7 +175,7 @@ def _pair(
 ) -> PreferenceRecord:
     if _stripped(chosen) == _stripped(rejected):
         raise RowError("the chosen and the rejected answer are the same")
-    return PreferenceRecord(with_system(values, prompt), chosen, rejected, read_tools(values.get("tools")), place)
+    return PreferenceRecord(with_system(values, prompt), chosen, rejected, tools_of(values), place)
 
 
 def _stripped(messages: Messages) -> list[Message]:
@@ -182,10 +183,10 @@ def _stripped(messages: Messages) -> list[Message]:
     return [{**message, "content": message["content"].strip()} for message in messages]
 
 
-def _read_turns(value: dict[str, Any] | list[Any], column: str) -> list[Message]:
+def _read_turns(value: dict[str, Any] | list[Any], column: str, roles: Mapping[str, str]) -> list[Message]:
     turns = value if isinstance(value, list) else [value]
     try:
-        return [read_message(turn, number) for number, turn in enumerate(turns, start=1)]
+        return [read_message(turn, number, roles) for number, turn in enumerate(turns, start=1)]
     except RowError as error:
         raise RowError(f"`{column}`: {error}") from error
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from burnish.data.files.readers import data_suffix, file_suffix, read_rows
-from burnish.data.files.sources import Source, find_sources, read_hub_rows
+from burnish.data.files.readers import data_suffix, file_suffix
+from burnish.data.files.sources import Source, file_name, find_sources, read_source
 from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError
+from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape, detect_shape
-from burnish.errors import DataError
-from burnish.recipe.schema import DataSection
+from burnish.errors import DataError, RecipeError
+from burnish.recipe.schema import DataSection, Recipe
 
 
 def split_held_out(
@@ -94,34 +95,58 @@ class Records:
         return self.shape.ignored
 
 
-def load_records(section: DataSection, seed: int) -> Records:
+MEANINGS = ("system", "user", "assistant", "tool")
+"""What a role in a conversation may mean."""
+
+
+def asked_of(recipe: Recipe) -> Asked:
+    """What a recipe says about the meaning of rows.
+
+    Raises:
+        RecipeError: a role is said to mean something else than `MEANINGS`.
+    """
+    for role, meaning in recipe.data.roles.items():
+        if meaning not in MEANINGS:
+            raise RecipeError(
+                f"`data.roles.{role}` is `{meaning}`, which no role means",
+                f"A role means one of {', '.join(f'`{one}`' for one in MEANINGS)}.",
+                f"For example `--set data.roles.{role}=assistant`",
+            )
+    return Asked(task=recipe.task, roles=recipe.data.roles, annotation=recipe.annotation)
+
+
+def load_records(section: DataSection, seed: int, asked: Asked | None = None) -> Records:
     """Reads the data of a recipe, and holds part of it out if there is no validation data.
 
     Args:
         section: the data section of the recipe.
         seed: determines, with the content of the rows, which are held out.
+        asked: what else the recipe says about the meaning of the rows.
 
     Raises:
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
     """
-    sources = find_sources(section.path, section.validation)
+    sources = find_sources(section.path, section.validation, section.columns)
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
-    shape = detect_shape(rows, section.columns, section.shape)
-    shape = replace(shape, notes=(*shape.notes, *notes_on_formats([*sources.train, *(sources.valid or [])])))
+    shape = detect_shape(rows, section.columns, section.shape, asked)
+    formats = notes_on_formats([*sources.train, *(sources.valid or [])])
+    shape = replace(shape, notes=(*sources.notes, *shape.notes, *formats))
     train = make_records(rows, shape, rejected)
     refuse_empty(train, rejected, section.path)
     if sources.valid is None:
         train, valid = split_held_out(train, section.validation_fraction, section.validation_rows, seed)
     else:
         left_out: list[Rejected] = []
-        valid = make_records(good_rows(sources.valid, left_out), shape, left_out)
+        others = list(good_rows(sources.valid, left_out))
+        shape = replace(shape, notes=tuple(dict.fromkeys((*shape.notes, *(row.note for row in others if row.note)))))
+        valid = make_records(others, shape, left_out)
         refuse_empty(valid, left_out, section.validation or str(sources.valid[0]))
         rejected += left_out
         train = without_shared(train, valid, rejected)
     assert_disjoint(train, valid)
-    files = [str(source) for source in [*sources.train, *(sources.valid or [])]]
+    files = [file_name(source) for source in [*sources.train, *(sources.valid or [])]]
     return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
 
 
@@ -132,10 +157,16 @@ def notes_on_formats(sources: Sequence[Source]) -> list[str]:
     return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
 
 
+def notes_on_reading(sources: Sequence[Source]) -> list[str]:
+    """What was guessed about how each source is parsed, from its first row."""
+    firsts = (next(good_rows([source], []), None) for source in sources)
+    return [first.note for first in firsts if first is not None and first.note]
+
+
 def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterator[Row]:
     """Rows of all sources in order; invalid ones are added to `rejected`."""
     for source in sources:
-        yield from keep_good(read_rows(source) if isinstance(source, Path) else read_hub_rows(source), rejected)
+        yield from keep_good(read_source(source), rejected)
 
 
 def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Iterator[Row]:

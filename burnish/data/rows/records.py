@@ -60,6 +60,10 @@ class Record:
         """Whether a row of its kind has exactly one label."""
         return True
 
+    def amount(self) -> float | None:
+        """The number that is learned; None for a kind of record that has none."""
+        return None
+
     def learned_bytes(self) -> int | None:
         """Bytes of UTF-8 of the text that is learned to be written; None where what is learned is no text."""
         return None
@@ -208,6 +212,32 @@ class LabelledRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredRecord(Record):
+    """A text, or a pair of texts, with a number."""
+
+    texts: tuple[str, ...]
+    score: float
+    place: str
+    contradiction: ClassVar[str] = "contradicting-scores"
+
+    def all_texts(self) -> Iterator[str]:
+        """One or two."""
+        yield from self.texts
+
+    def decision(self) -> str:
+        """The number."""
+        return f"{self.score:.9g}"
+
+    def amount(self) -> float:
+        """The score."""
+        return self.score
+
+    def without_texts(self) -> ScoredRecord:
+        """The number, from which the mean and the spread are computed."""
+        return replace(self, texts=())
+
+
+@dataclass(frozen=True, slots=True)
 class TaggedRecord(Record):
     """Words with a tag each."""
 
@@ -311,7 +341,7 @@ def _conversation(messages: Messages) -> str:
 
 
 def _assistant_bytes(messages: Messages) -> int:
-    said = [message for message in messages if message["role"] == "assistant"]
+    said = [message for message in messages if message["role"] == "assistant" and message.get("weight") != 0]
     return sum(_num_bytes(message.get("content")) + _num_bytes(message.get("tool_calls")) for message in said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import decimal
 import difflib
@@ -33,6 +34,12 @@ class Row:
     def place(self) -> str:
         """`file:line`, as in errors."""
         return f"{self.file}:{self.line}"
+
+
+def note_on(name: str, remarks: Iterable[str]) -> str:
+    """What was guessed about a file as one sentence, from phrases that follow its name; empty if there are none."""
+    said = "; it ".join(filter(None, remarks))
+    return f"`{name}` {said}." if said else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,7 @@ FIELDS = (
     "rejected",
     "label",
     "labels",
+    "score",
     "sentence1",
     "sentence2",
     "tokens",
@@ -109,9 +117,14 @@ OTHER_NAMES = (
     "content", "chosen_messages", "rejected_messages", "category", "class", "sentiment", "intent", "topic", "emotion",
     "sentence", "review", "comment", "premise", "hypothesis", "text1", "text2", "text_a", "text_b", "question1",
     "question2", "words", "ner_tags", "pos_tags", "chunk_tags", "image", "tweet", "utterance", "headline", "text_pair",
-    "gold_label", "target",
+    "gold_label", "target", "source", "src", "source_text", "input_text", "query", "user", "human", "article",
+    "document", "dialogue", "tgt", "target_text", "output_text", "reply", "assistant", "bot", "gpt", "summary",
+    "highlights", "translation", "entities", "spans", "ents", "annotations",
+    "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
+    "star_rating", "rating", "is_good", "is_correct", "functions",
 )  # fmt: skip
-"""Further column names that shapes read."""
+"""Further column names that shapes read in upper and lower case; words that are also labels, such as `correct`, are not
+among them."""
 
 
 class ColumnMap:
@@ -179,6 +192,19 @@ def quoted(names: Iterable[str], most: int = 20) -> str:
     names = [f"`{name}`" for name in names]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) + more) or "none"
+
+
+def as_list(value: Any) -> Any:
+    """A cell that spells a list, as JSON or as Python prints it, as that list; any other value unchanged."""
+    if not isinstance(value, str) or not value.strip().startswith("["):
+        return value
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list) else value
+    return value
 
 
 def as_text(value: Any, column: str) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from burnish.data.rows.ignored import refuse_ignored
+from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example
+from burnish.data.rows.pattern import Pattern, load_function, pick
 from burnish.data.rows.records import (
     ChatRecord,
     LabelledRecord,
@@ -15,99 +17,20 @@ from burnish.data.rows.records import (
     PreferenceRecord,
     RatedRecord,
     Record,
+    ScoredRecord,
     SpanRecord,
     TaggedRecord,
     TextRecord,
 )
-from burnish.data.rows.row import ColumnMap, Row, RowError, did_you_mean, quoted
+from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, quoted
+from burnish.data.rows.settled import Asked, Choice, Reading, Settled
+from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans
 from burnish.errors import DataError
-
-Field = tuple[str, ...]
-"""The names that a column may have, best first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """The definition of a shape: fields that its rows must have, and fields that they may have."""
-
-    name: str
-    record: type[Record]
-    """What such rows mean. A task says which kinds of record it learns from."""
-    reader: str
-    """`module:function` that makes a record from a row: (pattern, values, place) -> Record, raising RowError."""
-    required: tuple[Field, ...]
-    """Required columns; for shapes of questions and answers, these two."""
-    optional: tuple[Field, ...] = ()
-    addition: Field = ()
-    """An optional column that is appended to the question, for example Alpaca's `input`."""
-    test: Callable[[Mapping[str, Any]], bool] | None = None
-    """What the values must look like besides, where the columns alone are ambiguous."""
-    notes: str = ""
-    """`module:function` that says what one should know of how all rows were read: (values of each) -> sentences."""
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """Every field of this shape."""
-        return (*self.required, self.addition, *self.optional)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every column name that this shape can use."""
-        return tuple(name for field in self.fields for name in field)
-
-    @property
-    def needs(self) -> str:
-        """The required columns as a phrase."""
-        return " + ".join("|".join(field) for field in self.required)
-
-    def make_record(self, values: Mapping[str, Any], place: str) -> Record:
-        """What a row of this shape means. Raises RowError where it cannot be learned from."""
-        return _load(self.reader)(self, values, place)
-
-    def make_notes(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """What one should know of how the rows were read."""
-        return _load(self.notes)(rows) if self.notes else []
-
-    def fits(self, values: Mapping[str, Any]) -> bool:
-        """Whether a row has this shape."""
-        return self.has_columns(tuple(values)) and (self.test is None or self.test(values))
-
-    def has_columns(self, columns: tuple[str, ...]) -> bool:
-        """Whether a row with these columns may have this shape."""
-        if self.name == "text" and "text" not in columns:
-            return columns == ("content",)
-        return all(any(name in columns for name in field) for field in self.required)
-
-    def reads(self, columns: Iterable[str]) -> set[str]:
-        """The columns of a row that are used: of each field, the first that exists."""
-        columns = tuple(columns)
-        picked = (next((name for name in field if name in columns), None) for field in self.fields)
-        return {name for name in picked if name is not None}
-
-    def narrowed(self, mapped: Iterable[str]) -> Pattern:
-        """The same shape, with only the mapped name for a mapped field."""
-        mapped = tuple(mapped)
-        required, optional, (addition,) = (
-            tuple(tuple(name for name in field if name in mapped) or field for field in fields)
-            for fields in (self.required, self.optional, (self.addition,))
-        )
-        return replace(self, required=required, optional=optional, addition=addition)
-
-
-def _load(name: str) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def has_rating(values: Mapping[str, Any]) -> bool:
-    """Whether `label` is true or false, and so rates an answer."""
-    label = values.get("label")
-    return isinstance(label, bool) or (isinstance(label, str) and label.strip().lower() in ("true", "false"))
 
 
 def has_token_lists(values: Mapping[str, Any]) -> bool:
     """Whether words and tags are lists."""
-    return all(isinstance(pick(values, field)[1], list) for field in (("tokens", "words"), TAGS))
+    return all(isinstance(as_list(pick(values, field)[1]), list) for field in (("tokens", "words"), TAGS))
 
 
 def has_picture_parts(values: Mapping[str, Any]) -> bool:
@@ -118,11 +41,19 @@ def has_picture_parts(values: Mapping[str, Any]) -> bool:
     return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
 
 
-SYSTEM, TOOLS = ("system",), ("tools",)
+SYSTEM, TOOLS = ("system",), ("tools", "functions")
 TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
 ANSWER = ("completion", "response", "output", "answer")
 TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
 LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+SCORE = (
+    "score", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars", "star_rating", "rating",
+    "grade", "points",
+)  # fmt: skip
+RATING = (
+    "label", "rating", "score", "stars", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct", "correct",
+    "accepted", "desirable",
+)  # fmt: skip
 FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
 TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
@@ -130,23 +61,53 @@ PICTURES = ("images", "image")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
-_LABELLED, _TAGGED = "burnish.data.labels.rows:labelled_record", "burnish.data.tags.words:tagged_record"
+_LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
+_SETTLING = "burnish.data.labels.settling"
+_SETTLE_LABELS, _SETTLE_TEXT = f"{_SETTLING}:settle_labels", f"{_SETTLING}:settle_text"
+_SETTLE_RATING, _SETTLE_PAIR = (f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair"))
+_TAGGED = "burnish.data.tags.words:tagged_record"
+_ENTITIES, _PAIR_NOTES = "burnish.data.tags.entities:entities_record", "burnish.data.rows.pairs:pair_notes"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
 
 # The first match is used, so more specific shapes come first: many datasets also have a rendered `text`.
 PATTERNS = (
-    Pattern("preference", PreferenceRecord, _PAIR, (PROMPT, ("chosen",), ("rejected",)), (TOOLS, SYSTEM), ("input",)),
-    Pattern("preference-messages", PreferenceRecord, _PAIR, (TURNS, ("chosen",), ("rejected",)), (TOOLS, SYSTEM)),
+    Pattern(
+        "entities",
+        TaggedRecord,
+        _ENTITIES,
+        (("text", "data"), SPAN_COLUMNS),
+        (("tokens",), ("answer",)),
+        test=holds_spans,
+        notes="burnish.data.tags.entities:entities_notes",
+    ),
+    Pattern(
+        "preference",
+        PreferenceRecord,
+        _PAIR,
+        (PROMPT, ("chosen",), ("rejected",)),
+        (TOOLS, SYSTEM),
+        ("input",),
+        settle=_SETTLE_PAIR,
+    ),
+    Pattern(
+        "preference-messages",
+        PreferenceRecord,
+        _PAIR,
+        (TURNS, ("chosen",), ("rejected",)),
+        (TOOLS, SYSTEM),
+        settle=_SETTLE_PAIR,
+    ),
     Pattern(
         "preference-dialogues",
         PreferenceRecord,
         _DIALOGUES,
         (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
         (TOOLS, SYSTEM),
+        settle=_SETTLE_PAIR,
     ),
-    Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, ("label",)), (TOOLS, SYSTEM), test=has_rating),
-    Pattern("rated-messages", RatedRecord, _RATED, (TURNS, ("label",)), (TOOLS, SYSTEM), test=has_rating),
+    Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, RATING), (TOOLS, SYSTEM), ("input",), settle=_SETTLE_RATING),
+    Pattern("rated-messages", RatedRecord, _RATED, (TURNS, RATING), (TOOLS, SYSTEM), settle=_SETTLE_RATING),
     Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
     Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
     Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
@@ -162,25 +123,29 @@ PATTERNS = (
         notes=_SPAN_NOTES,
     ),
     Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
-    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, LABEL)),
+    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
     Pattern(
         "instruction-response", ChatRecord, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")
     ),
     Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
     Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
-    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, LABEL)),
-    Pattern("text", TextRecord, "burnish.data.tokens.text:text_record", (("text", "content"),), (("ends",),)),
+    Pattern("source-target", ChatRecord, _ANSWER, (SOURCE, RESULT), (SYSTEM,), test=is_text_pair, notes=_PAIR_NOTES),
+    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("scored-text", ScoredRecord, _SCORED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern(
+        "text",
+        TextRecord,
+        "burnish.data.tokens.text:text_record",
+        (("text", "content"),),
+        (("ends",),),
+        settle=_SETTLE_TEXT,
+    ),
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")
 """Shapes with a list of messages. They differ only in names of keys, so each can read the other."""
-
-
-def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
-    """(name, value) of the first of a field's columns that the row has; (best name, None) if it has none."""
-    name = next((name for name in field if name in values), field[0])
-    return name, values.get(name)
 
 
 def pattern_of(values: Mapping[str, Any], patterns: Sequence[Pattern]) -> Pattern | None:
@@ -207,13 +172,13 @@ def patterns_of(rows: Iterable[Mapping[str, Any]], patterns: Sequence[Pattern]) 
 def describe_patterns(found: Iterable[str] = ()) -> str:
     """Lists the shapes, and the required columns of those that use any of the columns found."""
     found = set(found)
-    near = [f"{pattern.name} ({pattern.needs})" for pattern in PATTERNS if found & set(pattern.names)]
+    like = [one for one in PATTERNS if found & set(one.names) and one.record is not ScoredRecord]  # as `labelled-`
+    near = [f"{pattern.name} ({pattern.needs})" for pattern in like]
     names = f"The shapes are {', '.join(BY_NAME)}"
     return f"{names}; similar ones are {'; '.join(near)}." if near else f"{names}."
 
 
 AUTO = "auto"
-MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +191,12 @@ class Shape:
     """Columns of the file that are not used, sorted."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about how the rows were read."""
+    readings: tuple[Reading, ...] = ()
+    """How cells are taken, in order, before the pattern makes a record of them."""
+    choices: tuple[Choice, ...] = ()
+    """Values for options that are `auto`, so that other rows are read alike."""
+    unused_keys: tuple[str, ...] = ()
+    """Keys inside of messages that are not used, sorted."""
 
     @property
     def name(self) -> str:
@@ -237,13 +208,22 @@ class Shape:
         """What such rows mean."""
         return self.pattern.record
 
+    @property
+    def unused(self) -> str:
+        """What of the rows is not used, in words; empty if everything is."""
+        parts = [f"the columns {quoted(self.ignored)}"] if self.ignored else []
+        parts += [f"the keys {quoted(self.unused_keys)} inside messages"] if self.unused_keys else []
+        return " and ".join(parts)
+
     def to_record(self, row: Row) -> Record:
         """The record of a row.
 
         Raises:
             RowError: the row is unusable or has another shape.
         """
-        values = self.column_map.rename(row.values)
+        values: Mapping[str, Any] = self.column_map.rename(row.values)
+        for reading in self.readings:
+            values = reading.prepare(values)
         pattern = self.pattern
         missing = [field for field in pattern.required if not any(name in values for name in field)]
         if missing:
@@ -253,43 +233,68 @@ class Shape:
         return pattern.make_record(values, row.place)
 
 
-def detect_shape(rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO) -> Shape:
+def detect_shape(
+    rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO, asked: Asked | None = None, asks: bool = True
+) -> Shape:
     """Detects the common shape of the rows.
 
     Args:
         rows: all rows; every one is checked.
         columns: field -> column of the file, from the recipe. The shape must then use those fields.
         wanted: the name of a shape, or `auto`.
+        asks: whether a column that seems to be an annotation must not be ignored without a question.
+        asked: what else the user has set about their meaning.
 
     Raises:
-        DataError: no known shape, several shapes in one file, or a wrong column map or shape name.
+        DataError: no known shape, several shapes in one file, or a wrong column map or shape name; or something that
+            only the user can decide.
     """
     found = sorted({str(key) for keys in {tuple(row.values) for row in rows} for key in keys})
     column_map = ColumnMap(columns)
     column_map.check(found)
+    asked = replace(asked or Asked(), columns=columns, shape=wanted)
     patterns = candidates(columns, wanted)
-    renamed = [column_map.rename(row.values) for row in rows]
+    renamed: list[Mapping[str, Any]] = [column_map.rename(row.values) for row in rows]
+    first, renamed = load_function(f"{_SETTLING}:with_label_columns")(renamed, asked)
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:
-        raise unknown_shape(rows[0].file, found, wanted)
-    main = counts.most_common(1)[0][0]
+        raise unknown_shape(rows[0], found, wanted)
+    main = next((pattern for pattern in counts if pattern.name == "entities"), counts.most_common(1)[0][0])
     if wanted == AUTO:
         refuse_mixed(rows, renamed, shapes, main)
+    settled = _settle(renamed, patterns, main, asked)
+    main = replace(settled.pattern, roles=asked.roles)
+    readings = (*first.readings, *settled.readings)
     notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
-    plain = BY_NAME["text"]
-    from burnish.data.labels.rows import are_labels  # that module reads the table of shapes when it is loaded
-
-    if main.name == "labelled-text" and wanted == AUTO and not columns and plain.fits(renamed[0]):
-        name, _ = pick(renamed[0], main.required[-1])
-        if not are_labels(renamed, main.required[-1]):
-            notes.append(
-                f"`{name}` is not used as a label: it is missing or different in every row. "
-                "The rows are read as plain text."
-            )
-            main = plain
+    used = {name for reading in readings for name in reading.columns}
+    if main.name == "text" and asks and asked.is_free:
+        known = {*columns.values(), *main.names, *LABEL, *SCORE, *used}
+        refuse_ignored(rows, [name for name in found if name not in known and name.lower() not in known])
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}
-    return Shape(main, column_map, tuple(sorted(ignored)), tuple(notes))
+    return Shape(
+        main,
+        column_map,
+        tuple(sorted(ignored - used)),
+        (*notes, *first.notes, *settled.notes),
+        readings,
+        (*first.choices, *settled.choices),
+        load_function(f"{_CHAT_ROWS}:unused_keys")(renamed, main.names),
+    )
+
+
+def _settle(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern], main: Pattern, asked: Asked) -> Settled:
+    """What the rows mean, decided over all of them; the next pattern is tried where the first does not hold."""
+    while main.settle:
+        settled = load_function(main.settle)(main, rows, asked)
+        if settled is not None:
+            return settled
+        patterns = [pattern for pattern in patterns if pattern != main]
+        counts = Counter(pattern for pattern in patterns_of(rows, patterns) if pattern is not None)
+        if not counts:
+            break
+        main = counts.most_common(1)[0][0]
+    return Settled(main)
 
 
 def candidates(columns: Mapping[str, str], wanted: str) -> list[Pattern]:
@@ -327,10 +332,15 @@ def refuse_mixed(
         DataError: at least 1 % of the rows have another shape; the error has the location of the first.
     """
     same = CONVERSATIONS if main.name in CONVERSATIONS else (main.name,)
+    is_annotated = main.record in (LabelledRecord, ScoredRecord, RatedRecord)
+    needed = main.required[:-1] if is_annotated else main.required  # a row without its label is left out by itself
     differing = [
         number
         for number, (values, pattern) in enumerate(zip(renamed, shapes, strict=True))
         if (pattern.name not in same if pattern else not any(name in values for name in main.names))
+        # a text without entities may look like a text without labels
+        and not (main.name == "entities" and main.has_columns(tuple(values)))
+        and not (is_annotated and all(any(name in values for name in field) for field in needed))
     ]
     if not differing or len(differing) * 100 < len(rows):
         return
@@ -346,12 +356,19 @@ def refuse_mixed(
 _OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
 
 
-def unknown_shape(file: str, found: Sequence[str], wanted: str) -> DataError:
-    """The error for columns that match no shape."""
-    what, why = f"`{file}` has no known shape", describe_patterns(found)
+def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
+    """The error for columns that match no shape.
+
+    Args:
+        first: the first row.
+        found: the columns of all rows.
+        wanted: the name of a shape, or `auto`.
+    """
+    what, why = f"`{first.file}` has no known shape", describe_patterns(found)
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
+    example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
     if wanted != AUTO:
-        what, why = f"`{file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
-    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {MAP_EXAMPLE}")
+        what, why = f"`{first.file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
+    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {example}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import IGNORED, RowError, check_characters
-from burnish.data.rows.shapes import Pattern, pick
+from burnish.data.rows.row import IGNORED, RowError, as_list, check_characters
 from burnish.errors import InputError, ModelError
 
 OUTSIDE = "O"
@@ -24,6 +25,7 @@ def tagged_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ta
         RowError: there are no words, the numbers of words and tags differ, or an entry is not a word or a tag.
     """
     (words_name, words), (tags_name, tags) = (pick(values, field) for field in pattern.required)
+    words, tags = as_list(words), as_list(tags)
     for name, found in ((words_name, words), (tags_name, tags)):
         if not isinstance(found, (list, tuple)):
             raise RowError(f"`{name}` must be a list with one entry per word")
@@ -69,7 +71,20 @@ def tags_in_order(tags: set[str]) -> list[str]:
 
 NO_WORD = -1
 """The word number of tokens that predict no tag."""
-_WORDS = re.compile(r"[@#]?\w+(?:[-'’.]\w+)*|[^\w\s]")
+# Scripts without spaces between words: each of their characters is a word, as is usual for tagging them.
+_UNSPACED = "".join(
+    (
+        r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff",
+        r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff",
+        "\U00020000-\U0003ffff",
+    )
+)
+# Vowel signs and accents that follow their letter, and joiners; Python does not count them as parts of words.
+_MARKS = "\u200c\u200d" + "".join(
+    chr(code) for code in range(0x300, 0x2000) if unicodedata.category(chr(code))[0] == "M"
+)
+_LETTERS = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])+"
+_WORDS = re.compile(rf"[{_UNSPACED}]|[@#]?{_LETTERS}(?:[-'’.]{_LETTERS})*|[^\w\s]")
 """Words including inner punctuation (U.S, o'clock, well-known), hashtags, @names, and single punctuation marks."""
 _PROBE: tuple[str, ...] = ("the", "old", "man")
 
@@ -172,6 +187,30 @@ class WordPieces:
     def _encode(self, words: list[str], **options: Any) -> Any:
         # verbose=False: long sentences are split later, so a warning about their length would be wrong.
         return self._tokenizer(words, is_split_into_words=True, truncation=False, verbose=False, **options)
+
+
+def word_places(text: str, borders: Iterable[int] = ()) -> list[tuple[int, int]]:
+    """First and one past the last character of each word of a text.
+
+    Args:
+        text: any text.
+        borders: places between characters where a word with punctuation inside ends and another begins: with one after
+            `York`, `York-based` is three words. A place between two letters or digits is no border.
+    """
+    cuts = {place for place in borders if 0 < place < len(text) and not _is_inside(text, place)}
+    places: list[tuple[int, int]] = []
+    for match in _WORDS.finditer(text):
+        start, end = match.span()
+        if any(start < place < end for place in cuts):
+            bare = re.finditer(rf"{_LETTERS}|[^\w\s]", text[start:end])
+            places += [(start + part.start(), start + part.end()) for part in bare]
+        else:
+            places.append((start, end))
+    return places
+
+
+def _is_inside(text: str, place: int) -> bool:
+    return all(re.fullmatch(_LETTERS, text[at]) is not None for at in (place - 1, place))
 
 
 def words_of(prompt: str) -> list[str]:

@@ -165,6 +165,26 @@ def test_spoilt_text_is_found_where_ftfy_finds_it() -> None:
     assert 2_000 < found < 18_000
 
 
+@pytest.mark.parametrize(
+    ("text", "repaired_text", "change"),
+    [
+        ("Rome?\u2028second", "Rome?\nsecond", "1 line separator replaced by a newline"),
+        ("a\u2029b\u2028c", "a\nb\nc", "2 line separators replaced by newlines"),
+        ("a\x0bb\x0cc", "a\nb\nc", "2 line separators replaced by newlines"),
+        ("line\x85next é", "line\nnext é", "1 line separator replaced by a newline"),
+        ("\ufeffa\ufeffb", "ab", "2 control characters removed"),
+    ],
+)
+def test_other_line_separators_become_newlines(text: str, repaired_text: str, change: str) -> None:
+    assert repaired({"text": text}) == ({"text": repaired_text}, [f"`text`: {change}"])
+    assert [kind for kind, _ in odd_characters(text)] == ["control-characters"]
+    assert list(odd_characters(repaired_text)) == []
+
+
+def test_an_ellipsis_that_was_decoded_wrongly_is_no_line_end() -> None:
+    assert repaired("\x93wait\x85\x94")[0] == "“wait…”"
+
+
 def test_texts_deep_inside_are_repaired() -> None:
     value = {"messages": [{"content": "a\u200bb", "n": 3}, {"content": "fiancÃ©"}], "id": None}
     made, changes = repaired(value)

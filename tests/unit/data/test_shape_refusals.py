@@ -27,15 +27,15 @@ REFUSED = {
     "unknown shape": ([GOOD], {}, "aplaca"),
     "wanted shape does not fit": ([GOOD], {}, "alpaca"),
     "map without its column": ([GOOD], {"prompt": "promt"}, "auto"),
-    "map across shapes": ([GOOD], {"text": "prompt", "output": "completion"}, "auto"),
+    "map across shapes": ([GOOD], {"text": "prompt", "chosen": "completion"}, "auto"),
     "map against the wanted shape": ([GOOD], {"prompt": "prompt"}, "text"),
 }
 
 
 def test_all_shapes_are_named_with_what_the_nearest_ones_need():
-    assert describe_patterns() == describe_patterns(["src", "dst"])
+    assert describe_patterns() == describe_patterns(["here", "there"])
     assert all(name in describe_patterns() for name in BY_NAME)
-    check_text(describe_patterns(["output", "src"]))
+    check_text(describe_patterns(["chosen", "here"]))
 
 
 @pytest.mark.parametrize("name", REFUSED)

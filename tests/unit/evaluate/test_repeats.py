@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy
 import pytest
 
-from burnish.data.rows.records import TextRecord
+from burnish.data.rows.records import LabelledRecord, TextRecord
 from burnish.evaluate.comparison import Repeats, make_figures, repeated_records, repeats_among
-from burnish.metrics.intervals import difference
+from burnish.metrics.intervals import difference, proportion
 from burnish.metrics.measure import Measure, mean, ratio, value
+from burnish.recipe.load import load_recipe
+from burnish.workflows.train import train
 
 COPIES = 4
 
@@ -101,3 +106,38 @@ def test_a_repeated_row_takes_no_certainty_out_of_a_share() -> None:
     assert figure.difference.low == pytest.approx(plain.difference.low, abs=0.02)
     assert figure.difference.high == pytest.approx(plain.difference.high, abs=0.02)
     assert plain.difference.low < 0 < plain.difference.high
+
+
+@dataclass(frozen=True)
+class Held:
+    """An example with a term of the loss, or without one."""
+
+    num_trained: int
+
+
+def test_rows_without_a_term_of_the_loss_are_repeats_in_the_other_metrics_only() -> None:
+    records = [LabelledRecord((text,), ("a",), False, f"a:{row}") for row, text in enumerate("xxyyz")]
+    found = repeated_records(records, range(5), [Held(count) for count in (1, 1, 1, 1, 0)])
+    assert found is not None
+    assert found.distinct == 3
+    assert len(found.merge(mean("accuracy", [1, 1, 0, 0, 0])).table) == 3
+    assert len(found.merge(ratio("loss", [1, 1, 2, 2], [1, 1, 1, 1], False, False)).table) == 2
+
+
+def test_only_whole_conversations_are_repeats(tmp_path: Path) -> None:
+    """The same last turn after another history is another question."""
+    lines = []
+    for number in range(40):
+        first = {"role": "user", "content": f"my thing is the {'lamp' if number % 2 else 'kettle'} number {number}"}
+        turns = [first, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "which thing?"}]
+        lines.append(json.dumps({"messages": [*turns, {"role": "assistant", "content": "a thing"}]}))
+    data = tmp_path / "chats.jsonl"
+    data.write_text("\n".join(lines), encoding="utf-8")
+    options = {"runs": str(tmp_path / "runs"), "train.max_steps": 1, "evaluate.answers": 20, "data.context": 64}
+    recipe = load_recipe(str(data), {**options, "data.validation_fraction": 0.5, "evaluate.max_new_tokens": 2}, [])
+    evaluation = train(recipe.recipe).evaluation
+    assert evaluation is not None
+    (exact,) = [figure for figure in evaluation["figures"] if figure["name"] == "exact match"]
+    assert exact["rows"] == 20
+    assert exact["tuned"]["value"] == 0.0
+    assert exact["tuned"]["high"] == pytest.approx(proportion(0, 20).high)

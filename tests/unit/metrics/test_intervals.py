@@ -9,8 +9,9 @@ import numpy
 import pytest
 from numpy.typing import ArrayLike
 
+from burnish.metrics.classification import class_counts, macro_f1
 from burnish.metrics.intervals import Estimate, contrast, difference, estimate, proportion, widening
-from burnish.metrics.measure import Measure, mean, ratio, value
+from burnish.metrics.measure import Measure, grouped, mean, ratio, value
 
 
 def loss_of(sums: ArrayLike, counts: ArrayLike) -> Measure:
@@ -276,3 +277,21 @@ def test_the_interval_weighs_rows_by_their_tokens() -> None:
     result = estimate(loss_of([10.0, 0.0] * 50, [1, 1000] * 50))
     assert result.value == pytest.approx(10 / 1001)
     assert result.low < result.value < result.high < 0.05
+
+
+@pytest.mark.parametrize("figure", [0.0, 1.0])
+def test_a_share_that_no_draw_can_move_has_width_all_the_same(figure: float) -> None:
+    """Where every row is wholly wrong or right, so is every draw of them, and a bootstrap would claim certainty."""
+    gold = numpy.array([0, 1] * 10)
+    measure = macro_f1(class_counts(gold, gold if figure else 1 - gold, 2))
+    assert value(measure) == figure
+    assert estimate(measure) == proportion(round(20 * figure), 20)
+    change = difference(measure, measure)
+    assert change.low < 0 < change.high
+    assert change.value == 0.0
+
+
+def test_copies_of_rows_make_that_width_no_smaller() -> None:
+    gold = numpy.array([0, 1] * 10)
+    measure = grouped(macro_f1(class_counts(gold, gold, 2)), numpy.arange(20) // 4)
+    assert estimate(measure) == proportion(5, 5)

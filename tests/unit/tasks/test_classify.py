@@ -122,12 +122,68 @@ def test_of_a_pair_the_longer_text_is_cut_first():
 
 def test_rows_that_cannot_be_learned_are_named():
     task = make_task()
-    encoded = encode_records(task.encoder, [record("x", labels=["new"]), record("x", labels=[], is_multi=True)], 64)
+    records = [record("x", labels=["new"]), record("x", labels=[], is_multi=True)]
+    encoded = encode_records(task.encoder, records, 64)
     assert not encoded.examples
     assert [row.reason for row in encoded.rejected] == [
         "the label `new` is in no training row, so it cannot be learned",
         "the row has 0 labels, but one is expected",
     ]
+
+
+def held_out(task: Task, labels: list[list[str]], outputs: list[list[float]], is_multi: bool) -> EvaluatedExamples:
+    """Held-out rows with these labels and outputs."""
+    records = [record("x", labels=names, is_multi=is_multi) for names in labels]
+    encoded = encode_records(task.encoder, records, 64, is_held_out=True)
+    given = [numpy.array(output, dtype=numpy.float32) for output in outputs]
+    counts = numpy.array([example.num_trained for example in encoded.examples])
+    return EvaluatedExamples(encoded.examples, encoded.owners, given, counts.astype(float), counts)
+
+
+def test_a_held_out_row_with_a_label_that_was_never_learned_counts_as_wrong():
+    task = make_task()
+    labels = [["good"], ["new"], ["bad"], ["other"]]
+    seen = held_out(task, labels, [[0.1, 0.9], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1]], is_multi=False)
+    figures = {measure.name: measure for measure in task.scorer.measures(seen)}
+    assert value(figures["accuracy"]) == 0.5
+    assert len(figures["accuracy"].table) == 4
+    assert value(figures["macro-F1"]) == pytest.approx((2 / 3 + 2 / 3) / 4)
+    assert len(seen.loss().table) == 2, "the loss of an impossible label is infinite, and no term of the mean"
+    per_class, confusion = task.scorer.tables(seen)
+    assert [row[0] for row in per_class.rows] == ["bad", "good", "new", "other"]
+    assert confusion.rows[2] == ("new", 0, 1, 0, 0)
+    assert task.scorer.describe(seen.examples[1], seen.outputs[1]) == ("x", "new", "good (0.90)")
+    assert "would be right for 25.0 % of these rows" in task.scorer.remark(seen)
+    records = [record("x", labels=names) for names in labels]
+    assert task.encoder.held_out_remarks(records) == [
+        "2 of 4 held-out rows have a label that is in no training row: `new` (1), `other` (1). The model cannot "
+        "predict it, so they count as wrong."
+    ]
+    assert task.encoder.held_out_remarks(records[:1]) == []
+
+
+def test_a_batch_with_such_rows_has_losses_for_the_others_only(reader):
+    folder, tokenizer = reader
+    task = make_task(tokenizer)
+    network = load(folder, task).network.eval()
+    records = [record("good", labels=["good"]), record("odd", labels=["new"]), record("bad", labels=["bad"])]
+    examples = encode_records(task.encoder, records, 64, is_held_out=True).examples
+    batch = task.encoder.collate(examples, [[0], [1], [2]], False, None)
+    assert batch.owners.tolist() == [0, 2]
+    with torch.no_grad():
+        outcome = task.scorer.evaluate_batch(network, batch)
+        alone = task.objective.losses(network, task.encoder.collate(examples, [[2]], False, None))
+    assert len(outcome.outputs) == 3
+    torch.testing.assert_close(outcome.losses[1:], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_one_label_of_several_that_was_never_learned_is_missed():
+    task = make_task(labels=["a", "b"], is_multi=True)
+    seen = held_out(task, [["a", "new"], ["b"]], [[0.9, 0.1], [0.2, 0.8]], is_multi=True)
+    figures = {measure.name: value(measure) for measure in task.scorer.measures(seen)}
+    assert figures["micro-F1"] == pytest.approx(2 * 2 / (2 + 3))
+    assert figures["exact match"] == 0.5
+    assert len(seen.loss().table) == 2
 
 
 def test_a_batch_is_padded_at_the_end_and_masked():

@@ -356,3 +356,18 @@ def test_the_tokens_that_decide_are_shown_as_learned() -> None:
     (segment,) = task.encoder.segments(example)
     assert list(segment.is_learned) == [label != IGNORED for label in example.labels]
     assert segment.note == f"tags: {' '.join(ANNA.tags)}"
+
+
+def test_a_held_out_sentence_of_unknown_tags_is_kept_and_counts_as_wrong() -> None:
+    task = make_task(word_pieces(), labels=["NOUN", "VERB"], scheme="plain")
+    records = [record("Anna/NOUN", "sings/VERB"), record("well/ADV")]
+    trained = encode_records(task.encoder, records, 64)
+    assert [row.reason for row in trained.rejected] == ["none of its tags is among those of the run"]
+    encoded = encode_records(task.encoder, records, 64, is_held_out=True)
+    assert encoded.rejected == []
+    batch = task.encoder.collate(encoded.examples, [[0], [1]], False, None)
+    assert batch.owners.tolist() == [0, 0]
+    counts = numpy.array([2, 0])
+    seen = EvaluatedExamples(encoded.examples, encoded.owners, [[0, 1], [0]], counts * 1.0, counts)
+    figures = {measure.name: value(measure) for measure in task.scorer.measures(seen)}
+    assert figures["token accuracy"] == pytest.approx(2 / 3)

@@ -29,7 +29,7 @@ FILES = {
     "rows.jsonl": (LINES.encode(), [1, 2]),
     "rows.json": (json.dumps(VALUES, indent=1).encode(), [2, 6]),
     "lines.json": (LINES.encode(), [1, 2]),
-    "wrapped.json": (json.dumps({"version": 1, "names": ["x"], "data": VALUES}).encode(), [1, 1]),
+    "wrapped.json": (json.dumps({"version": 1, "names": ["x"], "data": VALUES}).encode(), [1, 2]),
     "rows.csv": ('prompt,completion\na,b\n"c\nd",é\n'.encode(), [2, 3]),
     "rows.tsv": ('prompt\tcompletion\na\tb\n"c\nd"\té\n'.encode(), [2, 3]),
     "rows.parquet": (parquet_bytes(VALUES), [1, 2]),
@@ -37,8 +37,9 @@ FILES = {
 
 
 def test_the_formats_read_are_those_promised():
-    columns = [".conll", ".iob", ".iob2", ".bio", ".bioes"]
-    assert list(READERS) == [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", *columns]
+    lines, columns = [".jsonl", ".ndjson", ".jl"], [".conll", ".conllu", ".conllup", ".iob", ".iob2", ".bio", ".bioes"]
+    tables = [".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"]
+    assert list(READERS) == [*lines, ".json", *tables, ".txt", ".md", *columns]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -46,7 +47,9 @@ def test_the_formats_read_are_those_promised():
 def test_each_format_gives_rows_and_their_lines(write, name, packed):
     content, lines = FILES[name]
     path = write(name + ".gz", gzip.compress(content, mtime=0)) if packed else write(name, content)
-    assert list(read_rows(path)) == [Row(values, str(path), line) for values, line in zip(VALUES, lines, strict=True)]
+    assert [(row.values, row.place) for row in read_rows(path)] == [
+        (values, f"{path}:{line}") for values, line in zip(VALUES, lines, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("parquet")])
@@ -91,7 +94,7 @@ def test_a_broken_line_is_rejected_and_the_rest_is_read(write, line):
 
 
 def test_a_line_that_is_not_utf8_is_rejected_alone(write):
-    path = write("a.jsonl", b'{"text": "1"}\n{"text": "caf\xe9"}\n{"text": "3"}\n')
+    path = write("a.jsonl", b'{"text": "\xc3\xa9"}\n{"text": "caf\xe9"}\n{"text": "3"}\n')
     assert list(read_rows(path))[1] == Rejected("a.jsonl", 2, "byte 0xe9 at position 14 is not UTF-8")
 
 
@@ -111,10 +114,10 @@ REFUSED = [
     ("a.jsonl.gz", gzip.compress(b"", mtime=0)),
     ("a.jsonl", b"ab\ncd\0ef"),
     ("a.txt", b"x\n" * 5000 + b"\0"),
-    ("a.txt", b"one\ncaf\xe9\n"),
-    ("a.csv", b"text\ncaf\xe9\n"),
+    ("a.txt", b"one \xc3\xa9\ncaf\xe9\n"),
+    ("a.csv", b"text\n\xcf\xf0\xe8\xe2\xe5\xf2\n"),
     ("a.json", b'[{"text":\n"\xff"}]'),
-    ("a.jsonl", "text".encode("utf-16")),
+    ("a.csv", "text".encode("utf-16") + b"\0"),
     ("a.csv", b"PK\x03\x04xlsx"),
     ("a.jsonl", GZIPPED),
     ("a.jsonl.gz", LINES.encode()),
@@ -150,6 +153,9 @@ def test_random_bytes_give_no_row(write):
     [
         ("a.jsonl", ".jsonl"),
         ("A.JSONL.GZ", ".jsonl"),
+        ("a.conllu.bz2", ".conllu"),
+        ("a.xlsx.xz", ".xlsx"),
+        ("a.ndjson.zst", ".ndjson"),
         ("a.b.csv", ".csv"),
         ("a.gz", None),
         ("a", None),

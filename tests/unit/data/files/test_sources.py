@@ -28,6 +28,20 @@ FOLDERS = {
     ("train.csv", "valid.csv", "test.csv"): (["train.csv"], ["valid.csv"], ["test.csv"]),
     ("train.jsonl.gz", "validation.json"): (["train.jsonl.gz"], ["validation.json"], None),
     ("Train.TXT", "dev.tsv"): (["Train.TXT"], ["dev.tsv"], None),
+    ("train.jsonl", "val.jsonl"): (["train.jsonl"], ["val.jsonl"], None),
+    ("train.jsonl.zst", "eval.csv", "testing.json"): (["train.jsonl.zst"], ["eval.csv"], ["testing.json"]),
+    ("training.csv", "development.csv"): (["training.csv"], ["development.csv"], None),
+    ("en_x-ud-train.conllu", "en_x-ud-dev.conllu", "en_x-ud-test.conllu", "stats.txt"): (
+        ["en_x-ud-train.conllu"],
+        ["en_x-ud-dev.conllu"],
+        ["en_x-ud-test.conllu"],
+    ),
+    ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet", "data/test-00000-of-00001.parquet"): (
+        ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
+        None,
+        ["test-00000-of-00001.parquet"],
+    ),
+    ("train/a.jsonl", "train/b.jsonl", "validation/c.jsonl"): (["a.jsonl", "b.jsonl"], ["c.jsonl"], None),
     ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "validation-00000-of-00001.parquet"): (
         ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
         ["validation-00000-of-00001.parquet"],
@@ -97,9 +111,9 @@ def test_a_name_that_stands_for_nothing_is_refused_with_what_to_do(write, name):
 
 
 def test_a_wrong_ending_lists_those_that_are_read(write):
-    make(write, "a.xlsx")
+    make(write, "a.docx")
     with pytest.raises(DataError) as caught:
-        find_sources("a.xlsx")
+        find_sources("a.docx")
     assert " ".join(READERS) in caught.value.why
 
 

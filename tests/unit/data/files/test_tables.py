@@ -65,9 +65,8 @@ def test_names_are_stripped_and_a_nameless_column_gets_one(write):
 
 REFUSED = [
     ("a.csv", "text,n,text\n"),
-    ("a.csv", "prompt;completion\na;b\n"),
-    ("a.csv", "prompt\tcompletion\na\tb\n"),
-    ("a.tsv", "prompt,completion\na,b\n"),
+    ("a.csv", "prompt;completion\na\nb\nc;d;e\n"),
+    ("a.tsv", "prompt,completion\na\nb\nc,d,e\n"),
     ("a.csv", '"prompt" x,completion\n'),
 ]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.dataset import load_records
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import BY_NAME, detect_shape
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
@@ -83,3 +85,11 @@ def test_a_conll_sentence_that_lacks_a_tag_is_named_by_its_line(write):
     write("a.conll", "Anna B-PER\nsings O\n\nin O\nRome\n\nso O\n")
     records = load_records(DataSection(path="a.conll"), 0)
     assert [row.place for row in records.rejected] == ["a.conll:5"]
+
+
+@pytest.mark.parametrize("write_list", [json.dumps, str])
+def test_lists_in_the_cells_of_a_table(write_list):
+    row = Row({"tokens": write_list(["Anna", "doesn't"]), "ner_tags": write_list([1, 0])}, "a.csv", 2)
+    record = detect_shape([row], {}).to_record(row)
+    assert isinstance(record, TaggedRecord)
+    assert (record.tokens, record.tags) == (("Anna", "doesn't"), ("1", "0"))

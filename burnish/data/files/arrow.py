@@ -1,0 +1,179 @@
+"""Reads parquet, Arrow and Feather files as rows, with the names of labels and without the nulls that Arrow adds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from burnish.data.files.features import Features, converters, features_of_schema, named_columns
+from burnish.data.files.opening import is_compressed, open_binary, without_compression
+from burnish.data.rows.row import Row, note_on, quoted
+from burnish.errors import DataError
+
+BATCH_ROWS = 1024
+
+
+def read_parquet(path: Path) -> Iterator[Row]:
+    """Rows of a parquet file; `line` is the row's number."""
+    import pyarrow.parquet
+
+    with _open(path, "parquet") as source:
+        file = pyarrow.parquet.ParquetFile(source)
+        rows = ArrowRows(file.schema_arrow, path.name)
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            yield from rows.read(batch, str(path))
+
+
+def read_arrow(path: Path) -> Iterator[Row]:
+    """Rows of an Arrow file, as written by `datasets` or as Feather; `line` is the row's number."""
+    with _open(path, "Arrow") as source:
+        schema, batches = _batches(path, source)
+        rows = ArrowRows(schema, path.name)
+        for batch in batches:
+            for begin in range(0, len(batch), BATCH_ROWS):
+                yield from rows.read(batch.slice(begin, BATCH_ROWS), str(path))
+
+
+def own_features(path: Path) -> Features:
+    """The features in a file's own metadata; empty if it has none, or is neither parquet nor Arrow."""
+    import pyarrow.parquet
+
+    suffix = Path(without_compression(path.name)).suffix.lower()
+    if suffix == ".parquet":
+        with _open(path, "parquet") as source:
+            return features_of_schema(pyarrow.parquet.read_schema(source).metadata)
+    if suffix in (".arrow", ".feather"):
+        with _open(path, "Arrow") as source:
+            return features_of_schema(_batches(path, source)[0].metadata)
+    return {}
+
+
+def _batches(path: Path, source: Any) -> tuple[Any, Iterable[Any]]:
+    """The schema and the record batches of an Arrow file, which is written as a stream or as a file."""
+    import pyarrow
+
+    begin = source.read(6)
+    source.seek(0)
+    if begin.startswith(b"FEA1"):
+        raise DataError(
+            f"`{path}` is a Feather file of version 1",
+            "That version is not supported any more.",
+            "Write it again with `DataFrame.to_feather` or as parquet",
+        )
+    if begin == b"ARROW1":
+        reader = pyarrow.ipc.open_file(source)
+        return reader.schema, (reader.get_batch(number) for number in range(reader.num_record_batches))
+    reader = pyarrow.ipc.open_stream(source)
+    return reader.schema, reader
+
+
+@contextmanager
+def _open(path: Path, called: str) -> Iterator[Any]:
+    """Opens a file for pyarrow. Raises DataError if it cannot be opened, or if what reads it finds it incomplete."""
+    import pyarrow
+
+    with open_binary(path) as stream:
+        try:
+            # Parquet is read from its end, but a compressed file only from its start.
+            yield io.BytesIO(stream.read()) if is_compressed(path) else stream
+        except (pyarrow.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise DataError(
+                f"`{path}` is not a complete {called} file", str(error).split("\n")[0], "Save or download it again"
+            ) from error
+
+
+class ArrowRows:
+    """Makes rows of record batches.
+
+    Args:
+        schema: of the batches.
+        name: of the file, for notes.
+        features: of the columns; by default those in the schema's metadata.
+    """
+
+    def __init__(self, schema: Any, name: str, features: Features | None = None) -> None:
+        import pyarrow
+
+        features = features_of_schema(schema.metadata) if features is None else features
+        json_columns = [field.name for field in schema if isinstance(field.type, pyarrow.JsonType)]
+        self._convert = converters({column: {"_type": "Json"} for column in json_columns} | dict(features))
+        self._nested = [field.name for field in schema if _has_struct(field.type)]
+        self._number = 0
+        self._note = note_on(name, [describe_names(features)])
+        self._note_on_nulls = note_on(name, [describe_names(features), _NULLS])
+
+    def read(self, batch: Any, file: str) -> Iterator[Row]:
+        """The rows of a batch.
+
+        Args:
+            batch: `pyarrow.RecordBatch` or `Table`.
+            file: name of the file, for the places of the rows.
+        """
+        for values in batch.to_pylist(maps_as_pydicts="lossy"):
+            self._number += 1
+            has_dropped = False
+            for column in self._nested:
+                values[column], dropped = without_added_nulls(values[column])
+                has_dropped = has_dropped or dropped
+            for column, convert in self._convert.items():
+                if values.get(column) is not None:
+                    values[column] = convert(values[column])
+            yield Row(values, file, self._number, self._note_on_nulls if has_dropped else self._note)
+
+
+_NULLS = (
+    "has null in objects where other rows have a value; such keys are left out, because Arrow adds them to every row, "
+    "so that they cannot be distinguished from nulls in the data"
+)
+
+
+def describe_names(features: Features) -> str:
+    """Which labels are named by the metadata, as a phrase after the name of the file; empty if none are."""
+    named = named_columns(features)
+    return f"has names for the numbers in {quoted(named)}" if named else ""
+
+
+def _has_struct(kind: Any) -> bool:
+    import pyarrow
+
+    if pyarrow.types.is_struct(kind):
+        return True
+    is_list = pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind)
+    return is_list and _has_struct(kind.value_type)
+
+
+_IS_MESSAGE = ("role", "from")
+_KEPT_IN_MESSAGES = ("content", "value")
+"""Null is the usual content of a message that only calls a tool."""
+
+
+def without_added_nulls(value: Any, depth: int = 0) -> tuple[Any, bool]:
+    """A value without the keys that are null, at any depth, except the content of messages.
+
+    All rows of an Arrow column share one schema: `{"city": "Rome"}` and `{"a": 1}` become `{"city": "Rome", "a": null}`
+    and `{"city": null, "a": 1}`.
+
+    Returns:
+        The value, and whether a key was left out that may have mattered: one inside an object of an object, such as
+        the arguments of a call. Messages without calls simply have no key for them.
+    """
+    if isinstance(value, list):
+        items = [without_added_nulls(item, depth) for item in value]
+        return [item for item, _ in items], any(dropped for _, dropped in items)
+    if not isinstance(value, Mapping):
+        return value, False
+    is_message = any(key in value for key in _IS_MESSAGE)
+    kept: dict[str, Any] = {}
+    has_dropped = False
+    for key, item in value.items():
+        if item is None and not (is_message and key in _KEPT_IN_MESSAGES):
+            has_dropped = has_dropped or depth > 0
+            continue
+        kept[key], dropped = without_added_nulls(item, depth + 1)
+        has_dropped = has_dropped or dropped
+    return kept, has_dropped

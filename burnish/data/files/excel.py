@@ -1,0 +1,116 @@
+"""Reads worksheets of Excel and OpenDocument files as rows."""
+
+from __future__ import annotations
+
+import datetime
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish.data.files.opening import open_binary
+from burnish.data.files.tables import check_header, names_of_headerless_rows
+from burnish.data.rows.row import Rejected, Row, note_on, quoted
+from burnish.errors import DataError
+
+SUFFIXES = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
+_MOST_BYTES = 4 << 30
+"""Uncompressed size of a workbook that is opened; one that unpacks to more is refused."""
+
+
+def read_excel(path: Path) -> Iterator[Row | Rejected]:
+    """Rows of the only worksheet that has any."""
+    return read_worksheet(path, only_worksheet(path))
+
+
+def worksheets(path: Path) -> dict[str, list[list[Any]]]:
+    """The cells of each worksheet that is not empty, by its name.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    import python_calamine
+
+    with open_binary(path) as stream:
+        _check_size(path)
+        try:
+            book = python_calamine.CalamineWorkbook.from_filelike(stream)
+            found = {name: book.get_sheet_by_name(name) for name in book.sheet_names}
+            cells = {name: one.to_python(skip_empty_area=False) for name, one in found.items()}
+        except (python_calamine.CalamineError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"`{path}` cannot be read as an Excel or OpenDocument file",
+                "It needs a password."
+                if isinstance(error, python_calamine.PasswordError)
+                else "It is incomplete, or something else under that name.",
+                "Save it again without a password, or export it as CSV",
+            ) from error
+    return {name: rows for name, rows in cells.items() if any(map(_has_value, rows))}
+
+
+def only_worksheet(path: Path) -> str:
+    """The name of the only worksheet with rows.
+
+    Raises:
+        DataError: several have rows, or none.
+    """
+    names = list(worksheets(path))
+    if not names:
+        raise DataError(f"`{path}` is empty", "None of its worksheets has a cell.", "Add a header row and rows")
+    if len(names) > 1:
+        raise DataError(
+            f"`{path}` has {len(names)} worksheets with rows: {quoted(names)}",
+            "Which one is meant is not clear.",
+            f"Name it: `burnish train '{path}:{names[0]}'`. Worksheets named train, validation and test are all used",
+        )
+    return names[0]
+
+
+def read_worksheet(path: Path, name: str) -> Iterator[Row | Rejected]:
+    """Rows of a worksheet; `line` is the row's number in it.
+
+    Raises:
+        DataError: there is no such worksheet, or its header cannot be used.
+    """
+    found = worksheets(path)
+    if name not in found:
+        raise DataError(
+            f"`{path}` has no worksheet `{name}` with rows",
+            f"Those with rows are {quoted(found)}.",
+            "Name one of these",
+        )
+    numbered = [(number, row) for number, row in enumerate(found[name], start=1) if _has_value(row)]
+    width = 1 + max(place for _, row in numbered for place, cell in enumerate(row) if cell != "")
+    rows = [(number, [_plain(cell) for cell in row[:width]]) for number, row in numbered]
+    header, headerless = names_of_headerless_rows([[str(cell) for cell in cells] for _, cells in rows])
+    first, cells = rows[0]
+    if header is None:
+        header = check_header(f"{path}:{name}", first, [str(cell) for cell in cells], "")
+        rows = rows[1:]
+    note = note_on(path.name, [f"is read from its worksheet `{name}`", headerless])
+    file = str(path)
+    for number, cells in rows:
+        yield Row(dict(zip(header, cells, strict=True)), file, number, note)
+
+
+def _has_value(row: Sequence[Any]) -> bool:
+    return any(str(cell).strip() for cell in row)
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON would hold it: Excel stores whole numbers as floats."""
+    if isinstance(cell, float) and cell.is_integer():
+        return int(cell)
+    return cell.isoformat() if isinstance(cell, (datetime.date, datetime.time)) else cell
+
+
+def _check_size(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _MOST_BYTES:
+            raise DataError(
+                f"`{path}` would take {size / 1e9:,.0f} GB unpacked",
+                "That is far more than a table with so many bytes holds.",
+                "Export it as CSV",
+            )

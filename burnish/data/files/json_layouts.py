@@ -1,0 +1,83 @@
+"""Layouts of JSON documents other than a list of objects: tables by column, lists inside objects, annotated texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# An object with one of these keys is itself a row, not a wrapper around a list of rows.
+ROW_KEYS = ("messages", "conversations", "prompt", "text", "instruction", "question", "sentence", "content")
+_WORD_KEYS = ("tokens", "words")
+_ENTITIES = "entities"
+
+
+def row_of(value: Any) -> dict[str, Any] | None:
+    """The row that a JSON value is, or None: an object, or a text with its entities as spaCy writes them."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
+    return None
+
+
+def is_list_of_rows(value: Any) -> bool:
+    """Whether a value could be a list of rows."""
+    return isinstance(value, list) and any(row_of(item) is not None for item in value)
+
+
+def is_row(value: Mapping[str, Any]) -> bool:
+    """Whether an object is itself a row, although it may hold lists: a text, its words, or a conversation."""
+    texts = [value[key] for key in ROW_KEYS if key in value]
+    words = [value[key] for key in _WORD_KEYS if key in value]
+    return any(
+        isinstance(found, str)
+        or (isinstance(found, dict) and not _is_numbered(found))
+        or (isinstance(found, list) and bool(found) and _is_message(found[0]))
+        for found in texts
+    ) or any(isinstance(found, list) and bool(found) and isinstance(found[0], str) for found in words)
+
+
+def _is_numbered(column: Mapping[str, Any]) -> bool:
+    """Whether an object has only numbers as keys, as the columns and rows of DataFrames."""
+    return bool(column) and all(str(key).isdecimal() for key in column)
+
+
+def _is_message(item: Any) -> bool:
+    return isinstance(item, dict) and bool({"role", "from"} & item.keys())
+
+
+def table_of(value: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
+    """The rows of an object that holds a table, and how they were read; None if it does not.
+
+    The layouts are those of `DataFrame.to_json`: columns of lists or of numbered values, numbered rows, and lists of
+    cells beside the names of their columns.
+    """
+    columns, cells = value.get("columns"), value.get("data")
+    if isinstance(columns, list) and isinstance(cells, list) and all(isinstance(row, list) for row in cells):
+        return [dict(zip(map(str, columns), row, strict=False)) for row in cells], "as rows of cells"
+    held = list(value.values())
+    if not held:
+        return None
+    if all(isinstance(column, list) for column in held):
+        is_even = len({len(column) for column in held}) == 1 and held[0]
+        has_rows = len(held) == 1 and is_list_of_rows(held[0])
+        if not is_even or has_rows or any(is_list_of_rows(column) for column in held) or is_row(value):
+            return None
+        return [dict(zip(value, row, strict=True)) for row in zip(*held, strict=True)], "as columns"
+    if all(isinstance(inner, dict) and inner for inner in held) and len({tuple(inner) for inner in held}) == 1:
+        if any(is_list_of_rows(item) for inner in held for item in inner.values()):
+            return None
+        if _is_numbered(held[0]):
+            return [{name: column[key] for name, column in value.items()} for key in held[0]], "as columns"
+        if len(held) > 1:
+            return held, "as numbered rows"
+    return None
+
+
+def lists_within(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys that lead to each list of rows inside an object."""
+    for key, inner in value.items():
+        if is_list_of_rows(inner):
+            yield (*path, key)
+        elif isinstance(inner, dict):
+            yield from lists_within(inner, (*path, key))

@@ -1,0 +1,64 @@
+"""The names of splits: which file, worksheet, key or hub split holds training, validation or test data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from burnish.data.files.opening import without_compression
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+SPLITS = {
+    TRAIN: ("train", "training"),
+    VALID: ("valid", "validation", "val", "eval", "evaluation", "dev", "development"),
+    TEST: ("test", "testing"),
+}
+"""The names that each split may have, in any case."""
+CALLED = {TRAIN: "train", VALID: "validation", TEST: "test"}
+"""The split's name in messages."""
+# A split may be stored in shards, as in hub datasets: train-00000-of-00002.parquet.
+_SHARD = re.compile(r"-\d+-of-\d+$")
+_SEPARATORS = re.compile(r"[-_. ]+")
+
+Item = TypeVar("Item")
+
+
+def plain_stem(path: Path) -> str:
+    """The file's name without its suffixes for format and compression."""
+    return Path(without_compression(path.name)).stem
+
+
+def is_shard(path: Path) -> bool:
+    """Whether the file is one of several that hold a split."""
+    return _SHARD.search(plain_stem(path)) is not None
+
+
+def split_of(name: str) -> str | None:
+    """The split whose name this is, without a shard's number: `Train-00000-of-00002` is the training split."""
+    bare = _SHARD.sub("", name).lower()
+    return next((split for split, names in SPLITS.items() if bare in names), None)
+
+
+def split_within(name: str) -> str | None:
+    """The only split whose name is a part of this name, as in `en_ewt-ud-dev`."""
+    parts = set(_SEPARATORS.split(_SHARD.sub("", name).lower()))
+    found = [split for split, names in SPLITS.items() if parts & set(names)]
+    return found[0] if len(found) == 1 else None
+
+
+def by_split(items: Iterable[tuple[str, Item]]) -> dict[str, list[Item]]:
+    """Named items by split; those whose name is not that of a split are left out."""
+    found: dict[str, list[Item]] = {split: [] for split in SPLITS}
+    for name, item in items:
+        split = split_of(name)
+        if split is not None:
+            found[split].append(item)
+    return found
+
+
+def describe_splits(parts: Mapping[str, Sequence[object]]) -> str:
+    """The sources of each split, as text: `train a.jsonl, validation b.jsonl`."""
+    named = [(CALLED[split], sources) for split, sources in parts.items() if sources]
+    return ", ".join(f"{name} {' + '.join(map(str, sources))}" for name, sources in named)

@@ -1,0 +1,172 @@
+"""Several labels in one cell: how they are separated, decided from all cells of a column, and how a cell is split."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from burnish.data.rows.row import RowError
+
+LIST, NONE = "list", "none"
+MARKS = {
+    "bar": "|",
+    "semicolon": ";",
+    "hash": "#",
+    "comma": ",",
+    "slash": "/",
+    "plus": "+",
+    "ampersand": "&",
+    "space": " ",
+}
+"""Separators by the names that `annotation.separator` has for them, the least ambiguous first."""
+_STRICT = ("space", "slash", "plus", "ampersand")
+"""Separators that also occur inside names (`very good`, `TCP/IP`): each part must be a label by itself, too."""
+_NOTICED = ("bar", "semicolon", "hash", "comma")
+_RECURRING = 0.9
+"""Share of the parts, counted as often as they occur, that must recur elsewhere."""
+_NOTICEABLE = 0.1
+"""Share of the cells with a separator from which on it is worth a sentence that they are not split."""
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+
+
+@dataclass(frozen=True, slots=True)
+class CellReading:
+    """Splits the cells of a label column into lists of labels."""
+
+    column: str
+    separator: str
+    """`list`, or a name in `MARKS`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None besides the pattern's own."""
+        return ()
+
+    def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with a list in place of its cell. An empty cell stays as it is: it has no gold label."""
+        cell = values.get(self.column)
+        if not isinstance(cell, str) or not cell.strip():
+            return {**values, self.column: [cell]} if isinstance(cell, (int, float)) and cell == cell else values
+        return {**values, self.column: split_cell(cell, self.separator)}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReading:
+    """Collects the labels of a row from columns of 0 and 1, one for each label."""
+
+    labels: tuple[str, ...]
+    target: str
+    """The column that receives the list of labels."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the labels."""
+        return self.labels
+
+    def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with its labels as a list. Raises RowError where a cell is neither 0 nor 1."""
+        found = []
+        for name in self.labels:
+            flag = as_flag(values.get(name))
+            if flag is None:
+                raise RowError(f"`{name}` is {values.get(name)!r}, not 0 or 1: the row has no gold label")
+            if flag:
+                found.append(name)
+        return {**{key: value for key, value in values.items() if key not in self.labels}, self.target: found}
+
+
+def as_flag(value: Any) -> bool | None:
+    """True or false for 1 and 0 in any spelling; None for anything else."""
+    if isinstance(value, str):
+        return {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}.get(
+            value.strip().lower()
+        )
+    if isinstance(value, (bool, int, float)) and value in (0, 1):
+        return bool(value)
+    return None
+
+
+def split_cell(cell: str, separator: str) -> list[str]:
+    """The labels in a cell, without surrounding spaces and without empty ones."""
+    if separator == LIST:
+        found = list_in_text(cell)
+        return [cell.strip()] if found is None else found
+    return [part for part in (part.strip() for part in cell.split(MARKS[separator])) if part]
+
+
+def list_in_text(cell: str) -> list[str] | None:
+    """The items of a list that a program wrote as text; None where the cell is none.
+
+    JSON, Python's lists, tuples and sets, numpy's lists without commas, and words in brackets.
+    """
+    text = cell.strip()
+    if len(text) < 2 or _BRACKETS.get(text[0]) != text[-1]:
+        return None
+    try:
+        items = json.loads(text)
+        if isinstance(items, list) and not any(isinstance(item, (list, dict)) for item in items):
+            return [str(item).strip() for item in items if item is not None]
+    except (ValueError, RecursionError):
+        pass
+    inner = text[1:-1].strip()
+    quoted = [one or other for one, other in _QUOTED.findall(inner)]
+    if quoted and not _QUOTED.sub("", inner).strip(", \n\t"):
+        return [item.strip() for item in quoted]
+    if any(mark in inner for mark in "'\"[](){}:"):
+        return None
+    return [part for part in re.split(r"\s*,\s*" if "," in inner else r"\s+", inner) if part]
+
+
+def find_separator(cells: Sequence[str]) -> str:
+    """How the labels in the cells of a column are separated: a name in `MARKS`, `list`, or `none`.
+
+    Args:
+        cells: all that have a label.
+    """
+    lists = [found for cell in cells if (found := list_in_text(cell)) is not None]
+    if 2 * len(lists) > len(cells) and any(len(found) != 1 for found in lists):
+        return LIST
+    if lists and any(_QUOTED.search(cell) for cell in cells if list_in_text(cell) is not None):
+        return LIST
+    return next((name for name in MARKS if _separates(name, cells)), NONE)
+
+
+def unsplit_separator(cells: Sequence[str]) -> str:
+    """The separator that many cells contain without being split by it; empty if there is none."""
+    for name in _NOTICED:
+        if sum(MARKS[name] in cell.strip() for cell in cells) > _NOTICEABLE * len(cells):
+            return name
+    return ""
+
+
+def _separates(name: str, cells: Sequence[str]) -> bool:
+    """Whether the parts of the cells are labels of their own, because they recur alone or in other combinations.
+
+    `New York, NY` is one label: `New York` never occurs elsewhere. Parts that have fixed places, such as
+    `Portland, OR` beside `Portland, ME` and `Salem, OR`, are one label, too.
+    """
+    splits = Counter(tuple(split_cell(cell, name)) for cell in cells if MARKS[name] in cell.strip())
+    splits = Counter({parts: count for parts, count in splits.items() if len(parts) > 1})
+    if not splits:
+        return False
+    alone = {cell.strip() for cell in cells if MARKS[name] not in cell.strip()}
+    partners: dict[str, set[frozenset[str]]] = defaultdict(set)
+    places: dict[str, set[int]] = defaultdict(set)
+    for parts in splits:
+        for place, part in enumerate(parts):
+            partners[part].add(frozenset(parts))
+            places[part].add(place)
+    is_number = all(part.replace(" ", "").isdecimal() for part in partners)
+    is_decimal = is_number and name == "comma" and all(len(parts) == 2 for parts in splits)
+    is_strict = name in _STRICT or is_decimal
+    recurring = {part for part in partners if part in alone or (not is_strict and len(partners[part]) > 1)}
+    mentions = Counter(part for parts, count in splits.items() for part in parts for _ in range(count))
+    if sum(mentions[part] for part in recurring) < _RECURRING * mentions.total():
+        return False
+    has_free_places = any(len(found) > 1 for found in places.values()) or len({len(parts) for parts in splits}) > 1
+    return has_free_places or not alone.isdisjoint(partners)

@@ -1,0 +1,93 @@
+"""Values that mean "no gold label": which they are in a column, and the reading that leaves such rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from burnish.data.labels.numbers import number_of
+from burnish.data.rows.row import RowError
+
+_WORDS = ("nan", "<na>", "#n/a", "n/a", "null", "nil", "undefined", "unlabeled", "unlabelled")
+"""Written by programs for a missing cell; no class is called that."""
+_SYMBOLS = ("-", "--", "---", "?", "_", ".")
+_CODES = (-1.0, -9.0, -99.0, -100.0, -999.0, -9999.0)
+"""Numbers that data sets write for a missing label."""
+_MIN_CLASSES = 3
+"""So many classes from 0 make -1 the mark of a missing label; of two it may be the third, as in -1, 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldReading:
+    """Leaves out the rows whose cell means that there is no gold label."""
+
+    column: str
+    missing: tuple[str, ...]
+    """As `spelled` writes them."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None besides the pattern's own."""
+        return ()
+
+    def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same row. Raises RowError where it has no gold label."""
+        if spelled(values.get(self.column)) in self.missing:
+            raise RowError(f"`{self.column}` is `{spelled(values.get(self.column))}`: the row has no gold label")
+        return values
+
+
+def spelled(value: Any) -> str:
+    """A cell as text, a whole number without a fraction; empty for null, NaN and blank cells, lists and objects."""
+    if value is None or value != value or isinstance(value, (list, tuple, dict)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value).strip()
+    number = number_of(text) if not isinstance(value, str) or text.endswith(".0") else None
+    return str(int(number)) if number is not None and number == int(number) else text
+
+
+def find_missing(labels: Sequence[str]) -> list[str]:
+    """The labels of a column that mean "no gold label".
+
+    Args:
+        labels: the distinct ones, as `spelled` writes them.
+    """
+    marks = [label for label in labels if _is_mark(label, [other for other in labels if other != label])]
+    return marks if len(marks) < len(labels) else []
+
+
+def is_doubtful(label: str, labels: Sequence[str]) -> bool:
+    """Whether a label that is taken as a class could as well mean that there is none."""
+    others = {number_of(other) for other in labels if other != label}
+    return label.lower() == "none" or (number_of(label) == -1 and others == {0.0, 1.0})
+
+
+def _is_mark(label: str, others: Sequence[str]) -> bool:
+    """Whether a label means that there is none, beside all others of its column."""
+    low = label.lower()
+    others = [other for other in others if other.lower() not in _WORDS]
+    if not others:
+        return False
+    if low in _WORDS:
+        return True
+    if label in _SYMBOLS:
+        return any(character.isalnum() for other in others for character in other if other not in _SYMBOLS)
+    if low == "na":
+        return not all(len(other) <= 3 and other.isupper() for other in others)
+    numbers = [number_of(other) for other in others]
+    if low == "none":
+        has_numbers = all(number is not None for number in numbers)
+        return has_numbers or (label == "None" and not any(other[:1].isupper() for other in others))
+    return number_of(label) in _CODES and _is_code(float(label), [one for one in numbers if one is not None], others)
+
+
+def _is_code(code: float, numbers: Sequence[float], others: Sequence[str]) -> bool:
+    if not numbers:
+        return len(others) > 1  # a number among names
+    rest = [number for number in numbers if number not in _CODES]
+    if len(rest) < len([other for other in others if number_of(other) not in _CODES]) or not rest or min(rest) < 0:
+        return False
+    return len(rest) >= (_MIN_CLASSES if code == -1 else 2) or any(number != int(number) for number in rest)

@@ -1,0 +1,273 @@
+"""Decides, over all rows, what a label column means: classes, several labels in a cell or in columns, or a score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from burnish.data.labels.cells import (
+    LIST,
+    MARKS,
+    NONE,
+    CellReading,
+    ColumnReading,
+    as_flag,
+    find_separator,
+    split_cell,
+    unsplit_separator,
+)
+from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, spelled
+from burnish.data.labels.numbers import are_amounts, could_be_amounts, number_of
+from burnish.data.labels.rows import are_labels
+from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.row import RowError, quoted
+from burnish.data.rows.settled import Asked, Choice, Settled
+from burnish.data.rows.shapes import BY_NAME, LABEL, SCORE, TEXT
+from burnish.errors import DataError
+from burnish.recipe.schema import AUTO
+
+Values = Mapping[str, Any]
+
+SCORE_TASK, CLASS_TASK = "score", "classify"
+_PLAIN_TASKS = ("text", "fill-mask")
+_SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
+_CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
+_LONG_TEXT = 1_000
+"""Characters from which on a text with a number beside it may be meant to be learned itself."""
+
+
+def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
+    """The settled meaning of rows with a text, or a pair of texts, and a label or a score.
+
+    Raises:
+        DataError: it cannot be decided between the text and its score.
+    """
+    name = next((name for name in pattern.required[-1] if any(name in values for values in rows)), "")
+    cells = [values.get(name) for values in rows]
+    plain = BY_NAME["text"]
+    if asked.task in _PLAIN_TASKS and asked.shape == AUTO and pattern.name == "labelled-text" and plain.fits(rows[0]):
+        return Settled(plain)
+    may_be_plain = asked.is_free and pattern.name == "labelled-text" and plain.fits(rows[0])
+    if may_be_plain and not are_labels(rows, (name,)) and not are_amounts(_texts(cells), name in SCORE):
+        why = f"`{name}` is not used as a label: it is missing or different in every row. "
+        return Settled(plain, notes=(f"{why}The rows are read as plain text.",))
+    family = tuple(other for other in pattern.required[-1] if (other in SCORE) == (name in SCORE))
+    narrow = replace(pattern, required=(*pattern.required[:-1], family))
+    missing, notes, choices = _missing(name, cells, asked)
+    labels = [text for text in _texts(cells) if text not in missing]
+    readings = (GoldReading(name, tuple(missing)),) if missing else ()
+    if _is_score(pattern, name, labels, asked):
+        _ask_about_long_texts(narrow, name, rows, asked)
+        scored = replace(narrow, **_as(BY_NAME[_SCORED.get(pattern.name, pattern.name)]))
+        return Settled(scored, readings, (*notes, *_score_notes(name, labels, pattern, asked)), choices)
+    classes = replace(narrow, **_as(BY_NAME[_CLASSES.get(pattern.name, pattern.name)]))
+    separator, said, chosen = _separator(name, cells, labels, asked)
+    if separator != NONE:
+        return Settled(classes, (*readings, CellReading(name, separator)), (*notes, *said), (*choices, *chosen))
+    return Settled(classes, readings, (*notes, *said, *_class_notes(name, labels, asked)), (*choices, *chosen))
+
+
+def _texts(cells: Sequence[Any]) -> list[str]:
+    """The cells that hold a single label."""
+    return [text for cell in cells if (text := spelled(cell))]
+
+
+def _as(other: Pattern) -> dict[str, Any]:
+    """What makes a pattern one of another kind: its name, its record and its reader."""
+    return {"name": other.name, "record": other.record, "reader": other.reader}
+
+
+def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], list[str], tuple[Choice, ...]]:
+    """The values that mean "no gold label", what to say of them, and the option that repeats it."""
+    wanted = asked.annotation.missing
+    if wanted != AUTO:
+        return [spelled(value) for value in wanted], [], ()
+    distinct = list(dict.fromkeys(_texts(cells)))
+    found = find_missing(distinct)
+    notes = []
+    if found:
+        rows = Counter(map(spelled, cells))
+        counted = " and ".join(f"`{mark}` ({rows[mark]:,} rows)" for mark in found)
+        notes.append(
+            f"{counted} in `{name}` is taken as no gold label, and such rows are left out. If it is a class: "
+            "`--set 'annotation.missing=[]'`."
+        )
+    doubtful = [mark for mark in distinct if mark not in found and is_doubtful(mark, distinct)]
+    if doubtful:
+        listed = ", ".join(doubtful)
+        notes.append(
+            f"`{listed}` in `{name}` is taken as a class. If it means that there is no gold label: "
+            f"`--set 'annotation.missing=[{listed}]'`."
+        )
+    return found, notes, (("annotation.missing", found, f"the values of `{name}`"),)
+
+
+def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) -> bool:
+    if asked.task in (SCORE_TASK, CLASS_TASK):
+        return asked.task == SCORE_TASK
+    if asked.shape != AUTO:
+        return pattern.name in _CLASSES
+    if asked.annotation.separator not in (AUTO, NONE):
+        return False
+    if asked.annotation.separator == AUTO and any("," in label for label in labels) and find_separator(labels) != NONE:
+        return False  # `1,5` beside `1` and `5` names two labels and is not one and a half
+    return are_amounts(labels, name in SCORE)
+
+
+def _ask_about_long_texts(pattern: Pattern, name: str, rows: Sequence[Values], asked: Asked) -> None:
+    """Raises DataError where long texts with a number beside them may be meant to be learned themselves."""
+    if not asked.is_free or pattern.name != "labelled-text" or name not in SCORE:
+        return
+    lengths = sorted(len(str(pick(values, TEXT)[1] or "")) for values in rows)
+    if lengths[len(lengths) // 2] >= _LONG_TEXT:
+        raise DataError(
+            f"is `{name}` what is to be learned, or the text beside it?",
+            f"The texts are long, and `{name}` has a number for each.",
+            "To predict the number: `--task score`. To learn to write such texts: `--set data.shape=text`",
+        )
+
+
+def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Asked) -> list[str]:
+    numbers = [number for label in labels if (number := number_of(label)) is not None]
+    if not numbers or asked.task != AUTO or asked.shape != AUTO:
+        return []
+    return [
+        f"`{name}` has {len(set(numbers)):,} different numbers from {min(numbers):g} to {max(numbers):g}, which are "
+        "learned as a score. To learn each as a class of its own: `--task classify`."
+    ]
+
+
+def _class_notes(name: str, labels: Sequence[str], asked: Asked) -> list[str]:
+    if asked.task != AUTO or asked.shape != AUTO or not could_be_amounts(labels):
+        return []
+    numbers = sorted(int(float(label)) for label in set(labels))
+    return [
+        f"`{name}` has the whole numbers {numbers[0]} to {numbers[-1]}, which are learned as {len(numbers)} classes. "
+        "If they are amounts, such as stars: `--task score`."
+    ]
+
+
+def _separator(
+    name: str, cells: Sequence[Any], labels: Sequence[str], asked: Asked
+) -> tuple[str, list[str], tuple[Choice, ...]]:
+    """How several labels in a cell are separated, what to say of it, and the option that repeats it."""
+    wanted = asked.annotation.separator
+    if wanted != AUTO:
+        return wanted, [], ()
+    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    if any(isinstance(cell, (list, tuple)) for cell in cells) or not texts:
+        return NONE, [], (("annotation.separator", NONE, "the cells are lists" if not texts else "one label per cell"),)
+    texts = [text for text in texts if spelled(text) in set(labels)]
+    found = find_separator(texts)
+    if found != NONE:
+        number = len({label for text in texts for label in split_cell(text, found)})
+        how = "as lists" if found == LIST else f"separated by `{MARKS[found]}`"
+        note = (
+            f"The cells of `{name}` hold several labels, {how}: {number:,} labels in {len(set(texts)):,} combinations. "
+            "To take each cell as one label: `--set annotation.separator=none`."
+        )
+        return found, [note], (("annotation.separator", found, f"parts of `{name}` recur"),)
+    notes = []
+    if other := unsplit_separator(texts):
+        notes.append(
+            f"`{MARKS[other]}` in `{name}` is taken as a part of the label. If it separates labels: "
+            f"`--set annotation.separator={other}`."
+        )
+    return NONE, notes, (("annotation.separator", NONE, f"each cell of `{name}` is one label"),)
+
+
+_METADATA = {
+    "id", "idx", "index", "url", "source", "src", "lang", "language", "license", "date", "time", "timestamp", "year",
+    "split", "subset", "set", "meta", "metadata", "domain", "author", "user", "file", "filename", "path", "dataset",
+    "version", "length", "len", "tokens", "num_tokens", "token_count", "dump", "country", "ends", "uuid", "hash",
+    "title", "name", "line", "page", "chapter", "book", "section", "part", "position", "order", "number", "num", "n",
+    "count",
+}  # fmt: skip
+"""Columns beside a text that say where it is from, not what is to be learned of it."""
+_FEWEST_ROWS, _MOST_VALUES, _LONGEST_VALUE = 20, 20, 40
+
+
+def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
+    """The settled meaning of rows with a text and no known label: label columns of 0 and 1, or plain text.
+
+    Raises:
+        DataError: a column looks like an annotation, and nothing says that it is to be ignored.
+    """
+    used = pattern.reads({key for values in rows[:1] for key in values})
+    others = [str(key) for key in dict.fromkeys(key for values in rows for key in values) if key not in used]
+    may_be_labels = asked.shape == AUTO and asked.task in (AUTO, CLASS_TASK) and set(asked.columns) <= {"text"}
+    flags = [name for name in others if may_be_labels and _is_flag_column(rows, name)]
+    if len(flags) > 1 and asked.annotation.columns == AUTO:
+        return label_columns(flags, rows)
+    if asked.is_free and len(rows) >= _FEWEST_ROWS:
+        for name in others:
+            if name.lower() not in _METADATA and (values := _annotation_values(rows, name)):
+                raise DataError(
+                    f"`{name}` looks like a label, but it is no column that is known to be one",
+                    f"It has {len(values)} values that recur: {quoted(values, 5)}.",
+                    f"To learn it: `--set data.columns.label={name}`. To learn the text alone: `--set data.shape=text`",
+                )
+    return Settled(pattern)
+
+
+def with_label_columns(rows: list[Values], asked: Asked) -> tuple[Settled, list[Values]]:
+    """The rows with the labels of `annotation.columns` in one column, where the user or an earlier run named some.
+
+    Raises:
+        DataError: one of the columns does not exist.
+    """
+    names = asked.annotation.columns
+    if names == AUTO or not names:
+        return Settled(BY_NAME["text"]), rows
+    settled = label_columns(list(names), rows)
+    (reading,) = settled.readings
+    prepared: list[Values] = []
+    for values in rows:
+        try:
+            prepared.append(reading.prepare(values))
+        except RowError:
+            # left out, and named, when it is made a record
+            prepared.append({**{key: value for key, value in values.items() if key not in names}, LABEL[1]: []})
+    return replace(settled, notes=(), choices=()), prepared
+
+
+def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:
+    """Labels in columns of 0 and 1.
+
+    Raises:
+        DataError: one of the columns does not exist.
+    """
+    known = {key for values in rows for key in values}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError(
+            f"there is no column `{unknown[0]}`, but `annotation.columns` names it",
+            f"The columns are {quoted(sorted(map(str, known)))}.",
+            "Name the columns of 0 and 1, one for each label",
+        )
+    several = Counter(sum(as_flag(values.get(name)) is True for name in names) for values in rows)
+    note = (
+        f"{quoted(names, 6)} are taken as labels, a column of 0 and 1 for each. To choose others: "
+        f"`--set 'annotation.columns=[{', '.join(names[:2])}]'`; to learn the text alone: `--set data.shape=text`."
+    )
+    if set(several) == {1}:
+        note += (
+            " Every row has exactly one: to make them classes that exclude each other, `classify.multi_label=false`."
+        )
+    choice = ("annotation.columns", list(names), "columns of 0 and 1 beside a text")
+    return Settled(BY_NAME["labelled-text"], (ColumnReading(tuple(names), LABEL[1]),), (note,), (choice,))
+
+
+def _is_flag_column(rows: Sequence[Values], name: str) -> bool:
+    """Whether every row has 0 or 1 there."""
+    return all(as_flag(values.get(name)) is not None for values in rows)
+
+
+def _annotation_values(rows: Sequence[Values], name: str) -> list[str]:
+    """The few recurring values of a column that may be labels; empty if it is something else."""
+    found = Counter(spelled(values.get(name)) for values in rows)
+    found.pop("", None)
+    is_few = 2 <= len(found) <= min(_MOST_VALUES, found.total() // 5)
+    return sorted(found) if is_few and all(len(value) <= _LONGEST_VALUE for value in found) else []

@@ -1,0 +1,205 @@
+"""Entities as spans of characters, in the forms in which annotation tools write them.
+
+    doccano        {"text": ..., "label": [[0, 4, "PER"]]}
+                   {"text": ..., "entities": [{"start_offset": 0, "end_offset": 4, "label": "PER"}]}
+    spaCy          [text, {"entities": [[0, 4, "PER"]]}], or {"text": ..., "ents": [{"start": 0, "end": 4, ...}]}
+    Prodigy        {"text": ..., "tokens": [{"text": ..., "start": 0, "end": 4}], "spans": [{"start": 0, ...}]}
+    Label Studio   {"data": {"text": ...}, "annotations": [{"result": [{"value": {"start": 0, ...}}]}]}
+                   {"text": ..., "label": [{"start": 0, "end": 4, "text": ..., "labels": ["PER"]}]}
+
+A span is from its first character to one past its last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from burnish.data.rows.row import RowError, as_list
+
+SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations")
+"""Columns that may hold spans, best first."""
+_ONLY_SPANS = ("entities", "spans", "ents")
+"""Columns of which an empty list means a text without entities; that of others may be one without labels."""
+_STARTS = ("start", "start_offset", "begin", "start_char", "startOffset", "from")
+_ENDS = ("end", "end_offset", "stop", "end_char", "endOffset", "to")
+_LABELS = ("label", "labels", "type", "entity", "tag", "entity_group", "category", "class", "entity_type", "name")
+_TEXTS = ("text", "value", "word", "content", "surface", "mention")
+_LEFT_OUT = ("reject", "ignore")
+"""Prodigy's answers that say that an annotation is not to be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An entity in a text."""
+
+    start: int
+    end: int
+    """One past the last character."""
+    label: str
+    text: str | None = None
+    """The characters that the tool says are there, if it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A text with its entities."""
+
+    text: str
+    spans: list[Span]
+    words: list[tuple[int, int]] | None = None
+    """First and one past the last character of each word, if the tool has split the text."""
+
+
+def holds_spans(values: Mapping[str, Any]) -> bool:
+    """Whether a row is a text with entities as spans, or clearly one without any."""
+    if _is_label_studio(values):
+        return True
+    if not isinstance(_text_of(values), str):
+        return False
+    for column in SPAN_COLUMNS:
+        found = as_list(values.get(column))
+        if isinstance(found, list) and ((found and _is_span(found[0])) or (not found and column in _ONLY_SPANS)):
+            return True
+        if column in _ONLY_SPANS and column in values and found is None:
+            return any(name in values for name in _ONLY_SPANS) and "label" not in values
+    return False
+
+
+def _text_of(values: Mapping[str, Any]) -> Any:
+    return values.get("text", values.get("data"))
+
+
+def _is_label_studio(values: Mapping[str, Any]) -> bool:
+    data, annotations = values.get("data"), values.get("annotations", values.get("completions"))
+    return isinstance(data, Mapping) and isinstance(annotations, list)
+
+
+def _is_span(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        inner = item.get("value", item)
+        item = inner if isinstance(inner, Mapping) else item
+        return any(name in item for name in _STARTS) and any(name in item for name in _ENDS)
+    if isinstance(item, (list, tuple)) and len(item) == 3:
+        return sum(isinstance(part, int) and not isinstance(part, bool) for part in item) == 2
+    return False
+
+
+def read_annotated(values: Mapping[str, Any]) -> Annotated:
+    """The text of a row and its entities.
+
+    Raises:
+        RowError: the annotator left the row out, or a span is incomplete.
+    """
+    answer = values.get("answer")
+    if answer in _LEFT_OUT:
+        raise RowError(f"its annotation was not accepted (`answer` is `{answer}`)")
+    if _is_label_studio(values):
+        return _from_label_studio(values)
+    text = _text_of(values)
+    if not isinstance(text, str) or not text.strip():
+        raise RowError("the text is missing (column `text`)" if text is None else "the text is empty (column `text`)")
+    column = next((name for name in SPAN_COLUMNS if values.get(name) is not None), SPAN_COLUMNS[0])
+    found = as_list(values.get(column))
+    if found is None:
+        found = []
+    if not isinstance(found, list):
+        raise RowError(f"`{column}` has a value of type {type(found).__name__} instead of a list of spans")
+    spans = [_span(item, column, number) for number, item in enumerate(found, start=1)]
+    return Annotated(text, spans, _words(values.get("tokens")))
+
+
+def _from_label_studio(values: Mapping[str, Any]) -> Annotated:
+    """A task of Label Studio: the spans of its first annotation that was not cancelled."""
+    texts = [value for key, value in values["data"].items() if isinstance(value, str)]
+    text = values["data"].get("text", texts[0] if len(texts) == 1 else None)
+    if not isinstance(text, str) or not text.strip():
+        raise RowError("the text is missing (`data.text`)")
+    kept = _kept_annotations(values)
+    if not kept:
+        raise RowError("it has no annotation")
+    found = [item for item in kept[0].get("result") or [] if isinstance(item, Mapping)]
+    spans = [item for item in found if _is_span(item)]
+    if found and not spans:
+        raise RowError(f"its annotation has no spans, but `{found[0].get('type', 'another kind of answer')}`")
+    return Annotated(text, [_span(item, "annotations", number) for number, item in enumerate(spans, start=1)])
+
+
+def _kept_annotations(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    annotations = values.get("annotations", values.get("completions")) or []
+    return [one for one in annotations if isinstance(one, Mapping) and not one.get("was_cancelled")]
+
+
+def has_several_annotations(values: Mapping[str, Any]) -> bool:
+    """Whether a task of Label Studio was annotated several times."""
+    return _is_label_studio(values) and len(_kept_annotations(values)) > 1
+
+
+def _span(item: Any, column: str, number: int) -> Span:
+    named = f"span {number} of `{column}`"
+    if isinstance(item, (list, tuple)) and len(item) == 3:
+        numbers = [part for part in item if isinstance(part, int) and not isinstance(part, bool)]
+        labels = [part for part in item if isinstance(part, str)]
+        if len(numbers) != 2 or len(labels) != 1:
+            raise RowError(f"{named} is not a start, an end and a label")
+        return _checked(numbers[0], numbers[1], labels[0], None, named)
+    if not isinstance(item, Mapping):
+        raise RowError(f"{named} is neither a list nor an object")
+    inner = item.get("value")
+    item = {**item, **inner} if isinstance(inner, Mapping) else item
+    start, end = (next((item[name] for name in names if name in item), None) for names in (_STARTS, _ENDS))
+    label = next((item[name] for name in _LABELS if item.get(name)), None)
+    if isinstance(label, list):
+        if len(label) > 1:
+            raise RowError(f"{named} has {len(label)} labels: {', '.join(map(str, label))}; a word has one tag")
+        label = label[0] if label else None
+    text = next((item[name] for name in _TEXTS if isinstance(item.get(name), str) and name != label), None)
+    return _checked(start, end, label, text, named)
+
+
+def _checked(start: Any, end: Any, label: Any, text: str | None, named: str) -> Span:
+    for what, place in (("start", start), ("end", end)):
+        if isinstance(place, bool) or not isinstance(place, (int, float)) or place != int(place):
+            raise RowError(f"{named} has no {what}" if place is None else f"the {what} of {named} is {place!r}")
+    if not isinstance(label, (str, int)) or isinstance(label, bool) or not str(label).strip():
+        raise RowError(f"{named} has no label")
+    return Span(int(start), int(end), str(label).strip(), text)
+
+
+def _words(tokens: Any) -> list[tuple[int, int]] | None:
+    """The words of Prodigy's `tokens`; None if there are none with places."""
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    places: list[tuple[int, int]] = []
+    for token in tokens:
+        start, end = (token.get("start"), token.get("end")) if isinstance(token, Mapping) else (None, None)
+        if not isinstance(start, int) or not isinstance(end, int):
+            return None
+        if end > start:
+            places.append((start, end))
+    return places
+
+
+def in_characters(text: str, spans: Sequence[Span]) -> list[Span]:
+    """The spans with places in characters: some tools, written in JavaScript, count UTF-16 units.
+
+    That is assumed only if it makes every span agree with the characters that the tool says are there.
+    """
+    said = [span for span in spans if span.text is not None]
+    if not said or not any(ord(character) > 0xFFFF for character in text) or _agree(text, said):
+        return list(spans)
+    places = {0: 0}
+    unit = 0
+    for place, character in enumerate(text):
+        unit += 2 if ord(character) > 0xFFFF else 1
+        places[unit] = place + 1
+    moved = [
+        Span(places.get(span.start, span.start), places.get(span.end, span.end), span.label, span.text)
+        for span in spans
+    ]
+    return moved if _agree(text, [span for span in moved if span.text is not None]) else list(spans)
+
+
+def _agree(text: str, spans: Iterable[Span]) -> bool:
+    return all(text[span.start : span.end].strip() == (span.text or "").strip() for span in spans)

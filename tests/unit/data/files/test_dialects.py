@@ -1,0 +1,96 @@
+"""Tables: the delimiter and the quotes are inferred, named, and never against what the suffix says and the rows fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from burnish.data.files.readers import read_rows
+from burnish.data.rows.row import Rejected
+
+HEADER = ("question", "answer")
+ROWS = [(f"Where is hat {n}, please; or cap?", f"Here | there {n}") for n in range(12)]
+
+
+def table(delimiter: str, rows=ROWS, **options) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n", **options).writerows([HEADER, *rows])
+    return buffer.getvalue()
+
+
+def read(path):
+    rows = list(read_rows(path))
+    assert not [row for row in rows if isinstance(row, Rejected)]
+    return [tuple(row.values.values()) for row in rows], rows[0].note
+
+
+NAMES = {",": "`,`", ";": "`;`", "\t": "tabs", "|": "`|`"}
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("delimiter", NAMES)
+def test_each_delimiter_is_found_and_named_if_it_is_not_that_of_the_suffix(write, delimiter, suffix, quoting):
+    rows, note = read(write(f"a{suffix}", table(delimiter, quoting=quoting)))
+    assert rows == ROWS
+    usual = {".csv": ",", ".tsv": "\t"}[suffix]
+    said = f"`a{suffix}` has columns separated by {NAMES[delimiter]}."
+    assert note == ("" if delimiter == usual else said)
+
+
+def test_the_delimiter_of_the_suffix_is_kept_where_it_fits(write):
+    rows = [("a;b;c", "d;e;f")] * 5
+    assert read(write("a.csv", "question;x,answer;y\n" + "a;b;c,d;e;f\n" * 5)) == (rows, "")
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_delimiter_that_the_first_line_declares(write, first):
+    rows = list(read_rows(write("a.csv", first + "\r\n" + table(";").replace("\n", "\r\n"))))
+    assert [tuple(row.values.values()) for row in rows if not isinstance(row, Rejected)] == ROWS
+    assert rows[0].line == 3
+
+
+def test_a_column_of_texts_is_not_split(write):
+    texts = ["one; two", "three | four; five", "six"]
+    assert read(write("a.csv", "text\n" + "".join(f"{text}\n" for text in texts))) == ([(text,) for text in texts], "")
+
+
+def test_two_columns_without_header_may_have_another_delimiter(write):
+    rows = [(f"the film number {number} is one of its kind", str(number % 2)) for number in range(20)]
+    found, note = read(write("a.csv", "".join(f"{text};{label}\n" for text, label in rows)))
+    assert found == rows
+    assert note == (
+        "`a.csv` has columns separated by `;`; it has no header row; its two columns are read as `text` and `label`."
+    )
+
+
+def test_quotes_that_do_not_enclose_cells_are_characters(write):
+    rows = [(f'"hat" number {n}', f'so "they" say {n}') for n in range(6)] + [('"a cap', "yes"), ('5" wide', "no")]
+    content = "".join("\t".join(row) + "\n" for row in [HEADER, *rows])
+    found, note = read(write("a.tsv", content))
+    assert found == rows
+    assert note == "`a.tsv` has quotes that are ordinary characters, not around cells."
+
+
+def test_quotes_that_are_needed_stay_quotes_although_some_rows_are_broken(write):
+    content = table(",", quoting=csv.QUOTE_ALL) + '"he said "so" and left","x"\n' * 2
+    rows = list(read_rows(write("a.csv", content)))
+    assert [tuple(row.values.values()) for row in rows if not isinstance(row, Rejected)] == ROWS
+    assert len([row for row in rows if isinstance(row, Rejected)]) == 2
+
+
+def test_quotes_escaped_by_a_backslash(write):
+    rows = [('say "hi", they said', r"C:\new\table"), ("plain", "b")]
+    content = "question,answer\n" + r'"say \"hi\", they said","C:\new\table"' + "\nplain,b\n"
+    assert read(write("a.csv", content)) == (rows, '`a.csv` has quotes inside cells written as `\\"`.')
+
+
+def test_spaces_before_quotes(write):
+    assert read(write("a.csv", 'question, answer\n"a, b", "c, d"\n"e", "f"\n'))[0] == [("a, b", "c, d"), ("e", "f")]
+
+
+def test_cells_over_several_lines_with_another_delimiter(write):
+    rows = [("one\ntwo; three", "x"), ("four", "five\n\nsix")] * 3
+    assert read(write("a.csv", table(";", rows)))[0] == rows

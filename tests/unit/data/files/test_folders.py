@@ -1,0 +1,214 @@
+"""Folders: saved by `datasets`, laid out as on the hub, and what is named of the files in any folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from burnish.data.files.sources import find_sources, read_source
+from burnish.data.rows.dataset import load_records
+from burnish.errors import DataError
+from burnish.recipe.schema import DataSection
+from tests.snapshots import check_message
+
+FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+
+
+def dataset(begin: int, count: int) -> Dataset:
+    rows = [{"text": f"film number {number}", "label": number % 2} for number in range(begin, begin + count)]
+    return Dataset.from_list(rows, features=FEATURES)
+
+
+def labels(sources) -> list[str]:
+    return [row.values["label"] for source in sources for row in read_source(source)]
+
+
+def lines(begin: int, count: int) -> str:
+    return "".join(json.dumps(row) + "\n" for row in dataset(begin, count))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_saved_dataset(here):
+    dataset(0, 20).shuffle(seed=1).select(range(4)).save_to_disk("saved", num_shards=2)
+    sources = find_sources("saved")
+    texts = [row.values["text"] for source in sources.train for row in read_source(source)]
+    assert texts == dataset(0, 20).shuffle(seed=1)["text"][:4]
+    assert set(labels(sources.train)) <= {"bad", "good"}
+    assert sources.notes == ("Data in `saved`: train `data-00000-of-00002.arrow` + `data-00001-of-00002.arrow`.",)
+    assert load_records(DataSection(path="saved"), 0).shape.name == "labelled-text"
+
+
+def test_a_saved_dict_of_datasets(here):
+    DatasetDict(train=dataset(0, 6), validation=dataset(6, 2), test=dataset(8, 3)).save_to_disk("saved")
+    records = load_records(DataSection(path="saved"), 0)
+    assert (len(records.train), len(records.valid), records.held_out) == (6, 2, False)
+    assert len(records.files) == 2
+    sources = find_sources("saved")
+    assert sources.test is not None and len(labels(sources.test)) == 3
+    assert sources.notes[0].endswith("test `test/data-00000-of-00001.arrow` (not used in training).")
+
+
+def test_names_of_labels_in_the_info_of_a_saved_dataset(here):
+    """Files of some versions have no metadata of their own."""
+    dataset(0, 4).save_to_disk("saved")
+    import pyarrow
+
+    path = next(Path("saved").glob("*.arrow"))
+    table = pyarrow.ipc.open_stream(path.read_bytes()).read_all().replace_schema_metadata(None)
+    with pyarrow.ipc.new_stream(str(path), table.schema) as writer:
+        writer.write_table(table)
+    from burnish.data.files.folders import folder_contents
+    from burnish.data.files.parts import FilePart
+
+    state = folder_contents(Path("saved")).parts["train"]
+    assert [type(source) for source in state] == [FilePart]
+    assert labels(state) == ["bad", "good", "bad", "good"]
+
+
+def hub_folder(front: str, *files: str) -> None:
+    Path("set/data").mkdir(parents=True)
+    Path("set/README.md").write_text(f"---\n{front}---\n# A set\n", encoding="utf-8")
+    for number, name in enumerate(files):
+        path = Path("set") / name
+        path.parent.mkdir(exist_ok=True)
+        if name.endswith(".parquet"):
+            dataset(10 * number, 3).to_parquet(path)
+        else:
+            path.write_text(lines(10 * number, 3), encoding="utf-8")
+
+
+def read(name: str) -> dict[str, list[str]]:
+    sources = find_sources(name)
+    parts = {"train": sources.train, "valid": sources.valid, "test": sources.test}
+    return {split: [str(source) for source in found] for split, found in parts.items() if found}
+
+
+DEFAULT = """configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*
+  - split: validation
+    path: data/validation-*
+"""
+
+
+def test_the_splits_that_a_readme_lists(here):
+    names = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
+    hub_folder(DEFAULT, *names, "data/validation-00000-of-00001.parquet", "data/other.parquet")
+    assert read("set") == {
+        "train": [f"set/{name}" for name in names],
+        "valid": ["set/data/validation-00000-of-00001.parquet"],
+    }
+    records = load_records(DataSection(path="set"), 0)
+    assert {label for record in records.train for label in record.label_names() or ()} == {"bad", "good"}
+
+
+SEVERAL = """configs:
+- config_name: en
+  data_files: {train: en/a.jsonl, dev: en/b.jsonl}
+- config_name: de
+  data_files: "de/*.jsonl"
+dataset_info:
+- config_name: en
+  features:
+  - name: text
+    dtype: string
+  - name: label
+    dtype:
+      class_label:
+        names: {'0': neg, '1': pos}
+- config_name: de
+  features:
+  - {name: text, dtype: string}
+  - {name: label, dtype: int64}
+"""
+
+
+def test_one_of_several_configurations_is_named(here):
+    hub_folder(SEVERAL, "en/a.jsonl", "en/b.jsonl", "de/a.jsonl", "de/b.jsonl")
+    assert read("set:en") == {"train": ["set/en/a.jsonl"], "valid": ["set/en/b.jsonl"]}
+    assert labels(find_sources("set:en").train) == ["neg", "pos", "neg"]
+    assert read("set:de") == {"train": ["set/de/a.jsonl", "set/de/b.jsonl"]}
+    assert set(labels(find_sources("set:de").train)) == {0, 1}
+    records = load_records(DataSection(path="set:en"), 0)
+    assert records.files == ["set/en/a.jsonl", "set/en/b.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["set", "set:fr", "set:e"])
+def test_which_configuration_is_asked(here, name):
+    hub_folder(SEVERAL, "en/a.jsonl", "en/b.jsonl", "de/a.jsonl")
+    with pytest.raises(DataError) as caught:
+        find_sources(name)
+    check_message(caught.value)
+
+
+def test_a_default_configuration_is_taken_with_a_word(here):
+    hub_folder(SEVERAL.replace("config_name: de\n  data", "config_name: de\n  default: true\n  data", 1), "de/a.jsonl")
+    assert read("set") == {"train": ["set/de/a.jsonl"]}
+    assert find_sources("set").notes[1] == "`set` is read in its configuration `de`; the others are `en`."
+
+
+TAG_INFO = """dataset_info:
+  features:
+  - name: tokens
+    sequence: string
+  - name: ner_tags
+    sequence:
+      class_label:
+        names:
+          '0': O
+          '1': B-PER
+"""
+
+
+@pytest.mark.parametrize("spelled", ["sequence", "list"])
+def test_names_of_tags_in_a_readme_without_configurations(here, spelled):
+    Path("set").mkdir()
+    Path("set/README.md").write_text(f"---\n{TAG_INFO.replace('sequence', spelled)}---\n")
+    Path("set/train.jsonl").write_text('{"tokens": ["Anna", "sings"], "ner_tags": [1, 0]}\n')
+    (row,) = read_source(find_sources("set").train[0])
+    assert row.values["ner_tags"] == ["B-PER", "O"]  # type: ignore[union-attr]
+
+
+ELSEWHERE = ["/etc/passwd", "../train.jsonl", "https://example.com/train.jsonl", "data/none-*"]
+
+
+@pytest.mark.parametrize("pattern", ELSEWHERE)
+def test_a_readme_names_only_files_in_its_folder(here, pattern):
+    (here / "train.jsonl").write_text(lines(0, 2))
+    hub_folder(f"configs:\n- config_name: default\n  data_files: '{pattern}'\n")
+    with pytest.raises(DataError) as caught:
+        find_sources("set")
+    check_message(caught.value)
+
+
+@pytest.mark.parametrize(
+    "front", ["not: [closed\n", "configs: &a [*a]\n", "configs: text\n", "- 1\n", "dataset_info: 3\n"]
+)
+def test_a_readme_without_usable_metadata(here, front):
+    hub_folder(front, "train.jsonl")
+    assert read("set") == {"train": ["set/train.jsonl"]}
+
+
+def test_each_file_is_named_with_its_split_and_so_are_those_that_are_not_used(here):
+    for name in ("train.jsonl", "val.jsonl", "test.jsonl", "extra.csv", "notes.txt", "LICENSE.txt", "picture.png"):
+        (here / name).write_text("x")
+    assert find_sources(".").notes == (
+        "Data in `.`: train `train.jsonl`, validation `val.jsonl`, test `test.jsonl` (not used in training).",
+        "Not used: `extra.csv`, `notes.txt`.",
+    )
+
+
+def test_the_only_file_may_be_in_the_folder_of_data(here):
+    (here / "set" / "data").mkdir(parents=True)
+    (here / "set" / "data" / "rows.jsonl").write_text(lines(0, 3))
+    assert read("set") == {"train": ["set/data/rows.jsonl"]}

@@ -1,0 +1,110 @@
+"""JSON documents that hold their rows otherwise than as a list: inside objects, by column, or as annotated texts."""
+
+from __future__ import annotations
+
+import json
+
+import pandas
+import pytest
+
+from burnish.data.files.readers import read_rows
+from burnish.data.files.sources import find_sources, read_source
+from burnish.data.rows.dataset import load_records
+from burnish.data.rows.row import Rejected
+from burnish.errors import DataError
+from burnish.recipe.schema import DataSection
+from tests.snapshots import check_message
+
+ROWS = [{"prompt": "a b", "completion": "c"}, {"prompt": "d e", "completion": "f"}]
+FRAME = pandas.DataFrame(ROWS)
+COLUMNS = {"prompt": ["a b", "d e"], "completion": ["c", "f"]}
+LAYOUTS = {
+    "list": (ROWS, ""),
+    "one key": ({"data": ROWS}, "is read from its key `data`"),
+    "several keys": ({"version": "1", "n": 2, "names": ["x"], "rows": ROWS}, "is read from its key `rows`"),
+    "deep": ({"meta": {"v": 1}, "result": {"page": {"data": ROWS}}}, "is read from its key `result.page.data`"),
+    "columns": (COLUMNS, "is read as columns"),
+    "pandas columns": (json.loads(FRAME.to_json()), "is read as columns"),
+    "pandas index": (json.loads(FRAME.to_json(orient="index")), "is read as numbered rows"),
+    "pandas split": (json.loads(FRAME.to_json(orient="split")), "is read as rows of cells"),
+    "pandas records": (json.loads(FRAME.to_json(orient="records")), ""),
+    "pandas table": (json.loads(FRAME.to_json(orient="table", index=False)), "is read from its key `data`"),
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1], ids=["one line", "many lines"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout_gives_the_rows_and_says_how(write, layout, indent):
+    value, note = LAYOUTS[layout]
+    rows = list(read_rows(write("a.json", json.dumps(value, indent=indent))))
+    assert [row.values for row in rows] == ROWS
+    assert rows[0].note == (f"`a.json` {note}." if note else "")
+    assert len({row.place for row in rows}) == 2
+
+
+ALONE = [
+    {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
+    {"conversations": [{"from": "human", "value": "x"}], "tools": [{"name": "t"}]},
+    {"text": "Anna sings.", "entities": [{"start": 0, "end": 4, "label": "PER"}]},
+    {"tokens": ["Anna", "sings"], "tags": ["B-PER", "O"]},
+    {"prompt": [{"role": "user", "content": "x"}], "chosen": [{"role": "assistant", "content": "y"}]},
+]
+
+
+@pytest.mark.parametrize("value", ALONE, ids=lambda value: next(iter(value)))
+def test_an_object_that_is_a_row_is_one_row(write, value):
+    assert [row.values for row in read_rows(write("a.json", json.dumps(value)))] == [value]
+
+
+def test_columns_of_conversations_and_of_words(write):
+    turns = [[{"role": "user", "content": "x"}], [{"role": "user", "content": "y"}]]
+    assert [row.values for row in read_rows(write("a.json", json.dumps({"messages": turns})))] == [
+        {"messages": one} for one in turns
+    ]
+    words = {"tokens": [["Anna"], ["Rome"]], "tags": [["O"], ["O"]]}
+    assert [row.values["tokens"] for row in read_rows(write("b.json", json.dumps(words)))] == [["Anna"], ["Rome"]]
+
+
+def test_a_key_may_be_named(write):
+    write("a.json", json.dumps({"old": ROWS[:1], "new": {"rows": ROWS}}))
+    assert len(list(read_source(find_sources("a.json:old").train[0]))) == 1
+    assert [row.values for row in read_source(find_sources("a.json:new.rows").train[0])] == ROWS  # type: ignore
+    assert load_records(DataSection(path="a.json:new.rows"), 0).files == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json:no", "a.json:new.no", "a.json:v"])
+def test_which_list_is_asked(write, name):
+    write("a.json", json.dumps({"v": 1, "old": ROWS, "new": {"rows": ROWS}}))
+    with pytest.raises(DataError) as caught:
+        list(read_source(find_sources(name).train[0]))
+    check_message(caught.value)
+
+
+def test_lists_named_after_splits_are_splits(write):
+    write("a.json", json.dumps({"train": ROWS, "validation": [{"prompt": "g h", "completion": "i"}]}))
+    records = load_records(DataSection(path="a.json"), 0)
+    assert (len(records.train), len(records.valid), records.held_out) == (2, 1, False)
+    assert records.shape.notes[0] == "Parts of `a.json`: train a.json:train, validation a.json:validation."
+
+
+SPACY = [["Anna sings.", {"entities": [[0, 4, "PER"]]}], ["It rains.", {"entities": []}]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", json.dumps(SPACY)),
+        ("a.json", json.dumps({"classes": ["PER"], "annotations": SPACY})),
+        ("a.jsonl", "".join(json.dumps(one) + "\n" for one in SPACY)),
+    ],
+)
+def test_texts_with_entities_as_spacy_writes_them(write, name, text):
+    assert [row.values for row in read_rows(write(name, text))] == [
+        {"text": "Anna sings.", "entities": [[0, 4, "PER"]]},
+        {"text": "It rains.", "entities": []},
+    ]
+
+
+def test_other_lists_are_no_rows(write):
+    rows = list(read_rows(write("a.jsonl", '["a", {"b": 1}]\n["a", "b"]\n[1, {"entities": []}]\n')))
+    assert all(isinstance(row, Rejected) for row in rows)

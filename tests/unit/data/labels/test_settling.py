@@ -1,0 +1,311 @@
+"""What a label column means, decided over all of its rows: several labels, no gold label, classes or a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from burnish.data.labels.cells import find_separator, list_in_text
+from burnish.data.labels.missing import find_missing, is_doubtful
+from burnish.data.labels.numbers import are_amounts, number_of
+from burnish.data.rows.records import LabelledRecord, ScoredRecord
+from burnish.data.rows.row import Row, RowError
+from burnish.data.rows.settled import Asked
+from burnish.data.rows.shapes import Shape, detect_shape
+from burnish.errors import DataError
+from burnish.recipe.schema import AnnotationSection
+from tests.snapshots import check_message, check_text
+
+
+def rows_of(values: Sequence[dict[str, Any]]) -> list[Row]:
+    return [Row(value, "a.jsonl", line) for line, value in enumerate(values, start=1)]
+
+
+def shape_of(cells: Sequence[Any], column: str = "label", task: str = "auto", **annotation: Any) -> Shape:
+    """The shape of rows with a text and a cell each."""
+    rows = rows_of([{"text": f"text {number}", column: cell} for number, cell in enumerate(cells)])
+    return detect_shape(rows, {}, asked=Asked(task=task, annotation=AnnotationSection(**annotation)))
+
+
+def labels_of(shape: Shape, cell: Any, column: str = "label") -> tuple[str, ...]:
+    record = shape.to_record(Row({"text": "x", column: cell}, "a.jsonl", 1))
+    assert isinstance(record, LabelledRecord)
+    return record.labels
+
+
+SEVERAL = [
+    (["joy", "anger", "anger,joy", "fear,joy", "fear"], "comma"),
+    (["joy", "anger, joy", "anger,fear, joy", "fear"], "comma"),
+    (["a|b", "b", "a"], "bar"),
+    (["a#b", "b#c", "c#a"], "hash"),
+    (["a; b", "b", "a", "c; a", "c"], "semicolon"),
+    (["shipping", "shipping, urgent", "billing, urgent", "billing", "defect, urgent", "defect"], "comma"),
+    (["3", "1,2", "1,2,3", "2"], "comma"),
+    (["14", "1 14", "1", "27 1", "27"], "space"),
+    (["spam/ham", "spam", "ham"], "slash"),
+    (["['a', 'b']", "['a']", "[]"], "list"),
+    (['["a", "b"]', '["b"]'], "list"),
+    (["['a' 'b']", "['b']"], "list"),
+    (["[1 2]", "[2]", "[]"], "list"),
+    (["('a', 'b')", "('b',)"], "list"),
+    (["{'a', 'b'}", "{'b'}"], "list"),
+]
+
+
+@pytest.mark.parametrize(("cells", "separator"), SEVERAL, ids=str)
+def test_parts_that_recur_are_labels_of_their_own(cells: list[str], separator: str) -> None:
+    assert find_separator(cells) == separator
+    shape = shape_of(cells * 4, "labels")
+    assert shape.name == "labelled-text"
+    assert ("annotation.separator", separator) in [choice[:2] for choice in shape.choices]
+    assert len(shape.notes) == 1
+    assert "--set annotation.separator=none" in shape.notes[0]
+    assert all(isinstance(label, str) for label in labels_of(shape, cells[0], "labels"))
+
+
+ONE = [
+    ["New York, NY", "Albany, NY", "Los Angeles, CA", "San Diego, CA"],
+    ["Portland, OR", "Portland, ME", "Salem, OR", "Salem, ME"],
+    ["Paris, France", "Lyon, France", "Paris, Texas", "Austin, Texas"],
+    ["Sci/Tech", "World", "Sports", "Business"],
+    ["very good", "good", "very bad", "bad"],
+    ["Food & Drink", "Home & Garden", "Toys"],
+    ["TCP/IP", "UDP/IP", "HTTP"],
+    ["2,6", "2,2", "1,6", "3", "4,8"],
+    ["[UNK]", "[PAD]"],
+    ["c++", "c", "java"],
+    ["f(x)", "g(x)"],
+]
+
+
+@pytest.mark.parametrize("cells", ONE, ids=str)
+def test_a_name_with_a_mark_in_it_is_one_label(cells: list[str]) -> None:
+    assert find_separator(cells * 9) == "none"
+
+
+def test_a_mark_that_separates_nothing_is_named() -> None:
+    shape = shape_of(["New York, NY", "Albany, NY", "Los Angeles, CA"] * 6)
+    assert labels_of(shape, "New York, NY") == ("New York, NY",)
+    check_text("\n".join(shape.notes))
+
+
+def test_the_user_decides_how_cells_are_split() -> None:
+    cells = ["anger,joy", "joy", "anger"] * 4
+    assert labels_of(shape_of(cells), "anger,joy") == ("anger", "joy")
+    assert labels_of(shape_of(cells, separator="none"), "anger,joy") == ("anger,joy",)
+    assert labels_of(shape_of(["a, b", "c, d"] * 4, separator="comma"), "c, d,") == ("c", "d")
+
+
+def test_a_cell_becomes_a_set_of_labels() -> None:
+    shape = shape_of(["b,a", "a", "b"] * 4, "labels")
+    record = shape.to_record(Row({"text": "x", "labels": "b, a,, b"}, "a.jsonl", 1))
+    assert record == LabelledRecord(("x",), ("a", "b"), True, "a.jsonl:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("['a', \"b c\"]", ["a", "b c"]),
+        ("[1, 2.5, null]", ["1", "2.5"]),
+        ("[a, b]", ["a", "b"]),
+        ("[]", []),
+        ("a, b", None),
+        ("[[1], [2]]", None),
+        ("[{'a': 1}]", None),
+        ("[", None),
+    ],
+)
+def test_lists_in_text(text: str, items: list[str] | None) -> None:
+    assert list_in_text(text) == items
+
+
+MISSING = [
+    (["0", "1", "2", "-1"], ["-1"]),
+    (["1", "2", "3", "4", "5", "-1"], ["-1"]),
+    (["0", "1", "2", "-100"], ["-100"]),
+    (["entailment", "neutral", "contradiction", "-"], ["-"]),
+    (["World", "Sports", "-1"], ["-1"]),
+    (["a", "b", "nan", "NULL", "n/a"], ["nan", "NULL", "n/a"]),
+    (["0", "1", "None"], ["None"]),
+    (["a", "b", "None"], ["None"]),
+    (["0", "1", "NA"], ["NA"]),
+    (["a", "b", "?"], ["?"]),
+    (["0.5", "1.5", "-1"], ["-1"]),
+]
+CLASSES = [
+    ["-1", "0", "1"],
+    ["-1", "1"],
+    ["0", "1"],
+    ["-2", "-1", "0", "1", "2"],
+    ["+", "-"],
+    [".", ",", "?"],
+    ["favor", "against", "none"],
+    ["Favor", "Against", "None"],
+    ["EU", "AS", "NA"],
+    ["-0.3", "-1", "0.9", "0.5"],
+    ["nan"],
+]
+
+
+@pytest.mark.parametrize(("labels", "marks"), MISSING, ids=str)
+def test_values_that_mean_no_gold_label(labels: list[str], marks: list[str]) -> None:
+    assert find_missing(labels) == marks
+
+
+@pytest.mark.parametrize("labels", CLASSES, ids=str)
+def test_classes_that_look_like_missing_labels(labels: list[str]) -> None:
+    assert find_missing(labels) == []
+
+
+def test_a_row_without_a_gold_label_is_left_out_and_named() -> None:
+    shape = shape_of([0, 1, 2, -1] * 5)
+    assert labels_of(shape, 1) == ("1",)
+    with pytest.raises(RowError, match="`label` is `-1`: the row has no gold label"):
+        labels_of(shape, -1.0)
+    check_text("\n".join(shape.notes))
+    assert labels_of(shape_of([0, 1, 2, -1] * 5, missing=[]), -1) == ("-1",)
+    with pytest.raises(RowError, match="no gold label"):
+        labels_of(shape_of([0, 1, 2] * 5, missing=[2]), 2)
+
+
+def test_a_doubtful_class_stays_one_with_a_word() -> None:
+    assert is_doubtful("-1", ["-1", "0", "1"])
+    assert is_doubtful("none", ["favor", "none"])
+    assert not is_doubtful("-1", ["-1", "1"])
+    shape = shape_of([-1, 0, 1] * 5)
+    assert labels_of(shape, -1) == ("-1",)
+    check_text("\n".join(shape.notes))
+
+
+AMOUNTS = [
+    ([2.6, 2.2, 1.6, 5.0, 0.0], "label"),
+    (["0.5", "0,75", "1"], "label"),
+    ([1, 2, 3, 4, 5], "stars"),
+    ([1, 2, 3, 4, 5], "rating"),
+    (list(range(18, 91)), "label"),
+    ([-1.5, 0, 2], "score"),
+]
+IDS = [
+    ([0, 1, 2], "label"),
+    ([1, 2, 3, 4, 5], "label"),
+    ([0, 1], "score"),
+    (["a", "2.5", "b"], "label"),
+    (["good", "bad", "ok"], "rating"),
+    (list(range(77)), "label"),
+]
+
+
+@pytest.mark.parametrize(("cells", "column"), AMOUNTS, ids=lambda value: str(value)[:30])
+def test_amounts_are_learned_as_a_score(cells: list[Any], column: str) -> None:
+    shape = shape_of(cells, column)
+    assert (shape.name, shape.record) == ("scored-text", ScoredRecord)
+    number = number_of(str(cells[0]))
+    assert shape.to_record(Row({"text": "x", column: cells[0]}, "a.jsonl", 1)) == ScoredRecord(
+        ("x",), float(number or 0), "a.jsonl:1"
+    )
+    assert "`--task classify`" in shape.notes[0]
+    assert shape_of(cells, column, task="classify").name == "labelled-text"
+
+
+@pytest.mark.parametrize(("cells", "column"), IDS, ids=lambda value: str(value)[:30])
+def test_classes_stay_classes(cells: list[Any], column: str) -> None:
+    assert shape_of(cells * 6, column).name == "labelled-text"
+
+
+def test_whole_numbers_may_be_taken_as_amounts() -> None:
+    shape = shape_of([1, 2, 3, 4, 5] * 6)
+    check_text("\n".join(shape.notes))
+    assert shape_of([1, 2, 3, 4, 5] * 6, task="score").name == "scored-text"
+    assert shape_of([0, 1, 2] * 6).notes == ()
+
+
+def test_many_whole_numbers_are_classes_only_if_they_count_and_recur() -> None:
+    assert not are_amounts([str(number) for number in range(50)] * 6, False)
+    assert are_amounts([str(number) for number in range(50)], False)
+    assert are_amounts([str(number * 7) for number in range(50)] * 6, False)
+
+
+def test_a_pair_has_a_score_too() -> None:
+    rows = rows_of([{"sentence1": "x", "sentence2": "y", "score": number / 4} for number in range(9)])
+    shape = detect_shape(rows, {})
+    assert shape.name == "scored-pair"
+    assert shape.to_record(rows[1]) == ScoredRecord(("x", "y"), 0.25, "a.jsonl:2")
+    mapped = detect_shape(rows_of([{"a": "x", "b": number / 4} for number in range(9)]), {"text": "a", "score": "b"})
+    assert mapped.name == "scored-text"
+
+
+@pytest.mark.parametrize("cell", [None, float("nan"), "", "high", [1]], ids=str)
+def test_a_row_without_a_number_has_no_score(cell: Any) -> None:
+    shape = shape_of([0.5, 1.5, 2.5] * 3, "score")
+    with pytest.raises(RowError) as caught:
+        shape.to_record(Row({"text": "x", "score": cell}, "a.jsonl", 1))
+    check_message(caught.value)
+
+
+FLAGS = [{"text": f"t {n}", "billing": n % 2, "damage": n % 3 // 2, "id": n} for n in range(30)]
+
+
+def test_columns_of_0_and_1_are_labels() -> None:
+    shape = detect_shape(rows_of(FLAGS), {})
+    assert (shape.name, shape.ignored) == ("labelled-text", ("id",))
+    assert shape.choices[0][:2] == ("annotation.columns", ["billing", "damage"])
+    found = [shape.to_record(row) for row in rows_of(FLAGS[:6])]
+    assert [record.labels for record in found if isinstance(record, LabelledRecord)] == [
+        (),
+        ("billing",),
+        ("damage",),
+        ("billing",),
+        (),
+        ("billing", "damage"),
+    ]
+    check_text("\n".join(shape.notes))
+
+
+def test_other_rows_are_read_with_the_same_columns() -> None:
+    asked = Asked(annotation=AnnotationSection(columns=["damage"]))
+    shape = detect_shape(rows_of(FLAGS), {}, "labelled-text", asked)
+    record = shape.to_record(Row({"text": "x", "damage": "1", "billing": "0"}, "a.jsonl", 1))
+    assert record == LabelledRecord(("x",), ("damage",), True, "a.jsonl:1")
+    with pytest.raises(RowError, match="no gold label"):
+        shape.to_record(Row({"text": "x", "damage": "-1"}, "a.jsonl", 1))
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows_of(FLAGS), {}, asked=replace(asked, annotation=AnnotationSection(columns=["loss"])))
+    check_message(caught.value)
+
+
+def test_one_annotation_beside_a_text_is_asked_about() -> None:
+    rows = rows_of([{"text": f"t {number}", "spam": number % 2} for number in range(30)])
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    check_message(caught.value)
+    assert detect_shape(rows, {"label": "spam"}).name == "labelled-text"
+    assert detect_shape(rows, {}, "text").name == "text"
+
+
+def test_where_a_text_is_from_is_no_annotation() -> None:
+    rows = [{"text": f"t {n}", "source": f"s{n % 2}", "id": n, "words": "x" * 50} for n in range(30)]
+    assert detect_shape(rows_of(rows), {}).name == "text"
+
+
+def test_a_number_beside_long_texts_is_asked_about() -> None:
+    rows = rows_of([{"text": "word " * 400, "score": number / 7} for number in range(30)])
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    check_message(caught.value)
+    assert detect_shape(rows, {}, asked=Asked(task="score")).name == "scored-text"
+
+
+def test_a_few_rows_without_the_column_are_left_out_by_themselves() -> None:
+    rows = rows_of([*[{"text": f"t {number}", "label": "ab"[number % 2]} for number in range(30)], {"text": "x"}])
+    shape = detect_shape(rows, {})
+    with pytest.raises(RowError, match="there is no column `label`"):
+        shape.to_record(rows[-1])
+
+
+def test_a_task_for_texts_takes_the_text_alone() -> None:
+    rows = rows_of([{"text": f"t {number}", "score": number / 7} for number in range(30)])
+    shape = detect_shape(rows, {}, asked=Asked(task="text"))
+    assert (shape.name, shape.ignored) == ("text", ("score",))

@@ -1,0 +1,68 @@
+"""Metrics of predicted numbers beside scipy's, and intervals that hold the truth."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+from scipy.stats import pearsonr, spearmanr
+
+from burnish.metrics.intervals import difference, estimate
+from burnish.metrics.measure import Measure, value
+from burnish.metrics.scores import mean_loss, pearson, score_measures, spearman
+
+
+def drawn(seed: int, rows: int, correlation: float, ties: bool = False) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Two correlated normal samples, the first one rounded to few values where ties are wanted."""
+    generator = numpy.random.default_rng(seed)
+    x = generator.normal(size=rows)
+    y = correlation * x + numpy.sqrt(1 - correlation**2) * generator.normal(size=rows)
+    return (numpy.clip(numpy.round(1.5 * x), -2, 2) if ties else x), y
+
+
+def by_name(gold: numpy.ndarray, predicted: numpy.ndarray) -> dict[str, Measure]:
+    return {measure.name: measure for measure in score_measures(gold, predicted)}
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_the_values_are_those_of_scipy(ties: bool, offset: float) -> None:
+    x, y = drawn(1, 60, 0.7, ties)
+    found = by_name(x + offset, 3 * y + offset)
+    assert value(found["Pearson r"]) == pytest.approx(pearsonr(x, y)[0], abs=1e-9)
+    assert value(found["Spearman rho"]) == pytest.approx(spearmanr(x, y)[0], abs=1e-9)
+    assert value(found["MAE"]) == pytest.approx(numpy.abs(x - 3 * y).mean())
+    assert not found["MAE"].higher_is_better
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [5, 5, 5]), ([1, 1], [1, 2]), ([1], [2]), ([], [])], ids=str)
+def test_a_constant_side_has_no_correlation(x: list[float], y: list[float]) -> None:
+    assert [value(one) for one in score_measures(x, y)[1:]] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_perfect_order_is_one(sign: int) -> None:
+    x = numpy.arange(20.0)
+    rank = estimate(spearman(x, sign * x**3))
+    assert rank.value == pytest.approx(sign, abs=1e-6)
+    assert -1 <= rank.low <= rank.high <= 1
+
+
+@pytest.mark.parametrize(("correlation", "rows", "ties"), [(0.0, 50, False), (0.9, 30, False), (0.7, 80, True)])
+def test_intervals_hold_the_truth(correlation: float, rows: int, ties: bool) -> None:
+    everything = drawn(99, 200_000, correlation, ties)
+    for measure, true in ((pearson, pearsonr(*everything)[0]), (spearman, spearmanr(*everything)[0])):
+        intervals = [estimate(measure(*drawn(seed, rows, correlation, ties)), seed) for seed in range(60)]
+        assert sum(one.low <= true <= one.high for one in intervals) >= 53
+
+
+def test_a_better_order_is_shown_on_the_same_rows() -> None:
+    x, good = drawn(3, 80, 0.95)
+    _, bad = drawn(4, 80, 0.0)
+    for measure in (pearson, spearman):
+        assert difference(measure(x, bad), measure(x, good)).low > 0
+
+
+def test_the_mean_has_a_loss_of_one_in_units_of_the_spread() -> None:
+    gold = numpy.array([1.0, 2.0, 3.0, 6.0])
+    assert value(mean_loss(gold, float(gold.std()))) == pytest.approx(1.0)
+    assert value(mean_loss([], 1.0)) == 0.0
