@@ -53,6 +53,13 @@ Emit = Callable[[Event], None]
 _NAMED_ROWS = 3
 PLAIN_TEXT = "text"
 """The shape of rows of which the text alone is learned."""
+_NO_ANNOTATION = {
+    "annotation.separator": "none",
+    "annotation.columns": [],
+    "annotation.missing": [],
+    "annotation.good": [],
+}
+"""What remains of these options where the shape of the rows did not choose them."""
 _WORTH_KEEPING = 1.0
 """Seconds of tokenizing above which the result is cached for the next run."""
 
@@ -271,6 +278,8 @@ def resolve_run(
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
     resolve_choices(resolver, records.shape.choices)
+    for option, value in _NO_ANNOTATION.items():
+        resolver.fill(option, value, "the rows have none", is_reported=False)
     resolver.fill("model.device", device.type, "the fastest device available")
     resolver.fill("model.precision", *precision)
     method = make_method(LIKELY_METHOD if resolver.recipe.method == AUTO else resolver.recipe.method)

@@ -108,7 +108,7 @@ class AnnotationSection(Section):
     ones, such as `-`, `nan` and -1 beside the classes 0, 1 and 2."""
     good: Auto | list[str | int | float] = AUTO
     """Values that rate an answer as good; all others are bad. `auto` knows true, 1, `good`, `up` and the like."""
-    good_from: Auto | float = AUTO
+    good_from: float | None = None
     """The lowest number that rates an answer as good, for example 4 of 5 stars."""
 
 

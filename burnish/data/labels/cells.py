@@ -50,6 +50,8 @@ class CellReading:
     def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The row with a list in place of its cell. An empty cell stays as it is: it has no gold label."""
         cell = values.get(self.column)
+        if isinstance(cell, dict) and (flags := flags_of(cell)) is not None:
+            return {**values, self.column: [name for name, flag in flags.items() if flag]}
         if not isinstance(cell, str) or not cell.strip():
             return {**values, self.column: [cell]} if isinstance(cell, (int, float)) and cell == cell else values
         return {**values, self.column: split_cell(cell, self.separator)}
@@ -78,6 +80,13 @@ class ColumnReading:
             if flag:
                 found.append(name)
         return {**{key: value for key, value in values.items() if key not in self.labels}, self.target: found}
+
+
+def flags_of(cell: Mapping[str, Any]) -> dict[str, bool] | None:
+    """The labels of an object such as `{"billing": 1, "damage": 0}`; None if it is something else."""
+    flags = {str(name): as_flag(value) for name, value in cell.items()}
+    known = {name: flag for name, flag in flags.items() if flag is not None}
+    return known if known and len(known) == len(flags) else None
 
 
 def as_flag(value: Any) -> bool | None:

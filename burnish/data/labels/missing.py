@@ -59,6 +59,12 @@ def find_missing(labels: Sequence[str]) -> list[str]:
     return marks if len(marks) < len(labels) else []
 
 
+def other_missing(labels: Sequence[str]) -> list[str]:
+    """Values that are not in a column but would mean "no gold label" beside its labels: held-out rows may have them."""
+    candidates = [*_WORDS, *_SYMBOLS[:1], "-1"]
+    return [mark for mark in candidates if mark not in labels and _is_mark(mark, labels)]
+
+
 def is_doubtful(label: str, labels: Sequence[str]) -> bool:
     """Whether a label that is taken as a class could as well mean that there is none."""
     others = {number_of(other) for other in labels if other != label}

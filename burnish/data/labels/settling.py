@@ -15,10 +15,11 @@ from burnish.data.labels.cells import (
     ColumnReading,
     as_flag,
     find_separator,
+    flags_of,
     split_cell,
     unsplit_separator,
 )
-from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, spelled
+from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, other_missing, spelled
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.pattern import Pattern, pick
@@ -101,7 +102,8 @@ def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], 
             f"`{listed}` in `{name}` is taken as a class. If it means that there is no gold label: "
             f"`--set 'annotation.missing=[{listed}]'`."
         )
-    return found, notes, (("annotation.missing", found, f"the values of `{name}`"),)
+    every = [*found, *other_missing([text for text in distinct if text not in found])]
+    return every, notes, (("annotation.missing", every, f"what they would mean beside the values of `{name}`"),)
 
 
 def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) -> bool:
@@ -157,6 +159,9 @@ def _separator(
     if wanted != AUTO:
         return wanted, [], ()
     texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    objects = [cell for cell in cells if isinstance(cell, dict)]
+    if objects and all(flags_of(cell) is not None for cell in objects):
+        return LIST, [], (("annotation.separator", LIST, f"`{name}` has a 0 or 1 for each label"),)
     if any(isinstance(cell, (list, tuple)) for cell in cells) or not texts:
         return NONE, [], (("annotation.separator", NONE, "the cells are lists" if not texts else "one label per cell"),)
     texts = [text for text in texts if spelled(text) in set(labels)]
@@ -202,14 +207,26 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
     if len(flags) > 1 and asked.annotation.columns == AUTO:
         return label_columns(flags, rows)
     if asked.is_free and len(rows) >= _FEWEST_ROWS:
-        for name in others:
-            if name.lower() not in _METADATA and (values := _annotation_values(rows, name)):
-                raise DataError(
-                    f"`{name}` looks like a label, but it is no column that is known to be one",
-                    f"It has {len(values)} values that recur: {quoted(values, 5)}.",
-                    f"To learn it: `--set data.columns.label={name}`. To learn the text alone: `--set data.shape=text`",
-                )
+        _ask_about_annotations([name for name in others if name.lower() not in _METADATA], rows)
     return Settled(pattern)
+
+
+def _ask_about_annotations(names: Sequence[str], rows: Sequence[Values]) -> None:
+    """Raises DataError where a column beside a text looks like a label, or the only one like a score."""
+    for name in names:
+        if values := _annotation_values(rows, name):
+            raise DataError(
+                f"`{name}` looks like a label, but it is no column that is known to be one",
+                f"It has {len(values)} values that recur: {quoted(values, 5)}.",
+                f"To learn it: `--set data.columns.label={name}`. To learn the text alone: `--set data.shape=text`",
+            )
+    texts = [spelled(values.get(names[0])) for values in rows] if len(names) == 1 else []
+    if texts and are_amounts(texts, False):
+        raise DataError(
+            f"`{names[0]}` looks like a score, but it is no column that is known to be one",
+            f"It has a number for every text, for example {texts[0]}.",
+            f"To predict it: `--set data.columns.score={names[0]}`. To learn the text alone: `--set data.shape=text`",
+        )
 
 
 def with_label_columns(rows: list[Values], asked: Asked) -> tuple[Settled, list[Values]]:

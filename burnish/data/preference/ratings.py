@@ -103,10 +103,10 @@ def settle_rating(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     name = next((name for name in pattern.required[-1] if any(name in values for values in rows)), "")
     narrow = replace(pattern, required=(*pattern.required[:-1], (name,)))
     counts = Counter(text.lower() for values in rows if (text := spelled(values.get(name))))
-    if asked.annotation.good_from != AUTO:
-        reading = RatingReading(name, good_from=float(asked.annotation.good_from))
+    if asked.annotation.good_from is not None:
+        reading = RatingReading(name, good_from=asked.annotation.good_from)
         return Settled(narrow, (reading,))
-    if asked.annotation.good != AUTO:
+    if asked.annotation.good not in (AUTO, []):
         return Settled(narrow, (RatingReading(name, tuple(spelled(value).lower() for value in asked.annotation.good)),))
     if not counts:
         return None
@@ -161,6 +161,40 @@ def _question(name: str, unrated: str, scale: list[float], words: list[str]) -> 
         why,
         f"Name the good ones: {rated}. To learn all alike: `--set data.shape={unrated}`",
     )
+
+
+_STEMS = {
+    "label", "rating", "rate", "score", "reward", "vote", "votes", "thumb", "thumbs", "like", "liked", "preferred",
+    "preference", "quality", "helpful", "helpfulness", "correct", "feedback", "approved", "accepted", "good", "bad",
+    "verdict", "grade",
+}  # fmt: skip
+"""Words in the name of a column that may rate answers."""
+
+
+def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
+    """Conversations and questions with answers, all of them learned.
+
+    Raises:
+        DataError: a column that is not used seems to rate the answers, and nothing says that it is to be ignored.
+    """
+    used = pattern.reads({key for values in rows[:1] for key in values}) if asked.is_free else set()
+    for name in rows[0] if asked.is_free else ():
+        is_named_so = not _STEMS.isdisjoint(re.split(r"[^a-z]+", str(name).lower()))
+        if name in used or not is_named_so:
+            continue
+        counts = Counter(text.lower() for values in rows if (text := spelled(values.get(name))))
+        rated = counts.keys() - _NEITHER
+        is_scale = all(number_of(text) is not None for text in rated)
+        if len(rated) > 1 and (is_scale or (rated <= _GOOD | _BAD and rated & _BAD)):
+            example = "good_from=..." if is_scale and not rated <= _GOOD | _BAD else ""
+            more = f" --set annotation.{example}" if example else ""
+            raise DataError(
+                f"`{name}` seems to rate the answers, but it is no column that is known to do so",
+                f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
+                f"To learn the good ones from the bad: `--set data.columns.label={name}{more}`. To learn all alike: "
+                f"`--set data.shape={pattern.name}`",
+            )
+    return Settled(pattern)
 
 
 _SCORE_WORDS = ("score", "scores", "rating", "reward", "avgrating", "overallscore", "avgscore")

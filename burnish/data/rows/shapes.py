@@ -64,8 +64,10 @@ _PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair"
 _LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
 _SETTLING = "burnish.data.labels.settling"
 _SETTLE_LABELS, _SETTLE_TEXT = f"{_SETTLING}:settle_labels", f"{_SETTLING}:settle_text"
-_SETTLE_RATING, _SETTLE_PAIR = (f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair"))
-_TAGGED = "burnish.data.tags.words:tagged_record"
+_SETTLE_RATING, _SETTLE_PAIR, _CHAT = (
+    f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair", "conversation")
+)
+_TAGGED, _PLAIN = "burnish.data.tags.words:tagged_record", "burnish.data.tokens.text:text_record"
 _ENTITIES, _PAIR_NOTES = "burnish.data.tags.entities:entities_record", "burnish.data.rows.pairs:pair_notes"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
@@ -111,8 +113,8 @@ PATTERNS = (
     Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
     Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,)),
     Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
-    Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM)),
-    Pattern("sharegpt", ChatRecord, _CONVERSATION, (("conversations", "messages"),), (TOOLS, SYSTEM)),
+    Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM), settle=_CHAT),
+    Pattern("sharegpt", ChatRecord, _CONVERSATION, (TURNS[::-1],), (TOOLS, SYSTEM), settle=_CHAT),
     Pattern("span", SpanRecord, _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO, notes=_SPAN_NOTES),
     Pattern(
         "span-start",
@@ -125,23 +127,31 @@ PATTERNS = (
     Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
     Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
-    Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",)),
+    Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",), settle=_CHAT),
     Pattern(
-        "instruction-response", ChatRecord, _ANSWER, (("instruction",), ("response",)), (SYSTEM,), ("input", "context")
+        "instruction-response",
+        ChatRecord,
+        _ANSWER,
+        (("instruction",), ("response",)),
+        (SYSTEM,),
+        ("input", "context"),
+        settle=_CHAT,
     ),
-    Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM)),
-    Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,)),
-    Pattern("source-target", ChatRecord, _ANSWER, (SOURCE, RESULT), (SYSTEM,), test=is_text_pair, notes=_PAIR_NOTES),
+    Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM), settle=_CHAT),
+    Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,), settle=_CHAT),
+    Pattern(
+        "source-target",
+        ChatRecord,
+        _ANSWER,
+        (SOURCE, RESULT),
+        (SYSTEM,),
+        test=is_text_pair,
+        notes=_PAIR_NOTES,
+        settle=_CHAT,
+    ),
     Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-text", ScoredRecord, _SCORED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
-    Pattern(
-        "text",
-        TextRecord,
-        "burnish.data.tokens.text:text_record",
-        (("text", "content"),),
-        (("ends",),),
-        settle=_SETTLE_TEXT,
-    ),
+    Pattern("text", TextRecord, _PLAIN, (("text", "content"),), (("ends",),), settle=_SETTLE_TEXT),
 )
 BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
 CONVERSATIONS = ("messages", "sharegpt")
@@ -369,6 +379,11 @@ def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
     example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
+    fix = f"Map the columns: {example}"
+    if not set(FIRST).isdisjoint(found) and not set(SECOND).isdisjoint(found):
+        fix = (
+            "Name the column with the labels, `--set data.columns.label=COLUMN`, or with the scores, `...score=COLUMN`"
+        )
     if wanted != AUTO:
         what, why = f"`{first.file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
-    return DataError(f"{what}: its columns are {quoted(found)}", why, f"Map the columns: {example}")
+    return DataError(f"{what}: its columns are {quoted(found)}", why, fix)

@@ -309,3 +309,33 @@ def test_a_task_for_texts_takes_the_text_alone() -> None:
     rows = rows_of([{"text": f"t {number}", "score": number / 7} for number in range(30)])
     shape = detect_shape(rows, {}, asked=Asked(task="text"))
     assert (shape.name, shape.ignored) == ("text", ("score",))
+
+
+def test_an_object_of_flags_is_a_list_of_labels() -> None:
+    cells = [{"a": 1, "b": 0}, {"a": True, "b": True}, {"a": 0, "b": 0}] * 4
+    shape = shape_of(cells, "labels")
+    assert [labels_of(shape, cell, "labels") for cell in cells[:3]] == [("a",), ("a", "b"), ()]
+
+
+def test_the_only_number_beside_a_text_is_asked_about() -> None:
+    rows = rows_of([{"text": f"t {number}", "price": 9.5 + number} for number in range(30)])
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    check_message(caught.value)
+    assert detect_shape(rows, {"score": "price"}).name == "scored-text"
+
+
+def test_a_pair_without_a_known_label_says_how_to_name_it() -> None:
+    rows = rows_of([{"sentence1": "x", "sentence2": "y", "sim": number / 9} for number in range(30)])
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    assert "`--set data.columns.label=COLUMN`" in caught.value.fix
+    assert detect_shape(rows, {"score": "sim"}).name == "scored-pair"
+
+
+def test_held_out_rows_may_lack_a_label_where_training_rows_do_not() -> None:
+    shape = shape_of([0, 1, 2] * 5)
+    for cell in (-1, "-1", "-", "nan"):
+        with pytest.raises(RowError, match="no gold label"):
+            labels_of(shape, cell)
+    assert labels_of(shape_of([0, 1] * 5), -1) == ("-1",)

@@ -142,3 +142,21 @@ def test_good_answers_alone_may_be_learned_as_conversations() -> None:
     assert detect_shape(rows, {}, asked=Asked(task="chat")).name == "prompt-completion"
     both = [Row(values, "a.jsonl", line) for line, values in enumerate(rated([0, 1] * 9), 1)]
     assert detect_shape(both, {}, asked=Asked(task="chat")).name == "rated"
+
+
+@pytest.mark.parametrize(
+    ("column", "ratings"),
+    [("answer_quality", ["good", "bad"]), ("user_score", [1, 2, 5]), ("thumb", ["up", "down"]), ("is_liked", [0, 1])],
+)
+def test_another_column_that_rates_answers_is_asked_about(column: str, ratings: list[Any]) -> None:
+    values = rated(ratings * 6, column)
+    with pytest.raises(DataError) as caught:
+        shape_of(values)
+    check_message(caught.value)
+    assert shape_of(values, "prompt-completion").record is ChatRecord
+
+
+@pytest.mark.parametrize(("column", "cells"), [("category", ["a", "b"]), ("score_note", ["x y", "z"]), ("n", [1, 2])])
+def test_other_columns_beside_answers_are_named_and_not_asked_about(column: str, cells: list[Any]) -> None:
+    shape = shape_of(rated(cells * 6, column))
+    assert (shape.name, shape.ignored) == ("prompt-completion", (column,))
