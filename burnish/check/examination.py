@@ -14,7 +14,8 @@ from burnish.check.contents import LanguageMix, SpecialTokens, odd_characters, p
 from burnish.check.finding import Finding, Tally, kind_of
 from burnish.check.labels import LabelCounts, odd_turns
 from burnish.check.rows import TRAIN, SeenRows
-from burnish.check.token_view import TokenStatistics, TokenView, view_tokens
+from burnish.check.token_view import TokenStatistics, TokenView, view_row
+from burnish.data.chat.template import message_keys
 from burnish.data.files.readers import JsonLines
 from burnish.data.rows.dataset import keep_good, make_records
 from burnish.data.rows.records import Record
@@ -64,9 +65,11 @@ class Examiner:
                 rejected.append(Rejected(file, int(line), str(row)))
                 continue
             kept.append(record)
+            for reason in row.refused:
+                examination.tally.add("answers-left-out", record.place, reason)
             examination.figures.add(record, row, examination.tally)
-            if len(views) < block.shown:
-                views.append(view_tokens(row.examples[0], self.task.encoder, self.tokenizer))
+            if len(kept) <= block.shown:
+                views.extend(view_row(row, self.task.encoder, self.tokenizer))
         examination.reject(rejected)
         examination.add(block.split, kept)
         return examination, views
@@ -94,6 +97,8 @@ class Examination:
         self.labels = LabelCounts()
         self.languages = LanguageMix()
         self.rejected = 0
+        self.message_keys: set[str] = set()
+        """Keys of messages that a chat template may not write."""
         self.removable: dict[str, str] = {}
         """Places of rows that can be removed without loss, and why; complete after `conclude`."""
         self._special = special
@@ -129,6 +134,7 @@ class Examination:
                 for kind, seen in scan(text):
                     found.setdefault(kind, seen)
         for dialogue in record.dialogues():
+            self.message_keys |= message_keys(dialogue)
             for kind, seen in odd_turns(dialogue):
                 found.setdefault(kind, seen)
         return found
@@ -150,6 +156,7 @@ class Examination:
         self.labels.join(later.labels)
         self.languages.join(later.languages)
         self.rejected += later.rejected
+        self.message_keys |= later.message_keys
         self.removable |= later.removable
         self._answers.extend(later._answers)
         self._is_single = self._is_single and later._is_single

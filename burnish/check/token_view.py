@@ -45,10 +45,20 @@ class TokenView:
 
     place: str
     passages: list[Passage]
+    number: int = 1
+    """Of the example among those of its row, from 1."""
+    of: int = 1
+    """Number of examples of its row: more than one if the answers of a conversation cannot share one sequence."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return asdict(self)
+
+
+def view_row(row: EncodedRow, encoder: Encoder, tokenizer: Any) -> list[TokenView]:
+    """All examples of a row as the model sees them: see `view_tokens`."""
+    views = [view_tokens(example, encoder, tokenizer) for example in row.examples]
+    return [replace(view, number=number, of=len(views)) for number, view in enumerate(views, start=1)]
 
 
 def view_tokens(example: Any, encoder: Encoder, tokenizer: Any) -> TokenView:

@@ -11,7 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from burnish.cli.options import RecipeFlags, recipe_parameters, take_recipe_flags
+from burnish.cli.options import (
+    AnswerFlags,
+    RecipeFlags,
+    answer_parameters,
+    recipe_parameters,
+    take_answer_flags,
+    take_recipe_flags,
+)
 from burnish.errors import InputError, Interrupted
 
 _OUTPUT = {
@@ -38,21 +45,32 @@ Help = Annotated[
 """Declared like every other option, so that it is listed among them."""
 
 
+_GROUPS: dict[Any, tuple[Callable[[], list[inspect.Parameter]], Callable[[dict[str, Any]], Any]]] = {
+    RecipeFlags: (recipe_parameters, take_recipe_flags),
+    AnswerFlags: (answer_parameters, take_answer_flags),
+}
+"""Types of parameters that represent several flags: the flags, and what takes their values."""
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Turns `function(console, ...)` into a typer command.
 
-    The console is passed in; a parameter of type `RecipeFlags` becomes the flags of the recipe; and the output flags
-    are added, which `Console` has already read from the raw arguments.
+    The console is passed in; a parameter of type `RecipeFlags` or `AnswerFlags` becomes several flags; and the output
+    flags are added, which `Console` has already read from the raw arguments.
     """
     signature = inspect.signature(function, eval_str=True)
-    takes_flags = [name for name, parameter in signature.parameters.items() if parameter.annotation is RecipeFlags]
+    takers = {
+        name: _GROUPS[parameter.annotation][1]
+        for name, parameter in signature.parameters.items()
+        if parameter.annotation in _GROUPS
+    }
 
     def run(**values: Any) -> None:
         context: typer.Context = values.pop("ctx")
         for name in ("help", *_OUTPUT):
             values.pop(name)
-        for name in takes_flags:
-            values[name] = take_recipe_flags(values)
+        for name, take in takers.items():
+            values[name] = take(values)
         try:
             function(context.obj, **values)
         except KeyboardInterrupt:
@@ -70,8 +88,8 @@ def _parameters(signature: inspect.Signature) -> list[inspect.Parameter]:
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own: list[inspect.Parameter] = []
     for parameter in list(signature.parameters.values())[1:]:
-        if parameter.annotation is RecipeFlags:
-            own += recipe_parameters()
+        if parameter.annotation in _GROUPS:
+            own += _GROUPS[parameter.annotation][0]()
         else:
             own.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     help_option = inspect.Parameter("help", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Help)

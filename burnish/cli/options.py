@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -23,6 +23,31 @@ MaxNewTokens = Annotated[
 Temperature = Annotated[
     float, typer.Option("--temperature", metavar="NUMBER", min=0.0, help="0 always picks the most likely token.")
 ]
+TemplateSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="Value for a variable of the chat template, as `template.kwargs.enable_thinking=false`, in place of the "
+        "run's.",
+        show_default=False,
+    ),
+]
+
+
+class AnswerFlags(NamedTuple):
+    """The flags of the commands that let a result answer."""
+
+    base: Base = False
+    system: System = None
+    max_new_tokens: MaxNewTokens = 256
+    temperature: Temperature = 0.0
+    runs: Runs = "runs"
+    sets: TemplateSets = None
+
+    def sampling(self) -> dict[str, Any]:
+        """What decides an answer's length and variety."""
+        return {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +123,18 @@ def recipe_parameters() -> list[inspect.Parameter]:
     option = typer.Option("--set", metavar="OPTION=VALUE", help=_SET_HELP, show_default=False)
     parameters.append(inspect.Parameter("set", keyword, default=None, annotation=Annotated[list[str] | None, option]))
     return parameters
+
+
+def answer_parameters() -> list[inspect.Parameter]:
+    """The fields of `AnswerFlags` as parameters of a typer command."""
+    defaults, kinds = AnswerFlags._field_defaults, get_type_hints(AnswerFlags, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, keyword, default=defaults[name], annotation=kinds[name]) for name in kinds]
+
+
+def take_answer_flags(values: dict[str, Any]) -> AnswerFlags:
+    """Takes the flags out of a command's parsed values."""
+    return AnswerFlags(*(values.pop(name) for name in AnswerFlags._fields))
 
 
 def take_recipe_flags(values: dict[str, Any]) -> RecipeFlags:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -31,9 +31,17 @@ class Session:
         recipe: names the model, task and method.
         run: the run whose result is used; None for the base model alone.
         base: use the base model instead of the run's result.
+        kwargs: values for the chat template's variables, in place of the recipe's.
+
+    Raises:
+        RecipeError: the chat template never reads one of `kwargs`.
     """
 
-    def __init__(self, recipe: Recipe, run: RunFolder | None, base: bool) -> None:
+    def __init__(
+        self, recipe: Recipe, run: RunFolder | None, base: bool, kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        self._has_kwargs = bool(kwargs)
+        recipe = recipe.with_options(template={"kwargs": {**recipe.template.kwargs, **(kwargs or {})}})
         section = recipe.model
         self._device = choose_device(section.device)
         self._precision = choose_precision(section.precision, self._device)[0]
@@ -78,6 +86,12 @@ class Session:
             temperature: 0 for the most likely answer.
             write: called with each part of the answer as it is generated.
         """
+        if self._has_kwargs and "template" not in self._task.sections:
+            raise InputError(
+                f"`template.kwargs` has no effect for the task `{self._task.name}`",
+                "It answers a prompt without the chat template.",
+                "Leave it out, or use `burnish chat`" if self._task.generates else "Leave it out",
+            )
         if self._task.generates:
             return self._answer(self._task, prompt, max_new_tokens, temperature, write)
         with self._arithmetic(), torch.no_grad():
@@ -134,25 +148,26 @@ class Session:
         return self._tokenizer.decode(task.predictor.visible_ids(ids), skip_special_tokens=True).strip()
 
 
-def open_session(name: str, base: bool = False, runs: str = "runs") -> Session:
+def open_session(name: str, base: bool = False, runs: str = "runs", kwargs: Mapping[str, Any] | None = None) -> Session:
     """Loads a run by name or path, or a base model by name.
 
     Args:
         name: a run, or a base model such as `seedling`.
         base: use the run's base model.
         runs: folder that holds the run folders.
+        kwargs: values for the chat template's variables, in place of those saved with the run.
 
     Raises:
-        InputError: there is neither a run nor a model of that name.
+        InputError: there is neither a run nor a model of that name, or its chat template never reads one of `kwargs`.
     """
     try:
         run = find_run(name, runs)
     except InputError as missing:
-        return _base_session(name, missing)
-    return Session(recipe_from_saved(run.recipe), run, base)
+        return _base_session(name, missing, kwargs)
+    return Session(recipe_from_saved(run.recipe), run, base, kwargs)
 
 
-def _base_session(name: str, missing: InputError) -> Session:
+def _base_session(name: str, missing: InputError, kwargs: Mapping[str, Any] | None) -> Session:
     """A session of the base model of that name; raises `missing` if there is none."""
     from pathlib import Path
 
@@ -164,4 +179,4 @@ def _base_session(name: str, missing: InputError) -> Session:
     kind = model_kind(read_config(locate_model(section), section))
     chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
     task = next((task.name for task in chatting if kind in task.kinds), CONVERSATION)
-    return Session(Recipe(task=task, model=section), None, True)
+    return Session(Recipe(task=task, model=section), None, True, kwargs)

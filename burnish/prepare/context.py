@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import BatchPlan
+from burnish.data.chat.template import message_keys
 from burnish.data.files.passages import is_own, read_passages
 from burnish.data.rows.dataset import Records, asked_of, load_records
 from burnish.data.rows.row import Rejected
@@ -325,10 +326,32 @@ def encode(context: RunContext) -> RunContext:
             if most and most > limit
             else f"Shorten the rows, or choose a model that accepts more than {limit} tokens",
         )
+    report_messages(context, [*training.refused, *validation.refused])
     if training.truncated_rows:
         cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
         context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
     return replace(context, training=training, validation=validation)
+
+
+def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
+    """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
+    keys = set[str]()
+    for record in (*context.records.train, *context.records.valid):
+        for dialogue in record.dialogues():
+            keys |= message_keys(dialogue)
+    for note in context.task.encoder.notes_on(keys):
+        context.emit(Note(note))
+    places: dict[str, list[str]] = {}
+    for answer in refused:
+        places.setdefault(answer.reason, []).append(answer.place)
+    named = [f"{found[0]} ({len(found):,} times): {reason}" for reason, found in list(places.items())[:_NAMED_ROWS]]
+    if named:
+        number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
+        context.emit(
+            Warned(
+                f"{number} not learned, but others of the same rows (`burnish check` lists all): {'; '.join(named)}."
+            )
+        )
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Encoded:
     rejected: list[Rejected]
     truncated_rows: int = 0
     truncated_tokens: int = 0
+    refused: list[Rejected] = field(default_factory=list)
+    """Answers that are not learned, although others of their rows are."""
 
     @classmethod
     def empty(cls) -> Encoded:
@@ -76,6 +78,9 @@ def encode_records(encoder: Encoder, records: Sequence[Any], context: int, is_he
             else:
                 others.append(example)
         owners += [index] * len(row.examples)
+        for reason in row.refused:
+            file, _, line = records[index].place.rpartition(":")
+            encoded.refused.append(Rejected(file, int(line), reason))
         encoded.truncated_rows += row.truncated_tokens > 0
         encoded.truncated_tokens += row.truncated_tokens
     if not others:
@@ -142,7 +147,8 @@ def find_encoded(key: str) -> Encoded | None:
             return None
         rejected = [Rejected(**one) for one in metadata["rejected"]]
         folder.touch()
-        return Encoded(examples, owners.tolist(), rejected, *metadata["truncated"])
+        refused = [Rejected(**one) for one in metadata["refused"]]
+        return Encoded(examples, owners.tolist(), rejected, *metadata["truncated"], refused=refused)
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, KeyError, IndexError):
         return None
 
@@ -162,6 +168,7 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
     metadata = {
         "names": examples.names,
         "rejected": [asdict(row) for row in encoded.rejected],
+        "refused": [asdict(answer) for answer in encoded.refused],
         "truncated": [encoded.truncated_rows, encoded.truncated_tokens],
     }
     columns = {**examples.columns, _OWNERS: numpy.array(encoded.owners, dtype=numpy.int64)}

@@ -75,7 +75,7 @@ def holder(name: str) -> str | None:
     """The option with free keys that `name` belongs to: `data.columns` for `data.columns.prompt`; None if there is
     none."""
     for option, field in options().items():
-        if name.startswith(f"{option}.") and field.annotation == dict[str, str]:
+        if name.startswith(f"{option}.") and get_origin(field.annotation) is dict:
             return option
     return None
 
@@ -136,6 +136,11 @@ def takes_text_only(field: FieldInfo) -> bool:
     return all(_is_text(part) for part in _members(field.annotation))
 
 
+def takes_texts(field: FieldInfo) -> bool:
+    """Whether an option is a map of text to text, so that its values are kept as written."""
+    return field.annotation == dict[str, str]
+
+
 def takes_bool(field: FieldInfo) -> bool:
     """Whether an option takes `true` and `false`."""
     return bool in _members(field.annotation)
@@ -181,7 +186,7 @@ def _kind(kind: Any, bounds: tuple[Any, ...] = ()) -> str:
     if origin is tuple:
         return f"a list of {len(parts)} values, each {_kind(parts[0])}"
     if origin is dict:
-        return "a map of text to text"
+        return "a map of text to text" if parts[1] is str else "a map of text to values"
     return " ".join([_PLAIN.get(kind, getattr(kind, "__name__", str(kind))), *_range(bounds)])
 
 

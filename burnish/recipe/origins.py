@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import RecipeError
-from burnish.recipe.names import did_you_mean, holder, options, sections, shown, takes_text_only
+from burnish.recipe.names import did_you_mean, holder, options, sections, shown, takes_text_only, takes_texts
 
 if TYPE_CHECKING:
     import yaml
@@ -200,11 +200,11 @@ def _construct(name: str, node: yaml.Node) -> Any:
     """The value of a node. If an option takes only text, `2024`, `1e5` and `on` are kept as written."""
     import yaml
 
-    field = options().get(name)
+    field = options()[holder(name) or name]
     is_scalar = isinstance(node, yaml.ScalarNode) and not _is_null(node)
-    if is_scalar and (field is None or takes_text_only(field)):
+    if is_scalar and (takes_texts(field) or takes_text_only(field)):
         return node.value
-    if name in options() and isinstance(node, yaml.MappingNode):
+    if takes_texts(field) and isinstance(node, yaml.MappingNode):
         return {str(key.value): value.value for key, value in node.value}
     loader = yaml.SafeLoader("")
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 AUTO: Literal["auto"] = "auto"
 """A value that the plan resolves before training."""
@@ -110,6 +110,14 @@ class AnnotationSection(Section):
     """Values that rate an answer as good; all others are bad. `auto` knows true, 1, `good`, `up` and the like."""
     good_from: float | None = None
     """The lowest number that rates an answer as good, for example 4 of 5 stars."""
+
+
+class TemplateSection(Section):
+    """The chat template (tasks `chat`, `preference`, `reward` and `vision`)."""
+
+    kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values for the template's variables, for example `enable_thinking: false`. They are saved with the result as its
+    defaults. A variable that the template never reads is refused."""
 
 
 class LoraSection(Section):
@@ -344,6 +352,7 @@ class Recipe(Section):
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataSection = Field(default_factory=DataSection)
     annotation: AnnotationSection = Field(default_factory=AnnotationSection)
+    template: TemplateSection = Field(default_factory=TemplateSection)
     lora: LoraSection = Field(default_factory=LoraSection)
     prompt: PromptSection = Field(default_factory=PromptSection)
     freeze: FreezeSection = Field(default_factory=FreezeSection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from burnish.data.chat.format import ChatFormat
@@ -27,10 +27,14 @@ class ChatEncoder(NextTokenEncoder):
         """What the template cannot express, and how it is expressed instead."""
         return self._format.notes
 
+    def notes_on(self, keys: Collection[str]) -> list[str]:
+        """Which keys of messages the template does not write, and what becomes of thoughts."""
+        return self._format.notes_on(keys)
+
     def _requests(self, record: ChatRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template and marks the answers; over-long prompts are cut from the left."""
         encoded = yield from self._format.requests(record, context)
-        return EncodedRow(encoded.examples, encoded.truncated_tokens)
+        return EncodedRow(encoded.examples, encoded.truncated_tokens, refused=tuple(encoded.refused))
 
 
 class ChatPredictor(PredictorDefaults):
@@ -75,7 +79,8 @@ class ChatPredictor(PredictorDefaults):
 
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
-    chat_format, objective = ChatFormat(tokenizer), NextTokenObjective(recipe.model.kernels)
+    chat_format = ChatFormat(tokenizer, kwargs=recipe.template.kwargs)
+    objective = NextTokenObjective(recipe.model.kernels)
     encoder, predictor = ChatEncoder(tokenizer, chat_format), ChatPredictor(chat_format)
     return Parts(encoder, objective, PerplexityScorer(objective), predictor)
 
@@ -85,6 +90,7 @@ CHAT = TaskFacts(
     records=(ChatRecord,),
     kinds=("causal",),
     build=_build,
+    sections=("template",),
     generates=True,
     reads_turns=True,
     counts_tokens=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ class EncoderDefaults:
 
     @property
     def notes(self) -> list[str]:
+        """None."""
+        return []
+
+    def notes_on(self, keys: Collection[str]) -> list[str]:
         """None."""
         return []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +61,10 @@ class PreferenceEncoder(RequestsTokens):
     def notes(self) -> list[str]:
         """What the template cannot express, and how it is expressed instead."""
         return self._format.chat.notes
+
+    def notes_on(self, keys: Collection[str]) -> list[str]:
+        """As for conversations."""
+        return self._format.chat.notes_on(keys)
 
     def _requests(self, record: PreferenceRecord | RatedRecord, context: int) -> TokenRequests[EncodedRow]:
         """Renders the template; long prompts are cut from the left. For `kto`, a pair becomes two rated answers."""
@@ -348,7 +352,7 @@ def _choices(records: Sequence[PreferenceRecord | RatedRecord], recipe: Recipe) 
 
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
-    preference_format = PreferenceFormat(tokenizer)
+    preference_format = PreferenceFormat(tokenizer, recipe.template.kwargs)
     encoder = PreferenceEncoder(tokenizer, preference_format, recipe)
     objective = PreferenceObjective(encoder, recipe)
     scorer = PreferenceScorer(objective, recipe)
@@ -361,7 +365,7 @@ PREFERENCE = TaskFacts(
     kinds=("causal",),
     build=_build,
     choices=_choices,
-    sections=("preference", "annotation"),
+    sections=("template", "preference", "annotation"),
     generates=True,
     learned="writes answers of the kind that were preferred",
     sample="preferences.jsonl",

@@ -145,7 +145,7 @@ def _pair_losses(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
-    scored_format = ScoredFormat(tokenizer)
+    scored_format = ScoredFormat(tokenizer, recipe.template.kwargs)
     predictor = RewardPredictor(scored_format, recipe.data.context)
     return Parts(RewardEncoder(tokenizer, scored_format), RewardObjective(), RewardScorer(), predictor)
 
@@ -155,6 +155,7 @@ REWARD = TaskFacts(
     records=(PreferenceRecord,),
     kinds=("causal", "masked"),
     build=_build,
+    sections=("template",),
     auto_class=RewardObjective.head.auto_class,
     learned="scores answers: the better one of a pair gets the higher score",
     pipeline="text-classification",

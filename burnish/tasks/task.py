@@ -11,7 +11,7 @@ Code outside `tasks/` uses only these parts. `TaskFacts` is what is known about 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -43,6 +43,14 @@ class Encoder(Protocol):
     @property
     def notes(self) -> list[str]:
         """What was adapted for this tokenizer, as sentences."""
+        ...
+
+    def notes_on(self, keys: Collection[str]) -> list[str]:
+        """What of the rows' messages is not used or changes its form, as sentences for the user.
+
+        Args:
+            keys: as `message_keys` returns them, of all rows.
+        """
         ...
 
     def encode(self, record: Any, context: int) -> EncodedRow:
@@ -325,6 +333,8 @@ class EncodedRow:
     unlearned: str = ""
     """Why nothing can be learned from the row, although a model can be evaluated on it: its answer is known, and any
     prediction counts as wrong. Such a row is left out of the training rows only."""
+    refused: tuple[str, ...] = ()
+    """Why answers of a conversation are not learned although others are, one reason each."""
 
 
 class Segment(NamedTuple):

@@ -12,6 +12,7 @@ import torch
 
 from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.chat.format import ChatFormat
+from burnish.data.chat.own_template import set_kwargs
 from burnish.data.images.images import Album, Picture
 from burnish.data.images.inputs import PictureBatch, PictureExample, PictureInputs, PictureTemplate
 from burnish.data.images.rows import MARK, make_record, read_prompt
@@ -29,12 +30,13 @@ from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
 class PictureFormat:
     """Encodes turns with pictures, with the model's chat template and processor."""
 
-    def __init__(self, tokenizer: Any, longest_side: int | None) -> None:
+    def __init__(self, tokenizer: Any, longest_side: int | None, kwargs: Mapping[str, Any]) -> None:
         self.tokenizer = tokenizer
+        set_kwargs(tokenizer, kwargs)
         self.processor = load_processor(tokenizer)
         self.inputs = PictureInputs(self.processor, Album(longest_side))
         self.template = PictureTemplate(tokenizer, self.inputs.placeholder, self.inputs.around)
-        self.chat = ChatFormat(tokenizer, self.template)
+        self.chat = ChatFormat(tokenizer, self.template, kwargs)
 
     def spelled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
         """The messages with their pictures as marks in the text."""
@@ -72,7 +74,7 @@ class PictureEncoder(ChatEncoder):
                 f"it has {longest} tokens, {shown} of them for its images, and the context is {context}: an image "
                 "cannot be truncated, so raise `data.context` or lower `vision.longest_side`"
             )
-        return EncodedRow(examples, 0)
+        return EncodedRow(examples, 0, refused=tuple(encoded.refused))
 
     def collate(self, examples: Sequence[Any], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None) -> Batch:
         """Token ids, padded on the right; the pixels are loaded when the batch moves to its device."""
@@ -181,7 +183,7 @@ def _text_of(parts: Sequence[Mapping[str, Any]]) -> str:
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     pictures, objective = (
-        PictureFormat(tokenizer, recipe.vision.longest_side),
+        PictureFormat(tokenizer, recipe.vision.longest_side, recipe.template.kwargs),
         PictureObjective(recipe.vision.train_tower),
     )
     return Parts(PictureEncoder(pictures), objective, PerplexityScorer(objective), PicturePredictor(pictures))
@@ -193,7 +195,7 @@ VISION = TaskFacts(
     kinds=("image-text",),
     build=_build,
     auto_class=IMAGE_TEXT.auto_class,
-    sections=("vision",),
+    sections=("template", "vision"),
     generates=True,
     reads_turns=True,
     learned="answers questions about images",

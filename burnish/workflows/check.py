@@ -136,10 +136,18 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     examiner = Examiner(data.shape, context.task, context.tokenizer, length, special)
     emit(Stage("checking the rows"))
     examination, views = _examine(_blocks(data, recipe, show), examiner, data.number, emit)
+    for note in context.task.encoder.notes_on(examination.message_keys):
+        emit(Note(note))
     if is_far_too_small(context.task, len(examination.rows)):
         examination.tally.add("few-rows", data.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
-    return Checkup(_facts(data, context, examination), findings, views[:show], examination.removable)
+    return Checkup(_facts(data, context, examination), findings, _of_first_rows(views, show), examination.removable)
+
+
+def _of_first_rows(views: Sequence[TokenView], number: int) -> list[TokenView]:
+    """The views of the first rows; a conversation whose turns cannot share one sequence has several."""
+    shown = set(list(dict.fromkeys(view.place for view in views))[:number])
+    return [view for view in views if view.place in shown]
 
 
 def check_briefly(context: RunContext) -> None:

@@ -117,7 +117,8 @@ def show_token_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None
     console.say("Bars separate tokens. The model is trained on those marked `learned`; the others are only its input.")
     for row in rows:
         console.say()
-        console.say(row["place"], "bold")
+        several = f", example {row['number']} of {row['of']}" if row["of"] > 1 else ""
+        console.say(row["place"] + several, "bold")
         for passage in row["passages"]:
             if passage["name"]:
                 console.say(f"  {passage['name']}:")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Base, MaxNewTokens, Run, Runs, System, Temperature
+from burnish.cli.options import AnswerFlags, Run
 
 if TYPE_CHECKING:
     from burnish.inference.session import Session
@@ -21,27 +22,17 @@ Prompts = Annotated[
 ]
 
 
-def generate(
-    console: Console,
-    run: Run,
-    prompts: Prompts,
-    base: Base = False,
-    system: System = None,
-    max_new_tokens: MaxNewTokens = 256,
-    temperature: Temperature = 0.0,
-    runs: Runs = "runs",
-) -> None:
+def generate(console: Console, flags: AnswerFlags, run: Run, prompts: Prompts) -> None:
     """Answer one or more prompts with a run's result."""
-    session = open_model(run, base, runs)
+    session = open_model(run, flags)
     answers = []
     for prompt in prompts:
         text = sys.stdin.read().strip() if prompt == "-" else prompt
         stream = console.stream if console.is_terminal else None
-        options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "write": stream}
-        answer = _answer(session, text, system, options)
+        answer = _answer(session, text, flags.system, {**flags.sampling(), "write": stream})
         console.result("" if stream else answer)
         answers.append({"prompt": text, "answer": answer})
-    console.json({"run": run, "base": base, "answers": answers})
+    console.json({"run": run, "base": flags.base, "answers": answers})
 
 
 def _answer(session: Any, prompt: str, system: str | None, options: dict[str, Any]) -> str:
@@ -53,28 +44,19 @@ def _answer(session: Any, prompt: str, system: str | None, options: dict[str, An
 _HELP = "/reset starts over, /exit (or Ctrl-D) quits"
 
 
-def chat(
-    console: Console,
-    run: Run,
-    base: Base = False,
-    system: System = None,
-    max_new_tokens: MaxNewTokens = 256,
-    temperature: Temperature = 0.0,
-    runs: Runs = "runs",
-) -> None:
+def chat(console: Console, flags: AnswerFlags, run: Run) -> None:
     """Chat with a run's result.
 
     Lines may also be piped in, one per turn.
     """
-    session = open_model(run, base, runs)
-    options = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    console.note(f"Chatting with {'the base of ' if base else ''}`{run}`. {_HELP}.")
+    session = open_model(run, flags)
+    messages = [{"role": "system", "content": flags.system}] if flags.system is not None else []
+    console.note(f"Chatting with {'the base of ' if flags.base else ''}`{run}`. {_HELP}.")
     try:
-        talk(console, session, messages, options)
+        talk(console, session, messages, flags.sampling())
     except KeyboardInterrupt:
         console.say()
-    console.json({"run": run, "base": base, "messages": messages})
+    console.json({"run": run, "base": flags.base, "messages": messages})
 
 
 def talk(console: Console, session: Any, messages: list[dict[str, str]], options: dict[str, Any]) -> None:
@@ -97,17 +79,36 @@ def talk(console: Console, session: Any, messages: list[dict[str, str]], options
             messages.append({"role": "assistant", "content": answer})
 
 
-def open_model(name: str, base: bool, runs: str) -> Session:
-    """Loads a run's result or a base model. A name that is neither is refused before anything heavy is loaded.
+def open_model(name: str, flags: AnswerFlags) -> Session:
+    """Loads a run's result or a base model. What is wrong is refused before anything heavy is loaded, if it can be.
 
     Raises:
-        InputError: there is neither a run nor a model with that name.
+        InputError: there is neither a run nor a model with that name, or another option than `template.kwargs`
+            is set.
     """
     from burnish.recipe.schema import BUNDLED_MODELS
     from burnish.runs.folder import find_run
 
     if name not in BUNDLED_MODELS and not Path(name).is_dir():
-        find_run(name, runs)
+        find_run(name, flags.runs)
+    kwargs = _template_kwargs(flags.sets or ())
     from burnish.inference.session import open_session
 
-    return open_session(name, base, runs)
+    return open_session(name, flags.base, flags.runs, kwargs)
+
+
+def _template_kwargs(sets: Sequence[str]) -> dict[str, Any]:
+    """The values for the chat template's variables. Raises RecipeError if another option is set."""
+    from burnish.errors import RecipeError
+    from burnish.recipe.load import load_recipe
+    from burnish.recipe.origins import DEFAULT
+
+    loaded = load_recipe(None, {}, sets, needs_data=False)
+    others = [name for name, origin in loaded.origins.items() if origin != DEFAULT and name != "template.kwargs"]
+    if others:
+        raise RecipeError(
+            f"`{others[0]}` has no effect here",
+            "What a result answers with was decided when it was trained.",
+            "Only `--set template.kwargs.NAME=VALUE` can be given",
+        )
+    return dict(loaded.recipe.template.kwargs)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from burnish.data.chat.own_template import ensure_template, set_kwargs
+from burnish.data.chat.parting import insert_thought, rest_after_prompt
+from burnish.data.chat.probe import PLAIN, TemplateProbe, notes_on_keys, probe_template
 from burnish.data.chat.template import (
-    PLAIN,
+    CLOSED,
+    INSERTED,
     ChatTemplate,
     Message,
     adapt,
-    ensure_template,
-    probe_template,
-    split_thought,
+    check_answer,
+    contains,
+    is_learned,
+    thought_and_words,
 )
-from burnish.data.rows.row import IGNORED, Example, RowError
-from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests
+from burnish.data.rows.row import Example, RowError
+from burnish.data.tokens.tokens import TokenRequests, Tokens, fit_answers, run_requests
 from burnish.errors import ModelError
 
 # SentencePiece adds a space before a text. To tokenize a text as a continuation, it is put after a stem that does not
 # merge with it, whose tokens are then removed. Byte-level tokenizers need no stem.
+_SHOWN = 40
+"""Characters of a text in an error."""
 _STEMS = ("", "\n", ".", ")", "0", "z", "Q")
 
 
@@ -43,99 +49,117 @@ class _Turn:
     answered: str
     is_closed: bool
     """Whether `answered` ends with an end marker."""
+    name: str
+    """Begins the reason why it is refused; empty for the only answer of a conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedAnswers:
+    """The answers of one conversation as token sequences, and for each answer that cannot be placed the reason."""
+
+    sequences: list[MaskedTokens]
+    refused: list[str]
 
 
 class AnswerMask:
-    """Finds answers for one template and tokenizer; `end_ids` are the tokens that may end an answer."""
+    """Finds answers for one template and tokenizer."""
 
-    def __init__(self, template: ChatTemplate, tokens: Tokens, end_ids: Sequence[int]) -> None:
+    def __init__(self, template: ChatTemplate, tokens: Tokens, found: TemplateProbe) -> None:
         self._template = template
         self._tokens = tokens
-        self._end_ids = set(end_ids)
-        spelled = sorted((tokens.spell(id_) for id_ in end_ids), key=len, reverse=True)
+        self._features = found.features
+        self._block = found.block
+        self._closings = found.closings
+        self._end_ids = set(found.end_ids)
+        spelled = sorted((tokens.spell(id_) for id_ in found.end_ids), key=len, reverse=True)
         self._ends = re.compile("|".join(map(re.escape, spelled)))
         self._stems = list(zip(_STEMS, tokens.encode(_STEMS), strict=True))
 
-    def find(self, messages: Sequence[Message], tools: list[Message] | None) -> TokenRequests[list[MaskedTokens]]:
-        """Token sequences in which every answer in `messages` follows exactly the prompt that inference will use.
+    def find(
+        self, messages: Sequence[Message], learned: Sequence[int], tools: list[Message] | None
+    ) -> TokenRequests[PlacedAnswers]:
+        """Token sequences in which every answer follows exactly the prompt that inference will use.
 
-        One sequence if the template renders earlier answers like the last one; otherwise (it strips earlier turns, or
-        ends only the last one) one sequence per answer.
+        Answers share a sequence as far as the template renders earlier answers like the last one. Where it does not (it
+        strips earlier turns, or ends only the last one), another sequence begins. An answer that cannot be placed after
+        its own prompt is refused alone.
+
+        Args:
+            messages: of the conversation, in the form that the template supports.
+            learned: indices of the answers to train on.
+            tools: of the conversation.
 
         Raises:
-            RowError: the template rejects the messages, or omits part of an answer.
+            RowError: no answer can be placed, or the template omits another message.
         """
-        turns = [
-            self._turn(messages, index, tools)
-            for index, message in enumerate(messages)
-            # An assistant message at the start answers nothing: it is part of the prompt, not trained on.
-            # One with the weight 0 is part of the prompts of later answers, too.
-            if message["role"] == "assistant" and index > 0 and message.get("weight") != 0
-        ]
-        if not turns:
-            raise RowError("the conversation has no answer to a question")
-        prompt = turns[-1].prompt
-        for message in messages[:-1]:
-            if message["role"] in ("system", "user") and not _contains(prompt, message["content"]):
+        turns: list[_Turn] = []
+        refused: list[str] = []
+        last = 0
+        for index in learned:
+            number = sum(message["role"] == "assistant" for message in messages[: index + 1])
+            name = f"answer {number}: " if len(learned) > 1 else ""
+            try:
+                turns.append(self._turn(messages[: index + 1], tools, name))
+                last = index
+            except RowError as error:
+                refused.append(f"{name}{error}")
+        if turns:
+            self._check_written(turns[-1].prompt, messages[:last])
+        sequences: list[MaskedTokens] = []
+        for run in _agreeing(turns):
+            shared = yield from self._in_one_sequence(run)
+            if shared:
+                sequences.append(shared)
+                continue
+            for turn in run:
+                try:
+                    sequences.append((yield from self._in_own_sequence(turn)))
+                except RowError as error:
+                    refused.append(f"{turn.name}{error}")
+        if not sequences:
+            raise RowError(refused[-1])
+        return PlacedAnswers(sequences, refused)
+
+    def _check_written(self, prompt: str, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message["role"] in ("system", "user") and not contains(prompt, message["content"]):
                 raise RowError(f"the chat template omits a {message['role']} message")
-        shared = yield from self._in_one_sequence(turns)
-        if shared:
-            return [shared]
-        separate = []
-        for turn in turns:
-            separate.append((yield from self._in_own_sequence(turn)))
-        return separate
 
-    def _turn(self, messages: Sequence[Message], index: int, tools: list[Message] | None) -> _Turn:
-        prompt = self._template.render(messages[:index], tools, answer_next=True)
-        whole = self._template.render(messages[: index + 1], tools, answer_next=False)
-        if not whole.startswith(prompt):
-            return self._turn_after_open_thought(prompt, whole, messages[: index + 1], tools)
-        rest = whole[len(prompt) :]
-        marker = self._end_marker(rest, messages[index])
-        if marker is None:
-            return _Turn(prompt, prompt + rest.rstrip(), is_closed=False)
-        return _Turn(prompt, prompt + rest[: marker.end()], is_closed=True)
+    def _turn(self, messages: Sequence[Message], tools: list[Message] | None, name: str) -> _Turn:
+        """The last message as an answer."""
+        prompt = self._template.render(messages[:-1], tools, answer_next=True)
+        whole = self._template.render(messages, tools, answer_next=False)
+        if whole.startswith(prompt):
+            rest = whole[len(prompt) :]
+        else:
+            rest = rest_after_prompt(self._template, prompt, whole, messages, tools)
+        form = self._features.call_thoughts if "tool_calls" in messages[-1] else self._features.thoughts
+        if form in (INSERTED, CLOSED) and (thought := thought_and_words(messages[-1])[0]):
+            rest = insert_thought(self._template, prompt, rest, messages[-1], thought, self._block)
+        check_answer(rest, messages[-1])
+        body, mark = self._split_end(rest, messages[-1])
+        return _Turn(prompt, prompt + body + mark, bool(mark), name)
 
-    def _turn_after_open_thought(
-        self, prompt: str, whole: str, messages: Sequence[Message], tools: list[Message] | None
-    ) -> _Turn:
-        """For templates whose prompt opens <think> but which omit the thought when they render the answer.
+    def _split_end(self, rest: str, answer: Message) -> tuple[str, str]:
+        """The text of an answer and the marker that ends it, which is empty if the template writes none.
 
-        The model will continue from the open tag, so it is trained on the thought (or none), the closing tag and the
-        answer.
+        The answer is the last message, so its end is found from the end of the text: markers inside it end nothing.
         """
-        before = self._template.render(messages[:-1], tools, answer_next=False)
-        answer = messages[-1]
-        if not (prompt.rstrip().endswith("<think>") and whole.startswith(before)) or "tool_calls" in answer:
-            raise RowError("the chat template starts an answer differently from its generation prompt")
-        spelled, content = split_thought(answer["content"])
-        marker = self._end_marker(whole[len(before) :], {"content": content})
-        thought = answer.get("reasoning_content") or spelled
-        answered = f"{prompt}{thought.strip()}\n</think>\n\n{content.strip()}"
-        return _Turn(prompt, answered + (marker[0] if marker else ""), is_closed=marker is not None)
-
-    def _end_marker(self, rest: str, message: Message) -> re.Match[str] | None:
-        """The first end marker after the answer's text in `rest`, or None.
-
-        Markers inside the answer itself are skipped.
-        """
-        parts = [message.get(key) or "" for key in ("reasoning_content", "content")]
-        calls = message.get("tool_calls") or []
-        if not all(_contains(rest, part) for part in [*parts, *(call["function"]["name"] for call in calls)]):
-            raise RowError("the chat template omits part of an answer")
-        # arguments of a call may contain the marker as text; those occurrences come first and end nothing
-        num_spelled = len(self._ends.findall(json.dumps(calls, ensure_ascii=False))) if calls else 0
-        for number, marker in enumerate(self._ends.finditer(rest)):
-            if number >= num_spelled and all(_contains(rest[: marker.start()], part) for part in parts):
-                return marker
-        return None
+        plain, call = self._closings
+        closing = call if "tool_calls" in answer else plain
+        text = rest.rstrip()
+        for tried in (closing, plain, call):
+            if tried is not None and text.endswith(tail := tried.tail.rstrip()):
+                return text[: len(text) - len(tail)], tried.mark
+        if closing is None:
+            return text, ""
+        raise RowError(f"the chat template does not end the answer with {closing.mark!r}, but with {text[-_SHOWN:]!r}")
 
     def _in_one_sequence(self, turns: list[_Turn]) -> TokenRequests[MaskedTokens | None]:
-        """All answers in the tokens of the complete conversation, or None if their tokens differ from inference."""
-        whole = turns[-1].answered
-        if not all(turn.is_closed and whole.startswith(turn.answered) for turn in turns):
+        """All answers in the tokens of the last one's text, or None if their tokens differ from inference."""
+        if not all(turn.is_closed for turn in turns):
             return None
+        whole = turns[-1].answered
         plain, *prompts = yield [whole, *(turn.prompt for turn in turns)]
         ids = self._tokens.with_lead(plain)
         marks = [len(ids) - len(plain) + place for place in _positions(plain, self._end_ids)]
@@ -175,6 +199,17 @@ class AnswerMask:
         return len(self._ends.findall(text))
 
 
+def _agreeing(turns: Iterable[_Turn]) -> list[list[_Turn]]:
+    """Runs of answers in which the prompt of each begins with the answer before it."""
+    runs: list[list[_Turn]] = []
+    for turn in turns:
+        if runs and runs[-1][-1].is_closed and turn.prompt.startswith(runs[-1][-1].answered):
+            runs[-1].append(turn)
+        else:
+            runs.append([turn])
+    return runs
+
+
 def _positions(ids: list[int], wanted: Iterable[int]) -> list[int]:
     """Sorted positions of any of the wanted ids."""
     found = []
@@ -185,68 +220,6 @@ def _positions(ids: list[int], wanted: Iterable[int]) -> list[int]:
                 position = ids.index(id_, position + 1)
                 found.append(position)
     return sorted(found)
-
-
-def _contains(text: str, part: str) -> bool:
-    """Whether a text contains a part, ignoring whitespace: templates trim and re-wrap contents."""
-    return part.strip() in text or _squeeze(part) in _squeeze(text)
-
-
-def _squeeze(text: str) -> str:
-    return "".join(text.split())
-
-
-Span = tuple[int, int]
-"""Token positions [start, end) of an answer."""
-
-
-def fit_answers(
-    ids: list[int], answers: Sequence[Span], lead: list[int], context: int, place: str
-) -> tuple[list[Example], int]:
-    """Splits a sequence into examples of at most `context` tokens, and counts the tokens that are in no example.
-
-    Each answer is trained on at most once. A sequence that fits is one example. A longer one is truncated on the left,
-    and answers that lose the turn before them get an example of their own, again with as much context on the left as
-    fits. `lead` (BOS) stays in front. An earlier answer that does not fit is dropped.
-
-    Raises:
-        RowError: the last answer does not fit.
-    """
-    num_lead = len(lead) if ids[: len(lead)] == lead else 0
-    if len(ids) <= context:
-        return [_example(ids, 0, len(ids), answers, 0, place)], 0
-    room = context - num_lead
-    last_start, last_end = answers[-1]
-    # + 1: an answer's first token is predicted from the token before it
-    if last_end - last_start + 1 > room:
-        raise RowError(
-            f"the answer alone is {last_end - last_start} tokens, longer than the context of {context} has room for"
-        )
-    examples = []
-    left = list(answers)
-    reached, num_lost = len(ids), 0  # from `reached` on, every token is in an example or counted as lost
-    while left:
-        start, end = left.pop()
-        if end - start + 1 > room:
-            continue
-        # cut on the left: the end of the prompt says most about the answer, and the answer itself has to stay whole
-        cut = max(num_lead, end - room)
-        kept = [(start, end)]
-        # An earlier answer is kept only if the complete turn before it is kept too.
-        while left and (left[-2][1] if len(left) > 1 else num_lead) >= cut:
-            kept.append(left.pop())
-        examples.append(_example(ids, cut, end, kept, num_lead, place))
-        num_lost += max(0, reached - end)
-        reached = min(reached, cut)
-    return examples[::-1], num_lost + reached - num_lead
-
-
-def _example(ids: list[int], cut: int, end: int, answers: Sequence[Span], num_lead: int, place: str) -> Example:
-    """Tokens [cut, end) of `ids` after its first `num_lead`, with `answers` as labels."""
-    labels = [IGNORED] * end
-    for start, stop in answers:
-        labels[start:stop] = ids[start:stop]
-    return Example(ids[:num_lead] + ids[cut:end], [IGNORED] * num_lead + labels[cut:], place)
 
 
 __all__ = ["ChatFormat", "EncodedChat", "ensure_template"]
@@ -267,10 +240,13 @@ class Chat(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncodedChat:
-    """The examples of one conversation, and how many of its tokens were truncated to fit the context."""
+    """The examples of one conversation, and what is missing in them."""
 
     examples: list[Example]
     truncated_tokens: int
+    """Tokens that did not fit the context."""
+    refused: list[str]
+    """Why answers were not placed, one reason each."""
 
 
 class ChatFormat:
@@ -281,6 +257,7 @@ class ChatFormat:
     Args:
         tokenizer: the model's tokenizer.
         template: renders the messages, if they differ from those that the tokenizer's own template takes.
+        kwargs: values of the template's variables, which become defaults of the tokenizer's template.
 
     Attributes:
         notes: adaptations to the template, as sentences for the user.
@@ -288,12 +265,16 @@ class ChatFormat:
 
     Raises:
         ModelError: the answers cannot be located reliably in what the template writes.
+        RecipeError: the template never reads one of `kwargs`.
     """
 
-    def __init__(self, tokenizer: Any, template: ChatTemplate | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, template: ChatTemplate | None = None, kwargs: Mapping[str, Any] | None = None
+    ) -> None:
         self.notes: list[str] = []
         if ensure_template(tokenizer):
             self.notes.append("the tokenizer has no chat template: ChatML is used and saved with it")
+        set_kwargs(tokenizer, kwargs or {})
         self._template = template or ChatTemplate(tokenizer)
         self.tokens = Tokens(tokenizer)
         try:
@@ -303,7 +284,7 @@ class ChatFormat:
             self._features = found.features
             self._end_ids = found.end_ids
             self._header = found.header
-            self._mask = AnswerMask(self._template, self.tokens, found.end_ids)
+            self._mask = AnswerMask(self._template, self.tokens, found)
             self._find(PLAIN)  # raises an error if the answer cannot be located
             self.notes += found.notes
         except RowError as error:
@@ -320,6 +301,10 @@ class ChatFormat:
                 )
         if self.tokens.lead and not self._writes_lead():
             self.notes.append("the template does not write BOS, but the tokenizer adds it: BOS is put in front once")
+
+    def notes_on(self, keys: Collection[str]) -> list[str]:
+        """What the template does not write of messages with these keys: see `notes_on_keys`."""
+        return notes_on_keys(self._template, self._features, keys)
 
     @property
     def stop_ids(self) -> list[int]:
@@ -358,7 +343,7 @@ class ChatFormat:
         return []
 
     def _find(self, messages: list[Message]) -> list[MaskedTokens]:
-        return run_requests(self.tokens, self._mask.find(messages, None))
+        return run_requests(self.tokens, self._mask.find(messages, _answers(messages, messages), None)).sequences
 
     def _writes_lead(self) -> bool:
         """Whether the template itself writes BOS: then `with_lead` has nothing to add and returns its argument."""
@@ -370,21 +355,22 @@ class ChatFormat:
         return run_requests(self.tokens, self.requests(record, context))
 
     def requests(self, record: Chat, context: int) -> TokenRequests[EncodedChat]:
-        """Examples of at most `context` tokens; messages after the last answer are dropped.
+        """Examples of at most `context` tokens; messages after the last answer are dropped, and answers that are not to
+        be learned are context alone.
 
         Raises:
             RowError: there is no answer, or an empty one; the template rejects the conversation or omits an answer; the
                 last answer does not fit `context`.
         """
         adapted, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._features)
-        sequences = yield from self._mask.find(adapted, listed)
+        placed = yield from self._mask.find(adapted, _answers(adapted, record.messages), listed)
         examples: list[Example] = []
         truncated = 0
-        for number, sequence in enumerate(sequences, start=1):
-            fitting, cut = self._fit(sequence, context, record.place, is_last=number == len(sequences))
+        for number, sequence in enumerate(placed.sequences, start=1):
+            fitting, cut = self._fit(sequence, context, record.place, is_last=number == len(placed.sequences))
             examples += fitting
             truncated += cut
-        return EncodedChat(examples, truncated)
+        return EncodedChat(examples, truncated, placed.refused)
 
     def _fit(self, sequence: MaskedTokens, context: int, place: str, is_last: bool) -> tuple[list[Example], int]:
         # A BOS that only the template writes also stays in front.
@@ -406,3 +392,22 @@ def _up_to_last_answer(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mappin
         if not (str(message.get("content") or "").strip() or message.get("tool_calls")):
             raise RowError("the answer is empty" if len(answers) == 1 else f"answer {number} is empty")
     return messages[: answers[-1] + 1]
+
+
+def _answers(adapted: Sequence[Message], messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Indices in `adapted` of the answers to train on. An assistant message at the start answers nothing: it is part of
+    the prompt.
+
+    Raises:
+        RowError: there is none.
+    """
+    places = [index for index, message in enumerate(adapted) if message["role"] == "assistant"]
+    # adapting may merge or add other messages, but the answers stay the same
+    marks = [is_learned(message) for message in messages if message["role"] == "assistant"]
+    answers = [(index, mark) for index, mark in zip(places, marks, strict=False) if index > 0]
+    if not answers:
+        raise RowError("the conversation has no answer to a question")
+    learned = [index for index, mark in answers if mark]
+    if not learned:
+        raise RowError("no answer is to be learned: each has `weight: 0` or `train: false`")
+    return learned

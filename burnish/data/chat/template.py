@@ -1,24 +1,32 @@
-"""Chat templates: what one supports, messages adapted to it and rendered, and ChatML for tokenizers without one."""
+"""Messages in the form that a chat template supports, and templates rendered."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from importlib.resources import files
 from typing import Any
 
 from jinja2 import TemplateError
 
+from burnish.data.chat.own_template import template_variables
 from burnish.data.rows.row import RowError
-from burnish.data.tokens.tokens import Tokens, single_token_id
-from burnish.errors import ModelError
 
 Message = dict[str, Any]
 _THOUGHT_BLOCK = re.compile(r"\s*<think>\s*(.*?)\s*</think>\s*", re.DOTALL)
+
+_SHOWN = 40
+"""Characters of a text in an error."""
+
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""Keys of a message under which templates read a thought."""
+PARTS, BLOCKS, TEXT = "parts", "blocks", "text"
+"""Other forms of a thought: a part of the content; a block of it; <think> tags at the beginning of the text."""
+INSERTED, CLOSED, DROPPED = "inserted", "closed", "dropped"
+"""The template leaves the thought out: it is put where the template opens or writes an empty one; it has no place,
+because the prompt ends with an empty thought; it has no place at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,10 @@ class TemplateFeatures:
     """What a chat template supports. The rest is written as plain text into supported turns."""
 
     system: bool = True
-    reasoning: bool = True
-    """Thoughts before an answer (`reasoning_content`)."""
+    thoughts: str = "reasoning_content"
+    """The form of a thought before an answer in words: one of `THOUGHT_FIELDS`, or of the forms above."""
+    call_thoughts: str = "reasoning_content"
+    """The form of a thought before a call."""
     tools: bool = True
     calls: bool = True
     """Tool calls and their results."""
@@ -49,10 +59,14 @@ def adapt(
         RowError: the arguments of a call are not JSON.
     """
     adapted = [_plain(message) for message in messages]
-    rewrite = _extract_thought if features.reasoning else _reasoning_as_text
-    adapted = [rewrite(message) for message in adapted]
     listed = [_nested(tool) for tool in tools] if tools else None
-    adapted = _name_calls(adapted, features) if features.calls else _calls_as_text(adapted)
+    forms = [features.call_thoughts if "tool_calls" in message else features.thoughts for message in adapted]
+    adapted = [_extract_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
+    if features.calls:
+        adapted = _name_calls(adapted, features)
+        adapted = [_with_thought(message, form) for message, form in zip(adapted, forms, strict=True)]
+    else:
+        adapted = [_with_thought(message, features.thoughts) for message in _calls_as_text(adapted)]
     if listed and not features.tools:
         adapted = _tools_as_text(adapted, listed)
         listed = None
@@ -67,8 +81,32 @@ def split_thought(content: str) -> tuple[str, str]:
     return (found[1], content[found.end() :]) if found else ("", content)
 
 
+def is_learned(message: Mapping[str, Any]) -> bool:
+    """Whether an answer is trained on: with `weight: 0` it is context alone."""
+    return message.get("weight") != 0
+
+
+THOUGHT, CALL_THOUGHT = "assistant.thought", "assistant.thought before a call"
+_ALWAYS_USED = ("role", "content", "tool_calls", "weight", "reasoning_content")
+
+
+def message_keys(messages: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The keys of messages that a template may or may not write, each as `role.key`; thoughts as `THOUGHT` or
+    `CALL_THOUGHT`."""
+    keys: set[str] = set()
+    for message in messages:
+        role, content = message["role"], message.get("content")
+        keys.update(f"{role}.{key}" for key in message if key not in _ALWAYS_USED)
+        if role != "assistant":
+            continue
+        if message.get("reasoning_content") or (isinstance(content, str) and _THOUGHT_BLOCK.match(content)):
+            keys.add(CALL_THOUGHT if message.get("tool_calls") else THOUGHT)
+    return keys
+
+
 def _plain(message: Mapping[str, Any]) -> Message:
     kept = {key: value for key, value in message.items() if value is not None and (key != "tool_calls" or value)}
+    kept.pop("weight", None)
     kept.setdefault("content", "")
     if "tool_calls" in kept:
         kept["tool_calls"] = [_nested(call) for call in kept["tool_calls"]]
@@ -85,10 +123,12 @@ def _nested(entry: Mapping[str, Any]) -> Message:
 
 
 def _name_calls(adapted: list[Message], features: TemplateFeatures) -> list[Message]:
-    """Calls with ids and arguments in the form that the template supports; results with the ids of their calls."""
+    """Calls with ids and arguments in the form that the template supports; results with the ids of their calls and
+    the names of their functions."""
     number = 0
     pending_ids: list[str] = []
     renamed: dict[str, str] = {}
+    functions: dict[str, str] = {}
     out = []
     for message in adapted:
         if "tool_calls" in message:
@@ -99,6 +139,7 @@ def _name_calls(adapted: list[Message], features: TemplateFeatures) -> list[Mess
                 id_ = given if given and not features.short_call_ids else f"call{number:05d}"
                 pending_ids.append(id_)
                 renamed[str(given)] = id_
+                functions[id_] = call["function"]["name"]
                 calls.append({**call, "id": id_, "function": _with_arguments(call["function"], features)})
             message = {**message, "tool_calls": calls}
         elif message["role"] == "tool":
@@ -107,7 +148,8 @@ def _name_calls(adapted: list[Message], features: TemplateFeatures) -> list[Mess
             id_ = named or (pending_ids[0] if pending_ids else "call00000")
             if id_ in pending_ids:
                 pending_ids.remove(id_)
-            message = {**message, "tool_call_id": id_}
+            named_function = {"name": functions[id_]} if id_ in functions else {}
+            message = {**named_function, **message, "tool_call_id": id_}
         out.append(message)
     return out
 
@@ -155,19 +197,43 @@ def _call_as_text(function: Mapping[str, Any]) -> str:
     return f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>"
 
 
-def _extract_thought(message: Message) -> Message:
-    """Moves a thought from the text to `reasoning_content`, so that the template writes it its own way."""
-    if message["role"] != "assistant" or "reasoning_content" in message:
+def _extract_thought(message: Message, form: str) -> Message:
+    """Moves a thought from the text to `reasoning_content`, unless it is to stay in the text."""
+    if message["role"] != "assistant" or "reasoning_content" in message or form == TEXT:
         return message
     thought, answer = split_thought(message["content"])
     return {**message, "reasoning_content": thought, "content": answer} if thought else message
 
 
-def _reasoning_as_text(message: Message) -> Message:
-    if "reasoning_content" not in message:
+def _with_thought(message: Message, form: str) -> Message:
+    """The message with its thought in this form."""
+    if message["role"] != "assistant" or form in ("reasoning_content", INSERTED, CLOSED):
         return message
-    kept = {key: value for key, value in message.items() if key != "reasoning_content"}
-    return {**kept, "content": f"<think>\n{message['reasoning_content']}\n</think>\n\n{message['content']}"}
+    thought = message.get("reasoning_content")
+    bare = {key: value for key, value in message.items() if key != "reasoning_content"}
+    if form == BLOCKS:
+        # such a template takes either texts or blocks in all answers of a conversation
+        blocks = [("thoughts", thought), ("response", message["content"])]
+        return {**bare, "content": {"blocks": [{"type": name, "text": text} for name, text in blocks if text]}}
+    if not thought or form == DROPPED:
+        return bare
+    if form == PARTS:
+        words = [{"type": "text", "text": message["content"]}] if message["content"] else []
+        return {**bare, "content": [{"type": "thinking", "thinking": thought}, *words]}
+    if form == TEXT:
+        return {**bare, "content": f"<think>\n{thought}\n</think>\n\n{message['content']}"}
+    return {**bare, form: thought}
+
+
+def thought_and_words(message: Mapping[str, Any]) -> tuple[str, str]:
+    """The thought and the text of an adapted answer, whatever the form of its thought."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        thought = next((message[key] for key in THOUGHT_FIELDS if message.get(key)), "")
+        return (thought, content) if thought else split_thought(content)
+    parts = content["blocks"] if isinstance(content, Mapping) else content
+    texts = {part["type"]: part.get("thinking") or part.get("text") or "" for part in parts}
+    return texts.get("thinking") or texts.get("thoughts") or "", texts.get("text") or texts.get("response") or ""
 
 
 def _tools_as_text(adapted: list[Message], tools: list[Message]) -> list[Message]:
@@ -205,42 +271,53 @@ def _fold_system(adapted: list[Message]) -> list[Message]:
     return out
 
 
-TURN_END = "<|im_end|>"
-_OWN_END = f'{{%- set answer_end = "{TURN_END}" %}}'
-_EOS_END = "{%- set answer_end = eos_token %}"
-
-
-def ensure_template(tokenizer: Any) -> bool:
-    """Gives `tokenizer` the ChatML template if it has none; returns whether it had none.
-
-    The template is set on the tokenizer, so it is saved with it. If `<|im_end|>` is one token of the vocabulary, every
-    turn ends with it. Otherwise (GPT-2, for example) the vocabulary is not changed and answers end with the tokenizer's
-    EOS instead: a model does not learn to stop from a marker of several ordinary tokens. If the tokenizer adds BOS to
-    texts, the template writes it, because other tools that render the template do not add it.
+def check_answer(body: str, answer: Message) -> None:
+    """Checks that the text of an answer has all that the message says.
 
     Raises:
-        ModelError: the tokenizer has neither `<|im_end|>` nor EOS, so no token could end an answer.
+        RowError: the template omits part of it.
     """
-    if tokenizer.chat_template:
-        return False
-    template = chatml()
-    if single_token_id(tokenizer, TURN_END) is None:
-        if tokenizer.eos_token is None:
-            raise ModelError(
-                "the tokenizer has no end-of-sequence token",
-                "Without one the model cannot learn where an answer ends.",
-                "Set `eos_token` in the model's tokenizer_config.json",
+    thought, words = thought_and_words(answer)
+    if not contains(body, words):
+        raise RowError("the chat template omits the text of the answer")
+    if thought and not contains(body, thought):
+        raise RowError("the chat template omits the thought of the answer")
+    calls = [call["function"] for call in answer.get("tool_calls") or []]
+    names = [call["name"] for call in calls]
+    for call in calls:
+        if body.count(call["name"]) < names.count(call["name"]):
+            raise RowError(
+                f"the chat template omits a call of `{call['name']}`"
+                + (": it may write one call a message" if len(calls) > 1 else "")
             )
-        template = template.replace(_OWN_END, _EOS_END)
-    if tokenizer.bos_token_id is not None and Tokens(tokenizer).lead == [tokenizer.bos_token_id]:
-        template = "{{- bos_token }}" + template
-    tokenizer.chat_template = template
-    return True
+        for text in _argument_texts(call.get("arguments")):
+            if not any(contains(body, spelled) for spelled in (text, *_escaped(text))):
+                raise RowError(f"the chat template omits an argument of `{call['name']}`: {text[:_SHOWN]!r}")
 
 
-def chatml() -> str:
-    """The text of the ChatML template in which every turn ends with `<|im_end|>`."""
-    return (files("burnish") / "models" / "chatml.jinja").read_text(encoding="utf-8")
+def _argument_texts(value: Any) -> Iterator[str]:
+    """The texts in the arguments of a call."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _argument_texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _escaped(text: str) -> tuple[str, ...]:
+    """The forms in which templates write a text inside JSON or Python."""
+    return json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1], repr(text)[1:-1]
+
+
+def contains(text: str, part: str) -> bool:
+    """Whether a text contains a part, ignoring whitespace: templates trim and re-wrap contents."""
+    return part.strip() in text or _squeeze(part) in _squeeze(text)
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())
 
 
 # A fixed date: a template that writes today's date would give different tokens on another day, and a resumed run would
@@ -281,146 +358,12 @@ class ChatTemplate:
             raise RowError(f"the chat template rejects the conversation: {error}") from error
         return str(text)
 
+    def thinking_options(self) -> str:
+        """The option with which the user may turn thoughts on, for messages."""
+        read = template_variables(str(self._tokenizer.chat_template))
+        names = [name for name in read if "think" in name or "reason" in name] or ["enable_thinking"]
+        return f"`template.kwargs.{sorted(names)[0]}=true`"
+
     def _dateless(self, tools: list[Message] | None) -> str:
         source = self._tokenizer.get_chat_template(tools=tools)
         return _ASKS_TODAY.sub(lambda asked: repr(_TODAY.strftime(asked[2])), source)
-
-
-# The contents of the probes are words that no template contains: one found in a rendered text was taken from a message.
-SYSTEM, QUESTION, ANSWER = "zqsystemzq", "zqquestionzq", "zqanswerzq"
-_NAME, _ABOUT, _VALUE, _RESULT, _THOUGHTS = "zqnamezq", "zqaboutzq", "zqvaluezq", "zqresultzq", "zqthoughtzq"
-# too long for templates that require ids of nine letters or digits
-_LONG_ID = "call_0123456789abcdefghijklmn"
-
-PLAIN: list[Message] = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
-_TOOLS: list[Message] = [
-    {
-        "type": "function",
-        "function": {
-            "name": _NAME,
-            "description": _ABOUT,
-            "parameters": {"type": "object", "properties": {"key": {"type": "string", "description": "a key"}}},
-        },
-    }
-]
-_THOUGHT: list[Message] = [PLAIN[0], {**PLAIN[1], "reasoning_content": _THOUGHTS}]
-_CALL: list[Message] = [
-    PLAIN[0],
-    {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [{"id": _LONG_ID, "type": "function", "function": {"name": _NAME, "arguments": {"key": _VALUE}}}],
-    },
-]
-_CALLS: list[Message] = [
-    *_CALL,
-    {"role": "tool", "name": _NAME, "tool_call_id": _LONG_ID, "content": _RESULT},
-    PLAIN[1],
-]
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateProbe:
-    """The result of the probe: features, the tokens that may end an answer (EOS first), and notes for the user."""
-
-    features: TemplateFeatures
-    end_ids: list[int]
-    notes: list[str]
-    header: str
-    """Text that the template writes between a prompt and its answer, so that the model learns to write it; empty if it
-    is only whitespace."""
-
-
-def probe_template(template: ChatTemplate, tokens: Tokens) -> TemplateProbe:
-    """Probes what `template` supports, by rendering marked messages.
-
-    Raises:
-        RowError: it rejects even one question with one answer.
-    """
-    header = _header(template)
-    features, notes = TemplateFeatures(), _notes_on_plain(header)
-    if not _writes(template, [{"role": "system", "content": SYSTEM}, PLAIN[0]], None, [SYSTEM, QUESTION]):
-        features = replace(features, system=False)
-        notes.append("the template has no system role: the system text is put at the start of the next user message")
-    if not _writes(template, _THOUGHT, None, [_THOUGHTS, ANSWER]):
-        features = replace(features, reasoning=False)
-    if not _writes(template, PLAIN[:1], _TOOLS, [_NAME, _ABOUT, QUESTION]):
-        features = replace(features, tools=False)
-        notes.append("the template does not list tools: they are listed in the system text, one JSON line each")
-    tools = _TOOLS if features.tools else None
-    calls = _call_features(template, tools, features)
-    if calls is None:
-        notes.append("the template does not support tool calls: calls and their results are written as JSON text")
-    features = calls or replace(features, calls=False)
-    if template.fixed_date:
-        notes.append(
-            f"the template writes today's date: {template.fixed_date} is used instead, so that runs are reproducible"
-        )
-    return TemplateProbe(features, _end_ids(template, tokens, features, tools), notes, header or "")
-
-
-def _header(template: ChatTemplate) -> str | None:
-    """Text that the template writes after the prompt and before an answer; None if it opens a thought there."""
-    prompt = template.render(PLAIN[:1], None, answer_next=True)
-    whole = template.render(PLAIN, None, answer_next=False)
-    if not whole.startswith(prompt):
-        return None
-    header = whole[len(prompt) :].partition(ANSWER)[0]
-    return header if header.strip() else ""
-
-
-def _notes_on_plain(header: str | None) -> list[str]:
-    if header is None:
-        return [
-            "the template opens a thinking block before each answer: if the data has none, an empty one is trained on"
-        ]
-    if header:
-        return [f"the template writes {header!r} before an answer: the model learns to write it too"]
-    return []
-
-
-def _writes(
-    template: ChatTemplate, messages: Sequence[Message], tools: list[Message] | None, words: Sequence[str]
-) -> bool:
-    answer_next = messages[-1]["role"] != "assistant"
-    try:
-        text = template.render(messages, tools, answer_next)
-    except RowError:
-        return False
-    return all(word in text for word in words)
-
-
-def _call_features(
-    template: ChatTemplate, tools: list[Message] | None, features: TemplateFeatures
-) -> TemplateFeatures | None:
-    """The first form of calls that the template renders completely, or None."""
-    for short_ids in (False, True):
-        for as_text in (False, True):
-            tried = replace(features, arguments_as_text=as_text, short_call_ids=short_ids)
-            messages, _ = adapt(_CALLS, None, tried)
-            try:
-                text = template.render(messages, tools, answer_next=False)
-            except RowError:
-                continue
-            # Arguments as a Python dict or as an escaped JSON string are not what a model should learn to write.
-            is_garbled = any(sign + _VALUE in text for sign in ("'", '\\"'))
-            if not is_garbled and all(word in text for word in (_NAME, _VALUE, _RESULT, ANSWER)):
-                return tried
-    return None
-
-
-def _end_ids(
-    template: ChatTemplate, tokens: Tokens, features: TemplateFeatures, tools: list[Message] | None
-) -> list[int]:
-    ends = [] if tokens.eos_id is None else [tokens.eos_id]
-    tails = [template.render(PLAIN, None, answer_next=False).rpartition(ANSWER)[2]]
-    if features.calls:
-        messages, _ = adapt(_CALL, None, features)
-        # Some templates require a result after a call; then only the end of plain answers is known.
-        with suppress(RowError):
-            tails.append(template.render(messages, tools, answer_next=False).rpartition(_VALUE)[2])
-    for tail in tails:
-        marker = tokens.first_marker(tail) if tail else None
-        if marker is not None and marker not in ends:
-            ends.append(marker)
-    return ends

@@ -77,7 +77,9 @@ class PictureTemplate(ChatTemplate):
             .replace(self._placeholder, self._placeholder.join(self._around))
         )
 
-    def _parts(self, text: str) -> list[Message]:
+    def _parts(self, text: Any) -> Any:
+        if not isinstance(text, str):  # parts already, with a thought
+            return text
         pieces = text.split(self.mark) if self.mark else [text]
         parts: list[Message] = []
         for number, piece in enumerate(pieces):

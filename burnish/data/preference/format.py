@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy
 import torch
 
 from burnish.data.chat.format import ChatFormat
+from burnish.data.chat.own_template import set_kwargs
 from burnish.data.rows.records import ChatRecord, Messages, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.data.tokens.text_pairs import PairFormat, ReadTokens
@@ -131,8 +132,8 @@ class PreferenceFormat:
         ModelError: the answers cannot be located reliably in what the template writes.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.chat = ChatFormat(tokenizer)
+    def __init__(self, tokenizer: Any, kwargs: Mapping[str, Any] | None = None) -> None:
+        self.chat = ChatFormat(tokenizer, kwargs=kwargs)
         self.tokens: Tokens = self.chat.tokens
 
     def pair(self, record: PreferenceRecord, context: int) -> tuple[PairExample, int]:
@@ -194,8 +195,12 @@ class PreferenceFormat:
     def _answer(
         self, prompt: list[int], answer: Messages, record: PreferenceRecord | RatedRecord
     ) -> TokenRequests[Answer]:
-        dialogue = ChatRecord((*record.prompt, *answer), record.tools, record.place)
-        examples = (yield from self.chat.requests(dialogue, sys.maxsize)).examples
+        before = [{**message, "weight": 0} if message["role"] == "assistant" else message for message in record.prompt]
+        dialogue = ChatRecord((*before, *answer), record.tools, record.place)
+        encoded = yield from self.chat.requests(dialogue, sys.maxsize)
+        if encoded.refused:
+            raise RowError(encoded.refused[-1])
+        examples = encoded.examples
         if len(examples) > 1 and sum(message["role"] == "assistant" for message in answer) > 1:
             raise RowError(
                 "the conversations diverge before their last answers, and the template does not keep earlier ones"
@@ -226,14 +231,16 @@ class ScoredFormat:
 
     Raises:
         ModelError: the chat template is of a kind whose answers cannot be found for sure.
+        RecipeError: the template never reads one of `kwargs`.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, kwargs: Mapping[str, Any] | None = None) -> None:
         self._tokenizer = tokenizer
+        set_kwargs(tokenizer, kwargs or {})
         self._texts = PairFormat(tokenizer)
         closes = tokenizer("a")["input_ids"][-1:] != tokenizer("a", add_special_tokens=False)["input_ids"][-1:]
         reads_pairs = closes and not tokenizer.chat_template
-        self._chat = None if reads_pairs else PreferenceFormat(tokenizer)
+        self._chat = None if reads_pairs else PreferenceFormat(tokenizer, kwargs)
 
     def pair(self, record: PreferenceRecord, context: int) -> tuple[list[ReadTokens], int]:
         """The better and the worse conversation, and how many tokens of their prompt were truncated on the left.

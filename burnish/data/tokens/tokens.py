@@ -1,11 +1,13 @@
-"""Texts to token ids, rows whose texts are tokenized as one batch, and many examples as a few flat arrays."""
+"""Texts to token ids, rows whose texts are tokenized as one batch, sequences cut to the context, and many examples as a
+few flat arrays."""
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy
 
@@ -13,6 +15,14 @@ from burnish.data.rows.row import IGNORED, Example, RowError
 
 _FAST_FROM = 2_000_000
 """Number of characters from which a faster encoder is worth its setup time."""
+
+
+class Marker(NamedTuple):
+    """An added token in a text."""
+
+    text: str
+    start: int
+    is_special: bool
 
 
 class Tokens:
@@ -63,13 +73,31 @@ class Tokens:
         """The text of a special or added token."""
         return self._added.get(token_id) or self.tokenizer.convert_ids_to_tokens(token_id)
 
-    def first_marker(self, text: str) -> int | None:
-        """Id of the first special token in `text`; if there is none, of the first non-blank added token."""
-        ids = self.encode([text])[0]
-        special = next((id_ for id_ in ids if id_ in self._specials), None)
-        if special is not None:
-            return special
-        return next((id_ for id_ in ids if self._added.get(id_, "").strip()), None)
+    def markers(self, text: str) -> list[Marker]:
+        """Special tokens and other added tokens in `text` that are not blank, from left to right."""
+        return [
+            Marker(found[0], found.start(), self._marker_ids[found[0]] in self._specials)
+            for found in self._marker_pattern.finditer(text)
+        ]
+
+    @property
+    def eos(self) -> str | None:
+        """The text of EOS."""
+        return None if self.eos_id is None else self.spell(self.eos_id)
+
+    def marker_id(self, text: str) -> int:
+        """Id of a marker."""
+        return self._marker_ids[text]
+
+    @cached_property
+    def _marker_ids(self) -> dict[str, int]:
+        specials = {self.spell(id_): id_ for id_ in self._specials}
+        return specials | {text: id_ for id_, text in self._added.items() if text.strip()}
+
+    @cached_property
+    def _marker_pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._marker_ids, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def single_token_id(tokenizer: Any, text: str) -> int | None:
@@ -124,6 +152,59 @@ def run_requests_batched(tokens: Tokens, works: Sequence[TokenRequests[Made]]) -
 
 def _take(encoded: Iterator[list[int]], count: int) -> list[list[int]]:
     return [next(encoded) for _ in range(count)]
+
+
+Span = tuple[int, int]
+"""Token positions [start, end) of an answer."""
+
+
+def fit_answers(
+    ids: list[int], answers: Sequence[Span], lead: list[int], context: int, place: str
+) -> tuple[list[Example], int]:
+    """Splits a sequence into examples of at most `context` tokens, and counts the tokens that are in no example.
+
+    Each answer is trained on at most once. A sequence that fits is one example. A longer one is truncated on the left,
+    and answers that lose the turn before them get an example of their own, again with as much context on the left as
+    fits. `lead` (BOS) stays in front. An earlier answer that does not fit is dropped.
+
+    Raises:
+        RowError: the last answer does not fit.
+    """
+    num_lead = len(lead) if ids[: len(lead)] == lead else 0
+    if len(ids) <= context:
+        return [_example(ids, 0, len(ids), answers, 0, place)], 0
+    room = context - num_lead
+    last_start, last_end = answers[-1]
+    # + 1: an answer's first token is predicted from the token before it
+    if last_end - last_start + 1 > room:
+        raise RowError(
+            f"the answer alone is {last_end - last_start} tokens, longer than the context of {context} has room for"
+        )
+    examples = []
+    left = list(answers)
+    reached, num_lost = len(ids), 0  # from `reached` on, every token is in an example or counted as lost
+    while left:
+        start, end = left.pop()
+        if end - start + 1 > room:
+            continue
+        # cut on the left: the end of the prompt says most about the answer, and the answer itself has to stay whole
+        cut = max(num_lead, end - room)
+        kept = [(start, end)]
+        # An earlier answer is kept only if the complete turn before it is kept too.
+        while left and (left[-2][1] if len(left) > 1 else num_lead) >= cut:
+            kept.append(left.pop())
+        examples.append(_example(ids, cut, end, kept, num_lead, place))
+        num_lost += max(0, reached - end)
+        reached = min(reached, cut)
+    return examples[::-1], num_lost + reached - num_lead
+
+
+def _example(ids: list[int], cut: int, end: int, answers: Sequence[Span], num_lead: int, place: str) -> Example:
+    """Tokens [cut, end) of `ids` after its first `num_lead`, with `answers` as labels."""
+    labels = [IGNORED] * end
+    for start, stop in answers:
+        labels[start:stop] = ids[start:stop]
+    return Example(ids[:num_lead] + ids[cut:end], [IGNORED] * num_lead + labels[cut:], place)
 
 
 COLUMNS: Mapping[str, type[numpy.generic]] = {

@@ -19,6 +19,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import tests.unit.data.chat_templates as styles
+import tests.unit.data.thinking_templates as thinking
 from burnish.cli.commands.generate import talk
 from burnish.data.chat.format import ChatFormat
 from burnish.data.rows.records import PreferenceRecord
@@ -58,6 +59,9 @@ ALL: dict[str, Callable[[], Any]] = {
     "llama3-without-bos": lambda: styles.llama3(adds_bos=False),
     "llama3-gpt2-splits": lambda: styles.llama3(pattern=GPT2),
     "llama1": llama1,
+    "system-last": thinking.system_last,
+    "drops-earlier": lambda: styles.chatml(thinking.DROPS_EARLIER),
+    "empty-thought": lambda: styles.chatml(thinking.EMPTY_THOUGHT),
     "tiny": make_tokenizer,
     "seedling": seedlings,
 }

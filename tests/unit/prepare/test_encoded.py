@@ -18,6 +18,7 @@ from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_e
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from tests.tiny_models import make_tokenizer
+from tests.unit.data import thinking_templates as thinking
 
 CONTEXT = 24
 ROWS = [
@@ -72,6 +73,22 @@ def test_many_rows_are_encoded_as_each_alone(name: str, tokenizer: Any, monkeypa
     assert list(map(shown, whole.examples)) == list(map(shown, single.examples))
     assert (whole.owners, whole.rejected) == (single.owners, single.rejected)
     assert (whole.truncated_rows, whole.truncated_tokens) == (single.truncated_rows, single.truncated_tokens)
+
+
+def test_answers_that_are_refused_alone_are_kept_with_the_rows() -> None:
+    thought = {**said("assistant", "Still."), "reasoning_content": "Hm."}
+    row = ChatRecord(
+        (said("user", "How?"), said("assistant", "Fine."), said("user", "Now?"), thought), None, "rows.jsonl:7"
+    )
+    task = make_task("chat", thinking.turns(thinking.CLOSED_THOUGHT), Recipe())
+    found = encode_records(task.encoder, [row], 1000)
+    assert (len(found.examples), found.rejected) == (1, [])
+    (refused,) = found.refused
+    assert refused.place == "rows.jsonl:7"
+    assert keep_encoded("key", found) == ""
+    kept = find_encoded("key")
+    assert kept is not None
+    assert kept.refused == [refused]
 
 
 def shown(example: Any) -> Any:

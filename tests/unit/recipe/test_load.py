@@ -51,6 +51,12 @@ def test_flag_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
         ("lora.targets=[q_proj, v_proj]", ("lora", "targets"), ["q_proj", "v_proj"]),
         ("data.columns.prompt=question", ("data", "columns"), {"prompt": "question"}),
         ("data.columns={prompt: 1}", ("data", "columns"), {"prompt": "1"}),
+        ("template.kwargs.enable_thinking=false", ("template", "kwargs"), {"enable_thinking": False}),
+        (
+            "template.kwargs={style: 0.001, names: [a, null]}",
+            ("template", "kwargs"),
+            {"style": 0.001, "names": ["a", None]},
+        ),
         ("data.rows=null", ("data", "rows"), None),
         ("data.packing=false", ("data", "packing"), False),
         ("model.revision=1234567", ("model", "revision"), "1234567"),
@@ -120,6 +126,8 @@ def test_an_unknown_name_is_reported_with_line_and_near_name(tmp_path: Path) -> 
         "train.betas=[0.9]",
         "data.packing=3",
         "data.columns=3",
+        "template.kwargs=3",
+        "template.kwargs.day=2024-01-01",
         "train.warmup=1",
         "epochs=2",
         "train.epochs",
@@ -177,7 +185,13 @@ def test_no_data_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_is_saved_reads_back_equal(tmp_path: Path) -> None:
-    sets = ["train.learning_rate=3e-05", "data.columns={prompt: fräge}", "lora.targets=[a]", "model.revision=null"]
+    sets = [
+        "template.kwargs={thinking: true, depth: 2}",
+        "train.learning_rate=3e-05",
+        "data.columns={prompt: fräge}",
+        "lora.targets=[a]",
+        "model.revision=null",
+    ]
     recipe = load_recipe("rows.jsonl", {"name": "on"}, sets).recipe
     path = tmp_path / "recipe.yaml"
     write(path, dump_recipe(recipe))

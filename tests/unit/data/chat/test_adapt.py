@@ -9,7 +9,7 @@ import pytest
 from burnish.data.chat.template import TemplateFeatures, adapt
 from burnish.data.rows.row import RowError
 
-PLAIN = TemplateFeatures(system=False, reasoning=False, tools=False, calls=False)
+PLAIN = TemplateFeatures(system=False, thoughts="text", call_thoughts="text", tools=False, calls=False)
 SUM = {"name": "sum", "description": "Adds.", "parameters": {"type": "object", "properties": {}}}
 
 

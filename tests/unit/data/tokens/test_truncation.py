@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.data.chat.format import fit_answers
 from burnish.data.rows.row import IGNORED, RowError
+from burnish.data.tokens.tokens import fit_answers
 
 BOS = 1
 

@@ -1,0 +1,212 @@
+"""Answers of templates that write a conversation otherwise than its prompt, by hand: trained between « and »."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tests.unit.data.chat_templates as styles
+import tests.unit.data.thinking_templates as thinking
+from burnish.data.chat.format import ChatFormat
+from burnish.data.chat.template import message_keys
+from burnish.data.preference.format import PreferenceFormat
+from burnish.data.rows.records import ChatRecord, PreferenceRecord
+from burnish.data.rows.row import RowError
+from tests.snapshots import check_text
+from tests.unit.data.chat.test_chat_format import marked, trained_from
+
+BRIEF = {"role": "system", "content": "Be brief."}
+ASK, AGAIN = {"role": "user", "content": "How?"}, {"role": "user", "content": "Now?"}
+FINE = {"role": "assistant", "content": "Fine."}
+STILL = {"role": "assistant", "content": "Still."}
+THOUGHT = {**FINE, "reasoning_content": "Hm."}
+RESULT = {"role": "tool", "content": "done"}
+TOOLS = ({"type": "function", "function": {"name": "book", "parameters": {}}},)
+
+
+def calling(*cities: str, **more: str) -> dict[str, Any]:
+    """An answer of a call for each city, with two arguments."""
+    calls = [
+        {"type": "function", "function": {"name": "book", "arguments": {"city": city, "day": "Monday"}}}
+        for city in cities
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": calls, **more}
+
+
+def encoded(tokenizer: Any, *messages: dict[str, Any], **kwargs: Any) -> list[str]:
+    """The marked text of each example; each answer follows the prompt of inference."""
+    tools = TOOLS if any("tool_calls" in message for message in messages) else None
+    chat_format = ChatFormat(tokenizer, kwargs=kwargs)
+    examples = chat_format.encode(ChatRecord(messages, tools, "x:1"), 10_000).examples
+    prompts = [
+        chat_format.prompt_ids(messages[:index], tools)
+        for index, message in enumerate(messages)
+        if message["role"] == "assistant" and message.get("weight") != 0
+    ]
+    assert [prompt for example in examples for prompt in trained_from(example)] == prompts
+    return [marked(tokenizer, example) for example in examples]
+
+
+def test_a_system_text_that_moves_to_the_last_question_leaves_each_answer_its_own_prompt() -> None:
+    assert encoded(thinking.system_last(), BRIEF, ASK, FINE, AGAIN, STILL) == [
+        "<s>[INST]Be brief.\n\nHow?[/INST]«Fine.</s>»",
+        "<s>[INST]How?[/INST]Fine.</s>[INST]Be brief.\n\nNow?[/INST]«Still.</s>»",
+    ]
+    assert encoded(thinking.system_last(), ASK, FINE, AGAIN, STILL) == [
+        "<s>[INST]How?[/INST]«Fine.</s>»[INST]Now?[/INST]«Still.</s>»"
+    ], "one sequence where the texts agree"
+
+
+def test_thoughts_go_to_their_channel_and_answers_end_as_the_last_does() -> None:
+    opening = "<|start|>user<|message|>How?<|end|><|start|>assistant"
+    assert encoded(thinking.channels(), ASK, THOUGHT) == [
+        f"{opening}«<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Fine.<|return|>»"
+    ]
+    call = ' to=book<|channel|>commentary<|message|>{"city": "Rome", "day": "Monday"}<|call|>'
+    (example,) = encoded(thinking.channels(), ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)
+    assert example.endswith(
+        f"{opening}«<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant{call}»"
+        "<|start|>tool<|message|>done<|end|><|start|>assistant"
+        "«<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Fine.<|return|>»"
+    )
+    assert len(encoded(thinking.channels(), ASK, FINE, AGAIN, STILL)) == 2, "an earlier answer ends otherwise"
+
+
+def test_a_mark_inside_a_call_ends_nothing() -> None:
+    tokenizer = thinking.tagged_arguments()
+    first = "<tool_call>book<arg_key>city</arg_key><arg_value>Rome</arg_value><arg_key>day</arg_key>"
+    calls, result = encoded(tokenizer, ASK, calling("Rome", "Oslo"), RESULT, RESULT, FINE)
+    assert calls.partition("«")[2] == (
+        f"{first}<arg_value>Monday</arg_value></tool_call>{first.replace('Rome', 'Oslo')}"
+        "<arg_value>Monday</arg_value></tool_call><|endoftext|>»"
+    )
+    assert result.endswith("<|observation|>done<|observation|>done<|assistant|>«Fine.<|endoftext|>»")
+    assert tokenizer.convert_ids_to_tokens(ChatFormat(tokenizer).stop_ids) == ["<|endoftext|>"]
+
+
+def test_a_thought_fills_the_empty_one_that_the_template_writes() -> None:
+    tokenizer = styles.chatml(thinking.EMPTY_THOUGHT)
+    opening = "<|im_start|>user\nHow?<|im_end|><|im_start|>assistant\n"
+    assert encoded(tokenizer, ASK, THOUGHT) == [f"{opening}«<think>Hm.</think>Fine.<|im_end|>»"]
+    assert encoded(tokenizer, ASK, FINE) == [f"{opening}«<think></think>Fine.<|im_end|>»"]
+    spelled = {"role": "assistant", "content": "<think>Hm.</think>Fine."}
+    assert encoded(tokenizer, ASK, spelled) == [f"{opening}«<think>Hm.</think>Fine.<|im_end|>»"], "never two thoughts"
+    (call, _) = encoded(tokenizer, ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)[0].split("»", 1)
+    assert call.endswith('«<think>Hm.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>')
+
+
+def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() -> None:
+    tokenizer = thinking.turns(thinking.CLOSED_THOUGHT)
+    prompt = "<|turn>user\nHow?<turn|>\n<|turn>assistant\n"
+    assert encoded(tokenizer, ASK, FINE) == [f"{prompt}<|channel>thought\n<channel|>«Fine.<turn|>»"]
+    thinks = encoded(thinking.turns(thinking.CLOSED_THOUGHT), ASK, THOUGHT, enable_thinking=True)
+    assert thinks == [f"{prompt}«<|channel>thought\nHm.\n<channel|>Fine.<turn|>»"], "as before calls"
+
+
+def test_an_answer_that_cannot_be_placed_is_refused_alone() -> None:
+    chat_format = ChatFormat(thinking.turns(thinking.CLOSED_THOUGHT))
+    row = ChatRecord((ASK, FINE, AGAIN, {**STILL, "reasoning_content": "Hm."}), None, "x:1")
+    found = chat_format.encode(row, 1000)
+    (example,) = found.examples
+    assert marked(thinking.turns(thinking.CLOSED_THOUGHT), example).endswith("«Fine.<turn|>»")
+    (reason,) = found.refused
+    check_text(reason)
+    with pytest.raises(RowError, match="template.kwargs.enable_thinking=true"):
+        chat_format.encode(ChatRecord((ASK, THOUGHT), None, "x:1"), 1000)
+    unknown = styles.NO_PROMPT + '{% if add_generation_prompt %}{{- "<|im_start|>assistant in verse\n" }}{% endif %}'
+    with pytest.raises(Exception, match="cannot be used") as caught:
+        ChatFormat(styles.chatml(unknown))
+    check_text(str(caught.value.__cause__))
+
+
+def test_a_thought_that_the_prompt_opens_is_opened_once() -> None:
+    tokenizer = styles.chatml(thinking.OPENED_OR_EMPTY)
+    opening = "<|im_start|>user\nHow?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    assert encoded(tokenizer, ASK, FINE) == [f"{opening}«</think>Fine.<|im_end|>»"]
+    assert encoded(tokenizer, ASK, THOUGHT) == [f"{opening}«Hm.\n</think>\nFine.<|im_end|>»"]
+
+
+def test_thoughts_may_be_parts_of_the_content() -> None:
+    opening = "<|im_start|>user\nHow?<|im_end|><|im_start|>assistant\n"
+    tokenizer = styles.chatml(thinking.THOUGHT_PARTS)
+    assert encoded(tokenizer, ASK, THOUGHT) == [f"{opening}«[THINK]Hm.[/THINK]Fine.<|im_end|>»"]
+
+
+def test_what_closes_a_part_of_the_answer_does_not_end_it() -> None:
+    tokenizer = thinking.turns(thinking.CLOSES_TWICE)
+    assert encoded(tokenizer, ASK, FINE, AGAIN, STILL) == [
+        "<|turn>user\nHow?<turn|><|turn>assistant\n«<|text>Fine.<text|><turn|>»"
+        "<|turn>user\nNow?<turn|><|turn>assistant\n«<|text>Still.<text|><turn|>»"
+    ]
+    assert tokenizer.convert_ids_to_tokens(ChatFormat(tokenizer).stop_ids) == ["<turn|>"]
+
+
+def test_answers_share_sequences_as_far_as_their_texts_agree() -> None:
+    """Calls and their thoughts belong to one turn of the user; the next one drops the thoughts of the turn before."""
+    turn = (calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)
+    first, second = encoded(styles.chatml(thinking.DROPS_EARLIER), ASK, *turn, AGAIN, *turn)
+    assert [text.count("«") for text in (first, second)] == [2, 2]
+    assert second.partition("«")[0].count("<think>") == 0
+
+
+def test_an_answer_that_goes_on_in_a_turn_is_all_that_is_learned_of_it() -> None:
+    tokenizer = thinking.turns(thinking.CONTINUES)
+    call = '<|channel>book{"city": "Rome", "day": "Monday"}<channel|>'
+    first, second = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
+    assert first.endswith(f"<|text>How?<text|><|turn>«{call}<turn|>»")
+    assert second.endswith(f"<|text>How?<text|><|turn>{call}done<|turn>«Fine.<turn|>»")
+
+
+def test_an_answer_of_weight_0_is_context_alone() -> None:
+    bad = {"role": "assistant", "content": "Bad.", "weight": 0}
+    assert encoded(styles.chatml(), ASK, bad, AGAIN, STILL) == [
+        "<|im_start|>user\nHow?<|im_end|>\n<|im_start|>assistant\nBad.<|im_end|>\n"
+        "<|im_start|>user\nNow?<|im_end|>\n<|im_start|>assistant\n«Still.<|im_end|>»"
+    ]
+    with pytest.raises(RowError, match="no answer is to be learned"):
+        ChatFormat(styles.chatml()).encode(ChatRecord((ASK, bad), None, "x:1"), 1000)
+
+
+def test_calls_of_which_the_template_writes_but_the_first_are_refused() -> None:
+    with pytest.raises(RowError) as caught:
+        encoded(thinking.channels(), ASK, calling("Rome", "Oslo"))
+    check_text(str(caught.value))
+
+
+def test_arguments_that_the_template_does_not_write_are_refused() -> None:
+    row = calling("Rome")
+    row["tool_calls"][0]["function"]["arguments"]["class"] = "first"
+    template = thinking.EMPTY_THOUGHT.replace(
+        "arguments | tojson", "arguments.values() | list | batch(2) | first | join"
+    )
+    with pytest.raises(RowError, match="omits an argument of `book`: 'first'"):
+        encoded(styles.chatml(template), ASK, row)
+
+
+def test_what_the_template_does_not_write_of_messages_is_named() -> None:
+    named = ({**ASK, "name": "Ann"}, calling("Rome", reasoning_content="Hm."), {**RESULT, "tool_call_id": "a"}, THOUGHT)
+    templates = {
+        "default": styles.chatml(),
+        "channels": thinking.channels(),
+        "drops thoughts": styles.chatml(styles.NO_PROMPT.replace("message.content", "message.content.split('>')[-1]")),
+    }
+    check_text(
+        "\n".join(
+            f"{name}: {note}"
+            for name, tokenizer in templates.items()
+            for note in ChatFormat(tokenizer).notes_on(message_keys(named))
+        )
+    )
+    assert ChatFormat(styles.chatml()).notes_on(message_keys((ASK, FINE))) == []
+    writes_names = styles.NO_PROMPT.replace("message.role", "(message.name or message.role)")
+    assert ChatFormat(styles.chatml(writes_names)).notes_on({"user.name"}) == []
+
+
+def test_pairs_follow_their_own_prompt_too() -> None:
+    pairs = PreferenceFormat(thinking.system_last())
+    example, _ = pairs.pair(PreferenceRecord((BRIEF, ASK), (FINE,), (STILL,), None, "x:1"), 1000)
+    assert thinking.system_last().decode(example.prompt_ids) == "<s>[INST]Be brief.\n\nHow?[/INST]"
+    closed = PreferenceFormat(thinking.turns(thinking.CLOSED_THOUGHT))
+    with pytest.raises(RowError, match="empty thought"):
+        closed.pair(PreferenceRecord((ASK,), (FINE,), (THOUGHT,), None, "x:1"), 1000)
