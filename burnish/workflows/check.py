@@ -43,7 +43,7 @@ from burnish.data.tokens.tokens import Tokens
 from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape
 from burnish.prepare.resolve import check_shape
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import DataChecked, EventLog, Listener, Progressed, Stage
+from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
 from burnish.system.machine import this_machine
 from burnish.system.processes import in_processes
 from burnish.tasks import task_names_for
