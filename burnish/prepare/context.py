@@ -193,9 +193,8 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     Raises:
         DataError: they are for another task.
     """
-    shape = (
-        recipe.data.shape if recipe.data.shape == PLAIN_TEXT else AUTO
-    )  # whose other columns were ignored on purpose
+    # the columns beside a plain text were ignored on purpose
+    shape = PLAIN_TEXT if recipe.data.shape == PLAIN_TEXT else AUTO
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
     records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, asked_of(recipe))
     if recipe.task not in task_names_for(records.shape.record):

@@ -139,7 +139,16 @@ PATTERNS = (
     ),
     Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM), settle=_CHAT),
     Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,), settle=_CHAT),
-    Pattern("source-target", ChatRecord, _ANSWER, (SOURCE, RESULT), (SYSTEM,), test=is_text_pair, notes=_PAIR_NOTES),
+    Pattern(
+        "source-target",
+        ChatRecord,
+        _ANSWER,
+        (SOURCE, RESULT),
+        (SYSTEM,),
+        test=is_text_pair,
+        notes=_PAIR_NOTES,
+        settle=_CHAT,
+    ),
     Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-text", ScoredRecord, _SCORED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("text", TextRecord, _PLAIN, (("text", "content"),), (("ends",),), settle=_SETTLE_TEXT),
@@ -369,7 +378,8 @@ def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
-    fix = f"Map the columns: {MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)}"
+    example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
+    fix = f"Map the columns: {example}"
     if not set(FIRST).isdisjoint(found) and not set(SECOND).isdisjoint(found):
         fix = (
             "Name the column with the labels, `--set data.columns.label=COLUMN`, or with the scores, `...score=COLUMN`"

@@ -160,3 +160,13 @@ def test_another_column_that_rates_answers_is_asked_about(column: str, ratings: 
 def test_other_columns_beside_answers_are_named_and_not_asked_about(column: str, cells: list[Any]) -> None:
     shape = shape_of(rated(cells * 6, column))
     assert (shape.name, shape.ignored) == ("prompt-completion", (column,))
+
+
+def test_ratings_beside_a_source_and_its_target_are_asked_about() -> None:
+    values = [
+        {"source": f"How many is {number}?", "target": "Many of them.", "answer_quality": quality}
+        for number, quality in enumerate(["good", "bad"] * 6)
+    ]
+    with pytest.raises(DataError, match="seems to rate the answers"):
+        shape_of(values)
+    assert shape_of(values, "source-target").record is ChatRecord
