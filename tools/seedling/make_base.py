@@ -12,7 +12,7 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from burnish.data.chat.template import chatml
+from burnish.data.chat.own_template import chatml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -12,12 +12,15 @@ from burnish.data.files.sources import find_sources
 from burnish.data.rows.dataset import good_rows, make_records, refuse_empty
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import Rejected
+from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO, BUNDLED, NONE
 
 _MAX_ROWS = 10_000
 """Rows read from the user's own file; about sixty of them are evaluated."""
+_ASKED = Asked(task="text")
+"""The text alone is wanted, so no other column is asked about."""
 
 
 def is_own(general: str) -> bool:
@@ -38,7 +41,7 @@ def read_passages(general: str) -> Sequence[TextRecord]:
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(find_sources(name).train, rejected), _MAX_ROWS))
     refuse_empty(rows, rejected, name)
-    shape = detect_shape(rows, {}, asks=False)
+    shape = detect_shape(rows, {}, asked=_ASKED)
     if shape.record is not TextRecord:
         raise DataError(
             f"`{name}` cannot be used as general text: its rows have the shape `{shape.name}`",

@@ -244,7 +244,7 @@ class Shape:
 
 
 def detect_shape(
-    rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO, asked: Asked | None = None, asks: bool = True
+    rows: Sequence[Row], columns: Mapping[str, str], wanted: str = AUTO, asked: Asked | None = None
 ) -> Shape:
     """Detects the common shape of the rows.
 
@@ -252,7 +252,6 @@ def detect_shape(
         rows: all rows; every one is checked.
         columns: field -> column of the file, from the recipe. The shape must then use those fields.
         wanted: the name of a shape, or `auto`.
-        asks: whether a column that seems to be an annotation must not be ignored without a question.
         asked: what else the user has set about their meaning.
 
     Raises:
@@ -278,7 +277,7 @@ def detect_shape(
     readings = (*first.readings, *settled.readings)
     notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
     used = {name for reading in readings for name in reading.columns}
-    if main.name == "text" and asks and asked.is_free:
+    if main.name == "text" and asked.is_free:
         known = {*columns.values(), *main.names, *LABEL, *SCORE, *used}
         refuse_ignored(rows, [name for name in found if name not in known and name.lower() not in known])
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,13 @@ def test_what_is_no_text_is_refused(rows: list[dict[str, str]], tmp_path: Path) 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_passages(str(tmp_path / "nowhere.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"), [("kind", ["a", "b"]), ("tags", ["a b", "c"]), ("difficulty", [0.5, 1.25])]
+)
+def test_columns_beside_general_text_are_not_asked_about(tmp_path: Path, column: str, cells: list[Any]) -> None:
+    rows = [{"text": f"The number {number} is whole.", column: cells[number % 2]} for number in range(24)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert [passage.text for passage in read_passages(str(file))] == [row["text"] for row in rows]
