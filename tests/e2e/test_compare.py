@@ -51,10 +51,11 @@ def compared(here: Path, made: Path) -> Path:
     return here / "runs"
 
 
-def test_two_learning_rates(compared: Path, burnish: Burnish) -> None:
+def test_two_learning_rates(compared: Path, made: Path, burnish: Burnish) -> None:
     result = burnish("compare slow fast")
     assert result.code == 0, result.err
-    check_snapshot("e2e/test_compare::two learning rates", re.sub(r"(?m)^.* \|.*\n", "", screen(result)))
+    shown = screen(result, {str(made / "rows"): "ROWS"})
+    check_snapshot("e2e/test_compare::two learning rates", re.sub(r"(?m)^.* \|.*\n", "", shown))
     verdict = burnish("compare slow fast --quiet").out
     assert " ".join(result.out.splitlines()[:2]) + "\n" == verdict
     assert verdict.startswith(f"`fast` is better than `slow` on {HELD_OUT} rows: ")
