@@ -72,6 +72,9 @@ def word_pieces() -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=specials, show_progress=False)
     core.train_from_iterator(_words(), trainer)
+    # the trainer finds the same pieces in every process, but numbers them otherwise
+    pieces = [*specials, *sorted(set(core.get_vocab()) - set(specials))]
+    core.model = models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]")
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )

@@ -55,10 +55,10 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
     assert [table["title"] for table in run.evaluation["tables"]] == ["per class", "confusion matrix"]
     assert run.evaluation["note"].startswith("Always answering the most common label")
     assert run.evaluation["answers"][0]["expected"] in ("good", "bad")
-    assert run.generate("the film was very lovely").startswith("good (")
-    assert run.generate('{"text": "the song was awful"}').startswith("bad (")
+    assert run.generate("7 the film was very lovely").startswith("good (")
+    assert run.generate('{"text": "8 the song was awful"}').startswith("bad (")
     folder = run.path
-    assert burnish(f'generate {folder} "the film was lovely"').out.startswith("good (")
+    assert burnish(f'generate {folder} "9 the film was lovely"').out.startswith("good (")
     reported_by_evaluate = burnish(f"evaluate {folder}")
     assert reported_by_evaluate.code == 0, reported_by_evaluate.err
     assert run.evaluation["note"] in " ".join(reported_by_evaluate.out.split())

@@ -46,10 +46,10 @@ def test_scores_are_learned_and_saved_as_they_were_evaluated(
     repeated = {figure["name"]: figure["tuned"]["value"] for figure in json.loads(again.out)["figures"]}
     assert repeated == pytest.approx(figures, rel=1e-4)
     for text in ("7 the film was very lovely", "9 the meal was awful"):
-        assert float(run.generate(text)) == pytest.approx(plain_score(run.path, model, text, kind), abs=2e-3)
+        assert float(run.generate(text)) == pytest.approx(plain_score(run.path, model, text), abs=2e-3)
 
 
-def plain_score(path: Path, model: Path, text: str, kind: str) -> float:
+def plain_score(path: Path, model: Path, text: str) -> float:
     """The score by transformers and peft alone."""
     import torch
     from peft import PeftModel
@@ -65,10 +65,9 @@ def plain_score(path: Path, model: Path, text: str, kind: str) -> float:
             str(model), num_labels=1, problem_type="regression", ignore_mismatched_sizes=True
         )
         network = PeftModel.from_pretrained(base, str(result))
-    ids = tokenizer(text)["input_ids"] + ([tokenizer.eos_token_id] if kind == "llama" else [])
-    network.config.pad_token_id = None
+    network.config.pad_token_id = tokenizer.pad_token_id
     with torch.no_grad():
-        return network.eval()(input_ids=torch.tensor([ids])).logits.item()
+        return network.eval()(**tokenizer(text, return_tensors="pt")).logits.item()
 
 
 def test_whole_numbers_are_classes_unless_asked_otherwise(here: Path, tmp_path: Path, burnish: Burnish) -> None:
