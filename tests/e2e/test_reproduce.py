@@ -203,6 +203,9 @@ def test_micro_batches_that_were_halved_are_halved_again(
     """Memory runs out once, in the third step; what is summed in halves must be summed in halves again."""
     from burnish.engine.step import Trainer
 
+    monkeypatch.setenv(
+        "BURNISH_CACHE", str(tmp_path / "cache")
+    )  # where later runs would find the smaller micro-batches
     step, seen = Trainer.step, []
 
     def short_of_memory(self: Trainer, batches: Any, learning_rate: float | None = None) -> Any:
