@@ -249,10 +249,11 @@ class NewRun:
                 missing = [path]
             except OSError as error:
                 raise _unwritable(path, error) from None
+            self._made += missing[::-1]  # also of a name that turns out to be locked: no other run would remove it
             # the folder may be removed at this very moment, by a run that came to nothing
             with contextlib.suppress(FileNotFoundError):
                 self._held.enter_context(write_lock(path, "trained"))
-                self.folder, self._made = RunFolder(path), missing[::-1]
+                self.folder = RunFolder(path)
         return self.folder
 
     def take_fresh(self, stem: str) -> RunFolder:
