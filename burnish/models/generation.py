@@ -134,25 +134,9 @@ def generate_batch(
             generate_batch(network, tokenizer, [prompt], stop_ids, max_new_tokens, temperature, streamer, inputs)[0]
             for prompt in prompts
         ]
-    limit, room = _context_limit(network), prompt_room(network, max_new_tokens)
-    kept = [list(prompt) for prompt in prompts]
-    if limit and room:
-        room = room if inputs is None else limit - 1
-        if inputs is not None and len(kept[0]) > room:
-            raise InputError(
-                f"the prompt with its images has {len(kept[0])} tokens",
-                f"The model supports at most {limit}, and an image cannot be truncated.",
-                "Use smaller images, or fewer",
-            )
-        kept = [prompt[-room:] for prompt in kept]
-        max_new_tokens = min(max_new_tokens, limit - max(map(len, kept)))
-    width = max(map(len, kept))
+    kept, max_new_tokens = _fitted(network, prompts, max_new_tokens, has_inputs=inputs is not None)
     device = next(network.parameters()).device
-    ids = torch.full((len(kept), width), tokenizer.pad_token_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(kept):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
+    ids, mask = _padded_left(kept, tokenizer.pad_token_id)
     with _whole_head_inputs(network):
         output = network.generate(
             input_ids=ids.to(device),
@@ -161,10 +145,44 @@ def generate_batch(
             streamer=streamer,
             **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},
         )
-    begin = (
-        1 if network.config.is_encoder_decoder else width
-    )  # the decoder of an encoder-decoder begins with its start token
+    # the decoder of an encoder-decoder begins with its start token
+    begin = 1 if network.config.is_encoder_decoder else ids.shape[1]
     return [_until_stop(row, set(stop_ids)) for row in output[:, begin:].tolist()]
+
+
+def _fitted(
+    network: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, has_inputs: bool
+) -> tuple[list[list[int]], int]:
+    """The prompts truncated on the left to the model's context, and the longest answer that it leaves room for.
+
+    Raises:
+        InputError: a prompt with further inputs, which cannot be truncated, leaves no room for an answer.
+    """
+    kept = [list(prompt) for prompt in prompts]
+    limit, room = _context_limit(network), prompt_room(network, max_new_tokens)
+    if not limit or not room:
+        return kept, max_new_tokens
+    if has_inputs:
+        room = limit - 1
+        if len(kept[0]) > room:
+            raise InputError(
+                f"the prompt with its images has {len(kept[0])} tokens",
+                f"The model supports at most {limit}, and an image cannot be truncated.",
+                "Use smaller images, or fewer",
+            )
+    kept = [prompt[-room:] for prompt in kept]
+    return kept, min(max_new_tokens, limit - max(map(len, kept)))
+
+
+def _padded_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask, both `[rows, width]` int64."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def pair_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if 1 < len(classes) <= _MOST_CLASSES and _MIN_ROWS_PER_CLASS * len(classes) <= len(rows):
         notes.append(
             f"`{result}` has only {len(classes)} different values; to learn them as labels: "
-            f"`--set data.columns.text={source} --set data.columns.label={result}`."
+            f"{_mapping(text=source, label=result)}."
         )
     return notes
 
@@ -60,5 +60,9 @@ def map_example(row: Row) -> str:
     texts += [str(name) for name, value in row.values.items() if isinstance(value, str) and name not in texts]
     if len(texts) < 2:
         return MAP_EXAMPLE
-    pair = ("prompt", texts[0]), ("completion", texts[1])
-    return "`" + " ".join(f"--set {quoted(f'data.columns.{field}={name}')}" for field, name in pair) + "`"
+    return _mapping(prompt=texts[0], completion=texts[1])
+
+
+def _mapping(**columns: str) -> str:
+    """The options that give columns to fields, as they are to be typed."""
+    return "`" + " ".join(f"--set {quoted(f'data.columns.{field}={name}')}" for field, name in columns.items()) + "`"
