@@ -108,7 +108,7 @@ def _template_kwargs(sets: Sequence[str]) -> dict[str, Any]:
     if others:
         raise RecipeError(
             f"`{others[0]}` has no effect here",
-            "What a result answers with was decided when it was trained.",
+            "How a result answers was decided when it was trained.",
             "Only `--set template.kwargs.NAME=VALUE` can be given",
         )
     return dict(loaded.recipe.template.kwargs)

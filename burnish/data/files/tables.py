@@ -86,7 +86,7 @@ def check_header(file: str, line: int, cells: list[str], delimiter: str) -> list
     if len(names) == 1 and other:
         raise DataError(
             f"{file}:{line}: the columns seem to be separated by {DELIMITERS[other]}",
-            "But most rows do not have as many cells as the header then.",
+            "With it, most rows do not have as many cells as the header.",
             f"Put quotes around cells that contain {DELIMITERS[other]}",
         )
     return names

@@ -216,14 +216,14 @@ def _ask_about_annotations(names: Sequence[str], rows: Sequence[Values]) -> None
     for name in names:
         if values := _annotation_values(rows, name):
             raise DataError(
-                f"`{name}` looks like a label, but it is no column that is known to be one",
+                f"`{name}` looks like a label, but Burnish does not know a column of that name",
                 f"It has {len(values)} values that recur: {quoted(values, 5)}.",
                 f"To learn it: `--set data.columns.label={name}`. To learn the text alone: `--set data.shape=text`",
             )
     texts = [spelled(values.get(names[0])) for values in rows] if len(names) == 1 else []
     if texts and are_amounts(texts, False):
         raise DataError(
-            f"`{names[0]}` looks like a score, but it is no column that is known to be one",
+            f"`{names[0]}` looks like a score, but Burnish does not know a column of that name",
             f"It has a number for every text, for example {texts[0]}.",
             f"To predict it: `--set data.columns.score={names[0]}`. To learn the text alone: `--set data.shape=text`",
         )

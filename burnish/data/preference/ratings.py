@@ -189,7 +189,7 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
             example = "good_from=..." if is_scale and not rated <= _GOOD | _BAD else ""
             more = f" --set annotation.{example}" if example else ""
             raise DataError(
-                f"`{name}` seems to rate the answers, but it is no column that is known to do so",
+                f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",
                 f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
                 f"To learn the good ones from the bad: `--set data.columns.label={name}{more}`. To learn all alike: "
                 f"`--set data.shape={pattern.name}`",

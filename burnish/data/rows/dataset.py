@@ -108,8 +108,8 @@ def asked_of(recipe: Recipe) -> Asked:
     for role, meaning in recipe.data.roles.items():
         if meaning not in MEANINGS:
             raise RecipeError(
-                f"`data.roles.{role}` is `{meaning}`, which no role means",
-                f"A role means one of {', '.join(f'`{one}`' for one in MEANINGS)}.",
+                f"`data.roles.{role}` is `{meaning}`, which is not a role",
+                f"A role can be mapped to {', '.join(f'`{one}`' for one in MEANINGS)}.",
                 f"For example `--set data.roles.{role}=assistant`",
             )
     return Asked(task=recipe.task, roles=recipe.data.roles, annotation=recipe.annotation)
