@@ -29,6 +29,10 @@ class Meter:
         self._read()
         self._kept, self._since = (self.seconds, self.cpu_seconds), None
 
+    def drop(self) -> None:
+        """What was counted since `begin` was not part of it."""
+        self._since = None
+
     def step(self) -> None:
         """A step of the optimizer is done."""
         self._read()

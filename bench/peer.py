@@ -25,7 +25,7 @@ SEED = 1
 def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
     """Burnish with its defaults and the same steps; its measurements on the base model before them count too."""
     import burnish
-    from burnish.runs.events import DataReady, Stage, StepDone, TrainingStarted
+    from burnish.runs.events import DataReady, Stage, StepDone, TrainingStarted, Validated
 
     options: dict[str, Any] = {
         "train.learning_rate": settings.learning_rate,
@@ -56,6 +56,9 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
             meter.pause()
         elif isinstance(event, StepDone):
             meter.step()
+        elif isinstance(event, Validated) and not meter.steps:  # the base model on held-out rows: no other does that
+            meter.drop()
+            meter.begin()
 
     run = burnish.train(
         settings.rows,

@@ -12,84 +12,52 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from burnish.kernels.adapted import Adapted, adapter_gradients, input_gradient, low_gradient, parted, project
 from burnish.kernels.precision import arithmetic_type
 
 
-def lora_linear_reference(
-    inputs: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    down: torch.Tensor,
-    up: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    """Reference for `lora_linear` in single operations (arXiv 2106.09685, eq. 3)."""
-    update = functional.linear(functional.linear(inputs.to(down.dtype), down), up) * scale
-    return functional.linear(inputs, weight, bias) + update.to(inputs.dtype)
-
-
-def lora_linear(
-    inputs: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    down: torch.Tensor,
-    up: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    """`inputs @ weight.T + bias + scale * inputs @ down.T @ up.T`; gradients for `inputs`, `down` and `up` only.
+def lora_linear(inputs: torch.Tensor, layer: Adapted) -> torch.Tensor:
+    """A frozen linear layer and its adapter; gradients for the inputs and the adapter only.
 
     Args:
         inputs: `[..., in]`.
-        weight: `[out, in]`, frozen; everything is computed in its dtype, or in that of autocast.
-        bias: `[out]`, frozen, or None.
-        down: `[rank, in]`, any float dtype.
-        up: `[out, rank]`, any float dtype.
-        scale: factor of the update.
+        layer: from `in` to `out`, with an adapter; everything is computed in the dtype of its weight, or in that of
+            autocast.
 
     Returns:
         `[..., out]`.
     """
-    dtype = arithmetic_type(weight)
-    with torch.autocast(weight.device.type, enabled=False):
-        frozen = weight.to(dtype), None if bias is None else bias.to(dtype)
-        return _LoraLinear.apply(inputs.to(dtype), *frozen, down, up, scale)
+    dtype = arithmetic_type(layer.weight)
+    with torch.autocast(inputs.device.type, enabled=False):
+        return _LoraLinear.apply(inputs.to(dtype), layer.scale, *layer.cast(dtype).tensors())
 
 
 class _LoraLinear(torch.autograd.Function):
     """Saves the input and `inputs @ down.T`, which is small."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        inputs: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        down: torch.Tensor,
-        up: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
+    def forward(ctx: Any, inputs: torch.Tensor, scale: float, *tensors: torch.Tensor | None) -> torch.Tensor:
+        (layer,) = parted(tensors, [scale])
         flat = inputs.flatten(0, -2)
-        low = torch.mm(flat, down.to(flat.dtype).T)
-        output = functional.linear(flat, weight, bias)
-        # added in place: one pass over the output, and no second tensor of its size
-        output.addmm_(low, up.to(flat.dtype).T, alpha=scale)
-        ctx.save_for_backward(inputs, weight, low, down, up)
+        output = flat.new_empty((len(flat), len(layer.weight)))
+        low = project(layer, flat, output)
+        ctx.save_for_backward(inputs, low, *tensors)
         ctx.scale = scale
-        return output.view(*inputs.shape[:-1], len(weight))
+        return output.view(*inputs.shape[:-1], len(layer.weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, weight, low, down, up = ctx.saved_tensors  # autograd casts the gradients to the dtypes of these
+        inputs, low, *tensors = ctx.saved_tensors
+        (layer,) = parted(tensors, [ctx.scale])
         flat, gradient = inputs.flatten(0, -2), gradient.flatten(0, -2)
-        low_gradient = torch.mm(gradient, up.to(flat.dtype)).mul_(ctx.scale)
-        input_gradient = None
+        back = low_gradient(layer, gradient)
+        result = None
         if ctx.needs_input_grad[0]:
-            input_gradient = torch.mm(gradient, weight)
-            input_gradient.addmm_(low_gradient, down.to(flat.dtype))
-            input_gradient = input_gradient.view(inputs.shape)
-        down_gradient = torch.mm(low_gradient.T, flat)
-        up_gradient = torch.mm(gradient.T, low).mul_(ctx.scale)
-        return input_gradient, None, None, down_gradient, up_gradient, None
+            result = torch.empty_like(flat)
+            input_gradient(layer, gradient, back, result)
+            result = result.view(inputs.shape)
+        # autograd casts the gradients to the dtypes of the adapter
+        return result, None, None, None, *adapter_gradients(layer, flat, gradient, low, back)
 
 
 def lora_beside_reference(

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from burnish.kernels.scratch import scratch
+
 
 def rms_norm_reference(inputs: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
     """Reference for `rms_norm` in single operations (arXiv 1910.07467, eq. 4; rounded where Llama's code rounds)."""
@@ -37,21 +39,33 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-        wide = inputs.to(torch.float32)
-        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
+        wide = _wide(inputs, "norm.wide")
+        squares = torch.mul(wide, wide, out=_empty("norm.squares", inputs, torch.float32))
+        scale = torch.rsqrt(squares.mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(inputs, weight, scale)
-        return weight * (wide * scale).to(inputs.dtype)
+        return weight * _empty("norm.narrow", inputs, inputs.dtype).copy_(wide.mul_(scale))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, weight, scale = ctx.saved_tensors
         input_gradient = weight_gradient = None
         if ctx.needs_input_grad[0]:
-            weighted = (gradient * weight).to(inputs.dtype)
-            along = torch.linalg.vecdot(weighted, inputs).unsqueeze(-1).to(torch.float32)
+            weighted = torch.empty_like(inputs).copy_(gradient).mul_(weight)
+            along = _wide(weighted, "norm.wide").mul_(inputs).sum(-1, keepdim=True)
             back = along * scale.pow(3) / -inputs.shape[-1]
             input_gradient = weighted.mul_(scale.to(inputs.dtype)).addcmul_(inputs, back.to(inputs.dtype))
         if ctx.needs_input_grad[1]:
-            each = gradient.to(torch.float32) * inputs * scale
+            each = _wide(gradient, "norm.wide").mul_(inputs).mul_(scale)
             weight_gradient = each.flatten(0, -2).sum(0).to(weight.dtype)
         return input_gradient, weight_gradient, None
+
+
+def _wide(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    """A copy in fp32."""
+    return _empty(name, tensor, torch.float32).copy_(tensor)
+
+
+def _empty(name: str, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return (
+        torch.empty_like(like, dtype=dtype) if torch.compiler.is_compiling() else scratch(name, like.shape, like, dtype)
+    )

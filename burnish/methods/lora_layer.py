@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from burnish.kernels.adapted import Adapted
 from burnish.kernels.lora_linear import lora_linear, lora_packed_linear
 
 _PLAIN = (nn.Linear, Conv1D)
@@ -41,14 +42,26 @@ def fused_layer() -> type[nn.Module]:
         """Falls back to PEFT's own forward pass for what `lora_linear` does not support."""
 
         def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-            name = _only_adapter(self)
-            if name is None or args or kwargs:
+            layer = None if args or kwargs else self.adapted()
+            if layer is None or layer.down is None:
                 return super().forward(x, *args, **kwargs)
+            return lora_linear(x, layer)
+
+        def adapted(self) -> Adapted | None:
+            """The layer as a part of an operation; None for what only PEFT's own forward pass supports.
+
+            Without its adapter where that is disabled, so that both are computed the same way.
+            """
             base: Any = self.get_base_layer()
+            if self.disable_adapters and type(base) is nn.Linear and not self.merged:
+                return Adapted(base.weight, base.bias)
+            name = _only_adapter(self)
+            if name is None:
+                return None
             down: Any = self.lora_A[name]
             up: Any = self.lora_B[name]
             weight = base.weight.T if isinstance(base, Conv1D) else base.weight
-            return lora_linear(x, weight, base.bias, down.weight, up.weight, self.scaling[name])
+            return Adapted(weight, base.bias, down.weight, up.weight, self.scaling[name])
 
     return FusedLinear
 

@@ -15,6 +15,7 @@ from transformers.activations import NewGELUActivation
 from burnish.kernels.rms_norm import rms_norm
 from burnish.kernels.varlen_attention import DENSE, kernels_on
 from burnish.models import attention
+from burnish.models.fused_layers import install_fused_layers
 from burnish.models.probe import Probe
 
 
@@ -190,6 +191,11 @@ def _install_activations(network: Any, device: str) -> Undo | None:
     return _replace(network, lambda module: tanh() if type(module) is NewGELUActivation else None)
 
 
+def _install_layers(network: Any, device: str) -> Undo | None:
+    """Attention and feed-forward layers as fewer operations; measured on the CPU alone."""
+    return install_fused_layers(network) if device == "cpu" else None
+
+
 def _replace(network: Any, substitute: Callable[[nn.Module], nn.Module | None]) -> Undo | None:
     """Replaces every module for which there is a substitute."""
     children = [(module, name, child) for module in network.modules() for name, child in module.named_children()]
@@ -210,11 +216,13 @@ _PARTS: dict[str, Callable[[Any, str], Undo | None]] = {
     "attention": _install_attention,
     "norms": _install_norms,
     "activations": _install_activations,
+    "layers": _install_layers,
 }
 _NOT_INSTALLED = {
     "attention": "This model uses transformers' own attention instead of Burnish's kernel.",
     "norms": "This model uses transformers' own norms instead of Burnish's kernel.",
     "activations": "This model uses transformers' own activations instead of PyTorch's fused one.",
+    "layers": "This model uses transformers' own layers instead of Burnish's fused ones.",
 }
 _NOT_PROBED = (
     "This model runs with transformers' own operations: Burnish's kernels cannot be tried out on it, since it does not "

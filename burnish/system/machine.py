@@ -17,7 +17,7 @@ from pathlib import Path
 _FEATURES = ("amx_bf16", "avx512_bf16")
 _M_MMAP_THRESHOLD = -3
 """The number of this option in malloc.h."""
-_OWN_PAGES_BYTES = 1 << 18
+_OWN_PAGES_BYTES = 3 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,12 @@ def return_freed_memory() -> bool:
     """Returns freed tensors to the system at once, so that resident memory follows live memory.
 
     glibc gives large allocations pages of their own, and raises the threshold for "large", up to 32 MiB, whenever one
-    is freed. Smaller allocations come from heaps that it keeps. A training step frees in another order than it
-    allocates, so the heaps fragment and grow: with two rows of 128 tokens, LoRA on GPT-2 used 41 % more than process
-    and live bytes together, and full training of BERT 13 %. A fixed threshold of 256 KiB (mallopt(3), M_MMAP_THRESHOLD)
-    stays within 1.5 % of them; at 1 MiB GPT-2 still used 17 % more, because a tensor as wide as the model is smaller
-    than that. Earlier allocations are not moved. Settings in the environment are kept.
+    is freed. Smaller allocations come from heaps that it keeps, and that fragment, since a training step frees in
+    another order than it allocates. But the system clears every new page. In a fixed threshold (mallopt(3),
+    M_MMAP_THRESHOLD) both meet: with 256 KiB, SmolLM2-135M under LoRA peaked at 1.30 GiB and took 2.5 s for 1,024
+    tokens; with 1.5 MiB at 1.34 GiB in 1.9 s, and with glibc's own 1.39 GiB in 1.9 s (`bench/allocator.py`). Wider
+    models have larger tensors, which get pages of their own, and compute longer on each. Earlier allocations are not
+    moved. Settings in the environment are kept.
 
     Returns:
         Whether it took effect; never outside Linux with glibc.
@@ -138,6 +139,17 @@ def return_freed_memory() -> bool:
     import ctypes
 
     return ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES_BYTES) == 1
+
+
+def trim_heap() -> None:
+    """Returns the free pages of glibc's heaps to the system; does nothing with another C library.
+
+    Simulating and confirming a plan allocates and frees hundreds of MiB in small pieces, which glibc would keep.
+    """
+    if _has_glibc():
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _has_glibc() -> bool:

@@ -56,7 +56,7 @@ from burnish.runs.events import (
     Warned,
 )
 from burnish.runs.folder import NewRun, RunFolder, check_room
-from burnish.system.machine import peak_bytes, reset_peak
+from burnish.system.machine import peak_bytes, reset_peak, trim_heap
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
 
@@ -202,6 +202,7 @@ def fit(model: LoadedModel, folder: RunFolder) -> Loop:
     reset_peak()
     loop.run()
     undo_compiling(loop.trainer.network)
+    trim_heap()
     report_accuracy(model, loop.progress)
     if model.seconds is None and (pace := loop.pace.seconds_per_token()):
         keep_measured(model.key, pace, model.batches, model.context.emit)

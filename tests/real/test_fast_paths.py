@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
+from torch import nn
 
 from burnish.kernels.attention import NAME
+from burnish.methods.lora_layer import register_layers
 from burnish.models.fast_paths import FusedRMSNorm, install_fast_paths
 from burnish.models.probe import Probe
 from tests.unit.models.faults import FAULTS
@@ -45,3 +49,44 @@ def test_an_encoder_too(real_model: Callable[[str], Path]) -> None:
     network = transformers.AutoModel.from_pretrained(real_model("minilm"), dtype=torch.bfloat16)
     assert install_fast_paths(network) == []
     assert network.config._attn_implementation == NAME
+
+
+TARGETS = ["q_proj", "v_proj", "gate_proj", "down_proj"]
+
+
+def adapter_gradients(network: Any, is_fused: bool) -> list[torch.Tensor]:
+    """Of a few real sentences, packed into one row, with adapters that already change the output."""
+    network.requires_grad_(False)
+    config = peft.LoraConfig(r=8, target_modules=TARGETS, task_type="CAUSAL_LM")
+    if is_fused:
+        register_layers(config, [nn.Linear(1, 1)])
+    torch.manual_seed(0)
+    tuned = peft.get_peft_model(network, config)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(weight, std=0.02)
+    lengths = (40, 25, 63)
+    ids = (torch.arange(sum(lengths)) * 7919 + 11).remainder(40_000)[None]
+    positions = torch.cat([torch.arange(length) for length in lengths])[None]
+    tuned(input_ids=ids, position_ids=positions, labels=ids, use_cache=False).loss.backward()
+    return [weight.grad.float() for weight in tuned.parameters() if weight.grad is not None]
+
+
+def test_gradients_of_fused_layers_are_as_near_to_fp32(real_model: Callable[[str], Path]) -> None:
+    """All together, and of the worst single matrix."""
+
+    def load(dtype: torch.dtype) -> Any:
+        return transformers.AutoModelForCausalLM.from_pretrained(real_model("smollm2"), dtype=dtype)
+
+    exact = adapter_gradients(load(torch.float32), False)
+    plain = adapter_gradients(load(torch.bfloat16), False)
+    fused_network = load(torch.bfloat16)
+    assert install_fast_paths(fused_network) == []
+    assert {type(layer).__name__ for layer in fused_network.modules()} >= {"FusedLlamaMLP", "FusedLlamaAttention"}
+    fused = adapter_gradients(fused_network, True)
+    errors = [
+        [float((one - true).norm() / true.norm()) for one, true in zip(found, exact, strict=True)]
+        for found in (plain, fused)
+    ]
+    assert statistics.mean(errors[1]) <= 1.1 * statistics.mean(errors[0])
+    assert max(errors[1]) <= 1.5 * max(errors[0])

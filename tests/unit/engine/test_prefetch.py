@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+import torch
 
 from burnish.data.batching.batches import Batch, BatchPlan
 from burnish.engine.loop import Prefetch
@@ -13,6 +14,8 @@ from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 
 TOTAL = 6
+GPU = torch.device("mps")
+"""A device other than the CPU; nothing is computed on it."""
 
 
 def plan() -> BatchPlan:
@@ -26,7 +29,7 @@ def same(first: list[Any], second: list[Any]) -> bool:
 
 def test_each_step_has_the_plans_batches_in_any_order_of_steps() -> None:
     watched = plan()
-    with Prefetch(watched, TOTAL) as ahead:
+    with Prefetch(watched, TOTAL, GPU) as ahead:
         for step in (0, 1, 1, 2, 4, 3, 5):
             assert same(ahead.take(step), plan().step_batches(step))
 
@@ -44,7 +47,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
         return batches
 
     watched.step_batches = note
-    with Prefetch(watched, 2) as ahead:
+    with Prefetch(watched, 2, GPU) as ahead:
         ahead.take(0)
         assert done.wait(10)
         ahead.take(1)
@@ -53,7 +56,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
 
 def test_smaller_micro_batches_are_made_again() -> None:
     watched = plan()
-    with Prefetch(watched, TOTAL) as ahead:
+    with Prefetch(watched, TOTAL, GPU) as ahead:
         ahead.take(0)
         assert watched.halve_micro_batch(1)
         halved = ahead.take(1)
@@ -73,7 +76,7 @@ def test_an_error_shows_in_the_step_that_it_belongs_to() -> None:
         return make(step)
 
     watched.step_batches = fail
-    with Prefetch(watched, TOTAL) as ahead:
+    with Prefetch(watched, TOTAL, GPU) as ahead:
         ahead.take(0)
         with pytest.raises(MemoryError):
             ahead.take(1)
@@ -113,14 +116,25 @@ class WrittenByTheModel:
 
 def test_batches_that_are_not_planned_are_not_made_before_their_step() -> None:
     source = WrittenByTheModel()
-    with Prefetch(source, 4) as prefetch:
+    with Prefetch(source, 4, GPU) as prefetch:
         for step in range(3):
             prefetch.take(step)
             assert source.asked == list(range(step + 1))
 
 
-@pytest.mark.parametrize("pins", [False, True])
-def test_for_a_gpu_every_batch_is_pinned(pins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_the_cpu_no_batch_is_made_before_its_step() -> None:
+    """A thread beside the one that computes would slow it down."""
+    source: Any = plan()
+    make, asked = source.step_batches, []
+    source.step_batches = lambda step: asked.append((step, threading.current_thread())) or make(step)
+    with Prefetch(source, TOTAL, torch.device("cpu")) as prefetch:
+        for step in range(3):
+            assert same(prefetch.take(step), plan().step_batches(step))
+    assert asked == [(step, threading.main_thread()) for step in range(3)]
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_for_cuda_every_batch_is_pinned(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the first one, which nothing has made ahead."""
     pinned: list[Any] = []
 
@@ -129,6 +143,6 @@ def test_for_a_gpu_every_batch_is_pinned(pins: bool, monkeypatch: pytest.MonkeyP
         return batch
 
     monkeypatch.setattr(Batch, "pinned", pin)
-    with Prefetch(plan(), 2, pins) as ahead:
+    with Prefetch(plan(), 2, torch.device(device)) as ahead:
         batches = [batch for step in range(2) for batch in ahead.take(step)]
-    assert len(pinned) == (len(batches) if pins else 0)
+    assert len(pinned) == (len(batches) if device == "cuda" else 0)

@@ -61,6 +61,20 @@ def assert_as_exact(
         assert distance(one, two) <= TOLERANCES[dtype], index
 
 
+def assert_no_less_exact(
+    fast: Callable[..., torch.Tensor],
+    reference: Callable[..., torch.Tensor],
+    inputs: Sequence[torch.Tensor | None],
+    upstream: torch.Tensor | None = None,
+) -> None:
+    """For a chain of products in 16 bits: about as far from fp32 as the reference is in the same type, or nearer."""
+    made, same = (values_and_gradients(one, inputs, upstream) for one in (fast, reference))
+    exact = values_and_gradients(reference, [in_fp32(one) for one in inputs], upstream)
+    for index, (one, two, three) in enumerate(zip(made, same, exact, strict=True)):
+        assert one.dtype == two.dtype, index
+        assert distance(one, three) <= 1.5 * distance(two, three) + 0.004, index
+
+
 def in_fp32(tensor: torch.Tensor | None) -> Any:
     """The same numbers and the same wish for a gradient."""
     return None if tensor is None else tensor.detach().float().requires_grad_(tensor.requires_grad)

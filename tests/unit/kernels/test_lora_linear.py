@@ -6,10 +6,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from burnish.kernels.lora_linear import lora_beside_reference, lora_linear, lora_linear_reference, lora_packed_linear
+from burnish.kernels.adapted import Adapted, layer_reference
+from burnish.kernels.lora_linear import lora_beside_reference, lora_linear, lora_packed_linear
 from tests.unit.kernels.comparison import assert_as_exact, assert_near, random, values_and_gradients
 
 IN, OUT, RANK, SCALE = 24, 40, 4, 1.7
+
+
+def fused(inputs: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
+    """The operation with separate arguments."""
+    return lora_linear(inputs, Adapted(*tensors, SCALE))
+
+
+def single(inputs: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
+    """Its reference."""
+    return layer_reference(inputs, Adapted(*tensors, SCALE))
 
 
 def made_up(
@@ -42,8 +53,8 @@ def test_it_is_the_single_operations(shape: tuple[int, ...], bias: bool, transpo
         inputs = made_up(shape, dtype, bias=bias, transposed=transposed, first=first)
         for slope in (upstream, None):
             assert_as_exact(
-                lambda *given: lora_linear(*given, SCALE),
-                lambda *given: lora_linear_reference(*given, SCALE),
+                fused,
+                single,
                 inputs,
                 slope,
             )
@@ -63,12 +74,12 @@ def test_autocast_computes_in_bf16_and_gives_gradients_of_the_adapters_type(
 
     def cast(*given: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return lora_linear(*given, SCALE)
+            return fused(*given)
 
     output, *gradients = values_and_gradients(cast, inputs, upstream)
     assert output.dtype == torch.bfloat16
     assert [one.dtype for one in gradients] == [torch.float32] * 3
-    expected = values_and_gradients(lambda *given: lora_linear_reference(*given, SCALE), exact, upstream)
+    expected = values_and_gradients(single, exact, upstream)
     assert_near([output.float(), *gradients], expected, 1e-2)
 
 
@@ -76,10 +87,7 @@ def test_matrices_in_fp32_beside_a_base_in_bf16() -> None:
     """Without autocast, as in evaluation."""
     inputs = made_up((3, 5), torch.bfloat16)
     inputs[3:] = made_up((3, 5))[3:]
-    ours, theirs = (
-        values_and_gradients(lambda *given, way=way: way(*given, SCALE), inputs)
-        for way in (lora_linear, lora_linear_reference)
-    )
+    ours, theirs = (values_and_gradients(way, inputs) for way in (fused, single))
     assert [one.dtype for one in ours] == [torch.bfloat16] * 2 + [torch.float32] * 2
     assert_near(ours, theirs, 1e-2)
 
@@ -87,7 +95,7 @@ def test_matrices_in_fp32_beside_a_base_in_bf16() -> None:
 def test_the_frozen_layer_gets_no_gradient_and_nothing_is_changed() -> None:
     inputs = made_up((3, 5))
     before = [one.detach().clone() for one in inputs if one is not None]
-    lora_linear(*inputs, SCALE).sum().backward()
+    fused(*inputs).sum().backward()
     weight, bias = inputs[1:3]
     assert weight.grad is None
     assert bias.grad is None
@@ -98,7 +106,7 @@ def test_the_frozen_layer_gets_no_gradient_and_nothing_is_changed() -> None:
 def test_without_an_update_it_is_the_layer() -> None:
     inputs = made_up((3, 5))
     inputs[4] = torch.zeros(OUT, RANK, requires_grad=True)
-    output, _, of_down, of_up = values_and_gradients(lambda *given: lora_linear(*given, SCALE), inputs)
+    output, _, of_down, of_up = values_and_gradients(fused, inputs)
     assert torch.equal(output, torch.nn.functional.linear(*inputs[:3]))
     assert not of_down.any()
     assert of_up.any()
@@ -106,7 +114,7 @@ def test_without_an_update_it_is_the_layer() -> None:
 
 def test_no_tokens_at_all() -> None:
     """As an expert has them that none is sent to."""
-    output, *gradients = values_and_gradients(lambda *given: lora_linear(*given, SCALE), made_up((0,)))
+    output, *gradients = values_and_gradients(fused, made_up((0,)))
     assert output.shape == (0, OUT)
     assert [one.shape for one in gradients] == [(0, IN), (RANK, IN), (OUT, RANK)]
     assert not any(one.any() for one in gradients)
@@ -154,7 +162,5 @@ def test_beside_a_product_in_autocast_the_type_is_that_of_the_inputs() -> None:
 
     made = values_and_gradients(cast, given)
     assert [one.dtype for one in made] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32]
-    exact = values_and_gradients(
-        lambda x, down, up: lora_linear_reference(x, weight, None, down, up, SCALE), [given[0].float(), down, up]
-    )
+    exact = values_and_gradients(lambda x, down, up: single(x, weight, None, down, up), [given[0].float(), down, up])
     assert_near([one.float() for one in made], [one.float() for one in exact], 1e-2)

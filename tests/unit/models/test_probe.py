@@ -63,18 +63,18 @@ def test_a_refused_part_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(fast_paths, "FusedRMSNorm", WrongNorm)
     network = make_network("llama").bfloat16()
-    kinds = [type(module) for module in network.modules()]
+    norms = [type(module) for module in network.modules() if "Norm" in type(module).__name__]
     (note,) = install_fast_paths(network)
     assert note.startswith(fast_paths._NOT_INSTALLED["norms"])
     assert "Against fp32 the error of the output would be" in note
     assert network.config._attn_implementation == NAME
-    assert [type(module) for module in network.modules()] == kinds
+    assert [type(module) for module in network.modules() if "Norm" in type(module).__name__] == norms
 
 
 def test_a_model_whose_own_output_is_not_finite_is_left_alone() -> None:
     network = make_network("llama").bfloat16()
     nn.init.constant_(network.model.norm.weight, float("nan"))
-    assert len(install_fast_paths(network)) == 2
+    assert len(install_fast_paths(network)) == 3
     assert network.config._attn_implementation == "sdpa"
 
 

@@ -133,9 +133,9 @@ freed = return_freed_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 libc.free(libc.malloc(16 << 20))  # by itself, glibc keeps smaller ones on its heap from here on
-taken = [libc.malloc(1 << 20) for _ in range(64)]
+taken = [libc.malloc(2 << 20) for _ in range(32)]
 for place in taken:
-    ctypes.memset(place, 1, 1 << 20)
+    ctypes.memset(place, 1, 2 << 20)
 for place in taken[:-1]:
     libc.free(place)
 pages = int(open("/proc/self/statm").read().split()[1])
@@ -148,7 +148,7 @@ print(freed, pages * 4096 >> 20)
     [({}, True), ({"MALLOC_ARENA_MAX": "2"}, False), ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, False)],
 )
 def test_freed_memory_is_returned_unless_the_user_chose(given: dict[str, str], expected: bool) -> None:
-    """63 of 64 MiB are freed; the last one keeps them on the heap."""
+    """62 of 64 MiB are freed; the last piece keeps them on the heap."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     result = subprocess.run(
         [sys.executable, "-c", GROW], env={**clean, **given}, capture_output=True, text=True, check=True
@@ -165,3 +165,22 @@ def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not return_freed_memory()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_what_small_pieces_left_is_returned() -> None:
+    """Here 64 MiB in pieces of 64 KiB, of which the last one keeps the others on the heap."""
+    program = GROW.replace("freed = return_freed_memory()", "freed = True").replace("2 << 20", "1 << 16")
+    program = program.replace("range(32)", "range(1024)").replace("pages =", "trim_heap()\npages =")
+    program = program.replace("import return_freed_memory", "import trim_heap")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    kept, trimmed = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", text], env=clean, capture_output=True, text=True, check=True
+            ).stdout.split()[1]
+        )
+        for text in (program.replace("trim_heap()\n", ""), program)
+    )
+    assert kept > 60
+    assert trimmed < 50
