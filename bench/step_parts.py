@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=str(ASSETS / "seedling"))
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--steps", type=int, default=6, help=f"of which {UNTIMED} are not timed")
+    parser.add_argument("--name", default="parts", help="of the table in the page")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     options = parser.parse_args()
     logging.disable_progress_bar()
@@ -104,7 +105,7 @@ def main() -> None:
     table = "\n".join([*lines, "", f"{options.steps - UNTIMED} steps each; {ran}"])
     print(table)
     if options.write:
-        write_between(DOCS / "performance.md", "parts", table)
+        write_between(DOCS / "performance.md", options.name, table)
 
 
 if __name__ == "__main__":
