@@ -305,7 +305,7 @@ class Diagnosis:
         return found
 
     def _find(self, name: str, find: Callable[[Curves], str | None], advise: Callable[[], str]) -> list[Diagnosed]:
-        evidence = None if name in self.reported else find(self.curves)
+        evidence = find(self.curves)
         return self._report(name, evidence, advise()) if evidence else []
 
     def _report(self, name: str, evidence: str | None, advice: str) -> list[Diagnosed]:

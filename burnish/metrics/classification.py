@@ -35,7 +35,7 @@ def multi_label_measures(gold: numpy.ndarray, predicted: numpy.ndarray) -> list[
         predicted: `[rows, labels]`, boolean.
     """
     counts = label_counts(gold, predicted)
-    exact = (numpy.asarray(gold, dtype=bool) == numpy.asarray(predicted, dtype=bool)).all(axis=-1)
+    exact = (numpy.asarray(gold, dtype=bool) == numpy.asarray(predicted, dtype=bool)).all(axis=1)
     micro = Measure("micro-F1", counts, _micro_f1, higher_is_better=True, is_share=True)
     return [micro, macro_f1(counts), mean("exact match", exact)]
 

@@ -30,7 +30,7 @@ def pearson(gold: numpy.ndarray, predicted: numpy.ndarray) -> Measure:
     The values are centered first, which changes no correlation but keeps the digits of numbers far from 0.
     """
     x, y = (_standardized(side) for side in (gold, predicted))
-    table = numpy.stack([numpy.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+    table = numpy.stack([numpy.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
     return Measure("Pearson r", table, _pearson, higher_is_better=True, is_share=False, least=-1.0, most=1.0)
 
 
@@ -59,7 +59,7 @@ def spearman(gold: numpy.ndarray, predicted: numpy.ndarray) -> Measure:
         influence = shift[0] / scale - rho / 2 * (shift[1] / moments["xx"] + shift[2] / moments["yy"])
     bounded = min(max(rho, -_NEARLY_ONE), _NEARLY_ONE)
     lines = numpy.arctanh(bounded) + influence / (1 - bounded**2)
-    table = numpy.stack([lines, numpy.ones_like(lines)], axis=-1)
+    table = numpy.stack([lines, numpy.ones_like(lines)], axis=1)
     return Measure("Spearman rho", table, _spearman, higher_is_better=True, is_share=False, least=-1.0, most=1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -305,7 +306,7 @@ def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
 
 
 def _max_tokens(context: int | str) -> int:
-    return 2**31 if context == AUTO else int(context)
+    return sys.maxsize if context == AUTO else int(context)
 
 
 def _gold(evaluated: EvaluatedExamples, names: Sequence[str]) -> numpy.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,7 +180,7 @@ class ScorePredictor(PredictorDefaults):
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
         self._format = PairFormat(tokenizer)
-        self._context = 2**31 if recipe.data.context == AUTO else int(recipe.data.context)
+        self._context = sys.maxsize if recipe.data.context == AUTO else int(recipe.data.context)
         shape = _PAIR if recipe.data.shape == _PAIR else _TEXT
         self._pattern = BY_NAME[shape].narrowed(recipe.data.columns)
         self._columns = ColumnMap(recipe.data.columns)
@@ -212,11 +213,10 @@ def _choices(records: Sequence[ScoredRecord], recipe: Recipe) -> list[Choice]:
         DataError: all scores are the same, so there is nothing to learn.
     """
     scores = numpy.array([record.score for record in records], dtype=numpy.float64)
-    scale = float(scores.std()) if len(scores) else 0.0
+    scale = float(scores.std())
     if recipe.score.scale == AUTO and not scale > 0:
-        named = f"{scores[0]:g}" if len(scores) else "none"
         raise DataError(
-            f"every training row has the same score: {named}",
+            f"every training row has the same score: {scores[0]:g}",
             "There is nothing to learn from it.",
             "Add rows with other scores, or set the column with `--set data.columns.score=COLUMN`",
         )

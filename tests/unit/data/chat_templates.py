@@ -88,14 +88,17 @@ NO_END = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{- "### assistant\n" }}{% endif %}"""
 
-# Calls as JSON text only; results need nine-character ids.
+# Calls as JSON text only; results need nine-character ids, and a call each.
 PICKY_CALLS = """
+{%- set open = namespace(calls=0) %}
 {%- for message in messages %}
     {{- "<|im_start|>" + message.role + "\n" + message.content }}
     {%- for call in message.tool_calls or [] %}
         {{- call.function.name + "(" + call.function.arguments + ")#" + call.id }}
     {%- endfor %}
     {%- if message.role == "tool" and message.tool_call_id | length != 9 %}{{- raise_exception("bad id") }}{% endif %}
+    {%- set open.calls = open.calls + (message.tool_calls or []) | length - (1 if message.role == "tool" else 0) %}
+    {%- if open.calls < 0 %}{{- raise_exception("a result without a call") }}{% endif %}
     {{- "<|im_end|>\n" }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- "<|im_start|>assistant\n" }}{% endif %}"""

@@ -148,6 +148,15 @@ CONTINUES = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{- "<|turn>" }}{% endif %}"""
 
+# Either calls or answers in words, as CONDITION says, end with a token.
+ENDS_SOME = """
+{%- for message in messages %}
+    {{- "<|" + message.role + "|>\n" + message.content }}
+    {%- for call in message.tool_calls or [] %}{{- call.function.name + call.function.arguments | tojson }}{% endfor %}
+    {{- "<|end|>\n" if message.role == "assistant" and CONDITION else "\n" }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- "<|assistant|>\n" }}{% endif %}"""
+
 # The answer's closing tag, then the end of the turn, which EOS ends; the next prompt stands at the very end always.
 CLOSES_TWICE = """
 {%- for message in messages %}

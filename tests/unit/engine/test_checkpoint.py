@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from burnish.data.batching.batches import collate_tokens
 from burnish.engine.checkpoint import (
+    bytes_written,
     checkpoint_path,
     folder_bytes,
     is_complete,
@@ -79,6 +80,16 @@ def test_holds_the_trained_weights_and_no_others(saved: Path) -> None:
     assert sorted(file.name for file in saved.iterdir()) == sorted([*FILES, "checksums.json"])
     assert saved.name == "step-000003"
     assert folder_bytes(saved) == sum(file.stat().st_size for file in saved.iterdir())
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_the_room_that_a_run_takes_is_that_of_its_files(keep: int, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    """The checkpoints that are kept, the one that is being written, and the weights of the result."""
+    trainer = trainer_of(tiny_tokenizer, "full")
+    take_steps(trainer, 1)
+    path = save_checkpoint(tmp_path, trainer, Progress(step=1))
+    result = (path / "weights.safetensors").stat().st_size
+    assert bytes_written(trainer.network, keep) == pytest.approx((keep + 1) * folder_bytes(path) + result, rel=0.1)
 
 
 def test_an_untouched_checkpoint_is_whole(saved: Path) -> None:

@@ -61,7 +61,10 @@ def test_one_changed_logit_is_enough() -> None:
 def test_an_adapter_taken_out_of_the_base_is_idle_until_it_moves(init: str, tmp_path: Path) -> None:
     made, network = apply_to(make_case("llama", tmp_path / "base"), "lora", init=init)
     assert made.unmoved(network) == "Its matrices have their initial values"
-    next(p for n, p in network.named_parameters() if ".lora_A." in n).data[0, 0] += 1e-4
+    matrix = next(p for n, p in network.named_parameters() if ".lora_A." in n).data
+    matrix.view(-1)[matrix.abs().argmin()] += 1e-8 * matrix.abs().max()
+    assert made.unmoved(network) == "Its matrices have their initial values", "less than fp32 tells apart in a product"
+    matrix[0, 0] += 1e-4
     assert not made.unmoved(network)
 
 

@@ -59,8 +59,10 @@ def test_an_adapter_from_the_base_weights_fits_the_original_base(
     assert made.without(network) is None  # the base inside has changed, so it is loaded anew
     (tmp_path / "result").mkdir()
     made.save(network, tmp_path / "result")
-    config = json.loads((tmp_path / "result" / "adapter_config.json").read_text())
+    written = (tmp_path / "result" / "adapter_config.json").read_text()
+    config = json.loads(written)
     assert (config["r"], config["init_lora_weights"]) == (8, True)
+    assert written.startswith('{\n  "'), "indented as PEFT does"
     plain = PeftModel.from_pretrained(case.load(), tmp_path / "result").eval()
     opened = made.open(lambda where: case.load(), location(case.folder), tmp_path / "result").eval()
     with torch.no_grad():

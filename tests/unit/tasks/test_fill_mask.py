@@ -85,6 +85,19 @@ def test_epochs_hide_other_words_and_evaluation_always_the_same() -> None:
     assert not torch.equal(first.targets, evaluated.targets)
 
 
+def test_a_word_is_never_replaced_by_a_special_token() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer, share=0.9)
+    examples = task.encoder.encode(record(), 96).examples
+    replacements = set()
+    for epoch in range(20):
+        batch = task.encoder.collate(examples, [[0]], False, epoch)
+        is_replaced = (batch.targets != IGNORED) & (batch.input_ids != batch.targets)
+        replacements |= set(batch.input_ids[is_replaced].tolist())
+    assert len(replacements - {tokenizer.mask_token_id}) > 5
+    assert replacements & set(tokenizer.all_special_ids) == {tokenizer.mask_token_id}
+
+
 def test_padding_changes_no_loss_and_terms_belong_to_their_example(bert: tuple[Any, Any]) -> None:
     network, tokenizer = bert
     network.eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,6 +193,25 @@ def test_the_tower_is_found_by_looking(model: tuple[str, Any, Any]) -> None:
     assert image_tower(network) == (TOWERS[family],)
     assert make(tokenizer).objective.frozen_modules(network) == (TOWERS[family],)
     assert make(tokenizer, train_tower=True).objective.frozen_modules(network) == ()
+
+
+class WithoutTower(torch.nn.Module):
+    """A model in which no part of its own reads the pictures."""
+
+    config = SimpleNamespace(vision_config=None)
+
+    def get_encoder(self, modality: str) -> torch.nn.Module:
+        return self
+
+
+def test_a_note_says_whether_the_tower_is_frozen(model: tuple[str, Any, Any]) -> None:
+    family, tokenizer, network = model
+    (note,) = make(tokenizer).objective.inspect_model(network)
+    assert f"`{TOWERS[family]}`) is frozen" in note
+    assert make(tokenizer, train_tower=True).objective.inspect_model(network) == []
+    (note,) = make(tokenizer).objective.inspect_model(WithoutTower())
+    assert "was not found" in note
+    assert "frozen" not in note
 
 
 def test_answers_equal_those_of_plain_transformers(

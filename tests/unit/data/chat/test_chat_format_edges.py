@@ -40,6 +40,13 @@ def test_stop_ids_are_eos_and_the_end_of_a_turn() -> None:
     assert tokenizer.convert_ids_to_tokens(ChatFormat(tokenizer).stop_ids) == ["<|im_end|>"]
 
 
+def test_an_answer_may_end_with_an_added_token_that_is_not_special() -> None:
+    tokenizer = styles.plain(styles.NO_END.replace('content + "', 'content + "<end>'))
+    tokenizer.add_tokens("<end>")
+    assert trained(tokenizer, chat("How?", "Fine.", "Now?", "Still.")) == ["Fine.<end>Still.<end>"]
+    assert tokenizer.convert_ids_to_tokens(ChatFormat(tokenizer).stop_ids) == ["<|endoftext|>", "<end>"]
+
+
 @pytest.mark.parametrize("style", [styles.llama3, styles.mistral])
 def test_bos_stands_once_where_template_and_tokenizer_both_write_it(style: Any) -> None:
     tokenizer = style()

@@ -142,6 +142,37 @@ def test_what_closes_a_part_of_the_answer_does_not_end_it() -> None:
     assert tokenizer.convert_ids_to_tokens(ChatFormat(tokenizer).stop_ids) == ["<turn|>"]
 
 
+@pytest.mark.parametrize(
+    ("condition", "call_end", "words_end"),
+    [("message.tool_calls", "<|end|>", "<|endoftext|>"), ("not message.tool_calls", "<|endoftext|>", "<|end|>")],
+)
+def test_where_the_template_ends_only_calls_or_only_words_eos_ends_the_others(
+    condition: str, call_end: str, words_end: str
+) -> None:
+    tokenizer = styles.phi3(thinking.ENDS_SOME.replace("CONDITION", condition))
+    call, words = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
+    assert call.endswith(f'«book{{"city": "Rome", "day": "Monday"}}{call_end}»')
+    assert words.endswith(f"«Fine.{words_end}»")
+
+
+def test_an_answer_is_found_after_a_result_that_the_template_quotes() -> None:
+    """The thought before the call is in the prompt, but no longer in the conversation."""
+    tokenizer = thinking.channels()
+    quoted = thinking.CHANNELS.replace(
+        "message.content + ", '(message.content | tojson if message.role == "tool" else message.content) + ', 1
+    )
+    tokenizer.chat_template = quoted.removesuffix(
+        '{%- if add_generation_prompt %}{{- "<|start|>assistant" }}{% endif %}'
+    )
+    thoughtful = calling("Rome", reasoning_content="Hm.")
+    result = {**RESULT, "content": '{"seat": "by the window, in the last row of all"}'}
+    answer = encoded(tokenizer, ASK, thoughtful, result, FINE)[-1]
+    assert answer.endswith(
+        r'<|start|>tool<|message|>"{\"seat\": \"by the window, in the last row of all\"}"<|end|>'
+        "«<|start|>assistant<|channel|>final<|message|>Fine.<|return|>»"
+    )
+
+
 def test_answers_share_sequences_as_far_as_their_texts_agree() -> None:
     """Calls and their thoughts belong to one turn of the user; the next one drops the thoughts of the turn before."""
     turn = (calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)
