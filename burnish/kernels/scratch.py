@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
 
 _LOCAL = threading.local()
 """By thread, because two threads may compute at the same time."""
@@ -21,7 +20,8 @@ _LOCAL = threading.local()
 def scratch(name: str, shape: Sequence[int], like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
     """A tensor of undefined values, which is valid until the next call with this name in this thread.
 
-    New memory on other devices than the CPU, where torch keeps freed memory itself, and in a simulated step.
+    New memory on other devices than the CPU, where torch keeps freed memory itself, and under a dispatch mode: a step
+    that is simulated, traced or measured is to show what it takes by itself, whatever was computed before it.
 
     Args:
         name: of its use; two intermediate results that exist at the same time need different names.
@@ -30,7 +30,7 @@ def scratch(name: str, shape: Sequence[int], like: torch.Tensor, dtype: torch.dt
         dtype: of the result; None for that of `like`.
     """
     dtype = like.dtype if dtype is None else dtype
-    if like.device.type != "cpu" or isinstance(like, FakeTensor):
+    if like.device.type != "cpu" or torch._C._len_torch_dispatch_stack():
         return torch.empty(shape, dtype=dtype, device=like.device)
     kept: dict[str, torch.Tensor] = vars(_LOCAL).setdefault("kept", {})
     size = math.prod(shape) * dtype.itemsize

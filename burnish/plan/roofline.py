@@ -27,6 +27,10 @@ _SAME_WORK = {f"{_FLASH.__name__}_for_cpu": _FLASH, f"{_FLASH.__name__}_for_cpu_
 """Operations without a FLOP formula in torch, mapped to equivalents with the same first arguments."""
 
 
+_OUTPUTS = {"out", "grad_input"}
+"""Arguments that an operation writes its result into."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One kind of work: the FLOPs of its matrix products, and the bytes that it reads and writes."""
@@ -52,7 +56,10 @@ class Work:
         gives_tensors = isinstance(_first(result), torch.Tensor)
         if packet.__name__ in _VIEWS or not (gives_tensors or packet.__name__.endswith("_")):
             return
-        tensors = [*_flat(args), *_flat(kwargs.values()), *_flat([result])]
+        # where an operation writes into an argument, its result is that argument, but may be another object
+        is_in_place = packet.__name__.endswith("_") or not _OUTPUTS.isdisjoint(kwargs)
+        written = [] if is_in_place else [result]
+        tensors = [*_flat(args), *_flat(kwargs.values()), *_flat(written)]
         traffic = sum({id(one): one.numel() * one.element_size() for one in tensors}.values())
         flops, formula = 0, flop_registry.get(_SAME_WORK.get(packet.__name__, packet))
         if formula is not None:

@@ -75,7 +75,7 @@ def test_every_comparison_has_its_place(load: Load, monkeypatch: pytest.MonkeyPa
         if command[0] == "bench/peers.py":
             monkeypatch.setattr("sys.argv", command)
             names.append(peers.name_of(peers.read_options()))
-    compared = [name for name in places(page) if name.startswith(("gpt2-", "llama-"))]
+    compared = [name for name in places(page) if name.startswith(("smollm2-", "gpt2-", "llama-"))]
     assert names == compared
     assert len(compared) > 5
 
