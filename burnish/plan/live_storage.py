@@ -37,6 +37,11 @@ class Peak:
     """Live bytes when the phase first began."""
 
 
+def is_in_place(function: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether an operation writes into an argument: its result is that argument, but may be another object for it."""
+    return function._overloadpacket.__name__.endswith("_") or "out" in kwargs or "grad_input" in kwargs
+
+
 class LiveStorage(TorchDispatchMode):
     """Counts the bytes of every storage from the operation that creates it until its last tensor is gone.
 
@@ -95,7 +100,7 @@ class LiveStorage(TorchDispatchMode):
         if func is _WHICH_DEVICE:  # the most frequent call on fake tensors by far, and creates nothing
             return args[0].fake_device if isinstance(args[0], FakeTensor) else func(*args)
         result = func(*args, **(kwargs or {}))
-        for tensor in _tensors(result):
+        for tensor in () if is_in_place(func, kwargs or {}) else _tensors(result):
             if id(tensor.untyped_storage()) not in self._held:
                 last = tensor.shape[-1] if tensor.ndim > 1 else 0
                 self._add(tensor, LOGITS if last == self._outputs else ACTIVATIONS)

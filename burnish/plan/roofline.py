@@ -12,6 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 from burnish.kernels import loss as head_loss
 from burnish.plan.devices import Device
+from burnish.plan.live_storage import is_in_place
 
 _VIEWS = {
     *("view", "_unsafe_view", "detach", "alias", "t", "transpose", "permute", "slice", "expand"),
@@ -25,10 +26,6 @@ _FLASH = torch.ops.aten._scaled_dot_product_flash_attention
 _FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_backward
 _SAME_WORK = {f"{_FLASH.__name__}_for_cpu": _FLASH, f"{_FLASH.__name__}_for_cpu_backward": _FLASH_BACKWARD}
 """Operations without a FLOP formula in torch, mapped to equivalents with the same first arguments."""
-
-
-_OUTPUTS = {"out", "grad_input"}
-"""Arguments that an operation writes its result into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +53,7 @@ class Work:
         gives_tensors = isinstance(_first(result), torch.Tensor)
         if packet.__name__ in _VIEWS or not (gives_tensors or packet.__name__.endswith("_")):
             return
-        # where an operation writes into an argument, its result is that argument, but may be another object
-        is_in_place = packet.__name__.endswith("_") or not _OUTPUTS.isdisjoint(kwargs)
-        written = [] if is_in_place else [result]
+        written = [] if is_in_place(function, kwargs) else [result]
         tensors = [*_flat(args), *_flat(kwargs.values()), *_flat(written)]
         traffic = sum({id(one): one.numel() * one.element_size() for one in tensors}.values())
         flops, formula = 0, flop_registry.get(_SAME_WORK.get(packet.__name__, packet))
