@@ -125,8 +125,9 @@ def return_freed_memory() -> bool:
     glibc gives large allocations pages of their own, and raises the threshold for "large", up to 32 MiB, whenever one
     is freed. Smaller allocations come from heaps that it keeps, and that fragment, since a training step frees in
     another order than it allocates. But the system clears every new page. In a fixed threshold (mallopt(3),
-    M_MMAP_THRESHOLD) both meet: with 256 KiB, SmolLM2-135M under LoRA peaked at 1.30 GiB and took 2.5 s for 1,024
-    tokens; with 1.5 MiB at 1.34 GiB in 1.9 s, and with glibc's own 1.39 GiB in 1.9 s (`bench/allocator.py`). Wider
+    M_MMAP_THRESHOLD) both meet: with 256 KiB, SmolLM2-135M
+    under LoRA computed 403 tokens/s and peaked at 1.37 GB; with 1.5 MiB it was 518 and 1.46 GB, and with glibc's own
+    threshold 499 and 1.55 GB (`bench/allocator.py`). Wider
     models have larger tensors, which get pages of their own, and compute longer on each. Earlier allocations are not
     moved. Settings in the environment are kept.
 
