@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from meter import Meter
 from page import DOCS, write_between
+from peers import real_model
 
 from burnish.system.machine import this_machine
 
@@ -37,15 +38,6 @@ def read_rows(file: Path, number: int | None = None) -> list[dict[str, Any]]:
     with file.open(encoding="utf-8", newline="") as lines:
         rows = [{"text": row[0], "label": row[1]} for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)]
     return rows[1:][:number]
-
-
-def base_model() -> str:
-    """The folder of the real model; ends with 2 where the variable names none."""
-    folder = Path(os.environ.get("BURNISH_REAL_MODELS", "")) / "minilm"
-    if not folder.joinpath("config.json").is_file():
-        print("this needs the variable BURNISH_REAL_MODELS, a folder with `minilm` in it", file=sys.stderr)
-        sys.exit(2)
-    return str(folder)
 
 
 def with_burnish(rows: list[dict[str, Any]], folder: Path, meter: Meter) -> Path:
@@ -72,7 +64,13 @@ def with_burnish(rows: list[dict[str, Any]], folder: Path, meter: Meter) -> Path
         "batch.tokens": tokens, "evaluate.every": 10**6, "save.every": 10**6, "seed": SEED, "model.device": "cpu",
     }  # fmt: skip
     run = burnish.train(
-        rows, model=base_model(), task="classify", method="full", runs=str(folder), set=options, listeners=[note]
+        rows,
+        model=str(real_model("minilm")),
+        task="classify",
+        method="full",
+        runs=str(folder),
+        set=options,
+        listeners=[note],
     )
     return run.path / "model"
 
@@ -98,11 +96,11 @@ def with_trainer(rows: list[dict[str, Any]], folder: Path, meter: Meter, is_mixe
         def on_step_end(self, *args: Any, **others: Any) -> None:
             meter.step()
 
-    tokenizer = AutoTokenizer.from_pretrained(base_model())
+    tokenizer = AutoTokenizer.from_pretrained(real_model("minilm"))
     names = sorted({row["label"] for row in rows})
     encoded = [{**tokenizer(row["text"], truncation=True), "labels": names.index(row["label"])} for row in rows]
     network = AutoModelForSequenceClassification.from_pretrained(
-        base_model(),
+        real_model("minilm"),
         num_labels=len(names),
         id2label=dict(enumerate(names)),
         label2id={n: i for i, n in enumerate(names)},
@@ -164,7 +162,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     parser.add_argument("--program", choices=PROGRAMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    base_model()
+    real_model("minilm")  # known missing at the start
     if options.program:
         print(json.dumps(run_one(options)))
         return

@@ -51,11 +51,11 @@ VOCABULARY = 50_257
 CONTEXT, PAIR_CONTEXT = 1024, 512
 
 
-def real_model() -> Path:
-    """The folder of SmolLM2-135M-Instruct; ends with 2 where the variable names none."""
-    folder = Path(os.environ.get("BURNISH_REAL_MODELS", "")) / REAL
+def real_model(name: str = REAL) -> Path:
+    """The folder of a real model; ends with 2 where the variable names none."""
+    folder = Path(os.environ.get("BURNISH_REAL_MODELS", "")) / name
     if not folder.joinpath("config.json").is_file():
-        print(f"`--model {REAL}` needs the variable BURNISH_REAL_MODELS, a folder with `{REAL}` in it", file=sys.stderr)
+        print(f"`{name}` needs the variable BURNISH_REAL_MODELS, a folder with `{name}` in it", file=sys.stderr)
         sys.exit(2)
     return folder
 

@@ -65,7 +65,7 @@ class Prefetch:
     """Builds the batches of the next step in a thread while another device computes this one.
 
     On the CPU each is built when it is needed: there the cores are busy anyway, and a second thread that uses torch
-    makes the barriers of the first one's threads slower, which cost 9 % of a step of LoRA on SmolLM2-135M.
+    makes the barriers of the first one's threads slower.
 
     A context manager that ends the thread on exit. A planned batch depends only on seed and step, so it does not matter
     when it is built; batches of an unplanned source are built when they are needed.

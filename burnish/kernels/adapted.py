@@ -127,6 +127,5 @@ def adapter_gradients(
     """
     if low is None or low_gradient is None:
         return None, None
-    # `low.T @ gradient`, transposed afterwards: a product with few rows is more than twice as fast as one with few
-    # columns
+    # `low.T @ gradient`, transposed afterwards: a product with few rows is faster than one with few columns
     return torch.mm(low_gradient.T, inputs), torch.mm(low.T, gradient).T.mul(layer.scale)

@@ -135,8 +135,8 @@ def attend_merged(
 def _softmax(scores: torch.Tensor) -> torch.Tensor:
     """Over the last dimension, in fp32 inside, whatever the type of the scores; on the CPU it overwrites them.
 
-    torch's own softmax of 16-bit numbers takes four times as long for 62 columns as for 64: its loop takes as many as
-    fill a register, and the rest one by one.
+    torch's own softmax of 16-bit numbers is much slower for 62 columns than for 64: its loop takes as many as fill a
+    register, and the rest one by one.
     """
     if scores.device.type != "cpu" or scores.dtype == torch.float32:
         return torch.softmax(scores, -1)

@@ -74,7 +74,7 @@ def gated_mlp(inputs: torch.Tensor, gate: Adapted, up: Adapted, down: Adapted, a
 
 
 class _GatedMLP(torch.autograd.Function):
-    """Saves what `gate` and `up` give side by side, and the inputs if either has an adapter."""
+    """Saves the outputs of `gate` and `up` in one `[2, tokens, hidden]`, and the inputs if either has an adapter."""
 
     @staticmethod
     def forward(
@@ -85,7 +85,7 @@ class _GatedMLP(torch.autograd.Function):
         tokens, hidden = len(flat), len(gate.weight)
         both = flat.new_empty((2, tokens, hidden))
         lows = [project(gate, flat, both[0]), project(up, flat, both[1])]
-        gated = _gated(both, activation, "mlp.gated")
+        gated = _gated(both, activation)
         output = flat.new_empty((tokens, len(down.weight)))
         lows.append(project(down, gated, output))
         kept = flat if lows[0] is not None or lows[1] is not None else None
@@ -97,13 +97,13 @@ class _GatedMLP(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         flat, both, *others = ctx.saved_tensors
         lows, (gate, up, down) = others[:3], parted(others[3:], ctx.scales)
-        gradient, hidden = gradient.flatten(0, -2), len(gate.weight)
+        gradient = gradient.flatten(0, -2)
         low = low_gradient(down, gradient)
         down_gradients: tuple[Any, Any] = (None, None)
         if low is not None:
-            gated = _gated(both, ctx.activation, "mlp.gated")
+            gated = _gated(both, ctx.activation)
             down_gradients = adapter_gradients(down, gated, gradient, lows[2], low)
-        inner = scratch("mlp.gated", (len(gradient), hidden), gradient)
+        inner = scratch("mlp.gated", both.shape[1:], both)
         input_gradient(down, gradient, low, inner)
         sides = _gate_gradients(inner, both, ctx.activation)
         gate_low, up_low = low_gradient(gate, sides[0]), low_gradient(up, sides[1])
@@ -120,9 +120,9 @@ class _GatedMLP(torch.autograd.Function):
         )  # fmt: skip
 
 
-def _gated(both: torch.Tensor, activation: str, name: str) -> torch.Tensor:
-    """`activation(gate) * up`, `[tokens, hidden]`, in reused memory of this name."""
-    gated = scratch(name, both.shape[1:], both)
+def _gated(both: torch.Tensor, activation: str) -> torch.Tensor:
+    """`activation(gate) * up`, `[tokens, hidden]`, in reused memory."""
+    gated = scratch("mlp.gated", both.shape[1:], both)
     _FORWARD[activation](both[0], out=gated)
     return gated.mul_(both[1])
 

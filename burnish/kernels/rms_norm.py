@@ -40,10 +40,10 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         wide = _wide(inputs, "norm.wide")
-        squares = torch.mul(wide, wide, out=_empty("norm.squares", inputs, torch.float32))
+        squares = torch.mul(wide, wide, out=scratch("norm.squares", wide.shape, wide))
         scale = torch.rsqrt(squares.mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(inputs, weight, scale)
-        return weight * _empty("norm.narrow", inputs, inputs.dtype).copy_(wide.mul_(scale))
+        return weight * scratch("norm.narrow", inputs.shape, inputs).copy_(wide.mul_(scale))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -62,10 +62,4 @@ class _RmsNorm(torch.autograd.Function):
 
 def _wide(tensor: torch.Tensor, name: str) -> torch.Tensor:
     """A copy in fp32."""
-    return _empty(name, tensor, torch.float32).copy_(tensor)
-
-
-def _empty(name: str, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return (
-        torch.empty_like(like, dtype=dtype) if torch.compiler.is_compiling() else scratch(name, like.shape, like, dtype)
-    )
+    return scratch(name, tensor.shape, tensor, torch.float32).copy_(tensor)

@@ -1,7 +1,7 @@
 """Memory for intermediate results, kept from one operation to the next.
 
-The system clears every page that it gives a process. For a new tensor of 3 MB that can take several times as long as
-filling it once, and large tensors get new pages each time (see `burnish.system.machine.return_freed_memory`). An
+The system clears every page that it gives a process. For a new tensor of 3 MB that can take longer than
+filling it, and large tensors get new pages each time (see `burnish.system.machine.return_freed_memory`). An
 intermediate result that is only used inside one operation is therefore written over that of the operation before.
 """
 
@@ -20,8 +20,9 @@ _LOCAL = threading.local()
 def scratch(name: str, shape: Sequence[int], like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
     """A tensor of undefined values, which is valid until the next call with this name in this thread.
 
-    New memory on other devices than the CPU, where torch keeps freed memory itself, and under a dispatch mode: a step
-    that is simulated, traced or measured is to show what it takes by itself, whatever was computed before it.
+    New memory on other devices than the CPU, where torch keeps freed memory itself, and while torch compiles or a
+    dispatch mode is active: a step that is traced, simulated or measured has to show what it takes by itself, whatever
+    was computed before it.
 
     Args:
         name: of its use; two intermediate results that exist at the same time need different names.
@@ -30,7 +31,7 @@ def scratch(name: str, shape: Sequence[int], like: torch.Tensor, dtype: torch.dt
         dtype: of the result; None for that of `like`.
     """
     dtype = like.dtype if dtype is None else dtype
-    if like.device.type != "cpu" or torch._C._len_torch_dispatch_stack():
+    if like.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return torch.empty(shape, dtype=dtype, device=like.device)
     kept: dict[str, torch.Tensor] = vars(_LOCAL).setdefault("kept", {})
     size = math.prod(shape) * dtype.itemsize

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 
 from burnish.errors import MachineError
+from burnish.kernels.scratch import free_scratch
 from burnish.system.machine import this_machine
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -128,6 +129,7 @@ def ran_out(error: BaseException) -> bool:
 def free_memory() -> None:
     """Frees unused memory. Call it outside of the except block, because the traceback keeps tensors alive."""
     gc.collect()
+    free_scratch()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

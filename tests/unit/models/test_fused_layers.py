@@ -123,6 +123,10 @@ def test_a_disabled_adapter_is_computed_as_the_base_model_is() -> None:
         on = tuned(**plain_inputs("llama")).logits
         with tuned.disable_adapter():
             off = tuned(**plain_inputs("llama")).logits
+            layer = tuned.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
+            part = adapted(layer)
+    assert part is not None
+    assert part.down is None
     assert torch.equal(on, off)
 
 
