@@ -12,6 +12,7 @@ from burnish.cli.summary import planned_bytes
 from burnish.cli.table import megabytes
 from burnish.report.figures import duration
 from burnish.runs.events import (
+    CommandMeasured,
     DataChecked,
     DataReady,
     Diagnosed,
@@ -75,11 +76,11 @@ def detail_lines(event: Any) -> list[str]:
                 "including padding (measured here)"
             ]
         case TimeMeasured():
-            error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
-            measured = f"{duration(event.measured)} measured, {duration(event.predicted)} predicted ({error:+.1f} %)"
-            return [f"training time: {measured}"]
+            return [f"training time: {_time_beside(event)}"]
+        case CommandMeasured():
+            return [f"time of the command: {_time_beside(event)}"]
         case ResidentMeasured():
-            return [f"memory of the process while training: {_beside(event)}"]
+            return [f"peak memory of the process: {_beside(event)}"]
         case ModelReady():
             share = 100 * event.trained_parameters / event.parameters if event.parameters else 0.0
             size = f"{megabytes(event.base_bytes)} ({megabytes(event.fp32_bytes)} in fp32)"
@@ -95,6 +96,12 @@ def _beside(event: MemoryMeasured | ResidentMeasured) -> str:
     """Measured next to predicted, with the error."""
     error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
     return f"{memory_size(event.measured)} measured, {memory_size(event.predicted)} predicted ({error:+.1f} %)"
+
+
+def _time_beside(event: TimeMeasured | CommandMeasured) -> str:
+    """Measured next to predicted, with the error."""
+    error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
+    return f"{duration(event.measured)} measured, {duration(event.predicted)} predicted ({error:+.1f} %)"
 
 
 def _planned_memory(event: MemoryPlanned) -> list[str]:

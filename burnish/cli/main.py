@@ -71,11 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     yield_cores()
     keep_few_products()
+    return_freed_memory()
     if arguments is None:  # the process runs nothing else
         collect_rarely()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] not in (["train"], ["quickstart"]):  # these decide it by their plan
-        return_freed_memory()
     console = Console(Output.of(arguments))
     if not console.output.debug:
         hide_library_warnings()

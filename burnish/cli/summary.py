@@ -15,11 +15,13 @@ from burnish.runs.events import (
     Event,
     MemoryBounded,
     MemoryPlanned,
+    MemoryPredicted,
     ModelReady,
     Resolved,
     TimePlanned,
     TrainingStarted,
 )
+from burnish.system.load import BUSY
 from burnish.system.machine import memory_size
 
 
@@ -131,6 +133,11 @@ class RunSummary:
     def _memory(self) -> str:
         bounded: MemoryBounded | None = self._latest.get(MemoryBounded)
         memory: MemoryPlanned | None = self._latest.get(MemoryPlanned)
+        predicted: MemoryPredicted | None = self._latest.get(MemoryPredicted)
+        if predicted is not None:
+            again = ", activations recomputed" if memory is not None and memory.checkpointing else ""
+            sizes = memory_size(predicted.resident), memory_size(predicted.room)
+            return f"about {sizes[0]} at the peak, of {sizes[1]} available{again}"
         if memory is None and bounded is not None:
             return f"at most {memory_size(bounded.at_most)} for a step, of {memory_size(bounded.room)} available"
         if memory is None:
@@ -141,8 +148,11 @@ class RunSummary:
     def _time(self) -> str:
         time: TimePlanned | None = self._latest.get(TimePlanned)
         if time is None:
-            return "a few minutes at most, measured as it trains" if MemoryBounded in self._latest else ""
-        return f"about {duration(time.seconds)} of training ({time.tokens_per_second:,.0f} tokens/s)"
+            return "a few seconds of training, too short to try it first" if MemoryBounded in self._latest else ""
+        whole = duration(time.so_far + time.seconds + time.evaluation)
+        parts = f"{duration(time.so_far)} until now, {duration(time.seconds)} of training"
+        busy = f"; other programs use {100 * time.others:.0f} % of the processor" if time.others > BUSY else ""
+        return f"about {whole}: {parts}, {duration(time.evaluation)} of evaluation{busy}"
 
     def _folder(self) -> str:
         name = self._option("name")

@@ -142,8 +142,16 @@ def bytes_written(network: Any, keep: int) -> int:
         network: trainable.
         keep: number of newest checkpoints that are kept.
     """
-    trained = sum(weight.numel() * weight.element_size() for weight in trained_weights(network).values())
-    return trained * (1 + (1 + _MOMENTS) * (keep + 1))
+    return _trained_bytes(network) + checkpoint_bytes(network) * (keep + 1)
+
+
+def checkpoint_bytes(network: Any) -> int:
+    """Size of a checkpoint of a trainable network on disk: its trained weights and their moments."""
+    return _trained_bytes(network) * (1 + _MOMENTS)
+
+
+def _trained_bytes(network: Any) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in trained_weights(network).values())
 
 
 def folder_bytes(path: Path) -> int:

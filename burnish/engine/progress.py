@@ -105,19 +105,6 @@ class RemainingTime:
         return self._total // every - (first - 1) // every + (self._total % every > 0)
 
 
-def forecast(pace: float, step_tokens: Sequence[int], validation_tokens: int, evaluate_every: int) -> float:
-    """Predicted seconds of a complete run, without checkpoints.
-
-    Args:
-        pace: seconds per token through the network in training.
-        step_tokens: tokens of each step, padding included.
-        validation_tokens: the same for one validation; 0 without held-out rows.
-        evaluate_every: steps between validations; there is one before the first step and one after the last.
-    """
-    validations = 1 + -(-len(step_tokens) // evaluate_every)
-    return pace * (sum(step_tokens) + validations * validation_tokens / 3)
-
-
 def _mean(seconds: Sequence[float]) -> float:
     """The mean without the first value, if there are others: the first one is slower."""
     later = seconds[1:] or seconds

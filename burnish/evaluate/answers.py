@@ -11,9 +11,8 @@ from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
 from burnish.models.device import arithmetic
 from burnish.models.generation import generate_batch
+from burnish.tasks.questions import answer_batches
 from burnish.tasks.task import Predictor, Question
-
-_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,8 @@ def answer_questions(
     """
     network.eval()
     device = next(network.parameters()).device
-    order = sorted(range(len(questions)), key=lambda index: len(questions[index].prompt_ids))
     given: dict[int, str] = {}
-    plain = [index for index in order if questions[index].inputs is None]
-    groups = [plain[begin : begin + _BATCH] for begin in range(0, len(plain), _BATCH)]
-    groups += [[index] for index in order if questions[index].inputs is not None]
-    for chosen in groups:
+    for chosen in answer_batches(questions):
         prompts = [questions[index].prompt_ids for index in chosen]
         load = questions[chosen[0]].inputs
         with arithmetic(device, precision):

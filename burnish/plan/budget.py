@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from burnish.plan.devices import Device, parse_memory
-from burnish.system.machine import container_room
+from burnish.system.machine import container_room, resident_bytes
 
 CONTEXT_BYTES = 600 * 2**20
-_KEPT_FREE = 0.1
+_COMING = {"fp32": 40 * 2**20, "bf16": 120 * 2**20, "fp16": 120 * 2**20}
+"""By precision: products that oneDNN compiles for each shape (`system.machine.keep_few_products`), workspaces, heap
+that is free but in pieces, and what training, evaluation and report import (bench/predictions.py)."""
+RESERVE = 24 * 2**20
+"""Bytes by which a process still grows after the trial of a run: products of further shapes, and what evaluation and
+report import."""
+KEPT_FREE = 0.1
+"""Share of the memory that is left free."""
+GIVEN = "`model.memory`"
+"""The reason of a budget that the user gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,8 @@ class Overhead:
     name: str
     bytes: int
     source: str
+    is_taken: bool = True
+    """Whether it is in use already; the rest is yet to come, and leaves less for tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +42,37 @@ class Budget:
     kind: str
     """`cpu`, `cuda`, `mps` …"""
     room: int
-    """Bytes still available to the run, beyond what the process already uses."""
+    """Bytes still available to the run, beyond what the process already uses; below 0 where it uses more than it was
+    given."""
     overheads: tuple[Overhead, ...]
-    """Memory of the run besides tensors; any already in use is listed but not subtracted from `room`."""
+    """Memory of the run besides tensors; `room` does not count what is in use already."""
     reason: str
     allocator_share: float
     """Allocator overhead, as a share of the tensor bytes."""
 
     @property
+    def taken(self) -> int:
+        """Bytes in use already by something other than tensors."""
+        return sum(one.bytes for one in self.overheads if one.is_taken)
+
+    @property
+    def coming(self) -> int:
+        """Bytes that something other than tensors will take."""
+        return sum(one.bytes for one in self.overheads if not one.is_taken)
+
+    @property
     def tensors(self) -> int:
         """Bytes available to tensors, less a safety margin."""
-        return max(0, int(self.room * (1 - _KEPT_FREE) / (1 + self.allocator_share)))
+        return max(0, int((self.room - self.coming) * (1 - KEPT_FREE) / (1 + self.allocator_share)))
 
 
-def budget_here(device: torch.device, wanted: str | None) -> Budget:
+def budget_here(device: torch.device, wanted: str | None, precision: str = "bf16") -> Budget:
     """The budget on this machine.
 
     Args:
         device: where the run takes place.
-        wanted: `model.memory`: a size, or None for the free memory.
+        wanted: `model.memory`: a size, or None for the free memory. On the CPU it is the size of the whole process.
+        precision: of the arithmetic.
 
     Raises:
         InputError: `wanted` is not a size.
@@ -66,15 +89,22 @@ def budget_here(device: torch.device, wanted: str | None) -> Budget:
         return _limited(Budget("Apple GPU", "mps", room, (), "recommended by Metal", _CACHING), wanted)
     import psutil
 
-    process = psutil.Process().memory_info()
     rooms = {
         "free on this machine": psutil.virtual_memory().available,
         "left under the cgroup limit": container_room(),
-        "left under the limit on address space (`ulimit -v`)": _address_room(process.vms),
+        "left under the limit on address space (`ulimit -v`)": _address_room(psutil.Process().memory_info().vms),
     }
     reason, room = min(((name, size) for name, size in rooms.items() if size is not None), key=lambda one: one[1])
-    taken = Overhead("Python and libraries", process.rss, "measured: already in use")
-    return _limited(Budget("this machine's memory", "cpu", room, (taken,), reason, 0.0), wanted)
+    budget = Budget("this machine's memory", "cpu", room, _besides_tensors(precision), reason, 0.0)
+    return _limited(budget, wanted, less=budget.taken)
+
+
+def _besides_tensors(precision: str) -> tuple[Overhead, ...]:
+    """What this process takes and will take besides tensors."""
+    return (
+        Overhead("Python and libraries", resident_bytes(), "measured: already in use"),
+        Overhead("compiled products and imports", _COMING[precision], "typical on the CPU", is_taken=False),
+    )
 
 
 _CACHING = 0.05
@@ -86,10 +116,9 @@ def measured_again(budget: Budget) -> Budget:
     """The same budget with the current memory of this process, which grows as libraries are imported on first use."""
     if budget.kind != "cpu":
         return budget
-    import psutil
-
-    taken = replace(budget.overheads[0], bytes=psutil.Process().memory_info().rss)
-    return replace(budget, overheads=(taken,))
+    taken = replace(budget.overheads[0], bytes=resident_bytes())
+    grown = taken.bytes - budget.taken if budget.reason == GIVEN else 0
+    return replace(budget, room=budget.room - grown, overheads=(taken, *budget.overheads[1:]))
 
 
 def budget_of(device: Device, memory: int | None = None) -> Budget:
@@ -113,11 +142,12 @@ _SHARED = 0.75
 """Share of system memory that Metal recommends for the GPU at most."""
 
 
-def _limited(budget: Budget, wanted: str | None) -> Budget:
+def _limited(budget: Budget, wanted: str | None, less: int = 0) -> Budget:
+    """The budget with the size that the user gave, less what is in use of it."""
     if wanted is None:
         return budget
-    room = parse_memory(wanted)
-    return Budget(budget.device, budget.kind, room, budget.overheads, "`model.memory`", budget.allocator_share)
+    room = parse_memory(wanted) - less
+    return Budget(budget.device, budget.kind, room, budget.overheads, GIVEN, budget.allocator_share)
 
 
 def _address_room(used: int) -> int | None:

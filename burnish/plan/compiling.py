@@ -26,7 +26,7 @@ from burnish.models.compiled_blocks import (
     uncompiled,
     undo_compiling,
 )
-from burnish.plan.time import KnownTrial, find_trial, keep_trial
+from burnish.plan.known import KnownTrial, find_trial, keep_trial
 from burnish.prepare.context import Emit, RunContext
 from burnish.runs.events import Note, Resolved, Stage, Warned
 

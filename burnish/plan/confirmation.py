@@ -1,26 +1,44 @@
-"""Real steps on the longest rows before a run starts: whether they fit, and their memory compared with the plan."""
+"""A trial before a run starts: real steps, validation rows and answers, for whether they fit, their memory and time."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import BatchPlan
+from burnish.data.batching.batches import Batch, BatchPlan
+from burnish.engine.checkpoint import checkpoint_bytes
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import NotFinite, Trainer, make_trainer
+from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.models.blocks import held_tensors
-from burnish.models.device import RAISED, ran_out, synchronize
+from burnish.models.device import RAISED, arithmetic, ran_out, synchronize
+from burnish.models.generation import generate_batch
+from burnish.plan.known import KnownPace
 from burnish.plan.live_storage import BATCH, OPTIMIZER, WEIGHTS, LiveStorage
 from burnish.plan.run_plan import RunPlan
 from burnish.prepare.context import RunContext
 from burnish.runs.events import MemoryMeasured, Note
+from burnish.system.load import OtherPrograms
+from burnish.system.machine import peak_bytes, reset_peak, resident_bytes
+from burnish.tasks.questions import answer_batches
+from burnish.tasks.task import Question
+
+_MICRO_BATCHES = 2
+"""Micro-batches of a timed step: the first of them, where a step has more."""
+_TIMED_STEPS = 2
+_NEW_TOKENS = 6
+"""Length of the timed answers; their first token comes with the prompt."""
 
 
-def confirm_step(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> float | None:
-    """Runs steps with a learning rate of 0 and their own optimizer, and reports measured next to planned memory.
+def try_run(
+    network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan, questions: Sequence[Question], loading: float
+) -> KnownPace | None:
+    """Runs steps with a learning rate of 0 and their own optimizer, then validation rows and answers.
 
     If memory runs out, the micro-batches are halved until it suffices or only single rows are left, which the training
     loop will report.
@@ -29,14 +47,16 @@ def confirm_step(network: Any, context: RunContext, batches: BatchPlan, plan: Ru
         network: trainable; its weights and the random state are unchanged.
         context: of the run.
         batches: of the training rows; its micro-batches may become smaller.
-        plan: of the run.
+        plan: of the run; where the step was simulated, reports measured next to planned memory.
+        questions: that both models will answer.
+        loading: seconds of loading the base model, which are part of the result.
 
     Returns:
-        Seconds per token of the network's input, padding included; None if no step finished.
+        What the run takes; None if no step finished.
     """
     drawn = random_tensors(), random_values()
     try:
-        while (seen := _attempt(network, context, batches, plan)) is None:
+        while (tried := _attempt(network, context, batches, plan, questions)) is None:
             if not batches.halve_micro_batch(None):
                 return None  # not even one row fits; the loop will report it
             context.emit(Note("The step ran out of memory; trying half as many rows at a time."))
@@ -44,43 +64,128 @@ def confirm_step(network: Any, context: RunContext, batches: BatchPlan, plan: Ru
         return None  # it will occur in the loop too, which names the rows
     finally:
         restore_random(*drawn)
-    if plan.fit is not None:
-        context.emit(MemoryMeasured(predicted=plan.fit.simulation.peak.total, measured=seen.peak))
-    return seen.pace
+    return replace(tried, loading=loading)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """Measurements of a step."""
-
-    peak: int
-    """Bytes of tensors."""
-    pace: float
-    """Seconds per token, padding included."""
-
-
-def _attempt(network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan) -> _Measured | None:
-    """Three steps: one to warm up, one to track tensors, one to time; None if memory ran out."""
+def _attempt(
+    network: Any, context: RunContext, batches: BatchPlan, plan: RunPlan, questions: Sequence[Question]
+) -> KnownPace | None:
+    """The trial; None if a training step ran out of memory."""
     trainer = make_trainer(network, context.task, context.method, context.recipe, context.device)
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["rate_factor"] = 0.0
-    longest = next(batches.each_batch())
-    step = [longest] * (2 if batches.rows_per_step > longest.input_ids.shape[0] else 1)
+    before = resident_bytes()
+    reset_peak()
     try:
-        trainer.step(step)
-        peak = _peak_bytes(trainer, step, plan.facts.outputs)
-        synchronize(context.device)
-        begun = time.perf_counter()
-        trainer.step(step)
-        synchronize(context.device)
-        seconds = time.perf_counter() - begun
-        return _Measured(peak, seconds / sum(batch.input_ids.numel() for batch in step))
+        with OtherPrograms() as others:
+            step = _longest_step(batches)
+            trainer.step(step)
+            if plan.fit is not None:
+                measured = _peak_bytes(trainer, step, plan.facts.outputs)
+                context.emit(MemoryMeasured(predicted=plan.fit.simulation.peak.total, measured=measured))
+            pace = _seconds_per_token(trainer, _usual_steps(batches))
+        trainer.drop_gradient()
+        validation = _validation_token(trainer, context)
+        prompt, new = _answer_times(network, context, questions)
     except RAISED as error:
         if not ran_out(error):
             raise
         return None
     finally:
         trainer.discard_attempt()
+    grown = max(0, (peak_bytes() or 0) - before)
+    return KnownPace(
+        seconds_per_token=pace,
+        validation_token=pace / 3 if validation is None else validation,
+        prompt_token=prompt,
+        new_token=new,
+        loading=0.0,
+        checkpoint=checkpoint_bytes(network),
+        grown=grown,
+        others=others.share,
+        packing=batches.packing,
+        micro_tokens=batches.micro_tokens,
+        measured=time.time(),
+    )
+
+
+class _Clock:
+    """A context manager that measures seconds, those of queued work of a device included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds = 0.0
+
+    def __enter__(self) -> _Clock:
+        synchronize(self._device)
+        self._begun = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        synchronize(self._device)
+        self.seconds = time.perf_counter() - self._begun
+
+
+def _longest_step(batches: BatchPlan) -> list[Batch]:
+    """A step on the longest rows: at most two micro-batches, since the second adds to existing gradients."""
+    longest = next(batches.each_batch())
+    return [longest] * (2 if batches.rows_per_step > longest.input_ids.shape[0] else 1)
+
+
+def _usual_steps(batches: BatchPlan) -> list[list[Batch]]:
+    """The first steps of the run, or their first micro-batches."""
+    steps = range(min(_TIMED_STEPS, batches.steps_per_epoch))
+    return [batches.step_batches(step)[:_MICRO_BATCHES] for step in steps]
+
+
+def _seconds_per_token(trainer: Trainer, steps: Sequence[Sequence[Batch]]) -> float:
+    """The time of some steps, for each token of the network's input, padding included."""
+    with _Clock(trainer.device) as clock:
+        for step in steps:
+            trainer.step(step)
+    return clock.seconds / sum(batch.input_ids.numel() for step in steps for batch in step)
+
+
+def _validation_token(trainer: Trainer, context: RunContext) -> float | None:
+    """Seconds per token of validation rows; None without any. The first batch, of the longest rows, is not timed."""
+    plan = context.batch_plan(context.validation)
+    batches = plan.all_batches()
+    if not batches:
+        return None
+    first, usual = batches[0], batches[len(batches) // 2]
+    for batch in (first, usual):
+        rows = HeldOut([batch], plan.examples, context.validation.owners)
+        with _Clock(trainer.device) as clock:
+            evaluate_rows(trainer.network, context.task, rows, trainer.precision)
+    return clock.seconds / usual.input_ids.numel()
+
+
+def _answer_times(network: Any, context: RunContext, questions: Sequence[Question]) -> tuple[float, float]:
+    """Seconds for each token of the prompts, and for each further token of a batch of answers."""
+    if not questions:
+        return 0.0, 0.0
+    group = [questions[index] for index in answer_batches(questions)[-1]]
+    load = group[0].inputs
+    prompts = [question.prompt_ids for question in group]
+
+    def seconds(prompts: Sequence[Sequence[int]], length: int) -> tuple[float, int]:
+        with arithmetic(context.device, context.recipe.model.precision), _Clock(context.device) as clock:
+            answers = generate_batch(
+                network,
+                context.tokenizer,
+                prompts,
+                context.task.predictor.stop_ids,
+                length,
+                inputs=load() if load else None,
+            )
+        return clock.seconds, min(length, 1 + max(map(len, answers)))
+
+    network.eval()
+    seconds(prompts[:1], 2)
+    once, _ = seconds(prompts, 1)
+    longer, length = seconds(prompts, _NEW_TOKENS)
+    width = max(map(len, prompts))
+    return once / (len(prompts) * width), max(0.0, longer - once) / max(1, length - 1)
 
 
 def _peak_bytes(trainer: Trainer, batches: list[Any], outputs: int) -> int:

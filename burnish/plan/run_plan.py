@@ -15,7 +15,7 @@ from burnish.models.config import shallow
 from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import count_from_config
 from burnish.plan.bound import ROOMY, step_bound
-from burnish.plan.budget import Budget, budget_here, measured_again
+from burnish.plan.budget import GIVEN, KEPT_FREE, Budget, budget_here, measured_again
 from burnish.plan.fit import (
     CannotSimulate,
     Fit,
@@ -39,7 +39,7 @@ from burnish.prepare.resolve import (
 )
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import MemoryBounded, MemoryPlanned, Note, Resolved
-from burnish.system.machine import gigabytes
+from burnish.system.machine import memory_size
 
 _MEASURED_ANSWERS = 200
 _SHORTEST_CONTEXT = 128
@@ -57,13 +57,6 @@ class RunPlan:
     """None if the step was not simulated: the bound is sufficient, or torch cannot simulate this model."""
     bound: int | None = None
     """Upper bound on tensor bytes by formula, if it was sufficient to prove that everything fits."""
-
-    @property
-    def resident(self) -> int | None:
-        """Bytes that the process will use: its current memory and the tensors of a step; only on the CPU."""
-        if self.fit is None or self.budget.kind != "cpu":
-            return None
-        return self.fit.simulation.peak.total + sum(one.bytes for one in self.budget.overheads)
 
     @property
     def step_tokens(self) -> int:
@@ -102,7 +95,7 @@ def plan_run(
         MachineError: no way to run it fits into the budget.
     """
     if budget is None:
-        budget = budget_here(context.device, context.recipe.model.memory)
+        budget = budget_here(context.device, context.recipe.model.memory, context.recipe.model.precision)
     while True:
         try:
             return _plan(context, budget, has_data, shards, report or context.emit, simulates)
@@ -279,15 +272,34 @@ def _too_large(fit: Fit, budget: Budget, context: RunContext, facts: Facts) -> M
     """The error if nothing fits: how much memory is missing, and what would fit."""
     recipe = context.recipe
     need, room = fit.simulation.peak.total, budget.tensors
-    per_parameter = need / max(1, facts.parameters)
-    fixes = [f"a model of about {room / per_parameter / 1e9:.1f} B parameters would fit"]
+    where = budget.device if budget.kind == "cpu" else f"the memory of {budget.device}"
+    billions = room * facts.parameters / need / 1e9
+    least = int(need * (1 + budget.allocator_share) / (1 - KEPT_FREE)) + budget.coming
+    fixes = [f"a model of about {billions:.1f} B parameters would fit"] if billions >= 0.05 else []
+    if budget.reason == GIVEN:
+        fixes.append(f"with `--set model.memory={-(-(least + budget.taken) // 2**20)}MB` this one would fit")
     if recipe.method not in (AUTO, AUTO_METHODS[-1]):
         fixes.insert(0, "try `--method auto`, which uses the best method that fits")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
         fixes.insert(0, f"try a shorter `data.context` (now {recipe.data.context})")
+    fixes = fixes or ["use a smaller model"]
     return MachineError(
-        f"`{context.location.name}` with `{fit.way.method}` does not fit into the memory of {budget.device}",
-        f"At least {gigabytes(need)} is needed, with one row at a time; {gigabytes(room)} is available "
-        f"({budget.reason}, minus a tenth).",
+        f"`{context.location.name}` with `{fit.way.method}` does not fit into {where}",
+        _missing(least, budget),
         "; ".join(fixes)[0].upper() + "; ".join(fixes)[1:],
+    )
+
+
+def _missing(least: int, budget: Budget) -> str:
+    """What a step needs, with one row at a time, and what there is, in a sentence.
+
+    Args:
+        least: bytes that the run needs beyond what its process uses already.
+        budget: of the device.
+    """
+    used = budget.taken if budget.reason == GIVEN else 0
+    besides = f", {memory_size(used + budget.coming)} of it besides tensors" if used + budget.coming else ""
+    return (
+        f"At least {memory_size(least + used)} is needed, with one row at a time{besides}; "
+        f"{memory_size(budget.room + used)} is available ({budget.reason})."
     )

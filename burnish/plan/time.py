@@ -1,147 +1,28 @@
-"""The time of a run on this machine, from the pace of a real step, measured now or cached from an earlier command."""
+"""The time of a run on this machine, from the pace of its trial, measured now or cached from an earlier command."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from burnish.data.batching.batches import BatchPlan
-from burnish.engine.progress import forecast
-from burnish.errors import MachineError
 from burnish.models.base import fingerprint
-from burnish.plan.confirmation import confirm_step
+from burnish.models.config import model_kind
+from burnish.plan.confirmation import try_run
+from burnish.plan.known import KnownPace, find_pace, keep_pace, pace_key
 from burnish.plan.run_plan import RunPlan
 from burnish.prepare.context import Emit, RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import apply_method, inspect_base, load_network
-from burnish.prepare.resolve import total_steps
-from burnish.recipe.schema import Recipe
-from burnish.runs.atomic import write_json
+from burnish.prepare.resolve import reads_texts, total_steps
+from burnish.recipe.schema import NONE
 from burnish.runs.events import Note, Stage
-from burnish.system.machine import cache_folder, package_versions, this_machine
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPace:
-    """The pace of a measured step."""
-
-    seconds_per_token: float
-    """For each token of the network's input, padding included."""
-    packing: bool
-    """Whether examples were packed; only the loaded model shows whether they can be."""
-    micro_tokens: int
-    """Maximum tokens of a micro-batch; fewer than planned if the step ran out of memory."""
-    measured: float
-    """Time of the measurement, in seconds since 1970."""
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether the values are plausible for a step."""
-        return (
-            isinstance(self.packing, bool)
-            and isinstance(self.micro_tokens, int)
-            and self.micro_tokens > 0
-            and math.isfinite(self.seconds_per_token)
-            and self.seconds_per_token > 0
-            and 0 < self.measured <= time.time()
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTrial:
-    """The result of a trial of compiled steps."""
-
-    compiling: float
-    """Seconds of compiling."""
-    saved: float
-    """Share of a step's time saved, minus the noise; below 0 if they may take longer."""
-    measured: float
-    """Time of the measurement, in seconds since 1970."""
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether the values are plausible for a trial."""
-        return (
-            math.isfinite(self.compiling)
-            and self.compiling >= 0
-            and math.isfinite(self.saved)
-            and self.saved < 1
-            and 0 < self.measured <= time.time()
-        )
-
-
-_Known = TypeVar("_Known", KnownPace, KnownTrial)
-_FOLDERS = {KnownPace: "paces", KnownTrial: "trials"}
-
-
-def pace_key(ingredients: Mapping[str, Any]) -> str:
-    """The cache key of a pace: a hash of everything that the speed of a step depends on.
-
-    Args:
-        ingredients: JSON-ready values.
-    """
-    text = json.dumps(ingredients, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def find_pace(key: str) -> KnownPace | None:
-    """The cached pace of a key; None if there is none, or its file is damaged."""
-    return _find(key, KnownPace)
-
-
-def find_trial(key: str) -> KnownTrial | None:
-    """The cached trial of a key; None if there is none, or its file is damaged."""
-    return _find(key, KnownTrial)
-
-
-def keep_pace(key: str, pace: KnownPace) -> str:
-    """Caches a pace, replacing an older one.
-
-    Returns:
-        Why it could not be cached; empty on success.
-    """
-    return _keep(key, pace)
-
-
-def keep_trial(key: str, trial: KnownTrial) -> str:
-    """Caches a trial of compiled steps, replacing an older one.
-
-    Returns:
-        Why it could not be cached; empty on success.
-    """
-    return _keep(key, trial)
-
-
-def _find(key: str, kind: type[_Known]) -> _Known | None:
-    try:
-        values = json.loads(_file(key, kind).read_text(encoding="utf-8"))
-        known = kind(**values)
-        return known if known.is_sound else None
-    except (OSError, RuntimeError, TypeError, ValueError, OverflowError):
-        return None
-
-
-def _keep(key: str, known: KnownPace | KnownTrial) -> str:
-    try:
-        file = _file(key, type(known))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, asdict(known))
-    except (OSError, RuntimeError, MachineError) as error:
-        return str(error)
-    return ""
-
-
-def _file(key: str, kind: type[KnownPace | KnownTrial]) -> Path:
-    return cache_folder() / _FOLDERS[kind] / f"{key}.json"
-
+from burnish.system.load import BUSY
+from burnish.system.machine import package_versions, this_machine
+from burnish.tasks.questions import answer_batches
 
 _NO_EFFECT_ON_SPEED: dict[str, Any] = {
     "name": True,
@@ -157,8 +38,15 @@ _NO_EFFECT_ON_SPEED: dict[str, Any] = {
 """Options that do not affect the speed of a step. Model, rows and labels enter the key by their resolved content, and
 the pace is that of uncompiled steps."""
 _KEPT_BITS = 3
-_SHORT_OPERATIONS = 2e13
-"""Five minutes at 70 billion operations per second, which a single old core achieves."""
+_SHORT_OPERATIONS, _FEW_STEPS = 2e11, 40
+"""Three seconds at 70 billion operations per second, which a single old core achieves; and steps of small models, which
+take some milliseconds each whatever they compute. A trial would take as long as the training."""
+_SAVING, _SAVED_BYTES = 0.03, 5e8
+"""Seconds of a checkpoint, and bytes that a disk writes in a second."""
+MOST_TIMED = 32
+"""Questions that are answered in a trial: one batch."""
+_REPORT = 0.5
+"""Seconds for intervals and report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +56,9 @@ class MeasuredTime:
     step: float
     """Seconds of an optimizer step, on average."""
     run: float
-    """Seconds of the training, with its validations and without its checkpoints."""
+    """Seconds of the training, with its validations and checkpoints."""
+    evaluation: float
+    """Seconds from there to the end: both models on held-out rows, training rows, questions and other texts."""
     tokens_per_second: float
     """Tokens of the network's input, padding included."""
 
@@ -188,6 +78,7 @@ def step_key(plan: RunPlan) -> str:
         "longest": _roughly(max(example.num_tokens for example in context.training.examples)),
         "accumulates": batches.rows_per_step > rows,
         "outputs": plan.facts.outputs,
+        "answers": len(context.questions(MOST_TIMED)),
     }
     exclude = _NO_EFFECT_ON_SPEED | dict.fromkeys(context.unread_sections(), True)
     return pace_key(
@@ -204,13 +95,13 @@ def step_key(plan: RunPlan) -> str:
 
 
 def is_surely_short(plan: RunPlan, batches: BatchPlan) -> bool:
-    """Whether the training takes a few minutes at most on any machine, by its number of operations.
+    """Whether the training takes a few seconds at most on any machine, by its number of operations and steps.
 
     Six operations for each parameter and token (arXiv 2001.08361, section 2.1), padding included.
     """
     steps = total_steps(plan.context.recipe, batches.steps_per_epoch)
     operations = 6 * plan.facts.parameters * sum(batches.padded_tokens(step) for step in range(steps))
-    return operations < _SHORT_OPERATIONS
+    return operations < _SHORT_OPERATIONS and steps < _FEW_STEPS
 
 
 def _roughly(number: int) -> int:
@@ -219,35 +110,88 @@ def _roughly(number: int) -> int:
     return -(-number // unit) * unit
 
 
-def keep_measured(key: str, pace: float, plan: BatchPlan, emit: Emit) -> KnownPace:
-    """Caches the pace of a step for later plans, with a note if that fails.
-
-    Args:
-        key: of the run's pace.
-        pace: seconds per token of the network's input.
-        plan: of the batches, after the step.
-        emit: receives the note.
-    """
-    known = KnownPace(pace, plan.packing, plan.micro_tokens, time.time())
-    reason = keep_pace(key, known)
-    if reason:
-        emit(Note(f"The measured time cannot be cached for later plans: {reason}."))
+def find_usable(key: str, has_questions: bool) -> KnownPace | None:
+    """The cached pace of a key, if it was measured while the machine was quiet, and with answers if there are any."""
+    known = find_pace(key)
+    if known is None or known.others > BUSY or (has_questions and not known.prompt_token):
+        return None
     return known
 
 
-def measured_time(pace: float, plan: BatchPlan, held_out_tokens: int, recipe: Recipe) -> MeasuredTime:
+def keep_measured(key: str, known: KnownPace, emit: Emit) -> None:
+    """Caches the pace of a run for later plans, with a note if that fails."""
+    reason = keep_pace(key, known)
+    if reason:
+        emit(Note(f"The measured time cannot be cached for later plans: {reason}."))
+
+
+def measured_time(known: KnownPace, plan: BatchPlan, context: RunContext) -> MeasuredTime:
     """The time of a run at a pace measured here.
 
     Args:
-        pace: seconds per token of the network's input.
+        known: the pace.
         plan: of the training rows.
-        held_out_tokens: tokens of the network's input in one validation.
-        recipe: resolved.
+        context: of the run; every option is resolved.
     """
-    steps = total_steps(recipe, plan.steps_per_epoch)
-    tokens = [plan.padded_tokens(step) for step in range(steps)]
-    run = forecast(pace, tokens, held_out_tokens, int(recipe.evaluate.every))
-    return MeasuredTime(pace * sum(tokens) / steps, run, 1 / pace)
+    steps = total_steps(context.recipe, plan.steps_per_epoch)
+    run = training_seconds(known, plan, context)
+    run += -(-steps // int(context.recipe.save.every)) * (_SAVING + known.checkpoint / _SAVED_BYTES)
+    evaluation = _evaluation(known, context) + _answers(known, context) + _REPORT
+    if context.method.trains_base:
+        evaluation += known.loading  # to compare with it
+    step = known.seconds_per_token * sum(plan.padded_tokens(number) for number in range(steps)) / steps
+    return MeasuredTime(step, run, evaluation, 1 / known.seconds_per_token)
+
+
+def training_seconds(known: KnownPace, plan: BatchPlan, context: RunContext) -> float:
+    """Seconds of all steps and validations of a run."""
+    steps = total_steps(context.recipe, plan.steps_per_epoch)
+    seconds = known.seconds_per_token * sum(plan.padded_tokens(step) for step in range(steps))
+    if context.validation.examples:
+        seconds += _num_validations(steps, int(context.recipe.evaluate.every)) * _validation(known, context)
+    return seconds
+
+
+def _validation(known: KnownPace, context: RunContext) -> float:
+    """Seconds of one validation."""
+    return known.validation_token * context.batch_plan(context.validation).padded_tokens(None)
+
+
+def _num_validations(steps: int, every: int) -> int:
+    """Validations of a run of so many steps: before the first, then every so many, and after the last."""
+    return 1 + -(-steps // every)
+
+
+def _evaluation(known: KnownPace, context: RunContext) -> float:
+    """Seconds of evaluating both models: held-out rows, as many training rows, and texts outside the task."""
+    recipe, training = context.recipe, context.training
+    if not context.validation.examples:
+        return 0.0
+    held_out = context.batch_plan(context.validation).padded_tokens(None)
+    rows = min(context.num_validation_rows, context.num_training_rows)
+    compared = held_out + rows * training.num_tokens / max(1, context.num_training_rows)
+    passes = 2.0
+    if context.task.objective.placeholder_examples(training.examples) is not training.examples:
+        passes += 1  # what the task needs of the base model for each row
+    general = 0
+    if recipe.evaluate.general != NONE and reads_texts(context.task, model_kind(context.config)):
+        general = int(recipe.evaluate.general_tokens)
+    return known.validation_token * (passes * compared + 2 * general)
+
+
+def _answers(known: KnownPace, context: RunContext) -> float:
+    """Seconds of generating both models' answers: the base is expected to go on to the limit, the tuned model to answer
+    as its rows do."""
+    recipe = context.recipe
+    questions = context.questions(int(recipe.evaluate.answers))
+    limit = int(recipe.evaluate.max_new_tokens) if questions else 0
+    seconds = 0.0
+    for batch in answer_batches(questions):
+        width = max(len(questions[index].prompt_ids) for index in batch)
+        answers = [len(context.tokenizer(questions[index].answer).input_ids) for index in batch]
+        seconds += 2 * known.prompt_token * len(batch) * width
+        seconds += known.new_token * (limit + min(limit, max(answers) + 1))
+    return seconds
 
 
 def pace_here(plan: RunPlan) -> tuple[RunContext, KnownPace, bool] | None:
@@ -264,7 +208,7 @@ def pace_here(plan: RunPlan) -> tuple[RunContext, KnownPace, bool] | None:
         ModelError: the weights cannot be loaded.
     """
     key = step_key(plan)
-    earlier = find_pace(key)
+    earlier = find_usable(key, bool(plan.context.questions(1)))
     known = earlier or _measure(key, plan)
     if known is None:
         return None
@@ -277,13 +221,22 @@ def pace_here(plan: RunPlan) -> tuple[RunContext, KnownPace, bool] | None:
 def _measure(key: str, plan: RunPlan) -> KnownPace | None:
     """Loads the model and measures the first steps of a training run."""
     context, training = plan.context, plan.context.training
+    begun = time.perf_counter()
     base = load_network(context)
+    loading = time.perf_counter() - begun
     # what the loaded model resolves is not reported: a plan with a cached pace could not report it either
     context = inspect_base(context, base, report=lambda choice: None)
     # the base model's values for each row do not affect the speed of a step
-    stand_in = Encoded(context.task.objective.placeholder_examples(training.examples), training.owners, [])
-    batches = context.batch_plan(stand_in)
+    context = replace(context, training=_stand_in(context, training), validation=_stand_in(context, context.validation))
+    batches = context.batch_plan(context.training)
     network = apply_method(context, base)
     context.emit(Stage("measuring a step"))
-    pace = confirm_step(network, context, batches, plan)
-    return None if pace is None else keep_measured(key, pace, batches, context.emit)
+    known = try_run(network, context, batches, plan, context.questions(MOST_TIMED), loading)
+    if known is not None:
+        keep_measured(key, known, context.emit)
+    return known
+
+
+def _stand_in(context: RunContext, encoded: Encoded) -> Encoded:
+    """The rows with placeholders for what the base model computes once."""
+    return Encoded(context.task.objective.placeholder_examples(encoded.examples), encoded.owners, [])

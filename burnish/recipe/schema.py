@@ -47,7 +47,8 @@ class ModelSection(Section):
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Where the model runs. `auto` prefers CUDA, then Apple MPS, then the CPU."""
     memory: str | None = None
-    """Device memory that the run may use, for example `12GB`. By default all that is free."""
+    """Memory that the run may use, for example `12GB`: that of the GPU, or on the CPU that of the whole process. By
+    default all that is free."""
     kernels: Literal["fast", "plain"] = "fast"
     """`fast` uses Burnish's own kernels wherever a probe shows that the model's output is as exact as without them;
     `plain` never does."""

@@ -52,11 +52,13 @@ def findings(record: RunRecord) -> dict[str, Any]:
 def plan(record: RunRecord) -> dict[str, Any]:
     """Memory and time as they were planned, next to what was measured."""
     planned, hoped = record.last("MemoryPlanned"), record.last("TimePlanned")
-    tensors, resident, time = (record.last(f"{kind}Measured") for kind in ("Memory", "Resident", "Time"))
+    kinds = ("Memory", "Resident", "Time", "Command")
+    tensors, resident, time, command = (record.last(f"{kind}Measured") for kind in kinds)
     rows = [
         _compared("tensors at the peak of a step", tensors, memory_size),
-        _compared("memory of the process while training", resident, memory_size),
+        _compared("memory of the process at its peak", resident, memory_size),
         _compared("training time", time, duration),
+        _compared("from the command to this report", command, duration),
     ]
     if hoped and not time:
         rows.append(["training time", duration(hoped["seconds"]), "not measured: it did not run as planned", ""])

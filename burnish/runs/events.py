@@ -136,12 +136,29 @@ class MemoryMeasured(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryPredicted(Event):
+    """Peak resident memory of the process from its start to its end, predicted from steps tried on this machine."""
+
+    resident: int
+    """Bytes."""
+    room: int
+    """Bytes available to the process, those in use included."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePlanned(Event):
-    """Predicted training time, from a step timed on this machine."""
+    """Predicted time of the command, from steps, validation rows and answers timed on this machine."""
 
     seconds: float
+    """Of training, with its validations and checkpoints."""
     tokens_per_second: float
     """Tokens through the network per second, padding included."""
+    so_far: float = 0.0
+    """Seconds since the command was given."""
+    evaluation: float = 0.0
+    """Seconds from the end of the training to the end of the command."""
+    others: float = 0.0
+    """Share of the processor that other programs used when the steps were timed, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +170,16 @@ class TimeMeasured(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CommandMeasured(Event):
+    """Time from the command to its report beside the prediction, in seconds."""
+
+    predicted: float
+    measured: float
+
+
+@dataclass(frozen=True, slots=True)
 class ResidentMeasured(Event):
-    """Peak resident memory of the process while training, beside the prediction, in bytes."""
+    """Peak resident memory of the process beside the prediction, in bytes."""
 
     predicted: int
     measured: int

@@ -203,6 +203,20 @@ def peak_bytes() -> int | None:
     return None
 
 
+def resident_bytes() -> int:
+    """Resident memory of this process now."""
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def process_start() -> float:
+    """When this process began, in seconds since 1970."""
+    import psutil
+
+    return psutil.Process().create_time()
+
+
 def container_room() -> int | None:
     """Bytes that the Linux control group of this process may still allocate; None without a limit."""
     for limit, used in (

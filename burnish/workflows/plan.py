@@ -126,6 +126,7 @@ class Plan:
             "steps": self.steps,
             "step": step,
             "run": run,
+            "evaluation": None if self.measured is None else {"seconds": self.measured.evaluation},
             "tokens_per_second": speed,
             "time_source": self.time_source,
             "time_measured_at": at,
@@ -162,8 +163,9 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     else:
         model = find_for_planning(_named(resolver.recipe).model, emit)
         records = placeholder_records(model_kind(model.config))
-    device, budget, known = _place(recipe, place)
+    device, known = _device(recipe, place)
     precision = _precision(resolver.recipe, device, known)
+    budget = _budget(recipe, place, device, known, precision[0])
     context = encode(resolve_run(resolver, recipe, records, model, device, precision, emit))
     shards = Shards(place.gpus, place.nodes)
     planned = plan_run(context, budget, has_data, shards, report)
@@ -202,8 +204,8 @@ def _named(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _place(recipe: Recipe, place: Place) -> tuple[torch.device, Budget, Device | None]:
-    """The device, its memory budget, and its entry in the table; None for this machine."""
+def _device(recipe: Recipe, place: Place) -> tuple[torch.device, Device | None]:
+    """The device, and its entry in the table; None for this machine."""
     if place.gpus < 1 or place.nodes < 1:
         raise InputError("`--gpus` and `--nodes` must be at least 1", "", "Leave them out for one device")
     if place.on is None and place.memory is None:
@@ -211,12 +213,19 @@ def _place(recipe: Recipe, place: Place) -> tuple[torch.device, Budget, Device |
             raise InputError(
                 "`--gpus` and `--nodes` need a device", "", "Name one, for example `--on A100-80GB --gpus 8`"
             )
-        device = choose_device(recipe.model.device)
-        return device, budget_here(device, recipe.model.memory), None
-    memory = None if place.memory is None else parse_memory(place.memory)
-    known = custom_device(memory or 0) if place.on is None else find_device(place.on)
-    budget = budget_of(known, memory)
-    return torch.device(_TORCH_TYPES[known.kind]), budget, known
+        return choose_device(recipe.model.device), None
+    known = custom_device(_memory(place) or 0) if place.on is None else find_device(place.on)
+    return torch.device(_TORCH_TYPES[known.kind]), known
+
+
+def _memory(place: Place) -> int | None:
+    return None if place.memory is None else parse_memory(place.memory)
+
+
+def _budget(recipe: Recipe, place: Place, device: torch.device, known: Device | None, precision: str) -> Budget:
+    if known is None:
+        return budget_here(device, recipe.model.memory, precision)
+    return budget_of(known, _memory(place))
 
 
 def _precision(recipe: Recipe, device: torch.device, known: Device | None) -> tuple[str, str]:
@@ -258,8 +267,7 @@ def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[
     if found is not None:
         _, known, plan.is_earlier = found
         plan.measured_at, training.micro_tokens = known.measured, known.micro_tokens
-        held_out = context.batch_plan(context.validation).padded_tokens(None)
-        plan.measured = measured_time(known.seconds_per_token, training, held_out, plan.recipe)
+        plan.measured = measured_time(known, training, context.with_recipe(plan.recipe))
     elif is_here and not plan.why_no_time:
         plan.why_no_time = "here: the step to measure did not finish"
 

@@ -13,6 +13,7 @@ from burnish.plan.compiling import compile_again
 from burnish.prepare.context import prepare
 from burnish.prepare.model import rebuild_loop
 from burnish.recipe.schema import Recipe
+from burnish.report.page import write_pages
 from burnish.runs.atomic import remove_leftovers
 from burnish.runs.events import EventLog, Listener, Note, drop_after, read_events
 from burnish.runs.folder import RunFolder, check_unfinished
@@ -70,4 +71,5 @@ def _resume(folder: RunFolder, recipe: Recipe, killed: Writer | None, listeners:
     loop.run()
     undo_compiling(loop.trainer.network)
     evaluate(loop, context, folder)
+    write_pages(folder)
     return Run(folder)

@@ -8,6 +8,7 @@ before data and model have been checked, and bad input leaves no folder at all.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,10 +25,21 @@ from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare_with_base
 from burnish.lineage.manifest import manifest_of
 from burnish.models.compiled_blocks import undo_compiling
+from burnish.plan.budget import RESERVE, Budget
 from burnish.plan.compiling import choose_compiling
-from burnish.plan.confirmation import confirm_step
+from burnish.plan.confirmation import try_run
+from burnish.plan.known import KnownPace
 from burnish.plan.run_plan import RunPlan, plan_run
-from burnish.plan.time import find_pace, is_surely_short, keep_measured, measured_time, step_key
+from burnish.plan.time import (
+    MOST_TIMED,
+    MeasuredTime,
+    find_usable,
+    is_surely_short,
+    keep_measured,
+    measured_time,
+    step_key,
+    training_seconds,
+)
 from burnish.prepare.context import RunContext, describe_data, prepare, rejected_rows, unused_options
 from burnish.prepare.first_checks import check_at_once
 from burnish.prepare.model import (
@@ -46,9 +58,11 @@ from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.events import (
+    CommandMeasured,
     EventLog,
     Finished,
     Listener,
+    MemoryPredicted,
     ResidentMeasured,
     Stage,
     TimeMeasured,
@@ -56,24 +70,31 @@ from burnish.runs.events import (
     Warned,
 )
 from burnish.runs.folder import NewRun, RunFolder, check_room
-from burnish.system.machine import peak_bytes, reset_peak, trim_heap
+from burnish.system.machine import peak_bytes, reset_peak, resident_bytes, trim_heap
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
 
 
-def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: Iterable[Listener] = ()) -> Run:
+def train(
+    recipe: Recipe,
+    origins: Mapping[str, str] | None = None,
+    listeners: Iterable[Listener] = (),
+    begun: float | None = None,
+) -> Run:
     """Fine-tunes a base model as the recipe says.
 
     Args:
         recipe: may hold `auto`; the saved one does not.
         origins: where each option came from, to report those without effect.
         listeners: receive every event.
+        begun: when the command was given, in seconds since 1970; None for now.
 
     Raises:
         InputError: recipe, data or model is wrong; nothing is written.
         MachineError: the device is missing, or the disk is full.
         Interrupted: Ctrl-C or SIGTERM; `resume` continues from there.
     """
+    begun = begun or time.time()
     log = EventLog(None, listeners)
     check_at_once(recipe)
     with NewRun(Path(recipe.runs)) as new:
@@ -83,12 +104,14 @@ def train(recipe: Recipe, origins: Mapping[str, str] | None = None, listeners: I
         plan = plan_run(context, simulates=False)
         check_briefly(plan.context)
         warn_of_unused(origins or {}, plan.context)
-        model = load(plan)
+        model = load(plan, begun)
         folder = new.folder or new.take_fresh(run_stem(model.context.recipe))
         model = model.with_name(folder.name)
         begin_folder(model.context, folder, log)
         loop = fit(model, folder)
         evaluate(loop, model.context, folder)
+        report_accuracy(model, loop.progress)
+        write_pages(folder)
     return Run(folder)
 
 
@@ -109,12 +132,16 @@ class LoadedModel:
     network: Any
     batches: BatchPlan
     """Of the training rows."""
-    seconds: float | None
-    """Expected duration of the training; None if it was not measured."""
-    resident: int | None
-    """Expected resident memory in bytes; None if the tensors are elsewhere or were not simulated."""
-    key: str
-    """Cache key of the speed of its steps."""
+    begun: float
+    """When the command was given, in seconds since 1970."""
+    so_far: float = 0.0
+    """Seconds of the command before the training."""
+    time: MeasuredTime | None = None
+    """Expected; None if no step was tried."""
+    resident: int | None = None
+    """Expected peak of resident memory in bytes; None if no step was tried, or the tensors are elsewhere."""
+    loaded: int = 0
+    """Peak of resident memory until the first step."""
 
     def with_name(self, name: str) -> LoadedModel:
         """The same run, called by the name of its folder."""
@@ -123,14 +150,20 @@ class LoadedModel:
         return replace(self, context=self.context.with_recipe(resolver.recipe))
 
 
-def load(plan: RunPlan) -> LoadedModel:
-    """Loads the base model, resolves what depends on it, applies the method and confirms the plan with real steps.
+def load(plan: RunPlan, begun: float) -> LoadedModel:
+    """Loads the base model, resolves what depends on it, applies the method and tries real steps.
+
+    Args:
+        plan: of the run.
+        begun: when the command was given, in seconds since 1970.
 
     Raises:
         ModelError: the weights cannot be loaded.
     """
     key, context = step_key(plan), plan.context
+    started = time.perf_counter()
     base = load_network(context)
+    loading = time.perf_counter() - started
     context = measure_on_base(inspect_base(context, base), base.network)
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, context.emit)
@@ -140,43 +173,68 @@ def load(plan: RunPlan) -> LoadedModel:
     if context.rejected:
         context.emit(Warned(rejected_rows(context)))
     network = apply_method(context, base)
-    pace = _step_time(plan, network, context, batches, key)
-    context, pace = choose_compiling(network, context, batches, pace, _seconds(context, batches, pace), key)
-    return LoadedModel(context, network, batches, _seconds(context, batches, pace, log=True), plan.resident, key)
+    loaded, resident = peak_bytes() or 0, resident_bytes()
+    known = _known_pace(replace(plan, context=context), network, batches, key, loading)
+    context, known = _compiled(network, context, batches, known, key)
+    model = LoadedModel(context, network, batches, begun, loaded=loaded)
+    return model if known is None else _predicted(model, known, resident, plan.budget)
 
 
-def _step_time(plan: RunPlan, network: Any, context: RunContext, batches: BatchPlan, key: str) -> float | None:
-    """Seconds per token of the network's input, from steps measured now or by an earlier run.
+def _known_pace(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loading: float) -> KnownPace | None:
+    """What the run takes, from a trial made now or by an earlier run.
 
-    Real steps confirm the plan unless they are not needed: memory is ample, and the time is known from an earlier run
-    or so short that the first training steps show it soon enough.
+    A trial is made unless memory is ample, and the time is known from an earlier run or so short that the first
+    training steps show it soon enough.
 
     Returns:
-        None if no step was measured, or none finished.
+        None if no step was tried, or none finished.
     """
+    context = plan.context
+    questions = context.questions(min(MOST_TIMED, int(context.recipe.evaluate.answers)))
     if plan.bound is not None:
-        known = find_pace(key)
+        known = find_usable(key, bool(questions))
         if known is not None:
             batches.micro_tokens = min(batches.micro_tokens, known.micro_tokens)
-            return known.seconds_per_token
+            return known
         if is_surely_short(plan, batches):
             return None
-    context.emit(Stage("confirming the plan"))
-    pace = confirm_step(network, context, batches, plan)
-    if pace is not None:
-        keep_measured(key, pace, batches, context.emit)
-    return pace
+    context.emit(Stage("trying a few steps"))
+    known = try_run(network, context, batches, plan, questions, loading)
+    if known is not None:
+        keep_measured(key, known, context.emit)
+    return known
 
 
-def _seconds(context: RunContext, batches: BatchPlan, pace: float | None, log: bool = False) -> float | None:
-    """Seconds of the training at a step time measured here; None without one."""
-    if pace is None:
-        return None
-    validation = context.batch_plan(context.validation).padded_tokens(None)
-    time = measured_time(pace, batches, validation, context.recipe)
-    if log:
-        context.emit(TimePlanned(time.run, time.tokens_per_second))
-    return time.run
+def _compiled(
+    network: Any, context: RunContext, batches: BatchPlan, known: KnownPace | None, key: str
+) -> tuple[RunContext, KnownPace | None]:
+    """The run with its blocks compiled if that is worthwhile, and its pace."""
+    if known is None:
+        return choose_compiling(network, context, batches, None, None, key)[0], None
+    pace, seconds = known.seconds_per_token, training_seconds(known, batches, context)
+    context, compiled = choose_compiling(network, context, batches, pace, seconds, key)
+    return context, replace(known, seconds_per_token=compiled or pace)
+
+
+def _predicted(model: LoadedModel, known: KnownPace, resident: int, budget: Budget) -> LoadedModel:
+    """The run with its expected time and memory, which are reported.
+
+    Args:
+        model: of the run.
+        known: what it takes.
+        resident: bytes of the process before any step was tried.
+        budget: of the plan.
+    """
+    context, batches = model.context, model.batches
+    expected = measured_time(known, batches, context)
+    so_far = time.time() - model.begun
+    context.emit(TimePlanned(expected.run, expected.tokens_per_second, so_far, expected.evaluation, known.others))
+    model = replace(model, so_far=so_far, time=expected)
+    if context.device.type != "cpu":
+        return model
+    peak = max(model.loaded, resident + known.grown + RESERVE)
+    context.emit(MemoryPredicted(peak, budget.room + budget.taken))
+    return replace(model, resident=peak)
 
 
 def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
@@ -203,23 +261,11 @@ def fit(model: LoadedModel, folder: RunFolder) -> Loop:
     loop.run()
     undo_compiling(loop.trainer.network)
     trim_heap()
-    report_accuracy(model, loop.progress)
-    if model.seconds is None and (pace := loop.pace.seconds_per_token()):
-        keep_measured(model.key, pace, model.batches, model.context.emit)
     return loop
 
 
-def report_accuracy(model: LoadedModel, progress: Progress) -> None:
-    """Reports measured next to planned memory and time; only the memory for a run that stopped early."""
-    measured = peak_bytes()
-    if model.resident and measured:
-        model.context.emit(ResidentMeasured(model.resident, measured))
-    if model.seconds is not None and not progress.stopped:
-        model.context.emit(TimeMeasured(model.seconds, progress.seconds))
-
-
 def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
-    """Writes the best weights as the result, evaluates them against the base model, and writes the report.
+    """Writes the best weights as the result, and evaluates them against the base model.
 
     Args:
         loop: finished.
@@ -237,7 +283,16 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     comparison = compare_with_base(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
     write_json(folder.evaluation, comparison.to_dict())
     context.emit(_finished(best, comparison, progress.seconds, context.method.result_folder(folder)))
-    write_pages(folder)
+
+
+def report_accuracy(model: LoadedModel, progress: Progress) -> None:
+    """Reports measured memory and time next to the predicted; no time for a run that stopped early."""
+    emit, measured = model.context.emit, peak_bytes()
+    if model.resident and measured:
+        emit(ResidentMeasured(model.resident, max(model.loaded, measured)))
+    if model.time is not None and not progress.stopped:
+        emit(TimeMeasured(model.time.run, progress.seconds))
+        emit(CommandMeasured(model.so_far + model.time.run + model.time.evaluation, time.time() - model.begun))
 
 
 def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:

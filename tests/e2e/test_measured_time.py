@@ -17,12 +17,19 @@ import pytest
 
 from burnish.recipe.load import load_recipe
 from burnish.runs.events import Event, MemoryMeasured, Note, Stage
+from burnish.system import load
 from burnish.workflows.plan import Place, Plan, plan
 from tests.e2e.command_result import listing, read_lines
 from tests.e2e.conftest import EXACT, SHORT, Burnish
 from tests.tiny_data import write_rows
 
 EARLIER = "measured here earlier"
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else runs beside the tests does not count."""
+    monkeypatch.setattr(load, "_seconds", lambda: (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(autouse=True)
@@ -90,21 +97,54 @@ def test_the_command_says_where_the_time_comes_from(base: Path, rows_file: Path,
     assert elsewhere["tokens_per_second"] == elsewhere["step_tokens"] / elsewhere["step"]["seconds"]
 
 
-def test_training_measures_for_plans_and_for_later_runs(
+def test_a_run_of_a_few_seconds_tries_nothing_first(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    """The trial would take as long as the training."""
+    result = burnish(f"train {rows_file} --model {base} {SHORT} --name one")
+    assert result.code == 0
+    assert "too short to try it first" in result.err
+    assert "trying a few steps" not in result.err
+    kinds = {line["event"] for line in read_lines(here / "runs/one/events.jsonl")}
+    assert kinds.isdisjoint({"TimePlanned", "MemoryPredicted", "CommandMeasured", "ResidentMeasured"})
+
+
+def test_plan_and_training_agree_and_measure_for_each_other(
     here: Path, base: Path, rows_file: Path, burnish: Burnish, cache: Path
 ) -> None:
     words = f"{rows_file} --model {base} {SHORT}"
-    assert burnish(f"train {words} --name one").code == 0
-    (kept,) = paces(cache)
     planned = burnish(f"plan {words} --json").json
-    assert planned["time_source"] == EARLIER
-    assert read_lines(here / "runs/one/events.jsonl", "TimePlanned") == [], "too short to be measured before it begins"
+    (kept,) = paces(cache)
     assert planned["tokens_per_second"] == pytest.approx(1 / kept["seconds_per_token"])
-    assert burnish(f"train {words} --name two").code == 0
-    (event,) = read_lines(here / "runs/two/events.jsonl", "TimePlanned")
-    assert planned["run"]["seconds"] == event["seconds"], "plan and training reckon alike"
-    assert planned["tokens_per_second"] == event["tokens_per_second"]
+    assert burnish(f"train {words} --name one").code == 0
+    events = {line["event"]: line for line in read_lines(here / "runs/one/events.jsonl")}
+    assert planned["run"]["seconds"] == events["TimePlanned"]["seconds"], "plan and training reckon alike"
+    assert planned["evaluation"] == {"seconds": events["TimePlanned"]["evaluation"]}
+    assert planned["tokens_per_second"] == events["TimePlanned"]["tokens_per_second"]
+    whole = sum(events["TimePlanned"][name] for name in ("so_far", "seconds", "evaluation"))
+    assert events["CommandMeasured"]["predicted"] == pytest.approx(whole)
+    assert events["CommandMeasured"]["measured"] > events["TimeMeasured"]["measured"] > 0
+    assert events["ResidentMeasured"]["predicted"] == events["MemoryPredicted"]["resident"]
+    assert 2 * 2**20 < events["ResidentMeasured"]["measured"] < 4 * events["MemoryPredicted"]["resident"]
     assert paces(cache) == [kept]
+
+
+def test_a_longer_run_is_tried_first(here: Path, base: Path, rows_file: Path, burnish: Burnish, cache: Path) -> None:
+    words = f"{EXACT} --set batch.tokens=256 --set train.max_steps=40 --set train.epochs=40 --set evaluate.answers=3"
+    result = burnish(f"train {rows_file} --model {base} {words} --name one")
+    assert result.code == 0, result.err
+    assert "trying a few steps" in result.err
+    assert "of evaluation" in result.err
+    assert "at the peak, of" in result.err
+    (kept,) = paces(cache)
+    assert min(kept["prompt_token"], kept["validation_token"], kept["seconds_per_token"], kept["checkpoint"]) > 0
+
+
+def test_a_pace_measured_beside_other_programs_is_measured_again(
+    base: Path, rows_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(rows_file, base)
+    (file,) = cache.rglob("paces/*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "others": 0.6}), encoding="utf-8")
+    assert made(rows_file, base)[0].time_source == "measured here"
 
 
 def test_another_method_is_measured_for_itself(base: Path, rows_file: Path, cache: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.plan import budget
 from tests.e2e.conftest import SHORT, Burnish
 from tests.tiny_data import write_rows
 
@@ -96,7 +97,10 @@ def test_a_config_that_lacks_what_is_needed(burnish: Burnish, here: Path) -> Non
     assert "config" in result.err
 
 
-def test_training_takes_what_fits(burnish: Burnish, here: Path, base: Path) -> None:
+def test_training_takes_what_fits(burnish: Burnish, here: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`model.memory` is that of the whole process, which is not always the same; here it counts as nothing."""
+    nothing = budget.Overhead("Python and libraries", 0, "for the test")
+    monkeypatch.setattr(budget, "_besides_tensors", lambda precision: (nothing,))
     write_rows(here / "rows.jsonl", 30)
     result = burnish(f"train rows.jsonl --model {base} --name roomy {SMALL} --verbose --set model.memory=60MB")
     assert result.code == 0, result.err
@@ -124,5 +128,17 @@ def test_too_little_for_anything_is_refused_before_the_run_begins(burnish: Burni
     assert result.code == 2
     result = burnish(f"train rows.jsonl --model {base} {SHORT} --set model.memory=0.05MB")
     assert result.code == 3
-    assert "does not fit into the memory of this machine" in result.err
+    assert "does not fit into this machine's memory" in result.err
+    assert "At least" in result.err
     assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_a_size_that_the_process_alone_takes_is_too_little(
+    command: str, burnish: Burnish, here: Path, base: Path
+) -> None:
+    """Python and its libraries take more than this before any tensor."""
+    write_rows(here / "rows.jsonl", 30)
+    result = burnish(f"{command} rows.jsonl --model {base} {SHORT} --set model.memory=90MB")
+    assert result.code == 3, result.err
+    assert "of it besides tensors; 90.0 MB is available (`model.memory`)" in result.err

@@ -133,7 +133,8 @@ def _measured(made: Plan, measured: MeasuredTime) -> str:
     when = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(made.measured_at)) if made.is_earlier else ""
     return (
         f"{measured.step:.2g} s per step, {measured.tokens_per_second:,.0f} tokens/s including padding; "
-        f"{made.steps:,} steps: {duration(measured.run)} with validation, without checkpoints; {made.time_source}{when}"
+        f"{made.steps:,} steps: {duration(measured.run)}, and {duration(measured.evaluation)} of evaluation; "
+        f"{made.time_source}{when}"
     )
 
 

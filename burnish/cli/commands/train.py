@@ -8,8 +8,8 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import BaseModel, Data, RecipeFlags, Run, Runs
-from burnish.runs.events import Event, MemoryPlanned, Warned
-from burnish.system.machine import return_freed_memory
+from burnish.runs.events import Warned
+from burnish.system.machine import process_start
 
 if TYPE_CHECKING:
     from burnish.cli.progress import Progress
@@ -30,7 +30,7 @@ def train(console: Console, data: Data, flags: RecipeFlags) -> None:
         check_first(loaded, progress)
         from burnish.workflows.train import train as run_training
 
-        run = run_training(loaded.recipe, loaded.origins, [progress, keep_to_plan])
+        run = run_training(loaded.recipe, loaded.origins, [progress], process_start())
     show_result(console, run.path, progress.num_warnings)
 
 
@@ -45,16 +45,6 @@ def check_first(loaded: LoadedRecipe, progress: Progress) -> None:
     check_at_once(loaded.recipe)
     for option, reason in idle_options(loaded.recipe, loaded.origins).items():
         progress(Warned(no_effect(option, reason)))
-
-
-def keep_to_plan(event: Event) -> None:
-    """Returns freed tensors to the system at once where the memory was simulated: the run is to take what was planned.
-
-    Where memory is ample, nothing was simulated and the allocator may keep what is freed: asking the system for every
-    large tensor costs a small model much of its time.
-    """
-    if isinstance(event, MemoryPlanned):
-        return_freed_memory()
 
 
 def resume(console: Console, run: Run, base_model: BaseModel = None, runs: Runs = "runs") -> None:
@@ -98,5 +88,5 @@ def quickstart(console: Console, task: Task = "chat", runs: Runs = "runs", seed:
         check_first(loaded, progress)
         from burnish.workflows.train import train as run_training
 
-        run = run_training(loaded.recipe, loaded.origins, [progress, keep_to_plan])
+        run = run_training(loaded.recipe, loaded.origins, [progress], process_start())
     show_result(console, run.path, progress.num_warnings)

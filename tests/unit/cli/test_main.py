@@ -170,16 +170,3 @@ def test_a_run_that_is_not_there(command: str, captured: Captured) -> None:
     words = [command, "nothing", *(["prompt"] if command == "generate" else [])]
     assert main(words) == 2
     assert "there is no run `nothing`" in captured()[1]
-
-
-def test_only_runs_whose_memory_was_simulated_return_what_they_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    from burnish.cli.commands import train as command
-    from burnish.runs.events import MemoryBounded, MemoryPlanned, Note
-
-    asked: list[bool] = []
-    monkeypatch.setattr(command, "return_freed_memory", lambda: asked.append(True))
-    command.keep_to_plan(Note("a note"))
-    command.keep_to_plan(MemoryBounded("cpu", "lora", 1, 64, 1000, 10**9, "free"))
-    assert asked == []
-    command.keep_to_plan(MemoryPlanned("cpu", "lora", 1, 64, False, {"weights": 1}, {}, 0, 10**9, "free"))
-    assert asked == [True]

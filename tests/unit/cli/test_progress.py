@@ -13,11 +13,13 @@ from burnish.cli.progress import Progress
 from burnish.recipe.load import load_recipe
 from burnish.runs.events import (
     CheckpointSaved,
+    CommandMeasured,
     DataReady,
     Event,
     MemoryBounded,
     MemoryMeasured,
     MemoryPlanned,
+    MemoryPredicted,
     MicroBatchHalved,
     ModelReady,
     Note,
@@ -74,7 +76,8 @@ SETUP: list[Event] = [
     MemoryMeasured(200 * MIB, 210 * MIB),
     Resolved("evaluate.every", 4, "about ten validations"),
     Resolved("name", "rows-seedling-lora", "data, model and method"),
-    TimePlanned(185.0, 1234.5),
+    TimePlanned(185.0, 1234.5, so_far=6.0, evaluation=22.0, others=0.4),
+    MemoryPredicted(620 * MIB, 2400 * MIB),
 ]
 TRAINING: list[Event] = [
     TrainingStarted(0, 12, 3.0),
@@ -86,6 +89,7 @@ TRAINING: list[Event] = [
     StoppedEarly(12, "no better for 5 validations"),
     ResidentMeasured(400 * MIB, 500 * MIB),
     TimeMeasured(100.0, 125.0),
+    CommandMeasured(213.0, 200.0),
     Progressed("answers", 2, 8),
     Progressed("answers", 8, 8),
 ]
@@ -130,7 +134,9 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_a_run_that_was_not_simulated_shows_its_bound() -> None:
-    setup = [event for event in SETUP if not isinstance(event, (MemoryPlanned, MemoryMeasured, TimePlanned))]
+    setup = [
+        event for event in SETUP if not isinstance(event, (MemoryPlanned, MemoryMeasured, MemoryPredicted, TimePlanned))
+    ]
     bounded = MemoryBounded("this machine's memory", "lora", 2, 256, 300 * MIB, 4000 * MIB, "free on this machine")
     shown = play(Screen(), [*setup, bounded, TrainingStarted(0, 12, 3.0)], has_recipe=True).err
     check_snapshot("unit/cli/test_progress::not simulated", without_control(shown))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.engine.progress import RemainingTime, forecast
+from burnish.engine.progress import RemainingTime
 
 
 def run_steps(
@@ -106,10 +106,3 @@ def test_only_the_latest_steps_count_in_a_long_run() -> None:
     for step in range(500):
         pace.step_done(step, 1.0 if step < 300 else 3.0)
     assert pace.seconds_left(500) == pytest.approx(500 * 3.0)
-
-
-def test_a_run_is_foretold_from_one_pace() -> None:
-    """Four steps of 100 tokens at 10 ms a token; validations before, after two and after four, a third as dear."""
-    assert forecast(0.01, [100] * 4, 60, 2) == pytest.approx(4.0 + 3 * 0.2)
-    assert forecast(0.01, [100] * 5, 60, 2) == pytest.approx(5.0 + 4 * 0.2), "one more after the last step"
-    assert forecast(0.01, [100, 300], 0, 1) == pytest.approx(4.0)

@@ -23,7 +23,7 @@ from burnish.plan.compiling import (
     compile_again,
     saved_for_sure,
 )
-from burnish.plan.time import KnownTrial, find_trial, keep_trial
+from burnish.plan.known import KnownTrial, find_trial, keep_trial
 from burnish.prepare.context import RunContext
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, Resolved, Warned

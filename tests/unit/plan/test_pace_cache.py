@@ -5,17 +5,29 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from burnish.plan.time import KnownPace, find_pace, keep_pace, pace_key
+from burnish.plan.known import KnownPace, find_pace, keep_pace, pace_key
 from burnish.system.machine import cache_folder
 
 KEY = pace_key({"model": "a"})
-KNOWN = KnownPace(0.25, True, 2048, 1e9)
+KNOWN = KnownPace(
+    seconds_per_token=0.25,
+    validation_token=0.08,
+    prompt_token=0.07,
+    new_token=0.5,
+    loading=2.0,
+    checkpoint=4096,
+    grown=1 << 20,
+    others=0.1,
+    packing=True,
+    micro_tokens=2048,
+    measured=1e9,
+)
 
 
 @pytest.fixture
@@ -36,7 +48,7 @@ def test_what_is_kept_is_found(cache: Path) -> None:
     assert keep_pace(KEY, KNOWN) == ""
     assert find_pace(KEY) == KNOWN
     assert find_pace(pace_key({"model": "b"})) is None
-    newer = KnownPace(0.5, False, 1024, 1.1e9)
+    newer = replace(KNOWN, seconds_per_token=0.5, packing=False, micro_tokens=1024, measured=1.1e9)
     assert keep_pace(KEY, newer) == ""
     assert find_pace(KEY) == newer
     assert [path.name for path in cache.rglob("*") if path.is_file()] == [f"{KEY}.json"]
@@ -57,6 +69,13 @@ def test_what_is_kept_is_found(cache: Path) -> None:
         changed(seconds_per_token=-1.0),
         changed(seconds_per_token=float("nan")),
         changed(seconds_per_token=10**400),
+        changed(validation_token=-0.1),
+        changed(prompt_token=float("inf")),
+        changed(new_token="slow"),
+        changed(loading=-1),
+        changed(grown=-1),
+        changed(checkpoint=None),
+        changed(others=float("nan")),
         changed(packing="yes"),
         changed(micro_tokens=0),
         changed(micro_tokens=1.5),

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import (
+    CommandMeasured,
     DataChecked,
     DataReady,
     Diagnosed,
@@ -122,7 +123,12 @@ def course(steps: int, done: int, word: str) -> list[Event]:
 
 def ending(steps: int) -> list[Event]:
     """What is reported after the last step."""
-    return [ResidentMeasured(13000, 12500), TimeMeasured(10.0, 11.0), Finished(steps, 3.0, 0.7, 11.0, "adapter")]
+    return [
+        ResidentMeasured(13000, 12500),
+        TimeMeasured(10.0, 11.0),
+        CommandMeasured(20.0, 21.0),
+        Finished(steps, 3.0, 0.7, 11.0, "adapter"),
+    ]
 
 
 def estimate(value: float, low: float | None, high: float | None) -> dict[str, float | None]:
