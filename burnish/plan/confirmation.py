@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,7 +16,7 @@ from burnish.engine.random_state import random_tensors, random_values, restore_r
 from burnish.engine.step import NotFinite, Trainer, make_trainer
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.models.blocks import held_tensors
-from burnish.models.device import RAISED, arithmetic, ran_out, synchronize
+from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out, synchronize
 from burnish.models.generation import generate_batch
 from burnish.plan.known import KnownPace
 from burnish.plan.live_storage import BATCH, OPTIMIZER, WEIGHTS, LiveStorage
@@ -28,6 +28,7 @@ from burnish.system.machine import peak_bytes, reset_peak, resident_bytes
 from burnish.tasks.questions import answer_batches
 from burnish.tasks.task import Question
 
+_Times = TypeVar("_Times")
 _MICRO_BATCHES = 2
 """Micro-batches of a timed step: the first of them, where a step has more."""
 _TIMED_STEPS = 2
@@ -76,37 +77,54 @@ def _attempt(
         group["lr"] = group["rate_factor"] = 0.0
     before = resident_bytes()
     reset_peak()
+    with OtherPrograms() as others:
+        pace = _train(trainer, context, batches, plan)
+        if pace is None:
+            return None
+        validation = _unless_out_of_memory(_validation_token, trainer, context)
+        answers = _unless_out_of_memory(_answer_times, network, context, questions)
+    return KnownPace(
+        seconds_per_token=pace,
+        # the backward pass costs twice the forward pass (arXiv 2001.08361, section 2.1)
+        validation_token=validation or pace / 3,
+        prompt_token=answers[0] if answers else 0.0,
+        new_token=answers[1] if answers else 0.0,
+        loading=0.0,
+        checkpoint=checkpoint_bytes(network),
+        grown=max(0, (peak_bytes() or 0) - before),
+        others=others.share,
+        packing=batches.packing,
+        micro_tokens=batches.micro_tokens,
+        measured=time.time(),
+    )
+
+
+def _train(trainer: Trainer, context: RunContext, batches: BatchPlan, plan: RunPlan) -> float | None:
+    """Seconds per token of training, after a step on the longest rows; None if memory ran out."""
     try:
-        with OtherPrograms() as others:
-            step = _longest_step(batches)
-            trainer.step(step)
-            if plan.fit is not None:
-                measured = _peak_bytes(trainer, step, plan.facts.outputs)
-                context.emit(MemoryMeasured(predicted=plan.fit.simulation.peak.total, measured=measured))
-            pace = _seconds_per_token(trainer, _usual_steps(batches))
-        trainer.drop_gradient()
-        validation = _validation_token(trainer, context)
-        prompt, new = _answer_times(network, context, questions)
+        step = _longest_step(batches)
+        trainer.step(step)
+        if plan.fit is not None:
+            measured = _peak_bytes(trainer, step, plan.facts.outputs)
+            context.emit(MemoryMeasured(predicted=plan.fit.simulation.peak.total, measured=measured))
+        return _seconds_per_token(trainer, _usual_steps(batches))
     except RAISED as error:
         if not ran_out(error):
             raise
         return None
     finally:
         trainer.discard_attempt()
-    grown = max(0, (peak_bytes() or 0) - before)
-    return KnownPace(
-        seconds_per_token=pace,
-        validation_token=pace / 3 if validation is None else validation,
-        prompt_token=prompt,
-        new_token=new,
-        loading=0.0,
-        checkpoint=checkpoint_bytes(network),
-        grown=grown,
-        others=others.share,
-        packing=batches.packing,
-        micro_tokens=batches.micro_tokens,
-        measured=time.time(),
-    )
+
+
+def _unless_out_of_memory(measure: Callable[..., _Times], *subjects: Any) -> _Times | None:
+    """What a function measures; None if memory runs out, which the run will meet and handle in the same place."""
+    try:
+        return measure(*subjects)
+    except (*RAISED, RowTooLarge) as error:
+        if not isinstance(error, RowTooLarge) and not ran_out(error):
+            raise
+    free_memory()
+    return None
 
 
 class _Clock:
