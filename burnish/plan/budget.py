@@ -14,9 +14,8 @@ CONTEXT_BYTES = 600 * 2**20
 _COMING = {"fp32": 40 * 2**20, "bf16": 120 * 2**20, "fp16": 120 * 2**20}
 """By precision: products that oneDNN compiles for each shape (`system.machine.keep_few_products`), workspaces, heap
 that is free but in pieces, and what training, evaluation and report import (bench/predictions.py)."""
-RESERVE = 24 * 2**20
-"""Bytes by which a process still grows after the trial of a run: products of further shapes, and what evaluation and
-report import."""
+_LATER = {"fp32": 24 * 2**20, "bf16": 64 * 2**20, "fp16": 64 * 2**20}
+"""The part of it that is still to come after a few steps."""
 KEPT_FREE = 0.1
 """Share of the memory that is left free."""
 GIVEN = "`model.memory`"
@@ -97,6 +96,11 @@ def budget_here(device: torch.device, wanted: str | None, precision: str = "bf16
     reason, room = min(((name, size) for name, size in rooms.items() if size is not None), key=lambda one: one[1])
     budget = Budget("this machine's memory", "cpu", room, _besides_tensors(precision), reason, 0.0)
     return _limited(budget, wanted, less=budget.taken)
+
+
+def later_bytes(precision: str) -> int:
+    """Bytes by which a process on the CPU still grows after the trial of a run."""
+    return _LATER[precision]
 
 
 def _besides_tensors(precision: str) -> tuple[Overhead, ...]:

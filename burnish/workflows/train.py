@@ -25,7 +25,7 @@ from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare_with_base
 from burnish.lineage.manifest import manifest_of
 from burnish.models.compiled_blocks import undo_compiling
-from burnish.plan.budget import RESERVE, Budget
+from burnish.plan.budget import Budget, later_bytes
 from burnish.plan.compiling import choose_compiling
 from burnish.plan.confirmation import try_run
 from burnish.plan.known import KnownPace
@@ -232,7 +232,7 @@ def _predicted(model: LoadedModel, known: KnownPace, resident: int, budget: Budg
     model = replace(model, so_far=so_far, time=expected)
     if context.device.type != "cpu":
         return model
-    peak = max(model.loaded, resident + known.grown + RESERVE)
+    peak = max(model.loaded, resident + known.grown + later_bytes(context.recipe.model.precision))
     context.emit(MemoryPredicted(peak, budget.room + budget.taken))
     return replace(model, resident=peak)
 
