@@ -318,9 +318,13 @@ def encode(context: RunContext) -> RunContext:
             else f"Shorten the rows, or choose a model that accepts more than {limit} tokens",
         )
     report_messages(context, [*training.refused, *validation.refused])
-    if training.truncated_rows:
-        cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
-        context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
+    for encoded, kind in ((training, "training"), (validation, "validation")):
+        if encoded.truncated_rows:
+            more = encoded.truncated_rows - len(encoded.truncated_places)
+            named = ", ".join(encoded.truncated_places) + (f" and {more:,} more" if more else "")
+            rows = f"{encoded.truncated_rows:,} {kind} row{'s are' if encoded.truncated_rows > 1 else ' is'}"
+            cut = f"{encoded.truncated_tokens:,} tokens were cut {context.task.encoder.cut_from}"
+            context.emit(Note(f"{rows} longer than {limit:,} tokens; {cut}: {named}."))
     return replace(context, training=training, validation=validation)
 
 
