@@ -196,7 +196,7 @@ def _between_blanks(
 
 
 def _may_name(cells: Sequence[str]) -> bool:
-    """Whether a column may have the sentence of each word: consecutive rows have the same, or only the first has one."""
+    """Whether a column may have the sentence of a word: consecutive rows have the same, or only the first has one."""
     runs = 1 + sum(bool(cell) and cell != before for before, cell in zip(cells, cells[1:], strict=False))
     return 1 < runs <= len(cells) / _LEAST_WORDS
 
