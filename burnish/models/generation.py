@@ -113,8 +113,8 @@ def make_greedy(network: Any) -> list[str]:
 def _settings_in_config(config: Any) -> dict[str, Any]:
     """The generation settings in a model's config, with which transformers refuses to save it.
 
-    They are what a `GenerationConfig` has and the config's own class does not declare: some models declare, for example,
-    the tokens that they suppress. `GenerationConfig.from_model_config` finds only those that differ from its defaults.
+    They are what a `GenerationConfig` has and the config's own class does not declare: some classes declare suppressed
+    tokens, for example. `GenerationConfig.from_model_config` finds only those that differ from its defaults.
     """
     declared = {field.name for field in dataclasses.fields(config)}
     names = GenerationConfig().to_dict().keys() - declared - {*_IN_BOTH}
