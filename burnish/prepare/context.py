@@ -173,10 +173,15 @@ def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None) -> Records
     """
     check_options(recipe)
     emit(Stage("reading data"))
-    records = load_records(recipe.data, recipe.seed, asked or asked_of(recipe))
+    records = load_records(recipe.data, recipe.seed, asked or what_is_asked(recipe))
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     report_shape(records.shape, emit)
     return records
+
+
+def what_is_asked(recipe: Recipe) -> Asked:
+    """What a recipe says about the meaning of rows. Raises RecipeError."""
+    return asked_of(recipe, () if recipe.task == AUTO else task_facts(recipe.task).records)
 
 
 def report_shape(shape: Shape, emit: Emit) -> None:
@@ -196,7 +201,7 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     # the columns beside a plain text were ignored on purpose
     shape = PLAIN_TEXT if recipe.data.shape == PLAIN_TEXT else AUTO
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
-    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, asked_of(recipe))
+    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, what_is_asked(recipe))
     if recipe.task not in task_names_for(records.shape.record):
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
