@@ -160,6 +160,7 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
         ModelError: there is no such model.
         MachineError: the device is missing.
     """
+    choose_device(recipe.model.device)  # a device that is missing is refused before the rows are read
     return encode(open_context(recipe, read_rows(recipe, emit), emit))
 
 
