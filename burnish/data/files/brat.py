@@ -10,6 +10,7 @@ Each line of the text is a row, unless an entity goes on in the next line.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,10 +177,11 @@ def _misplaced(path: Path, entity: _Entity, text: str) -> Rejected:
 
 
 def _rows(file: str, text: str, entities: Sequence[_Entity], others: dict[str, list[str]]) -> Iterator[Row | Rejected]:
-    line = 1
+    line, ordered = 1, sorted(entities, key=lambda entity: entity.start)
+    starts = [entity.start for entity in ordered]
     for begin, end in _pieces(text, entities):
         piece = text[begin:end]
-        inside = [entity for entity in entities if begin <= entity.start < end]
+        inside = ordered[bisect_left(starts, begin) : bisect_left(starts, end)]
         parted = next((entity for entity in inside if entity.is_discontinuous(text)), None)
         if parted is not None:
             shown = " … ".join(text[start:stop] for start, stop in sorted(parted.fragments))
@@ -196,8 +198,9 @@ def _rows(file: str, text: str, entities: Sequence[_Entity], others: dict[str, l
 def _pieces(text: str, entities: Sequence[_Entity]) -> Iterator[tuple[int, int]]:
     """First and one past the last character of each line, or of several where an entity goes on."""
     begin = 0
+    going_on = [entity for entity in entities if _LINE_END.search(text, entity.start, entity.end)]
     for match in _LINE.finditer(text):
         end = match.end()
-        if end > begin and not any(entity.start < end < entity.end for entity in entities):
+        if end > begin and not any(entity.start < end < entity.end for entity in going_on):
             yield begin, end
             begin = end

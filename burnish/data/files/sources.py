@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -137,10 +138,27 @@ def _within(folder: Path, source: Any) -> str:
 
 
 def _in_archive(path: Path, part: str) -> _Found:
-    """What a zip archive holds: one data file, or a folder with any of the layouts of folders."""
+    """What a zip archive holds: one data file, or a folder with any of the layouts of folders.
+
+    Args:
+        path: the archive.
+        part: a file in it, a part of its only file, or a configuration of its folder; empty for all of it.
+
+    Raises:
+        DataError: it cannot be unpacked, or there is no data in it.
+    """
     inside = archives.unpacked(path)
-    if inside.is_dir():
-        found, held = _in_folder(inside, part), f"a folder, unpacked into `{inside}`"
+    if inside.is_dir() and part and (inside / part).is_file():
+        found, held = _in_file(inside / part), f"`{part}`, unpacked into `{inside}`"
+    elif inside.is_dir():
+        held = f"a folder, unpacked into `{inside}`"
+        try:
+            found = _in_folder(inside, part)
+        except DataError as error:
+            # what to type names the archive: the cache may be deleted
+            fix = error.fix.replace(f"{inside}{os.sep}", f"{path}:").replace(str(inside), str(path))
+            what, why = (text.replace(str(inside), str(path)) for text in (error.what, error.why))
+            raise DataError(what, why, fix) from error
     else:
         found = _Found(_only(FilePart(inside, part))) if part else _in_file(inside)
         held = f"one file, `{inside.name}`, unpacked into `{inside.parent}`"

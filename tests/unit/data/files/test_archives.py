@@ -66,6 +66,18 @@ def test_the_layout_of_the_hub_and_its_configurations(write):
         find_sources("a.zip")
 
 
+def test_one_of_several_files_is_named_after_a_colon(write):
+    write("a.zip", packed([("x/ner.jsonl", ROWS), ("x/ner_2.jsonl", ROWS)]))
+    with pytest.raises(DataError) as caught:
+        find_sources("a.zip")
+    check_message(caught.value)
+    (source,) = find_sources("a.zip:ner_2.jsonl").train
+    assert file_name(source).endswith("x/ner_2.jsonl")
+    with pytest.raises(DataError) as caught:
+        find_sources("a.zip:other.jsonl")
+    check_message(caught.value)
+
+
 def with_entry(name, mode=0) -> bytes:
     entry = zipfile.ZipInfo("x" * len(name))
     entry.external_attr = mode << 16
