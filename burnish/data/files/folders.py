@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from burnish.data.files.archives import SUFFIX as ARCHIVE
 from burnish.data.files.brat import SUFFIX as ANNOTATIONS
 from burnish.data.files.brat import annotations_beside
 from burnish.data.files.features import Features, features_of_yaml
 from burnish.data.files.parts import FilePart, features_of, with_features
-from burnish.data.files.readers import READERS, data_suffix
+from burnish.data.files.readers import READERS, data_suffix, is_convertible, unsupported
 from burnish.data.files.splits import SPLITS, TRAIN, is_shard, plain_stem, split_of, split_within
 from burnish.data.rows.row import did_you_mean, quoted
 from burnish.errors import DataError
@@ -128,12 +129,26 @@ def only_data(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
     annotated = [file for file in files if data_suffix(file.name) == ANNOTATIONS]
     texts = [file for file in files if file not in tables and not _is_about(file)]
     if not tables and not texts:
+        _refuse_convertible(folder)
         raise DataError(
             f"there is no data in the folder `{folder}`",
             f"Supported suffixes are {' '.join(READERS)}, each also compressed (.gz, .bz2, .xz, .zst).",
             "Add a file named train.jsonl (or .json, .csv, …)",
         )
     return tables or annotated or texts
+
+
+def _refuse_convertible(folder: Path) -> None:
+    """Raises DataError for a folder whose data has to be unpacked or converted first."""
+    for path in sorted(folder.iterdir()):
+        if is_convertible(path):
+            raise unsupported(path)
+        if path.suffix.lower() == ARCHIVE:
+            raise DataError(
+                f"the folder `{folder}` has no data but the archive `{path.name}`",
+                "An archive is read where it is given itself.",
+                f"Give it: `burnish train {path}`",
+            )
 
 
 def ambiguous(folder: Path, reason: str, files: Sequence[Path]) -> DataError:

@@ -50,6 +50,11 @@ _DOC_BIN = ".spacy"
 _ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
 
 
+def is_convertible(path: Path) -> bool:
+    """Whether the file is no data file, but `unsupported` knows what makes it one."""
+    return _bare_suffix(path) in (_DOC_BIN, *_ARCHIVES)
+
+
 def unsupported(path: Path) -> DataError:
     """The error for a file whose suffix selects no reader, with the command that converts it if one is known."""
     suffix = _bare_suffix(path)
@@ -93,7 +98,7 @@ def file_suffix(path: Path) -> str | None:
         DataError: the name has no known suffix, and the file cannot be opened.
     """
     suffix = data_suffix(path.name)
-    may_be_conll = suffix == ".txt" or (suffix is None and _bare_suffix(path) not in (_DOC_BIN, *_ARCHIVES))
+    may_be_conll = suffix == ".txt" or (suffix is None and not is_convertible(path))
     return ".conll" if may_be_conll and looks_like_conll(path) else suffix
 
 

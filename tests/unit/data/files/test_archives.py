@@ -142,3 +142,12 @@ def test_other_archives_and_files_of_spacy_say_what_to_type(write):
         with pytest.raises(DataError) as caught:
             find_sources(str(write(name, b"\0")))
         check_message(caught.value)
+
+
+@pytest.mark.parametrize("name", ["train.spacy", "rows.tgz", "rows.zip"])
+def test_a_folder_with_nothing_else_says_so_too(write, name):
+    write("data/README.md", "about")
+    write(f"data/{name}", b"\0")
+    with pytest.raises(DataError) as caught:
+        find_sources("data")
+    check_message(caught.value)

@@ -13,6 +13,7 @@ from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message, check_text
+from tests.unit.data.files.workbooks import workbook
 
 WORDS = [["Anna", "sings", "."], ["in", "Rome"], ["Otto", "Lee", "too"]]
 TAGS = [["B-per", "O", "O"], ["O", "B-geo"], ["B-per", "I-per", "O"]]
@@ -59,6 +60,18 @@ def test_a_worksheet_and_parquet_are_read_alike(write):
     frame = pandas.read_csv(io.StringIO(TABLES["kaggle.csv"]))
     frame.to_parquet(write("a.parquet", ""))
     assert load("a.parquet")[:2] == (WORDS, TAGS)
+    for name in ("kaggle.csv", "empty.csv"):
+        cells = [[cell or None for cell in line.split(",")] for line in TABLES[name].splitlines()]
+        write("a.xlsx", workbook({"words": cells}))
+        assert load("a.xlsx")[:2] == (WORDS, TAGS)
+
+
+def test_each_file_of_a_folder_is_read_alike(write):
+    write("data/train.csv", TABLES["kaggle.csv"])
+    write("data/dev.tsv", TABLES["tabs.tsv"].replace("Otto", "Bea"))
+    records = load_records(DataSection(path="data"), 0)
+    assert [list(one.tokens) for one in records.train] == WORDS[2:], "the others are in the validation data"
+    assert [list(one.tokens) for one in records.valid] == [*WORDS[:2], ["Bea", "Lee", "too"]]
 
 
 def test_other_columns_are_chosen_by_name(write):
