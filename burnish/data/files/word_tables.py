@@ -157,7 +157,7 @@ def _find_tags(
 
 def _ask_for_words(sample: Sequence[Row], cells: Mapping[str, Sequence[str]]) -> None:
     """Raises DataError if a column has tags of entities, and only the names of columns are not known."""
-    tags = next((name for name in cells if _is_entity_column(cells[name])), None)
+    tags = next((name for name in cells if "O" in cells[name] and _is_entity_column(cells[name])), None)
     single = [name for name in cells if name != tags and _are_words(cells[name])]
     written = [name for name in single if not _are_numbers(cells[name])]
     if tags is None or not written or len(single) < len(cells) - 1:

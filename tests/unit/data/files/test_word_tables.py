@@ -131,6 +131,7 @@ OTHERS = {
         f"This is a long line {n},line,1\nThis is a long line {n},long,0\n" for n in range(10)
     ),
     "texts and their lengths": 'prompt,completion,tokens,label\n' + '"a\nb",c d,12,1\n"e\nf",g h,14,0\n' * 10,
+    "codes": "code,price,group\n" + "".join(f"M-{n},{n},a\n" for n in range(30)),
     "words as lists": 'tokens,tags\n"[""Anna"", ""sings""]","[""B-PER"", ""O""]"\n' * 3,
     "mapped otherwise": TABLES["each.csv"],
 }  # fmt: skip
