@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from meter import Meter
+from meter import Meter, listener
 from page import DOCS, write_between
 from peers import real_model
 
@@ -43,17 +43,6 @@ def read_rows(file: Path, number: int | None = None) -> list[dict[str, Any]]:
 def with_burnish(rows: list[dict[str, Any]], folder: Path, meter: Meter) -> Path:
     """Burnish with its defaults, but for rate, schedule and size of a step."""
     import burnish
-    from burnish.runs.events import StepDone, TrainingStarted, Validated
-
-    def note(event: Any) -> None:
-        meter.look()  # Burnish sets the high-water mark back before its loop
-        if isinstance(event, TrainingStarted):
-            meter.begin()
-        elif isinstance(event, StepDone):
-            meter.step()
-        elif isinstance(event, Validated) and not meter.steps:  # the base model; `Trainer` does not do that
-            meter.drop()
-            meter.begin()
 
     validation = folder / "validation.jsonl"
     validation.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]), encoding="utf-8")
@@ -70,7 +59,7 @@ def with_burnish(rows: list[dict[str, Any]], folder: Path, meter: Meter) -> Path
         method="full",
         runs=str(folder),
         set=options,
-        listeners=[note],
+        listeners=[listener(meter)],
     )
     return run.path / "model"
 
@@ -78,23 +67,14 @@ def with_burnish(rows: list[dict[str, Any]], folder: Path, meter: Meter) -> Path
 def with_trainer(rows: list[dict[str, Any]], folder: Path, meter: Meter, is_mixed: bool = False) -> Path:
     """transformers' `Trainer`."""
     from datasets import Dataset
+    from trainer_note import Note
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
         DataCollatorWithPadding,
         Trainer,
-        TrainerCallback,
         TrainingArguments,
     )
-
-    class Note(TrainerCallback):
-        """Notifies the meter."""
-
-        def on_train_begin(self, *args: Any, **others: Any) -> None:
-            meter.begin()
-
-        def on_step_end(self, *args: Any, **others: Any) -> None:
-            meter.step()
 
     tokenizer = AutoTokenizer.from_pretrained(real_model("minilm"))
     names = sorted({row["label"] for row in rows})
@@ -112,7 +92,7 @@ def with_trainer(rows: list[dict[str, Any]], folder: Path, meter: Meter, is_mixe
     )  # fmt: skip
     trainer = Trainer(
         network, arguments, train_dataset=Dataset.from_list(encoded), data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[Note()],
+        callbacks=[Note(meter)],
     )  # fmt: skip
     trainer.train()
     network.save_pretrained(folder / "result")

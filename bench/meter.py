@@ -1,10 +1,12 @@
-"""What a training takes: seconds of the wall and of the processor, steps, and memory."""
+"""What a training takes: seconds of the wall and of the processor, steps, and memory; and what notifies of them."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 
 class Meter:
@@ -53,3 +55,27 @@ class Meter:
         if self._since is not None:
             self.seconds = self._kept[0] + time.perf_counter() - self._since[0]
             self.cpu_seconds = self._kept[1] + time.process_time() - self._since[1]
+
+
+def listener(meter: Meter, counts_measuring: bool = False) -> Callable[[Any], None]:
+    """Notifies a meter of Burnish's training, without the validation of the base model, which no other program has.
+
+    Args:
+        meter: to notify.
+        counts_measuring: whether what is measured on the base model before the training counts as well.
+    """
+    from burnish.runs.events import DataReady, Stage, StepDone, TrainingStarted, Validated
+
+    def note(event: Any) -> None:
+        meter.look()  # Burnish sets the high-water mark back before its loop
+        if isinstance(event, TrainingStarted) or (counts_measuring and event == Stage("measuring the base model")):
+            meter.begin()
+        elif counts_measuring and isinstance(event, DataReady):
+            meter.pause()
+        elif isinstance(event, StepDone):
+            meter.step()
+        elif isinstance(event, Validated) and not meter.steps:
+            meter.drop()
+            meter.begin()
+
+    return note

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from meter import Meter
+from meter import Meter, listener
 from settings import Settings, read_settings
 
 SEED = 1
@@ -25,7 +25,6 @@ SEED = 1
 def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
     """Burnish with its defaults and the same steps; its measurements on the base model before them count too."""
     import burnish
-    from burnish.runs.events import DataReady, Stage, StepDone, TrainingStarted, Validated
 
     options: dict[str, Any] = {
         "train.learning_rate": settings.learning_rate,
@@ -48,18 +47,6 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
     if settings.task == "dpo":
         options |= {"preference.loss": "dpo", "preference.beta": 0.1}
 
-    def note(event: Any) -> None:
-        meter.look()  # Burnish sets the high-water mark back before its loop
-        if isinstance(event, TrainingStarted) or event == Stage("measuring the base model"):
-            meter.begin()
-        elif isinstance(event, DataReady):
-            meter.pause()
-        elif isinstance(event, StepDone):
-            meter.step()
-        elif isinstance(event, Validated) and not meter.steps:  # the base model on held-out rows: no other does that
-            meter.drop()
-            meter.begin()
-
     run = burnish.train(
         settings.rows,
         model=settings.model,
@@ -67,7 +54,7 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
         method=settings.method,
         runs=str(folder),
         set=options,
-        listeners=[note],
+        listeners=[listener(meter, counts_measuring=True)],
     )
     return run.path / ("model" if settings.method == "full" else "adapter")
 

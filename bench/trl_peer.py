@@ -10,7 +10,8 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from quantized import nf4
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
+from trainer_note import Note
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_config import SFTConfig
@@ -141,21 +142,6 @@ def _lora(settings: Settings) -> LoraConfig | None:
         fan_in_fan_out="c_attn" in settings.targets,
         task_type="CAUSAL_LM",
     )
-
-
-class Note(TrainerCallback):
-    """Notifies the meter."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-
-    def on_train_begin(self, *args: Any, **others: Any) -> None:
-        """The loop begins."""
-        self._meter.begin()
-
-    def on_step_end(self, *args: Any, **others: Any) -> None:
-        """A step is done."""
-        self._meter.step()
 
 
 def train_and_save(trainer: Any, folder: Path) -> Path:

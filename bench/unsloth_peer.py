@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from unsloth import FastLanguageModel  # isort: skip  (it changes the libraries below, and so comes first)
 import torch
 from datasets import Dataset
+from trainer_note import Note
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
-from trl_peer import SEED, Note, shared_options, train_and_save
+from trl_peer import SEED, shared_options, train_and_save
 
 if TYPE_CHECKING:
     from meter import Meter

@@ -70,11 +70,13 @@ class Client:
         auto = task_facts(self.task).auto_class
         if self.is_whole:
             return getattr(transformers, auto).from_pretrained(str(self.result)).eval()
-        name = auto.replace("AutoModel", "AutoPeftModel")
-        options = {"num_labels": len(self.labels), "ignore_mismatched_sizes": True} if self.labels else {}
+        options: dict[str, Any] = {}
+        if self.labels:  # the config of the base, which PEFT loads, does not know them
+            names = {"id2label": dict(enumerate(self.labels)), "label2id": {n: i for i, n in enumerate(self.labels)}}
+            options = {**names, "ignore_mismatched_sizes": True}
         if self.task == "reward":
             options = {"num_labels": 1, "ignore_mismatched_sizes": True}
-        network = getattr(peft, name).from_pretrained(str(self.result), **options).eval()
+        network = getattr(peft, _peft_class(self)).from_pretrained(str(self.result), **options).eval()
         if task_facts(self.task).generates:
             network.generation_config = transformers.GenerationConfig.from_pretrained(str(self.result))
         return network
@@ -189,7 +191,8 @@ _READERS: dict[str, Callable[[Client, Any, Any, Any], str]] = {
 
 def _pipe(client: Client, tokenizer: Any, kind: str, **options: Any) -> Any:
     network = client.network()
-    model = network if client.is_whole else network.merge_and_unload()
+    # its layers are within the base model; merged by PEFT, IA3 fails where a module with others inside it is trained
+    model = network if client.is_whole else network.get_base_model()
     if task_facts(client.task).generates:
         model.generation_config = network.generation_config
     return transformers.pipeline(kind, model=model, tokenizer=tokenizer, **options)
@@ -204,8 +207,7 @@ def _label_by_pipeline(client: Client, tokenizer: Any, asked: Any) -> str:
         longer = {name: f"{text} and so on, and so on" for name, text in given.items()}
         together = pipe([given, longer], batch_size=2)[0]
         assert together["label"] == (alone[0] if isinstance(alone, list) else alone)["label"]
-    label = (alone[0] if isinstance(alone, list) else alone)["label"]
-    return client.labels[int(label.removeprefix("LABEL_"))] if label.startswith("LABEL_") else label
+    return (alone[0] if isinstance(alone, list) else alone)["label"]
 
 
 def _tags_by_pipeline(client: Client, tokenizer: Any, asked: Any) -> str:
@@ -240,9 +242,10 @@ _PIPELINES: dict[str, Callable[[Client, Any, Any], str]] = {
 
 
 def can_pipe(client: Client) -> bool:
-    """Whether a pipeline takes the result: a model, or an adapter that can be merged."""
+    """Whether a pipeline takes the result: a model, or an adapter within a base that PEFT loads."""
     method = _method(client)
-    return client.task in _PIPELINES and (client.is_whole or (method.can_merge and not method.quantizes))
+    is_within = method.can_merge and not method.quantizes and hasattr(peft, _peft_class(client))
+    return client.task in _PIPELINES and (client.is_whole or is_within)
 
 
 def can_load(client: Client) -> bool:
@@ -250,9 +253,12 @@ def can_load(client: Client) -> bool:
 
     PEFT has no Auto class for masked language models, and loads a base in full precision unless another is given.
     """
-    name = task_facts(client.task).auto_class.replace("AutoModel", "AutoPeftModel")
-    in_full = client.is_whole or (hasattr(peft, name) and not _method(client).quantizes)
+    in_full = client.is_whole or (hasattr(peft, _peft_class(client)) and not _method(client).quantizes)
     return client.task in _READERS and in_full
+
+
+def _peft_class(client: Client) -> str:
+    return task_facts(client.task).auto_class.replace("AutoModel", "AutoPeftModel")
 
 
 def _method(client: Client) -> Any:

@@ -10,9 +10,11 @@ from burnish.metrics.answers import compare_json, json_measures, rouge_measure
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
 from burnish.models.device import arithmetic
-from burnish.models.generation import generate_batch
+from burnish.models.generation import generate_batch, prompt_room
 from burnish.tasks.questions import answer_batches
 from burnish.tasks.task import Predictor, Question
+
+_NAMED_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,27 @@ def answer_questions(
             given[index] = predictor.answer_text(tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True))
         report(len(given), len(questions))
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]
+
+
+def describe_cut(network: Any, questions: Sequence[Question], max_new_tokens: int) -> str:
+    """Which prompts are longer than the context has room for besides an answer, in a sentence; empty if none are.
+
+    Args:
+        network: that answers.
+        questions: those that `answer_questions` is given.
+        max_new_tokens: maximum length of an answer.
+    """
+    room = prompt_room(network, max_new_tokens)
+    # a prompt with images is refused rather than cut
+    cut = [one.place for one in questions if room and one.inputs is None and len(one.prompt_ids) > room]
+    if not cut:
+        return ""
+    named = ", ".join(cut[:_NAMED_ROWS]) + (f" and {len(cut) - _NAMED_ROWS:,} more" if len(cut) > _NAMED_ROWS else "")
+    be, their = ("is", "its") if len(cut) == 1 else ("are", "their")
+    return (
+        f"{len(cut):,} of the {len(questions):,} prompts that were answered {be} longer than the {room:,} tokens that "
+        f"this model has room for besides an answer, and lost {their} beginning: {named}."
+    )
 
 
 def answer_measures(

@@ -9,7 +9,7 @@ from typing import Any
 
 from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
-from burnish.evaluate.answers import Answer, answer_measures, answer_questions
+from burnish.evaluate.answers import Answer, answer_measures, answer_questions, describe_cut
 from burnish.evaluate.comparison import (
     Comparison,
     Figure,
@@ -102,6 +102,8 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
     emit(Stage("evaluating the tuned model"))
     tuned = _evaluate(network, context, rows, is_base=False)
     _compare_rows(comparison, base, tuned, rows, task)
+    cut = describe_cut(network, questions, int(context.recipe.evaluate.max_new_tokens))
+    comparison.note = f"{comparison.note} {cut}".strip()
     whole = {record.place: content_hash(record) for record in records.valid}
     same = repeats_among([whole.get(one.place, (one.prompt, one.expected)) for one in base.answers])
     comparison.figures += _answer_figures(base, tuned, task, context.recipe, same)

@@ -74,6 +74,11 @@ def project(layer: Adapted, inputs: torch.Tensor, output: torch.Tensor) -> torch
         torch.mm(inputs, layer.weight.T, out=output)
     else:
         torch.addmm(layer.bias, inputs, layer.weight.T, out=output)
+    return add_update(layer, inputs, output)
+
+
+def add_update(layer: Adapted, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor | None:
+    """Adds the adapter's part of the forward pass to the layer's own; arguments and result are those of `project`."""
     if layer.down is None or layer.up is None:
         return None
     low = torch.mm(inputs, layer.down.to(inputs.dtype).T)

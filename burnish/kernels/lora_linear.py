@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from burnish.kernels.adapted import Adapted, adapter_gradients, input_gradient, low_gradient, parted, project
+from burnish.kernels.adapted import (
+    Adapted,
+    adapter_gradients,
+    add_update,
+    input_gradient,
+    low_gradient,
+    parted,
+    project,
+)
 from burnish.kernels.precision import arithmetic_type
 
 
@@ -49,15 +57,22 @@ class _LoraLinear(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, low, *tensors = ctx.saved_tensors
         (layer,) = parted(tensors, [ctx.scale])
-        flat, gradient = inputs.flatten(0, -2), gradient.flatten(0, -2)
-        back = low_gradient(layer, gradient)
-        result = None
-        if ctx.needs_input_grad[0]:
-            result = torch.empty_like(flat)
-            input_gradient(layer, gradient, back, result)
-            result = result.view(inputs.shape)
-        # autograd casts the gradients to the dtypes of the adapter
-        return result, None, None, None, *adapter_gradients(layer, flat, gradient, low, back)
+        result, of_down, of_up = _gradients(layer, inputs, gradient, low, ctx.needs_input_grad[0])
+        return result, None, None, None, of_down, of_up
+
+
+def _gradients(
+    layer: Adapted, inputs: torch.Tensor, gradient: torch.Tensor, low: torch.Tensor, needs_first: bool
+) -> tuple[torch.Tensor | None, ...]:
+    """Gradients of inputs, `down` and `up` from that of the output; autograd casts them to the dtypes of these."""
+    flat, gradient = inputs.flatten(0, -2), gradient.flatten(0, -2)
+    back = low_gradient(layer, gradient)
+    result = None
+    if needs_first:
+        result = torch.empty_like(flat)
+        input_gradient(layer, gradient, back, result)
+        result = result.view(inputs.shape)
+    return result, *adapter_gradients(layer, flat, gradient, low, back)
 
 
 def lora_beside_reference(
@@ -101,6 +116,10 @@ def lora_packed_linear(
         return _LoraBeside.apply(inputs, down, up, product, matrix, scale)
 
 
+_UNUSED = torch.empty(0)
+"""In place of an unpacked weight where only the adapter computes."""
+
+
 class _LoraBeside(torch.autograd.Function):
     """Saves the input and `inputs @ down.T`; the packed weight exists anyway."""
 
@@ -115,23 +134,15 @@ class _LoraBeside(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         flat = inputs.flatten(0, -2)
-        low = torch.mm(flat, down.to(flat.dtype).T)
         output = product(flat)
-        output.addmm_(low, up.to(flat.dtype).T, alpha=scale)
+        low = add_update(Adapted(_UNUSED, None, down, up, scale), flat, output)
         ctx.save_for_backward(inputs, low, down, up)
         ctx.matrix, ctx.scale = matrix, scale
         return output.view(*inputs.shape[:-1], len(up))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, low, down, up = ctx.saved_tensors  # autograd casts the gradients to the dtypes of these
-        flat, gradient = inputs.flatten(0, -2), gradient.flatten(0, -2)
-        low_gradient = torch.mm(gradient, up.to(flat.dtype)).mul_(ctx.scale)
-        down_gradient = torch.mm(low_gradient.T, flat)
-        up_gradient = torch.mm(gradient.T, low).mul_(ctx.scale)
-        input_gradient = None
-        if ctx.needs_input_grad[0]:
-            input_gradient = torch.mm(gradient, ctx.matrix().to(flat.dtype))
-            input_gradient.addmm_(low_gradient, down.to(flat.dtype))
-            input_gradient = input_gradient.view(inputs.shape)
-        return input_gradient, down_gradient, up_gradient, None, None, None
+        inputs, low, down, up = ctx.saved_tensors
+        weight = ctx.matrix().to(inputs.dtype) if ctx.needs_input_grad[0] else _UNUSED
+        layer = Adapted(weight, None, down, up, ctx.scale)
+        return *_gradients(layer, inputs, gradient, low, ctx.needs_input_grad[0]), None, None, None

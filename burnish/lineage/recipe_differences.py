@@ -102,10 +102,16 @@ def group_recipes(made: Sequence[Made]) -> list[list[int]]:
     return groups
 
 
+def _are_alike_gpus(devices: Sequence[str]) -> bool:
+    """Whether devices differ only in their number: runs on several GPUs of a machine are often repetitions."""
+    return len({device.partition(":")[0] for device in devices}) == 1
+
+
 def is_alike(first: Made, second: Made) -> bool:
     """Whether two runs differ only in the seed and in irrelevant options."""
     if (first.data, first.model) != (second.data, second.model):
         return False
     ignored = (*_IRRELEVANT, *_KNOWN_BY_CONTENT)
-    different = [one.option for one in find_differences([first, second]) if one.option not in ignored]
+    found = [one for one in find_differences([first, second]) if one.option not in ignored]
+    different = [one.option for one in found if not (one.option == "model.device" and _are_alike_gpus(one.values))]
     return all(option not in _DECISIVE and option in first.filled and option in second.filled for option in different)

@@ -21,6 +21,19 @@ _METHODS: dict[str, str | type[Method]] = {
     "p-tuning": "burnish.methods.virtual_tokens:PTuningMethod",
     "ia3": "burnish.methods.ia3:Ia3Method",
 }
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "freeze": ("freeze",),
+    "lora": ("lora",),
+    "qlora": ("lora",),
+    "int8-lora": ("lora",),
+    "prompt": ("prompt",),
+    "prefix": ("prompt",),
+    "p-tuning": ("prompt",),
+    "ia3": ("ia3",),
+}
+"""The `sections` of methods that have any: what does nothing is to be named before any method is loaded."""
+_WHOLE_COPIES = {"full": 2, "freeze": 1}
+"""Of methods whose result is a whole model: how often all weights are in a run folder, in result and checkpoint."""
 AUTO_METHODS = ("full", "lora", "qlora")
 """The methods that `auto` chooses from: the best first, the one that needs the least memory last."""
 LIKELY_METHOD = "lora"
@@ -30,6 +43,22 @@ LIKELY_METHOD = "lora"
 def method_names() -> list[str]:
     """All methods, in the order of the table."""
     return list(_METHODS)
+
+
+def method_sections(name: str) -> tuple[str, ...]:
+    """Sections of the recipe that belong to a method; loads nothing."""
+    found = _METHODS[name]
+    return _SECTIONS.get(name, ()) if isinstance(found, str) else found.sections
+
+
+def least_copies(name: str) -> int:
+    """How often a run folder holds all weights of the base model, at least; loads nothing.
+
+    Args:
+        name: of a method, or `auto`.
+    """
+    found = _METHODS.get(name)
+    return int(found.trains_base) if isinstance(found, type) else _WHOLE_COPIES.get(name, 0)
 
 
 def register_method(method: type[Method]) -> Callable[[], None]:

@@ -19,24 +19,36 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 def choose_device(wanted: str) -> torch.device:
     """The requested device, or the best one available: CUDA, then Apple MPS, then the CPU.
 
+    A GPU with a number becomes the current one, so that what asks for no device in particular uses it, too.
+
+    Args:
+        wanted: `auto`, `cpu`, `mps`, `cuda`, or one of several GPUs, such as `cuda:1`.
+
     Raises:
         MachineError: the requested device is not available.
     """
+    kind, _, number = wanted.partition(":")
     present = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if wanted == "auto":
-        wanted = next(name for name, there in present.items() if there)
-    if not present[wanted]:
-        available = ", ".join(f"`{name}`" for name, is_there in present.items() if is_there)
+    if kind == "auto":
+        kind = next(name for name, there in present.items() if there)
+    if not present[kind] or (number and int(number) >= torch.cuda.device_count()):
+        gpus = range(torch.cuda.device_count() if present["cuda"] else 0)
+        names = [f"`cuda:{gpu}` ({torch.cuda.get_device_name(gpu)})" for gpu in gpus]
+        names += [f"`{name}`" for name, is_there in present.items() if is_there and name != "cuda"]
         raise MachineError(
             f"there is no `{wanted}` device",
-            f"PyTorch {torch.__version__} finds only {available} on this machine.",
-            "Leave `model.device` at `auto`",
+            f"PyTorch {torch.__version__} finds only {', '.join(names)} on this machine.",
+            f"Leave `model.device` at `auto`, or name one of these: `--set model.device={'cuda:0' if gpus else 'cpu'}`",
         )
-    return torch.device(wanted)
+    if not number:
+        return torch.device(kind)
+    device = torch.device(kind, int(number))
+    torch.cuda.set_device(device)
+    return device
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -61,6 +62,19 @@ _HARMLESS = {**_NEUTRAL, "do_sample": False, "temperature": 1.0, "top_k": 50, "e
 _LENGTHS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version")
 
 
+_IN_BOTH = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "transformers_version",
+)
+"""What both a model's config and its generation settings have."""
+
+
 def make_greedy(network: Any) -> list[str]:
     """Leaves only tokens in the generation settings of a model: it is evaluated, saved and used with greedy decoding.
 
@@ -69,7 +83,7 @@ def make_greedy(network: Any) -> list[str]:
     Returns:
         A note for the user if settings were dropped that would have changed answers.
     """
-    old = network.config._get_generation_parameters()
+    old = _settings_in_config(network.config)
     for name in old:
         setattr(network.config, name, None)
     if not network.can_generate() or network.generation_config is None:
@@ -94,6 +108,18 @@ def make_greedy(network: Any) -> list[str]:
         f"The base model's own generation settings ({named}) are not used: answers are the most likely tokens, in the "
         "evaluation and in the saved model."
     ]
+
+
+def _settings_in_config(config: Any) -> dict[str, Any]:
+    """The generation settings in a model's config, with which transformers refuses to save it.
+
+    They are what a `GenerationConfig` has and the config's own class does not declare: some classes declare suppressed
+    tokens, for example. `GenerationConfig.from_model_config` finds only those that differ from its defaults.
+    """
+    declared = {field.name for field in dataclasses.fields(config)}
+    names = GenerationConfig().to_dict().keys() - declared - {*_IN_BOTH}
+    found = {name: getattr(config, name, None) for name in sorted(names) if not name.startswith("_")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @torch.no_grad()

@@ -77,12 +77,11 @@ def budget_here(device: torch.device, wanted: str | None, precision: str = "bf16
         InputError: `wanted` is not a size.
     """
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info()
-        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        context = Overhead("CUDA context", total - free - torch.cuda.memory_reserved(), "measured: already in use")
-        return _limited(
-            Budget(torch.cuda.get_device_name(), "cuda", free + cached, (context,), "free on the GPU", _CACHING), wanted
-        )
+        free, total = torch.cuda.mem_get_info(device)
+        reserved, name = torch.cuda.memory_reserved(device), torch.cuda.get_device_name(device)
+        cached = reserved - torch.cuda.memory_allocated(device)
+        context = Overhead("CUDA context", total - free - reserved, "measured: already in use")
+        return _limited(Budget(name, "cuda", free + cached, (context,), "free on the GPU", _CACHING), wanted)
     if device.type == "mps":
         room = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
         return _limited(Budget("Apple GPU", "mps", room, (), "recommended by Metal", _CACHING), wanted)

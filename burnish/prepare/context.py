@@ -160,6 +160,7 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
         ModelError: there is no such model.
         MachineError: the device is missing.
     """
+    choose_device(recipe.model.device)  # a device that is missing is refused before the rows are read
     return encode(open_context(recipe, read_rows(recipe, emit), emit))
 
 
@@ -173,10 +174,15 @@ def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None) -> Records
     """
     check_options(recipe)
     emit(Stage("reading data"))
-    records = load_records(recipe.data, recipe.seed, asked or asked_of(recipe))
+    records = load_records(recipe.data, recipe.seed, asked or what_is_asked(recipe))
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     report_shape(records.shape, emit)
     return records
+
+
+def what_is_asked(recipe: Recipe) -> Asked:
+    """What a recipe says about the meaning of rows. Raises RecipeError."""
+    return asked_of(recipe, () if recipe.task == AUTO else task_facts(recipe.task).records)
 
 
 def report_shape(shape: Shape, emit: Emit) -> None:
@@ -196,7 +202,7 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     # the columns beside a plain text were ignored on purpose
     shape = PLAIN_TEXT if recipe.data.shape == PLAIN_TEXT else AUTO
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
-    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, asked_of(recipe))
+    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, what_is_asked(recipe))
     if recipe.task not in task_names_for(records.shape.record):
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",
@@ -318,9 +324,13 @@ def encode(context: RunContext) -> RunContext:
             else f"Shorten the rows, or choose a model that accepts more than {limit} tokens",
         )
     report_messages(context, [*training.refused, *validation.refused])
-    if training.truncated_rows:
-        cut = f"{training.truncated_tokens} of their tokens were cut {context.task.encoder.cut_from}"
-        context.emit(Note(f"{training.truncated_rows} rows are longer than {limit} tokens; {cut}."))
+    for encoded, kind in ((training, "training"), (validation, "validation")):
+        if encoded.truncated_rows:
+            more = encoded.truncated_rows - len(encoded.truncated_places)
+            named = ", ".join(encoded.truncated_places) + (f" and {more:,} more" if more else "")
+            rows = f"{encoded.truncated_rows:,} {kind} row{'s are' if encoded.truncated_rows > 1 else ' is'}"
+            cut = f"{encoded.truncated_tokens:,} tokens were cut {context.task.encoder.cut_from}"
+            context.emit(Note(f"{rows} longer than {limit:,} tokens; {cut}: {named}."))
     return replace(context, training=training, validation=validation)
 
 

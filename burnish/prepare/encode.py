@@ -18,6 +18,7 @@ from burnish.runs.atomic import write_folder
 from burnish.system.machine import cache_folder
 from burnish.tasks.task import EncodedRow, Encoder
 
+_NAMED_ROWS = 3
 _BLOCK = 1_024
 """Records encoded together: enough for the tokenizer's batches, without holding many intermediate results."""
 
@@ -32,6 +33,8 @@ class Encoded:
     rejected: list[Rejected]
     truncated_rows: int = 0
     truncated_tokens: int = 0
+    truncated_places: list[str] = field(default_factory=list)
+    """`file:line` of the first rows that were truncated."""
     refused: list[Rejected] = field(default_factory=list)
     """Answers that are not learned, although others of their rows are."""
 
@@ -83,6 +86,8 @@ def encode_records(encoder: Encoder, records: Sequence[Any], context: int, is_he
             encoded.refused.append(Rejected(file, int(line), reason))
         encoded.truncated_rows += row.truncated_tokens > 0
         encoded.truncated_tokens += row.truncated_tokens
+        if row.truncated_tokens and len(encoded.truncated_places) < _NAMED_ROWS:
+            encoded.truncated_places.append(records[index].place)
     if not others:
         encoded.examples = columns.done()
     return encoded
@@ -148,7 +153,7 @@ def find_encoded(key: str) -> Encoded | None:
         rejected = [Rejected(**one) for one in metadata["rejected"]]
         folder.touch()
         refused = [Rejected(**one) for one in metadata["refused"]]
-        return Encoded(examples, owners.tolist(), rejected, *metadata["truncated"], refused=refused)
+        return Encoded(examples, owners.tolist(), rejected, *metadata["cut"], refused=refused)
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, KeyError, IndexError):
         return None
 
@@ -169,7 +174,7 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
         "names": examples.names,
         "rejected": [asdict(row) for row in encoded.rejected],
         "refused": [asdict(answer) for answer in encoded.refused],
-        "truncated": [encoded.truncated_rows, encoded.truncated_tokens],
+        "cut": [encoded.truncated_rows, encoded.truncated_tokens, encoded.truncated_places],
     }
     columns = {**examples.columns, _OWNERS: numpy.array(encoded.owners, dtype=numpy.int64)}
     try:

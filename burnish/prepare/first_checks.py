@@ -10,7 +10,7 @@ from pathlib import Path
 from burnish.data.files.passages import is_own, read_passages
 from burnish.data.files.sources import find_sources, looks_like_path
 from burnish.errors import RecipeError
-from burnish.methods import method_names
+from burnish.methods import least_copies, method_names
 from burnish.metrics.own_metric import load_metric
 from burnish.models.location import ModelLocation, locate_model
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, ModelSection, Recipe
@@ -32,9 +32,8 @@ def check_at_once(recipe: Recipe) -> None:
     runs = Path(recipe.runs)
     check_new_run(runs, None if recipe.name == AUTO else recipe.name)
     model = check_inputs(recipe)
-    if model is not None and recipe.method == "full":
-        # a checkpoint holds the weights and more, and so does the result
-        check_room(runs, 2 * sum(file.stat().st_size for file in model.folder.glob("*.safetensors")))
+    if model is not None and (copies := least_copies(recipe.method)):
+        check_room(runs, copies * sum(file.stat().st_size for file in model.folder.glob("*.safetensors")))
 
 
 def check_inputs(recipe: Recipe) -> ModelLocation | None:

@@ -227,7 +227,7 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     factor = f", times {facts.rate_factor:g} for this task" if facts.rate_factor != 1 else ""
     resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters{factor}")
     resolver.fill("train.optimizer", "adamw", "exact moments", is_reported=False)
-    check_optimizer(resolver.recipe.train, resolver.recipe.model.device)
+    check_optimizer(resolver.recipe.train, resolver.recipe.model.device.partition(":")[0])
     epochs = 3.0 if facts.rows <= MANY_ROWS else 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
     more = "more epochs would mostly memorize" if epochs == 3 else "with this many, most is learned in the first pass"
     resolver.fill("train.epochs", epochs, f"{facts.rows:,} rows: {more}; the best checkpoint is kept")

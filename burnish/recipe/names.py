@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic.fields import FieldInfo
 
 from burnish.errors import RecipeError
-from burnish.recipe.schema import Recipe, Section
+from burnish.recipe.schema import Example, Recipe, Section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,6 +187,8 @@ def _kind(kind: Any, bounds: tuple[Any, ...] = ()) -> str:
         return f"a list of {len(parts)} values, each {_kind(parts[0])}"
     if origin is dict:
         return "a map of text to text" if parts[1] is str else "a map of text to values"
+    if examples := [bound for bound in bounds if isinstance(bound, Example)]:
+        return f"text such as `{examples[0]}`"
     return " ".join([_PLAIN.get(kind, getattr(kind, "__name__", str(kind))), *_range(bounds)])
 
 

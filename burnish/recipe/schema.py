@@ -24,6 +24,14 @@ AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
+class Example(str):
+    """A value that shows the form of an option's text."""
+
+
+OneGpu = Annotated[str, Field(pattern=r"^cuda:(0|[1-9]\d{0,3})$"), Example("cuda:1")]
+"""One of several GPUs, by its number."""
+
+
 class Section(BaseModel):
     """A group of options. Unknown keys are errors, and values are immutable."""
 
@@ -44,8 +52,9 @@ class ModelSection(Section):
     """Branch, tag or commit of a hub model."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the computation. `auto` is the fastest one that the device supports well."""
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Where the model runs. `auto` prefers CUDA, then Apple MPS, then the CPU."""
+    device: Literal["auto", "cuda", "mps", "cpu"] | OneGpu = "auto"
+    """Where the model runs. `auto` prefers CUDA, then Apple MPS, then the CPU. Of several GPUs, `cuda` is the first and
+    `cuda:1` the second."""
     memory: str | None = None
     """Memory that the run may use, for example `12GB`: that of the GPU, or on the CPU that of the whole process. By
     default all that is free."""

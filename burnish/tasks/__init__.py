@@ -28,6 +28,18 @@ _TASKS: dict[str, str | TaskFacts] = {
 }
 _GENERATING = ("preference", "text", "chat", "vision", "text-to-text")
 """Tasks whose `generates` is true: the command line needs to know without loading them."""
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "preference": ("template", "preference", "annotation"),
+    "reward": ("template",),
+    "tag": ("tag",),
+    "chat": ("template",),
+    "vision": ("template", "vision"),
+    "classify": ("classify", "annotation"),
+    "score": ("score", "annotation"),
+    "fill-mask": ("fill_mask",),
+    "span": ("span",),
+}
+"""The `sections` of tasks that have any: what does nothing is to be named before any task is loaded."""
 CONVERSATION, RUNNING_TEXT = "chat", "text"
 """The task used for chatting with any decoder, and the one used for evaluating it on any text."""
 USUAL_TASKS = {"causal": CONVERSATION, "masked": "classify"}
@@ -52,6 +64,12 @@ def writes_text(name: str) -> bool:
     """Whether the trained model generates text and can be chatted with; loads nothing."""
     found = _TASKS.get(name)
     return name in _GENERATING if found is None or isinstance(found, str) else found.generates
+
+
+def task_sections(name: str) -> tuple[str, ...]:
+    """Sections of the recipe that belong to a task; loads nothing."""
+    found = _TASKS[name]
+    return _SECTIONS.get(name, ()) if isinstance(found, str) else found.sections
 
 
 def register_task(facts: TaskFacts) -> Callable[[], None]:

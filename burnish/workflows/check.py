@@ -29,7 +29,6 @@ from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
 from burnish.data.rows.dataset import (
     Records,
-    asked_of,
     good_rows,
     make_records,
     notes_on_formats,
@@ -40,7 +39,7 @@ from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
-from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape
+from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape, what_is_asked
 from burnish.prepare.resolve import check_shape
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
@@ -171,7 +170,7 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     rows = islice(good_rows(sources.train, rejected), section.rows)
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
-    shape = detect_shape(first, section.columns, section.shape, asked_of(recipe))
+    shape = detect_shape(first, section.columns, section.shape, what_is_asked(recipe))
     held_out = [*(sources.valid or []), *(sources.test or [])]
     notes = (*sources.notes, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
     shape = replace(shape, notes=tuple(dict.fromkeys(notes)))

@@ -42,6 +42,7 @@ from burnish.plan.time import (
 )
 from burnish.prepare.context import RunContext, describe_data, prepare, rejected_rows, unused_options
 from burnish.prepare.first_checks import check_at_once
+from burnish.prepare.idle import idle_options, no_effect
 from burnish.prepare.model import (
     apply_method,
     inspect_base,
@@ -52,7 +53,6 @@ from burnish.prepare.model import (
     write_generation,
 )
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
-from burnish.recipe.idle import idle_options, no_effect
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from burnish.methods import method_names
 from burnish.recipe.names import options
 from burnish.tasks import task_names
 
+ROOT = Path(__file__).parents[2]
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NAMES = ["burnish", *(function.__name__ for group in COMMANDS.values() for function in group)]
 
@@ -60,6 +62,17 @@ def test_a_flag_says_what_its_option_says(name: str) -> None:
     field = options()[RECIPE_FLAGS[name].option]
     assert RECIPE_FLAGS[name].help == " ".join((field.description or "").split())
     assert RECIPE_FLAGS[name].kind is field.annotation
+
+
+def test_every_flag_is_on_a_page() -> None:
+    """Flags that set an option of the recipe are on the options page under its name."""
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    written = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    recipe = {f"--{name.replace('_', '-')}" for name in RECIPE_FLAGS}
+    found = {flag for name in NAMES for flag in re.findall(r"^  (?:-\w, )?(--[\w-]+)", help_of(name), re.MULTILINE)}
+    assert len(found) > 30
+    needed = found - recipe - {"--help"}
+    assert sorted(flag for flag in needed if not re.search(rf"{flag}(?![\w-])", written)) == []
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 from burnish.cli.commands.train import check_first
 from burnish.cli.console import Console, Output
 from burnish.cli.progress import Progress
-from burnish.recipe.idle import METHODS, SECTIONS, TASKS, idle_options
+from burnish.prepare.idle import idle_options
 from burnish.recipe.load import load_recipe
 
 SECONDS = 2.0
@@ -148,14 +148,13 @@ def test_options_with_an_effect_are_not_named(rows_file: Path) -> None:
 
 
 def test_the_sections_of_tasks_and_methods_are_theirs() -> None:
-    from burnish.methods import make_method, method_names
-    from burnish.tasks import task_facts, task_names
+    from burnish.methods import least_copies, make_method, method_names, method_sections
+    from burnish.tasks import task_facts, task_names, task_sections
 
-    assert set(METHODS) == set(method_names())
-    assert set(TASKS) == set(task_names())
-    theirs = {"method": {name: make_method(name).sections for name in METHODS}}
-    theirs["task"] = {name: task_facts(name).sections for name in TASKS}
-    for kind, owners in theirs.items():
-        for section, names in SECTIONS[kind].items():
-            assert {name for name, sections in owners.items() if section in sections} == set(names)
-        assert {section for sections in owners.values() for section in sections} == set(SECTIONS[kind])
+    for name in method_names():
+        method = make_method(name)
+        assert set(method_sections(name)) == set(method.sections)
+        assert (least_copies(name) > 0) == method.trains_base
+    assert least_copies("auto") == 0
+    for name in task_names():
+        assert set(task_sections(name)) == set(task_facts(name).sections)

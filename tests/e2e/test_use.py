@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,16 @@ def test_a_prompt_longer_than_the_context(runs: Path, burnish: Burnish) -> None:
     with pytest.warns(UserWarning, match="tokens, and this model has room for 59"):
         burnish_api.load_run("whole").generate("word " * 100, max_new_tokens=5)
     assert "room for" not in burnish("generate whole Hello --max-new-tokens 5").err
+
+
+def test_rows_that_are_cut_are_named_in_the_evaluation(runs: Path, here: Path, burnish: Burnish) -> None:
+    rows = [{"prompt": f"{'word ' * words}{words}", "completion": "Fine."} for words in (1, 55, 2, 90)]
+    (here / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    result = burnish("evaluate whole long.jsonl")
+    assert result.code == 0, result.err
+    assert "2 validation rows are longer than 64 tokens; " in " ".join(result.err.split())
+    note = burnish("evaluate whole long.jsonl --json").json["note"]
+    assert re.match(r"2 of the 4 prompts .* lost their beginning: .*long\.jsonl:2, .*long\.jsonl:4\.$", note)
 
 
 def test_a_text_longer_than_the_context_of_a_classifier(here: Path, tmp_path: Path) -> None:

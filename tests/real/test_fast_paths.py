@@ -7,16 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
 import torch
 import transformers
-from torch import nn
 
 from burnish.kernels.attention import NAME
-from burnish.methods.lora_layer import register_layers
 from burnish.models.fast_paths import FusedRMSNorm, install_fast_paths
 from burnish.models.probe import Probe
+from tests.tiny_adapters import with_adapter
 from tests.unit.models.faults import FAULTS
 
 pytestmark = pytest.mark.slow
@@ -56,15 +54,7 @@ TARGETS = ["q_proj", "v_proj", "gate_proj", "down_proj"]
 
 def adapter_gradients(network: Any, is_fused: bool) -> list[torch.Tensor]:
     """Of a few real sentences, packed into one row, with adapters that already change the output."""
-    network.requires_grad_(False)
-    config = peft.LoraConfig(r=8, target_modules=TARGETS, task_type="CAUSAL_LM")
-    if is_fused:
-        register_layers(config, [nn.Linear(1, 1)])
-    torch.manual_seed(0)
-    tuned = peft.get_peft_model(network, config)
-    for name, weight in tuned.named_parameters():
-        if "lora_B" in name:
-            nn.init.normal_(weight, std=0.02)
+    tuned = with_adapter(network, TARGETS, is_fused, rank=8, spread=0.02)
     lengths = (40, 25, 63)
     ids = (torch.arange(sum(lengths)) * 7919 + 11).remainder(40_000)[None]
     positions = torch.cat([torch.arange(length) for length in lengths])[None]

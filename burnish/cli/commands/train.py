@@ -40,7 +40,7 @@ def check_first(loaded: LoadedRecipe, progress: Progress) -> None:
     The workflow does the same again for its own callers; a warning that is repeated is shown once.
     """
     from burnish.prepare.first_checks import check_at_once
-    from burnish.recipe.idle import idle_options, no_effect
+    from burnish.prepare.idle import idle_options, no_effect
 
     check_at_once(loaded.recipe)
     for option, reason in idle_options(loaded.recipe, loaded.origins).items():

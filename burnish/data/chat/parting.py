@@ -43,7 +43,7 @@ def rest_after_prompt(
     head = _before(template, whole, messages, -1, tools)
     # the end of the prompt follows the last message before the answer; the same words may end an earlier prompt
     asked_from = len(_before(template, whole, messages, -2, tools)) if len(messages) > 1 else 0
-    asked = _last_words(prompt, messages[:-1])
+    asked = _last_words(template, prompt, messages[:-1], tools)
     for words in (asked, prompt.removeprefix(template.render(messages[:-1], tools, answer_next=False))):
         at = head.rfind(words, asked_from) if words.strip() else -1
         if at >= 0:
@@ -96,11 +96,19 @@ def _marked(message: Message, sign: str) -> Message:
     return marked
 
 
-def _last_words(prompt: str, messages: Sequence[Message]) -> str:
-    """The text of a prompt after the last message, without which the answer cannot be placed."""
-    content = messages[-1].get("content") if messages else None
-    word = content.strip() if isinstance(content, str) else ""
-    return prompt.rpartition(word)[2] if word and word in prompt else prompt[-_SHOWN:]
+def _last_words(template: ChatTemplate, prompt: str, messages: Sequence[Message], tools: list[Message] | None) -> str:
+    """The text of a prompt after the last message, without which the answer cannot be placed.
+
+    It is what stays where the message has other words, so the template may write them in any form.
+    """
+    tails = []
+    for sign in _SIGNS if messages else ():
+        marked = _marked(messages[-1], sign)
+        if marked != messages[-1]:
+            other = template.render([*messages[:-1], marked], tools, answer_next=True)
+            tails.append(commonprefix([prompt[::-1], other[::-1]])[::-1])
+    words = min(tails, key=len, default="")
+    return words if words.strip() else prompt[-_SHOWN:]
 
 
 def _parted(prompt: str, head: str) -> RowError:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from burnish.data.files.archives import SUFFIX as ARCHIVE
+from burnish.data.files.brat import SUFFIX as ANNOTATIONS
+from burnish.data.files.brat import annotations_beside
 from burnish.data.files.features import Features, features_of_yaml
 from burnish.data.files.parts import FilePart, features_of, with_features
-from burnish.data.files.readers import READERS, data_suffix
+from burnish.data.files.readers import READERS, data_suffix, is_convertible, unsupported
 from burnish.data.files.splits import SPLITS, TRAIN, is_shard, plain_stem, split_of, split_within
 from burnish.data.rows.row import did_you_mean, quoted
 from burnish.errors import DataError
@@ -54,19 +57,24 @@ def folder_contents(folder: Path, config: str = "") -> FolderContents:
     parts = _named_parts(folder)
     if not any(parts.values()):
         place = folder if data_files(folder) or not (folder / _DATA_FOLDER).is_dir() else folder / _DATA_FOLDER
-        only = {**parts, TRAIN: list(only_data(place, data_files(place)))}
-        return FolderContents(_with_features(only, _features(described, "")))
+        files = data_files(place)
+        only = list(only_data(place, files))
+        unused = [path for path in files if path not in only and not _is_about(path)]
+        return FolderContents(_with_features({**parts, TRAIN: only}, _features(described, "")), unused)
     used = {path for sources in parts.values() for path in sources}
     unused = [path for path in data_files(folder) if path not in used and not _is_about(path)]
     return FolderContents(_with_features(parts, _features(described, "")), unused)
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The data files directly in a folder, in order."""
+    """The data files directly in a folder, in order; of a text and its annotations in a file beside it, the latter."""
     return [
         entry
         for entry in sorted(folder.iterdir())
-        if entry.is_file() and not entry.name.startswith((".", "_")) and data_suffix(entry.name)
+        if entry.is_file()
+        and not entry.name.startswith((".", "_"))
+        and data_suffix(entry.name)
+        and annotations_beside(entry) is None
     ]
 
 
@@ -103,7 +111,9 @@ def _named_parts(folder: Path) -> Parts:
 
 def _split_files(folder: Path, named: Any) -> Parts:
     """The files of a folder whose names a function takes for a split's. Raises DataError if several are meant."""
-    files = [(named(plain_stem(path)), path) for path in data_files(folder)]
+    # a corpus of annotated texts has a file for each, whose name may mean anything
+    named_files = [path for path in data_files(folder) if named is split_of or data_suffix(path.name) != ANNOTATIONS]
+    files = [(named(plain_stem(path)), path) for path in named_files]
     parts: Parts = {split: [path for found, path in files if found == split] for split in SPLITS}
     for split, found in parts.items():
         if len(found) > 1 and not all(map(is_shard, found)):
@@ -113,17 +123,32 @@ def _split_files(folder: Path, named: Any) -> Parts:
 
 def only_data(folder: Path, files: Sequence[Path]) -> Sequence[Path]:
     """The data of a folder without a train file. Raises DataError if there is none, or several files."""
-    tables = [file for file in files if data_suffix(file.name) not in TEXT_ENDINGS]
+    tables = [file for file in files if data_suffix(file.name) not in (*TEXT_ENDINGS, ANNOTATIONS)]
     if len(tables) > 1 and not all(map(is_shard, tables)):
         raise ambiguous(folder, "several data files and none is named train", tables)
+    annotated = [file for file in files if data_suffix(file.name) == ANNOTATIONS]
     texts = [file for file in files if file not in tables and not _is_about(file)]
     if not tables and not texts:
+        _refuse_convertible(folder)
         raise DataError(
             f"there is no data in the folder `{folder}`",
             f"Supported suffixes are {' '.join(READERS)}, each also compressed (.gz, .bz2, .xz, .zst).",
             "Add a file named train.jsonl (or .json, .csv, …)",
         )
-    return tables or texts
+    return tables or annotated or texts
+
+
+def _refuse_convertible(folder: Path) -> None:
+    """Raises DataError for a folder whose data has to be unpacked or converted first."""
+    for path in sorted(folder.iterdir()):
+        if is_convertible(path):
+            raise unsupported(path)
+        if path.suffix.lower() == ARCHIVE:
+            raise DataError(
+                f"the folder `{folder}` has no data but the archive `{path.name}`",
+                "An archive is read where it is given itself.",
+                f"Give it: `burnish train {path}`",
+            )
 
 
 def ambiguous(folder: Path, reason: str, files: Sequence[Path]) -> DataError:

@@ -19,7 +19,7 @@ from burnish.recipe.schema import AUTO, BUNDLED, NONE
 
 _MAX_ROWS = 10_000
 """Rows read from the user's own file; about sixty of them are evaluated."""
-_ASKED = Asked(task="text")
+_ASKED = Asked(records=(TextRecord,))
 """The text alone is wanted, so no other column is asked about."""
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.data.files import excel
+from burnish.data.files import brat, excel
 from burnish.data.files.arrow import read_arrow, read_parquet
 from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.conll import looks_like_conll, read_conll
@@ -22,6 +22,8 @@ from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
 
 _JSON_LINES = (".jsonl", ".ndjson", ".jl")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather", *excel.SUFFIXES)
+"""Of files whose rows have cells in named columns."""
 _BLOCK_LINES = 256
 """Lines parsed at once."""
 
@@ -34,19 +36,59 @@ def read_rows(path: Path) -> Iterator[Row | Rejected]:
     """
     suffix = file_suffix(path)
     if suffix is None:
-        endings = " ".join(READERS)
-        raise DataError(
-            f"`{path}` has an unsupported suffix: `{path.suffix or 'none'}`",
-            f"Supported suffixes are {endings}, each also compressed (.gz, .bz2, .xz, .zst).",
-            "Convert the file to one of these formats",
-        )
+        raise unsupported(path)
     return READERS[suffix](path)
+
+
+_SPACY = (
+    "import json, spacy; from spacy.tokens import DocBin; "
+    "docs = DocBin().from_disk({name!r}).get_docs(spacy.blank('xx').vocab); "
+    "[print(json.dumps(dict(text=doc.text, tokens=[dict(text=word.text, start=word.idx, end=word.idx + len(word)) "
+    "for word in doc], entities=[[one.start_char, one.end_char, one.label_] for one in doc.ents]))) for doc in docs]"
+)
+_DOC_BIN = ".spacy"
+_ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar")
+
+
+def is_convertible(path: Path) -> bool:
+    """Whether the file is no data file, but `unsupported` knows what makes it one."""
+    return _bare_suffix(path) in (_DOC_BIN, *_ARCHIVES)
+
+
+def unsupported(path: Path) -> DataError:
+    """The error for a file whose suffix selects no reader, with the command that converts it if one is known."""
+    suffix = _bare_suffix(path)
+    if suffix == _DOC_BIN:
+        script = _SPACY.format(name=str(path))
+        return DataError(
+            f"`{path}` is a file of spaCy's `DocBin`, which only spaCy can read",
+            "It holds texts with their annotations in a format of its own.",
+            f'Convert it where spaCy is installed: `python -c "{script}" > {path.with_suffix(".jsonl").name}`',
+        )
+    if suffix in _ARCHIVES:
+        unpack = f"tar -xf {path}" if suffix.startswith(".t") else f"7z x {path}"
+        return DataError(
+            f"`{path}` is an archive, and only `.zip` is unpacked",
+            "What an archive holds is read from a folder.",
+            f"Unpack it with `{unpack}`, and give the file or folder",
+        )
+    has = f"the unsupported suffix `{path.suffix}`" if path.suffix else "no suffix"
+    return DataError(
+        f"`{path}` has {has}",
+        f"Supported suffixes are {' '.join(READERS)}, each also compressed (.gz, .bz2, .xz, .zst), and .zip.",
+        "Convert the file to one of these formats, or rename it if it already has one of them",
+    )
 
 
 def data_suffix(name: str) -> str | None:
     """The suffix (without that of a compression) that selects the reader, or None if it is not a data file."""
-    suffix = Path(without_compression(name.lower())).suffix
+    suffix = _bare_suffix(Path(name))
     return suffix if suffix in READERS else None
+
+
+def _bare_suffix(path: Path) -> str:
+    """In lower case, without that of a compression."""
+    return Path(without_compression(path.name.lower())).suffix
 
 
 def file_suffix(path: Path) -> str | None:
@@ -56,7 +98,8 @@ def file_suffix(path: Path) -> str | None:
         DataError: the name has no known suffix, and the file cannot be opened.
     """
     suffix = data_suffix(path.name)
-    return ".conll" if suffix in (None, ".txt") and looks_like_conll(path) else suffix
+    may_be_conll = suffix == ".txt" or (suffix is None and not is_convertible(path))
+    return ".conll" if may_be_conll and looks_like_conll(path) else suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +194,5 @@ READERS: dict[str, Callable[[Path], Iterator[Row | Rejected]]] = {
     ".txt": read_text,
     ".md": read_text,
     **dict.fromkeys(CONLL_SUFFIXES, read_conll),
+    brat.SUFFIX: brat.read_brat,
 }

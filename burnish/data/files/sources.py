@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from burnish.data.files import excel
+from burnish.data.files import archives, excel
+from burnish.data.files.brat import annotations_beside
 from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.folders import folder_contents
 from burnish.data.files.hub import HubSplit, is_hub_name, load_hub_splits, read_hub_rows
 from burnish.data.files.json_documents import lists_by_split
 from burnish.data.files.parts import FilePart, split_part
-from burnish.data.files.readers import READERS, data_suffix, file_suffix, read_rows
+from burnish.data.files.readers import TABLE_SUFFIXES, data_suffix, file_suffix, read_rows, unsupported
 from burnish.data.files.splits import SPLITS, TEST, TRAIN, VALID, by_split, describe_splits
+from burnish.data.files.word_tables import in_sentences
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
 
@@ -25,9 +28,12 @@ Source = Path | FilePart | HubSplit
 
 def read_source(source: Source) -> Iterator[Row | Rejected]:
     """The rows of a source; a bad one is returned as `Rejected`. Raises DataError if it cannot be read at all."""
-    if isinstance(source, FilePart):
-        return source.read()
-    return read_hub_rows(source) if isinstance(source, HubSplit) else read_rows(source)
+    if isinstance(source, HubSplit):
+        return read_hub_rows(source)
+    columns = source.columns if isinstance(source, FilePart) else {}
+    rows = source.read() if isinstance(source, FilePart) else read_rows(source)
+    is_table = file_suffix(Path(file_name(source))) in TABLE_SUFFIXES
+    return in_sentences(rows, columns) if is_table else rows
 
 
 def file_name(source: Source) -> str:
@@ -87,8 +93,11 @@ def find_sources(path: str, validation: str | None = None, columns: Mapping[str,
 
 
 def _with_columns(source: Source, columns: Mapping[str, str]) -> Source:
-    is_file = isinstance(source, Path) and columns and file_suffix(source) in CONLL_SUFFIXES
-    return FilePart(source, columns=columns) if is_file else source  # type: ignore[arg-type]
+    if isinstance(source, HubSplit) or not columns:
+        return source
+    part = source if isinstance(source, FilePart) else FilePart(source)
+    has_columns = file_suffix(part.path) in (*CONLL_SUFFIXES, *TABLE_SUFFIXES)
+    return replace(part, columns=columns) if has_columns else source
 
 
 def _find(name: str) -> _Found:
@@ -97,9 +106,11 @@ def _find(name: str) -> _Found:
     if path.is_dir():
         return _in_folder(path, "")
     if path.exists():
-        return _in_file(path)
+        return _in_archive(path, "") if path.suffix.lower() == archives.SUFFIX else _in_file(path)
     if (named := split_part(name)) is not None:
         path, part = named
+        if path.suffix.lower() == archives.SUFFIX:
+            return _in_archive(path, part)
         return _in_folder(path, part) if path.is_dir() else _Found(_only(FilePart(path, part)))
     if looks_like_path(name):
         raise missing_file(path)
@@ -126,6 +137,34 @@ def _within(folder: Path, source: Any) -> str:
     return f"`{path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path}`"
 
 
+def _in_archive(path: Path, part: str) -> _Found:
+    """What a zip archive holds: one data file, or a folder with any of the layouts of folders.
+
+    Args:
+        path: the archive.
+        part: a file in it, a part of its only file, or a configuration of its folder; empty for all of it.
+
+    Raises:
+        DataError: it cannot be unpacked, or there is no data in it.
+    """
+    inside = archives.unpacked(path)
+    if inside.is_dir() and part and (inside / part).is_file():
+        found, held = _in_file(inside / part), f"`{part}`, unpacked into `{inside}`"
+    elif inside.is_dir():
+        held = f"a folder, unpacked into `{inside}`"
+        try:
+            found = _in_folder(inside, part)
+        except DataError as error:
+            # what to type names the archive: the cache may be deleted
+            fix = error.fix.replace(f"{inside}{os.sep}", f"{path}:").replace(str(inside), str(path))
+            what, why = (text.replace(str(inside), str(path)) for text in (error.what, error.why))
+            raise DataError(what, why, fix) from error
+    else:
+        found = _Found(_only(FilePart(inside, part))) if part else _in_file(inside)
+        held = f"one file, `{inside.name}`, unpacked into `{inside.parent}`"
+    return _Found(found.parts, (f"`{path}` holds {held}.", *found.notes))
+
+
 def _in_file(path: Path) -> _Found:
     """The whole file, or its worksheets or lists that are named after splits."""
     check_ending(path)
@@ -134,7 +173,9 @@ def _in_file(path: Path) -> _Found:
     names = names if suffix in excel.SUFFIXES else lists_by_split(path) if suffix == ".json" else []
     parts = by_split((name, FilePart(path, name)) for name in names)
     if not parts[TRAIN] or len(names) < 2:
-        return _Found(_only(path))
+        beside = annotations_beside(path)
+        noted = f"`{path}` is read without its annotations; `burnish train {beside}` learns them."
+        return _Found(_only(path), (noted,) if beside else ())
     used = {name for sources in parts.values() for name in (source.part for source in sources)}
     unused = [name for name in names if name not in used]
     notes = [f"Parts of `{path}`: {describe_splits(parts)}."]
@@ -177,9 +218,4 @@ def missing_file(path: Path) -> DataError:
 def check_ending(path: Path) -> None:
     """Raises DataError for a file with an unsupported suffix."""
     if file_suffix(path) is None:
-        suffix = f"the unsupported suffix `{path.suffix}`" if path.suffix else "no suffix"
-        raise DataError(
-            f"`{path}` has {suffix}",
-            f"Supported suffixes are {' '.join(READERS)}, each also compressed (.gz, .bz2, .xz, .zst).",
-            "Convert the file to one of these formats, or rename it if it already has one of them",
-        )
+        raise unsupported(path)

@@ -21,6 +21,8 @@ CALLED = {TRAIN: "train", VALID: "validation", TEST: "test"}
 # A split may be stored in shards, as in hub datasets: train-00000-of-00002.parquet.
 _SHARD = re.compile(r"-\d+-of-\d+$")
 _SEPARATORS = re.compile(r"[-_. ]+")
+_SHOWN = 20
+"""Sources of a split that are named; a corpus may have a file for every text."""
 
 Item = TypeVar("Item")
 
@@ -59,6 +61,11 @@ def by_split(items: Iterable[tuple[str, Item]]) -> dict[str, list[Item]]:
 
 
 def describe_splits(parts: Mapping[str, Sequence[object]]) -> str:
-    """The sources of each split, as text: `train a.jsonl, validation b.jsonl`."""
+    """The sources of each split, as text: `train a.jsonl, validation b.jsonl`; of many, the first ones."""
     named = [(CALLED[split], sources) for split, sources in parts.items() if sources]
-    return ", ".join(f"{name} {' + '.join(map(str, sources))}" for name, sources in named)
+    return ", ".join(f"{name} {_joined(sources)}" for name, sources in named)
+
+
+def _joined(sources: Sequence[object]) -> str:
+    shown = [str(source) for source in sources[:_SHOWN]]
+    return " + ".join([*shown, *([f"{len(sources) - _SHOWN:,} more"] if len(sources) > _SHOWN else [])])

@@ -23,6 +23,7 @@ from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, 
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
 from burnish.data.rows.shapes import BY_NAME, LABEL, SCORE, TEXT
@@ -31,8 +32,6 @@ from burnish.recipe.schema import AUTO
 
 Values = Mapping[str, Any]
 
-SCORE_TASK, CLASS_TASK = "score", "classify"
-_PLAIN_TASKS = ("text", "fill-mask")
 _SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
 _CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
 _LONG_TEXT = 1_000
@@ -48,7 +47,7 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     name = next((name for name in pattern.required[-1] if any(name in values for values in rows)), "")
     cells = [values.get(name) for values in rows]
     plain = BY_NAME["text"]
-    if asked.task in _PLAIN_TASKS and asked.shape == AUTO and pattern.name == "labelled-text" and plain.fits(rows[0]):
+    if TextRecord in asked.records and asked.shape == AUTO and pattern.name == "labelled-text" and plain.fits(rows[0]):
         return Settled(plain)
     may_be_plain = asked.is_free and pattern.name == "labelled-text" and plain.fits(rows[0])
     if may_be_plain and not are_labels(rows, (name,)) and not are_amounts(_texts(cells), name in SCORE):
@@ -107,8 +106,8 @@ def _missing(name: str, cells: Sequence[Any], asked: Asked) -> tuple[list[str], 
 
 
 def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) -> bool:
-    if asked.task in (SCORE_TASK, CLASS_TASK):
-        return asked.task == SCORE_TASK
+    if ScoredRecord in asked.records or LabelledRecord in asked.records:
+        return ScoredRecord in asked.records
     if asked.shape != AUTO:
         return pattern.name in _CLASSES
     if asked.annotation.separator not in (AUTO, NONE):
@@ -133,7 +132,7 @@ def _ask_about_long_texts(pattern: Pattern, name: str, rows: Sequence[Values], a
 
 def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Asked) -> list[str]:
     numbers = [number for label in labels if (number := number_of(label)) is not None]
-    if not numbers or asked.task != AUTO or asked.shape != AUTO:
+    if not numbers or asked.records or asked.shape != AUTO:
         return []
     return [
         f"`{name}` has {len(set(numbers)):,} different numbers from {min(numbers):g} to {max(numbers):g}, which are "
@@ -142,7 +141,7 @@ def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Aske
 
 
 def _class_notes(name: str, labels: Sequence[str], asked: Asked) -> list[str]:
-    if asked.task != AUTO or asked.shape != AUTO or not could_be_amounts(labels):
+    if asked.records or asked.shape != AUTO or not could_be_amounts(labels):
         return []
     numbers = sorted(int(float(label)) for label in set(labels))
     return [
@@ -202,7 +201,11 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
     """
     used = pattern.reads({key for values in rows[:1] for key in values})
     others = [str(key) for key in dict.fromkeys(key for values in rows for key in values) if key not in used]
-    may_be_labels = asked.shape == AUTO and asked.task in (AUTO, CLASS_TASK) and set(asked.columns) <= {"text"}
+    may_be_labels = (
+        asked.shape == AUTO
+        and (not asked.records or LabelledRecord in asked.records)
+        and set(asked.columns) <= {"text"}
+    )
     flags = [name for name in others if may_be_labels and _is_flag_column(rows, name)]
     if len(flags) > 1 and asked.annotation.columns == AUTO:
         return label_columns(flags, rows)

@@ -12,6 +12,7 @@ from typing import Any
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
 from burnish.data.rows.shapes import BY_NAME
@@ -114,7 +115,7 @@ def settle_rating(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     known = sum(counts[text] for text in counts if text in _GOOD | _BAD | _NEITHER)
     if len(neither) < len(counts) and known >= _KNOWN * counts.total():
         bad = _BAD & set(counts)
-        if asked.task not in (AUTO, "preference") and not bad and len(good) == len(counts):
+        if asked.records and RatedRecord not in asked.records and not bad and len(good) == len(counts):
             return None  # all are good, and may be learned as conversations
         if {"0", "-1"} <= bad and "1" in good:  # 0 between -1 and 1 is neutral
             bad -= {"0"}

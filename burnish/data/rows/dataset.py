@@ -99,8 +99,12 @@ MEANINGS = ("system", "user", "assistant", "tool")
 """What a role in a conversation may mean."""
 
 
-def asked_of(recipe: Recipe) -> Asked:
+def asked_of(recipe: Recipe, records: tuple[type[Record], ...] = ()) -> Asked:
     """What a recipe says about the meaning of rows.
+
+    Args:
+        recipe: what was asked.
+        records: kinds of record that its task learns from; empty if the task is `auto`.
 
     Raises:
         RecipeError: a role is said to mean something else than `MEANINGS`.
@@ -112,7 +116,7 @@ def asked_of(recipe: Recipe) -> Asked:
                 f"A role can be mapped to {', '.join(f'`{one}`' for one in MEANINGS)}.",
                 f"For example `--set data.roles.{role}=assistant`",
             )
-    return Asked(task=recipe.task, roles=recipe.data.roles, annotation=recipe.annotation)
+    return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation)
 
 
 def load_records(section: DataSection, seed: int, asked: Asked | None = None) -> Records:

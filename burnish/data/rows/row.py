@@ -109,6 +109,7 @@ FIELDS = (
     "sentence2",
     "tokens",
     "tags",
+    "sentence_id",
     "answers",
     "images",
 )

@@ -13,6 +13,7 @@ from burnish.recipe.schema import AUTO, AnnotationSection
 
 if TYPE_CHECKING:
     from burnish.data.rows.pattern import Pattern
+    from burnish.data.rows.records import Record
 
 Choice = tuple[str, Any, str]
 """A dotted option, its value, and the reason for it."""
@@ -25,7 +26,8 @@ class Asked:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field -> column of the file."""
     shape: str = AUTO
-    task: str = AUTO
+    records: tuple[type[Record], ...] = ()
+    """Kinds of record that the user's task learns from."""
     roles: Mapping[str, str] = field(default_factory=dict)
     """Role in the file -> role that it means."""
     annotation: AnnotationSection = field(default_factory=AnnotationSection)
@@ -33,7 +35,7 @@ class Asked:
     @property
     def is_free(self) -> bool:
         """Whether everything is left to detection."""
-        return self.shape == AUTO and self.task == AUTO and not self.columns
+        return self.shape == AUTO and not self.records and not self.columns
 
 
 class Reading(Protocol):

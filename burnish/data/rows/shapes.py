@@ -24,7 +24,7 @@ from burnish.data.rows.records import (
 )
 from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
-from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans
+from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans, holds_word_spans
 from burnish.errors import DataError
 
 
@@ -68,7 +68,7 @@ _SETTLE_RATING, _SETTLE_PAIR, _CHAT = (
     f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair", "conversation")
 )
 _TAGGED, _PLAIN = "burnish.data.tags.words:tagged_record", "burnish.data.tokens.text:text_record"
-_ENTITIES, _PAIR_NOTES = "burnish.data.tags.entities:entities_record", "burnish.data.rows.pairs:pair_notes"
+_ENTITY_ROWS, _PAIR_NOTES = "burnish.data.tags.entities", "burnish.data.rows.pairs:pair_notes"
 _SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
 _SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
 
@@ -77,11 +77,19 @@ PATTERNS = (
     Pattern(
         "entities",
         TaggedRecord,
-        _ENTITIES,
+        f"{_ENTITY_ROWS}:entities_record",
         (("text", "data"), SPAN_COLUMNS),
         (("tokens",), ("answer",)),
         test=holds_spans,
-        notes="burnish.data.tags.entities:entities_notes",
+        notes=f"{_ENTITY_ROWS}:entities_notes",
+    ),
+    Pattern(
+        "word-entities",
+        TaggedRecord,
+        f"{_ENTITY_ROWS}:word_entities_record",
+        (("tokenized_text",), ("ner",)),
+        test=holds_word_spans,
+        settle=f"{_ENTITY_ROWS}:settle_word_entities",
     ),
     Pattern(
         "preference",
@@ -124,7 +132,7 @@ PATTERNS = (
         _SPAN_TOO,
         notes=_SPAN_NOTES,
     ),
-    Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), test=has_token_lists),
+    Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), (("sentence_id",),), test=has_token_lists),
     Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",), settle=_CHAT),

@@ -4,10 +4,11 @@
                    {"text": ..., "entities": [{"start_offset": 0, "end_offset": 4, "label": "PER"}]}
     spaCy          [text, {"entities": [[0, 4, "PER"]]}], or {"text": ..., "ents": [{"start": 0, "end": 4, ...}]}
     Prodigy        {"text": ..., "tokens": [{"text": ..., "start": 0, "end": 4}], "spans": [{"start": 0, ...}]}
+    GLiNER         {"tokenized_text": ["Anna", "sings"], "ner": [[0, 0, "PER"]]}, with the numbers of words
     Label Studio   {"data": {"text": ...}, "annotations": [{"result": [{"value": {"start": 0, ...}}]}]}
                    {"text": ..., "label": [{"start": 0, "end": 4, "text": ..., "labels": ["PER"]}]}
 
-A span is from its first character to one past its last.
+A span is from its first character to one past its last; that of GLiNER is from its first word to its last.
 """
 
 from __future__ import annotations
@@ -179,6 +180,38 @@ def _words(tokens: Any) -> list[tuple[int, int]] | None:
         if end > start:
             places.append((start, end))
     return places
+
+
+def read_word_spans(words: Any, found: Any) -> tuple[list[str], list[Span]]:
+    """The words of a row and its entities, as numbers of words; the end of a span is one past its last word.
+
+    Args:
+        words: of the sentence.
+        found: for each entity its first word, its last word, both counted from 0, and its label.
+
+    Raises:
+        RowError: there are no words, or a span is incomplete or not within them.
+    """
+    if not isinstance(words, list) or not words:
+        raise RowError("the sentence is empty" if words == [] else "`tokenized_text` is not a list of words")
+    odd = next((number for number, word in enumerate(words, start=1) if not isinstance(word, str)), None)
+    if odd is not None:
+        raise RowError(f"entry {odd} of `tokenized_text` is not text but {type(words[odd - 1]).__name__}")
+    spans: list[Span] = []
+    for number, item in enumerate(found or [], start=1):
+        span = _span(item, "ner", number)
+        if not 0 <= span.start <= span.end < len(words):
+            raise RowError(
+                f"span {number} of `ner` is words {span.start} to {span.end}, of {len(words)} (0 is the first)"
+            )
+        spans.append(Span(span.start, span.end + 1, span.label))
+    return list(words), spans
+
+
+def holds_word_spans(values: Mapping[str, Any]) -> bool:
+    """Whether a row has words, and entities as numbers of words."""
+    words, found = as_list(values.get("tokenized_text")), as_list(values.get("ner"))
+    return isinstance(words, list) and isinstance(found, list) and (not found or _is_span(found[0]))
 
 
 def in_characters(text: str, spans: Sequence[Span]) -> list[Span]:

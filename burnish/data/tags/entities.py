@@ -1,15 +1,23 @@
-"""Makes words with tags of texts whose entities are spans of characters."""
+"""Makes words with tags of texts whose entities are spans of characters, or of words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import RowError, check_characters
-from burnish.data.tags.annotations import Span, has_several_annotations, in_characters, read_annotated
+from burnish.data.rows.row import RowError, as_list, check_characters
+from burnish.data.rows.settled import Asked, Settled
+from burnish.data.tags.annotations import (
+    Span,
+    has_several_annotations,
+    in_characters,
+    read_annotated,
+    read_word_spans,
+)
 from burnish.data.tags.words import OUTSIDE, word_places
+from burnish.errors import DataError
 
 _SHOWN_CHARACTERS = 40
 
@@ -28,6 +36,56 @@ def entities_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> 
     words = split or word_places(text, [place for span in spans for place in (span.start, span.end)])
     tags = tags_of(text, words, spans)
     return TaggedRecord(tuple(text[start:end] for start, end in words), tuple(tags), place)
+
+
+def word_entities_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> TaggedRecord:
+    """A record of words and tags, as `entities_record` makes it, where entities are spans of words.
+
+    Raises:
+        RowError: there are no words, or a span is not within them or overlaps another.
+    """
+    (_, words), (_, found) = (pick(values, field) for field in pattern.required)
+    words, spans = read_word_spans(as_list(words), as_list(found))
+    for word in words:
+        check_characters(word, "tokenized_text")
+    tags = [OUTSIDE] * len(words)
+    for span in sorted(set(spans), key=lambda span: (span.start, span.end)):
+        taken = next((tag for tag in tags[span.start : span.end] if tag != OUTSIDE), None)
+        if taken is not None:
+            named = " ".join(words[span.start : span.end])
+            raise RowError(f"`{_short(named)}` ({span.label}) overlaps an entity `{taken[2:]}`; a word has one tag")
+        tags[span.start : span.end] = [f"B-{span.label}", *[f"I-{span.label}"] * (span.end - span.start - 1)]
+    return TaggedRecord(tuple(words), tuple(tags), place)
+
+
+def settle_word_entities(pattern: Pattern, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Settled:
+    """The shape of words with spans of words, where their last word belongs to each span.
+
+    Raises:
+        DataError: the numbers show that it does not: no span has a single word, and one ends past the last word.
+    """
+    pairs = [(len(words), item) for words, found in map(_words_and_spans, rows) for item in found]
+    numbers = [(length, *part) for length, item in pairs if len(part := _places(item)) == 2]
+    past = [end for length, _, end in numbers if end == length]
+    if past and all(start < end <= length for length, start, end in numbers):
+        raise DataError(
+            "`ner` seems to end its spans one past their last word",
+            f"{len(past):,} of {len(numbers):,} spans end at the number of words of their row, and none has one word.",
+            "Write the number of the last word as the end, as GLiNER does: `[0, 1, LABEL]` is the first two words",
+        )
+    note = "`ner` is read as GLiNER writes it: the first word is 0, and the last word of a span belongs to it."
+    return Settled(pattern, notes=(note,))
+
+
+def _words_and_spans(values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    words, found = as_list(values.get("tokenized_text")), as_list(values.get("ner"))
+    return words if isinstance(words, list) else [], found if isinstance(found, list) else []
+
+
+def _places(item: Any) -> list[int]:
+    """The numbers in a span that is a list."""
+    parts = item if isinstance(item, (list, tuple)) else []
+    return [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
 
 
 def entities_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,7 +15,8 @@ from burnish.data.rows.shapes import PATTERNS
 from burnish.recipe.schema import DataSection
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```(\w+)\n(.*?)```\n\nDetected as `([\w-]+)`\.", PAGE, flags=re.DOTALL)
+EXAMPLES = re.findall(r"```(\w+)\n((?:(?!```).)*)```\n\nDetected as `([\w-]+)`\.", PAGE, flags=re.DOTALL)
+(ANNOTATIONS,) = re.findall(r"```annotations\n(.*?)```", PAGE, flags=re.DOTALL)
 
 BINARY = {".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"}
 
@@ -29,7 +30,8 @@ def test_every_format_and_every_shape_has_an_example():
 @pytest.mark.parametrize(("ending", "text", "shape"), EXAMPLES)
 def test_an_example_is_what_the_page_says(tmp_path, ending, text, shape):
     path = tmp_path / f"example.{ending}"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text if ending != "ann" else ANNOTATIONS, encoding="utf-8")
+    path.with_suffix(".txt").write_text(text, encoding="utf-8")
     Image.new("RGB", (8, 8), "grey").save(tmp_path / "cat.png")
     records = load_records(DataSection(path=str(path)), seed=0)
     assert records.shape.name == shape

@@ -43,6 +43,28 @@ CHANNELS = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{- "<|start|>assistant" }}{% endif %}"""
 
+# As above, in short marks, with results in quotes and without a prompt for the answer.
+SHORT_MARKS = """
+{%- for message in messages %}
+    {%- set final = namespace(follows=false) %}
+    {%- for later in messages[loop.index:] %}
+        {%- if later.role == "assistant" and not later.tool_calls %}{% set final.follows = true %}{% endif %}
+    {%- endfor %}
+    {%- if message.role == "tool" %}{{- "<r>" + message.content | tojson }}
+    {%- elif message.role == "user" %}{{- "<u>" + message.content }}
+    {%- else %}
+        {{- "<a>" }}
+        {%- if message.reasoning_content and not final.follows %}
+            {{- "<t>" + message.reasoning_content + "</t>" }}
+        {%- endif %}
+        {{- message.content }}
+        {%- for call in message.tool_calls or [] %}
+            {{- call.function.name + call.function.arguments | tojson }}
+        {%- endfor %}
+    {%- endif %}
+    {{- "<e>" }}
+{%- endfor %}"""
+
 # A token before and behind each argument; nothing ends an answer but the next turn.
 TAGGED_ARGUMENTS = """
 {%- for tool in tools or [] %}{{- "<|system|>" + tool.function | tojson }}{% endfor %}
@@ -176,6 +198,11 @@ def channels() -> PreTrainedTokenizerFast:
     """EOS ends the last answer alone."""
     marks = ["<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>"]
     return _with(byte_level(marks, eos="<|return|>"), CHANNELS)
+
+
+def short_marks() -> PreTrainedTokenizerFast:
+    """Every mark is a token."""
+    return _with(byte_level(["<u>", "<a>", "<r>", "<t>", "</t>"], eos="<e>"), SHORT_MARKS)
 
 
 def tagged_arguments() -> PreTrainedTokenizerFast:

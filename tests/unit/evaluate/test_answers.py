@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from burnish.evaluate.answers import Answer, answer_questions
-from burnish.models.generation import generate_batch
+from burnish.evaluate.answers import Answer, answer_questions, describe_cut
+from burnish.models.generation import generate_batch, prompt_room
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
 from burnish.tasks.task import Question
+from tests.snapshots import check_text
 from tests.tiny_models import make_network
 
 EOS = 2
@@ -41,6 +43,19 @@ def test_answers_come_in_the_order_of_the_questions(tiny_tokenizer: Any) -> None
     )
     assert events == [(32, 70), (64, 70), (70, 70)]
     assert not network.training
+
+
+def test_prompts_that_are_cut_are_counted_and_named(tiny_tokenizer: Any) -> None:
+    network, questions = make_network("llama"), questions_of(tiny_tokenizer, 9)
+    assert describe_cut(network, questions, 6) == ""
+    room = prompt_room(network, 6)
+    assert room is not None
+    for place in (1, 4):
+        questions[place] = replace(questions[place], prompt_ids=[5] * (room + 1))
+    questions[5] = replace(questions[5], prompt_ids=[5] * room)
+    check_text(describe_cut(network, questions, 6))
+    check_text(describe_cut(network, questions[3:], 6))
+    check_text(describe_cut(network, [questions[1]] * 7, 6))
 
 
 def test_no_questions_no_answers(tiny_tokenizer: Any) -> None:

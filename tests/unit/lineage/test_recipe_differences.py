@@ -75,3 +75,9 @@ def test_what_burnish_filled_in_may_follow_from_the_seed() -> None:
 
 def test_options_of_losses_exist() -> None:
     assert set(LOSS_OPTIONS) <= set(options())
+
+
+def test_repetitions_on_several_gpus_of_a_machine_are_alike() -> None:
+    assert is_alike(made(seed=1, model__device="cuda:0"), made(seed=2, model__device="cuda:1"))
+    assert is_alike(made(model__device="cuda"), made(model__device="cuda:1"))
+    assert not is_alike(made(model__device="cpu"), made(model__device="cuda:1"))

@@ -27,6 +27,34 @@ def test_the_device_asked_for_or_an_error() -> None:
     assert choose_device("auto").type == expected
 
 
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """A machine with two GPUs, as torch describes it; the list fills with what is made the current one."""
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"Card {number}")
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch, "__version__", "2.0")
+    return current
+
+
+def test_one_of_several_gpus(two_gpus: list[torch.device]) -> None:
+    """It is also what libraries use that ask for no device in particular."""
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert two_gpus == [torch.device("cuda", 1)]
+    assert choose_device("cuda") == choose_device("auto") == torch.device("cuda")
+    assert len(two_gpus) == 1
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(MachineError) as caught:
+        choose_device("cuda:2")
+    assert caught.value.exit_code == 3
+    check_message(caught.value)
+
+
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])
 def test_the_precision_asked_for(wanted: str) -> None:
     assert choose_precision(wanted, torch.device("cpu"))[0] == wanted

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import peft
 import pytest
 import torch
 import transformers
 from torch import nn
 
-from burnish.methods.lora_layer import register_layers
 from burnish.models.fused_layers import adapted, install_fused_layers
+from tests.tiny_adapters import with_adapter
 from tests.tiny_architectures import DECODER
 from tests.tiny_models import make_network
 from tests.unit.models.tiny_families import plain_inputs
@@ -48,19 +47,6 @@ def gradients(network: Any) -> list[torch.Tensor]:
     loss = network(**inputs, labels=inputs["input_ids"], use_cache=False).loss
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     return [loss.detach(), *torch.autograd.grad(loss, trained)]
-
-
-def with_adapter(network: Any, targets: list[str], is_fused: bool) -> Any:
-    network.requires_grad_(False)
-    config = peft.LoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM")
-    if is_fused:
-        register_layers(config, [nn.Linear(1, 1)])
-    torch.manual_seed(1)
-    tuned = peft.get_peft_model(network, config)
-    for name, weight in tuned.named_parameters():
-        if "lora_B" in name:
-            nn.init.normal_(weight, std=0.1)
-    return tuned
 
 
 @pytest.mark.parametrize("name", FAMILIES)

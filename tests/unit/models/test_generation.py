@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from burnish.models.generation import TextStreamer, generate_batch
+from burnish.models.generation import TextStreamer, generate_batch, make_greedy
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
 
 LENGTHS = (1, 4, 9, 17, 30)
@@ -95,6 +97,24 @@ def test_greedy_is_greedy_whatever_the_base_is_used_to(habit: dict[str, Any], ti
     expected = generate_batch(network, tiny_tokenizer, prompts, [EOS], 20)
     network.generation_config.update(**habit)
     assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 20) == expected
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+def test_generation_settings_in_a_config_do_not_hinder_saving(kind: str, tmp_path: Path) -> None:
+    """Old models have them there, and transformers refuses to save such a config."""
+    network = make_network(kind)
+    before = network.config.to_dict()
+    settings = {"temperature": 0.7, "do_sample": True, "num_beams": 4, "top_k": 50, "min_p": 0.1, "max_length": 20}
+    for name, value in settings.items():
+        setattr(network.config, name, value)
+    with pytest.raises(ValueError, match="temperature"):
+        network.config.save_pretrained(tmp_path)
+    (note,) = make_greedy(network)
+    assert re.findall(r"`(\w+)`", note) == ["do_sample", "min_p", "num_beams", "temperature"]
+    network.config.save_pretrained(tmp_path)
+    after = type(network.config).from_pretrained(tmp_path).to_dict()
+    assert {name: after.get(name) for name in before} == before
+    assert make_greedy(network) == []
 
 
 def test_sampling_follows_the_seed_and_the_temperature(tiny_tokenizer: Any) -> None:

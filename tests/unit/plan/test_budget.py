@@ -75,3 +75,14 @@ def test_a_limit_on_address_space_counts() -> None:
         "assert 'ulimit' in budget.reason, budget\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode == 0
+
+
+def test_the_budget_is_that_of_the_gpu_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played: torch says this of two GPUs, of which the first is in use."""
+    free = {0: 1 << 30, 1: 5 << 30}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device.index], 8 << 30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: (device.index + 1) << 20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
+    budget = budget_here(torch.device("cuda", 1), None)
+    assert (budget.device, budget.room) == ("Card 1", (5 << 30) + (2 << 20))

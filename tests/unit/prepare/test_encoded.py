@@ -73,6 +73,20 @@ def test_many_rows_are_encoded_as_each_alone(name: str, tokenizer: Any, monkeypa
     assert list(map(shown, whole.examples)) == list(map(shown, single.examples))
     assert (whole.owners, whole.rejected) == (single.owners, single.rejected)
     assert (whole.truncated_rows, whole.truncated_tokens) == (single.truncated_rows, single.truncated_tokens)
+    assert whole.truncated_places == single.truncated_places
+
+
+def test_the_first_rows_that_are_truncated_are_named_also_from_the_cache(tokenizer: Any) -> None:
+    rows = [
+        ChatRecord((said("user", "word " * words), said("assistant", "Fine.")), None, f"rows.jsonl:{number}")
+        for number, words in enumerate((1, 90, 1, 90, 90, 90), start=1)
+    ]
+    found = encode_records(make_task("chat", tokenizer, Recipe()).encoder, rows, 64)
+    assert (found.truncated_rows, found.truncated_places) == (4, ["rows.jsonl:2", "rows.jsonl:4", "rows.jsonl:5"])
+    assert keep_encoded("truncated", found) == ""
+    kept = find_encoded("truncated")
+    assert kept is not None
+    assert (kept.truncated_rows, kept.truncated_places) == (4, found.truncated_places)
 
 
 def test_answers_that_are_refused_alone_are_kept_with_the_rows() -> None:

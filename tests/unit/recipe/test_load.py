@@ -236,3 +236,17 @@ def test_other_texts_are_a_file_and_words_are_words(tmp_path: Path, monkeypatch:
         "texts.jsonl": str(tmp_path / "texts.jsonl"),
         "./none": str(tmp_path / "none"),
     }
+
+
+def test_one_of_several_gpus_is_kept(tmp_path: Path) -> None:
+    recipe = load_recipe("rows.jsonl", {}, ["model.device=cuda:1"]).recipe
+    saved = tmp_path / "recipe.yaml"
+    saved.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert recipe_from_saved(saved).model.device == "cuda:1"
+
+
+@pytest.mark.parametrize("device", ["cuda:", "cuda:x", "cuda:-1", "cuda:01", "cpu:0", "gpu", "1"])
+def test_a_device_of_another_form_is_refused(device: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("rows.jsonl", {}, [f"model.device={device}"])
+    check_message(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -171,6 +172,15 @@ def test_an_answer_is_found_after_a_result_that_the_template_quotes() -> None:
         r'<|start|>tool<|message|>"{\"seat\": \"by the window, in the last row of all\"}"<|end|>'
         "«<|start|>assistant<|channel|>final<|message|>Fine.<|return|>»"
     )
+
+
+@pytest.mark.parametrize("content", ['a "b"', "7", "a", "<e>", "Hm."])
+def test_an_answer_is_found_after_a_short_result_that_the_template_quotes(content: str) -> None:
+    """The last characters of the prompt reach back to the thought, which is no longer in the conversation."""
+    call = calling(reasoning_content="Hm.")
+    call["tool_calls"] = [{"type": "function", "function": {"name": "now", "arguments": {}}}]
+    (example,) = encoded(thinking.short_marks(), ASK, call, {**RESULT, "content": content}, FINE)
+    assert example.endswith(f"<u>How?<e>«<a><t>Hm.</t>now{{}}<e>»<r>{json.dumps(content)}<e>«<a>Fine.<e>»")
 
 
 def test_answers_share_sequences_as_far_as_their_texts_agree() -> None:

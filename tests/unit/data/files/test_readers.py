@@ -39,7 +39,7 @@ FILES = {
 def test_the_formats_read_are_those_promised():
     lines, columns = [".jsonl", ".ndjson", ".jl"], [".conll", ".conllu", ".conllup", ".iob", ".iob2", ".bio", ".bioes"]
     tables = [".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"]
-    assert list(READERS) == [*lines, ".json", *tables, ".txt", ".md", *columns]
+    assert list(READERS) == [*lines, ".json", *tables, ".txt", ".md", *columns, ".ann"]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])

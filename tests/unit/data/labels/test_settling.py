@@ -11,7 +11,7 @@ import pytest
 from burnish.data.labels.cells import find_separator, list_in_text
 from burnish.data.labels.missing import find_missing, is_doubtful
 from burnish.data.labels.numbers import are_amounts, number_of
-from burnish.data.rows.records import LabelledRecord, ScoredRecord
+from burnish.data.rows.records import LabelledRecord, Record, ScoredRecord, TextRecord
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape, detect_shape
@@ -24,10 +24,12 @@ def rows_of(values: Sequence[dict[str, Any]]) -> list[Row]:
     return [Row(value, "a.jsonl", line) for line, value in enumerate(values, start=1)]
 
 
-def shape_of(cells: Sequence[Any], column: str = "label", task: str = "auto", **annotation: Any) -> Shape:
+def shape_of(
+    cells: Sequence[Any], column: str = "label", records: tuple[type[Record], ...] = (), **annotation: Any
+) -> Shape:
     """The shape of rows with a text and a cell each."""
     rows = rows_of([{"text": f"text {number}", column: cell} for number, cell in enumerate(cells)])
-    return detect_shape(rows, {}, asked=Asked(task=task, annotation=AnnotationSection(**annotation)))
+    return detect_shape(rows, {}, asked=Asked(records=records, annotation=AnnotationSection(**annotation)))
 
 
 def labels_of(shape: Shape, cell: Any, column: str = "label") -> tuple[str, ...]:
@@ -207,7 +209,7 @@ def test_amounts_are_learned_as_a_score(cells: list[Any], column: str) -> None:
         ("x",), float(number or 0), "a.jsonl:1"
     )
     assert "`--task classify`" in shape.notes[0]
-    assert shape_of(cells, column, task="classify").name == "labelled-text"
+    assert shape_of(cells, column, records=(LabelledRecord,)).name == "labelled-text"
 
 
 @pytest.mark.parametrize(("cells", "column"), IDS, ids=lambda value: str(value)[:30])
@@ -218,7 +220,7 @@ def test_classes_stay_classes(cells: list[Any], column: str) -> None:
 def test_whole_numbers_may_be_taken_as_amounts() -> None:
     shape = shape_of([1, 2, 3, 4, 5] * 6)
     check_text("\n".join(shape.notes))
-    assert shape_of([1, 2, 3, 4, 5] * 6, task="score").name == "scored-text"
+    assert shape_of([1, 2, 3, 4, 5] * 6, records=(ScoredRecord,)).name == "scored-text"
     assert shape_of([0, 1, 2] * 6).notes == ()
 
 
@@ -295,7 +297,7 @@ def test_a_number_beside_long_texts_is_asked_about() -> None:
     with pytest.raises(DataError) as caught:
         detect_shape(rows, {})
     check_message(caught.value)
-    assert detect_shape(rows, {}, asked=Asked(task="score")).name == "scored-text"
+    assert detect_shape(rows, {}, asked=Asked(records=(ScoredRecord,))).name == "scored-text"
 
 
 def test_a_few_rows_without_the_column_are_left_out_by_themselves() -> None:
@@ -307,7 +309,7 @@ def test_a_few_rows_without_the_column_are_left_out_by_themselves() -> None:
 
 def test_a_task_for_texts_takes_the_text_alone() -> None:
     rows = rows_of([{"text": f"t {number}", "score": number / 7} for number in range(30)])
-    shape = detect_shape(rows, {}, asked=Asked(task="text"))
+    shape = detect_shape(rows, {}, asked=Asked(records=(TextRecord,)))
     assert (shape.name, shape.ignored) == ("text", ("score",))
 
 

@@ -139,9 +139,9 @@ def test_scores_that_contradict_most_pairs_mean_something_else() -> None:
 
 def test_good_answers_alone_may_be_learned_as_conversations() -> None:
     rows = [Row(values, "a.jsonl", line) for line, values in enumerate(rated(["good"] * 9), 1)]
-    assert detect_shape(rows, {}, asked=Asked(task="chat")).name == "prompt-completion"
+    assert detect_shape(rows, {}, asked=Asked(records=(ChatRecord,))).name == "prompt-completion"
     both = [Row(values, "a.jsonl", line) for line, values in enumerate(rated([0, 1] * 9), 1)]
-    assert detect_shape(both, {}, asked=Asked(task="chat")).name == "rated"
+    assert detect_shape(both, {}, asked=Asked(records=(ChatRecord,))).name == "rated"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from burnish.data.rows.dataset import load_records
 from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import detect_shape
 from burnish.data.tags.words import word_places, words_of
+from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
-from tests.snapshots import check_text
+from tests.snapshots import check_message, check_text
 
 TEXT = "Anna Lee lives in New York, doesn't she?"
 WORDS = ["Anna", "Lee", "lives", "in", "New", "York", ",", "doesn't", "she", "?"]
@@ -181,3 +182,42 @@ def test_several_annotations_of_a_text_are_named():
     values = {**FORMS["label studio"], "annotations": FORMS["label studio"]["annotations"] * 2}
     shape = detect_shape([Row(values, "a.json", 1), Row(FORMS["label studio"], "a.json", 2)], {})
     assert shape.notes == ("1 text has several annotations; the first of each is used.",)
+
+
+GLINER = [
+    {"tokenized_text": ["Anna", "Lee", "sings", "in", "Rome"], "ner": [[4, 4, "place"], [0, 1, "singer"]]},
+    {"tokenized_text": ["It", "rains"], "ner": []},
+]
+
+
+def test_spans_of_words_end_with_their_last_word(tmp_path):
+    path = tmp_path / "gliner.json"
+    path.write_text(json.dumps(GLINER), encoding="utf-8")
+    records = load_records(DataSection(path=str(path)), 0)
+    found = {one.tokens: one.tags for one in [*records.train, *records.valid]}
+    assert records.shape.name == "word-entities"
+    assert found == {
+        ("Anna", "Lee", "sings", "in", "Rome"): ("B-singer", "I-singer", "O", "O", "B-place"),
+        ("It", "rains"): ("O", "O"),
+    }
+    check_text("\n".join(records.shape.notes))
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [[[0, 5, "x"]], [[-1, 0, "x"]], [[1, 0, "x"]], [[0, 1, "x"], [1, 2, "y"]], [[0, 0]], [[0, 0, ""]]],
+    ids=["outside", "before", "backwards", "overlap", "no label", "empty label"],
+)
+def test_spans_of_words_that_do_not_fit_are_named(spans):
+    row = Row({**GLINER[0], "ner": spans}, "a.jsonl", 3)
+    shape = detect_shape([Row(GLINER[0], "a.jsonl", 1), Row(GLINER[1], "a.jsonl", 2)], {})
+    with pytest.raises(RowError) as caught:
+        shape.to_record(row)
+    check_text(str(caught.value))
+
+
+def test_spans_of_words_that_end_behind_their_last_word_are_refused():
+    behind = [{"tokenized_text": ["in", "Rome"], "ner": [[1, 2, "place"]]}, GLINER[1]]
+    with pytest.raises(DataError) as caught:
+        detect_shape([Row(values, "a.jsonl", line) for line, values in enumerate(behind, start=1)], {})
+    check_message(caught.value)

@@ -5,40 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.methods import method_names, method_sections
 from burnish.recipe.origins import DEFAULT
 from burnish.recipe.schema import AUTO, NONE, Recipe
+from burnish.tasks import task_names, task_sections
 
-_LORA = ("lora", "qlora", "int8-lora")
-_VIRTUAL = ("prompt", "prefix", "p-tuning")
-METHODS = ("full", "freeze", *_LORA, *_VIRTUAL, "ia3")
-TASKS = (
-    "text",
-    "chat",
-    "text-to-text",
-    "preference",
-    "reward",
-    "classify",
-    "score",
-    "tag",
-    "span",
-    "fill-mask",
-    "vision",
-)
-SECTIONS = {
-    "method": {"freeze": ("freeze",), "lora": _LORA, "prompt": _VIRTUAL, "ia3": ("ia3",)},
-    "task": {
-        "template": ("chat", "preference", "reward", "vision"),
-        "annotation": ("classify", "score", "preference"),
-        "preference": ("preference",),
-        "classify": ("classify",),
-        "score": ("score",),
-        "tag": ("tag",),
-        "span": ("span",),
-        "fill_mask": ("fill-mask",),
-        "vision": ("vision",),
-    },
-}
-"""The methods and tasks that use each section, known here without loading them (a test compares it with theirs)."""
 _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "preference.label_smoothing": ("preference.loss", ("dpo", "cpo")),
     "preference.margin": ("preference.loss", ("simpo",)),
@@ -74,10 +45,11 @@ def no_effect(option: str, reason: str) -> str:
 
 
 def _by_section(recipe: Recipe, section: str) -> str:
-    """The reason where the section belongs to another method or task; names from outside the package are unknown."""
-    for kind, known in (("method", METHODS), ("task", TASKS)):
-        owners, chosen = SECTIONS[kind].get(section), getattr(recipe, kind)
-        if owners is not None and chosen in known and chosen not in owners:
+    """The reason where the section belongs to other methods or tasks only."""
+    axes = (("method", method_names(), method_sections), ("task", task_names(), task_sections))
+    for kind, names, sections in axes:
+        owners, chosen = [name for name in names if section in sections(name)], getattr(recipe, kind)
+        if owners and chosen in names and chosen not in owners:
             return f"the {kind} is `{chosen}`"
     return ""
 
