@@ -52,7 +52,7 @@ SCORE = (
 )  # fmt: skip
 RATING = (
     "label", "rating", "score", "stars", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct", "correct",
-    "accepted", "desirable",
+    "accepted", "desirable", "kto_tag",
 )  # fmt: skip
 FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
