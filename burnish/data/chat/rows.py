@@ -35,7 +35,19 @@ WEIGHTS = ("weight", "train", "training", "trainable", "train_on_turn", "loss", 
 """Keys that say whether an answer is learned."""
 _MEASURED = ("loss", "loss_weight")
 """Of these, keys that may as well hold something measured, which says nothing."""
-_MARKS = frozenset("mask masked ignore ignored skip exclude excluded learn learned trained supervised".split())
+_MARKS = {
+    "mask",
+    "masked",
+    "ignore",
+    "ignored",
+    "skip",
+    "exclude",
+    "excluded",
+    "learn",
+    "learned",
+    "trained",
+    "supervised",
+}
 """Words in a key that may say whether an answer is learned, but not which of its values does."""
 KEPT = ("name", "tool_call_id")
 _USED = frozenset(

@@ -201,8 +201,8 @@ class LearnedReading:
         """How many rows are left out, as a sentence; empty if none is."""
         number = sum(spelled(values.get(self.column)).lower() in _NOT_LEARNED for values in rows)
         return (
-            f"`{self.column}` says which rows are learned: {number:,} of {len(rows):,} are not, and are left out. To learn "
-            "all alike, rename the column."
+            f"`{self.column}` says which rows are learned: {number:,} of {len(rows):,} are not, and are left out. To "
+            "learn all alike, rename the column."
             if number
             else ""
         )

@@ -51,12 +51,15 @@ def pair_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return notes
 
 
+_FLAGS = ("0", "1", "0.0", "1.0", "true", "false")
 MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
 
 
 def map_example(row: Row) -> str:
     """The options that map the first two columns with text, in the names that a row has for them."""
     texts = [str(name) for name, value in row.values.items() if isinstance(value, str) and " " in value.strip()]
+    if len(texts) == 1 and sum(str(value).lower() in _FLAGS for value in row.values.values()) > 1:
+        return _mapping(text=texts[0])  # labels in columns of their own
     texts += [str(name) for name, value in row.values.items() if isinstance(value, str) and name not in texts]
     if len(texts) < 2:
         return MAP_EXAMPLE
