@@ -112,7 +112,8 @@ def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
 def parse_line(line: bytes) -> dict[str, Any] | str:
     """Parses a line of JSON Lines: its object, or what is wrong with it."""
     try:
-        values = json.loads(line.decode("utf-8").rstrip("\r\n"))
+        text = line.decode("utf-8").rstrip()
+        values = json.loads(text[:-1] if text.endswith("},") else text)  # a line taken from a list ends in a comma
     except UnicodeDecodeError as error:
         return describe_decode_error(error)
     except json.JSONDecodeError as error:

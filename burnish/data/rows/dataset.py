@@ -159,7 +159,7 @@ def notes_on_formats(sources: Sequence[Source]) -> list[str]:
     """A sentence for each file that is not parsed by the suffix of its name."""
     files = [source for source in sources if isinstance(source, Path)]
     found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
-    return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
+    return [f"`{file}` is read as CoNLL: each of its lines has a word and its tag." for file in found]
 
 
 def notes_on_reading(sources: Sequence[Source]) -> list[str]:
