@@ -11,6 +11,8 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _SHARE = re.compile(r"([\d.,]+)\s*/\s*(\d+)")
 _MOST_CLASSES = 20
 """Whole numbers that count classes are rarely more, unless every number from the first to the last recurs."""
+_MOST_CLASSES_OF_PAIRS = 3
+"""A pair of texts has classes such as entailment, or is similar to a degree."""
 _MIN_ROWS = 5
 _FEWEST_AMOUNTS = 3
 """Of fewer different numbers nothing shows whether they are amounts."""
@@ -69,11 +71,15 @@ def are_amounts(labels: Sequence[str], is_named_so: bool) -> bool:
     return len(distinct) > _MOST_CLASSES and not (counts_up and len(found) >= _MIN_ROWS * len(distinct))
 
 
-def could_be_amounts(labels: Sequence[str]) -> bool:
-    """Whether whole numbers that are taken as classes could as well be amounts: they count from 1, as stars do, or
-    they are many."""
+def could_be_amounts(labels: Sequence[str], is_pair: bool = False) -> bool:
+    """Whether whole numbers that are taken as classes could as well be amounts.
+
+    They count from 1, as stars do, they are many, or they are more than pairs of texts usually have classes.
+    """
     distinct = {number_of(label) for label in labels}
     numbers = [number for number in distinct if number is not None]
     if len(numbers) < len(distinct) or len(numbers) < _FEWEST_AMOUNTS or any(number % 1 for number in numbers):
         return False
-    return (min(numbers) == 1 and max(numbers) == len(numbers)) or len(numbers) > _MOST_CLASSES
+    return (min(numbers) == 1 and max(numbers) == len(numbers)) or len(numbers) > (
+        _MOST_CLASSES_OF_PAIRS if is_pair else _MOST_CLASSES
+    )

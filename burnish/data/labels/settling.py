@@ -37,6 +37,7 @@ SCORE_TASK, CLASS_TASK = "score", "classify"
 _PLAIN_TASKS = ("text", "fill-mask")
 _SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
 _CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
+_BITS = {"0", "1", "0.0", "1.0", "false", "true"}
 _LONG_TEXT = 1_000
 """Characters from which on a text with a number beside it may be meant to be learned itself."""
 
@@ -71,7 +72,8 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     separator, said, chosen = _separator(name, cells, labels, asked)
     if separator != NONE:
         return Settled(classes, (*readings, CellReading(name, separator)), (*notes, *said), (*choices, *chosen))
-    return Settled(classes, readings, (*notes, *said, *_class_notes(name, labels, asked)), (*choices, *chosen))
+    said = [*said, *_class_notes(name, labels, asked, is_pair=len(pattern.required) == 3)]
+    return Settled(classes, readings, (*notes, *said), (*choices, *chosen))
 
 
 def _texts(cells: Sequence[Any]) -> list[str]:
@@ -124,13 +126,16 @@ def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) 
 
 def _refuse_flags_without_names(name: str, cells: Sequence[Any]) -> None:
     """Raises DataError where every row has a list of as many zeros and ones."""
-    lists = [tuple(map(as_flag, cell)) for cell in cells if isinstance(cell, (list, tuple))]
-    if len(set(lists)) < 2 or {None} & {flag for flags in lists for flag in flags} or len(set(map(len, lists))) > 1:
+    found = [cell for cell in cells if isinstance(cell, (list, tuple))]
+    if len(set(map(len, found))) != 1 or any(str(item).lower() not in _BITS for cell in found for item in cell):
         return
-    if len(lists[0]) > 1 and any(sorted(flags) != list(flags) or len(set(flags)) < len(flags) for flags in lists):
+    lists = {tuple(as_flag(item) is True for item in cell) for cell in found}
+    # lists of the labels 0 and 1 have each of them once, and one length only by chance
+    are_flags = any(sorted(flags) != list(flags) or len(set(flags)) < len(flags) for flags in lists)
+    if len(found[0]) > 1 and len(lists) > 1 and are_flags:
         raise DataError(
             f"`{name}` has a 0 or 1 for each label, but not the names of the labels",
-            f"The first row has {list(cells[0])}.",
+            f"The first row has {list(found[0])}.",
             f"Write the names of the row's labels in `{name}`, or a column of 0 and 1 for each label under its name",
         )
 
@@ -170,8 +175,8 @@ def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Aske
     ]
 
 
-def _class_notes(name: str, labels: Sequence[str], asked: Asked) -> list[str]:
-    if asked.task != AUTO or asked.shape != AUTO or not could_be_amounts(labels):
+def _class_notes(name: str, labels: Sequence[str], asked: Asked, is_pair: bool) -> list[str]:
+    if asked.task != AUTO or asked.shape != AUTO or not could_be_amounts(labels, is_pair):
         return []
     numbers = sorted(int(float(label)) for label in set(labels))
     return [

@@ -24,7 +24,7 @@ from burnish.data.rows.records import (
 )
 from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
-from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans
+from burnish.data.tags.annotations import SPAN_COLUMNS, TEXT_COLUMNS, holds_spans
 from burnish.errors import DataError
 
 
@@ -78,7 +78,7 @@ PATTERNS = (
         "entities",
         TaggedRecord,
         _ENTITIES,
-        (("text", "data"), SPAN_COLUMNS),
+        (TEXT_COLUMNS, SPAN_COLUMNS),
         (("tokens",), ("answer",)),
         test=holds_spans,
         notes="burnish.data.tags.entities:entities_notes",

@@ -252,6 +252,12 @@ def test_whole_numbers_may_be_taken_as_amounts() -> None:
     assert shape_of([0, 1, 2] * 6).notes == ()
 
 
+def test_more_whole_numbers_than_pairs_have_classes_may_be_amounts() -> None:
+    values = [{"sentence1": "x", "sentence2": f"y {n}", "label": n % 6} for n in range(60)]
+    assert "`--task score`" in "".join(detect_shape(rows_of(values), {}).notes)
+    assert detect_shape(rows_of([{**row, "label": row["label"] % 3} for row in values]), {}).notes == ()
+
+
 def test_many_whole_numbers_are_classes_only_if_they_count_and_recur() -> None:
     assert not are_amounts([str(number) for number in range(50)] * 6, False)
     assert are_amounts([str(number) for number in range(50)], False)
@@ -426,4 +432,5 @@ def test_held_out_rows_may_lack_a_label_where_training_rows_do_not() -> None:
 def test_zeros_and_ones_without_names_are_refused(cells: list[list[int]]) -> None:
     with pytest.raises(DataError, match="not the names of the labels"):
         shape_of(cells * 5, "labels")
-    assert shape_of([[0], [1], [0, 1]] * 5, "labels").name == "labelled-text"
+    for other in ([[0], [1], [0, 1]], [["x", "y"], ["y", "x"]], [[0, 1], [0, 2]]):
+        assert shape_of([*other] * 5, "labels").name == "labelled-text"
