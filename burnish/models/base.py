@@ -288,7 +288,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
         )
     fix = "Check the files in its folder"
     if part == "model" and _has_bad_settings(location):
-        fix = f"Mend or remove `{_GENERATION}` in its folder; Burnish does not use it"
+        fix = f"Fix or remove `{_GENERATION}` in its folder; Burnish does not use it"
     return ModelError(f"cannot load the {part} of `{location.name}`", text, fix)
 
 
