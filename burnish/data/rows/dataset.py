@@ -116,13 +116,14 @@ def asked_of(recipe: Recipe) -> Asked:
     return Asked(task=recipe.task, roles=recipe.data.roles, annotation=recipe.annotation)
 
 
-def load_records(section: DataSection, seed: int, asked: Asked | None = None) -> Records:
+def load_records(section: DataSection, seed: int, asked: Asked | None = None, is_whole: bool = False) -> Records:
     """Reads the data of a recipe, and holds part of it out if there is no validation data.
 
     Args:
         section: the data section of the recipe.
         seed: determines, with the content of the rows, which are held out.
         asked: what else the recipe says about the meaning of the rows.
+        is_whole: whether rows are used whatever split a column says that they are of.
 
     Raises:
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
@@ -131,7 +132,7 @@ def load_records(section: DataSection, seed: int, asked: Asked | None = None) ->
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
-    by_column = rows_by_split(rows, section.columns.values()) if sources.valid is None else None
+    by_column = None if is_whole or sources.valid else rows_by_split(rows, section.columns.values())
     parts, said = by_column or ({TRAIN: rows, VALID: []}, "")
     rows = parts[TRAIN]
     shape = detect_shape(rows, section.columns, section.shape, asked)

@@ -106,6 +106,8 @@ def test_a_column_may_name_the_split_of_each_row(write):
         == "`split` has the split of each row: train 10, validation 5, test 5 (not used in training)."
     )
     assert prompts(records.valid) == [f"q {number}" for number in range(2, 20, 4)]
+    whole = load_records(DataSection(path="a.jsonl"), 0, is_whole=True)  # for an evaluation of the file
+    assert (len(whole.train) + len(whole.valid), whole.ignored_columns) == (20, ("split",))
     two = load(
         write("b.jsonl", lines_of(*({**one, "split": one["split"].replace("Validation", "train")} for one in rows)))
     )
