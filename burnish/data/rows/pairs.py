@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,16 @@ def map_example(row: Row) -> str:
     if len(texts) < 2:
         return MAP_EXAMPLE
     return _mapping(prompt=texts[0], completion=texts[1])
+
+
+_NUMBERED = re.compile(r"(answer|completion|output|response|reply|chat|model)s?[_ -]?(?:[ab]|[0-2])", re.IGNORECASE)
+
+
+def two_answers(columns: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns with answers to one prompt, such as `response_a` and `response_b`; None if there are not two."""
+    found = [(column, match[1].lower()) for column in columns if (match := _NUMBERED.fullmatch(column))]
+    same = [column for column, stem in found if found and stem == found[0][1]]
+    return (same[0], same[1]) if len(same) == 2 else None
 
 
 def _mapping(**columns: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
-from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example
+from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example, two_answers
 from burnish.data.rows.pattern import Pattern, load_function, pick
 from burnish.data.rows.records import (
     ChatRecord,
@@ -377,6 +377,12 @@ def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
+    if wanted == AUTO and (both := two_answers(found)):
+        return DataError(
+            f"{what}: its columns are {quoted(found)}",
+            f"{quoted(both)} seem to be two answers to one prompt. Learning one of them in every row might teach the worse.",
+            "Write the better answer of each row in a column `chosen` and the other in `rejected`",
+        )
     example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
     fix = f"Map the columns: {example}"
     if not set(FIRST).isdisjoint(found) and not set(SECOND).isdisjoint(found):
