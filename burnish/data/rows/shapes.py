@@ -380,7 +380,8 @@ def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
     if wanted == AUTO and (both := two_answers(found)):
         return DataError(
             f"{what}: its columns are {quoted(found)}",
-            f"{quoted(both)} seem to be two answers to one prompt. Learning one of them in every row might teach the worse.",
+            f"{quoted(both)} seem to be two answers to one prompt. Learning the same one in every row might teach the "
+            "worse.",
             "Write the better answer of each row in a column `chosen` and the other in `rejected`",
         )
     example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
