@@ -32,13 +32,13 @@ class LabelCounts:
     def add(self, labels: tuple[str, ...], place: str, split: str = TRAIN) -> None:
         """Counts a row's labels."""
         self.rows += 1
-        for label in set(labels):
+        for label in dict.fromkeys(labels):  # in order, so that a summary is the same in every process
             self.counts[label] += 1
             self.places.setdefault(label, place)
         if split == TRAIN:
             self.trained.update(labels)
         else:
-            self.held_out.update(set(labels))
+            self.held_out.update(dict.fromkeys(labels, 1))
 
     def join(self, later: LabelCounts) -> None:
         """Adds the labels of the rows that come after these."""

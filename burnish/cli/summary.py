@@ -85,9 +85,8 @@ class RunSummary:
         if ready is None or not ready.parameters:
             return name + rank
         share = 100 * ready.trained_parameters / ready.parameters
-        return (
-            f"{name}{rank}: {ready.trained_parameters:,} of {ready.parameters:,} parameters trainable ({share:.2g} %)"
-        )
+        shown = f"{share:.2g}" if share < 99.5 else "100"
+        return f"{name}{rank}: {ready.trained_parameters:,} of {ready.parameters:,} parameters trainable ({shown} %)"
 
     def _rows(self) -> str:
         data: DataReady | None = self._latest.get(DataReady)

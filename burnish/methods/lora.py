@@ -49,6 +49,9 @@ def check_start(options: LoraSection, layers: Sequence[Any]) -> None:
             "It splits the adapter matrices off the base weights, and quantized weights cannot be changed that finely."
         )
         fix = "Use `--method lora`, or `--set lora.init=default`"
+    elif any(isinstance(layer, torch.nn.Embedding) for layer in layers):
+        reason = "An embedding is among the layers, and its adapter always begins at zero."
+        fix = "Leave the embedding out of `lora.targets`, or use `--set lora.init=default`"
     elif options.init == "olora" and any(isinstance(layer, Conv1D) for layer in layers):
         reason = "The layers of this model store their weights transposed, which PEFT's OLoRA does not support."
         fix = "Use `--set lora.init=pissa`"
@@ -105,8 +108,15 @@ def has_moved(network: Any) -> bool:
             not _is_same(named[_training_name(name)], first.to(named[_training_name(name)]))
             for name, first in start.items()
         )
-    pairs = [(up, named[name.replace(".lora_B.", ".lora_A.")]) for name, up in named.items() if ".lora_B." in name]
-    return any(bool(up.any()) and not _cancels(up, down) for up, down in pairs if up.shape[-1] == down.shape[0])
+    pairs = [
+        (up, named[name.replace(one, other)])
+        for one, other in ((".lora_B.", ".lora_A."), (".lora_embedding_B.", ".lora_embedding_A."))
+        for name, up in named.items()
+        if one in name
+    ]
+    # of a linear layer B begins as zero, of an embedding A does
+    moved = [(up, down) for up, down in pairs if up.shape[-1] == down.shape[0] and up.any() and down.any()]
+    return any(not _cancels(up, down) for up, down in moved)
 
 
 def _training_name(name: str) -> str:

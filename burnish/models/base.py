@@ -286,7 +286,22 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
             "Remote code can do anything, so it is not run by default.",
             "If you trust it, add `--trust-remote-code`",
         )
-    return ModelError(f"cannot load the {part} of `{location.name}`", text, "Check the files in its folder")
+    fix = "Check the files in its folder"
+    if part == "model" and _has_bad_settings(location):
+        fix = f"Fix or remove `{_GENERATION}` in its folder; Burnish does not use it"
+    return ModelError(f"cannot load the {part} of `{location.name}`", text, fix)
+
+
+def _has_bad_settings(location: ModelLocation) -> bool:
+    """Whether transformers refuses the generation settings of a model."""
+    from transformers import GenerationConfig
+
+    try:
+        if (location.folder / _GENERATION).is_file():
+            GenerationConfig.from_pretrained(str(location.folder))
+    except (OSError, ValueError, TypeError):
+        return True
+    return False
 
 
 def fingerprint(folder: Path) -> str:

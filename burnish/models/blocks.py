@@ -230,6 +230,7 @@ def _watch(network: Any) -> _Watch:
     layers = dict(network.named_modules())
     blocks = [f"{name}.{index}" for name in block_lists(network) for index in range(len(layers[name]))]
     hooks = [layers[name].register_forward_hook(_tap(watch, name)) for name in linear_layers(network)]
+    hooks += [layers[name].register_forward_pre_hook(_forget(watch, name)) for name in blocks]
     hooks += [layers[name].register_forward_hook(_keep(watch, name)) for name in blocks]
     was_training = network.training
     network.eval()
@@ -250,6 +251,16 @@ def _tap(watch: _Watch, name: str) -> Any:
         return output + zeros
 
     return add_zeros
+
+
+def _forget(watch: _Watch, name: str) -> Any:
+    def forget(module: Any, given: Any) -> None:
+        # where blocks share their weights, what one call did to other positions reaches the output of the next
+        for layer, taps in watch.taps.items():
+            if layer.startswith(f"{name}."):
+                taps.clear()
+
+    return forget
 
 
 def _keep(watch: _Watch, name: str) -> Any:

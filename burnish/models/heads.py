@@ -179,7 +179,7 @@ def computes_from_hidden(network: Any) -> bool:
         return False
     was_training = network.training
     network.eval()
-    vocabulary = network.get_input_embeddings().num_embeddings
+    vocabulary = network.get_input_embeddings().weight.shape[0]  # an adapted embedding has no `num_embeddings`
     # fixed ids, spread over the vocabulary, so that the result is the same each time
     ids = (torch.arange(21, device=network.device) * 7919 + 11).remainder(vocabulary)[None]
     try:

@@ -20,7 +20,7 @@ def separates_packed(network: Any) -> bool:
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    vocabulary = network.get_input_embeddings().num_embeddings
+    vocabulary = network.get_input_embeddings().weight.shape[0]
     ids = (torch.arange(19, device=device) * 7919 + 11).remainder(vocabulary)[None]
     positions = torch.cat([torch.arange(8), torch.arange(11)]).to(device)[None]
     try:
@@ -92,7 +92,7 @@ def separates_answers(network: Any, context: int) -> bool:
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    vocabulary = network.get_input_embeddings().num_embeddings
+    vocabulary = network.get_input_embeddings().weight.shape[0]
     ids = (torch.arange(24, device=device) * 7919 + 11).remainder(vocabulary)[None]
     segments = torch.tensor([[0] * 7 + [1] * 8 + [2] * 9], device=device)
     positions = torch.tensor([[*range(15), *range(7, 16)]], device=device)

@@ -164,17 +164,18 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
     return encode(open_context(recipe, read_rows(recipe, emit), emit))
 
 
-def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None) -> Records:
+def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None, is_whole: bool = False) -> Records:
     """Reads the data; this needs no model, so mistakes show within a second.
 
     Args:
         recipe: may hold `auto` values.
         emit: receives every event.
         asked: what is said about the meaning of the rows; by default what the recipe says.
+        is_whole: whether rows are used whatever split a column says that they are of.
     """
     check_options(recipe)
     emit(Stage("reading data"))
-    records = load_records(recipe.data, recipe.seed, asked or what_is_asked(recipe))
+    records = load_records(recipe.data, recipe.seed, asked or what_is_asked(recipe), is_whole)
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     report_shape(records.shape, emit)
     return records
@@ -202,7 +203,9 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
     # the columns beside a plain text were ignored on purpose
     shape = PLAIN_TEXT if recipe.data.shape == PLAIN_TEXT else AUTO
     own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
-    records = read_rows(recipe.model_copy(update={"data": own, "task": AUTO}), emit, what_is_asked(recipe))
+    records = read_rows(
+        recipe.model_copy(update={"data": own, "task": AUTO}), emit, what_is_asked(recipe), is_whole=True
+    )
     if recipe.task not in task_names_for(records.shape.record):
         raise DataError(
             f"the rows of `{data}` do not fit the run `{recipe.name}`",

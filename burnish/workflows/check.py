@@ -27,6 +27,7 @@ from burnish.check.token_view import TokenView
 from burnish.data.files.opening import is_compressed
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
+from burnish.data.files.splits import rows_by_split
 from burnish.data.rows.dataset import (
     Records,
     good_rows,
@@ -170,10 +171,11 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     rows = islice(good_rows(sources.train, rejected), section.rows)
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
-    shape = detect_shape(first, section.columns, section.shape, what_is_asked(recipe))
+    parts, said = (rows_by_split(first, section.columns.values()) if sources.valid is None else None) or ({}, "")
+    shape = detect_shape(sum(parts.values(), []) or first, section.columns, section.shape, what_is_asked(recipe))
     held_out = [*(sources.valid or []), *(sources.test or [])]
-    notes = (*sources.notes, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
-    shape = replace(shape, notes=tuple(dict.fromkeys(notes)))
+    notes = (*sources.notes, said, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
+    shape = replace(shape, notes=tuple(dict.fromkeys(note for note in notes if note)))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(first, shape, rejected)))
     lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None

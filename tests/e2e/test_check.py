@@ -183,6 +183,15 @@ def test_rows_that_cannot_be_encoded_are_named_with_the_true_cause(burnish: Burn
     assert result.json["facts"]["rows"] == "0, 4 left out"
 
 
+def test_pairs_that_differ_beyond_the_context_are_not_called_the_same(burnish: Burnish, here: Path) -> None:
+    long = "word " * 30
+    rows = [{"prompt": f"hat {n}?", "chosen": f"{long} good", "rejected": f"{long} bad"} for n in range(4)]
+    (here / "rows.jsonl").write_text(lines(rows), encoding="utf-8")
+    findings = found(burnish("check rows.jsonl --set data.context=16 --json").json)
+    assert "same-answers" not in findings
+    assert "data.context" in findings["too-long-answer"]["fix"]
+
+
 @pytest.mark.parametrize("command", ["check .", "train . --set train.max_steps=1 --set evaluate.answers=0"])
 def test_each_file_of_a_folder_is_named_with_its_split(command: str, burnish: Burnish, here: Path, base: Path) -> None:
     (here / "train.jsonl").write_text(lines(answers()), encoding="utf-8")

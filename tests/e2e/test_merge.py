@@ -298,3 +298,21 @@ def test_a_tied_output_layer_under_lora_is_untied(
     merged = merge(run)
     config = json.loads((Path(merged.folder) / "config.json").read_text(encoding="utf-8"))
     assert config["tie_word_embeddings"] is False
+
+
+@pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]])
+def test_layers_that_share_a_matrix_are_trained_evaluated_and_merged(
+    targets: list[str], rows_file: Path, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run = train(rows_file, tiny_model("qwen2"), runs=tmp_path / "runs", **{"lora.targets": targets})
+    assert "changes nothing" not in run.events.read_text(encoding="utf-8")
+    assert Path(merge(run).folder, "config.json").is_file()
+
+
+def test_an_embedding_cannot_begin_as_a_part_of_its_weights(
+    rows_file: Path, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = {"lora.targets": ["embed_tokens", "q_proj"], "lora.init": "pissa"}
+    with pytest.raises(BurnishError, match="lora.init=pissa") as caught:
+        train(rows_file, tiny_model("qwen2"), runs=tmp_path / "runs", **options)
+    assert "embedding" in caught.value.why

@@ -9,8 +9,9 @@ from typing import Any
 
 from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import ChatRecord
-from burnish.data.rows.row import RowError, as_json, as_text, check_characters
+from burnish.data.rows.row import RowError, as_json, as_text, check_characters, quoted
 from burnish.data.rows.shapes import TOOLS
+from burnish.errors import DataError
 
 Message = dict[str, Any]
 
@@ -30,8 +31,24 @@ NO_ROLES: Mapping[str, str] = {}
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content")
 """Keys under which a message keeps its thought; a record's message has it under the first."""
-WEIGHTS = ("weight", "train", "training")
+WEIGHTS = ("weight", "train", "training", "trainable", "train_on_turn", "loss", "loss_weight")
 """Keys that say whether an answer is learned."""
+_MEASURED = ("loss", "loss_weight")
+"""Of these, keys that may as well hold something measured, which says nothing."""
+_MARKS = {
+    "mask",
+    "masked",
+    "ignore",
+    "ignored",
+    "skip",
+    "exclude",
+    "excluded",
+    "learn",
+    "learned",
+    "trained",
+    "supervised",
+}
+"""Words in a key that may say whether an answer is learned, but not which of its values does."""
 KEPT = ("name", "tool_call_id")
 _USED = frozenset(
     ("role", "from", "content", "value", "tool_calls", "function_call", "refusal", *KEPT, *THOUGHTS, *WEIGHTS)
@@ -148,6 +165,8 @@ def read_weight(message: Mapping[str, Any], number: int) -> bool:
         if weight is None:
             continue
         text = str(weight).strip().lower()
+        if text not in _LEARNED and key in _MEASURED:
+            continue
         if text not in _LEARNED:
             raise RowError(f"message {number} has the {key} {weight!r}; an answer is learned (1) or not (0)")
         if not _LEARNED[text]:
@@ -245,12 +264,38 @@ def unused_keys(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> tu
         rows: values by column.
         columns: those that may hold messages.
     """
-    found: set[str] = set()
-    for values in rows:
-        for column in columns:
-            for message in _messages_in(values.get(column)):
-                found.update(str(key) for key in message if key not in _USED and message[key] is not None)
-    return tuple(sorted(found))
+    messages = (message for values in rows for column in columns for message in _messages_in(values.get(column)))
+    return tuple(sorted({str(key) for message in messages for key in message if _is_unused(message, key)}))
+
+
+def _is_unused(message: Mapping[str, Any], key: str) -> bool:
+    if message[key] is None or (key in _USED and key not in _MEASURED):
+        return False
+    return key not in _MEASURED or str(message[key]).strip().lower() not in _LEARNED
+
+
+def ask_about_marks(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], shape: str) -> None:
+    """Raises DataError where a key inside messages seems to say which answers are learned, but not how.
+
+    Args:
+        rows: values by column.
+        columns: those that may hold messages.
+        shape: name of the shape, for the command that learns every answer.
+    """
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for message in (message for column in columns for message in _messages_in(row.get(column))):
+            for key, value in message.items():
+                if key not in _USED and value is not None and not _MARKS.isdisjoint(re.split(r"[\W_]+", key.lower())):
+                    values.setdefault(key, set()).add(str(value).strip().lower())
+    for key, found in values.items():
+        if found <= _LEARNED.keys() and len(found) > 1:
+            raise DataError(
+                f"`{key}` inside messages seems to say which answers are learned, but not which of its values does",
+                f"Its values are {quoted(sorted(found))}. Learning every answer might teach wrong ones.",
+                f"Rename it to `train`, with true where an answer is learned. To learn every answer: "
+                f"`--set data.shape={shape}`",
+            )
 
 
 def _messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:

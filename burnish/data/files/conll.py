@@ -28,6 +28,8 @@ _ENTITY_TAG = re.compile(r"O|[BIESLUM](-\S+)?")
 
 
 SUFFIXES = (".conll", ".conllu", ".conllup", ".iob", ".iob2", ".bio", ".bioes")
+_NUMBERED = re.compile(r"\d+(?:[-.]\d+)?(?:\t[^\t]*){9}$")
+"""A line of CoNLL-U."""
 _CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _GLOBAL_COLUMNS = re.compile(r"#\s*global\.columns\s*=\s*(.+)")
 _SAMPLE_SENTENCES = 100
@@ -234,10 +236,11 @@ def find_broken(numbered: Sequence[tuple[int, list[str]]], layout: Layout) -> tu
 
 
 def looks_like_conll(path: Path) -> bool:
-    """Whether a file without a CoNLL suffix contains CoNLL data with entities.
+    """Whether a file without a CoNLL suffix contains CoNLL-U, or CoNLL data with entities.
 
-    Nearly all lines must have the same number of columns and end in O or in a mark with a type, such as B-PER; with
-    columns separated by spaces, all must. Ordinary text does not look like that.
+    CoNLL-U has ten columns, and the first numbers the words. Else nearly all lines must have the same number of columns
+    and end in O or in a mark with a type, such as B-PER; with columns separated by spaces, all must. Ordinary text does
+    not look like that.
 
     Raises:
         DataError: the file cannot be opened.
@@ -250,6 +253,10 @@ def looks_like_conll(path: Path) -> bool:
         lines = head.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         return False
+    words = [line for line in lines if line.strip() and not line.startswith("#")]
+    numbered = sum(_NUMBERED.match(line) is not None for line in words)
+    if numbered >= _MIN_LINES and numbered >= (1 - _STRAY_LINES) * len(words):
+        return True
     shapes = Counter[tuple[int, bool]]()
     tags = Counter[str]()
     for line in lines:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.data.files.lines import text_lines
+from burnish.data.rows.row import FIELDS, OTHER_NAMES
 
 # The default of 131,072 characters is too short for long conversations.
 LARGEST_CELL_CHARACTERS = 2**30
@@ -19,6 +20,8 @@ Numbered = tuple[int, str]
 """A line's 1-based number and its text."""
 
 _SAMPLE_LINES = 10_000
+MOST_ABOVE = 6
+"""Lines in which the header is looked for."""
 _MIN_SHARE = 0.9
 """Share of the rows that must have as many cells as the header for a delimiter to be taken."""
 _MIN_BROKEN_LINES = 3
@@ -41,10 +44,12 @@ class Dialect:
     """Whether spaces after a delimiter are not part of the cell."""
     is_declared: bool = False
     """Whether the first line is no row but names the delimiter, as Excel writes it: `sep=;`."""
+    titles: int = 0
+    """Number of lines above the header, such as a title."""
 
     def lines(self, path: Path) -> Iterator[Numbered]:
-        """The lines of a table's file, without the one that declares the delimiter."""
-        return islice(text_lines(path), 1 if self.is_declared else 0, None)
+        """The lines of a table's file, from its header on."""
+        return islice(text_lines(path), self.titles + self.is_declared, None)
 
     def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """The cells of each row; raises csv.Error for broken quotes."""
@@ -65,6 +70,7 @@ class Dialect:
             *([f"has columns separated by {DELIMITERS[self.delimiter]}"] if self.delimiter != usual else []),
             *(["has quotes that are ordinary characters, not around cells"] if not self.is_quoted else []),
             *(['has quotes inside cells written as `\\"`'] if self.escapes_quotes else []),
+            *([describe_titles(self.titles)] if self.titles else []),
         ]
 
 
@@ -153,7 +159,9 @@ def find_dialect(path: Path, usual: str) -> Dialect:
         lines = lines[1:]
         dialect = Dialect(declared[1], is_declared=True)
     else:
-        dialect = Dialect(_find_delimiter(lines, usual))
+        titles = lines_above_header([line.strip("\n") for _, line in lines[:MOST_ABOVE]])
+        lines = lines[titles:]
+        dialect = Dialect(_find_delimiter(lines, usual), titles=titles)
     if not any('"' in line for _, line in lines):
         return dialect
     broken = _broken_lines(lines, dialect)
@@ -165,6 +173,27 @@ def find_dialect(path: Path, usual: str) -> Dialect:
     plain = replace(dialect, is_quoted=False)
     is_plain = broken >= max(_MIN_BROKEN_LINES, _quoted_lines(lines)) and not _broken_lines(lines, plain)
     return plain if is_plain else dialect
+
+
+def lines_above_header(lines: Sequence[str]) -> int:
+    """Number of the first lines that are a title or comments, because a later one has the usual names of columns.
+
+    Args:
+        lines: the first of a table, without their line ends.
+    """
+    for number, line in enumerate(lines):
+        cells = [cell.strip(' "').lower() for cell in re.split("[,;\t|]", line)]
+        if len(cells) > 1 and not line.startswith("#") and any(cell in (*FIELDS, *OTHER_NAMES) for cell in cells):
+            return number if any(above.strip(" ,;\t|") for above in lines[:number]) else 0
+        is_title = len([cell for cell in cells if cell]) < 2 and cells[0] not in (*FIELDS, *OTHER_NAMES)
+        if not is_title and not line.startswith("#"):
+            return 0
+    return 0
+
+
+def describe_titles(number: int) -> str:
+    """That lines above the header are not used, as a phrase after the name of the file."""
+    return f"has {number} line{'s' * (number > 1)} above its header, which {'are' if number > 1 else 'is'} not used"
 
 
 def _find_delimiter(lines: Sequence[Numbered], usual: str) -> str:

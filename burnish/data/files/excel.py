@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.data.files.dialects import MOST_ABOVE, describe_titles, lines_above_header
 from burnish.data.files.opening import open_binary
 from burnish.data.files.tables import check_header, names_of_headerless_rows
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
@@ -82,12 +83,16 @@ def read_worksheet(path: Path, name: str) -> Iterator[Row | Rejected]:
     numbered = [(number, row) for number, row in enumerate(found[name], start=1) if _has_value(row)]
     width = 1 + max(place for _, row in numbered for place, cell in enumerate(row) if cell != "")
     rows = [(number, [_plain(cell) for cell in row[:width]]) for number, row in numbered]
+    above = lines_above_header(["\t".join(map(str, cells)) for _, cells in rows[:MOST_ABOVE]])
+    rows = rows[above:]
     header, headerless = names_of_headerless_rows([[str(cell) for cell in cells] for _, cells in rows])
     first, cells = rows[0]
     if header is None:
         header = check_header(f"{path}:{name}", first, [str(cell) for cell in cells], "")
         rows = rows[1:]
-    note = note_on(path.name, [f"is read from its worksheet `{name}`", headerless])
+    note = note_on(
+        path.name, [f"is read from its worksheet `{name}`", headerless, *([describe_titles(above)] if above else [])]
+    )
     file = str(path)
     for number, cells in rows:
         yield Row(dict(zip(header, cells, strict=True)), file, number, note)

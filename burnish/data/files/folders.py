@@ -55,6 +55,9 @@ def folder_contents(folder: Path, config: str = "") -> FolderContents:
         return _configured(folder, described, config)
     _refuse_config(folder, config, f"`{folder / _README}` does not list any.")
     parts = _named_parts(folder)
+    if not any(parts.values()) and (inner := _only_folder_with_data(folder)):
+        found = folder_contents(inner)
+        return FolderContents(_with_features(found.parts, _features(described, inner.name)), found.unused, found.notes)
     if not any(parts.values()):
         place = folder if data_files(folder) or not (folder / _DATA_FOLDER).is_dir() else folder / _DATA_FOLDER
         files = data_files(place)
@@ -76,6 +79,25 @@ def data_files(folder: Path) -> list[Path]:
         and data_suffix(entry.name)
         and annotations_beside(entry) is None
     ]
+
+
+def _only_folder_with_data(folder: Path) -> Path | None:
+    """The folder within one that has no data of its own; None if it has, or if none is within.
+
+    Raises:
+        DataError: several folders have data.
+    """
+    if any(not _is_about(path) for path in data_files(folder)) or (folder / _DATA_FOLDER).is_dir():
+        return None
+    folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith((".", "_"))]
+    found = [inner for inner in folders if data_files(inner) or any(_named_parts(inner).values())]
+    if len(found) > 1:
+        raise DataError(
+            f"the folder `{folder}` has data in {len(found)} folders: {quoted(inner.name for inner in found)}",
+            "Which one is meant is not clear.",
+            f"Name it: `burnish train {found[0]}`",
+        )
+    return found[0] if found else None
 
 
 def _is_about(path: Path) -> bool:
@@ -311,4 +333,7 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def _with_features(parts: Parts, features: Features) -> Parts:
-    return {split: [with_features(path, features) for path in sources] for split, sources in parts.items()}
+    return {
+        split: [with_features(source, features) if isinstance(source, Path) else source for source in sources]
+        for split, sources in parts.items()
+    }

@@ -12,9 +12,11 @@ _ENTITIES = "entities"
 
 
 def row_of(value: Any) -> dict[str, Any] | None:
-    """The row that a JSON value is, or None: an object, or a text with its entities as spaCy writes them."""
+    """The row that a JSON value is, or None: an object, also within one that numbers it as the hub's viewer does, or a
+    text with its entities as spaCy writes them."""
     if isinstance(value, dict):
-        return value
+        inner = value.get("row")
+        return inner if "row_idx" in value and isinstance(inner, dict) else value
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None

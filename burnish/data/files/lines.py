@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -93,7 +94,7 @@ def read_text(path: Path) -> Iterator[Row]:
 
     `ends` is true only for the last chunk, where the text really ends. `line` is where the chunk begins.
     """
-    file, note = str(path), note_on(path.name, [describe_encoding(path)])
+    file, note = str(path), note_on(path.name, [describe_encoding(path), _describe_table(path)])
     held, line = "", 1
     for chunk in cut_chunks(line for _, line in text_lines(path)):
         # A chunk of only whitespace is joined with its neighbor.
@@ -105,6 +106,22 @@ def read_text(path: Path) -> Iterator[Row]:
             held += chunk
     if held.strip():
         yield Row({"text": held, "ends": True}, file, line, note)
+
+
+_TABLE_LINES = 20
+"""Lines with as many tabs, from which on a text is probably a table."""
+
+
+def _describe_table(path: Path) -> str:
+    """That a text has the lines of a table, as a phrase after the name of the file; empty if it has not."""
+    first = [line for _, line in islice(text_lines(path), 2 * _TABLE_LINES) if line.strip()]
+    tabs = {line.rstrip("\n").count("\t") for line in first}
+    if len(first) < _TABLE_LINES or len(tabs) > 1 or tabs == {0}:
+        return ""
+    return (
+        f"is read as running text, although each line has {tabs.pop() + 1} columns separated by tabs: to read it as a "
+        "table, rename it to end in .tsv"
+    )
 
 
 def cut_chunks(lines: Iterator[str]) -> Iterator[str]:

@@ -155,7 +155,10 @@ def read_jsonl(path: Path) -> Iterator[Row | Rejected]:
 def parse_line(line: bytes) -> dict[str, Any] | str:
     """Parses a line of JSON Lines: its object, or what is wrong with it."""
     try:
-        values = json.loads(line.decode("utf-8").rstrip("\r\n"))
+        text = line.decode("utf-8").rstrip("\r\n")
+        if (bare := text.rstrip()).endswith("},"):  # as a line taken from a list ends
+            text = bare[:-1]
+        values = json.loads(text)
     except UnicodeDecodeError as error:
         return describe_decode_error(error)
     except json.JSONDecodeError as error:

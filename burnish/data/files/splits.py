@@ -1,13 +1,15 @@
-"""The names of splits: which file, worksheet, key or hub split holds training, validation or test data."""
+"""The names of splits: which file, worksheet, key, hub split or row holds training, validation or test data."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from burnish.data.files.opening import without_compression
+from burnish.data.rows.row import Row
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 SPLITS = {
@@ -20,6 +22,8 @@ CALLED = {TRAIN: "train", VALID: "validation", TEST: "test"}
 """The split's name in messages."""
 # A split may be stored in shards, as in hub datasets: train-00000-of-00002.parquet.
 _SHARD = re.compile(r"-\d+-of-\d+$")
+_COLUMNS = ("split", "data_split", "dataset_split", "subset", "partition", "set", "fold")
+"""Columns that may have the name of a split in every row."""
 _SEPARATORS = re.compile(r"[-_. ]+")
 _SHOWN = 20
 """Sources of a split that are named; a corpus may have a file for every text."""
@@ -69,3 +73,29 @@ def describe_splits(parts: Mapping[str, Sequence[object]]) -> str:
 def _joined(sources: Sequence[object]) -> str:
     shown = [str(source) for source in sources[:_SHOWN]]
     return " + ".join([*shown, *([f"{len(sources) - _SHOWN:,} more"] if len(sources) > _SHOWN else [])])
+
+
+def rows_by_split(rows: Sequence[Row], mapped: Collection[str]) -> tuple[dict[str, list[Row]], str] | None:
+    """The rows of each split by a column that names it in every row, without that column, and a sentence that says so.
+
+    None if there is no such column, if all rows are of one split, or if none is for training.
+
+    Args:
+        rows: of one source, in order.
+        mapped: columns that the user has given another meaning.
+    """
+    columns = [
+        name for name in (rows[0].values if rows else ()) if str(name).lower() in _COLUMNS and name not in mapped
+    ]
+    for column in columns:
+        splits = [split_of(str(row.values.get(column)).strip()) for row in rows]
+        if None in splits or len(set(splits)) < 2 or TRAIN not in splits:
+            continue
+        parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
+        for row, split in zip(rows, splits, strict=True):
+            values = {name: value for name, value in row.values.items() if name != column}
+            parts[str(split)].append(replace(row, values=values))
+        counted = ", ".join(f"{CALLED[split]} {len(found):,}" for split, found in parts.items() if found)
+        ending = " (not used in training)" if parts[TEST] else ""
+        return parts, f"`{column}` has the split of each row: {counted}{ending}."
+    return None

@@ -64,6 +64,8 @@ class ColumnReading:
     labels: tuple[str, ...]
     target: str
     """The column that receives the list of labels."""
+    are_marked: bool = False
+    """Whether an empty cell is a 0, because the columns have nothing but marks such as `x`."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -75,6 +77,8 @@ class ColumnReading:
         found = []
         for name in self.labels:
             flag = as_flag(values.get(name))
+            if flag is None and self.are_marked and is_blank(values.get(name)):
+                flag = False
             if flag is None:
                 raise RowError(f"`{name}` is {values.get(name)!r}, not 0 or 1: the row has no gold label")
             if flag:
@@ -89,15 +93,35 @@ def flags_of(cell: Mapping[str, Any]) -> dict[str, bool] | None:
     return known if known and len(known) == len(flags) else None
 
 
+_TRUE, _FALSE = ("1", "1.0", "true", "yes", "y", "x", "✓", "✔"), ("0", "0.0", "false", "no", "n")
+
+
 def as_flag(value: Any) -> bool | None:
-    """True or false for 1 and 0 in any spelling; None for anything else."""
+    """True or false for 1 and 0, yes and no, or a mark such as `x`; None for anything else."""
     if isinstance(value, str):
-        return {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}.get(
-            value.strip().lower()
-        )
+        text = value.strip().lower()
+        return True if text in _TRUE else False if text in _FALSE else None
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return bool(value)
     return None
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a cell is empty."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def flag_columns(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns with 0 or 1 in every row; where there are not several, those with nothing but marks such as `x`."""
+    full = [name for name in names if all(as_flag(values.get(name)) is not None for values in rows)]
+    return full if len(full) > 1 else [name for name in names if are_marked((name,), rows)]
+
+
+def are_marked(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether columns have marks in some rows, and nothing in the others."""
+    cells = [values.get(name) for values in rows for name in names]
+    filled = [cell for cell in cells if not is_blank(cell)]
+    return 0 < len(filled) < len(cells) and all(as_flag(cell) is True for cell in filled)
 
 
 def split_cell(cell: str, separator: str) -> list[str]:

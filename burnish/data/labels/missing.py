@@ -9,11 +9,20 @@ from typing import Any
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.row import RowError
 
-_WORDS = ("nan", "<na>", "#n/a", "n/a", "null", "nil", "undefined", "unlabeled", "unlabelled")
-"""Written by programs for a missing cell; no class is called that."""
-_SYMBOLS = ("-", "--", "---", "?", "_", ".")
+_WORDS = (
+    "nan", "<na>", "#n/a", "n/a", "n.a.", "null", "(null)", "<null>", "nil", "undefined", "unlabeled", "unlabelled",
+    "not labeled", "not labelled", "no label", "no_label", "no gold label", "unannotated", "not annotated", "missing",
+    "(missing)", "(blank)", "tbd",
+)  # fmt: skip
+"""Written for a missing cell; no class is called that."""
+_SYMBOLS = ("-", "--", "---", "–", "—", "?", "_", ".", "...", "…")
+_INFINITE = ("inf", "+inf", "-inf", "infinity", "-infinity")
+"""No number that can be learned."""
+_UNSURE = ("none", "unknown", "unk")
+"""Classes of their own in some data sets, and no label in others."""
 _CODES = (-1.0, -9.0, -99.0, -100.0, -999.0, -9999.0)
 """Numbers that data sets write for a missing label."""
+_DOUBTFUL_CODES = (9.0, 99.0, 999.0, 9999.0)
 _MIN_CLASSES = 3
 """So many classes from 0 make -1 the mark of a missing label; of two it may be the third, as in -1, 0 and 1."""
 
@@ -68,7 +77,12 @@ def other_missing(labels: Sequence[str]) -> list[str]:
 def is_doubtful(label: str, labels: Sequence[str]) -> bool:
     """Whether a label that is taken as a class could as well mean that there is none."""
     others = {number_of(other) for other in labels if other != label}
-    return label.lower() == "none" or (number_of(label) == -1 and others == {0.0, 1.0})
+    code = number_of(label)
+    if code in _DOUBTFUL_CODES and len(others) > 1 and None not in others:
+        classes = sorted(number for number in others if number is not None)
+        counts_up = classes[0] in (0, 1) and classes[-1] - classes[0] == len(classes) - 1
+        return counts_up and code > classes[-1] + 1
+    return label.lower() in _UNSURE or (code == -1 and others == {0.0, 1.0})
 
 
 def _is_mark(label: str, others: Sequence[str]) -> bool:
@@ -84,6 +98,9 @@ def _is_mark(label: str, others: Sequence[str]) -> bool:
     if low == "na":
         return not all(len(other) <= 3 and other.isupper() for other in others)
     numbers = [number_of(other) for other in others]
+    if low in _INFINITE:
+        finite = [other for other in others if other.lower() not in _INFINITE]
+        return bool(finite) and all(number_of(other) is not None for other in finite)
     if low == "none":
         has_numbers = all(number is not None for number in numbers)
         return has_numbers or (label == "None" and not any(other[:1].isupper() for other in others))

@@ -7,19 +7,44 @@ import re
 from collections.abc import Sequence
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
+_SHARE = re.compile(r"([\d.,]+)\s*/\s*(\d+)")
 _MOST_CLASSES = 20
 """Whole numbers that count classes are rarely more, unless every number from the first to the last recurs."""
+_MOST_CLASSES_OF_PAIRS = 3
+"""A pair of texts has classes such as entailment, or is similar to a degree."""
 _MIN_ROWS = 5
 _FEWEST_AMOUNTS = 3
 """Of fewer different numbers nothing shows whether they are amounts."""
 
 
 def number_of(text: str) -> float | None:
-    """A finite number, with a decimal point or comma; None if the text is none."""
-    if not _NUMBER.fullmatch(text.strip()):
+    """A finite number, with a decimal point or comma, a comma between thousands, or `%`; None if the text is none.
+
+    `3/5` is 0.6, and `40 %` is 40. `1,200` is 1200: `mixed_notations` finds columns in which it may be 1.2.
+    """
+    text = text.strip().removesuffix("%").rstrip()
+    if found := _SHARE.fullmatch(text):
+        part, whole = number_of(found[1]), float(found[2])
+        return part / whole if part is not None and whole else None
+    if _THOUSANDS.fullmatch(text):
+        return float(text.replace(",", ""))
+    if not _NUMBER.fullmatch(text):
         return None
-    number = float(text.strip().replace(",", "."))
+    number = float(text.replace(",", "."))
     return number if math.isfinite(number) else None
+
+
+def mixed_notations(labels: Sequence[str]) -> tuple[str, str] | None:
+    """Two numbers of a column that are not written alike, so that one of them may be misread; None if all are alike."""
+    thousands = [label for label in labels if _THOUSANDS.fullmatch(label.strip())]
+    decimals = [label for label in labels if "," in label and label not in thousands]
+    shares = [label for label in labels if label.endswith("%") or "/" in label]
+    others = [label for label in labels if label not in set(shares)]
+    for one, other in ((thousands, decimals), (shares, others)):
+        if one and other:
+            return one[0], other[0]
+    return None
 
 
 def are_amounts(labels: Sequence[str], is_named_so: bool) -> bool:
@@ -37,17 +62,24 @@ def are_amounts(labels: Sequence[str], is_named_so: bool) -> bool:
     distinct = set(found)
     if len(found) < len(numbers) or len(distinct) < _FEWEST_AMOUNTS:
         return False
-    if is_named_so or any(number != int(number) for number in distinct):
+    if not is_named_so and any("/" in label for label in labels):
+        return False  # `1/2` may be a name
+    is_written_so = any(label.endswith("%") or _THOUSANDS.fullmatch(label.strip()) for label in labels)
+    if is_named_so or is_written_so or any(number != int(number) for number in distinct):
         return True
     counts_up = min(distinct) in (0, 1) and max(distinct) - min(distinct) < 1.1 * len(distinct)
     return len(distinct) > _MOST_CLASSES and not (counts_up and len(found) >= _MIN_ROWS * len(distinct))
 
 
-def could_be_amounts(labels: Sequence[str]) -> bool:
-    """Whether whole numbers that are taken as classes could as well be amounts: they count from 1, as stars do, or
-    they are many."""
+def could_be_amounts(labels: Sequence[str], is_pair: bool = False) -> bool:
+    """Whether whole numbers that are taken as classes could as well be amounts.
+
+    They count from 1, as stars do, they are many, or they are more than pairs of texts usually have classes.
+    """
     distinct = {number_of(label) for label in labels}
     numbers = [number for number in distinct if number is not None]
-    if len(numbers) < len(distinct) or len(numbers) < _FEWEST_AMOUNTS:
+    if len(numbers) < len(distinct) or len(numbers) < _FEWEST_AMOUNTS or any(number % 1 for number in numbers):
         return False
-    return (min(numbers) == 1 and max(numbers) == len(numbers)) or len(numbers) > _MOST_CLASSES
+    return (min(numbers) == 1 and max(numbers) == len(numbers)) or len(numbers) > (
+        _MOST_CLASSES_OF_PAIRS if is_pair else _MOST_CLASSES
+    )

@@ -13,14 +13,16 @@ from burnish.data.labels.cells import (
     NONE,
     CellReading,
     ColumnReading,
+    are_marked,
     as_flag,
     find_separator,
+    flag_columns,
     flags_of,
     split_cell,
     unsplit_separator,
 )
 from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, other_missing, spelled
-from burnish.data.labels.numbers import are_amounts, could_be_amounts, number_of
+from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.pattern import Pattern, pick
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
@@ -34,6 +36,7 @@ Values = Mapping[str, Any]
 
 _SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
 _CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
+_BITS = {"0", "1", "0.0", "1.0", "false", "true"}
 _LONG_TEXT = 1_000
 """Characters from which on a text with a number beside it may be meant to be learned itself."""
 
@@ -53,12 +56,14 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     if may_be_plain and not are_labels(rows, (name,)) and not are_amounts(_texts(cells), name in SCORE):
         why = f"`{name}` is not used as a label: it is missing or different in every row. "
         return Settled(plain, notes=(f"{why}The rows are read as plain text.",))
+    _refuse_flags_without_names(name, cells)
     family = tuple(other for other in pattern.required[-1] if (other in SCORE) == (name in SCORE))
     narrow = replace(pattern, required=(*pattern.required[:-1], family))
     missing, notes, choices = _missing(name, cells, asked)
     labels = [text for text in _texts(cells) if text not in missing]
     readings = (GoldReading(name, tuple(missing)),) if missing else ()
     if _is_score(pattern, name, labels, asked):
+        _refuse_mixed_notations(name, labels)
         _ask_about_long_texts(narrow, name, rows, asked)
         scored = replace(narrow, **_as(BY_NAME[_SCORED.get(pattern.name, pattern.name)]))
         return Settled(scored, readings, (*notes, *_score_notes(name, labels, pattern, asked)), choices)
@@ -66,7 +71,8 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     separator, said, chosen = _separator(name, cells, labels, asked)
     if separator != NONE:
         return Settled(classes, (*readings, CellReading(name, separator)), (*notes, *said), (*choices, *chosen))
-    return Settled(classes, readings, (*notes, *said, *_class_notes(name, labels, asked)), (*choices, *chosen))
+    said = [*said, *_class_notes(name, labels, asked, is_pair=len(pattern.required) == 3)]
+    return Settled(classes, readings, (*notes, *said), (*choices, *chosen))
 
 
 def _texts(cells: Sequence[Any]) -> list[str]:
@@ -117,6 +123,32 @@ def _is_score(pattern: Pattern, name: str, labels: Sequence[str], asked: Asked) 
     return are_amounts(labels, name in SCORE)
 
 
+def _refuse_flags_without_names(name: str, cells: Sequence[Any]) -> None:
+    """Raises DataError where every row has a list of as many zeros and ones."""
+    found = [cell for cell in cells if isinstance(cell, (list, tuple))]
+    if len(set(map(len, found))) != 1 or any(str(item).lower() not in _BITS for cell in found for item in cell):
+        return
+    lists = {tuple(as_flag(item) is True for item in cell) for cell in found}
+    # lists of the labels 0 and 1 have each of them once, and one length only by chance
+    are_flags = any(sorted(flags) != list(flags) or len(set(flags)) < len(flags) for flags in lists)
+    if len(found[0]) > 1 and len(lists) > 1 and are_flags:
+        raise DataError(
+            f"`{name}` has a 0 or 1 for each label, but not the names of the labels",
+            f"The first row has {list(found[0])}.",
+            f"Write the names of the row's labels in `{name}`, or a column of 0 and 1 for each label under its name",
+        )
+
+
+def _refuse_mixed_notations(name: str, labels: Sequence[str]) -> None:
+    """Raises DataError where numbers of a column are not written alike."""
+    if pair := mixed_notations(labels):
+        raise DataError(
+            f"the numbers in `{name}` are not all written alike, for example `{pair[0]}` and `{pair[1]}`",
+            "One of them might be misread.",
+            "Write all with a decimal point, without commas, and as the same kind of number",
+        )
+
+
 def _ask_about_long_texts(pattern: Pattern, name: str, rows: Sequence[Values], asked: Asked) -> None:
     """Raises DataError where long texts with a number beside them may be meant to be learned themselves."""
     if not asked.is_free or pattern.name != "labelled-text" or name not in SCORE:
@@ -134,14 +166,16 @@ def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Aske
     numbers = [number for label in labels if (number := number_of(label)) is not None]
     if not numbers or asked.records or asked.shape != AUTO:
         return []
+    odd = next((label for label in labels if any(mark in label for mark in ",%/")), "")
+    read = f"; `{odd}` is read as {number_of(odd):g}" if odd else ""
     return [
         f"`{name}` has {len(set(numbers)):,} different numbers from {min(numbers):g} to {max(numbers):g}, which are "
-        "learned as a score. To learn each as a class of its own: `--task classify`."
+        f"learned as a score{read}. To learn each as a class of its own: `--task classify`."
     ]
 
 
-def _class_notes(name: str, labels: Sequence[str], asked: Asked) -> list[str]:
-    if asked.records or asked.shape != AUTO or not could_be_amounts(labels):
+def _class_notes(name: str, labels: Sequence[str], asked: Asked, is_pair: bool) -> list[str]:
+    if asked.records or asked.shape != AUTO or not could_be_amounts(labels, is_pair):
         return []
     numbers = sorted(int(float(label)) for label in set(labels))
     return [
@@ -206,7 +240,7 @@ def settle_text(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settl
         and (not asked.records or LabelledRecord in asked.records)
         and set(asked.columns) <= {"text"}
     )
-    flags = [name for name in others if may_be_labels and _is_flag_column(rows, name)]
+    flags = flag_columns(others, rows) if may_be_labels else []
     if len(flags) > 1 and asked.annotation.columns == AUTO:
         return label_columns(flags, rows)
     if asked.is_free and len(rows) >= _FEWEST_ROWS:
@@ -223,13 +257,24 @@ def _ask_about_annotations(names: Sequence[str], rows: Sequence[Values]) -> None
                 f"It has {len(values)} values that recur: {quoted(values, 5)}.",
                 f"To learn it: `--set data.columns.label={name}`. To learn the text alone: `--set data.shape=text`",
             )
-    texts = [spelled(values.get(names[0])) for values in rows] if len(names) == 1 else []
-    if texts and are_amounts(texts, False):
+    cells = {name: [spelled(values.get(name)) for values in rows] for name in names}
+    scores = [
+        name for name, texts in cells.items() if are_amounts(texts, False) and (len(names) == 1 or _are_shares(texts))
+    ]
+    if scores and (len(names) == 1 or len(scores) > 1):
+        is_one = len(scores) == 1
         raise DataError(
-            f"`{names[0]}` looks like a score, but Burnish does not know a column of that name",
-            f"It has a number for every text, for example {texts[0]}.",
-            f"To predict it: `--set data.columns.score={names[0]}`. To learn the text alone: `--set data.shape=text`",
+            f"{quoted(scores, 5)} look{'s like a score' if is_one else ' like scores'}, but Burnish does not know a "
+            "column of that name",
+            f"There is a number for every text, for example {cells[scores[0]][0]}.",
+            f"To predict {'it' if is_one else 'one'}: `--set data.columns.score={scores[0]}`. To learn the text alone: "
+            "`--set data.shape=text`",
         )
+
+
+def _are_shares(texts: Sequence[str]) -> bool:
+    numbers = [number_of(text) for text in texts]
+    return all(number is not None and 0 <= number <= 1 for number in numbers)
 
 
 def with_label_columns(rows: list[Values], asked: Asked) -> tuple[Settled, list[Values]]:
@@ -268,8 +313,9 @@ def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:
             "Name the columns of 0 and 1, one for each label",
         )
     several = Counter(sum(as_flag(values.get(name)) is True for name in names) for values in rows)
+    what = "marks" if are_marked(names, rows) else "0 and 1"
     note = (
-        f"{quoted(names, 6)} are taken as labels, a column of 0 and 1 for each. To choose others: "
+        f"{quoted(names, 6)} are taken as labels, a column of {what} for each. To choose others: "
         f"`--set 'annotation.columns=[{', '.join(names[:2])}]'`; to learn the text alone: `--set data.shape=text`."
     )
     if set(several) == {1}:
@@ -277,17 +323,20 @@ def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:
             " Every row has exactly one: to make them classes that exclude each other, `classify.multi_label=false`."
         )
     choice = ("annotation.columns", list(names), "columns of 0 and 1 beside a text")
-    return Settled(BY_NAME["labelled-text"], (ColumnReading(tuple(names), LABEL[1]),), (note,), (choice,))
-
-
-def _is_flag_column(rows: Sequence[Values], name: str) -> bool:
-    """Whether every row has 0 or 1 there."""
-    return all(as_flag(values.get(name)) is not None for values in rows)
+    reading = ColumnReading(tuple(names), LABEL[1], are_marked(names, rows))
+    return Settled(BY_NAME["labelled-text"], (reading,), (note,), (choice,))
 
 
 def _annotation_values(rows: Sequence[Values], name: str) -> list[str]:
     """The few recurring values of a column that may be labels; empty if it is something else."""
-    found = Counter(spelled(values.get(name)) for values in rows)
+    found = Counter(value for values in rows for value in _values_in(values.get(name)))
     found.pop("", None)
     is_few = 2 <= len(found) <= min(_MOST_VALUES, found.total() // 5)
     return sorted(found) if is_few and all(len(value) <= _LONGEST_VALUE for value in found) else []
+
+
+def _values_in(cell: Any) -> list[str]:
+    """What a cell, a list of values or an object of flags holds, as text."""
+    if isinstance(cell, dict):
+        return list(flags_of(cell) or {})
+    return [spelled(value) for value in cell] if isinstance(cell, (list, tuple)) else [spelled(cell)]

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
+from burnish.data.chat.rows import WEIGHTS, ask_about_marks
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.pattern import Pattern
@@ -167,35 +168,94 @@ def _question(name: str, unrated: str, scale: list[float], words: list[str]) -> 
 _STEMS = {
     "label", "rating", "rate", "score", "reward", "vote", "votes", "thumb", "thumbs", "like", "liked", "preferred",
     "preference", "quality", "helpful", "helpfulness", "correct", "feedback", "approved", "accepted", "good", "bad",
-    "verdict", "grade",
+    "verdict", "grade", "kto", "reaction", "desirable", "accept", "upvote", "upvoted", "passed", "reject", "rejected",
+    "outcome", "judgement", "judgment", "winner",
 }  # fmt: skip
 """Words in the name of a column that may rate answers."""
 
 
+_SPEAKING = (_GOOD | _BAD) - {
+    "true", "false", "1", "0", "-1", "yes", "no", "y", "n", "up", "down", "positive", "pos", "negative", "neg", "right",
+    "ok", "loss", "win", "lose", "pass", "passed", "fail", "failed", "better", "worse",
+}  # fmt: skip
+"""Values that rate an answer whatever their column is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedReading:
+    """Leaves out the rows that are not to be learned, by a column such as `weight` or `train`."""
+
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The one that says so."""
+        return (self.column,)
+
+    def prepare(self, values: Values) -> Values:
+        """The same row. Raises RowError where it is not to be learned."""
+        if spelled(values.get(self.column)).lower() in _NOT_LEARNED:
+            raise RowError(f"`{self.column}` is {spelled(values[self.column])}: the row is not to be learned")
+        return values
+
+    def describe(self, rows: Sequence[Values]) -> str:
+        """How many rows are left out, as a sentence; empty if none is."""
+        number = sum(spelled(values.get(self.column)).lower() in _NOT_LEARNED for values in rows)
+        return (
+            f"`{self.column}` says which rows are learned: {number:,} of {len(rows):,} are not, and are left out. To "
+            "learn all alike, rename the column."
+            if number
+            else ""
+        )
+
+
+_NOT_LEARNED, _IS_LEARNED = {"0", "false"}, {"1", "true"}
+
+
 def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Settled:
-    """Conversations and questions with answers, all of them learned.
+    """Conversations and questions with answers, all of them learned, but for rows whose own weight is 0.
 
     Raises:
-        DataError: a column that is not used seems to rate the answers, and nothing says that it is to be ignored.
+        DataError: a column that is not used seems to rate the answers, or a key inside messages to say which of them
+            are learned, and nothing says that it is to be ignored.
     """
-    used = pattern.reads({key for values in rows[:1] for key in values}) if asked.is_free else set()
-    for name in rows[0] if asked.is_free else ():
-        is_named_so = not _STEMS.isdisjoint(re.split(r"[^a-z]+", str(name).lower()))
-        if name in used or not is_named_so:
-            continue
-        counts = Counter(text.lower() for values in rows if (text := spelled(values.get(name))))
-        rated = counts.keys() - _NEITHER
-        is_scale = all(number_of(text) is not None for text in rated)
-        if len(rated) > 1 and (is_scale or (rated <= _GOOD | _BAD and rated & _BAD)):
-            example = "good_from=..." if is_scale and not rated <= _GOOD | _BAD else ""
-            more = f" --set annotation.{example}" if example else ""
-            raise DataError(
-                f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",
-                f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
-                f"To learn the good ones from the bad: `--set data.columns.label={name}{more}`. To learn all alike: "
-                f"`--set data.shape={pattern.name}`",
-            )
-    return Settled(pattern)
+    used = pattern.reads({key for values in rows[:1] for key in values})
+    others = [name for name in rows[0] if name not in used]
+    readings = tuple(LearnedReading(name) for name in others if name in WEIGHTS and _says_what_is_learned(name, rows))
+    notes = [note for reading in readings if (note := reading.describe(rows))]
+    if asked.is_free:
+        ask_about_marks(rows, pattern.names, pattern.name)
+        for name in others:
+            if name not in WEIGHTS:
+                _ask_about_rating(pattern, name, Counter(text.lower() for text in _texts(rows, name)))
+    return Settled(pattern, readings, tuple(notes))
+
+
+def _says_what_is_learned(name: str, rows: Sequence[Values]) -> bool:
+    found = {text.lower() for text in _texts(rows, name)}
+    return bool(found) and found <= _NOT_LEARNED | _IS_LEARNED
+
+
+def _texts(rows: Sequence[Values], name: str) -> list[str]:
+    return [text for values in rows if (text := spelled(values.get(name)))]
+
+
+def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str]) -> None:
+    """Raises DataError where an unknown column seems to rate the answers."""
+    rated = counts.keys() - _NEITHER
+    is_named_so = not _STEMS.isdisjoint(re.split(r"[^a-z]+", str(name).lower()))
+    speaks = rated <= _SPEAKING and not rated.isdisjoint(_GOOD)
+    is_scale = is_named_so and all(number_of(text) is not None for text in rated)
+    is_known = (is_named_so or speaks) and rated <= _GOOD | _BAD and not rated.isdisjoint(_BAD)
+    if len(rated) < 2 or not (is_scale or is_known):
+        return
+    more = " --set annotation.good_from=..." if is_scale and not rated <= _GOOD | _BAD else ""
+    raise DataError(
+        f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",
+        f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
+        f"To learn the good ones from the bad: `--set data.columns.label={name}{more}`. To learn all alike: "
+        f"`--set data.shape={pattern.name}`",
+    )
 
 
 _SCORE_WORDS = ("score", "scores", "rating", "reward", "avgrating", "overallscore", "avgscore")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from burnish.data.files.readers import data_suffix, file_suffix
 from burnish.data.files.sources import Source, file_name, find_sources, read_source
+from burnish.data.files.splits import TRAIN, VALID, rows_by_split
 from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError
 from burnish.data.rows.settled import Asked
@@ -119,13 +120,14 @@ def asked_of(recipe: Recipe, records: tuple[type[Record], ...] = ()) -> Asked:
     return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation)
 
 
-def load_records(section: DataSection, seed: int, asked: Asked | None = None) -> Records:
+def load_records(section: DataSection, seed: int, asked: Asked | None = None, is_whole: bool = False) -> Records:
     """Reads the data of a recipe, and holds part of it out if there is no validation data.
 
     Args:
         section: the data section of the recipe.
         seed: determines, with the content of the rows, which are held out.
         asked: what else the recipe says about the meaning of the rows.
+        is_whole: whether rows are used whatever split a column says that they are of.
 
     Raises:
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
@@ -134,31 +136,35 @@ def load_records(section: DataSection, seed: int, asked: Asked | None = None) ->
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
+    by_column = None if is_whole or sources.valid else rows_by_split(rows, section.columns.values())
+    parts, said = by_column or ({TRAIN: rows, VALID: []}, "")
+    rows = parts[TRAIN]
     shape = detect_shape(rows, section.columns, section.shape, asked)
     formats = notes_on_formats([*sources.train, *(sources.valid or [])])
-    shape = replace(shape, notes=(*sources.notes, *shape.notes, *formats))
+    shape = replace(shape, notes=(*sources.notes, *([said] if said else []), *shape.notes, *formats))
     train = make_records(rows, shape, rejected)
     refuse_empty(train, rejected, section.path)
-    if sources.valid is None:
+    if sources.valid is None and not parts[VALID]:
         train, valid = split_held_out(train, section.validation_fraction, section.validation_rows, seed)
     else:
         left_out: list[Rejected] = []
-        others = list(good_rows(sources.valid, left_out))
+        others = parts[VALID] or list(good_rows(sources.valid or [], left_out))
         shape = replace(shape, notes=tuple(dict.fromkeys((*shape.notes, *(row.note for row in others if row.note)))))
         valid = make_records(others, shape, left_out)
-        refuse_empty(valid, left_out, section.validation or str(sources.valid[0]))
+        refuse_empty(valid, left_out, section.validation or str((sources.valid or sources.train)[0]))
         rejected += left_out
         train = without_shared(train, valid, rejected)
     assert_disjoint(train, valid)
     files = [file_name(source) for source in [*sources.train, *(sources.valid or [])]]
-    return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=sources.valid is None)
+    held_out = sources.valid is None and not parts[VALID]
+    return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=held_out)
 
 
 def notes_on_formats(sources: Sequence[Source]) -> list[str]:
     """A sentence for each file that is not parsed by the suffix of its name."""
     files = [source for source in sources if isinstance(source, Path)]
     found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
-    return [f"`{file}` is read as CoNLL: its lines are words, each with a tag in the last column." for file in found]
+    return [f"`{file}` is read as CoNLL: each of its lines has a word and its tag." for file in found]
 
 
 def notes_on_reading(sources: Sequence[Source]) -> list[str]:

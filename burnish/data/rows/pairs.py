@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,16 +52,29 @@ def pair_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return notes
 
 
+_FLAGS = ("0", "1", "0.0", "1.0", "true", "false")
 MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
 
 
 def map_example(row: Row) -> str:
     """The options that map the first two columns with text, in the names that a row has for them."""
     texts = [str(name) for name, value in row.values.items() if isinstance(value, str) and " " in value.strip()]
+    if len(texts) == 1 and sum(str(value).lower() in _FLAGS for value in row.values.values()) > 1:
+        return _mapping(text=texts[0])  # labels in columns of their own
     texts += [str(name) for name, value in row.values.items() if isinstance(value, str) and name not in texts]
     if len(texts) < 2:
         return MAP_EXAMPLE
     return _mapping(prompt=texts[0], completion=texts[1])
+
+
+_NUMBERED = re.compile(r"(answer|completion|output|response|reply|chat|model)s?[_ -]?(?:[ab]|[0-2])", re.IGNORECASE)
+
+
+def two_answers(columns: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns with answers to one prompt, such as `response_a` and `response_b`; None if there are not two."""
+    found = [(column, match[1].lower()) for column in columns if (match := _NUMBERED.fullmatch(column))]
+    same = [column for column, stem in found if found and stem == found[0][1]]
+    return (same[0], same[1]) if len(same) == 2 else None
 
 
 def _mapping(**columns: str) -> str:

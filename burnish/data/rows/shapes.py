@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
-from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example
+from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example, two_answers
 from burnish.data.rows.pattern import Pattern, load_function, pick
 from burnish.data.rows.records import (
     ChatRecord,
@@ -24,7 +24,7 @@ from burnish.data.rows.records import (
 )
 from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
-from burnish.data.tags.annotations import SPAN_COLUMNS, holds_spans, holds_word_spans
+from burnish.data.tags.annotations import SPAN_COLUMNS, TEXT_COLUMNS, holds_spans, holds_word_spans
 from burnish.errors import DataError
 
 
@@ -52,7 +52,7 @@ SCORE = (
 )  # fmt: skip
 RATING = (
     "label", "rating", "score", "stars", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct", "correct",
-    "accepted", "desirable",
+    "accepted", "desirable", "kto_tag",
 )  # fmt: skip
 FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
 SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
@@ -78,7 +78,7 @@ PATTERNS = (
         "entities",
         TaggedRecord,
         f"{_ENTITY_ROWS}:entities_record",
-        (("text", "data"), SPAN_COLUMNS),
+        (TEXT_COLUMNS, SPAN_COLUMNS),
         (("tokens",), ("answer",)),
         test=holds_spans,
         notes=f"{_ENTITY_ROWS}:entities_notes",
@@ -385,6 +385,13 @@ def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
     halves = [name for name in ("chosen", "rejected") if name in found]
     if len(halves) == 1:
         why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
+    if wanted == AUTO and (both := two_answers(found)):
+        return DataError(
+            f"{what}: its columns are {quoted(found)}",
+            f"{quoted(both)} seem to be two answers to one prompt. Learning the same one in every row might teach the "
+            "worse.",
+            "Write the better answer of each row in a column `chosen` and the other in `rejected`",
+        )
     example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
     fix = f"Map the columns: {example}"
     if not set(FIRST).isdisjoint(found) and not set(SECOND).isdisjoint(found):

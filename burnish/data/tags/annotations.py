@@ -21,6 +21,8 @@ from burnish.data.rows.row import RowError, as_list
 
 SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations")
 """Columns that may hold spans, best first."""
+TEXT_COLUMNS = ("text", "data", "sentence", "content")
+"""Columns that may hold the text, best first."""
 _ONLY_SPANS = ("entities", "spans", "ents")
 """Columns of which an empty list means a text without entities; that of others may be one without labels."""
 _STARTS = ("start", "start_offset", "begin", "start_char", "startOffset", "from")
@@ -69,7 +71,7 @@ def holds_spans(values: Mapping[str, Any]) -> bool:
 
 
 def _text_of(values: Mapping[str, Any]) -> Any:
-    return values.get("text", values.get("data"))
+    return next((values[name] for name in TEXT_COLUMNS if name in values), None)
 
 
 def _is_label_studio(values: Mapping[str, Any]) -> bool:
@@ -83,7 +85,7 @@ def _is_span(item: Any) -> bool:
         item = inner if isinstance(inner, Mapping) else item
         return any(name in item for name in _STARTS) and any(name in item for name in _ENDS)
     if isinstance(item, (list, tuple)) and len(item) == 3:
-        return sum(isinstance(part, int) and not isinstance(part, bool) for part in item) == 2
+        return len(_numbers(item)) == 2
     return False
 
 
@@ -140,8 +142,7 @@ def has_several_annotations(values: Mapping[str, Any]) -> bool:
 def _span(item: Any, column: str, number: int) -> Span:
     named = f"span {number} of `{column}`"
     if isinstance(item, (list, tuple)) and len(item) == 3:
-        numbers = [part for part in item if isinstance(part, int) and not isinstance(part, bool)]
-        labels = [part for part in item if isinstance(part, str)]
+        numbers, labels = _numbers(item), [part for part in item if isinstance(part, str) and not part.isdecimal()]
         if len(numbers) != 2 or len(labels) != 1:
             raise RowError(f"{named} is not a start, an end and a label")
         return _checked(numbers[0], numbers[1], labels[0], None, named)
@@ -150,6 +151,7 @@ def _span(item: Any, column: str, number: int) -> Span:
     inner = item.get("value")
     item = {**item, **inner} if isinstance(inner, Mapping) else item
     start, end = (next((item[name] for name in names if name in item), None) for names in (_STARTS, _ENDS))
+    start, end = (int(place) if isinstance(place, str) and place.isdecimal() else place for place in (start, end))
     label = next((item[name] for name in _LABELS if item.get(name)), None)
     if isinstance(label, list):
         if len(label) > 1:
@@ -157,6 +159,12 @@ def _span(item: Any, column: str, number: int) -> Span:
         label = label[0] if label else None
     text = next((item[name] for name in _TEXTS if isinstance(item.get(name), str) and name != label), None)
     return _checked(start, end, label, text, named)
+
+
+def _numbers(item: Sequence[Any]) -> list[int]:
+    """The whole numbers in a list, also where they are written as text."""
+    plain = [int(part) if isinstance(part, str) and part.isdecimal() else part for part in item]
+    return [part for part in plain if isinstance(part, int) and not isinstance(part, bool)]
 
 
 def _checked(start: Any, end: Any, label: Any, text: str | None, named: str) -> Span:

@@ -98,6 +98,13 @@ def test_labels_spelled_alike_go_with_the_commoner_one() -> None:
     assert list(spelled_alike({"Good": 2, "good": 9, "go od": 1, "bad": 5})) == [("Good", "good"), ("go od", "good")]
 
 
+def test_labels_as_common_as_each_other_stay_in_the_order_of_the_rows() -> None:
+    counts, names = LabelCounts(), tuple(f"label {n * 7 % 40}" for n in range(40))
+    counts.add((*names, *names), "a.jsonl:1")
+    assert tuple(counts.counts) == names
+    assert set(counts.counts.values()) == {1}
+
+
 def test_many_labels_a_row_are_not_lopsided() -> None:
     counts = LabelCounts()
     for number in range(100):

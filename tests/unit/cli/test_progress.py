@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -131,6 +132,13 @@ def test_what_is_not_known_is_left_out() -> None:
     assert [name in shown for name in ("method", "epochs", "memory", "time", "batch", "run folder")] == [
         True, True, False, False, False, False,
     ]  # fmt: skip
+
+
+def test_all_parameters_are_100_percent() -> None:
+    setup = [
+        replace(event, trained_parameters=1_000_000) if isinstance(event, ModelReady) else event for event in SETUP
+    ]
+    assert "parameters trainable (100 %)" in play(Screen(), [*setup, TrainingStarted(0, 12, 3.0)], has_recipe=True).err
 
 
 def test_a_run_that_was_not_simulated_shows_its_bound() -> None:

@@ -22,6 +22,7 @@ REFUSED = {
     "unknown columns": ([{"src": "x", "dst": "y"}, {"src": "x", "lang": "z"}], {}, "auto"),
     "content is not alone": ([{"content": "x", "id": 1}], {}, "auto"),
     "half a pair": ([{"prompt": "x", "chosen": "a"}], {}, "auto"),
+    "two answers": ([{"prompt": "x", "response_a": "a", "response_b": "b", "preferred": "a"}], {}, "auto"),
     "mixed shapes": ([GOOD] * 70 + [{"text": "x"}] + [GOOD] * 20, {}, "auto"),
     "mixed columns": ([GOOD] * 3 + [{"x": "y"}] * 2, {}, "auto"),
     "unknown shape": ([GOOD], {}, "aplaca"),

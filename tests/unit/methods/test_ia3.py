@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, FalconConfig, GPTNeoXConfig, MixtralConfig
+from transformers import (
+    AlbertConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    FalconConfig,
+    GPTNeoXConfig,
+    MixtralConfig,
+)
 
 from burnish.engine.optimizer import make_optimizer
 from burnish.errors import RecipeError
@@ -46,6 +53,12 @@ def test_an_encoder_reads_both_ways(tmp_path: Path) -> None:
     targets, ends = find_layers(make_case("bert-tag", tmp_path).load(), Ia3Section())
     assert targets == ["*.output.dense", "key", "value"]
     assert ends == ["*.output.dense"]  # not attention.output.dense
+
+
+def test_blocks_that_share_their_weights_are_one_block() -> None:
+    config = AlbertConfig(**{**_SIZES, "num_hidden_layers": 3}, embedding_size=16, intermediate_size=48)
+    network = AutoModelForSequenceClassification.from_config(config)
+    assert find_layers(network, Ia3Section()) == (["ffn_output", "key", "value"], ["ffn_output"])
 
 
 def test_a_decoder_reads_its_encoder_too(tmp_path: Path) -> None:

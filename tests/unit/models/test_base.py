@@ -97,6 +97,17 @@ def test_a_damaged_folder_is_reported_in_words(file: str, damage: Callable[[Path
     assert caught.value.why
 
 
+def several_answers(file: Path) -> None:
+    file.write_text(json.dumps({"num_return_sequences": 2}))
+
+
+def test_generation_settings_that_transformers_refuses_are_named(model: Path) -> None:
+    several_answers(model / "generation_config.json")
+    with pytest.raises(ModelError) as caught:
+        load(model)
+    assert "remove `generation_config.json`" in caught.value.fix
+
+
 def test_code_from_elsewhere_is_refused(model: Path) -> None:
     file = model / "config.json"
     config = {**json.loads(file.read_text()), "model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig"}}

@@ -13,7 +13,7 @@ from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, Row, RowError
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
-from burnish.errors import RecipeError
+from burnish.errors import DataError, RecipeError
 from burnish.recipe.schema import DataSection, Recipe
 from tests.snapshots import check_message
 from tests.tiny_models import make_tokenizer
@@ -25,7 +25,10 @@ def answer(text: str, **keys: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": text, **keys}
 
 
-NOT_LEARNED = [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"training": "false"}, {"weight": "0"}]
+NOT_LEARNED = [
+    {"weight": 0}, {"weight": 0.0}, {"train": False}, {"training": "false"}, {"weight": "0"}, {"loss": False},
+    {"loss": 0.0}, {"train_on_turn": False}, {"trainable": 0},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("keys", NOT_LEARNED, ids=str)
@@ -51,6 +54,23 @@ def test_a_weight_between_is_refused() -> None:
     with pytest.raises(RowError) as caught:
         read_message(answer("a", weight=0.5), 2)
     check_message(caught.value)
+
+
+def test_a_loss_that_was_measured_says_nothing() -> None:
+    turns = [QUESTION, answer("a boat", loss=2.31)]
+    assert len(read_messages(turns, "messages")) == 2
+    shape = detect_shape([Row({"messages": turns}, "a.jsonl", 1)], {})
+    assert shape.unused_keys == ("loss",)
+
+
+@pytest.mark.parametrize("key", ["mask", "is_ignored", "learn"])
+def test_a_key_that_may_say_what_is_learned_is_asked_about(key: str) -> None:
+    turns = [QUESTION, answer("a bad boat", **{key: True}), QUESTION, answer("a boat", **{key: False})]
+    rows = [Row({"messages": turns}, "a.jsonl", line) for line in (1, 2)]
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    check_message(caught.value)
+    assert detect_shape(rows, {}, "messages").unused_keys == (key,)
 
 
 THOUGHTS = ["thinking", "reasoning", "reasoning_content", "thought", "thoughts"]

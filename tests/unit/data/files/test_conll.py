@@ -114,9 +114,7 @@ def test_what_is_recognized_by_its_lines_is_noted(write):
     write("train.txt", LONG)
     records = load_records(DataSection(path="train.txt"), 0)
     assert records.shape.name == "tagged"
-    assert records.shape.notes == (
-        "`train.txt` is read as CoNLL: its lines are words, each with a tag in the last column.",
-    )
+    assert records.shape.notes == ("`train.txt` is read as CoNLL: each of its lines has a word and its tag.",)
     write("a.conll", LONG)
     assert load_records(DataSection(path="a.conll"), 0).shape.notes == ()
 
@@ -131,6 +129,16 @@ CONLL = {
     "spaces": LONG.replace("\t", " ") * 3,
     "four columns": LONG.replace("\t", " NNP B-NP ") * 3,
     "longer than the look": LONG * 5000,
+    "CoNLL-U": "".join(
+        f"# sent_id = {n}\n1-2\tim"
+        + "\t_" * 8
+        + "\n1\tin\tin\tADP"
+        + "\t_" * 6
+        + "\n2\tdem\tder\tDET"
+        + "\t_" * 6
+        + "\n\n"
+        for n in range(9)
+    ),
 }
 
 
@@ -153,6 +161,7 @@ TEXTS = {
     "prose among it, by spaces": LONG.replace("\t", " ") * 5 + "Anna lives in Rome.\n",
     "other widths": "a\tB-X\nb\tc\tO\nb\tc\td\tO\n" * 20,
     "a list": "B-52\n" * 30,
+    "a numbered table": "1\ta\tb\tc\n2\td\te\tf\n" * 30,
     "nothing": "",
     "not UTF-8": b"caf\xe9\tB-LOC\nx\tO\n" * 20,
 }

@@ -52,6 +52,23 @@ def test_a_delimiter_that_the_first_line_declares(write, first):
     assert rows[0].line == 3
 
 
+@pytest.mark.parametrize("above", ["Orders of 2024", "# by me, in May", "Orders\n# by me", "Orders of 2024;"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_lines_above_the_header_are_named(write, above, delimiter):
+    path = write("a.csv", f"{above}\n" + table(delimiter))
+    rows, note = read(path)
+    assert rows == ROWS
+    number = above.count("\n") + 1
+    assert f"has {number} line{'s' * (number > 1)} above its header" in note
+    assert next(iter(read_rows(path))).line == number + 2
+
+
+@pytest.mark.parametrize("first", ["text", "note", "a,b"])
+def test_a_header_of_one_column_is_no_title(write, first):
+    rows = [row for row in read_rows(write("a.csv", f"{first}\nwhat\nis it\n")) if not isinstance(row, Rejected)]
+    assert [list(row.values.values()) for row in rows] == ([["what"], ["is it"]] if first != "a,b" else [])
+
+
 def test_a_column_of_texts_is_not_split(write):
     texts = ["one; two", "three | four; five", "six"]
     assert read(write("a.csv", "text\n" + "".join(f"{text}\n" for text in texts))) == ([(text,) for text in texts], "")

@@ -28,6 +28,12 @@ def test_the_only_worksheet_with_rows_is_read(write):
     assert rows[0].note == "`orders.xlsx` is read from its worksheet `May`."
 
 
+def test_a_title_above_the_header(write):
+    first, *others = read_rows(write("a.xlsx", workbook({"A": [["Orders of 2024"], [], HEADER, *ROWS]})))
+    assert values([first, *others]) == ROWS
+    assert (first.line, "has 1 line above its header" in first.note) == (4, True)
+
+
 def test_numbers_and_empty_cells(write):
     path = write(
         "a.xlsx", workbook({"A": [["text", "label", None, "flag"], ["x", 1.0, "y", True], ["z", 2, None, None]]})

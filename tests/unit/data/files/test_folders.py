@@ -212,3 +212,28 @@ def test_the_only_file_may_be_in_the_folder_of_data(here):
     (here / "set" / "data").mkdir(parents=True)
     (here / "set" / "data" / "rows.jsonl").write_text(lines(0, 3))
     assert read("set") == {"train": ["set/data/rows.jsonl"]}
+
+
+def test_the_only_folder_with_data_within_a_folder(here):
+    inner = here / "set" / "default"
+    inner.mkdir(parents=True)
+    for name, begin in (("train-00000-of-00002", 0), ("train-00001-of-00002", 4), ("validation-00000-of-00001", 8)):
+        dataset(begin, 4).to_parquet(inner / f"{name}.parquet")
+    (here / "set" / "README.md").write_text("A set.\n", encoding="utf-8")
+    sources = find_sources("set")
+    assert (len(labels(sources.train)), len(labels(sources.valid or []))) == (8, 4)
+    assert sources.notes[0].startswith("Data in `set`: train `default/train-00000-of-00002.parquet` + ")
+    exported = here / "export" / "default" / "train"
+    exported.mkdir(parents=True)
+    dataset(0, 4).to_parquet(exported / "0000.parquet")
+    assert labels(find_sources("export").train) == ["bad", "good"] * 2
+
+
+def test_which_of_several_folders_with_data_is_asked(here):
+    for name in ("de", "en"):
+        (here / "set" / name).mkdir(parents=True)
+        (here / "set" / name / "train.jsonl").write_text(lines(0, 4), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        find_sources("set")
+    check_message(caught.value)
+    assert len(labels(find_sources("set/en").train)) == 4

@@ -23,6 +23,10 @@ LAYOUTS = {
     "one key": ({"data": ROWS}, "is read from its key `data`"),
     "several keys": ({"version": "1", "n": 2, "names": ["x"], "rows": ROWS}, "is read from its key `rows`"),
     "deep": ({"meta": {"v": 1}, "result": {"page": {"data": ROWS}}}, "is read from its key `result.page.data`"),
+    "hub viewer": (
+        {"features": [], "rows": [{"row_idx": n, "row": row, "truncated_cells": []} for n, row in enumerate(ROWS)]},
+        "is read from its key `rows`",
+    ),
     "columns": (COLUMNS, "is read as columns"),
     "pandas columns": (json.loads(FRAME.to_json()), "is read as columns"),
     "pandas index": (json.loads(FRAME.to_json(orient="index")), "is read as numbered rows"),

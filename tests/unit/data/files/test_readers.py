@@ -71,10 +71,17 @@ def test_characters_that_only_some_call_line_ends_stay_in_their_row(write):
     assert "".join(row.values["text"] for row in read_rows(write("a.txt", text))) == text
 
 
+def test_a_line_may_end_in_the_comma_of_a_list(write):
+    rows = list(read_rows(write("a.jsonl", '{"text": "1"},\n{"text": "2,"}, \r\n{"text": "3"}\n')))
+    assert [row.values for row in rows] == [{"text": "1"}, {"text": "2,"}, {"text": "3"}]
+
+
 BROKEN_LINES = [
     '{"text": "x"',
     "{'text': 'x'}",
     '{"text": "x"} {}',
+    '{"text": "x",}',
+    '{"text": "x"},,',
     '["x"]',
     '"x"',
     "3",

@@ -25,6 +25,13 @@ def random_document(seed: int) -> str:
     )
 
 
+def test_a_text_of_lines_with_as_many_tabs_may_be_a_table(write):
+    table = "".join(f"what is hat {n}\tred\n" for n in range(30))
+    assert "each line has 2 columns separated by tabs" in pieces_of(write("a.txt", table))[0].note
+    assert pieces_of(write("b.txt", "no table\n" + table))[0].note == ""
+    assert pieces_of(write("c.txt", "a line\n" * 30))[0].note == ""
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_pieces_joined_are_the_text_and_each_knows_its_line(write, seed):
     text = random_document(seed)

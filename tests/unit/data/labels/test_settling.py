@@ -136,6 +136,9 @@ MISSING = [
     (["0", "1", "NA"], ["NA"]),
     (["a", "b", "?"], ["?"]),
     (["0.5", "1.5", "-1"], ["-1"]),
+    (["0.5", "1.5", "inf", "-inf"], ["inf", "-inf"]),
+    (["pos", "neg", "..."], ["..."]),
+    (["pos", "neg", "No label", "(blank)", "n.a."], ["No label", "(blank)", "n.a."]),
 ]
 CLASSES = [
     ["-1", "0", "1"],
@@ -149,6 +152,8 @@ CLASSES = [
     ["EU", "AS", "NA"],
     ["-0.3", "-1", "0.9", "0.5"],
     ["nan"],
+    ["inf", "sup"],
+    ["0", "1", "99"],
 ]
 
 
@@ -177,6 +182,8 @@ def test_a_doubtful_class_stays_one_with_a_word() -> None:
     assert is_doubtful("-1", ["-1", "0", "1"])
     assert is_doubtful("none", ["favor", "none"])
     assert not is_doubtful("-1", ["-1", "1"])
+    assert is_doubtful("999", ["0", "1", "2", "999"]) and is_doubtful("unknown", ["pos", "neg", "unknown"])
+    assert not is_doubtful("9", ["7", "8", "9"]) and not is_doubtful("99", ["98", "99", "100"])
     shape = shape_of([-1, 0, 1] * 5)
     assert labels_of(shape, -1) == ("-1",)
     check_text("\n".join(shape.notes))
@@ -189,6 +196,10 @@ AMOUNTS = [
     ([1, 2, 3, 4, 5], "rating"),
     (list(range(18, 91)), "label"),
     ([-1.5, 0, 2], "score"),
+    (["10%", "25 %", "3%"], "label"),
+    (["1,200", "900", "12,000"], "label"),
+    (["3/5", "4/5", "1/5"], "rating"),
+    ([0.3, 1.2, 4.4], "label"),
 ]
 IDS = [
     ([0, 1, 2], "label"),
@@ -197,6 +208,7 @@ IDS = [
     (["a", "2.5", "b"], "label"),
     (["good", "bad", "ok"], "rating"),
     (list(range(77)), "label"),
+    (["1/2", "3/4", "5/8"], "label"),
 ]
 
 
@@ -217,11 +229,35 @@ def test_classes_stay_classes(cells: list[Any], column: str) -> None:
     assert shape_of(cells * 6, column).name == "labelled-text"
 
 
+NUMBERS = [
+    ("1.5", 1.5), ("1,5", 1.5), ("0,125", 0.125), ("1,200", 1200), ("1,234,567.5", 1234567.5), ("-1,200", -1200),
+    ("40 %", 40), ("4.5/5", 0.9), ("7/0", None), ("1,2,3", None), ("1,20,000", None), ("inf", None), ("x", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS)
+def test_how_numbers_are_written(text: str, number: float | None) -> None:
+    assert number_of(text) == number
+
+
+@pytest.mark.parametrize("cells", [["1,200", "2,25", "0,5"], ["10%", "0.25", "0.5"], ["3/5", "4", "1/5"]], ids=str)
+def test_numbers_that_are_not_written_alike_are_refused(cells: list[str]) -> None:
+    with pytest.raises(DataError) as caught:
+        shape_of(cells, "score")
+    check_message(caught.value)
+
+
 def test_whole_numbers_may_be_taken_as_amounts() -> None:
     shape = shape_of([1, 2, 3, 4, 5] * 6)
     check_text("\n".join(shape.notes))
     assert shape_of([1, 2, 3, 4, 5] * 6, records=(ScoredRecord,)).name == "scored-text"
     assert shape_of([0, 1, 2] * 6).notes == ()
+
+
+def test_more_whole_numbers_than_pairs_have_classes_may_be_amounts() -> None:
+    values = [{"sentence1": "x", "sentence2": f"y {n}", "label": n % 6} for n in range(60)]
+    assert "`--task score`" in "".join(detect_shape(rows_of(values), {}).notes)
+    assert detect_shape(rows_of([{**row, "label": row["label"] % 3} for row in values]), {}).notes == ()
 
 
 def test_many_whole_numbers_are_classes_only_if_they_count_and_recur() -> None:
@@ -264,6 +300,57 @@ def test_columns_of_0_and_1_are_labels() -> None:
         ("billing", "damage"),
     ]
     check_text("\n".join(shape.notes))
+
+
+MARKS = [
+    ("yes", "no"),
+    ("x", ""),
+    (1, None),
+    ("True", "False"),
+    ("1.0", "0.0"),
+]
+
+
+@pytest.mark.parametrize(("yes", "no"), MARKS, ids=str)
+def test_flags_have_many_spellings(yes: Any, no: Any) -> None:
+    values = [{"text": f"t {n}", "billing": (no, yes)[n % 2], "damage": (no, yes)[n % 3 // 2]} for n in range(30)]
+    shape = detect_shape(rows_of(values), {})
+    assert (shape.name, shape.ignored) == ("labelled-text", ())
+    found = [shape.to_record(row) for row in rows_of(values[:3])]
+    assert [record.labels for record in found if isinstance(record, LabelledRecord)] == [(), ("billing",), ("damage",)]
+    saved = Asked(annotation=AnnotationSection(columns=["billing", "damage"]))
+    assert detect_shape(rows_of(values), {}, "labelled-text", saved).to_record(rows_of(values)[0]) == found[0]
+
+
+def test_an_empty_cell_beside_zeros_is_no_label() -> None:
+    values = [{**row, "billing": None} if n == 4 else row for n, row in enumerate(FLAGS)]
+    asked = Asked(annotation=AnnotationSection(columns=["billing", "damage"]))
+    shape = detect_shape(rows_of(values), {}, asked=asked)
+    with pytest.raises(RowError, match="no gold label"):
+        shape.to_record(rows_of(values)[4])
+
+
+def test_flags_beside_a_text_of_another_name_say_how_to_name_it() -> None:
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows_of([{"note": f"t {n}", "toxic": n % 2, "threat": n % 3 // 2} for n in range(30)]), {})
+    assert caught.value.fix == "Map the columns: `--set data.columns.text=note`"
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"cats": {"a": True, "b": False}},
+    {"genres": ["a", "b"]},
+    {"joy": 0.25, "fear": 0.5},
+]
+
+
+@pytest.mark.parametrize("columns", OTHERS, ids=str)
+def test_labels_and_shares_in_columns_of_other_names_are_asked_about(columns: dict[str, Any]) -> None:
+    shares = [
+        {name: cell + n / 99 if isinstance(cell, float) else cell for name, cell in columns.items()} for n in range(30)
+    ]
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows_of([{"text": f"t {n}", **cells} for n, cells in enumerate(shares)]), {})
+    check_message(caught.value)
 
 
 def test_other_rows_are_read_with_the_same_columns() -> None:
@@ -341,3 +428,11 @@ def test_held_out_rows_may_lack_a_label_where_training_rows_do_not() -> None:
         with pytest.raises(RowError, match="no gold label"):
             labels_of(shape, cell)
     assert labels_of(shape_of([0, 1] * 5), -1) == ("-1",)
+
+
+@pytest.mark.parametrize("cells", [[[1, 0], [0, 1]], [[0, 0, 1], [1, 1, 0]], [[True, False], [True, True]]], ids=str)
+def test_zeros_and_ones_without_names_are_refused(cells: list[list[int]]) -> None:
+    with pytest.raises(DataError, match="not the names of the labels"):
+        shape_of(cells * 5, "labels")
+    for other in ([[0], [1], [0, 1]], [["x", "y"], ["y", "x"]], [[0, 1], [0, 2]]):
+        assert shape_of([*other] * 5, "labels").name == "labelled-text"

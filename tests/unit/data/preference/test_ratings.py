@@ -146,7 +146,15 @@ def test_good_answers_alone_may_be_learned_as_conversations() -> None:
 
 @pytest.mark.parametrize(
     ("column", "ratings"),
-    [("answer_quality", ["good", "bad"]), ("user_score", [1, 2, 5]), ("thumb", ["up", "down"]), ("is_liked", [0, 1])],
+    [
+        ("answer_quality", ["good", "bad"]),
+        ("user_score", [1, 2, 5]),
+        ("thumb", ["up", "down"]),
+        ("is_liked", [0, 1]),
+        ("reaction", ["like", "dislike"]),
+        ("state", ["accepted", "rejected"]),
+        ("kto", [True, False]),
+    ],
 )
 def test_another_column_that_rates_answers_is_asked_about(column: str, ratings: list[Any]) -> None:
     values = rated(ratings * 6, column)
@@ -170,3 +178,31 @@ def test_ratings_beside_a_source_and_its_target_are_asked_about() -> None:
     with pytest.raises(DataError, match="seems to rate the answers"):
         shape_of(values)
     assert shape_of(values, "source-target").record is ChatRecord
+
+
+def test_the_tag_of_llama_factory_rates_answers() -> None:
+    shape = shape_of(rated([True, False] * 6, "kto_tag"))
+    assert (shape.name, shape.ignored) == ("rated", ())
+
+
+@pytest.mark.parametrize(("column", "cells"), [("weight", [0, 1]), ("train", [True, False]), ("weight", ["0", "1.0"])])
+def test_a_row_of_weight_0_is_left_out_and_counted(column: str, cells: list[Any]) -> None:
+    values = rated(cells * 6, column)
+    for wanted in ("auto", "prompt-completion"):  # a saved recipe names the shape, and reads the same rows
+        shape = shape_of(values, wanted)
+        assert (shape.name, shape.ignored) == ("prompt-completion", ())
+        made = [is_made(shape, row) for row in values]
+        assert made == [str(row[column]).lower() in ("1", "1.0", "true") for row in values]
+    check_text("\n".join(shape_of(values).notes))
+
+
+def is_made(shape: Shape, values: dict[str, Any]) -> bool:
+    try:
+        return isinstance(shape.to_record(Row(values, "a.jsonl", 1)), ChatRecord)
+    except RowError as error:
+        assert "not to be learned" in str(error)
+        return False
+
+
+def test_weights_between_are_named_as_unused() -> None:
+    assert shape_of(rated([0.5, 1.0, 2.0] * 6, "weight")).ignored == ("weight",)

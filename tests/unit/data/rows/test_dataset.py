@@ -97,6 +97,30 @@ def test_the_parts_of_a_folder(write):
     assert records.files == ["d/train.jsonl", "d/valid.jsonl.gz"]
 
 
+def test_a_column_may_name_the_split_of_each_row(write):
+    rows = [{**row(number), "split": ["train", "train", "Validation", "test"][number % 4]} for number in range(20)]
+    records = load(write("a.jsonl", lines_of(*rows)))
+    assert (len(records.train), len(records.valid), records.held_out, records.ignored_columns) == (10, 5, False, ())
+    assert (
+        records.shape.notes[0]
+        == "`split` has the split of each row: train 10, validation 5, test 5 (not used in training)."
+    )
+    assert prompts(records.valid) == [f"q {number}" for number in range(2, 20, 4)]
+    whole = load_records(DataSection(path="a.jsonl"), 0, is_whole=True)  # for an evaluation of the file
+    assert (len(whole.train) + len(whole.valid), whole.ignored_columns) == (20, ("split",))
+    two = load(
+        write("b.jsonl", lines_of(*({**one, "split": one["split"].replace("Validation", "train")} for one in rows)))
+    )
+    assert (len(two.train) + len(two.valid), two.held_out) == (15, True)
+
+
+def test_a_column_of_other_names_is_no_split(write):
+    for names in (["train"], ["train", "other"], ["test", "dev"]):
+        rows = [{**row(number), "split": names[number % len(names)]} for number in range(20)]
+        records = load(write("a.jsonl", lines_of(*rows)))
+        assert (len(records.train) + len(records.valid), records.ignored_columns) == (20, ("split",))
+
+
 def test_shards_are_read_in_order(write):
     for number in range(3):
         write(f"d/train-0000{number}-of-00003.jsonl", lines_of(row(number)))

@@ -54,6 +54,11 @@ FORMS = {
     "label studio min": {"id": 1, "text": TEXT, "label": [one["value"] for one in studio(SPANS)]},
     "hub": {"text": TEXT, "entities": [{"start": a, "end": b, "type": k, "text": TEXT[a:b]} for a, b, k in SPANS]},
     "under data": {"data": TEXT, "label": [list(span) for span in SPANS]},
+    "under sentence": {"sentence": TEXT, "label": [list(span) for span in SPANS]},
+    "places as text": {"text": TEXT, "label": [[str(start), str(end), label] for start, end, label in SPANS]},
+    "places of objects as text": {
+        "text": TEXT, "entities": [{"start": str(a), "end": str(b), "label": label} for a, b, label in SPANS]
+    },
     "a cell as Python prints it": {"text": TEXT, "entities": str(SPANS)},
     "a cell of a table": {"text": TEXT, "entities": json.dumps([list(span) for span in SPANS])},
 }  # fmt: skip
