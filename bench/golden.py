@@ -2,6 +2,7 @@
 
     python bench/golden.py make FOLDER            models and rows that the package does not bring, once
     python bench/golden.py run FOLDER RUNS        every recipe, by the `burnish` of this interpreter's path
+    python bench/golden.py run FOLDER RUNS plain  the same without fast arithmetic, which may sum in another order
     python bench/golden.py compare RUNS RUNS      the two, recipe by recipe; exit code 1 where one differs
 
 Two versions of the code are compared by running each with `PYTHONPATH` at its own checkout, on one machine. A change
@@ -61,7 +62,7 @@ def make(folder: Path) -> None:
     write_picture_rows(folder)
 
 
-def run(folder: Path, runs: Path) -> None:
+def run(folder: Path, runs: Path, kernels: str = "fast") -> None:
     """Trains every recipe that has not been trained into `runs` yet."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "BURNISH_CACHE": str(runs / "cache")}
     for name, (task, method, model, rows, options) in RECIPES.items():
@@ -69,7 +70,7 @@ def run(folder: Path, runs: Path) -> None:
             continue
         settings = {"task": task, "method": method, "runs": str(runs), "name": name, "train.max_steps": "6"}
         settings |= {"model.name": model if model in BUNDLED else str(folder / model), "evaluate.every": "3"}
-        settings |= {"model.device": "cpu", "data.context": "256" if model == "idefics3" else "64"} | options
+        settings |= {"model.kernels": kernels, "model.device": "cpu", "data.context": "256" if model == "idefics3" else "64"} | options
         flags = [word for option, value in settings.items() for word in ("--set", f"{option}={value}")]
         command = [sys.executable, "-m", "burnish", "train", str(folder / rows), *flags]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -105,8 +106,8 @@ if __name__ == "__main__":
     words = sys.argv[1:]
     if len(words) == 2 and words[0] == "make":
         make(Path(words[1]))
-    elif len(words) == 3 and words[0] == "run":
-        run(Path(words[1]), Path(words[2]))
+    elif words[:1] == ["run"] and words[3:] in ([], ["plain"]) and len(words) > 2:
+        run(Path(words[1]), Path(words[2]), *words[3:])
     elif len(words) == 3 and words[0] == "compare":
         sys.exit(compare(Path(words[1]), Path(words[2])))
     else:

@@ -173,9 +173,10 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     if context.rejected:
         context.emit(Warned(rejected_rows(context)))
     network = apply_method(context, base)
-    loaded, resident = peak_bytes() or 0, resident_bytes()
+    resident, loaded = resident_bytes(), peak_bytes() or 0
     known = _known_pace(replace(plan, context=context), network, batches, key, loading)
     context, known = _compiled(network, context, batches, known, key)
+    loaded = max(loaded, peak_bytes() or 0)  # which starts again with the trial
     model = LoadedModel(context, network, batches, begun, loaded=loaded)
     return model if known is None else _predicted(model, known, resident, plan.budget)
 
