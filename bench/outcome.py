@@ -44,7 +44,7 @@ from burnish.evaluate.comparison import finite
 from burnish.lineage.saved_recipe import open_recipe
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure, mean
-from burnish.report.figures import duration, with_interval
+from burnish.report.figures import counted, duration, with_interval
 from burnish.runs.events import read_events
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import this_machine
@@ -58,7 +58,7 @@ TITLES = {"loss": "loss of the known answers, nats a token"}
 TEST_ROWS, SEED = 200, 0
 SPEEDS = {"burnish": 450.0, "trl": 200.0, "evaluate": 400.0}
 """Tokens a second on two cores, only for the announced duration: trained, or those of the test rows."""
-ANSWER_SECONDS = 0.8
+ANSWER_SECONDS = 1.0
 """For one answer of 256 tokens, many together."""
 
 
@@ -88,7 +88,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data", choices=sorted(DATA), default="instructions")
     parser.add_argument("--rows", type=int, help="training rows; without it, all")
     parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--answers", type=int, default=100, help="test rows that are answered; the loss takes all")
+    parser.add_argument("--answers", type=int, default=96, help="test rows that are answered; the loss takes all")
     parser.add_argument("--out", type=Path, help="folder of the results; without it, runs/outcome-DATA")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
@@ -133,9 +133,9 @@ def announce(folder: Path, options: argparse.Namespace) -> str:
     known = [len(tokenizer(row["completion"][0]["content"]).input_ids) for row in splits["test"]]
     answers = min(options.answers, len(known)) * min(256, 1.25 * max(known) + 8) / 256
     seconds = expected_seconds(tokens["train"] * options.epochs, tokens["test"], answers)
-    rows = ", ".join(f"{len(splits[name])} {name} rows ({tokens[name]:,} tokens)" for name in SPLITS)
+    rows = ", ".join(f"{counted(len(splits[name]), f'{name} row')} ({tokens[name]:,} tokens)" for name in SPLITS)
     parts = ", ".join(f"{name} {duration(seconds[name])}" for name in PARTS)
-    return f"{rows}; {options.epochs:g} epochs.\nAbout {duration(sum(seconds.values()))} on two free cores: {parts}."
+    return f"{rows}; epochs: {options.epochs:g}.\nAbout {duration(sum(seconds.values()))} on two free cores: {parts}."
 
 
 def expected_seconds(trained: float, tested: int, answers: float) -> dict[str, float]:
@@ -260,7 +260,8 @@ def make_table(folder: Path, options: argparse.Namespace) -> str:
     sizes = {name: len(read_split(folder, name)) for name in SPLITS}
     machine, way = this_machine(), trl["on_the_way"]
     notes = [
-        f"{data.title}: {sizes['train']:,} training rows, {sizes['validation']} validation rows, {epochs:g} epochs; "
+        f"{data.title}: {counted(sizes['train'], 'training row')}, {counted(sizes['validation'], 'validation row')}, "
+        f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}; "
         f"{sizes['test']} test rows, {len(results[BASE]['given'])} of them answered, in at most "
         f"{results[BASE]['most_tokens']} tokens.",
         f"Rates: Burnish {burnish['learning_rate']:g} (its best checkpoint: step {burnish['best_step']}), "

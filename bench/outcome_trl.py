@@ -4,7 +4,8 @@
 
 FOLDER holds the rows, `settings.json` and `burnish.json`. `SFTTrainer` gets the settings that `trl-best` has in
 `bench/peers.py` (a base in bf16, mixed precision, packed rows, activations kept). Rank, layers, optimizer, schedule,
-epochs and the number of packed rows in a step are those of Burnish's run, and the loss is that of the answers alone.
+epochs and the number of packed rows in a step are those of Burnish's run, and the loss is that of the answers alone
+(TRL's has besides the line break that the model's template puts after an answer).
 The adapter is written at the end, and once more on the way, at the step where TRL has trained as long as Burnish did.
 Prints one JSON object: steps, tokens, seconds of the training, and step and seconds of the adapter on the way.
 """
