@@ -70,7 +70,11 @@ def run(folder: Path, runs: Path, kernels: str = "fast") -> None:
             continue
         settings = {"task": task, "method": method, "runs": str(runs), "name": name, "train.max_steps": "6"}
         settings |= {"model.name": model if model in BUNDLED else str(folder / model), "evaluate.every": "3"}
-        settings |= {"model.kernels": kernels, "model.device": "cpu", "data.context": "256" if model == "idefics3" else "64"} | options
+        settings |= {
+            "model.kernels": kernels,
+            "model.device": "cpu",
+            "data.context": "256" if model == "idefics3" else "64",
+        } | options
         flags = [word for option, value in settings.items() for word in ("--set", f"{option}={value}")]
         command = [sys.executable, "-m", "burnish", "train", str(folder / rows), *flags]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

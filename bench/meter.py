@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -79,3 +82,46 @@ def listener(meter: Meter, counts_measuring: bool = False) -> Callable[[Any], No
             meter.begin()
 
     return note
+
+
+_EVERY = 0.1
+"""Seconds between two readings of another process's memory."""
+
+
+def run_metered(command: Sequence[str], output: Path) -> tuple[float, int]:
+    """Runs a command to its end. Linux only.
+
+    Args:
+        command: its output, errors included, goes to `output`.
+        output: a file.
+
+    Returns:
+        Seconds, and the peak of its resident memory in bytes. The high-water mark is read ten times a second, because
+        a process may set it back.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    begun, peak = time.perf_counter(), 0
+    with output.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        try:
+            while process.poll() is None:
+                peak = max(peak, _high_water(process.pid))
+                time.sleep(_EVERY)
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{output.read_text(encoding='utf-8')[-2000:]}")
+    return time.perf_counter() - begun, peak
+
+
+def _high_water(pid: int) -> int:
+    """Peak resident memory of a process in bytes; 0 if it has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except ProcessLookupError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
