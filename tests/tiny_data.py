@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from burnish.data.rows.pattern import Pattern, load_function
+from burnish.data.rows.records import Record
 from burnish.data.rows.row import IGNORED, Example
 from burnish.recipe.load import load_recipe
 from burnish.recipe.schema import Recipe
@@ -25,6 +28,11 @@ def random_examples(count: int, shortest: int, longest: int, seed: int = 0, voca
         prompt = source.randint(1, length - 2)
         examples.append(Example(ids, [IGNORED] * prompt + ids[prompt:], f"made.jsonl:{number + 1}"))
     return examples
+
+
+def read_as(pattern: Pattern, values: Mapping[str, Any], place: str) -> Record:
+    """The record of a row of this shape."""
+    return load_function(pattern.reader)(pattern, values, place)
 
 
 def write_rows(path: Path, count: int = 40, seed: int = 0) -> Path:

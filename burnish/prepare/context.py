@@ -18,11 +18,11 @@ import torch
 
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.chat.template import message_keys
-from burnish.data.rows.dataset import Records, asked_of, load_records
+from burnish.data.rows.dataset import MEANINGS, Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape
-from burnish.errors import DataError, ModelError
+from burnish.errors import DataError, ModelError, RecipeError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
 from burnish.models.base import load_tokenizer
@@ -182,8 +182,20 @@ def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None, is_whole: 
 
 
 def what_is_asked(recipe: Recipe) -> Asked:
-    """What a recipe says about the meaning of rows. Raises RecipeError."""
-    return asked_of(recipe, () if recipe.task == AUTO else task_facts(recipe.task).records)
+    """What a recipe says about the meaning of rows.
+
+    Raises:
+        RecipeError: a role is said to mean something else than `MEANINGS`.
+    """
+    for role, meaning in recipe.data.roles.items():
+        if meaning not in MEANINGS:
+            raise RecipeError(
+                f"`data.roles.{role}` is `{meaning}`, which is not a role",
+                f"A role can be mapped to {', '.join(f'`{one}`' for one in MEANINGS)}.",
+                f"For example `--set data.roles.{role}=assistant`",
+            )
+    records = () if recipe.task == AUTO else task_facts(recipe.task).records
+    return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation)
 
 
 def report_shape(shape: Shape, emit: Emit) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 ROW_KEYS = ("messages", "conversations", "prompt", "text", "instruction", "question", "sentence", "content")
 _WORD_KEYS = ("tokens", "words")
 _ENTITIES = "entities"
+NUMBER = "row_idx"
+"""The key of a row's number where the hub's viewer wrote it; the row is inside."""
 
 
 def row_of(value: Any) -> dict[str, Any] | None:
@@ -16,7 +18,7 @@ def row_of(value: Any) -> dict[str, Any] | None:
     text with its entities as spaCy writes them."""
     if isinstance(value, dict):
         inner = value.get("row")
-        return inner if "row_idx" in value and isinstance(inner, dict) else value
+        return inner if NUMBER in value and isinstance(inner, dict) else value
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None

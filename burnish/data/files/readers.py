@@ -14,7 +14,7 @@ from burnish.data.files.arrow import read_arrow, read_parquet
 from burnish.data.files.conll import SUFFIXES as CONLL_SUFFIXES
 from burnish.data.files.conll import looks_like_conll, read_conll
 from burnish.data.files.json_documents import read_json
-from burnish.data.files.json_layouts import row_of
+from burnish.data.files.json_layouts import NUMBER, row_of
 from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding, read_text
 from burnish.data.files.opening import without_compression
 from burnish.data.files.tables import read_csv, read_tsv
@@ -167,7 +167,7 @@ def parse_line(line: bytes) -> dict[str, Any] | str:
         return "the JSON is nested too deeply"
     except ValueError as error:
         return f"invalid JSON: {error}"
-    row = row_of(values)
+    row = values if isinstance(values, dict) and NUMBER not in values else row_of(values)
     return f"expected a JSON object, not {json_kind(values)}" if row is None else row
 
 

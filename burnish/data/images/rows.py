@@ -11,9 +11,9 @@ from typing import Any
 
 from burnish.data.chat.rows import NO_ROLES, parse_json_text, read_message, read_role, through_last_answer, with_system
 from burnish.data.images.images import Picture, picture_in_data, picture_in_file, shortened
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import PictureRecord
-from burnish.data.rows.row import RowError, as_text
+from burnish.data.rows.row import RowError, as_text, pick
 
 MARK = "<image>"
 """Marks the place of an image in a text."""

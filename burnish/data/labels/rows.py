@@ -12,9 +12,9 @@ from typing import Any
 
 from burnish.data.labels.cells import flags_of
 from burnish.data.labels.numbers import number_of
-from burnish.data.rows.pattern import Field, Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import LabelledRecord, ScoredRecord
-from burnish.data.rows.row import ColumnMap, RowError, as_text, quoted
+from burnish.data.rows.row import ColumnMap, Field, RowError, as_text, pick, quoted
 from burnish.errors import DataError, InputError, RecipeError
 
 _MIN_ROWS_FOR_IDS = 10

@@ -24,9 +24,9 @@ from burnish.data.labels.cells import (
 from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, other_missing, spelled
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
-from burnish.data.rows.row import RowError, quoted
+from burnish.data.rows.row import RowError, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
 from burnish.data.rows.shapes import BY_NAME, LABEL, SCORE, TEXT
 from burnish.errors import DataError

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.data.chat.rows import NO_ROLES, Message, is_answer, parse_json_text, read_message, tools_of, with_system
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
-from burnish.data.rows.row import RowError, as_text
+from burnish.data.rows.row import RowError, as_text, pick
 from burnish.data.rows.shapes import ANSWER, PROMPT, TURNS
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")

@@ -15,8 +15,8 @@ from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape, detect_shape
-from burnish.errors import DataError, RecipeError
-from burnish.recipe.schema import DataSection, Recipe
+from burnish.errors import DataError
+from burnish.recipe.schema import DataSection
 
 
 def split_held_out(
@@ -98,26 +98,6 @@ class Records:
 
 MEANINGS = ("system", "user", "assistant", "tool")
 """What a role in a conversation may mean."""
-
-
-def asked_of(recipe: Recipe, records: tuple[type[Record], ...] = ()) -> Asked:
-    """What a recipe says about the meaning of rows.
-
-    Args:
-        recipe: what was asked.
-        records: kinds of record that its task learns from; empty if the task is `auto`.
-
-    Raises:
-        RecipeError: a role is said to mean something else than `MEANINGS`.
-    """
-    for role, meaning in recipe.data.roles.items():
-        if meaning not in MEANINGS:
-            raise RecipeError(
-                f"`data.roles.{role}` is `{meaning}`, which is not a role",
-                f"A role can be mapped to {', '.join(f'`{one}`' for one in MEANINGS)}.",
-                f"For example `--set data.roles.{role}=assistant`",
-            )
-    return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation)
 
 
 def load_records(section: DataSection, seed: int, asked: Asked | None = None, is_whole: bool = False) -> Records:

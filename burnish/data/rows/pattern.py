@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from burnish.data.rows.records import Record
-
-Field = tuple[str, ...]
-"""The names that a column may have, best first."""
+from burnish.data.rows.row import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,6 @@ class Pattern:
         """The required columns as a phrase, with the first names of each."""
         return " + ".join("|".join((*field[:_NAMED], *["…"][: len(field) > _NAMED])) for field in self.required)
 
-    def make_record(self, values: Mapping[str, Any], place: str) -> Record:
-        """What a row of this shape means. Raises RowError where it cannot be learned from."""
-        return load_function(self.reader)(self, values, place)
-
     def make_notes(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """What one should know of how the rows were read."""
         return load_function(self.notes)(rows) if self.notes else []
@@ -90,13 +85,8 @@ _NAMED = 6
 """Names of a column that an error lists."""
 
 
+@cache
 def load_function(name: str) -> Any:
     """What `module:function` names."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
-    """(name, value) of the first of a field's columns that the row has; (best name, None) if it has none."""
-    name = next((name for name in field if name in values), field[0])
-    return name, values.get(name)

@@ -17,6 +17,8 @@ from burnish.errors import DataError
 
 IGNORED = -100
 """Label of a token that is not trained on (the value that torch's cross-entropy ignores)."""
+Field = tuple[str, ...]
+"""The names that a column may have, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,3 +260,9 @@ def check_characters(text: str, column: str) -> None:
         raise RowError(
             f"`{column}` has half a surrogate pair (\\u{ord(text[error.start]):04x}), which is not a character"
         ) from error
+
+
+def pick(values: Mapping[str, Any], field: Field) -> tuple[str, Any]:
+    """(name, value) of the first of a field's columns that the row has; (best name, None) if it has none."""
+    name = next((name for name in field if name in values), field[0])
+    return name, values.get(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
 from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example, two_answers
-from burnish.data.rows.pattern import Pattern, load_function, pick
+from burnish.data.rows.pattern import Pattern, load_function
 from burnish.data.rows.records import (
     ChatRecord,
     LabelledRecord,
@@ -22,7 +22,7 @@ from burnish.data.rows.records import (
     TaggedRecord,
     TextRecord,
 )
-from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, quoted
+from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.data.tags.annotations import SPAN_COLUMNS, TEXT_COLUMNS, holds_spans, holds_word_spans
 from burnish.errors import DataError
@@ -248,7 +248,7 @@ class Shape:
             other = pattern_of(values, PATTERNS)
             seems = f"; this row looks like `{other.name}`" if other else ""
             raise RowError(f"there is no column `{missing[0][0]}`{seems}")
-        return pattern.make_record(values, row.place)
+        return load_function(pattern.reader)(pattern, values, row.place)
 
 
 def detect_shape(

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import SpanRecord
-from burnish.data.rows.row import RowError, as_text
+from burnish.data.rows.row import RowError, as_text, pick
 from burnish.errors import InputError
 
 _SHOWN_CHARACTERS = 20

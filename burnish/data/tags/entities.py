@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import RowError, as_list, check_characters
+from burnish.data.rows.row import RowError, as_list, check_characters, pick
 from burnish.data.rows.settled import Asked, Settled
 from burnish.data.tags.annotations import (
     Span,

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import IGNORED, RowError, as_list, check_characters
+from burnish.data.rows.row import IGNORED, RowError, as_list, check_characters, pick
 from burnish.errors import InputError, ModelError
 
 OUTSIDE = "O"

@@ -10,9 +10,9 @@ import numpy
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.rows.pattern import Pattern, pick
+from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TextRecord
-from burnish.data.rows.row import IGNORED, Example, RowError, as_text
+from burnish.data.rows.row import IGNORED, Example, RowError, as_text, pick
 from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests
 
 

@@ -54,7 +54,7 @@ def tokenizer():
     return make_bert_tokenizer()
 
 
-def record_of(
+def read_as(
     answer: str | None = "Rome", context: str = CONTEXT, question: str = "Where is the old man ?"
 ) -> SpanRecord:
     answers = () if answer is None else ((context.index(answer), answer),)
@@ -83,7 +83,7 @@ def all_in_one(task: Task, windows):
 
 
 def test_windows_are_those_of_the_tokenizer(tokenizer) -> None:
-    record = record_of(context=f"{CONTEXT} {CONTEXT}")
+    record = read_as(context=f"{CONTEXT} {CONTEXT}")
     own = tokenizer(
         record.question, record.context, truncation="only_second", max_length=20, stride=4,
         return_overflowing_tokens=True, return_offsets_mapping=True,
@@ -98,7 +98,7 @@ def test_windows_are_those_of_the_tokenizer(tokenizer) -> None:
 
 
 def test_a_window_holds_the_answer_whole_or_points_at_cls(tokenizer) -> None:
-    windows = SpanFormat(tokenizer, 4).encode(record_of("old man lives"), 18)
+    windows = SpanFormat(tokenizer, 4).encode(read_as("old man lives"), 18)
     inside = [window for window in windows if "old man lives" in window.text]
     assert [window.cut(window.first, window.last) for window in inside] == ["old man lives"] * len(inside)
     outside = [window for window in windows if "old man lives" not in window.text]
@@ -110,13 +110,13 @@ def test_a_window_holds_the_answer_whole_or_points_at_cls(tokenizer) -> None:
 
 
 def test_a_question_without_an_answer_points_at_cls(tokenizer) -> None:
-    (window,) = SpanFormat(tokenizer, 4).encode(record_of(None), 64)
+    (window,) = SpanFormat(tokenizer, 4).encode(read_as(None), 64)
     assert (window.first, window.last) == (0, 0)
     assert window.text == CONTEXT
 
 
 def test_a_long_stride_shares_half_a_window(tokenizer) -> None:
-    one, two = SpanFormat(tokenizer, 1000).encode(record_of(), 20)[:2]
+    one, two = SpanFormat(tokenizer, 1000).encode(read_as(), 20)[:2]
     room = len(one.characters)
     assert (two.characters[0] == one.characters[room - room // 2]).all()
 
@@ -133,7 +133,7 @@ def test_a_long_stride_shares_half_a_window(tokenizer) -> None:
 )
 def test_answers_are_cut_out_character_by_character(tokenizer, tiny_tokenizer, context: str, answer: str) -> None:
     for form in (SpanFormat(tokenizer, 4), SpanFormat(tiny_tokenizer, 4)):
-        (window,) = form.encode(record_of(answer, context), 200)
+        (window,) = form.encode(read_as(answer, context), 200)
         assert window.first != window.nothing
         assert window.cut(window.first, window.last) == answer
 
@@ -141,7 +141,7 @@ def test_answers_are_cut_out_character_by_character(tokenizer, tiny_tokenizer, c
 def test_a_decoder_reads_eos_after_question_and_text(tiny_tokenizer) -> None:
     """Its last token has seen everything, and stands for no answer; the space before a word is no part of it."""
     eos = tiny_tokenizer.eos_token_id
-    windows = SpanFormat(tiny_tokenizer, 8).encode(record_of("Rome"), 40)
+    windows = SpanFormat(tiny_tokenizer, 8).encode(read_as("Rome"), 40)
     question = tiny_tokenizer("Where is the old man ?", add_special_tokens=False)["input_ids"]
     assert len(windows) > 1
     for window in windows:
@@ -156,11 +156,11 @@ def test_a_decoder_reads_eos_after_question_and_text(tiny_tokenizer) -> None:
 def test_what_cannot_be_read_is_refused(tokenizer) -> None:
     form = SpanFormat(tokenizer, 4)
     with pytest.raises(RowError, match="the question is too long: it takes 32 tokens and leaves room for 0 tokens of"):
-        form.encode(record_of(question="is the cat " * 10), 32)
+        form.encode(read_as(question="is the cat " * 10), 32)
     with pytest.raises(RowError, match="the answer is 13 tokens, and no window of 11 tokens"):
-        form.encode(record_of("old man . The old man lives in Rome , and the cat"), 20)
+        form.encode(read_as("old man . The old man lives in Rome , and the cat"), 20)
     with pytest.raises(RowError, match="the context has no token"):
-        form.encode(record_of(None, context="\u200b"), 20)
+        form.encode(read_as(None, context="\u200b"), 20)
 
 
 def test_a_tokenizer_that_knows_no_characters_is_refused() -> None:
@@ -210,7 +210,7 @@ def test_the_search_is_fast() -> None:
 def test_the_loss_is_that_of_the_paper(tokenizer) -> None:
     """Softmax over the text and [CLS]; the mean of both ends; one term a window."""
     task, network = make_task(tokenizer), make_network(tokenizer)
-    windows = task.encoder.encode(record_of("old man"), 20).examples
+    windows = task.encoder.encode(read_as("old man"), 20).examples
     losses = task.objective.losses(network, all_in_one(task, windows))
     for window, loss in zip(windows, losses, strict=True):
         output = network(input_ids=torch.tensor([window.input_ids]), token_type_ids=torch.tensor([window.token_types]))
@@ -224,8 +224,8 @@ def test_the_loss_is_that_of_the_paper(tokenizer) -> None:
 def test_padding_changes_nothing(tokenizer) -> None:
     task, network = make_task(tokenizer), make_network(tokenizer)
     windows = [
-        *task.encoder.encode(record_of(), 20).examples,
-        *task.encoder.encode(record_of("cat", "The cat ."), 20).examples,
+        *task.encoder.encode(read_as(), 20).examples,
+        *task.encoder.encode(read_as("cat", "The cat ."), 20).examples,
     ]
     together = task.scorer.evaluate_batch(network, all_in_one(task, windows))
     for index, window in enumerate(windows):
@@ -238,7 +238,7 @@ def test_padding_changes_nothing(tokenizer) -> None:
 def test_a_fresh_adapter_sees_the_token_types(tokenizer) -> None:
     """It changes nothing yet, so the losses are the base's; PEFT's own wrapper for this head drops token types."""
     task, network = make_task(tokenizer), make_network(tokenizer)
-    batch = all_in_one(task, task.encoder.encode(record_of(), 20).examples)
+    batch = all_in_one(task, task.encoder.encode(read_as(), 20).examples)
     before = task.objective.losses(network, batch).detach()
     target = Target(task.objective.head.peft_type, ("qa_outputs",), tokenizer)
     adapted = make_method("lora").apply(network, Recipe(lora=LoraSection(rank=2)), target).eval()
@@ -247,7 +247,7 @@ def test_a_fresh_adapter_sees_the_token_types(tokenizer) -> None:
 
 def test_the_best_span_of_any_window_answers(tokenizer) -> None:
     task = make_task(tokenizer, no_answer_margin=1.0)
-    one, two = task.encoder.encode(record_of(), 20).examples[:2]
+    one, two = task.encoder.encode(read_as(), 20).examples[:2]
     at = one.begin
     answer = task.scorer.answer([one, two], [Found(1.0, 9.0, at, at + 1), Found(3.0, 4.0, at, at + 2)])
     assert answer == two.cut(at, at + 2)
@@ -261,8 +261,8 @@ def evaluated_of(task: Task, result) -> EvaluatedExamples:
     """Outcomes of one-window questions: (accepted answer or None, answer found or None)."""
     windows, outputs = [], []
     for accepted, given in result:
-        (window,) = task.encoder.encode(record_of(accepted), 64).examples
-        (at,) = task.encoder.encode(record_of(given or "cat"), 64).examples
+        (window,) = task.encoder.encode(read_as(accepted), 64).examples
+        (at,) = task.encoder.encode(read_as(given or "cat"), 64).examples
         windows.append(window)
         outputs.append(Found(1.0, 0.0 if given else 2.0, at.first, at.last))
     sums = numpy.ones(len(windows))
@@ -287,7 +287,7 @@ def test_figures_and_table(tokenizer) -> None:
 
 def test_windows_of_a_question_are_one_row_of_the_figures(tokenizer) -> None:
     task = make_task(tokenizer)
-    windows = task.encoder.encode(record_of("cat lives in Paris"), 20).examples
+    windows = task.encoder.encode(read_as("cat lives in Paris"), 20).examples
     found = [Found(1.0 if window.first else 0.5, 0.0, window.first or window.begin, window.last or window.begin)
              for window in windows]  # fmt: skip
     counts = numpy.ones(len(windows))
@@ -336,16 +336,16 @@ def test_what_auto_stands_for() -> None:
         recipe = Recipe(data=DataSection(context=384), span=SpanSection(**options))
         return {option: (value, reason) for option, value, reason in SPAN.choices(records, recipe)}
 
-    assert chosen([record_of()]) == {
+    assert chosen([read_as()]) == {
         "span.stride": (128, "a third of the context"),
         "span.unanswerable": (False, "every training row has an answer"),
     }
-    assert chosen([record_of(), record_of(None)])["span.unanswerable"] == (
+    assert chosen([read_as(), read_as(None)])["span.unanswerable"] == (
         True,
         "1 of 2 training rows have no answer",
     )
-    assert "span.stride" in chosen([record_of()], stride=192)
+    assert "span.stride" in chosen([read_as()], stride=192)
     with pytest.raises(RecipeError, match="`span.stride` is 193, but two windows of 384 tokens may share at most half"):
-        chosen([record_of()], stride=193)
+        chosen([read_as()], stride=193)
     with pytest.raises(DataError, match="no training row has an answer"):
-        chosen([record_of(None)])
+        chosen([read_as(None)])

@@ -8,12 +8,13 @@ import pytest
 
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.rows import find_role, read_content, read_message, read_messages
-from burnish.data.rows.dataset import asked_of, load_records
+from burnish.data.rows.dataset import load_records
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, Row, RowError
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError, RecipeError
+from burnish.prepare.context import what_is_asked
 from burnish.recipe.schema import DataSection, Recipe
 from tests.snapshots import check_message
 from tests.tiny_models import make_tokenizer
@@ -124,7 +125,7 @@ def test_the_recipe_says_what_other_roles_mean() -> None:
     shape = detect_shape([Row(prompted, "a.jsonl", 1)], {}, asked=Asked(roles=roles))
     assert shape.to_record(Row(prompted, "a.jsonl", 1)).dialogues()[0][1]["content"] == "a"
     with pytest.raises(RecipeError) as caught:
-        asked_of(Recipe(data=DataSection(roles={"narrator": "author"})))
+        what_is_asked(Recipe(data=DataSection(roles={"narrator": "author"})))
     check_message(caught.value)
 
 

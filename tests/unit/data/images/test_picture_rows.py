@@ -17,6 +17,7 @@ from burnish.data.rows.records import PictureRecord, content_hash
 from burnish.data.rows.row import RowError
 from burnish.data.rows.shapes import PATTERNS, pattern_of
 from tests.snapshots import check_message
+from tests.tiny_data import read_as
 from tests.tiny_vision import draw
 
 ASKED = [{"role": "user", "content": "<image>\nWhat is it?"}, {"role": "assistant", "content": "Red."}]
@@ -34,7 +35,7 @@ def read(values: dict[str, Any], folder: Path) -> PictureRecord:
     """The record of a row of the file `rows.jsonl` in a folder, of whatever shape it is found to have."""
     pattern = pattern_of(values, PATTERNS)
     assert pattern is not None and pattern.record is PictureRecord
-    record = pattern.make_record(values, f"{folder / 'rows.jsonl'}:3")
+    record = read_as(pattern, values, f"{folder / 'rows.jsonl'}:3")
     assert isinstance(record, PictureRecord)
     return record
 

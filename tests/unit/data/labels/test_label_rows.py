@@ -19,7 +19,7 @@ def rows_of(*values):
     return [Row(value, "a.jsonl", line) for line, value in enumerate(values, start=1)]
 
 
-def record_of(values):
+def read_as(values):
     (row,) = rows_of(values)
     shape = detect_shape([row], {})
     return shape.name, shape.to_record(row)
@@ -47,7 +47,7 @@ LABELS = [
 
 @pytest.mark.parametrize(("value", "expected"), LABELS, ids=repr)
 def test_a_label_is_a_word_whatever_its_type(value, expected):
-    assert record_of({"text": "x", "label": value}) == ("labelled-text", labelled(*expected))
+    assert read_as({"text": "x", "label": value}) == ("labelled-text", labelled(*expected))
 
 
 LISTS = [
@@ -60,7 +60,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("value", "expected"), LISTS, ids=repr)
 def test_a_list_is_a_set_of_labels_and_may_be_empty(value, expected):
-    assert record_of({"text": "x", "labels": value}) == ("labelled-text", labelled(*expected, is_multi=True))
+    assert read_as({"text": "x", "labels": value}) == ("labelled-text", labelled(*expected, is_multi=True))
 
 
 COLUMNS = [
@@ -75,7 +75,7 @@ COLUMNS = [
 
 @pytest.mark.parametrize("values", COLUMNS, ids=lambda values: "+".join(values))
 def test_columns_of_a_labelled_text(values):
-    assert record_of(values) == ("labelled-text", labelled("a"))
+    assert read_as(values) == ("labelled-text", labelled("a"))
 
 
 PAIRS = [
@@ -90,7 +90,7 @@ PAIRS = [
 
 @pytest.mark.parametrize("values", PAIRS, ids=lambda values: "+".join(values))
 def test_columns_of_a_labelled_pair(values):
-    name, record = record_of(values)
+    name, record = read_as(values)
     assert name == "labelled-pair"
     assert record == LabelledRecord(("x", "y"), ("a",), False, "a.jsonl:1")
 

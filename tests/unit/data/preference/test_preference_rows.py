@@ -15,6 +15,7 @@ from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
 from tests.snapshots import check_message
+from tests.tiny_data import read_as
 
 USER = {"role": "user", "content": "Which colour?"}
 GOOD = {"role": "assistant", "content": "Red."}
@@ -26,7 +27,7 @@ def read(values: dict[str, Any]) -> Any:
     """The record of a row, with its shape found as in a file."""
     pattern = pattern_of(values, PATTERNS)
     assert pattern is not None
-    return pattern.make_record(values, "rows.jsonl:1")
+    return read_as(pattern, values, "rows.jsonl:1")
 
 
 def parts(typed: dict[str, str]) -> dict[str, Any]:
@@ -146,7 +147,7 @@ RATED_MESSAGES = next(pattern for pattern in PATTERNS if pattern.name == "rated-
 @pytest.mark.parametrize("label", ["maybe", "", 1, 0.5, None, [True]])
 def test_ratings_are_yes_or_no(label: Any) -> None:
     with pytest.raises(RowError) as caught:
-        RATED.make_record({"prompt": "Which colour?", "completion": "Red.", "label": label}, "rows.jsonl:1")
+        read_as(RATED, {"prompt": "Which colour?", "completion": "Red.", "label": label}, "rows.jsonl:1")
     check_message(caught.value)
 
 
@@ -164,7 +165,7 @@ def test_ratings_are_yes_or_no(label: Any) -> None:
 def test_what_is_refused_of_rated_rows(values: dict[str, Any]) -> None:
     pattern = RATED_MESSAGES if "messages" in values else RATED
     with pytest.raises(RowError) as caught:
-        pattern.make_record(values, "rows.jsonl:1")
+        read_as(pattern, values, "rows.jsonl:1")
     check_message(caught.value)
 
 

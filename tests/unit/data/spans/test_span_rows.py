@@ -12,6 +12,7 @@ from burnish.data.rows.row import Row, RowError
 from burnish.data.rows.shapes import BY_NAME, PATTERNS, detect_shape, pattern_of
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message, check_text
+from tests.tiny_data import read_as
 
 CONTEXT = "Anna met Ben. Ben lives in Rome."
 
@@ -21,7 +22,7 @@ def record_of(**values):
     pattern = pattern_of(row, PATTERNS)
     assert pattern is not None
     assert pattern.record is SpanRecord
-    return pattern.make_record(row, "a.jsonl:1")
+    return read_as(pattern, row, "a.jsonl:1")
 
 
 SPELLINGS = [
@@ -88,16 +89,16 @@ def test_places_count_characters_not_bytes_or_utf_16():
     start = 4 + 1 + 5 + 1 + 3
     assert context[start:] == "Zürich"
     values = {"context": context, "question": "Where?", "answers": [{"text": "Zürich", "answer_start": start}]}
-    assert BY_NAME["span"].make_record(values, "a:1").answers == ((start, "Zürich"),)
+    assert read_as(BY_NAME["span"], values, "a:1").answers == ((start, "Zürich"),)
     in_utf_16 = len(context[:start].encode("utf-16-le")) // 2
     with pytest.raises(RowError, match=f"which is at {start}"):
-        BY_NAME["span"].make_record({**values, "answers": [{"text": "Zürich", "answer_start": in_utf_16}]}, "a:1")
+        read_as(BY_NAME["span"], {**values, "answers": [{"text": "Zürich", "answer_start": in_utf_16}]}, "a:1")
 
 
 def test_a_precomposed_accent_is_not_a_combining_one():
     values = {"context": "a caf\u0065\u0301", "question": "What?", "answers": [{"text": "café", "answer_start": 2}]}
     with pytest.raises(RowError, match="which does not occur"):
-        BY_NAME["span"].make_record(values, "a:1")
+        read_as(BY_NAME["span"], values, "a:1")
 
 
 def rows(*answers):

@@ -14,12 +14,13 @@ from burnish.data.rows.shapes import BY_NAME, detect_shape
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
 from tests.snapshots import check_message
+from tests.tiny_data import read_as
 
 WORDS = ["Anna", "sings"]
 
 
 def record(values):
-    return BY_NAME["tagged"].make_record(values, "a.jsonl:3")
+    return read_as(BY_NAME["tagged"], values, "a.jsonl:3")
 
 
 @pytest.mark.parametrize("words", ["tokens", "words"])
