@@ -48,6 +48,8 @@ class Budget:
     reason: str
     allocator_share: float
     """Allocator overhead, as a share of the tensor bytes."""
+    included: int = 0
+    """Bytes that `reason` counts but `room` does not: of a whole process or device, what something else takes."""
 
     @property
     def taken(self) -> int:
@@ -120,8 +122,10 @@ def measured_again(budget: Budget) -> Budget:
     if budget.kind != "cpu":
         return budget
     taken = replace(budget.overheads[0], bytes=resident_bytes())
-    grown = taken.bytes - budget.taken if budget.reason == GIVEN else 0
-    return replace(budget, room=budget.room - grown, overheads=(taken, *budget.overheads[1:]))
+    budget = replace(budget, overheads=(taken, *budget.overheads[1:]))
+    if not budget.included:
+        return budget
+    return replace(budget, room=budget.room + budget.included - taken.bytes, included=taken.bytes)
 
 
 def budget_of(device: Device, memory: int | None = None) -> Budget:
@@ -138,7 +142,8 @@ def budget_of(device: Device, memory: int | None = None) -> Budget:
     room = (memory or device.memory_bytes) - sum(one.bytes for one in overheads)
     if device.is_shared:
         room = int(room * _SHARED)
-    return Budget(device.name, device.kind, room, overheads, "memory of the device", _CACHING)
+    included = sum(one.bytes for one in overheads)
+    return Budget(device.name, device.kind, room, overheads, "memory of the device", _CACHING, included)
 
 
 _SHARED = 0.75
@@ -150,7 +155,7 @@ def _limited(budget: Budget, wanted: str | None, less: int = 0) -> Budget:
     if wanted is None:
         return budget
     room = parse_memory(wanted) - less
-    return Budget(budget.device, budget.kind, room, budget.overheads, GIVEN, budget.allocator_share)
+    return Budget(budget.device, budget.kind, room, budget.overheads, GIVEN, budget.allocator_share, less)
 
 
 def _address_room(used: int) -> int | None:

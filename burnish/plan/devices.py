@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 from burnish.errors import InputError
+from burnish.system.machine import memory_size
 
 GIB = 2**30
 _UNITS = {"mb": 2**20, "gb": 2**30, "tb": 2**40}
@@ -99,7 +100,8 @@ def find_device(name: str) -> Device:
 
 def custom_device(memory_bytes: int) -> Device:
     """A device of which only the memory is known: enough to plan memory, but not time."""
-    return Device(name=f"{memory_bytes / GIB:g} GB", kind="cuda", memory_bytes=memory_bytes, source="as asked")
+    size = f"{memory_bytes / GIB:g} GB" if memory_bytes >= GIB else memory_size(memory_bytes)
+    return Device(name=size, kind="cuda", memory_bytes=memory_bytes, source="as asked")
 
 
 def parse_memory(text: str) -> int:

@@ -277,7 +277,7 @@ def _too_large(fit: Fit, budget: Budget, context: RunContext, facts: Facts) -> M
     least = int(need * (1 + budget.allocator_share) / (1 - KEPT_FREE)) + budget.coming
     fixes = [f"a model of about {billions:.1f} B parameters would fit"] if billions >= 0.05 else []
     if budget.reason == GIVEN:
-        fixes.append(f"with `--set model.memory={-(-(least + budget.taken) // 2**20)}MB` this one would fit")
+        fixes.append(f"with `--set model.memory={-(-(least + budget.included) // 2**20)}MB` this one would fit")
     if recipe.method not in (AUTO, AUTO_METHODS[-1]):
         fixes.insert(0, "try `--method auto`, which uses the best method that fits")
     if recipe.data.context != AUTO and int(recipe.data.context) > 256:
@@ -297,9 +297,9 @@ def _missing(least: int, budget: Budget) -> str:
         least: bytes that the run needs beyond what its process uses already.
         budget: of the device.
     """
-    used = budget.taken if budget.reason == GIVEN else 0
-    besides = f", {memory_size(used + budget.coming)} of it besides tensors" if used + budget.coming else ""
+    others = budget.included + budget.coming
+    besides = f", {memory_size(others)} of it besides tensors" if others else ""
     return (
-        f"At least {memory_size(least + used)} is needed, with one row at a time{besides}; "
-        f"{memory_size(budget.room + used)} is available ({budget.reason})."
+        f"At least {memory_size(least + budget.included)} is needed, with one row at a time{besides}; "
+        f"{memory_size(budget.room + budget.included)} is available ({budget.reason})."
     )

@@ -133,6 +133,16 @@ def test_too_little_for_anything_is_refused_before_the_run_begins(burnish: Burni
     assert not (here / "runs").exists()
 
 
+def test_a_device_that_is_too_small_is_refused_in_its_own_size(burnish: Burnish, here: Path, base: Path) -> None:
+    """Its driver takes more than there is."""
+    write_rows(here / "rows.jsonl", 30)
+    result = burnish(f"plan rows.jsonl --model {base} {SHORT} --memory 300MB")
+    assert result.code == 3
+    assert "does not fit into the memory of 300 MB" in result.err
+    assert "300 MB is available (memory of the device)" in result.err
+    assert "600 MB of it besides tensors" in result.err
+
+
 @pytest.mark.parametrize("command", ["train", "plan"])
 def test_a_size_that_the_process_alone_takes_is_too_little(
     command: str, burnish: Burnish, here: Path, base: Path
