@@ -34,7 +34,7 @@ def rest_after_prompt(
         template: renders the messages.
         prompt: of the last message, which `whole` does not begin with.
         whole: text of all messages.
-        messages: of the conversation up to the answer.
+        messages: of the conversation up to the answer; something comes before it.
         tools: of the conversation.
 
     Raises:
@@ -42,7 +42,7 @@ def rest_after_prompt(
     """
     head = _before(template, whole, messages, -1, tools)
     # the end of the prompt follows the last message before the answer; the same words may end an earlier prompt
-    asked_from = len(_before(template, whole, messages, -2, tools)) if len(messages) > 1 else 0
+    asked_from = len(_before(template, whole, messages, -2, tools))
     asked = _last_words(template, prompt, messages[:-1], tools)
     for words in (asked, prompt.removeprefix(template.render(messages[:-1], tools, answer_next=False))):
         at = head.rfind(words, asked_from) if words.strip() else -1
@@ -102,7 +102,7 @@ def _last_words(template: ChatTemplate, prompt: str, messages: Sequence[Message]
     It is what stays where the message has other words, so the template may write them in any form.
     """
     tails = []
-    for sign in _SIGNS if messages else ():
+    for sign in _SIGNS:
         marked = _marked(messages[-1], sign)
         if marked != messages[-1]:
             other = template.render([*messages[:-1], marked], tools, answer_next=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.engine.optimizer import learning_rate_at, make_optimizer, set_learning_rate
+from burnish.engine.optimizer import learning_rate_at, make_optimizer, moments, restore_moments, set_learning_rate
 from burnish.recipe.schema import TrainSection
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import with_method
@@ -123,3 +123,23 @@ def test_options_reach_the_optimizer() -> None:
     assert all(group["lr"] == 0.25 and group["betas"] == (0.7, 0.8) for group in optimizer.param_groups)
     set_learning_rate(optimizer, 0.125)
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+def test_a_state_of_plain_counts_and_nested_tables_comes_back() -> None:
+    """bitsandbytes counts steps in integers and nests its tables; torch counts in tensors of floats."""
+    weight = nn.Parameter(torch.ones(2, 2))
+    first, second = torch.optim.AdamW([weight]), torch.optim.AdamW([weight])
+    table = torch.tensor([7, 9], dtype=torch.uint8)
+    first.state[weight] = {"count": 3, "step": torch.tensor(5.0), "nested": {"table": table}}
+    saved = moments(first)
+    assert {name: tensor.tolist() for name, tensor in saved.items()} == {
+        "0.count": 3,
+        "0.step": 5.0,
+        "0.table": [7, 9],
+    }
+    restore_moments(second, saved, first.state_dict()["param_groups"])
+    state = second.state[weight]
+    assert (type(state["count"]), state["count"]) == (int, 3)
+    assert torch.is_tensor(state["step"])
+    assert state["step"].item() == 5.0
+    assert state["table"].tolist() == [7, 9]

@@ -123,6 +123,9 @@ def test_an_entity_whose_mark_is_unknown_goes_on_over_what_is_outside_without_a_
         ("I-X O I-X O B-X", "IOB1"),
         ("I-X I-X B-X I-X O I-Y", "IOB1"),
         ("I-X I-Y B-Z", "IOB1"),
+        ("B-X I-X I-X", "IOB2"),
+        ("B-X I-Y I-Z", "IOB1"),
+        ("B-X B-X I-Y", "IOB2"),
     ],
 )
 def test_the_limits_of_schemes(tags: str, expected: str) -> None:

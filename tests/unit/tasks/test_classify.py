@@ -22,9 +22,9 @@ from burnish.models.heads import Target, row_logits
 from burnish.models.location import ModelLocation
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
-from burnish.tasks.classify import CLASSIFY
+from burnish.tasks.classify import CLASSIFY, LabelledExample
 from burnish.tasks.evaluated import EvaluatedExamples
-from burnish.tasks.task import Task
+from burnish.tasks.task import Segment, Task
 from tests.tiny_classifiers import save_reader, word_pieces
 from tests.tiny_models import make_tokenizer
 
@@ -398,6 +398,26 @@ def test_a_row_in_words():
     empty = several.encoder.encode(record("x", labels=[], is_multi=True), 64).examples[0]
     assert several.scorer.describe(empty, numpy.array([0.3, 0.2])) == ("x", "no label", "no label (nearest: a 0.30)")
     assert several.scorer.describe(empty, numpy.array([0.6, 0.9]))[2] == "b (0.90), a (0.60)"
+
+
+def test_a_probability_of_a_half_is_not_enough_for_one_of_several_labels() -> None:
+    task = make_task(labels=["a", "b"], is_multi=True)
+    seen = evaluated_by_labels(task, [["b"]], [[0.5, 0.625]])
+    assert task.scorer.describe(seen.examples[0], seen.outputs[0]) == ("x", "b", "b (0.62)")
+    assert {measure.name: value(measure) for measure in task.scorer.measures(seen)}["exact match"] == 1.0
+
+
+def test_a_row_and_its_label_as_a_segment() -> None:
+    """The label is learned, none of the tokens is."""
+    example, _ = encode(make_task(), "the film", "was good")
+    assert make_task().encoder.segments(example) == [
+        Segment("", example.input_ids, [False] * example.num_tokens, "label: good")
+    ]
+    several = make_task(is_multi=True).encoder
+    (listed,) = several.encode(record("x", labels=["good", "new"]), 64).examples
+    (empty,) = several.encode(record("x", labels=[]), 64).examples
+    assert [several.segments(one)[0].note for one in (listed, empty)] == ["label: good, new", "label: none"]
+    assert LabelledExample([5], None, (0,), ("x",), "").num_trained == 1
 
 
 # Answers

@@ -16,6 +16,7 @@ from burnish.data.rows.records import ChatRecord, PreferenceRecord
 from burnish.data.rows.row import RowError
 from tests.snapshots import check_text
 from tests.unit.data.chat.test_chat_format import marked, trained_from
+from tests.unit.data.tiny_tokenizers import byte_level
 
 BRIEF = {"role": "system", "content": "Be brief."}
 ASK, AGAIN = {"role": "user", "content": "How?"}, {"role": "user", "content": "Now?"}
@@ -93,8 +94,9 @@ def test_a_thought_fills_the_empty_one_that_the_template_writes() -> None:
     assert encoded(tokenizer, ASK, FINE) == [f"{opening}«<think></think>Fine.<|im_end|>»"]
     spelled = {"role": "assistant", "content": "<think>Hm.</think>Fine."}
     assert encoded(tokenizer, ASK, spelled) == [f"{opening}«<think>Hm.</think>Fine.<|im_end|>»"], "never two thoughts"
-    (call, _) = encoded(tokenizer, ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)[0].split("»", 1)
+    call, words = encoded(tokenizer, ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)[0].split("»", 1)
     assert call.endswith('«<think>Hm.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>')
+    assert words.endswith("«<think>Hm.</think>Fine.<|im_end|>»"), "each answer has the form of its own kind"
 
 
 def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() -> None:
@@ -119,6 +121,16 @@ def test_an_answer_that_cannot_be_placed_is_refused_alone() -> None:
     with pytest.raises(Exception, match="cannot be used") as caught:
         ChatFormat(styles.chatml(unknown))
     check_text(str(caught.value.__cause__))
+
+
+def test_an_answer_that_no_token_ends_is_refused_alone() -> None:
+    """Calls have no end in this template, and the tokenizer has no EOS."""
+    tokenizer = byte_level(["<|user|>", "<|assistant|>", "<|end|>"], eos=None)
+    tokenizer.chat_template = thinking.ENDS_SOME.replace("CONDITION", "not message.tool_calls")
+    found = ChatFormat(tokenizer).encode(ChatRecord((ASK, calling("Rome"), RESULT, FINE), TOOLS, "x:1"), 1000)
+    assert found.refused == ["answer 1: no token ends the answer"]
+    (example,) = found.examples
+    assert marked(tokenizer, example).endswith("«Fine.<|end|>»")
 
 
 def test_a_thought_that_the_prompt_opens_is_opened_once() -> None:
@@ -154,6 +166,15 @@ def test_where_the_template_ends_only_calls_or_only_words_eos_ends_the_others(
     call, words = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
     assert call.endswith(f'«book{{"city": "Rome", "day": "Monday"}}{call_end}»')
     assert words.endswith(f"«Fine.{words_end}»")
+
+
+def test_a_call_ends_as_words_do_whatever_the_template_writes_after_that() -> None:
+    template = thinking.ENDS_SOME.replace('"<|end|>\n" if message.role == "assistant" and CONDITION', 'ENDS')
+    ends = '("<|end|>" + (eos_token if message.tool_calls else "") + "\n") if message.role == "assistant"'
+    tokenizer = styles.phi3(template.replace("ENDS", ends))
+    (example,) = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
+    assert '«book{"city": "Rome", "day": "Monday"}<|end|>»<|endoftext|>\n<|tool|>' in example
+    assert example.endswith("«Fine.<|end|>»")
 
 
 def test_an_answer_is_found_after_a_result_that_the_template_quotes() -> None:
@@ -242,6 +263,32 @@ def test_what_the_template_does_not_write_of_messages_is_named() -> None:
     assert ChatFormat(styles.chatml()).notes_on(message_keys((ASK, FINE))) == []
     writes_names = styles.NO_PROMPT.replace("message.role", "(message.name or message.role)")
     assert ChatFormat(styles.chatml(writes_names)).notes_on({"user.name"}) == []
+
+
+def test_a_key_is_found_in_templates_that_take_one_call_and_its_result_only() -> None:
+    long_ids = styles.PICKY_CALLS.replace("message.tool_call_id | length != 9", "false")
+    assert ChatFormat(styles.chatml(long_ids)).notes_on({"tool.tool_call_id"}) == []
+    single = styles.llama3()
+    single.chat_template = styles.LLAMA3.replace('"ipython" if', 'message.name or "ipython" if')
+    assert ChatFormat(single).notes_on({"tool.name"}) == []
+    assert len(ChatFormat(styles.llama3()).notes_on({"tool.name"})) == 1
+
+
+def test_what_is_adapted_to_each_template() -> None:
+    templates = {
+        "calls as JSON text": styles.chatml(styles.PICKY_CALLS),
+        "channels": thinking.channels(),
+        "closed thought": thinking.turns(thinking.CLOSED_THOUGHT),
+        "ends last": styles.phi3(styles.ENDS_LAST),
+        "header": styles.chatml(styles.NO_PROMPT),
+        "llama": styles.llama3(),
+        "mistral": styles.mistral(),
+        "no template": styles.chatml(),
+        "opened or empty": styles.chatml(thinking.OPENED_OR_EMPTY),
+        "opens a thought": styles.chatml(styles.OPENS_THOUGHT),
+        "tagged arguments": thinking.tagged_arguments(),
+    }
+    check_text("\n".join(f"{name}: {note}" for name, one in templates.items() for note in ChatFormat(one).notes))
 
 
 def test_pairs_follow_their_own_prompt_too() -> None:
