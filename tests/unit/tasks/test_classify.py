@@ -335,6 +335,8 @@ def test_labels_come_from_the_rows():
     assert choices(records) == {"classify.multi_label": False, "data.labels": ["9", "10"]}
     listed = [record("x", labels=labels, is_multi=True) for labels in (["b", "a"], ["a"], [])]
     assert choices(listed) == {"classify.multi_label": True, "data.labels": ["a", "b"]}
+    for rows, reason in ((records, "every row has one label"), (listed, "the labels are lists")):
+        assert CLASSIFY.choices(rows, Recipe())[0][2] == reason
 
 
 def test_what_the_recipe_says_stands():

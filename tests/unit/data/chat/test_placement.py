@@ -94,9 +94,12 @@ def test_a_thought_fills_the_empty_one_that_the_template_writes() -> None:
     assert encoded(tokenizer, ASK, FINE) == [f"{opening}«<think></think>Fine.<|im_end|>»"]
     spelled = {"role": "assistant", "content": "<think>Hm.</think>Fine."}
     assert encoded(tokenizer, ASK, spelled) == [f"{opening}«<think>Hm.</think>Fine.<|im_end|>»"], "never two thoughts"
-    call, words = encoded(tokenizer, ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)[0].split("»", 1)
-    assert call.endswith('«<think>Hm.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>')
-    assert words.endswith("«<think>Hm.</think>Fine.<|im_end|>»"), "each answer has the form of its own kind"
+    turn = (ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)
+    (unlisted,) = ChatFormat(tokenizer).encode(ChatRecord(turn, None, "x:1"), 1000).examples
+    for text in (*encoded(tokenizer, *turn), marked(tokenizer, unlisted)):
+        call, words = text.split("»", 1)
+        assert call.endswith('«<think>Hm.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>')
+        assert words.endswith("«<think>Hm.</think>Fine.<|im_end|>»"), "each answer has the form of its own kind"
 
 
 def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() -> None:
@@ -175,6 +178,18 @@ def test_a_call_ends_as_words_do_whatever_the_template_writes_after_that() -> No
     (example,) = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
     assert '«book{"city": "Rome", "day": "Monday"}<|end|>»<|endoftext|>\n<|tool|>' in example
     assert example.endswith("«Fine.<|end|>»")
+
+
+def test_an_added_token_that_closes_the_only_call_does_not_end_it() -> None:
+    """Of templates that take one call at a time, none shows that more may follow; only a special token is an end."""
+    template = thinking.ENDS_SOME.replace("CONDITION", "not message.tool_calls")
+    template = template.replace("arguments | tojson }}", 'arguments | tojson + "</call>" }}')
+    single = '{%- if messages[1].tool_calls | length > 1 %}{{ raise_exception("one call at a time") }}{% endif %}'
+    tokenizer = styles.phi3(single + template)
+    tokenizer.add_tokens("</call>")
+    call, words = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
+    assert call.endswith('«book{"city": "Rome", "day": "Monday"}</call><|endoftext|>»')
+    assert words.endswith("«Fine.<|end|>»")
 
 
 def test_an_answer_is_found_after_a_result_that_the_template_quotes() -> None:
