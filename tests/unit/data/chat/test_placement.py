@@ -184,8 +184,9 @@ def test_an_added_token_that_closes_the_only_call_does_not_end_it() -> None:
     """Of templates that take one call at a time, none shows that more may follow; only a special token is an end."""
     template = thinking.ENDS_SOME.replace("CONDITION", "not message.tool_calls")
     template = template.replace("arguments | tojson }}", 'arguments | tojson + "</call>" }}')
-    single = '{%- if messages[1].tool_calls | length > 1 %}{{ raise_exception("one call at a time") }}{% endif %}'
-    tokenizer = styles.phi3(single + template)
+    single = '{%- if message.tool_calls | length > 1 %}{{ raise_exception("one call at a time") }}{% endif %}'
+    loop = "{%- for message in messages %}"
+    tokenizer = styles.phi3(template.replace(loop, loop + single))
     tokenizer.add_tokens("</call>")
     call, words = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
     assert call.endswith('«book{"city": "Rome", "day": "Monday"}</call><|endoftext|>»')
