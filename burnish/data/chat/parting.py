@@ -45,18 +45,16 @@ def rest_after_prompt(
     asked_from = len(_before(template, whole, messages, -2, tools))
     asked = _last_words(template, prompt, messages[:-1], tools)
     for words in (asked, prompt.removeprefix(template.render(messages[:-1], tools, answer_next=False))):
-        at = head.rfind(words, asked_from) if words.strip() else -1
-        if at >= 0:
-            return whole[at + len(words) :]
+        if words.strip() and words in head[asked_from:]:
+            return whole[head.rindex(words) + len(words) :]
     thought = thought_at_end(asked)
     begun = before_thought(asked) if thought else asked.strip()
-    at = head.rfind(begun, asked_from) if begun.strip() else -1
-    if at < 0 and prompt.startswith(head) and prompt[len(head) :] in head:
+    if not begun.strip() or begun not in head[asked_from:]:
         # some templates open a turn for every prompt, but in the conversation once for a call and what follows it
-        return whole[len(head) :]
-    if at < 0:
+        if prompt.startswith(head) and prompt[len(head) :] in head:
+            return whole[len(head) :]
         raise _parted(prompt, head)
-    rest = whole[at + len(begun) :]
+    rest = whole[head.rindex(begun) + len(begun) :]
     if not thought:  # blanks alone differ
         return rest.lstrip() if asked[-1:].isspace() else rest
     tag = closing_tag(asked)

@@ -116,6 +116,14 @@ def test_a_factor_moves_a_weight_further() -> None:
     torch.testing.assert_close(network.weight.detach(), before - 0.08)
 
 
+def test_a_weight_in_a_unit_is_trained_as_if_divided_by_it() -> None:
+    network = nn.Linear(3, 2)
+    train = TrainSection(learning_rate=1.0, weight_decay=0.1)
+    in_unit, plain = make_optimizer(network, train, {"weight": 2.0}, {"weight": 4.0}).param_groups
+    assert (in_unit["weight_decay"], in_unit["rate_factor"], in_unit["eps"]) == (0.1 / 4, 8.0, 1e-8 / 4)
+    assert (plain["weight_decay"], plain["rate_factor"], plain["eps"]) == (0.0, 1.0, 1e-8)
+
+
 def test_options_reach_the_optimizer() -> None:
     network = nn.Linear(3, 2)
     optimizer = make_optimizer(network, TrainSection(learning_rate=0.25, betas=(0.7, 0.8)), {})

@@ -13,7 +13,6 @@ from burnish.metrics.classification import class_counts, macro_f1
 from burnish.metrics.intervals import Estimate, contrast, difference, estimate, proportion, widening
 from burnish.metrics.measure import Measure, grouped, mean, ratio, value
 
-
 _PAIRED = numpy.arange(8) // 2
 
 

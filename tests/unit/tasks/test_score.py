@@ -172,7 +172,9 @@ def test_a_row_and_its_score_as_a_segment() -> None:
     """The score is learned, none of the tokens is."""
     task = make_task()
     (example,) = task.encoder.encode(record("the film", 2.5), 64).examples
-    assert task.encoder.segments(example) == [Segment("", example.input_ids, [False] * example.num_tokens, "score: 2.5")]
+    assert task.encoder.segments(example) == [
+        Segment("", example.input_ids, [False] * example.num_tokens, "score: 2.5")
+    ]
     assert example.num_trained == 1
 
 

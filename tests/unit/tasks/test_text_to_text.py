@@ -93,7 +93,12 @@ def test_tool_calls_are_refused(task: Task) -> None:
 
 
 def test_an_answer_of_weight_0_is_not_learned(task: Task) -> None:
-    messages = (turn("user", "Who?"), turn("assistant", "Bob.", weight=0), turn("user", "No."), turn("assistant", "Anna."))
+    messages = (
+        turn("user", "Who?"),
+        turn("assistant", "Bob.", weight=0),
+        turn("user", "No."),
+        turn("assistant", "Anna."),
+    )
     (example,) = task.encoder.encode(record(*messages), 90).examples
     assert spelled(task, example.target_ids) == "Anna."
     assert "Bob." in spelled(task, example.source_ids)

@@ -14,6 +14,7 @@ from burnish.data.chat.template import message_keys
 from burnish.data.preference.format import PreferenceFormat
 from burnish.data.rows.records import ChatRecord, PreferenceRecord
 from burnish.data.rows.row import RowError
+from burnish.errors import ModelError
 from tests.snapshots import check_text
 from tests.unit.data.chat.test_chat_format import marked, trained_from
 from tests.unit.data.tiny_tokenizers import byte_level
@@ -58,6 +59,33 @@ def test_a_system_text_that_moves_to_the_last_question_leaves_each_answer_its_ow
     assert encoded(thinking.system_last(), ASK, FINE, AGAIN, STILL) == [
         "<s>[INST]How?[/INST]«Fine.</s>»[INST]Now?[/INST]«Still.</s>»"
     ], "one sequence where the texts agree"
+
+
+def test_an_answer_that_begins_with_blanks_keeps_them_after_a_prompt_that_ends_with_one() -> None:
+    tokenizer = thinking.system_last()
+    tokenizer.chat_template = thinking.SYSTEM_LAST.replace('"[/INST]"', '"[/INST]\n"')
+    blanks = {**FINE, "content": "\n\n Fine."}
+    assert encoded(tokenizer, BRIEF, ASK, blanks) == ["<s>[INST]Be brief.\n\nHow?[/INST]\n«\n\n Fine.</s>»"]
+
+
+def test_a_request_after_the_last_question_alone_leaves_the_start_of_the_answer_to_be_found() -> None:
+    tokenizer = thinking.system_last()
+    tokenizer.chat_template = (
+        "{%- for message in messages %}"
+        "{%- if message.role == 'user' %}"
+        "{{- '[INST]' + message.content + ('\n\nBe brief.' if loop.last else '') + '[/INST]' }}"
+        "{%- else %}{{- '>> ' + message.content + eos_token }}{% endif %}"
+        "{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '>> ' }}{% endif %}"
+    )
+    assert encoded(tokenizer, ASK, FINE, AGAIN, STILL) == [
+        "[INST]How?\n\nBe brief.[/INST]>> «Fine.</s>»",
+        "[INST]How?[/INST]>> Fine.</s>[INST]Now?\n\nBe brief.[/INST]>> «Still.</s>»",
+    ]
+    tokenizer.chat_template = tokenizer.chat_template.partition("{%- if add_generation_prompt")[0]
+    with pytest.raises(ModelError) as caught:
+        ChatFormat(tokenizer)
+    assert "something else before the answer than its prompt" in caught.value.why
 
 
 def test_thoughts_go_to_their_channel_and_answers_end_as_the_last_does() -> None:
@@ -172,7 +200,7 @@ def test_where_the_template_ends_only_calls_or_only_words_eos_ends_the_others(
 
 
 def test_a_call_ends_as_words_do_whatever_the_template_writes_after_that() -> None:
-    template = thinking.ENDS_SOME.replace('"<|end|>\n" if message.role == "assistant" and CONDITION', 'ENDS')
+    template = thinking.ENDS_SOME.replace('"<|end|>\n" if message.role == "assistant" and CONDITION', "ENDS")
     ends = '("<|end|>" + (eos_token if message.tool_calls else "") + "\n") if message.role == "assistant"'
     tokenizer = styles.phi3(template.replace("ENDS", ends))
     (example,) = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
