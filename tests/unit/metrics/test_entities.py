@@ -76,7 +76,7 @@ def test_other_letters_need_a_type_and_the_scheme() -> None:
 
 
 def test_an_entity_of_one_mark_without_a_type_ends_before_what_is_outside() -> None:
-    assert entities("S O B E O O B I O".split(), "BIOES") == {("", 0, 1), ("", 2, 4), ("", 6, 8)}
+    assert entities(["S", "O", "B", "E", "O", "O", "B", "I", "O"], "BIOES") == {("", 0, 1), ("", 2, 4), ("", 6, 8)}
 
 
 def test_plain_tags_are_entities_of_one_token() -> None:

@@ -171,6 +171,14 @@ def test_a_thought_that_the_prompt_opens_is_opened_once() -> None:
     assert encoded(tokenizer, ASK, THOUGHT) == [f"{opening}«Hm.\n</think>\nFine.<|im_end|>»"]
 
 
+def test_a_prompt_with_nothing_but_a_blank_between_question_and_thought_is_refused() -> None:
+    template = '{%- for message in messages %}{{- message.content + "\n" }}{% endfor %}'
+    opened = template + '{%- if add_generation_prompt %}{{- "<think>\n" }}{% endif %}'
+    with pytest.raises(ModelError) as caught:
+        ChatFormat(styles.chatml(opened))
+    assert "something else before the answer than its prompt" in caught.value.why
+
+
 def test_thoughts_may_be_parts_of_the_content() -> None:
     opening = "<|im_start|>user\nHow?<|im_end|><|im_start|>assistant\n"
     tokenizer = styles.chatml(thinking.THOUGHT_PARTS)
