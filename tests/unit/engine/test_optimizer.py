@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from burnish.engine.optimizer import learning_rate_at, make_optimizer, moments, restore_moments, set_learning_rate
+from burnish.errors import MachineError
 from burnish.recipe.schema import TrainSection
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import with_method
@@ -101,6 +102,7 @@ def test_the_order_of_groups_does_not_hang_on_the_order_of_factors() -> None:
     factors = {"0.weight": 4.0, "1.weight": 2.0}
     first = make_optimizer(network, train, factors)
     second = make_optimizer(network, train, dict(reversed(factors.items())))
+    assert [group["rate_factor"] for group in first.param_groups if group["weight_decay"]] == [2.0, 4.0]
     for one, other in zip(first.param_groups, second.param_groups, strict=True):
         assert [id(p) for p in one["params"]] == [id(p) for p in other["params"]]
 
@@ -128,9 +130,16 @@ def test_options_reach_the_optimizer() -> None:
     network = nn.Linear(3, 2)
     optimizer = make_optimizer(network, TrainSection(learning_rate=0.25, betas=(0.7, 0.8)), {})
     assert isinstance(optimizer, torch.optim.AdamW)
+    assert all(group["fused"] for group in optimizer.param_groups)
     assert all(group["lr"] == 0.25 and group["betas"] == (0.7, 0.8) for group in optimizer.param_groups)
     set_learning_rate(optimizer, 0.125)
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+def test_moments_in_pages_are_refused_without_cuda() -> None:
+    with pytest.raises(MachineError, match="needs CUDA") as caught:
+        make_optimizer(nn.Linear(3, 2), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
+    assert "the device `cpu`" in caught.value.why
 
 
 def test_a_state_of_plain_counts_and_nested_tables_comes_back() -> None:

@@ -68,6 +68,32 @@ def test_an_answer_that_begins_with_blanks_keeps_them_after_a_prompt_that_ends_w
     assert encoded(tokenizer, BRIEF, ASK, blanks) == ["<s>[INST]Be brief.\n\nHow?[/INST]\n«\n\n Fine.</s>»"]
 
 
+@pytest.mark.parametrize(
+    ("question_end", "prompt_end", "expected"),
+    [
+        ("", "\n", "[INST]How?[/INST]\n«Fine.</s>»"),
+        ("\n", "", "[INST]How?\n[/INST]« Fine.</s>»"),
+    ],
+)
+def test_where_blanks_alone_differ_a_blank_at_the_end_of_the_prompt_stands_for_those_of_the_answer(
+    question_end: str, prompt_end: str, expected: str
+) -> None:
+    tokenizer = thinking.system_last()
+    tokenizer.chat_template = (
+        (
+            "{%- for message in messages %}"
+            "{%- if message.role == 'user' %}"
+            "{{- '[INST]' + message.content + (QUESTION if loop.last else '') + '[/INST]' }}"
+            "{%- else %}{{- ' ' + message.content + eos_token }}{% endif %}"
+            "{%- endfor %}"
+            "{%- if add_generation_prompt %}{{- PROMPT }}{% endif %}"
+        )
+        .replace("QUESTION", repr(question_end))
+        .replace("PROMPT", repr(prompt_end))
+    )
+    assert encoded(tokenizer, ASK, FINE) == [expected]
+
+
 def test_a_request_after_the_last_question_alone_leaves_the_start_of_the_answer_to_be_found() -> None:
     tokenizer = thinking.system_last()
     tokenizer.chat_template = (
@@ -169,6 +195,12 @@ def test_a_thought_that_the_prompt_opens_is_opened_once() -> None:
     opening = "<|im_start|>user\nHow?<|im_end|>\n<|im_start|>assistant\n<think>\n"
     assert encoded(tokenizer, ASK, FINE) == [f"{opening}«</think>Fine.<|im_end|>»"]
     assert encoded(tokenizer, ASK, THOUGHT) == [f"{opening}«Hm.\n</think>\nFine.<|im_end|>»"]
+    calls = "{%- for call in message.tool_calls or [] %}{{- call.function.name + call.function.arguments | tojson }}"
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        '{{- message.content + "<|im_end|>', f'{{{{- message.content }}}}{calls}{{% endfor %}}{{{{- "<|im_end|>'
+    )
+    call = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)[0]
+    assert call.endswith(f'{opening}«</think>book{{"city": "Rome", "day": "Monday"}}<|im_end|>»')
 
 
 def test_a_prompt_with_nothing_but_a_blank_between_question_and_thought_is_refused() -> None:
