@@ -88,8 +88,8 @@ def _marked(message: Message, sign: str) -> Message:
         marked["content"] = [{"type": "text", "text": sign}]
     elif isinstance(content, dict):
         marked["content"] = {"blocks": [{"type": "response", "text": sign}]}
-    calls = message.get("tool_calls") or []
-    if calls:
+    if message.get("tool_calls"):
+        calls = message["tool_calls"]
         marked["tool_calls"] = [{**call, "function": {**call["function"], "name": sign}} for call in calls]
     return marked
 

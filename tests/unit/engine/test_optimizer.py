@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from burnish.engine.optimizer import learning_rate_at, make_optimizer, moments, restore_moments, set_learning_rate
+from burnish.engine.optimizer import (
+    check_optimizer,
+    learning_rate_at,
+    make_optimizer,
+    moments,
+    restore_moments,
+    set_learning_rate,
+)
 from burnish.errors import MachineError
 from burnish.recipe.schema import TrainSection
 from tests.tiny_models import LAYOUTS, make_network
@@ -140,6 +149,15 @@ def test_moments_in_pages_are_refused_without_cuda() -> None:
     with pytest.raises(MachineError, match="needs CUDA") as caught:
         make_optimizer(nn.Linear(3, 2), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
     assert "the device `cpu`" in caught.value.why
+    check_optimizer(TrainSection(learning_rate=1.0), "cpu")
+
+
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_moments_in_pages_need_a_package(is_installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if is_installed else None)
+    train = TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit")
+    with nullcontext() if is_installed else pytest.raises(MachineError, match="needs the package bitsandbytes"):
+        check_optimizer(train, "cuda")
 
 
 def test_a_state_of_plain_counts_and_nested_tables_comes_back() -> None:

@@ -160,6 +160,13 @@ def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() ->
     tokenizer = thinking.turns(thinking.CLOSED_THOUGHT)
     prompt = "<|turn>user\nHow?<turn|>\n<|turn>assistant\n"
     assert encoded(tokenizer, ASK, FINE) == [f"{prompt}<|channel>thought\n<channel|>«Fine.<turn|>»"]
+    blanks = {**FINE, "content": "\n Fine."}
+    assert encoded(tokenizer, ASK, blanks) == [f"{prompt}<|channel>thought\n<channel|>«\n Fine.<turn|>»"]
+    closes = thinking.CLOSED_THOUGHT.replace(
+        "{{- message.content }}", '{{- "<channel|>" if message.role == "assistant" }}{{- message.content }}'
+    )
+    alone = encoded(thinking.turns(closes), ASK, FINE)
+    assert alone == [f"{prompt}<|channel>thought\n<channel|>«Fine.<turn|>»"], "the conversation closes it alone"
     thinks = encoded(thinking.turns(thinking.CLOSED_THOUGHT), ASK, THOUGHT, enable_thinking=True)
     assert thinks == [f"{prompt}«<|channel>thought\nHm.\n<channel|>Fine.<turn|>»"], "as before calls"
 
