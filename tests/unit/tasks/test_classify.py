@@ -24,7 +24,7 @@ from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
 from burnish.tasks.classify import CLASSIFY, LabelledExample
 from burnish.tasks.evaluated import EvaluatedExamples
-from burnish.tasks.task import Segment, Task
+from burnish.tasks.task import Task
 from tests.tiny_classifiers import save_reader, word_pieces
 from tests.tiny_models import make_tokenizer
 
@@ -410,15 +410,12 @@ def test_a_probability_of_a_half_is_not_enough_for_one_of_several_labels() -> No
 
 
 def test_a_row_and_its_label_as_a_segment() -> None:
-    """The label is learned, none of the tokens is."""
-    example, _ = encode(make_task(), "the film", "was good")
-    assert make_task().encoder.segments(example) == [
-        Segment("", example.input_ids, [False] * example.num_tokens, "label: good")
-    ]
-    several = make_task(is_multi=True).encoder
-    (listed,) = several.encode(record("x", labels=["good", "new"]), 64).examples
-    (empty,) = several.encode(record("x", labels=[]), 64).examples
-    assert [several.segments(one)[0].note for one in (listed, empty)] == ["label: good, new", "label: none"]
+    encoder = make_task(is_multi=True).encoder
+    rows = [record("the film", "was good"), record("x", labels=["good", "new"]), record("x", labels=[])]
+    examples = [encoder.encode(row, 64).examples[0] for row in rows]
+    segments = [segment for example in examples for segment in encoder.segments(example)]
+    assert segments[0] == ("", examples[0].input_ids, [False] * examples[0].num_tokens, "label: good")
+    assert [segment.note for segment in segments[1:]] == ["label: good, new", "label: none"]
     assert LabelledExample([5], None, (0,), ("x",), "").num_trained == 1
 
 
