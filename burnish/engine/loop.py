@@ -87,7 +87,7 @@ class Prefetch:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.shutdown(wait=False)
 
     def take(self, step: int) -> list[Batch]:
         """The batches of a step; starts building those of the next one. Raises whatever building them raises."""

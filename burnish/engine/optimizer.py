@@ -84,7 +84,7 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
         for nested in [key for key, value in values.items() if isinstance(value, dict)]:
             values |= values.pop(nested)
         for key, value in values.items():
-            flat[f"{number}.{key}"] = value if isinstance(value, torch.Tensor) else torch.tensor(value)
+            flat[f"{number}.{key}"] = torch.as_tensor(value)
     return {name: tensor.detach().cpu().clone() for name, tensor in flat.items()}
 
 

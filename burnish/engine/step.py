@@ -120,8 +120,7 @@ class Trainer:
         The step is then repeated. Skipped instead, as `GradScaler` is often used, its rows would be lost, and the
         learning-rate schedule would go on without it: the first steps of a run, which find the scale, are its warm-up.
         """
-        self.scaler.step(self.optimizer)  # changes no weight: `unscale_` has seen the infinite gradient
-        self.scaler.update()
+        self.scaler.update()  # `unscale_` has found the infinite gradient
         self.drop_gradient()
         return self.scaler.get_scale() >= _LEAST_SCALE
 

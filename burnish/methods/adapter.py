@@ -266,7 +266,7 @@ def check_names(network: Any, wanted: list[str], option: str) -> None:
     for ending in wanted:
         if not any(is_ending(name, ending) for name in names):
             last_parts = sorted({name.rpartition(".")[2] for name in names if not name.rpartition(".")[2].isdigit()})
-            near = difflib.get_close_matches(ending, last_parts, n=1)
+            near = difflib.get_close_matches(ending, last_parts)
             raise RecipeError(
                 f"`{option}` names `{ending}`, which this model does not have",
                 f"Its modules are named {', '.join(last_parts[:30])}.",

@@ -91,7 +91,7 @@ def write_as_plain(network: Any, folder: Path) -> None:
     factor = math.sqrt(2) if config["use_rslora"] else 2  # keeps the scale: alpha / r, or alpha / sqrt(r)
     config |= {"r": 2 * config["r"], "lora_alpha": factor * config["lora_alpha"], "init_lora_weights": True}
     save_file(weights, str(weights_file), metadata={"format": "pt"})
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def has_moved(network: Any) -> bool:

@@ -92,8 +92,8 @@ def _is_begin(before: tuple[str, str], now: tuple[str, str], scheme: str) -> boo
 
 
 def _is_end(before: tuple[str, str], now: tuple[str, str], scheme: str) -> bool:
-    """Whether an entity ends with `before`."""
-    if scheme == "BIOES" and (before[0] in ("E", "S") or now[0] in ("B", "S")):
+    """Whether an entity ends with `before` although none begins with `now`."""
+    if scheme == "BIOES" and before[0] in ("E", "S"):
         return True
     is_other = before[0] not in _OUTSIDE and before[1] != now[1]
     return (before[0], now[0]) in _ENDS or is_other or before[0] in _ALONE

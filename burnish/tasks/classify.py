@@ -270,10 +270,8 @@ class ClassifyPredictor(PredictorDefaults):
         Raises:
             InputError: the run labels pairs, and the prompt has no two texts.
         """
-        read = self._read(prompt)
-        example = LabelledExample(read.input_ids, read.token_types, (), (), "")
         device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([example], 0).items()}
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)], 0).items()}
         return self._labels.in_words(self._labels.probabilities(row_logits(network, inputs))[0])
 
     def num_cut(self, prompt: str) -> int:

@@ -34,7 +34,7 @@ def rest_after_prompt(
         template: renders the messages.
         prompt: of the last message, which `whole` does not begin with.
         whole: text of all messages.
-        messages: of the conversation up to the answer.
+        messages: of the conversation up to the answer; something comes before it.
         tools: of the conversation.
 
     Raises:
@@ -42,21 +42,19 @@ def rest_after_prompt(
     """
     head = _before(template, whole, messages, -1, tools)
     # the end of the prompt follows the last message before the answer; the same words may end an earlier prompt
-    asked_from = len(_before(template, whole, messages, -2, tools)) if len(messages) > 1 else 0
+    asked_from = len(_before(template, whole, messages, -2, tools))
     asked = _last_words(template, prompt, messages[:-1], tools)
     for words in (asked, prompt.removeprefix(template.render(messages[:-1], tools, answer_next=False))):
-        at = head.rfind(words, asked_from) if words.strip() else -1
-        if at >= 0:
-            return whole[at + len(words) :]
+        if words.strip() and words in head[asked_from:]:
+            return whole[head.rindex(words) + len(words) :]
     thought = thought_at_end(asked)
     begun = before_thought(asked) if thought else asked.strip()
-    at = head.rfind(begun, asked_from) if begun.strip() else -1
-    if at < 0 and prompt.startswith(head) and prompt[len(head) :] in head:
+    if not begun.strip() or begun not in head[asked_from:]:
         # some templates open a turn for every prompt, but in the conversation once for a call and what follows it
-        return whole[len(head) :]
-    if at < 0:
+        if prompt.startswith(head) and prompt[len(head) :] in head:
+            return whole[len(head) :]
         raise _parted(prompt, head)
-    rest = whole[at + len(begun) :]
+    rest = whole[head.rindex(begun) + len(begun) :]
     if not thought:  # blanks alone differ
         return rest.lstrip() if asked[-1:].isspace() else rest
     tag = closing_tag(asked)
@@ -90,8 +88,8 @@ def _marked(message: Message, sign: str) -> Message:
         marked["content"] = [{"type": "text", "text": sign}]
     elif isinstance(content, dict):
         marked["content"] = {"blocks": [{"type": "response", "text": sign}]}
-    calls = message.get("tool_calls") or []
-    if calls:
+    if message.get("tool_calls"):
+        calls = message["tool_calls"]
         marked["tool_calls"] = [{**call, "function": {**call["function"], "name": sign}} for call in calls]
     return marked
 
@@ -102,7 +100,7 @@ def _last_words(template: ChatTemplate, prompt: str, messages: Sequence[Message]
     It is what stays where the message has other words, so the template may write them in any form.
     """
     tails = []
-    for sign in _SIGNS if messages else ():
+    for sign in _SIGNS:
         marked = _marked(messages[-1], sign)
         if marked != messages[-1]:
             other = template.render([*messages[:-1], marked], tools, answer_next=True)

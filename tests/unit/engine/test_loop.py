@@ -18,7 +18,7 @@ from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.validation import HeldOut
-from burnish.errors import BurnishError, Interrupted
+from burnish.errors import BurnishError, Interrupted, MachineError
 from burnish.metrics.measure import Measure
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
 from burnish.runs.events import CheckpointSaved, Diagnosed, Event, StepDone, StoppedEarly, TrainingStarted, Validated
@@ -215,6 +215,29 @@ def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkp
     assert saved_steps(tmp_path) == [5]
     assert len(result.of(StepDone)) == 6
     assert [(one.name, "at step 7" in one.evidence) for one in result.of(Diagnosed)][-1] == ("diverging", True)
+
+
+@pytest.mark.parametrize(
+    ("failing", "newest"), [(1, "There is no checkpoint yet."), (7, "The checkpoint `step-000005` is complete.")]
+)
+def test_memory_that_runs_out_in_an_update_names_the_step_and_the_newest_checkpoint(
+    failing: int, newest: str, tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    result = Listener()
+    loop = make_loop(tiny_tokenizer, tmp_path, result, losses=[])
+    whole, calls = loop.trainer.optimizer.step, iter(range(1, TOTAL + 1))
+
+    def update(*given: Any, **options: Any) -> Any:
+        if next(calls) == failing:
+            raise MemoryError
+        return whole(*given, **options)
+
+    loop.trainer.optimizer.step = update  # type: ignore[method-assign]
+    with pytest.raises(MachineError, match=f"in step {failing}$") as caught:
+        loop.run()
+    assert caught.value.why.endswith(newest)
+    assert f"burnish resume {tmp_path.parent}" in caught.value.fix
+    assert len(result.of(StepDone)) == failing - 1
 
 
 def test_goes_on_from_where_progress_stands(tiny_tokenizer: Any, tmp_path: Path) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from burnish.engine.optimizer import learning_rate_at, make_optimizer, set_learning_rate
+from burnish.engine.optimizer import (
+    check_optimizer,
+    learning_rate_at,
+    make_optimizer,
+    moments,
+    restore_moments,
+    set_learning_rate,
+)
+from burnish.errors import MachineError
 from burnish.recipe.schema import TrainSection
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import with_method
@@ -101,6 +111,7 @@ def test_the_order_of_groups_does_not_hang_on_the_order_of_factors() -> None:
     factors = {"0.weight": 4.0, "1.weight": 2.0}
     first = make_optimizer(network, train, factors)
     second = make_optimizer(network, train, dict(reversed(factors.items())))
+    assert [group["rate_factor"] for group in first.param_groups if group["weight_decay"]] == [2.0, 4.0]
     for one, other in zip(first.param_groups, second.param_groups, strict=True):
         assert [id(p) for p in one["params"]] == [id(p) for p in other["params"]]
 
@@ -116,10 +127,54 @@ def test_a_factor_moves_a_weight_further() -> None:
     torch.testing.assert_close(network.weight.detach(), before - 0.08)
 
 
+def test_a_weight_in_a_unit_is_trained_as_if_divided_by_it() -> None:
+    network = nn.Linear(3, 2)
+    train = TrainSection(learning_rate=1.0, weight_decay=0.1)
+    in_unit, plain = make_optimizer(network, train, {"weight": 2.0}, {"weight": 4.0}).param_groups
+    assert (in_unit["weight_decay"], in_unit["rate_factor"], in_unit["eps"]) == (0.1 / 4, 8.0, 1e-8 / 4)
+    assert (plain["weight_decay"], plain["rate_factor"], plain["eps"]) == (0.0, 1.0, 1e-8)
+
+
 def test_options_reach_the_optimizer() -> None:
     network = nn.Linear(3, 2)
     optimizer = make_optimizer(network, TrainSection(learning_rate=0.25, betas=(0.7, 0.8)), {})
     assert isinstance(optimizer, torch.optim.AdamW)
+    assert all(group["fused"] for group in optimizer.param_groups)
     assert all(group["lr"] == 0.25 and group["betas"] == (0.7, 0.8) for group in optimizer.param_groups)
     set_learning_rate(optimizer, 0.125)
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+def test_moments_in_pages_are_refused_without_cuda() -> None:
+    with pytest.raises(MachineError, match="needs CUDA") as caught:
+        make_optimizer(nn.Linear(3, 2), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
+    assert "the device `cpu`" in caught.value.why
+    check_optimizer(TrainSection(learning_rate=1.0), "cpu")
+
+
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_moments_in_pages_need_a_package(is_installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if is_installed else None)
+    train = TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit")
+    with nullcontext() if is_installed else pytest.raises(MachineError, match="needs the package bitsandbytes"):
+        check_optimizer(train, "cuda")
+
+
+def test_a_state_of_plain_counts_and_nested_tables_comes_back() -> None:
+    """bitsandbytes counts steps in integers and nests its tables; torch counts in tensors of floats."""
+    weight = nn.Parameter(torch.ones(2, 2))
+    first, second = torch.optim.AdamW([weight]), torch.optim.AdamW([weight])
+    table = torch.tensor([7, 9], dtype=torch.uint8)
+    first.state[weight] = {"count": 3, "step": torch.tensor(5.0), "nested": {"table": table}}
+    saved = moments(first)
+    assert {name: tensor.tolist() for name, tensor in saved.items()} == {
+        "0.count": 3,
+        "0.step": 5.0,
+        "0.table": [7, 9],
+    }
+    restore_moments(second, saved, first.state_dict()["param_groups"])
+    state = second.state[weight]
+    assert (type(state["count"]), state["count"]) == (int, 3)
+    assert torch.is_tensor(state["step"])
+    assert state["step"].item() == 5.0
+    assert state["table"].tolist() == [7, 9]

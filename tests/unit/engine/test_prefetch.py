@@ -146,3 +146,17 @@ def test_for_cuda_every_batch_is_pinned(device: str, monkeypatch: pytest.MonkeyP
     with Prefetch(plan(), 2, torch.device(device)) as ahead:
         batches = [batch for step in range(2) for batch in ahead.take(step)]
     assert len(pinned) == (len(batches) if device == "cuda" else 0)
+
+
+def test_the_thread_ends_after_the_run_which_does_not_wait_for_it() -> None:
+    source: Any = plan()
+    make, is_over, seen = source.step_batches, threading.Event(), []
+    source.step_batches = lambda step: make(step) if step == 0 else seen.append(is_over.wait(10))
+    before = set(threading.enumerate())
+    with Prefetch(source, TOTAL, GPU) as ahead:
+        ahead.take(0)
+        (thread,) = set(threading.enumerate()) - before
+    is_over.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert seen == [True]

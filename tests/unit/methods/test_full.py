@@ -68,6 +68,8 @@ def test_scaling_by_hand() -> None:
     assert scaled_rate(1.0, 25 * 10**6) == 2.0
     assert scaled_rate(1.0, 10**6) == 10.0
     assert scaled_rate(1.0, 10**9) == 0.42
+    assert scaled_rate(1.0, 52 * 10**6) == 1.4
+    assert scaled_rate(1.0, 0) == scaled_rate(1.0, 1) == 10**4
     rates = [scaled_rate(1e-4, number) for number in (1, 10**3, 10**6, 10**8, 10**9, 10**11)]
     assert rates == sorted(rates, reverse=True)
 

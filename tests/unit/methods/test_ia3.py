@@ -86,11 +86,21 @@ def test_scales_do_not_decay(tmp_path: Path) -> None:
     assert all(torch.equal(p, torch.ones_like(p)) for p in group["params"])
 
 
+def test_a_single_scale_other_than_1_changes_the_model(tmp_path: Path) -> None:
+    made, network = apply_to(make_case("llama", tmp_path), "ia3")
+    assert made.unmoved(network) == "All its scales are 1"
+    scale = next(p for p in network.parameters() if p.requires_grad)
+    with torch.no_grad():
+        scale.view(-1)[-1] = 2.0
+    assert made.unmoved(network) == ""
+
+
 @pytest.mark.parametrize(
     ("options", "what", "fix"),
     [
         ({"targets": ["v_prj"]}, "`v_prj`", "v_proj"),
         ({"targets": ["v_proj"], "feedforward": ["down_proj"]}, "not among", "down_proj"),
+        ({"feedforward": ["down_prj"]}, "`ia3.feedforward` names `down_prj`, which this model", "`down_proj`"),
     ],
     ids=str,
 )

@@ -221,8 +221,28 @@ def test_an_adapter_whose_names_fit_nothing_raises_an_alarm(tiny_model: Callable
     """PEFT only warns of names it does not find, and goes on with a fresh adapter."""
     file = trained / "adapter_model.safetensors"
     save_file({name.replace("layers", "blocks"): weight for name, weight in load_file(file).items()}, file)
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="was not applied") as caught:
         open_adapter(tiny_model("llama"), trained)
+    first = "base_model.model.model.{}.0.mlp.down_proj.lora_A.weight"
+    count = len(load_file(file))
+    assert f"{count} of {count}, the first is `{first.format('blocks')}`" in caught.value.why
+    assert caught.value.why.endswith(f"The model expects `{first.format('layers')}`.")
+
+
+def test_an_adapter_with_tensors_of_another_model_or_without_some_raises_an_alarm(
+    tiny_model: Callable[[str], Path], trained: Path
+) -> None:
+    file = trained / "adapter_model.safetensors"
+    weights = load_file(file)
+    save_file({**weights, "stray.weight": torch.zeros(1)}, file)
+    with pytest.raises(ModelError, match="was not applied") as caught:
+        open_adapter(tiny_model("llama"), trained)
+    assert caught.value.why.endswith(f"1 of {len(weights) + 1}, the first is `stray.weight`.")
+    lost = min(weights)
+    save_file({name: weight for name, weight in weights.items() if name != lost}, file)
+    with pytest.raises(ModelError, match="is incomplete") as caught:
+        open_adapter(tiny_model("llama"), trained)
+    assert caught.value.why == f"Missing tensors: 1, the first is `{lost}`."
 
 
 @pytest.mark.parametrize("damage", ["cut", "no config", "other base"])

@@ -70,6 +70,15 @@ def test_other_letters_for_the_same_marks() -> None:
     assert entities(["B-X", "M-X", "E-X", "S-X"], "BIOES") == {("X", 0, 3), ("X", 3, 4)}
 
 
+def test_other_letters_need_a_type_and_the_scheme() -> None:
+    assert entities(["L", "L"], "BIOES") == set()
+    assert entities(["L-X", "L-X"], "IOB2") == {("X", 0, 2)}
+
+
+def test_an_entity_of_one_mark_without_a_type_ends_before_what_is_outside() -> None:
+    assert entities(["S", "O", "B", "E", "O", "O", "B", "I", "O"], "BIOES") == {("", 0, 1), ("", 2, 4), ("", 6, 8)}
+
+
 def test_plain_tags_are_entities_of_one_token() -> None:
     """As `conlleval -r` has it."""
     assert entities(["NN", "O", "NN", "VB-X"], "plain") == {("NN", 0, 1), ("NN", 2, 3), ("VB-X", 3, 4)}
@@ -123,6 +132,9 @@ def test_an_entity_whose_mark_is_unknown_goes_on_over_what_is_outside_without_a_
         ("I-X O I-X O B-X", "IOB1"),
         ("I-X I-X B-X I-X O I-Y", "IOB1"),
         ("I-X I-Y B-Z", "IOB1"),
+        ("B-X I-X I-X", "IOB2"),
+        ("B-X I-Y I-Z", "IOB1"),
+        ("B-X B-X I-Y", "IOB2"),
     ],
 )
 def test_the_limits_of_schemes(tags: str, expected: str) -> None:

@@ -13,6 +13,8 @@ from burnish.metrics.classification import class_counts, macro_f1
 from burnish.metrics.intervals import Estimate, contrast, difference, estimate, proportion, widening
 from burnish.metrics.measure import Measure, grouped, mean, ratio, value
 
+_PAIRED = numpy.arange(8) // 2
+
 
 def loss_of(sums: ArrayLike, counts: ArrayLike) -> Measure:
     """Mean loss per token of rows with so much loss and so many tokens."""
@@ -91,6 +93,9 @@ def test_a_share_of_rows_gets_wilsons_interval() -> None:
         ratio("precision", [1, 0, 1, 1], [1, 2, 1, 1]),
         mean("errors", [1, 1, 0, 1], is_share=False),
         Measure("other", numpy.array([[1.0, 1.0, 2.0]] * 4), lambda sums: sums[..., 0], True, False),
+        grouped(mean("half of a group right", [1, 0, 1, 1, 0, 0, 1, 1]), _PAIRED),
+        grouped(ratio("precision of groups", [1, 0, 1, 1, 0, 0, 1, 1], [1, 0, 1, 1, 1, 1, 1, 1]), _PAIRED),
+        grouped(mean("errors of groups", [1, 1, 1, 1, 0, 0, 1, 1], is_share=False), _PAIRED),
     ],
     ids=lambda measure: measure.name,
 )
@@ -295,3 +300,16 @@ def test_copies_of_rows_make_that_width_no_smaller() -> None:
     gold = numpy.array([0, 1] * 10)
     measure = grouped(macro_f1(class_counts(gold, gold, 2)), numpy.arange(20) // 4)
     assert estimate(measure) == proportion(5, 5)
+
+
+def test_groups_that_are_wholly_right_or_wrong_are_counted_as_rows() -> None:
+    """By their effective number: all of them if they are equally large."""
+    before, after = (grouped(mean("accuracy", hits), _PAIRED) for hits in ([1] * 2 + [0] * 6, [0, 0] + [1] * 6))
+    assert estimate(after) == proportion(3, 4)
+    up, down = 4 / 6, 2 / 6
+    half = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / 6)
+    change = difference(before, after)
+    assert (change.value, change.low) == pytest.approx((0.5, up - down - half), abs=1e-6)
+    uneven = grouped(mean("accuracy", [1, 1, 1, 0, 1, 0]), numpy.array([0, 0, 0, 1, 2, 3]))
+    assert estimate(uneven) == proportion(2, 3), "36 / 12 groups"
+    assert estimate(grouped(mean("accuracy", [1, 1]), numpy.array([0, 0]))) == Estimate(1.0, -math.inf, math.inf)

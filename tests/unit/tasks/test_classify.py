@@ -22,7 +22,7 @@ from burnish.models.heads import Target, row_logits
 from burnish.models.location import ModelLocation
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
-from burnish.tasks.classify import CLASSIFY
+from burnish.tasks.classify import CLASSIFY, LabelledExample
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Task
 from tests.tiny_classifiers import save_reader, word_pieces
@@ -335,6 +335,8 @@ def test_labels_come_from_the_rows():
     assert choices(records) == {"classify.multi_label": False, "data.labels": ["9", "10"]}
     listed = [record("x", labels=labels, is_multi=True) for labels in (["b", "a"], ["a"], [])]
     assert choices(listed) == {"classify.multi_label": True, "data.labels": ["a", "b"]}
+    assert CLASSIFY.choices(records, Recipe())[0][2] == "every row has one label"
+    assert CLASSIFY.choices(listed, Recipe())[0][2] == "the labels are lists"
 
 
 def test_what_the_recipe_says_stands():
@@ -398,6 +400,22 @@ def test_a_row_in_words():
     empty = several.encoder.encode(record("x", labels=[], is_multi=True), 64).examples[0]
     assert several.scorer.describe(empty, numpy.array([0.3, 0.2])) == ("x", "no label", "no label (nearest: a 0.30)")
     assert several.scorer.describe(empty, numpy.array([0.6, 0.9]))[2] == "b (0.90), a (0.60)"
+
+
+def test_a_probability_of_a_half_is_not_enough_for_one_of_several_labels() -> None:
+    task = make_task(labels=["a", "b"], is_multi=True)
+    seen = evaluated_by_labels(task, [["b"]], [[0.5, 0.625]])
+    assert task.scorer.describe(seen.examples[0], seen.outputs[0]) == ("x", "b", "b (0.62)")
+    assert [value(measure) for measure in task.scorer.measures(seen) if measure.name == "exact match"] == [1.0]
+
+
+def test_a_row_and_its_label_as_a_segment() -> None:
+    encoder, labels = make_task(is_multi=True).encoder, (["good"], ["good", "new"], [])
+    examples = [encoder.encode(record("the film", labels=names), 64).examples[0] for names in labels]
+    (segment,), *others = map(encoder.segments, examples)
+    assert segment == ("", examples[0].input_ids, [False] * examples[0].num_tokens, "label: good")
+    assert [other.note for (other,) in others] == ["label: good, new", "label: none"]
+    assert LabelledExample([5], None, (0,), ("x",), "").num_trained == 1
 
 
 # Answers

@@ -20,7 +20,7 @@ from burnish.models.location import ModelLocation
 from burnish.recipe.schema import DataSection, ModelSection, Recipe, ScoreSection, TrainSection
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.score import SCORE
-from burnish.tasks.task import Task
+from burnish.tasks.task import Segment, Task
 from tests.snapshots import check_message, check_text
 from tests.tiny_classifiers import save_reader, word_pieces
 from tests.tiny_models import make_tokenizer
@@ -164,6 +164,18 @@ def test_mean_and_spread_come_from_the_training_rows() -> None:
 def test_scores_far_from_0_are_named() -> None:
     check_text(make_task(mean=2005.0, scale=9.0).encoder.notes[0])
     assert make_task().encoder.notes == []
+    assert make_task(mean=-20.0, scale=1.0).encoder.notes == []
+    assert len(make_task(mean=-20.5, scale=1.0).encoder.notes) == 1
+
+
+def test_a_row_and_its_score_as_a_segment() -> None:
+    """The score is learned, none of the tokens is."""
+    task = make_task()
+    (example,) = task.encoder.encode(record("the film", 2.5), 64).examples
+    assert task.encoder.segments(example) == [
+        Segment("", example.input_ids, [False] * example.num_tokens, "score: 2.5")
+    ]
+    assert example.num_trained == 1
 
 
 def test_a_text_or_a_row_is_answered(reader: tuple[Path, Any]) -> None:

@@ -83,8 +83,32 @@ def test_a_long_source_loses_its_beginning_and_a_long_answer_its_row(task: Task)
 
 def test_tool_calls_are_refused(task: Task) -> None:
     call = {"type": "function", "function": {"name": "f", "arguments": {}}}
-    with pytest.raises(RowError, match="tool call"):
-        task.encoder.encode(record(turn("user", "Call."), turn("assistant", None, tool_calls=[call])), 64)
+    for answer in (
+        turn("assistant", None, tool_calls=[call]),
+        turn("assistant", "I will.", tool_calls=[call]),
+        turn("assistant", None),
+    ):
+        with pytest.raises(RowError, match="tool call"):
+            task.encoder.encode(record(turn("user", "Call."), answer), 64)
+
+
+def test_an_answer_of_weight_0_is_not_learned(task: Task) -> None:
+    messages = (
+        turn("user", "Who?"),
+        turn("assistant", "Bob.", weight=0),
+        turn("user", "No."),
+        turn("assistant", "Anna."),
+    )
+    (example,) = task.encoder.encode(record(*messages), 90).examples
+    assert spelled(task, example.target_ids) == "Anna."
+    assert "Bob." in spelled(task, example.source_ids)
+
+
+def test_a_row_in_segments(task: Task) -> None:
+    (example,) = task.encoder.encode(record(turn("user", "Who?"), turn("assistant", "Anna.")), 64).examples
+    read, written = task.encoder.segments(example)
+    assert (read.ids, set(read.is_learned)) == (example.source_ids, {False})
+    assert (written.ids, set(written.is_learned)) == (example.target_ids, {True})
 
 
 def test_padding_changes_no_loss(tmp_path: Path) -> None:

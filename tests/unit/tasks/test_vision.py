@@ -106,6 +106,10 @@ def test_padded_equals_alone(model: tuple[str, Any, Any], pictures: list[Path]) 
     records = [drawn_record(pictures[:count], "What is " + "that " * count, "It is red.") for count in (2, 0, 1)]
     examples = [task.encoder.encode(record, CONTEXT).examples[0] for record in records]
     assert len({example.num_tokens for example in examples}) == 3
+    mask = task.encoder.collate(examples, [[0], [1], [2]], False, None).inputs["attention_mask"]
+    assert mask.tolist() == [
+        [1] * example.num_tokens + [0] * (mask.shape[1] - example.num_tokens) for example in examples
+    ]
     together = losses(task, network, examples)
     alone = torch.cat([losses(task, network, [example]) for example in examples])
     assert (together - alone).abs().max() < 1e-5

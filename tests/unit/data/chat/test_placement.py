@@ -14,8 +14,10 @@ from burnish.data.chat.template import message_keys
 from burnish.data.preference.format import PreferenceFormat
 from burnish.data.rows.records import ChatRecord, PreferenceRecord
 from burnish.data.rows.row import RowError
+from burnish.errors import ModelError
 from tests.snapshots import check_text
 from tests.unit.data.chat.test_chat_format import marked, trained_from
+from tests.unit.data.tiny_tokenizers import byte_level
 
 BRIEF = {"role": "system", "content": "Be brief."}
 ASK, AGAIN = {"role": "user", "content": "How?"}, {"role": "user", "content": "Now?"}
@@ -59,6 +61,59 @@ def test_a_system_text_that_moves_to_the_last_question_leaves_each_answer_its_ow
     ], "one sequence where the texts agree"
 
 
+def test_an_answer_that_begins_with_blanks_keeps_them_after_a_prompt_that_ends_with_one() -> None:
+    tokenizer = thinking.system_last()
+    tokenizer.chat_template = thinking.SYSTEM_LAST.replace('"[/INST]"', '"[/INST]\n"')
+    blanks = {**FINE, "content": "\n\n Fine."}
+    assert encoded(tokenizer, BRIEF, ASK, blanks) == ["<s>[INST]Be brief.\n\nHow?[/INST]\n«\n\n Fine.</s>»"]
+
+
+@pytest.mark.parametrize(
+    ("question_end", "prompt_end", "expected"),
+    [
+        ("", "\n", "[INST]How?[/INST]\n«Fine.</s>»"),
+        ("\n", "", "[INST]How?\n[/INST]« Fine.</s>»"),
+    ],
+)
+def test_where_blanks_alone_differ_a_blank_at_the_end_of_the_prompt_stands_for_those_of_the_answer(
+    question_end: str, prompt_end: str, expected: str
+) -> None:
+    tokenizer = thinking.system_last()
+    tokenizer.chat_template = (
+        (
+            "{%- for message in messages %}"
+            "{%- if message.role == 'user' %}"
+            "{{- '[INST]' + message.content + (QUESTION if loop.last else '') + '[/INST]' }}"
+            "{%- else %}{{- ' ' + message.content + eos_token }}{% endif %}"
+            "{%- endfor %}"
+            "{%- if add_generation_prompt %}{{- PROMPT }}{% endif %}"
+        )
+        .replace("QUESTION", repr(question_end))
+        .replace("PROMPT", repr(prompt_end))
+    )
+    assert encoded(tokenizer, ASK, FINE) == [expected]
+
+
+def test_a_request_after_the_last_question_alone_leaves_the_start_of_the_answer_to_be_found() -> None:
+    tokenizer = thinking.system_last()
+    tokenizer.chat_template = (
+        "{%- for message in messages %}"
+        "{%- if message.role == 'user' %}"
+        "{{- '[INST]' + message.content + ('\n\nBe brief.' if loop.last else '') + '[/INST]' }}"
+        "{%- else %}{{- '>> ' + message.content + eos_token }}{% endif %}"
+        "{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '>> ' }}{% endif %}"
+    )
+    assert encoded(tokenizer, ASK, FINE, AGAIN, STILL) == [
+        "[INST]How?\n\nBe brief.[/INST]>> «Fine.</s>»",
+        "[INST]How?[/INST]>> Fine.</s>[INST]Now?\n\nBe brief.[/INST]>> «Still.</s>»",
+    ]
+    tokenizer.chat_template = tokenizer.chat_template.partition("{%- if add_generation_prompt")[0]
+    with pytest.raises(ModelError) as caught:
+        ChatFormat(tokenizer)
+    assert "something else before the answer than its prompt" in caught.value.why
+
+
 def test_thoughts_go_to_their_channel_and_answers_end_as_the_last_does() -> None:
     opening = "<|start|>user<|message|>How?<|end|><|start|>assistant"
     assert encoded(thinking.channels(), ASK, THOUGHT) == [
@@ -93,14 +148,25 @@ def test_a_thought_fills_the_empty_one_that_the_template_writes() -> None:
     assert encoded(tokenizer, ASK, FINE) == [f"{opening}«<think></think>Fine.<|im_end|>»"]
     spelled = {"role": "assistant", "content": "<think>Hm.</think>Fine."}
     assert encoded(tokenizer, ASK, spelled) == [f"{opening}«<think>Hm.</think>Fine.<|im_end|>»"], "never two thoughts"
-    (call, _) = encoded(tokenizer, ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)[0].split("»", 1)
-    assert call.endswith('«<think>Hm.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>')
+    turn = (ASK, calling("Rome", reasoning_content="Hm."), RESULT, THOUGHT)
+    (unlisted,) = ChatFormat(tokenizer).encode(ChatRecord(turn, None, "x:1"), 1000).examples
+    for text in (*encoded(tokenizer, *turn), marked(tokenizer, unlisted)):
+        call, words = text.split("»", 1)
+        assert call.endswith('«<think>Hm.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>')
+        assert words.endswith("«<think>Hm.</think>Fine.<|im_end|>»"), "each answer has the form of its own kind"
 
 
 def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() -> None:
     tokenizer = thinking.turns(thinking.CLOSED_THOUGHT)
     prompt = "<|turn>user\nHow?<turn|>\n<|turn>assistant\n"
     assert encoded(tokenizer, ASK, FINE) == [f"{prompt}<|channel>thought\n<channel|>«Fine.<turn|>»"]
+    blanks = {**FINE, "content": "\n Fine."}
+    assert encoded(tokenizer, ASK, blanks) == [f"{prompt}<|channel>thought\n<channel|>«\n Fine.<turn|>»"]
+    closes = thinking.CLOSED_THOUGHT.replace(
+        "{{- message.content }}", '{{- "<channel|>" if message.role == "assistant" }}{{- message.content }}'
+    )
+    alone = encoded(thinking.turns(closes), ASK, FINE)
+    assert alone == [f"{prompt}<|channel>thought\n<channel|>«Fine.<turn|>»"], "the conversation closes it alone"
     thinks = encoded(thinking.turns(thinking.CLOSED_THOUGHT), ASK, THOUGHT, enable_thinking=True)
     assert thinks == [f"{prompt}«<|channel>thought\nHm.\n<channel|>Fine.<turn|>»"], "as before calls"
 
@@ -121,11 +187,35 @@ def test_an_answer_that_cannot_be_placed_is_refused_alone() -> None:
     check_text(str(caught.value.__cause__))
 
 
+def test_an_answer_that_no_token_ends_is_refused_alone() -> None:
+    """Calls have no end in this template, and the tokenizer has no EOS."""
+    tokenizer = byte_level(["<|user|>", "<|assistant|>", "<|end|>"], eos=None)
+    tokenizer.chat_template = thinking.ENDS_SOME.replace("CONDITION", "not message.tool_calls")
+    found = ChatFormat(tokenizer).encode(ChatRecord((ASK, calling("Rome"), RESULT, FINE), TOOLS, "x:1"), 1000)
+    assert found.refused == ["answer 1: no token ends the answer"]
+    (example,) = found.examples
+    assert marked(tokenizer, example).endswith("«Fine.<|end|>»")
+
+
 def test_a_thought_that_the_prompt_opens_is_opened_once() -> None:
     tokenizer = styles.chatml(thinking.OPENED_OR_EMPTY)
     opening = "<|im_start|>user\nHow?<|im_end|>\n<|im_start|>assistant\n<think>\n"
     assert encoded(tokenizer, ASK, FINE) == [f"{opening}«</think>Fine.<|im_end|>»"]
     assert encoded(tokenizer, ASK, THOUGHT) == [f"{opening}«Hm.\n</think>\nFine.<|im_end|>»"]
+    calls = "{%- for call in message.tool_calls or [] %}{{- call.function.name + call.function.arguments | tojson }}"
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        '{{- message.content + "<|im_end|>', f'{{{{- message.content }}}}{calls}{{% endfor %}}{{{{- "<|im_end|>'
+    )
+    call = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)[0]
+    assert call.endswith(f'{opening}«</think>book{{"city": "Rome", "day": "Monday"}}<|im_end|>»')
+
+
+def test_a_prompt_with_nothing_but_a_blank_between_question_and_thought_is_refused() -> None:
+    template = '{%- for message in messages %}{{- message.content + "\n" }}{% endfor %}'
+    opened = template + '{%- if add_generation_prompt %}{{- "<think>\n" }}{% endif %}'
+    with pytest.raises(ModelError) as caught:
+        ChatFormat(styles.chatml(opened))
+    assert "something else before the answer than its prompt" in caught.value.why
 
 
 def test_thoughts_may_be_parts_of_the_content() -> None:
@@ -154,6 +244,28 @@ def test_where_the_template_ends_only_calls_or_only_words_eos_ends_the_others(
     call, words = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
     assert call.endswith(f'«book{{"city": "Rome", "day": "Monday"}}{call_end}»')
     assert words.endswith(f"«Fine.{words_end}»")
+
+
+def test_a_call_ends_as_words_do_whatever_the_template_writes_after_that() -> None:
+    template = thinking.ENDS_SOME.replace('"<|end|>\n" if message.role == "assistant" and CONDITION', "ENDS")
+    ends = '("<|end|>" + (eos_token if message.tool_calls else "") + "\n") if message.role == "assistant"'
+    tokenizer = styles.phi3(template.replace("ENDS", ends))
+    (example,) = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
+    assert '«book{"city": "Rome", "day": "Monday"}<|end|>»<|endoftext|>\n<|tool|>' in example
+    assert example.endswith("«Fine.<|end|>»")
+
+
+def test_an_added_token_that_closes_the_only_call_does_not_end_it() -> None:
+    """Of templates that take one call at a time, none shows that more may follow; only a special token is an end."""
+    template = thinking.ENDS_SOME.replace("CONDITION", "not message.tool_calls")
+    template = template.replace("arguments | tojson }}", 'arguments | tojson + "</call>" }}')
+    single = '{%- if message.tool_calls | length > 1 %}{{ raise_exception("one call at a time") }}{% endif %}'
+    loop = "{%- for message in messages %}"
+    tokenizer = styles.phi3(template.replace(loop, loop + single))
+    tokenizer.add_tokens("</call>")
+    call, words = encoded(tokenizer, ASK, calling("Rome"), RESULT, FINE)
+    assert call.endswith('«book{"city": "Rome", "day": "Monday"}</call><|endoftext|>»')
+    assert words.endswith("«Fine.<|end|>»")
 
 
 def test_an_answer_is_found_after_a_result_that_the_template_quotes() -> None:
@@ -242,6 +354,32 @@ def test_what_the_template_does_not_write_of_messages_is_named() -> None:
     assert ChatFormat(styles.chatml()).notes_on(message_keys((ASK, FINE))) == []
     writes_names = styles.NO_PROMPT.replace("message.role", "(message.name or message.role)")
     assert ChatFormat(styles.chatml(writes_names)).notes_on({"user.name"}) == []
+
+
+def test_a_key_is_found_in_templates_that_take_one_call_and_its_result_only() -> None:
+    long_ids = styles.PICKY_CALLS.replace("message.tool_call_id | length != 9", "false")
+    assert ChatFormat(styles.chatml(long_ids)).notes_on({"tool.tool_call_id"}) == []
+    single = styles.llama3()
+    single.chat_template = styles.LLAMA3.replace('"ipython" if', 'message.name or "ipython" if')
+    assert ChatFormat(single).notes_on({"tool.name"}) == []
+    assert len(ChatFormat(styles.llama3()).notes_on({"tool.name"})) == 1
+
+
+def test_what_is_adapted_to_each_template() -> None:
+    templates = {
+        "calls as JSON text": styles.chatml(styles.PICKY_CALLS),
+        "channels": thinking.channels(),
+        "closed thought": thinking.turns(thinking.CLOSED_THOUGHT),
+        "ends last": styles.phi3(styles.ENDS_LAST),
+        "header": styles.chatml(styles.NO_PROMPT),
+        "llama": styles.llama3(),
+        "mistral": styles.mistral(),
+        "no template": styles.chatml(),
+        "opened or empty": styles.chatml(thinking.OPENED_OR_EMPTY),
+        "opens a thought": styles.chatml(styles.OPENS_THOUGHT),
+        "tagged arguments": thinking.tagged_arguments(),
+    }
+    check_text("\n".join(f"{name}: {note}" for name, one in templates.items() for note in ChatFormat(one).notes))
 
 
 def test_pairs_follow_their_own_prompt_too() -> None:
