@@ -14,8 +14,9 @@ help: ## list these targets
 quickstart: $(VENV)/.installed ## fine-tune the bundled model on bundled data, and show before and after
 	$(BIN)/burnish quickstart
 
-# One thread a worker: two workers share two cores, and threads of theirs would only wait for each other.
-TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+# One thread a worker: two workers share two cores, and threads of theirs would only wait for each other. A worker that
+# has finished takes tests from the other, since the slow ones stand together.
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(VENV)/.installed-dev ## run the tests: every rule, every message, every task with every method
 	$(TEST) -m "not slow"
