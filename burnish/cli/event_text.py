@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -69,18 +70,18 @@ def detail_lines(event: Any) -> list[str]:
         case MemoryPlanned():
             return _planned_memory(event)
         case MemoryMeasured():
-            return [f"memory of a real step: {_beside(event)}"]
+            return [f"memory of a real step: {_beside(event, memory_size)}"]
         case TimePlanned():
             return [
                 f"time: about {duration(event.seconds)} of training, at {event.tokens_per_second:,.0f} tokens/s "
                 "including padding (measured here)"
             ]
         case TimeMeasured():
-            return [f"training time: {_time_beside(event)}"]
+            return [f"training time: {_beside(event, duration)}"]
         case CommandMeasured():
-            return [f"time of the command: {_time_beside(event)}"]
+            return [f"time of the command: {_beside(event, duration)}"]
         case ResidentMeasured():
-            return [f"peak memory of the process: {_beside(event)}"]
+            return [f"peak memory of the process: {_beside(event, memory_size)}"]
         case ModelReady():
             share = 100 * event.trained_parameters / event.parameters if event.parameters else 0.0
             size = f"{megabytes(event.base_bytes)} ({megabytes(event.fp32_bytes)} in fp32)"
@@ -92,16 +93,12 @@ def detail_lines(event: Any) -> list[str]:
             return []
 
 
-def _beside(event: MemoryMeasured | ResidentMeasured) -> str:
+def _beside(
+    event: MemoryMeasured | ResidentMeasured | TimeMeasured | CommandMeasured, spell: Callable[[Any], str]
+) -> str:
     """Measured next to predicted, with the error."""
     error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
-    return f"{memory_size(event.measured)} measured, {memory_size(event.predicted)} predicted ({error:+.1f} %)"
-
-
-def _time_beside(event: TimeMeasured | CommandMeasured) -> str:
-    """Measured next to predicted, with the error."""
-    error = 100 * (event.predicted / event.measured - 1) if event.measured else 0.0
-    return f"{duration(event.measured)} measured, {duration(event.predicted)} predicted ({error:+.1f} %)"
+    return f"{spell(event.measured)} measured, {spell(event.predicted)} predicted ({error:+.1f} %)"
 
 
 def _planned_memory(event: MemoryPlanned) -> list[str]:
