@@ -274,7 +274,7 @@ class Coverage:
     def tests(self, mutant: Mutant) -> list[str]:
         """The tests that run a mutant's lines, quick ones first."""
         if mutant.file not in self._lines:
-            self._lines[mutant.file] = self._data.contexts_by_lineno(str(ROOT / mutant.file))
+            self._lines[mutant.file] = self._data.contexts_by_lineno(mutant.file)
         lines = self._lines[mutant.file]
         found = {test for line in range(mutant.first, mutant.last + 1) for test in lines.get(line, ())}
         if "" in found:  # run while the module was imported: whoever uses the module may notice

@@ -154,12 +154,16 @@ def generate_batch(
     Raises:
         InputError: a prompt that cannot be truncated leaves no room for an answer.
     """
-    if _virtual_tokens(network) and len({len(prompt) for prompt in prompts}) > 1:
+    by_length = _by_length(prompts)
+    if _virtual_tokens(network) and len(by_length) > 1:
         # with virtual tokens PEFT counts padding as positions, so padded batches would be wrong
-        return [
-            generate_batch(network, tokenizer, [prompt], stop_ids, max_new_tokens, temperature, streamer, inputs)[0]
-            for prompt in prompts
-        ]
+        answers: list[list[int]] = [[] for _ in prompts]
+        for indices in by_length:
+            alike = [prompts[index] for index in indices]
+            found = generate_batch(network, tokenizer, alike, stop_ids, max_new_tokens, temperature, streamer, inputs)
+            for index, answer in zip(indices, found, strict=True):
+                answers[index] = answer
+        return answers
     kept, max_new_tokens = _fitted(network, prompts, max_new_tokens, has_inputs=inputs is not None)
     device = next(network.parameters()).device
     ids, mask = _padded_left(kept, tokenizer.pad_token_id)
@@ -174,6 +178,14 @@ def generate_batch(
     # the decoder of an encoder-decoder begins with its start token
     begin = 1 if network.config.is_encoder_decoder else ids.shape[1]
     return [_until_stop(row, set(stop_ids)) for row in output[:, begin:].tolist()]
+
+
+def _by_length(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Indices of the prompts of each length."""
+    groups: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(len(prompt), []).append(index)
+    return list(groups.values())
 
 
 def _fitted(

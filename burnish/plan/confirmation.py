@@ -31,7 +31,9 @@ from burnish.tasks.task import Question
 _Times = TypeVar("_Times")
 _MICRO_BATCHES = 2
 """Micro-batches of a timed step: the first of them, where a step has more."""
-_TIMED_STEPS = 2
+_TIMED_STEPS, _TIMED_SECONDS, _MOST_STEPS = 2, 0.3, 12
+"""Steps that are timed: two, and further ones until so many seconds have passed, because the first steps of a small
+model, with shapes that are new to the kernels, are slower than the rest."""
 _NEW_TOKENS = 6
 """Length of the timed answers; their first token comes with the prompt."""
 
@@ -107,7 +109,7 @@ def _train(trainer: Trainer, context: RunContext, batches: BatchPlan, plan: RunP
         if plan.fit is not None:
             measured = _peak_bytes(trainer, step, plan.facts.outputs)
             context.emit(MemoryMeasured(predicted=plan.fit.simulation.peak.total, measured=measured))
-        return _seconds_per_token(trainer, _usual_steps(batches))
+        return _seconds_per_token(trainer, batches)
     except RAISED as error:
         if not ran_out(error):
             raise
@@ -150,18 +152,19 @@ def _longest_step(batches: BatchPlan) -> list[Batch]:
     return [longest] * (2 if batches.rows_per_step > longest.input_ids.shape[0] else 1)
 
 
-def _usual_steps(batches: BatchPlan) -> list[list[Batch]]:
-    """The first steps of the run, or their first micro-batches."""
-    steps = range(min(_TIMED_STEPS, batches.steps_per_epoch))
-    return [batches.step_batches(step)[:_MICRO_BATCHES] for step in steps]
-
-
-def _seconds_per_token(trainer: Trainer, steps: Sequence[Sequence[Batch]]) -> float:
-    """The time of some steps, for each token of the network's input, padding included."""
-    with _Clock(trainer.device) as clock:
-        for step in steps:
+def _seconds_per_token(trainer: Trainer, batches: BatchPlan) -> float:
+    """The time of the first steps of the run, or of their first micro-batches, for each token of the network's input,
+    padding included."""
+    seconds, tokens = 0.0, 0
+    for number in range(min(_MOST_STEPS, batches.steps_per_epoch)):
+        step = batches.step_batches(number)[:_MICRO_BATCHES]
+        with _Clock(trainer.device) as clock:
             trainer.step(step)
-    return clock.seconds / sum(batch.input_ids.numel() for step in steps for batch in step)
+        seconds += clock.seconds
+        tokens += sum(batch.input_ids.numel() for batch in step)
+        if number + 1 >= _TIMED_STEPS and seconds >= _TIMED_SECONDS:
+            break
+    return seconds / tokens
 
 
 def _validation_token(trainer: Trainer, context: RunContext) -> float | None:

@@ -70,13 +70,15 @@ def test_the_network_of_p_tuning_is_as_wide_as_asked() -> None:
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_answers_do_not_depend_on_who_else_is_asked(method: str, tmp_path: Path) -> None:
-    """Shorter prompts are padded on the left, between the virtual tokens and the prompt."""
+    """Padding on the left would stand between the virtual tokens and the prompt: only equal lengths go together."""
     case = make_case("gpt2", tmp_path)
     _, network = apply_to(case, method)
     train(network, case.inputs)
-    prompts, tokenizer = [[5, 6, 7, 8, 9, 10, 11], [20, 21]], make_tokenizer()
+    prompts, tokenizer = [[5, 6, 7, 8, 9, 10, 11], [20, 21], [9, 8, 7, 6, 5, 4, 3], [30, 31]], make_tokenizer()
     together = generate_batch(network, tokenizer, prompts, [], 8)
-    assert together == [generate_batch(network, tokenizer, [prompt], [], 8)[0] for prompt in prompts]
+    alone = [generate_batch(network, tokenizer, [prompt], [], 8)[0] for prompt in prompts]
+    assert len({*map(tuple, alone)}) > 2
+    assert together == alone
 
 
 @pytest.mark.parametrize("method", FAMILY)
