@@ -57,7 +57,7 @@ def test_several_gpus_share_weights_and_not_activations(burnish: Burnish) -> Non
     ("size", "method"), [("80GB", "full"), ("16GB", "lora"), pytest.param("2GB", "qlora", marks=pytest.mark.slow)]
 )
 def test_the_method_follows_from_memory(size: str, method: str, burnish: Burnish) -> None:
-    assert planned(burnish, f"--model TinyLlama-1.1B --memory {size}")["method"] == method
+    assert planned(burnish, f"--model TinyLlama-1.1B --memory {size} --set batch.rows=1")["method"] == method
 
 
 def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import burnish as burnish_api
 from burnish.runs.lock import RECORD, Locked
 from tests.e2e.command_result import read_lines
-from tests.e2e.conftest import LONG, Burnish
+from tests.e2e.conftest import LONG, LONG_STEPS, Burnish
 
 WRITERS = ("resume mine", "train {rows} --name mine", "merge mine", "evaluate mine", "report mine", "eject mine")
 
@@ -21,7 +21,7 @@ WRITERS = ("resume mine", "train {rows} --name mine", "merge mine", "evaluate mi
 @pytest.fixture
 def running(here: Path, base: Path, rows_file: Path, start: Callable[[str], Popen[str]]) -> tuple[Path, Popen[str]]:
     """The folder of a run that trains in another process, and the process."""
-    endless = LONG.replace("max_steps=100", "max_steps=4000").replace("epochs=100", "epochs=4000")
+    endless = LONG.replace(f"max_steps={LONG_STEPS}", "max_steps=4000").replace("epochs=100", "epochs=4000")
     process = start(f"train {rows_file} --model {base} {endless} --name mine")
     run = here / "runs" / "mine"
     deadline = time.monotonic() + 60

@@ -222,7 +222,13 @@ def waits_of_a_step(context: RunContext, events: list[Event], runs: Path, attent
         return [place for place in waits if not place.startswith("?")], len(batches)
 
 
-@pytest.mark.parametrize("task", [*TASKS, "vision"])
+_ALIKE = ("tag", "span", "fill-mask", "reward", "score")
+"""Tasks whose steps have the parts of another one here."""
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param(one, marks=pytest.mark.slow if one in _ALIKE else []) for one in (*TASKS, "vision")]
+)
 def test_a_step_waits_once_for_its_loss(task: str, files: Path, tmp_path: Path) -> None:
     """However many micro-batches it has, the loss and the norm are asked for together at its end.
 

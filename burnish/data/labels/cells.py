@@ -13,6 +13,9 @@ from burnish.data.rows.row import RowError
 
 LIST, NONE = "list", "none"
 MARKS = {
+    "sep": "[SEP]",
+    "newline": "\n",
+    "tab": "\t",
     "bar": "|",
     "semicolon": ";",
     "hash": "#",
@@ -25,7 +28,7 @@ MARKS = {
 """Separators by the names that `annotation.separator` has for them, the least ambiguous first."""
 _STRICT = ("space", "slash", "plus", "ampersand")
 """Separators that also occur inside names (`very good`, `TCP/IP`): each part must be a label by itself, too."""
-_NOTICED = ("bar", "semicolon", "hash", "comma")
+_NOTICED = ("sep", "newline", "tab", "bar", "semicolon", "hash", "comma")
 _RECURRING = 0.9
 """Share of the parts, counted as often as they occur, that must recur elsewhere."""
 _NOTICEABLE = 0.1

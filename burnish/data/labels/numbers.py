@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
-_SHARE = re.compile(r"([\d.,]+)\s*/\s*(\d+)")
+_SHARE = re.compile(r"([\d.,]+)\s*(?:/|out of)\s*(\d+)")
+_UNIT = re.compile(r"\s*(?:%|stars?|points?)", re.IGNORECASE)
+_STARS = re.compile(r"([★⭐]+)☆*")
 _MOST_CLASSES = 20
 """Whole numbers that count classes are rarely more, unless every number from the first to the last recurs."""
 _MOST_CLASSES_OF_PAIRS = 3
@@ -19,11 +21,16 @@ _FEWEST_AMOUNTS = 3
 
 
 def number_of(text: str) -> float | None:
-    """A finite number, with a decimal point or comma, a comma between thousands, or `%`; None if the text is none.
+    """A finite number, with a decimal point or comma, a comma between thousands, or a unit; None if the text is none.
 
-    `3/5` is 0.6, and `40 %` is 40. `1,200` is 1200: `mixed_notations` finds columns in which it may be 1.2.
+    `3/5` is 0.6, `40 %` is 40, and `4 stars` is 4. `1,200` is 1200: `mixed_notations` finds columns in which it may be
+    1.2.
     """
-    text = text.strip().removesuffix("%").rstrip()
+    text = text.strip()
+    if found := _STARS.fullmatch(text):
+        return float(len(found[1]))
+    if unit := _UNIT.search(text):
+        text = text[: unit.start()] if unit.end() == len(text) else text
     if found := _SHARE.fullmatch(text):
         part, whole = number_of(found[1]), float(found[2])
         return part / whole if part is not None and whole else None
@@ -39,7 +46,7 @@ def mixed_notations(labels: Sequence[str]) -> tuple[str, str] | None:
     """Two numbers of a column that are not written alike, so that one of them may be misread; None if all are alike."""
     thousands = [label for label in labels if _THOUSANDS.fullmatch(label.strip())]
     decimals = [label for label in labels if "," in label and label not in thousands]
-    shares = [label for label in labels if label.endswith("%") or "/" in label]
+    shares = [label for label in labels if label.endswith("%") or _SHARE.fullmatch(label.strip())]
     others = [label for label in labels if label not in set(shares)]
     for one, other in ((thousands, decimals), (shares, others)):
         if one and other:

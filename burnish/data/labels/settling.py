@@ -177,7 +177,7 @@ def _score_notes(name: str, labels: Sequence[str], pattern: Pattern, asked: Aske
 def _class_notes(name: str, labels: Sequence[str], asked: Asked, is_pair: bool) -> list[str]:
     if asked.records or asked.shape != AUTO or not could_be_amounts(labels, is_pair):
         return []
-    numbers = sorted(int(float(label)) for label in set(labels))
+    numbers = sorted({int(number) for label in labels if (number := number_of(label)) is not None})
     return [
         f"`{name}` has the whole numbers {numbers[0]} to {numbers[-1]}, which are learned as {len(numbers)} classes. "
         "If they are amounts, such as stars: `--task score`."
@@ -201,7 +201,7 @@ def _separator(
     found = find_separator(texts)
     if found != NONE:
         number = len({label for text in texts for label in split_cell(text, found)})
-        how = "as lists" if found == LIST else f"separated by `{MARKS[found]}`"
+        how = "as lists" if found == LIST else f"separated by {_shown(found)}"
         note = (
             f"The cells of `{name}` hold several labels, {how}: {number:,} labels in {len(set(texts)):,} combinations. "
             "To take each cell as one label: `--set annotation.separator=none`."
@@ -210,10 +210,16 @@ def _separator(
     notes = []
     if other := unsplit_separator(texts):
         notes.append(
-            f"`{MARKS[other]}` in `{name}` is taken as a part of the label. If it separates labels: "
+            f"{_shown(other).capitalize()} in `{name}` is taken as a part of the label. If it separates labels: "
             f"`--set annotation.separator={other}`."
         )
     return NONE, notes, (("annotation.separator", NONE, f"each cell of `{name}` is one label"),)
+
+
+def _shown(separator: str) -> str:
+    """A separator in a sentence."""
+    mark = MARKS[separator]
+    return f"`{mark}`" if mark.strip() or mark == " " else f"a {separator}"
 
 
 _METADATA = {

@@ -48,6 +48,9 @@ SEVERAL = [
     (["3", "1,2", "1,2,3", "2"], "comma"),
     (["14", "1 14", "1", "27 1", "27"], "space"),
     (["spam/ham", "spam", "ham"], "slash"),
+    (["a\tb", "b", "a"], "tab"),
+    (["a\nb", "b\nc", "c\r\na", "b"], "newline"),
+    (["very good [SEP] new", "new", "very good"], "sep"),
     (["['a', 'b']", "['a']", "[]"], "list"),
     (['["a", "b"]', '["b"]'], "list"),
     (["['a' 'b']", "['b']"], "list"),
@@ -232,6 +235,8 @@ def test_classes_stay_classes(cells: list[Any], column: str) -> None:
 NUMBERS = [
     ("1.5", 1.5), ("1,5", 1.5), ("0,125", 0.125), ("1,200", 1200), ("1,234,567.5", 1234567.5), ("-1,200", -1200),
     ("40 %", 40), ("4.5/5", 0.9), ("7/0", None), ("1,2,3", None), ("1,20,000", None), ("inf", None), ("x", None),
+    ("4 stars", 4), ("1 Star", 1), ("3.5 points", 3.5), ("4 out of 5", 0.8), ("★★★☆☆", 3), ("⭐", 1), ("☆", None),
+    ("stars", None), ("4 stars or so", None), ("4%", 4),
 ]  # fmt: skip
 
 
@@ -240,7 +245,7 @@ def test_how_numbers_are_written(text: str, number: float | None) -> None:
     assert number_of(text) == number
 
 
-@pytest.mark.parametrize("cells", [["1,200", "2,25", "0,5"], ["10%", "0.25", "0.5"], ["3/5", "4", "1/5"]], ids=str)
+@pytest.mark.parametrize("cells", [["1,200", "2,25", "0,5"], ["10%", "0.25", "0.5"], ["3/5", "4", "1/5"], ["3 out of 5", "4", "1"]], ids=str)
 def test_numbers_that_are_not_written_alike_are_refused(cells: list[str]) -> None:
     with pytest.raises(DataError) as caught:
         shape_of(cells, "score")
@@ -252,6 +257,9 @@ def test_whole_numbers_may_be_taken_as_amounts() -> None:
     check_text("\n".join(shape.notes))
     assert shape_of([1, 2, 3, 4, 5] * 6, records=(ScoredRecord,)).name == "scored-text"
     assert shape_of([0, 1, 2] * 6).notes == ()
+    stars = ["1 star", *(f"{number} stars" for number in range(2, 6))] * 6
+    assert (shape_of(stars).name, shape_of(stars, "rating").name) == ("labelled-text", "scored-text")
+    assert shape_of(stars).notes == shape.notes
 
 
 def test_more_whole_numbers_than_pairs_have_classes_may_be_amounts() -> None:
