@@ -130,7 +130,7 @@ class Plan:
             "tokens_per_second": speed,
             "time_source": self.time_source,
             "time_measured_at": at,
-            "time_untold": self.why_no_time or None,
+            "why_no_time": self.why_no_time or None,
         }
 
 

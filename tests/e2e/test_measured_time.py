@@ -89,7 +89,7 @@ def test_the_command_says_where_the_time_comes_from(base: Path, rows_file: Path,
     assert f"; {EARLIER} (20" in result.out
     assert "measuring a step" not in result.err
     plan = burnish(f"{words} --json").json
-    assert (plan["time_source"], plan["time_untold"]) == (EARLIER, None)
+    assert (plan["time_source"], plan["why_no_time"]) == (EARLIER, None)
     assert plan["time_measured_at"].endswith("+00:00")
     elsewhere = burnish(f"{words} --on T4 --json").json
     assert elsewhere["time_source"] == "from the device's specifications"
@@ -212,12 +212,12 @@ def test_time_is_not_reported_where_the_weights_are_not(
     result = burnish(f"plan {rows_file} --model ./bare {EXACT}")
     assert result.code == 0, result.err
     (line,) = [line for line in result.out.splitlines() if line.startswith("time ")]
-    assert burnish(f"plan {rows_file} --model ./bare {EXACT} --json").json["time_untold"] in line
+    assert burnish(f"plan {rows_file} --model ./bare {EXACT} --json").json["why_no_time"] in line
     assert "has no weights" in line
     assert "loading the model" not in result.err
     plan = burnish(f"plan {rows_file} --model gpt2 {EXACT} --json").json
     assert plan["step"] is plan["run"] is plan["time_source"] is plan["tokens_per_second"] is None
-    assert "only the config of `gpt2` is available" in plan["time_untold"]
+    assert "only the config of `gpt2` is available" in plan["why_no_time"]
 
 
 def test_time_is_not_reported_without_rows(base: Path, burnish: Burnish) -> None:

@@ -130,8 +130,8 @@ def test_special_tokens_are_those_of_the_model() -> None:
 def test_an_end_that_is_not_learned_blocks() -> None:
     figures, tally = TokenStatistics([9]), Tally()
     learned = Example([1, 2, 9], [IGNORED, 2, 9], "f:1")
-    untold = Example([1, 2, 9], [IGNORED, 2, IGNORED], "f:2")
-    for example, ends in ((learned, True), (untold, True), (untold, False)):
+    unlearned = Example([1, 2, 9], [IGNORED, 2, IGNORED], "f:2")
+    for example, ends in ((learned, True), (unlearned, True), (unlearned, False)):
         figures.add(TextRecord("x", ends, example.place), EncodedRow([example], 0), tally)
     assert tally.counts == {"end-not-learned": 1}
     assert tally.places["end-not-learned"] == ["f:2"]
