@@ -106,8 +106,20 @@ class AnnotationSection(Section):
     """How labels, scores and ratings are written in the rows (tasks `classify`, `score` and `preference`)."""
 
     separator: Literal[
-        "auto", "none", "list", "comma", "semicolon", "bar", "hash", "slash", "plus", "ampersand", "space", "tab",
-        "newline", "sep"
+        "auto",
+        "none",
+        "list",
+        "comma",
+        "semicolon",
+        "bar",
+        "hash",
+        "slash",
+        "plus",
+        "ampersand",
+        "space",
+        "tab",
+        "newline",
+        "sep",
     ] = AUTO
     """What separates several labels in one cell; `list` for a list written as text, such as `['a', 'b']`. `auto` splits
     cells whose parts recur by themselves or in other combinations."""

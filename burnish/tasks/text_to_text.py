@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 
 from burnish.data.batching.batches import Batch
+from burnish.data.chat.template import THOUGHT
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.text import SequencePair, collate_pairs
@@ -36,6 +37,13 @@ class SequencePairEncoder(EncoderDefaults):
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._lead = Tokens(tokenizer).lead
+
+    def notes_on(self, keys: Collection[str]) -> list[str]:
+        """What is left out of turns and answers."""
+        notes = ["thoughts are left out, except where they are a part of an answer's text"] if THOUGHT in keys else []
+        if unused := sorted({key.partition(".")[2] for key in keys} - {THOUGHT.partition(".")[2]}):
+            notes.append(f"these keys of the messages are not used: {', '.join(f'`{key}`' for key in unused)}")
+        return notes
 
     def encode(self, record: ChatRecord, context: int) -> EncodedRow:
         """One example per answer; an over-long source is cut from the left, an over-long answer is an error."""

@@ -62,7 +62,8 @@ def compress(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ending", [pytest.param(one, marks=[] if one in ("csv", "parquet", "json.gz") else pytest.mark.slow) for one in WRITERS]
+    "ending",
+    [pytest.param(one, marks=[] if one in ("csv", "parquet", "json.gz") else pytest.mark.slow) for one in WRITERS],
 )
 def test_the_same_rows_give_the_same_adapter_whatever_the_format(
     ending: str, runs: Path, here: Path, base: Path, rows_file: Path, burnish: Burnish

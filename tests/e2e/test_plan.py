@@ -11,6 +11,7 @@ from burnish.plan import budget
 from tests.e2e.conftest import SHORT, Burnish
 from tests.tiny_data import write_rows
 
+ON_A100 = "--model Llama-2-7b --method full --set batch.rows=1 --set train.gradient_checkpointing=true --on A100-80GB"
 SMALL = "--set model.device=cpu --set model.precision=fp32 --set evaluate.answers=0 --set train.max_steps=2"
 
 
@@ -43,12 +44,15 @@ def test_the_textbook_is_right_about_what_parameters_need(burnish: Burnish) -> N
 
 
 def test_several_gpus_share_weights_and_not_activations(burnish: Burnish) -> None:
-    asked = "--model Llama-2-7b --method full --set batch.rows=1 --set train.gradient_checkpointing=true --on A100-80GB"
-    several = planned(burnish, f"{asked} --gpus 8 --nodes 2")
+    several = planned(burnish, f"{ON_A100} --gpus 8 --nodes 2")
     assert several["devices"] == 16
     assert several["memory"]["weights"] == pytest.approx(6_738_415_616 * 4 / 16, rel=0.01)
     assert several["memory"]["gathered blocks"] > 0
-    alone = burnish(f"plan {asked}")
+
+
+@pytest.mark.slow
+def test_one_gpu_is_too_small_for_what_several_hold(burnish: Burnish) -> None:
+    alone = burnish(f"plan {ON_A100}")
     assert alone.code == 3
     assert "does not fit into the memory of A100-80GB" in alone.err
 

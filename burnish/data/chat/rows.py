@@ -10,7 +10,7 @@ from typing import Any
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_json, as_text, check_characters, pick, quoted
-from burnish.data.rows.shapes import TOOLS
+from burnish.data.rows.shapes import THOUGHT, TOOLS
 from burnish.errors import DataError
 
 Message = dict[str, Any]
@@ -29,8 +29,6 @@ _VERSION = re.compile(r"[-_. ]?v?\d[\w.:-]*\Z")
 """What follows the name of a model, as in `gpt-4` and `claude-3-opus`."""
 NO_ROLES: Mapping[str, str] = {}
 
-THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content")
-"""Keys under which a message keeps its thought; a record's message has it under the first."""
 WEIGHTS = ("weight", "train", "training", "trainable", "train_on_turn", "loss", "loss_weight")
 """Keys that say whether an answer is learned."""
 _MEASURED = ("loss", "loss_weight")
@@ -51,7 +49,7 @@ _MARKS = {
 """Words in a key that may say whether an answer is learned, but not which of its values does."""
 KEPT = ("name", "tool_call_id")
 _USED = frozenset(
-    ("role", "from", "content", "value", "tool_calls", "function_call", "refusal", *KEPT, *THOUGHTS, *WEIGHTS)
+    ("role", "from", "content", "value", "tool_calls", "function_call", "refusal", *KEPT, *THOUGHT, *WEIGHTS)
 )
 TEXTS = ("text", "input_text", "output_text", "refusal")
 PARTS = ("text", "reasoning", "thinking", "tool_call")
@@ -146,7 +144,7 @@ def read_message(message: Any, number: int, roles: Mapping[str, str] = NO_ROLES)
 
 def read_thought(message: Mapping[str, Any], number: int) -> str:
     """The thought before an answer; empty if it has none."""
-    for key in THOUGHTS:
+    for key in THOUGHT:
         thought = message.get(key)
         if isinstance(thought, str) and thought.strip():
             check_characters(thought, f"message {number}, {key}")
@@ -400,7 +398,11 @@ def answer_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Ch
         addition = as_text(value, name)
         if addition and addition.strip():
             question = f"{question}\n\n{addition}" if question.strip() else addition
-    messages = ({"role": "user", "content": question}, {"role": "assistant", "content": text})
+    reply: Message = {"role": "assistant", "content": text}
+    name, value = pick(values, THOUGHT)
+    if THOUGHT in pattern.optional and (thought := as_text(value, name)) and thought.strip():
+        reply["reasoning_content"] = thought
+    messages = ({"role": "user", "content": question}, reply)
     tools = tools_of(values) if "tools" in pattern.names else None
     return ChatRecord(with_system(values, messages), tools, place)
 

@@ -16,7 +16,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
-from burnish.data.rows.shapes import BY_NAME
+from burnish.data.rows.shapes import BY_NAME, THOUGHT
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -223,6 +223,8 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     others = [name for name in rows[0] if name not in used]
     readings = tuple(LearnedReading(name) for name in others if name in WEIGHTS and _says_what_is_learned(name, rows))
     notes = [note for reading in readings if (note := reading.describe(rows))]
+    if thought := next((name for name in THOUGHT if name in used), None):
+        notes.append(f"`{thought}` is taken as the thought before each answer. To leave it out, remove the column.")
     if asked.is_free:
         ask_about_marks(rows, pattern.names, pattern.name)
         for name in others:

@@ -44,6 +44,12 @@ def has_picture_parts(values: Mapping[str, Any]) -> bool:
 SYSTEM, TOOLS = ("system",), ("tools", "functions")
 TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
 ANSWER = ("completion", "response", "output", "answer")
+THOUGHT = (
+    "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
+    "complex_cot",
+)  # fmt: skip
+"""The thought before an answer: keys of a message, or columns beside the answer. A record's message has it under the
+first."""
 TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
 LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
 SCORE = (
@@ -135,18 +141,20 @@ PATTERNS = (
     Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), (("sentence_id",),), test=has_token_lists),
     Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
     Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
-    Pattern("alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM,), ("input",), settle=_CHAT),
+    Pattern(
+        "alpaca", ChatRecord, _ANSWER, (("instruction",), ("output",)), (SYSTEM, THOUGHT), ("input",), settle=_CHAT
+    ),
     Pattern(
         "instruction-response",
         ChatRecord,
         _ANSWER,
         (("instruction",), ("response",)),
-        (SYSTEM,),
+        (SYSTEM, THOUGHT),
         ("input", "context"),
         settle=_CHAT,
     ),
-    Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM), settle=_CHAT),
-    Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM,), settle=_CHAT),
+    Pattern("prompt-completion", ChatRecord, _ANSWER, (("prompt",), ANSWER), (TOOLS, SYSTEM, THOUGHT), settle=_CHAT),
+    Pattern("question-answer", ChatRecord, _ANSWER, (("question",), ("answer",)), (SYSTEM, THOUGHT), settle=_CHAT),
     Pattern(
         "source-target",
         ChatRecord,

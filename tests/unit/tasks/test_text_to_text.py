@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from burnish.data.chat.template import message_keys
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.recipe.schema import Recipe
@@ -147,3 +148,17 @@ def test_it_trains_and_answers(method: str, tmp_path: Path) -> None:
     steps = [line for line in read_events(run.folder.metrics) if line["event"] == "StepDone"]
     assert steps[-1]["loss"] < 0.5 * steps[0]["loss"]
     assert run.chat([{"role": "user", "content": "Say it."}], max_new_tokens=12) == run.generate("Say it.", 12)
+
+
+def test_what_is_left_out_of_messages_is_named(task: Task) -> None:
+    messages = (
+        turn("user", "the fox", name="Ann"),
+        turn("assistant", "a boat", reasoning_content="Hm."),
+    )
+    (example,) = task.encoder.encode(record(*messages), 64).examples
+    assert spelled(task, example.target_ids) == "a boat"
+    assert task.encoder.notes_on(message_keys(messages)) == [
+        "thoughts are left out, except where they are a part of an answer's text",
+        "these keys of the messages are not used: `name`",
+    ]
+    assert task.encoder.notes_on([]) == []

@@ -12,7 +12,7 @@ from burnish.data.rows.dataset import load_records
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, Row, RowError
 from burnish.data.rows.settled import Asked
-from burnish.data.rows.shapes import detect_shape
+from burnish.data.rows.shapes import THOUGHT, detect_shape
 from burnish.errors import DataError, RecipeError
 from burnish.prepare.context import what_is_asked
 from burnish.recipe.schema import DataSection, Recipe
@@ -74,16 +74,30 @@ def test_a_key_that_may_say_what_is_learned_is_asked_about(key: str) -> None:
     assert detect_shape(rows, {}, "messages").unused_keys == (key,)
 
 
-THOUGHTS = ["thinking", "reasoning", "reasoning_content", "thought", "thoughts"]
-
-
-@pytest.mark.parametrize("key", THOUGHTS)
+@pytest.mark.parametrize("key", THOUGHT)
 def test_a_thought_has_one_key(key: str) -> None:
     assert read_message(answer("a", **{key: "hm"}), 2) == {
         "role": "assistant",
         "content": "a",
         "reasoning_content": "hm",
     }
+
+
+@pytest.mark.parametrize("key", THOUGHT)
+@pytest.mark.parametrize(
+    ("ask", "reply"), [("prompt", "completion"), ("question", "answer"), ("instruction", "output")]
+)
+def test_a_thought_may_have_a_column_of_its_own(key: str, ask: str, reply: str) -> None:
+    rows = [Row({ask: f"Why {n}?", key: thought, reply: "So."}, "a.jsonl", n) for n, thought in ((1, "Hm."), (2, None))]
+    shape = detect_shape(rows, {})
+    thoughtful, plain = (shape.to_record(row) for row in rows)
+    assert isinstance(thoughtful, ChatRecord)
+    assert isinstance(plain, ChatRecord)
+    assert thoughtful.messages[1] == {"role": "assistant", "content": "So.", "reasoning_content": "Hm."}
+    assert plain.messages[1] == {"role": "assistant", "content": "So."}
+    assert shape.ignored == ()
+    note = f"`{key}` is taken as the thought before each answer. To leave it out, remove the column."
+    assert shape.notes == (note,)
 
 
 ROLES = [

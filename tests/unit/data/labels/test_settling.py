@@ -245,7 +245,9 @@ def test_how_numbers_are_written(text: str, number: float | None) -> None:
     assert number_of(text) == number
 
 
-@pytest.mark.parametrize("cells", [["1,200", "2,25", "0,5"], ["10%", "0.25", "0.5"], ["3/5", "4", "1/5"], ["3 out of 5", "4", "1"]], ids=str)
+@pytest.mark.parametrize(
+    "cells", [["1,200", "2,25", "0,5"], ["10%", "0.25", "0.5"], ["3/5", "4", "1/5"], ["3 out of 5", "4", "1"]], ids=str
+)
 def test_numbers_that_are_not_written_alike_are_refused(cells: list[str]) -> None:
     with pytest.raises(DataError) as caught:
         shape_of(cells, "score")
