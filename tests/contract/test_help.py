@@ -39,6 +39,11 @@ def help_of(name: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in done.stdout.strip().splitlines())
 
 
+def recorded(name: str) -> str:
+    """The snapshot of a command's help."""
+    return (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def test_help_names_every_task_and_method() -> None:
     assert [name for name in task_names() if f"`{name}`" not in RECIPE_FLAGS["task"].help] == []
     assert [name for name in method_names() if f"`{name}`" not in RECIPE_FLAGS["method"].help] == []
@@ -46,11 +51,11 @@ def test_help_names_every_task_and_method() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_is_as_recorded(name: str) -> None:
-    assert help_of(name) == (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8"), "if this is meant: make docs"
+    assert help_of(name) == recorded(name), "if this is meant: make docs"
 
 
 def test_the_overview_fits_a_terminal() -> None:
-    assert max(map(len, help_of("burnish").splitlines())) <= 80
+    assert max(map(len, recorded("burnish").splitlines())) <= 80
 
 
 def test_every_snapshot_has_its_command() -> None:
@@ -69,7 +74,7 @@ def test_every_flag_is_on_a_page() -> None:
     pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
     written = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     recipe = {f"--{name.replace('_', '-')}" for name in RECIPE_FLAGS}
-    found = {flag for name in NAMES for flag in re.findall(r"^  (?:-\w, )?(--[\w-]+)", help_of(name), re.MULTILINE)}
+    found = {flag for name in NAMES for flag in re.findall(r"^  (?:-\w, )?(--[\w-]+)", recorded(name), re.MULTILINE)}
     assert len(found) > 30
     needed = found - recipe - {"--help"}
     assert sorted(flag for flag in needed if not re.search(rf"{flag}(?![\w-])", written)) == []
