@@ -236,7 +236,7 @@ def test_a_step_waits_once_for_its_loss(task: str, files: Path, tmp_path: Path) 
     mask asks for the borders. Other rows do not wait at all.
     """
     attention = "" if task in ("classify", "tag", "span", "fill-mask", "reward") else VARLEN
-    context, events = prepared(task, "lora", files, tmp_path, batch__rows=1, batch__tokens=2000)
+    context, events = prepared(task, "lora", files, tmp_path, batch__rows=1, batch__tokens=400)
     found, number = waits_of_a_step(context, events, tmp_path, attention)
     assert number > 1
     packed = ["models/attention.py:_borders"] * number if context.recipe.data.packing and task == "text" else []
@@ -244,7 +244,7 @@ def test_a_step_waits_once_for_its_loss(task: str, files: Path, tmp_path: Path) 
 
 
 def test_kto_waits_no_more_than_that(files: Path, tmp_path: Path) -> None:
-    given = {"batch__rows": 1, "batch__tokens": 2000, "preference__loss": "kto"}
+    given = {"batch__rows": 4, "batch__tokens": 400, "preference__loss": "kto"}
     context, events = prepared("preference", "lora", files, tmp_path, **given)
     found, number = waits_of_a_step(context, events, tmp_path, VARLEN)
     assert number > 1
