@@ -90,7 +90,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     if options.verb == "cover":
-        cover(options.coverage, options.jobs)
+        cover(options.coverage, options.rooms, options.jobs)
     else:
         run(options)
 
@@ -103,11 +103,12 @@ def stop(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-def cover(folder: Path, jobs: int) -> None:
-    """Runs the suite once and keeps which test ran which line, and how long each test took."""
+def cover(folder: Path, rooms: Sequence[str], jobs: int) -> None:
+    """Runs the suite once and keeps which test ran which line of the rooms, and how long each test took."""
     folder.mkdir(parents=True, exist_ok=True)
     data, report = folder.resolve() / "coverage", folder.resolve() / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "-m", "not slow", "--cov=burnish"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--dist", "worksteal", "-m", "not slow"]
+    command += [f"--cov={ROOT / 'burnish' / room}" for room in rooms]
     command += ["--cov-context=test", "--cov-report=", f"--junit-xml={report}"]
     subprocess.run(command, cwd=ROOT, env=os.environ | _QUIET | {"COVERAGE_FILE": str(data)}, check=True)
 
