@@ -71,8 +71,7 @@ class AnswerMask:
         self._block = found.block
         self._closings = found.closings
         self._end_ids = set(found.end_ids)
-        spelled = sorted((tokens.spell(id_) for id_ in found.end_ids), key=len, reverse=True)
-        self._ends = re.compile("|".join(map(re.escape, spelled)))
+        self._ends = re.compile("|".join(re.escape(tokens.spell(id_)) for id_ in found.end_ids))
         self._stems = list(zip(_STEMS, tokens.encode(_STEMS), strict=True))
 
     def find(
@@ -94,17 +93,17 @@ class AnswerMask:
         """
         turns: list[_Turn] = []
         refused: list[str] = []
-        last = 0
+        asked: Sequence[Message] = ()
         for index in learned:
             number = sum(message["role"] == "assistant" for message in messages[: index + 1])
             name = f"answer {number}: " if len(learned) > 1 else ""
             try:
                 turns.append(self._turn(messages[: index + 1], tools, name))
-                last = index
+                asked = messages[:index]
             except RowError as error:
                 refused.append(f"{name}{error}")
         if turns:
-            self._check_written(turns[-1].prompt, messages[:last])
+            self._check_written(turns[-1].prompt, asked)
         sequences: list[MaskedTokens] = []
         for run in _agreeing(turns):
             shared = yield from self._in_one_sequence(run)
@@ -333,7 +332,7 @@ class ChatFormat:
         """
         if not self._header:
             return ids
-        for end in range(1, len(ids) + 1):
+        for end, _ in enumerate(ids, start=1):
             text = self.tokens.decode(ids[:end])
             if text.startswith(self._header):
                 return ids[end:] if text == self._header else ids
@@ -362,7 +361,8 @@ class ChatFormat:
             RowError: there is no answer, or an empty one; the template rejects the conversation or omits an answer; the
                 last answer does not fit `context`.
         """
-        adapted, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._features)
+        _check_answers(record.messages)
+        adapted, listed = adapt(record.messages, record.tools, self._features)
         placed = yield from self._mask.find(adapted, _answers(adapted, record.messages), listed)
         examples: list[Example] = []
         truncated = 0
@@ -383,15 +383,13 @@ class ChatFormat:
             return [], len(sequence.ids)
 
 
-def _up_to_last_answer(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+def _check_answers(messages: Sequence[Mapping[str, Any]]) -> None:
+    answers = [message for message in messages if message["role"] == "assistant"]
     if not answers:
         raise RowError("the conversation has no answer (no assistant message)")
-    for number, index in enumerate(answers, start=1):
-        message = messages[index]
+    for number, message in enumerate(answers, start=1):
         if not (str(message.get("content") or "").strip() or message.get("tool_calls")):
             raise RowError("the answer is empty" if len(answers) == 1 else f"answer {number} is empty")
-    return messages[: answers[-1] + 1]
 
 
 def _answers(adapted: Sequence[Message], messages: Sequence[Mapping[str, Any]]) -> list[int]:

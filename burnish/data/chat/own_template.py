@@ -77,10 +77,10 @@ def set_kwargs(tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
             raise _unread(sorted(kwargs)[0], [])
         return
     named = template if isinstance(template, dict) else {"": template}
-    bare = {name: _DEFAULTS.sub("", source, count=1) for name, source in named.items()}
+    bare = {name: _DEFAULTS.sub("", source) for name, source in named.items()}
     if not kwargs and bare == named:
         return
-    read = set[str]().union(*map(template_variables, bare.values())) if kwargs else set[str]()
+    read = set[str]().union(*map(template_variables, bare.values()))
     for name in kwargs:
         if name not in read:
             raise _unread(name, sorted(read))

@@ -43,6 +43,7 @@ def test_every_json_value_reaches_the_template_and_nothing_else_changes() -> Non
     expected = asked(tokenizer, **values)
     set_kwargs(tokenizer, values)
     assert asked(tokenizer) == expected
+    assert tokenizer.chat_template.isascii(), "a template file is read by clients in any encoding"
     named = styles.chatml()
     named.chat_template = {"default": BLANKS, "tool_use": thinking.CLOSED_THOUGHT}
     set_kwargs(named, {"enable_thinking": True, "careful": False})
@@ -63,6 +64,10 @@ def test_a_value_that_the_template_never_reads_is_refused() -> None:
         ("{% if not careful is defined %}{% set careful = true %}{% endif %}{{ careful }}", {"careful"}),
         ("{{ depth | default(3) }}{{ messages }}{{ tools }}{{ bos_token }}", {"depth"}),
         ("{% if x %}{% set own = 1 %}{% endif %}{{ own }}", {"x"}),
+        ("{% if x %}{% set own = 1 %}{% endif %}{{ own | upper }}", {"x"}),
+        ("{% if x %}{% set depth = 1 %}{% endif %}{{ depth | d(3) }}", {"x", "depth"}),
+        ("{% if x %}{% set depth = 1 %}{% endif %}{{ depth if depth is undefined }}", {"x", "depth"}),
+        ("{% if x %}{% set depth = 1 %}{% endif %}{{ depth if depth is string }}", {"x"}),
         ("{% macro m(inner) %}{{ inner }}{{ outer }}{% endmacro %}{{ m(1) }}", {"outer"}),
         ("{% for m in messages %}{% generation %}{{ m }}{% endgeneration %}{% break %}{% endfor %}{{ y }}", {"y"}),
         ("{{ strftime_now('%d') }}{{ raise_exception('no') }}", set()),
