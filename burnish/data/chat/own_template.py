@@ -92,7 +92,7 @@ def set_kwargs(tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
 def template_variables(source: str) -> set[str]:
     """Names of the variables that a template reads and that a user may set."""
     # only parsed, never run
-    environment = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False)
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
     try:
         # `generation` is a block of transformers that marks the answers, and has no effect on the text
         tree = environment.parse(_GENERATION.sub("", source))

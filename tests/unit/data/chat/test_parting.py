@@ -141,7 +141,7 @@ BLOCK = ThoughtBlock("[", "]")
         ("<assistant>", "<think>\n\n\n\n</think>Fine.", "Fine.", "<think>\n\nHm.\n\n</think>Fine."),
         ("<assistant>", "<think>\n\n\n</think>Fine.", "Fine.", "<think>\nHm.\n</think>Fine."),
         ("<assistant>", "\n<think></think>Fine.", "Fine.", "\n<think>Hm.</think>Fine."),
-        ("<assistant>", "So <think></think> is empty.", "So <think></think> is empty.", "[Hm.]So <think></think> is empty."),
+        ("<assistant>", "So <think></think>.", "So <think></think>.", "[Hm.]So <think></think>."),
         ("<assistant>", "Fine.", "Fine.", "[Hm.]Fine."),
     ],
 )  # fmt: skip

@@ -22,7 +22,14 @@ from burnish.data.tokens.tokens import Tokens
 from tests.unit.data.tiny_tokenizers import byte_level
 
 MARKS = ["<|user|>", "<|assistant|>", "<|system|>", "<|tool|>", "<|end|>", "<|call|>"]
-CALLS = "{%- for call in message.tool_calls or [] %}{{- call.function.name + call.function.arguments | tojson }}{% endfor %}"
+CALLS = (
+    "{%- for call in message.tool_calls or [] %}{{- call.function.name + call.function.arguments | tojson }}"
+    "{% endfor %}"
+)
+NAME_LAST = (
+    "{%- for call in message.tool_calls or [] %}{{- call.function.arguments | tojson + call.function.name }}"
+    "{% endfor %}"
+)
 THINKS = "(message.reasoning_content or '') + message.content"
 ALTERNATE = "{%- if (message.role == 'user') != (loop.index0 % 2 == 0) %}{{- raise_exception('in turns') }}{% endif %}"
 ONE_CALL = (
@@ -145,15 +152,13 @@ ENDS = {
     ),
     "arguments before the name": (
         "('<|call|>' if message.tool_calls else '<|end|>')",
-        "{%- for call in message.tool_calls or [] %}{{- call.function.arguments | tojson + call.function.name }}"
-        "{% endfor %}",
+        NAME_LAST,
         "<|end|>",
         "<|call|>",
     ),
-    "the mark of the question": (
+    "arguments before the name of the only call, the mark of the question": (
         "'<|end|>'",
-        "{%- for call in message.tool_calls or [] %}{{- call.function.arguments | tojson + call.function.name }}"
-        "{% endfor %}",
+        ONE_CALL + NAME_LAST,
         "<|end|>",
         "<|end|>",
     ),

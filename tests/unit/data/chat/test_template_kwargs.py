@@ -12,6 +12,7 @@ import tests.unit.data.chat_templates as styles
 import tests.unit.data.thinking_templates as thinking
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.own_template import set_kwargs, template_variables
+from burnish.data.chat.template import ChatTemplate
 from burnish.errors import RecipeError
 from tests.snapshots import check_message
 
@@ -76,3 +77,16 @@ def test_a_value_that_the_template_never_reads_is_refused() -> None:
 )
 def test_variables_are_those_that_come_from_outside(source: str, names: set[str]) -> None:
     assert template_variables(source) == names
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("{{ style }}", "enable_thinking"),
+        ("{{ style }}{{ use_thinking }}", "use_thinking"),
+        ("{{ a_style }}{{ with_reasons }}", "with_reasons"),
+        ("{{ thinks }}{{ reasons }}{{ a_style }}", "reasons"),
+    ],
+)
+def test_the_option_that_lets_a_template_think_is_named(source: str, name: str) -> None:
+    assert ChatTemplate(styles.chatml(source)).thinking_options() == f"`template.kwargs.{name}=true`"
