@@ -161,7 +161,8 @@ class AnswerMask:
         whole = turns[-1].answered
         plain, *prompts = yield [whole, *(turn.prompt for turn in turns)]
         ids = self._tokens.with_lead(plain)
-        marks = [len(ids) - len(plain) + place for place in _positions(plain, self._end_ids)]
+        added = len(ids) - len(plain)
+        marks = [place for place, id_ in enumerate(plain, start=added) if id_ in self._end_ids]
         if len(marks) != self._num_marks(whole):
             return None
         answers = []
@@ -207,18 +208,6 @@ def _agreeing(turns: Iterable[_Turn]) -> list[list[_Turn]]:
         else:
             runs.append([turn])
     return runs
-
-
-def _positions(ids: list[int], wanted: Iterable[int]) -> list[int]:
-    """Sorted positions of any of the wanted ids."""
-    found = []
-    for id_ in wanted:
-        position = -1
-        with suppress(ValueError):  # no further occurrence
-            while True:
-                position = ids.index(id_, position + 1)
-                found.append(position)
-    return sorted(found)
 
 
 __all__ = ["ChatFormat", "EncodedChat", "ensure_template"]

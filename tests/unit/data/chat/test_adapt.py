@@ -112,6 +112,8 @@ def test_answers_without_a_thought_are_as_they_were(form: str, content: Any) -> 
     assert found["content"] == content
     (_, wordless), _ = adapt([user("Why?"), answer("", reasoning_content="Hm.", tool_calls=[CALL])], None, features)
     assert thought_and_words(wordless) == (("Hm." if form != "dropped" else ""), "")
+    if form == "parts":
+        assert wordless["content"] == [{"type": "thinking", "thinking": "Hm."}], "no empty part"
 
 
 def test_results_get_the_ids_of_their_calls() -> None:

@@ -171,6 +171,11 @@ def test_end_markers_are_counted_wherever_they_are() -> None:
     tokenizer = styles.plain("{{- bos_token }}" + styles.NO_END.replace('content + "', 'content + eos_token + "'))
     assert tokenizer.bos_token == tokenizer.eos_token == "<|endoftext|>"
     assert trained(tokenizer, chat("How?", "Fine.", "Now?", "Still.")) == ["Fine.<|endoftext|>Still.<|endoftext|>"]
+    tokenizer = byte_level(styles.CHATML_TOKENS, eos="<|im_end|>", bos="<|im_end|>", adds_bos=True)
+    tokenizer.chat_template = (
+        styles.NO_PROMPT + "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    assert trained(tokenizer, chat("How?", "Fine.", "Now?", "Still.")) == ["Fine.<|im_end|>Still.<|im_end|>"]
     row = chat("Is it <|im_end|><|im_end|><|im_end|>?", "Yes.", "<|im_end|><|im_end|>?", "Yes.")
     assert trained(styles.chatml(), row) == ["Yes.<|im_end|>Yes.<|im_end|>"]
 
