@@ -71,8 +71,7 @@ class AnswerMask:
         self._block = found.block
         self._closings = found.closings
         self._end_ids = set(found.end_ids)
-        spelled = sorted((tokens.spell(id_) for id_ in found.end_ids), key=len, reverse=True)
-        self._ends = re.compile("|".join(map(re.escape, spelled)))
+        self._ends = re.compile("|".join(re.escape(tokens.spell(id_)) for id_ in found.end_ids))
         self._stems = list(zip(_STEMS, tokens.encode(_STEMS), strict=True))
 
     def find(
@@ -94,17 +93,17 @@ class AnswerMask:
         """
         turns: list[_Turn] = []
         refused: list[str] = []
-        last = 0
+        asked: Sequence[Message] = ()
         for index in learned:
             number = sum(message["role"] == "assistant" for message in messages[: index + 1])
             name = f"answer {number}: " if len(learned) > 1 else ""
             try:
                 turns.append(self._turn(messages[: index + 1], tools, name))
-                last = index
+                asked = messages[:index]
             except RowError as error:
                 refused.append(f"{name}{error}")
         if turns:
-            self._check_written(turns[-1].prompt, messages[:last])
+            self._check_written(turns[-1].prompt, asked)
         sequences: list[MaskedTokens] = []
         for run in _agreeing(turns):
             shared = yield from self._in_one_sequence(run)
@@ -162,7 +161,8 @@ class AnswerMask:
         whole = turns[-1].answered
         plain, *prompts = yield [whole, *(turn.prompt for turn in turns)]
         ids = self._tokens.with_lead(plain)
-        marks = [len(ids) - len(plain) + place for place in _positions(plain, self._end_ids)]
+        added = len(ids) - len(plain)
+        marks = [place for place, id_ in enumerate(plain, start=added) if id_ in self._end_ids]
         if len(marks) != self._num_marks(whole):
             return None
         answers = []
@@ -208,18 +208,6 @@ def _agreeing(turns: Iterable[_Turn]) -> list[list[_Turn]]:
         else:
             runs.append([turn])
     return runs
-
-
-def _positions(ids: list[int], wanted: Iterable[int]) -> list[int]:
-    """Sorted positions of any of the wanted ids."""
-    found = []
-    for id_ in wanted:
-        position = -1
-        with suppress(ValueError):  # no further occurrence
-            while True:
-                position = ids.index(id_, position + 1)
-                found.append(position)
-    return sorted(found)
 
 
 __all__ = ["ChatFormat", "EncodedChat", "ensure_template"]
@@ -333,7 +321,7 @@ class ChatFormat:
         """
         if not self._header:
             return ids
-        for end in range(1, len(ids) + 1):
+        for end, _ in enumerate(ids, start=1):
             text = self.tokens.decode(ids[:end])
             if text.startswith(self._header):
                 return ids[end:] if text == self._header else ids
@@ -362,7 +350,8 @@ class ChatFormat:
             RowError: there is no answer, or an empty one; the template rejects the conversation or omits an answer; the
                 last answer does not fit `context`.
         """
-        adapted, listed = adapt(_up_to_last_answer(record.messages), record.tools, self._features)
+        _check_answers(record.messages)
+        adapted, listed = adapt(record.messages, record.tools, self._features)
         placed = yield from self._mask.find(adapted, _answers(adapted, record.messages), listed)
         examples: list[Example] = []
         truncated = 0
@@ -383,15 +372,13 @@ class ChatFormat:
             return [], len(sequence.ids)
 
 
-def _up_to_last_answer(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+def _check_answers(messages: Sequence[Mapping[str, Any]]) -> None:
+    answers = [message for message in messages if message["role"] == "assistant"]
     if not answers:
         raise RowError("the conversation has no answer (no assistant message)")
-    for number, index in enumerate(answers, start=1):
-        message = messages[index]
+    for number, message in enumerate(answers, start=1):
         if not (str(message.get("content") or "").strip() or message.get("tool_calls")):
             raise RowError("the answer is empty" if len(answers) == 1 else f"answer {number} is empty")
-    return messages[: answers[-1] + 1]
 
 
 def _answers(adapted: Sequence[Message], messages: Sequence[Mapping[str, Any]]) -> list[int]:

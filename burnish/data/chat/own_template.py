@@ -77,10 +77,10 @@ def set_kwargs(tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
             raise _unread(sorted(kwargs)[0], [])
         return
     named = template if isinstance(template, dict) else {"": template}
-    bare = {name: _DEFAULTS.sub("", source, count=1) for name, source in named.items()}
+    bare = {name: _DEFAULTS.sub("", source) for name, source in named.items()}
     if not kwargs and bare == named:
         return
-    read = set[str]().union(*map(template_variables, bare.values())) if kwargs else set[str]()
+    read = set[str]().union(*map(template_variables, bare.values()))
     for name in kwargs:
         if name not in read:
             raise _unread(name, sorted(read))
@@ -92,7 +92,7 @@ def set_kwargs(tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
 def template_variables(source: str) -> set[str]:
     """Names of the variables that a template reads and that a user may set."""
     # only parsed, never run
-    environment = Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False)
+    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
     try:
         # `generation` is a block of transformers that marks the answers, and has no effect on the text
         tree = environment.parse(_GENERATION.sub("", source))

@@ -29,7 +29,9 @@ from burnish.data.tokens.tokens import Tokens
 # The contents of the probes are words that no template contains: one found in a rendered text was taken from a message.
 SYSTEM, QUESTION, ANSWER = "zqsystemzq", "zqquestionzq", "zqanswerzq"
 _NAME, _ABOUT, _RESULT, _THOUGHTS = "zqnamezq", "zqaboutzq", "zqresultzq", "zqthoughtzq"
-_VALUES = ("zqvaluezq", "zqsecondzq", "zqthirdzq", "zqfourthzq")
+_VALUE = "zqvaluezq"
+_VALUES = ((_VALUE, "zqsecondzq"), ("zqthirdzq", "zqfourthzq"))
+"""Of the arguments of two calls."""
 # too long for templates that require ids of nine letters or digits
 _LONG_ID = "call_0123456789abcdefghijklmn"
 
@@ -57,7 +59,7 @@ def _calling(number: int, **more: str) -> list[Message]:
         {
             "id": f"{_LONG_ID}{call}",
             "type": "function",
-            "function": {"name": _NAME, "arguments": dict(zip("ab", _VALUES[2 * call : 2 * call + 2], strict=True))},
+            "function": {"name": _NAME, "arguments": dict(zip("ab", _VALUES[call], strict=True))},
         }
         for call in range(number)
     ]
@@ -163,9 +165,9 @@ def _notes_on_plain(header: str | None, template: ChatTemplate) -> list[str]:
 def _writes(
     template: ChatTemplate, messages: Sequence[Message], tools: list[Message] | None, words: Sequence[str]
 ) -> bool:
-    answer_next = messages[-1]["role"] != "assistant"
+    """Whether the prompt of the next answer has all these words."""
     try:
-        text = template.render(messages, tools, answer_next)
+        text = template.render(messages, tools, answer_next=True)
     except RowError:
         return False
     return all(word in text for word in words)
@@ -179,8 +181,8 @@ def _call_features(
         tried = replace(features, arguments_as_text=as_text, short_call_ids=short_ids)
         text = _rendered(template, [*_calling(1), *_results(1), PLAIN[1]], tools, tried)
         # Arguments as a Python dict or as an escaped JSON string are not what a model should learn to write.
-        is_garbled = any(sign + _VALUES[0] in text for sign in ("'a': '", '\\"'))
-        if not is_garbled and all(word in text for word in (_NAME, *_VALUES[:2], _RESULT, ANSWER)):
+        is_garbled = any(sign + _VALUE in text for sign in ("'a': '", '\\"'))
+        if not is_garbled and all(word in text for word in (_NAME, *_VALUES[0], _RESULT, ANSWER)):
             return tried
     return None
 
@@ -252,7 +254,7 @@ def _thought_features(
     if features.calls:
         with_tools = template.render(PLAIN[:1], tools, answer_next=True)
         calling = _calling(1, reasoning_content=_THOUGHTS)
-        before_calls = _thought_form(template, with_tools, calling, tools, features, _VALUES[0])
+        before_calls = _thought_form(template, with_tools, calling, tools, features, _VALUE)
         block = _block(template, with_tools, calling, tools, replace(features, call_thoughts=before_calls))
     if block is not None and before_words in (TEXT, DROPPED):
         # The template writes thoughts before calls alone: what stands around them there belongs to any thought.
@@ -323,13 +325,12 @@ def _call_closing(
     """The closing of calls: a marker that stands within parallel calls or between their arguments ends nothing."""
     for number in (2, 1):
         last = _rendered(template, _calling(number), tools, features)
-        word = _VALUES[2 * number - 1]
+        word = _VALUES[number - 1][1]
         if word not in last:
             continue
         middle = _rendered(template, [*_calling(number), *_results(number), PLAIN[1]], tools, features) or last
         answer = last.partition(QUESTION)[2].rpartition(word)[0]
-        calls = answer[max(0, answer.find(_NAME)) :]
-        inside = {marker.text for marker in tokens.markers(calls)}
+        inside = {marker.text for marker in tokens.markers(answer.partition(_NAME)[2])}
         return _closing(tokens, last, middle, word, inside, plain, is_call=True)
     # some templates reject a call without its result; then only the end of plain answers is known
     return plain

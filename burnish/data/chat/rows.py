@@ -47,6 +47,8 @@ _MARKS = {
     "supervised",
 }
 """Words in a key that may say whether an answer is learned, but not which of its values does."""
+_OBJECTS = re.compile(r"\s*\[\s*\{")
+"""How a list of objects begins as JSON text."""
 KEPT = ("name", "tool_call_id")
 _USED = frozenset(
     ("role", "from", "content", "value", "tool_calls", "function_call", "refusal", *KEPT, *THOUGHT, *WEIGHTS)
@@ -287,7 +289,7 @@ def ask_about_marks(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], s
                 if key not in _USED and value is not None and not _MARKS.isdisjoint(re.split(r"[\W_]+", key.lower())):
                     values.setdefault(key, set()).add(str(value).strip().lower())
     for key, found in values.items():
-        if found <= _LEARNED.keys() and len(found) > 1:
+        if len(found) > 1 and found.issubset(_LEARNED):
             raise DataError(
                 f"`{key}` inside messages seems to say which answers are learned, but not which of its values does",
                 f"Its values are {quoted(sorted(found))}. Learning every answer might teach wrong ones.",
@@ -298,7 +300,7 @@ def ask_about_marks(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], s
 
 def _messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:
     """The messages in a cell, which may be JSON text; none if it holds something else."""
-    if isinstance(cell, str) and cell.lstrip()[:2].startswith("[") and "{" in cell[:8]:
+    if isinstance(cell, str) and _OBJECTS.match(cell):
         try:
             cell = json.loads(cell)
         except (ValueError, RecursionError):

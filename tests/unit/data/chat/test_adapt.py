@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from burnish.data.chat.template import TemplateFeatures, adapt
+from burnish.data.chat.template import (
+    TemplateFeatures,
+    adapt,
+    check_answer,
+    contains,
+    message_keys,
+    split_thought,
+    thought_and_words,
+)
 from burnish.data.rows.row import RowError
 
 PLAIN = TemplateFeatures(system=False, thoughts="text", call_thoughts="text", tools=False, calls=False)
@@ -33,6 +42,11 @@ def test_bare_tools_and_calls_get_a_mapping_for_the_function() -> None:
     assert adapt([user("Add")], None, TemplateFeatures())[1] is None
 
 
+def test_the_weight_of_an_answer_is_not_for_the_template() -> None:
+    for weight in (0, 1):
+        assert adapt([user("Hi"), answer("Yo.", weight=weight)], None, TemplateFeatures())[0][1] == answer("Yo.")
+
+
 def test_keys_without_value_are_left_out() -> None:
     messages, _ = adapt([user("Hi"), {"role": "assistant", "tool_calls": [], "name": None}], None, TemplateFeatures())
     assert messages == [user("Hi"), answer("")]
@@ -48,6 +62,58 @@ def test_thoughts_go_where_the_template_has_a_place_for_them() -> None:
     assert adapt(given, None, PLAIN)[0] == [user("Why?"), answer("<think>\nHm.\n</think>\n\nSo.")]
     plain = [user("<think>Hm.</think> So?"), answer("So.")]
     assert adapt(plain, None, TemplateFeatures())[0] == plain, "only answers have thoughts"
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "sum", "arguments": {"a": 1}}}
+FORMS: dict[str, dict[str, Any]] = {
+    "reasoning_content": {"reasoning_content": "Hm.", "content": "So."},
+    "reasoning": {"reasoning": "Hm.", "content": "So."},
+    "thinking": {"thinking": "Hm.", "content": "So."},
+    "inserted": {"reasoning_content": "Hm.", "content": "So."},
+    "closed": {"reasoning_content": "Hm.", "content": "So."},
+    "dropped": {"content": "So."},
+    "text": {"content": "<think>\nHm.\n</think>\n\nSo."},
+    "parts": {"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "So."}]},
+    "blocks": {"content": {"blocks": [{"type": "thoughts", "text": "Hm."}, {"type": "response", "text": "So."}]}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_words_and_calls_have_their_own_forms_of_a_thought(form: str) -> None:
+    words = answer("So.", reasoning_content="Hm.")
+    messages = [user("Why?"), words, user("And?"), {**words, "tool_calls": [CALL]}]
+    other = "reasoning" if form != "reasoning" else "thinking"
+    adapted, _ = adapt(messages, None, TemplateFeatures(thoughts=form, call_thoughts=other))
+    assert adapted[1] == {"role": "assistant", **FORMS[form]}
+    assert adapted[3] == {"role": "assistant", **FORMS[other], "tool_calls": [CALL]}
+    adapted, _ = adapt(messages, None, TemplateFeatures(thoughts=other, call_thoughts=form))
+    assert adapted[1] == {"role": "assistant", **FORMS[other]}
+    assert adapted[3] == {"role": "assistant", **FORMS[form], "tool_calls": [CALL]}
+    for found in (adapted[1], adapted[3]):
+        assert thought_and_words(found) == (("Hm.", "So.") if form != "dropped" or found is adapted[1] else ("", "So."))
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("parts", "So."),
+        ("text", "So."),
+        ("reasoning", "So."),
+        ("dropped", "So."),
+        ("blocks", {"blocks": [{"type": "response", "text": "So."}]}),
+    ],
+)
+def test_answers_without_a_thought_are_as_they_were(form: str, content: Any) -> None:
+    features = TemplateFeatures(thoughts=form, call_thoughts=form)
+    (_, found), _ = adapt([user("Why?"), answer("So.")], None, features)
+    assert found == {"role": "assistant", "content": content}
+    assert thought_and_words(found) == ("", "So.")
+    (_, found), _ = adapt([user("Why?"), answer("So.", reasoning_content="")], None, features)
+    assert found["content"] == content
+    (_, wordless), _ = adapt([user("Why?"), answer("", reasoning_content="Hm.", tool_calls=[CALL])], None, features)
+    assert thought_and_words(wordless) == (("Hm." if form != "dropped" else ""), "")
+    if form == "parts":
+        assert wordless["content"] == [{"type": "thinking", "thinking": "Hm."}], "no empty part"
 
 
 def test_results_get_the_ids_of_their_calls() -> None:
@@ -67,6 +133,45 @@ def test_results_get_the_ids_of_their_calls() -> None:
     assert [call["id"] for call in short[1]["tool_calls"]] == ["call00001", "call00002"]
     assert [call["function"]["arguments"] for call in short[1]["tool_calls"]] == ["{}", "{}"]
     assert [message["tool_call_id"] for message in short[2:]] == ["call00002", "call00001", "call00000"]
+
+
+def test_results_get_the_names_of_their_functions_unless_they_have_one() -> None:
+    calls = [{"id": name, "function": {"name": f"do_{name}", "arguments": {}}} for name in ("a", "b")]
+    results = [{"role": "tool", "tool_call_id": "b", "content": "2"}, {"role": "tool", "content": "1"}]
+    messages = [user("Both"), answer("", tool_calls=calls), *results, {**results[0], "name": "own"}, results[1]]
+    adapted, _ = adapt(messages, None, TemplateFeatures())
+    assert [message.get("name") for message in adapted[2:]] == ["do_b", "do_a", "own", None]
+    assert [message["tool_call_id"] for message in adapted[2:]] == ["b", "a", "b", "call00000"]
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed", "text"),
+    [
+        ({"town": "Orléans"}, {"town": "Orléans"}, '{"town": "Orléans"}'),
+        ('{"town": "Orléans"}', {"town": "Orléans"}, '{"town": "Orléans"}'),
+        (" ", {}, " "),
+        ("", {}, ""),
+        ({}, {}, "{}"),
+    ],
+)
+def test_arguments_are_a_mapping_or_json_text(given: Any, parsed: Any, text: str) -> None:
+    messages = [user("Go"), answer("", tool_calls=[{"function": {"name": "go", "arguments": given}}])]
+    for features, expected in ((TemplateFeatures(), parsed), (TemplateFeatures(arguments_as_text=True), text)):
+        (_, adapted), _ = adapt(messages, None, features)
+        assert adapted["tool_calls"][0]["function"] == {"name": "go", "arguments": expected}
+    (_, spelled), _ = adapt(messages, None, PLAIN)
+    assert json.loads(spelled["content"].split("\n")[1]) == {"name": "go", "arguments": parsed}
+    assert ("Orléans" in spelled["content"]) == ("Orléans" in str(given)), "as it is, without escapes"
+
+
+def test_a_call_without_arguments_has_none() -> None:
+    messages = [user("Go"), answer("On.", tool_calls=[{"function": {"name": "go"}}, {"function": {"name": "stop"}}])]
+    assert [
+        call["function"]["arguments"] for call in adapt(messages, None, TemplateFeatures())[0][1]["tool_calls"]
+    ] == [{}, {}]
+    (_, spelled), _ = adapt(messages, None, PLAIN)
+    calls = [f'<tool_call>\n{{"name": "{name}", "arguments": {{}}}}\n</tool_call>' for name in ("go", "stop")]
+    assert spelled == answer("\n".join(["On.", *calls]))
 
 
 def test_what_a_plain_template_has_no_place_for_becomes_text() -> None:
@@ -101,3 +206,157 @@ def test_arguments_that_are_not_json_are_refused() -> None:
     for features in (TemplateFeatures(), PLAIN):
         with pytest.raises(RowError, match="the arguments of a tool call are not JSON: {a: 1}"):
             adapt([user("Add"), answer("", tool_calls=[call])], None, features)
+
+
+def test_results_and_questions_in_a_row_are_one_turn_and_other_turns_are_not() -> None:
+    result = {"role": "tool", "content": "1"}
+    spelled = "<tool_response>\n1\n</tool_response>"
+    features = TemplateFeatures(calls=False)
+    before = [user("Add"), answer("I will.")]
+    assert adapt([*before, result, result], None, features)[0] == [*before, user(f"{spelled}\n{spelled}")]
+    assert adapt([*before, result, user("And?"), user("So?")], None, features)[0] == [
+        *before,
+        user(f"{spelled}\nAnd?"),
+        user("So?"),
+    ]
+    assert adapt([*before, user("And?"), result], None, features)[0] == [*before, user("And?"), user(spelled)]
+    assert adapt([*before, result, answer("1"), user("So?")], None, features)[0] == [
+        *before,
+        user(spelled),
+        answer("1"),
+        user("So?"),
+    ]
+
+
+def test_listed_tools_follow_the_system_text() -> None:
+    tool = {**SUM, "description": "Adds é."}
+    listed = 'You can call these tools:\n{"name": "sum", "description": "Adds é.", '
+    features = TemplateFeatures(tools=False)
+    brief = {"role": "system", "content": "Be brief."}
+    (system, asked), tools = adapt([brief, user("Add")], [tool], features)
+    assert (tools, asked) == (None, user("Add"))
+    assert system["content"].startswith(f"Be brief.\n\n{listed}")
+    (system, *rest), _ = adapt([user("Add"), brief], [tool], features)
+    assert system["content"].startswith(listed)
+    assert rest == [user("Add"), brief]
+    assert adapt([], [tool], features)[0][0]["content"].startswith(listed)
+    assert adapt([brief], None, features) == ([brief], None)
+
+
+def test_system_texts_are_put_before_the_next_question() -> None:
+    first, second = ({"role": "system", "content": text} for text in ("Be brief.", "Rhyme."))
+    features = TemplateFeatures(system=False)
+    assert adapt([first, second, user("Hi"), answer("Yo."), user("Bye")], None, features)[0] == [
+        user("Be brief.\n\nRhyme.\n\nHi"),
+        answer("Yo."),
+        user("Bye"),
+    ]
+    assert adapt([first, second, answer("Yo."), user("Hi")], None, features)[0] == [
+        user("Be brief.\n\nRhyme."),
+        answer("Yo."),
+        user("Hi"),
+    ]
+    assert adapt([user("Hi"), first, second], None, features)[0] == [user("Hi"), user("Be brief.\n\nRhyme.")]
+    assert adapt([user("Hi")], None, features)[0] == [user("Hi")]
+
+
+KEYS = [
+    ({**user("Hi"), "name": "Ann"}, {"user.name"}),
+    (user("<think>Hm.</think>"), set[str]()),
+    (answer("So.", weight=0, reasoning_content="Hm."), {"assistant.thought"}),
+    (answer("", tool_calls=[CALL], reasoning_content="Hm."), {"assistant.thought before a call"}),
+    (answer("<think>Hm.</think>So.", tool_calls=[]), {"assistant.thought"}),
+    (answer("<think>Hm.</think>", tool_calls=[CALL]), {"assistant.thought before a call"}),
+    (answer("So <think>Hm.</think>", reasoning_content=""), set[str]()),
+    ({"role": "assistant", "content": None}, set[str]()),
+    ({"role": "tool", "content": "1", "tool_call_id": "c1", "mood": None}, {"tool.tool_call_id", "tool.mood"}),
+]
+
+
+@pytest.mark.parametrize(("message", "keys"), KEYS)
+def test_keys_that_a_template_may_write(message: dict[str, Any], keys: set[str]) -> None:
+    assert message_keys([message]) == keys
+    assert message_keys([user("Hi"), message, user("Bye")]) == keys
+
+
+@pytest.mark.parametrize(
+    ("content", "thought", "words"),
+    [
+        ("<think>\nHm.\nSo.\n</think>\n\nFine.", "Hm.\nSo.", "Fine."),
+        (" <think></think>Fine.", "", "Fine."),
+        ("<think>Hm. Fine.", "", "<think>Hm. Fine."),
+        ("Fine. <think>Hm.</think>", "", "Fine. <think>Hm.</think>"),
+    ],
+)
+def test_a_thought_is_split_from_the_words(content: str, thought: str, words: str) -> None:
+    assert split_thought(content) == (thought, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "is_in"),
+    [
+        ("a b c", " b ", True),
+        ("a\n\nb c", "a b", True),
+        ("abc", "a c", False),
+        ("abc", "ab c", True),
+        ("abc", "", True),
+        ("", "a", False),
+    ],
+)
+def test_a_text_contains_a_part_whatever_its_blanks(text: str, part: str, is_in: bool) -> None:
+    assert contains(text, part) == is_in
+
+
+def calls(*names: str, **arguments: Any) -> dict[str, Any]:
+    return answer("", tool_calls=[{"function": {"name": name, "arguments": arguments}} for name in names])
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "reason"),
+    [
+        ("Fine.", answer("Fine."), ""),
+        ("Fi", answer("Fine."), "the chat template omits the text of the answer"),
+        ("Hm. Fine.", answer("Fine.", reasoning_content="Hm."), ""),
+        ("Fine.", answer("Fine.", reasoning_content="Hm."), "the chat template omits the thought of the answer"),
+        ("sum(1)", calls("sum"), ""),
+        ("(1)", calls("sum"), "the chat template omits a call of `sum`"),
+        ("sum(1)sum(2)", calls("sum", "sum"), ""),
+        (
+            "sum(1)",
+            calls("sum", "sum"),
+            "the chat template omits a call of `sum`: it may write one call a message",
+        ),
+        ("sum(1)", calls("sum", "go"), "the chat template omits a call of `go`: it may write one call a message"),
+        ("sum(a, b)", calls("sum", first="a", rest=["b", {"c": ("a",)}, 7, None, True]), ""),
+        ("sum(a)", calls("sum", first="a", rest=["b"]), "the chat template omits an argument of `sum`: 'b'"),
+        ("sum(a)", calls("sum", first="a", rest={"c": ("d",)}), "the chat template omits an argument of `sum`: 'd'"),
+        ('sum("a\\"é")', calls("sum", first='a"é'), ""),
+        ('sum("a\\"\\u00e9")', calls("sum", first='a"é'), ""),
+        ("sum('a\\'\"é')", calls("sum", first="a'\"é"), ""),
+        ("sum()", calls("sum", first="x" * 50), f"the chat template omits an argument of `sum`: '{'x' * 40}'"),
+        ("sum()", answer("", tool_calls=[{"function": {"name": "sum"}}]), ""),
+    ],
+)
+def test_an_answer_is_checked_for_all_that_its_message_says(body: str, message: dict[str, Any], reason: str) -> None:
+    if not reason:
+        check_answer(body, message)
+        return
+    with pytest.raises(RowError) as caught:
+        check_answer(body, message)
+    assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("argument", "spelled"),
+    [
+        ('a"éb', r"a\"éb"),
+        ('a"éb', r"a\"\u00e9b"),
+        ("a'\"éb", r"a\'" + '"éb'),
+    ],
+    ids=["JSON", "JSON in ASCII", "Python"],
+)
+def test_an_argument_may_be_escaped_but_not_cut(argument: str, spelled: str) -> None:
+    check_answer(f"sum({spelled})", calls("sum", first=argument))
+    for cut in (spelled[1:], spelled[:-1]):
+        with pytest.raises(RowError, match="omits an argument of `sum`"):
+            check_answer(f"sum({cut})", calls("sum", first=argument))

@@ -65,6 +65,9 @@ def test_bos_that_only_the_tokenizer_writes_is_put_in_front_and_noted() -> None:
     assert example.labels[0] == IGNORED
     assert chat_format.prompt_ids([{"role": "user", "content": "How?"}])[0] == tokenizer.bos_token_id
     assert any("BOS" in note for note in chat_format.notes)
+    tokenizer.chat_template = "{%- if not add_generation_prompt %}{{- bos_token }}{% endif %}" + styles.NO_PROMPT
+    assert not any("BOS" in note for note in ChatFormat(tokenizer).notes), "conversations have it"
+    assert ChatFormat(tokenizer).prompt_ids([{"role": "user", "content": "How?"}])[0] == tokenizer.bos_token_id
 
 
 def test_a_base_model_without_template_learns_its_own_eos_and_the_template_is_left_on_the_tokenizer() -> None:
@@ -163,6 +166,20 @@ def test_end_markers_spelled_by_the_user_or_in_the_answer_end_nothing() -> None:
     ]
 
 
+def test_end_markers_are_counted_wherever_they_are() -> None:
+    """Where BOS is the end of an answer too, the first token is one; and they may follow each other."""
+    tokenizer = styles.plain("{{- bos_token }}" + styles.NO_END.replace('content + "', 'content + eos_token + "'))
+    assert tokenizer.bos_token == tokenizer.eos_token == "<|endoftext|>"
+    assert trained(tokenizer, chat("How?", "Fine.", "Now?", "Still.")) == ["Fine.<|endoftext|>Still.<|endoftext|>"]
+    tokenizer = byte_level(styles.CHATML_TOKENS, eos="<|im_end|>", bos="<|im_end|>", adds_bos=True)
+    tokenizer.chat_template = (
+        styles.NO_PROMPT + "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    assert trained(tokenizer, chat("How?", "Fine.", "Now?", "Still.")) == ["Fine.<|im_end|>Still.<|im_end|>"]
+    row = chat("Is it <|im_end|><|im_end|><|im_end|>?", "Yes.", "<|im_end|><|im_end|>?", "Yes.")
+    assert trained(styles.chatml(), row) == ["Yes.<|im_end|>Yes.<|im_end|>"]
+
+
 def test_an_answer_whose_beginning_would_merge_with_its_prompt_gets_an_example_of_its_own() -> None:
     tokenizer = styles.llama3(pattern=GPT2)
     chat_format = ChatFormat(tokenizer)
@@ -195,6 +212,10 @@ def test_over_long_rows_are_cut_behind_bos_and_their_tokens_counted() -> None:
         assert cut.examples[0].labels == [IGNORED, *whole.labels[-19:]]
         with pytest.raises(RowError, match="the answer alone is"):
             chat_format.encode(row, 3)
+    chat_format = ChatFormat(styles.chatml())
+    (whole,) = chat_format.encode(row, 1000).examples
+    (cut,) = chat_format.encode(row, 20).examples
+    assert cut.input_ids == whole.input_ids[-20:], "without BOS, nothing stays in front"
 
 
 def test_answers_with_examples_of_their_own_are_cut_each() -> None:

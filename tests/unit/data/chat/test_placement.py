@@ -156,6 +156,22 @@ def test_a_thought_fills_the_empty_one_that_the_template_writes() -> None:
         assert words.endswith("«<think>Hm.</think>Fine.<|im_end|>»"), "each answer has the form of its own kind"
 
 
+@pytest.mark.parametrize("kind", ["message.tool_calls", "not message.tool_calls"])
+def test_calls_and_words_have_each_their_own_form_of_a_thought(kind: str) -> None:
+    """Only one kind of answers has a place for thoughts; in the other, the template leaves an empty one."""
+    template = thinking.EMPTY_THOUGHT.replace('"" if message.tool_calls else ""', f'"" if {kind} else ""')
+    tokenizer = styles.chatml(template)
+    text = "".join(encoded(tokenizer, ASK, calling("Rome", reasoning_content="So."), RESULT, THOUGHT))
+    assert '«<think>So.</think>book{"city": "Rome", "day": "Monday"}<|im_end|>»' in text
+    assert text.endswith("«<think>Hm.</think>Fine.<|im_end|>»")
+
+
+def test_a_thought_that_the_answer_repeats_is_put_before_it_all_the_same() -> None:
+    repeats = {"role": "assistant", "content": "Hm. Still.", "reasoning_content": "Hm."}
+    examples = encoded(styles.chatml(thinking.EMPTY_THOUGHT), ASK, FINE, AGAIN, repeats)
+    assert examples[-1].endswith("«<think>Hm.</think>Hm. Still.<|im_end|>»")
+
+
 def test_a_prompt_that_ends_with_an_empty_thought_is_followed_by_the_answer() -> None:
     tokenizer = thinking.turns(thinking.CLOSED_THOUGHT)
     prompt = "<|turn>user\nHow?<turn|>\n<|turn>assistant\n"
@@ -185,6 +201,22 @@ def test_an_answer_that_cannot_be_placed_is_refused_alone() -> None:
     with pytest.raises(Exception, match="cannot be used") as caught:
         ChatFormat(styles.chatml(unknown))
     check_text(str(caught.value.__cause__))
+
+
+def test_a_refused_answer_has_the_number_of_its_place_among_the_answers() -> None:
+    chat_format = ChatFormat(thinking.turns(thinking.CLOSED_THOUGHT))
+    still = {**STILL, "reasoning_content": "Hm."}
+    for messages, name in (
+        ((ASK, THOUGHT, STILL, AGAIN, STILL), "answer 1: "),
+        ((ASK, FINE, still, STILL), "answer 2: "),
+        ((ASK, FINE, AGAIN, STILL, AGAIN, still), "answer 3: "),
+        ((ASK, {**FINE, "weight": 0}, AGAIN, THOUGHT, AGAIN, FINE), "answer 2: "),
+    ):
+        found = chat_format.encode(ChatRecord(messages, None, "x:1"), 1000)
+        assert [reason.partition("the prompt ends")[0] for reason in found.refused] == [name]
+        assert found.examples
+    with pytest.raises(RowError, match=r"^the prompt ends"):
+        chat_format.encode(ChatRecord((ASK, {**FINE, "weight": 0}, AGAIN, THOUGHT), None, "x:1"), 1000)
 
 
 def test_an_answer_that_no_token_ends_is_refused_alone() -> None:

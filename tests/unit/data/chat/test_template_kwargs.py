@@ -12,6 +12,7 @@ import tests.unit.data.chat_templates as styles
 import tests.unit.data.thinking_templates as thinking
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.own_template import set_kwargs, template_variables
+from burnish.data.chat.template import ChatTemplate
 from burnish.errors import RecipeError
 from tests.snapshots import check_message
 
@@ -43,6 +44,7 @@ def test_every_json_value_reaches_the_template_and_nothing_else_changes() -> Non
     expected = asked(tokenizer, **values)
     set_kwargs(tokenizer, values)
     assert asked(tokenizer) == expected
+    assert tokenizer.chat_template.isascii(), "a template file is read by clients in any encoding"
     named = styles.chatml()
     named.chat_template = {"default": BLANKS, "tool_use": thinking.CLOSED_THOUGHT}
     set_kwargs(named, {"enable_thinking": True, "careful": False})
@@ -63,6 +65,10 @@ def test_a_value_that_the_template_never_reads_is_refused() -> None:
         ("{% if not careful is defined %}{% set careful = true %}{% endif %}{{ careful }}", {"careful"}),
         ("{{ depth | default(3) }}{{ messages }}{{ tools }}{{ bos_token }}", {"depth"}),
         ("{% if x %}{% set own = 1 %}{% endif %}{{ own }}", {"x"}),
+        ("{% if x %}{% set own = 1 %}{% endif %}{{ own | upper }}", {"x"}),
+        ("{% if x %}{% set depth = 1 %}{% endif %}{{ depth | d(3) }}", {"x", "depth"}),
+        ("{% if x %}{% set depth = 1 %}{% endif %}{{ depth if depth is undefined }}", {"x", "depth"}),
+        ("{% if x %}{% set depth = 1 %}{% endif %}{{ depth if depth is string }}", {"x"}),
         ("{% macro m(inner) %}{{ inner }}{{ outer }}{% endmacro %}{{ m(1) }}", {"outer"}),
         ("{% for m in messages %}{% generation %}{{ m }}{% endgeneration %}{% break %}{% endfor %}{{ y }}", {"y"}),
         ("{{ strftime_now('%d') }}{{ raise_exception('no') }}", set()),
@@ -71,3 +77,16 @@ def test_a_value_that_the_template_never_reads_is_refused() -> None:
 )
 def test_variables_are_those_that_come_from_outside(source: str, names: set[str]) -> None:
     assert template_variables(source) == names
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("{{ style }}", "enable_thinking"),
+        ("{{ style }}{{ use_thinking }}", "use_thinking"),
+        ("{{ a_style }}{{ with_reasons }}", "with_reasons"),
+        ("{{ thinks }}{{ reasons }}{{ a_style }}", "reasons"),
+    ],
+)
+def test_the_option_that_lets_a_template_think_is_named(source: str, name: str) -> None:
+    assert ChatTemplate(styles.chatml(source)).thinking_options() == f"`template.kwargs.{name}=true`"
