@@ -271,7 +271,7 @@ class ClassifyPredictor(PredictorDefaults):
             InputError: the run labels pairs, and the prompt has no two texts.
         """
         device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)], 0).items()}
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)]).items()}
         return self._labels.in_words(self._labels.probabilities(row_logits(network, inputs))[0])
 
     def num_cut(self, prompt: str) -> int:

@@ -120,10 +120,9 @@ class PreferenceEncoder(RequestsTokens):
         """
         others, rows = [], []
         for row, index in enumerate(chosen):
-            partner = self._others.of(examples)[index]
-            if partner is None:
-                continue
-            made = self._format.after(examples[index].prompt_ids, examples[partner].answer, int(self._context))
+            prompt, partner = examples[index].prompt_ids, self._others.of(examples)[index]
+            answer = None if partner is None else examples[partner].answer
+            made = None if answer is None else self._format.after(prompt, answer, int(self._context))
             if made is not None:
                 others.append((made[0], [made[1]]))
                 rows.append(row)

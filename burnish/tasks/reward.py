@@ -126,7 +126,7 @@ class RewardPredictor(PredictorDefaults):
         """
         read = self._read(prompt)
         device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([read], 0).items()}
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs([read]).items()}
         return f"{row_logits(network, inputs).item():+.3f}"
 
     def num_cut(self, prompt: str) -> int:

@@ -58,6 +58,7 @@ PROMISED = {
     "preference": Kept({"generates"}, 16, 0.1, "reward accuracy"),
     "reward": Kept({"compares_answers"}, 16, 1.0, "accuracy"),
     "classify": Kept({"names_labels", "compares_answers"}, 32, 1.0, "accuracy"),
+    "score": Kept({"compares_answers"}, 32, 1.0, "MAE"),
     "tag": Kept({"names_labels", "compares_answers"}, 8, 1.0, "entity F1"),
     "span": Kept({"compares_answers"}, 16, 1.0, "F1"),
     "fill-mask": Kept({"compares_answers"}),
@@ -72,3 +73,15 @@ def test_what_each_task_promises(name: str) -> None:
     flags |= {"can_pack"} if task.encoder.can_pack else set()
     flags |= {"compares_answers"} if task.scorer.compares_answers else set()
     assert Kept(flags, task.objective.step_rows, task.objective.rate_factor, task.scorer.headline) == PROMISED[name]
+
+
+def test_the_rows_that_guides_recommend() -> None:
+    assert {name: rows for name in task_names() if (rows := task_facts(name).usual_rows)} == {
+        "classify": (500, 5_000),
+        "score": (500, 5_000),
+        "tag": (1_000, 5_000),
+        "span": (1_000, 5_000),
+        "text": (1_000, 10_000),
+        "chat": (1_000, 50_000),
+        "text-to-text": (1_000, 50_000),
+    }
