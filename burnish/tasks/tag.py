@@ -46,8 +46,8 @@ class Tags:
         """Each entity as text, or all words if the tags are plain."""
         if self.scheme == "plain":
             return [" ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))]
-        found = sorted(entities(tags, self.scheme), key=lambda entity: entity[1:])
-        return [f"{' '.join(words[begin:end])} [{kind or 'entity'}]" for kind, begin, end in found]
+        found = sorted((begin, end, kind) for kind, begin, end in entities(tags, self.scheme))
+        return [f"{' '.join(words[begin:end])} [{kind or 'entity'}]" for begin, end, kind in found]
 
 
 class TagEncoder(EncoderDefaults):

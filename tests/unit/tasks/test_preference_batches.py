@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GraniteConfig
 
 from burnish.data.preference.format import Answer, PairExample, RatedExample
 from burnish.data.rows.records import PreferenceRecord, RatedRecord
@@ -111,15 +110,15 @@ def test_prompt_and_better_answer_of_an_example(tiny_tokenizer: Any) -> None:
 # The model
 
 
-def granite() -> Any:
-    """A model whose output layer alone does not give its logits, since they are scaled."""
-    config = GraniteConfig(
-        vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=CONTEXT, logits_scaling=3.0, initializer_range=0.25,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config).float().eval()
+def scaled(network: Any) -> Any:
+    """The network with logits that its output layer alone does not give."""
+
+    def tripled(module: Any, given: Any, output: Any) -> Any:
+        output.logits = 3 * output.logits
+        return output
+
+    network.register_forward_hook(tripled)
+    return network
 
 
 def task_with(tokenizer: Any, kernels: Any, context: int = CONTEXT, **options: Any) -> Any:
@@ -145,11 +144,11 @@ def test_the_logits_of_all_tokens_are_avoided_where_the_model_allows_it(tiny_tok
     assert fast.objective.inspect_model(network) == plain.objective.inspect_model(network) == []
     assert calls_of_output_layer(fast, network) == 0
     assert calls_of_output_layer(plain, network) == 2
-    scaled = granite()
+    network = scaled(make_network("llama"))
     fast, plain = task_with(tiny_tokenizer, "fast"), task_with(tiny_tokenizer, "plain")
-    assert fast.objective.inspect_model(scaled) == [ALL_LOGITS]
-    assert plain.objective.inspect_model(scaled) == []
-    assert calls_of_output_layer(fast, scaled) == 2
+    assert fast.objective.inspect_model(network) == [ALL_LOGITS]
+    assert plain.objective.inspect_model(network) == []
+    assert calls_of_output_layer(fast, network) == 2
 
 
 def test_prompts_are_shared_where_the_model_keeps_the_answers_apart(tiny_tokenizer: Any) -> None:
@@ -229,6 +228,7 @@ def test_rewards_by_hand(loss: str, margin: float, drifts: bool, tiny_tokenizer:
     if drifts:
         assert list(figures.values())[2] == pytest.approx(((-3 - 1) + (0 - 4)) / (2 + 1 + 1 + 2))
     assert (task.scorer.remark(evaluated) == "") == (not drifts)
+    assert [value(measure) for measure in task.scorer.measures(given(task, [], []))] == [0.0] * len(figures)
 
 
 def test_rewards_of_rated_answers_by_hand(tiny_tokenizer: Any) -> None:
@@ -254,6 +254,22 @@ def test_the_point_of_the_figures_is_that_of_the_losses_and_zero_without_another
     assert several == [task.objective._kl.item()] * 5
     assert several[0] > 0.1
     assert points(RATED[:1]) == [0.0]
+
+
+def test_the_reference_point_is_what_a_reward_is_compared_with(tiny_tokenizer: Any) -> None:
+    network, base = make_network("gpt2", seed=1), make_network("gpt2")
+    task = make_preference(tiny_tokenizer, loss="kto", beta=0.5)
+    examples = measured(task, base, random_rated(5))
+    (batch,) = one_each(task, examples)
+    with torch.no_grad():
+        task.objective.begin_step(network, [batch])
+        losses = task.objective.losses(network, batch)
+        sums = torch.tensor([likely for likely, _ in task.objective.evaluate_batch(network, batch).outputs])
+    ratios = sums - torch.tensor([example.reference[0] for example in examples if example.reference])
+    signs = torch.tensor([1.0 if example.good else -1.0 for example in examples])
+    point = task.objective._kl
+    assert point > 0.1
+    torch.testing.assert_close(losses, torch.sigmoid(-signs * 0.5 * (ratios - point)), rtol=1e-4, atol=1e-5)
 
 
 def test_good_and_bad_answers_have_their_own_weights(tiny_tokenizer: Any) -> None:
