@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
@@ -16,8 +17,9 @@ from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError, ModelError
 from burnish.metrics.measure import value
 from burnish.recipe.schema import FillMaskSection, Recipe
+from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.fill_mask import FILL_MASK
-from burnish.tasks.task import Task
+from burnish.tasks.task import Segment, Task
 from tests.tiny_architectures import make_encoder_tokenizer, save_architecture
 from tests.tiny_models import make_tokenizer
 
@@ -142,9 +144,75 @@ def test_it_fills_in_and_says_what_to_write_where_nothing_is_missing(bert: tuple
             network, f"Anna has a {tokenizer.mask_token} hat and a {tokenizer.mask_token} coat."
         )
         assert len(lines.splitlines()) == 2
+        assert [line.count("(0.") for line in lines.splitlines()] == [5, 5], "the five most likely words of each"
+        shares = [float(word.rpartition("(")[2]) for word in lines.splitlines()[0].replace(")", "").split(", ")]
+        assert shares == sorted(shares, reverse=True)
         with pytest.raises(InputError, match="nothing to fill in") as caught:
             task.predictor.respond(network, "Anna has a hat.")
     assert tokenizer.mask_token in caught.value.fix
+
+
+def test_a_batch_hides_what_fills_it_up() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer, share=0.5)
+    examples = [task.encoder.encode(record(text), 96).examples[0] for text in ("Rome.", TEXT)]
+    batch = task.encoder.collate(examples, [[1], [0]], False, 0)
+    long, short = examples[1].num_tokens, examples[0].num_tokens
+    assert batch.inputs["attention_mask"].tolist() == [[1] * long, [1] * short + [0] * (long - short)]
+    assert (batch.input_ids[1, short:] == tokenizer.pad_token_id).all()
+    assert (batch.targets[1, short:] == IGNORED).all()
+    assert (batch.examples, batch.num_tokens) == ((1, 0), long + short)
+    assert batch.owners.tolist() == [1] * int((batch.targets[0] != IGNORED).sum()) + [0] * int(
+        (batch.targets[1] != IGNORED).sum()
+    )
+
+
+def test_evaluation_hides_none_of_the_words_of_an_epoch() -> None:
+    """That is, each has a draw of its own: evaluation the first, and the epochs those after it."""
+    task = task_of(make_encoder_tokenizer(), share=0.3)
+    examples = task.encoder.encode(record(), 96).examples
+    hidden = [task.encoder.collate(examples, [[0]], False, epoch).targets.tolist() for epoch in (None, 0, 1, 2)]
+    assert len({str(one) for one in hidden}) == 4
+
+
+def test_the_words_that_may_be_hidden_are_shown() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer, share=0.25)
+    (example,) = task.encoder.encode(record("Rome."), 96).examples
+    expected = [token not in tokenizer.all_special_ids for token in example.input_ids]
+    note = "25 % of these words are hidden, different ones in each epoch"
+    assert task.encoder.segments(example) == [Segment("", example.input_ids, expected, note)]
+
+
+def test_an_example_in_words_and_the_share_that_is_guessed() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer)
+    ids = tokenizer("Rome", add_special_tokens=False)["input_ids"]
+    shown = [tokenizer.cls_token_id, *ids, tokenizer.mask_token_id, tokenizer.sep_token_id]
+    gold, given = ids[:1], ids[-1:]
+    prompt, hidden, guessed = task.scorer.describe(None, (shown, gold, given))
+    assert prompt == tokenizer.decode([*ids, tokenizer.mask_token_id])
+    assert (hidden, guessed) == (tokenizer.decode(gold).strip(), tokenizer.decode(given).strip())
+    outputs = [(shown, [7, 8], [7, 9]), (shown, [5], [5]), (shown, [], [])]
+    evaluated = EvaluatedExamples([None] * 3, [0, 0, 1], outputs, numpy.ones(3), numpy.array([2, 1, 0]))
+    _, share = task.scorer.measures(evaluated)
+    assert (share.name, value(share), share.table.tolist()) == ("hidden tokens guessed", 2 / 3, [[2.0, 3.0]])
+
+
+def test_what_a_batch_outputs(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert
+    network.eval()
+    task = task_of(tokenizer, share=0.3)
+    examples = [task.encoder.encode(record(text), 96).examples[0] for text in (TEXT, "Rome.")]
+    batch = task.encoder.collate(examples, [[0], [1]], False, None)
+    with torch.no_grad():
+        outcome = task.scorer.evaluate_batch(network, batch)
+        best = network(**batch.inputs).logits.argmax(-1)
+        torch.testing.assert_close(outcome.losses, task.objective.losses(network, batch))
+    for row, (shown, gold, given) in enumerate(outcome.outputs):
+        hidden = batch.targets[row] != IGNORED
+        assert shown == batch.input_ids[row, : examples[row].num_tokens].tolist()
+        assert (gold, given) == (batch.targets[row][hidden].tolist(), best[row][hidden].tolist())
 
 
 def test_the_folder_of_a_run_is_found_again(tmp_path: Path) -> None:

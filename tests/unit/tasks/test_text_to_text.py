@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from burnish.data.rows.records import ChatRecord
@@ -21,6 +22,7 @@ from tests.tiny_architectures import make_text_to_text_tokenizer, save_architect
 from tests.tiny_data import make_recipe, write_rows
 
 EOS = 2
+ROLES = "user: {0}\nassistant: {1}\nuser: {0}"
 
 
 def turn(role: str, content: Any, **more: Any) -> dict[str, Any]:
@@ -109,6 +111,63 @@ def test_a_row_in_segments(task: Task) -> None:
     read, written = task.encoder.segments(example)
     assert (read.ids, set(read.is_learned)) == (example.source_ids, {False})
     assert (written.ids, set(written.is_learned)) == (example.target_ids, {True})
+
+
+def test_lengths_at_the_context(task: Task) -> None:
+    asked, answer = "one two three four five six seven", "one two three"
+    whole = task.encoder._tokenizer(asked)["input_ids"]
+    target = len(task.encoder._tokenizer(answer)["input_ids"])
+    messages = turn("user", asked), turn("assistant", answer)
+    assert len(whole) > target + 1
+    for context in (len(whole), len(whole) - 1, target):
+        row = task.encoder.encode(record(*messages), context)
+        assert row.truncated_tokens == len(whole) - context
+        assert row.examples[0].source_ids == whole[len(whole) - context :]
+    with pytest.raises(RowError, match=f"the answer alone is {target} tokens, more than the context of {target - 1}$"):
+        task.encoder.encode(record(*messages), target - 1)
+    twice = task.encoder.encode(record(*messages, *messages), len(whole))
+    assert twice.truncated_tokens == len(task.encoder._tokenizer(ROLES.format(asked, answer))["input_ids"]) - len(whole)
+
+
+def test_bos_stays_in_front_of_a_cut_source() -> None:
+    tokenizer = make_text_to_text_tokenizer()
+    ids = tokenizer("a b c d e f g h", add_special_tokens=False)["input_ids"]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="</s> $A </s>", special_tokens=[("</s>", EOS)]
+    )
+    bos = TEXT_TO_TEXT.make(tokenizer, Recipe())
+    assert bos.encoder._lead == [EOS]
+    (example,) = bos.encoder.encode(record(turn("user", "a b c d e f g h"), turn("assistant", "a")), 8).examples
+    assert example.source_ids == [EOS, *ids[-6:], EOS]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_answer_ends_once_if_there_is_a_token_for_it(ends: bool) -> None:
+    tokenizer = make_text_to_text_tokenizer()
+    plain = tokenizer("Anna.", add_special_tokens=False)["input_ids"]
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel()
+    tokenizer.eos_token = "</s>" if ends else None
+    bare = TEXT_TO_TEXT.make(tokenizer, Recipe())
+    (example,) = bare.encoder.encode(record(turn("user", "Who?"), turn("assistant", "Anna.")), 64).examples
+    assert example.target_ids == [*plain, *[EOS] * ends]
+    assert bare.predictor.stop_ids == [EOS] * ends
+
+
+def test_what_is_asked_and_served(task: Task) -> None:
+    messages = (turn("user", "Who?"), turn("assistant", " Anna. "))
+    question = task.predictor.question(record(*messages))
+    assert question is not None
+    assert (question.prompt, question.answer, question.place) == ("Who?", "Anna.", "made.jsonl:1")
+    assert question.prompt_ids == task.predictor.prompt_ids("Who?") == task.predictor.prompt_ids([messages[0]])
+    assert task.predictor.served_prompts(record(*messages)) == [question.prompt_ids] * 2
+    with_tools = ChatRecord(messages, ({"type": "function"},), "made.jsonl:1")
+    assert task.predictor.served_prompts(with_tools) == [question.prompt_ids]
+    (example,) = task.encoder.encode(record(*messages), 64).examples
+    assert task.predictor.trained_prompt(record(*messages), example) == (example.source_ids, example.target_ids)
+    assert task.predictor.answer_text(" Anna.\n") == "Anna."
+    empty = task.predictor.question(record(turn("user", ""), messages[1]))
+    assert empty is not None
+    assert empty.prompt == ""
 
 
 def test_padding_changes_no_loss(tmp_path: Path) -> None:
