@@ -106,7 +106,7 @@ class MaskScorer(ScorerDefaults):
         for row, targets in enumerate(batch.targets):
             hidden = targets != IGNORED
             shown = batch.input_ids[row][batch.inputs["attention_mask"][row] == 1]
-            guessed = logits[row][hidden].argmax(-1)
+            guessed = logits[row][hidden].argmax(1)
             outputs.append((shown.tolist(), targets[hidden].tolist(), guessed.tolist()))
         return BatchOutcome(token_losses(logits, batch.targets, batch.places), outputs)
 
@@ -147,7 +147,7 @@ class MaskPredictor(PredictorDefaults):
                 f"The text has no `{self._tokenizer.mask_token}`.",
                 f"Write `{self._tokenizer.mask_token}` where a word is missing",
             )
-        probabilities = network(**encoded).logits[0][hidden].float().softmax(-1)
+        probabilities = network(**encoded).logits[0][hidden].float().softmax(1)
         lines = []
         for candidates in probabilities:
             best = candidates.topk(_CANDIDATES)

@@ -243,14 +243,14 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
         `[rows, words]` int64, padded to the row with the most words; `NO_WORD` if no token decides.
     """
     rows, places = (deciding != NO_WORD).nonzero(as_tuple=True)
-    scores = functional.softmax(logits[rows, places].float(), -1)
+    scores = functional.softmax(logits[rows, places].float(), 1)
     words = deciding[rows, places]
     most = int(words.max()) + 1 if len(words) else 0
     summed = torch.zeros(len(deciding) * most, logits.shape[-1], device=logits.device)
     summed.index_add_(0, rows * most + words, scores)
     is_decided = torch.zeros(len(deciding) * most, dtype=torch.bool, device=logits.device)
     is_decided[rows * most + words] = True
-    return torch.where(is_decided, summed.argmax(-1), NO_WORD).reshape(len(deciding), most)
+    return torch.where(is_decided, summed.argmax(1), NO_WORD).reshape(len(deciding), most)
 
 
 def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
