@@ -165,7 +165,9 @@ def test_what_the_frequencies_alone_would_reach() -> None:
 
 def test_an_unseen_label_of_several_has_a_line_of_its_own() -> None:
     task = task_of(is_multi=True)
-    seen = evaluated(examples_of(task, ("a", "new"), ("b",)), [numpy.array([0.9, 0.2, 0.1]), numpy.array([0.1, 0.8, 0.6])])
+    seen = evaluated(
+        examples_of(task, ("a", "new"), ("b",)), [numpy.array([0.9, 0.2, 0.1]), numpy.array([0.1, 0.8, 0.6])]
+    )
     (table,) = task.scorer.tables(seen)
     assert [row[0] for row in table.rows] == ["a", "b", "c", "new"]
     assert task.scorer.describe(seen.examples[0], seen.outputs[0]) == ("x", "a, new", "a (0.90)")

@@ -15,8 +15,8 @@ from burnish.data.rows.records import PreferenceRecord
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError
 from burnish.metrics.measure import value
-from burnish.recipe.schema import DataSection, Recipe
 from burnish.models.heads import Head
+from burnish.recipe.schema import DataSection, Recipe
 from burnish.tasks import make_task
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Segment
@@ -211,9 +211,11 @@ def test_figures_by_hand(tiny_tokenizer: Any) -> None:
     assert figures([]) == {"accuracy": 0.0, "margin": 0.0}
     (accuracy, margin) = scorer.measures(EvaluatedExamples([], [], [], torch.ones(0).numpy(), torch.ones(0).numpy()))
     assert (accuracy.is_share, margin.is_share) == (True, False)
-    assert scorer.describe(
-        make_reward(tiny_tokenizer).encoder.encode(PAIR, CONTEXT).examples[0], (1.25, -0.5)
-    ) == ("Which colour has the fox?", "It is red.", "scores +1.250, the worse answer -0.500")
+    assert scorer.describe(make_reward(tiny_tokenizer).encoder.encode(PAIR, CONTEXT).examples[0], (1.25, -0.5)) == (
+        "Which colour has the fox?",
+        "It is red.",
+        "scores +1.250, the worse answer -0.500",
+    )
 
 
 def test_the_head_has_one_output(tiny_tokenizer: Any) -> None:
