@@ -37,26 +37,45 @@ class MaskEncoder(EncoderDefaults):
         """Splits a text into examples of at most `context` tokens; nothing is cut off."""
         if not record.text.strip():
             raise RowError("the text is empty")
+        chunks = self._chunks(record.text, context) if self._tokenizer.is_fast else self._parts(record.text, context)
+        examples = [
+            MaskExample(ids, self._words(ids, words), self._options.share, record.place) for ids, words in chunks
+        ]
+        return EncodedRow([example for example in examples if example.num_trained], 0)
+
+    def _chunks(self, text: str, context: int) -> list[tuple[list[int], Sequence[int | None]]]:
+        """The token ids of each part of a text, and the word of each token; without `fill_mask.whole_words`, every
+        token counts as a word."""
         encoded = self._tokenizer(
-            record.text,
+            text,
             truncation=True,
             max_length=context,
             return_overflowing_tokens=True,
             return_token_type_ids=False,
             return_attention_mask=False,
         )
-        chunks = encoded["input_ids"] if encoded["input_ids"] and isinstance(encoded["input_ids"][0], list) else []
-        examples = [
-            MaskExample(ids, self._words(encoded, number, ids), self._options.share, record.place)
-            for number, ids in enumerate(chunks)
+        return [
+            (ids, encoded.word_ids(number) if self._options.whole_words else range(len(ids)))
+            for number, ids in enumerate(encoded["input_ids"])
         ]
-        return EncodedRow([example for example in examples if example.num_trained], 0)
 
-    def _words(self, encoded: Any, number: int, ids: list[int]) -> list[int]:
-        """The word of each token; without `fill_mask.whole_words`, every token counts as a word."""
-        words = encoded.word_ids(number) if self._options.whole_words else range(len(ids))
-        pairs = zip(ids, words, strict=True)
-        return [NO_WORD if word is None or token in self._specials else word for token, word in pairs]
+    def _parts(self, text: str, context: int) -> list[tuple[list[int], Sequence[int | None]]]:
+        """The same with a tokenizer that is not a fast one: it gives the first part alone, and knows no words."""
+        whole, ids = (
+            self._tokenizer(text, add_special_tokens=adds, verbose=False)["input_ids"] for adds in (True, False)
+        )
+        if not ids:
+            return []
+        begin = next(start for start in range(len(whole)) if whole[start : start + len(ids)] == ids)
+        before, after = whole[:begin], whole[begin + len(ids) :]
+        room = context - len(before) - len(after)
+        parts = [[*before, *ids[start : start + room], *after] for start in range(0, len(ids), room)]
+        return [(part, range(len(part))) for part in parts]
+
+    def _words(self, ids: list[int], words: Sequence[int | None]) -> list[int]:
+        return [
+            NO_WORD if word is None or token in self._specials else word for token, word in zip(ids, words, strict=True)
+        ]
 
     def collate(
         self, examples: Sequence[MaskExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None

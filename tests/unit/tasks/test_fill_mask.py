@@ -62,6 +62,26 @@ def test_words_are_those_of_the_tokenizer_or_single_tokens() -> None:
     assert whole.words[0] == whole.words[-1] == single.words[0] == NO_WORD
 
 
+def test_a_tokenizer_that_knows_no_words_splits_texts_all_the_same(tmp_path: Path) -> None:
+    from transformers.models.bert_japanese.tokenization_bert_japanese import BertJapaneseTokenizer
+
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghi"]
+    (tmp_path / "vocab.txt").write_text("\n".join(names), encoding="utf-8")
+    tokenizer = BertJapaneseTokenizer(
+        str(tmp_path / "vocab.txt"), word_tokenizer_type="basic", subword_tokenizer_type="character"
+    )
+    with pytest.raises(ModelError, match="which tokens make up a word") as caught:
+        task_of(tokenizer)
+    assert "fill_mask.whole_words=false" in caught.value.fix
+    encoder = task_of(tokenizer, whole_words=False).encoder
+    examples = encoder.encode(record("abc def ghi"), 6).examples
+    spelled = ["".join(names[token] for token in example.input_ids) for example in examples]
+    assert spelled == ["[CLS]abcd[SEP]", "[CLS]efgh[SEP]", "[CLS]i[SEP]"]
+    assert [example.words for example in examples] == [[NO_WORD, 1, 2, 3, 4, NO_WORD]] * 2 + [[NO_WORD, 1, NO_WORD]]
+    assert len(encoder.encode(record("abcd"), 6).examples) == 1
+    assert encoder.encode(record("\u200b"), 6).examples == []
+
+
 def test_an_empty_text_is_refused() -> None:
     with pytest.raises(RowError, match="the text is empty"):
         task_of(make_encoder_tokenizer()).encoder.encode(record(" \n"), 16)
