@@ -223,7 +223,7 @@ class TagPredictor(PredictorDefaults):
         device = next(network.parameters()).device
         tags: list[str] = []
         for number, example in enumerate(examples):
-            batch = self._encoder.collate(examples, [[number]], False, None).to(device)
+            batch = self._encoder.collate(examples, [[number]], self._encoder.can_pack, None).to(device)
             tags += self._tags.of_example(
                 example, label_of_words(_logits(network, batch), batch.extras["deciding"])[0].tolist()
             )

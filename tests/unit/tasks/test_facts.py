@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from burnish.data.rows.shapes import PATTERNS
 from burnish.recipe.schema import Recipe, SpanSection
-from burnish.tasks import task_facts, task_names, task_names_for
+from burnish.tasks import register_task, task_facts, task_names, task_names_for, task_sections, writes_text
 from tests.tiny_architectures import make_encoder_tokenizer, make_text_to_text_tokenizer
 from tests.tiny_classifiers import word_pieces
 from tests.tiny_models import make_tokenizer
@@ -85,3 +85,19 @@ def test_the_rows_that_guides_recommend() -> None:
         "chat": (1_000, 50_000),
         "text-to-text": (1_000, 50_000),
     }
+
+
+@pytest.mark.parametrize("generates", [True, False])
+def test_a_task_from_outside_speaks_for_itself(generates: bool) -> None:
+    facts = replace(task_facts("text"), name="outside", generates=generates, sections=("tag",))
+    remove = register_task(facts)
+    try:
+        assert task_names()[-1] == "outside"
+        assert task_facts("outside") is facts
+        assert (writes_text("outside"), task_sections("outside")) == (generates, ("tag",))
+        with pytest.raises(ValueError, match="already a task `outside`"):
+            register_task(facts)
+    finally:
+        remove()
+    assert "outside" not in task_names()
+    assert not writes_text("outside")
