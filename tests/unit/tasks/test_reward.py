@@ -184,6 +184,7 @@ def test_both_dialogues_are_in_a_batch_the_better_one_first(tiny_tokenizer: Any)
     ]
     assert (batch.examples, batch.owners.tolist(), batch.num_trained) == ((1, 0), [1, 0], 2)
     assert batch.num_tokens == sum(example.num_tokens for example in examples)
+    assert (batch.targets.numel(), batch.places.numel()) == (0, 0)
     assert examples[0].num_trained == 1
     chosen, rejected = examples[0].chosen.input_ids, examples[0].rejected.input_ids
     assert task.encoder.segments(examples[0]) == [

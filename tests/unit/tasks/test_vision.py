@@ -15,7 +15,7 @@ from burnish.data.rows.row import IGNORED, RowError
 from burnish.errors import DataError, InputError, ModelError
 from burnish.models.generation import generate_batch
 from burnish.models.processor import IMAGE_TEXT, image_tower, load_processor
-from burnish.recipe.schema import Recipe, VisionSection
+from burnish.recipe.schema import Recipe, TemplateSection, VisionSection
 from burnish.tasks import make_task
 from tests.tiny_vision import (
     CONTEXT,
@@ -365,3 +365,26 @@ def test_the_processor_is_kept_beside_the_weights(folders: dict[str, Path], tmp_
     task = make(AutoTokenizer.from_pretrained(str(folders["qwen2_vl"])))
     task.predictor.save_extras(tmp_path)
     assert (tmp_path / "processor_config.json").is_file() or (tmp_path / "preprocessor_config.json").is_file()
+
+
+@pytest.mark.parametrize("beside", ["tokenizer", "processor"])
+def test_what_the_template_writes_for_a_picture_may_depend_on_its_variables(
+    beside: str, folders: dict[str, Path], pictures: list[Path], tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(str(folders["qwen2_vl"]))
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "<|vision_start|><|image_pad|><|vision_end|>",
+        "{% if bare is defined and bare %}<|image_pad|>{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}",
+    )
+    tokenizer.save_pretrained(str(tmp_path))
+    (tmp_path / "processor_config.json").write_bytes((folders["qwen2_vl"] / "processor_config.json").read_bytes())
+    if beside == "processor":
+        (tmp_path / "chat_template.jinja").unlink()
+        (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": tokenizer.chat_template}))
+    record = drawn_record(pictures, "Which?", "It is red.")
+    for kwargs, marks in (({}, 2), ({"bare": True}, 0)):
+        tokenizer = AutoTokenizer.from_pretrained(str(tmp_path))
+        task = make_task("vision", tokenizer, Recipe(task="vision", template=TemplateSection(kwargs=kwargs)))
+        (example,) = task.encoder.encode(record, CONTEXT).examples
+        assert len(example.spans) == 2
+        assert example.input_ids.count(tokenizer.convert_tokens_to_ids("<|vision_start|>")) == marks
