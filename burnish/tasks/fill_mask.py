@@ -46,14 +46,7 @@ class MaskEncoder(EncoderDefaults):
     def _chunks(self, text: str, context: int) -> list[tuple[list[int], Sequence[int | None]]]:
         """The token ids of each part of a text, and the word of each token; without `fill_mask.whole_words`, every
         token counts as a word."""
-        encoded = self._tokenizer(
-            text,
-            truncation=True,
-            max_length=context,
-            return_overflowing_tokens=True,
-            return_token_type_ids=False,
-            return_attention_mask=False,
-        )
+        encoded = self._tokenizer(text, truncation=True, max_length=context, return_overflowing_tokens=True)
         return [
             (ids, encoded.word_ids(number) if self._options.whole_words else range(len(ids)))
             for number, ids in enumerate(encoded["input_ids"])
@@ -61,15 +54,10 @@ class MaskEncoder(EncoderDefaults):
 
     def _parts(self, text: str, context: int) -> list[tuple[list[int], Sequence[int | None]]]:
         """The same with a tokenizer that is not a fast one: it gives the first part alone, and knows no words."""
-        whole, ids = (
-            self._tokenizer(text, add_special_tokens=adds, verbose=False)["input_ids"] for adds in (True, False)
-        )
-        if not ids:
-            return []
-        begin = next(start for start in range(len(whole)) if whole[start : start + len(ids)] == ids)
-        before, after = whole[:begin], whole[begin + len(ids) :]
-        room = context - len(before) - len(after)
-        parts = [[*before, *ids[start : start + room], *after] for start in range(0, len(ids), room)]
+        ids = self._tokenizer.convert_tokens_to_ids(self._tokenizer.tokenize(text))
+        room = context - self._tokenizer.num_special_tokens_to_add()
+        starts = range(0, len(ids), room)
+        parts = [self._tokenizer.build_inputs_with_special_tokens(ids[start : start + room]) for start in starts]
         return [(part, range(len(part))) for part in parts]
 
     def _words(self, ids: list[int], words: Sequence[int | None]) -> list[int]:

@@ -163,6 +163,8 @@ def test_a_text_is_asked_for_from_its_beginning(tiny_tokenizer: Any) -> None:
         (example,) = task.encoder.encode(record, CONTEXT).examples
         assert list(example.input_ids) == [*ids, *[end] * ends]
         assert task.predictor.trained_prompt(record, example) == (ids, [end] * ends)
+        batch = task.encoder.collate([example, example], [[0, 1]], True, None)
+        assert batch.input_ids.tolist() == [[*example.input_ids, *example.input_ids]]
         assert task.predictor.served_prompts(record) == [task.predictor.prompt_ids("the fox")] == [ids]
     assert task.predictor.stop_ids == [end]
     tiny_tokenizer.eos_token = None
@@ -189,6 +191,9 @@ def test_the_last_answer_is_asked_for(tiny_tokenizer: Any) -> None:
     assert (question.prompt, question.answer, question.place) == ("Sure?", "Yes.", "a:1")
     assert question.prompt_ids == predictor.prompt_ids(earlier)
     assert predictor.served_prompts(record) == [question.prompt_ids, question.prompt_ids]
+    encoder = make_task("chat", tiny_tokenizer, Recipe()).encoder
+    (example,) = encoder.encode(record, 2 * CONTEXT).examples
+    assert encoder.collate([example], [[0]], False, None).input_ids.tolist() == [list(example.input_ids)]
     assert predictor.prompt_ids("Who?") == predictor.prompt_ids([turn("user", "Who?")])
     lone = predictor.question(chat(turn("user", ""), turn("assistant", "Hello.")))
     assert lone is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,25 @@ def test_it_fills_in_and_says_what_to_write_where_nothing_is_missing(bert: tuple
         with pytest.raises(InputError, match="nothing to fill in") as caught:
             task.predictor.respond(network, "Anna has a hat.")
     assert tokenizer.mask_token in caught.value.fix
+
+
+def test_a_model_without_token_types_fills_in(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert[0], copy.deepcopy(bert[1])
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+
+    class Bare(torch.nn.Module):
+        """Takes ids and a mask alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return self.inner(input_ids=input_ids, attention_mask=attention_mask)
+
+    assert "token_type_ids" in tokenizer("a")
+    with torch.no_grad():
+        assert task_of(tokenizer).predictor.respond(Bare().eval(), f"A {tokenizer.mask_token} hat.")
 
 
 def test_a_batch_hides_what_fills_it_up() -> None:

@@ -144,6 +144,7 @@ def test_metrics_and_what_the_mean_would_reach() -> None:
 def test_before_the_rows_are_known_the_loss_is_in_the_unit_of_the_scores() -> None:
     task = SCORE.make(word_pieces(), Recipe())
     objective: Any = task.objective
+    assert objective.head.start == 0.0
     _, batch = batch_of(task, (1.0, 2.0, 4.0))
     assert objective.losses_of(torch.tensor([1.0, 4.0, 1.0]), batch).tolist() == [0.0, 4.0, 9.0]
 

@@ -374,7 +374,8 @@ def test_what_the_template_writes_for_a_picture_may_depend_on_its_variables(
     tokenizer = AutoTokenizer.from_pretrained(str(folders["qwen2_vl"]))
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "<|vision_start|><|image_pad|><|vision_end|>",
-        "{% if bare is defined and bare %}<|image_pad|>{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}",
+        "{% if bare is defined and bare %}<|image_pad|>"
+        "{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}",
     )
     tokenizer.save_pretrained(str(tmp_path))
     (tmp_path / "processor_config.json").write_bytes((folders["qwen2_vl"] / "processor_config.json").read_bytes())
