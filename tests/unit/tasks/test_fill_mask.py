@@ -17,7 +17,7 @@ from burnish.data.tokens.masking import NO_WORD, mask
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError, ModelError
 from burnish.metrics.measure import value
-from burnish.recipe.schema import FillMaskSection, Recipe
+from burnish.recipe.schema import DataSection, FillMaskSection, Recipe
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.fill_mask import FILL_MASK
 from burnish.tasks.task import Segment, Task
@@ -46,7 +46,9 @@ def record(text: str = TEXT) -> TextRecord:
 
 def test_a_long_text_becomes_chunks_that_together_hold_every_token() -> None:
     tokenizer = make_encoder_tokenizer()
-    examples = task_of(tokenizer).encoder.encode(record(), 16).examples
+    row = task_of(tokenizer).encoder.encode(record(), 16)
+    examples = row.examples
+    assert row.truncated_tokens == 0
     assert len(examples) > 2
     assert all(example.num_tokens <= 16 for example in examples)
     assert all(example.input_ids[0] == tokenizer.cls_token_id for example in examples)
@@ -192,6 +194,25 @@ def test_a_model_without_token_types_fills_in(bert: tuple[Any, Any]) -> None:
         assert task_of(tokenizer).predictor.respond(Bare().eval(), f"A {tokenizer.mask_token} hat.")
 
 
+def test_a_long_text_is_filled_in_part_by_part(bert: tuple[Any, Any]) -> None:
+    """As it is split in training: a model has no positions for more than its context."""
+    network, tokenizer = bert
+    task = FILL_MASK.make(tokenizer, Recipe(data=DataSection(context=16)))
+    mask_token = tokenizer.mask_token
+    text = f"A {mask_token} hat. {'The old man lives by the river in Rome. ' * 30}{mask_token} is {mask_token}."
+    widths: list[int] = []
+    handle = network.register_forward_pre_hook(
+        lambda module, given, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    with torch.no_grad():
+        lines = task.predictor.respond(network, text).splitlines()
+    handle.remove()
+    assert len(lines) == 3
+    parts = [ids for ids, _ in task.encoder.parts(text, 16) if tokenizer.mask_token_id in ids]
+    assert widths == [len(ids) for ids in parts], "parts without a mask are not computed"
+    assert widths[0] == 16
+
+
 def test_a_batch_hides_what_fills_it_up() -> None:
     tokenizer: Any = make_encoder_tokenizer()
     task = task_of(tokenizer, share=0.5)
@@ -238,10 +259,11 @@ def test_an_example_in_words_and_the_share_that_is_guessed() -> None:
     prompt, hidden, guessed = task.scorer.describe(None, (shown, gold, given))
     assert prompt == tokenizer.decode([*ids, tokenizer.mask_token_id])
     assert (hidden, guessed) == (tokenizer.decode(gold).strip(), tokenizer.decode(given).strip())
-    outputs = [(shown, [7, 8], [7, 9]), (shown, [5], [5]), (shown, [], [])]
-    evaluated = EvaluatedExamples([None] * 3, [0, 0, 1], outputs, numpy.ones(3), numpy.array([2, 1, 0]))
+    outputs = [(shown, [7, 8], [7, 9]), (shown, [5], [5]), (shown, [], []), (shown, [5], [6])]
+    evaluated = EvaluatedExamples([None] * 4, [0, 0, 1, 2], outputs, numpy.ones(4), numpy.array([2, 1, 0, 1]))
     _, share = task.scorer.measures(evaluated)
-    assert (share.name, value(share), share.table.tolist()) == ("hidden tokens guessed", 2 / 3, [[2.0, 3.0]])
+    assert (share.name, share.table.tolist()) == ("hidden tokens guessed", [[2.0, 3.0], [0.0, 1.0]])
+    assert value(share) == 0.5
 
 
 def test_what_a_batch_outputs(bert: tuple[Any, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -375,6 +376,22 @@ def test_a_batch_knows_what_may_be_an_answer(tokenizer) -> None:
     assert batch.targets.tolist() == [[0, 0], [3, 4]]
     assert (batch.examples, batch.owners.tolist(), batch.num_tokens) == ((1, 0), [1, 0], 11)
     assert batch.input_ids[0].tolist() == [2, 5, 3, 6, 3, 0]
+
+
+def test_the_scores_of_a_window_are_sums_of_both_ends(tokenizer) -> None:
+    record = SpanRecord("a b", "Where ?", ((0, "a"),), "a.json:3")
+    window = Window([2, 5, 3, 6, 7, 3], None, 3, numpy.array([[0, 1], [2, 3]]), 0, 3, 3, record)
+    task = make_task(tokenizer)
+    starts, ends = torch.tensor([[1.0, 9, 9, 4, 2, 9]]), torch.tensor([[0.5, 9, 9, 1, 2, 9]])
+
+    def with_virtual_tokens(**inputs):
+        return SimpleNamespace(start_logits=torch.cat([9 * starts, starts], 1), end_logits=torch.cat([ends, ends], 1))
+
+    outcome = task.scorer.evaluate_batch(with_virtual_tokens, task.encoder.collate([window], [[0]], False, None))
+    assert outcome.outputs == [Found(6.0, 1.5, 3, 4)]
+    first, last = (side[0, [0, 3, 4]].log_softmax(0)[1] for side in (starts, ends))
+    torch.testing.assert_close(outcome.losses, -(first + last)[None] / 2)
+    assert task.encoder.encode(read_as(), 20).truncated_tokens == 0
 
 
 def test_rows_of_the_figures_are_in_order(tokenizer) -> None:
