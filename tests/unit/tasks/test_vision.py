@@ -322,7 +322,8 @@ def test_a_batch_in_figures(folders: dict[str, Path], pictures: list[Path]) -> N
         encoder.encode(drawn_record(shown, "Which?", "It is red."), CONTEXT).examples[0] for shown in (pictures, [])
     ]
     batch = encoder.collate(examples, [[1], [0]], True, None)
-    assert batch.input_ids.shape == (2, examples[0].num_tokens), "never packed, whatever is asked"
+    assert set(batch.inputs) == {"input_ids", "attention_mask"}, "never packed, whatever is asked"
+    assert batch.input_ids.shape == (2, examples[0].num_tokens)
     assert (batch.examples, batch.num_tokens) == ((1, 0), sum(example.num_tokens for example in examples))
     assert batch.inputs["attention_mask"].sum(1).tolist() == [examples[1].num_tokens, examples[0].num_tokens]
     assert batch.inputs["attention_mask"].dtype == torch.int64
