@@ -160,7 +160,9 @@ def test_a_text_is_asked_for_from_its_beginning(tiny_tokenizer: Any) -> None:
     end = tiny_tokenizer.eos_token_id
     for ends in (True, False):
         record = TextRecord("the fox", ends, "a:1")
-        (example,) = task.encoder.encode(record, CONTEXT).examples
+        row = task.encoder.encode(record, CONTEXT)
+        (example,) = row.examples
+        assert row.truncated_tokens == 0
         assert list(example.input_ids) == [*ids, *[end] * ends]
         assert task.predictor.trained_prompt(record, example) == (ids, [end] * ends)
         batch = task.encoder.collate([example, example], [[0, 1]], True, None)

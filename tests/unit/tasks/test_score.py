@@ -167,6 +167,10 @@ def test_scores_far_from_0_are_named() -> None:
     assert make_task().encoder.notes == []
     assert make_task(mean=-20.0, scale=1.0).encoder.notes == []
     assert len(make_task(mean=-20.5, scale=1.0).encoder.notes) == 1
+    assert make_task(mean=200.0, scale=10.0).encoder.notes == []
+    assert (
+        len(make_task(mean=20.5, scale=0.5).encoder.notes) == len(make_task(mean=201.0, scale=10.0).encoder.notes) == 1
+    )
 
 
 def test_a_row_and_its_score_as_a_segment() -> None:

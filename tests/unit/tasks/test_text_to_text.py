@@ -165,6 +165,12 @@ def test_what_is_asked_and_served(task: Task) -> None:
     (example,) = task.encoder.encode(record(*messages), 64).examples
     assert task.predictor.trained_prompt(record(*messages), example) == (example.source_ids, example.target_ids)
     assert task.predictor.answer_text(" Anna.\n") == "Anna."
+    longer = record(*messages, turn("user", "Where?"), turn("assistant", "In Rome."))
+    later = task.predictor.question(longer)
+    assert later is not None
+    assert (later.prompt, later.answer) == ("Where?", "In Rome.")
+    assert task.predictor.served_prompts(longer) == [later.prompt_ids] * 2
+    assert later.prompt_ids == task.predictor.prompt_ids(list(longer.messages[:3]))
     empty = task.predictor.question(record(turn("user", ""), messages[1]))
     assert empty is not None
     assert empty.prompt == ""
@@ -179,6 +185,13 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
         task.encoder.encode(record(turn("user", asked), turn("assistant", result)), 64).examples[0]
         for asked, result in pairs
     ]
+    caches: list[bool] = []
+    handle = network.register_forward_pre_hook(
+        lambda module, given, named: caches.append(named["use_cache"]), with_kwargs=True
+    )
+    task.objective.losses(network, task.encoder.collate(examples, [[0]], False, None))
+    handle.remove()
+    assert caches == [False], "a cache would only take memory"
     with torch.no_grad():
         together = task.encoder.collate(examples, [[1], [2], [0]], False, None)
         losses = task.objective.losses(network, together)

@@ -345,6 +345,8 @@ def test_what_is_asked_of_a_conversation(model: tuple[str, Any, Any], pictures: 
     plain = predictor.question(drawn_record([], "Which?", "<think>Hm.</think>Red."))
     assert (plain.prompt, plain.answer, plain.inputs) == ("Which?", "Red.", None)
     system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+    assert model[1].eos_token_id in predictor.stop_ids
+    assert list(predictor.visible_ids([9, 9])) == [9, 9]
     lone = predictor.question(type(record)((system, record.messages[1]), (), (), "drawn.jsonl:2"))
     assert lone.prompt == ""
 
