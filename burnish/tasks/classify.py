@@ -91,7 +91,7 @@ class Labels:
     def probabilities(self, logits: torch.Tensor) -> numpy.ndarray:
         """`[rows, labels]` fp32."""
         logits = logits.detach().float()
-        return (logits.sigmoid() if self.is_multi else logits.softmax(-1)).cpu().numpy()
+        return (logits.sigmoid() if self.is_multi else logits.softmax(1)).cpu().numpy()
 
     def in_words(self, probabilities: numpy.ndarray) -> str:
         """The label, or all labels with a probability above 0.5, with their probabilities."""
@@ -190,7 +190,7 @@ class ClassifyObjective(ObjectiveDefaults):
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The losses from logits `[rows, labels]`."""
         if self._is_multi:
-            return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets, reduction="none").mean(-1)
+            return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets, reduction="none").mean(1)
         losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none", ignore_index=IGNORED)
         # only held-out rows can have a label without an output; they are no term of the loss
         return losses.index_select(0, batch.extras["known"]) if "known" in batch.extras else losses
@@ -271,7 +271,7 @@ class ClassifyPredictor(PredictorDefaults):
             InputError: the run labels pairs, and the prompt has no two texts.
         """
         device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)], 0).items()}
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)]).items()}
         return self._labels.in_words(self._labels.probabilities(row_logits(network, inputs))[0])
 
     def num_cut(self, prompt: str) -> int:

@@ -56,7 +56,7 @@ class EvaluatedExamples:
 
     def perplexity(self) -> Measure:
         """exp of the mean loss per token."""
-        table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=-1)
+        table = numpy.stack([part.astype(numpy.float64) for part in self.by_row()], axis=1)
         return Measure("perplexity", table, _exp_of_mean, False, False, least=1.0, compares_ratios=True)
 
 

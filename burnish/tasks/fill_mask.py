@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from burnish.errors import InputError, ModelError
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, ratio
 from burnish.models.heads import Head
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import AUTO, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
@@ -37,26 +38,32 @@ class MaskEncoder(EncoderDefaults):
         """Splits a text into examples of at most `context` tokens; nothing is cut off."""
         if not record.text.strip():
             raise RowError("the text is empty")
-        encoded = self._tokenizer(
-            record.text,
-            truncation=True,
-            max_length=context,
-            return_overflowing_tokens=True,
-            return_token_type_ids=False,
-            return_attention_mask=False,
-        )
-        chunks = encoded["input_ids"] if encoded["input_ids"] and isinstance(encoded["input_ids"][0], list) else []
         examples = [
-            MaskExample(ids, self._words(encoded, number, ids), self._options.share, record.place)
-            for number, ids in enumerate(chunks)
+            MaskExample(ids, self._words(ids, words), self._options.share, record.place)
+            for ids, words in self.parts(record.text, context)
         ]
         return EncodedRow([example for example in examples if example.num_trained], 0)
 
-    def _words(self, encoded: Any, number: int, ids: list[int]) -> list[int]:
-        """The word of each token; without `fill_mask.whole_words`, every token counts as a word."""
-        words = encoded.word_ids(number) if self._options.whole_words else range(len(ids))
-        pairs = zip(ids, words, strict=True)
-        return [NO_WORD if word is None or token in self._specials else word for token, word in pairs]
+    def parts(self, text: str, context: int) -> list[tuple[list[int], Sequence[int | None]]]:
+        """The token ids of each part of a text, at most `context`, and the word of each token; without
+        `fill_mask.whole_words`, every token counts as a word."""
+        if self._tokenizer.is_fast:
+            encoded = self._tokenizer(text, truncation=True, max_length=context, return_overflowing_tokens=True)
+            return [
+                (ids, encoded.word_ids(number) if self._options.whole_words else range(len(ids)))
+                for number, ids in enumerate(encoded["input_ids"])
+            ]
+        # the others give the first part alone, and know no words
+        ids = self._tokenizer.convert_tokens_to_ids(self._tokenizer.tokenize(text))
+        room = context - self._tokenizer.num_special_tokens_to_add()
+        starts = range(0, len(ids), room)
+        split = [self._tokenizer.build_inputs_with_special_tokens(ids[start : start + room]) for start in starts]
+        return [(part, range(len(part))) for part in split]
+
+    def _words(self, ids: list[int], words: Sequence[int | None]) -> list[int]:
+        return [
+            NO_WORD if word is None or token in self._specials else word for token, word in zip(ids, words, strict=True)
+        ]
 
     def collate(
         self, examples: Sequence[MaskExample], rows: Sequence[Sequence[int]], packed: bool, epoch: int | None
@@ -106,7 +113,7 @@ class MaskScorer(ScorerDefaults):
         for row, targets in enumerate(batch.targets):
             hidden = targets != IGNORED
             shown = batch.input_ids[row][batch.inputs["attention_mask"][row] == 1]
-            guessed = logits[row][hidden].argmax(-1)
+            guessed = logits[row][hidden].argmax(1)
             outputs.append((shown.tolist(), targets[hidden].tolist(), guessed.tolist()))
         return BatchOutcome(token_losses(logits, batch.targets, batch.places), outputs)
 
@@ -129,33 +136,38 @@ class MaskScorer(ScorerDefaults):
 class MaskPredictor(PredictorDefaults):
     """Fills in the masked words of a text."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, encoder: MaskEncoder, context: int | str) -> None:
         self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._context = sys.maxsize if context == AUTO else int(context)
 
     def respond(self, network: Any, prompt: str) -> str:
-        """The most likely words for each mask token of a text, the most likely first.
+        """The most likely words for each mask token of a text, the most likely first. A long text is split as in
+        training.
 
         Raises:
             InputError: the text has no mask token.
         """
         device = next(network.parameters()).device
-        encoded = self._tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(device)
-        hidden = encoded["input_ids"][0] == self._tokenizer.mask_token_id
-        if not hidden.any():
+        lines: list[str] = []
+        for ids, _ in self._encoder.parts(prompt, self._context):
+            tokens = torch.tensor([ids], device=device)
+            hidden = tokens[0] == self._tokenizer.mask_token_id
+            if hidden.any():
+                logits = network(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0][hidden]
+                lines += map(self._candidates, logits.float().softmax(1))
+        if not lines:
             raise InputError(
                 "there is nothing to fill in",
                 f"The text has no `{self._tokenizer.mask_token}`.",
                 f"Write `{self._tokenizer.mask_token}` where a word is missing",
             )
-        probabilities = network(**encoded).logits[0][hidden].float().softmax(-1)
-        lines = []
-        for candidates in probabilities:
-            best = candidates.topk(_CANDIDATES)
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            lines.append(
-                ", ".join(f"{_spell(self._tokenizer, token)} ({probability:.2f})" for token, probability in pairs)
-            )
         return "\n".join(lines)
+
+    def _candidates(self, probabilities: torch.Tensor) -> str:
+        best = probabilities.topk(_CANDIDATES)
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return ", ".join(f"{_spell(self._tokenizer, token)} ({probability:.2f})" for token, probability in pairs)
 
 
 def _spell(tokenizer: Any, token: int) -> str:
@@ -175,7 +187,9 @@ def _build(tokenizer: Any, recipe: Recipe) -> Parts:
             "Only tokenizers with a `tokenizer.json` do.",
             "Use `--set fill_mask.whole_words=false`",
         )
-    return Parts(MaskEncoder(tokenizer, recipe), MaskObjective(), MaskScorer(tokenizer), MaskPredictor(tokenizer))
+    encoder = MaskEncoder(tokenizer, recipe)
+    predictor = MaskPredictor(tokenizer, encoder, recipe.data.context)
+    return Parts(encoder, MaskObjective(), MaskScorer(tokenizer), predictor)
 
 
 FILL_MASK = TaskFacts(

@@ -120,10 +120,9 @@ class PreferenceEncoder(RequestsTokens):
         """
         others, rows = [], []
         for row, index in enumerate(chosen):
-            partner = self._others.of(examples)[index]
-            if partner is None:
-                continue
-            made = self._format.after(examples[index].prompt_ids, examples[partner].answer, int(self._context))
+            prompt, partner = examples[index].prompt_ids, self._others.of(examples)[index]
+            answer = None if partner is None else examples[partner].answer
+            made = None if answer is None else self._format.after(prompt, answer, int(self._context))
             if made is not None:
                 others.append((made[0], [made[1]]))
                 rows.append(row)
@@ -305,7 +304,7 @@ class PreferenceScorer(ScorerDefaults):
         """Accuracy and margin of the rewards, and how far the model has moved from the base model."""
         seen = [index for index, output in enumerate(evaluated.outputs) if output is not None]
         examples, outputs = ([column[index] for index in seen] for column in (evaluated.examples, evaluated.outputs))
-        given = numpy.array(outputs, dtype=numpy.float64).reshape(-1, 2)
+        given = numpy.array(outputs, dtype=numpy.float64).reshape(len(seen), 2)
         beta = float(self._options.beta)
         if self._options.loss == "kto":
             rows = [evaluated.owners[index] for index in seen]
@@ -322,8 +321,8 @@ class PreferenceScorer(ScorerDefaults):
         has_reference = None not in references and self._options.loss in ("dpo", "ipo")
         return pair_measures(
             given,
-            numpy.array(counts, dtype=numpy.float64).reshape(-1, 2),
-            numpy.array(references, dtype=numpy.float64).reshape(-1, 2) if has_reference else None,
+            numpy.array(counts, dtype=numpy.float64).reshape(len(seen), 2),
+            numpy.array(references, dtype=numpy.float64).reshape(len(seen), 2) if has_reference else None,
             beta,
             by_token=self._options.loss in ("simpo", "orpo"),
         )

@@ -101,7 +101,7 @@ class RewardScorer(ScorerDefaults):
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Share of pairs whose better answer scores higher (ties count half), and the mean margin."""
         scores = [output for output in evaluated.outputs if output is not None]
-        margins = -numpy.diff(numpy.array(scores, dtype=numpy.float64).reshape(-1, 2), axis=1)[:, 0]
+        margins = -numpy.diff(numpy.array(scores, dtype=numpy.float64).reshape(len(scores), 2), axis=1)[:, 0]
         return [mean("accuracy", wins(margins)), mean("margin", margins, is_share=False)]
 
     def describe(self, example: ScoredPair, output: tuple[float, float]) -> tuple[str, str, str]:
@@ -126,7 +126,7 @@ class RewardPredictor(PredictorDefaults):
         """
         read = self._read(prompt)
         device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([read], 0).items()}
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs([read]).items()}
         return f"{row_logits(network, inputs).item():+.3f}"
 
     def num_cut(self, prompt: str) -> int:

@@ -191,10 +191,16 @@ class ScorePredictor(PredictorDefaults):
         Raises:
             InputError: the run scores pairs, and the prompt has no two texts.
         """
-        read: ReadTokens = self._format.encode(read_texts(prompt, self._pattern, self._columns), self._context)
         device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([read], 0).items()}
-        return f"{float(_scores(network, inputs)[0]):.3f}"
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)]).items()}
+        return f"{_scores(network, inputs).item():.3f}"
+
+    def num_cut(self, prompt: str) -> int:
+        """Tokens at the end of the longer text."""
+        return self._read(prompt).truncated
+
+    def _read(self, prompt: str) -> ReadTokens:
+        return self._format.encode(read_texts(prompt, self._pattern, self._columns), self._context)
 
 
 def _scores(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -203,7 +203,7 @@ class SpanPredictor(PredictorDefaults):
         found: list[Found] = []
         for begin in range(0, len(windows), _WINDOWS_AT_ONCE):
             rows = [[index] for index in range(begin, min(begin + _WINDOWS_AT_ONCE, len(windows)))]
-            batch = self._encoder.collate(windows, rows, False, None).to(device)
+            batch = self._encoder.collate(windows, rows, self._encoder.can_pack, None).to(device)
             found += self._scorer.evaluate_batch(network, batch).outputs
         return self._scorer.answer(windows, found) or NO_ANSWER
 

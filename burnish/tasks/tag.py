@@ -46,8 +46,8 @@ class Tags:
         """Each entity as text, or all words if the tags are plain."""
         if self.scheme == "plain":
             return [" ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))]
-        found = sorted(entities(tags, self.scheme), key=lambda entity: entity[1:])
-        return [f"{' '.join(words[begin:end])} [{kind or 'entity'}]" for kind, begin, end in found]
+        found = sorted((begin, end, kind) for kind, begin, end in entities(tags, self.scheme))
+        return [f"{' '.join(words[begin:end])} [{kind or 'entity'}]" for begin, end, kind in found]
 
 
 class TagEncoder(EncoderDefaults):
@@ -223,7 +223,7 @@ class TagPredictor(PredictorDefaults):
         device = next(network.parameters()).device
         tags: list[str] = []
         for number, example in enumerate(examples):
-            batch = self._encoder.collate(examples, [[number]], False, None).to(device)
+            batch = self._encoder.collate(examples, [[number]], self._encoder.can_pack, None).to(device)
             tags += self._tags.of_example(
                 example, label_of_words(_logits(network, batch), batch.extras["deciding"])[0].tolist()
             )
@@ -243,14 +243,14 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
         `[rows, words]` int64, padded to the row with the most words; `NO_WORD` if no token decides.
     """
     rows, places = (deciding != NO_WORD).nonzero(as_tuple=True)
-    scores = functional.softmax(logits[rows, places].float(), -1)
+    scores = functional.softmax(logits[rows, places].float(), 1)
     words = deciding[rows, places]
     most = int(words.max()) + 1 if len(words) else 0
     summed = torch.zeros(len(deciding) * most, logits.shape[-1], device=logits.device)
     summed.index_add_(0, rows * most + words, scores)
     is_decided = torch.zeros(len(deciding) * most, dtype=torch.bool, device=logits.device)
     is_decided[rows * most + words] = True
-    return torch.where(is_decided, summed.argmax(-1), NO_WORD).reshape(len(deciding), most)
+    return torch.where(is_decided, summed.argmax(1), NO_WORD).reshape(len(deciding), most)
 
 
 def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:

@@ -32,8 +32,9 @@ class PictureFormat:
 
     def __init__(self, tokenizer: Any, longest_side: int | None, kwargs: Mapping[str, Any]) -> None:
         self.tokenizer = tokenizer
-        set_kwargs(tokenizer, kwargs)
         self.processor = load_processor(tokenizer)
+        # what the template writes for an image may depend on them, and the tokenizer has it from the processor
+        set_kwargs(tokenizer, kwargs)
         self.inputs = PictureInputs(self.processor, Album(longest_side))
         self.template = PictureTemplate(tokenizer, self.inputs.placeholder, self.inputs.around)
         self.chat = ChatFormat(tokenizer, self.template, kwargs)
@@ -125,7 +126,7 @@ class PicturePredictor(ChatPredictor):
         super().__init__(pictures.chat)
         self._pictures = pictures
 
-    def question(self, record: PictureRecord) -> Question | None:
+    def question(self, record: PictureRecord) -> Question:
         """The last answer, with everything before it as its prompt."""
         *earlier, last = record.messages
         asked = self._pictures.prompt(earlier, record.images, record.place)
@@ -136,8 +137,7 @@ class PicturePredictor(ChatPredictor):
 
     def served_prompts(self, record: PictureRecord) -> list[list[int]]:
         """The prompt of evaluation."""
-        question = self.question(record)
-        return [] if question is None else [list(question.prompt_ids)]
+        return [self.question(record).prompt_ids]
 
     def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
         """The prompt for a user's message or a conversation, up to where the answer begins.

@@ -97,12 +97,12 @@ def longest_first(lengths: Sequence[int], room: int) -> list[int]:
     return [shorter, room - shorter] if lengths[0] <= lengths[1] else [room - shorter, shorter]
 
 
-def read_inputs(examples: Sequence[Readable], pad_id: int) -> dict[str, torch.Tensor]:
+def read_inputs(examples: Sequence[Readable], pad_id: int = 0) -> dict[str, torch.Tensor]:
     """`input_ids`, `attention_mask` and, if there are any, `token_type_ids`; each `[rows, width]` int64.
 
     Args:
         examples: one per row.
-        pad_id: padding token at the end of rows; the mask hides it.
+        pad_id: padding token at the end of rows; the mask hides it. A single row has none.
     """
     width = max(len(example.input_ids) for example in examples)
     input_ids = numpy.full((len(examples), width), pad_id, dtype=numpy.int64)

@@ -36,6 +36,8 @@ def test_loss_and_perplexity_by_hand() -> None:
     for measure in (loss, perplexity):
         assert not measure.higher_is_better
         assert not measure.is_share
+    assert (loss.least, loss.compares_ratios) == (0.0, False)
+    assert (perplexity.least, perplexity.compares_ratios) == (1.0, True)
 
 
 def test_perplexity_of_many_draws_at_once() -> None:
@@ -44,7 +46,8 @@ def test_perplexity_of_many_draws_at_once() -> None:
 
 
 def test_perplexity_is_never_infinite() -> None:
-    assert math.isfinite(value(evaluated_of([0], [1e6], [1]).perplexity()))
+    assert value(evaluated_of([0], [699.0], [1]).perplexity()) == pytest.approx(math.e**699)
+    assert value(evaluated_of([0], [1e6], [1]).perplexity()) == pytest.approx(math.e**700)
 
 
 def test_owners_may_be_a_range() -> None:
@@ -54,4 +57,5 @@ def test_owners_may_be_a_range() -> None:
 def test_nothing_evaluated() -> None:
     evaluated = evaluated_of([], [], [])
     assert [len(part) for part in evaluated.by_row()] == [0, 0]
+    assert [len(part) for part in evaluated.summed_by_row([], [])] == [0, 0]
     assert value(evaluated.loss()) == 0.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from burnish.data.rows.shapes import PATTERNS
 from burnish.recipe.schema import Recipe, SpanSection
-from burnish.tasks import task_facts, task_names, task_names_for
+from burnish.tasks import register_task, task_facts, task_names, task_names_for, task_sections, writes_text
 from tests.tiny_architectures import make_encoder_tokenizer, make_text_to_text_tokenizer
 from tests.tiny_classifiers import word_pieces
 from tests.tiny_models import make_tokenizer
@@ -58,6 +58,7 @@ PROMISED = {
     "preference": Kept({"generates"}, 16, 0.1, "reward accuracy"),
     "reward": Kept({"compares_answers"}, 16, 1.0, "accuracy"),
     "classify": Kept({"names_labels", "compares_answers"}, 32, 1.0, "accuracy"),
+    "score": Kept({"compares_answers"}, 32, 1.0, "MAE"),
     "tag": Kept({"names_labels", "compares_answers"}, 8, 1.0, "entity F1"),
     "span": Kept({"compares_answers"}, 16, 1.0, "F1"),
     "fill-mask": Kept({"compares_answers"}),
@@ -72,3 +73,31 @@ def test_what_each_task_promises(name: str) -> None:
     flags |= {"can_pack"} if task.encoder.can_pack else set()
     flags |= {"compares_answers"} if task.scorer.compares_answers else set()
     assert Kept(flags, task.objective.step_rows, task.objective.rate_factor, task.scorer.headline) == PROMISED[name]
+
+
+def test_the_rows_that_guides_recommend() -> None:
+    assert {name: rows for name in task_names() if (rows := task_facts(name).usual_rows)} == {
+        "classify": (500, 5_000),
+        "score": (500, 5_000),
+        "tag": (1_000, 5_000),
+        "span": (1_000, 5_000),
+        "text": (1_000, 10_000),
+        "chat": (1_000, 50_000),
+        "text-to-text": (1_000, 50_000),
+    }
+
+
+@pytest.mark.parametrize("generates", [True, False])
+def test_a_task_from_outside_speaks_for_itself(generates: bool) -> None:
+    facts = replace(task_facts("text"), name="outside", generates=generates, sections=("tag",))
+    remove = register_task(facts)
+    try:
+        assert task_names()[-1] == "outside"
+        assert task_facts("outside") is facts
+        assert (writes_text("outside"), task_sections("outside")) == (generates, ("tag",))
+        with pytest.raises(ValueError, match="already a task `outside`"):
+            register_task(facts)
+    finally:
+        remove()
+    assert "outside" not in task_names()
+    assert not writes_text("outside")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import IGNORED, RowError
-from burnish.data.tokens.masking import NO_WORD
+from burnish.data.tokens.masking import NO_WORD, mask
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError, ModelError
 from burnish.metrics.measure import value
-from burnish.recipe.schema import FillMaskSection, Recipe
+from burnish.recipe.schema import DataSection, FillMaskSection, Recipe
+from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.fill_mask import FILL_MASK
-from burnish.tasks.task import Task
+from burnish.tasks.task import Segment, Task
 from tests.tiny_architectures import make_encoder_tokenizer, save_architecture
 from tests.tiny_models import make_tokenizer
 
@@ -43,7 +46,9 @@ def record(text: str = TEXT) -> TextRecord:
 
 def test_a_long_text_becomes_chunks_that_together_hold_every_token() -> None:
     tokenizer = make_encoder_tokenizer()
-    examples = task_of(tokenizer).encoder.encode(record(), 16).examples
+    row = task_of(tokenizer).encoder.encode(record(), 16)
+    examples = row.examples
+    assert row.truncated_tokens == 0
     assert len(examples) > 2
     assert all(example.num_tokens <= 16 for example in examples)
     assert all(example.input_ids[0] == tokenizer.cls_token_id for example in examples)
@@ -58,6 +63,26 @@ def test_words_are_those_of_the_tokenizer_or_single_tokens() -> None:
     assert len(set(whole.words) - {NO_WORD}) < len(set(single.words) - {NO_WORD})
     assert len(set(single.words) - {NO_WORD}) == single.num_tokens - 2
     assert whole.words[0] == whole.words[-1] == single.words[0] == NO_WORD
+
+
+def test_a_tokenizer_that_knows_no_words_splits_texts_all_the_same(tmp_path: Path) -> None:
+    from transformers.models.bert_japanese.tokenization_bert_japanese import BertJapaneseTokenizer
+
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghi"]
+    (tmp_path / "vocab.txt").write_text("\n".join(names), encoding="utf-8")
+    tokenizer = BertJapaneseTokenizer(
+        str(tmp_path / "vocab.txt"), word_tokenizer_type="basic", subword_tokenizer_type="character"
+    )
+    with pytest.raises(ModelError, match="which tokens make up a word") as caught:
+        task_of(tokenizer)
+    assert "fill_mask.whole_words=false" in caught.value.fix
+    encoder = task_of(tokenizer, whole_words=False).encoder
+    examples = encoder.encode(record("abc def ghi"), 6).examples
+    spelled = ["".join(names[token] for token in example.input_ids) for example in examples]
+    assert spelled == ["[CLS]abcd[SEP]", "[CLS]efgh[SEP]", "[CLS]i[SEP]"]
+    assert [example.words for example in examples] == [[NO_WORD, 1, 2, 3, 4, NO_WORD]] * 2 + [[NO_WORD, 1, NO_WORD]]
+    assert len(encoder.encode(record("abcd"), 6).examples) == 1
+    assert encoder.encode(record("\u200b"), 6).examples == []
 
 
 def test_an_empty_text_is_refused() -> None:
@@ -142,9 +167,119 @@ def test_it_fills_in_and_says_what_to_write_where_nothing_is_missing(bert: tuple
             network, f"Anna has a {tokenizer.mask_token} hat and a {tokenizer.mask_token} coat."
         )
         assert len(lines.splitlines()) == 2
+        assert [line.count("(0.") for line in lines.splitlines()] == [5, 5], "the five most likely words of each"
+        shares = [float(word.rpartition("(")[2]) for word in lines.splitlines()[0].replace(")", "").split(", ")]
+        assert shares == sorted(shares, reverse=True)
         with pytest.raises(InputError, match="nothing to fill in") as caught:
             task.predictor.respond(network, "Anna has a hat.")
     assert tokenizer.mask_token in caught.value.fix
+
+
+def test_a_model_without_token_types_fills_in(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert[0], copy.deepcopy(bert[1])
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+
+    class Bare(torch.nn.Module):
+        """Takes ids and a mask alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return self.inner(input_ids=input_ids, attention_mask=attention_mask)
+
+    assert "token_type_ids" in tokenizer("a")
+    with torch.no_grad():
+        assert task_of(tokenizer).predictor.respond(Bare().eval(), f"A {tokenizer.mask_token} hat.")
+
+
+def test_a_long_text_is_filled_in_part_by_part(bert: tuple[Any, Any]) -> None:
+    """As it is split in training: a model has no positions for more than its context."""
+    network, tokenizer = bert
+    task = FILL_MASK.make(tokenizer, Recipe(data=DataSection(context=16)))
+    mask_token = tokenizer.mask_token
+    text = f"A {mask_token} hat. {'The old man lives by the river in Rome. ' * 30}{mask_token} is {mask_token}."
+    widths: list[int] = []
+    handle = network.register_forward_pre_hook(
+        lambda module, given, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    with torch.no_grad():
+        lines = task.predictor.respond(network, text).splitlines()
+    handle.remove()
+    assert len(lines) == 3
+    parts = [ids for ids, _ in task.encoder.parts(text, 16) if tokenizer.mask_token_id in ids]
+    assert widths == [len(ids) for ids in parts], "parts without a mask are not computed"
+    assert widths[0] == 16
+
+
+def test_a_batch_hides_what_fills_it_up() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer, share=0.5)
+    examples = [task.encoder.encode(record(text), 96).examples[0] for text in ("Rome.", TEXT)]
+    batch = task.encoder.collate(examples, [[1], [0]], False, 0)
+    long, short = examples[1].num_tokens, examples[0].num_tokens
+    assert batch.inputs["attention_mask"].tolist() == [[1] * long, [1] * short + [0] * (long - short)]
+    assert (batch.input_ids[1, short:] == tokenizer.pad_token_id).all()
+    assert (batch.targets[1, short:] == IGNORED).all()
+    assert (batch.examples, batch.num_tokens) == ((1, 0), long + short)
+    assert batch.owners.tolist() == [1] * int((batch.targets[0] != IGNORED).sum()) + [0] * int(
+        (batch.targets[1] != IGNORED).sum()
+    )
+
+
+def test_evaluation_has_the_first_draw_and_the_epochs_those_after_it() -> None:
+    """So a run hides the same words as before, whatever is done in between."""
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer, share=0.3)
+    examples = task.encoder.encode(record(), 96).examples
+    ordinary = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids]
+    for epoch, draw in ((None, 0), (0, 1), (1, 2)):
+        ids, targets = mask(examples[0], tokenizer.mask_token_id, ordinary, (0, draw, 0))
+        batch = task.encoder.collate(examples, [[0]], False, epoch)
+        assert batch.input_ids.tolist() == [ids.tolist()]
+        assert batch.targets.tolist() == [targets.tolist()]
+
+
+def test_the_words_that_may_be_hidden_are_shown() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer, share=0.25)
+    (example,) = task.encoder.encode(record("Rome."), 96).examples
+    expected = [token not in tokenizer.all_special_ids for token in example.input_ids]
+    note = "25 % of these words are hidden, different ones in each epoch"
+    assert task.encoder.segments(example) == [Segment("", example.input_ids, expected, note)]
+
+
+def test_an_example_in_words_and_the_share_that_is_guessed() -> None:
+    tokenizer: Any = make_encoder_tokenizer()
+    task = task_of(tokenizer)
+    ids = tokenizer("Rome", add_special_tokens=False)["input_ids"]
+    shown = [tokenizer.cls_token_id, *ids, tokenizer.mask_token_id, tokenizer.sep_token_id]
+    gold, given = ids[:1], ids[-1:]
+    prompt, hidden, guessed = task.scorer.describe(None, (shown, gold, given))
+    assert prompt == tokenizer.decode([*ids, tokenizer.mask_token_id])
+    assert (hidden, guessed) == (tokenizer.decode(gold).strip(), tokenizer.decode(given).strip())
+    outputs = [(shown, [7, 8], [7, 9]), (shown, [5], [5]), (shown, [], []), (shown, [5], [6])]
+    evaluated = EvaluatedExamples([None] * 4, [0, 0, 1, 2], outputs, numpy.ones(4), numpy.array([2, 1, 0, 1]))
+    _, share = task.scorer.measures(evaluated)
+    assert (share.name, share.table.tolist()) == ("hidden tokens guessed", [[2.0, 3.0], [0.0, 1.0]])
+    assert value(share) == 0.5
+
+
+def test_what_a_batch_outputs(bert: tuple[Any, Any]) -> None:
+    network, tokenizer = bert
+    network.eval()
+    task = task_of(tokenizer, share=0.3)
+    examples = [task.encoder.encode(record(text), 96).examples[0] for text in (TEXT, "Rome.")]
+    batch = task.encoder.collate(examples, [[0], [1]], False, None)
+    with torch.no_grad():
+        outcome = task.scorer.evaluate_batch(network, batch)
+        best = network(**batch.inputs).logits.argmax(-1)
+        torch.testing.assert_close(outcome.losses, task.objective.losses(network, batch))
+    for row, (shown, gold, given) in enumerate(outcome.outputs):
+        hidden = batch.targets[row] != IGNORED
+        assert shown == batch.input_ids[row, : examples[row].num_tokens].tolist()
+        assert (gold, given) == (batch.targets[row][hidden].tolist(), best[row][hidden].tolist())
 
 
 def test_the_folder_of_a_run_is_found_again(tmp_path: Path) -> None:

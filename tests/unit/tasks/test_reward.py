@@ -15,9 +15,11 @@ from burnish.data.rows.records import PreferenceRecord
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import InputError
 from burnish.metrics.measure import value
+from burnish.models.heads import Head
 from burnish.recipe.schema import DataSection, Recipe
 from burnish.tasks import make_task
 from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.task import Segment
 from tests.tiny_models import CONTEXT, make_network
 from tests.tiny_pairs import one_each
 
@@ -170,3 +172,53 @@ def test_the_head_is_trained_under_an_adapter(tiny_tokenizer: Any) -> None:
     trained = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert any("score" in name for name in trained)
     assert any("lora_B" in name for name in trained)
+
+
+def test_both_dialogues_are_in_a_batch_the_better_one_first(tiny_tokenizer: Any) -> None:
+    task = make_reward(tiny_tokenizer)
+    examples = [task.encoder.encode(one, CONTEXT).examples[0] for one in (PAIR, shorter("fox?"))]
+    batch = task.encoder.collate(examples, [[1], [0]], False, None)
+    assert len(batch.input_ids) == 4
+    assert batch.inputs["attention_mask"].sum(1).tolist() == [
+        len(read.input_ids) for index in (1, 0) for read in (examples[index].chosen, examples[index].rejected)
+    ]
+    assert (batch.examples, batch.owners.tolist(), batch.num_trained) == ((1, 0), [1, 0], 2)
+    assert batch.num_tokens == sum(example.num_tokens for example in examples)
+    assert (batch.targets.numel(), batch.places.numel()) == (0, 0)
+    assert examples[0].num_trained == 1
+    chosen, rejected = examples[0].chosen.input_ids, examples[0].rejected.input_ids
+    assert task.encoder.segments(examples[0]) == [
+        Segment("chosen", chosen, [False] * len(chosen), "learned: a higher score"),
+        Segment("rejected", rejected, [False] * len(rejected), "learned: a lower score"),
+    ]
+
+
+def test_the_last_turns_are_shown(tiny_tokenizer: Any) -> None:
+    earlier = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."})
+    longer = replace(PAIR, prompt=(*earlier, *ASKED))
+    (example,) = make_reward(tiny_tokenizer).encoder.encode(longer, 2 * CONTEXT).examples
+    assert (example.question, example.answer) == ("Which colour has the fox?", "It is red.")
+
+
+def test_figures_by_hand(tiny_tokenizer: Any) -> None:
+    scorer = make_reward(tiny_tokenizer).scorer
+
+    def figures(outputs: list[Any]) -> dict[str, float]:
+        ones = torch.ones(len(outputs)).numpy()
+        evaluated = EvaluatedExamples([None] * len(outputs), range(len(outputs)), outputs, ones, ones.astype(int))
+        return {measure.name: value(measure) for measure in scorer.measures(evaluated)}
+
+    assert figures([(3.0, 1.0), (1.0, 1.0), None, (0.0, 2.0), (5.0, 1.0)]) == {"accuracy": 2.5 / 4, "margin": 1.0}
+    assert figures([]) == {"accuracy": 0.0, "margin": 0.0}
+    (accuracy, margin) = scorer.measures(EvaluatedExamples([], [], [], torch.ones(0).numpy(), torch.ones(0).numpy()))
+    assert (accuracy.is_share, margin.is_share) == (True, False)
+    assert scorer.describe(make_reward(tiny_tokenizer).encoder.encode(PAIR, CONTEXT).examples[0], (1.25, -0.5)) == (
+        "Which colour has the fox?",
+        "It is red.",
+        "scores +1.250, the worse answer -0.500",
+    )
+
+
+def test_the_head_has_one_output(tiny_tokenizer: Any) -> None:
+    config = {"num_labels": 1, "ignore_mismatched_sizes": True}
+    assert make_reward(tiny_tokenizer).objective.head == Head("AutoModelForSequenceClassification", "SEQ_CLS", config)

@@ -144,6 +144,7 @@ def test_metrics_and_what_the_mean_would_reach() -> None:
 def test_before_the_rows_are_known_the_loss_is_in_the_unit_of_the_scores() -> None:
     task = SCORE.make(word_pieces(), Recipe())
     objective: Any = task.objective
+    assert objective.head.start == 0.0
     _, batch = batch_of(task, (1.0, 2.0, 4.0))
     assert objective.losses_of(torch.tensor([1.0, 4.0, 1.0]), batch).tolist() == [0.0, 4.0, 9.0]
 
@@ -166,6 +167,10 @@ def test_scores_far_from_0_are_named() -> None:
     assert make_task().encoder.notes == []
     assert make_task(mean=-20.0, scale=1.0).encoder.notes == []
     assert len(make_task(mean=-20.5, scale=1.0).encoder.notes) == 1
+    assert make_task(mean=200.0, scale=10.0).encoder.notes == []
+    assert (
+        len(make_task(mean=20.5, scale=0.5).encoder.notes) == len(make_task(mean=201.0, scale=10.0).encoder.notes) == 1
+    )
 
 
 def test_a_row_and_its_score_as_a_segment() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -13,15 +15,15 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, PreTrainedTo
 
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
-from burnish.data.spans.windows import SpanFormat
+from burnish.data.spans.windows import SpanFormat, Window
 from burnish.errors import DataError, InputError, ModelError, RecipeError
 from burnish.methods import make_method
 from burnish.metrics.measure import value
-from burnish.models.heads import Target
+from burnish.models.heads import Head, Target
 from burnish.recipe.schema import DataSection, LoraSection, Recipe, SpanSection
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.span import SPAN, Found, best_spans
-from burnish.tasks.task import Task
+from burnish.tasks.task import Segment, Task
 
 SENTENCE = "who where what is the old man cat met lives in rome paris and then"
 WORDS = [*SENTENCE.split(), *"abcdefghijklmn.,?"]
@@ -328,7 +330,91 @@ def test_a_text_alone_is_no_question(tokenizer, prompt: str) -> None:
     assert '{"question": "Who wrote it?", "context":' in caught.value.fix
 
 
+def test_windows_are_answered_eight_at_a_time(tokenizer) -> None:
+    task, network = make_task(tokenizer, stride=2, unanswerable=False), make_network(tokenizer)
+    sizes = []
+    network.register_forward_pre_hook(
+        lambda module, given, named: sizes.append(len(named["input_ids"])), with_kwargs=True
+    )
+    with torch.no_grad():
+        task.predictor.respond(network, json.dumps({"question": "Where is the cat ?", "context": CONTEXT * 8}))
+    assert sizes == [8] * (len(sizes) - 1) + sizes[-1:]
+    assert 0 < sizes[-1] <= 8
+    windows = task.encoder.encode(SpanRecord(CONTEXT * 8, "Where is the cat ?", (), ""), 20).examples
+    assert sum(sizes) == len(windows)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, "x" * 200), (201, "x" * 200 + "…")])
+def test_a_long_text_is_shown_by_its_beginning(tokenizer, length: int, shown: str) -> None:
+    record = SpanRecord("x" * length, "Where ?", ((0, "x"),), "a.json:3")
+    window = Window([2, 5, 3, 6, 3], None, 3, numpy.array([[0, length]]), 0, 0, 0, record)
+    prompt, expected, given = make_task(tokenizer).scorer.describe(window, Found(1.0, 9.0, 3, 3))
+    assert prompt == f"Where ?\n{shown}"
+    assert (expected, given) == ("(no answer)", "(no answer)"), "its answer is in another window"
+
+
+def test_the_answer_of_a_window_is_learned(tokenizer) -> None:
+    encoder = make_task(tokenizer).encoder
+    (window,) = encoder.encode(read_as("old man lives"), 64).examples
+    (segment,) = encoder.segments(window)
+    learned = [token for token, is_learned in zip(segment.ids, segment.is_learned, strict=True) if is_learned]
+    assert tokenizer.decode(learned) == "old man lives"
+    assert segment.note == ""
+    (window,) = encoder.encode(read_as(None), 64).examples
+    nothing = Segment("", window.input_ids, [False] * window.num_tokens, "no answer in this part of the text")
+    assert encoder.segments(window) == [nothing]
+
+
+def test_a_batch_knows_what_may_be_an_answer(tokenizer) -> None:
+    """Text alone, and of it no whitespace; padding and question never."""
+    record = SpanRecord("ab", "Where ?", ((0, "a"),), "a.json:3")
+    one = Window([2, 5, 3, 6, 7, 3], None, 3, numpy.array([[0, 1], [1, 2]]), 0, 3, 4, record)
+    two = Window([2, 5, 3, 6, 3], None, 3, numpy.array([[1, 1]]), 0, 0, 0, record)
+    batch = make_task(tokenizer).encoder.collate([one, two], [[1], [0]], False, None)
+    assert batch.extras["readable"].int().tolist() == [[0] * 6, [0, 0, 0, 1, 1, 0]]
+    assert batch.extras["nothing"].tolist() == [0, 0]
+    assert batch.targets.tolist() == [[0, 0], [3, 4]]
+    assert (batch.examples, batch.owners.tolist(), batch.num_tokens) == ((1, 0), [1, 0], 11)
+    assert batch.input_ids[0].tolist() == [2, 5, 3, 6, 3, 0]
+
+
+def test_the_scores_of_a_window_are_sums_of_both_ends(tokenizer) -> None:
+    record = SpanRecord("a b", "Where ?", ((0, "a"),), "a.json:3")
+    window = Window([2, 5, 3, 6, 7, 3], None, 3, numpy.array([[0, 1], [2, 3]]), 0, 3, 3, record)
+    task = make_task(tokenizer)
+    starts, ends = torch.tensor([[1.0, 9, 9, 4, 2, 9]]), torch.tensor([[0.5, 9, 9, 1, 2, 9]])
+
+    def with_virtual_tokens(**inputs):
+        return SimpleNamespace(start_logits=torch.cat([9 * starts, starts], 1), end_logits=torch.cat([ends, ends], 1))
+
+    outcome = task.scorer.evaluate_batch(with_virtual_tokens, task.encoder.collate([window], [[0]], False, None))
+    assert outcome.outputs == [Found(6.0, 1.5, 3, 4)]
+    first, last = (side[0, [0, 3, 4]].log_softmax(0)[1] for side in (starts, ends))
+    torch.testing.assert_close(outcome.losses, -(first + last)[None] / 2)
+    assert task.encoder.encode(read_as(), 20).truncated_tokens == 0
+
+
+def test_rows_of_the_figures_are_in_order(tokenizer) -> None:
+    task = make_task(tokenizer)
+    evaluated = evaluated_of(task, [("Rome", "Rome"), ("Paris", "cat"), (None, None)])
+    given, known = task.scorer._answers(replace(evaluated, owners=[7, 3, 5]))
+    assert (given, known) == (["cat", "", "Rome"], [["Paris"], [], ["Rome"]])
+
+
 # Options.
+
+
+def test_the_head_has_two_outputs(tokenizer) -> None:
+    assert make_task(tokenizer).objective.head == Head(
+        "AutoModelForQuestionAnswering", "QUESTION_ANS", {"num_labels": 2}
+    )
+
+
+@pytest.mark.parametrize(("context", "stride"), [(384, 128), (50, 16), (48, 16), (51, 17), (32, 16)])
+def test_a_third_of_the_context_is_shared_and_16_tokens_at_least(context: int, stride: int) -> None:
+    recipe = Recipe(data=DataSection(context=context))
+    assert SPAN.choices([read_as()], recipe)[0][:2] == ("span.stride", stride)
+    assert SPAN.choices([], recipe)[1] == ("span.unanswerable", False, "every training row has an answer")
 
 
 def test_what_auto_stands_for() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from burnish.data.chat.template import message_keys
@@ -22,6 +23,7 @@ from tests.tiny_architectures import make_text_to_text_tokenizer, save_architect
 from tests.tiny_data import make_recipe, write_rows
 
 EOS = 2
+ROLES = "user: {0}\nassistant: {1}\nuser: {0}"
 
 
 def turn(role: str, content: Any, **more: Any) -> dict[str, Any]:
@@ -112,6 +114,69 @@ def test_a_row_in_segments(task: Task) -> None:
     assert (written.ids, set(written.is_learned)) == (example.target_ids, {True})
 
 
+def test_lengths_at_the_context(task: Task) -> None:
+    asked, answer = "one two three four five six seven", "one two three"
+    whole = task.encoder._tokenizer(asked)["input_ids"]
+    target = len(task.encoder._tokenizer(answer)["input_ids"])
+    messages = turn("user", asked), turn("assistant", answer)
+    assert len(whole) > target + 1
+    for context in (len(whole), len(whole) - 1, target):
+        row = task.encoder.encode(record(*messages), context)
+        assert row.truncated_tokens == len(whole) - context
+        assert row.examples[0].source_ids == whole[len(whole) - context :]
+    with pytest.raises(RowError, match=f"the answer alone is {target} tokens, more than the context of {target - 1}$"):
+        task.encoder.encode(record(*messages), target - 1)
+    twice = task.encoder.encode(record(*messages, *messages), len(whole))
+    assert twice.truncated_tokens == len(task.encoder._tokenizer(ROLES.format(asked, answer))["input_ids"]) - len(whole)
+
+
+def test_bos_stays_in_front_of_a_cut_source() -> None:
+    tokenizer = make_text_to_text_tokenizer()
+    ids = tokenizer("a b c d e f g h", add_special_tokens=False)["input_ids"]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="</s> $A </s>", special_tokens=[("</s>", EOS)]
+    )
+    bos = TEXT_TO_TEXT.make(tokenizer, Recipe())
+    assert bos.encoder._lead == [EOS]
+    (example,) = bos.encoder.encode(record(turn("user", "a b c d e f g h"), turn("assistant", "a")), 8).examples
+    assert example.source_ids == [EOS, *ids[-6:], EOS]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_answer_ends_once_if_there_is_a_token_for_it(ends: bool) -> None:
+    tokenizer = make_text_to_text_tokenizer()
+    plain = tokenizer("Anna.", add_special_tokens=False)["input_ids"]
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel()
+    tokenizer.eos_token = "</s>" if ends else None
+    bare = TEXT_TO_TEXT.make(tokenizer, Recipe())
+    (example,) = bare.encoder.encode(record(turn("user", "Who?"), turn("assistant", "Anna.")), 64).examples
+    assert example.target_ids == [*plain, *[EOS] * ends]
+    assert bare.predictor.stop_ids == [EOS] * ends
+
+
+def test_what_is_asked_and_served(task: Task) -> None:
+    messages = (turn("user", "Who?"), turn("assistant", " Anna. "))
+    question = task.predictor.question(record(*messages))
+    assert question is not None
+    assert (question.prompt, question.answer, question.place) == ("Who?", "Anna.", "made.jsonl:1")
+    assert question.prompt_ids == task.predictor.prompt_ids("Who?") == task.predictor.prompt_ids([messages[0]])
+    assert task.predictor.served_prompts(record(*messages)) == [question.prompt_ids] * 2
+    with_tools = ChatRecord(messages, ({"type": "function"},), "made.jsonl:1")
+    assert task.predictor.served_prompts(with_tools) == [question.prompt_ids]
+    (example,) = task.encoder.encode(record(*messages), 64).examples
+    assert task.predictor.trained_prompt(record(*messages), example) == (example.source_ids, example.target_ids)
+    assert task.predictor.answer_text(" Anna.\n") == "Anna."
+    longer = record(*messages, turn("user", "Where?"), turn("assistant", "In Rome."))
+    later = task.predictor.question(longer)
+    assert later is not None
+    assert (later.prompt, later.answer) == ("Where?", "In Rome.")
+    assert task.predictor.served_prompts(longer) == [later.prompt_ids] * 2
+    assert later.prompt_ids == task.predictor.prompt_ids(list(longer.messages[:3]))
+    empty = task.predictor.question(record(turn("user", ""), messages[1]))
+    assert empty is not None
+    assert empty.prompt == ""
+
+
 def test_padding_changes_no_loss(tmp_path: Path) -> None:
     folder = save_architecture("T5", tmp_path)
     network = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
@@ -121,6 +186,13 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
         task.encoder.encode(record(turn("user", asked), turn("assistant", result)), 64).examples[0]
         for asked, result in pairs
     ]
+    caches: list[bool] = []
+    handle = network.register_forward_pre_hook(
+        lambda module, given, named: caches.append(named["use_cache"]), with_kwargs=True
+    )
+    task.objective.losses(network, task.encoder.collate(examples, [[0]], False, None))
+    handle.remove()
+    assert caches == [False], "a cache would only take memory"
     with torch.no_grad():
         together = task.encoder.collate(examples, [[1], [2], [0]], False, None)
         losses = task.objective.losses(network, together)

@@ -14,8 +14,8 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.errors import DataError, InputError, ModelError
 from burnish.models.generation import generate_batch
-from burnish.models.processor import image_tower, load_processor
-from burnish.recipe.schema import Recipe, VisionSection
+from burnish.models.processor import IMAGE_TEXT, image_tower, load_processor
+from burnish.recipe.schema import Recipe, TemplateSection, VisionSection
 from burnish.tasks import make_task
 from tests.tiny_vision import (
     CONTEXT,
@@ -156,7 +156,12 @@ def test_a_row_that_does_not_fit_is_refused_whole(model: tuple[str, Any, Any], p
     record = drawn_record(pictures, "Which?", "It is red.")
     length = task.encoder.encode(record, CONTEXT).examples[0].num_tokens
     assert task.encoder.encode(record, length).truncated_tokens == 0
-    with pytest.raises(RowError, match=f"it has {length} tokens, .* an image cannot be truncated"):
+    family, tokenizer, _ = model
+    (example,) = task.encoder.encode(record, CONTEXT).examples
+    shown = sum(end - start for start, end in example.spans)
+    assert shown >= example.input_ids.count(tokenizer.convert_tokens_to_ids(IMAGE_TOKENS[family])) > 1
+    why = f"it has {length} tokens, {shown} of them for its images, and the context is {length - 1}: an image cannot be"
+    with pytest.raises(RowError, match=why):
         task.encoder.encode(record, length - 1)
 
 
@@ -300,3 +305,90 @@ def test_pictures_may_be_written_before_the_text(
     assert "the template puts the images of a message before its text" in task.encoder.notes
     (example,) = task.encoder.encode(drawn_record(pictures, "Which?", "It is red."), CONTEXT).examples
     assert len(example.spans) == 2
+
+
+def test_what_the_task_promises(folders: dict[str, Path]) -> None:
+    task = make(AutoTokenizer.from_pretrained(str(folders["qwen2_vl"])))
+    assert (task.generates, task.reads_turns, task.counts_tokens, task.names_labels) == (True, True, False, False)
+    assert (task.encoder.can_pack, task.scorer.compares_answers, task.scorer.headline) == (False, True, "loss")
+    assert (task.objective.step_rows, task.objective.rate_factor, task.objective.head) == (0, 1.0, IMAGE_TEXT)
+    assert task.auto_class == task.objective.head.auto_class
+
+
+def test_a_batch_in_figures(folders: dict[str, Path], pictures: list[Path]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(str(folders["qwen2_vl"]))
+    encoder = make(tokenizer).encoder
+    examples = [
+        encoder.encode(drawn_record(shown, "Which?", "It is red."), CONTEXT).examples[0] for shown in (pictures, [])
+    ]
+    batch = encoder.collate(examples, [[1], [0]], True, None)
+    assert set(batch.inputs) == {"input_ids", "attention_mask"}, "never packed, whatever is asked"
+    assert batch.input_ids.shape == (2, examples[0].num_tokens)
+    assert (batch.examples, batch.num_tokens) == ((1, 0), sum(example.num_tokens for example in examples))
+    assert batch.inputs["attention_mask"].sum(1).tolist() == [examples[1].num_tokens, examples[0].num_tokens]
+    assert batch.inputs["attention_mask"].dtype == torch.int64
+    loaded = batch.to(CPU).inputs
+    assert loaded["mm_token_type_ids"].shape == batch.input_ids.shape
+    assert loaded["mm_token_type_ids"][0].sum() == 0
+
+
+def test_what_is_asked_of_a_conversation(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
+    """The last thing that a user says is shown; without pictures there is nothing to load."""
+    predictor = make(model[1]).predictor
+    record = drawn_record(pictures[:1], "Which?", "It is red.")
+    later = ({"role": "user", "content": [{"type": "text", "text": "And?"}]}, *record.messages[1:])
+    longer = type(record)((*record.messages, *later), record.images, record.digests, record.place)
+    question = predictor.question(longer)
+    assert (question.prompt, question.answer, question.place) == ("And?", "It is red.", "drawn.jsonl:1")
+    assert question.inputs is not None
+    assert predictor.served_prompts(longer) == [question.prompt_ids]
+    plain = predictor.question(drawn_record([], "Which?", "<think>Hm.</think>Red."))
+    assert (plain.prompt, plain.answer, plain.inputs) == ("Which?", "Red.", None)
+    system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+    assert model[1].eos_token_id in predictor.stop_ids
+    assert list(predictor.visible_ids([9, 9])) == [9, 9]
+    lone = predictor.question(type(record)((system, record.messages[1]), (), (), "drawn.jsonl:2"))
+    assert lone.prompt == ""
+
+
+def test_a_conversation_with_pictures_in_two_turns(model: tuple[str, Any, Any], pictures: list[Path]) -> None:
+    predictor = make(model[1]).predictor
+    asked = [json.dumps({"prompt": "Which?", "images": [str(path)]}) for path in pictures]
+    turns = [
+        {"role": "user", "content": asked[0]},
+        {"role": "assistant", "content": '{"prompt": "no question"}'},
+        {"role": "user", "content": asked[1]},
+    ]
+    text = model[1].decode(predictor.prompt_ids(turns))
+    assert '{"prompt": "no question"}' in text, "an answer is never taken for a question"
+    assert len(predictor._prompted(turns).spans) == 2
+
+
+def test_the_processor_is_kept_beside_the_weights(folders: dict[str, Path], tmp_path: Path) -> None:
+    task = make(AutoTokenizer.from_pretrained(str(folders["qwen2_vl"])))
+    task.predictor.save_extras(tmp_path)
+    assert (tmp_path / "processor_config.json").is_file() or (tmp_path / "preprocessor_config.json").is_file()
+
+
+@pytest.mark.parametrize("beside", ["tokenizer", "processor"])
+def test_what_the_template_writes_for_a_picture_may_depend_on_its_variables(
+    beside: str, folders: dict[str, Path], pictures: list[Path], tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(str(folders["qwen2_vl"]))
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "<|vision_start|><|image_pad|><|vision_end|>",
+        "{% if bare is defined and bare %}<|image_pad|>"
+        "{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}",
+    )
+    tokenizer.save_pretrained(str(tmp_path))
+    (tmp_path / "processor_config.json").write_bytes((folders["qwen2_vl"] / "processor_config.json").read_bytes())
+    if beside == "processor":
+        (tmp_path / "chat_template.jinja").unlink()
+        (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": tokenizer.chat_template}))
+    record = drawn_record(pictures, "Which?", "It is red.")
+    for kwargs, marks in (({}, 2), ({"bare": True}, 0)):
+        tokenizer = AutoTokenizer.from_pretrained(str(tmp_path))
+        task = make_task("vision", tokenizer, Recipe(task="vision", template=TemplateSection(kwargs=kwargs)))
+        (example,) = task.encoder.encode(record, CONTEXT).examples
+        assert len(example.spans) == 2
+        assert example.input_ids.count(tokenizer.convert_tokens_to_ids("<|vision_start|>")) == marks
