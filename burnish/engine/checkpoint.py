@@ -60,7 +60,7 @@ def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> 
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
         # written last: a checkpoint without checksums is incomplete
         sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-        (folder / "checksums.json").write_text(json.dumps(sums, indent=2), encoding="utf-8")
+        (folder / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
     return path
 
 

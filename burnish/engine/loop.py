@@ -178,9 +178,9 @@ class Loop:
         self.pace = RemainingTime(self._step_tokens(), held_out_tokens, evaluate, save)
 
     def _step_tokens(self) -> list[int]:
-        """Tokens of each step; all steps count the same if the batches are not planned."""
+        """Tokens of each step; each counts as a micro-batch if the batches are not planned."""
         if not self.source.is_planned:
-            return [1] * self.total_steps
+            return [self.source.micro_tokens] * self.total_steps
         return [self.source.padded_tokens(step) for step in range(self.total_steps)]
 
     def _needs_validation(self) -> bool:

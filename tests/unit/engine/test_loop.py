@@ -278,9 +278,14 @@ class NotPlanned:
 
     is_planned = False
 
-    def __init__(self, plan: Any) -> None:
-        self._plan, self._known = plan, -1
-        self.examples, self.micro_tokens, self.steps_per_epoch = plan.examples, plan.micro_tokens, plan.steps_per_epoch
+    def __init__(self, plan: Any, first: int = 0) -> None:
+        self._plan, self._known = plan, first - 1
+        self.examples, self.steps_per_epoch = plan.examples, plan.steps_per_epoch
+
+    @property
+    def micro_tokens(self) -> int:
+        """Those of the plan beneath."""
+        return self._plan.micro_tokens
 
     def step_batches(self, step: int) -> list[Any]:
         """Of the next step only."""

@@ -102,6 +102,36 @@ def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any
         evaluate_rows(make_network("llama"), scored_by(ForgetfulScorer, tiny_tokenizer), held_out(True), "fp32")
 
 
+def test_rows_without_a_plan_keep_their_batches() -> None:
+    rows = held_out(packing=False)
+    batches = list(rows.batches)
+    assert rows.padded_tokens() == sum(example.num_tokens for example in rows.examples)
+    assert rows.longest_row() == max(example.num_tokens for example in rows.examples)
+    rows.limit(1)
+    assert not rows.halve()
+    assert list(rows.batches) == batches
+
+
+def test_the_batches_of_a_plan_are_made_smaller() -> None:
+    """Rows of 8, 6, 4 and 2 tokens; two of them to a batch at first."""
+    examples = [Example([5] * length, [5] * length, f"made.jsonl:{length}") for length in (2, 4, 6, 8)]
+    plan = token_plan(examples, context=8, packing=False, step_tokens=1, micro_rows=2, seed=0)
+    rows = HeldOut.of(plan, range(4))
+
+    def shapes() -> list[tuple[int, ...]]:
+        return [tuple(batch.input_ids.shape) for batch in rows.batches]
+
+    assert (shapes(), rows.padded_tokens(), rows.longest_row()) == ([(2, 8), (2, 4)], 24, 8)
+    assert rows.halve()
+    assert (shapes(), rows.padded_tokens(), rows.longest_row()) == ([(1, 8), (1, 6), (2, 4)], 22, 8)
+    batches = rows.batches
+    rows.limit(plan.micro_tokens)
+    assert rows.batches is batches, "made with this limit already"
+    rows.limit(4)
+    assert (shapes(), rows.padded_tokens()) == ([(1, 8), (1, 6), (1, 4), (1, 2)], 20)
+    assert not rows.halve()
+
+
 def test_nothing_held_out_gives_nothing(tiny_tokenizer: Any) -> None:
     evaluated = evaluate_rows(
         make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), HeldOut([], [], []), "fp32"
@@ -129,6 +159,15 @@ def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
     evaluated = evaluate_rows(make_network("llama"), task, held_out(True), "fp32")
     assert isinstance(evaluated, EvaluatedExamples)
     assert [measure.name for measure in task.scorer.measures(evaluated)] == ["perplexity"]
+
+
+@pytest.mark.parametrize(("rows", "has_interval"), [(4, False), (5, True)])
+def test_five_rows_have_an_interval(rows: int, has_interval: bool) -> None:
+    results = RowResults.of(5, 1.0, [mean("accuracy", [0] * rows)])
+    assert (results.change(mean("accuracy", [1] * rows)) is not None) == has_interval
+    assert results.is_beaten_by([mean("accuracy", [1] * rows)]) is (True if has_interval else None)
+    assert results.change(mean("exact match", [1] * rows)) is None, "another metric"
+    assert results.change(mean("accuracy", [1] * (rows + 1))) is None, "other rows"
 
 
 def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval() -> None:
