@@ -9,17 +9,23 @@ import pytest
 import torch
 from torch import nn
 
+from burnish.data.rows.row import Example
 from burnish.engine import loop as engine_loop
 from burnish.engine.progress import Progress
-from burnish.engine.step import NotFinite, StepResult, Trainer
+from burnish.engine.step import NotFinite, StepResult, Trainer, Validation
+from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError, MachineError
-from burnish.runs.events import CheckpointSaved, StepDone, Validated
+from burnish.runs.events import CheckpointSaved, MicroBatchHalved, StepDone, Validated
+from tests.tiny_data import random_examples
+from tests.tiny_models import CONTEXT
+from tests.tiny_training import token_plan
+from tests.unit.engine.made_curves import loss_of
 from tests.unit.engine.test_loop import Listener, make_loop, saved_steps
 
 
 def run_out_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes every attempt at a step run out of memory; those before it compute nothing."""
-    attempts = iter([StepResult(1.0, 1.0, 10, 5)] * (step - 1))
+    attempts = iter([StepResult(1.0, 1.0, 10, 5, 1)] * (step - 1))
 
     def attempt(*_: Any) -> StepResult:
         found = next(attempts, None)
@@ -128,7 +134,7 @@ def test_a_step_that_lacks_its_validation_is_validated_first(
     loss: float, patience: int, saved: list[int], tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Saved again where that changes the state that a run goes on from: it is the best, or the run is over."""
-    monkeypatch.setattr(Trainer, "step", lambda *_: StepResult(1.0, 1.0, 10, 5))
+    monkeypatch.setattr(Trainer, "step", lambda *_: StepResult(1.0, 1.0, 10, 5, 1))
     result = Listener()
     train = {"patience": patience}
     loop = make_loop(tiny_tokenizer, tmp_path, result, evaluate_every=8, keep=9, train=train, losses=[loss, 9.5])
@@ -139,3 +145,39 @@ def test_a_step_that_lacks_its_validation_is_validated_first(
     assert [event.step for event in result.of(CheckpointSaved)] == saved
     assert [event.step for event in result.of(Validated)] == ([8] if saved == [8] else [8, 10])
     assert [event.step for event in result.of(StepDone)] == ([] if saved == [8] else [9, 10])
+
+
+def test_the_limits_of_a_run_that_ran_out_of_memory_are_kept_when_it_goes_on(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    loop = make_loop(tiny_tokenizer, tmp_path, Listener())
+    plan = token_plan(
+        random_examples(3, 4, 20), context=CONTEXT, packing=False, step_tokens=1, micro_rows=2, seed=1
+    )
+    loop.held_out = HeldOut.of(plan, range(3))
+    loop.progress = Progress(step=6, stopped=True, micro_tokens=96, held_out_tokens=40)
+    loop.run()
+    assert (loop.source.micro_tokens, plan.micro_tokens) == (96, 40)
+    assert len(loop.held_out.batches) == len(plan.all_batches())
+
+
+def test_smaller_batches_of_held_out_rows_are_reported_and_remembered(
+    tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of 8, 6, 4 and 2 tokens, two to a batch, until memory runs out in the validation after four steps."""
+    monkeypatch.setattr(Trainer, "step", lambda *_: StepResult(1.0, 1.0, 10, 5, 1))
+    halves = iter([False, False, True])
+
+    def validate(_: Trainer, held_out: HeldOut) -> Validation:
+        assert not next(halves, False) or held_out.halve()
+        return Validation(2.0, {}, -2.0, [loss_of([2.0] * 4)], None)
+
+    monkeypatch.setattr(Trainer, "validate", validate)
+    examples = [Example([5] * length, [5] * length, f"made.jsonl:{length}") for length in (2, 4, 6, 8)]
+    plan = token_plan(examples, context=8, packing=False, step_tokens=1, micro_rows=2, seed=0)
+    result = Listener()
+    loop = make_loop(tiny_tokenizer, tmp_path, result)
+    loop.held_out = HeldOut.of(plan, range(4))
+    progress = loop.run()
+    assert result.of(MicroBatchHalved) == [MicroBatchHalved(4, True, 16, 8, 2, 3)]
+    assert (progress.held_out_tokens, progress.micro_tokens) == (8, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from burnish.engine import loop as engine_loop
 from burnish.engine.progress import Progress
@@ -21,7 +23,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies between two readings takes a second; steps compute nothing."""
     seconds = count(1000.0)
     monkeypatch.setattr(engine_loop, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
-    monkeypatch.setattr(Trainer, "step", lambda *_: StepResult(1.0, 1.0, 10, 5))
+    monkeypatch.setattr(Trainer, "step", lambda *_: StepResult(1.0, 1.0, 10, 5, 1))
 
 
 def unplanned(tokenizer: Any, folder: Path, result: Listener, first: int = 0, **options: Any) -> Any:
@@ -75,25 +77,33 @@ def test_a_resumed_run_takes_a_validation_for_a_third_of_as_many_tokens(tiny_tok
 def test_a_repeated_attempt_counts_for_the_step_and_not_for_its_pace(
     tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first one runs out of memory; the second takes two passes at fp16's scales, of half a second each."""
-    results = iter([MemoryError(), StepResult(1.0, 1.0, 10, 5, attempts=2)])
+    """The third step runs out of memory; repeated with smaller micro-batches, which begin the measure again, it takes
+    two passes at fp16's scales, of half a second each. It draws what it drew before."""
+    plain = StepResult(1.0, 1.0, 10, 5, 1)
+    results = iter([plain, plain, MemoryError(), replace(plain, attempts=2)])
+    drawn, discarded = list[float](), list[int]()
 
     def attempt(*_: Any) -> StepResult:
-        found = next(results, StepResult(1.0, 1.0, 10, 5))
+        drawn.append(torch.rand(1).item())
+        found = next(results, plain)
         if isinstance(found, Exception):
             raise found
         return found
 
     monkeypatch.setattr(Trainer, "step", attempt)
+    monkeypatch.setattr(Trainer, "discard_attempt", lambda *_: discarded.append(len(drawn)))
     result = Listener()
     loop = unplanned(tiny_tokenizer, tmp_path, result, losses=[])
     before = loop.source.micro_tokens
     loop.run()
     (halved,) = result.of(MicroBatchHalved)
-    assert (halved.step, halved.held_out, halved.tokens_after) == (1, False, loop.source.micro_tokens)
+    assert (halved.step, halved.held_out, halved.tokens_after) == (3, False, loop.source.micro_tokens)
     assert loop.progress.micro_tokens == loop.source.micro_tokens < before
-    assert [event.seconds for event in result.of(StepDone)] == [2.0] + [1.0] * (TOTAL - 1)
-    assert left(result)[:3] == pytest.approx([9 * 0.5, 8 * (0.5 + 1) / 2, 7])
+    assert [event.seconds for event in result.of(StepDone)] == [1.0, 1.0, 2.0] + [1.0] * (TOTAL - 3)
+    assert left(result)[:5] == pytest.approx([9, 8, 7 * 0.5, 6 * (0.5 + 1) / 2, 5])
+    assert discarded == [3]
+    assert drawn[2] == drawn[3]
+    assert len(set(drawn)) == TOTAL
 
 
 def test_the_heap_is_trimmed_before_the_run_begins(

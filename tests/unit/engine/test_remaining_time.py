@@ -41,7 +41,16 @@ def test_the_first_step_is_left_out_once_there_are_three() -> None:
 
 @pytest.mark.parametrize(
     ("total", "every", "done", "left"),
-    [(12, 4, 1, 3), (12, 4, 4, 3), (12, 4, 5, 2), (12, 4, 12, 1), (10, 4, 8, 2), (10, 4, 9, 1), (3, 9, 1, 1), (6, 1, 1, 6)],
+    [
+        (12, 4, 1, 3),
+        (12, 4, 4, 3),
+        (12, 4, 5, 2),
+        (12, 4, 12, 1),
+        (10, 4, 8, 2),
+        (10, 4, 9, 1),
+        (3, 9, 1, 1),
+        (6, 1, 1, 6),
+    ],
 )
 def test_validations_to_come_are_counted(total: int, every: int, done: int, left: int) -> None:
     """That of the step itself is still to come; the last step is evaluated whatever the rhythm."""
