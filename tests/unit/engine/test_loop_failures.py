@@ -151,9 +151,7 @@ def test_the_limits_of_a_run_that_ran_out_of_memory_are_kept_when_it_goes_on(
     tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
     loop = make_loop(tiny_tokenizer, tmp_path, Listener())
-    plan = token_plan(
-        random_examples(3, 4, 20), context=CONTEXT, packing=False, step_tokens=1, micro_rows=2, seed=1
-    )
+    plan = token_plan(random_examples(3, 4, 20), context=CONTEXT, packing=False, step_tokens=1, micro_rows=2, seed=1)
     loop.held_out = HeldOut.of(plan, range(3))
     loop.progress = Progress(step=6, stopped=True, micro_tokens=96, held_out_tokens=40)
     loop.run()

@@ -174,7 +174,7 @@ def test_moments_are_allocated_as_torch_does_and_only_where_they_are_missing() -
 
 def test_moments_in_pages_are_refused_without_cuda() -> None:
     with pytest.raises(MachineError, match="needs CUDA") as caught:
-        make_optimizer(nn.Linear(3, 2), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
+        make_optimizer(nn.Linear(3, 2, bias=False), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
     assert "the device `cpu`" in caught.value.why
     check_optimizer(TrainSection(learning_rate=1.0), "cpu")
 

@@ -14,7 +14,7 @@ from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.rows.row import IGNORED, Example
 from burnish.engine import step
 from burnish.engine.optimizer import make_optimizer
-from burnish.engine.step import NotFinite, StepResult, Trainer, Validation
+from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
 from burnish.metrics.measure import Measure, mean
@@ -286,6 +286,32 @@ def test_the_moments_are_allocated_before_the_update(tiny_tokenizer: Any, monkey
     monkeypatch.setattr(trainer.optimizer, "step", lambda: known.append(len(trainer.optimizer.state)) or update())
     trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
     assert known == [len(trainer.optimizer.state)] != [0]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(MemoryError(), PartialUpdate), (RuntimeError("a shape is wrong"), RuntimeError)]
+)
+def test_only_memory_that_runs_out_in_the_update_is_a_partial_update(
+    error: Exception, raised: type[Exception], tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    monkeypatch.setattr(trainer.optimizer, "step", fail)
+    with pytest.raises(raised) as caught:
+        trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
+    assert caught.type is raised
+
+
+def test_the_loss_scale_grows_after_steps_without_overflow(tiny_tokenizer: Any) -> None:
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+    scales = []
+    for _ in range(4):
+        trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
+        scales.append(trainer.scaler.get_scale())
+    assert scales == [8.0, 16.0, 16.0, 32.0]
 
 
 def test_a_step_has_the_rate_that_it_is_given(tiny_tokenizer: Any) -> None:
