@@ -82,8 +82,7 @@ def is_complete(path: Path) -> bool:
 
 def newest_complete(checkpoints: Path) -> Path | None:
     """The latest checkpoint with matching checksums; damaged ones are skipped."""
-    found = _by_step(checkpoints) if checkpoints.is_dir() else []
-    return next((path for path in reversed(found) if is_complete(path)), None)
+    return next((path for path in reversed(_by_step(checkpoints)) if is_complete(path)), None)
 
 
 def _by_step(checkpoints: Path) -> list[Path]:
