@@ -60,7 +60,7 @@ def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> 
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
         # written last: a checkpoint without checksums is incomplete
         sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-        (folder / "checksums.json").write_text(json.dumps(sums, indent=2), encoding="utf-8")
+        (folder / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
     return path
 
 
@@ -82,8 +82,7 @@ def is_complete(path: Path) -> bool:
 
 def newest_complete(checkpoints: Path) -> Path | None:
     """The latest checkpoint with matching checksums; damaged ones are skipped."""
-    found = _by_step(checkpoints) if checkpoints.is_dir() else []
-    return next((path for path in reversed(found) if is_complete(path)), None)
+    return next((path for path in reversed(_by_step(checkpoints)) if is_complete(path)), None)
 
 
 def _by_step(checkpoints: Path) -> list[Path]:

@@ -38,9 +38,9 @@ def trend(values: Sequence[float]) -> float:
 def blocks(values: Sequence[float], most: int = _MOST_BLOCKS) -> numpy.ndarray:
     """`[blocks]`: means of at most `most` blocks of equal length; the oldest values that fill no block are dropped."""
     numbers = numpy.asarray(values, dtype=numpy.float64)
-    width = -(-len(numbers) // most) if len(numbers) else 1
+    width = max(1, -(-len(numbers) // most))
     kept = numbers[len(numbers) % width :]
-    return kept.reshape(-1, width).mean(axis=1)
+    return kept.reshape(len(kept) // width, width).mean(axis=1)
 
 
 def step_between(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
@@ -111,17 +111,17 @@ class Outliers:
         if len(before) < FEWEST or not math.isfinite(value):
             return None
         usual = float(numpy.median(before))
-        is_far = _robust_z(value, before, _LEAST[what]) > FAR
+        is_far = _is_far(value, before, _LEAST[what])
         if what == "gradient norm" and is_far and before.min() > 0:
-            is_far = _robust_z(math.log(value), numpy.log(before), _LEAST_SHARE) > FAR
+            is_far = _is_far(math.log(value), numpy.log(before), _LEAST_SHARE)
         return Outlier(what, value, usual) if is_far else None
 
 
-def _robust_z(value: float, before: numpy.ndarray, least: float) -> float:
-    """Distance from the median in robust standard deviations, of at least `least` or a share of the median."""
+def _is_far(value: float, before: numpy.ndarray, least: float) -> bool:
+    """Whether it is beyond `FAR` robust standard deviations, of at least `least` or a share of the median."""
     median = float(numpy.median(before))
     spread = _NORMAL * float(numpy.median(numpy.abs(before - median)))
-    return (value - median) / max(spread, least, _LEAST_SHARE * abs(median))
+    return (value - median) / max(spread, least, _LEAST_SHARE * abs(median)) > FAR
 
 
 _SHORTEST = 8

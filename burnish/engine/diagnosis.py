@@ -40,8 +40,7 @@ def learning(curves: Curves) -> str | None:
     """Held-out loss significantly and noticeably below the base model's, and below that of guessing."""
     last, base, gain = curves.last, curves.base, change(curves.last, "base")
     if base is None:
-        moved, z_score = _training_change(curves)
-        return _training_fell(curves, moved) if z_score < -_SIGNIFICANT and curves.step >= _FEWEST_STEPS else None
+        return _training_fell(curves) if curves.step >= _FEWEST_STEPS else None
     if last is None or gain is None or gain.high >= 0 or -gain.value < MATTERS * base.loss:
         return None
     if is_guessing(curves) or (has_gained_little(curves) and (not _is_half_done(curves) or is_crawling(curves))):
@@ -244,15 +243,17 @@ def _start(curves: Curves) -> float:
 
 
 def _training_change(curves: Curves) -> tuple[float, float]:
-    """The change of the training loss from its first window to its last, and the z-score of its trend."""
-    width = min(curves.window(), max(1, len(curves.losses) // 2))
-    if not curves.losses:
-        return 0.0, 0.0
+    """The change of the training loss from its first window to its last, and the z-score of its trend; after a step."""
+    width = curves.window()
     moved = float(numpy.mean(curves.losses[-width:]) - numpy.mean(curves.losses[:width]))
     return moved, trend(curves.losses)
 
 
-def _training_fell(curves: Curves, moved: float) -> str:
+def _training_fell(curves: Curves) -> str | None:
+    """Training loss that falls significantly."""
+    moved, z_score = _training_change(curves)
+    if z_score > -_SIGNIFICANT:
+        return None
     return (
         f"the training loss changed by {moved:+.3f} in {curves.step} steps; no rows are held out, so it is unknown "
         "whether that carries over to other rows"
@@ -281,7 +282,7 @@ class Diagnosis:
         """The new diagnoses after this event."""
         self.curves.take(event)
         if isinstance(event, TrainingStarted):
-            return self._report("too-few-evaluations", self._too_few(), self._more_evaluations())
+            return self._report("too-few-evaluations", self._too_few(), self._more_evaluations)
         if isinstance(event, StepDone) and event.step % max(1, self.curves.total_steps // _CHECKS):
             return []
         if not isinstance(event, StepDone | Validated | StoppedEarly):
@@ -290,29 +291,26 @@ class Diagnosis:
 
     def not_finite(self, step: int, what: str) -> list[Diagnosed]:
         """The diagnosis of a run with a loss that is not finite."""
-        return self._report("diverging", f"{what} at step {step}", self._lower_rate())
+        return self._report("diverging", f"{what} at step {step}", self._lower_rate)
 
     def _check(self) -> list[Diagnosed]:
-        found = self._find("diverging", diverging, self._lower_rate)
-        found += self._find("overfitting", overfitting, self._train_less)
-        if "stuck" not in self.reported or not has_gained_little(self.curves):
-            found += self._find("learning", learning, lambda: "")
+        curves = self.curves
+        found = self._report("diverging", diverging(curves), self._lower_rate)
+        found += self._report("overfitting", overfitting(curves), self._train_less)
+        if "stuck" not in self.reported or not has_gained_little(curves):
+            found += self._report("learning", learning(curves), lambda: "")
         if not self.reported & {"diverging", "overfitting", "learning"}:
-            found += self._find("stuck", stalled, self._raise_rate)
-            found += self._find("stuck", ending_at_chance, self._check_labels)
+            found += self._report("stuck", stalled(curves), self._raise_rate)
+            found += self._report("stuck", ending_at_chance(curves), self._check_labels)
         if not self.reported & {"diverging", "overfitting", "stuck"}:
-            found += self._find("underfitting", underfitting, self._train_longer)
+            found += self._report("underfitting", underfitting(curves), self._train_longer)
         return found
 
-    def _find(self, name: str, find: Callable[[Curves], str | None], advise: Callable[[], str]) -> list[Diagnosed]:
-        evidence = find(self.curves)
-        return self._report(name, evidence, advise()) if evidence else []
-
-    def _report(self, name: str, evidence: str | None, advice: str) -> list[Diagnosed]:
+    def _report(self, name: str, evidence: str | None, advise: Callable[[], str]) -> list[Diagnosed]:
         if not evidence or name in self.reported:
             return []
         self.reported.add(name)
-        return [Diagnosed(self.curves.step, name, evidence, advice)]
+        return [Diagnosed(self.curves.step, name, evidence, advise())]
 
     def _too_few(self) -> str | None:
         total, every = self.curves.total_steps, self._recipe.evaluate.every

@@ -79,7 +79,8 @@ class Prefetch:
     def __init__(self, source: BatchSource, total_steps: int, device: torch.device) -> None:
         self._source = source
         self._pins = device.type == "cuda"
-        self._total_steps = total_steps if source.is_planned and device.type != "cpu" else 0
+        self._total_steps = total_steps
+        self._is_ahead = source.is_planned and device.type != "cpu"
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[tuple[int, int], Future[list[Batch]]] | None = None
 
@@ -109,7 +110,7 @@ class Prefetch:
         return step, self._source.micro_tokens
 
     def _begin(self, step: int) -> None:
-        if step >= self._total_steps:
+        if not self._is_ahead or step >= self._total_steps:
             return
         try:
             self._next = self._wanted(step), self._worker.submit(self._build, step)
@@ -178,16 +179,16 @@ class Loop:
         self.pace = RemainingTime(self._step_tokens(), held_out_tokens, evaluate, save)
 
     def _step_tokens(self) -> list[int]:
-        """Tokens of each step; all steps count the same if the batches are not planned."""
+        """Tokens of each step; each counts as a micro-batch if the batches are not planned."""
         if not self.source.is_planned:
-            return [1] * self.total_steps
+            return [self.source.micro_tokens] * self.total_steps
         return [self.source.padded_tokens(step) for step in range(self.total_steps)]
 
     def _needs_validation(self) -> bool:
         """Whether the current step still needs its validation: the base model, or a step saved before it was
         validated."""
         step = self.progress.step
-        is_due = step == 0 or self._is_due(self.recipe.evaluate.every, step == self.total_steps)
+        is_due = self._is_due(self.recipe.evaluate.every, step == self.total_steps)  # 0 is a multiple of everything
         is_done = self.progress.stopped or step in dict(self.progress.validations)
         return bool(self.held_out.batches) and is_due and not is_done
 

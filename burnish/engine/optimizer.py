@@ -141,7 +141,7 @@ def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
         return peak * (step + 1) / (rising + 1)
     if train.schedule == "constant":
         return peak
-    done = (step - rising) / max(1, total_steps - rising)
+    done = (step - rising) / (total_steps - rising)
     return peak * (1 - done if train.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 

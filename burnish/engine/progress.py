@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from burnish.engine.validation import RowResults
+from burnish.engine.validation import RowResults, paired_change
 from burnish.metrics.measure import Measure
 
 _RENAMED_KEY = "sheets: row_results"
@@ -146,7 +146,7 @@ class Progress:
         return self._loss_at(self.best_step)
 
     def _loss_at(self, step: int | None) -> float | None:
-        return dict(self.validations).get(step) if step is not None else None
+        return next((loss for number, loss in self.validations if number == step), None)
 
     def record(self, step: int, loss: float, score: float, measures: Sequence[Measure] = ()) -> bool:
         """Records a validation; returns whether it is the best of the trained weights so far.
@@ -193,7 +193,7 @@ class Progress:
             interval.
         """
         changes = {name: results.change(loss) for name, results in self.row_results.items() if name != "best"}
-        changes["chance"] = RowResults.of(0, 0.0, [chance]).change(loss) if chance else None
+        changes["chance"] = paired_change(chance, loss) if chance else None
         return {name: [change.value, change.low, change.high] for name, change in changes.items() if change}
 
     def validations_since_highest(self) -> int:

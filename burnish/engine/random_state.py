@@ -39,7 +39,7 @@ def random_values() -> dict[str, Any]:
 def restore_random(tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
     """Sets every generator back to a saved state; those of devices that are not here are left out."""
     torch.set_rng_state(tensors["cpu"])
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+    for index in range(torch.cuda.device_count()):
         if f"cuda.{index}" in tensors:
             torch.cuda.set_rng_state(tensors[f"cuda.{index}"], index)
     if "mps" in tensors and torch.backends.mps.is_available():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class StepResult:
     """Norm of the gradient before clipping."""
     tokens: int
     trained_tokens: int
-    attempts: int = 1
+    attempts: int
     """Forward and backward passes that it took: more than one where the gradient was too large for fp16's scale."""
 
 
@@ -47,9 +47,9 @@ class Validation:
     """The task's own metrics by name."""
     score: float
     """The task's main metric, or the negated loss: higher is better."""
-    measures: list[Measure] = field(compare=False)
+    measures: list[Measure]
     """The loss, and the main metric if that is not the loss, with the contribution of every row."""
-    chance: Measure | None = field(compare=False)
+    chance: Measure | None
     """The loss of predicting the label frequencies without the input; None if the task has no labels."""
 
 

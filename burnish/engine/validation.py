@@ -120,6 +120,16 @@ FEWEST_ROWS = 5
 """Fewer rows have so few different resamples (35 for 4 rows) that a bootstrap interval is meaningless."""
 
 
+def paired_change(before: Measure, later: Measure) -> Estimate | None:
+    """A later metric minus an earlier one, paired by row, with its 95 % interval.
+
+    Returns:
+        None if there are too few rows, or their numbers differ.
+    """
+    rows = len(later.table)
+    return difference(before, later) if rows >= FEWEST_ROWS and rows == len(before.table) else None
+
+
 @dataclass(slots=True)
 class RowResults:
     """The row results of one validation, in a JSON-ready form."""
@@ -131,21 +141,16 @@ class RowResults:
 
     @classmethod
     def of(cls, step: int, loss: float, measures: Sequence[Measure]) -> RowResults:
-        """The row results of a validation; empty if it has too few rows for comparisons."""
-        kept = {one.name: _packed(one.table) for one in measures if len(one.table) >= FEWEST_ROWS}
-        return cls(step, loss, kept)
+        """The row results of a validation."""
+        return cls(step, loss, {one.name: _packed(one.table) for one in measures})
 
     def change(self, later: Measure) -> Estimate | None:
-        """A later metric minus the same one here, paired by row, with its 95 % interval.
-
-        Returns:
-            None if either has too few rows, or their numbers of rows differ.
-        """
+        """A later metric minus the same one here: see `paired_change`. None if it is not known here."""
         kept = self.tables.get(later.name)
-        if kept is None or kept["rows"] != len(later.table):
+        if kept is None:
             return None
         before = Measure(later.name, _unpacked(kept), later.formula, later.higher_is_better, later.is_share)
-        return difference(before, later)
+        return paired_change(before, later)
 
     def is_beaten_by(self, later: Sequence[Measure]) -> bool | None:
         """Whether any metric is better later, beyond the 95 % interval of the paired difference.

@@ -175,6 +175,20 @@ def test_pruning_clears_up_after_a_kill_and_touches_nothing_else(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "step-000001"]
 
 
+def test_the_loss_scale_comes_back(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    saved, other = trainer_of(tiny_tokenizer), trainer_of(tiny_tokenizer)
+    saved.scaler, other.scaler = (torch.amp.GradScaler("cpu", init_scale=scale) for scale in (8.0, 64.0))
+    restore_checkpoint(save_checkpoint(tmp_path, saved, Progress(step=1)), other)
+    assert other.scaler.get_scale() == 8.0
+
+
+def test_pruning_goes_on_after_what_it_cannot_remove(tmp_path: Path) -> None:
+    (tmp_path / "step-000001").write_text("a file, which no folder is removed from")
+    make_folders(tmp_path, 2, 3)
+    prune_checkpoints(tmp_path, keep=1, best_step=None)
+    assert steps_in(tmp_path) == [1, 3]
+
+
 def test_weights_of_another_method_are_refused(saved: Path) -> None:
     other = with_method(make_network("llama"), "full")
     before = {name: weight.clone() for name, weight in other.named_parameters()}

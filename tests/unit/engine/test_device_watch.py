@@ -25,6 +25,7 @@ class Gpu:
 
     degrees: int | str = 60
     free: int = 40 * GIB
+    total: int = 80 * GIB
     reserved: int = 0
     allocated: int = 0
     now: float = 0.0
@@ -41,7 +42,7 @@ class Gpu:
         return DeviceWatch(
             device,
             self.temperature,
-            lambda device: (self.free, 80 * GIB),
+            lambda device: (self.free, self.total),
             lambda device: self.reserved,
             lambda device: self.allocated,
             lambda: self.now,
@@ -72,6 +73,12 @@ def test_scarce_memory_is_reported_once_and_what_torch_set_aside_counts_as_free(
     assert isinstance(result, Warned)
     check_text(result.text)
     assert watch.observe(validated(3)) == []
+
+
+@pytest.mark.parametrize(("free", "is_scarce"), [(3 * GIB - 1, True), (3 * GIB, False)])
+def test_memory_is_scarce_below_three_hundredths(free: int, is_scarce: bool) -> None:
+    gpu = Gpu(free=free, total=100 * GIB)
+    assert [isinstance(one, Warned) for one in gpu.watch().observe(validated(1))] == [True] * is_scarce
 
 
 def test_the_two_are_distinguished() -> None:

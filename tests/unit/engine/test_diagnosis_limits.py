@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from burnish.engine import diagnosis
 from burnish.engine.curves import Curves
 from burnish.engine.diagnosis import (
     Diagnosis,
@@ -72,6 +73,15 @@ def test_without_validation_rows_twenty_steps_are_needed() -> None:
     assert learning(made(FALLING[::-1], base=None)) is None
 
 
+@pytest.mark.parametrize(("z_score", "has_fallen"), [(-3.0, True), (-2.99, False)])
+def test_a_fall_of_three_standard_deviations_is_a_fall(
+    z_score: float, has_fallen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "trend", lambda losses: z_score)
+    curves = made(FALLING, base=None)
+    assert (learning(curves) is not None, stalled(curves) is None) == (has_fallen, has_fallen)
+
+
 def test_less_than_a_twentieth_is_little() -> None:
     assert has_gained_little(made(FALLING, validated(20, 95.0 + 1e-9)))
     assert not has_gained_little(made(FALLING, validated(20, 95.0)))
@@ -99,6 +109,13 @@ def test_more_than_two_fifths_of_a_small_gain_in_the_second_half_is_a_straight_l
 ) -> None:
     """97.5 is 2.5 below the base. What was validated after the half says nothing about the first half."""
     assert is_crawling(made(FALLING, validated(step, half), validated(20, 97.5))) == is_straight
+
+
+def test_only_a_small_gain_crawls() -> None:
+    straight = [validated(10, 90.0), validated(20, 80.0)]
+    assert not is_crawling(made(FALLING, *straight))
+    assert not is_crawling(made(FALLING))
+    assert not is_crawling(made(FALLING, *straight, base=None))
 
 
 # guessing
@@ -196,6 +213,7 @@ def test_a_climb_of_half_of_the_gain_and_a_tenth_of_the_first_loss(
 @pytest.mark.parametrize(("spread", "is_diverging"), [(1.05, True), (1.07, False)])
 def test_a_climb_of_five_standard_errors(spread: float, is_diverging: bool) -> None:
     """Four losses on either side: the standard error is `spread / sqrt(7)`, and 2 is 5 of them at 1.058."""
+    assert diverging(made([10.0] * 8 + [12.0, 18.0] * 3 + [14.0, 16.0], base=None)), "a variance of 8: 5 exactly"
     losses = [10.0] * 8 + [12.0 - spread, 12.0 + spread] * 4
     assert (diverging(made(losses, base=None)) is not None) == is_diverging
     assert diverging(made(losses[1:], base=None)) is None, "two windows are needed"
@@ -264,6 +282,10 @@ def test_an_overfit_run_is_described() -> None:
         ({"later": [45.1] * 20}, False),
         ({"later": [60.0] * 12 + [45.0] * 8}, True),
         ({"later": [70.0] * 12 + [45.0] * 8}, False),
+        ({"last": 0.0}, False),
+        ({"base": 0.0}, True),
+        ({"base": 0.0, "later": [45.1] * 20}, False),
+        ({"earlier": [0.0] * 3 + [60.0] * 32}, False),
     ],
     ids=str,
 )
@@ -275,6 +297,8 @@ def test_the_limits_of_overfitting(changed: dict[str, Any], is_overfit: bool) ->
 @pytest.mark.parametrize(("spread", "is_overfit"), [(2.7, True), (2.9, False)])
 def test_training_must_fall_by_two_standard_errors(spread: float, is_overfit: bool) -> None:
     """Sixteen losses on either side of 46: the standard error is `spread / sqrt(31)`, and 1 is 2 of them at 2.78."""
+    by = [-4.0, 4.0] * 7 + [-2.0, 2.0] * 3 + [0.0] * 12
+    assert overfitting(overfit(earlier=[100.0] * 3 + [46.0 + one for one in by])), "a variance of 8: 2 exactly"
     earlier = [100.0] * 3 + [46.0 - spread, 46.0 + spread] * 16
     assert (overfitting(overfit(earlier=earlier)) is not None) == is_overfit
 
@@ -328,10 +352,8 @@ def test_underfitting_names_the_last_third() -> None:
 @pytest.mark.parametrize(("total", "step"), [(19, 9), (39, 9), (40, 10), (100, 10), (200, 10), (240, 12)])
 def test_training_losses_are_checked_twenty_times_a_run(total: int, step: int) -> None:
     """Eight steps at twice the first loss have been seen after step 9."""
-    diagnosis = Diagnosis(made_recipe(), total)
-    found = [
-        one for number in range(1, 16) for one in diagnosis.observe(step_done(number, 1.0 if number == 1 else 2.0))
-    ]
+    watched = Diagnosis(made_recipe(), total)
+    found = [one for number in range(1, 16) for one in watched.observe(step_done(number, 1.0 if number == 1 else 2.0))]
     assert [(one.step, one.name) for one in found] == [(step, "diverging")]
 
 
@@ -354,7 +376,7 @@ def test_five_validations_are_enough(total: int, every: int, evidence: str | Non
 
 
 def test_the_lowest_validation_is_named_as_the_one_that_is_kept() -> None:
-    diagnosis = Diagnosis(made_recipe(), 55)
-    diagnosis.curves = overfit()
-    found = {one.name: one.advice for one in diagnosis._check()}
+    watched = Diagnosis(made_recipe(), 55)
+    watched.curves = overfit()
+    found = {one.name: one.advice for one in watched._check()}
     assert "(the lowest was at step 35 of 55)" in found["overfitting"]

@@ -255,7 +255,7 @@ def test_a_run_that_had_stopped_early_does_not_train_on(tiny_tokenizer: Any, tmp
     loop = make_loop(tiny_tokenizer, tmp_path, result)
     loop.progress = Progress(step=6, stopped=True, best_step=2, validations=[(2, 1.0)])
     assert loop.run().step == 6
-    assert result.of(StepDone) == []
+    assert result.of(StepDone) == result.of(Validated) == []
 
 
 def test_the_time_left_falls_with_the_tokens_to_come(tiny_tokenizer: Any, tmp_path: Path) -> None:
@@ -278,9 +278,14 @@ class NotPlanned:
 
     is_planned = False
 
-    def __init__(self, plan: Any) -> None:
-        self._plan, self._known = plan, -1
-        self.examples, self.micro_tokens, self.steps_per_epoch = plan.examples, plan.micro_tokens, plan.steps_per_epoch
+    def __init__(self, plan: Any, first: int = 0) -> None:
+        self._plan, self._known = plan, first - 1
+        self.examples, self.steps_per_epoch = plan.examples, plan.steps_per_epoch
+
+    @property
+    def micro_tokens(self) -> int:
+        """Those of the plan beneath."""
+        return self._plan.micro_tokens
 
     def step_batches(self, step: int) -> list[Any]:
         """Of the next step only."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from burnish.engine.optimizer import (
+    allocate_moments,
     check_optimizer,
     learning_rate_at,
     make_optimizer,
@@ -145,9 +146,35 @@ def test_options_reach_the_optimizer() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
 
 
+def test_a_group_without_a_factor_has_the_rate_itself() -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2))])
+    set_learning_rate(optimizer, 0.125)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.125]
+
+
+def test_moments_are_allocated_as_torch_does_and_only_where_they_are_missing() -> None:
+    """Of three weights, one has been updated before, one has its first gradient, and one has none."""
+    known, new, idle = (nn.Parameter(torch.ones(2, 3)) for _ in range(3))
+    optimizer = torch.optim.AdamW([{"params": [known]}, {"params": [new, idle]}], fused=True)
+    known.grad = torch.ones(2, 3)
+    optimizer.step()
+    before = {name: tensor.clone() for name, tensor in optimizer.state[known].items()}
+    new.grad = torch.ones(2, 3)
+    allocate_moments(optimizer)
+    assert all(torch.equal(optimizer.state[known][name], tensor) for name, tensor in before.items())
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in optimizer.state[new].items()} == {
+        name: (tensor.shape, tensor.dtype) for name, tensor in before.items()
+    }
+    assert not any(tensor.any() for tensor in optimizer.state[new].values())
+    assert idle not in optimizer.state
+    plain = torch.optim.SGD([new])
+    allocate_moments(plain)
+    assert not plain.state
+
+
 def test_moments_in_pages_are_refused_without_cuda() -> None:
     with pytest.raises(MachineError, match="needs CUDA") as caught:
-        make_optimizer(nn.Linear(3, 2), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
+        make_optimizer(nn.Linear(3, 2, bias=False), TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit"), {})
     assert "the device `cpu`" in caught.value.why
     check_optimizer(TrainSection(learning_rate=1.0), "cpu")
 

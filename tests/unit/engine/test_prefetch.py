@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -31,6 +33,37 @@ def test_each_step_has_the_plans_batches_in_any_order_of_steps() -> None:
     watched = plan()
     with Prefetch(watched, TOTAL, GPU) as ahead:
         for step in (0, 1, 1, 2, 4, 3, 5):
+            assert same(ahead.take(step), plan().step_batches(step))
+
+
+def test_two_steps_are_never_made_at_the_same_time() -> None:
+    """A step that is taken out of order waits for the one that the thread makes: both read the order of an epoch."""
+    source: Any = plan()
+    make, began, log = source.step_batches, threading.Event(), list[str]()
+
+    def note(step: int) -> Any:
+        log.append(f"begins {step}")
+        if step == 1:
+            began.set()
+            time.sleep(0.05)
+        log.append(f"ends {step}")
+        return make(step)
+
+    source.step_batches = note
+    with Prefetch(source, 4, GPU) as ahead:
+        ahead.take(0)
+        assert began.wait(10)
+        ahead.take(3)
+    assert log == [f"{what} {step}" for step in (0, 1, 3) for what in ("begins", "ends")]
+
+
+def test_without_memory_for_a_thread_each_step_is_made_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    with Prefetch(plan(), TOTAL, GPU) as ahead:
+        for step in range(3):
             assert same(ahead.take(step), plan().step_batches(step))
 
 

@@ -18,6 +18,12 @@ def record(progress: Progress, step: int, loss: float) -> bool:
     return progress.record(step, loss, -loss)
 
 
+def test_a_run_begins_at_nothing() -> None:
+    progress = Progress()
+    assert (progress.step, progress.seconds, progress.stopped) == (0, 0.0, False)
+    assert (progress.best_loss, progress.validations_since_highest()) == (None, 0)
+
+
 def test_the_base_is_never_the_best() -> None:
     progress = Progress()
     assert not record(progress, 0, 1.0)
@@ -157,6 +163,15 @@ def test_a_headline_figure_that_is_lower_is_never_the_best_whatever_the_loss_doe
     early, later = losses_of(0.0, -0.3)
     assert progress.record(1, 2.0, 0.8, [early, mean("accuracy", numpy.arange(50) < 40)])
     assert not progress.record(2, 1.7, 0.78, [later, mean("accuracy", numpy.arange(50) < 39)])
+
+
+def test_of_the_base_and_the_lowest_only_the_loss_is_kept() -> None:
+    progress = Progress()
+    right = mean("accuracy", numpy.arange(50) < 40)
+    for step, loss in enumerate(losses_of(0.0, -0.3)):
+        progress.record(step, value(loss), 0.8, [loss, right])
+    kept = {name: (results.step, list(results.tables)) for name, results in progress.row_results.items()}
+    assert kept == {"base": (0, ["loss"]), "lowest": (1, ["loss"]), "best": (1, ["loss", "accuracy"])}
 
 
 def test_comparisons_come_back_from_json_to_the_last_bit() -> None:

@@ -6,6 +6,7 @@ import json
 import random
 
 import numpy
+import pytest
 import torch
 
 from burnish.engine.random_state import random_tensors, random_values, restore_random, seed_everything
@@ -51,3 +52,23 @@ def test_a_run_goes_on_where_its_devices_are_missing() -> None:
     elsewhere |= {f"cuda.{index}": torch.zeros(16, dtype=torch.uint8) for index in range(64, 72)}
     restore_random(elsewhere, values)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_every_device_is_saved_and_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for two GPUs and a Mac, each of which holds a number. A GPU without a saved state keeps its own."""
+    held = {"cuda.0": 3, "cuda.1": 5, "mps": 7}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [held["cuda.0"], held["cuda.1"]])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, index: held.update({f"cuda.{index}": state}))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: held["mps"])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: held.update(mps=state))
+    tensors, values = random_tensors(), random_values()
+    assert {name: state for name, state in tensors.items() if name != "cpu"} == held
+    held.update({"cuda.0": 0, "cuda.1": 0, "mps": 0})
+    del tensors["cuda.1"]
+    restore_random(tensors, values)
+    assert held == {"cuda.0": 3, "cuda.1": 0, "mps": 7}
+    restore_random({"cpu": tensors["cpu"]}, values)
+    assert held == {"cuda.0": 3, "cuda.1": 0, "mps": 7}

@@ -41,7 +41,16 @@ def test_the_first_step_is_left_out_once_there_are_three() -> None:
 
 @pytest.mark.parametrize(
     ("total", "every", "done", "left"),
-    [(12, 4, 1, 3), (12, 4, 4, 3), (12, 4, 5, 2), (12, 4, 12, 1), (10, 4, 8, 2), (10, 4, 9, 1), (3, 9, 1, 1)],
+    [
+        (12, 4, 1, 3),
+        (12, 4, 4, 3),
+        (12, 4, 5, 2),
+        (12, 4, 12, 1),
+        (10, 4, 8, 2),
+        (10, 4, 9, 1),
+        (3, 9, 1, 1),
+        (6, 1, 1, 6),
+    ],
 )
 def test_validations_to_come_are_counted(total: int, every: int, done: int, left: int) -> None:
     """That of the step itself is still to come; the last step is evaluated whatever the rhythm."""
@@ -88,6 +97,24 @@ def test_checkpoints_of_better_validations_come_as_often_as_before() -> None:
     pace.validated(4, 1.0, False)
     validations, due, extra = 4, 2, 2  # from step 5 on: 6, 8, 10, 12; of these 6 and 12 are saved anyhow
     assert pace.seconds_left(5) == pytest.approx(7.0 + validations + 3.0 * (due + extra * 2 / 4))
+
+
+def test_a_validation_after_the_first_step_is_one_of_trained_weights() -> None:
+    """Saves of better validations: of one, one was the best, so two of three are expected to be, by Laplace's rule."""
+    pace = RemainingTime([10] * 4, 10, 1, 4)
+    pace.step_done(0, 1.0)
+    pace.saved(3.0)
+    pace.validated(1, 1.0, True)
+    assert pace.seconds_left(2) == pytest.approx(2.0 + 3 * 1.0 + 3.0 * (1 + 2 * 2 / 3))
+
+
+def test_steps_of_a_single_token_have_a_pace_too() -> None:
+    """Where the sizes of steps are not known, each may count as one."""
+    pace = RemainingTime([1] * 4, 0, 4, 4)
+    assert pace.seconds_per_token() == 0.0
+    pace.step_done(0, 3.0)
+    assert pace.seconds_per_token() == 3.0
+    assert pace.seconds_left(1) == 9.0
 
 
 def test_other_micro_batches_begin_the_measure_again() -> None:

@@ -12,8 +12,9 @@ import torch
 
 from burnish.data.batching.batches import Batch, collate_tokens
 from burnish.data.rows.row import IGNORED, Example
+from burnish.engine import step
 from burnish.engine.optimizer import make_optimizer
-from burnish.engine.step import NotFinite, StepResult, Trainer, Validation
+from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.errors import BurnishError
 from burnish.metrics.measure import Measure, mean
@@ -123,7 +124,7 @@ def test_validation_is_the_mean_over_all_tokens_not_over_batches(tiny_tokenizer:
     together = validate(trainer, examples, whole).loss
     uneven = [collate_tokens(examples, [[index] for index in rows], 0, False) for rows in ([0], range(1, 7))]
     assert validate(trainer, examples, uneven).loss == pytest.approx(together, rel=1e-6)
-    assert validate(trainer, examples, uneven) == validate(trainer, examples, uneven), "dropout is off"
+    assert validate(trainer, examples, uneven).loss == validate(trainer, examples, uneven).loss, "dropout is off"
     means = [validate(trainer, examples, [batch]).loss for batch in uneven]
     assert sum(means) / 2 != pytest.approx(together, rel=1e-3)
 
@@ -172,6 +173,26 @@ def test_validation_leaves_no_gradient_and_training_goes_on_with_dropout(tiny_to
     assert len(losses) == 3, "the step itself trains with dropout"
 
 
+class WatchingObjective(NextTokenObjective):
+    """Notes what it is asked, and in which order."""
+
+    def __init__(self) -> None:
+        super().__init__("fast")
+        self.asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
+        """Sees every batch of the step."""
+        for batch in batches:
+            assert not torch.is_grad_enabled()
+            self.asked.append(("begins", batch.examples))
+
+    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
+        """The real ones."""
+        assert torch.is_grad_enabled()
+        self.asked.append(("losses", batch.examples))
+        return super().losses(network, batch)
+
+
 class LoudObjective(NextTokenObjective):
     """Losses so large that their gradients overflow at a scale that fp32 can still write."""
 
@@ -207,36 +228,98 @@ def test_a_step_whose_gradient_overflows_is_repeated_at_a_lower_scale(tiny_token
     assert any(not torch.equal(weights[name], before[name]) for name in weights)
 
 
-def test_a_gradient_that_no_scale_makes_finite_ends_the_run(tiny_tokenizer: Any) -> None:
+@pytest.mark.parametrize(("scale", "attempts"), [(8.0, 4), (1.5, 1), (None, 1)])
+def test_a_gradient_that_no_scale_makes_finite_ends_the_run(
+    scale: float | None, attempts: int, tiny_tokenizer: Any
+) -> None:
+    """Tried at scales of 8, 4, 2 and 1: below it, numbers are no smaller than they are. Without a scale, once."""
     network = make_network("llama")
     trainer = trainer_of(network, tiny_tokenizer)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    objective = WatchingObjective()
+    trainer.task = replace(trainer.task, objective=objective)
+    if scale is not None:
+        trainer.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     for weight in network.parameters():
         weight.register_hook(lambda gradient: gradient * float("inf"))
-    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    before = copies(network)
     with pytest.raises(NotFinite, match="gradient norm"):
         trainer.step([collate_tokens(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)])
     assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
+    assert all(p.grad is None for p in network.parameters())
+    assert objective.asked == [("begins", (0, 1)), ("losses", (0, 1))] * attempts
 
 
-class WatchingObjective(NextTokenObjective):
-    """Notes what it is asked, and in which order."""
+def test_a_loss_that_is_not_finite_is_not_tried_at_another_scale(tiny_tokenizer: Any) -> None:
+    network = make_network("llama")
+    trainer = trainer_of(network, tiny_tokenizer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    objective = WatchingObjective()
+    trainer.task = replace(trainer.task, objective=objective)
+    with torch.no_grad():
+        network.get_input_embeddings().weight.fill_(math.nan)
+    with pytest.raises(NotFinite, match="the loss became nan"):
+        trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
+    assert objective.asked == [("begins", (0,)), ("losses", (0,))]
 
-    def __init__(self) -> None:
-        super().__init__("fast")
-        self.asked: list[tuple[str, tuple[int, ...]]] = []
 
-    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
-        """Sees every batch of the step."""
-        for batch in batches:
-            assert not torch.is_grad_enabled()
-            self.asked.append(("begins", batch.examples))
+@pytest.mark.parametrize("is_enabled", [False, True])
+def test_a_discarded_attempt_frees_its_gradient_and_keeps_the_scale(
+    is_enabled: bool, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[bool] = []
+    network = make_network("llama")
+    trainer = trainer_of(network, tiny_tokenizer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, enabled=is_enabled)
+    batches = [collate_tokens(random_examples(2, 8, 20), [[0], [1]], pad_id=0, packed=False)]
+    trainer.accumulate(batches)
+    state = trainer.scaler.state_dict()
+    monkeypatch.setattr(step, "free_memory", lambda: freed.append(all(p.grad is None for p in network.parameters())))
+    trainer.discard_attempt()
+    assert freed == [True]
+    assert trainer.scaler.state_dict() == state
+    assert trainer.step(batches).attempts == 1, "unscaled once more"
 
-    def losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """The real ones."""
-        assert torch.is_grad_enabled()
-        self.asked.append(("losses", batch.examples))
-        return super().losses(network, batch)
+
+def test_the_moments_are_allocated_before_the_update(tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    update, known = trainer.optimizer.step, list[int]()
+    monkeypatch.setattr(trainer.optimizer, "step", lambda: known.append(len(trainer.optimizer.state)) or update())
+    trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
+    assert known == [len(trainer.optimizer.state)] != [0]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(MemoryError(), PartialUpdate), (RuntimeError("a shape is wrong"), RuntimeError)]
+)
+def test_only_memory_that_runs_out_in_the_update_is_a_partial_update(
+    error: Exception, raised: type[Exception], tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    monkeypatch.setattr(trainer.optimizer, "step", fail)
+    with pytest.raises(raised) as caught:
+        trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
+    assert caught.type is raised
+
+
+def test_the_loss_scale_grows_after_steps_without_overflow(tiny_tokenizer: Any) -> None:
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+    scales = []
+    for _ in range(4):
+        trainer.step([collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)])
+        scales.append(trainer.scaler.get_scale())
+    assert scales == [8.0, 16.0, 16.0, 32.0]
+
+
+def test_a_step_has_the_rate_that_it_is_given(tiny_tokenizer: Any) -> None:
+    trainer = trainer_of(make_network("llama"), tiny_tokenizer)
+    batches = [collate_tokens(random_examples(1, 8, 20), [[0]], pad_id=0, packed=False)]
+    for given, used in [(None, 1e-2), (0.25, 0.25), (None, 0.25), (0.0, 0.0)]:
+        trainer.step(batches, given)
+        assert {group["lr"] for group in trainer.optimizer.param_groups} == {used}
 
 
 def test_a_task_sees_all_batches_of_a_step_before_the_first_loss(tiny_tokenizer: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,13 @@ from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import IGNORED, Example
+from burnish.engine import validation
 from burnish.engine.validation import HeldOut, RowResults, evaluate_rows
 from burnish.metrics.measure import mean
+from burnish.models.device import RowTooLarge
 from burnish.recipe.schema import Recipe
 from burnish.tasks import make_task
-from burnish.tasks.defaults import PerplexityScorer
+from burnish.tasks.defaults import NextTokenObjective, PerplexityScorer
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.task import Task
 from tests.tiny_data import random_examples
@@ -102,6 +104,87 @@ def test_a_task_gives_an_output_for_each_example_or_for_none(tiny_tokenizer: Any
         evaluate_rows(make_network("llama"), scored_by(ForgetfulScorer, tiny_tokenizer), held_out(True), "fp32")
 
 
+def test_rows_without_a_plan_keep_their_batches() -> None:
+    rows = held_out(packing=False)
+    batches = list(rows.batches)
+    assert rows.padded_tokens() == sum(example.num_tokens for example in rows.examples)
+    assert rows.longest_row() == max(example.num_tokens for example in rows.examples)
+    rows.limit(1)
+    assert not rows.halve()
+    assert list(rows.batches) == batches
+
+
+def test_the_batches_of_a_plan_are_made_smaller() -> None:
+    """Rows of 8, 6, 4 and 2 tokens; two of them to a batch at first."""
+    examples = [Example([5] * length, [5] * length, f"made.jsonl:{length}") for length in (2, 4, 6, 8)]
+    plan = token_plan(examples, context=8, packing=False, step_tokens=1, micro_rows=2, seed=0)
+    rows = HeldOut.of(plan, range(4))
+
+    def shapes() -> list[tuple[int, ...]]:
+        return [tuple(batch.input_ids.shape) for batch in rows.batches]
+
+    assert (shapes(), rows.padded_tokens(), rows.longest_row()) == ([(2, 8), (2, 4)], 24, 8)
+    assert rows.halve()
+    assert (shapes(), rows.padded_tokens(), rows.longest_row()) == ([(1, 8), (1, 6), (2, 4)], 22, 8)
+    batches = rows.batches
+    rows.limit(plan.micro_tokens)
+    assert rows.batches is batches, "made with this limit already"
+    rows.limit(4)
+    assert (shapes(), rows.padded_tokens()) == ([(1, 8), (1, 6), (1, 4), (1, 2)], 20)
+    assert not rows.halve()
+
+
+class LittleRoom(PerplexityScorer):
+    """Evaluates batches of at most `most` tokens."""
+
+    most: int
+    error: Exception = MemoryError()
+
+    def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
+        """A loss of 1 for each token."""
+        if batch.input_ids.numel() > self.most:
+            raise self.error
+        return BatchOutcome(torch.ones(batch.num_trained), [])
+
+
+class Begun(NextTokenObjective):
+    """Notes how many batches each evaluation begins with."""
+
+    def __init__(self) -> None:
+        super().__init__("fast")
+        self.batches: list[int] = []
+
+    def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
+        """Sees them all."""
+        self.batches.append(len(list(batches)))
+
+
+@pytest.mark.parametrize(("most", "begun"), [(16, [2]), (8, [2, 3]), (7, [2, 3, 4])])
+def test_batches_are_halved_until_they_fit(
+    most: int, begun: list[int], tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of 8, 6, 4 and 2 tokens; the longest does not fit into 7."""
+    examples = [Example([5] * length, [5] * length, f"made.jsonl:{length}") for length in (2, 4, 6, 8)]
+    plan = token_plan(examples, context=8, packing=False, step_tokens=1, micro_rows=2, seed=0)
+    objective, freed = Begun(), list[int]()
+    scorer = LittleRoom(objective)
+    scorer.most = most
+    task = replace(make_task("chat", tiny_tokenizer, Recipe()), objective=objective, scorer=scorer)
+    monkeypatch.setattr(validation, "free_memory", lambda: freed.append(len(objective.batches)))
+    if most < 8:
+        with pytest.raises(RowTooLarge) as caught:
+            evaluate_rows(make_network("llama"), task, HeldOut.of(plan, range(4)), "fp32")
+        assert caught.value.tokens == 8
+    else:
+        evaluated = evaluate_rows(make_network("llama"), task, HeldOut.of(plan, range(4)), "fp32")
+        assert evaluated.sums.tolist() == [1, 3, 5, 7], "a token less than the row has, each once"
+    assert objective.batches == begun
+    assert freed == [1, 2, 3][: len(begun) - (most >= 8)]
+    scorer.most, scorer.error = 0, RuntimeError("a shape is wrong")
+    with pytest.raises(RuntimeError, match="a shape is wrong"):
+        evaluate_rows(make_network("llama"), task, HeldOut.of(plan, range(4)), "fp32")
+
+
 def test_nothing_held_out_gives_nothing(tiny_tokenizer: Any) -> None:
     evaluated = evaluate_rows(
         make_network("llama"), make_task("chat", tiny_tokenizer, Recipe()), HeldOut([], [], []), "fp32"
@@ -131,6 +214,15 @@ def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
     assert [measure.name for measure in task.scorer.measures(evaluated)] == ["perplexity"]
 
 
+@pytest.mark.parametrize(("rows", "has_interval"), [(4, False), (5, True)])
+def test_five_rows_have_an_interval(rows: int, has_interval: bool) -> None:
+    results = RowResults.of(5, 1.0, [mean("accuracy", [0] * rows)])
+    assert (results.change(mean("accuracy", [1] * rows)) is not None) == has_interval
+    assert results.is_beaten_by([mean("accuracy", [1] * rows)]) is (True if has_interval else None)
+    assert results.change(mean("exact match", [1] * rows)) is None, "another metric"
+    assert results.change(mean("accuracy", [1] * (rows + 1))) is None, "other rows"
+
+
 def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval() -> None:
     """A loss that is lower, or an accuracy that is higher, on nearly every row."""
     rows = numpy.arange(40)
@@ -145,6 +237,8 @@ def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval()
     assert results.is_beaten_by([loss, more]) is True
     assert results.is_beaten_by([higher, fewer]) is False
     assert results.is_beaten_by([mean("accuracy", [1, 0, 1])]) is None, "other rows"
+    length = mean("length", losses, is_share=False)
+    assert RowResults.of(5, 2.3, [length]).is_beaten_by([length]) is False, "no better is not better"
     change = results.change(more)
     assert change is not None
     assert change.value == pytest.approx(0.5)
