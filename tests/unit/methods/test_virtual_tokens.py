@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, LlavaConfig, MambaConfig
 
 from burnish.errors import RecipeError
 from burnish.methods import make_method
@@ -134,6 +134,22 @@ def test_prefix_must_lie_within_a_sliding_window() -> None:
     with pytest.raises(RecipeError, match="the last 7 tokens") as caught:
         apply("prefix", make_network("phi3"), tokens=14)
     assert "prompt.tokens=7" in caught.value.fix
+
+
+def test_prefix_may_fill_the_window() -> None:
+    """Phi-3's cache holds seven tokens beside the one that attends to them."""
+    assert apply("prefix", make_network("phi3"), tokens=7).peft_config["default"].num_virtual_tokens == 7
+
+
+def test_prefix_reads_keys_and_values_of_a_model_that_is_not_to_cache() -> None:
+    network = make_network("llama", use_cache=False)
+    given = torch.tensor([5, 6, 7])
+    assert _keys_and_values(network, given).equal(_keys_and_values(make_network("llama"), given))
+
+
+def test_pictures_are_found_by_ids_that_virtual_tokens_do_not_have() -> None:
+    for method in FAMILY:
+        assert "virtual tokens have no ids" in make_method(method).refuses(Head(), LlavaConfig())
 
 
 def test_prefix_refuses_gradient_checkpointing() -> None:
