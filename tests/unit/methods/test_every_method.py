@@ -195,13 +195,6 @@ ABILITIES = {
 }
 
 
-def test_what_each_method_is_able_to_do() -> None:
-    methods = {name: make_method(name) for name in method_names()}
-    assert {name: {flag for flag in FLAGS if getattr(one, flag)} for name, one in methods.items()} == ABILITIES
-    assert {name: one.bits for name, one in methods.items() if one.bits} == {"qlora": 4, "int8-lora": 8}
-    assert {name for name, one in methods.items() if one.size_option} == {"lora", "qlora", "int8-lora"}
-
-
 RATES: dict[str, tuple[float, float, float]] = {
     "lora": (2e-3, 2e-4, 2e-4),
     "qlora": (2e-3, 2e-4, 2e-4),
@@ -215,11 +208,15 @@ RATES: dict[str, tuple[float, float, float]] = {
 }
 
 
-def test_the_usual_learning_rates() -> None:
+def test_what_each_method_is_able_to_do_and_its_usual_learning_rates() -> None:
     """For a million parameters, for a hundred millions, and for seven billions."""
+    methods = {name: make_method(name) for name in method_names()}
+    assert {name: {flag for flag in FLAGS if getattr(one, flag)} for name, one in methods.items()} == ABILITIES
+    assert {name: one.bits for name, one in methods.items() if one.bits} == {"qlora": 4, "int8-lora": 8}
+    assert {name for name, one in methods.items() if one.size_option} == {"lora", "qlora", "int8-lora"}
     sizes = (10**6, 10**8, 7 * 10**9)
-    found = {name: tuple(make_method(name).learning_rate(size) for size in sizes) for name in method_names()}
-    assert found == RATES
+    assert {name: tuple(one.learning_rate(size) for size in sizes) for name, one in methods.items()} == RATES
+    assert {name for name, one in methods.items() if one.choices_for_rows(1)} == {"lora", "qlora", "int8-lora"}
 
 
 BLOCK = "layers.1.self_attn.q_proj"

@@ -165,5 +165,6 @@ def test_the_loss_of_guessing_where_there_can_be_several_labels_is_the_mean_over
 
 @pytest.mark.parametrize("is_multi", [False, True])
 def test_no_rows_to_guess(is_multi: bool) -> None:
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert value(chance_loss(numpy.zeros((0, 3), dtype=bool), is_multi)) == 0.0

@@ -76,7 +76,8 @@ def test_what_is_better_and_what_the_limits_are() -> None:
 
 
 def test_no_rows_are_no_reason_to_warn() -> None:
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert [value(one) for one in score_measures([], [])] == [0.0, 0.0, 0.0]
         assert value(mean_loss([], 1.0)) == 0.0
 
