@@ -246,8 +246,7 @@ class LoraMethod(AdapterMethod):
 
     def changes(self, network: Any) -> bool:
         """Whether any trained weight differs from its initial value."""
-        deltas = [p for n, p in network.named_parameters() if "trainable_tokens_delta" in n]
-        return moved_beside(network) or any(delta.any() for delta in deltas) or has_moved(network)
+        return moved_beside(network) or has_moved(network)
 
     def unmoved(self, network: Any) -> str:
         """Adapts the reason if the initial matrices were split off the base weights instead of zero."""

@@ -70,10 +70,8 @@ def _normalized(known: Sequence[str]) -> list[str]:
 
 
 def _overlap(given: list[str], right: list[str]) -> float:
-    if not given or not right:
-        return float(given == right)
-    shared = (Counter(given) & Counter(right)).total()
-    return 2 * shared / (len(given) + len(right))
+    total = len(given) + len(right)
+    return 2 * (Counter(given) & Counter(right)).total() / total if total else 1.0
 
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
@@ -98,9 +96,8 @@ def words(text: str) -> list[str]:
 def rouge_l(expected: str, given: str) -> float:
     """F-measure of the longest common subsequence of words, 0.0 if either text has no words."""
     reference, candidate = words(expected), words(given)
-    if not reference or not candidate:
-        return 0.0
-    return 2 * common_length(reference, candidate) / (len(reference) + len(candidate))
+    total = len(reference) + len(candidate)
+    return 2 * common_length(reference, candidate) / total if total else 0.0
 
 
 def rouge_measure(expected: Sequence[str], given: Sequence[str]) -> Measure:

@@ -83,7 +83,7 @@ def class_counts(
 def label_counts(gold: numpy.ndarray, predicted: numpy.ndarray) -> numpy.ndarray:
     """The columns of `class_counts` from boolean matrices `[rows, labels]`."""
     gold, predicted = numpy.asarray(gold, dtype=bool), numpy.asarray(predicted, dtype=bool)
-    return numpy.concatenate([gold & predicted, predicted, gold], axis=-1).astype(numpy.float64)
+    return numpy.concatenate([gold & predicted, predicted, gold], axis=1).astype(numpy.float64)
 
 
 def per_class_table(counts: numpy.ndarray, labels: Sequence[str], counted: str = "rows") -> MetricTable:
@@ -151,7 +151,7 @@ def chance_loss(gold: numpy.ndarray, is_multi: bool) -> Measure:
         gold: `[rows, labels]` bool.
         is_multi: whether rows can have several labels; the loss is then the mean over them.
     """
-    shares = numpy.broadcast_to(gold.mean(axis=0) if len(gold) else 0.0, gold.shape)
+    shares = numpy.broadcast_to(quotient(gold.sum(axis=0), len(gold)), gold.shape)
     given = numpy.where(gold, shares, 1 - shares if is_multi else 1.0)
     nats = -numpy.log(given)
     return mean("loss", nats.mean(axis=1) if is_multi else nats.sum(axis=1), higher_is_better=False, is_share=False)

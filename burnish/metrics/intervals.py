@@ -12,7 +12,8 @@ from burnish.metrics.measure import Measure, value
 
 CONFIDENCE = 0.95
 _RESAMPLES = 2000
-_DRAWN_TOGETHER = 1 << 18
+_DRAWN_TOGETHER = 2**18
+"""Drawn rows at a time, because a matrix of all draws would be too large for many rows."""
 _ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 _LARGEST_EXPONENT = 700.0
 
@@ -79,8 +80,8 @@ def contrast(first: tuple[Measure, Measure], second: tuple[Measure, Measure], se
     rows = min(len(first[0].table), len(second[0].table))
     if rows < 2:
         return Estimate(changes[0] - changes[1], -math.inf, math.inf)
-    # another seed for the other rows: shared draws would correlate samples that are independent
-    low, high = _ends(_changes(*first, seed) - _changes(*second, seed + 1), rows)
+    generator = numpy.random.default_rng(seed)  # goes on for the other rows: equal draws would correlate the samples
+    low, high = _ends(_changes(*first, generator) - _changes(*second, generator), rows)
     return Estimate(changes[0] - changes[1], low, high)
 
 
@@ -115,7 +116,7 @@ def _ends(draws: numpy.ndarray, rows: int) -> tuple[float, float]:
     return middle + wider * (low - middle), middle + wider * (high - middle)
 
 
-def _changes(base: Measure, tuned: Measure, seed: int) -> numpy.ndarray:
+def _changes(base: Measure, tuned: Measure, seed: int | numpy.random.Generator) -> numpy.ndarray:
     """`[resamples]`: tuned minus base on the same resamples of rows."""
     sums = resampled(numpy.concatenate([base.table, tuned.table], axis=1), seed)
     columns = base.table.shape[1]
@@ -130,7 +131,7 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: nu
 
     rows, moved = _effective(weights), tuned - base
     scale = rows / float(weights.sum())
-    gained, lost = scale * float(moved[moved > 0].sum()), -scale * float(moved[moved < 0].sum())
+    gained, lost = scale * float(numpy.maximum(moved, 0).sum()), scale * float(numpy.maximum(-moved, 0).sum())
     up, down = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
     half = float(ndtri(_ENDS[1])) * math.sqrt((up + down - (up - down) ** 2) / (rows + 2))
     return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
@@ -165,14 +166,12 @@ def is_share_of_rows(measure: Measure) -> bool:
     return is_counted and bool(numpy.isin(table[:, 0], (0, 1)).all())
 
 
-def resampled(table: numpy.ndarray, seed: int) -> numpy.ndarray:
+def resampled(table: numpy.ndarray, seed: int | numpy.random.Generator) -> numpy.ndarray:
     """`[resamples, k]`: column sums of bootstrap resamples of the rows (Efron 1979)."""
     generator = numpy.random.default_rng(seed)
     rows = len(table)
     sums = numpy.empty((_RESAMPLES, table.shape[1]))
-    together = max(
-        1, _DRAWN_TOGETHER // rows
-    )  # in batches, because a matrix of all draws would be too large for many rows
+    together = math.ceil(_DRAWN_TOGETHER / rows)
     for begin in range(0, _RESAMPLES, together):
         part = sums[begin : begin + together]
         drawn = generator.integers(0, rows, (len(part), rows)) + rows * numpy.arange(len(part))[:, None]

@@ -92,7 +92,7 @@ def ratio(
         is_share: whether the ratio is a number from 0 to 1.
     """
     parts = [numpy.asarray(part, dtype=numpy.float64) for part in (numerators, denominators)]
-    return Measure(name, numpy.stack(parts, axis=-1), _first_over_second, higher_is_better, is_share)
+    return Measure(name, numpy.stack(parts, axis=1), _first_over_second, higher_is_better, is_share)
 
 
 def quotient(numerator: ArrayLike, denominator: ArrayLike) -> numpy.ndarray:

@@ -45,11 +45,11 @@ def _module(module_name: str, name: str) -> Any:
         if path.is_file():
             # under a prefixed name: a user's file may have the name of a module that others import
             spec = importlib.util.spec_from_file_location(f"own_metric_{module_name}", path)
-            if spec is not None and spec.loader is not None:
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[spec.name] = module  # dataclasses look up the module here
-                spec.loader.exec_module(module)
-                return module
+            assert spec is not None and spec.loader is not None  # as for every file that ends in .py
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses look up the module here
+            spec.loader.exec_module(module)
+            return module
         return importlib.import_module(module_name)
     except Exception as error:
         raise RecipeError(

@@ -61,7 +61,7 @@ def rated_measures(
     parts = [right, ones, rewards * good, 1.0 * good, rewards * ~good, 1.0 * ~good, ratios, counts]
     numbers, places = numpy.unique(numpy.asarray(rows, dtype=numpy.int64), return_inverse=True)
     table = numpy.zeros((len(numbers), len(parts)))
-    numpy.add.at(table, places, numpy.stack(parts, axis=-1))
+    numpy.add.at(table, places, numpy.stack(parts, axis=1))
     return [
         ratio("reward accuracy", table[:, 0], table[:, 1]),
         Measure("reward margin", table[:, 2:6], _gap, higher_is_better=True, is_share=False),

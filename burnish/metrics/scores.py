@@ -46,7 +46,7 @@ def spearman(gold: numpy.ndarray, predicted: numpy.ndarray) -> Measure:
 
     x, y = ((rankdata(side) - 0.5) / max(1, len(side)) - 0.5 for side in (gold, predicted))
     products = {name: one * other for name, (one, other) in {"xy": (x, y), "xx": (x, x), "yy": (y, y)}.items()}
-    moments = {name: float(product.mean()) if len(x) else 0.0 for name, product in products.items()}
+    moments = {name: float(quotient(product.sum(), len(x))) for name, product in products.items()}
     scale = float(numpy.sqrt(moments["xx"] * moments["yy"]))
     rho = moments["xy"] / scale if scale > 0 else 0.0
     shift = (
@@ -73,7 +73,7 @@ def mean_loss(gold: ArrayLike, scale: float) -> Measure:
         scale: unit of the loss.
     """
     numbers = numpy.asarray(gold, dtype=numpy.float64)
-    centered = (numbers - numbers.mean() if len(numbers) else numbers) / scale
+    centered = (numbers - quotient(numbers.sum(), len(numbers))) / scale
     return mean("loss", centered**2, higher_is_better=False, is_share=False)
 
 
@@ -93,9 +93,10 @@ def _rank_shift(ranked: numpy.ndarray, weights: numpy.ndarray) -> numpy.ndarray:
 
 
 def _standardized(values: numpy.ndarray) -> numpy.ndarray:
-    centered = values - values.mean() if len(values) else values
-    spread = float(centered.std()) if len(values) else 0.0
-    return centered / spread if spread > 0 else numpy.zeros_like(centered)
+    if not len(values):
+        return values
+    centered = values - values.mean()
+    return quotient(centered, centered.std())
 
 
 def _pearson(sums: numpy.ndarray) -> numpy.ndarray:

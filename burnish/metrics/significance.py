@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ def scatter(values: Sequence[float]) -> Noise | None:
     Returns:
         None for fewer than five values, or if any is not finite.
     """
-    differences = numpy.diff(numpy.asarray(values, dtype=numpy.float64), 2) if len(values) > 2 else numpy.empty(0)
+    differences = numpy.diff(numpy.asarray(values, dtype=numpy.float64), 2)
     number = len(differences)
     if number < _MIN_DIFFERENCES or not numpy.isfinite(differences).all():
         return None
@@ -51,7 +52,6 @@ def spread(groups: Sequence[Sequence[float]]) -> Noise | None:
 
 
 _SMALLEST_TAIL = 1e-12
-_HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def weigh(value: float, sources: Sequence[Noise]) -> Change:
 def _tail(quantile: Callable[[float], float], reached: float) -> float:
     """The share of the distribution above a value, by bisection on the logarithm."""
     low, high = math.log(_SMALLEST_TAIL), math.log(0.5)
-    for _ in range(_HALVINGS):
+    for _ in range(sys.float_info.mant_dig):
         middle = (low + high) / 2
         low, high = (middle, high) if quantile(math.exp(middle)) > reached else (low, middle)
     return math.exp(high)

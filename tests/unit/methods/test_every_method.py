@@ -10,8 +10,9 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from burnish.errors import ModelError
-from burnish.methods import make_method, method_names
+from burnish.errors import ModelError, RecipeError
+from burnish.methods import least_copies, make_method, method_names, method_sections, register_method
+from burnish.methods.full import FullMethod
 from burnish.models.heads import Target
 from burnish.models.location import read_config
 from burnish.recipe.schema import ModelSection, Recipe
@@ -194,13 +195,6 @@ ABILITIES = {
 }
 
 
-def test_what_each_method_is_able_to_do() -> None:
-    methods = {name: make_method(name) for name in method_names()}
-    assert {name: {flag for flag in FLAGS if getattr(one, flag)} for name, one in methods.items()} == ABILITIES
-    assert {name: one.bits for name, one in methods.items() if one.bits} == {"qlora": 4, "int8-lora": 8}
-    assert {name for name, one in methods.items() if one.size_option} == {"lora", "qlora", "int8-lora"}
-
-
 RATES: dict[str, tuple[float, float, float]] = {
     "lora": (2e-3, 2e-4, 2e-4),
     "qlora": (2e-3, 2e-4, 2e-4),
@@ -214,11 +208,87 @@ RATES: dict[str, tuple[float, float, float]] = {
 }
 
 
-def test_the_usual_learning_rates() -> None:
+def test_what_each_method_is_able_to_do_and_its_usual_learning_rates() -> None:
     """For a million parameters, for a hundred millions, and for seven billions."""
+    methods = {name: make_method(name) for name in method_names()}
+    assert {name: {flag for flag in FLAGS if getattr(one, flag)} for name, one in methods.items()} == ABILITIES
+    assert {name: one.bits for name, one in methods.items() if one.bits} == {"qlora": 4, "int8-lora": 8}
+    assert {name for name, one in methods.items() if one.size_option} == {"lora", "qlora", "int8-lora"}
     sizes = (10**6, 10**8, 7 * 10**9)
-    found = {name: tuple(make_method(name).learning_rate(size) for size in sizes) for name in method_names()}
-    assert found == RATES
+    assert {name: tuple(one.learning_rate(size) for size in sizes) for name, one in methods.items()} == RATES
+    assert {name for name, one in methods.items() if one.choices_for_rows(1)} == {"lora", "qlora", "int8-lora"}
+
+
+BLOCK = "layers.1.self_attn.q_proj"
+"""A layer of one block."""
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "is_uniform"),
+    [
+        *((name, {}, name != "freeze") for name in method_names()),
+        ("lora", {"lora": {"targets": ["q_proj"], "modules_to_save": ["lm_head"]}}, True),
+        ("lora", {"lora": {"targets": ["v_proj", BLOCK]}}, False),
+        ("lora", {"lora": {"modules_to_save": [BLOCK]}}, False),
+        ("ia3", {"ia3": {"targets": ["v_proj"], "feedforward": ["v_proj"]}}, True),
+        ("ia3", {"ia3": {"targets": [BLOCK]}}, False),
+        ("ia3", {"ia3": {"targets": ["v_proj"], "feedforward": [BLOCK]}}, False),
+    ],
+)
+def test_whether_blocks_are_treated_alike(method: str, options: dict[str, Any], is_uniform: bool) -> None:
+    assert make_method(method).is_uniform(Recipe.model_validate({"method": method, **options})) == is_uniform
+
+
+def test_how_often_a_run_folder_holds_the_base_model() -> None:
+    """With `full` as the result and in the checkpoint; with `freeze` at least once."""
+    copies = {name: least_copies(name) for name in (*method_names(), "auto")}
+    assert {name: number for name, number in copies.items() if number} == {"full": 2, "freeze": 1}
+
+
+def test_a_method_from_outside_is_known_until_it_is_taken_back() -> None:
+    class Outside(FullMethod):
+        name = "outside"
+        sections = ("freeze",)
+
+    take_back = register_method(Outside)
+    try:
+        assert method_names()[-1] == "outside"
+        assert isinstance(make_method("outside"), Outside)
+        assert method_sections("outside") == ("freeze",)
+        assert least_copies("outside") == 1
+        with pytest.raises(ValueError, match="already a method"):
+            register_method(Outside)
+    finally:
+        take_back()
+    assert "outside" not in method_names()
+    assert method_sections("full") == ()
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3"])
+def test_what_the_task_freezes_gets_no_adapter(method: str) -> None:
+    """Of the two blocks one; a name that is only frozen leaves nothing to train."""
+    target = Target(frozen_modules=("model.layers.0",))
+    network = make_method(method).apply(make_network("llama"), recipe_for(method), target)
+    assert {name.split(".")[4] for name, weight in network.named_parameters() if weight.requires_grad} == {"1"}
+    named = Recipe.model_validate({"method": method, method: {"targets": ["layers.0.self_attn.v_proj"]}})
+    with pytest.raises(RecipeError, match=f"`{method}.targets` names only layers that this task freezes") as caught:
+        make_method(method).apply(make_network("llama"), named, target)
+    assert "`model.layers.0`" in caught.value.why
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3", "prompt", "p-tuning"])
+def test_a_model_for_spans_is_given_all_inputs(method: str, tmp_path: Path) -> None:
+    """PEFT's own wrapper drops the types of the tokens; with virtual tokens it is needed all the same."""
+    case = make_case("bert-span", tmp_path)
+    _, network = apply_to(case, method)
+    is_virtual = method in ("prompt", "p-tuning")
+    assert network.peft_config["default"].task_type == ("QUESTION_ANS" if is_virtual else None)
+    if not is_virtual:
+        types = {"token_type_ids": torch.ones_like(case.inputs["input_ids"])}
+        with torch.no_grad():
+            expected = outputs_of(case.load(), {**case.inputs, **types})
+            torch.testing.assert_close(outputs_of(network.eval(), {**case.inputs, **types}), expected)
+            assert not torch.allclose(outputs_of(network, case.inputs), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("method", ADAPTERS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from burnish.errors import RecipeError
 from burnish.methods.full import FreezeMethod, default_blocks
@@ -77,6 +78,15 @@ def test_a_last_norm_that_is_registered_first() -> None:
         )
     )
     assert modules_after(network, "model.decoder.layers") == ["model.decoder.final_layer_norm", "lm_head"]
+
+
+def test_an_embedding_is_trained_if_it_is_named() -> None:
+    assert trained(make_network("qwen2"), modules=["embed_tokens"]) == {"model.embed_tokens.weight"}
+
+
+def test_a_model_without_blocks_needs_names() -> None:
+    with pytest.raises(RecipeError, match="found no blocks"):
+        FreezeMethod().choices(nn.Sequential(nn.Linear(2, 2)), Recipe())
 
 
 @pytest.mark.parametrize(

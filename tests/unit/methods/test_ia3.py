@@ -10,8 +10,10 @@ import torch
 from transformers import (
     AlbertConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     FalconConfig,
+    FNetConfig,
     GPTNeoXConfig,
     MixtralConfig,
 )
@@ -108,6 +110,13 @@ def test_names_that_do_not_fit_are_refused(options: dict[str, Any], what: str, f
     with pytest.raises(RecipeError, match=what) as caught:
         find_layers(make_network("llama"), Ia3Section(**options))
     assert fix in caught.value.fix
+
+
+def test_a_model_without_keys_values_or_feed_forward_needs_names() -> None:
+    """FNet mixes positions by a Fourier transform, without any weights."""
+    network = AutoModelForMaskedLM.from_config(FNetConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2))
+    with pytest.raises(RecipeError, match="found no keys, values or feed-forward"):
+        find_layers(network, Ia3Section())
 
 
 def test_names_can_be_given() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MixtralConfig
 
 from burnish.errors import ModelError, RecipeError
-from burnish.methods.lora import LoraMethod, find_targets
+from burnish.methods.adapter import check_names
+from burnish.methods.lora import LoraMethod, QLoraMethod, find_targets
 from burnish.models.base import Loading
 from burnish.models.heads import Target
 from burnish.models.location import ModelLocation
@@ -183,6 +184,7 @@ def test_equal_adapters_are_equal_bytes(tmp_path: Path) -> None:
     assert config["target_modules"] == ["k_proj", "q_proj", "up_proj", "v_proj"]
     assert config["modules_to_save"] == ["lm_head", "norm"]
     assert list(config) == sorted(config)
+    assert (folders[0] / "adapter_config.json").read_text().startswith('{\n  "')
     assert config["peft_type"] == "LORA"
     assert config["task_type"] == "CAUSAL_LM"
 
@@ -262,6 +264,24 @@ def test_an_adapter_that_does_not_fit_is_reported_in_words(
     assert caught.value.exit_code == 2
 
 
+def test_a_long_reason_is_cut(tiny_model: Callable[[str], Path], trained: Path) -> None:
+    (trained / "adapter_config.json").write_text(json.dumps({"peft_type": "X" * 400}))
+    with pytest.raises(ModelError, match="does not fit its base model") as caught:
+        open_adapter(tiny_model("llama"), trained)
+    assert len(caught.value.why) == 300
+
+
+def test_at_most_thirty_names_are_listed() -> None:
+    network = torch.nn.Module()
+    for number in range(40):
+        network.add_module(f"layer_{number:02}", torch.nn.ModuleList([torch.nn.Linear(2, 2)]))
+    with pytest.raises(RecipeError) as caught:
+        check_names(network, ["layer_05", "elsewhere"], "lora.targets")
+    assert caught.value.what.startswith("`lora.targets` names `elsewhere`")
+    assert caught.value.why == f"Its modules are named {', '.join(f'layer_{number:02}' for number in range(30))}."
+    assert caught.value.fix == "", "nothing is near"
+
+
 def test_reports_what_auto_stands_for() -> None:
     choices = LoraMethod().choices(make_network("gpt2"), Recipe(lora=LoraSection(rank=5)))
     assert [(option, value) for option, value, _ in choices] == [
@@ -269,6 +289,67 @@ def test_reports_what_auto_stands_for() -> None:
         ("lora.plus_ratio", 16.0),
         ("lora.targets", ["c_attn", "c_fc", "c_proj"]),
     ]
+
+
+@pytest.mark.parametrize(("rows", "rank"), [(1, 16), (10_000, 16), (10_001, 32)])
+def test_many_rows_get_a_higher_rank(rows: int, rank: int) -> None:
+    ((option, chosen, why),) = LoraMethod().choices_for_rows(rows)
+    assert (option, chosen) == ("lora.rank", rank)
+    assert f"{rows:,} rows" in why
+
+
+def test_without_a_rank_it_is_16_and_the_scale_2() -> None:
+    config = apply(make_network("llama"), rank="auto").peft_config["default"]
+    assert (config.r, config.lora_alpha) == (16, 32)
+    assert LoraMethod().choices(make_network("llama"), Recipe())[0][:2] == ("lora.alpha", 32)
+
+
+def test_experts_of_one_matrix_are_named_as_frozen() -> None:
+    sizes = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    experts = AutoModelForCausalLM.from_config(MixtralConfig(**sizes, num_key_value_heads=2, intermediate_size=32))
+    reasons = [LoraMethod().choices(network, Recipe())[-1][2] for network in (experts, make_network("llama"))]
+    assert ["experts that share one matrix" in reason for reason in reasons] == [True, False]
+
+
+def test_a_model_without_blocks_has_no_layers_to_choose() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    assert [option for option, _, _ in LoraMethod().choices(network, Recipe())] == ["lora.alpha", "lora.plus_ratio"]
+    with pytest.raises(RecipeError, match="found no linear layer"):
+        find_targets(network, LoraSection())
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), [("cpu", []), ("cuda", ["paged-adamw-8bit"])])
+def test_on_a_gpu_qlora_has_moments_in_8_bits(kind: str, optimizer: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_network("llama")
+    monkeypatch.setattr(type(network), "device", torch.device(kind))
+    chosen = QLoraMethod().choices(network, Recipe())
+    assert [value for option, value, _ in chosen if option == "train.optimizer"] == optimizer
+    assert chosen[:3] == LoraMethod().choices(network, Recipe())
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [({}, ""), ({"dora": True}, "DoRA divides"), ({"init": "olora"}, "`lora.init=olora` splits")]
+)
+def test_why_a_fresh_adapter_may_change_the_outputs(options: dict[str, Any], why: str) -> None:
+    reason = LoraMethod().changes_at_start(Recipe(lora=LoraSection(**options)))
+    assert reason.startswith(why)
+    assert bool(reason) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("options", "can_switch_off"),
+    [({}, True), ({"bias": "lora_only"}, False), ({"init": "pissa"}, False), ({"init": "olora"}, False)],
+)
+def test_what_was_taken_out_of_the_base_cannot_be_switched_off(options: dict[str, Any], can_switch_off: bool) -> None:
+    network = apply(make_network("qwen2"), **options)
+    assert (LoraMethod().without(network) is not None) == can_switch_off
+    assert hasattr(network, "lora_start") == ("init" in options)
+
+
+def test_what_cannot_be_switched_off_is_compared_by_its_weights_alone() -> None:
+    network = apply(make_network("qwen2"), bias="all")
+    assert LoraMethod().unmoved(network) == "All its matrices B are zero"
+    assert LoraMethod().unmoved(with_trained_adapter(network)) == ""
 
 
 def test_learning_rates_grow_as_models_shrink() -> None:

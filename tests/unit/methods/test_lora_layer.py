@@ -198,6 +198,29 @@ def test_other_states_are_left_to_peft(change: Callable[[Any], None], layout: st
     assert made.keys() != plain.keys() or not torch.equal(made["logits"], plain["logits"])
 
 
+@pytest.mark.parametrize("layout", ["gpt2", "llama"])
+def test_a_layer_as_a_part_of_an_operation(layout: str) -> None:
+    """Switched off it is the frozen layer alone, computed the same way; transposed ones are left to PEFT then."""
+    network = adapted(layout, "fast")
+    layer = next(module for module in network.modules() if isinstance(module, fused_layer()))
+    base = layer.get_base_layer()
+    part = layer.adapted()
+    assert part.weight.shape == (part.up.shape[0], part.down.shape[1])
+    assert part.bias is base.bias
+    assert part.scale == pytest.approx(7 / 3)
+    merge(network)
+    assert layer.adapted() is None, "its weight has the adapter in it"
+    disable(network)
+    assert layer.adapted() is None, "and still has"
+    network.unmerge_adapter()
+    alone = layer.adapted()
+    if layout == "gpt2":
+        assert alone is None
+    else:
+        assert alone.weight is base.weight
+        assert alone.tensors()[2:] == (None, None)
+
+
 def test_where_two_adapters_meet_peft_adds_them() -> None:
     """Layers with one of the two go on as before."""
     ours, theirs = both("llama")

@@ -129,7 +129,7 @@ def test_added_tokens_are_learned_alone_and_come_back(layout: str, tmp_path: Pat
 
     network = method.apply(base, recipe, Target(tokenizer=tokenizer))
     rows = {name: p for name, p in network.named_parameters() if "trainable_tokens_delta" in name}
-    assert len(rows) == (1 if layout == "gpt2" else 2)
+    assert len(rows) == len(network.peft_config["default"].trainable_token_indices) == (1 if layout == "gpt2" else 2)
     assert {tuple(p.shape) for p in rows.values()} == {(2, 32)}
     frozen = {name: p.detach().clone() for name, p in network.named_parameters() if not p.requires_grad}
     train(network, {"input_ids": ids})

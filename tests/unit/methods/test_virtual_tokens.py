@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MambaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, LlavaConfig, MambaConfig
 
 from burnish.errors import RecipeError
 from burnish.methods import make_method
-from burnish.methods.virtual_tokens import _keys_and_values
+from burnish.methods.virtual_tokens import _keys_and_values, start_ids
 from burnish.models.generation import generate_batch
 from burnish.models.heads import Head, Target
 from burnish.recipe.schema import PromptSection, Recipe, TrainSection
@@ -55,6 +56,22 @@ def test_without_a_text_random_words() -> None:
     table = make_network("llama").get_input_embeddings().weight
     start = apply("prompt", make_network("llama"), tokens=5).prompt_encoder["default"].embedding.weight
     assert all(any(row.equal(word) for word in table) for row in start)
+
+
+def test_a_text_is_taken_without_the_tokens_around_it() -> None:
+    def tokenizer(text: str, add_special_tokens: bool = True) -> Any:
+        return SimpleNamespace(input_ids=[1, 7, 8, 2] if add_special_tokens else [7, 8])
+
+    ids = start_ids(make_network("llama"), PromptSection(text="any"), 3, Target(tokenizer=tokenizer))
+    assert ids.tolist() == [7, 8, 7]
+
+
+def test_outputs_of_a_decoder_are_as_many_as_its_own_tokens(tmp_path: Path) -> None:
+    """However few tokens the encoder has."""
+    case = make_case("t5", tmp_path)
+    _, network = apply_to(case, "prompt")
+    short = {name: tensor if name.startswith("decoder") else tensor[:, :3] for name, tensor in case.inputs.items()}
+    assert outputs_of(network, short).shape[:2] == case.inputs["decoder_input_ids"].shape
 
 
 def test_an_empty_text_is_refused() -> None:
@@ -134,6 +151,22 @@ def test_prefix_must_lie_within_a_sliding_window() -> None:
     with pytest.raises(RecipeError, match="the last 7 tokens") as caught:
         apply("prefix", make_network("phi3"), tokens=14)
     assert "prompt.tokens=7" in caught.value.fix
+
+
+def test_prefix_may_fill_the_window() -> None:
+    """Phi-3's cache holds seven tokens beside the one that attends to them."""
+    assert apply("prefix", make_network("phi3"), tokens=7).peft_config["default"].num_virtual_tokens == 7
+
+
+def test_prefix_reads_keys_and_values_of_a_model_that_is_not_to_cache() -> None:
+    network = make_network("llama", use_cache=False)
+    given = torch.tensor([5, 6, 7])
+    assert _keys_and_values(network, given).equal(_keys_and_values(make_network("llama"), given))
+
+
+def test_pictures_are_found_by_ids_that_virtual_tokens_do_not_have() -> None:
+    for method in FAMILY:
+        assert "virtual tokens have no ids" in make_method(method).refuses(Head(), LlavaConfig())
 
 
 def test_prefix_refuses_gradient_checkpointing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy
 import pytest
 from scipy.stats import entropy
@@ -52,6 +54,11 @@ def test_multi_label() -> None:
         "macro-F1": pytest.approx(0.48888888888888893),
         "exact match": 0.5,
     }
+
+
+def test_every_measure_of_labels_is_a_share_of_which_more_is_better() -> None:
+    measures = [*single_label_measures(GOLD, PREDICTED, 7), *multi_label_measures(GOLD_SETS, PREDICTED_SETS)]
+    assert [(one.higher_is_better, one.is_share) for one in measures] == [(True, True)] * 5
 
 
 def test_rows_without_any_label_are_right_when_none_is_predicted() -> None:
@@ -153,4 +160,11 @@ def test_the_loss_of_guessing_is_the_entropy_of_the_labels() -> None:
 def test_the_loss_of_guessing_where_there_can_be_several_labels_is_the_mean_over_them() -> None:
     gold = numpy.array([[1, 0], [1, 1], [1, 0], [1, 0]], dtype=bool)
     assert value(chance_loss(gold, True)) == pytest.approx((0 + entropy([0.25, 0.75])) / 2)
-    assert value(chance_loss(gold[:0], True)) == 0.0
+    assert value(chance_loss(gold[:1], True)) == 0.0, "one row is what it is, always"
+
+
+@pytest.mark.parametrize("is_multi", [False, True])
+def test_no_rows_to_guess(is_multi: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert value(chance_loss(numpy.zeros((0, 3), dtype=bool), is_multi)) == 0.0

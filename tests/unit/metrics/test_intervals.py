@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy
@@ -10,7 +11,16 @@ import pytest
 from numpy.typing import ArrayLike
 
 from burnish.metrics.classification import class_counts, macro_f1
-from burnish.metrics.intervals import Estimate, contrast, difference, estimate, proportion, widening
+from burnish.metrics.intervals import (
+    Estimate,
+    contrast,
+    difference,
+    estimate,
+    is_share_of_rows,
+    proportion,
+    resampled,
+    widening,
+)
 from burnish.metrics.measure import Measure, grouped, mean, ratio, value
 
 _PAIRED = numpy.arange(8) // 2
@@ -40,6 +50,95 @@ def test_a_figure_with_a_least_value_has_no_bound_below_it() -> None:
     assert estimate(replace(losses, least=0.0)).low == 0.0
     assert estimate(mean("partly right", [0.1, 0.9])).low == 0.0
     assert estimate(mean("partly right", [0.1, 0.9])).high == 1.0
+
+
+def test_a_perplexity_beyond_all_numbers_has_an_interval_of_numbers() -> None:
+    losses = loss_of([620.0, 700.0], [1, 1])
+    perplexity = replace(
+        losses,
+        formula=lambda sums: numpy.exp(numpy.minimum(losses.formula(sums), 700.0)),
+        least=1.0,
+        compares_ratios=True,
+    )
+    assert estimate(perplexity) == Estimate(
+        pytest.approx(math.exp(660)), pytest.approx(math.exp(660 - 40 * widening(2))), math.exp(700)
+    )
+
+
+def test_rows_that_are_all_half_right_have_an_interval_without_width() -> None:
+    """Only at the ends of the scale is that width known to be wrong; a loss has no such ends."""
+    assert estimate(mean("partly right", [0.5] * 6)) == Estimate(0.5, 0.5, 0.5)
+    assert estimate(mean("loss", [1.0] * 6, is_share=False)) == Estimate(1.0, 1.0, 1.0)
+    assert estimate(mean("loss", [0.0] * 6, is_share=False)) == Estimate(0.0, 0.0, 0.0)
+
+
+def test_no_rows_show_nothing() -> None:
+    none, loss = mean("accuracy", []), loss_of([], [])
+    assert not is_share_of_rows(none)
+    assert estimate(none) == estimate(loss) == Estimate(0.0, -math.inf, math.inf)
+    assert difference(none, none) == contrast((none, none), (none, none)) == Estimate(0.0, -math.inf, math.inf)
+
+
+def test_two_rows_are_enough_for_an_interval() -> None:
+    first, second = loss_of([3.0, 10.0], [1, 9]), loss_of([1.0, 2.0], [1, 9])
+    assert math.isfinite(difference(first, second).low)
+    assert math.isfinite(contrast((first, second), (second, first)).high)
+    one, other = mean("accuracy", [0, 0]), mean("accuracy", [1, 1])
+    half = 1.959964 * math.sqrt((3 / 4 + 1 / 4 - (1 / 2) ** 2) / 4)
+    assert difference(one, other) == Estimate(1.0, pytest.approx(1 / 2 - half, abs=1e-6), 1.0)
+    assert difference(other, one) == Estimate(-1.0, -1.0, pytest.approx(half - 1 / 2, abs=1e-6))
+
+
+@pytest.mark.parametrize(("scale", "is_share"), [(1, True), (1, False), (10, False)])
+def test_only_a_difference_of_shares_has_limits(scale: float, is_share: bool) -> None:
+    sides = (numpy.array([0.0, 0.3, 0.1, 0.0]), numpy.array([1.0, 0.7, 0.9, 0.4]))
+    one, other = (mean("score", scale * side, is_share=is_share) for side in sides)
+    up, down = difference(one, other), difference(other, one)
+    assert (down.low, down.high) == pytest.approx((-up.high, -up.low))
+    assert 0 < up.low < up.value < up.high
+    assert up.high == 1.0 if is_share else up.high > 1.05 * scale
+
+
+def test_the_usual_seed() -> None:
+    source = numpy.random.default_rng(0)
+    first, second = (loss_of(source.gamma(2, 3, 10), source.integers(1, 9, 10)) for _ in range(2))
+    pair, other = (first, second), (second, first)
+    for usual, given, another in (
+        (estimate(first), estimate(first, 0), estimate(first, 1)),
+        (difference(*pair), difference(*pair, 0), difference(*pair, 1)),
+        (contrast(pair, other), contrast(pair, other, 0), contrast(pair, other, 1)),
+    ):
+        assert usual == given != another
+
+
+def test_the_two_sides_of_a_contrast_are_drawn_independently() -> None:
+    """With the same draws on both sides, the difference of two equal changes would have no width."""
+    pair = loss_of([3.0, 10.0, 4.0, 7.0], [1, 1, 1, 1]), loss_of([1.0, 2.0, 4.5, 1.0], [1, 1, 1, 1])
+    result, change = contrast(pair, pair), difference(*pair)
+    assert result.value == 0.0
+    assert result.high - result.low == pytest.approx(math.sqrt(2) * (change.high - change.low), rel=0.1)
+
+
+def test_resampled_sums() -> None:
+    """2,000 draws of as many rows, all equally likely: sums of counts by binomial, of the first row as of the last."""
+    table = numpy.eye(5)
+    sums = resampled(table, 0)
+    assert sums.shape == (2000, 5)
+    assert (sums.sum(axis=1) == 5).all()
+    assert sums.mean(axis=0) == pytest.approx(numpy.ones(5), abs=0.08)
+    assert sums.var(axis=0) == pytest.approx(numpy.full(5, 4 / 5), abs=0.08)
+
+
+def test_drawing_takes_little_memory_however_many_rows() -> None:
+    """Three arrays of 2**18 numbers of 8 bytes at most; all draws of these rows at once would be 64 MB each."""
+    tracemalloc.start()
+    try:
+        sums = resampled(numpy.ones((4000, 1)), 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (sums == 4000).all()
+    assert peak < 3.5 * 8 * 2**18
 
 
 def test_perplexity_has_the_interval_of_the_loss_on_another_scale() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy
 import pytest
 
@@ -19,7 +21,9 @@ def test_mean_and_ratio() -> None:
     loss = ratio("loss", [3.0, 10.0], [1, 9], higher_is_better=False, is_share=False)
     assert value(loss) == pytest.approx(1.3)
     assert (loss.name, loss.higher_is_better, loss.is_share) == ("loss", False, False)
-    assert (mean("x", [1]).higher_is_better, mean("x", [1]).is_share) == (True, True)
+    for usual in (mean("x", [1]), ratio("x", [1], [1])):
+        assert (usual.higher_is_better, usual.is_share) == (True, True)
+        assert (usual.least, usual.most, usual.compares_ratios) == (-math.inf, math.inf, False)
 
 
 def test_nothing_to_evaluate_is_zero() -> None:

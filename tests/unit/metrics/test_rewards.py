@@ -22,6 +22,8 @@ def test_rated_answers_by_hand() -> None:
     assert found["reward margin"] == pytest.approx(0.5 * 1 - 0.5 * 3)
     assert found[DRIFT] == pytest.approx((3 - 1 + 2 + 4) / (1 + 2 + 3 + 4))
     assert measures["reward accuracy"].table.tolist() == [[1.0, 2.0], [0.0, 1.0], [0.0, 1.0]]
+    gap = [[2.0 * 0.5, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0 * 0.5, 1.0], [0.0, 0.0, 4.0 * 0.5, 1.0]]
+    assert measures["reward margin"].table.tolist() == gap
     lower = {"reward of bad answers", DRIFT}
     assert {name for name, one in measures.items() if not one.higher_is_better} == lower
     assert [name for name, one in measures.items() if one.is_share] == ["reward accuracy"]

@@ -23,6 +23,17 @@ def test_by_hand() -> None:
     assert result.freedom == pytest.approx(18**2 / (36 * 3 + 32 * 2 + 2))
 
 
+@pytest.mark.parametrize("number", [3, 4, 10])
+def test_the_freedom_is_that_of_the_matrix_of_differences(number: int) -> None:
+    """trace(D D')^2 / trace((D D')^2), as the docstring has it."""
+    matrix = numpy.diff(numpy.eye(number + 2), 2, axis=0)
+    square = matrix @ matrix.T
+    result = scatter(numpy.arange(number + 2.0) ** 2)
+    assert result is not None
+    assert result.variance == pytest.approx(2**2 / 6), "the second difference of squares is 2"
+    assert result.freedom == pytest.approx(numpy.trace(square) ** 2 / numpy.trace(square @ square))
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0, 1.0, 2.0], [1.0, 2.0, math.nan, 2.0, 1.0]])
 def test_too_few_values_show_nothing(values: list[float]) -> None:
     assert scatter(values) is None

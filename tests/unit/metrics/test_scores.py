@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy
 import pytest
 from scipy.stats import pearsonr, spearmanr
@@ -60,6 +62,70 @@ def test_a_better_order_is_shown_on_the_same_rows() -> None:
     _, bad = drawn(4, 80, 0.0)
     for measure in (pearson, spearman):
         assert difference(measure(x, bad), measure(x, good)).low > 0
+
+
+def test_what_is_better_and_what_the_limits_are() -> None:
+    found = by_name(numpy.arange(4.0), numpy.array([2.0, 0.0, 1.0, 3.0]))
+    assert {name: (one.higher_is_better, one.is_share, one.least, one.most) for name, one in found.items()} == {
+        "MAE": (False, False, 0.0, numpy.inf),
+        "Pearson r": (True, False, -1.0, 1.0),
+        "Spearman rho": (True, False, -1.0, 1.0),
+    }
+    loss = mean_loss([1.0, 2.0], 1.0)
+    assert (loss.name, loss.higher_is_better, loss.is_share) == ("loss", False, False)
+
+
+def test_no_rows_are_no_reason_to_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [value(one) for one in score_measures([], [])] == [0.0, 0.0, 0.0]
+        assert value(mean_loss([], 1.0)) == 0.0
+
+
+@pytest.mark.parametrize("scale", [1e-120, 1e120])
+def test_numbers_may_be_of_any_size(scale: float) -> None:
+    """The product of their squares would be no number any more."""
+    x, y = drawn(1, 30, 0.7)
+    assert value(pearson(scale * x, y)) == pytest.approx(pearsonr(x, y)[0])
+    assert value(pearson(x, scale * y)) == pytest.approx(pearsonr(x, y)[0])
+
+
+def test_the_correlation_of_rows_that_are_nearly_the_same() -> None:
+    """In a resample: at least as far apart as rounding, they are in order; nearer, r is still from -1 to 1."""
+    x = numpy.array([0.0, 1e-3, 1000.0])
+    for sign in (1, -1):
+        measure = pearson(x, sign * x)
+        assert float(measure.formula(measure.table[:2].sum(0))) == pytest.approx(sign, abs=0.01)
+    source = numpy.random.default_rng(0)
+    gold, predicted = 1e-8 * source.normal(size=(2, 400))
+    gold[:2], predicted[:2] = [-1.0, 1.0], [-1.0, 1.0]
+    table = pearson(gold, predicted).table
+    found = pearson(gold, predicted).formula(table[2:-1] + table[3:])
+    assert (found.min(), found.max()) == (-1.0, 1.0)
+
+
+def weighted_rho(x: numpy.ndarray, y: numpy.ndarray, weights: numpy.ndarray) -> float:
+    """Spearman's rho if each row is there as often as its weight says; ranks are mid-ranks."""
+
+    def ranks(side: numpy.ndarray) -> numpy.ndarray:
+        below, same = (compare(side[None, :], side[:, None]) @ weights for compare in (numpy.less, numpy.equal))
+        return (below + same / 2) / weights.sum()
+
+    one, other = (ranks(side) - 0.5 for side in (x, y))
+    return float((weights * one * other).sum() / numpy.sqrt((weights * one**2).sum() * (weights * other**2).sum()))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_influence_of_a_row_is_what_a_little_more_of_it_changes(ties: bool) -> None:
+    """On Fisher's scale, by differences."""
+    x, y = drawn(5, 12, 0.6, ties)
+    assert weighted_rho(x, y, numpy.ones(12)) == pytest.approx(spearmanr(x, y)[0])
+    little, found = 1e-6, spearman(x, y).table[:, 0]
+    for row in range(12):
+        more, less = (numpy.full(12, (1 - step) / 12) + step * (numpy.arange(12) == row) for step in (little, -little))
+        slope = (numpy.arctanh(weighted_rho(x, y, more)) - numpy.arctanh(weighted_rho(x, y, less))) / (2 * little)
+        assert found[row] - found.mean() == pytest.approx(slope, abs=1e-6)
+    assert found.mean() == pytest.approx(numpy.arctanh(spearmanr(x, y)[0]))
 
 
 def test_the_mean_has_a_loss_of_one_in_units_of_the_spread() -> None:

@@ -40,7 +40,13 @@ def test_the_chance_and_the_interval_say_the_same() -> None:
     half = weigh(0.0, sources).high
     assert weigh(half, sources).chance == pytest.approx(0.05)
     assert weigh(0.99 * half, sources).chance > 0.05 > weigh(-1.01 * half, sources).chance
-    assert weigh(0.0, sources).chance == pytest.approx(1.0)
+    assert weigh(0.0, sources).chance == 1.0
+
+
+def test_no_chance_is_called_smaller_than_the_smallest_that_is_computed() -> None:
+    assert weigh(1e3, [Noise(0.01, 1e6)]).chance == pytest.approx(2e-12)
+    small = weigh(0.7, [Noise(0.01, 1e6)]).chance
+    assert small == pytest.approx(2 * stats.t.sf(7.0, 1e6), rel=1e-9)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 4])
@@ -80,6 +86,29 @@ def test_the_covariance_of_means_by_hand() -> None:
     rows = source.normal(0, 1, (50, 1)) + source.normal(0, 0.5, (50, 3))
     measures = [mean("score", rows[:, model], is_share=False) for model in range(3)]
     assert row_covariance(measures) == pytest.approx(numpy.cov(rows.T) / 50, rel=0.12)
+
+
+def test_resamples_of_few_rows_vary_too_little_and_the_covariance_makes_up_for_it() -> None:
+    """By n / (n - 1), which is 4 / 3 here: the variance of a mean of four rows is their unbiased variance over four."""
+    rows = numpy.array([[1.0, 3.0], [2.0, 1.0], [4.0, 4.0], [9.0, 2.0]])
+    measures = [mean("score", rows[:, model], is_share=False) for model in (0, 1)]
+    expected = numpy.cov(rows.T) / 4
+    found = row_covariance(measures)
+    assert found == pytest.approx(expected, rel=0.08, abs=0.05)
+    assert (found == row_covariance(measures, seed=0)).all()
+    assert (found != row_covariance(measures, seed=1)).all()
+    assert row_covariance(measures[:1]).shape == (1, 1)
+
+
+def test_the_covariance_of_shares_by_hand() -> None:
+    """Of six rows each model gets half a row more of each of four outcomes: right or wrong, together or alone."""
+    one, other = numpy.array([1, 1, 1, 0, 0, 0]), numpy.array([1, 1, 0, 1, 1, 0])
+    shares = numpy.array([(3 + 1) / 8, (4 + 1) / 8])
+    both = numpy.array([[shares[0], (2 + 0.5) / 8], [(2 + 0.5) / 8, shares[1]]])
+    expected = (both - numpy.outer(shares, shares)) / 8
+    assert row_covariance([mean("accuracy", one), mean("accuracy", other)]) == pytest.approx(expected)
+    mixed = row_covariance([mean("accuracy", one), mean("accuracy", other / 2)])
+    assert mixed[0, 0] == pytest.approx(numpy.var(one, ddof=1) / 6, rel=0.1), "resampled unless both are shares of rows"
 
 
 def test_shares_get_half_a_row_more_of_each_outcome() -> None:
