@@ -154,7 +154,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Adjusted values of at most 0.05 are significant: at most one in twenty sets has any false positive.
     """
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, highest = [1.0] * len(p_values), 0.0
+    adjusted, highest = list(p_values), 0.0
     for rank, index in enumerate(order):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest

@@ -399,6 +399,8 @@ def test_copies_of_rows_make_that_width_no_smaller() -> None:
     gold = numpy.array([0, 1] * 10)
     measure = grouped(macro_f1(class_counts(gold, gold, 2)), numpy.arange(20) // 4)
     assert estimate(measure) == proportion(5, 5)
+    uneven = grouped(macro_f1(class_counts(gold[:6], gold[:6], 2)), numpy.array([0, 0, 0, 1, 2, 3]))
+    assert estimate(uneven) == proportion(3, 3), "36 / 12 groups"
 
 
 def test_groups_that_are_wholly_right_or_wrong_are_counted_as_rows() -> None:
