@@ -129,6 +129,16 @@ def test_resampled_sums() -> None:
     assert sums.var(axis=0) == pytest.approx(numpy.full(5, 4 / 5), abs=0.08)
 
 
+def test_the_ends_leave_out_as_many_draws_on_each_side() -> None:
+    """One in forty: 95 of 100 lie between, before the interval is widened."""
+    source = numpy.random.default_rng(3)
+    losses = loss_of(source.gamma(2, 3, 40), source.integers(1, 9, 40))
+    low, middle, high = numpy.quantile(losses.formula(resampled(losses.table, 5)), (0.025, 0.5, 0.975))
+    wider = [middle + widening(40) * (end - middle) for end in (low, high)]
+    result = estimate(losses, seed=5)
+    assert (result.low, result.high) == pytest.approx(wider)
+
+
 def test_drawing_takes_little_memory_however_many_rows() -> None:
     """Three arrays of 2**18 numbers of 8 bytes at most; all draws of these rows at once would be 64 MB each."""
     tracemalloc.start()
@@ -413,4 +423,5 @@ def test_groups_that_are_wholly_right_or_wrong_are_counted_as_rows() -> None:
     assert (change.value, change.low) == pytest.approx((0.5, up - down - half), abs=1e-6)
     uneven = grouped(mean("accuracy", [1, 1, 1, 0, 1, 0]), numpy.array([0, 0, 0, 1, 2, 3]))
     assert estimate(uneven) == proportion(2, 3), "36 / 12 groups"
+    assert estimate(grouped(mean("accuracy", [1, 1, 0, 0]), numpy.array([0, 0, 1, 1]))) == proportion(1, 2)
     assert estimate(grouped(mean("accuracy", [1, 1]), numpy.array([0, 0]))) == Estimate(1.0, -math.inf, math.inf)

@@ -23,6 +23,7 @@ from tests.unit.metrics.redraws import check
         ([("O E-PER E-PER", "O B-PER B-PER")], 2, 2, 2),
         ([("X-PER X-PER O", "B-PER I-PER O")], 1, 1, 1),
         ([("B I O", "B I O")], 1, 1, 1),
+        ([("B-PER O O", "B-PER B-PER B-LOC")], 1, 3, 1),
         ([("O O", "O O")], 0, 0, 0),
         ([("B-PER E-PER B-PER E-PER", "B-PER I-PER B-PER I-PER")], 0, 2, 1),
     ],
