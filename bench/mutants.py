@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--again", type=Path, help="a file of outcomes: only its survivors are run")
     parser.add_argument("--also", nargs="*", default=[], help="test files that are run first, whatever they covered")
-    parser.add_argument("--out", type=Path, help="where to write the outcomes as JSON lines")
+    parser.add_argument("--out", type=Path, help="where to write the outcomes as JSON lines; continued if it exists")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -117,17 +117,19 @@ def run(options: argparse.Namespace) -> None:
     """Tries a sample of mutants and prints the survivors and the share of killed ones by room."""
     known = Coverage(options.coverage)
     if options.again:
-        lines = [json.loads(line) for line in options.again.read_text(encoding="utf-8").splitlines()]
-        survivors = [Mutant(**line["mutant"]) for line in lines if not line["is_killed"]]
+        survivors = [outcome.mutant for outcome in earlier_outcomes(options.again) if not outcome.is_killed]
         chosen = [found for one in survivors if (found := found_again(one)) is not None]
     else:
         chosen = sample(options.rooms, options.count, options.seed)
+    earlier = earlier_outcomes(options.out)
+    tried_before = [outcome for outcome in earlier if outcome.mutant in chosen]
+    chosen = [mutant for mutant in chosen if mutant not in {outcome.mutant for outcome in earlier}]
     with tempfile.TemporaryDirectory() as name:
         workers = [Worker(Path(name) / str(number)) for number in range(options.jobs)]
         queues = [chosen[number :: options.jobs] for number in range(options.jobs)]
         with ThreadPoolExecutor(options.jobs) as pool:
             tried = pool.map(lambda worker, queue: list(worker.tries(queue, known, options)), workers, queues)
-            outcomes = [outcome for some in tried for outcome in some]
+            outcomes = [*tried_before, *(outcome for some in tried for outcome in some)]
     print()
     for outcome in sorted(outcomes, key=lambda one: (one.mutant.file, one.mutant.first)):
         if not outcome.is_killed:
@@ -138,6 +140,15 @@ def run(options: argparse.Namespace) -> None:
         print(f"{room}: {killed} of {total} killed, {killed / total:.0%}")
     killed = sum(one.is_killed for one in outcomes)
     print(f"all: {killed} of {len(outcomes)} killed, {killed / max(1, len(outcomes)):.1%}")
+
+
+def earlier_outcomes(file: Path | None) -> list[Outcome]:
+    """What an earlier run left in `--out`: such mutants are not tried again."""
+    if file is None or not file.exists():
+        return []
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    mutants = [Mutant(**{**line["mutant"], "span": tuple(line["mutant"]["span"])}) for line in lines]
+    return [Outcome(**{**line, "mutant": mutant}) for line, mutant in zip(lines, mutants, strict=True)]
 
 
 def room_of(file: str) -> str:
@@ -375,9 +386,9 @@ class Worker:
         took = f"{time.monotonic() - begun:.0f} s"
         if process.returncode == 0:
             return False, took
-        if process.returncode in (4, 5):
+        failed = [line for line in out.splitlines() if line.startswith(("FAILED ", "ERROR tests/"))]
+        if process.returncode in (4, 5) and not failed:
             raise SystemExit(f"these tests cannot be run, so cover again:\n{out[-2000:]}")
-        failed = [line for line in out.splitlines() if line.startswith(("FAILED", "ERROR"))]
         return True, (failed[0].split(" - ")[0] if failed else out.strip().splitlines()[-1])[:160]
 
 
