@@ -7,7 +7,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -208,27 +208,29 @@ def finish(network: Any, config: Any) -> Any:
 def switched_off(network: Any) -> Iterator[None]:
     """A context in which the network is the base model, without the adapter and other trained modules.
 
-    PEFT's own context does not disable the latter if the adapter consists of virtual tokens.
+    PEFT's own context does not disable the latter if the adapter consists of virtual tokens. Of other adapters it first
+    collects the state of every layer, for a warning, which takes longer than a step of a small model.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import AuxiliaryTrainingWrapper
 
-    extra = [module for module in network.modules() if isinstance(module, AuxiliaryTrainingWrapper)]
-    with _bypassed(network) if _cannot_disable(network) else network.disable_adapter():
-        for module in extra:
-            module.enable_adapters(False)
+    layers = [module for module in network.modules() if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper))]
+    with _without_virtual_tokens(network):
+        for layer in layers:
+            layer.enable_adapters(False)
         try:
             yield
         finally:
-            for module in extra:
-                module.enable_adapters(True)
+            for layer in layers:
+                layer.enable_adapters(True)
 
 
-def _cannot_disable(network: Any) -> bool:
-    """Whether PEFT cannot disable the adapter: virtual tokens of a model that does not generate.
-
-    PEFT 0.21 then needs `prepare_inputs_for_generation`, which such a model does not have.
-    """
-    return network.active_peft_config.is_prompt_learning and not hasattr(network, "prepare_inputs_for_generation")
+def _without_virtual_tokens(network: Any) -> AbstractContextManager[Any]:
+    """A context in which the network puts no virtual tokens before its inputs, if it has any."""
+    if not network.active_peft_config.is_prompt_learning:
+        return nullcontext()
+    # PEFT 0.21 needs `prepare_inputs_for_generation`, which a model that does not generate does not have
+    return network.disable_adapter() if hasattr(network, "prepare_inputs_for_generation") else _bypassed(network)
 
 
 @contextmanager

@@ -251,8 +251,9 @@ class LoraMethod(AdapterMethod):
     def unmoved(self, network: Any) -> str:
         """Adapts the reason if the initial matrices were split off the base weights instead of zero."""
         reason = super().unmoved(network)
-        is_split_off = any(p.any() for n, p in network.named_parameters() if ".lora_B." in n)
-        return "Its matrices have their initial values" if reason == self.idle and is_split_off else reason
+        if reason == self.idle and any(p.any() for n, p in network.named_parameters() if ".lora_B." in n):
+            return "Its matrices have their initial values"
+        return reason
 
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale, layers and learning rates of the adapter."""
