@@ -208,8 +208,8 @@ def finish(network: Any, config: Any) -> Any:
 def switched_off(network: Any) -> Iterator[None]:
     """A context in which the network is the base model, without the adapter and other trained modules.
 
-    PEFT's own context does not disable the latter if the adapter consists of virtual tokens. Of other adapters it first
-    collects the state of every layer, for a warning, which takes longer than a step of a small model.
+    PEFT's own context does not disable the latter if the adapter consists of virtual tokens; for others it first checks
+    the state of every layer, which is slow.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import AuxiliaryTrainingWrapper

@@ -190,4 +190,5 @@ def scaled_rate(rate: float, parameters: int) -> float:
     above, it falls with its 0.38th power, so that 5e-5 becomes 1e-5 at 7 B, as guides to full fine-tuning recommend.
     """
     ratio = 1e8 / max(1, parameters)
+    # the square root is the larger of the two above a ratio of 1, the other one below it
     return float(f"{rate * max(ratio**0.5, ratio**0.38):.2g}")

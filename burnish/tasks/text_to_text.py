@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.chat.template import THOUGHT
+from burnish.data.chat.template import CALL_THOUGHT, THOUGHT
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError
 from burnish.data.tokens.text import SequencePair, collate_pairs
@@ -41,7 +41,8 @@ class SequencePairEncoder(EncoderDefaults):
     def notes_on(self, keys: Collection[str]) -> list[str]:
         """What is left out of turns and answers."""
         notes = ["thoughts are left out, except where they are a part of an answer's text"] if THOUGHT in keys else []
-        if unused := sorted({key.partition(".")[2] for key in keys} - {THOUGHT.partition(".")[2]}):
+        # an answer with a call is refused, with or without a thought before it
+        if unused := sorted({key.partition(".")[2] for key in set(keys) - {THOUGHT, CALL_THOUGHT}}):
             notes.append(f"these keys of the messages are not used: {', '.join(f'`{key}`' for key in unused)}")
         return notes
 

@@ -10,7 +10,7 @@ import torch
 from tokenizers import processors
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from burnish.data.chat.template import message_keys
+from burnish.data.chat.template import CALL_THOUGHT, message_keys
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.recipe.schema import Recipe
@@ -233,4 +233,4 @@ def test_what_is_left_out_of_messages_is_named(task: Task) -> None:
         "thoughts are left out, except where they are a part of an answer's text",
         "these keys of the messages are not used: `name`",
     ]
-    assert task.encoder.notes_on([]) == []
+    assert task.encoder.notes_on([CALL_THOUGHT]) == task.encoder.notes_on([]) == []
