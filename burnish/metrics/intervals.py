@@ -15,6 +15,9 @@ CONFIDENCE = 0.95
 _NORMAL = 1.959963984540054
 """Quantile of the normal distribution at 97.5 %."""
 _LARGEST_EXPONENT = 700.0
+_FURTHEST = 2.5
+"""How far the correction for skew may go, in units of Student's half-width: the skew of a few rows with one outlier
+would take it several times as far, for half a point of coverage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,8 @@ def _ends(middle: float, parts: Sequence[_Lines]) -> tuple[float, float]:
     if error == 0:
         return middle, middle
     skew, quantile = sum(part.third_cumulant for part in parts) / error**3, half / error
-    reach = [error * _unskewed(end, skew) for end in (quantile, -quantile)]
+    furthest = _FURTHEST * half
+    reach = [max(-furthest, min(furthest, error * _unskewed(end, skew))) for end in (quantile, -quantile)]
     return min(middle - half, middle - reach[0]), max(middle + half, middle - reach[1])
 
 

@@ -53,15 +53,21 @@ def test_the_long_side_of_a_skewed_metric_is_longer() -> None:
     assert (-mirrored.high, -mirrored.low) == pytest.approx((result.low, result.high))
 
 
+def test_one_outlier_among_few_rows_does_not_take_the_interval_anywhere() -> None:
+    rows = numpy.array([8.0] * 7 + [1.0])
+    half = 2.364624 * rows.std(ddof=1) / math.sqrt(8)
+    result = estimate(mean("score", rows, is_share=False))
+    assert (result.low, result.high) == pytest.approx((rows.mean() - 2.5 * half, rows.mean() + half), rel=1e-4)
+
+
 def test_the_correction_for_skew_by_hand() -> None:
     """Hall (1992): T + s T² / 3 + s² T³ / 27 + s / 6 is nearly normal, for T in standard errors and its skewness s."""
-    rows = numpy.array([0.0] * 18 + [1.0, 3.0])
-    error, lines = rows.std(ddof=1) / math.sqrt(20), 20
+    rows = numpy.array([0.0] * 10 + [1.0] * 6 + [2.0] * 3 + [4.0])
+    error = rows.std(ddof=1) / math.sqrt(20)
     skew = ((rows - rows.mean()) ** 3).mean() / (19 * 18) / error**3
     result = estimate(mean("score", rows, is_share=False))
     reach = (rows.mean() - result.high) / error
     assert reach + skew * reach**2 / 3 + skew**2 * reach**3 / 27 + skew / 6 == pytest.approx(-2.093024)
-    assert len(rows) == lines
 
 
 def test_a_figure_with_a_least_value_has_no_bound_below_it() -> None:
@@ -458,7 +464,7 @@ def held(law: str, kind: str, trials: int, is_naive: bool = False) -> tuple[floa
 def test_few_rows_and_repeats_are_covered_too(law: str, kind: str) -> None:
     """Wide bands, since these are few trials: `bench/interval_coverage.py` counts more. Counts of a few groups are so
     coarse that their intervals err on the wide side."""
-    single, change = held(law, kind, 400)
+    single, change = held(law, kind, 250)
     assert 0.91 <= single <= 0.995
     assert change >= 0.91
 
@@ -466,4 +472,4 @@ def test_few_rows_and_repeats_are_covered_too(law: str, kind: str) -> None:
 def test_copies_that_are_taken_for_rows_are_not_covered() -> None:
     """What these tests would find if repeats were ignored."""
     for law in LAWS:
-        assert held(law, "clusters", 400, is_naive=True)[0] < 0.88, law
+        assert held(law, "clusters", 250, is_naive=True)[0] < 0.88, law
