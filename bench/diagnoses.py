@@ -85,7 +85,7 @@ WRONG = {
 """What it must not be called."""
 
 
-def is_right(task: str, case: str, names: Sequence[str]) -> bool:
+def is_right(case: str, names: Sequence[str], task: str = "classify") -> bool:
     """Whether what a run was called names it rightly, and nothing else wrongly."""
     right = STAGES[task].right_if_shuffled if case == "shuffled" else CASES[case]
     return bool(right & set(names)) and not WRONG[case] & set(names)
@@ -175,11 +175,11 @@ def contradiction(run: Path, names: Sequence[str]) -> str:
     return "by heart, but underfitting" if evaluation["by_heart"] and "underfitting" in names else ""
 
 
-def table(task: str, called: dict[str, list[list[str]]]) -> str:
+def table(called: dict[str, list[list[str]]], task: str = "classify") -> str:
     """A row a case: how often it was diagnosed correctly, and what each run was called."""
     lines = ["| run | diagnosed correctly | findings by seed |", "|---|---:|---|"]
     for case, runs in called.items():
-        right = sum(is_right(task, case, names) for names in runs)
+        right = sum(is_right(case, names, task) for names in runs)
         result = "; ".join(", ".join(names) or "nothing" for names in runs)
         lines.append(f"| {case} | {right} of {len(runs)} | {result} |")
     return "\n".join(lines)
@@ -212,14 +212,14 @@ def main() -> None:
                 called[case].append(names)
                 against = contradiction(run, names)
                 contradicting += bool(against)
-                sign = "" if is_right(options.task, case, names) else "   <- wrong"
+                sign = "" if is_right(case, names, options.task) else "   <- wrong"
                 print(
                     f"{seed:4}  {case:12} {', '.join(names)}{sign}{f'   <- {against}' if against else ''}", flush=True
                 )
-    right = sum(is_right(options.task, case, names) for case, runs in called.items() for names in runs)
+    right = sum(is_right(case, names, options.task) for case, runs in called.items() for names in runs)
     total = sum(map(len, called.values()))
     text = (
-        f"{table(options.task, called)}\n\n{right} of {total} runs are diagnosed correctly; {contradicting} have a "
+        f"{table(called, options.task)}\n\n{right} of {total} runs are diagnosed correctly; {contradicting} have a "
         "verdict that contradicts a finding."
     )
     print(f"\n{text}\n({time.monotonic() - begun:.0f} s)")
