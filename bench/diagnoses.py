@@ -1,10 +1,12 @@
 """Whether the diagnosis names runs rightly that were made to go wrong in a known way.
 
-    python bench/diagnoses.py [--task classify] [--seeds 5] [--cases good overfit …] [--keep FOLDER] [--write]
+    python bench/diagnoses.py [--task classify] [--seeds 5] [--cases good overfit …] [--keep FOLDER] [--again] [--write]
 
 Five runs a seed on a bundled sample, with a bundled base model: a good one; one on few rows for many epochs; two with a
-learning rate a hundred times too high and a thousand times too low; and one whose answers were shuffled among the rows.
-Prints what each was called, and how many were diagnosed correctly. `--write` puts the table into docs/diagnosis.md.
+learning rate a hundred times too high and a thousand times too low; and one whose answers were shuffled among the rows
+(tags among all words). Prints what each was called, and how many were diagnosed correctly, and
+whether any finding contradicts the verdict on the same run. `--write` puts the table into docs/diagnosis.md; `--again`
+diagnoses the kept runs once more from their logs, without training.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from typing import Any
 from page import DOCS, write_between
 
 import burnish
-from burnish.runs.events import read_events
+from burnish.engine.diagnosis import Diagnosis
+from burnish.recipe.load import recipe_from_saved
+from burnish.runs.events import StepDone, StoppedEarly, TrainingStarted, Validated, read_events
 from burnish.system.machine import yield_cores
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
@@ -45,11 +49,23 @@ class Stage:
     epochs: int
     epochs_of_few: int
     options: dict[str, Any]
+    right_if_shuffled: frozenset[str] = frozenset({"stuck", "overfitting"})
+    """What a run on shuffled answers is rightly called: written answers still have a form that can be learned."""
 
 
 STAGES = {
     "classify": Stage("tickets.jsonl", "label", 800, 3e-3, 4, 40, {"task": "classify"}),
-    "chat": Stage("orders.jsonl", "output", 600, 3e-3, 4, 40, {"train.betas": [0.9, 0.95], "train.clip": 0.5}),
+    "tag": Stage("entities.conll", "tags", 700, 3e-3, 4, 40, {"task": "tag"}),
+    "chat": Stage(
+        "orders.jsonl",
+        "output",
+        600,
+        3e-3,
+        4,
+        40,
+        {"train.betas": [0.9, 0.95], "train.clip": 0.5},
+        frozenset({"learning", "stuck", "overfitting"}),
+    ),
 }
 CASES = {
     "good": {"learning"},
@@ -62,32 +78,52 @@ CASES = {
 WRONG = {
     "good": {"overfitting", "diverging", "stuck", "underfitting"},
     "overfit": {"diverging", "stuck", "underfitting"},
-    "rate x 100": {"overfitting", "learning"},
-    "rate / 1000": {"overfitting", "diverging", "learning"},
+    "rate x 100": {"overfitting", "learning", "underfitting"},
+    "rate / 1000": {"overfitting", "diverging", "learning", "recovered"},
     "shuffled": {"diverging", "underfitting"},
 }
 """What it must not be called."""
 
 
-def is_right(case: str, names: Sequence[str]) -> bool:
+def is_right(case: str, names: Sequence[str], task: str = "classify") -> bool:
     """Whether what a run was called names it rightly, and nothing else wrongly."""
-    return bool(CASES[case] & set(names)) and not WRONG[case] & set(names)
+    right = STAGES[task].right_if_shuffled if case == "shuffled" else CASES[case]
+    return bool(right & set(names)) and not WRONG[case] & set(names)
+
+
+def rows_of(stage: Stage) -> list[dict[str, Any]]:
+    """All rows of a sample; a sentence of a CoNLL file has its words and their tags."""
+    text = (SAMPLES / stage.sample).read_text(encoding="utf-8")
+    if stage.sample.endswith(".jsonl"):
+        return [json.loads(line) for line in text.splitlines()]
+    sentences = [[line.split("\t") for line in part.splitlines()] for part in text.strip().split("\n\n")]
+    return [{"tokens": [word for word, _ in one], "tags": [tag for _, tag in one]} for one in sentences]
+
+
+def shuffled(rows: Sequence[dict[str, Any]], answer: str, source: random.Random) -> list[dict[str, Any]]:
+    """The rows with their answers exchanged; tags one by one, since rows differ in length."""
+    answers = [row[answer] for row in rows]
+    if isinstance(answers[0], list):
+        tags = [tag for one in answers for tag in one]
+        source.shuffle(tags)
+        answers = [[tags.pop() for _ in one] for one in answers]
+    else:
+        source.shuffle(answers)
+    return [{**row, answer: one} for row, one in zip(rows, answers, strict=True)]
 
 
 def staged_run(stage: Stage, case: str, seed: int, folder: Path, more: dict[str, Any] | None = None) -> Path:
     """Makes one run; returns its folder."""
     source = random.Random(seed)
-    rows = [json.loads(line) for line in (SAMPLES / stage.sample).read_text(encoding="utf-8").splitlines()]
+    rows = rows_of(stage)
     source.shuffle(rows)
     rows = rows[: stage.rows]
     if case == "shuffled":
-        answers = [row[stage.answer] for row in rows]
-        source.shuffle(answers)
-        rows = [{**row, stage.answer: answer} for row, answer in zip(rows, answers, strict=True)]
+        rows = shuffled(rows, stage.answer, source)
     held_out, training = rows[:HELD_OUT], rows[HELD_OUT:]
     if case == "overfit":
         training = training[:FEW]
-    name = f"{case.replace(' ', '').replace('/', 'by')}-{seed}"
+    name = name_of(case, seed)
     data = folder / f"{name}-data"
     data.mkdir(parents=True)
     for part, chosen in {"train": training, "valid": held_out}.items():
@@ -105,16 +141,45 @@ def staged_run(stage: Stage, case: str, seed: int, folder: Path, more: dict[str,
     return burnish.train(data, method="lora", name=name, runs=str(folder), set=options).path
 
 
+def name_of(case: str, seed: int) -> str:
+    """The name of a run."""
+    return f"{case.replace(' ', '').replace('/', 'by')}-{seed}"
+
+
 def names_of(run: Path) -> list[str]:
     """What a run was called, in order."""
     return [line["name"] for line in read_events(run / "events.jsonl") if line["event"] == "Diagnosed"]
 
 
-def table(called: dict[str, list[list[str]]]) -> str:
+def names_again(run: Path) -> list[str]:
+    """What a run is called by the present rules, from its logs."""
+    kinds = {kind.__name__: kind for kind in (TrainingStarted, StepDone, Validated, StoppedEarly)}
+    lines = [line for name in ("metrics", "events") for line in read_events(run / f"{name}.jsonl")]
+    lines = sorted((line for line in lines if line["event"] in kinds), key=lambda line: line["time"])
+    total = next(line["total_steps"] for line in lines if line["event"] == "TrainingStarted")
+    diagnosis = Diagnosis(recipe_from_saved(run / "recipe.yaml"), total)
+    found = []
+    for line in lines:
+        values = {name: value for name, value in line.items() if name not in ("event", "time")}
+        found += [one.name for one in diagnosis.observe(kinds[line["event"]](**values))]
+    return found
+
+
+def contradiction(run: Path, names: Sequence[str]) -> str:
+    """Where the verdict on a run and its findings exclude each other; empty where they do not."""
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    kind = evaluation.get("verdict_kind", "better" if "is better" in evaluation["verdict"] else "")
+    trouble = {"stuck", "diverging"} & set(names) if "recovered" not in names else set[str]()
+    if (kind.startswith("better") or "is better" in evaluation["verdict"]) and trouble:
+        return f"better, but {', '.join(sorted(trouble))}"
+    return "by heart, but underfitting" if evaluation["by_heart"] and "underfitting" in names else ""
+
+
+def table(called: dict[str, list[list[str]]], task: str = "classify") -> str:
     """A row a case: how often it was diagnosed correctly, and what each run was called."""
     lines = ["| run | diagnosed correctly | findings by seed |", "|---|---:|---|"]
     for case, runs in called.items():
-        right = sum(is_right(case, names) for names in runs)
+        right = sum(is_right(case, names, task) for names in runs)
         result = "; ".join(", ".join(names) or "nothing" for names in runs)
         lines.append(f"| {case} | {right} of {len(runs)} | {result} |")
     return "\n".join(lines)
@@ -128,22 +193,35 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--keep", type=Path, default=None)
+    parser.add_argument("--again", action="store_true", help="diagnose the kept runs once more from their logs")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     yield_cores()
     called: dict[str, list[list[str]]] = {case: [] for case in options.cases}
-    begun = time.monotonic()
+    begun, contradicting = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         for seed in range(options.first, options.first + options.seeds):
             for case in options.cases:
-                names = names_of(staged_run(STAGES[options.task], case, seed, folder))
+                if options.again:
+                    run = folder / name_of(case, seed)
+                    names = names_again(run)
+                else:
+                    run = staged_run(STAGES[options.task], case, seed, folder)
+                    names = names_of(run)
                 called[case].append(names)
-                sign = "" if is_right(case, names) else "   <- wrong"
-                print(f"{seed:4}  {case:12} {', '.join(names)}{sign}", flush=True)
-    right = sum(is_right(case, names) for case, runs in called.items() for names in runs)
+                against = contradiction(run, names)
+                contradicting += bool(against)
+                sign = "" if is_right(case, names, options.task) else "   <- wrong"
+                print(
+                    f"{seed:4}  {case:12} {', '.join(names)}{sign}{f'   <- {against}' if against else ''}", flush=True
+                )
+    right = sum(is_right(case, names, options.task) for case, runs in called.items() for names in runs)
     total = sum(map(len, called.values()))
-    text = f"{table(called)}\n\n{right} of {total} runs are diagnosed correctly."
+    text = (
+        f"{table(called, options.task)}\n\n{right} of {total} runs are diagnosed correctly; {contradicting} have a "
+        "verdict that contradicts a finding."
+    )
     print(f"\n{text}\n({time.monotonic() - begun:.0f} s)")
     if options.write:
         write_between(DOCS / "diagnosis.md", options.task, text)

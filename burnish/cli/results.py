@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.cli.console import Console
 from burnish.cli.table import Facts, Table
-from burnish.report.figures import duration, figure_cells, figures_beside, number
+from burnish.report.figures import duration, figure_cells, figures_beside, kept_step, number
 from burnish.runs.folder import RunFolder, describe_run
 from burnish.system.shell import quoted
 
@@ -45,6 +45,9 @@ def show_result(console: Console, path: Path, num_warnings: int = 0) -> None:
     else:
         before, best = described["validation_loss_before"], described["validation_loss_best"]
         console.say(f"validation loss {loss(before)} -> {loss(best)}, best at step {described['best_step']}")
+    if kept := kept_step(described["kept"]):
+        console.say()
+        console.say(kept)
     console.say()
     facts = [("trained in", duration(described["seconds"]))] if described["seconds"] is not None else []
     facts += [("run folder", short(path)), ("report", short(RunFolder(path).report))]

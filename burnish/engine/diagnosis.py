@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy
 
+from burnish.engine.advice import check_labels, lower_rate, more_evaluations, raise_rate, train_less, train_longer
 from burnish.engine.curves import Curves, change, step_between, trend
 from burnish.engine.optimizer import warmup_steps
 from burnish.recipe.schema import Recipe
@@ -23,6 +24,8 @@ _CERTAIN = 5.0
 """The same for comparisons with the lowest of many windows."""
 _LOST_AGAIN = 0.1
 """Share of the improvement on held-out rows that must be lost again to count as overfitting."""
+_HALF_AS_MUCH, _OF_THE_LOWEST = 0.05, 0.2
+"""Half of it is enough if it is a fifth of the lowest loss, too: where a loss falls far, a tenth of the way is much."""
 _MEMORIZED = 0.25
 """Share by which the training loss of a memorizing model is below the held-out loss."""
 _FIRST_STEPS = 3
@@ -34,6 +37,14 @@ _LINEAR = 0.4
 """Share of the gain in the second half; for a straight line it is one half."""
 _STILL_IMPROVING = 0.2
 """Share of the total gain in the last third of a training that is still improving."""
+_SOLVED = 0.05
+"""Share of the base's loss below which there is nothing left to fit."""
+_PERFECT = 0.995
+"""From this value of its main metric on, a task is done: what is missing are single rows."""
+_FAR = 0.25
+"""Share of the loss of guessing that is far from the floor: labels that follow from the inputs allow a loss of 0."""
+_NO_GAP = 0.9
+"""Share of the held-out loss that the training loss is at least, if nothing is memorized."""
 
 
 def learning(curves: Curves) -> str | None:
@@ -180,9 +191,10 @@ def _worse_than_base(curves: Curves) -> str | None:
 def overfitting(curves: Curves) -> str | None:
     """Two consecutive validations significantly above the lowest, while the training loss falls.
 
-    The rise must undo a tenth of the gain: models become more confident with training, which raises the loss on the few
-    rows that they still get wrong. And the training loss must be a quarter below the held-out loss: the lowest of many
-    validations is partly low by chance, so that in any long run some later one seems significantly higher.
+    The rise must undo a tenth of the gain, or half as much if the loss is low: models become more confident with
+    training, which raises the loss on the few rows that they still get wrong. And the training loss must be a quarter
+    below the held-out loss: the lowest of many validations is partly low by chance, so that in any long run some later
+    one seems significantly higher.
     """
     lowest, last = curves.lowest, curves.last
     if lowest is None or last is None or len(curves.validations) < 3:
@@ -192,7 +204,10 @@ def overfitting(curves: Curves) -> str | None:
     if newest is None or not is_significant or curves.validations[-2].step <= lowest.step:
         return None
     start = curves.base.loss if curves.base is not None else _start(curves)
-    least = max(_LOST_AGAIN * (start - lowest.loss), MATTERS * lowest.loss)
+    if (against := change(last, "chance")) is not None:
+        start = min(start, last.loss - against.value)  # a new head starts far above guessing, which is no gain to lose
+    gain = start - lowest.loss
+    least = max(min(_LOST_AGAIN * gain, max(_HALF_AS_MUCH * gain, _OF_THE_LOWEST * lowest.loss)), MATTERS * lowest.loss)
     earlier, later = curves.until(lowest.step)[-4 * curves.window() :], curves.after(lowest.step)
     z_score = step_between(earlier, later)[1]
     if newest.value < least or z_score > -2 or _ratio_drop(curves) < _MEMORIZED:
@@ -215,15 +230,28 @@ def _ratio_drop(curves: Curves) -> float:
 
 
 def underfitting(curves: Curves) -> str | None:
-    """The held-out loss still falls at the end: the last third of the training brought a fifth of the total gain.
+    """At the end of the run the rows that it was trained on are not fitted: more training, or faster, would help.
 
-    Thirds of the summed learning rate, not of the steps: a schedule that falls to 0 flattens every curve.
+    Never where the task is solved, and never where the training loss is far below the held-out loss: such a model fits
+    its rows, and more training would memorize them.
     """
     last, base = curves.last, curves.base
-    if not curves.is_over or curves.has_stopped or last is None or base is None or len(curves.validations) < 3:
+    if not curves.is_over or last is None or base is None or len(curves.validations) < 3:
         return None
+    is_perfect = last.is_share and last.figures.get(last.headline, 0.0) >= _PERFECT
+    if is_perfect or last.loss < _SOLVED * base.loss or _ratio_drop(curves) >= _MEMORIZED:
+        return None
+    return _still_falling(curves, last, base) or _far_from_floor(curves, last)
+
+
+def _still_falling(curves: Curves, last: Validated, base: Validated) -> str | None:
+    """The held-out loss still falls at the end: the last third of the training brought a fifth of the total gain.
+
+    Thirds of the summed learning rate, not of the steps: a schedule that falls to 0 flattens every curve. Not after
+    early stopping, which ends a run because it does not improve any more.
+    """
     newest = change(last, "lowest")
-    if newest is None or newest.high >= 0:
+    if curves.has_stopped or newest is None or newest.high >= 0:
         return None
     start = curves.step_at(2 / 3)
     earlier = [one for one in curves.validations if one.step <= start] or curves.validations[:1]
@@ -234,6 +262,25 @@ def underfitting(curves: Curves) -> str | None:
     return (
         f"the held-out loss was still falling at the end: of the total gain of {total:.3f}, {late:.3f} came after "
         f"step {earlier[-1].step}, and the last validation differs from the lowest before it by {newest}"
+    )
+
+
+def _far_from_floor(curves: Curves, last: Validated) -> str | None:
+    """Most labels could be fitted, but training and held-out loss both end at a quarter of that of guessing or more.
+
+    However flat the curve is: a low learning rate, or a schedule that falls to 0, flattens it far from the floor. Only
+    for metrics that count what is right: numbers and written texts have a floor above 0, which is unknown.
+    """
+    against = change(last, "chance")
+    if against is None or not last.is_share or is_guessing(curves):
+        return None
+    guessed, trained = last.loss - against.value, float(numpy.mean(curves.losses[-curves.window() :]))
+    if guessed <= 0 or last.loss < _FAR * guessed or trained < _NO_GAP * last.loss:
+        return None
+    return (
+        f"the held-out loss ended at {last.loss:.3f}, which is {100 * last.loss / guessed:.0f} % of the loss of "
+        f"guessing by the label frequencies ({guessed:.3f}), and the training loss is no lower ({trained:.3f}): the "
+        "rows that it was trained on are not fitted either"
     )
 
 
@@ -277,6 +324,8 @@ class Diagnosis:
         self.curves = Curves(total_steps, warmup_steps(total_steps, recipe.train))
         self.reported: set[str] = set()
         """Names of the diagnoses already returned."""
+        self.evidence: dict[str, str] = {}
+        """Their evidence by name."""
 
     def observe(self, event: Event) -> list[Diagnosed]:
         """The new diagnoses after this event."""
@@ -291,25 +340,42 @@ class Diagnosis:
 
     def not_finite(self, step: int, what: str) -> list[Diagnosed]:
         """The diagnosis of a run with a loss that is not finite."""
-        return self._report("diverging", f"{what} at step {step}", self._lower_rate)
+        return self._report("diverging", f"{what} at step {step}", lambda: lower_rate(self._recipe))
 
     def _check(self) -> list[Diagnosed]:
-        curves = self.curves
-        found = self._report("diverging", diverging(curves), self._lower_rate)
-        found += self._report("overfitting", overfitting(curves), self._train_less)
-        if "stuck" not in self.reported or not has_gained_little(curves):
-            found += self._report("learning", learning(curves), lambda: "")
+        curves, recipe = self.curves, self._recipe
+        found = self._report("diverging", diverging(curves), lambda: lower_rate(recipe))
+        if "diverging" not in self.reported:
+            found += self._report("overfitting", overfitting(curves), self._train_less)
+        found += self._check_gain()
         if not self.reported & {"diverging", "overfitting", "learning"}:
-            found += self._report("stuck", stalled(curves), self._raise_rate)
-            found += self._report("stuck", ending_at_chance(curves), self._check_labels)
+            found += self._report("stuck", stalled(curves), lambda: raise_rate(recipe, curves))
+            found += self._report("stuck", ending_at_chance(curves), lambda: check_labels(recipe))
         if not self.reported & {"diverging", "overfitting", "stuck"}:
             found += self._report("underfitting", underfitting(curves), self._train_longer)
         return found
+
+    def _check_gain(self) -> list[Diagnosed]:
+        """Learning, or the end of a trouble that was reported before."""
+        curves = self.curves
+        if "stuck" in self.reported:
+            return [] if has_gained_little(curves) else self._report("recovered", learning(curves), lambda: "")
+        if "diverging" in self.reported:
+            is_well = curves.is_over and diverging(curves) is None
+            return self._report("recovered", learning(curves), lambda: "") if is_well else []
+        return self._report("learning", learning(curves), lambda: "")
+
+    def holding(self) -> dict[str, str]:
+        """The evidence by name of `stuck`, `diverging` and `underfitting`, if reported and not recovered from: when the
+        run is over, a verdict must not contradict it."""
+        names = ["underfitting"] if "recovered" in self.reported else ["stuck", "diverging", "underfitting"]
+        return {name: self.evidence[name] for name in names if name in self.evidence}
 
     def _report(self, name: str, evidence: str | None, advise: Callable[[], str]) -> list[Diagnosed]:
         if not evidence or name in self.reported:
             return []
         self.reported.add(name)
+        self.evidence[name] = evidence
         return [Diagnosed(self.curves.step, name, evidence, advise())]
 
     def _too_few(self) -> str | None:
@@ -323,46 +389,12 @@ class Diagnosis:
         )
 
     def _more_evaluations(self) -> str:
-        total = self.curves.total_steps
-        if total < FEWEST_VALIDATIONS:
-            epochs = self._recipe.train.epochs
-            return f"Train for more steps: a higher `train.epochs` (now {epochs}), or a lower `batch.tokens`"
-        return f"`--set evaluate.every={max(1, total // 10)}` (now {self._recipe.evaluate.every})"
-
-    def _lower_rate(self) -> str:
-        rate = float(self._recipe.train.learning_rate)
-        lower = f"`--set train.learning_rate={rate / 10:.2g}`"
-        return f"The learning rate is probably too high: try {lower} (now {rate})"
-
-    def _raise_rate(self) -> str:
-        rate = float(self._recipe.train.learning_rate)
-        if max(self.curves.norms) == 0:
-            return "No gradient reaches the trainable weights: check `lora.targets` or `freeze.modules`"
-        higher = f"`--set train.learning_rate={10 * rate:.2g}`"
-        return (
-            f"The learning rate is probably too low: try {higher} (now {rate}). If that does not help, too few "
-            "weights are trained: use a higher `lora.rank`, other `lora.targets`, or `--method full`"
-        )
-
-    def _check_labels(self) -> str:
-        return (
-            "The labels may not match their rows: compare a few by hand. If they do match, try a higher "
-            f"`train.learning_rate` (now {self._recipe.train.learning_rate}) or another `model.name`"
-        )
+        return more_evaluations(self._recipe, self.curves.total_steps, FEWEST_VALIDATIONS)
 
     def _train_less(self) -> str:
-        if is_guessing(self.curves):
-            return self._check_labels()
-        best = self.curves.lowest
-        epochs = self._recipe.train.epochs
-        done = f" (the lowest was at step {best.step} of {self.curves.total_steps})" if best else ""
-        return (
-            "The result is an earlier checkpoint. More rows help most; otherwise use fewer `train.epochs` "
-            f"(now {epochs}){done}, "
-            "a lower `lora.rank`, or some `lora.dropout`"
-        )
+        return check_labels(self._recipe) if is_guessing(self.curves) else train_less(self._recipe, self.curves)
 
     def _train_longer(self) -> str:
-        epochs, rate = self._recipe.train.epochs, self._recipe.train.learning_rate
-        more = f"`--set train.epochs={2 * float(epochs):g}`"
-        return f"Train longer: {more} (now {epochs}), or try a higher `train.learning_rate` (now {rate})"
+        last, base = self.curves.last, self.curves.base
+        is_falling = last is not None and base is not None and _still_falling(self.curves, last, base) is not None
+        return train_longer(self._recipe, self.curves, is_falling)

@@ -318,7 +318,19 @@ class Loop:
         seconds = time.perf_counter() - started
         self.progress.seconds += seconds
         self.pace.validated(self.progress.step, seconds, is_best)
-        self.watch(Validated(self.progress.step, validation.loss, validation.figures, is_best, seconds, changes))
+        main = validation.measures[-1]
+        self.watch(
+            Validated(
+                self.progress.step,
+                validation.loss,
+                validation.figures,
+                is_best,
+                seconds,
+                changes,
+                main.name,
+                main.is_share,
+            )
+        )
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
         if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_highest() >= patience:

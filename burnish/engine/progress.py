@@ -202,6 +202,20 @@ class Progress:
             return 0
         return sum(step > self.highest_step for step, _ in self.validations)
 
+    def why_best(self) -> str:
+        """Why the best checkpoint is the result, as the end of a sentence that begins with "because"."""
+        if self.best_step is None:
+            return "no rows are held out, and it is the last one"
+        trained = sum(step > 0 for step, _ in self.validations)
+        if trained == 1:
+            return "it is the only one that was validated"
+        if self.best_step == self.highest_step:
+            return f"it has the best score of {trained} validations"
+        return (
+            f"step {self.highest_step}, which has the best score of {trained} validations, is not shown to be better "
+            "than it: the difference is within its 95 % interval"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return {**asdict(self), "validations": [list(pair) for pair in self.validations]}

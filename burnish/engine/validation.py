@@ -117,7 +117,7 @@ def _evaluate(
 
 
 FEWEST_ROWS = 5
-"""Fewer rows have so few different resamples (35 for 4 rows) that a bootstrap interval is meaningless."""
+"""With fewer rows an interval says next to nothing: Student's quantile for 4 rows is 3.2, and their skew is unknown."""
 
 
 def paired_change(before: Measure, later: Measure) -> Estimate | None:

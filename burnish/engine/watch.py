@@ -146,6 +146,7 @@ class Watch:
         for line in events:
             if line["event"] == "Diagnosed":
                 self.diagnosis.reported.add(line["name"])
+                self.diagnosis.evidence[line["name"]] = line["evidence"]
             elif line["event"] == "Spiked":
                 self._reported.add((line["step"], line["what"]))
 

@@ -15,6 +15,8 @@ from burnish.tasks.questions import answer_batches
 from burnish.tasks.task import Predictor, Question
 
 _NAMED_ROWS = 3
+_SHORT = 5
+"""Words of an answer that can be expected word for word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +112,29 @@ def answer_measures(
         scores = [score(answer.given, answer.expected) for answer in answers]
         measures.append(mean(name, scores, is_share=all(0 <= number <= 1 for number in scores)))
     return measures
+
+
+def deciding_metrics(names: Sequence[str], expected: Sequence[str], own: str = "") -> list[str]:
+    """Which metrics of generated answers show whether they became better, the most important first.
+
+    The user's own metric, if there is one. If the known answers are JSON, which answers are valid, and which are equal:
+    an answer in another form is of no use, and one in the right form may be wrong. Exact match, if the known answers
+    are short or recur, as labels and numbers do. For free text ROUGE-L, since a good answer is hardly ever the known
+    one word for word.
+
+    Args:
+        names: of the metrics, as `answer_measures` gives them.
+        expected: the known answers.
+        own: name of the user's own metric.
+    """
+    if own in names:
+        return [own]
+    if "valid JSON" in names:
+        return ["valid JSON", "equal JSON"]
+    return [name for name in ("exact match" if _is_closed(expected) else "ROUGE-L",) if name in names]
+
+
+def _is_closed(expected: Sequence[str]) -> bool:
+    """Whether nine of ten known answers are short, or there are half as many different ones as answers at most."""
+    short = sum(len(text.split()) <= _SHORT for text in expected)
+    return short >= 0.9 * len(expected) or 2 * len({text.strip() for text in expected}) <= len(expected)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy
 
 from burnish.data.rows.records import Record, content_hash
+from burnish.evaluate.figure import Figure
+from burnish.evaluate.verdict import Evidence, Verdict, verdict_on
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure, MetricTable, grouped
 
@@ -73,21 +75,8 @@ FORGOTTEN = 0.05
 raises the perplexity by 16 %."""
 BY_HEART = 0.2
 """Share of the gain on training rows that must be missing on held-out rows to count as memorized."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A metric of both models."""
-
-    name: str
-    base: Estimate
-    tuned: Estimate
-    difference: Estimate
-    """Tuned minus base, paired by row."""
-    lower_is_better: bool
-    is_share: bool
-    rows: int
-    """Number of rows it was measured on."""
+MEMORIZED = 0.25
+"""Share by which what is left of the loss on training rows is below that on held-out rows, if rows are memorized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +117,7 @@ class Comparison:
     held_out: str
     """The source of the rows, as text."""
     headline: str = "loss"
-    """The metric that the verdict is about."""
+    """The task's main metric, by which checkpoints are chosen."""
     figures: list[Figure] = field(default_factory=list)
     tables: list[MetricTable] = field(default_factory=list)
     """Detailed metrics of the tuned model."""
@@ -144,28 +133,55 @@ class Comparison:
     """Number of distinct rows; None if all are."""
     harness: list[Figure] = field(default_factory=list)
     """Metrics of lm-evaluation-harness, if requested."""
+    deciding: list[str] = field(default_factory=list)
+    """Metrics of generated answers that the verdict is about; empty if it is about the headline."""
+    unscored: int | None = None
+    """Number of answers, if the task writes answers but too few were generated for a metric."""
+    findings: dict[str, str] = field(default_factory=dict)
+    """Evidence of diagnoses that hold at the end of the run, by name."""
+    rows_called: str = "held-out"
+    """What the rows are called in sentences."""
+
+    @property
+    def conclusion(self) -> Verdict:
+        """The verdict with its kind: what the user wants decides (see `verdict`), and the loss comes second."""
+        names = self.deciding or [self.headline]
+        found = {figure.name: figure for figure in self.figures}
+        deciding = [found[name] for name in names if name in found]
+        evidence = Evidence(
+            deciding=deciding,
+            loss=None if names == ["loss"] else found.get("loss"),
+            rows=self._rows_in_words,
+            answered=deciding[0].rows if self.deciding and deciding and deciding[0].rows < self.rows else None,
+            wanted="the answers" if self.deciding else f"the {self.headline}",
+            alone=self._alone if names == ["loss"] else "",
+            forgotten=self.forgotten,
+            findings=self.findings,
+        )
+        return verdict_on(evidence)
 
     @property
     def verdict(self) -> str:
-        """One sentence: better, worse, or no difference shown; and a second one if too much was forgotten."""
-        return f"{self._on_held_out_rows()} {self.forgotten}".rstrip()
+        """One sentence: better, worse, or no difference shown; and others if the loss and the answers disagree, if the
+        run went wrong, or if too much was forgotten.
 
-    def _on_held_out_rows(self) -> str:
-        figure = next((figure for figure in self.figures if figure.name == self.headline), None)
-        if figure is None:
-            return "There are no held-out rows to evaluate on."
-        rows = f"on {self.rows} held-out row{'s' if self.rows != 1 else ''}"
-        rows += f" ({self.distinct} distinct)" if self.distinct else ""
-        gain = figure.difference
-        better, worse = (gain.high < 0, gain.low > 0) if figure.lower_is_better else (gain.low > 0, gain.high < 0)
-        if not better and not worse:
-            return f"No difference between base and tuned model is shown {rows}."
-        by = f"{100 * abs(gain.value):.1f} points" if figure.is_share else f"{abs(gain.value):.3f}"
-        moved = "rose" if gain.value > 0 else "fell"
-        return (
-            f"The tuned model is {'better' if better else 'worse'} than the base {rows}: "
-            f"the {figure.name} {moved} by {by}."
-        )
+        It is about the first of these that was measured: the user's own metric of answers; for known answers that are
+        JSON, which answers are valid and equal; exact match, if the known answers are short or recur; ROUGE-L; the
+        task's main metric, such as accuracy or F1; the loss.
+        """
+        return self.conclusion.text
+
+    @property
+    def _rows_in_words(self) -> str:
+        rows = f"{self.rows} {self.rows_called} row{'s' if self.rows != 1 else ''}"
+        return f"{rows} ({self.distinct} distinct)" if self.distinct else rows
+
+    @property
+    def _alone(self) -> str:
+        if self.unscored is None:
+            return ""
+        many = {0: "no answers were", 1: "only one answer was"}.get(self.unscored, f"only {self.unscored} answers were")
+        return f"This rests on the loss alone: {many} generated."
 
     @property
     def forgotten(self) -> str:
@@ -180,23 +196,45 @@ class Comparison:
 
     @property
     def by_heart(self) -> str:
-        """How much of the gain is memorization, in a sentence; empty if none is shown."""
+        """How much of the gain is memorization, in a sentence; empty if none is shown.
+
+        A loss that falls further on training rows is no memorization yet: a model that moves into the domain of the
+        data gains more where its base was worse. Memorized rows show in two more ways, of which one is enough. The
+        model has become worse on held-out rows, in its loss or its answers. Or its training loss is far below its
+        held-out loss, each as a share of the base's: rows that were easier from the start do not count.
+        """
         losses = [[one for one in side if one.name == "loss"] for side in (self.training, self.figures)]
-        if self.gap is None or not all(losses):
+        if self.gap is None or not all(losses) or "underfitting" in self.findings:
             return ""
-        on_training, on_held_out = (-side[0].difference.value for side in losses)
+        training, held_out = (side[0] for side in losses)
+        on_training, on_held_out = -training.difference.value, -held_out.difference.value
         if on_training <= 0 or self.gap.high >= 0 or -self.gap.value <= BY_HEART * on_training:
+            return ""
+        is_worse = any(one.is_worse for one in self.figures if one.name in ("loss", self.headline, *self.deciding))
+        if not is_worse and _left(training) > (1 - MEMORIZED) * _left(held_out):
             return ""
         moved = "fell" if on_held_out >= 0 else "rose"
         return (
-            f"Part of the gain is memorization: the loss fell by {on_training:.3f} on training rows and {moved} by "
-            f"{abs(on_held_out):.3f} on held-out rows. More rows or fewer epochs narrow the gap."
+            f"Part of the gain is memorization: the loss fell by {on_training:.3f}, to {training.tuned.value:.3f}, on "
+            f"training rows and {moved} by {abs(on_held_out):.3f}, to {held_out.tuned.value:.3f}, on "
+            f"{self.rows_called} rows. More rows or less training narrow the gap."
         )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, with the verdict and the other sentences."""
-        sentences = {"verdict": self.verdict, "forgotten": self.forgotten, "by_heart": self.by_heart}
+        verdict = self.conclusion
+        sentences = {
+            "verdict": verdict.text,
+            "verdict_kind": verdict.kind,
+            "forgotten": self.forgotten,
+            "by_heart": self.by_heart,
+        }
         return finite({**asdict(self), **sentences})
+
+
+def _left(loss: Figure) -> float:
+    """What is left of the base's loss, as a share."""
+    return loss.tuned.value / loss.base.value if loss.base.value > 0 else 1.0
 
 
 def finite(value: Any) -> Any:

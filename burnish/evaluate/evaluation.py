@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
-from burnish.evaluate.answers import Answer, answer_measures, answer_questions, describe_cut
+from burnish.evaluate.answers import Answer, answer_measures, answer_questions, deciding_metrics, describe_cut
 from burnish.evaluate.comparison import (
     Comparison,
-    Figure,
     GeneralText,
     Repeats,
     SideBySide,
@@ -21,6 +20,7 @@ from burnish.evaluate.comparison import (
     repeated_records,
     repeats_among,
 )
+from burnish.evaluate.figure import Figure
 from burnish.evaluate.forgetting import BaseLoss, GeneralTexts, against_forgetting, drawn, general_texts
 from burnish.metrics.intervals import contrast
 from burnish.metrics.measure import Measure, MetricTable
@@ -63,7 +63,13 @@ class _Results:
     answers: list[Answer]
 
 
-def compare_with_base(network: Any, context: RunContext, questions: Sequence[Question], held_out: str) -> Comparison:
+def compare_with_base(
+    network: Any,
+    context: RunContext,
+    questions: Sequence[Question],
+    held_out: str,
+    findings: Mapping[str, str] | None = None,
+) -> Comparison:
     """Evaluates the tuned network and its base on the same rows, texts and questions.
 
     Args:
@@ -72,12 +78,14 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
         context: fully resolved; its validation rows are used, and as many of the training rows.
         questions: for generated answers; may be empty.
         held_out: the source of the rows, as text.
+        findings: evidence of diagnoses that hold at the end of the run, by name.
 
     Raises:
         DataError: the texts of `evaluate.general` cannot be read.
     """
     task, records, emit = context.task, context.records, context.emit
     comparison = Comparison(context.num_validation_rows, context.validation.num_trained, held_out, task.scorer.headline)
+    comparison.findings = dict(findings or {})
     training = drawn(records.train, context.num_validation_rows, context.recipe.seed)
     trained = encode_records(task.encoder, training, context.context_length)
     rows = _Rows(
@@ -106,7 +114,12 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
     comparison.note = f"{comparison.note} {cut}".strip()
     whole = {record.place: content_hash(record) for record in records.valid}
     same = repeats_among([whole.get(one.place, (one.prompt, one.expected)) for one in base.answers])
-    comparison.figures += _answer_figures(base, tuned, task, context.recipe, same)
+    answered = _answer_figures(base, tuned, task, context.recipe, same)
+    comparison.figures += answered
+    own = (context.recipe.evaluate.metric or "").partition(":")[2]
+    comparison.deciding = deciding_metrics([one.name for one in answered], [one.expected for one in base.answers], own)
+    if len(questions) < _FEWEST_COUNTED and context.questions(1):
+        comparison.unscored = len(questions)
     if rows.general is not None and base.general is not None and tuned.general is not None:
         (loss,) = make_figures([base.general], [tuned.general])
         comparison.general = GeneralText(rows.general.source, rows.general.passages.num_tokens, loss)

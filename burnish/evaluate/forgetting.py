@@ -125,9 +125,11 @@ def drawn(rows: Sequence[_Row], most: int, seed: int) -> list[_Row]:
 def against_forgetting(context: RunContext) -> str:
     """What to change if a run forgets too much, in a sentence."""
     section, method = context.recipe.train, context.method
+    # where both are set, `train.max_steps` is the one that can always shorten the run
+    length = ("train.epochs", section.epochs) if section.max_steps is None else ("train.max_steps", section.max_steps)
     changes = [
         f"lower `train.learning_rate` (now {float(section.learning_rate):g})",
-        f"train for fewer `train.epochs` (now {float(section.epochs):g})",
+        f"train for fewer `{length[0]}` (now {float(length[1]):g})",
     ]
     if option := method.size_option:
         section_name, _, name = option.partition(".")

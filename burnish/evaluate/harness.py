@@ -11,7 +11,8 @@ from numbers import Real
 from typing import Any
 
 from burnish.errors import BurnishError, InputError, MachineError
-from burnish.evaluate.comparison import Figure, make_figures
+from burnish.evaluate.comparison import make_figures
+from burnish.evaluate.figure import Figure
 from burnish.metrics.intervals import Estimate
 from burnish.metrics.measure import mean
 from burnish.models.config import context_limit

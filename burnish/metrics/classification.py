@@ -44,8 +44,8 @@ def macro_f1(counts: numpy.ndarray) -> Measure:
     """Unweighted mean of per-class F1 over the classes that occur in gold or predicted.
 
     This is scikit-learn's `f1_score(average="macro")` with `labels` set to the union of both: a class in neither is
-    left out; one that is never predicted, or never correctly, counts as 0. In a bootstrap resample the classes are
-    those of the resample.
+    left out; one that is never predicted, or never correctly, counts as 0. Without some row the classes are those of
+    the other rows.
 
     Args:
         counts: `[rows, 3 * classes]`, from `class_counts` or `label_counts`.

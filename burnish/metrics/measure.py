@@ -1,4 +1,4 @@
-"""A metric as a formula over column sums, so that one bootstrap works for all metrics; and tables of detailed
+"""A metric as a formula over column sums, so that one kind of interval works for all metrics; and tables of detailed
 metrics."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MetricTable:
 class Measure:
     """A metric over rows: `formula(table.sum(0))`.
 
-    An interval resamples rows and applies the same formula to the sums of every resample, `[resamples, k]`.
+    An interval applies the same formula to the sums without each row in turn, `[rows, k]`.
     """
 
     name: str
@@ -51,7 +51,7 @@ def value(measure: Measure) -> float:
 
 
 def grouped(measure: Measure, groups: numpy.ndarray) -> Measure:
-    """The same metric over groups of rows, which an interval then resamples as units.
+    """The same metric over groups of rows, which an interval then leaves out as units.
 
     Args:
         measure: a metric over rows.

@@ -45,7 +45,7 @@ def rated_measures(
 ) -> list[Measure]:
     """The same for rated answers: a good one should be rewarded above the reference point of `kto`, a bad one below.
 
-    Answers that came from one row, as the two of a pair, are drawn together in the bootstrap.
+    Answers that came from one row, as the two of a pair, are left out together in an interval.
 
     Args:
         rows: for each answer, the number of its row.

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy
 
-from burnish.metrics.intervals import CONFIDENCE, is_share_of_rows, resampled
+from burnish.metrics.intervals import CONFIDENCE, is_share_of_rows
 from burnish.metrics.measure import Measure
 
+_RESAMPLES = 2000
+_DRAWN_TOGETHER = 2**18
+"""Drawn rows at a time, because a matrix of all draws would be too large for many rows."""
 _MIN_DIFFERENCES = 3
 """Second differences needed for an estimate."""
 
@@ -130,6 +133,19 @@ def row_covariance(measures: Sequence[Measure], seed: int = 0) -> numpy.ndarray:
     # the resamples vary around the sample mean instead of the true mean, which underestimates the variance
     rows = effective_rows(measures[0])
     return numpy.atleast_2d(numpy.cov(values)) * rows / (rows - 1)
+
+
+def resampled(table: numpy.ndarray, seed: int | numpy.random.Generator) -> numpy.ndarray:
+    """`[resamples, k]`: column sums of bootstrap resamples of the rows (Efron 1979)."""
+    generator = numpy.random.default_rng(seed)
+    rows = len(table)
+    sums = numpy.empty((_RESAMPLES, table.shape[1]))
+    together = math.ceil(_DRAWN_TOGETHER / rows)
+    for begin in range(0, _RESAMPLES, together):
+        part = sums[begin : begin + together]
+        drawn = generator.integers(0, rows, (len(part), rows)) + rows * numpy.arange(len(part))[:, None]
+        part[:] = numpy.bincount(drawn.ravel(), minlength=len(part) * rows).reshape(len(part), rows) @ table
+    return sums
 
 
 def effective_rows(measure: Measure) -> float:

@@ -91,3 +91,25 @@ def figures_beside(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
 def shortened(text: str, most: int) -> str:
     """A text that is cut where it is longer, and says so."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"
+
+
+def kept_step(kept: Mapping[str, Any] | None) -> str:
+    """Which step's weights are the result, why, and how the last ones would have done; empty where it is unknown.
+
+    Args:
+        kept: as `describe_run` gives it.
+    """
+    if not kept:
+        return ""
+    text = f"Kept step {kept['step']:,} of {kept['last_step']:,}, because {kept['reason']}."
+    mine, last = kept["validation"], kept["last_validation"]
+    if kept["step"] == kept["last_step"] or not mine or not last:
+        return text
+    return f"{text} On the validation rows it has {_validated(mine)}; the last step would have had {_validated(last)}."
+
+
+def _validated(line: Mapping[str, Any]) -> str:
+    """The loss of a validation, and the task's main metric."""
+    loss, name = f"a loss of {number(line['loss'])}", line["headline"]
+    main = line["figures"].get(name) if name else None
+    return loss if main is None else f"{loss} and {name} {number(main, bool(line['is_share']))}"

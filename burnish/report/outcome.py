@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.report.charts import comparison_bars
-from burnish.report.figures import COLUMNS, counted, duration, figure_cells, figures_beside, number, shortened
+from burnish.report.figures import (
+    COLUMNS,
+    counted,
+    duration,
+    figure_cells,
+    figures_beside,
+    kept_step,
+    number,
+    shortened,
+)
 from burnish.report.record import RunRecord, bare_place
 from burnish.system.machine import memory_size
 from burnish.system.shell import quoted
@@ -29,11 +38,25 @@ def verdict_of(record: RunRecord) -> str:
     return f"Training has not finished: {done:,} of {record.total_steps:,} steps are done."
 
 
+_SHOWN_AS = {
+    "better": "better",
+    "better_but_forgot": "better",
+    "worse": "worse",
+    "worse_though_loss_fell": "worse",
+    "no_rows": "",
+}
+"""What a kind of verdict is shown as; all others are open."""
+
+
 def outcome_of(record: RunRecord) -> str:
-    """`better`, `worse` or `open`, by the headline metric; empty where nothing was evaluated."""
-    headline = headline_of(record.evaluation)
+    """`better`, `worse` or `open`, by the verdict; empty where nothing was evaluated."""
+    evaluation = record.evaluation
+    headline = headline_of(evaluation)
     if not headline:
         return ""
+    if "verdict_kind" in evaluation:
+        return _SHOWN_AS.get(evaluation["verdict_kind"], "open")
+    # earlier versions: by the headline
     gain = headline["difference"]
     low, high = gain["low"], gain["high"]
     falls, rises = high is not None and high < 0, low is not None and low > 0
@@ -44,8 +67,9 @@ def outcome_of(record: RunRecord) -> str:
 
 def headline_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The metric that the verdict is about; empty where there is none."""
-    figures = evaluation.get("figures", [])
-    return next((one for one in figures if one["name"] == evaluation.get("headline")), {})
+    names = [*evaluation.get("deciding", ()), evaluation.get("headline")]
+    found = {one["name"]: one for one in evaluation.get("figures", [])}
+    return next((found[name] for name in names if name in found), {})
 
 
 def heading(record: RunRecord) -> dict[str, Any]:
@@ -106,7 +130,10 @@ def before_after(record: RunRecord) -> dict[str, Any]:
         "columns": [*COLUMNS, "better is"],
         "lines": [[*line, side] for line, side in zip(cells, better, strict=True)],
         "chart": comparison_bars(sorted(evaluation["figures"], key=lambda one: one["is_share"])),
-        "notes": [evaluation[name] for name in ("note", "by_heart") if evaluation.get(name)],
+        "notes": [
+            *(evaluation[name] for name in ("note", "by_heart") if evaluation.get(name)),
+            *([kept] if (kept := kept_step(record.kept)) else []),
+        ],
         "tables": [_finer(one) for one in evaluation["tables"]],
     }
 

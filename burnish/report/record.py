@@ -38,6 +38,8 @@ class RunRecord:
     num_rejected: int
     views: list[dict[str, Any]]
     """The first rows as the model sees them, token by token."""
+    kept: dict[str, Any] | None = None
+    """Which step's weights are the result, and why."""
 
     @property
     def name(self) -> str:
@@ -130,6 +132,7 @@ def read_record(folder: RunFolder) -> RunRecord:
         rejected=rejected,
         num_rejected=num_rejected,
         views=_read_json(folder.views) or [],
+        kept=found["kept"],
     )
 
 

@@ -249,6 +249,10 @@ class Validated(Event):
     """This loss minus another on the same rows, as `[difference, low, high]` with the ends of its 95 % interval:
     against the `base`, the `lowest` before, and `chance` (always predicting the label frequencies). Empty with too few
     rows."""
+    headline: str = "loss"
+    """Name of the task's main metric: `loss`, or one of `figures`."""
+    is_share: bool = False
+    """Whether the main metric is a number from 0 to 1, shown in percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,8 @@ class Diagnosed(Event):
 
     step: int
     name: str
-    """`learning`, `stuck`, `diverging`, `overfitting`, `underfitting` or `too-few-evaluations`."""
+    """`learning`, `stuck`, `diverging`, `recovered` (from either), `overfitting`, `underfitting` or
+    `too-few-evaluations`."""
     evidence: str
     """The numbers that show it."""
     advice: str
@@ -313,6 +318,8 @@ class Finished(Event):
     loss_after: float | None
     seconds: float
     result: str
+    reason: str = ""
+    """Why the weights of `best_step` are the result, as the end of a sentence that begins with "because"."""
 
 
 Listener = Callable[[Event], None]

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -350,10 +351,35 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
         "validation_loss_best": best["loss"] if best else None,
         "best_step": best["step"] if best else None,
         "seconds": finished["seconds"] if finished else None,
+        "kept": _kept(trained, finished, steps[-1]["step"] if steps else 0),
         "result": str(run.result) if run.result else None,
         "recipe": yaml.safe_load(run.recipe.read_text(encoding="utf-8")),
         "manifest": manifest,
     }
+
+
+def _kept(
+    validations: Sequence[Mapping[str, Any]], finished: Mapping[str, Any] | None, last_step: int
+) -> dict[str, Any] | None:
+    """Which step's weights are the result and why, and the validations of that step and of the last one.
+
+    Returns:
+        None for an unfinished run, and for one of an earlier version, which did not record the reason.
+    """
+    if not finished or not finished.get("reason"):
+        return None
+    found = {line["step"]: {name: line.get(name) for name in _OF_A_VALIDATION} for line in validations}
+    step = finished["best_step"]
+    return {
+        "step": step,
+        "last_step": last_step,
+        "reason": finished["reason"],
+        "validation": found.get(step),
+        "last_validation": found.get(last_step),
+    }
+
+
+_OF_A_VALIDATION = ("loss", "headline", "is_share", "figures")
 
 
 def _state(run: RunFolder, finished: dict[str, Any] | None, writer: Writer | None) -> str:

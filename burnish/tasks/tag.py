@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy
 import torch
 from torch.nn import functional
 
@@ -178,6 +180,14 @@ class TagScorer(ScorerDefaults):
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Entity F1, precision and recall as the CoNLL script counts them; accuracy and macro-F1 for plain tags."""
         return tag_measures(*self._tags_by_row(evaluated), self._tags.scheme)
+
+    def chance_loss(self, evaluated: EvaluatedExamples) -> Measure:
+        """The loss of predicting the tag frequencies of these rows."""
+        labels = [[label for label in example.labels if label != IGNORED] for example in evaluated.examples]
+        numbers = Counter(label for one in labels for label in one)
+        nats = {label: math.log(numbers.total() / number) for label, number in numbers.items()}
+        sums = numpy.array([sum(nats[label] for label in one) for one in labels])
+        return replace(evaluated, sums=sums, counts=numpy.array([len(one) for one in labels])).loss()
 
     def tables(self, evaluated: EvaluatedExamples) -> list[MetricTable]:
         """One line per entity type, or per plain tag."""

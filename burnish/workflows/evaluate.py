@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -79,13 +80,20 @@ def _evaluate(
     network = open_result(context, result)
     context.task.objective.inspect_model(network)
     described = f"`{data}`" if data else "held out from training"
-    comparison = compare_with_base(network, context, context.questions(answers), described)
+    comparison = compare_with_base(network, context, context.questions(answers), described, _findings_of(folder))
     if asked is not None:
         _ask_harness(asked, network, context, comparison)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
         write_pages(folder)
     return comparison
+
+
+def _findings_of(folder: RunFolder) -> dict[str, str]:
+    """The diagnoses that held at the end of its training; none in runs of earlier versions."""
+    if not folder.evaluation.is_file():
+        return {}
+    return json.loads(folder.evaluation.read_text(encoding="utf-8")).get("findings", {})
 
 
 def _with_general(recipe: Recipe, general: str | None) -> Recipe:

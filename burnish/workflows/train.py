@@ -281,9 +281,10 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
         context.emit(Warned(_without_effect(reason, context.recipe)))
     write_result(network, context, folder)
     held_out = "held out from the training data" if context.records.held_out else "the validation data"
-    comparison = compare_with_base(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
+    questions = context.questions(int(context.recipe.evaluate.answers))
+    comparison = compare_with_base(network, context, questions, held_out, loop.watch.diagnosis.holding())
     write_json(folder.evaluation, comparison.to_dict())
-    context.emit(_finished(best, comparison, progress.seconds, context.method.result_folder(folder)))
+    context.emit(_finished(best, comparison, progress, context.method.result_folder(folder)))
 
 
 def report_accuracy(model: LoadedModel, progress: Progress) -> None:
@@ -314,7 +315,7 @@ def _without_effect(reason: str, recipe: Recipe) -> str:
     )
 
 
-def _finished(best: int, comparison: Comparison, seconds: float, result: Path) -> Finished:
+def _finished(best: int, comparison: Comparison, progress: Progress, result: Path) -> Finished:
     losses = [(figure.base.value, figure.tuned.value) for figure in comparison.figures if figure.name == "loss"]
     before, after = losses[0] if losses else (None, None)
-    return Finished(best, before, after, seconds, str(result))
+    return Finished(best, before, after, progress.seconds, str(result), progress.why_best())

@@ -34,7 +34,7 @@ def test_each_staged_run_is_called_by_its_name(case: str, bench: Any, tmp_path: 
     assert bench.is_right(case, names), names
     assert len(set(names)) == len(names)
     assert all(line["evidence"] for line in findings)
-    assert all(line["advice"] for line in findings if line["name"] != "learning")
+    assert all(line["advice"] for line in findings if line["name"] not in ("learning", "recovered"))
     if case == "shuffled":
         assert "labels" in findings[-1]["advice"]
 
@@ -45,6 +45,8 @@ def test_the_bench_distinguishes_right_from_wrong(bench: Any) -> None:
     assert not bench.is_right("good", [])
     assert not bench.is_right("overfit", ["learning"])
     assert bench.is_right("shuffled", ["learning", "overfitting"])
+    assert not bench.is_right("shuffled", ["learning"])
+    assert bench.is_right("shuffled", ["learning"], "chat"), "written answers have a form that can be learned"
     text = bench.table({"good": [["learning"], []]})
     assert text.splitlines()[-1] == "| good | 1 of 2 | learning; nothing |"
 

@@ -12,7 +12,7 @@ import pytest
 
 from burnish.cli.results import changes, intervals, loss, metric_table, runs_table, show_evaluation
 from burnish.cli.table import Facts, Table, cut, megabytes, wrapped
-from burnish.report.figures import duration
+from burnish.report.figures import duration, kept_step
 from tests.snapshots import check_snapshot
 from tests.unit.cli.streams import Screen
 
@@ -114,6 +114,23 @@ def test_a_long_word_fills_the_lines_it_may_have() -> None:
 def test_tables_hold_text_whole_numbers_and_fractions() -> None:
     shown = {"columns": ["label", "rows", "F1"], "rows": [["red", 1234, 0.98765], ["blue", 7, None]]}
     assert metric_table(shown).plain() == "label   rows     F1\nred    1,234  0.988\nblue       7      ?"
+
+
+def test_the_kept_step_with_its_reason_and_the_last_one_beside_it() -> None:
+    mine = {"loss": 0.04, "headline": "accuracy", "is_share": True, "figures": {"accuracy": 0.55}}
+    last = {**mine, "loss": 0.029, "figures": {"accuracy": 0.7}}
+    kept = {"step": 42, "last_step": 50, "reason": "it is steady", "validation": mine, "last_validation": last}
+    alone = {**mine, "headline": "loss", "is_share": False}
+    earlier = {**mine, "headline": None}
+    assert kept_step(None) == ""
+    texts = [
+        kept_step(kept),
+        kept_step({**kept, "step": 50}),
+        kept_step({**kept, "validation": alone, "last_validation": {**alone, "loss": 0.029}}),
+        kept_step({**kept, "validation": earlier, "last_validation": earlier}),
+        kept_step({**kept, "last_validation": None}),
+    ]
+    check_snapshot("unit/cli/test_results::the kept step", "\n".join(texts))
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,7 @@ def test_worse_than_the_base_in_training_and_validation(
 # overfitting
 
 EARLIER, LATER = [100.0] * 3 + [60.0] * 32, [45.0] * 20
+LOW = [10.0] * 20
 
 
 def overfit(**changed: Any) -> Curves:
@@ -274,6 +275,14 @@ def test_an_overfit_run_is_described() -> None:
     ("changed", "is_overfit"),
     [
         ({"newest": [4.99, 4.0, 6.0]}, False),
+        (
+            {"base": 160.0, "later": LOW, "newest": [9.99, 4.0, 12.0]},
+            False,
+        ),  # a fifth of the lowest, though no tenth of the gain
+        ({"base": 160.0, "later": LOW, "newest": [10.0, 4.0, 12.0]}, True),
+        ({"base": 250.0, "later": LOW, "newest": [9.99, 4.0, 12.0]}, False),  # half a tenth of the gain
+        ({"base": 250.0, "later": LOW, "newest": [10.0, 4.0, 12.0]}, True),
+        ({"base": 270.0, "later": LOW, "newest": [10.9, 4.0, 12.0]}, False),
         ({"base": 50.0, "newest": [0.49, 0.25, 2.0]}, False),
         ({"base": 50.0, "newest": [0.5, 0.25, 2.0]}, True),
         ({"newest": [5.0, 0.0, 6.0]}, False),

@@ -10,6 +10,7 @@ import pytest
 
 from burnish.engine.progress import Progress
 from burnish.metrics.measure import Measure, mean, value
+from tests.snapshots import check_text
 from tests.unit.engine.made_curves import loss_of
 
 
@@ -193,3 +194,16 @@ def test_changes_are_against_the_base_the_lowest_and_guessing() -> None:
         {"base": -0.45, "lowest": 0.05, "chance": -0.45}, abs=0.02
     )
     assert all(low < value < high for value, low, high in result.values())
+
+
+def test_the_reason_for_the_best_checkpoint() -> None:
+    progress = Progress()
+    assert progress.why_best() == "no rows are held out, and it is the last one"
+    record(progress, 0, 3.0)
+    assert progress.why_best() == "no rows are held out, and it is the last one"
+    record(progress, 5, 2.0)
+    assert progress.why_best() == "it is the only one that was validated"
+    record(progress, 10, 2.5)
+    assert progress.why_best() == "it has the best score of 2 validations"
+    progress.highest_step = 10
+    check_text(progress.why_best())

@@ -8,7 +8,8 @@ import math
 import numpy
 import pytest
 
-from burnish.evaluate.comparison import Comparison, Figure, GeneralText, SideBySide, make_figures
+from burnish.evaluate.comparison import Comparison, GeneralText, SideBySide, make_figures
+from burnish.evaluate.figure import Figure
 from burnish.metrics.intervals import Estimate, difference, proportion
 from burnish.metrics.measure import Measure, MetricTable, mean, ratio
 
@@ -64,9 +65,15 @@ def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: in
             True,
             "worse than the base on 9 held-out rows: the F1 fell by 20.0 points.",
         ),
-        (Estimate(-0.5, -1.2, 0.2), True, False, "No difference between base and tuned model is shown"),
-        (Estimate(0.5, 0.0, 0.7), False, True, "No difference between base and tuned model is shown"),
-        (Estimate(-0.5, -math.inf, math.inf), True, False, "No difference between base and tuned model is shown"),
+        (
+            Estimate(-0.02, -0.05, 0.02),
+            False,
+            True,
+            "No difference between base and tuned model is shown on 9 held-out",
+        ),
+        (Estimate(-0.5, -1.2, 0.2), True, False, "9 held-out rows are too few to show a difference"),
+        (Estimate(0.5, 0.0, 0.7), False, True, "9 held-out rows are too few to show a difference"),
+        (Estimate(-0.5, -math.inf, math.inf), True, False, "9 held-out rows are too few to show a difference"),
     ],
     ids=str,
 )
@@ -85,7 +92,8 @@ def test_without_its_figure_there_is_no_verdict() -> None:
 
 def test_one_row_is_one_row() -> None:
     verdict = evaluated_by(Estimate(-0.5, -math.inf, math.inf), True, False, rows=1).verdict
-    assert verdict.endswith("on 1 held-out row.")
+    assert verdict.startswith("1 held-out row is too few to show a difference")
+    assert verdict.endswith("the loss changed by -0.500.")
 
 
 def test_the_dictionary_is_json_with_the_verdict_and_without_infinities() -> None:
@@ -140,28 +148,72 @@ def test_forgetting_is_a_sure_rise_of_a_part_that_matters(rise: Estimate, is_rep
         assert comparison.to_dict()["general"]["loss"]["difference"]["low"] == 0.30
 
 
+HELD = 3.0
+"""Loss of the base on held-out rows."""
+
+
 @pytest.mark.parametrize(
-    ("on_training", "on_held_out", "gap", "said"),
+    ("training", "on_held_out", "gap", "said"),
     [
-        (-2.0, -0.5, Estimate(-1.5, -1.8, -1.2), "fell by 2.000 on training rows and fell by 0.500 on held-out rows."),
-        (-2.0, 0.3, Estimate(-2.3, -2.6, -2.0), "fell by 2.000 on training rows and rose by 0.300 on held-out rows."),
-        (-2.0, -1.7, Estimate(-0.3, -0.4, -0.2), ""),  # sure, but less than a fifth of the gain
-        (-2.0, -0.5, Estimate(-1.5, -3.2, 0.2), ""),  # large, but not sure
-        (-0.5, -2.0, Estimate(1.5, 1.2, 1.8), ""),
-        (0.1, 0.6, Estimate(-0.5, -0.6, -0.4), ""),  # nothing was gained, by heart or otherwise
+        (
+            (3.0, 0.5),
+            1.5,
+            Estimate(-1.0, -1.3, -0.7),
+            "by 2.500, to 0.500, on training rows and fell by 1.500, to 1.500",
+        ),
+        (
+            (3.0, 1.0),
+            3.3,
+            Estimate(-2.3, -2.6, -2.0),
+            "by 2.000, to 1.000, on training rows and rose by 0.300, to 3.300",
+        ),
+        ((3.0, 2.5), 3.3, Estimate(-0.8, -1.0, -0.6), "rose by 0.300"),
+        ((3.0, 1.0), 1.3, Estimate(-0.3, -0.4, -0.2), ""),  # sure, but less than a fifth of the gain
+        ((3.0, 1.0), 2.5, Estimate(-1.5, -3.2, 0.2), ""),  # large, but not sure
+        ((3.0, 2.5), 1.0, Estimate(1.5, 1.2, 1.8), ""),
+        ((3.0, 3.1), 3.6, Estimate(-0.5, -0.6, -0.4), ""),  # nothing was gained, by heart or otherwise
+        ((4.0, 2.0), 1.6, Estimate(-0.6, -0.8, -0.4), ""),  # a move into the domain: half of either loss is left
+        (
+            (3.0, 1.9),
+            2.3,
+            Estimate(-0.4, -0.5, -0.3),
+            "",
+        ),  # likewise: a third of the gain is missing, but little is left
+        ((4.0, 0.5), 1.5, Estimate(-2.0, -2.3, -1.7), "to 0.500, on training rows"),
     ],
     ids=str,
 )
 def test_learned_by_heart_is_what_is_missing_on_held_out_rows(
-    on_training: float, on_held_out: float, gap: Estimate, said: str
+    training: tuple[float, float], on_held_out: float, gap: Estimate, said: str
 ) -> None:
-    held_out, training = (
-        loss_figure(3.0, Estimate(moved, moved - 0.1, moved + 0.1)) for moved in (on_held_out, on_training)
-    )
-    comparison = Comparison(9, 100, "held out", figures=[held_out], training=[training], gap=gap)
+    comparison = by_heart(training, on_held_out, gap)
     assert comparison.to_dict()["by_heart"] == comparison.by_heart
     assert bool(comparison.by_heart) == bool(said)
     assert said in comparison.by_heart
+    comparison.findings = {"underfitting": "it still fell"}
+    assert comparison.by_heart == ""
+
+
+def by_heart(training: tuple[float, float], on_held_out: float, gap: Estimate) -> Comparison:
+    """A run with these losses on training rows before and after, and on held-out rows after."""
+    on_training = Estimate(training[1] - training[0], *(training[1] - training[0] + by for by in (-0.1, 0.1)))
+    moved = Estimate(on_held_out - HELD, *(on_held_out - HELD + by for by in (-0.1, 0.1)))
+    losses = [loss_figure(HELD, moved)], [loss_figure(training[0], on_training)]
+    return Comparison(9, 100, "held out", figures=losses[0], training=losses[1], gap=gap)
+
+
+def test_answers_that_got_worse_show_what_was_learned_by_heart() -> None:
+    """The held-out loss fell as in a change of domain, but the labels are worse than before."""
+    comparison = by_heart((3.0, 1.9), 2.3, Estimate(-0.4, -0.5, -0.3))
+    lost = Figure(
+        "accuracy", Estimate(0.8, 0.7, 0.9), Estimate(0.5, 0.4, 0.6), Estimate(-0.3, -0.4, -0.2), False, True, 9
+    )
+    comparison.figures.append(lost)
+    assert comparison.by_heart == ""
+    comparison.headline = "accuracy"
+    assert "Part of the gain is memorization" in comparison.by_heart
+    comparison.headline, comparison.deciding = "loss", ["accuracy"]
+    assert "More rows or less training narrow the gap." in comparison.by_heart
 
 
 def test_without_training_rows_nothing_is_said_of_memory() -> None:

@@ -102,6 +102,9 @@ def test_the_advice_fits_the_method(tiny_tokenizer: Any) -> None:
     assert "`--method lora`" in full
     assert "lora.rank" not in full
     assert "--method" not in lora
+    limited = against_forgetting(context_of(tiny_tokenizer, method="lora", **given, **{"train.max_steps": 40}))
+    assert "train for fewer `train.max_steps` (now 40)" in limited
+    assert "train.epochs" not in limited
 
 
 def test_the_base_models_loss_is_cached_by_everything_it_depends_on(

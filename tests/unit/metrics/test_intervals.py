@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 from dataclasses import replace
 
 import numpy
@@ -18,10 +17,8 @@ from burnish.metrics.intervals import (
     estimate,
     is_share_of_rows,
     proportion,
-    resampled,
-    widening,
 )
-from burnish.metrics.measure import Measure, grouped, mean, ratio, value
+from burnish.metrics.measure import Measure, f1, grouped, mean, ratio, value
 
 _PAIRED = numpy.arange(8) // 2
 
@@ -32,16 +29,45 @@ def loss_of(sums: ArrayLike, counts: ArrayLike) -> Measure:
 
 
 def test_the_mean_is_per_token() -> None:
-    """Of two rows there are four draws, and half of them are the same: the interval is wide, but not open."""
+    """Without one of two rows the mean is that of the other; Student's quantile for a single degree of freedom."""
     result = estimate(loss_of([3.0, 10.0], [1, 9]))
-    assert result.value == pytest.approx(1.3)
-    assert result.low == pytest.approx(1.3 + widening(2) * (10 / 9 - 1.3))
-    assert result.high == pytest.approx(1.3 + widening(2) * (3.0 - 1.3))
+    half = 12.706205 * (3.0 - 10 / 9) / 2
+    assert (result.value, result.low, result.high) == pytest.approx((1.3, 1.3 - half, 1.3 + half))
 
 
 @pytest.mark.parametrize(("rows", "quantile"), [(2, 12.706205), (4, 3.182446), (30, 2.045230), (10_000, 1.960201)])
 def test_few_rows_widen_the_interval_as_students_t_does(rows: int, quantile: float) -> None:
-    assert widening(rows) == pytest.approx(math.sqrt(rows / (rows - 1)) * quantile / 1.959964, rel=1e-5)
+    """Where nothing is skewed, the interval is Student's."""
+    result = estimate(mean("score", [1.0, 3.0] * (rows // 2), is_share=False))
+    half = quantile / math.sqrt(rows - 1)
+    assert (result.value, result.low, result.high) == pytest.approx((2.0, 2.0 - half, 2.0 + half), rel=1e-5)
+
+
+def test_the_long_side_of_a_skewed_metric_is_longer() -> None:
+    """And the short side is no shorter than Student's, since a few rows can be skewed by chance."""
+    rows = numpy.array([0.1, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.9, 1.4, 4.0])
+    half = 2.262157 * rows.std(ddof=1) / math.sqrt(10)
+    result, mirrored = (estimate(mean("score", sign * rows, is_share=False)) for sign in (1, -1))
+    assert result.low == pytest.approx(rows.mean() - half, rel=1e-4)
+    assert result.high > rows.mean() + 1.5 * half
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((result.low, result.high))
+
+
+def test_one_outlier_among_few_rows_does_not_take_the_interval_anywhere() -> None:
+    rows = numpy.array([8.0] * 7 + [1.0])
+    half = 2.364624 * rows.std(ddof=1) / math.sqrt(8)
+    result = estimate(mean("score", rows, is_share=False))
+    assert (result.low, result.high) == pytest.approx((rows.mean() - 2.5 * half, rows.mean() + half), rel=1e-4)
+
+
+def test_the_correction_for_skew_by_hand() -> None:
+    """Hall (1992): T + s T² / 3 + s² T³ / 27 + s / 6 is nearly normal, for T in standard errors and its skewness s."""
+    rows = numpy.array([0.0] * 10 + [1.0] * 6 + [2.0] * 3 + [4.0])
+    error = rows.std(ddof=1) / math.sqrt(20)
+    skew = ((rows - rows.mean()) ** 3).mean() / (19 * 18) / error**3
+    result = estimate(mean("score", rows, is_share=False))
+    reach = (rows.mean() - result.high) / error
+    assert reach + skew * reach**2 / 3 + skew**2 * reach**3 / 27 + skew / 6 == pytest.approx(-2.093024)
 
 
 def test_a_figure_with_a_least_value_has_no_bound_below_it() -> None:
@@ -61,13 +87,14 @@ def test_a_perplexity_beyond_all_numbers_has_an_interval_of_numbers() -> None:
         compares_ratios=True,
     )
     assert estimate(perplexity) == Estimate(
-        pytest.approx(math.exp(660)), pytest.approx(math.exp(660 - 40 * widening(2))), math.exp(700)
+        pytest.approx(math.exp(660)), pytest.approx(math.exp(660 - 40 * 12.706205), rel=1e-3), math.exp(700)
     )
 
 
-def test_rows_that_are_all_half_right_have_an_interval_without_width() -> None:
-    """Only at the ends of the scale is that width known to be wrong; a loss has no such ends."""
-    assert estimate(mean("partly right", [0.5] * 6)) == Estimate(0.5, 0.5, 0.5)
+def test_a_share_that_every_row_has_alike_is_not_certain() -> None:
+    """Its width is that of a share of rows; of a loss it is not known how far it can move."""
+    assert estimate(mean("partly right", [0.5] * 6)) == proportion(3, 6)
+    assert estimate(mean("partly right", [0.0] * 6)) == proportion(0, 6)
     assert estimate(mean("loss", [1.0] * 6, is_share=False)) == Estimate(1.0, 1.0, 1.0)
     assert estimate(mean("loss", [0.0] * 6, is_share=False)) == Estimate(0.0, 0.0, 0.0)
 
@@ -99,56 +126,15 @@ def test_only_a_difference_of_shares_has_limits(scale: float, is_share: bool) ->
     assert up.high == 1.0 if is_share else up.high > 1.05 * scale
 
 
-def test_the_usual_seed() -> None:
-    source = numpy.random.default_rng(0)
-    first, second = (loss_of(source.gamma(2, 3, 10), source.integers(1, 9, 10)) for _ in range(2))
-    pair, other = (first, second), (second, first)
-    for usual, given, another in (
-        (estimate(first), estimate(first, 0), estimate(first, 1)),
-        (difference(*pair), difference(*pair, 0), difference(*pair, 1)),
-        (contrast(pair, other), contrast(pair, other, 0), contrast(pair, other, 1)),
-    ):
-        assert usual == given != another
-
-
-def test_the_two_sides_of_a_contrast_are_drawn_independently() -> None:
-    """With the same draws on both sides, the difference of two equal changes would have no width."""
+def test_the_two_sides_of_a_contrast_are_independent() -> None:
+    """Paired, the difference of two equal changes would have no width."""
     pair = loss_of([3.0, 10.0, 4.0, 7.0], [1, 1, 1, 1]), loss_of([1.0, 2.0, 4.5, 1.0], [1, 1, 1, 1])
     result, change = contrast(pair, pair), difference(*pair)
     assert result.value == 0.0
-    assert result.high - result.low == pytest.approx(math.sqrt(2) * (change.high - change.low), rel=0.1)
-
-
-def test_resampled_sums() -> None:
-    """2,000 draws of as many rows, all equally likely: sums of counts by binomial, of the first row as of the last."""
-    table = numpy.eye(5)
-    sums = resampled(table, 0)
-    assert sums.shape == (2000, 5)
-    assert (sums.sum(axis=1) == 5).all()
-    assert sums.mean(axis=0) == pytest.approx(numpy.ones(5), abs=0.08)
-    assert sums.var(axis=0) == pytest.approx(numpy.full(5, 4 / 5), abs=0.08)
-
-
-def test_the_ends_leave_out_as_many_draws_on_each_side() -> None:
-    """One in forty: 95 of 100 lie between, before the interval is widened."""
-    source = numpy.random.default_rng(3)
-    losses = loss_of(source.gamma(2, 3, 40), source.integers(1, 9, 40))
-    low, middle, high = numpy.quantile(losses.formula(resampled(losses.table, 5)), (0.025, 0.5, 0.975))
-    wider = [middle + widening(40) * (end - middle) for end in (low, high)]
-    result = estimate(losses, seed=5)
-    assert (result.low, result.high) == pytest.approx(wider)
-
-
-def test_drawing_takes_little_memory_however_many_rows() -> None:
-    """Three arrays of 2**18 numbers of 8 bytes at most; all draws of these rows at once would be 64 MB each."""
-    tracemalloc.start()
-    try:
-        sums = resampled(numpy.ones((4000, 1)), 0)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert (sums == 4000).all()
-    assert peak < 3.5 * 8 * 2**18
+    assert result.high == pytest.approx(-result.low)
+    error = numpy.diff([pair[0].table[:, 0], pair[1].table[:, 0]], axis=0).std(ddof=1) / 2
+    assert result.high == pytest.approx(2.446912 * math.sqrt(2) * error), "six degrees of freedom"
+    assert change.high - change.low > 2 * 3.182446 * error
 
 
 def test_perplexity_has_the_interval_of_the_loss_on_another_scale() -> None:
@@ -208,26 +194,28 @@ def test_a_share_of_rows_gets_wilsons_interval() -> None:
     ],
     ids=lambda measure: measure.name,
 )
-def test_anything_else_is_drawn_again(measure: Measure) -> None:
+def test_anything_else_is_at_least_as_uncertain_as_student_says(measure: Measure) -> None:
     """Rows that are neither right nor wrong, or count more than once, are no coin tosses."""
     result = estimate(measure)
-    drawn = numpy.random.default_rng(9).integers(0, 4, (20_000, 4))
-    figures = measure.formula(measure.table[drawn].sum(1))
-    low, middle, high = numpy.quantile(figures, (0.025, 0.5, 0.975))
-    ends = [middle + widening(4) * (end - middle) for end in (low, high)]
+    without = measure.formula(measure.table.sum(0) - measure.table)
+    half = 3.182446 * math.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
+    expected = numpy.array([value(measure) - half, value(measure) + half])
+    low, high = numpy.clip(expected, 0, 1) if measure.is_share else expected
     assert result.value == value(measure)
-    assert (result.low, result.high) == pytest.approx(numpy.clip(ends, 0, 1) if measure.is_share else ends, abs=0.02)
+    assert result.low <= low + 1e-9
+    assert result.high >= high - 1e-9
+    assert result.high - result.low <= 3 * (high - low)
 
 
 def test_the_formula_is_taken_of_sums() -> None:
-    """A figure that is no mean of rows, such as F1, is computed again for each draw."""
+    """A figure that is no mean of rows, such as F1, is computed again without each row."""
     source = numpy.random.default_rng(7)
     table = source.integers(0, 4, (80, 2)).astype(float)
     measure = Measure("root", table, lambda sums: numpy.sqrt(sums[..., 0] / sums[..., 1]), True, False)
     inner = Measure("share", table, lambda sums: sums[..., 0] / sums[..., 1], True, False)
     result, under = estimate(measure), estimate(inner)
     assert (result.value, result.low, result.high) == pytest.approx(
-        (math.sqrt(under.value), math.sqrt(under.low), math.sqrt(under.high)), rel=1e-3
+        (math.sqrt(under.value), math.sqrt(under.low), math.sqrt(under.high)), rel=0.02
     )
 
 
@@ -235,8 +223,7 @@ def test_the_same_rows_give_the_same_interval() -> None:
     source = numpy.random.default_rng(1)
     sums, counts = source.gamma(2, 3, 30), source.integers(1, 20, 30)
     losses = loss_of(sums, counts)
-    assert estimate(losses) == estimate(losses)
-    assert estimate(losses, seed=1) != estimate(losses, seed=2)
+    assert estimate(losses) == estimate(loss_of(sums, counts))
 
 
 def test_pairing_by_row_makes_the_difference_sharp() -> None:
@@ -314,12 +301,12 @@ def coverage(estimates: list[Estimate], truth: float) -> float:
     return sum(result.low <= truth <= result.high for result in estimates) / len(estimates)
 
 
-@pytest.mark.parametrize("rows", [4, 10, 40])
-def test_intervals_of_a_mean_hold_the_truth_95_times_in_100(rows: int) -> None:
-    """Without the widening it would be 80 times of 100 with 4 rows, and 90 with 10."""
+@pytest.mark.parametrize(("rows", "most"), [(4, 0.98), (10, 0.97), (40, 0.97)])
+def test_intervals_of_a_mean_hold_the_truth_95_times_in_100(rows: int, most: float) -> None:
+    """With the normal quantile it would be 80 times of 100 with 4 rows, and 90 with 10."""
     source = numpy.random.default_rng(rows)
-    estimates = [estimate(mean("score", source.normal(3, 1, rows), is_share=False), seed) for seed in range(1500)]
-    assert 0.93 <= coverage(estimates, 3.0) <= 0.97
+    estimates = [estimate(mean("score", source.normal(3, 1, rows), is_share=False)) for _ in range(1500)]
+    assert 0.93 <= coverage(estimates, 3.0) <= most
 
 
 @pytest.mark.parametrize("rows", [20, pytest.param(100, marks=pytest.mark.slow)])
@@ -327,13 +314,13 @@ def test_intervals_of_a_loss_and_of_its_change_hold_the_truth_95_times_in_100(ro
     """Rows of 1 to 40 tokens that share the row's own difficulty; the model gains more on some than on others."""
     source = numpy.random.default_rng(3)
     estimates, differences = [], []
-    for seed in range(1000):
+    for _ in range(1000):
         counts = source.integers(1, 41, rows)
         sums = counts * source.gamma(4, 0.5, rows) + source.normal(0, 0.5, rows) * numpy.sqrt(counts)
         base = loss_of(sums, counts)
         tuned = loss_of(sums - counts * source.normal(0.3, 0.4, rows), counts)
-        estimates.append(estimate(base, seed))
-        differences.append(difference(base, tuned, seed))
+        estimates.append(estimate(base))
+        differences.append(difference(base, tuned))
     assert 0.93 <= coverage(estimates, 2.0) <= 0.97
     assert 0.93 <= coverage(differences, -0.3) <= 0.97
 
@@ -360,11 +347,11 @@ def test_intervals_of_two_changes_held_against_each_other_hold_the_truth_95_time
     source = numpy.random.default_rng(12)
     ones = numpy.ones(12)
     events = []
-    for seed in range(1000):
+    for _ in range(1000):
         before, after = source.normal(3, 1, (2, 12)), source.normal(2, 0.5, (2, 12))
         after[1] += 0.4
         first, second = ((loss_of(before[side], ones), loss_of(after[side], ones)) for side in (0, 1))
-        events.append(contrast(first, second, seed))
+        events.append(contrast(first, second))
     assert 0.93 <= coverage(events, -0.4) <= 0.97
 
 
@@ -425,3 +412,64 @@ def test_groups_that_are_wholly_right_or_wrong_are_counted_as_rows() -> None:
     assert estimate(uneven) == proportion(2, 3), "36 / 12 groups"
     assert estimate(grouped(mean("accuracy", [1, 1, 0, 0]), numpy.array([0, 0, 1, 1]))) == proportion(1, 2)
     assert estimate(grouped(mean("accuracy", [1, 1]), numpy.array([0, 0]))) == Estimate(1.0, -math.inf, math.inf)
+
+
+ROWS = 15
+LAWS = ("share", "loss", "F1")
+
+
+def drawn(law: str, source: numpy.random.Generator, rows: int) -> tuple[Measure, Measure, float, float]:
+    """Two models on the same rows, and the true values of the second one's metric and of the change."""
+    if law == "share":
+        first = source.random(rows)
+        second = numpy.where(source.random(rows) < 0.6, first, source.random(rows))
+        return mean("share", first < 0.5), mean("share", second < 0.7), 0.7, 0.2
+    if law == "loss":
+        tokens, level = source.integers(5, 40, rows), source.gamma(4, 0.5, rows)
+        later = level * source.normal(0.7, 0.1, rows) + source.normal(0, 0.1, rows)
+        return loss_of(tokens * level, tokens), loss_of(tokens * later, tokens), 1.4, -0.6
+    gold = 1 + source.poisson(1, rows)
+    found = source.binomial(gold, 0.6)
+    later = numpy.where(source.random(rows) < 0.5, found, source.binomial(gold, 0.8))
+    tables = [numpy.stack([hits, gold, gold], axis=1).astype(float) for hits in (found, later)]
+    before, after = (
+        Measure("F1", table, lambda sums: f1(*numpy.moveaxis(sums, -1, 0)), True, True) for table in tables
+    )
+    return before, after, 0.7, 0.1
+
+
+def repeated(measure: Measure, groups: numpy.ndarray, is_naive: bool) -> Measure:
+    """The metric on rows of which those of a group say the same."""
+    rows = replace(measure, table=measure.table[groups])
+    return rows if is_naive else grouped(rows, groups)
+
+
+def held(law: str, kind: str, trials: int, is_naive: bool = False) -> tuple[float, float]:
+    """The shares of intervals that hold the truth, of a metric and of its change, on `ROWS` rows."""
+    source = numpy.random.default_rng(LAWS.index(law))
+    distinct = {"distinct": ROWS, "a third are copies": ROWS - ROWS // 3, "clusters": ROWS // 3}[kind]
+    singles, changes = [], []
+    for _ in range(trials):
+        groups = numpy.concatenate([numpy.arange(distinct), source.integers(0, distinct, ROWS - distinct)])
+        base, tuned, true, moved = drawn(law, source, distinct)
+        base, tuned = (repeated(one, groups, is_naive) for one in (base, tuned))
+        single, change = estimate(tuned), difference(base, tuned)
+        singles.append(single.low <= true <= single.high)
+        changes.append(change.low <= moved <= change.high)
+    return float(numpy.mean(singles)), float(numpy.mean(changes))
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("kind", ["distinct", "a third are copies", "clusters"])
+def test_few_rows_and_repeats_are_covered_too(law: str, kind: str) -> None:
+    """Wide bands, since these are few trials: `bench/interval_coverage.py` counts more. Counts of a few groups are so
+    coarse that their intervals err on the wide side."""
+    single, change = held(law, kind, 250)
+    assert 0.91 <= single <= 0.995
+    assert change >= 0.91
+
+
+def test_copies_that_are_taken_for_rows_are_not_covered() -> None:
+    """What these tests would find if repeats were ignored."""
+    for law in LAWS:
+        assert held(law, "clusters", 250, is_naive=True)[0] < 0.88, law

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy
 import pytest
 from scipy import stats
 
 from burnish.metrics.measure import Measure, mean, ratio, value
-from burnish.metrics.significance import Change, Noise, effective_rows, holm, row_covariance, weigh
+from burnish.metrics.significance import Change, Noise, effective_rows, holm, resampled, row_covariance, weigh
 
 
 def loss_of(sums: numpy.ndarray, counts: numpy.ndarray) -> Measure:
@@ -79,6 +80,28 @@ def test_holm_keeps_false_claims_rare_however_many_comparisons() -> None:
     assert 0.03 < numpy.mean(wrong) < 0.065
     unraised = [source.random(10).min() <= 0.05 for _ in range(2000)]
     assert numpy.mean(unraised) > 0.3
+
+
+def test_resampled_sums() -> None:
+    """2,000 draws of as many rows, all equally likely: sums of counts by binomial, of the first row as of the last."""
+    table = numpy.eye(5)
+    sums = resampled(table, 0)
+    assert sums.shape == (2000, 5)
+    assert (sums.sum(axis=1) == 5).all()
+    assert sums.mean(axis=0) == pytest.approx(numpy.ones(5), abs=0.08)
+    assert sums.var(axis=0) == pytest.approx(numpy.full(5, 4 / 5), abs=0.08)
+
+
+def test_drawing_takes_little_memory_however_many_rows() -> None:
+    """Three arrays of 2**18 numbers of 8 bytes at most; all draws of these rows at once would be 64 MB each."""
+    tracemalloc.start()
+    try:
+        sums = resampled(numpy.ones((4000, 1)), 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (sums == 4000).all()
+    assert peak < 3.5 * 8 * 2**18
 
 
 def test_the_covariance_of_means_by_hand() -> None:

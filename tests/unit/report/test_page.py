@@ -13,7 +13,7 @@ import pytest
 from burnish.errors import InputError
 from burnish.recipe.load import dump_recipe
 from burnish.report.figures import change, counted, error_of, number
-from burnish.report.outcome import outcome_of, verdict_of
+from burnish.report.outcome import headline_of, outcome_of, verdict_of
 from burnish.report.page import report_page, style, write_pages, write_report
 from burnish.report.record import bare_place, read_record
 from burnish.runs.folder import RunFolder
@@ -176,6 +176,37 @@ def test_how_it_stands(gain: tuple[Any, Any, Any], lower_is_better: bool, standi
     record = read_record(run)
     assert outcome_of(record) == standing
     assert f'class="verdict {standing}"' in report_page(record)
+
+
+@pytest.mark.parametrize(
+    ("kind", "standing"),
+    [
+        ("better", "better"),
+        ("better_but_forgot", "better"),
+        ("worse", "worse"),
+        ("worse_though_loss_fell", "worse"),
+        ("loss_only", "open"),
+        ("diverged", "open"),
+        ("stuck", "open"),
+        ("no_difference", "open"),
+        ("too_few_rows", "open"),
+        ("no_rows", ""),
+    ],
+)
+def test_the_kind_of_verdict_decides_how_it_stands(kind: str, standing: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.evaluation.write_text(json.dumps({**evaluation("x"), "verdict_kind": kind, "deciding": ["x"]}))
+    record = read_record(run)
+    assert outcome_of(record) == standing
+    assert headline_of(record.evaluation)["name"] == "x"
+
+
+def test_the_page_says_which_step_was_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    events = [json.loads(line) for line in run.events.read_text(encoding="utf-8").splitlines()]
+    said = [{**one, "reason": "it is good"} if one["event"] == "Finished" else one for one in events]
+    run.events.write_text("".join(json.dumps(one) + "\n" for one in said), encoding="utf-8")
+    assert re.search(r"Kept step [\d,]+ of [\d,]+, because it is good\.", page_of(run).text)
 
 
 def test_options_that_differ_stand_first_with_their_reasons(tmp_path: Path) -> None:

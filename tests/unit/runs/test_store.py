@@ -117,6 +117,25 @@ def test_describes_a_run_from_its_files(tmp_path: Path) -> None:
     assert (outcome["validation_loss_before"], outcome["validation_loss_best"], outcome["best_step"]) == (4.0, 2.5, 2)
     assert (outcome["seconds"], outcome["result"]) == (3.25, str(folder.adapter))
     assert outcome["recipe"]["name"] == "first"
+    assert outcome["kept"] is None, "earlier versions do not say why"
+
+
+def test_the_step_that_was_kept_is_described_beside_the_last_one(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "first")
+    log = EventLog(folder.path)
+    for step, loss, accuracy in ((0, 4.0, 0.1), (2, 2.5, 0.7), (4, 2.6, 0.6)):
+        log(Validated(step, loss, {"accuracy": accuracy}, step == 2, 0.1, {}, "accuracy", True))
+    log(StepDone(4, 9, 1.0, 3.0, 1e-3, 0.7, 100, 60, 0.25, 2.0))
+    assert describe_run(folder)["kept"] is None
+    log(Finished(2, 4.0, 2.5, 3.25, "adapter", "it has the best score of 2 validations"))
+    common = {"headline": "accuracy", "is_share": True}
+    assert describe_run(folder)["kept"] == {
+        "step": 2,
+        "last_step": 4,
+        "reason": "it has the best score of 2 validations",
+        "validation": {**common, "loss": 2.5, "figures": {"accuracy": 0.7}},
+        "last_validation": {**common, "loss": 2.6, "figures": {"accuracy": 0.6}},
+    }
 
 
 def test_the_untrained_base_is_never_the_best(tmp_path: Path) -> None:

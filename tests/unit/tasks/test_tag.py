@@ -115,6 +115,18 @@ def make_evaluated(examples: Any, owners: Any, outputs: Any) -> EvaluatedExample
     return EvaluatedExamples(examples, owners, outputs, numpy.ones(number), numpy.ones(number, dtype=numpy.int64))
 
 
+def test_what_the_frequencies_of_the_tags_alone_would_reach() -> None:
+    """Of three deciding tokens two are of places and one of a person; what decides nothing counts for nothing."""
+    task = make_task(word_pieces())
+    rows = record("Rome/B-LOC", "Anna/B-PER"), record("Oslo/B-LOC")
+    examples = [task.encoder.encode(row, 64).examples[0] for row in rows]
+    chance = task.scorer.chance_loss(make_evaluated(examples, [0, 1], [[0, 0], [0]]))
+    assert chance is not None
+    nats = -numpy.log([2 / 3, 1 / 3])
+    assert value(chance) == pytest.approx((2 * nats[0] + nats[1]) / 3)
+    assert chance.table.tolist() == [pytest.approx([nats.sum(), 2]), pytest.approx([nats[0], 1])]
+
+
 # Long sentences
 
 
