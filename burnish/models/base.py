@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +69,8 @@ class BaseModel:
     """Modules without weights in the folder, such as a new head: they are initialized at random and must be trained."""
     notes: list[str] = field(default_factory=list)
     """Adaptations, as sentences for the user."""
+    identity: Hashable = None
+    """Equal for networks with the same weights and arithmetic: what was tried out on one holds for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def load_base(
     new_modules = _new_modules(network, sorted(missing), location, head)
     if head.start is not None:
         start_output(network, new_modules, head.start)
-    base = BaseModel(location, network, tokenizer, new_modules, notes)
+    base = BaseModel(location, network, tokenizer, new_modules, notes, _identity(location, loading, head, device))
     if loading.quantization is None:
         base.network = network = network.to(device)
     else:
@@ -146,13 +148,19 @@ def load_base(
     if loading.fast_on:
         from burnish.models.fast_paths import install_fast_paths  # imports much of transformers, so not at module level
 
-        base.notes += install_fast_paths(network)
+        base.notes += install_fast_paths(network, base.identity)
     if new_modules:
         named = ", ".join(f"`{name}`" for name in new_modules)
         base.notes.append(
             f"The model has no weights for {named}; this part is initialized at random and trained in full."
         )
     return base
+
+
+def _identity(location: ModelLocation, loading: Loading, head: Head, device: torch.device) -> Hashable:
+    """What decides the weights and the arithmetic of a network: the files by name, size and time, and the request."""
+    files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in location.folder.iterdir())
+    return str(location.folder), tuple(files), repr(loading), repr(head), str(device)
 
 
 def _notes_on_speed(network: Any, device: torch.device, loading: Loading) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -124,40 +124,65 @@ def arrange(network: Any, device: str) -> None:
         install(network, device)
 
 
-def install_fast_paths(network: Any) -> list[str]:
+_KNOWN: dict[Hashable, tuple[list[str], list[str]]] = {}
+"""What was found out in this process about a network: the parts to install, and the notes."""
+
+
+def install_fast_paths(network: Any, identity: Hashable = None) -> list[str]:
     """Installs every fast path, and removes those with which the model's output is less exact.
 
     Args:
         network: a loaded transformers model on its device.
+        identity: equal for networks with the same weights and arithmetic, of which one is probed in a process; None to
+            probe this one.
 
     Returns:
         Notes for the user, for example which parts were removed, and by how much they were off.
     """
+    if identity in _KNOWN:
+        names, notes = _KNOWN[identity]
+        for name in names:
+            _PARTS[name](network, network.device.type)
+        return list(notes)
+    names, notes = _install_probed(network)
+    if identity is not None:
+        _KNOWN[identity] = names, list(notes)
+    return notes
+
+
+def _install_probed(network: Any) -> tuple[list[str], list[str]]:
+    """Names of the parts that pass the probe, which are installed, and notes."""
     probe = Probe(network)
     installed = {
         name: undo for name, install in _PARTS.items() if (undo := install(network, network.device.type)) is not None
     }
     if not installed:
-        return []
-    notes = []
+        return [], []
+    names, notes = list(installed), []
     if not probe.is_possible or probe.fault(network) is not None:
         for undo in installed.values():
             undo()
-        notes = _install_singly(network, probe) if probe.is_possible else [_NOT_PROBED]
+        names, notes = _install_singly(network, probe) if probe.is_possible else ([], [_NOT_PROBED])
     if _attention_name(network) in attention.NAMES.values() and DENSE in kernels_on(network.device):
         notes.append(_DENSE_MASK)
-    return notes
+    return names, notes
 
 
-def _install_singly(network: Any, probe: Probe) -> list[str]:
-    """Installs the parts one after the other and keeps those that pass; returns a note on each of the others."""
+def _install_singly(network: Any, probe: Probe) -> tuple[list[str], list[str]]:
+    """Installs the parts one after the other and keeps those that pass; returns them, and a note on each of the
+    others."""
+    kept: list[str] = []
     faults: dict[str, str] = {}
     for name, install in _PARTS.items():
         undo = install(network, network.device.type)
-        if undo is not None and (fault := probe.fault(network)) is not None:
+        if undo is None:
+            continue
+        if (fault := probe.fault(network)) is None:
+            kept.append(name)
+        else:
             undo()
             faults[name] = fault
-    return [f"{_NOT_INSTALLED[name]} {fault}" for name, fault in faults.items()]
+    return kept, [f"{_NOT_INSTALLED[name]} {fault}" for name, fault in faults.items()]
 
 
 def _install_attention(network: Any, device: str) -> Undo | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -9,9 +10,27 @@ import torch
 from burnish.kernels.attention import NAME
 from burnish.kernels.varlen_attention import VARLEN
 
+_KNOWN: dict[Hashable, bool] = {}
+"""What was found out in this process."""
+
+
+def separates_packed(network: Any, identity: Hashable = None) -> bool:
+    """Whether a network keeps packed examples apart.
+
+    Args:
+        network: without packed rows, in any mode.
+        identity: equal for networks with the same weights and arithmetic, of which one is tried out in a process; None
+            to try this one.
+    """
+    if identity is None:
+        return _tries_packing(network)
+    if identity not in _KNOWN:
+        _KNOWN[identity] = _tries_packing(network)
+    return _KNOWN[identity]
+
 
 @torch.no_grad()
-def separates_packed(network: Any) -> bool:
+def _tries_packing(network: Any) -> bool:
     """Compares a short packed row with the same two examples run separately, and run together as one text.
 
     Packing is exact if the first difference is only rounding compared with the second. The result is False for models

@@ -120,7 +120,7 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
     resolver = Resolver(context.recipe, report or context.emit)
     for note in context.task.objective.inspect_model(base.network):
         context.emit(Note(note))
-    if resolver.recipe.data.packing and not separates_packed(base.network):
+    if resolver.recipe.data.packing and not separates_packed(base.network, base.identity):
         context.emit(Note("This model does not keep packed examples apart, so each example gets its own row."))
         resolver.fill_packing(False)
     resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))

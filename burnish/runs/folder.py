@@ -327,6 +327,8 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     """What `burnish show` prints: recipe, state, losses and results, from the run folder alone."""
     import yaml
 
+    # libyaml's parser, where PyYAML has it, takes a tenth of the time
+    safe_loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     metrics = read_events(run.metrics)
     steps = [line for line in metrics if line["event"] == "StepDone"]
     validations = [line for line in metrics if line["event"] == "Validated"]
@@ -353,7 +355,7 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
         "seconds": finished["seconds"] if finished else None,
         "kept": _kept(trained, finished, steps[-1]["step"] if steps else 0),
         "result": str(run.result) if run.result else None,
-        "recipe": yaml.safe_load(run.recipe.read_text(encoding="utf-8")),
+        "recipe": yaml.load(run.recipe.read_text(encoding="utf-8"), Loader=safe_loader),
         "manifest": manifest,
     }
 

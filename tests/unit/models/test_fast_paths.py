@@ -14,6 +14,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from burnish.kernels.attention import NAME
 from burnish.kernels.varlen_attention import VARLEN
+from burnish.models import fast_paths
 from burnish.models.fast_paths import FusedRMSNorm, arrange, install_fast_paths
 from burnish.models.packing import row_inputs
 from burnish.models.probe import probe_dtypes
@@ -276,3 +277,22 @@ def test_other_activations_stay() -> None:
         kinds = {type(module) for module in network.modules()}
         arrange(network, "cuda")
         assert {type(module) for module in network.modules()} - {FusedRMSNorm} == kinds - {LlamaRMSNorm}
+
+
+def test_what_failed_the_probe_is_left_out_of_every_network_of_that_identity() -> None:
+    networks = [deafen(make_network("llama"), None) for _ in range(2)]
+    first, second = (install_fast_paths(network, "a deaf model") for network in networks)
+    assert first == second != []
+    assert {network.config._attn_implementation for network in networks} == {"sdpa"}
+
+
+def test_one_network_of_an_identity_is_probed_and_the_others_get_the_same_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, again, other = (make_network("llama") for _ in range(3))
+    assert install_fast_paths(network, "a model") == []
+    monkeypatch.setattr(fast_paths, "Probe", None)
+    assert install_fast_paths(again, "a model") == []
+    assert {type(module) for module in again.modules()} == {type(module) for module in network.modules()}
+    with pytest.raises(TypeError):
+        install_fast_paths(other, "another")
