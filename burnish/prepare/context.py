@@ -372,7 +372,10 @@ def encode(context: RunContext) -> RunContext:
             rows = f"{encoded.truncated_rows:,} {kind} row{'s are' if encoded.truncated_rows > 1 else ' is'}"
             cut = f"{encoded.truncated_tokens:,} tokens were cut {context.task.encoder.cut_from}"
             context.emit(Note(f"{rows} longer than {limit:,} tokens; {cut}: {named}."))
-    return replace(context, training=training, validation=validation, test=test)
+    if records.test and not test.examples:
+        first = f": {test.rejected[0].place}: {test.rejected[0].reason}" if test.rejected else ""
+        records = replace(records, why_no_test=f"none of the {len(records.test):,} test rows can be used{first}")
+    return replace(context, records=records, training=training, validation=validation, test=test)
 
 
 def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int, str]) -> None:

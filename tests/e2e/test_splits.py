@@ -38,7 +38,7 @@ def labelled(first: int, last: int, labels: str = "ab") -> list[dict[str, Any]]:
 
 
 POISONED = {
-    "answers": (questions(0, 40), questions(100, 110), questions(300, 333, words=60)),
+    "answers": (questions(0, 40), questions(100, 110), questions(300, 333, words=9)),
     "labels": (labelled(0, 40), labelled(100, 110), [*labelled(301, 330, "ba"), {"text": "x " * 200, "label": "new"}]),
 }
 
@@ -121,6 +121,16 @@ def test_without_a_test_split_it_is_said_everywhere(here: Path, base: Path, burn
     assert evaluation["caveat"].startswith(said) and "on 1 validation row" in evaluation["verdict"]
     for page in ("report.html", "adapter/README.md"):
         assert said in " ".join((here / "runs/mine" / page).read_text(encoding="utf-8").split())
+
+
+def test_test_rows_that_are_all_too_long_are_said_and_choose_nothing(here: Path, base: Path, burnish: Burnish) -> None:
+    write(here / "data" / "train.jsonl", questions(0, 40))
+    write(here / "data" / "test.jsonl", questions(300, 303, words=90))
+    result = burnish(f"train data --model {base} --name mine {SHORT}")
+    assert result.code == 0, result.err
+    assert "There is no test split (none of the 3 test rows can be used: " in " ".join(result.out.split())
+    evaluation = json.loads((here / "runs/mine/evaluation.json").read_text(encoding="utf-8"))
+    assert (evaluation["split"], evaluation["rows"]) == ("validation", 8)
 
 
 def test_runs_of_other_seeds_hold_out_the_same_rows(here: Path, base: Path, burnish: Burnish) -> None:
