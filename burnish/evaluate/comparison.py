@@ -15,6 +15,9 @@ from burnish.evaluate.verdict import Evidence, Verdict, verdict_on
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure, MetricTable, grouped
 
+OTHER = "other"
+"""The `split` of rows that are not those of the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
@@ -109,13 +112,13 @@ class GeneralText:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a run gained on held-out rows, how much of that is memorization, and what it forgot."""
+    """What a run gained on test rows, how much of that is memorization, and what it forgot."""
 
     rows: int
     trained_tokens: int
     """Terms of the loss on these rows."""
     held_out: str
-    """The source of the rows, as text."""
+    """The source of the rows, as a phrase."""
     headline: str = "loss"
     """The task's main metric, by which checkpoints are chosen."""
     figures: list[Figure] = field(default_factory=list)
@@ -127,7 +130,7 @@ class Comparison:
     training: list[Figure] = field(default_factory=list)
     """Loss and headline metric on as many training rows; empty if none are known."""
     gap: Estimate | None = None
-    """Change of the loss on training rows minus that on held-out rows: below 0 if the former fell further."""
+    """Change of the loss on training rows minus that on these rows: below 0 if the former fell further."""
     general: GeneralText | None = None
     distinct: int | None = None
     """Number of distinct rows; None if all are."""
@@ -139,8 +142,10 @@ class Comparison:
     """Number of answers, if the task writes answers but too few were generated for a metric."""
     findings: dict[str, str] = field(default_factory=dict)
     """Evidence of diagnoses that hold at the end of the run, by name."""
-    rows_called: str = "held-out"
-    """What the rows are called in sentences."""
+    split: str = OTHER
+    """Which rows these are: `test`, `validation`, or `other` for data that is not the run's."""
+    caveat: str = ""
+    """What to know about the number and the split of the rows, in sentences; empty if there is nothing."""
 
     @property
     def conclusion(self) -> Verdict:
@@ -173,7 +178,7 @@ class Comparison:
 
     @property
     def _rows_in_words(self) -> str:
-        rows = f"{self.rows} {self.rows_called} row{'s' if self.rows != 1 else ''}"
+        rows = f"{self.rows} {self._row}{'s' if self.rows != 1 else ''}"
         return f"{rows} ({self.distinct} distinct)" if self.distinct else rows
 
     @property
@@ -182,6 +187,10 @@ class Comparison:
             return ""
         many = {0: "no answers were", 1: "only one answer was"}.get(self.unscored, f"only {self.unscored} answers were")
         return f"This rests on the loss alone: {many} generated."
+
+    @property
+    def _row(self) -> str:
+        return "row" if self.split == OTHER else f"{self.split} row"
 
     @property
     def forgotten(self) -> str:
@@ -213,11 +222,11 @@ class Comparison:
         is_worse = any(one.is_worse for one in self.figures if one.name in ("loss", self.headline, *self.deciding))
         if not is_worse and _left(training) > (1 - MEMORIZED) * _left(held_out):
             return ""
-        moved = "fell" if on_held_out >= 0 else "rose"
+        moved, rows = "fell" if on_held_out >= 0 else "rose", "these rows" if self.split == OTHER else f"{self._row}s"
         return (
             f"Part of the gain is memorization: the loss fell by {on_training:.3f}, to {training.tuned.value:.3f}, on "
             f"training rows and {moved} by {abs(on_held_out):.3f}, to {held_out.tuned.value:.3f}, on "
-            f"{self.rows_called} rows. More rows or less training narrow the gap."
+            f"{rows}. More rows or less training narrow the gap."
         )
 
     def to_dict(self) -> dict[str, Any]:

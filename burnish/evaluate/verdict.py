@@ -43,7 +43,7 @@ class Evidence:
     loss: Figure | None
     """Evidence of second rank; the deciding metric itself if there is no other."""
     rows: str
-    """The rows in words: `60 held-out rows (40 distinct)`."""
+    """The rows in words: `60 test rows (40 distinct)`."""
     answered: int | None = None
     """Number of rows that the deciding metrics were measured on, if not on all of them."""
     wanted: str = "the answers"
@@ -71,7 +71,7 @@ def verdict_on(evidence: Evidence) -> Verdict:
 
 def _on_rows(evidence: Evidence) -> tuple[Kind, list[str]]:
     if not evidence.deciding:
-        return "no_rows", [f"There are no {evidence.rows.partition(' ')[2]} to evaluate on."]
+        return "no_rows", ["There are no test or validation rows to evaluate on."]
     worse = next((one for one in evidence.deciding if one.is_worse), None)
     if worse is not None:
         return _worse(worse, evidence)

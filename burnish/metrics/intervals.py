@@ -3,6 +3,7 @@ rest."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,23 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: nu
     up, down = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
     half = _NORMAL * math.sqrt((up + down - (up - down) ** 2) / (rows + 2))
     return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
+
+
+@functools.cache
+def smallest_difference(rows: int) -> float | None:
+    """The smallest gain in a share that so many rows can show, if every row that changes becomes right.
+
+    With it the interval of the paired difference no longer holds 0. None if so few rows can show no difference.
+
+    Args:
+        rows: at least 1.
+    """
+    before, weights = numpy.zeros(rows), numpy.ones(rows)
+    for gained in range(1, rows + 1):
+        after = (numpy.arange(rows) < gained).astype(numpy.float64)
+        if _difference_of_shares(before, after, weights).low > 0:
+            return gained / rows
+    return None
 
 
 def _effective(weights: numpy.ndarray) -> float:

@@ -45,35 +45,35 @@ def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: in
         Figure("other", here, here, opposite, lower_is_better, is_share, rows),
         Figure("F1" if is_share else "loss", here, here, gain, lower_is_better, is_share, rows),
     ]
-    return Comparison(rows, 100, "held out", headline=figures[1].name, figures=figures)
+    return Comparison(rows, 100, "held out", headline=figures[1].name, figures=figures, split="test")
 
 
 @pytest.mark.parametrize(
     ("gain", "lower_is_better", "is_share", "said"),
     [
-        (Estimate(-0.5, -0.7, -0.3), True, False, "better than the base on 9 held-out rows: the loss fell by 0.500."),
-        (Estimate(0.5, 0.3, 0.7), True, False, "worse than the base on 9 held-out rows: the loss rose by 0.500."),
+        (Estimate(-0.5, -0.7, -0.3), True, False, "better than the base on 9 test rows: the loss fell by 0.500."),
+        (Estimate(0.5, 0.3, 0.7), True, False, "worse than the base on 9 test rows: the loss rose by 0.500."),
         (
             Estimate(0.123, 0.1, 0.2),
             False,
             True,
-            "better than the base on 9 held-out rows: the F1 rose by 12.3 points.",
+            "better than the base on 9 test rows: the F1 rose by 12.3 points.",
         ),
         (
             Estimate(-0.2, -0.3, -0.1),
             False,
             True,
-            "worse than the base on 9 held-out rows: the F1 fell by 20.0 points.",
+            "worse than the base on 9 test rows: the F1 fell by 20.0 points.",
         ),
         (
             Estimate(-0.02, -0.05, 0.02),
             False,
             True,
-            "No difference between base and tuned model is shown on 9 held-out",
+            "No difference between base and tuned model is shown on 9 test",
         ),
-        (Estimate(-0.5, -1.2, 0.2), True, False, "9 held-out rows are too few to show a difference"),
-        (Estimate(0.5, 0.0, 0.7), False, True, "9 held-out rows are too few to show a difference"),
-        (Estimate(-0.5, -math.inf, math.inf), True, False, "9 held-out rows are too few to show a difference"),
+        (Estimate(-0.5, -1.2, 0.2), True, False, "9 test rows are too few to show a difference"),
+        (Estimate(0.5, 0.0, 0.7), False, True, "9 test rows are too few to show a difference"),
+        (Estimate(-0.5, -math.inf, math.inf), True, False, "9 test rows are too few to show a difference"),
     ],
     ids=str,
 )
@@ -84,20 +84,20 @@ def test_the_verdict_claims_only_what_the_interval_shows(
 
 
 def test_without_its_figure_there_is_no_verdict() -> None:
-    assert Comparison(0, 0, "held out").verdict == "There are no held-out rows to evaluate on."
+    assert Comparison(0, 0, "held out").verdict == "There are no test or validation rows to evaluate on."
     comparison = evaluated_by(Estimate(-0.5, -0.7, -0.3), True, False)
     comparison.headline = "entity F1"
-    assert comparison.verdict == "There are no held-out rows to evaluate on."
+    assert comparison.verdict == "There are no test or validation rows to evaluate on."
 
 
 def test_one_row_is_one_row() -> None:
     verdict = evaluated_by(Estimate(-0.5, -math.inf, math.inf), True, False, rows=1).verdict
-    assert verdict.startswith("1 held-out row is too few to show a difference")
+    assert verdict.startswith("1 test row is too few to show a difference")
     assert verdict.endswith("the loss changed by -0.500.")
 
 
 def test_the_dictionary_is_json_with_the_verdict_and_without_infinities() -> None:
-    comparison = Comparison(1, 9, "held out", figures=make_figures([loss_of(4.0)], [loss_of(2.0)]))
+    comparison = Comparison(1, 9, "held out", split="test", figures=make_figures([loss_of(4.0)], [loss_of(2.0)]))
     comparison.tables = [MetricTable("Each label", ("label", "F1"), (("red", 0.5), ("blue", math.nan)))]
     comparison.answers = [SideBySide("Is it?", "yes", "no", "yes", "made.jsonl:1")]
     result = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
@@ -199,7 +199,7 @@ def by_heart(training: tuple[float, float], on_held_out: float, gap: Estimate) -
     on_training = Estimate(training[1] - training[0], *(training[1] - training[0] + by for by in (-0.1, 0.1)))
     moved = Estimate(on_held_out - HELD, *(on_held_out - HELD + by for by in (-0.1, 0.1)))
     losses = [loss_figure(HELD, moved)], [loss_figure(training[0], on_training)]
-    return Comparison(9, 100, "held out", figures=losses[0], training=losses[1], gap=gap)
+    return Comparison(9, 100, "held out", figures=losses[0], training=losses[1], gap=gap, split="test")
 
 
 def test_answers_that_got_worse_show_what_was_learned_by_heart() -> None:

@@ -39,7 +39,7 @@ def staged(rows: int, loss: tuple[float, float], shares: dict[str, tuple[int, in
     figures = make_figures([loss_of(loss[0], rows)], [loss_of(loss[1], rows)])
     for name, (before, after) in shares.items():
         figures += make_figures([hits(name, before, answered)], [hits(name, after, answered, min(2, before))])
-    return Comparison(rows, 100, "held out", figures=figures, **parts)
+    return Comparison(rows, 100, "held out", figures=figures, **{"split": "test", **parts})
 
 
 def forgetting(rise: float) -> GeneralText:
@@ -135,9 +135,8 @@ def test_a_share_of_valid_json_that_fell_is_never_better_however_many_rows() -> 
 
 
 def test_what_the_rows_are_called_is_said_in_one_place() -> None:
-    few = staged(60, (2.0, 0.5), LOST, deciding=EXACT, rows_called="test")
-    assert "on 60 test rows" in few.verdict
-    assert Comparison(0, 0, "", rows_called="test").verdict == "There are no test rows to evaluate on."
+    for split, called in (("test", "test rows"), ("validation", "validation rows"), ("other", "rows")):
+        assert f"on 60 {called}" in staged(60, (2.0, 0.5), LOST, deciding=EXACT, split=split).verdict
 
 
 WORDS = ["exact match", "ROUGE-L"]
