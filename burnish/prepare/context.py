@@ -84,6 +84,8 @@ class RunContext:
     """Receives every event."""
     training: Encoded = field(default_factory=Encoded.empty)
     validation: Encoded = field(default_factory=Encoded.empty)
+    new_modules: tuple[str, ...] = ()
+    """Parts of the network that the base model has no weights for; known once it is loaded."""
 
     @property
     def context_length(self) -> int:

@@ -109,6 +109,8 @@ _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
+HEAD_RATE = 2e-3
+"""Least learning rate of an output layer that starts at random."""
 MANY_ROWS = 10_000
 """Training rows above which fewer epochs and a higher rank work better."""
 FEWEST_GENERAL_TOKENS, MOST_GENERAL_TOKENS = 500, 8_000
@@ -237,6 +239,25 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("evaluate.answers", answers, reason, is_reported=facts.longest_answer > 0)
     longest = min(256, math.ceil(facts.longest_answer * 1.25) + 8) if facts.longest_answer else 64
     resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
+
+
+def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Callable[[Event], None]) -> None:
+    """Resolves the learning rate of an output layer that starts at random; warns if one was asked for that has none.
+
+    Args:
+        resolver: of a recipe with its learning rate.
+        new_modules: randomly initialized modules.
+        emit: receives the warning.
+    """
+    train = resolver.recipe.train
+    rate = float(train.learning_rate)
+    if new_modules:
+        value = max(rate, HEAD_RATE)
+        resolver.fill("train.head_learning_rate", value, "it starts at random", is_reported=value != rate)
+        return
+    if train.head_learning_rate != AUTO:
+        emit(Warned("`train.head_learning_rate` has no effect: every part of this model has trained weights."))
+    resolver.fill("train.head_learning_rate", rate, "the model has its output layer", is_reported=False)
 
 
 def resolve_step(resolver: Resolver, facts: Facts) -> None:

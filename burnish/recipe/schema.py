@@ -295,6 +295,9 @@ class TrainSection(Section):
     """Upper limit on optimizer steps, whatever `epochs` says."""
     learning_rate: AutoPositiveFloat = AUTO
     """Peak learning rate. `auto` depends on the method and the size of the model."""
+    head_learning_rate: AutoPositiveFloat = AUTO
+    """Peak learning rate of an output layer that the base model lacks, so that it starts at random, as for labels.
+    `auto` is higher than `learning_rate`."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Learning-rate schedule after warm-up."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
