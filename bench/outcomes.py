@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outcomes_rows import DATA, rows_of_cell, write_rows
+from outcomes_rules import RULES, Result, gains_of_settings, quantile, read_results, regrets_of_rules
 
 HERE = Path(__file__).resolve().parent
 ROWS = (50, 200, 1000, 0)
@@ -109,6 +110,29 @@ def run_one(one: Training, result: Path, options: argparse.Namespace) -> None:
     print(f"{one.name}: {time.monotonic() - begun:.0f} s{state}", flush=True)
 
 
+def make_table(results: list[Result], rule: str) -> str:
+    """The regret of rules, then that of settings by data set and number of rows, as Markdown."""
+    lines = [
+        f"{len(results)} trainings.",
+        "",
+        "| rule | rows | median | mean | 95 % | worst |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    sizes = sorted({one.cell[1] for one in results}, key=lambda rows: (len(rows), rows))
+    for rows in ["every", *sizes]:
+        chosen = [one for one in results if rows in ("every", one.cell[1])]
+        for name, regrets in regrets_of_rules(chosen).items():
+            mean = sum(regrets) / len(regrets)
+            figures = f"{quantile(regrets, 0.5):.2f} | {mean:.2f} | {quantile(regrets, 0.95):.1f} | {max(regrets):.1f}"
+            lines.append(f"| {name} | {rows} | {figures} |")
+    lines += ["", "| data | rows | " + "settings, the best first: points below the best |", "|---|---|---|"]
+    for (data, rows), gains in sorted(gains_of_settings(results, rule).items()):
+        top = max(gains.values())
+        ranked = sorted(gains.items(), key=lambda item: -item[1])
+        lines.append(f"| {data} | {rows} | " + ", ".join(f"{name} {top - gain:.1f}" for name, gain in ranked) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Runs what is missing, or prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -119,9 +143,15 @@ def main() -> None:
     run.add_argument("--only", nargs="*", default=[], help="patterns that the name of a training must have")
     run.add_argument("--minutes", type=float, default=1e9)
     run.add_argument("--threads", type=int, default=2)
-    run.add_argument("--out", type=Path, default=Path("runs/outcomes"))
+    table = commands.add_parser("table")
+    for command in (run, table):
+        command.add_argument("--out", type=Path, default=Path("runs/outcomes"))
+    table.add_argument("--rule", default="latest not worse", choices=list(RULES), help="that chooses the weights")
     options = parser.parse_args()
-    run_all(options)
+    if options.command == "run":
+        run_all(options)
+    else:
+        print(make_table(read_results(options.out), options.rule))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ stopping; a listener evaluates the weights of each validation on the test rows a
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,20 @@ import torch
 
 from burnish.engine.loop import Loop
 from burnish.engine.random_state import seed_everything
-from burnish.engine.validation import HeldOut, RowResults, evaluate_rows
+from burnish.engine.validation import HeldOut, evaluate_rows, paired_change
 from burnish.evaluate.answers import answer_measures, answer_questions
 from burnish.metrics.measure import Measure, value
 from burnish.plan.run_plan import plan_run
 from burnish.prepare.context import RunContext, encode, other_rows, prepare
-from burnish.prepare.model import apply_method, as_base, inspect_base, load_network, make_loop, measure_examples
-from burnish.prepare.model import measure_on_base
+from burnish.prepare.model import (
+    apply_method,
+    as_base,
+    inspect_base,
+    load_network,
+    make_loop,
+    measure_examples,
+    measure_on_base,
+)
 from burnish.prepare.resolve import Resolver, resolve_by_steps, total_steps
 from burnish.recipe.load import load_recipe
 from burnish.runs.events import StepDone, Validated
@@ -48,6 +56,8 @@ class Recorder:
         self.loop: Loop | None = None
         self.validations: list[dict[str, Any]] = []
         self.losses: list[float] = []
+        self.measures: list[list[Measure]] = []
+        """Of the validation rows, at every evaluation."""
         self._kept: list[Weights] = []
         self._moving: dict[float, Weights] = {}
         self._questions = test.questions(answers) if answers else []
@@ -73,7 +83,7 @@ class Recorder:
             measures = [outcome.loss(), *_headline(context, outcome)]
             found[name] = {one.name: value(one) for one in measures}
             if name == "valid":
-                found["rows"] = {key: RowResults.of(0, 0.0, [one]).tables[key] for key, one in _named(measures)}
+                self.measures.append(measures)
         if self._questions:
             answers = answer_questions(
                 network, self.context.tokenizer, self.context.task.predictor, self._questions,
@@ -81,6 +91,17 @@ class Recorder:
             )  # fmt: skip
             measures = answer_measures(answers, None, self.context.task.scorer.compares_answers)
             found["answers"] = {one.name: value(one) for one in measures}
+        return found
+
+    def changes(self) -> dict[str, list[list[float]]]:
+        """For each metric: numbers of an earlier and a later validation, their paired difference and its interval."""
+        validations = self.measures[: len(self.validations)]
+        found: dict[str, list[list[float]]] = {}
+        for (first, before), (second, after) in itertools.combinations(enumerate(validations), 2):
+            for one, later in zip(before, after, strict=True):
+                change = paired_change(one, later)
+                if change is not None:
+                    found.setdefault(one.name, []).append([first, second, change.value, change.low, change.high])
         return found
 
     def averages(self) -> dict[str, Any]:
@@ -118,10 +139,6 @@ class Recorder:
                 moving[name].lerp_(one.detach(), 1 - kept)
 
 
-def _named(measures: Sequence[Measure]) -> list[tuple[str, Measure]]:
-    return [(one.name, one) for one in measures]
-
-
 def _headline(context: RunContext, outcome: Any) -> list[Measure]:
     scorer = context.task.scorer
     return [one for one in scorer.measures(outcome) if one.name == scorer.headline and one.name != "loss"]
@@ -154,6 +171,7 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
             },
             "best_step": loop.progress.best_step,
             "validations": recorder.validations,
+            "changes": recorder.changes(),
             "averages": recorder.averages(),
             "seconds": {
                 "ready": ready - begun, "trained": loop.progress.seconds, "all": time.perf_counter() - begun,
