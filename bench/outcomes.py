@@ -6,8 +6,8 @@
 `run` does the trainings that are missing in FOLDER, each in a process of its own, and can be stopped and started at any
 time; REAL is a folder with the models `smollm2` and `minilm`, DATA that of the public files. A training is a cell (a
 data set, a number of rows, a seed) with options; all weights that it passes are evaluated on validation and test rows
-(`bench/outcomes_run.py`), so that one run serves every rule for choosing a checkpoint and for stopping. `table` computes
-everything from the results and trains nothing.
+(`bench/outcomes_run.py`), so that one run serves every rule for choosing a checkpoint and for stopping. `table`
+computes everything from the results and trains nothing.
 """
 
 from __future__ import annotations

@@ -312,12 +312,12 @@ class TrainSection(Section):
     """Recompute activations in the backward pass: less memory, about a third slower. `auto` does so only if memory
     would run short."""
     early_stopping: bool = True
-    """Stop if the task's main metric on the held-out rows (the loss, or accuracy or F1 for tasks that have one) has not
-    improved for `patience` validations."""
+    """Stop if the task's main metric on the validation rows (the loss, or accuracy or F1 for tasks that have one) has
+    been worse than its best for `patience` validations, beyond the noise of the rows."""
     optimizer: Literal["auto", "adamw", "paged-adamw-8bit"] = AUTO
     """`adamw`, or its paged version with 8-bit moments (bitsandbytes, CUDA only)."""
     patience: PositiveInt = 5
-    """Validations without improvement before early stopping."""
+    """Validations in a row that are worse than the best before early stopping."""
 
 
 class BatchSection(Section):
