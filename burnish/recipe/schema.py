@@ -290,7 +290,8 @@ class TrainSection(Section):
     """How long to train, and the optimizer."""
 
     epochs: Auto | Annotated[float, Field(gt=0)] = AUTO
-    """Passes over the training rows; fractions are allowed. `auto` is 3, 2 above 10,000 rows and 1 above 100,000."""
+    """Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer than
+    100 steps, 2 above 10,000 rows and 1 above 100,000."""
     max_steps: PositiveInt | None = None
     """Upper limit on optimizer steps, whatever `epochs` says."""
     learning_rate: AutoPositiveFloat = AUTO
