@@ -45,9 +45,9 @@ def progress_lines(event: Any, total_steps: int = 0) -> list[str]:
         case Note():
             return [event.text]
         case Validated():
-            best = ", best so far" if event.is_best else ""
+            worse = "" if event.is_best or event.step == 0 else ", worse than the best"
             metrics = "".join(f", {name} {value:,.3f}" for name, value in event.figures.items())
-            return [f"step {event.step:>{len(str(total_steps))}}: validation loss {event.loss:.3f}{metrics}{best}"]
+            return [f"step {event.step:>{len(str(total_steps))}}: validation loss {event.loss:.3f}{metrics}{worse}"]
         case StoppedEarly():
             return [f"stopped at step {event.step}: {event.reason}"]
         case _:

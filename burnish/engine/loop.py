@@ -333,10 +333,11 @@ class Loop:
         )
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
-        if self.recipe.train.early_stopping and not is_last and self.progress.validations_since_highest() >= patience:
+        if self.recipe.train.early_stopping and not is_last and self.progress.worse >= patience:
             self.progress.stopped = True
-            reason = f"the held-out {self.trainer.task.scorer.headline} has not improved for {patience} validations"
-            self.watch(StoppedEarly(self.progress.step, f"{reason}; best at step {self.progress.best_step}"))
+            metric, highest = self.trainer.task.scorer.headline, self.progress.highest_step
+            reason = f"the validation {metric} has been worse than at step {highest} for {patience} validations"
+            self.watch(StoppedEarly(self.progress.step, f"{reason}; step {self.progress.best_step} is kept"))
         return is_best
 
     def _evaluate(self) -> Validation:

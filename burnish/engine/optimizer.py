@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from burnish.errors import MachineError
-from burnish.recipe.schema import TrainSection
+from burnish.recipe.schema import AUTO, TrainSection
 
 _EPSILON = 1e-8
 """Added to the root of AdamW's second moment, as in torch and bitsandbytes."""
@@ -48,6 +48,25 @@ def make_optimizer(
 
         return PagedAdamW8bit(settings, lr=rate, betas=train.betas)
     return torch.optim.AdamW(settings, lr=rate, betas=train.betas, fused=True)
+
+
+def head_factors(network: Any, train: TrainSection, new_modules: Sequence[str]) -> dict[str, float]:
+    """Learning-rate factors of the weights of new modules, by parameter name.
+
+    Args:
+        network: trainable; may be inside a PEFT model, whose copies of new modules are the ones that are trained.
+        train: an `auto` head rate, as in runs of earlier versions, is the learning rate itself.
+        new_modules: names in the base model.
+    """
+    if not new_modules or train.head_learning_rate == AUTO:
+        return {}
+    factor = float(train.head_learning_rate) / float(train.learning_rate)
+    inside = tuple(f".{name}." for name in new_modules)
+    return {
+        name: factor
+        for name, weight in network.named_parameters()
+        if weight.requires_grad and any(part in f".{name}" for part in inside)
+    }
 
 
 def check_optimizer(train: TrainSection, device: str) -> None:

@@ -116,9 +116,9 @@ class Progress:
     """Steps done, validations so far and the best of them. Saved with every checkpoint.
 
     Two validations are tracked. The highest has the best score so far. The best checkpoint, which becomes the result,
-    is the earliest one that the highest does not beat significantly: a later one replaces it only if it is the highest
-    and better beyond the 95 % interval of the paired difference, because an improvement by chance is not worth more
-    training. With too few rows for an interval, the highest is the best.
+    is the latest one that is not worse than the highest, beyond the 95 % interval of the paired difference: on few rows
+    the highest is so by chance, and what was trained longer, at a rate that falls to 0, is better on other rows more
+    often than not (`bench/outcomes.py`). With too few rows for an interval, the highest is the best.
     """
 
     step: int = 0
@@ -138,7 +138,9 @@ class Progress:
     highest_step: int | None = None
     highest_score: float | None = None
     row_results: dict[str, RowResults] = field(default_factory=dict)
-    """Row results of the validations that later ones are compared with: `base`, `lowest` (by loss) and `best`."""
+    """Row results of the validations that later ones are compared with: `base`, `lowest` (by loss) and `highest`."""
+    worse: int = 0
+    """Number of the last validations, one after the other, that were worse than the highest."""
 
     @property
     def best_loss(self) -> float | None:
@@ -149,7 +151,7 @@ class Progress:
         return next((loss for number, loss in self.validations if number == step), None)
 
     def record(self, step: int, loss: float, score: float, measures: Sequence[Measure] = ()) -> bool:
-        """Records a validation; returns whether it is the best of the trained weights so far.
+        """Records a validation; returns whether these weights would be kept if the run ended now.
 
         Args:
             step: step of the validation.
@@ -159,13 +161,14 @@ class Progress:
         """
         lowest = self.row_results.get("lowest")
         is_highest = step > 0 and not math.isnan(loss) and self._is_highest(loss, score)
-        is_best = is_highest and self._beats_best(measures)
+        is_best = is_highest or (step > 0 and not math.isnan(loss) and not self._is_worse(measures))
+        self.worse = 0 if is_best or step == 0 else self.worse + 1
         self.validations.append((step, loss))
         if is_highest:
             self.highest_step, self.highest_score = step, score
+            self.row_results["highest"] = RowResults.of(step, loss, measures)
         if is_best:
             self.best_step, self.best_score = step, score
-            self.row_results["best"] = RowResults.of(step, loss, measures)
         if step == 0:
             self.row_results["base"] = RowResults.of(step, loss, measures[:1])
         elif lowest is None or loss < lowest.loss:
@@ -176,10 +179,14 @@ class Progress:
         before = self._loss_at(self.highest_step)
         return self.highest_score is None or before is None or (score, -loss) > (self.highest_score, -before)
 
-    def _beats_best(self, measures: Sequence[Measure]) -> bool:
-        best = self.row_results.get("best")
-        is_beaten = best.is_beaten_by(measures) if best else None
-        return True if is_beaten is None else is_beaten
+    def _is_worse(self, measures: Sequence[Measure]) -> bool:
+        """Whether a validation that is not the highest is worse than that by the main metric, which is the last one.
+
+        With too few rows for an interval, whatever is not the highest is worse.
+        """
+        highest = self.row_results.get("highest")
+        is_worse = highest.is_better_than(measures[-1]) if highest and measures else None
+        return True if is_worse is None else is_worse
 
     def changes(self, loss: Measure, chance: Measure | None = None) -> dict[str, list[float]]:
         """The loss of a validation before it is recorded, minus other losses on the same rows.
@@ -192,15 +199,9 @@ class Progress:
             For each of `base`, `lowest` and `chance`, if known, the difference and the lower and upper end of its 95 %
             interval.
         """
-        changes = {name: results.change(loss) for name, results in self.row_results.items() if name != "best"}
+        changes = {name: results.change(loss) for name, results in self.row_results.items() if name != "highest"}
         changes["chance"] = paired_change(chance, loss) if chance else None
         return {name: [change.value, change.low, change.high] for name, change in changes.items() if change}
-
-    def validations_since_highest(self) -> int:
-        """Number of validations since the highest one."""
-        if self.highest_step is None:
-            return 0
-        return sum(step > self.highest_step for step, _ in self.validations)
 
     def why_best(self) -> str:
         """Why the best checkpoint is the result, as the end of a sentence that begins with "because"."""
@@ -212,8 +213,8 @@ class Progress:
         if self.best_step == self.highest_step:
             return f"it has the best score of {trained} validations"
         return (
-            f"step {self.highest_step}, which has the best score of {trained} validations, is not shown to be better "
-            "than it: the difference is within its 95 % interval"
+            f"it is the latest that is not shown to be worse than step {self.highest_step}, which has the best score "
+            f"of {trained} validations"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,11 +225,15 @@ class Progress:
     def from_dict(cls, values: dict[str, Any]) -> Progress:
         """The inverse of `to_dict`, also for older checkpoints.
 
-        They have other keys, and do not distinguish the highest validation from the best.
+        They have other keys, and do not distinguish the highest validation from the best. Of the highest they have row
+        results only if it was the best.
         """
         old, new = _RENAMED_KEY.split(": ")
         values = {new if name == old else name: value for name, value in values.items()}
         highest = {"highest_step": values.get("best_step"), "highest_score": values.get("best_score")}
         results = {name: RowResults(**one) for name, one in values.get("row_results", {}).items()}
+        best = results.pop("best", None)
+        if best is not None and best.step == {**highest, **values}["highest_step"]:
+            results["highest"] = best
         pairs = [(step, loss) for step, loss in values["validations"]]
         return cls(**{**highest, **values, "validations": pairs, "row_results": results})

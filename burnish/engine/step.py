@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.engine.optimizer import allocate_moments, make_optimizer, set_learning_rate
+from burnish.engine.optimizer import allocate_moments, head_factors, make_optimizer, set_learning_rate
 from burnish.engine.random_state import random_tensors, random_values, restore_random, seed_everything
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import BurnishError, MachineError
@@ -223,14 +223,24 @@ def make_trainable(
     return trainable
 
 
-def make_trainer(network: Any, task: Task, method: Method, recipe: Recipe, device: torch.device) -> Trainer:
-    """A trainer for a trainable network, with a new optimizer."""
+def make_trainer(
+    network: Any, task: Task, method: Method, recipe: Recipe, device: torch.device, new_modules: Sequence[str] = ()
+) -> Trainer:
+    """A trainer for a trainable network, with a new optimizer.
+
+    Args:
+        network: made trainable by `make_trainable`.
+        task: computes the loss.
+        method: chose the weights.
+        recipe: with the options of the method filled in.
+        device: of the network.
+        new_modules: randomly initialized modules, which learn at `train.head_learning_rate`.
+    """
+    factors = {**method.rate_factors(network, recipe), **head_factors(network, recipe.train, new_modules)}
     return Trainer(
         network=network,
         task=task,
-        optimizer=make_optimizer(
-            network, recipe.train, method.rate_factors(network, recipe), task.objective.units(network)
-        ),
+        optimizer=make_optimizer(network, recipe.train, factors, task.objective.units(network)),
         device=device,
         precision=recipe.model.precision,
         clip=recipe.train.clip,

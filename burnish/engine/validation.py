@@ -152,15 +152,16 @@ class RowResults:
         before = Measure(later.name, _unpacked(kept), later.formula, later.higher_is_better, later.is_share)
         return paired_change(before, later)
 
-    def is_beaten_by(self, later: Sequence[Measure]) -> bool | None:
-        """Whether any metric is better later, beyond the 95 % interval of the paired difference.
+    def is_better_than(self, later: Measure) -> bool | None:
+        """Whether a metric is worse later, beyond the 95 % interval of the paired difference.
 
         Returns:
             None if there are too few rows.
         """
-        changes = [(one, self.change(one)) for one in later]
-        better = [change.low > 0 if one.higher_is_better else change.high < 0 for one, change in changes if change]
-        return any(better) if better else None
+        change = self.change(later)
+        if change is None:
+            return None
+        return change.high < 0 if later.higher_is_better else change.low > 0
 
 
 def _packed(table: numpy.ndarray) -> dict[str, Any]:

@@ -89,6 +89,8 @@ class RunContext:
     """They choose the checkpoint."""
     test: Encoded = field(default_factory=Encoded.empty)
     """They choose nothing: base and tuned model are compared on them at the end."""
+    new_modules: tuple[str, ...] = ()
+    """Parts of the network that the base model has no weights for; known once it is loaded."""
 
     @property
     def context_length(self) -> int:

@@ -27,7 +27,7 @@ from burnish.models.packing import separates_packed
 from burnish.models.quantization import skipped_modules
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
-from burnish.prepare.resolve import Resolver, resolve_choices, total_steps
+from burnish.prepare.resolve import Resolver, resolve_choices, resolve_head_rate, total_steps
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import ModelReady, Note, Progressed, Resolved, Stage
 from burnish.runs.folder import RunFolder
@@ -124,9 +124,10 @@ def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolve
         context.emit(Note("This model does not keep packed examples apart, so each example gets its own row."))
         resolver.fill_packing(False)
     resolve_choices(resolver, context.method.choices(base.network, resolver.recipe))
+    resolve_head_rate(resolver, base.new_modules, context.emit)
     if context.method.needs_values:
         _check_on_whole(resolver, context, base.network)
-    return context.with_recipe(resolver.recipe)
+    return replace(context.with_recipe(resolver.recipe), new_modules=base.new_modules)
 
 
 def _check_on_whole(resolver: Resolver, context: RunContext, network: Any) -> None:
@@ -197,7 +198,7 @@ def make_loop(context: RunContext, network: Any, source: BatchSource, folder: Ru
         folder: where checkpoints go.
     """
     recipe = context.recipe
-    trainer = make_trainer(network, context.task, context.method, recipe, context.device)
+    trainer = make_trainer(network, context.task, context.method, recipe, context.device, context.new_modules)
     held_out = HeldOut.of(context.batch_plan(context.validation), context.validation.owners)
     steps = total_steps(recipe, source.steps_per_epoch)
     return Loop(trainer, source, held_out, recipe, steps, folder.checkpoints, context.emit, Progress())
@@ -215,7 +216,7 @@ def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPla
     """
     base = load_network(context)
     context.task.objective.inspect_model(base.network)
-    context = measure_on_base(context, base.network)
+    context = measure_on_base(replace(context, new_modules=base.new_modules), base.network)
     network = apply_method(context, base)
     batches = context.batch_plan(context.training)
     loop = make_loop(context, network, batches, folder)

@@ -109,6 +109,13 @@ _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
+_FEWEST_STEPS = 100
+"""Steps in which few rows are learned (`bench/outcomes.py`)."""
+_USUAL_EPOCHS, _MOST_EPOCHS = 3, 10
+_FEWEST_STEP_ROWS, _STEPS_OF_FEW_ROWS = 8, 20
+"""Fewest rows of a step, and as many steps an epoch as few rows should make."""
+HEAD_RATE = 2e-3
+"""Least learning rate of an output layer that starts at random."""
 MANY_ROWS = 10_000
 """Training rows above which fewer epochs and a higher rank work better."""
 FEWEST_GENERAL_TOKENS, MOST_GENERAL_TOKENS = 500, 8_000
@@ -228,9 +235,7 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters{factor}")
     resolver.fill("train.optimizer", "adamw", "exact moments", is_reported=False)
     check_optimizer(resolver.recipe.train, resolver.recipe.model.device.partition(":")[0])
-    epochs = 3.0 if facts.rows <= MANY_ROWS else 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
-    more = "more epochs would mostly memorize" if epochs == 3 else "with this many, most is learned in the first pass"
-    resolver.fill("train.epochs", epochs, f"{facts.rows:,} rows: {more}; the best checkpoint is kept")
+    resolver.fill("train.epochs", *_epochs(facts, int(resolver.recipe.batch.tokens)))
     resolve_choices(resolver, method.choices_for_rows(facts.rows))
     is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE
     answers, reason = (32, "one batch of them") if is_quick else (2, "a model of this size generates slowly on the CPU")
@@ -239,11 +244,48 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
 
 
+def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:
+    """Passes over the rows, and the reason: few rows need several to make enough steps, and many are learned in one.
+
+    Args:
+        facts: about the data.
+        step_tokens: tokens of an optimizer step.
+    """
+    if facts.rows > MANY_ROWS:
+        epochs = 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
+        return epochs, f"{facts.rows:,} rows: with this many, most is learned in the first pass"
+    per_epoch = math.ceil(facts.tokens / step_tokens)
+    epochs = min(_MOST_EPOCHS, max(_USUAL_EPOCHS, math.ceil(_FEWEST_STEPS / per_epoch)))
+    if epochs == _USUAL_EPOCHS:
+        return float(epochs), f"{facts.rows:,} rows: more epochs would mostly memorize"
+    return float(epochs), f"{facts.rows:,} rows are {per_epoch} steps an epoch, and it takes about {_FEWEST_STEPS}"
+
+
+def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Callable[[Event], None]) -> None:
+    """Resolves the learning rate of an output layer that starts at random; warns if one was asked for that has none.
+
+    Args:
+        resolver: of a recipe with its learning rate.
+        new_modules: randomly initialized modules.
+        emit: receives the warning.
+    """
+    train = resolver.recipe.train
+    rate = float(train.learning_rate)
+    if new_modules:
+        value = max(rate, HEAD_RATE)
+        resolver.fill("train.head_learning_rate", value, "it starts at random", is_reported=value != rate)
+        return
+    if train.head_learning_rate != AUTO:
+        emit(Warned("`train.head_learning_rate` has no effect: every part of this model has trained weights."))
+    resolver.fill("train.head_learning_rate", rate, "the model has its output layer", is_reported=False)
+
+
 def resolve_step(resolver: Resolver, facts: Facts) -> None:
     """Resolves the tokens of an optimizer step."""
     if facts.step_rows:
-        tokens = max(1, round(facts.step_rows * facts.tokens / max(1, facts.rows)))
-        resolver.fill("batch.tokens", tokens, f"about {facts.step_rows} rows per step")
+        rows = min(facts.step_rows, max(_FEWEST_STEP_ROWS, facts.rows // _STEPS_OF_FEW_ROWS))
+        tokens = max(1, round(rows * facts.tokens / max(1, facts.rows)))
+        resolver.fill("batch.tokens", tokens, f"about {rows} rows per step")
     else:
         tokens = max(512, min(16384, round(facts.tokens / 40)))
         resolver.fill("batch.tokens", tokens, "about 40 steps per epoch, each of 512 to 16,384 tokens")

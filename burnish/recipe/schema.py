@@ -307,11 +307,15 @@ class TrainSection(Section):
     """How long to train, and the optimizer."""
 
     epochs: Auto | Annotated[float, Field(gt=0)] = AUTO
-    """Passes over the training rows; fractions are allowed. `auto` is 3, 2 above 10,000 rows and 1 above 100,000."""
+    """Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer than
+    100 steps, 2 above 10,000 rows and 1 above 100,000."""
     max_steps: PositiveInt | None = None
     """Upper limit on optimizer steps, whatever `epochs` says."""
     learning_rate: AutoPositiveFloat = AUTO
     """Peak learning rate. `auto` depends on the method and the size of the model."""
+    head_learning_rate: AutoPositiveFloat = AUTO
+    """Peak learning rate of an output layer that the base model lacks, so that it starts at random, as for labels.
+    `auto` is higher than `learning_rate`."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Learning-rate schedule after warm-up."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -327,11 +331,11 @@ class TrainSection(Section):
     would run short."""
     early_stopping: bool = True
     """Stop if the task's main metric on the validation rows (the loss, or accuracy or F1 for tasks that have one) has
-    not improved for `patience` validations."""
+    been worse than its best for `patience` validations, beyond the noise of the rows."""
     optimizer: Literal["auto", "adamw", "paged-adamw-8bit"] = AUTO
     """`adamw`, or its paged version with 8-bit moments (bitsandbytes, CUDA only)."""
     patience: PositiveInt = 5
-    """Validations without improvement before early stopping."""
+    """Validations in a row that are worse than the best before early stopping."""
 
 
 class BatchSection(Section):

@@ -244,7 +244,7 @@ class Validated(Event):
     figures: dict[str, float]
     """The task's own metrics by name: `accuracy`, `entity F1`, `perplexity` …"""
     is_best: bool
-    """Whether this checkpoint becomes the result unless a later one is better."""
+    """Whether these weights are the result if the run ends now: they are not worse than the best."""
     seconds: float
     changes: dict[str, list[float]] = field(default_factory=dict)
     """This loss minus another on the same rows, as `[difference, low, high]` with the ends of its 95 % interval:

@@ -164,7 +164,7 @@ class Bench:
             )
             self._prepared = True
         network = make_trainable(base.network, task.objective, method, recipe, tokenizer, base.new_modules)
-        return Subject(make_trainer(network, task, method, recipe, self.context.device), method)
+        return Subject(make_trainer(network, task, method, recipe, self.context.device, base.new_modules), method)
 
     @cached_property
     def subject(self) -> Subject:

@@ -42,7 +42,8 @@ def test_the_best_checkpoint_is_the_result(
     assert last["loss"] > best["loss"]
     (stopped,) = read_lines(run / "events.jsonl", "StoppedEarly")
     assert stopped["step"] == last["step"]
-    reason = f"the held-out loss has not improved for 3 validations; best at step {best['step']}"
+    step = best["step"]
+    reason = f"the validation loss has been worse than at step {step} for 3 validations; step {step} is kept"
     assert stopped["reason"] == reason
     assert f"stopped at step {last['step']}: {reason}" in outcome.err
 
@@ -61,7 +62,6 @@ def test_the_best_checkpoint_is_the_result(
 
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluation["figures"][0]["tuned"]["value"] == pytest.approx(best["loss"], rel=1e-5)
-    assert f"best at step {best['step']}" in reason
     assert burnish("show mine --json").json["best_step"] == best["step"]
 
 
@@ -76,10 +76,8 @@ def test_early_stopping_can_be_turned_off(unlearnable: Path, here: Path, base: P
     assert sum(line["is_best"] for line in validations) < len(validations) - 1, "patience was never tried"
 
 
-def test_of_checkpoints_that_differ_by_luck_the_earliest_is_the_result(
-    here: Path, base: Path, burnish: Burnish
-) -> None:
-    """With thirty held-out rows there are intervals. What is plainly lower, but not beyond them, is not taken."""
+def test_of_checkpoints_that_differ_by_luck_the_latest_is_the_result(here: Path, base: Path, burnish: Burnish) -> None:
+    """With thirty validation rows there are intervals. What was lower before, but not beyond them, is not kept."""
     source = random.Random(1)
     for name, count in (("train", 120), ("valid", 30)):
         rows = [{"prompt": f"{name} {n}?", "completion": source.choice("abcdefgh")} for n in range(count)]
@@ -94,7 +92,7 @@ def test_of_checkpoints_that_differ_by_luck_the_earliest_is_the_result(
     validations = read_lines(run / "metrics.jsonl", "Validated")[1:]
     lowest = min(validations, key=lambda line: line["loss"])
     best = [line for line in validations if line["is_best"]][-1]
-    assert best["step"] < lowest["step"], "luck had no chance"
+    assert best["step"] > lowest["step"], "luck had no chance"
     assert lowest["loss"] < best["loss"]
     assert validations[0]["is_best"]
     assert burnish("show mine --json").json["best_step"] == best["step"]

@@ -139,7 +139,7 @@ def test_stops_early_when_patience_is_at_its_end(tiny_tokenizer: Any, tmp_path: 
     assert (progress.step, progress.best_step) == (6, 2)
     (stopped,) = result.of(StoppedEarly)
     assert stopped.step == 6
-    assert "has not improved for 2 validations; best at step 2" in stopped.reason
+    assert stopped.reason == "the validation loss has been worse than at step 2 for 2 validations; step 2 is kept"
     assert saved_steps(tmp_path) == [2, 6], "the state of the end is saved, so that resuming does not train on"
 
 

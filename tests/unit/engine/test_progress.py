@@ -22,7 +22,7 @@ def record(progress: Progress, step: int, loss: float) -> bool:
 def test_a_run_begins_at_nothing() -> None:
     progress = Progress()
     assert (progress.step, progress.seconds, progress.stopped) == (0, 0.0, False)
-    assert (progress.best_loss, progress.validations_since_highest()) == (None, 0)
+    assert (progress.best_loss, progress.worse) == (None, 0)
 
 
 def test_the_base_is_never_the_best() -> None:
@@ -30,7 +30,7 @@ def test_the_base_is_never_the_best() -> None:
     assert not record(progress, 0, 1.0)
     assert progress.best_step is None
     assert progress.best_loss is None
-    assert progress.validations_since_highest() == 0
+    assert progress.worse == 0
     assert record(progress, 5, 2.0), "worse than the base, but the best that training has"
     assert (progress.best_step, progress.best_loss) == (5, 2.0)
 
@@ -40,7 +40,7 @@ def test_the_best_is_the_first_of_the_lowest() -> None:
     losses = [(0, 3.0), (2, 2.0), (4, 1.5), (6, 1.5), (8, 1.7)]
     assert [record(progress, step, loss) for step, loss in losses] == [False, True, True, False, False]
     assert (progress.best_step, progress.best_loss) == (4, 1.5)
-    assert progress.validations_since_highest() == 2
+    assert progress.worse == 2
 
 
 def test_the_lowest_is_the_first_of_equals() -> None:
@@ -84,9 +84,17 @@ def test_in_older_checkpoints_the_best_validation_was_the_highest() -> None:
     progress = Progress(step=6, validations=[(2, 2.0), (4, 1.0), (6, 1.2)], best_step=4, best_score=-1.0)
     new = ("highest_step", "highest_score", "row_results")
     read = Progress.from_dict({key: value for key, value in progress.to_dict().items() if key not in new})
-    assert read.validations_since_highest() == 1
     assert not record(read, 8, 1.1)
     assert record(read, 10, 0.9)
+
+
+def test_row_results_of_the_best_in_older_checkpoints_are_those_of_the_highest_if_that_was_the_best() -> None:
+    progress = Progress()
+    play(progress, losses_of(0.0, -0.5))
+    values = progress.to_dict()
+    values["row_results"]["best"] = values["row_results"].pop("highest")
+    assert Progress.from_dict(values) == progress
+    assert "highest" not in Progress.from_dict({**values, "highest_step": 4}).row_results
 
 
 def test_the_score_ranks_and_of_equal_scores_the_lower_loss() -> None:
@@ -113,26 +121,30 @@ def play(progress: Progress, losses: list[Measure], first: int = 0) -> list[bool
     return events
 
 
-def test_a_later_one_that_is_lower_by_luck_alone_is_not_the_best() -> None:
-    """Lower by a fraction of the jitter of rows: the earlier one stays, although patience counts from the later."""
+def test_a_later_one_that_is_higher_by_luck_alone_is_the_best() -> None:
+    """Higher by a fraction of the jitter of rows: the later one is kept, and no validation counts as worse."""
     progress = Progress()
-    assert play(progress, losses_of(0.0, -0.5, -0.503, -0.49, -0.49)) == [False, True, False, False, False]
-    assert progress.validations[2][1] < progress.validations[1][1], "the later one is plainly lower"
-    assert (progress.best_step, progress.highest_step) == (1, 2)
-    assert progress.validations_since_highest() == 2
+    assert play(progress, losses_of(0.0, -0.5, -0.503, -0.499, -0.499)) == [False, True, True, True, True]
+    assert progress.validations[4][1] > progress.validations[2][1], "the later one is plainly higher"
+    assert (progress.best_step, progress.highest_step, progress.worse) == (4, 2, 0)
 
 
-def test_slow_but_steady_learning_gets_its_late_checkpoint_and_never_runs_out_of_patience() -> None:
+def test_a_loss_that_has_surely_risen_is_not_the_best_and_counts_as_worse() -> None:
     progress = Progress()
-    losses = losses_of(*(-0.003 * step for step in range(30)))
-    for step, loss in enumerate(losses):
-        play(progress, [loss], step)
-        assert progress.validations_since_highest() <= 3
-    assert progress.best_step is not None
-    assert 20 <= progress.best_step <= 29
+    assert play(progress, losses_of(0.0, -0.5, -0.499, -0.4, -0.45)) == [False, True, True, False, False]
+    assert (progress.best_step, progress.worse) == (2, 2)
+    assert play(progress, losses_of(-0.6), 5) == [True]
+    assert (progress.best_step, progress.worse) == (5, 0)
+
+
+def test_slow_but_steady_learning_gets_its_last_checkpoint() -> None:
+    progress = Progress()
+    play(progress, losses_of(*(-0.003 * step for step in range(30))))
+    assert (progress.best_step, progress.worse) == (29, 0)
 
 
 def test_what_is_chosen_is_never_shown_to_be_worse_than_the_highest() -> None:
+    earlier = 0
     for seed in range(20):
         shifts = numpy.random.default_rng(seed).normal(0, 0.02, 8).cumsum()
         progress, losses = Progress(), losses_of(*shifts)
@@ -142,7 +154,9 @@ def test_what_is_chosen_is_never_shown_to_be_worse_than_the_highest() -> None:
         best, highest = losses[progress.best_step].table[:, 0], losses[progress.highest_step].table[:, 0]
         error = (best - highest).std() / len(best) ** 0.5
         assert (best - highest).mean() < 2.2 * error + 1e-12
-        assert progress.best_step <= progress.highest_step
+        assert progress.best_step >= progress.highest_step
+        earlier += progress.best_step < len(losses) - 1
+    assert earlier, "the last one was never worse"
 
 
 def test_with_four_rows_there_is_no_interval_and_the_plainly_best_wins() -> None:
@@ -151,19 +165,20 @@ def test_with_four_rows_there_is_no_interval_and_the_plainly_best_wins() -> None
     assert progress.changes(losses_of(0.0, rows=4)[0]) == {}
 
 
-def test_a_loss_that_is_surely_lower_counts_where_the_headline_figure_is_the_same() -> None:
+def test_of_equal_scores_the_later_is_the_best_whatever_the_loss_does() -> None:
+    """Users want labels: a model that is surer of its mistakes has a higher loss with the same answers."""
     progress = Progress()
-    early, later = losses_of(0.0, -0.3)
     right = mean("accuracy", numpy.arange(50) < 40)
-    assert progress.record(1, 2.0, 0.8, [early, right])
-    assert progress.record(2, 1.7, 0.8, [later, right])
+    for step, loss in enumerate(losses_of(0.0, -0.3, 0.3), 1):
+        assert progress.record(step, value(loss), 0.8, [loss, right])
+    assert (progress.best_step, progress.highest_step) == (3, 2)
 
 
-def test_a_headline_figure_that_is_lower_is_never_the_best_whatever_the_loss_does() -> None:
+def test_a_main_metric_that_has_surely_fallen_is_not_the_best_whatever_the_loss_does() -> None:
     progress = Progress()
     early, later = losses_of(0.0, -0.3)
     assert progress.record(1, 2.0, 0.8, [early, mean("accuracy", numpy.arange(50) < 40)])
-    assert not progress.record(2, 1.7, 0.78, [later, mean("accuracy", numpy.arange(50) < 39)])
+    assert not progress.record(2, 1.7, 0.6, [later, mean("accuracy", numpy.arange(50) < 30)])
 
 
 def test_of_the_base_and_the_lowest_only_the_loss_is_kept() -> None:
@@ -172,7 +187,7 @@ def test_of_the_base_and_the_lowest_only_the_loss_is_kept() -> None:
     for step, loss in enumerate(losses_of(0.0, -0.3)):
         progress.record(step, value(loss), 0.8, [loss, right])
     kept = {name: (results.step, list(results.tables)) for name, results in progress.row_results.items()}
-    assert kept == {"base": (0, ["loss"]), "lowest": (1, ["loss"]), "best": (1, ["loss", "accuracy"])}
+    assert kept == {"base": (0, ["loss"]), "lowest": (1, ["loss"]), "highest": (1, ["loss", "accuracy"])}
 
 
 def test_comparisons_come_back_from_json_to_the_last_bit() -> None:

@@ -218,13 +218,15 @@ def test_gives_a_measure_like_any_task(tiny_tokenizer: Any) -> None:
 def test_five_rows_have_an_interval(rows: int, has_interval: bool) -> None:
     results = RowResults.of(5, 1.0, [mean("accuracy", [0] * rows)])
     assert (results.change(mean("accuracy", [1] * rows)) is not None) == has_interval
-    assert results.is_beaten_by([mean("accuracy", [1] * rows)]) is (True if has_interval else None)
+    assert RowResults.of(5, 1.0, [mean("accuracy", [1] * rows)]).is_better_than(mean("accuracy", [0] * rows)) is (
+        True if has_interval else None
+    )
     assert results.change(mean("exact match", [1] * rows)) is None, "another metric"
     assert results.change(mean("accuracy", [1] * (rows + 1))) is None, "other rows"
 
 
-def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval() -> None:
-    """A loss that is lower, or an accuracy that is higher, on nearly every row."""
+def test_a_validation_is_better_than_a_later_one_that_is_worse_beyond_the_interval() -> None:
+    """A loss that is higher, or an accuracy that is lower, on nearly every row."""
     rows = numpy.arange(40)
     losses = 2.0 + 0.1 * (rows % 7)
     loss, right = mean("loss", losses, higher_is_better=False, is_share=False), mean("accuracy", rows % 4 == 0)
@@ -232,13 +234,11 @@ def test_a_validation_is_beaten_by_a_metric_that_is_better_beyond_its_interval()
     lower = mean("loss", losses - 0.2, higher_is_better=False, is_share=False)
     higher = mean("loss", losses + 0.2, higher_is_better=False, is_share=False)
     more, fewer = mean("accuracy", rows % 4 != 1), mean("accuracy", rows % 40 == 0)
-    assert results.is_beaten_by([loss, right]) is False
-    assert results.is_beaten_by([lower, right]) is True
-    assert results.is_beaten_by([loss, more]) is True
-    assert results.is_beaten_by([higher, fewer]) is False
-    assert results.is_beaten_by([mean("accuracy", [1, 0, 1])]) is None, "other rows"
+    found = [results.is_better_than(later) for later in (loss, lower, higher, right, more, fewer)]
+    assert found == [False, False, True, False, False, True]
+    assert results.is_better_than(mean("accuracy", [1, 0, 1])) is None, "other rows"
     length = mean("length", losses, is_share=False)
-    assert RowResults.of(5, 2.3, [length]).is_beaten_by([length]) is False, "no better is not better"
+    assert RowResults.of(5, 2.3, [length]).is_better_than(length) is False, "no worse is not worse"
     change = results.change(more)
     assert change is not None
     assert change.value == pytest.approx(0.5)

@@ -152,7 +152,7 @@ def test_a_tokenizers_limit_counts_too() -> None:
 
 @pytest.mark.parametrize("method", list(method_names()))
 def test_the_learning_rate_is_the_methods(method: str) -> None:
-    resolver, _ = resolver_of(data__context=512)
+    resolver, _ = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(parameters=3 * 10**6), make_method(method))
     assert resolver.recipe.train.learning_rate == make_method(method).learning_rate(3 * 10**6)
 
@@ -166,19 +166,29 @@ def test_a_step_is_a_fortieth_of_the_data_within_bounds(tokens: int, expected: i
 
 @pytest.mark.parametrize(
     ("step_rows", "tokens", "rows", "expected"),
-    [(32, 10_000, 1000, 320), (32, 999, 0, 31968), (1, 1, 1000, 1), (0, 10_000, 1000, 512)],
+    [
+        (32, 10_000, 1000, 320),
+        (32, 6390, 639, 310),
+        (32, 2000, 200, 100),
+        (32, 1790, 179, 80),
+        (32, 999, 0, 7992),
+        (1, 1, 1000, 1),
+        (0, 10_000, 1000, 512),
+    ],
 )
 def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int, rows: int, expected: int) -> None:
-    """Each row is one term of the loss: fifty tokens of ten rows and of one are not the same step."""
+    """Each row is one term of the loss: fifty tokens of ten rows and of one are not the same step. Of few
+    rows, at least eight, a step has a twentieth."""
     resolver, result = resolver_of(data__context=512)
     resolve_step(resolver, facts_of(step_rows=step_rows, tokens=tokens, rows=rows))
     assert resolver.recipe.batch.tokens == expected
     (reason,) = [event.reason for event in result if event.option == "batch.tokens"]
-    assert (f"about {step_rows} rows" in reason) == (step_rows > 0)
+    used = min(step_rows, max(8, rows // 20))
+    assert (f"about {used} rows" in reason) == (step_rows > 0)
 
 
 def test_the_optimizer_is_adamw_unless_asked_otherwise() -> None:
-    resolver, result = resolver_of(data__context=512)
+    resolver, result = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(), make_method("lora"))
     assert resolver.recipe.train.optimizer == "adamw"
     assert "train.optimizer" not in [event.option for event in result]
@@ -186,7 +196,7 @@ def test_the_optimizer_is_adamw_unless_asked_otherwise() -> None:
 
 def test_the_paged_optimizer_is_refused_where_there_is_no_cuda() -> None:
     """Before the run folder is made, not at the first step."""
-    resolver, _ = resolver_of(data__context=512, train__optimizer="paged-adamw-8bit")
+    resolver, _ = resolver_of(data__context=512, train__optimizer="paged-adamw-8bit", batch__tokens=2500)
     with pytest.raises(MachineError, match="needs CUDA"):
         resolve_training(resolver, facts_of(), make_method("lora"))
 
@@ -217,13 +227,22 @@ def test_rows_in_memory_that_were_asked_for_stay() -> None:
     ("rows", "epochs", "rank"), [(10, 3, 16), (10_000, 3, 16), (10_001, 2, 32), (100_000, 2, 32), (100_001, 1, 32)]
 )
 def test_more_rows_are_read_fewer_times_with_a_higher_rank(rows: int, epochs: int, rank: int) -> None:
-    resolver, _ = resolver_of(data__context=512)
+    resolver, _ = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(rows=rows), make_method("lora"))
     assert (resolver.recipe.train.epochs, resolver.recipe.lora.rank) == (epochs, rank)
 
 
+@pytest.mark.parametrize(("tokens", "epochs"), [(100_000, 3), (85_000, 3), (82_500, 4), (25_000, 10), (2_500, 10)])
+def test_few_rows_are_read_more_often_to_make_a_hundred_steps(tokens: int, epochs: int) -> None:
+    resolver, events = resolver_of(data__context=512, batch__tokens=2500)
+    resolve_training(resolver, facts_of(tokens=tokens), make_method("lora"))
+    assert resolver.recipe.train.epochs == epochs
+    (reason,) = [event.reason for event in events if event.option == "train.epochs"]
+    assert ("it takes about 100" in reason) == (epochs > 3)
+
+
 def test_a_rank_is_chosen_only_for_a_method_that_has_one() -> None:
-    resolver, _ = resolver_of(data__context=512)
+    resolver, _ = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(), make_method("full"))
     assert resolver.recipe.lora.rank == "auto"
 
@@ -238,7 +257,7 @@ def test_packing_is_turned_off_where_it_is_impossible() -> None:
 
 @pytest.mark.parametrize(("longest", "expected"), [(0, 64), (8, 18), (100, 133), (1000, 256)])
 def test_answers_have_room_for_the_longest_known(longest: int, expected: int) -> None:
-    resolver, _ = resolver_of(data__context=512)
+    resolver, _ = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(longest_answer=longest), make_method("lora"))
     assert resolver.recipe.evaluate.max_new_tokens == expected
 
