@@ -116,9 +116,11 @@ class Progress:
     """Steps done, validations so far and the best of them. Saved with every checkpoint.
 
     Two validations are tracked. The highest has the best score so far. The best checkpoint, which becomes the result,
-    is the latest one that is not worse than the highest, beyond the 95 % interval of the paired difference: on few rows
-    the highest is so by chance, and what was trained longer, at a rate that falls to 0, is better on other rows more
-    often than not (`bench/outcomes.py`). With too few rows for an interval, the highest is the best.
+    depends on what ranks them. Where that is the loss, the highest is the best. A share of labels moves in steps, and
+    on few rows the highest is so by chance; there the best is the latest that is not worse than the highest, beyond the
+    95 % interval of the paired difference: what was trained longer, at a rate that falls to 0, is better on other rows
+    more often than not. Of the rules that `bench/outcomes.py` compares on test rows, these two lose least. With too
+    few rows for an interval, the highest is the best.
     """
 
     step: int = 0
@@ -161,8 +163,9 @@ class Progress:
         """
         lowest = self.row_results.get("lowest")
         is_highest = step > 0 and not math.isnan(loss) and self._is_highest(loss, score)
-        is_best = is_highest or (step > 0 and not math.isnan(loss) and not self._is_worse(measures))
-        self.worse = 0 if is_best or step == 0 else self.worse + 1
+        is_worse = step > 0 and not is_highest and (math.isnan(loss) or self._is_worse(measures))
+        is_best = is_highest or (step > 0 and len(measures) > 1 and not is_worse)
+        self.worse = self.worse + 1 if is_worse else 0
         self.validations.append((step, loss))
         if is_highest:
             self.highest_step, self.highest_score = step, score

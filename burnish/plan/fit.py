@@ -24,6 +24,9 @@ from burnish.recipe.schema import AUTO, Recipe
 
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting is likely, and above which full fine-tuning is worthwhile."""
+SMALL_ENCODER = 150_000_000
+"""Parameters up to which an encoder is trained as a whole: on 200 rows, too, it was better than with an adapter
+(`bench/outcomes.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,21 @@ Simulate = Callable[[Way, int | None], Simulation]
 """Simulates a step; beyond this many bytes, a lower bound is enough."""
 
 
-def methods_for(rows: int | None) -> tuple[tuple[str, ...], str]:
-    """The methods to try for a number of training rows (None: unknown), best first, and why."""
+def methods_for(rows: int | None, kind: str = "causal", parameters: int = 0) -> tuple[tuple[str, ...], str]:
+    """The methods to try, best first, and why.
+
+    Args:
+        rows: for training; None if unknown.
+        kind: of the base model, see `models/config.py`.
+        parameters: of the base model.
+    """
     if rows is None:
         return AUTO_METHODS, "no data was given, so memory alone decides"
+    if kind == "masked" and parameters <= SMALL_ENCODER:
+        return (
+            AUTO_METHODS,
+            f"an encoder of {parameters / 1e6:,.1f} M parameters learns more as a whole, from few rows too",
+        )
     if rows < SMALL:
         reason = f"a fully trained model memorizes fewer than {SMALL:,} rows; an adapter has less capacity for that"
         return AUTO_METHODS[1:], reason

@@ -11,7 +11,7 @@ from burnish.errors import MachineError
 from burnish.methods import AUTO_METHODS, LIKELY_METHOD, make_method
 from burnish.methods.method import Method
 from burnish.models.base import has_dropout
-from burnish.models.config import shallow
+from burnish.models.config import model_kind, shallow
 from burnish.models.device import PRECISIONS
 from burnish.models.skeleton import count_from_config
 from burnish.plan.bound import ROOMY, step_bound
@@ -125,7 +125,7 @@ def _plan(
     resolver.fill_packing(task.encoder.can_pack and method.can_pack)
     facts = gather_facts(context)
     resolve_step(resolver, facts)
-    candidates, reason = _candidates(resolver.recipe, context, facts.rows if has_data else None)
+    candidates, reason = _candidates(resolver.recipe, context, facts.rows if has_data else None, facts.parameters)
     _find_layers(resolver, context)
     planned = context.with_recipe(resolver.recipe)
 
@@ -190,11 +190,11 @@ def gather_facts(context: RunContext) -> Facts:
     )
 
 
-def _candidates(recipe: Recipe, context: RunContext, rows: int | None) -> tuple[list[str], str]:
-    """The methods to choose from for this number of rows, best first, and why."""
+def _candidates(recipe: Recipe, context: RunContext, rows: int | None, parameters: int) -> tuple[list[str], str]:
+    """The methods to choose from for this number of rows and this model, best first, and why."""
     if recipe.method != AUTO:
         return [recipe.method], "as asked"
-    methods, reason = methods_for(rows)
+    methods, reason = methods_for(rows, model_kind(context.config), parameters)
     able = [name for name in methods if _is_able(make_method(name), context)]
     return able or [LIKELY_METHOD], reason
 

@@ -385,8 +385,8 @@ class Recipe(Section):
     `fill-mask` or `vision`. `auto` follows from the shape of the rows."""
     method: str = AUTO
     """Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or
-    `ia3`. `auto` picks the best one for the number of rows among those that fit into memory: `full`, `lora` or
-    `qlora`."""
+    `ia3`. `auto` picks the best one for the model and the number of rows among those that fit into memory: `full`,
+    `lora` or `qlora`."""
     name: str = AUTO
     """Name of the run and of its folder."""
     runs: str = "runs"

@@ -114,5 +114,13 @@ def test_few_rows_are_for_adapters(rows: int, expected: tuple[str, ...]) -> None
     assert "rows" in reason
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameters", "first"),
+    [("masked", 150_000_000, "full"), ("masked", 150_000_001, "lora"), ("causal", 1_000_000, "lora")],
+)
+def test_a_small_encoder_is_trained_as_a_whole(kind: str, parameters: int, first: str) -> None:
+    assert methods_for(50, kind, parameters)[0][0] == first
+
+
 def test_without_data_memory_decides() -> None:
     assert methods_for(None)[0] == ("full", "lora", "qlora")
