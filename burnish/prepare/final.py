@@ -50,6 +50,8 @@ def caveat(split: str, rows: int, why_no_test: str = "") -> str:
         rows: distinct ones.
         why_no_test: why a run has no test split, as a phrase.
     """
+    if not rows:
+        return ""
     called = f"{split} row" if split in CALLED.values() else "row"
     said = []
     if split == CALLED[VALID]:
@@ -57,11 +59,11 @@ def caveat(split: str, rows: int, why_no_test: str = "") -> str:
             f"There is no test split ({why_no_test}): the validation rows also chose the checkpoint, so figures on "
             "them may be a little too good."
         )
-    least = smallest_difference(rows) if rows else None
+    least = smallest_difference(rows)
     number = f"{rows} {called}{'s' if rows != 1 else ''}"
-    if rows and least is None:
+    if least is None:
         said.append(f"{number} can show no difference between shares of right answers, however large it is.")
-    elif least is not None and least > _WORTH_SAYING:
+    elif least > _WORTH_SAYING:
         said.append(
             f"{number} can show only differences of about {100 * least:.0f} points or more between shares of right "
             "answers."

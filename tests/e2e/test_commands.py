@@ -76,7 +76,7 @@ def test_the_same_rows_give_the_same_adapter_whatever_the_format(
     assert adapter_bytes(runs / "mine") == adapter_bytes(runs / "whole")
     (ready,) = read_lines(runs / "mine" / "events.jsonl", "DataReady")
     assert (ready["shape"], ready["task"]) == ("prompt-completion", "chat")
-    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (36, 4, 0)
+    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (24, 8, 0)
 
 
 def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:

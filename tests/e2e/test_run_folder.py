@@ -86,7 +86,7 @@ def test_the_logs(made_runs: Path) -> None:
     assert steps[-1]["loss"] < steps[0]["loss"]
     kinds = [line["event"] for line in read_lines(folder / "events.jsonl")]
     often = ("Stage", "Note", "Resolved", "CheckpointSaved", "TimePlanned", "TimeMeasured")
-    assert [kind for kind in kinds if kind not in often] == [
+    assert list(dict.fromkeys(kind for kind in kinds if kind not in often)) == [
         "MemoryBounded",
         "DataReady",
         "ModelReady",
@@ -94,8 +94,8 @@ def test_the_logs(made_runs: Path) -> None:
         "Diagnosed",
         "Finished",
     ]
-    (diagnosed,) = read_lines(folder / "events.jsonl", "Diagnosed")
-    assert diagnosed["name"] == "too-few-evaluations", "four steps make four validations"
+    diagnosed = read_lines(folder / "events.jsonl", "Diagnosed")
+    assert diagnosed[0]["name"] == "too-few-evaluations", "four steps make four validations"
 
 
 def test_every_checkpoint_that_is_kept_is_whole(made_runs: Path) -> None:
@@ -156,7 +156,9 @@ def test_so_few_rows_that_little_can_be_evaluated(count: int, here: Path, base: 
     result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
     assert result.code == 0, result.err
     verdict = (
-        "There are no held-out rows to evaluate on." if count == 1 else "1 held-out row is too few to show a difference"
+        "There are no test or validation rows to evaluate on."
+        if count == 1
+        else "1 validation row is too few to show a difference"
     )
     assert verdict in result.out
     for file in (here / "runs" / "mine").glob("*.json*"):
