@@ -1,4 +1,4 @@
-"""Which defaults give the better model: many trainings, judged on test rows that chose nothing.
+"""Which defaults give the better model: many trainings, evaluated on test rows that chose nothing.
 
     python bench/outcomes.py run REAL DATA [--out FOLDER] [--only WORDS] [--minutes M]
     python bench/outcomes.py table [--out FOLDER] [--write]

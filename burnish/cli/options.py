@@ -80,8 +80,8 @@ RECIPE_FLAGS = {
         str,
         "METHOD",
         "Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or "
-        "`ia3`. "
-        "`auto` picks the best one for the number of rows among those that fit into memory: `full`, `lora` or `qlora`.",
+        "`ia3`. `auto` picks the best one for the model and the number of rows among those that fit into memory: "
+        "`full`, `lora` or `qlora`.",
     ),
     "task": Flag(
         "task",

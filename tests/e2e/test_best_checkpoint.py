@@ -14,7 +14,8 @@ from tests.e2e.conftest import EXACT, Burnish
 
 HARD = (
     f"{EXACT} --set train.learning_rate=0.02 --set train.schedule=constant --set train.epochs=300 "
-    "--set evaluate.every=5 --set evaluate.answers=0 --set save.keep=1"
+    "--set evaluate.every=5 --set evaluate.answers=0 --set save.keep=1 --set data.test=none "
+    "--set data.validation_fraction=0.1 --set data.split=random"
 )
 
 
