@@ -15,6 +15,7 @@ from burnish.evaluate.run_comparison import (
     Comparable,
     RunScore,
     amount,
+    few_rows,
     find_comparable,
     interval,
     learned_bytes,
@@ -80,14 +81,17 @@ class Ranking:
     @property
     def verdict(self) -> str:
         """Whether the best setting can be told from the others, in a few sentences."""
-        return " ".join(
-            [self._on_the_best(), *self._on_p_values(), noise_in_words(self.metric, self.is_share, self.noise)]
-        )
+        if len(self.settings) == 1:
+            return self._on_the_best()
+        noise = noise_in_words(self.metric, self.is_share, self.noise, "`--seeds 3` measures it")
+        return " ".join([self._on_the_best(), *self._on_p_values(), noise, *few_rows(self.rows)])
 
     def _on_the_best(self) -> str:
         best, others = self.winner, self.settings[1:]
         equal = [one for one in others if not one.is_shown]
         where = f"on {self.rows:,} validation rows"
+        if not others:
+            return f"`{best.name}` is the only setting that could be trained, so there is nothing to compare it with."
         if len(equal) == len(others):
             first = others[0]
             gap = first.change

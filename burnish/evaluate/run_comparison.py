@@ -132,8 +132,7 @@ _NOISE = {
     "seeds": "The noise of training is measured from runs that differ only in the seed: {deviation} between seeds "
     "(standard deviation, {freedom:.0f} degrees of freedom).",
     "validations": "The noise of training is estimated from the scatter of each run's validations: up to {deviation} "
-    "(standard deviation). Another seed may change the {figure} by more or by less; to measure it, compare runs with "
-    "several seeds (`burnish train ... --seed 1`).",
+    "(standard deviation). Another seed may change the {figure} by more or by less; {advice}.",
     "none": "The noise of training is unknown for these runs, so only the noise of the rows is counted: another seed "
     "may change the {figure} as much.",
 }
@@ -211,7 +210,8 @@ class RunComparison:
             sentences.append(f"No difference between {among} of the {count} recipes is shown on {figure.rows:,} rows.")
         if len(figure.pairs) > 1:
             sentences.append(f"The p-values are corrected for {len(figure.pairs)} comparisons (Holm).")
-        return " ".join([*sentences, noise_in_words(figure.name, figure.is_share, figure.noise)])
+        noise = noise_in_words(figure.name, figure.is_share, figure.noise)
+        return " ".join([*sentences, noise, *few_rows(figure.rows)])
 
     def _sentence(self, figure: ComparedFigure, pair: RecipePair) -> str:
         first, second = self.labels[pair.first], self.labels[pair.second]
@@ -287,10 +287,27 @@ def training_noises(figure: str, scales: Mapping[str, Sequence[float]], metrics:
     return [noise and Noise(noise.variance * scale**2, noise.freedom) for scale, noise in scaled]
 
 
-def noise_in_words(metric: str, is_share: bool, noise: TrainingNoise) -> str:
-    """What is known of the noise of training, in a sentence."""
+_ADVICE = "to measure it, compare runs with several seeds (`burnish train ... --seed 1`)"
+
+
+def noise_in_words(metric: str, is_share: bool, noise: TrainingNoise, advice: str = _ADVICE) -> str:
+    """What is known of the noise of training, in a sentence.
+
+    Args:
+        metric: its name.
+        is_share: whether it is shown in points.
+        noise: what is known.
+        advice: how to measure it, where it is only estimated.
+    """
     deviation = "" if noise.deviation is None else amount(noise.deviation, is_share)
-    return _NOISE[noise.source].format(figure=metric, deviation=deviation, freedom=noise.freedom or 0.0)
+    return _NOISE[noise.source].format(figure=metric, deviation=deviation, freedom=noise.freedom or 0.0, advice=advice)
+
+
+def few_rows(rows: int) -> list[str]:
+    """What to know about a comparison on few rows, in a sentence; none with more."""
+    if rows >= FEW_ROWS:
+        return []
+    return [f"With {rows} rows the intervals are wide, so only large differences can be shown."]
 
 
 def amount(value: float, is_share: bool) -> str:

@@ -220,7 +220,7 @@ def setting_name(setting: Setting) -> str:
 def in_words(value: Any) -> str:
     """A value as one would type it: `1e-04` as `0.0001`, a path as its last part."""
     if isinstance(value, float) and not isinstance(value, bool):
-        return f"{value:.4g}" if math.isfinite(value) else str(value)
+        return f"{value:.4g}".replace("e+", "e") if math.isfinite(value) else str(value)
     text = spelled(value)
     return text.rstrip("/").rpartition("/")[2] if "/" in text and isinstance(value, str) else text
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import burnish as burnish_api
-from burnish.runs.events import read_events
+from burnish.errors import Interrupted
+from burnish.runs.events import Stage, StepDone, Warned, read_events
 from tests.e2e.conftest import EXACT, Burnish
 from tests.tiny_classifiers import reviews
 from tests.tiny_data import write_rows
@@ -154,3 +157,183 @@ def test_runs_of_a_sweep_are_ordinary_runs(swept: Path, burnish: Burnish) -> Non
     assert sorted(run["name"] for run in listed) == sorted(NAMES)
     refused = burnish(f"resume {swept / NAMES[0]}")
     assert (refused.code, "is finished" in refused.what) == (2, True)
+
+
+def stop_in(run: str, step: int) -> Callable[[Any], None]:
+    """A listener that presses Ctrl-C after a step of one of the runs."""
+    current = [""]
+
+    def listen(event: Any) -> None:
+        if isinstance(event, Stage) and ": " in event.name:
+            current[0] = event.name.partition(": ")[2]
+        if isinstance(event, StepDone) and event.step == step and current[0] == run:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return listen
+
+
+@pytest.fixture(scope="module")
+def stopped(rows: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep as `swept`, stopped in its second run."""
+    runs = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Interrupted) as raised:
+        burnish_api.sweep(
+            rows,
+            model=base,
+            method="lora",
+            over=OVER,
+            runs=runs,
+            set=SHARED,
+            name="all",
+            listeners=[stop_in(NAMES[1], 3)],
+            **OPTIONS,
+        )
+    assert raised.value.what == f"stopped in run 2 of 4, `{NAMES[1]}`; the state is saved"
+    assert raised.value.fix == "Give the same command again to go on from there"
+    return runs / "all"
+
+
+def test_the_same_call_goes_on_with_what_is_missing(stopped: Path, swept: Path, rows: Path, base: Path) -> None:
+    done = read_events(stopped / NAMES[0] / "events.jsonl")
+    assert json.loads((stopped / "sweep.json").read_text(encoding="utf-8"))["ranking"] is None
+    assert [(stopped / name / "adapter").is_dir() for name in NAMES] == [True, False, False, False]
+    steps: list[int] = []
+
+    def count(event: Any) -> None:
+        if isinstance(event, StepDone):
+            steps.append(event.step)
+
+    def again() -> Any:
+        return burnish_api.sweep(
+            rows,
+            model=base,
+            method="lora",
+            over=OVER,
+            runs=stopped.parent,
+            set=SHARED,
+            name="all",
+            listeners=[count],
+            **OPTIONS,
+        )
+
+    finished = again()
+    assert steps == [4, 5, 6, *2 * list(range(1, 7))]
+    assert [event for event in read_events(stopped / NAMES[0] / "events.jsonl") if event["event"] != "Ranked"] == done
+    for name in NAMES:
+        assert results(stopped / name) == results(swept / name)
+        assert course(stopped / name) == course(swept / name)
+    before = json.loads((swept / "sweep.json").read_text(encoding="utf-8"))["ranking"]
+    assert finished.winner.name == before["settings"][0]["runs"][0]
+    for one, other in zip(finished.ranking["settings"], before["settings"], strict=True):
+        assert one["name"] == other["name"]
+        assert one["value"] == pytest.approx(other["value"], rel=1e-4)
+    steps.clear()
+    assert again().ranking == finished.ranking
+    assert steps == []
+
+
+@pytest.mark.parametrize(
+    ("over", "more", "what", "hint"),
+    [
+        ("", "", "a sweep needs options to try", "For example `--over train.learning_rate=1e-4,3e-4`"),
+        (
+            "--over train.lerning_rate=1,2",
+            "",
+            "`train.lerning_rate` is not an option (--over)",
+            "Did you mean `train.le",
+        ),
+        ("--over train.epochs", "", "`--over train.epochs` has no values", "For example"),
+        (
+            "--over train.epochs=2",
+            "",
+            "`train.epochs` has one value, `2`, so there is nothing to choose",
+            "--set train",
+        ),
+        ("--over lora.rank=8,8", "", "`lora.rank` has the value `8` twice", ""),
+        ("--over lora.rank=8,-2", "", "`lora.rank` cannot be `-2`", "It takes `auto` or a whole number of at least 1"),
+        ("--over lora.rank=4,8 --over lora.rank=2,3", "", "`lora.rank` is swept twice", "Name all of its values"),
+        (
+            "--over train.epochs=1..3",
+            "",
+            "`train.epochs=1..3` is a range, from which `--trials` would ch",
+            "--trials 12",
+        ),
+        ("--over train.epochs=3..1", "--trials 4", "`train.epochs=3..1` is not a range: its first number", ""),
+        ("--over seed=1,2", "", "`seed` cannot be swept: seeds are not settings to choose between; `--seeds 3`", ""),
+        ("--over data.validation_fraction=0.1,0.2", "", "`data.validation_fraction` cannot be swept: the runs wou", ""),
+        ("--over train.max_steps=2,3", "", "`train.max_steps` is given one value, and several by `--over`", "Leave"),
+        ("--over lora.rank=4,8", "--method full", "`lora.rank` has no effect: the method is `full`", "Leave it out"),
+        ("--over tag.scheme=IOB1,IOB2", "", "`tag.scheme` has no effect: the task is `chat`", "Leave it out"),
+        ("--over train.patience=2,3", "--set train.early_stopping=false", "`train.patience` has no effect: `train", ""),
+        ("--over lora.rank=16,auto", "", "`rank-16` and `rank-auto` are the same run", "Leave one of the two values"),
+        ("--over lora.rank=4,8", "--seeds 0", "`--seeds 0` is too few", ""),
+        ("--over lora.rank=4,8", "--trials 1", "`--trials 1` is too few", ""),
+        ("--over lora.rank=4,8", "--name a/b", "`a/b` is not a valid run name", "Choose another with `--name`"),
+        ("--over data.context=2,300", "", "`data.context` cannot be `2`", "It takes"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_trained(
+    over: str, more: str, what: str, hint: str, rows: Path, base: Path, burnish: Burnish, here: Path
+) -> None:
+    method = "" if "--method" in more else "--method lora"
+    result = burnish(words(rows, base, over, more).replace("--method lora", method))
+    assert result.code == 2, result.err
+    assert " ".join(result.what.split()).startswith(what)
+    assert hint in " ".join(result.hint.split())
+    assert list(here.iterdir()) == []
+
+
+def test_too_few_validation_rows_are_refused(base: Path, burnish: Burnish, here: Path) -> None:
+    few = write_rows(here / "few.jsonl", 50)
+    result = burnish(words(few, base, "--over lora.rank=4,8"))
+    assert result.code == 2
+    assert result.what == "a sweep ranks its runs on the validation rows, and this data has 5"
+    assert "data.validation_fraction" in result.hint
+    assert [path.name for path in here.iterdir()] == ["few.jsonl"]
+
+
+def test_a_name_that_is_taken_by_another_sweep(swept: Path, rows: Path, base: Path, burnish: Burnish) -> None:
+    result = burnish(words(rows, base, "--over lora.rank=2,3", f"--runs {swept.parent} --name all"))
+    assert result.code == 2
+    assert "already exists" in result.what
+    assert "asked for something else: `lora.rank`" in " ".join(result.why.split())
+    run = burnish(words(rows, base, "--over lora.rank=2,3", f"--runs {swept} --name {NAMES[0]}"))
+    assert "It is not a sweep." in run.why
+
+
+def test_a_run_that_diverges_is_left_out(rows: Path, base: Path, here: Path) -> None:
+    said: list[str] = []
+
+    def listen(event: Any) -> None:
+        if isinstance(event, Warned):
+            said.append(event.text)
+
+    done = burnish_api.sweep(
+        rows,
+        model=base,
+        method="full",
+        over={"learning_rate": [1e-3, 1e30]},
+        listeners=[listen],
+        set={**SHARED, "train.clip": 0.0},
+        **OPTIONS,
+    )
+    assert [bool(run.failure) for run in done.state.runs] == [False, True]
+    assert any("`learning_rate-1e30` is left out of the ranking: the loss became" in text for text in said)
+    assert [one["name"] for one in done.ranking["settings"]] == ["learning_rate-0.001"]
+    assert "failed" in done.ranking["remarks"][0]
+    assert done.winner.evaluation is not None
+
+
+def test_seeds_are_ranked_by_their_mean(rows: Path, base: Path, here: Path) -> None:
+    done = burnish_api.sweep(
+        rows, model=base, method="lora", over={"learning_rate": [1e-3, 0.02]}, seeds=2, set=SHARED, **OPTIONS
+    )
+    runs = {run.name: run for run in done.state.runs}
+    assert [(run.name, run.seed) for run in runs.values()] == [
+        (f"learning_rate-{rate}-seed-{seed}", seed) for rate in ("0.001", "0.02") for seed in (0, 1)
+    ]
+    assert done.ranking["noise"]["source"] == "seeds"
+    for one in done.ranking["settings"]:
+        assert one["value"]["value"] == pytest.approx(-sum(runs[name].score for name in one["runs"]) / 2)
+    best = done.ranking["settings"][0]["runs"]
+    assert done.winner.name == max(best, key=lambda name: runs[name].score)
