@@ -34,7 +34,7 @@ def accuracy(first: float, second: float, shared: float) -> Draw:
 
 
 def loss(spread: float, lengths: float) -> Draw:
-    """Loss per token of rows of unequal length (log-normal), which the second model lowers by a tenth of a row's own."""
+    """Loss per token of rows of unequal length (log-normal), which the second model lowers by a tenth."""
 
     def draw(source: numpy.random.Generator, rows: int) -> list[Measure]:
         tokens = numpy.ceil(numpy.exp(source.normal(3, lengths, rows)))

@@ -37,7 +37,8 @@ def train(
             `datasets.Dataset`, or a dict of these by split.
         set: options by their dotted names, for names that several sections share.
         listeners: called with every event of the run.
-        options: options by the last part of their names; `model` is `model.name`. `validation` may be data itself.
+        options: options by the last part of their names; `model` is `model.name`. `validation` and `test` may be
+            data themselves.
 
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
@@ -127,20 +128,19 @@ def _stored(data: Any, dotted: Mapping[str, Any] | None, options: Mapping[str, A
     """The name of the data, which is stored if it has none, and the options by their dotted names."""
     flags = {expand(name): _plain(value) for name, value in options.items()}
     flags.update({name: _plain(value) for name, value in (dotted or {}).items()})
-    validation = flags.get(_VALIDATION)
-    if _is_name(data) and (validation is None or _is_name(validation)):
+    objects = {name: flags[name] for name in _SPLITS if flags.get(name) is not None and not _is_name(flags[name])}
+    if _is_name(data) and not objects:
         return str(data), flags
-    from burnish.data.files.given import store_given, with_validation
+    from burnish.data.files.given import store_given, with_splits
 
+    without = {**flags, **dict.fromkeys(objects)}
+    load_recipe(str(data) if _is_name(data) else "data", without, [])  # a wrong option is reported before storing
     if _is_name(data):
-        return str(data), {**flags, _VALIDATION: str(store_given(validation))}
-    load_recipe("data", {**flags, _VALIDATION: None}, [])  # a wrong option is reported before anything is stored
-    if validation is None or _is_name(validation):
-        return str(store_given(data)), flags
-    return str(store_given(with_validation(data, validation))), {**flags, _VALIDATION: None}
+        return str(data), {**flags, **{name: str(store_given(one)) for name, one in objects.items()}}
+    return str(store_given(with_splits(data, *(objects.get(name) for name in _SPLITS)))), without
 
 
-_VALIDATION = "data.validation"
+_SPLITS = ("data.validation", "data.test")
 
 
 def _is_name(data: Any) -> bool:

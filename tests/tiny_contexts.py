@@ -34,7 +34,7 @@ def tiny_context(
 ) -> RunContext:
     """A run of no rows on the CPU; without a tokenizer it has no task either."""
     recipe = recipe or Recipe()
-    records = Records([], [], Shape(BY_NAME["messages"], ColumnMap({}), ()), [], "", [], False)
+    records = Records([], [], [], Shape(BY_NAME["messages"], ColumnMap({}), ()), [], "", [])
     made: Any = None if tokenizer is None else make_task(task, tokenizer, recipe)
     return RunContext(
         asked=recipe,

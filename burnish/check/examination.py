@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +17,7 @@ from burnish.check.rows import TRAIN, SeenRows
 from burnish.check.token_view import TokenStatistics, TokenView, view_row
 from burnish.data.chat.template import message_keys
 from burnish.data.files.readers import JsonLines
+from burnish.data.files.splits import CALLED, rows_by_split
 from burnish.data.rows.dataset import keep_good, make_records
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import Rejected, Row, RowError
@@ -46,6 +47,10 @@ class Examiner:
     tokenizer: Any
     context: int
     special: SpecialTokens
+    column: str | None = None
+    """The column that names the split of each training row."""
+    skipped: frozenset[str] = frozenset()
+    """Splits whose rows in that column are not used."""
 
     def begin(self) -> Examination:
         """An empty examination."""
@@ -54,11 +59,30 @@ class Examiner:
     def examine(self, block: Block) -> tuple[Examination, list[TokenView]]:
         """The results for a block, and its first rows as the model sees them."""
         examination, rejected, views = self.begin(), list(block.rejected), list[TokenView]()
-        kept: list[Record] = []
         rows = list(keep_good(block.rows.rows(), rejected)) if isinstance(block.rows, JsonLines) else block.rows
+        for split, part in self._parts(block.split, rows):
+            views += self._examine(examination, split, part, rejected, max(0, block.shown - len(views)))
+        examination.reject(rejected)
+        return examination, views
+
+    def _parts(self, split: str, rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Row]]]:
+        """The rows of each split among some rows."""
+        if split != TRAIN or self.column is None:
+            yield split, rows
+            return
+        for found, part in rows_by_split(rows, self.column).items():
+            if part and found not in self.skipped:
+                yield CALLED[found], part
+
+    def _examine(
+        self, examination: Examination, split: str, rows: Sequence[Row], rejected: list[Rejected], shown: int
+    ) -> list[TokenView]:
+        """Checks rows of one split; returns the first ones as the model sees them."""
+        kept: list[Record] = []
+        views: list[TokenView] = []
         records = make_records(rows, self.shape, rejected)
         for record, row in zip(records, self.task.encoder.encode_all(records, self.context), strict=True):
-            if not isinstance(row, RowError) and row.unlearned and block.split == TRAIN:
+            if not isinstance(row, RowError) and row.unlearned and split == TRAIN:
                 row = RowError(row.unlearned)
             if isinstance(row, RowError):
                 file, _, line = record.place.rpartition(":")
@@ -68,11 +92,10 @@ class Examiner:
             for reason in row.refused:
                 examination.tally.add("answers-left-out", record.place, reason)
             examination.figures.add(record, row, examination.tally)
-            if len(kept) <= block.shown:
+            if len(kept) <= shown:
                 views.extend(view_row(row, self.task.encoder, self.tokenizer))
-        examination.reject(rejected)
-        examination.add(block.split, kept)
-        return examination, views
+        examination.add(split, kept)
+        return views
 
 
 _MANY_LEFT_OUT = 1 / 3
@@ -110,7 +133,7 @@ class Examination:
         """Checks some rows.
 
         Args:
-            split: of these rows; the training split comes first.
+            split: of these rows.
             records: the rows.
         """
         self.rows.add(split, records)

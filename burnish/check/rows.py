@@ -8,13 +8,17 @@ from collections.abc import Iterator, Sequence
 import numpy
 
 from burnish.check.duplicates import Fingerprints, compute_fingerprints, exact_duplicates, near_duplicates
+from burnish.data.files.splits import CALLED, TEST
+from burnish.data.files.splits import TRAIN as _TRAIN
 from burnish.data.rows.records import Record
 
-TRAIN = "train"
+TRAIN = CALLED[_TRAIN]
+_NAMES = {CALLED[_TRAIN]: "training"}
+"""Splits whose rows are called otherwise than the split."""
 
 
 class SeenRows:
-    """Rows of all splits, in reading order: the training split first."""
+    """Rows of all splits, in reading order."""
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
@@ -70,9 +74,11 @@ class SeenRows:
         decision = numpy.array(self._decision)
         has_same_decision = decision == decision[exact]
         leaks, nearly_leaks = self._are_leaks(exact), self._are_leaks(near)
+        of_test = self._are_of_test(exact)
         is_near = (near != here) & ~is_exact
         for kind, has_it, originals, text in (
-            ("shared-with-validation", is_exact & leaks, exact, "as {}, a training row"),
+            ("shared-with-test", is_exact & leaks & of_test, exact, "as {}, a {} row"),
+            ("shared-with-validation", is_exact & leaks & ~of_test, exact, "as {}, a {} row"),
             ("repeated", is_exact & ~leaks & has_same_decision, exact, "as {}"),
             (self._contradiction, is_exact & ~leaks & ~has_same_decision, exact, "as {}"),
             ("nearly-shared", is_near & nearly_leaks, near, "nearly as {}"),
@@ -85,12 +91,18 @@ class SeenRows:
     def _described(self, rows: numpy.ndarray, originals: numpy.ndarray, text: str) -> Iterator[tuple[str, str]]:
         """The place of each row, and a description that names its original."""
         for row, original in zip(rows, originals, strict=True):
-            yield self.place(row), text.format(self.place(original))
+            split = list(self._splits)[self._split[original]]
+            yield self.place(row), text.format(self.place(original), _NAMES.get(split, split))
 
     def _are_leaks(self, originals: numpy.ndarray) -> numpy.ndarray:
-        """`[rows]` bool: whether a held-out row repeats a training row."""
-        trained = numpy.array(self._split) == self._splits.get(TRAIN, -1)
-        return ~trained & trained[originals]
+        """`[rows]` bool: whether a row repeats one of another split."""
+        splits = numpy.array(self._split)
+        return splits != splits[originals]
+
+    def _are_of_test(self, originals: numpy.ndarray) -> numpy.ndarray:
+        """`[rows]` bool: whether a row or its original is of the test split."""
+        tested = numpy.array(self._split) == self._splits.get(CALLED[TEST], -1)
+        return tested | tested[originals]
 
 
 def _renumbered(numbers: array[int], own: dict[str, int], known: dict[str, int]) -> array[int]:

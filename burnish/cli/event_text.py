@@ -60,10 +60,11 @@ def detail_lines(event: Any) -> list[str]:
         case Resolved():
             return [f"{event.option}: {event.value} ({event.reason})"]
         case DataReady():
+            tested = f", {event.test_rows:,} test" if event.test_rows else ", no test"
             rejected = f", {event.rejected_rows:,} left out" if event.rejected_rows else ""
             return [
                 f"data: rows of the shape `{event.shape}`, task `{event.task}`; {event.training_rows:,} train, "
-                f"{event.validation_rows:,} validation{rejected}",
+                f"{event.validation_rows:,} validation{tested}{rejected}",
                 f"tokens: {event.tokens:,} per epoch, {event.trained_tokens:,} of them trained on, "
                 f"packed into {event.packed_rows:,} rows",
             ]

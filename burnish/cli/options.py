@@ -92,9 +92,7 @@ RECIPE_FLAGS = {
     ),
     "name": Flag("name", str, "NAME", "Name of the run and of its folder."),
     "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
-    "seed": Flag(
-        "seed", int, "NUMBER", "Seed of the split, the order of the rows, the initial adapter weights and dropout."
-    ),
+    "seed": Flag("seed", int, "NUMBER", "Seed of the order of the rows, the initial adapter weights and dropout."),
     "allow_pickle": Flag(
         "model.allow_pickle",
         bool,

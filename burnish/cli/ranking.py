@@ -43,7 +43,7 @@ def show_sweep(console: Console, sweep: Mapping[str, Any], num_warnings: int = 0
         console.say(said)
     console.say()
     if sweep["evaluation"]:
-        console.say(f"The winner, `{sweep['winner']}`, on rows that chose nothing:", "bold")
+        console.say(f"The winner, `{sweep['winner']}`, against its base:", "bold")
         show_evaluation(console, sweep["evaluation"])
         console.say()
     facts = [

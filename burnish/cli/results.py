@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.cli.console import Console
 from burnish.cli.table import Facts, Table
-from burnish.report.figures import duration, figure_cells, figures_beside, number
+from burnish.report.figures import counted, duration, figure_cells, figures_beside, number, row_of
 from burnish.runs.folder import RunFolder, describe_run
 from burnish.system.shell import quoted
 
@@ -63,14 +63,14 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], has_tables:
     """
     is_verbose = console.output.verbose
     console.say(evaluation["verdict"], "bold")
-    for remark in (evaluation.get("by_heart"), evaluation["note"]):
+    for remark in (evaluation.get("caveat"), evaluation.get("by_heart"), evaluation["note"]):
         if remark:
             console.say(remark)
     metrics = [*evaluation["figures"], *figures_beside(evaluation)]
     if metrics:
         console.say()
-        where = f"On {evaluation['rows']:,} rows ({evaluation['held_out']}):"
-        console.say(where if evaluation["figures"] else "There are no validation rows.")
+        where = f"On {counted(evaluation['rows'], row_of(evaluation))} ({evaluation['held_out']}):"
+        console.say(where if evaluation["figures"] else "There are no test or validation rows.")
         console.table(changes(metrics, evaluation["rows"]))
     if metrics and is_verbose:
         console.say()

@@ -93,6 +93,7 @@ class RunSummary:
         if data is None:
             return ""
         parts = [f"{data.training_rows:,} train", f"{data.validation_rows:,} validation"]
+        parts += [f"{data.test_rows:,} test"] if data.test_rows else []
         parts += [f"{data.rejected_rows:,} left out"] if data.rejected_rows else []
         return ", ".join(parts)
 

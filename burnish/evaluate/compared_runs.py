@@ -1,4 +1,4 @@
-"""The runs to compare, and the rows to compare them on: not trained on by any run, and read the same by all."""
+"""The runs to compare, and the rows to compare them on: test rows of all runs, and read the same by all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from burnish.data.files.splits import TEST, VALID
 from burnish.data.rows.dataset import Records
 from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
@@ -31,7 +32,7 @@ class SharedRows:
     """The same rows in the same order, as read by each run."""
 
     by_run: list[Records]
-    """With validation rows only."""
+    """With test rows only."""
     described: str
     """The source of the rows, as text."""
     remarks: list[str] = field(default_factory=list)
@@ -40,39 +41,60 @@ class SharedRows:
     @property
     def number(self) -> int:
         """Number of rows."""
-        return len(self.by_run[0].valid)
+        return len(self.by_run[0].test)
 
 
 def find_shared(candidates: Sequence[Candidate], data: str | None, emit: Emit) -> SharedRows:
-    """The rows that all runs held out, or those of another file that no run trained on, without repeats.
+    """The test rows that all runs share, or those of another file that no run trained on, without repeats.
+
+    If a run has no test split, these are rows that are validation or test rows of every run.
 
     Args:
         candidates: the runs.
-        data: another file; None for the held-out rows.
+        data: another file; None for the runs' own rows.
         emit: receives every event.
 
     Raises:
         DataError: there are too few, or they are for another task.
     """
-    offered = [other_rows(one.recipe, data, emit) if data else one.records for one in candidates]
+    without = [one.name for one in candidates if not one.records.test] if data is None else []
+    offered = [
+        other_rows(one.recipe, data, emit) if data else _for_test(one.records, bool(without)) for one in candidates
+    ]
     emit(Stage("finding the rows that the runs share"))
     trained = {content_hash(record) for one in candidates for record in one.records.train}
-    known = [{content_hash(record): record for record in records.valid} for records in offered]
+    if data:
+        trained |= {content_hash(record) for one in candidates for record in one.records.valid}
+    known = [{content_hash(record): record for record in records.test} for records in offered]
     common = [key for key in known[0] if all(key in others for others in known)]
     unseen = [key for key in common if key not in trained]
     alike = _read_alike(candidates, [[rows[key] for key in unseen] for rows in known])
     kept = [key for key, is_alike in zip(unseen, alike, strict=True) if is_alike]
-    remarks = []
+    remarks = [_without_test(without)] if without else []
     if len(common) > len(unseen):
-        remarks.append(f"{len(common) - len(unseen)} rows that a run was trained on are left out.")
+        what = "trained or validated" if data else "trained"
+        remarks.append(f"{len(common) - len(unseen)} rows that a run was {what} on are left out.")
     if len(unseen) > len(kept):
         remarks.append(f"{len(unseen) - len(kept)} rows that some of the runs truncate or cannot use are left out.")
     if len(kept) < FEWEST_ROWS:
-        raise _too_few(len(kept), len(candidates), data, remarks)
+        raise _too_few(len(kept), candidates, data, remarks)
     chosen = [[rows[key] for key in kept] for rows in known]
-    by_run = [replace(records, train=[], valid=rows) for records, rows in zip(offered, chosen, strict=True)]
-    described = f"`{data}`" if data else "held out by all of the runs"
-    return SharedRows(by_run, described, remarks)
+    by_run = [replace(records, test=rows) for records, rows in zip(offered, chosen, strict=True)]
+    own = "validation or test rows of all of the runs" if without else "test rows of all of the runs"
+    return SharedRows(by_run, f"`{data}`" if data else own, remarks)
+
+
+def _for_test(records: Records, has_validation: bool) -> Records:
+    """The test rows of a run alone, or with its validation rows."""
+    return replace(records, train=[], valid=[], test=[*(records.valid if has_validation else []), *records.test])
+
+
+def _without_test(names: Sequence[str]) -> str:
+    named, has = ", ".join(f"`{name}`" for name in names), "has" if len(names) == 1 else "have"
+    return (
+        f"{named} {has} no test split, so validation rows are compared, too. They also chose the checkpoints, so their "
+        "figures may be a little too good."
+    )
 
 
 def _read_alike(candidates: Sequence[Candidate], rows: Sequence[Sequence[Any]]) -> list[bool]:
@@ -88,7 +110,8 @@ def _cuts(candidate: Candidate, rows: Sequence[Any]) -> Iterator[int | None]:
         yield row.truncated_tokens if isinstance(row, EncodedRow) and is_learned else None
 
 
-def _too_few(number: int, runs: int, data: str | None, remarks: Sequence[str]) -> DataError:
+def _too_few(number: int, candidates: Sequence[Candidate], data: str | None, remarks: Sequence[str]) -> DataError:
+    runs = len(candidates)
     found = f"{number} row{'s' if number != 1 else ''}" if number else "no row"
     needed = f"At least {FEWEST_ROWS} are needed for reliable intervals."
     if data:
@@ -97,11 +120,12 @@ def _too_few(number: int, runs: int, data: str | None, remarks: Sequence[str]) -
             " ".join([needed, *remarks]),
             "Give more rows that none of the runs was trained on",
         )
-    why = "The data and the seed determine which rows are held out, and rows that a run was trained on flatter it."
+    seeds = {one.recipe.data.split_seed for one in candidates}
+    why = "They are determined by the data and `data.split_seed`" + (", which differs." if len(seeds) > 1 else ".")
     return DataError(
-        f"these {runs} runs have {found} in common that all of them held out",
+        f"these {runs} runs have {found} in common that none of them was trained on",
         " ".join([needed, why, *remarks]),
-        "Give other rows with `--data other.jsonl`, or train all with the same `--set data.validation=valid.jsonl`",
+        "Give other rows with `--data other.jsonl`, or train all with the same `--set data.test=test.jsonl`",
     )
 
 
@@ -118,7 +142,7 @@ class Candidate:
     """With the seed common to all compared runs, which determines the random draws of an evaluation."""
     result: Path
     records: Records
-    """Its training and validation rows."""
+    """Its rows, by split."""
 
     @property
     def made(self) -> Made:
@@ -128,7 +152,7 @@ class Candidate:
         return Made(self.recipe, filled, hash_rows(self.records), model)
 
     def score(self, records: Records, emit: Emit) -> RunScore:
-        """Evaluates the result on the validation rows of some records; no network is in memory before or after."""
+        """Evaluates the result on the test rows of some records; no network is in memory before or after."""
         try:
             return self._score(records, emit)
         finally:
@@ -157,7 +181,7 @@ def open_candidate(
         folder: of the run.
         name: to display.
         seed: common to all evaluations.
-        has_rows: whether it is evaluated on its own held-out rows, so its data must not have changed.
+        has_rows: whether it is evaluated on its own test rows, so its data must not have changed.
         emit: receives every event.
         base_model: folder of its base model, if it has been moved.
 
@@ -177,19 +201,22 @@ def open_candidate(
 
 
 def hash_rows(records: Records) -> str:
-    """SHA-256 (hex) of all rows of a run, independent of which of them its seed held out."""
+    """SHA-256 (hex) of all rows of a run, independent of which of them were held out."""
     if not records.held_out:
         return records.sha256
-    keys = sorted(content_hash(record) for record in (*records.train, *records.valid))
-    return hashlib.sha256("".join(keys).encode("ascii")).hexdigest()
+    splits = {VALID: records.valid, TEST: records.test}
+    divided = [*records.train, *(record for split in records.held_out for record in splits.pop(split))]
+    digest = hashlib.sha256("".join(sorted(map(content_hash, divided))).encode("ascii"))
+    digest.update("".join(content_hash(record) for given in splits.values() for record in given).encode("ascii"))
+    return digest.hexdigest()
 
 
 def _measured_on_base(context: RunContext) -> tuple[Encoded, bool]:
-    """The validation examples with what the task needs of the base model, and whether it needs anything.
+    """The test examples with what the task needs of the base model, and whether it needs anything.
 
     The base model is freed again.
     """
-    encoded = context.validation
+    encoded = context.test
     if not needs_base(context, encoded):
         return encoded, False
     context.emit(Stage("measuring the base model"))

@@ -13,6 +13,9 @@ from burnish.data.rows.records import Record, content_hash
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure, MetricTable, grouped
 
+OTHER = "other"
+"""The `split` of rows that are not those of the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
@@ -120,13 +123,13 @@ class GeneralText:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a run gained on held-out rows, how much of that is memorization, and what it forgot."""
+    """What a run gained on test rows, how much of that is memorization, and what it forgot."""
 
     rows: int
     trained_tokens: int
     """Terms of the loss on these rows."""
     held_out: str
-    """The source of the rows, as text."""
+    """The source of the rows, as a phrase."""
     headline: str = "loss"
     """The metric that the verdict is about."""
     figures: list[Figure] = field(default_factory=list)
@@ -138,12 +141,16 @@ class Comparison:
     training: list[Figure] = field(default_factory=list)
     """Loss and headline metric on as many training rows; empty if none are known."""
     gap: Estimate | None = None
-    """Change of the loss on training rows minus that on held-out rows: below 0 if the former fell further."""
+    """Change of the loss on training rows minus that on these rows: below 0 if the former fell further."""
     general: GeneralText | None = None
     distinct: int | None = None
     """Number of distinct rows; None if all are."""
     harness: list[Figure] = field(default_factory=list)
     """Metrics of lm-evaluation-harness, if requested."""
+    split: str = OTHER
+    """Which rows these are: `test`, `validation`, or `other` for data that is not the run's."""
+    caveat: str = ""
+    """What to know about the number and the split of the rows, in sentences; empty if there is nothing."""
 
     @property
     def verdict(self) -> str:
@@ -153,8 +160,8 @@ class Comparison:
     def _on_held_out_rows(self) -> str:
         figure = next((figure for figure in self.figures if figure.name == self.headline), None)
         if figure is None:
-            return "There are no held-out rows to evaluate on."
-        rows = f"on {self.rows} held-out row{'s' if self.rows != 1 else ''}"
+            return "There are no test or validation rows to evaluate on."
+        rows = f"on {self.rows} {self._row}{'s' if self.rows != 1 else ''}"
         rows += f" ({self.distinct} distinct)" if self.distinct else ""
         gain = figure.difference
         better, worse = (gain.high < 0, gain.low > 0) if figure.lower_is_better else (gain.low > 0, gain.high < 0)
@@ -166,6 +173,10 @@ class Comparison:
             f"The tuned model is {'better' if better else 'worse'} than the base {rows}: "
             f"the {figure.name} {moved} by {by}."
         )
+
+    @property
+    def _row(self) -> str:
+        return "row" if self.split == OTHER else f"{self.split} row"
 
     @property
     def forgotten(self) -> str:
@@ -187,10 +198,10 @@ class Comparison:
         on_training, on_held_out = (-side[0].difference.value for side in losses)
         if on_training <= 0 or self.gap.high >= 0 or -self.gap.value <= BY_HEART * on_training:
             return ""
-        moved = "fell" if on_held_out >= 0 else "rose"
+        moved, rows = "fell" if on_held_out >= 0 else "rose", "these rows" if self.split == OTHER else f"{self._row}s"
         return (
             f"Part of the gain is memorization: the loss fell by {on_training:.3f} on training rows and {moved} by "
-            f"{abs(on_held_out):.3f} on held-out rows. More rows or fewer epochs narrow the gap."
+            f"{abs(on_held_out):.3f} on {rows}. More rows or fewer epochs narrow the gap."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Evaluates base and tuned model: on held-out rows, on as many training rows, and on texts outside the task."""
+"""Evaluates base and tuned model: on test rows, on as many training rows, and on texts outside the task."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.evaluate.answers import Answer, answer_measures, answer_questions, describe_cut
 from burnish.evaluate.comparison import (
+    OTHER,
     Comparison,
     Figure,
     GeneralText,
@@ -27,6 +28,7 @@ from burnish.metrics.measure import Measure, MetricTable
 from burnish.metrics.own_metric import load_metric
 from burnish.prepare.context import Emit, RunContext
 from burnish.prepare.encode import Encoded, encode_records
+from burnish.prepare.final import caveat
 from burnish.prepare.model import as_base, measure_examples
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Progressed, Stage, Warned
@@ -43,12 +45,13 @@ class _Rows:
     """What both models are evaluated on."""
 
     held_out: Encoded
+    """The test rows, or validation rows where there are none."""
     training: Encoded
-    """As many training rows as held-out rows."""
+    """As many training rows."""
     questions: Sequence[Question]
     general: GeneralTexts | None
     repeats: Repeats | None
-    """Among the held-out rows, if there are any."""
+    """Among the test rows, if there are any."""
     training_repeats: Repeats | None
 
 
@@ -63,32 +66,37 @@ class _Results:
     answers: list[Answer]
 
 
-def compare_with_base(network: Any, context: RunContext, questions: Sequence[Question], held_out: str) -> Comparison:
+def compare_with_base(network: Any, context: RunContext, answers: int, other: str = "") -> Comparison:
     """Evaluates the tuned network and its base on the same rows, texts and questions.
 
     Args:
         network: the tuned network. If the method can be switched off, the base is the same network; otherwise the
             base is loaded again.
-        context: fully resolved; its validation rows are used, and as many of the training rows.
-        questions: for generated answers; may be empty.
-        held_out: the source of the rows, as text.
+        context: fully resolved; its test rows are used, or without any its validation rows, and as many of the training
+            rows.
+        answers: most rows that both models answer.
+        other: the name of the data that the rows are from, if they are not those of the run.
 
     Raises:
         DataError: the texts of `evaluate.general` cannot be read.
     """
-    task, records, emit = context.task, context.records, context.emit
-    comparison = Comparison(context.num_validation_rows, context.validation.num_trained, held_out, task.scorer.headline)
-    training = drawn(records.train, context.num_validation_rows, context.recipe.seed)
+    task, records, emit, final = context.task, context.records, context.emit, context.final
+    questions = context.final_questions(answers)
+    source = f"`{other}`" if other else final.described(records.held_out)
+    split = OTHER if other else final.called
+    comparison = Comparison(final.number, final.encoded.num_trained, source, task.scorer.headline, split=split)
+    training = drawn(records.train, final.number, context.recipe.seed)
     trained = encode_records(task.encoder, training, context.context_length)
     rows = _Rows(
-        context.validation,
+        final.encoded,
         trained,
         questions,
         general_texts(context),
-        repeated_records(records.valid, context.validation.owners, _unequal(context.validation)),
+        repeated_records(final.records, final.encoded.owners, _unequal(final.encoded)),
         repeated_records(training, trained.owners),
     )
     comparison.distinct = rows.repeats.distinct if rows.repeats else None
+    comparison.caveat = caveat(split, comparison.distinct or final.number, records.why_no_test)
     if not rows.held_out.examples and rows.general is None:
         return comparison
     emit(Stage("evaluating the base model"))
@@ -104,7 +112,7 @@ def compare_with_base(network: Any, context: RunContext, questions: Sequence[Que
     _compare_rows(comparison, base, tuned, rows, task)
     cut = describe_cut(network, questions, int(context.recipe.evaluate.max_new_tokens))
     comparison.note = f"{comparison.note} {cut}".strip()
-    whole = {record.place: content_hash(record) for record in records.valid}
+    whole = {record.place: content_hash(record) for record in final.records}
     same = repeats_among([whole.get(one.place, (one.prompt, one.expected)) for one in base.answers])
     comparison.figures += _answer_figures(base, tuned, task, context.recipe, same)
     if rows.general is not None and base.general is not None and tuned.general is not None:
@@ -121,7 +129,7 @@ def _unequal(encoded: Encoded) -> Sequence[Any]:
 
 
 def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows: _Rows, task: Task) -> None:
-    """Fills in the metrics of both models on the held-out rows and on training rows."""
+    """Fills in the metrics of both models on the test rows and on training rows."""
     if base.held_out is None or tuned.held_out is None:
         return
     before, after = ([one.loss(), *task.scorer.measures(one)] for one in (base.held_out, tuned.held_out))

@@ -204,7 +204,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
         ],
         [
             ("TOTAL_STEPS", ejected.total_steps, "optimizer steps that the schedule was made for"),
-            ("KEPT_STEP", ejected.kept_step, "the step whose weights the run kept: the best on its held-out rows"),
+            ("KEPT_STEP", ejected.kept_step, "the step whose weights the run kept: the best on its validation rows"),
             ("STEPS_PER_EPOCH", ejected.steps_per_epoch, "steps in one pass over the rows"),
             ("ROWS_PER_STEP", ejected.rows_per_step, "rows per optimizer step"),
             ("MICRO_ROWS", ejected.micro_rows, "rows per forward and backward pass"),

@@ -72,6 +72,8 @@ def manifest_of(context: RunContext) -> dict[str, Any]:
         "file_sha256": hash_files(records.files),
         "rows": len(records.train),
         "validation_rows": len(records.valid),
+        "test_rows": len(records.test),
+        "held_out": sorted(records.held_out),
     }
     model: dict[str, Any] = {"name": location.name, "sha256": fingerprint(location.folder)}
     if whole := unquantized(context):
@@ -134,12 +136,12 @@ def _hash_file(path: Path) -> str:
 
 
 def has_same_data(folder: RunFolder, sha256: str) -> bool:
-    """Whether this is the hash (hex) of the rows that the run was trained and validated on."""
+    """Whether this is the hash (hex) of the rows that the run was trained, validated and tested on."""
     return read_manifest(folder)["data"]["sha256"] == sha256
 
 
 def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Records:
-    """The rows of a run, including the held-out ones.
+    """The rows of a run: training, validation and test split.
 
     Args:
         folder: the run.
@@ -154,7 +156,7 @@ def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Re
     if not has_same_data(folder, records.sha256):
         raise DataError(
             f"the data of the run `{folder.name}` has changed since it was trained",
-            "The held-out rows were chosen from the data, so they are no longer known.",
+            "The test and validation rows belong to that data, so they are no longer known.",
             otherwise,
         )
     return records

@@ -13,6 +13,7 @@ _NAMES = ("name", "runs")
 _IRRELEVANT = (
     *_NAMES,
     "seed",
+    "data.split_seed",
     "evaluate.answers",
     "evaluate.general",
     "evaluate.max_new_tokens",
@@ -22,7 +23,7 @@ _IRRELEVANT = (
     "model.memory",
 )
 """Options that do not change what is learned, apart from the randomness of the seed."""
-_KNOWN_BY_CONTENT = ("data.path", "data.validation", "model.name", "model.revision")
+_KNOWN_BY_CONTENT = ("data.path", "data.validation", "data.test", "model.name", "model.revision")
 """Locations of rows and base model, which are compared by their hashes."""
 _DECISIVE = ("task", "method", "model.device", "model.precision")
 """Options whose difference always matters, even if Burnish chose them."""
@@ -63,7 +64,7 @@ class Made:
     filled: Collection[str]
     """Options that Burnish chose."""
     data: str
-    """Hash of all its rows, whatever the seed's split."""
+    """Hash of all its rows, whichever of them were held out."""
     model: str
     """Hash of its base model."""
 

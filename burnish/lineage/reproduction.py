@@ -29,14 +29,14 @@ def check_files(folder: RunFolder, recipe: Recipe, manifest: dict[str, Any]) -> 
         DataError: a file is missing.
     """
     try:
-        sources = find_sources(recipe.data.path, recipe.data.validation)
+        sources = find_sources(recipe.data.path, recipe.data.validation, test=recipe.data.test)
     except DataError as error:
         raise DataError(
             f"the data of the run `{folder.name}` is not where it was: {error.what}",
             f"{error.why.rstrip('.')}.",
             f"Put it back, or write where it is now under `data.path` in `{folder.recipe}`",
         ) from error
-    names = [file_name(source) for source in [*sources.train, *(sources.valid or [])]]
+    names = [file_name(source) for source in [*sources.train, *(sources.valid or []), *(sources.test or [])]]
     then, now = manifest["data"].get("file_sha256"), hash_files(names)
     if then is None:
         return []  # a run of a version that did not hash files
@@ -62,7 +62,8 @@ def check_rows(recipe: Recipe, manifest: dict[str, Any], emit: Emit) -> tuple[In
         _more_or_fewer(expected.get(key), len(part), what)
         for key, part, what in (
             ("rows", records.train, "to train on"),
-            ("validation_rows", records.valid, "held out"),
+            ("validation_rows", records.valid, "for validation"),
+            ("test_rows", records.test, "to test on"),
         )
     ]
     remark = ", ".join(count for count in counts if count) or "as many as before, but not the same"

@@ -17,6 +17,7 @@ _FREE = (
     "runs",
     "data.path",
     "data.validation",
+    "data.test",
     "model.name",
     "model.revision",
     "model.device",

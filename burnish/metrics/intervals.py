@@ -137,6 +137,23 @@ def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: nu
     return Estimate((gained - lost) / rows, max(-1.0, up - down - half), min(1.0, up - down + half))
 
 
+@functools.cache
+def smallest_difference(rows: int) -> float | None:
+    """The smallest gain in a share that so many rows can show, if every row that changes becomes right.
+
+    With it the interval of the paired difference no longer holds 0. None if so few rows can show no difference.
+
+    Args:
+        rows: at least 1.
+    """
+    before, weights = numpy.zeros(rows), numpy.ones(rows)
+    for gained in range(1, rows + 1):
+        after = (numpy.arange(rows) < gained).astype(numpy.float64)
+        if _difference_of_shares(before, after, weights).low > 0:
+            return gained / rows
+    return None
+
+
 def _effective(weights: numpy.ndarray) -> float:
     """The effective number of rows (Kish 1965): all of them if the weights are equal."""
     return float(weights.sum() ** 2 / (weights**2).sum())

@@ -99,4 +99,4 @@ def placeholder_records(kind: str) -> Records:
     else:
         shape = BY_NAME["text"]
         rows = [TextRecord(long, True, "made up:1")] * _ROWS
-    return Records(rows, [], Shape(shape, ColumnMap({}), ()), [], "", [], False)
+    return Records(rows, [], [], Shape(shape, ColumnMap({}), ()), [], "", [])

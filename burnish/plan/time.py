@@ -29,7 +29,10 @@ _NO_EFFECT_ON_SPEED: dict[str, Any] = {
     "runs": True,
     "seed": True,
     "model": {"name", "revision", "memory", "compile", "allow_pickle"},
-    "data": {"path", "validation", "validation_fraction", "validation_rows", "shape", "columns", "rows", "labels"},
+    "data": {
+        *("path", "validation", "validation_fraction", "validation_rows", "test", "test_fraction", "test_rows"),
+        *("split", "split_seed", "group", "shape", "columns", "rows", "labels"),
+    },
     "train": {"epochs", "max_steps", "learning_rate", "schedule", "warmup", "early_stopping", "patience"},
     "batch": {"tokens"},
     "evaluate": True,
@@ -58,7 +61,7 @@ class MeasuredTime:
     run: float
     """Seconds of the training, with its validations and checkpoints."""
     evaluation: float
-    """Seconds from there to the end: both models on held-out rows, training rows, questions and other texts."""
+    """Seconds from there to the end: both models on test rows, training rows, questions and other texts."""
     tokens_per_second: float
     """Tokens of the network's input, padding included."""
 
@@ -163,13 +166,14 @@ def _num_validations(steps: int, every: int) -> int:
 
 
 def _evaluation(known: KnownPace, context: RunContext) -> float:
-    """Seconds of evaluating both models: held-out rows, as many training rows, and texts outside the task."""
-    recipe, training = context.recipe, context.training
-    if not context.validation.examples:
+    """Seconds of evaluating both models: test rows (validation rows where there are none), as many training rows, and
+    texts outside the task."""
+    recipe, training, final = context.recipe, context.training, context.final
+    if not final.encoded.examples:
         return 0.0
-    held_out = context.batch_plan(context.validation).padded_tokens(None)
-    rows = min(context.num_validation_rows, context.num_training_rows)
-    compared = held_out + rows * training.num_tokens / max(1, context.num_training_rows)
+    tested = context.batch_plan(final.encoded).padded_tokens(None)
+    rows = min(final.number, context.num_training_rows)
+    compared = tested + rows * training.num_tokens / max(1, context.num_training_rows)
     passes = 2.0
     if context.task.objective.placeholder_examples(training.examples) is not training.examples:
         passes += 1  # what the task needs of the base model for each row
@@ -183,7 +187,7 @@ def _answers(known: KnownPace, context: RunContext) -> float:
     """Seconds of generating both models' answers: the base is expected to go on to the limit, the tuned model to answer
     as its rows do."""
     recipe = context.recipe
-    questions = context.questions(int(recipe.evaluate.answers))
+    questions = context.final_questions(int(recipe.evaluate.answers))
     limit = int(recipe.evaluate.max_new_tokens) if questions else 0
     seconds = 0.0
     for batch in answer_batches(questions):

@@ -18,6 +18,7 @@ import torch
 
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.chat.template import message_keys
+from burnish.data.files.splits import TEST, VALID
 from burnish.data.rows.dataset import MEANINGS, Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked
@@ -31,6 +32,7 @@ from burnish.models.device import choose_device, choose_precision, compute_repea
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
+from burnish.prepare.final import FinalRows
 from burnish.prepare.first_checks import check_options
 from burnish.prepare.resolve import (
     Resolver,
@@ -45,7 +47,7 @@ from burnish.prepare.resolve import (
 )
 from burnish.prepare.shared import Shared, once
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import DataReady, Event, Note, Stage, Warned
+from burnish.runs.events import Event, Note, Stage, Warned
 from burnish.tasks import make_task, task_facts, task_names, task_names_for
 from burnish.tasks.task import Question, Task
 
@@ -87,6 +89,9 @@ class RunContext:
     """What it has in common with other runs of this process; None for a run by itself."""
     training: Encoded = field(default_factory=Encoded.empty)
     validation: Encoded = field(default_factory=Encoded.empty)
+    """They choose the checkpoint."""
+    test: Encoded = field(default_factory=Encoded.empty)
+    """They choose nothing: base and tuned model are compared on them at the end."""
 
     @property
     def context_length(self) -> int:
@@ -96,17 +101,30 @@ class RunContext:
     @property
     def rejected(self) -> list[Rejected]:
         """Every row that was left out during reading or encoding."""
-        return [*self.records.rejected, *self.training.rejected, *self.validation.rejected]
+        encoded = (self.training, self.validation, self.test)
+        return [*self.records.rejected, *(row for part in encoded for row in part.rejected)]
 
     @property
     def num_training_rows(self) -> int:
         """Rows with at least one training example."""
-        return len(set(self.training.owners))
+        return self.training.num_rows
 
     @property
     def num_validation_rows(self) -> int:
         """Rows with at least one validation example."""
-        return len(set(self.validation.owners))
+        return self.validation.num_rows
+
+    @property
+    def num_test_rows(self) -> int:
+        """Rows with at least one test example."""
+        return self.test.num_rows
+
+    @property
+    def final(self) -> FinalRows:
+        """The rows of the comparison at the end: those of the test split, or without one the validation rows."""
+        if self.test.examples:
+            return FinalRows(TEST, self.records.test, self.test)
+        return FinalRows(VALID, self.records.valid, self.validation)
 
     def with_recipe(self, recipe: Recipe) -> RunContext:
         """The same run with another recipe."""
@@ -129,10 +147,16 @@ class RunContext:
         )
 
     def questions(self, most: int) -> list[Question]:
-        """The first validation rows that are questions with a known answer, at most `most` of them."""
-        asked = (
-            self.task.predictor.question(self.records.valid[index]) for index in sorted(set(self.validation.owners))
-        )
+        """The first validation rows that are questions with a known answer, at most `most` of them. What depends on
+        them may choose: test rows are not among them."""
+        return self._questions(self.records.valid, self.validation, most)
+
+    def final_questions(self, most: int) -> list[Question]:
+        """The same of the rows of the comparison at the end."""
+        return self._questions(self.final.records, self.final.encoded, most)
+
+    def _questions(self, records: Sequence[Any], encoded: Encoded, most: int) -> list[Question]:
+        asked = (self.task.predictor.question(records[index]) for index in sorted(set(encoded.owners)))
         return list(islice((question for question in asked if question is not None), most))
 
     def unread_sections(self) -> set[str]:
@@ -178,7 +202,7 @@ def read_rows(
         recipe: may hold `auto` values.
         emit: receives every event.
         asked: what is said about the meaning of the rows; by default what the recipe says.
-        is_whole: whether rows are used whatever split a column says that they are of.
+        is_whole: whether all rows are used as test rows, whatever split they are said to be of.
         shared: may hold them already.
     """
     check_options(recipe)
@@ -186,9 +210,9 @@ def read_rows(
     asked = asked or what_is_asked(recipe)
 
     def key() -> list[Any]:
-        return [recipe.data.model_dump(mode="json"), recipe.seed, asked, is_whole]
+        return [recipe.data.model_dump(mode="json"), asked, is_whole]
 
-    records = once(shared, "rows", key, lambda: load_records(recipe.data, recipe.seed, asked, is_whole))
+    records = once(shared, "rows", key, lambda: load_records(recipe.data, asked, is_whole))
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     report_shape(records.shape, emit)
     return records
@@ -208,7 +232,7 @@ def what_is_asked(recipe: Recipe) -> Asked:
                 f"For example `--set data.roles.{role}=assistant`",
             )
     records = () if recipe.task == AUTO else task_facts(recipe.task).records
-    return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation)
+    return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation, group=recipe.data.group)
 
 
 def report_shape(shape: Shape, emit: Emit) -> None:
@@ -220,14 +244,15 @@ def report_shape(shape: Shape, emit: Emit) -> None:
 
 
 def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
-    """All rows of another file as validation rows, read with the options of this recipe.
+    """All rows of another file as test rows, read with the options of this recipe.
 
     Raises:
         DataError: they are for another task.
     """
     # the columns beside a plain text were ignored on purpose
     shape = PLAIN_TEXT if recipe.data.shape == PLAIN_TEXT else AUTO
-    own = recipe.data.model_copy(update={"path": data, "validation": None, "rows": None, "shape": shape})
+    other = {"path": data, "validation": None, "test": None, "group": None, "rows": None, "shape": shape}
+    own = recipe.data.model_copy(update=other)
     records = read_rows(
         recipe.model_copy(update={"data": own, "task": AUTO}), emit, what_is_asked(recipe), is_whole=True
     )
@@ -238,7 +263,7 @@ def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
             f"`{task_names_for(records.shape.record)[0]}`.",
             f"Give rows for the task `{recipe.task}`",
         )
-    return replace(records, valid=[*records.train, *records.valid])
+    return records
 
 
 def open_context(
@@ -337,9 +362,10 @@ def encode(context: RunContext) -> RunContext:
     tokenizer = tokenizer_hash(context.tokenizer)
     training = _encode(context, records.train, tokenizer, is_held_out=False)
     validation = _encode(context, records.valid, tokenizer, is_held_out=True)
+    test = _encode(context, records.test, tokenizer, is_held_out=True)
     if missing := missing_rows(context.tokenizer, context.config.get_text_config().vocab_size):
-        _check_rows(context, [*training.examples, *validation.examples], missing)
-    for remark in context.task.encoder.held_out_remarks(records.valid):
+        _check_rows(context, [*training.examples, *validation.examples, *test.examples], missing)
+    for remark in context.task.encoder.held_out_remarks([*records.valid, *records.test]):
         context.emit(Warned(remark))
     if records.train and not training.examples:
         named = "; ".join(f"{row.place}: {row.reason}" for row in training.rejected[:_NAMED_ROWS])
@@ -351,15 +377,18 @@ def encode(context: RunContext) -> RunContext:
             if most and most > limit
             else f"Shorten the rows, or choose a model that accepts more than {limit} tokens",
         )
-    report_messages(context, [*training.refused, *validation.refused])
-    for encoded, kind in ((training, "training"), (validation, "validation")):
+    report_messages(context, [*training.refused, *validation.refused, *test.refused])
+    for encoded, kind in ((training, "training"), (validation, "validation"), (test, "test")):
         if encoded.truncated_rows:
             more = encoded.truncated_rows - len(encoded.truncated_places)
             named = ", ".join(encoded.truncated_places) + (f" and {more:,} more" if more else "")
             rows = f"{encoded.truncated_rows:,} {kind} row{'s are' if encoded.truncated_rows > 1 else ' is'}"
             cut = f"{encoded.truncated_tokens:,} tokens were cut {context.task.encoder.cut_from}"
             context.emit(Note(f"{rows} longer than {limit:,} tokens; {cut}: {named}."))
-    return replace(context, training=training, validation=validation)
+    if records.test and not test.examples:
+        first = f": {test.rejected[0].place}: {test.rejected[0].reason}" if test.rejected else ""
+        records = replace(records, why_no_test=f"none of the {len(records.test):,} test rows can be used{first}")
+    return replace(context, records=records, training=training, validation=validation, test=test)
 
 
 def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int, str]) -> None:
@@ -382,7 +411,7 @@ def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int,
 def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
     """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
     keys = set[str]()
-    for record in (*context.records.train, *context.records.valid):
+    for record in (*context.records.train, *context.records.valid, *context.records.test):
         for dialogue in record.dialogues():
             keys |= message_keys(dialogue)
     for note in context.task.encoder.notes_on(keys):
@@ -419,33 +448,6 @@ def _encode_now(context: RunContext, part: Sequence[Any], key: str, is_held_out:
     if time.perf_counter() - started > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded
-
-
-def rejected_rows(context: RunContext) -> str:
-    """The first rows that were left out, with their reasons."""
-    rejected = context.rejected
-    first = "; ".join(f"{row.place}: {row.reason}" for row in rejected[:_NAMED_ROWS])
-    more = len(rejected) - _NAMED_ROWS
-    return f"Left out: {first}" + (f"; and {more:,} more, all listed in `rejected.jsonl`" if more > 0 else "")
-
-
-def describe_data(context: RunContext, plan: BatchPlan) -> DataReady:
-    """The number of rows and tokens as an event.
-
-    Args:
-        context: of the run, encoded.
-        plan: of the training rows.
-    """
-    return DataReady(
-        shape=context.records.shape.name,
-        task=context.task.name,
-        training_rows=context.num_training_rows,
-        validation_rows=context.num_validation_rows,
-        rejected_rows=len(context.rejected),
-        tokens=context.training.num_tokens,
-        trained_tokens=context.training.num_trained,
-        packed_rows=len(plan.rows),
-    )
 
 
 def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:

@@ -44,6 +44,11 @@ class Encoded:
         return cls([], [], [])
 
     @property
+    def num_rows(self) -> int:
+        """Records with at least one example."""
+        return len(set(self.owners))
+
+    @property
     def num_tokens(self) -> int:
         """Tokens of all examples."""
         return sum(token_counts(self.examples))

@@ -13,7 +13,7 @@ from burnish.errors import RecipeError
 from burnish.methods import least_copies, method_names
 from burnish.metrics.own_metric import load_metric
 from burnish.models.location import ModelLocation, locate_model
-from burnish.recipe.schema import AUTO, BUNDLED_MODELS, ModelSection, Recipe
+from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Recipe
 from burnish.runs.folder import check_new_run, check_room
 from burnish.tasks import task_names
 
@@ -48,8 +48,9 @@ def check_inputs(recipe: Recipe) -> ModelLocation | None:
 
 
 def check_rows(recipe: Recipe) -> None:
-    """Refuses rows, for training or validation, that `check_sources` refuses."""
-    for name in filter(None, (recipe.data.path, recipe.data.validation)):
+    """Refuses rows, for training, validation or test, that `check_sources` refuses."""
+    test = None if recipe.data.test == NONE else recipe.data.test
+    for name in filter(None, (recipe.data.path, recipe.data.validation, test)):
         check_sources(name)
 
 
@@ -73,11 +74,23 @@ def _is_here(model: ModelSection) -> bool:
 def check_options(recipe: Recipe) -> None:
     """Checks a recipe as far as possible before reading anything. Raises RecipeError."""
     check_choices(recipe, task_names(), method_names())
+    _check_fractions(recipe)
     if recipe.evaluate.metric:
         # loaded only to find a mistake before training and not after it; the same goes for the passages
         load_metric(recipe.evaluate.metric)
     if is_own(recipe.evaluate.general):
         read_passages(recipe.evaluate.general)
+
+
+def _check_fractions(recipe: Recipe) -> None:
+    """Raises RecipeError if rows are held out for validation and test, and none would be left."""
+    data = recipe.data
+    if data.validation is None and data.test is None and data.validation_fraction + data.test_fraction >= 1:
+        raise RecipeError(
+            "`data.validation_fraction` and `data.test_fraction` leave no row to train on",
+            f"Together they are {data.validation_fraction + data.test_fraction:g} of the rows.",
+            "Lower one of them; a tenth each is usual",
+        )
 
 
 def check_choices(recipe: Recipe, tasks: Iterable[str], methods: Iterable[str]) -> None:

@@ -21,6 +21,8 @@ _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "train.patience": ("train.early_stopping", (True,)),
     "data.validation_fraction": ("data.validation", (None,)),
     "data.validation_rows": ("data.validation", (None,)),
+    "data.test_fraction": ("data.test", (None,)),
+    "data.test_rows": ("data.test", (None,)),
 }
 """The option on which another one depends, and the values with which it has an effect."""
 

@@ -33,6 +33,7 @@ _FIXED = {
             "data.test",
             "data.test_fraction",
             "data.test_rows",
+            "data.group",
         ),
         "the runs would have different validation or test rows, and could not be ranked",
     ),

@@ -31,8 +31,8 @@ from burnish.recipe.origins import (
 from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
-_PATHS = ("data.path", "data.validation", "model.name", "evaluate.general")
-_NO_PATHS = {"model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
+_PATHS = ("data.path", "data.validation", "data.test", "model.name", "evaluate.general")
+_NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
 """Values with a meaning of their own, even where a file of that name exists."""
 _FILE_PATTERN = re.compile(
     r"^[.~/]|\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|xlsx|txt|md|conllu?)(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
@@ -89,7 +89,19 @@ def recipe_from_saved(path: Path) -> Recipe:
         RecipeError: the file is missing or invalid, or has options that this version does not know.
     """
     given, problems = read_file(path)
-    return _build(_anchor(given, path.parent, is_in_file=False), problems)
+    return _build(_anchor({**_before_test_splits(given), **given}, path.parent, is_in_file=False), problems)
+
+
+def _before_test_splits(given: Source) -> Source:
+    """The options of the split for a run of a version that did not have them, so that the same rows are held out.
+
+    There was no test split, and `seed` decided which rows were held out.
+    """
+    if "data.split_seed" in given:
+        return {}
+    seed = given["seed"].value if "seed" in given else 0
+    values = {"data.test": NONE, "data.test_fraction": 0.0, "data.split": "random", "data.split_seed": seed}
+    return {name: Given(value, DEFAULT, "") for name, value in values.items()}
 
 
 def dump_recipe(recipe: Recipe, without: Collection[str] = ()) -> str:

@@ -79,11 +79,28 @@ class DataSection(Section):
     """Training data: a file, a folder with train/valid/test, or the name of a hub dataset. A worksheet, a key of a JSON
     document or a configuration follows after a colon: `orders.xlsx:May`."""
     validation: str | None = None
-    """Validation data. By default, part of the training rows is held out."""
+    """Validation data, which chooses the checkpoint. By default, part of the training rows is held out for it."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
-    """Share of the rows to hold out if there is no validation data."""
+    """Share of the rows to hold out if there is no validation data; of few rows more, up to 20 as long as that is no
+    more than one in five."""
     validation_rows: PositiveInt = 1000
     """Most rows to hold out if there is no validation data."""
+    test: str | None = None
+    """Test data, on which base and tuned model are compared at the end and which chooses nothing. By default, a test
+    split of `data.path`, or part of the training rows. `none`: no test split; then the comparison is on validation
+    rows."""
+    test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
+    """Share of the rows to hold out if there is no test data, of few rows more, as for validation; 0 holds none out."""
+    test_rows: PositiveInt = 1000
+    """Most rows to hold out if there is no test data."""
+    split: Literal["stratified", "random"] = "stratified"
+    """How rows are held out. `stratified` keeps the shares of the labels, and holds out more than the stated share of
+    few rows; `random` takes the stated share, whatever the labels."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Decides, with the content of the rows, which of them are held out. `seed` does not, so runs with other seeds hold
+    out the same rows."""
+    group: str | None = None
+    """A column, for example of patients or documents: rows with the same value go to the same split."""
     shape: str = AUTO
     """Shape of the rows (`text`, `messages`, `alpaca`, …). `auto` detects it."""
     columns: dict[str, str] = Field(default_factory=dict)
@@ -309,8 +326,8 @@ class TrainSection(Section):
     """Recompute activations in the backward pass: less memory, about a third slower. `auto` does so only if memory
     would run short."""
     early_stopping: bool = True
-    """Stop if the task's main metric on the held-out rows (the loss, or accuracy or F1 for tasks that have one) has not
-    improved for `patience` validations."""
+    """Stop if the task's main metric on the validation rows (the loss, or accuracy or F1 for tasks that have one) has
+    not improved for `patience` validations."""
     optimizer: Literal["auto", "adamw", "paged-adamw-8bit"] = AUTO
     """`adamw`, or its paged version with 8-bit moments (bitsandbytes, CUDA only)."""
     patience: PositiveInt = 5
@@ -333,7 +350,7 @@ class EvaluateSection(Section):
     every: AutoPositiveInt = AUTO
     """Steps between validations. `auto` makes about ten per run, never fewer than five."""
     answers: Auto | Annotated[int, Field(ge=0)] = AUTO
-    """Held-out rows that the base and the tuned model both answer after training. `auto` is 32, and 2 where generation
+    """Test rows that the base and the tuned model both answer after training. `auto` is 32, and 2 where generation
     is slow."""
     metric: str | None = None
     """Your own metric for generated answers, as `module:function`. The function takes an answer and the expected answer
@@ -371,7 +388,7 @@ class Recipe(Section):
     runs: str = "runs"
     """Folder that holds the run folders."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of the split, the order of the rows, the initial adapter weights and dropout."""
+    """Seed of the order of the rows, the initial adapter weights and dropout."""
     model: ModelSection = Field(default_factory=ModelSection)
     data: DataSection = Field(default_factory=DataSection)
     annotation: AnnotationSection = Field(default_factory=AnnotationSection)

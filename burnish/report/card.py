@@ -7,14 +7,14 @@ from typing import Any
 
 from burnish.methods import make_method
 from burnish.recipe.names import options, shown
-from burnish.report.figures import counted, figure_cells, figures_beside
+from burnish.report.figures import counted, figure_cells, figures_beside, row_of
 from burnish.report.outcome import verdict_of
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.snippet import use_snippet
 from burnish.tasks import task_facts
 from burnish.templates import render
 
-_OWN_PLACES = ("name", "runs", "model.name", "data.path", "data.validation")
+_OWN_PLACES = ("name", "runs", "model.name", "data.path", "data.validation", "data.test")
 """Options that hold paths of the machine that it was trained on."""
 _MOST_LABELS = 40
 
@@ -43,9 +43,9 @@ def model_card(record: RunRecord) -> str:
         sizes=record.last("ModelReady"),
         verdict=verdict_of(record),
         metrics=figure_cells(metrics, rows),
-        num_evaluated=counted(rows, "row") if rows else "",
+        num_evaluated=counted(rows, row_of(evaluation)) if rows else "",
         held_out=evaluation.get("held_out", ""),
-        notes=[evaluation[name] for name in ("note", "by_heart") if evaluation.get(name)],
+        notes=[evaluation[name] for name in ("caveat", "note", "by_heart") if evaluation.get(name)],
         data=record.data,
         rows=record.last("DataReady"),
         data_sha256=manifest.get("data", {}).get("sha256"),

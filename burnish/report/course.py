@@ -81,7 +81,7 @@ def _legend(losses: Losses) -> list[tuple[str, str]]:
     keys = [
         ("key-dot", "a training step", losses.training),
         ("key-mean", f"training{of}", losses.training),
-        ("key-held", "held-out rows", losses.held_out),
+        ("key-held", "validation rows", losses.held_out),
         ("key-band", "95 % interval of the difference from the base", len(losses.band) > 1),
         ("key-spike", "an outlier", losses.spikes),
         ("key-kept", "the checkpoint that was kept as the result", losses.kept is not None),

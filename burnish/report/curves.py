@@ -32,7 +32,7 @@ class Losses:
     training: list[Point]
     held_out: list[Point]
     band: list[tuple[float, float, float]]
-    """(step, low, high): the 95 % interval of the held-out loss's difference from the base, laid around the base."""
+    """(step, low, high): the 95 % interval of the validation loss's difference from the base, laid around the base."""
     spikes: set[int]
     kept: int | None
     total_steps: int
@@ -72,14 +72,14 @@ class Losses:
             parts.append(f"The training loss goes from {number(first)} to {number(last)}.")
         if self.held_out:
             (begin, first), (end, last) = self.held_out[0], self.held_out[-1]
-            parts.append(f"The held-out loss is {number(first)} at step {begin:.0f} and {number(last)} at {end:.0f}.")
+            parts.append(f"The validation loss is {number(first)} at step {begin:.0f} and {number(last)} at {end:.0f}.")
         if self.kept is not None:
             parts.append(f"The weights of step {self.kept:,} were kept.")
         return " ".join(parts)
 
 
 def loss_chart(losses: Losses) -> Markup:
-    """Training loss as light points with their running mean, held-out loss as a line, and the checkpoint kept.
+    """Training loss as light points with their running mean, validation loss as a line, and the checkpoint kept.
 
     Empty where no loss is known.
     """
@@ -99,7 +99,7 @@ def loss_chart(losses: Losses) -> Markup:
         frame.path(thinned(mean, _MOST_CORNERS), "mean"),
         _kept(frame, losses.kept),
         frame.path(losses.held_out, "held"),
-        frame.dots([(*point, f"held out, step {point[0]:.0f}: {number(point[1])}") for point in losses.held_out],
+        frame.dots([(*point, f"validation, step {point[0]:.0f}: {number(point[1])}") for point in losses.held_out],
                    "heldpoint", 3.5),
         frame.dots([(step, loss, f"outlier at {words}") for step, loss, words in spikes], "spike", 4.5),
         _names(frame, mean, losses.held_out),
@@ -116,7 +116,7 @@ def small_curves(record: RunRecord) -> list[Markup]:
     drawn = [
         _small("learning rate", finite(rates), record.total_steps),
         _small("gradient norm", finite(norms), record.total_steps),
-        _small(f"held-out {headline}", finite(figures), record.total_steps, has_dots=True),
+        _small(f"validation {headline}", finite(figures), record.total_steps, has_dots=True),
     ]
     return [chart for chart in drawn if chart]
 
@@ -179,7 +179,7 @@ def _kept(frame: Frame, step: int | None) -> Markup:
 def _names(frame: Frame, mean: list[Point], held_out: list[Point]) -> Markup:
     """What the lines are, at their right ends and clear of each other."""
     ends = [(points[-1], name, kind) for points, name, kind in
-            ((mean, "training", "meanname"), (held_out, "held out", "heldname")) if points]  # fmt: skip
+            ((mean, "training", "meanname"), (held_out, "validation", "heldname")) if points]  # fmt: skip
     ends.sort(key=lambda end: -end[0][1])
     names, lowest = [], frame.y.end - _LABEL_HEIGHT
     for point, name, kind in ends:

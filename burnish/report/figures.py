@@ -53,6 +53,16 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
+def row_of(evaluation: Mapping[str, Any]) -> str:
+    """What one row of an evaluation is called: `test row`, `validation row`, or `row` for other data.
+
+    Args:
+        evaluation: as in `evaluation.json`; those of earlier versions do not name the split.
+    """
+    split = evaluation.get("split", "other")
+    return "row" if split == "other" else f"{split} row"
+
+
 COLUMNS = ["metric", "base [95 %]", "tuned [95 %]", "change"]
 
 
@@ -76,7 +86,7 @@ def figure_cells(figures: Sequence[Mapping[str, Any]], all_rows: int | None = No
 
 
 def figures_beside(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was measured beside the held-out rows, named by what it was measured on.
+    """What was measured beside these rows, named by what it was measured on.
 
     Args:
         evaluation: as in `evaluation.json`; in those of earlier versions there is nothing beside.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.report.charts import comparison_bars
-from burnish.report.figures import COLUMNS, counted, duration, figure_cells, figures_beside, number, shortened
+from burnish.report.figures import COLUMNS, counted, duration, figure_cells, figures_beside, number, row_of, shortened
 from burnish.report.record import RunRecord, bare_place
 from burnish.system.machine import memory_size
 from burnish.system.shell import quoted
@@ -109,18 +109,18 @@ def before_after(record: RunRecord) -> dict[str, Any]:
     cells = figure_cells(measured, evaluation["rows"])
     return {
         "is_compared": True,
-        "rows": counted(evaluation["rows"], "row"),
+        "rows": counted(evaluation["rows"], row_of(evaluation)),
         "held_out": evaluation["held_out"],
         "columns": [*COLUMNS, "better is"],
         "lines": [[*line, side] for line, side in zip(cells, better, strict=True)],
         "chart": comparison_bars(sorted(evaluation["figures"], key=lambda one: one["is_share"])),
-        "notes": [evaluation[name] for name in ("note", "by_heart") if evaluation.get(name)],
+        "notes": [evaluation[name] for name in ("caveat", "note", "by_heart") if evaluation.get(name)],
         "tables": [_finer(one) for one in evaluation["tables"]],
     }
 
 
 def samples(record: RunRecord) -> dict[str, Any]:
-    """The first held-out rows with what both models answer."""
+    """The first rows of the comparison with what both models answer."""
     answers = record.evaluation.get("answers", [])
     return {
         "answers": [
@@ -136,7 +136,8 @@ def samples(record: RunRecord) -> dict[str, Any]:
 
 
 def _summary(record: RunRecord) -> str:
-    where = f", evaluated on {counted(record.evaluation['rows'], 'row')}" if record.evaluation.get("rows") else ""
+    rows = record.evaluation.get("rows")
+    where = f", evaluated on {counted(rows, row_of(record.evaluation))}" if rows else ""
     return f"{record.base}, trained with {record.method} on {record.data} for the task {record.task}{where}."
 
 
@@ -155,7 +156,8 @@ def _steps(record: RunRecord) -> str:
 def _rows(data: Mapping[str, Any]) -> str:
     if not data:
         return ""
-    used = f"{data['training_rows']:,} for training, {data['validation_rows']:,} held out"
+    used = f"{data['training_rows']:,} for training, {data['validation_rows']:,} for validation"
+    used += f", {data['test_rows']:,} for the test" if data.get("test_rows") else ""
     return used + (f", {data['rejected_rows']:,} rejected" if data["rejected_rows"] else "")
 
 

@@ -61,6 +61,7 @@ class DataReady(Event):
     trained_tokens: int
     """Terms of the loss in one epoch: trained tokens, or rows, or pairs."""
     packed_rows: int
+    test_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

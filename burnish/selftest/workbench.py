@@ -141,8 +141,9 @@ class Bench:
 
     @property
     def records(self) -> Sequence[Any]:
-        """The training records, then the held-out ones."""
-        return [*self.context.records.train, *self.context.records.valid]
+        """The training records, then those of validation and test."""
+        records = self.context.records
+        return [*records.train, *records.valid, *records.test]
 
     def fresh(self, recipe: Recipe | None = None) -> Subject:
         """A new subject: the base model with the method applied.

@@ -22,29 +22,33 @@ from burnish.check.contents import SpecialTokens
 from burnish.check.examination import Block, Examination, Examiner
 from burnish.check.finding import Finding
 from burnish.check.labels import is_far_too_small, usual_size
-from burnish.check.rows import TRAIN
 from burnish.check.token_view import TokenView
 from burnish.data.files.opening import is_compressed
 from burnish.data.files.readers import is_json_lines, json_lines
 from burnish.data.files.sources import Source, Sources, find_sources
-from burnish.data.files.splits import rows_by_split
+from burnish.data.files.splits import CALLED, TEST, VALID, describe_column, rows_by_split
+from burnish.data.files.splits import TRAIN as TRAINING
 from burnish.data.rows.dataset import (
     Records,
+    find_split_column,
     good_rows,
     make_records,
     notes_on_formats,
     notes_on_reading,
     refuse_empty,
+    refuse_missing_group,
+    why_unusable,
 )
+from burnish.data.rows.division import planned_rows
 from burnish.data.rows.records import Record, TextRecord
-from burnish.data.rows.row import Rejected
+from burnish.data.rows.row import Rejected, Row
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
 from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape, what_is_asked
 from burnish.prepare.model import base_key
 from burnish.prepare.resolve import check_shape
 from burnish.prepare.shared import once
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import NONE, DataSection, Recipe
 from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
 from burnish.system.machine import this_machine
 from burnish.system.processes import in_processes
@@ -114,6 +118,12 @@ class _FirstPass:
     """The training rows, reduced to what options depend on; only the first ones, if none depends on them."""
     number: int
     """Approximate number of training rows."""
+    column: str | None
+    """The column that names the split of each training row."""
+    skipped: frozenset[str]
+    """Splits whose rows in that column are not used."""
+    held_out: tuple[str, ...]
+    """Splits for which training rows are held out."""
 
 
 def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> Checkup:
@@ -135,7 +145,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     report_shape(data.shape, emit)
     context = open_context(recipe, _as_records(data), emit)
     length, special = context.context_length, _special_tokens(context)
-    examiner = Examiner(data.shape, context.task, context.tokenizer, length, special)
+    examiner = Examiner(data.shape, context.task, context.tokenizer, length, special, data.column, data.skipped)
     emit(Stage("checking the rows"))
     examination, views = _examine(_blocks(data, recipe, show), examiner, data.number, emit)
     for note in context.task.encoder.notes_on(examination.message_keys):
@@ -168,8 +178,9 @@ def check_briefly(context: RunContext) -> None:
 
 def _first_findings(context: RunContext) -> DataChecked:
     examination = Examination(_special_tokens(context))
-    for split, records in ((TRAIN, context.records.train), ("validation", context.records.valid)):
-        examination.add(split, records[:_BRIEF])
+    records = context.records
+    for split, part in ((TRAINING, records.train), (VALID, records.valid), (TEST, records.test)):
+        examination.add(CALLED[split], part[:_BRIEF])
     findings = [finding for finding in examination.conclude() if finding.kind.is_brief]
     return DataChecked(len(examination.rows), [finding.to_dict() for finding in findings])
 
@@ -177,24 +188,57 @@ def _first_findings(context: RunContext) -> DataChecked:
 def _first_pass(recipe: Recipe) -> _FirstPass:
     """Reads the rows once: detects the shape from the first, and keeps what options depend on from all."""
     section = recipe.data
-    sources = find_sources(section.path, section.validation, section.columns)
+    sources = find_sources(section.path, section.validation, section.columns, section.test)
     rejected: list[Rejected] = []
     rows = islice(good_rows(sources.train, rejected), section.rows)
     first = list(islice(rows, _FIRST))
     refuse_empty(first, rejected, section.path)
-    parts, said = (rows_by_split(first, section.columns.values()) if sources.valid is None else None) or ({}, "")
-    shape = detect_shape(sum(parts.values(), []) or first, section.columns, section.shape, what_is_asked(recipe))
+    column = find_split_column(first, section, sources)
+    parts = rows_by_split(first, column) if column else {TRAINING: first, VALID: [], TEST: []}
+    refuse_missing_group(parts[TRAINING], section.group)
+    shape = detect_shape(parts[TRAINING], section.columns, section.shape, what_is_asked(recipe))
+    check_shape(recipe, shape.name, task_names_for(shape.record))
+    thin = list(map(_thin, make_records(parts[TRAINING], shape, rejected)))
+    lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None
+    while lines is None and (block := list(islice(rows, _BLOCK))):
+        block = rows_by_split(block, column)[TRAINING] if column else block
+        thin += map(_thin, make_records(block, shape, rejected))
+    refuse_empty(thin, rejected, section.path)
+    skipped = _skipped(section, sources)
+    said, untested = "", _untested(section, sources, parts[TEST], shape, thin)
+    if untested:
+        sources, skipped = replace(sources, test=None), skipped | {TEST}
+    if column:
+        said = describe_column(column, parts) if len(first) < _FIRST else f"`{column}` has the split of each row."
     held_out = [*(sources.valid or []), *(sources.test or [])]
     notes = (*sources.notes, said, *shape.notes, *notes_on_formats(sources.train), *notes_on_reading(held_out))
-    shape = replace(shape, notes=tuple(dict.fromkeys(note for note in notes if note)))
-    check_shape(recipe, shape.name, task_names_for(shape.record))
-    thin = list(map(_thin, make_records(first, shape, rejected)))
-    lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None
-    if lines is None:
-        while block := list(islice(rows, _BLOCK)):
-            thin += map(_thin, make_records(block, shape, rejected))
-    refuse_empty(thin, rejected, section.path)
-    return _FirstPass(sources, shape, thin, len(thin) if lines is None else min(lines, section.rows or lines))
+    shape = replace(shape, notes=tuple(dict.fromkeys(note for note in (*notes, untested) if note)))
+    number = len(thin) if lines is None else min(lines, section.rows or lines)
+    asked = [
+        split
+        for split, found in ((VALID, sources.valid), (TEST, sources.test))
+        if not found and (split in skipped or not parts[split])
+    ]
+    return _FirstPass(sources, shape, thin, number, column, skipped, tuple(asked))
+
+
+def _skipped(section: DataSection, sources: Sources) -> frozenset[str]:
+    """The splits of a column that are not used, since the recipe has other data for them or wants none."""
+    other = {VALID: bool(sources.valid), TEST: bool(sources.test) or section.test == NONE}
+    return frozenset(split for split, has_other in other.items() if has_other)
+
+
+def _untested(
+    section: DataSection, sources: Sources, rows: Sequence[Row], shape: Shape, train: Sequence[Record]
+) -> str:
+    """A sentence that says why the test split is not used, if its first rows have nothing to compare answers with."""
+    if section.test is not None:
+        return ""
+    rejected: list[Rejected] = []
+    name = sources.test[0] if sources.test else section.path
+    rows = list(islice(good_rows(sources.test, rejected), _FIRST)) if sources.test else rows
+    reason = why_unusable(train, make_records(rows, shape, rejected), rejected) if rows or sources.test else ""
+    return f"The test data in `{name}` is not used: {reason}." if reason else ""
 
 
 def _lines(sources: Sequence[Source]) -> int | None:
@@ -215,14 +259,14 @@ def _thin(record: Record) -> Record:
 
 
 def _as_records(data: _FirstPass) -> Records:
-    return Records(data.thin, [], data.shape, [], "", [], held_out=False)
+    return Records(data.thin, [], [], data.shape, [], "", [])
 
 
 def _blocks(data: _FirstPass, recipe: Recipe, show: int) -> Iterator[Block]:
     """All rows, block by block; the training split comes first."""
-    splits = {TRAIN: data.sources.train, "validation": data.sources.valid or [], "test": data.sources.test or []}
-    for split, sources in splits.items():
-        if split == TRAIN and recipe.data.rows:
+    splits = {TRAINING: data.sources.train, VALID: data.sources.valid or [], TEST: data.sources.test or []}
+    for split, sources in ((CALLED[split], sources) for split, sources in splits.items()):
+        if split == CALLED[TRAINING] and recipe.data.rows:
             yield from _blocks_of_rows(split, sources, recipe.data.rows, show)
             continue
         for source in sources:
@@ -292,6 +336,13 @@ def _scores(records: Sequence[Record]) -> str:
     return f"{min(amounts):g} to {max(amounts):g}, mean {fmean(amounts):.3g}, standard deviation {pstdev(amounts):.3g}"
 
 
+def _held_out(data: _FirstPass, section: DataSection) -> str:
+    """How many training rows `train` will hold out, as a phrase; empty if none."""
+    planned = planned_rows(data.number, section, data.held_out)
+    named = " and ".join(f"about {number:,} for {CALLED[split]}" for split, number in planned.items())
+    return f"{named}, when training" if named else ""
+
+
 def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> dict[str, str]:
     """Describes the data, as text by name."""
     figures = examination.figures
@@ -299,6 +350,7 @@ def _facts(data: _FirstPass, context: RunContext, examination: Examination) -> d
     facts = {
         "rows": f"{rows:,}" + (f", {examination.rejected:,} left out" if examination.rejected else ""),
         "read from": data.sources.described,
+        "held out": _held_out(data, context.recipe.data),
         "shape": f"{data.shape.name}, for the task {context.task.name}",
         "tokens": f"{figures.tokens:,} by {context.location.name}: median {median:,}, 95 % up to {most:,}, "
         f"longest {longest:,} ({figures.longest_place})"

@@ -46,7 +46,7 @@ def compare(
 
     Args:
         folders: of two runs or more; the others are compared with the first.
-        data: rows to evaluate on; None for those that all runs held out.
+        data: rows to evaluate on; None for the test rows that all runs share.
         listeners: receive every event.
         base_model: folder of a base model that has been moved, for those of the runs that were trained on it.
 
@@ -125,7 +125,7 @@ def _comparable(
     """
     task = candidates[0].context.task
     is_text = task.generates and task.scorer.headline == "loss"
-    sizes = learned_bytes(shared.by_run[0].valid) if is_text else None
+    sizes = learned_bytes(shared.by_run[0].test) if is_text else None
     apart = [one.option for one in find_differences(made) if one.option in LOSS_OPTIONS]
     if any(score.is_against_base for score in scores) and len({one.model for one in made}) > 1:
         apart.append("model.name")

@@ -1,4 +1,4 @@
-"""`burnish evaluate`: base against tuned model, on the run's held-out rows or on other rows."""
+"""`burnish evaluate`: base against tuned model, on the run's test rows or on other rows."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def evaluate(
 
     Args:
         folder: of the run.
-        data: rows to evaluate on; None for the rows that the run held out, in which case `evaluation.json`, the report
-            and the model card are rewritten.
+        data: rows to evaluate on; None for the run's test rows (validation rows if it has none), in which case
+            `evaluation.json`, the report and the model card are rewritten.
         listeners: receive every event.
         answers: maximum number of rows that both models answer.
         general: texts outside the task, instead of the recipe's `evaluate.general`.
@@ -45,7 +45,7 @@ def evaluate(
 
     Raises:
         InputError: the run has no result yet, or the harness has no such task.
-        DataError: the run's data has changed, so its held-out rows are unknown; or the rows of `data` are for another
+        DataError: the run's data has changed, so its test rows are unknown; or the rows of `data` are for another
             task.
         MachineError: the harness was requested but is not installed.
         ModelError: the base model is not the one that the run was trained on.
@@ -78,8 +78,7 @@ def _evaluate(
     context = replace(context, records=replace(records, train=trained))
     network = open_result(context, result)
     context.task.objective.inspect_model(network)
-    described = f"`{data}`" if data else "held out from training"
-    comparison = compare_with_base(network, context, context.questions(answers), described)
+    comparison = compare_with_base(network, context, answers, data or "")
     if asked is not None:
         _ask_harness(asked, network, context, comparison)
     if not data:
@@ -107,15 +106,15 @@ def _ask_harness(harness: Harness, network: object, context: RunContext, compari
 
 
 def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple[Records, list[Record]]:
-    """All rows of another file as held-out rows, and the training rows if they are still known.
+    """All rows of another file as test rows, and the training rows if they are still known.
 
     Warns about rows that are in both.
     """
     records = other_rows(recipe, data, emit)
     own = read_rows(recipe, emit)
     trained = {content_hash(record) for record in own.train}
-    shared = sum(content_hash(record) in trained for record in records.valid)
+    shared = sum(content_hash(record) in trained for record in records.test)
     if shared:
-        number = len(records.valid)
+        number = len(records.test)
         emit(Warned(f"{shared} of the {number} rows were trained on, so the figures flatter the tuned model."))
     return records, own.train if has_same_data(folder, own.sha256) else []

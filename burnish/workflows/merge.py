@@ -78,7 +78,9 @@ def _merge(folder: RunFolder, recipe: Recipe, target: Path, precision: str, emit
     check_unquantized(context.config, context.location.name)
     dtype = saved_dtype(context.location.folder) if precision == AUTO else PRECISIONS[precision]
     context.task.encoder.disable_packing()
-    context = encode(replace(context, records=replace(records, train=[], valid=records.valid or records.train)))
+    context = encode(
+        replace(context, records=replace(records, train=[], valid=records.valid or records.train, test=[]))
+    )
     batches = row_batches(context.task.encoder, context.validation.examples)
     if not batches:
         raise InputError("no row is left to verify the merged model on", "", "Restore the data")

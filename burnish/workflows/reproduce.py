@@ -164,7 +164,7 @@ def _run_again(
         aside.checkpoints.mkdir(parents=True)
         watch = _Watch(steps, _micro_tokens(read_events(folder.events)))
         emit = EventLog(None, [*listeners, watch])
-        context = encode(open_context(recipe, replace(records, valid=[]), emit))
+        context = encode(open_context(recipe, replace(records, valid=[], test=[]), emit))
         rounding = check_rounding(manifest, context.device)
         loop, batches = rebuild_loop(context.with_options(save={"every": 10**9}), aside)
         watch.follow(loop)

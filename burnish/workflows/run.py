@@ -61,11 +61,11 @@ class Run:
         general: str | None = None,
         harness: Sequence[str] = (),
     ) -> Comparison:
-        """Evaluates the result against its base on the rows that the run held out, or on `data`.
+        """Evaluates the result against its base on the run's test rows, or on `data`.
 
         Args:
             data: rows to evaluate on: the name of a file, a folder or a hub dataset, or data as `burnish.train` takes
-                it; None for the held-out rows, in which case `evaluation.json` is rewritten.
+                it; None for the test rows, in which case `evaluation.json` is rewritten.
             answers: maximum number of rows that both models answer.
             listeners: receive every event.
             general: texts that show what the run forgot, instead of the recipe's `evaluate.general`.

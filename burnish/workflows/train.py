@@ -17,6 +17,7 @@ from typing import Any
 from burnish.check.token_view import write_views
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.files.given import keep_section
+from burnish.data.rows.records import content_hash
 from burnish.engine.checkpoint import bytes_written, checkpoint_path, restore_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
@@ -40,7 +41,8 @@ from burnish.plan.time import (
     step_key,
     training_seconds,
 )
-from burnish.prepare.context import Emit, RunContext, describe_data, prepare, rejected_rows, unused_options
+from burnish.prepare.context import Emit, RunContext, prepare, unused_options
+from burnish.prepare.final import caveat
 from burnish.prepare.first_checks import check_at_once
 from burnish.prepare.idle import idle_options, no_effect
 from burnish.prepare.model import (
@@ -60,10 +62,12 @@ from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
 from burnish.runs.events import (
     CommandMeasured,
+    DataReady,
     EventLog,
     Finished,
     Listener,
     MemoryPredicted,
+    Note,
     ResidentMeasured,
     Stage,
     TimeMeasured,
@@ -74,6 +78,8 @@ from burnish.runs.folder import NewRun, RunFolder, check_room
 from burnish.system.machine import peak_bytes, reset_peak, resident_bytes, trim_heap
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
+
+_NAMED_ROWS = 3
 
 
 def train(
@@ -193,9 +199,7 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     resolver = Resolver(context.recipe, context.emit)
     resolve_by_steps(resolver, batches.steps_per_epoch, context.training.num_tokens)
     context = context.with_recipe(resolver.recipe)
-    context.emit(describe_data(context, batches))
-    if context.rejected:
-        context.emit(Warned(rejected_rows(context)))
+    report_data(context, batches)
     network = apply_method(context, base)
     resident, loaded = resident_bytes(), peak_bytes() or 0
     known = _known_pace(replace(plan, context=context), network, batches, key, loading)
@@ -203,6 +207,36 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     loaded = max(loaded, peak_bytes() or 0)  # which starts again with the trial
     model = LoadedModel(context, network, batches, begun, loaded=loaded)
     return model if known is None else _predicted(model, known, resident, plan.budget)
+
+
+def report_data(context: RunContext, batches: BatchPlan) -> None:
+    """Reports the numbers of rows and tokens, what the final comparison can show, and the rows that were left out.
+
+    Args:
+        context: of the run, encoded.
+        batches: of the training rows.
+    """
+    records, final = context.records, context.final
+    data = DataReady(
+        shape=records.shape.name,
+        task=context.task.name,
+        training_rows=context.num_training_rows,
+        validation_rows=context.num_validation_rows,
+        test_rows=context.num_test_rows,
+        rejected_rows=len(context.rejected),
+        tokens=context.training.num_tokens,
+        trained_tokens=context.training.num_trained,
+        packed_rows=len(batches.rows),
+    )
+    context.emit(data)
+    distinct = len({content_hash(record) for record in final.records})
+    if final.number and (said := caveat(final.called, min(final.number, distinct), records.why_no_test)):
+        context.emit(Note(said))
+    if context.rejected:
+        first = "; ".join(f"{row.place}: {row.reason}" for row in context.rejected[:_NAMED_ROWS])
+        more = len(context.rejected) - _NAMED_ROWS
+        others = f"; and {more:,} more, all listed in `rejected.jsonl`" if more > 0 else ""
+        context.emit(Warned(f"Left out: {first}{others}"))
 
 
 def _known_pace(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loading: float) -> KnownPace | None:
@@ -304,8 +338,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     """
     network, progress = loop.trainer.network, loop.progress
     best = keep_best(loop, context, folder)
-    held_out = "held out from the training data" if context.records.held_out else "the validation data"
-    comparison = compare_with_base(network, context, context.questions(int(context.recipe.evaluate.answers)), held_out)
+    comparison = compare_with_base(network, context, int(context.recipe.evaluate.answers))
     write_json(folder.evaluation, comparison.to_dict())
     context.emit(_finished(best, comparison, progress.seconds, context.method.result_folder(folder)))
 

@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     rows = write_rows(root / "all.jsonl", 40 + HELD_OUT).read_text(encoding="utf-8").splitlines(keepends=True)
     (root / "rows").mkdir()
     (root / "rows" / "train.jsonl").write_text("".join(rows[HELD_OUT:]), encoding="utf-8")
-    (root / "rows" / "valid.jsonl").write_text("".join(rows[:HELD_OUT]), encoding="utf-8")
+    (root / "rows" / "test.jsonl").write_text("".join(rows[:HELD_OUT]), encoding="utf-8")
     for name, options in RUNS.items():
         chosen = {**OPTIONS, **options, "name": name}
         burnish_api.train(root / "rows", model=base, runs=root / "runs", set=SHARED, **chosen)
@@ -116,7 +116,7 @@ def test_other_rows_without_those_that_were_trained_on(compared: Path, made: Pat
     (made / "mixed.jsonl").write_text(other + (made / "rows" / "train.jsonl").read_text("utf-8"), encoding="utf-8")
     result = burnish(f"compare slow fast --data {made / 'mixed.jsonl'}")
     assert result.code == 0, result.err
-    assert "40 rows that a run was trained on are left out." in result.out
+    assert "40 rows that a run was trained or validated on are left out." in result.out
     assert "On 30 rows (`" in result.out
 
 
@@ -142,7 +142,7 @@ def test_too_few_shared_rows_are_refused_with_their_number(runs: Path, burnish: 
     shutil.copytree(runs / "whole", runs / "copy")
     result = burnish("compare whole copy")
     assert result.code == 2
-    assert result.what == "these 2 runs have 4 rows in common that all of them held out"
+    assert result.what == "these 2 runs have 8 rows in common that none of them was trained on"
     assert "At least 10 are needed" in result.why
     assert "--data" in result.hint
 

@@ -285,7 +285,7 @@ def test_what_is_wrong_is_refused_before_anything_is_trained(
 
 def test_too_few_validation_rows_are_refused(base: Path, burnish: Burnish, here: Path) -> None:
     few = write_rows(here / "few.jsonl", 50)
-    result = burnish(words(few, base, "--over lora.rank=4,8"))
+    result = burnish(words(few, base, "--over lora.rank=4,8", "--set data.validation_rows=5"))
     assert result.code == 2
     assert result.what == "a sweep ranks its runs on the validation rows, and this data has 5"
     assert "data.validation_fraction" in result.hint

@@ -144,8 +144,7 @@ def run_through(played: Played) -> dict[str, Any]:
     restore_checkpoint(newest, played.loop.trainer)
     (played.folder.path / "result").mkdir()
     played.context.method.save(network, played.folder.path / "result")
-    questions = played.context.questions(2)
-    return compare_with_base(network, played.context, questions, "held out").to_dict()
+    return compare_with_base(network, played.context, 2).to_dict()
 
 
 _METHODS = [name for name in method_names() if name not in (*_QUANTIZED, "lora", "full")]

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 Evaluated = Annotated[
     str | None,
-    typer.Argument(
-        metavar="DATA", help="Rows to evaluate on, instead of the run's validation rows.", show_default=False
-    ),
+    typer.Argument(metavar="DATA", help="Rows to evaluate on, instead of the run's test rows.", show_default=False),
 ]
 Answers = Annotated[
     int,
@@ -57,7 +55,7 @@ def evaluate(
     base_model: BaseModel = None,
     runs: Runs = "runs",
 ) -> None:
-    """Evaluate a run against its base on validation rows."""
+    """Evaluate a run against its base on test rows."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_evaluation
     from burnish.prepare.first_checks import check_sources
@@ -93,7 +91,7 @@ Rows = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Rows to evaluate on, instead of the validation rows that all runs share.",
+        help="Rows to evaluate on, instead of the test rows that all runs share.",
         show_default=False,
     ),
 ]

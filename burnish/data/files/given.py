@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from burnish.data.files.splits import SPLITS, TRAIN, VALID, split_of
+from burnish.data.files.splits import SPLITS, TEST, TRAIN, VALID, split_of
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.runs.atomic import write_folder, write_json
@@ -22,7 +22,7 @@ from burnish.system.machine import cache_folder
 
 _DESCRIPTION = "_given.json"
 _HASH_CHARACTERS = 16
-_FILES = {TRAIN: "train", VALID: "validation", "test": "test"}
+_FILES = {TRAIN: "train", VALID: "validation", TEST: "test"}
 
 
 def is_given(data: Any) -> bool:
@@ -55,9 +55,10 @@ def store_given(data: Any) -> Path:
     return stored if len(names) > 1 else stored / names[0]
 
 
-def with_validation(data: Any, validation: Any) -> dict[str, Any]:
-    """Data with other data for validation, both given from Python, as data by split."""
-    return {**_by_split(data), VALID: validation}
+def with_splits(data: Any, validation: Any = None, test: Any = None) -> dict[str, Any]:
+    """Data with other data for validation and test, all given from Python, as data by split; None for as it is."""
+    others = {VALID: validation, TEST: test}
+    return {**_by_split(data), **{split: other for split, other in others.items() if other is not None}}
 
 
 def keep_section(section: DataSection, folder: Path) -> DataSection:
@@ -67,9 +68,12 @@ def keep_section(section: DataSection, folder: Path) -> DataSection:
 
     Args:
         section: may name stored data or any other.
-        folder: to copy into, in the run folder; it does not exist yet.
+        folder: to copy the training data into, in the run folder; the others go beside it. It does not exist yet.
     """
-    kept = {name: _keep(getattr(section, name), folder) for name in ("path", "validation")}
+    kept = {
+        name: _keep(getattr(section, name), folder if name == "path" else folder.with_name(f"{folder.name}-{name}"))
+        for name in ("path", "validation", "test")
+    }
     return section.model_copy(update={name: path for name, path in kept.items() if path is not None})
 
 

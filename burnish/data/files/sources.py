@@ -18,10 +18,11 @@ from burnish.data.files.hub import HubSplit, is_hub_name, load_hub_splits, read_
 from burnish.data.files.json_documents import lists_by_split
 from burnish.data.files.parts import FilePart, split_part
 from burnish.data.files.readers import TABLE_SUFFIXES, data_suffix, file_suffix, read_rows, unsupported
-from burnish.data.files.splits import SPLITS, TEST, TRAIN, VALID, by_split, describe_splits
+from burnish.data.files.splits import CALLED, SPLITS, TEST, TRAIN, VALID, by_split, describe_splits
 from burnish.data.files.word_tables import in_sentences
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
+from burnish.recipe.schema import NONE
 
 Source = Path | FilePart | HubSplit
 
@@ -62,13 +63,19 @@ class _Found:
     notes: tuple[str, ...] = ()
 
 
-def find_sources(path: str, validation: str | None = None, columns: Mapping[str, str] | None = None) -> Sources:
-    """Finds the files or splits that `data.path` and `data.validation` refer to.
+def find_sources(
+    path: str,
+    validation: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    test: str | None = None,
+) -> Sources:
+    """Finds the files or splits that `data.path`, `data.validation` and `data.test` refer to.
 
     Args:
         path: name of the training data.
         validation: name of the validation data.
         columns: `data.columns`, which may name columns of CoNLL files by number.
+        test: name of the test data; `none` leaves out what `path` has for testing.
 
     Raises:
         DataError: nothing with that name exists, or several files match.
@@ -84,9 +91,14 @@ def find_sources(path: str, validation: str | None = None, columns: Mapping[str,
             f"It has only {there}.",
             "Add a file named train.jsonl (or .json, .csv, …), or give a single file",
         )
-    if validation is not None:
-        others = _find(validation)
-        parts = {**parts, VALID: others.parts[VALID] or others.parts[TRAIN] or others.parts[TEST]}
+    for split, name in ((VALID, validation), (TEST, test)):
+        if name is None:
+            continue
+        if parts[split]:
+            unused = quoted(dict.fromkeys(map(str, parts[split])))
+            notes = (*notes, f"Not used, since `data.{CALLED[split]}` is `{name}`: {unused}.")
+        others = {} if split == TEST and name == NONE else _find(name).parts
+        parts = {**parts, split: next((others[one] for one in (split, *SPLITS) if others.get(one)), [])}
     parts = {split: [_with_columns(source, columns or {}) for source in sources] for split, sources in parts.items()}
     described = describe_splits(parts)
     return Sources(parts[TRAIN], parts[VALID] or None, parts[TEST] or None, described, notes)
@@ -125,8 +137,6 @@ def _in_folder(folder: Path, config: str) -> _Found:
     contents = folder_contents(folder, config)
     used = {split: [_within(folder, source) for source in sources] for split, sources in contents.parts.items()}
     notes = [f"Data in `{folder}`: {describe_splits(used)}."]
-    if contents.parts[TEST]:
-        notes[0] = f"{notes[0][:-1]} (not used in training)."
     if contents.unused:
         notes.append(f"Not used: {quoted(path.name for path in contents.unused)}.")
     return _Found(contents.parts, (*notes, *contents.notes))

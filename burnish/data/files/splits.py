@@ -75,27 +75,34 @@ def _joined(sources: Sequence[object]) -> str:
     return " + ".join([*shown, *([f"{len(sources) - _SHOWN:,} more"] if len(sources) > _SHOWN else [])])
 
 
-def rows_by_split(rows: Sequence[Row], mapped: Collection[str]) -> tuple[dict[str, list[Row]], str] | None:
-    """The rows of each split by a column that names it in every row, without that column, and a sentence that says so.
-
-    None if there is no such column, if all rows are of one split, or if none is for training.
+def split_column(rows: Sequence[Row], mapped: Collection[str]) -> str | None:
+    """The column that names the split of every row; None if there is none, if all rows are of one split, or if none is
+    for training.
 
     Args:
-        rows: of one source, in order.
+        rows: of one source.
         mapped: columns that the user has given another meaning.
     """
     columns = [
         name for name in (rows[0].values if rows else ()) if str(name).lower() in _COLUMNS and name not in mapped
     ]
     for column in columns:
-        splits = [split_of(str(row.values.get(column)).strip()) for row in rows]
-        if None in splits or len(set(splits)) < 2 or TRAIN not in splits:
-            continue
-        parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
-        for row, split in zip(rows, splits, strict=True):
-            values = {name: value for name, value in row.values.items() if name != column}
-            parts[str(split)].append(replace(row, values=values))
-        counted = ", ".join(f"{CALLED[split]} {len(found):,}" for split, found in parts.items() if found)
-        ending = " (not used in training)" if parts[TEST] else ""
-        return parts, f"`{column}` has the split of each row: {counted}{ending}."
+        splits = {split_of(str(row.values.get(column)).strip()) for row in rows}
+        if None not in splits and len(splits) > 1 and TRAIN in splits:
+            return column
     return None
+
+
+def rows_by_split(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+    """The rows of each split by a column, without that column; those that name none are for training."""
+    parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    for row in rows:
+        values = {name: value for name, value in row.values.items() if name != column}
+        parts[split_of(str(row.values.get(column)).strip()) or TRAIN].append(replace(row, values=values))
+    return parts
+
+
+def describe_column(column: str, parts: Mapping[str, Sequence[Row]]) -> str:
+    """A sentence that says how many rows of each split a column names."""
+    counted = ", ".join(f"{CALLED[split]} {len(found):,}" for split, found in parts.items() if found)
+    return f"`{column}` has the split of each row: {counted}."

@@ -1,94 +1,63 @@
-"""Loads the records of a recipe's data section: reads, detects the shape, rejects bad rows, and splits by content."""
+"""Loads the records of a recipe's data section: reads, detects the shape, rejects bad rows, and splits."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from burnish.data.files.readers import data_suffix, file_suffix
-from burnish.data.files.sources import Source, file_name, find_sources, read_source
-from burnish.data.files.splits import TRAIN, VALID, rows_by_split
+from burnish.data.files.sources import Source, Sources, file_name, find_sources, read_source
+from burnish.data.files.splits import CALLED, TEST, TRAIN, VALID, describe_column, rows_by_split, split_column
+from burnish.data.rows.division import Division, Keyed, divide
 from burnish.data.rows.records import Record, content_hash
-from burnish.data.rows.row import Rejected, Row, RowError
+from burnish.data.rows.row import Rejected, Row, RowError, as_text, did_you_mean, quoted
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.errors import DataError
-from burnish.recipe.schema import DataSection
+from burnish.recipe.schema import NONE, DataSection
 
 
-def split_held_out(
-    records: Sequence[Record], fraction: float, most: int, seed: int
-) -> tuple[list[Record], list[Record]]:
-    """Holds out about `fraction` of the distinct records, at most `most` rows. Returns (train, valid), each in order.
-
-    All duplicates of a record are on the same side, and which side does not depend on the order of the file. Of two or
-    more distinct records at least one is on each side; a single one is not held out. Questions about the same text are
-    on the same side, if there are several texts, because training on a text makes other questions about it easier.
-    """
-    hashes = split_keys(records)
-    sizes: dict[str, int] = {}
-    for key in hashes:
-        sizes[key] = sizes.get(key, 0) + 1
-    wanted = max(1, min(round(fraction * len(sizes)), most, len(sizes) - 1)) if len(sizes) > 1 else 0
-    held: set[str] = set()
-    rows = 0
-    for key in sorted(sizes, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()):
-        if len(held) == wanted:
-            break
-        # A record with too many duplicates is skipped, unless there is no other.
-        if rows + sizes[key] <= most:
-            held.add(key)
-            rows += sizes[key]
-    if wanted and not held:
-        held.add(min(sizes, key=lambda key: (sizes[key], key)))
-    train = [record for record, key in zip(records, hashes, strict=True) if key not in held]
-    valid = [record for record, key in zip(records, hashes, strict=True) if key in held]
-    return train, valid
-
-
-def split_keys(records: Sequence[Record]) -> list[str]:
-    """For each record, a key that it shares with those that must stay on its side: its duplicates, and for questions
-    about a text the other questions about it, unless all are about one text."""
-    texts = [record.shared_text() for record in records]
-    if None in texts or len(set(texts)) < 2:
-        return [content_hash(record) for record in records]
-    return [hashlib.sha256(str(text).encode("utf-8")).hexdigest() for text in texts]
-
-
-def assert_disjoint(train: Sequence[Record], valid: Sequence[Record]) -> None:
-    """Checks that no training record is also a validation record.
+def assert_disjoint(train: Sequence[Record], valid: Sequence[Record], test: Sequence[Record] = ()) -> None:
+    """Checks that no record is in two splits.
 
     Raises:
-        DataError: a record is in both; the error has the location of the first.
+        DataError: one is; the error has the location of the first.
     """
-    places = {content_hash(record): record.place for record in train}
-    for record in valid:
-        place = places.get(content_hash(record))
-        if place is not None:
-            raise DataError(
-                f"{record.place} is in the validation data and, at {place}, in the training data",
-                "Metrics on training rows are meaningless.",
-                "Remove it from one of the two",
-            )
+    places: dict[str, tuple[str, str]] = {}
+    for name, records in (("training", train), ("validation", valid), ("test", test)):
+        for record in records:
+            place, other = places.setdefault(content_hash(record), (record.place, name))
+            if other != name:
+                raise DataError(
+                    f"{record.place} is in the {name} data and, at {place}, in the {other} data",
+                    "Metrics on rows that were used for training or choosing are meaningless.",
+                    "Remove it from one of the two",
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The training and validation records of a run, and the rejected rows."""
+    """The records of a run by split, and the rejected rows."""
 
     train: list[Record]
     valid: list[Record]
+    """They choose the checkpoint."""
+    test: list[Record]
+    """They choose nothing; empty if there is no test split."""
     shape: Shape
     rejected: list[Rejected]
     sha256: str
-    """Over the content hashes of the records used, training before validation, in order (hex)."""
+    """Over the content hashes of the records used: training, validation, test, in order (hex)."""
     files: list[str]
     """Files or hub splits that were read."""
-    held_out: bool
-    """Whether the validation records were held out from the training data."""
+    held_out: frozenset[str] = frozenset()
+    """The splits that were held out from the training data, of `VALID` and `TEST`."""
+    why_no_test: str = ""
+    """Why there is no test split, as a phrase; empty if there is one."""
 
     @property
     def ignored_columns(self) -> tuple[str, ...]:
@@ -100,44 +69,286 @@ MEANINGS = ("system", "user", "assistant", "tool")
 """What a role in a conversation may mean."""
 
 
-def load_records(section: DataSection, seed: int, asked: Asked | None = None, is_whole: bool = False) -> Records:
-    """Reads the data of a recipe, and holds part of it out if there is no validation data.
+def load_records(section: DataSection, asked: Asked | None = None, is_whole: bool = False) -> Records:
+    """Reads the data of a recipe, and holds part of it out for the splits that have no data of their own.
 
     Args:
         section: the data section of the recipe.
-        seed: determines, with the content of the rows, which are held out.
         asked: what else the recipe says about the meaning of the rows.
-        is_whole: whether rows are used whatever split a column says that they are of.
+        is_whole: whether all rows are used as test rows, whatever split a file, a name or a column says.
 
     Raises:
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
     """
-    sources = find_sources(section.path, section.validation, section.columns)
+    sources = find_sources(section.path, section.validation, section.columns, section.test)
     rejected: list[Rejected] = []
     rows = list(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
-    by_column = None if is_whole or sources.valid else rows_by_split(rows, section.columns.values())
-    parts, said = by_column or ({TRAIN: rows, VALID: []}, "")
-    rows = parts[TRAIN]
-    shape = detect_shape(rows, section.columns, section.shape, asked)
-    formats = notes_on_formats([*sources.train, *(sources.valid or [])])
-    shape = replace(shape, notes=(*sources.notes, *([said] if said else []), *shape.notes, *formats))
-    train = make_records(rows, shape, rejected)
-    refuse_empty(train, rejected, section.path)
-    if sources.valid is None and not parts[VALID]:
-        train, valid = split_held_out(train, section.validation_fraction, section.validation_rows, seed)
-    else:
-        left_out: list[Rejected] = []
-        others = parts[VALID] or list(good_rows(sources.valid or [], left_out))
-        shape = replace(shape, notes=tuple(dict.fromkeys((*shape.notes, *(row.note for row in others if row.note)))))
-        valid = make_records(others, shape, left_out)
-        refuse_empty(valid, left_out, section.validation or str((sources.valid or sources.train)[0]))
-        rejected += left_out
-        train = without_shared(train, valid, rejected)
-    assert_disjoint(train, valid)
-    files = [file_name(source) for source in [*sources.train, *(sources.valid or [])]]
-    held_out = sources.valid is None and not parts[VALID]
-    return Records(train, valid, shape, rejected, hash_records(train, valid), files, held_out=held_out)
+    parts, notes = _by_split(_Part(rows, rejected, section.path), section, sources, uses_column=not is_whole)
+    rows = parts[TRAIN].rows
+    refuse_missing_group(rows, section.group)
+    shape = detect_shape(rows, section.columns, section.shape, replace(asked or Asked(), group=section.group))
+    everything = [*sources.train, *(sources.valid or []), *(sources.test or [])]
+    notes = [*sources.notes, *notes, *shape.notes, *notes_on_formats(everything)]
+    notes += [row.note for part in parts.values() for row in part.rows if row.note]
+    split = _all_for_test(parts, shape, rejected) if is_whole else _Splitting(section, shape, rejected).split(parts)
+    assert_disjoint(split.train, split.valid, split.test)
+    return Records(
+        split.train,
+        split.valid,
+        split.test,
+        replace(shape, notes=tuple(dict.fromkeys([*notes, *split.notes]))),
+        rejected,
+        hash_records(split.train, split.valid, *([split.test] if split.test else [])),
+        [file_name(source) for source in everything],
+        split.held_out,
+        split.why_no_test,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is given for a split."""
+
+    rows: list[Row]
+    rejected: list[Rejected]
+    """Rows that cannot be read."""
+    name: str
+    """Where they are from, for messages; empty if nothing is given for the split."""
+    is_named: bool = False
+    """Whether an option names this data, rather than the data having a part of that name."""
+
+
+def _by_split(
+    train: _Part, section: DataSection, sources: Sources, uses_column: bool
+) -> tuple[dict[str, _Part], list[str]]:
+    """What is given for each split, by files or by a column, and sentences about that.
+
+    Args:
+        train: what the training sources hold.
+        section: the data section of the recipe.
+        sources: of all splits.
+        uses_column: whether a column may name the split of each row. It does not where all splits have sources.
+    """
+    valid = _part(sources.valid, section.validation is not None)
+    test = _part(sources.test, section.test is not None)
+    given = {TRAIN: train, VALID: valid, TEST: test}
+    column = find_split_column(train.rows, section, sources) if uses_column else None
+    if column is None:
+        return given, []
+    found = rows_by_split(train.rows, column)
+    parts, notes = {TRAIN: replace(train, rows=found[TRAIN])}, [describe_column(column, found)]
+    for split in (VALID, TEST):
+        parts[split] = given[split]
+        if found[split] and (given[split].name or (split == TEST and section.test == NONE)):
+            named = f"there is `{given[split].name}`" if given[split].name else f"`data.test` is `{NONE}`"
+            number = len(found[split])
+            notes.append(f"The {number:,} rows that it calls {CALLED[split]} are not used, since {named}.")
+        elif found[split]:
+            parts[split] = _Part(found[split], [], section.path)
+    return parts, notes
+
+
+def find_split_column(rows: Sequence[Row], section: DataSection, sources: Sources) -> str | None:
+    """The column that names the split of each training row; None if there is none, or if no split needs it."""
+    if sources.valid and (sources.test or section.test == NONE):
+        return None
+    return split_column(rows, [*section.columns.values(), *([section.group] if section.group else [])])
+
+
+def _all_for_test(parts: Mapping[str, _Part], shape: Shape, rejected: list[Rejected]) -> Splits:
+    """All rows of all splits as test rows."""
+    for split in (VALID, TEST):
+        rejected += parts[split].rejected
+    records = make_records((row for part in parts.values() for row in part.rows), shape, rejected)
+    refuse_empty(records, rejected, parts[TRAIN].name)
+    return Splits([], [], records)
+
+
+def _part(sources: Sequence[Source] | None, is_named: bool) -> _Part:
+    rejected: list[Rejected] = []
+    rows = list(good_rows(sources or [], rejected))
+    return _Part(rows, rejected, str(sources[0]) if sources else "", is_named)
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The records of each split."""
+
+    train: list[Record]
+    valid: list[Record]
+    test: list[Record]
+    held_out: frozenset[str] = frozenset()
+    why_no_test: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Splitting:
+    """Makes records of the rows given for each split, and holds some out for the splits without any."""
+
+    section: DataSection
+    shape: Shape
+    rejected: list[Rejected]
+    """Receives what is left out."""
+
+    def split(self, parts: Mapping[str, _Part]) -> Splits:
+        """The records of each split: none is in two of them, and test rows come before all others.
+
+        Raises:
+            DataError: a split has no usable row.
+        """
+        section, rejected = self.section, self.rejected
+        train = self._keyed(parts[TRAIN].rows, rejected)
+        refuse_empty(train, rejected, section.path)
+        notes = self._on_groups(parts[TRAIN].rows)
+        valid, test = None, None
+        if parts[VALID].name:
+            valid, left_out = self._records_of(parts[VALID])
+            refuse_empty(valid, left_out, parts[VALID].name)
+            rejected += left_out
+        unusable = ""
+        if parts[TEST].name:
+            test, left_out = self._records_of(parts[TEST])
+            unusable = why_unusable([row.record for row in train], [row.record for row in test], left_out)
+            if unusable and parts[TEST].is_named:
+                refuse_empty(test, left_out, parts[TEST].name)
+                raise DataError(
+                    f"`{parts[TEST].name}` cannot be the test data",
+                    f"{unusable[:1].upper()}{unusable[1:]}.",
+                    "Give rows with their labels, or none: then part of the training rows is held out",
+                )
+            rejected += [] if unusable else left_out
+            test = None if unusable else test
+        if test is not None:
+            train = self._without(train, test, "training", "test")
+        asks_for_test = test is None and section.test != NONE and section.test_fraction > 0
+        asked = [*([VALID] if valid is None else []), *([TEST] if asks_for_test else [])]
+        division = divide(train, section, asked)
+        test, train = division.test if test is None else test, division.train
+        if valid is None:
+            valid = division.valid
+        else:
+            valid = self._without(valid, test, "validation", "test")
+            train = self._without(train, valid, "training", "validation")
+        if unusable:
+            instead = " Test rows are held out from the training data instead." if division.test else ""
+            notes.append(f"The test data in `{parts[TEST].name}` is not used: {unusable}.{instead}")
+        return Splits(
+            [row.record for row in train],
+            [row.record for row in valid],
+            [row.record for row in test],
+            frozenset(split for split in asked if division.of(split)),
+            "" if test else self._why_no_test(division),
+            tuple(notes),
+        )
+
+    def _why_no_test(self, division: Division) -> str:
+        if self.section.test == NONE:
+            return f"`data.test` is `{NONE}`"
+        return division.why_no_test or "`data.test_fraction` is 0"
+
+    def _records_of(self, part: _Part) -> tuple[list[Keyed], list[Rejected]]:
+        left_out = [*part.rejected]
+        return self._keyed(part.rows, left_out), left_out
+
+    def _keyed(self, rows: Sequence[Row], rejected: list[Rejected]) -> list[Keyed]:
+        group, kept = self.section.group, list[Keyed]()
+        for row in rows:
+            try:
+                record = self.shape.to_record(row)
+                name = group_of(row, group) if group else ""
+            except RowError as error:
+                rejected.append(Rejected(row.file, row.line, str(error)))
+                continue
+            kept.append(Keyed(record, _hash_group(name) if name else content_hash(record)))
+        return kept
+
+    def _on_groups(self, rows: Sequence[Row]) -> list[str]:
+        group = self.section.group
+        if not group:
+            return []
+        names = [row.values.get(group) for row in rows]
+        without = sum(_is_missing(name) for name in names)
+        number = len({str(name) for name in names if not _is_missing(name)})
+        alone = f" {without:,} rows have none, and are taken one by one." if without else ""
+        return [f"Rows with the same `{group}` stay in one split: it has {number:,} values.{alone}"]
+
+    def _without(self, rows: list[Keyed], others: Sequence[Keyed], split: str, other: str) -> list[Keyed]:
+        """The rows of a split that are not in another one, nor of its groups; the others are left out.
+
+        Raises:
+            DataError: no row is left.
+        """
+        contents, keys = {content_hash(row.record) for row in others}, {row.key for row in others}
+        kept: list[Keyed] = []
+        for row in rows:
+            is_shared = content_hash(row.record) in contents
+            if not is_shared and row.key not in keys:
+                kept.append(row)
+                continue
+            file, _, line = row.record.place.rpartition(":")
+            what = "" if is_shared else f"its `{self.section.group}` is "
+            self.rejected.append(Rejected(file, int(line), f"{what}also in the {other} data"))
+        if not kept:
+            raise DataError(
+                f"every {split} row is also in the {other} data",
+                f"Metrics on {split} rows are meaningless."
+                if split == "training"
+                else "Validation rows choose the checkpoint, and test rows must choose nothing.",
+                f"Give other {other} data, or none: then part of the training rows is held out",
+            )
+        return kept
+
+
+def why_unusable(train: Sequence[Record], test: Sequence[Record], left_out: Sequence[Rejected]) -> str:
+    """Why test data has nothing to compare answers with, as a phrase; empty if it has.
+
+    Many public benchmarks keep the labels of their test split to themselves: the column is missing or empty, or has a
+    placeholder such as -1 in every row.
+    """
+    if not test:
+        first = f"; the first is {left_out[0].place}: {left_out[0].reason}" if left_out else ""
+        return f"none of its {len(left_out):,} rows can be used{first}" if left_out else "it has no rows"
+    known, found = ({one for record in part for one in record.strata()} for part in (train, test))
+    if known and not found:
+        return "none of its rows has a label"
+    if known and found.isdisjoint(known):
+        return f"none of its labels ({quoted(sorted(found), 3)}) is a label of the training rows"
+    numbers, others = ([n for one in part if (n := one.amount()) is not None] for part in (train, test))
+    if others and not any(min(numbers) <= number <= max(numbers) for number in others):
+        return f"none of its numbers (from {min(others):g} to {max(others):g}) is in the range of the training rows"
+    return ""
+
+
+def refuse_missing_group(rows: Sequence[Row], group: str | None) -> None:
+    """Checks that the column of `data.group` exists.
+
+    Raises:
+        DataError: no row has it; similar names are suggested.
+    """
+    if not group or any(group in row.values for row in rows):
+        return
+    found = list(dict.fromkeys(str(name) for row in rows for name in row.values))
+    raise DataError(
+        f"there is no column `{group}`, but `data.group` refers to it",
+        f"The columns are {quoted(found)}.",
+        did_you_mean(group, found) or "Set `data.group` to one of these",
+    )
+
+
+def group_of(row: Row, column: str) -> str:
+    """The group of a row as text; empty if it has none. Raises RowError for a value that is no text."""
+    value = row.values.get(column)
+    return "" if _is_missing(value) else (as_text(value, column) or "").strip()
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _hash_group(name: str) -> str:
+    return hashlib.sha256(f"group:{name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def notes_on_formats(sources: Sequence[Source]) -> list[str]:
@@ -179,7 +390,7 @@ def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) ->
     return records
 
 
-def refuse_empty(left: Sequence[Row] | Sequence[Record], rejected: Sequence[Rejected], name: str) -> None:
+def refuse_empty(left: Sequence[Any], rejected: Sequence[Rejected], name: str) -> None:
     """Checks that there is any row to train on.
 
     Raises:
@@ -197,29 +408,6 @@ def refuse_empty(left: Sequence[Row] | Sequence[Record], rejected: Sequence[Reje
         first + ("; …" if len(rejected) > 3 else ""),
         "Fix these rows, or give another file",
     )
-
-
-def without_shared(train: Sequence[Record], valid: Sequence[Record], rejected: list[Rejected]) -> list[Record]:
-    """The training records that are not validation records; the others are added to `rejected`.
-
-    Raises:
-        DataError: no training record is left.
-    """
-    held = {content_hash(record) for record in valid}
-    kept: list[Record] = []
-    for record in train:
-        if content_hash(record) in held:
-            file, _, line = record.place.rpartition(":")
-            rejected.append(Rejected(file, int(line), "also in the validation data"))
-        else:
-            kept.append(record)
-    if not kept:
-        raise DataError(
-            "every training row is also in the validation data",
-            "Metrics on training rows are meaningless.",
-            "Give other validation data, or none: then part of the training rows is held out",
-        )
-    return kept
 
 
 def hash_records(*parts: Sequence[Record]) -> str:

@@ -60,6 +60,11 @@ class Record:
         """Whether a row of its kind has exactly one label."""
         return True
 
+    def strata(self) -> tuple[str, ...]:
+        """What every split has in about equal shares: its labels, or whether it has an answer; empty where rows do not
+        differ in such a way."""
+        return tuple(dict.fromkeys(self.label_names() or ()))
+
     def amount(self) -> float | None:
         """The number that is learned; None for a kind of record that has none."""
         return None
@@ -175,6 +180,10 @@ class RatedRecord(Record):
         """The rating."""
         return "good" if self.good else "bad"
 
+    def strata(self) -> tuple[str, ...]:
+        """The rating."""
+        return (self.decision(),)
+
     def without_texts(self) -> RatedRecord:
         """The rating, which decides the loss."""
         return replace(self, prompt=(), completion=())
@@ -261,6 +270,10 @@ class TaggedRecord(Record):
         """As many as there are words."""
         return False
 
+    def strata(self) -> tuple[str, ...]:
+        """The tags of the words that have one."""
+        return tuple(dict.fromkeys(tag for tag in self.tags if tag != "O"))
+
     def without_texts(self) -> TaggedRecord:
         """The tags."""
         return replace(self, tokens=())
@@ -289,6 +302,10 @@ class SpanRecord(Record):
     def decision(self) -> str:
         """The accepted answers."""
         return ", ".join(sorted(text for _, text in self.answers)) or "none"
+
+    def strata(self) -> tuple[str, ...]:
+        """Whether the text has an answer."""
+        return ("answered" if self.answers else "unanswerable",)
 
     def shared_text(self) -> str:
         """Whoever knows a text finds the next answer in it more easily."""

@@ -31,6 +31,8 @@ class Asked:
     roles: Mapping[str, str] = field(default_factory=dict)
     """Role in the file -> role that it means."""
     annotation: AnnotationSection = field(default_factory=AnnotationSection)
+    group: str | None = None
+    """The column that says which rows stay in one split, and nothing about the meaning of a row."""
 
     @property
     def is_free(self) -> bool:

@@ -22,7 +22,7 @@ from burnish.data.rows.records import (
     TaggedRecord,
     TextRecord,
 )
-from burnish.data.rows.row import ColumnMap, Row, RowError, as_list, did_you_mean, pick, quoted
+from burnish.data.rows.row import FIELDS, OTHER_NAMES, ColumnMap, Row, RowError, as_list, did_you_mean, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.data.tags.annotations import SPAN_COLUMNS, TEXT_COLUMNS, holds_spans, holds_word_spans
 from burnish.errors import DataError
@@ -280,6 +280,9 @@ def detect_shape(
     asked = replace(asked or Asked(), columns=columns, shape=wanted)
     patterns = candidates(columns, wanted)
     renamed: list[Mapping[str, Any]] = [column_map.rename(row.values) for row in rows]
+    group, is_only_group = asked.group, asked.group is not None and _is_only_group(asked.group, columns)
+    if is_only_group:
+        renamed = [{name: value for name, value in values.items() if name != group} for values in renamed]
     first, renamed = load_function(f"{_SETTLING}:with_label_columns")(renamed, asked)
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
@@ -294,18 +297,23 @@ def detect_shape(
     notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
     used = {name for reading in readings for name in reading.columns}
     if main.name == "text" and asked.is_free:
-        known = {*columns.values(), *main.names, *LABEL, *SCORE, *used}
+        known = {*columns.values(), *main.names, *LABEL, *SCORE, *used, group}
         refuse_ignored(rows, [name for name in found if name not in known and name.lower() not in known])
     ignored = {str(key) for keys in {tuple(values) for values in renamed} for key in set(keys) - main.reads(keys)}
     return Shape(
         main,
         column_map,
-        tuple(sorted(ignored - used)),
+        tuple(sorted(ignored - used - {group})),
         (*notes, *first.notes, *settled.notes),
         readings,
         (*first.choices, *settled.choices),
         load_function(f"{_CHAT_ROWS}:unused_keys")(renamed, main.names),
     )
+
+
+def _is_only_group(column: str, columns: Mapping[str, str]) -> bool:
+    """Whether a column of `data.group` cannot be one that shapes read: it has another name, and is not mapped."""
+    return column.strip().lower() not in (*FIELDS, *OTHER_NAMES) and column not in columns.values()
 
 
 def _settle(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern], main: Pattern, asked: Asked) -> Settled:

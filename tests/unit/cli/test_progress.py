@@ -72,7 +72,7 @@ SETUP: list[Event] = [
         "free on this machine",
     ),
     Warned("a warning"),
-    DataReady("alpaca", "chat", 900, 100, 3, tokens=12345, trained_tokens=6000, packed_rows=40),
+    DataReady("alpaca", "chat", 900, 100, 3, tokens=12345, trained_tokens=6000, packed_rows=40, test_rows=90),
     ModelReady("seedling", "lora", "cpu", "fp32", 1_000_000, 25_000, base_bytes=2_000_000, fp32_bytes=4_000_000),
     MemoryMeasured(200 * MIB, 210 * MIB),
     Resolved("evaluate.every", 4, "about ten validations"),

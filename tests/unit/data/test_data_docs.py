@@ -33,11 +33,11 @@ def test_an_example_is_what_the_page_says(tmp_path, ending, text, shape):
     path.write_text(text if ending != "ann" else ANNOTATIONS, encoding="utf-8")
     path.with_suffix(".txt").write_text(text, encoding="utf-8")
     Image.new("RGB", (8, 8), "grey").save(tmp_path / "cat.png")
-    records = load_records(DataSection(path=str(path)), seed=0)
+    records = load_records(DataSection(path=str(path)))
     assert records.shape.name == shape
     assert records.rejected == []
     number = 1 if ending in ("txt", "md") else 3 if shape.startswith("scored") else 2
-    assert len(records.train) + len(records.valid) == number
+    assert len(records.train) + len(records.valid) + len(records.test) == number
 
 
 def test_the_tables_and_lists_are_complete():

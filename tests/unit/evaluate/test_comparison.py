@@ -44,25 +44,25 @@ def evaluated_by(gain: Estimate, lower_is_better: bool, is_share: bool, rows: in
         Figure("other", here, here, opposite, lower_is_better, is_share, rows),
         Figure("F1" if is_share else "loss", here, here, gain, lower_is_better, is_share, rows),
     ]
-    return Comparison(rows, 100, "held out", headline=figures[1].name, figures=figures)
+    return Comparison(rows, 100, "held out", headline=figures[1].name, figures=figures, split="test")
 
 
 @pytest.mark.parametrize(
     ("gain", "lower_is_better", "is_share", "said"),
     [
-        (Estimate(-0.5, -0.7, -0.3), True, False, "better than the base on 9 held-out rows: the loss fell by 0.500."),
-        (Estimate(0.5, 0.3, 0.7), True, False, "worse than the base on 9 held-out rows: the loss rose by 0.500."),
+        (Estimate(-0.5, -0.7, -0.3), True, False, "better than the base on 9 test rows: the loss fell by 0.500."),
+        (Estimate(0.5, 0.3, 0.7), True, False, "worse than the base on 9 test rows: the loss rose by 0.500."),
         (
             Estimate(0.123, 0.1, 0.2),
             False,
             True,
-            "better than the base on 9 held-out rows: the F1 rose by 12.3 points.",
+            "better than the base on 9 test rows: the F1 rose by 12.3 points.",
         ),
         (
             Estimate(-0.2, -0.3, -0.1),
             False,
             True,
-            "worse than the base on 9 held-out rows: the F1 fell by 20.0 points.",
+            "worse than the base on 9 test rows: the F1 fell by 20.0 points.",
         ),
         (Estimate(-0.5, -1.2, 0.2), True, False, "No difference between base and tuned model is shown"),
         (Estimate(0.5, 0.0, 0.7), False, True, "No difference between base and tuned model is shown"),
@@ -77,19 +77,19 @@ def test_the_verdict_claims_only_what_the_interval_shows(
 
 
 def test_without_its_figure_there_is_no_verdict() -> None:
-    assert Comparison(0, 0, "held out").verdict == "There are no held-out rows to evaluate on."
+    assert Comparison(0, 0, "held out").verdict == "There are no test or validation rows to evaluate on."
     comparison = evaluated_by(Estimate(-0.5, -0.7, -0.3), True, False)
     comparison.headline = "entity F1"
-    assert comparison.verdict == "There are no held-out rows to evaluate on."
+    assert comparison.verdict == "There are no test or validation rows to evaluate on."
 
 
 def test_one_row_is_one_row() -> None:
     verdict = evaluated_by(Estimate(-0.5, -math.inf, math.inf), True, False, rows=1).verdict
-    assert verdict.endswith("on 1 held-out row.")
+    assert verdict.endswith("on 1 test row.")
 
 
 def test_the_dictionary_is_json_with_the_verdict_and_without_infinities() -> None:
-    comparison = Comparison(1, 9, "held out", figures=make_figures([loss_of(4.0)], [loss_of(2.0)]))
+    comparison = Comparison(1, 9, "held out", split="test", figures=make_figures([loss_of(4.0)], [loss_of(2.0)]))
     comparison.tables = [MetricTable("Each label", ("label", "F1"), (("red", 0.5), ("blue", math.nan)))]
     comparison.answers = [SideBySide("Is it?", "yes", "no", "yes", "made.jsonl:1")]
     result = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
@@ -143,8 +143,8 @@ def test_forgetting_is_a_sure_rise_of_a_part_that_matters(rise: Estimate, is_rep
 @pytest.mark.parametrize(
     ("on_training", "on_held_out", "gap", "said"),
     [
-        (-2.0, -0.5, Estimate(-1.5, -1.8, -1.2), "fell by 2.000 on training rows and fell by 0.500 on held-out rows."),
-        (-2.0, 0.3, Estimate(-2.3, -2.6, -2.0), "fell by 2.000 on training rows and rose by 0.300 on held-out rows."),
+        (-2.0, -0.5, Estimate(-1.5, -1.8, -1.2), "fell by 2.000 on training rows and fell by 0.500 on test rows."),
+        (-2.0, 0.3, Estimate(-2.3, -2.6, -2.0), "fell by 2.000 on training rows and rose by 0.300 on test rows."),
         (-2.0, -1.7, Estimate(-0.3, -0.4, -0.2), ""),  # sure, but less than a fifth of the gain
         (-2.0, -0.5, Estimate(-1.5, -3.2, 0.2), ""),  # large, but not sure
         (-0.5, -2.0, Estimate(1.5, 1.2, 1.8), ""),
@@ -158,7 +158,7 @@ def test_learned_by_heart_is_what_is_missing_on_held_out_rows(
     held_out, training = (
         loss_figure(3.0, Estimate(moved, moved - 0.1, moved + 0.1)) for moved in (on_held_out, on_training)
     )
-    comparison = Comparison(9, 100, "held out", figures=[held_out], training=[training], gap=gap)
+    comparison = Comparison(9, 100, "held out", figures=[held_out], training=[training], gap=gap, split="test")
     assert comparison.to_dict()["by_heart"] == comparison.by_heart
     assert bool(comparison.by_heart) == bool(said)
     assert said in comparison.by_heart

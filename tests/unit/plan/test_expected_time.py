@@ -71,7 +71,8 @@ def test_validations_are_those_of_the_loop_and_both_models(case: Case) -> None:
     due = 1 + len([step for step in range(1, steps + 1) if step % every == 0 or step == steps])
     known = replace(NOTHING, validation_token=1.0)
     assert training_seconds(known, batches, context) == pytest.approx(due * held_out)
-    alike = held_out + context.num_validation_rows * context.training.num_tokens / context.num_training_rows
+    tested = context.batch_plan(context.test).padded_tokens(None)
+    alike = tested + context.num_test_rows * context.training.num_tokens / context.num_training_rows
     others = 0 if context.recipe.evaluate.general == "none" else int(context.recipe.evaluate.general_tokens)
     evaluation = case.time(validation_token=1.0).evaluation - case.rest.evaluation
     assert evaluation == pytest.approx(2 * (alike + others))
@@ -79,7 +80,7 @@ def test_validations_are_those_of_the_loop_and_both_models(case: Case) -> None:
 
 def test_the_base_writes_to_the_limit_and_the_tuned_model_as_its_rows(case: Case) -> None:
     context = case.context
-    questions = context.questions(3)
+    questions = context.final_questions(3)
     answers = [len(context.tokenizer(question.answer).input_ids) for question in questions]
     limit = int(context.recipe.evaluate.max_new_tokens)
     written = case.time(new_token=1.0).evaluation - case.rest.evaluation

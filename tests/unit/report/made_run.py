@@ -96,7 +96,7 @@ def beginning(word: str) -> list[Event]:
     """What is reported before the first step."""
     finding = {"name": word, "severity": "warns", "count": 2, "places": [f"/secret/home/{word}:4: {word}"]}
     return [
-        DataReady(word, "chat", 36, 4, 1, 1200, 600, 9),
+        DataReady(word, "chat", 36, 4, 1, 1200, 600, 9, test_rows=5),
         DataChecked(40, [{**finding, "what": word, "fix": word}]),
         Resolved("train.learning_rate", 0.001, f"because of {word}"),
         ModelReady("/secret/home/models/tiny", "lora", "cpu", "fp32", 1000, 100, 4000, 4000),

@@ -82,7 +82,7 @@ def test_it_reports_verdict_figures_data_and_versions(tmp_path: Path) -> None:
         "| training rows: loss | 3.000 [2.800, 3.200] | 0.100 [0.000, 0.200] | -2.900 (-97 %) |",
         "| `orders.txt`: loss (5 rows) | 3.000 [2.800, 3.200] | 4.000 [3.900, 4.100] | +1.000 (+33 %) |",
         "\n\nPart of orders is learned by heart.\n",
-        "- 36 rows for training, 4 held out, 1 rejected",
+        "- 36 rows for training, 4 for validation, 5 for the test, 1 rejected",
         "d" * 64,
         "`train.epochs`: `7.0`\n",
         "burnish 0.1.0, torch 2.11\n",

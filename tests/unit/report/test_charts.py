@@ -106,8 +106,8 @@ def test_the_loss_chart_shows_points_mean_held_out_and_what_was_kept() -> None:
     words = " ".join(root.itertext())
     assert "kept: step 100" in words
     assert "step 1: loss 3.000" in words
-    assert "held out 0.400" in words
-    assert "The held-out loss is 3.000 at step 0 and 0.400 at 100." in root.attrib["aria-label"]
+    assert "validation 0.400" in words
+    assert "The validation loss is 3.000 at step 0 and 0.400 at 100." in root.attrib["aria-label"]
 
 
 @pytest.mark.parametrize(

@@ -195,4 +195,4 @@ def test_unknown_roles_are_left_out_with_the_command(tmp_path: Any) -> None:
     line = '{"messages": [{"role": "narrator", "content": "q%d"}, {"role": "gpt", "content": "a"}]}\n'
     path.write_text("".join(line % n for n in range(4)), encoding="utf-8")
     roles = Asked(roles={"narrator": "user"})
-    assert len(load_records(DataSection(path=str(path)), 0, roles).train) > 0
+    assert len(load_records(DataSection(path=str(path)), roles).train) > 0

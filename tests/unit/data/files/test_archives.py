@@ -42,8 +42,11 @@ def packed(files, kind=zipfile.ZIP_DEFLATED) -> bytes:
 )
 def test_an_archive_with_one_file_is_that_file(write, names):
     write("a.zip", packed([(name, ROWS) for name in names]))
-    records = load_records(DataSection(path="a.zip"), 0)
-    assert (records.shape.name, len(records.train) + len(records.valid)) == ("prompt-completion", 20)
+    records = load_records(DataSection(path="a.zip"))
+    assert (records.shape.name, len(records.train) + len(records.valid) + len(records.test)) == (
+        "prompt-completion",
+        20,
+    )
     assert [file.rpartition("/")[2] for file in records.files] == ["rows.jsonl"]
 
 

@@ -71,7 +71,7 @@ def test_a_file_that_is_cut_is_refused(write, name):
 def test_named_tags_are_entities(write):
     rows = [{"tokens": ["Anna", "sings", str(n)], "ner_tags": [1, 0, 0]} for n in range(20)]
     write("a.parquet", parquet(arrow_table(Dataset.from_list(rows, features=NER))))
-    records = load_records(DataSection(path="a.parquet"), 0)
+    records = load_records(DataSection(path="a.parquet"))
     from burnish.recipe.schema import Recipe
 
     choices = {name: value for name, value, _ in TAG.choices(records.train, Recipe())}
@@ -155,7 +155,7 @@ def test_keys_of_other_rows_are_not_added_to_calls_and_tools(write):
     rows = [weather("Rome"), add(1, 2), weather("Oslo"), add(0, 5)]
     write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     path = write("a.parquet", parquet(pyarrow.Table.from_pylist(rows)))
-    in_lines, in_arrow = (load_records(DataSection(path=name), 0) for name in ("a.jsonl", "a.parquet"))
+    in_lines, in_arrow = (load_records(DataSection(path=name)) for name in ("a.jsonl", "a.parquet"))
     assert in_arrow.sha256 == in_lines.sha256
     call = [row.values for row in read_rows(path)][1]["messages"][1]["tool_calls"][0]["function"]["arguments"]
     assert call == {"a": 1, "b": 2}
@@ -171,7 +171,7 @@ def test_maps_are_objects(write):
 def test_left_out_nulls_are_named_once(write):
     rows = [weather("Rome"), add(1, None), add(1, 2)]
     write("a.parquet", parquet(pyarrow.Table.from_pylist(rows)))
-    (note,) = load_records(DataSection(path="a.parquet"), 0).shape.notes
+    (note,) = load_records(DataSection(path="a.parquet")).shape.notes
     assert "has null in objects where other rows have a value" in note
 
 

@@ -111,10 +111,10 @@ def test_a_folder_of_annotated_texts_is_a_file_of_entities(write):
         write(f"corpus/{name}.ann", ENTITIES + OTHERS)
     write("corpus/alone.txt", "No one annotated this.")
     write("corpus/annotation.conf", "[entities]\nPER\nLOC\n")
-    records = load_records(DataSection(path="corpus"), 0)
+    records = load_records(DataSection(path="corpus"))
     assert records.shape.name == "entities"
     assert records.rejected == []
-    assert sorted(set(map(str, (one.tags for one in [*records.train, *records.valid])))) == sorted(
+    assert sorted(set(map(str, (one.tags for one in [*records.train, *records.valid, *records.test])))) == sorted(
         map(
             str,
             (

@@ -112,11 +112,11 @@ def test_a_file_is_recognized_by_its_lines(write):
 
 def test_what_is_recognized_by_its_lines_is_noted(write):
     write("train.txt", LONG)
-    records = load_records(DataSection(path="train.txt"), 0)
+    records = load_records(DataSection(path="train.txt"))
     assert records.shape.name == "tagged"
     assert records.shape.notes == ("`train.txt` is read as CoNLL: each of its lines has a word and its tag.",)
     write("a.conll", LONG)
-    assert load_records(DataSection(path="a.conll"), 0).shape.notes == ()
+    assert load_records(DataSection(path="a.conll")).shape.notes == ()
 
 
 CONLL = {

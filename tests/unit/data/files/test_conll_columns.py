@@ -37,14 +37,16 @@ UPOS = [["VERB", "PRON", "ADP", "DET", "NOUN"], ["PROPN", "VERB", "NOUN", "CCONJ
 
 
 def tagged(records):
-    found = sorted([*records.train, *records.valid], key=lambda record: int(record.place.rpartition(":")[2]))
+    found = sorted(
+        [*records.train, *records.valid, *records.test], key=lambda record: int(record.place.rpartition(":")[2])
+    )
     return [list(record.tokens) for record in found], [list(record.tags) for record in found]
 
 
 @pytest.mark.parametrize("name", ["a.conllu", "a.conll", "a.bio"])
 def test_conll_u_under_any_name_gives_forms_and_parts_of_speech(write, name):
     write(name, UD)
-    records = load_records(DataSection(path=name), 0)
+    records = load_records(DataSection(path=name))
     assert tagged(records) == (WORDS, UPOS)
     assert records.rejected == []
     assert records.shape.notes == (
@@ -56,7 +58,7 @@ def test_conll_u_under_any_name_gives_forms_and_parts_of_speech(write, name):
 
 def test_other_columns_of_conll_u_are_chosen_by_name(write):
     write("a.conllu", UD)
-    records = load_records(DataSection(path="a.conllu", columns={"tokens": "lemma", "tags": "xpos"}), 0)
+    records = load_records(DataSection(path="a.conllu", columns={"tokens": "lemma", "tags": "xpos"}))
     words, tags = tagged(records)
     assert (words[1][1], tags[1][1]) == ("like", "VBZ")
     assert records.shape.notes == ()
@@ -64,14 +66,14 @@ def test_other_columns_of_conll_u_are_chosen_by_name(write):
 
 def test_a_broken_line_of_conll_u_is_named(write):
     write("a.conllu", UD + "\n1\tAnna\tPROPN\n\n" + UD)
-    (rejected,) = load_records(DataSection(path="a.conllu"), 0).rejected
+    (rejected,) = load_records(DataSection(path="a.conllu")).rejected
     assert rejected.line == UD.count("\n") + 2
     assert "3 columns" in rejected.reason
 
 
 def test_columns_named_at_the_top_of_the_file(write):
     write("a.conllup", "# global.columns = ID FORM UPOS\n1\tAnna\tPROPN\n2\tsings\tVERB\n\n1\tRome\tPROPN\n")
-    assert tagged(load_records(DataSection(path="a.conllup"), 0)) == (
+    assert tagged(load_records(DataSection(path="a.conllup"))) == (
         [["Anna", "sings"], ["Rome"]],
         [["PROPN", "VERB"], ["PROPN"]],
     )
@@ -92,7 +94,7 @@ FOUR = "-DOCSTART- -X- -X- O\n\nAnna NNP B-NP B-PER\nsings VBZ B-VP O\n\nRome NN
 )
 def test_columns_are_chosen_by_number(write, text, columns, tags):
     write("a.conll", text)
-    records = load_records(DataSection(path="a.conll", columns=columns), 0)
+    records = load_records(DataSection(path="a.conll", columns=columns))
     assert tagged(records) == ([["Anna", "sings"], ["Rome"]], tags)
 
 
@@ -105,7 +107,7 @@ def test_numbers_of_columns_on_the_command_line(write):
 def test_a_column_that_does_not_exist_is_refused(write):
     write("a.conll", FOUR)
     with pytest.raises(DataError, match="there is no column `7`"):
-        load_records(DataSection(path="a.conll", columns={"tags": "7"}), 0)
+        load_records(DataSection(path="a.conll", columns={"tags": "7"}))
 
 
 UNCLEAR = {

@@ -65,7 +65,7 @@ def test_old_line_ends_alone_end_lines(write):
 def test_the_note_reaches_the_user_for_training_and_validation_data(write):
     write("train.csv", CSV)
     write("val.csv", CSV.replace("ok", "yes").encode("utf-16"))
-    notes = load_records(DataSection(path="."), 0).shape.notes
+    notes = load_records(DataSection(path=".")).shape.notes
     assert notes == ("Data in `.`: train `train.csv`, validation `val.csv`.", "`val.csv` is UTF-16 text.")
 
 

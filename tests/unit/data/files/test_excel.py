@@ -53,8 +53,8 @@ def test_two_columns_without_header(write):
 
 def test_a_worksheet_may_be_named(write):
     write("orders.xlsx", workbook({"May: old": [HEADER, ["x", "y"]], "June": [HEADER, *ROWS]}))
-    records = load_records(DataSection(path="orders.xlsx:June"), 0)
-    assert len(records.train) + len(records.valid) == 2
+    records = load_records(DataSection(path="orders.xlsx:June"))
+    assert len(records.train) + len(records.valid) + len(records.test) == 2
     assert records.files == ["orders.xlsx"]
 
 

@@ -43,17 +43,17 @@ def test_a_saved_dataset(here):
     assert texts == dataset(0, 20).shuffle(seed=1)["text"][:4]
     assert set(labels(sources.train)) <= {"bad", "good"}
     assert sources.notes == ("Data in `saved`: train `data-00000-of-00002.arrow` + `data-00001-of-00002.arrow`.",)
-    assert load_records(DataSection(path="saved"), 0).shape.name == "labelled-text"
+    assert load_records(DataSection(path="saved")).shape.name == "labelled-text"
 
 
 def test_a_saved_dict_of_datasets(here):
     DatasetDict(train=dataset(0, 6), validation=dataset(6, 2), test=dataset(8, 3)).save_to_disk("saved")
-    records = load_records(DataSection(path="saved"), 0)
-    assert (len(records.train), len(records.valid), records.held_out) == (6, 2, False)
-    assert len(records.files) == 2
+    records = load_records(DataSection(path="saved"))
+    assert (len(records.train), len(records.valid), len(records.test), records.held_out) == (6, 2, 3, frozenset())
+    assert len(records.files) == 3
     sources = find_sources("saved")
     assert sources.test is not None and len(labels(sources.test)) == 3
-    assert sources.notes[0].endswith("test `test/data-00000-of-00001.arrow` (not used in training).")
+    assert sources.notes[0].endswith("test `test/data-00000-of-00001.arrow`.")
 
 
 def test_names_of_labels_in_the_info_of_a_saved_dataset(here):
@@ -108,7 +108,7 @@ def test_the_splits_that_a_readme_lists(here):
         "train": [f"set/{name}" for name in names],
         "valid": ["set/data/validation-00000-of-00001.parquet"],
     }
-    records = load_records(DataSection(path="set"), 0)
+    records = load_records(DataSection(path="set"))
     assert {label for record in records.train for label in record.label_names() or ()} == {"bad", "good"}
 
 
@@ -139,7 +139,7 @@ def test_one_of_several_configurations_is_named(here):
     assert labels(find_sources("set:en").train) == ["neg", "pos", "neg"]
     assert read("set:de") == {"train": ["set/de/a.jsonl", "set/de/b.jsonl"]}
     assert set(labels(find_sources("set:de").train)) == {0, 1}
-    records = load_records(DataSection(path="set:en"), 0)
+    records = load_records(DataSection(path="set:en"))
     assert records.files == ["set/en/a.jsonl", "set/en/b.jsonl"]
 
 
@@ -203,7 +203,7 @@ def test_each_file_is_named_with_its_split_and_so_are_those_that_are_not_used(he
     for name in ("train.jsonl", "val.jsonl", "test.jsonl", "extra.csv", "notes.txt", "LICENSE.txt", "picture.png"):
         (here / name).write_text("x")
     assert find_sources(".").notes == (
-        "Data in `.`: train `train.jsonl`, validation `val.jsonl`, test `test.jsonl` (not used in training).",
+        "Data in `.`: train `train.jsonl`, validation `val.jsonl`, test `test.jsonl`.",
         "Not used: `extra.csv`, `notes.txt`.",
     )
 

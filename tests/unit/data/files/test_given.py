@@ -12,7 +12,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 import burnish
-from burnish.data.files.given import is_given, keep_section, store_given, with_validation
+from burnish.data.files.given import is_given, keep_section, store_given, with_splits
 from burnish.data.files.sources import find_sources, read_source
 from burnish.errors import DataError, RecipeError
 from burnish.recipe.schema import DataSection
@@ -79,10 +79,8 @@ def test_splits_are_kept():
     assert [
         len(list(read_source(source))) for source in (*sources.train, *(sources.valid or []), *(sources.test or []))
     ] == [4, 1, 1]
-    assert sources.notes[0].endswith(
-        "train `train.parquet`, validation `validation.parquet`, test `test.parquet` (not used in training)."
-    )
-    merged = find_sources(str(store_given(with_validation(ROWS, ROWS[:1]))))
+    assert sources.notes[0].endswith("train `train.parquet`, validation `validation.parquet`, test `test.parquet`.")
+    merged = find_sources(str(store_given(with_splits(ROWS, ROWS[:1]))))
     assert [str(source).rpartition("/")[2] for source in (*merged.train, *(merged.valid or []))] == [
         "train.jsonl",
         "validation.jsonl",

@@ -36,11 +36,12 @@ from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_text
 try:
-    records = load_records(DataSection(path=NAME), seed=0)
+    records = load_records(DataSection(path=NAME))
 except DataError as error:
     print(error.what, error.why, error.fix, sep="\\n")
 else:
-    print(records.shape.name, len(records.train), len(records.valid), records.held_out, records.files)
+    parts = (records.train, records.valid, records.test)
+    print(records.shape.name, *map(len, parts), sorted(records.held_out), records.files)
     print(records.train[0])
 """
 
@@ -59,8 +60,8 @@ def run(home: Path, program: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     ("splits", "expected"),
     [
-        ({"train": 4, "validation": 2}, "prompt-completion 4 2 False ['{0}/train', '{0}/validation']"),
-        ({"train": 10, "test": 2}, "prompt-completion 9 1 True ['{0}/train']"),
+        ({"train": 4, "validation": 2}, "prompt-completion 4 2 0 [] ['{0}/train', '{0}/validation']"),
+        ({"train": 10, "test": 2}, "prompt-completion 8 2 2 ['valid'] ['{0}/train', '{0}/test']"),
         ({"other": 3}, "the hub dataset `{0}` has no split named train"),
     ],
 )

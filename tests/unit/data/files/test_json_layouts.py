@@ -73,7 +73,7 @@ def test_a_key_may_be_named(write):
     write("a.json", json.dumps({"old": ROWS[:1], "new": {"rows": ROWS}}))
     assert len(list(read_source(find_sources("a.json:old").train[0]))) == 1
     assert [row.values for row in read_source(find_sources("a.json:new.rows").train[0])] == ROWS  # type: ignore
-    assert load_records(DataSection(path="a.json:new.rows"), 0).files == ["a.json"]
+    assert load_records(DataSection(path="a.json:new.rows")).files == ["a.json"]
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.json:no", "a.json:new.no", "a.json:v"])
@@ -86,8 +86,8 @@ def test_which_list_is_asked(write, name):
 
 def test_lists_named_after_splits_are_splits(write):
     write("a.json", json.dumps({"train": ROWS, "validation": [{"prompt": "g h", "completion": "i"}]}))
-    records = load_records(DataSection(path="a.json"), 0)
-    assert (len(records.train), len(records.valid), records.held_out) == (2, 1, False)
+    records = load_records(DataSection(path="a.json"))
+    assert (len(records.train), len(records.valid), records.held_out) == (2, 1, frozenset())
     assert records.shape.notes[0] == "Parts of `a.json`: train a.json:train, validation a.json:validation."
 
 

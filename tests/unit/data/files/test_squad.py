@@ -52,10 +52,10 @@ def test_any_level_of_it_may_stand_alone(write, part):
 
 
 def test_plausible_answers_are_not_read_and_said_not_to_be(write):
-    records = load_records(DataSection(path=str(write("a.json", FILE))), seed=0)
+    records = load_records(DataSection(path=str(write("a.json", FILE))))
     assert records.shape.name == "span"
     assert records.ignored_columns == ("plausible_answers",)
-    answers = {record.question: record.answers for record in [*records.train, *records.valid]}
+    answers = {record.question: record.answers for record in [*records.train, *records.valid, *records.test]}
     assert answers == {"What sails?": ((8, "boat"),), "Who sings?": (), "Which colour?": ((11, "red"),)}
 
 
@@ -79,7 +79,7 @@ def test_rows_with_a_column_of_that_name_are_rows(write):
 
 def test_a_wrong_start_is_named_with_its_line(write):
     broken = FILE.replace('"answer_start": 11', '"answer_start": 12')
-    records = load_records(DataSection(path=str(write("a.json", broken))), seed=0)
+    records = load_records(DataSection(path=str(write("a.json", broken))))
     assert records.rejected == [
         Rejected("a.json", 11, "the text at `answer_start` 12 is `ed.`, not the answer `red`, which is at 11")
     ]

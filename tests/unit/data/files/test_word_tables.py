@@ -43,8 +43,10 @@ TABLES = {
 
 
 def load(name, **columns):
-    records = load_records(DataSection(path=name, columns=columns), 0)
-    found = sorted([*records.train, *records.valid], key=lambda record: int(record.place.rpartition(":")[2]))
+    records = load_records(DataSection(path=name, columns=columns))
+    found = sorted(
+        [*records.train, *records.valid, *records.test], key=lambda record: int(record.place.rpartition(":")[2])
+    )
     return [list(one.tokens) for one in found], [list(one.tags) for one in found], records
 
 
@@ -69,7 +71,7 @@ def test_a_worksheet_and_parquet_are_read_alike(write):
 def test_each_file_of_a_folder_is_read_alike(write):
     write("data/train.csv", TABLES["kaggle.csv"])
     write("data/dev.tsv", TABLES["tabs.tsv"].replace("Otto", "Bea"))
-    records = load_records(DataSection(path="data"), 0)
+    records = load_records(DataSection(path="data"))
     assert [list(one.tokens) for one in records.train] == WORDS[2:], "the others are in the validation data"
     assert [list(one.tokens) for one in records.valid] == [*WORDS[:2], ["Bea", "Lee", "too"]]
 

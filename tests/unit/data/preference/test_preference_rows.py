@@ -171,7 +171,7 @@ def test_what_is_refused_of_rated_rows(values: dict[str, Any]) -> None:
 
 def load(write: Any, rows: list[dict[str, Any]], **options: Any) -> Records:
     write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    return load_records(DataSection(path="rows.jsonl", **options), 0)
+    return load_records(DataSection(path="rows.jsonl", **options))
 
 
 def pair(number: int) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def test_a_refused_row_is_named_and_the_others_stay(write: Any) -> None:
         ("rows.jsonl:4", "the chosen and the rejected answer are the same"),
         ("rows.jsonl:5", "there is no column `rejected`"),
     ]
-    assert len(records.train) + len(records.valid) == 3
+    assert len(records.train) + len(records.valid) + len(records.test) == 3
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from burnish.data.rows.dataset import load_records
+from burnish.data.files.splits import TEST, VALID
+from burnish.data.rows.dataset import hash_records, load_records
 from burnish.data.rows.records import content_hash
 from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
@@ -25,8 +26,8 @@ def row(number, answer="a"):
     return {"prompt": f"q {number}", "completion": answer}
 
 
-def load(path, seed=0, **section):
-    return load_records(DataSection(path=str(path), **section), seed)
+def load(path, **section):
+    return load_records(DataSection(path=str(path), **section))
 
 
 def prompts(records):
@@ -35,9 +36,10 @@ def prompts(records):
 
 def test_rows_are_held_out_without_validation_data(write):
     records = load(write("a.jsonl", lines_of(*map(row, range(50)))))
-    assert (len(records.train), len(records.valid), records.held_out) == (45, 5, True)
+    assert [len(part) for part in (records.train, records.valid, records.test)] == [30, 10, 10]
+    assert (records.held_out, records.why_no_test) == ({VALID, TEST}, "")
     assert (records.shape.name, records.rejected, records.files) == ("prompt-completion", [], ["a.jsonl"])
-    assert not set(prompts(records.train)) & set(prompts(records.valid))
+    assert len({*prompts(records.train), *prompts(records.valid), *prompts(records.test)}) == 50
     assert records.ignored_columns == ()
 
 
@@ -45,7 +47,24 @@ def test_fraction_limit_and_seed_reach_the_split(write):
     path = write("a.jsonl", lines_of(*map(row, range(50))))
     assert len(load(path, validation_fraction=0.5).valid) == 25
     assert len(load(path, validation_rows=2).valid) == 2
-    assert prompts(load(path, seed=0).valid) != prompts(load(path, seed=1).valid)
+    assert len(load(path, test_fraction=0.5).test) == 25
+    assert len(load(path, test_rows=2).test) == 2
+    assert prompts(load(path, split_seed=0).valid) != prompts(load(path, split_seed=1).valid)
+    assert prompts(load(path, split_seed=0).test) != prompts(load(path, split_seed=1).test)
+
+
+@pytest.mark.parametrize(
+    ("section", "why"),
+    [
+        ({"test_fraction": 0.0}, "`data.test_fraction` is 0"),
+        ({"test": "none"}, "`data.test` is `none`"),
+        ({"rows": 9}, "9 distinct rows are too few to hold any out for it"),
+    ],
+)
+def test_why_there_is_no_test_split(write, section, why):
+    records = load(write("a.jsonl", lines_of(*map(row, range(50)))), **section)
+    assert (records.test, records.why_no_test, records.held_out) == ([], why, {VALID})
+    assert records.sha256 == hash_records(records.train, records.valid)
 
 
 def test_one_bad_line_in_a_thousand_is_rejected_and_the_rest_trains(write):
@@ -53,7 +72,7 @@ def test_one_bad_line_in_a_thousand_is_rejected_and_the_rest_trains(write):
     rows[499] = '{"prompt": "q 499", "completion": '
     records = load(write("a.jsonl", lines_of(*rows)))
     assert records.rejected == [Rejected("a.jsonl", 500, "invalid JSON at column 35: Expecting value")]
-    assert len(records.train) + len(records.valid) == 999
+    assert len(records.train) + len(records.valid) + len(records.test) == 999
 
 
 def test_a_row_with_an_empty_answer_is_rejected(write):
@@ -71,7 +90,7 @@ def test_a_few_rows_of_another_shape_are_rejected(write):
 def test_only_the_first_rows_are_used_on_request(write):
     rows = [row(number) for number in range(20)]
     records = load(write("a.jsonl", lines_of(*rows[:5], "broken", *rows[5:])), rows=8)
-    assert sorted(prompts(records.train + records.valid)) == [f"q {number}" for number in range(8)]
+    assert sorted(prompts(records.train + records.valid + records.test)) == [f"q {number}" for number in range(8)]
     assert [rejected.line for rejected in records.rejected] == [6]
 
 
@@ -85,40 +104,46 @@ def test_validation_data_is_used_whole_and_shared_rows_leave_training(write):
         Rejected("a.jsonl", 2, "also in the validation data"),
         Rejected("a.jsonl", 4, "also in the validation data"),
     ]
-    assert (records.held_out, records.files) == (False, ["a.jsonl", "v.csv"])
+    assert (records.held_out, records.files, records.test) == (frozenset(), ["a.jsonl", "v.csv"], [])
 
 
 def test_the_parts_of_a_folder(write):
     write("d/train.jsonl", lines_of(row(1), row(2)))
     write("d/valid.jsonl.gz", gzip.compress(lines_of(row(3)).encode()))
-    write("d/test.jsonl", "not read")
+    write("d/test.jsonl", lines_of(row(4), row(5)))
     records = load("d")
-    assert (prompts(records.train), prompts(records.valid)) == (["q 1", "q 2"], ["q 3"])
-    assert records.files == ["d/train.jsonl", "d/valid.jsonl.gz"]
+    assert [prompts(part) for part in (records.train, records.valid, records.test)] == [
+        ["q 1", "q 2"],
+        ["q 3"],
+        ["q 4", "q 5"],
+    ]
+    assert records.files == ["d/train.jsonl", "d/valid.jsonl.gz", "d/test.jsonl"]
 
 
 def test_a_column_may_name_the_split_of_each_row(write):
     rows = [{**row(number), "split": ["train", "train", "Validation", "test"][number % 4]} for number in range(20)]
     records = load(write("a.jsonl", lines_of(*rows)))
-    assert (len(records.train), len(records.valid), records.held_out, records.ignored_columns) == (10, 5, False, ())
-    assert (
-        records.shape.notes[0]
-        == "`split` has the split of each row: train 10, validation 5, test 5 (not used in training)."
-    )
+    assert [len(part) for part in (records.train, records.valid, records.test)] == [10, 5, 5]
+    assert (records.held_out, records.ignored_columns) == (frozenset(), ())
+    assert records.shape.notes == ("`split` has the split of each row: train 10, validation 5, test 5.",)
     assert prompts(records.valid) == [f"q {number}" for number in range(2, 20, 4)]
-    whole = load_records(DataSection(path="a.jsonl"), 0, is_whole=True)  # for an evaluation of the file
-    assert (len(whole.train) + len(whole.valid), whole.ignored_columns) == (20, ("split",))
+    whole = load_records(DataSection(path="a.jsonl"), is_whole=True)  # for an evaluation of the file
+    assert (len(whole.train) + len(whole.valid) + len(whole.test), whole.ignored_columns) == (20, ("split",))
     two = load(
         write("b.jsonl", lines_of(*({**one, "split": one["split"].replace("Validation", "train")} for one in rows)))
     )
-    assert (len(two.train) + len(two.valid), two.held_out) == (15, True)
+    assert [len(part) for part in (two.train, two.valid, two.test)] == [12, 3, 5]
+    assert two.held_out == {VALID}
 
 
 def test_a_column_of_other_names_is_no_split(write):
     for names in (["train"], ["train", "other"], ["test", "dev"]):
         rows = [{**row(number), "split": names[number % len(names)]} for number in range(20)]
         records = load(write("a.jsonl", lines_of(*rows)))
-        assert (len(records.train) + len(records.valid), records.ignored_columns) == (20, ("split",))
+        assert (len(records.train) + len(records.valid) + len(records.test), records.ignored_columns) == (
+            20,
+            ("split",),
+        )
 
 
 def test_shards_are_read_in_order(write):
@@ -131,7 +156,7 @@ def test_shards_are_read_in_order(write):
 def test_a_document_becomes_text(write):
     records = load(write("a.txt", "word " * 2000))
     assert task_names_for(records.shape.record)[0] == "text"
-    assert [record.ends for record in records.train + records.valid].count(True) == 1
+    assert [record.ends for record in records.train + records.valid + records.test].count(True) == 1
 
 
 def test_column_map_and_shape_reach_detection(write):
@@ -146,15 +171,16 @@ def test_the_hash_follows_the_records_used_and_nothing_else(write):
     assert len(first) == 64
     same = write("b/other.jsonl", lines_of(*[{**row(number), "id": number} for number in range(20)], "broken"))
     assert load(same).sha256 == first
-    assert load(path, seed=1).sha256 != first
+    assert load(path, split_seed=1).sha256 != first
     assert load(path, rows=19).sha256 != first
     assert load(write("c.jsonl", lines_of(*map(row, reversed(range(20)))))).sha256 != first
 
 
 def test_held_out_rows_share_nothing_with_training(write):
     records = load(write("a.jsonl", lines_of(*[row(number % 30) for number in range(300)])))
-    assert len(records.valid) == 30
-    assert not {content_hash(record) for record in records.train} & {content_hash(record) for record in records.valid}
+    assert (len(records.valid), len(records.test)) == (60, 60)  # six of the 30 distinct rows each
+    hashes = [{content_hash(one) for one in part} for part in (records.train, records.valid, records.test)]
+    assert sum(map(len, hashes)) == 30
 
 
 REFUSED = {

@@ -123,13 +123,13 @@ def test_questions_with_written_answers_stay_chat():
 def test_the_first_answers_of_other_columns_can_be_mapped(write):
     lines = [{"passage": CONTEXT, "question": f"{n}?", "answers": ["Rome"]} for n in range(3)]
     path = write("a.jsonl", "\n".join(map(json.dumps, lines)))
-    records = load_records(DataSection(path=str(path), columns={"context": "passage"}), seed=0)
+    records = load_records(DataSection(path=str(path), columns={"context": "passage"}))
     assert records.shape.name == "span"
-    assert len(records.train) + len(records.valid) == 3
+    assert len(records.train) + len(records.valid) + len(records.test) == 3
 
 
 def test_a_table_with_starts_is_read(write):
     path = write("a.csv", "context,question,answer,answer_start\nAnna is here.,Who?,Anna,0\nBen left.,Who came?,,\n")
-    records = load_records(DataSection(path=str(path)), seed=0)
+    records = load_records(DataSection(path=str(path)))
     assert records.rejected == []
-    assert {record.answers for record in [*records.train, *records.valid]} == {((0, "Anna"),), ()}
+    assert {record.answers for record in [*records.train, *records.valid, *records.test]} == {((0, "Anna"),), ()}

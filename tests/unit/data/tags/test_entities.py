@@ -165,22 +165,22 @@ def test_texts_without_entities_are_texts_of_words_outside(write, column, empty)
     rows = [{"text": f"Anna sings {n}", column: [[0, 4, "PER"]]} for n in range(9)]
     rows += [{"text": f"It rains {n}", column: []} for n in range(empty)]
     write("a.jsonl", lines(rows))
-    records = load_records(DataSection(path="a.jsonl"), 0)
-    assert (records.shape.name, len(records.train) + len(records.valid)) == ("entities", len(rows))
+    records = load_records(DataSection(path="a.jsonl"))
+    assert (records.shape.name, len(records.train) + len(records.valid) + len(records.test)) == ("entities", len(rows))
     assert records.rejected == []
 
 
 def test_lists_of_labels_stay_labels(write):
     write("a.jsonl", lines([{"text": f"a {n}", "labels": ["x", "y"][: n % 3]} for n in range(30)]))
-    assert load_records(DataSection(path="a.jsonl"), 0).shape.name == "labelled-text"
+    assert load_records(DataSection(path="a.jsonl")).shape.name == "labelled-text"
 
 
 def test_bad_rows_are_counted_and_the_others_are_learned(write):
     rows = [{"text": f"Anna sings {n}", "label": [[0, 4, "PER"]]} for n in range(9)]
     write("a.jsonl", lines([*rows, {"text": "Anna", "label": [[0, 7, "PER"]]}]))
-    records = load_records(DataSection(path="a.jsonl"), 0)
+    records = load_records(DataSection(path="a.jsonl"))
     (rejected,) = records.rejected
-    assert (len(records.train) + len(records.valid), rejected.line) == (9, 10)
+    assert (len(records.train) + len(records.valid) + len(records.test), rejected.line) == (9, 10)
 
 
 def test_several_annotations_of_a_text_are_named():
@@ -198,8 +198,8 @@ GLINER = [
 def test_spans_of_words_end_with_their_last_word(tmp_path):
     path = tmp_path / "gliner.json"
     path.write_text(json.dumps(GLINER), encoding="utf-8")
-    records = load_records(DataSection(path=str(path)), 0)
-    found = {one.tokens: one.tags for one in [*records.train, *records.valid]}
+    records = load_records(DataSection(path=str(path)))
+    found = {one.tokens: one.tags for one in [*records.train, *records.valid, *records.test]}
     assert records.shape.name == "word-entities"
     assert found == {
         ("Anna", "Lee", "sings", "in", "Rome"): ("B-singer", "I-singer", "O", "O", "B-place"),

@@ -68,7 +68,7 @@ def test_the_shape_is_found_and_broken_rows_are_named(write):
     lines[4] = '{"tokens": ["Anna", "sings"], "ner_tags": ["O"], "id": 1}'
     lines += ['{"tokens": ["Bo"], "ner_tags": ["B-PER"], "id": 2}']
     write("a.jsonl", "\n".join(lines))
-    records = load_records(DataSection(path="a.jsonl"), 0)
+    records = load_records(DataSection(path="a.jsonl"))
     assert (records.shape.name, records.ignored_columns) == ("tagged", ("id",))
     assert task_names_for(records.shape.record) == ["tag"]
     assert [(row.place, row.reason) for row in records.rejected] == [
@@ -84,7 +84,7 @@ def test_columns_can_be_named(write):
 
 def test_a_conll_sentence_that_lacks_a_tag_is_named_by_its_line(write):
     write("a.conll", "Anna B-PER\nsings O\n\nin O\nRome\n\nso O\n")
-    records = load_records(DataSection(path="a.conll"), 0)
+    records = load_records(DataSection(path="a.conll"))
     assert [row.place for row in records.rejected] == ["a.conll:5"]
 
 

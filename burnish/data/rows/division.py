@@ -1,0 +1,230 @@
+"""Holds rows out of those given for training: by content, what belongs together on one side, labels in equal shares."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from burnish.data.files.splits import TEST, VALID
+from burnish.data.rows.records import Record, content_hash
+from burnish.recipe.schema import NONE, DataSection
+
+FEWEST_FOR_TEST = 10
+"""With fewer distinct rows there is no test split: two or three rows would show nothing, and training needs them."""
+_ENOUGH, _SHARE_OF_FEW = 20, 5
+"""Of few rows, more than the stated fraction is held out: so many, as long as that is no more than one in five."""
+_BINS = 5
+"""Groups of rows with similar numbers, for rows that have a number instead of a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A record, and what must not be in two splits at once."""
+
+    record: Record
+    key: str
+    """Hash (hex) of its content, or of its group where rows have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """The rows given for training, divided; each part in the order of the file."""
+
+    train: list[Keyed]
+    valid: list[Keyed]
+    test: list[Keyed]
+    why_no_test: str = ""
+    """Why no test rows were held out although they were asked for, as a phrase; empty otherwise."""
+
+    def of(self, split: str) -> list[Keyed]:
+        """The rows that were held out for a split."""
+        return self.test if split == TEST else self.valid
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Rows that stay together: duplicates, the rows of a group, or questions on one text."""
+
+    key: str
+    rows: int = 0
+    contents: set[str] = field(default_factory=set)
+    strata: set[str] = field(default_factory=set)
+    stratum: str = ""
+    """The rarest label of its rows."""
+
+    @property
+    def distinct(self) -> int:
+        """Rows of different content."""
+        return len(self.contents)
+
+
+def divide(rows: Sequence[Keyed], section: DataSection, asked: Sequence[str]) -> Division:
+    """Holds out rows for the splits that have no data of their own.
+
+    The test rows are taken first. Which rows they are depends on `data.split_seed`, the options of the test split and
+    the content of the rows: neither on their order nor on anything that concerns validation.
+
+    Args:
+        rows: all that are given for training.
+        section: fractions, limits and the seed.
+        asked: the splits to hold rows out for, `VALID` and `TEST`.
+    """
+    keys = unit_keys(rows)
+    units = _units(rows, keys)
+    distinct, held = sum(unit.distinct for unit in units), dict[str, set[str]]()
+    why_no_test = _why_no_test(distinct, len(units)) if TEST in asked else ""
+    left = units
+    for split, (fraction, most) in _limits(section).items():
+        # rows stay for training, and for validation too while the test rows are taken
+        kept = 2 if split == TEST else 1
+        if split not in asked or len(left) <= kept or (split == TEST and why_no_test):
+            continue
+        take = _take_in_shares if section.split == "stratified" else _take_at_random
+        salt = f"{section.split_seed}" if split == VALID else f"test:{section.split_seed}"
+        total = distinct if section.split == "stratified" else len(units)
+        held[split] = take(left, _wanted(total, fraction, most, section.split), most, salt, len(left) - kept)
+        left = [unit for unit in left if unit.key not in held[split]]
+    parts: dict[str, list[Keyed]] = {name: [] for name in ("", VALID, TEST)}
+    for row, key in zip(rows, keys, strict=True):
+        parts[next((split for split, taken in held.items() if key in taken), "")].append(row)
+    return Division(parts[""], parts[VALID], parts[TEST], why_no_test)
+
+
+def planned_rows(distinct: int, section: DataSection, asked: Sequence[str]) -> dict[str, int]:
+    """About how many rows `divide` holds out for each split, where no rows belong together.
+
+    Args:
+        distinct: rows of different content.
+        section: fractions and limits.
+        asked: the splits to hold rows out for.
+    """
+    has_none = {
+        TEST: distinct < FEWEST_FOR_TEST or section.test == NONE or not section.test_fraction,
+        VALID: distinct < 2,
+    }
+    return {
+        split: _wanted(distinct, fraction, most, section.split)
+        for split, (fraction, most) in reversed(_limits(section).items())
+        if split in asked and not has_none[split]
+    }
+
+
+def _limits(section: DataSection) -> dict[str, tuple[float, int]]:
+    """Fraction and most rows of each split, in the order in which they are taken."""
+    return {
+        TEST: (section.test_fraction, section.test_rows),
+        VALID: (section.validation_fraction, section.validation_rows),
+    }
+
+
+def unit_keys(rows: Sequence[Keyed]) -> list[str]:
+    """For each row, a key that it shares with those that must stay on its side: its own, and for questions about a text
+    that of the text, unless all are about one text or the rows have groups."""
+    texts = [row.record.shared_text() for row in rows]
+    is_grouped = any(row.key != content_hash(row.record) for row in rows)
+    if is_grouped or None in texts or len(set(texts)) < 2:
+        return [row.key for row in rows]
+    return [hashlib.sha256(str(text).encode("utf-8")).hexdigest() for text in texts]
+
+
+def _why_no_test(distinct: int, units: int) -> str:
+    if distinct < FEWEST_FOR_TEST:
+        return f"{distinct} distinct row{'s are' if distinct != 1 else ' is'} too few to hold any out for it"
+    if units < 3:
+        return f"the rows belong to {units} group{'s' if units != 1 else ''} only, and a group is never divided"
+    return ""
+
+
+def _wanted(total: int, fraction: float, most: int, how: str) -> int:
+    """How many to hold out of so many."""
+    least = min(_ENOUGH, total // _SHARE_OF_FEW) if how == "stratified" else 0
+    return max(1, min(max(round(fraction * total), least), most))
+
+
+def _units(rows: Sequence[Keyed], keys: Sequence[str]) -> list[_Unit]:
+    found: dict[str, _Unit] = {}
+    bin_of = _bins([amount for row in rows if (amount := row.record.amount()) is not None])
+    for row, key in zip(rows, keys, strict=True):
+        unit = found.setdefault(key, _Unit(key))
+        unit.rows += 1
+        unit.contents.add(content_hash(row.record))
+        amount = row.record.amount()
+        unit.strata.update(row.record.strata() if amount is None else [bin_of(amount)])
+    counts = Counter(stratum for unit in found.values() for stratum in unit.strata)
+    for unit in found.values():
+        unit.stratum = min(unit.strata, key=lambda stratum: (counts[stratum], stratum), default="")
+    return list(found.values())
+
+
+def _bins(amounts: list[float]) -> Callable[[float], str]:
+    """A function that names the bin of a number; the bins hold about as many of these numbers each."""
+    amounts.sort()
+    edges = [amounts[len(amounts) * number // _BINS] for number in range(1, _BINS)] if amounts else []
+    return lambda amount: str(bisect_right(edges, amount))
+
+
+def _take_in_shares(units: Sequence[_Unit], wanted: int, most: int, salt: str, limit: int) -> set[str]:
+    """The keys of units with about `wanted` distinct rows together, each label in about the share that it has in all.
+
+    The units of a label are spread over [0, 1) at equal distances, in an order drawn from the salt, and the first ones
+    over all labels are taken. A label's last unit stays behind as long as there are others.
+
+    Args:
+        units: to choose from.
+        wanted: distinct rows.
+        most: rows, duplicates included.
+        salt: decides the order.
+        limit: units that may be taken.
+    """
+    strata: dict[str, list[_Unit]] = {}
+    drawn = {unit.key: _draw(salt, unit.key) for unit in units}
+    for unit in sorted(units, key=lambda unit: drawn[unit.key]):
+        strata.setdefault(unit.stratum, []).append(unit)
+    total = sum(unit.distinct for unit in units)
+    placed: list[tuple[bool, float, bytes, _Unit]] = []
+    for stratum, members in strata.items():
+        size, before = sum(unit.distinct for unit in members), 0
+        # a label that is due less than one row gets its place by chance, so that rare ones have their share together
+        offset = 0.5 if size * wanted >= total else int.from_bytes(_draw(salt, stratum)[:6], "big") / 2**48
+        for unit in members:
+            is_last = unit is members[-1] and len(strata) > 1
+            placed.append((is_last, (before + offset * unit.distinct) / size, drawn[unit.key], unit))
+            before += unit.distinct
+    placed.sort(key=lambda place: place[:3])
+    return _first((unit for *_, unit in placed), wanted, most, limit) or {_smallest(units).key}
+
+
+def _first(units: Iterable[_Unit], wanted: int, most: int, limit: int) -> set[str]:
+    """The keys of the first units that bring the number of distinct rows nearer to the wanted one."""
+    taken, distinct, rows = set[str](), 0, 0
+    for unit in units:
+        if unit.distinct <= 2 * (wanted - distinct) and rows + unit.rows <= most and len(taken) < limit:
+            taken.add(unit.key)
+            distinct, rows = distinct + unit.distinct, rows + unit.rows
+            if distinct >= wanted:
+                break
+    return taken
+
+
+def _take_at_random(units: Sequence[_Unit], wanted: int, most: int, salt: str, limit: int) -> set[str]:
+    """The keys of so many units, whatever their labels; `most` is the limit of their rows."""
+    wanted, taken, rows = min(wanted, limit), set[str](), 0
+    for unit in sorted(units, key=lambda unit: _draw(salt, unit.key)):
+        if len(taken) == wanted:
+            break
+        # one with too many duplicates is skipped, unless there is no other
+        if rows + unit.rows <= most:
+            taken.add(unit.key)
+            rows += unit.rows
+    return taken or {_smallest(units).key}
+
+
+def _smallest(units: Sequence[_Unit]) -> _Unit:
+    return min(units, key=lambda unit: (unit.rows, unit.key))
+
+
+def _draw(salt: str, key: str) -> bytes:
+    return hashlib.sha256(f"{salt}:{key}".encode("utf-8", "surrogatepass")).digest()
