@@ -80,7 +80,7 @@ class Ranking:
 
     @property
     def verdict(self) -> str:
-        """Whether the best setting can be told from the others, in a few sentences."""
+        """Whether the best setting is better than the others, in a few sentences."""
         if len(self.settings) == 1:
             return self._on_the_best()
         noise = noise_in_words(self.metric, self.is_share, self.noise, "`--seeds 3` measures it")

@@ -40,8 +40,8 @@ class Suggestions:
         self._trial = trial = self._study.ask({axis.option: _distribution(axis) for axis in self._axes})
         return {axis.option: _value(axis, trial.params[axis.option]) for axis in self._axes}
 
-    def tell(self, result: float | None) -> None:
-        """Takes the result of the setting that was asked for last, higher is better; None if its training failed."""
+    def learn(self, result: float | None) -> None:
+        """Takes the result of the setting that `ask` returned last, higher is better; None if its training failed."""
         from optuna.trial import TrialState
 
         if self._trial is not None and result is None:

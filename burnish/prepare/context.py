@@ -9,7 +9,7 @@ A `RunContext` is frozen. Each later decision about a run (the plan, the loaded 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -450,14 +450,3 @@ def _encode_now(context: RunContext, part: Sequence[Any], key: str, is_held_out:
     if time.perf_counter() - started > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded
-
-
-def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:
-    """Options that the user set in sections that neither task nor method uses.
-
-    Args:
-        origins: where the value of each dotted option came from.
-        sections: the unused sections of the recipe.
-    """
-    given = [option for option, origin in origins.items() if origin != "default"]
-    return [option for option in given if option.partition(".")[0] in sections]

@@ -171,7 +171,7 @@ class _Sweeping:
                 if not run.is_done and not run.failure:
                     self._train(self._plan(run), trials * len(self.asked.seeds))
             scores = [run.score for run in runs if run.is_done]
-            suggestions.tell(sum(scores) / len(scores) if len(scores) == len(runs) else None)
+            suggestions.learn(sum(scores) / len(scores) if len(scores) == len(runs) else None)
 
     def _runs_of(self, setting: Setting) -> list[SweepRun]:
         """A run for each seed, with names that no other has."""
@@ -204,14 +204,14 @@ class _Sweeping:
         return _Planned(run, plan, log, time.time() - started)
 
     def _refuse_same(self, planned: Sequence[_Planned]) -> None:
-        """Refuses settings that become the same recipe, such as a rank of `auto` beside the rank that it stands for."""
+        """Refuses settings that become the same recipe, such as a rank of `auto` beside the rank that it means."""
         seen: dict[str, str] = {}
         for one in planned:
             text = one.plan.context.recipe.model_dump_json(exclude={"name", "runs"})
             if text in seen:
                 raise RecipeError(
                     f"`{seen[text]}` and `{one.run.name}` are the same run",
-                    "With this model and these rows, `auto` stands for a value that is tried as well.",
+                    "With this model and these rows, `auto` means a value that is tried as well.",
                     "Leave one of the two values out",
                 )
             seen[text] = one.run.name

@@ -41,10 +41,10 @@ from burnish.plan.time import (
     step_key,
     training_seconds,
 )
-from burnish.prepare.context import Emit, RunContext, prepare, unused_options
+from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.final import caveat
 from burnish.prepare.first_checks import check_at_once
-from burnish.prepare.idle import idle_options, no_effect
+from burnish.prepare.idle import idle_options, no_effect, unused_options
 from burnish.prepare.model import (
     apply_method,
     inspect_base,
