@@ -27,7 +27,9 @@ from tests.tiny_models import make_network, save_model
 from tests.tiny_taggers import save_tagger, write_conll
 from tests.tiny_vision import FAMILIES, save_vision_model, write_picture_rows
 
-QUICK: dict[str, Any] = {"max_steps": 4, "precision": "fp32", "device": "cpu", "name": "mine", "learning_rate": 0.02}
+QUICK: dict[str, Any] = {
+    "method": "lora", "max_steps": 4, "precision": "fp32", "device": "cpu", "name": "mine", "learning_rate": 0.02
+}  # fmt: skip
 FEW = {"batch.tokens": 256, "evaluate.answers": 0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {},
