@@ -258,7 +258,8 @@ def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:
     epochs = min(_MOST_EPOCHS, max(_USUAL_EPOCHS, math.ceil(_FEWEST_STEPS / per_epoch)))
     if epochs == _USUAL_EPOCHS:
         return float(epochs), f"{facts.rows:,} rows: more epochs would mostly memorize"
-    return float(epochs), f"{facts.rows:,} rows are {per_epoch} steps an epoch, and it takes about {_FEWEST_STEPS}"
+    made = f"{facts.rows:,} row{'s' * (facts.rows != 1)} make {per_epoch} step{'s' * (per_epoch != 1)} an epoch"
+    return float(epochs), f"{made}, and learning takes about {_FEWEST_STEPS} steps"
 
 
 def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Callable[[Event], None]) -> None:

@@ -238,7 +238,11 @@ def test_few_rows_are_read_more_often_to_make_a_hundred_steps(tokens: int, epoch
     resolve_training(resolver, facts_of(tokens=tokens), make_method("lora"))
     assert resolver.recipe.train.epochs == epochs
     (reason,) = [event.reason for event in events if event.option == "train.epochs"]
-    assert ("it takes about 100" in reason) == (epochs > 3)
+    per_epoch = math.ceil(tokens / 2500)
+    made = (
+        f"1,000 rows make {per_epoch} step{'' if per_epoch == 1 else 's'} an epoch, and learning takes about 100 steps"
+    )
+    assert (reason == made) == (epochs > 3)
 
 
 def test_a_rank_is_chosen_only_for_a_method_that_has_one() -> None:
