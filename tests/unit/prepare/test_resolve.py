@@ -23,6 +23,7 @@ from burnish.prepare.resolve import (
     resolve_context,
     resolve_general,
     resolve_general_tokens,
+    resolve_head_rate,
     resolve_rhythm,
     resolve_step,
     resolve_training,
@@ -185,6 +186,24 @@ def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int
     (reason,) = [event.reason for event in result if event.option == "batch.tokens"]
     used = min(step_rows, max(8, rows // 20))
     assert (f"about {used} rows" in reason) == (step_rows > 0)
+
+
+@pytest.mark.parametrize(
+    ("new", "given", "rate", "warnings"),
+    [
+        (["score"], None, 2e-3, 0),
+        (["score"], 0.5, 0.5, 0),
+        ([], None, 1e-4, 0),
+        ([], 0.5, 0.5, 1),
+        pytest.param([], 1e-4, 1e-4, 0, id="as a saved recipe has it"),
+    ],
+)
+def test_a_rate_for_a_new_head(new: list[str], given: float | None, rate: float, warnings: int) -> None:
+    resolver, _ = resolver_of(train__learning_rate=1e-4, **({"train__head_learning_rate": given} if given else {}))
+    events: list[Event] = []
+    resolve_head_rate(resolver, new, events.append)
+    assert resolver.recipe.train.head_learning_rate == rate
+    assert sum(isinstance(event, Warned) for event in events) == warnings
 
 
 def test_the_optimizer_is_adamw_unless_asked_otherwise() -> None:
