@@ -50,6 +50,7 @@ def with_burnish(rows: list[dict[str, Any]], folder: Path, meter: Meter) -> Path
     options: dict[str, Any] = {
         "train.learning_rate": RATE, "train.schedule": "constant", "train.warmup": 0, "train.epochs": 1,
         "train.early_stopping": False, "train.weight_decay": 0.0, "data.validation": str(validation),
+        "data.test": "none",
         "batch.tokens": tokens, "evaluate.every": 10**6, "save.every": 10**6, "seed": SEED, "model.device": "cpu",
     }  # fmt: skip
     run = burnish.train(

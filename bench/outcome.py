@@ -165,6 +165,7 @@ def train_burnish(folder: Path, options: argparse.Namespace) -> None:
         sys.executable, "-m", "burnish", "train", str(folder / "train.jsonl"), "--model", settings["model"],
         "--method", "lora", "--runs", str(runs), "--name", "burnish", "--seed", str(settings["seed"]),
         "--set", f"data.validation={folder / 'validation.jsonl'}", "--set", f"train.epochs={settings['epochs']}",
+        "--set", "data.test=none",
     ]  # fmt: skip
     seconds, peak = run_metered(command, folder / "burnish.log")
     write(file, {"seconds": seconds, "peak_bytes": peak, **describe_run(RunFolder(runs / "burnish"))})

@@ -66,7 +66,7 @@ def evaluate(model: str, adapter: str, test: Path, num_answers: int) -> dict[str
     tokenizer = AutoTokenizer.from_pretrained(model)
     recipe = Recipe(task="chat", model=ModelSection(name=model, device="cpu", precision=PRECISION, kernels="plain"))
     task = make_task("chat", tokenizer, recipe)
-    records = other_rows(recipe, str(test), lambda event: None).valid
+    records = other_rows(recipe, str(test), lambda event: None).test
     encoded = encode_records(task.encoder, records, CONTEXT)
     if encoded.rejected or encoded.truncated_rows:
         raise SystemExit(f"{test} has rows that cannot be evaluated whole: {encoded.rejected[:3]}")

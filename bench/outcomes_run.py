@@ -181,7 +181,8 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _prepared(settings: dict[str, Any], folder: Path) -> tuple[Recorder, Loop]:
     options = {
-        "train.early_stopping": False, "save.keep": 1, "evaluate.general": "none", "model.device": "cpu",
+        "train.early_stopping": False, "save.keep": 1, "evaluate.general": "none",
+        "data.test": "none", "model.device": "cpu",
         **settings["options"],
     }  # fmt: skip
     recipe = load_recipe(settings["train"], options, ()).recipe
@@ -216,7 +217,8 @@ def _prepared(settings: dict[str, Any], folder: Path) -> tuple[Recorder, Loop]:
 def _on_test_rows(context: RunContext, file: str, network: Any) -> RunContext:
     records = other_rows(context.recipe, file, context.emit)
     encoded = encode(replace(context, records=replace(records, train=[])))
-    test = replace(context, records=encoded.records, validation=encoded.validation)
+    records = replace(encoded.records, valid=encoded.records.test)
+    test = replace(context, records=records, validation=encoded.test)
     with as_base(network, test) as reference:
         return replace(test, validation=measure_examples(test, test.validation, reference))
 

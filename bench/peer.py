@@ -36,6 +36,7 @@ def with_burnish(settings: Settings, folder: Path, meter: Meter) -> Path:
         "model.device": settings.device,
         "data.context": settings.context,
         "data.validation": settings.held_out,
+        "data.test": "none",
         "batch.tokens": settings.step_tokens,
         "evaluate.every": 10**6,
         "evaluate.answers": 0,

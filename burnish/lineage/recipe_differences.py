@@ -27,6 +27,8 @@ _KNOWN_BY_CONTENT = ("data.path", "data.validation", "data.test", "model.name", 
 """Locations of rows and base model, which are compared by their hashes."""
 _DECISIVE = ("task", "method", "model.device", "model.precision")
 """Options whose difference always matters, even if Burnish chose them."""
+_FOLLOWS = {"train.head_learning_rate": "train.learning_rate"}
+"""Options that Burnish gives the value of another one; while they have it, they are no difference of their own."""
 LOSS_OPTIONS = (
     "preference.loss",
     "preference.beta",
@@ -70,12 +72,15 @@ class Made:
 
 
 def find_differences(made: Sequence[Made]) -> list[OptionDifference]:
-    """All options whose resolved values differ, except names, in the order of the schema."""
+    """All options whose resolved values differ, except names and values that follow another option, in the order of the
+    schema."""
     resolved = [option_values(one.recipe) for one in made]
     found = []
     for option in options():
         values = [values[option] for values in resolved]
-        if option not in _NAMES and any(value != values[0] for value in values):
+        leader = [one[_FOLLOWS.get(option, option)] for one in resolved]
+        follows = option in _FOLLOWS and values == leader
+        if option not in _NAMES and not follows and any(value != values[0] for value in values):
             found.append(OptionDifference(option, values, [option in one.filled for one in made]))
     return found
 

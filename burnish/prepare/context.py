@@ -339,7 +339,7 @@ def resolve_run(
     for note in ensure_pad_token(tokenizer, model.config.get_text_config().vocab_size):
         emit(Note(note))
     resolve_context(resolver, model.config, tokenizer, method.virtual_tokens(resolver.recipe))
-    resolve_choices(resolver, task.choices(records.train, resolver.recipe))
+    resolve_choices(resolver, task.choices(records.decisive, resolver.recipe))
     # `task.choices` has filled it in for tasks with labels
     resolver.fill("data.labels", [], "the task has none", is_reported=False)
     resolve_general(resolver, task, model_kind(model.config), emit)

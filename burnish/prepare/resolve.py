@@ -258,7 +258,8 @@ def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:
     epochs = min(_MOST_EPOCHS, max(_USUAL_EPOCHS, math.ceil(_FEWEST_STEPS / per_epoch)))
     if epochs == _USUAL_EPOCHS:
         return float(epochs), f"{facts.rows:,} rows: more epochs would mostly memorize"
-    return float(epochs), f"{facts.rows:,} rows are {per_epoch} steps an epoch, and it takes about {_FEWEST_STEPS}"
+    made = f"{facts.rows:,} row{'s' * (facts.rows != 1)} make {per_epoch} step{'s' * (per_epoch != 1)} an epoch"
+    return float(epochs), f"{made}, and learning takes about {_FEWEST_STEPS} steps"
 
 
 def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Callable[[Event], None]) -> None:
@@ -275,7 +276,8 @@ def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Call
         value = max(rate, HEAD_RATE)
         resolver.fill("train.head_learning_rate", value, "it starts at random", is_reported=value != rate)
         return
-    if train.head_learning_rate != AUTO:
+    # a saved recipe has the value that is filled in below
+    if train.head_learning_rate not in (AUTO, rate):
         emit(Warned("`train.head_learning_rate` has no effect: every part of this model has trained weights."))
     resolver.fill("train.head_learning_rate", rate, "the model has its output layer", is_reported=False)
 

@@ -123,9 +123,10 @@ def test_a_process_ends_with_the_exit_code(runs: Path, start: Callable[[str], Po
 def test_resume_with_an_edited_recipe(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:
     changed.recipe_broken(here, base)
     lines = (runs / "stopped" / "recipe.yaml").read_text(encoding="utf-8").splitlines()
+    (wrong,) = [number for number, line in enumerate(lines, start=1) if line.startswith("  epoch: ")]
     result = burnish("resume stopped")
     assert result.code == 2
-    assert result.what == f"`train.epoch` is not an option (recipe.yaml line {lines.index('  epoch: 3.0') + 1})"
+    assert result.what == f"`train.epoch` is not an option (recipe.yaml line {wrong})"
     assert result.hint == "Did you mean `train.epochs`?"
 
 
@@ -135,7 +136,7 @@ def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) ->
     result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
     assert result.code == 0, result.err
     (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
-    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (799, 100, 1)
+    assert [ready[f"{kind}_rows"] for kind in ("training", "validation", "test", "rejected")] == [799, 100, 100, 1]
     rejected = [json.loads(line) for line in (here / "runs/mine/rejected.jsonl").read_text().splitlines()]
     assert [(row["file"], row["line"]) for row in rejected] == [(str(here / "rows.jsonl"), 500)]
     assert "JSON at column" in rejected[0]["reason"]

@@ -37,12 +37,8 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
     events: list[Any] = []
     run = burnish_api.train("reviews.tsv", model=reader, epochs=14, listeners=[events.append], **OPTIONS)
     (ready,) = [event for event in events if isinstance(event, DataReady)]
-    assert (ready.task, ready.shape, ready.training_rows, ready.trained_tokens) == (
-        "classify",
-        "labelled-text",
-        270,
-        270,
-    )
+    assert (ready.task, ready.shape, ready.trained_tokens) == ("classify", "labelled-text", 240)
+    assert (ready.training_rows, ready.validation_rows, ready.test_rows) == (240, 30, 30)
     assert any("`reviews.tsv` has no header row" in event.text for event in events if isinstance(event, Note))
     assert run.evaluation is not None
     assert run.evaluation["headline"] == "accuracy"
@@ -50,7 +46,7 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
     assert accuracy["base"]["value"] < 0.6
     assert accuracy["tuned"]["value"] > 0.8
     assert run.evaluation["verdict"].startswith(
-        "The tuned model is better than the base on 30 held-out rows: the accuracy"
+        "The tuned model is better than the base on 30 test rows: the accuracy"
     )
     assert [table["title"] for table in run.evaluation["tables"]] == ["per class", "confusion matrix"]
     assert run.evaluation["note"].startswith("Always answering the most common label")
@@ -117,7 +113,13 @@ def test_a_label_that_only_validation_rows_have_is_named(here: Path, encoder: Pa
     write_json_lines("valid.jsonl", [{"text": "a new film", "label": "odd"}, {"text": "a good film", "label": "good"}])
     events: list[Any] = []
     run = burnish_api.train(
-        "train.jsonl", model=encoder, validation="valid.jsonl", max_steps=1, listeners=[events.append], **OPTIONS
+        "train.jsonl",
+        model=encoder,
+        validation="valid.jsonl",
+        test="none",
+        max_steps=1,
+        listeners=[events.append],
+        **OPTIONS,
     )
     assert not (run.path / "rejected.jsonl").exists()
     assert run.evaluation is not None

@@ -16,6 +16,7 @@ from tests.e2e.conftest import EXACT, SHORT, Burnish
 from tests.snapshots import check_snapshot
 from tests.tiny_models import make_network, save_model
 
+PARTS = "training", "validation", "test", "rejected"
 TEXT = "".join(f"The {colour} fox sails over the water.\n\n" * 30 for colour in ("red", "blue", "green", "grey", "old"))
 
 
@@ -76,7 +77,7 @@ def test_the_same_rows_give_the_same_adapter_whatever_the_format(
     assert adapter_bytes(runs / "mine") == adapter_bytes(runs / "whole")
     (ready,) = read_lines(runs / "mine" / "events.jsonl", "DataReady")
     assert (ready["shape"], ready["task"]) == ("prompt-completion", "chat")
-    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (24, 8, 0)
+    assert tuple(ready[f"{name}_rows"] for name in PARTS) == (24, 8, 8, 0)
 
 
 def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:
@@ -105,12 +106,14 @@ def test_a_folder_with_parts(here: Path, base: Path, rows_file: Path, burnish: B
     result = burnish(f"train data --model {base} --name mine {SHORT}")
     assert result.code == 0, result.err
     (ready,) = read_lines(here / "runs/mine/events.jsonl", "DataReady")
-    assert (ready["training_rows"], ready["validation_rows"], ready["rejected_rows"]) == (22, 10, 3)
+    assert tuple(ready[f"{name}_rows"] for name in PARTS) == (22, 10, 8, 3)
     rejected = read_lines(here / "runs/mine/rejected.jsonl")
     assert [row["line"] for row in rejected] == [23, 24, 25]
     assert {row["reason"] for row in rejected} == {"also in the validation data"}
     manifest = json.loads((here / "runs/mine/manifest.json").read_text(encoding="utf-8"))
-    assert manifest["data"]["files"] == [str(here / "data" / name) for name in ("train.jsonl", "valid.csv")]
+    assert manifest["data"]["files"] == [
+        str(here / "data" / name) for name in ("train.jsonl", "valid.csv", "test.json")
+    ]
 
 
 def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
@@ -129,7 +132,7 @@ def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: 
     ],
 )
 def test_options_of_training(options: str, here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} {options}")
+    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set data.test=none {options}")
     assert result.code == 0, result.err
     run = here / "runs" / "mine"
     assert [line["step"] for line in read_lines(run / "metrics.jsonl", "StepDone")] == [1, 2, 3, 4]
@@ -172,8 +175,8 @@ def test_packing_can_be_turned_off(here: Path, tiny_tokenizer: Any, rows_file: P
         assert result.code == 0, result.err
         (ready[packing],) = read_lines(here / "runs" / packing / "events.jsonl", "DataReady")
         losses[packing] = read_lines(here / "runs" / packing / "metrics.jsonl", "Validated")[0]["loss"]
-    assert ready["false"]["packed_rows"] == ready["false"]["training_rows"] == 36
-    assert ready["true"]["packed_rows"] <= 12
+    assert ready["false"]["packed_rows"] == ready["false"]["training_rows"] == 24
+    assert ready["true"]["packed_rows"] <= 8
     assert ready["true"]["tokens"] == ready["false"]["tokens"]
     assert losses["true"] == pytest.approx(losses["false"], rel=1e-5)
 
@@ -247,10 +250,12 @@ def test_what_a_command_shows(
     check_snapshot(f"e2e/test_commands::{words.replace(SHORT, '').replace(EXACT, '')}", screen(result, names))
 
 
-def test_quiet_leaves_the_bare_result(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
-    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --quiet")
+def test_quiet_leaves_the_bare_result_and_warnings(runs: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    result = burnish(f"train {rows_file} --model {base} --name mine {SHORT} --set evaluate.every=4 --quiet")
     assert (result.code, result.out, result.err) == (0, "runs/mine\n", "")
     result = burnish("resume stopped --quiet")
-    assert (result.code, result.out, result.err) == (0, "runs/stopped\n", "")
+    assert (result.code, result.out) == (0, "runs/stopped\n")
+    (line,) = result.err.splitlines()
+    assert line.startswith("warning: underfitting: ")
     result = burnish("runs --quiet")
     assert (result.code, sorted(result.out.split()), result.err) == (0, ["mine", "stopped", "whole"], "")

@@ -41,7 +41,7 @@ def test_a_run_that_ruins_its_base_is_reported_and_a_mild_one_is_not(here: Path,
     rise, base = result["general"]["loss"]["difference"], result["general"]["loss"]["base"]["value"]
     assert rise["low"] > 0.05 * base
     assert result["figures"] == []
-    assert result["verdict"] == f"There are no held-out rows to evaluate on. {result['forgotten']}"
+    assert result["verdict"] == f"There are no test or validation rows to evaluate on. {result['forgotten']}"
     assert result["forgotten"].startswith("It has forgotten much of what its base knew")
     assert "other texts: loss" in ruined.out
     assert result["forgotten"] in " ".join(ruined.out.split())
@@ -65,7 +65,7 @@ def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnis
     write(here / "valid.jsonl", [{"prompt": "what now?", "completion": "yes"}] * 12)
     result = burnish(
         f"train rows.jsonl --model {base} --method full --name mine {EXACT} --set data.validation=valid.jsonl "
-        "--set train.learning_rate=0.01 --set train.epochs=10 --set evaluate.every=1000"
+        "--set data.test=none --set train.learning_rate=0.01 --set train.epochs=10 --set evaluate.every=1000"
     )
     assert result.code == 0, result.err
     evaluation = evaluation_of("mine")
@@ -73,7 +73,7 @@ def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnis
     for one in evaluation["figures"]:
         bounds = one["difference"]["low"], one["difference"]["high"]
         assert bounds in ((None, None), (-1, 1)), one["name"]
-    expected = "12 held-out rows (1 distinct) are too few to show a difference between base and tuned model"
+    expected = "12 validation rows (1 distinct) are too few to show a difference between base and tuned model"
     assert evaluation["verdict"].startswith(expected)
 
 
@@ -86,7 +86,7 @@ def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish
     result = burnish(
         f"train rows.jsonl --model {base} --method full --name mine {EXACT} --set data.validation=valid.jsonl "
         "--set train.learning_rate=0.01 --set train.schedule=constant --set train.epochs=100 --set evaluate.every=1000 "
-        "--set evaluate.answers=0"
+        "--set evaluate.answers=0 --set data.test=none"
     )
     assert result.code == 0, result.err
     evaluation = evaluation_of("mine")
@@ -106,7 +106,7 @@ def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish
 def test_a_run_that_learned_what_rows_have_in_common_is_not_said_to_know_them_by_heart(runs: Path) -> None:
     result = evaluation_of("whole")
     assert (result["by_heart"], result["forgotten"]) == ("", "")
-    assert [(one["name"], one["rows"]) for one in result["training"]] == [("loss", 4)]
+    assert [(one["name"], one["rows"]) for one in result["training"]] == [("loss", 8)]
     assert result["training"][0]["difference"]["value"] < 0
     assert result["general"]["source"] == "other texts"
 

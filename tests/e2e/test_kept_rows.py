@@ -33,7 +33,7 @@ def test_a_second_run_tokenizes_nothing_and_ends_the_same(
 ) -> None:
     first = adapter_of(rows_file, base)
     kept = sorted(folder.name for folder in (cache / "rows").iterdir())
-    assert len(kept) == 2, "training and validation"
+    assert len(kept) == 3, "training, validation and test"
 
     def refuse(*given: Any) -> Any:
         raise AssertionError("tokenized again")

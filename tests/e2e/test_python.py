@@ -34,7 +34,7 @@ def test_a_run_answers_and_describes_itself(here: Path, base: Path, rows_file: P
     assert isinstance(events[-1], Finished)
     assert run.summary["state"] == "finished"
     assert run.evaluation is not None
-    assert run.evaluation["rows"] == 4
+    assert (run.evaluation["split"], run.evaluation["rows"]) == ("test", 8)
     answer = run.generate("What is red?", max_new_tokens=6)
     assert answer == burnish_api.load_run("mine").generate("What is red?", max_new_tokens=6)
     assert answer == burnish_api.load_run("mine", runs=here / "runs").generate("What is red?", max_new_tokens=6)
@@ -47,7 +47,7 @@ def test_every_public_name_is_what_it_says_after_training(runs: Path) -> None:
     for name in set(burnish_api.__all__) - {"__version__"}:
         assert callable(getattr(burnish_api, name)), name
     comparison = burnish_api.load_run("whole").evaluate(answers=0)
-    assert comparison.rows == 4
+    assert (comparison.split, comparison.rows) == ("test", 8)
     assert next(figure for figure in comparison.figures if figure.name == "loss").difference.value < 0
 
 
@@ -101,7 +101,7 @@ def test_a_run_on_given_data_keeps_it_and_can_be_moved_and_evaluated(here: Path,
     shutil.rmtree(Path(os.environ["BURNISH_CACHE"]), ignore_errors=True)
     shutil.move(run.path, here / "moved")
     moved = burnish_api.load_run(here / "moved")
-    assert moved.evaluate(answers=0).rows == 4
+    assert moved.evaluate(answers=0).rows == 8
     assert moved.evaluate(given_rows()[:7], answers=0).rows == 7
 
 

@@ -181,7 +181,7 @@ def test_a_run_that_held_nothing_out(here: Path, base: Path, burnish: Burnish) -
         burnish(f"train rows.jsonl --model {base} --name mine --set train.max_steps=2 --set model.device=cpu").code == 0
     )
     page = check_page(here / "runs" / "mine" / "report.html")
-    assert "There are no held-out rows to evaluate on." in page.text
+    assert "There are no test or validation rows to evaluate on." in page.text
 
 
 def test_rows_cannot_run_in_the_page(here: Path, base: Path, burnish: Burnish) -> None:

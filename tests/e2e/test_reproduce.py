@@ -75,7 +75,11 @@ def own_data(here: Path, run: str) -> Path:
     ("old", "new", "says"),
     [
         (b"What is 7 like", b"What is 8 like", "rows: as many as before, but not the same"),
-        (b'"prompt": "What is 7 ', b'"prompt" "What is 7 ', "1 fewer to train on (35 instead of 36)"),
+        (
+            b'"prompt": "What is 7 ',
+            b'"prompt" "What is 7 ',
+            "1 fewer for validation (7 instead of 8), 1 fewer to test on (7 instead of 8)",
+        ),
         (b'"completion"', b'"completion" ', "its content has changed"),
     ],
     ids=["a letter", "a colon", "a blank that no row reads"],
@@ -105,7 +109,7 @@ def test_more_rows_are_counted(here: Path, base: Path, runs: Path, burnish: Burn
     changed.data_changed("whole")(here, base)
     result = burnish("reproduce whole --json")
     assert result.code == 1
-    assert "1 more to train on (37 instead of 36)" in result.json["verdict"]
+    assert "1 more to train on (25 instead of 24)" in result.json["verdict"]
 
 
 def test_rows_that_nobody_can_read_any_more(here: Path, runs: Path, burnish: Burnish) -> None:
@@ -216,7 +220,8 @@ def test_micro_batches_that_were_halved_are_halved_again(
 
     data = write_rows(tmp_path / "many.jsonl", 60)
     monkeypatch.setattr(Trainer, "step", short_of_memory)
-    result = burnish(f"train {data} --model {base} --name mine {SHORT} --set batch.tokens=800 --set batch.rows=4")
+    options = f"{SHORT} --set batch.tokens=800 --set batch.rows=4 --set train.max_steps=8"
+    result = burnish(f"train {data} --model {base} --name mine {options}")
     monkeypatch.setattr(Trainer, "step", step)
     assert result.code == 0, result.err
     (halved,) = read_lines(here / "runs/mine/events.jsonl", "MicroBatchHalved")

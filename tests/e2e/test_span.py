@@ -18,7 +18,7 @@ from tests.unit.tasks.test_span import make_bert_tokenizer, make_network
 LETTERS = list("abcdefghijklmn")
 
 
-def write_questions(path: Path, count: int = 96) -> Path:
+def write_questions(path: Path, count: int = 120) -> Path:
     """SQuAD's layout: who lives where; a third of the questions cannot be answered."""
     source = random.Random(0)
     paragraphs = []

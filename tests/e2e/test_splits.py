@@ -118,7 +118,8 @@ def test_without_a_test_split_it_is_said_everywhere(here: Path, base: Path, burn
     assert said in " ".join(result.err.split()) and said in " ".join(result.out.split())
     evaluation = json.loads((here / "runs/mine/evaluation.json").read_text(encoding="utf-8"))
     assert (evaluation["split"], evaluation["rows"]) == ("validation", 1)
-    assert evaluation["caveat"].startswith(said) and "on 1 validation row" in evaluation["verdict"]
+    assert evaluation["caveat"].startswith(said) and evaluation["verdict_kind"] == "too_few_rows"
+    assert evaluation["verdict"].startswith("1 validation row is too few to show a difference between base and tuned")
     for page in ("report.html", "adapter/README.md"):
         assert said in " ".join((here / "runs/mine" / page).read_text(encoding="utf-8").split())
 

@@ -30,7 +30,8 @@ def test_a_file_and_a_model_are_enough(here: Path, kind: str, method: str) -> No
         write_conll(here / "names.conll"), model=model, method=method, name="mine", listeners=[events.append], **OPTIONS
     )
     (ready,) = [event for event in events if isinstance(event, DataReady)]
-    assert (ready.task, ready.shape, ready.validation_rows) == ("tag", "tagged", 12)
+    assert (ready.task, ready.shape) == ("tag", "tagged")
+    assert (ready.training_rows, ready.validation_rows, ready.test_rows) == (80, 20, 20)
     assert run.evaluation is not None
     assert run.evaluation["headline"] == "entity F1"
     (f1,) = [figure for figure in run.evaluation["figures"] if figure["name"] == "entity F1"]

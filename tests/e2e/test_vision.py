@@ -45,7 +45,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def trained(base: tuple[str, Path], rows: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[Event]]:
     """Ten steps of LoRA with nothing but defaults for the pictures."""
     events: list[Event] = []
-    recipe = make_recipe(rows, base[1], tmp_path_factory.mktemp("runs"), train__max_steps=10, train__epochs=4, **QUICK)
+    recipe = make_recipe(rows, base[1], tmp_path_factory.mktemp("runs"), train__max_steps=10, train__epochs=5, **QUICK)
     return train(recipe, listeners=[events.append]), events
 
 

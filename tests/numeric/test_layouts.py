@@ -168,7 +168,7 @@ def as_trained(run: Run, base_folder: Path) -> Any:
 
 
 def one_step(base_folder: Path, method: str, folder: Path, **options: Any) -> Recipe:
-    """A recipe of a single step over all rows, large enough to see."""
+    """A recipe of a single step over all rows, large enough to see, evaluated on the validation rows."""
     return make_recipe(
         write_rows(folder / "rows.jsonl"),
         base_folder,
@@ -177,6 +177,7 @@ def one_step(base_folder: Path, method: str, folder: Path, **options: Any) -> Re
         train__max_steps=1,
         train__learning_rate=1e-2,
         evaluate__answers=0,
+        data__test="none",
         **options,
     )
 

@@ -60,6 +60,11 @@ class Records:
     """Why there is no test split, as a phrase; empty if there is one."""
 
     @property
+    def decisive(self) -> list[Record]:
+        """The rows that open options depend on: those for training, or, where all rows are test rows, these."""
+        return self.train or self.test
+
+    @property
     def ignored_columns(self) -> tuple[str, ...]:
         """Columns that the shape does not use."""
         return self.shape.ignored

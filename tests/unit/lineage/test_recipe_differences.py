@@ -44,6 +44,14 @@ def test_options_that_differ_without_names() -> None:
     assert find_differences([first, first]) == []
 
 
+def test_a_rate_that_follows_another_is_no_difference_of_its_own() -> None:
+    slow, fast = (made(train__learning_rate=rate, train__head_learning_rate=rate) for rate in (0.1, 0.2))
+    assert [one.option for one in find_differences([slow, fast])] == ["train.learning_rate"]
+    head = made(train__learning_rate=0.2, train__head_learning_rate=0.3)
+    found = [one.option for one in find_differences([slow, head])]
+    assert found == ["train.learning_rate", "train.head_learning_rate"]
+
+
 def test_runs_that_differ_in_the_seed_are_together() -> None:
     longer = [made(seed=seed, train__epochs=9) for seed in (0, 2)]
     assert group_recipes([made(), longer[0], made(seed=1), longer[1], made(data="other")]) == [[0, 2], [1, 3], [4]]

@@ -23,6 +23,7 @@ from burnish.prepare.resolve import (
     resolve_context,
     resolve_general,
     resolve_general_tokens,
+    resolve_head_rate,
     resolve_rhythm,
     resolve_step,
     resolve_training,
@@ -187,6 +188,24 @@ def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int
     assert (f"about {used} rows" in reason) == (step_rows > 0)
 
 
+@pytest.mark.parametrize(
+    ("new", "given", "rate", "warnings"),
+    [
+        (["score"], None, 2e-3, 0),
+        (["score"], 0.5, 0.5, 0),
+        ([], None, 1e-4, 0),
+        ([], 0.5, 0.5, 1),
+        pytest.param([], 1e-4, 1e-4, 0, id="as a saved recipe has it"),
+    ],
+)
+def test_a_rate_for_a_new_head(new: list[str], given: float | None, rate: float, warnings: int) -> None:
+    resolver, _ = resolver_of(train__learning_rate=1e-4, **({"train__head_learning_rate": given} if given else {}))
+    events: list[Event] = []
+    resolve_head_rate(resolver, new, events.append)
+    assert resolver.recipe.train.head_learning_rate == rate
+    assert sum(isinstance(event, Warned) for event in events) == warnings
+
+
 def test_the_optimizer_is_adamw_unless_asked_otherwise() -> None:
     resolver, result = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(), make_method("lora"))
@@ -238,7 +257,11 @@ def test_few_rows_are_read_more_often_to_make_a_hundred_steps(tokens: int, epoch
     resolve_training(resolver, facts_of(tokens=tokens), make_method("lora"))
     assert resolver.recipe.train.epochs == epochs
     (reason,) = [event.reason for event in events if event.option == "train.epochs"]
-    assert ("it takes about 100" in reason) == (epochs > 3)
+    per_epoch = math.ceil(tokens / 2500)
+    made = (
+        f"1,000 rows make {per_epoch} step{'' if per_epoch == 1 else 's'} an epoch, and learning takes about 100 steps"
+    )
+    assert (reason == made) == (epochs > 3)
 
 
 def test_a_rank_is_chosen_only_for_a_method_that_has_one() -> None:
