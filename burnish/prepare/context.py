@@ -424,11 +424,8 @@ def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
     named = [f"{found[0]} ({len(found):,} times): {reason}" for reason, found in list(places.items())[:_NAMED_ROWS]]
     if named:
         number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
-        context.emit(
-            Warned(
-                f"{number} not learned, but others of the same rows (`burnish check` lists all): {'; '.join(named)}."
-            )
-        )
+        where = "but others of the same rows (`burnish check` lists all)"
+        context.emit(Warned(f"{number} not learned, {where}: {'; '.join(named)}."))
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:
