@@ -181,7 +181,9 @@ def check_unfinished(run: RunFolder) -> None:
     Raises:
         InputError: it is finished.
     """
-    if run.result is not None and (run.evaluation.is_file() or any(_finished_events(run))):
+    # a sweep ends its runs without an evaluation, so without losses of base and tuned model
+    is_of_sweep = any(line["loss_after"] is None for line in _finished_events(run))
+    if run.result is not None and (run.evaluation.is_file() or is_of_sweep):
         raise InputError(
             f"the run `{run.name}` is finished", f"Its result is `{run.result}`.", f"See `burnish show {run.path}`"
         )
