@@ -17,7 +17,7 @@ from burnish.system.machine import keep_few_products, yield_cores
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
     from burnish.workflows.check import Checkup
-    from burnish.workflows.run import Run
+    from burnish.workflows.run import Run, Sweep
 
 
 def train(
@@ -51,6 +51,45 @@ def train(
     return run_training(loaded.recipe, loaded.origins, list(listeners))
 
 
+def sweep(
+    data: Any,
+    *,
+    over: Mapping[str, Any],
+    seeds: int = 1,
+    trials: int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002  the same word as the command line's `--set`
+    listeners: Sequence[Listener] = (),
+    **options: Any,
+) -> Sweep:
+    """Trains runs that differ in a few options, ranks them on the validation rows, and evaluates the best.
+
+    Example: `burnish.sweep("data.jsonl", over={"learning_rate": [1e-4, 3e-4], "rank": [8, 16]}).winner`
+
+    Args:
+        data: as `train` takes it.
+        over: lists of values by the names of options; all combinations are trained. With `trials` also ranges, as
+            `"1e-5..1e-3"`.
+        seeds: how many seeds every setting is trained with; settings are then ranked by the mean.
+        trials: how many settings Optuna chooses instead of all combinations.
+        set: options of all runs by their dotted names.
+        listeners: called with every event of every run.
+        options: options of all runs, as `train` takes them; `name` is that of the sweep.
+
+    Raises:
+        BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
+    """
+    yield_cores()
+    keep_few_products()
+    first, flags = _stored(data, set, options)
+
+    def make(values: Mapping[str, Any]) -> LoadedRecipe:
+        return load_recipe(first, {**flags, **{name: _plain(value) for name, value in values.items()}}, [])
+
+    from burnish.workflows.sweep import sweep as run_sweep
+
+    return run_sweep(make, over, seeds, trials, list(listeners))
+
+
 def check_data(
     data: Any,
     *,
@@ -81,18 +120,24 @@ def check_data(
 
 def _load(data: Any, dotted: Mapping[str, Any] | None, options: Mapping[str, Any]) -> LoadedRecipe:
     """The recipe for data and options; data that is no name is stored first."""
+    name, flags = _stored(data, dotted, options)
+    return load_recipe(name, flags, [])
+
+
+def _stored(data: Any, dotted: Mapping[str, Any] | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of the data, which is stored if it has none, and the options by their dotted names."""
     flags = {expand(name): _plain(value) for name, value in options.items()}
     flags.update({name: _plain(value) for name, value in (dotted or {}).items()})
     objects = {name: flags[name] for name in _SPLITS if flags.get(name) is not None and not _is_name(flags[name])}
     if _is_name(data) and not objects:
-        return load_recipe(str(data), flags, [])
+        return str(data), flags
     from burnish.data.files.given import store_given, with_splits
 
     without = {**flags, **dict.fromkeys(objects)}
     load_recipe(str(data) if _is_name(data) else "data", without, [])  # a wrong option is reported before storing
     if _is_name(data):
-        return load_recipe(str(data), {**flags, **{name: str(store_given(one)) for name, one in objects.items()}}, [])
-    return load_recipe(str(store_given(with_splits(data, *(objects.get(name) for name in _SPLITS)))), without, [])
+        return str(data), {**flags, **{name: str(store_given(one)) for name, one in objects.items()}}
+    return str(store_given(with_splits(data, *(objects.get(name) for name in _SPLITS)))), without
 
 
 _SPLITS = ("data.validation", "data.test")

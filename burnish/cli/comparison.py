@@ -71,8 +71,8 @@ def differences_table(comparison: Mapping[str, Any], is_full: bool = False) -> T
             rows.append(
                 [
                     f"{metric['name']}: {second} - {first}",
-                    _with_sign(pair["change"], metric["is_share"]),
-                    *([_with_sign(pair["rows_alone"], metric["is_share"])] if is_full else []),
+                    with_sign(pair["change"], metric["is_share"]),
+                    *([with_sign(pair["rows_alone"], metric["is_share"])] if is_full else []),
                     f"{pair['raised_chance']:.3f}",
                     "shown" if pair["is_shown"] else "not shown",
                 ]
@@ -106,7 +106,7 @@ def _show_curves(console: Console, curves: Sequence[Mapping[str, Any]]) -> None:
     console.say(f"{named}  {SEVERAL}: several")
 
 
-def _with_sign(change: Mapping[str, float | None], is_share: bool) -> str:
+def with_sign(change: Mapping[str, float | None], is_share: bool) -> str:
     """A difference with its interval; one of shares in percentage points."""
     value, low, high = (_signed(change[name], is_share) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"

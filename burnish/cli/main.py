@@ -19,6 +19,7 @@ from burnish.cli.commands.export import eject, merge
 from burnish.cli.commands.generate import chat, generate
 from burnish.cli.commands.plan import plan
 from burnish.cli.commands.runs import report, runs, show
+from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.errors import BurnishError, Interrupted
@@ -32,7 +33,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         doctor,
         selftest,
     ),
-    "Train": (quickstart, train, resume),
+    "Train": (quickstart, train, sweep, resume),
     "Evaluate and use the result": (evaluate, compare, generate, chat, merge, eject),
     "Review runs": (runs, show, report, reproduce),
     "Learn": (explain,),

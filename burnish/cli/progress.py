@@ -107,6 +107,10 @@ class Progress:
             case _:
                 self._lines(event)
 
+    def drop_summary(self) -> None:
+        """Shows no table of what was chosen from now on: further runs differ from the first in a few options."""
+        self._summary = None
+
     def _lines(self, event: Event) -> None:
         if isinstance(event, Validated):
             self._validation = event.loss

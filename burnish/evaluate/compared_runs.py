@@ -13,14 +13,14 @@ from burnish.data.rows.dataset import Records
 from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
-from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore
+from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore, score_of
 from burnish.lineage.manifest import check_base, read_manifest, rows_of
 from burnish.lineage.recipe_differences import Made
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.device import free_memory
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.encode import Encoded
-from burnish.prepare.model import load_from, measure_examples, open_result
+from burnish.prepare.model import load_from, measure_examples, needs_base, open_result
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Progressed, Stage, read_events
 from burnish.runs.folder import RunFolder, result_of
@@ -169,10 +169,7 @@ class Candidate:
         evaluated = evaluate_rows(
             network, task, held_out, precision, lambda *done: emit(Progressed("rows evaluated", *done))
         )
-        sums, counts = evaluated.summed_by_row(evaluated.sums, evaluated.counts)
-        measures = task.scorer.measures(evaluated)
-        headline = next((one for one in measures if one.name == task.scorer.headline), None)
-        return RunScore(sums, counts, headline, is_against_base)
+        return score_of(evaluated, task.scorer, is_against_base)
 
 
 def open_candidate(
@@ -220,8 +217,7 @@ def _measured_on_base(context: RunContext) -> tuple[Encoded, bool]:
     The base model is freed again.
     """
     encoded = context.test
-    first = [encoded.examples[0]]
-    if context.task.objective.placeholder_examples(first)[0] is first[0]:
+    if not needs_base(context, encoded):
         return encoded, False
     context.emit(Stage("measuring the base model"))
     base = load_from(context.location, context).network

@@ -145,9 +145,7 @@ def compare_recipes(
     filled = _filled(scatters)
     values = numpy.array([value(one) for one in measures])
     seen, between = seed_noise(values, covariance, groups)
-    means = numpy.zeros((len(groups), len(measures)))
-    for number, group in enumerate(groups):
-        means[number, list(group)] = 1 / len(group)
+    means = _means(groups, len(measures))
     freedom = effective_rows(measures[0]) - 1
     found = []
     for first, second in combinations(range(len(groups)), 2):
@@ -169,6 +167,39 @@ def compare_recipes(
         pairs=pairs,
         noise=_training_noise(seen, scatters),
     )
+
+
+def recipe_values(measures: Sequence[Measure], groups: Sequence[Sequence[int]]) -> list[Estimate]:
+    """The metric of every recipe: the mean over its seeds, with an interval from rows and seeds together; of a recipe
+    with one seed, that of its run, from the rows alone.
+
+    Args:
+        measures: the metric of each run, on the same rows in the same order.
+        groups: the runs of each recipe by number, each with a different seed.
+    """
+    covariance = row_covariance(measures)
+    values = numpy.array([value(one) for one in measures])
+    _, between = seed_noise(values, covariance, groups)
+    freedom = effective_rows(measures[0]) - 1
+    least, most = (0.0, 1.0) if measures[0].is_share else (measures[0].least, measures[0].most)
+    found = []
+    for weights, group in zip(_means(groups, len(measures)), groups, strict=True):
+        if len(group) == 1 or between is None:
+            found.append(estimate(measures[group[0]]))
+            continue
+        rows = Noise(max(0.0, float(weights @ covariance @ weights)), freedom)
+        seeds = Noise(between.variance / len(group), between.freedom)
+        mean = weigh(float(weights @ values), [rows, seeds])
+        found.append(Estimate(mean.value, max(least, mean.low), min(most, mean.high)))
+    return found
+
+
+def _means(groups: Sequence[Sequence[int]], runs: int) -> numpy.ndarray:
+    """`[recipes, runs]`: the weights that give each recipe's mean."""
+    means = numpy.zeros((len(groups), runs))
+    for number, group in enumerate(groups):
+        means[number, list(group)] = 1 / len(group)
+    return means
 
 
 def _filled(scatters: Sequence[Noise | None]) -> Sequence[Noise | None]:

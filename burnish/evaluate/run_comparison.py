@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,13 +11,17 @@ import numpy
 
 from burnish.data.rows.records import Record
 from burnish.evaluate.comparison import finite
-from burnish.evaluate.noise import ComparedFigure, RecipePair
+from burnish.evaluate.noise import ComparedFigure, RecipePair, TrainingNoise, run_noise
 from burnish.lineage.recipe_differences import OptionDifference
-from burnish.metrics.measure import Measure, ratio
-from burnish.metrics.significance import Change
+from burnish.metrics.measure import Measure, ratio, value
+from burnish.metrics.significance import Change, Noise
+from burnish.tasks.evaluated import EvaluatedExamples
+from burnish.tasks.task import Scorer
 
-FEWEST_ROWS = 30
+FEWEST_ROWS = 10
 """With fewer rows, intervals cover the true value less often than stated."""
+FEW_ROWS = 30
+"""With fewer rows, intervals are so wide that only large differences can be shown."""
 _MOST_LEFT_OUT = 0.1
 PER_BYTE = "loss per byte"
 
@@ -34,6 +38,26 @@ class RunScore:
     """The task's metric, if it is not the loss."""
     is_against_base: bool = False
     """Whether the loss is measured against the base model."""
+
+    @property
+    def height(self) -> float:
+        """The task's metric or the negated mean loss; higher is better."""
+        if self.headline is None:
+            return -float(self.sums.sum() / max(1, self.counts.sum()))
+        return value(self.headline) if self.headline.higher_is_better else -value(self.headline)
+
+
+def score_of(evaluated: EvaluatedExamples, scorer: Scorer, is_against_base: bool) -> RunScore:
+    """The score of one run.
+
+    Args:
+        evaluated: its rows.
+        scorer: of its task.
+        is_against_base: whether its loss is measured against the base model.
+    """
+    sums, counts = evaluated.summed_by_row(evaluated.sums, evaluated.counts)
+    headline = next((one for one in scorer.measures(evaluated) if one.name == scorer.headline), None)
+    return RunScore(sums, counts, headline, is_against_base)
 
 
 @dataclass(slots=True)
@@ -108,8 +132,7 @@ _NOISE = {
     "seeds": "The noise of training is measured from runs that differ only in the seed: {deviation} between seeds "
     "(standard deviation, {freedom:.0f} degrees of freedom).",
     "validations": "The noise of training is estimated from the scatter of each run's validations: up to {deviation} "
-    "(standard deviation). Another seed may change the {figure} by more or by less; to measure it, compare runs with "
-    "several seeds (`burnish train ... --seed 1`).",
+    "(standard deviation). Another seed may change the {figure} by more or by less; {advice}.",
     "none": "The noise of training is unknown for these runs, so only the noise of the rows is counted: another seed "
     "may change the {figure} as much.",
 }
@@ -187,13 +210,14 @@ class RunComparison:
             sentences.append(f"No difference between {among} of the {count} recipes is shown on {figure.rows:,} rows.")
         if len(figure.pairs) > 1:
             sentences.append(f"The p-values are corrected for {len(figure.pairs)} comparisons (Holm).")
-        return " ".join([*sentences, self._noise(figure)])
+        noise = noise_in_words(figure.name, figure.is_share, figure.noise)
+        return " ".join([*sentences, noise, *few_rows(figure.rows)])
 
     def _sentence(self, figure: ComparedFigure, pair: RecipePair) -> str:
         first, second = self.labels[pair.first], self.labels[pair.second]
-        amount, interval = _amount(figure, abs(pair.change.value)), _interval(figure, pair.change)
+        by, within = amount(abs(pair.change.value), figure.is_share), interval(pair.change, figure.is_share)
         if not pair.is_shown:
-            moved = f"the {figure.name} differs by {_sign(pair.change.value)}{amount} {interval}"
+            moved = f"the {figure.name} differs by {_sign(pair.change.value)}{by} {within}"
             swallowed = pair.rows_alone.chance < 0.05 <= pair.change.chance
             more = (
                 " These models do differ on such rows, but not by more than the noise of training." if swallowed else ""
@@ -204,7 +228,7 @@ class RunComparison:
         training = " and of training" if figure.noise.source != "none" else ""
         return (
             f"{second} is {'better' if is_better else 'worse'} than {first} on {figure.rows:,} rows: the {figure.name} "
-            f"is {side} by {amount} {interval}, beyond the noise of the rows{training}."
+            f"is {side} by {by} {within}, beyond the noise of the rows{training}."
         )
 
     def _seeds_alone(self, figure: ComparedFigure) -> str:
@@ -215,17 +239,12 @@ class RunComparison:
         between = max(values) - min(values)
         share = f", {100 * between / abs(values[0]):.1f} % of it" if not figure.is_share and values[0] else ""
         deviation = figure.noise.deviation or 0.0
-        spread = f" (standard deviation {_amount(figure, deviation)})" if len(values) > 2 else ""
+        spread = f" (standard deviation {amount(deviation, figure.is_share)})" if len(values) > 2 else ""
         return (
             f"The runs differ only in the seed. Over {len(values)} seeds the {figure.name} "
-            f"varied by {_amount(figure, between)}{share}, on {figure.rows:,} rows{spread}. A difference "
+            f"varied by {amount(between, figure.is_share)}{share}, on {figure.rows:,} rows{spread}. A difference "
             "of this size between recipes may be due to the seed alone."
         )
-
-    def _noise(self, figure: ComparedFigure) -> str:
-        noise = figure.noise
-        deviation = "" if noise.deviation is None else _amount(figure, noise.deviation)
-        return _NOISE[noise.source].format(figure=figure.name, deviation=deviation, freedom=noise.freedom or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, with the verdict."""
@@ -254,17 +273,55 @@ def measured_seeds(runs: Sequence[ComparedRun]) -> list[list[int]]:
     return [list(group.values()) for group in groups]
 
 
-def _amount(figure: ComparedFigure, value: float) -> str:
+def training_noises(figure: str, scales: Mapping[str, Sequence[float]], metrics: Sequence[Any]) -> list[Noise | None]:
+    """The noise of training, estimated from each run's validations, on the scale of the figure.
+
+    Args:
+        figure: name of the metric.
+        scales: see `Comparable.scales`.
+        metrics: lines of `metrics.jsonl` of each run.
+    """
+    if figure not in scales:
+        return [run_noise(lines, figure) for lines in metrics]
+    scaled = zip(scales[figure], (run_noise(lines, "loss") for lines in metrics), strict=True)
+    return [noise and Noise(noise.variance * scale**2, noise.freedom) for scale, noise in scaled]
+
+
+_ADVICE = "to measure it, compare runs with several seeds (`burnish train ... --seed 1`)"
+
+
+def noise_in_words(metric: str, is_share: bool, noise: TrainingNoise, advice: str = _ADVICE) -> str:
+    """What is known of the noise of training, in a sentence.
+
+    Args:
+        metric: its name.
+        is_share: whether it is shown in points.
+        noise: what is known.
+        advice: how to measure it, where it is only estimated.
+    """
+    deviation = "" if noise.deviation is None else amount(noise.deviation, is_share)
+    return _NOISE[noise.source].format(figure=metric, deviation=deviation, freedom=noise.freedom or 0.0, advice=advice)
+
+
+def few_rows(rows: int) -> list[str]:
+    """What to know about a comparison on few rows, in a sentence; none with more."""
+    if rows >= FEW_ROWS:
+        return []
+    return [f"With {rows} rows the intervals are wide, so only large differences can be shown."]
+
+
+def amount(value: float, is_share: bool) -> str:
     """A difference in the unit of the metric: percentage points for a share, otherwise three decimals or two digits."""
-    if figure.is_share:
+    if is_share:
         return f"{100 * value:.1f} points"
     return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:.2g}"
 
 
-def _interval(figure: ComparedFigure, change: Change) -> str:
-    scale = 100 if figure.is_share else 1
-    digits = 1 if figure.is_share else 3
-    if not figure.is_share and 0 < change.high - change.low < 0.02:
+def interval(change: Change, is_share: bool) -> str:
+    """The interval of a difference, in the unit of the metric."""
+    scale = 100 if is_share else 1
+    digits = 1 if is_share else 3
+    if not is_share and 0 < change.high - change.low < 0.02:
         digits = min(8, 1 - math.floor(math.log10(change.high - change.low)))
     return f"[{scale * change.low:+.{digits}f}, {scale * change.high:+.{digits}f}]"
 

@@ -9,7 +9,7 @@ A `RunContext` is frozen. Each later decision about a run (the plan, the loaded 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -45,6 +45,7 @@ from burnish.prepare.resolve import (
     resolve_general,
     unread_sections,
 )
+from burnish.prepare.shared import Shared, once
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import Event, Note, Stage, Warned
 from burnish.tasks import make_task, task_facts, task_names, task_names_for
@@ -84,6 +85,8 @@ class RunContext:
     device: torch.device
     emit: Emit
     """Receives every event."""
+    shared: Shared | None = None
+    """What it has in common with other runs of this process; None for a run by itself."""
     training: Encoded = field(default_factory=Encoded.empty)
     validation: Encoded = field(default_factory=Encoded.empty)
     """They choose the checkpoint."""
@@ -173,12 +176,13 @@ class FoundModel:
     tokenizer: Any
 
 
-def prepare(recipe: Recipe, emit: Emit) -> RunContext:
+def prepare(recipe: Recipe, emit: Emit, shared: Shared | None = None) -> RunContext:
     """Everything known about a run before its plan.
 
     Args:
         recipe: may hold `auto` values.
         emit: receives every event.
+        shared: what it has in common with other runs of this process.
 
     Raises:
         RecipeError: task, method and model cannot be combined, or an option is out of range.
@@ -187,10 +191,13 @@ def prepare(recipe: Recipe, emit: Emit) -> RunContext:
         MachineError: the device is missing.
     """
     choose_device(recipe.model.device)  # a device that is missing is refused before the rows are read
-    return encode(open_context(recipe, read_rows(recipe, emit), emit))
+    context = open_context(recipe, read_rows(recipe, emit, shared=shared), emit)
+    return encode(replace(context, shared=shared))
 
 
-def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None, is_whole: bool = False) -> Records:
+def read_rows(
+    recipe: Recipe, emit: Emit, asked: Asked | None = None, is_whole: bool = False, shared: Shared | None = None
+) -> Records:
     """Reads the data; this needs no model, so mistakes show within a second.
 
     Args:
@@ -198,10 +205,16 @@ def read_rows(recipe: Recipe, emit: Emit, asked: Asked | None = None, is_whole: 
         emit: receives every event.
         asked: what is said about the meaning of the rows; by default what the recipe says.
         is_whole: whether all rows are used as test rows, whatever split they are said to be of.
+        shared: may hold them already.
     """
     check_options(recipe)
     emit(Stage("reading data"))
-    records = load_records(recipe.data, asked or what_is_asked(recipe), is_whole)
+    asked = asked or what_is_asked(recipe)
+
+    def key() -> list[Any]:
+        return [recipe.data.model_dump(mode="json"), asked, is_whole]
+
+    records = once(shared, "rows", key, lambda: load_records(recipe.data, asked, is_whole))
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))
     report_shape(records.shape, emit)
     return records
@@ -411,11 +424,8 @@ def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
     named = [f"{found[0]} ({len(found):,} times): {reason}" for reason, found in list(places.items())[:_NAMED_ROWS]]
     if named:
         number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
-        context.emit(
-            Warned(
-                f"{number} not learned, but others of the same rows (`burnish check` lists all): {'; '.join(named)}."
-            )
-        )
+        where = "but others of the same rows (`burnish check` lists all)"
+        context.emit(Warned(f"{number} not learned, {where}: {'; '.join(named)}."))
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:
@@ -426,6 +436,10 @@ def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_
     key = rows_key(
         [context.records.sha256, context.task.name, context.context_length, options, tokenizer, is_held_out], part
     )
+    return once(context.shared, "tokens", lambda: key, lambda: _encode_now(context, part, key, is_held_out))
+
+
+def _encode_now(context: RunContext, part: Sequence[Any], key: str, is_held_out: bool) -> Encoded:
     if (kept := find_encoded(key)) is not None:
         return kept
     started = time.perf_counter()
@@ -433,14 +447,3 @@ def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_
     if time.perf_counter() - started > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
     return encoded
-
-
-def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:
-    """Options that the user set in sections that neither task nor method uses.
-
-    Args:
-        origins: where the value of each dotted option came from.
-        sections: the unused sections of the recipe.
-    """
-    given = [option for option, origin in origins.items() if origin != "default"]
-    return [option for option in given if option.partition(".")[0] in sections]

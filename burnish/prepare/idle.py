@@ -67,3 +67,14 @@ def _by_other(recipe: Recipe, option: str) -> str:
     if value == AUTO or value in values:
         return ""
     return f"`{other}` is `{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def unused_options(origins: Mapping[str, str], sections: set[str]) -> list[str]:
+    """Options that the user set in sections that neither task nor method uses.
+
+    Args:
+        origins: where the value of each dotted option came from.
+        sections: the unused sections of the recipe.
+    """
+    given = [option for option, origin in origins.items() if origin != "default"]
+    return [option for option in given if option.partition(".")[0] in sections]

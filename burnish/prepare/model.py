@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
 from burnish.models.quantization import skipped_modules
+from burnish.models.tokenizer import ensure_pad_token
 from burnish.prepare.context import RunContext
-from burnish.prepare.encode import Encoded
+from burnish.prepare.encode import Encoded, tokenizer_hash
 from burnish.prepare.resolve import Resolver, resolve_choices, resolve_head_rate, total_steps
+from burnish.prepare.shared import once
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import ModelReady, Note, Progressed, Resolved, Stage
 from burnish.runs.folder import RunFolder
@@ -63,10 +66,33 @@ def fast_device(recipe: Recipe, device: torch.device) -> str:
 def load_network(context: RunContext) -> BaseModel:
     """Loads the base model in the dtype its method needs."""
     context.emit(Stage("loading the model"))
-    base = load_from(context.location, context)
+    base = _load_or_copy(context)
     for note in base.notes:
         context.emit(Note(note))
     return base
+
+
+def _load_or_copy(context: RunContext) -> BaseModel:
+    """The base model loaded, or a copy of the one that runs of this process share."""
+
+    def load() -> BaseModel:
+        return load_from(context.location, context)
+
+    if context.shared is None:
+        return load()
+    base = replace(context.shared.base(base_key(context), load), tokenizer=context.tokenizer)
+    ensure_pad_token(base.tokenizer, base.network.get_input_embeddings().num_embeddings)  # as loading does
+    return base
+
+
+def base_key(context: RunContext) -> list[str]:
+    """What determines the loaded base model of a run: with the same values, the network is the same."""
+    folder = context.location.folder
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.iterdir())]
+    loading = loading_for(context.method, context.recipe, context.device)
+    tokenizer = tokenizer_hash(context.tokenizer) or len(context.tokenizer)
+    parts = (context.location, files, tokenizer, context.recipe.model, context.task.objective.head, loading)
+    return [*map(str, parts), str(context.device)]
 
 
 def load_from(location: ModelLocation, context: RunContext) -> BaseModel:
@@ -144,8 +170,26 @@ def _check_on_whole(resolver: Resolver, context: RunContext, network: Any) -> No
 def measure_on_base(context: RunContext, network: Any) -> RunContext:
     """Runs the base model, before training, for what the task needs of it for each example of both splits."""
     context.emit(Stage("measuring the base model"))
-    training, validation = (measure_examples(context, part, network) for part in (context.training, context.validation))
-    return replace(context, training=training, validation=validation)
+    measured = {
+        split: once(
+            context.shared, split, partial(_values_key, context), partial(measure_examples, context, encoded, network)
+        )
+        for split, encoded in (("training", context.training), ("validation", context.validation))
+    }
+    return replace(context, **measured)
+
+
+def _values_key(context: RunContext) -> list[Any]:
+    """What determines the base model's values of the rows of a split: batches decide how sums are rounded."""
+    recipe = context.recipe
+    options = [getattr(recipe, name).model_dump(mode="json") for name in ("data", "batch", *context.task.sections)]
+    return [base_key(context), context.records.sha256, recipe.task, recipe.seed, options]
+
+
+def needs_base(context: RunContext, encoded: Encoded) -> bool:
+    """Whether the task computes something for each of these rows with the base model."""
+    first = list(encoded.examples[:1])
+    return bool(first) and context.task.objective.placeholder_examples(first)[0] is not first[0]
 
 
 def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Encoded:

@@ -146,6 +146,12 @@ def takes_bool(field: FieldInfo) -> bool:
     return bool in _members(field.annotation)
 
 
+def takes_whole_numbers(field: FieldInfo) -> bool:
+    """Whether the numbers that an option takes are whole."""
+    members = _members(field.annotation)
+    return int in members and float not in members
+
+
 def shown(value: Any) -> str:
     """A value as YAML would write it, on one line, shortened if it is long."""
     text = spelled(value)

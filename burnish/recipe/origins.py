@@ -231,6 +231,23 @@ def _parse_value(name: str, text: str) -> Given | Problem:
     return Given(None if node is None else _construct(name, node), FLAG, "--set")
 
 
+def read_values(name: str, text: str) -> list[Any] | Problem:
+    """Several values of an option, separated by commas, as `--over` has them; each is YAML.
+
+    Returns:
+        The values, or the problem with them.
+    """
+    import yaml
+
+    try:
+        node = yaml.compose(f"[{text}]", Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        node = None
+    if not isinstance(node, yaml.SequenceNode):
+        return Problem(Check.TYPE, f"`--over {name}={shown(text)}` has values that are not YAML", "Put them in quotes")
+    return [_construct(name, inner) for inner in node.value]
+
+
 def _unknown(name: str, place: str) -> Problem:
     where = f" ({place})" if place else ""
     return Problem(Check.NAME, f"`{name}` is not an option{where}", did_you_mean(name))

@@ -32,6 +32,11 @@ def verdict_of(record: RunRecord) -> str:
     if record.evaluation:
         return str(record.evaluation["verdict"])
     done = record.steps[-1]["step"] if record.steps else 0
+    if record.is_finished and (ranked := record.last("Ranked")):
+        return (
+            f"The sweep `{ranked['sweep']}` ranked this setting {ranked['rank']} of {ranked['settings']} and chose "
+            "another run, so this one is not evaluated."
+        )
     if record.is_finished:
         return "Training has finished; the result has not been evaluated yet."
     if not done:
@@ -120,7 +125,10 @@ def before_after(record: RunRecord) -> dict[str, Any]:
     """Base against tuned: every metric with its interval, as a table and as bars; then the finer tables."""
     evaluation = record.evaluation
     if not evaluation:
-        return {"is_compared": False}
+        return {
+            "is_compared": False,
+            "evaluate": f"burnish evaluate {quoted(record.path)}" if record.is_finished else "",
+        }
     measured = [*evaluation["figures"], *figures_beside(evaluation), *evaluation.get("harness", ())]
     better = ["lower" if one["lower_is_better"] else "higher" for one in measured]
     cells = figure_cells(measured, evaluation["rows"])

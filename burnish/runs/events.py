@@ -323,6 +323,20 @@ class Finished(Event):
     """Why the weights of `best_step` are the result, as the end of a sentence that begins with "because"."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked(Event):
+    """A sweep has ranked this run among its others, by the validation rows."""
+
+    sweep: str
+    """Name of the sweep."""
+    rank: int
+    """Place of the run's setting, from 1."""
+    settings: int
+    """Number of settings."""
+    is_chosen: bool
+    """Whether the sweep chose this run, which alone is evaluated on the test rows."""
+
+
 Listener = Callable[[Event], None]
 
 

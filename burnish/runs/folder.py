@@ -176,12 +176,14 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def check_unfinished(run: RunFolder) -> None:
-    """Refuses a run that has its result and its evaluation.
+    """Refuses a run that has its result, and its evaluation unless a sweep trained it and chose another.
 
     Raises:
         InputError: it is finished.
     """
-    if run.result is not None and run.evaluation.is_file():
+    # a sweep ends its runs without an evaluation, so without losses of base and tuned model
+    is_of_sweep = any(line["loss_after"] is None for line in _finished_events(run))
+    if run.result is not None and (run.evaluation.is_file() or is_of_sweep):
         raise InputError(
             f"the run `{run.name}` is finished", f"Its result is `{run.result}`.", f"See `burnish show {run.path}`"
         )
@@ -334,8 +336,7 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     validations = [line for line in metrics if line["event"] == "Validated"]
     trained = [line for line in validations if line["step"] > 0]
     best = next((line for line in reversed(trained) if line["is_best"]), None)
-    events = read_events(run.events)
-    finished = next((line for line in reversed(events) if line["event"] == "Finished"), None)
+    finished = next(reversed(_finished_events(run)), None)
     writer = writer_of(run.path)
     manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}
     return {
@@ -348,7 +349,7 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
         "total_steps": steps[-1]["total_steps"] if steps else None,
         "training_loss": steps[-1]["loss"] if steps else None,
         "validation_loss_before": finished["loss_before"]
-        if finished
+        if finished and finished["loss_before"] is not None
         else (validations[0]["loss"] if validations else None),
         "validation_loss_best": best["loss"] if best else None,
         "best_step": best["step"] if best else None,
@@ -382,6 +383,10 @@ def _kept(
 
 
 _OF_A_VALIDATION = ("loss", "headline", "is_share", "figures")
+
+
+def _finished_events(run: RunFolder) -> list[dict[str, Any]]:
+    return [line for line in read_events(run.events) if line["event"] == "Finished"]
 
 
 def _state(run: RunFolder, finished: dict[str, Any] | None, writer: Writer | None) -> str:

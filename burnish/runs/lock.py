@@ -53,7 +53,7 @@ class Writer:
     since: float
     """When it began to write, in seconds since the epoch."""
     doing: str
-    """`trained`, `merged`, `evaluated`, `reported` or `ejected`: what happens to the run."""
+    """`trained`, `swept`, `merged`, `evaluated`, `reported` or `ejected`: what happens to the run."""
 
     @classmethod
     def here(cls, doing: str) -> Writer:
@@ -86,6 +86,7 @@ def writer_of(folder: Path) -> Writer | None:
 
 _INSTEAD = {
     "trained": "Wait until it has ended, or stop it with Ctrl-C there; a new run needs another `--name`",
+    "swept": "Wait until it has ended, or stop it with Ctrl-C there; another sweep needs another `--name`",
     "merged": "Wait until it has ended, or merge into another folder: `burnish merge {run} --out FOLDER`",
     "evaluated": "Wait until it has ended, or evaluate other rows: `burnish evaluate {run} other.jsonl`",
     "reported": "Write the report elsewhere: `burnish report {run} --out report.html`",

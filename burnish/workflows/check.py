@@ -45,7 +45,9 @@ from burnish.data.rows.row import Rejected, Row
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
 from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape, what_is_asked
+from burnish.prepare.model import base_key
 from burnish.prepare.resolve import check_shape
+from burnish.prepare.shared import once
 from burnish.recipe.schema import NONE, DataSection, Recipe
 from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
 from burnish.system.machine import this_machine
@@ -165,13 +167,22 @@ def check_briefly(context: RunContext) -> None:
 
     Rows that were left out are reported separately.
     """
+
+    def key() -> list[Any]:
+        return [context.records.sha256, context.recipe.data.model_dump(mode="json"), base_key(context)]
+
+    checked = once(context.shared, "check", key, lambda: _first_findings(context))
+    if checked.findings:
+        context.emit(checked)
+
+
+def _first_findings(context: RunContext) -> DataChecked:
     examination = Examination(_special_tokens(context))
     records = context.records
     for split, part in ((TRAINING, records.train), (VALID, records.valid), (TEST, records.test)):
         examination.add(CALLED[split], part[:_BRIEF])
     findings = [finding for finding in examination.conclude() if finding.kind.is_brief]
-    if findings:
-        context.emit(DataChecked(len(examination.rows), [finding.to_dict() for finding in findings]))
+    return DataChecked(len(examination.rows), [finding.to_dict() for finding in findings])
 
 
 def _first_pass(recipe: Recipe) -> _FirstPass:

@@ -15,7 +15,7 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.evaluate.compared_runs import Candidate, SharedRows, find_shared, open_candidate
-from burnish.evaluate.noise import compare_recipes, run_noise
+from burnish.evaluate.noise import compare_recipes
 from burnish.evaluate.run_comparison import (
     Comparable,
     ComparedRun,
@@ -25,10 +25,10 @@ from burnish.evaluate.run_comparison import (
     find_comparable,
     learned_bytes,
     measured_seeds,
+    training_noises,
 )
 from burnish.lineage.manifest import read_manifest
 from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
-from burnish.metrics.significance import Noise
 from burnish.models.base import fingerprint
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
@@ -102,7 +102,7 @@ def _summarize(candidates: Sequence[Candidate], shared: SharedRows, scores: Sequ
     groups = measured_seeds(runs)
     figures = []
     for measures in found.figures:
-        scatters = _noises(measures[0].name, found.scales, metrics)
+        scatters = training_noises(measures[0].name, found.scales, metrics)
         figures.append(compare_recipes(measures, groups, scatters))
     return RunComparison(
         rows=shared.number,
@@ -135,14 +135,6 @@ def _comparable(
             "these runs have no metric that can be compared", " ".join(found.remarks), "Compare runs of the same kind"
         )
     return found
-
-
-def _noises(figure: str, scales: Mapping[str, Sequence[float]], metrics: Sequence[Any]) -> list[Noise | None]:
-    """The noise of training, estimated from each run's validations, on the scale of the figure."""
-    if figure not in scales:
-        return [run_noise(lines, figure) for lines in metrics]
-    scaled = zip(scales[figure], (run_noise(lines, "loss") for lines in metrics), strict=True)
-    return [noise and Noise(noise.variance * scale**2, noise.freedom) for scale, noise in scaled]
 
 
 def _curve(run: str, metrics: Sequence[Mapping[str, Any]]) -> Curve:

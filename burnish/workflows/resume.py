@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from burnish.engine.checkpoint import newest_complete, restore_checkpoint
+from burnish.engine.loop import Loop
 from burnish.errors import DataError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.compiling import compile_again
-from burnish.prepare.context import prepare
+from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.model import rebuild_loop
+from burnish.prepare.shared import Shared
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import remove_leftovers
@@ -43,12 +45,30 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = (), base_model: st
 
 def _resume(folder: RunFolder, recipe: Recipe, killed: Writer | None, listeners: Iterable[Listener]) -> Run:
     check_unfinished(folder)  # again: it may have been finished before the lock was free
+    emit = EventLog(folder.path, listeners)
+    loop, context = continue_training(folder, recipe, killed, emit)
+    evaluate(loop, context, folder)
+    write_pages(folder)
+    return Run(folder)
+
+
+def continue_training(
+    folder: RunFolder, recipe: Recipe, killed: Writer | None, emit: Emit, shared: Shared | None = None
+) -> tuple[Loop, RunContext]:
+    """Trains an interrupted run to its last step.
+
+    Args:
+        folder: of the run, which this process has locked.
+        recipe: of the run.
+        killed: who was writing it when it ended, if anyone.
+        emit: receives every event.
+        shared: what the run has in common with others of this process.
+    """
     check_present(folder, recipe)
     remove_leftovers(folder.path)
-    emit = EventLog(folder.path, listeners)
     if killed is not None:
         emit(Note(f"Process {killed.process}, by which this run was {killed.doing}, ended without finishing."))
-    context = prepare(recipe, emit)
+    context = prepare(recipe, emit, shared)
     if not has_same_data(folder, context.records.sha256):
         raise DataError(
             f"the data of the run `{folder.name}` has changed since it started",
@@ -70,6 +90,4 @@ def _resume(folder: RunFolder, recipe: Recipe, killed: Writer | None, listeners:
     loop.watch.recall(read_events(folder.metrics), read_events(folder.events))
     loop.run()
     undo_compiling(loop.trainer.network)
-    evaluate(loop, context, folder)
-    write_pages(folder)
-    return Run(folder)
+    return loop, context

@@ -1,14 +1,17 @@
-"""A run as an object: what `burnish.train` returns and `burnish.load_run` opens."""
+"""Runs and sweeps as objects: what `burnish.train`, `burnish.load_run` and `burnish.sweep` return."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.errors import InputError
 from burnish.inference.session import Session, open_session
 from burnish.runs.folder import RunFolder, describe_run, find_run
+from burnish.runs.sweep_folder import SweepFolder, SweepState
 
 if TYPE_CHECKING:
     from burnish.evaluate.comparison import Comparison
@@ -93,6 +96,63 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A finished sweep."""
+
+    path: Path
+    """Its folder."""
+
+    @property
+    def state(self) -> SweepState:
+        """All that `sweep.json` holds.
+
+        Raises:
+            InputError: it is missing.
+        """
+        state = SweepFolder(self.path).read()
+        if state is None:
+            raise InputError(f"there is no sweep in `{self.path}`")
+        return state
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """The table: `settings`, the best first, and the `verdict`."""
+        return self.state.ranking or {}
+
+    @property
+    def verdict(self) -> str:
+        """Whether the best setting is better than the others beyond noise, in a few sentences."""
+        return str(self.ranking.get("verdict", ""))
+
+    @property
+    def winner(self) -> Run:
+        """The run that was chosen, which alone is evaluated."""
+        return Run(SweepFolder(self.path).run(self.state.winner or ""))
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, in the order of their settings."""
+        return [Run(SweepFolder(self.path).run(run.name)) for run in self.state.runs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values, with the evaluation of the winner."""
+        state = self.state
+        runs = [{**asdict(run), "path": str(self.path / run.name)} for run in state.runs]
+        return {
+            "name": self.path.name,
+            "path": str(self.path),
+            "winner": state.winner,
+            "ranking": state.ranking,
+            "runs": runs,
+            "saved_seconds": state.saved_seconds,
+            "evaluation": self.winner.evaluation,
+        }
+
+    def __repr__(self) -> str:
+        return f"Sweep({str(self.path)!r})"
 
 
 def load_run(name: str, runs: str = "runs", base_model: str | None = None) -> Run:

@@ -41,10 +41,10 @@ from burnish.plan.time import (
     step_key,
     training_seconds,
 )
-from burnish.prepare.context import RunContext, prepare, unused_options
+from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.final import caveat
 from burnish.prepare.first_checks import check_at_once
-from burnish.prepare.idle import idle_options, no_effect
+from burnish.prepare.idle import idle_options, no_effect, unused_options
 from burnish.prepare.model import (
     apply_method,
     inspect_base,
@@ -55,6 +55,7 @@ from burnish.prepare.model import (
     write_generation,
 )
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
+from burnish.prepare.shared import Shared, once
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
@@ -106,11 +107,7 @@ def train(
     with NewRun(Path(recipe.runs)) as new:
         if recipe.name != AUTO:
             new.take(recipe.name)
-        context = prepare(recipe, log)
-        plan = plan_run(context, simulates=False)
-        check_briefly(plan.context)
-        warn_of_unused(origins or {}, plan.context)
-        model = load(plan, begun)
+        model = load(plan_training(recipe, origins or {}, log), begun)
         folder = new.folder or new.take_fresh(run_stem(model.context.recipe))
         model = model.with_name(folder.name)
         begin_folder(model.context, folder, log)
@@ -121,13 +118,40 @@ def train(
     return Run(folder)
 
 
+def plan_training(
+    recipe: Recipe,
+    origins: Mapping[str, str],
+    emit: Emit,
+    shared: Shared | None = None,
+    budget: Budget | None = None,
+) -> RunPlan:
+    """Everything about a run that is known before its base model is loaded; its rows are checked briefly.
+
+    Args:
+        recipe: may hold `auto`.
+        origins: where each option came from.
+        emit: receives every event.
+        shared: what the run has in common with others.
+        budget: the memory that may be used; None for this machine's.
+    """
+    planned = plan_run(prepare(recipe, emit, shared), budget, simulates=False)
+    check_briefly(planned.context)
+    warn_of_unused(origins, planned.context)
+    return planned
+
+
 def warn_of_unused(origins: Mapping[str, str], context: RunContext) -> None:
     """Warns of each option that the user set and that this run does not use."""
+    for option, reason in without_effect(origins, context).items():
+        context.emit(Warned(no_effect(option, reason)))
+
+
+def without_effect(origins: Mapping[str, str], context: RunContext) -> dict[str, str]:
+    """The options that the user set and that this run does not use, each with the reason."""
     idle = idle_options(context.recipe, origins)
     for option in unused_options(origins, context.unread_sections()):
         idle.setdefault(option, f"the task is `{context.task.name}`, the method `{context.method.name}`")
-    for option, reason in idle.items():
-        context.emit(Warned(no_effect(option, reason)))
+    return idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +248,17 @@ def _known_pace(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loadi
     Returns:
         None if no step was tried, or none finished.
     """
+    known = once(plan.context.shared, "pace", lambda: key, lambda: _tried(plan, network, batches, key, loading))
+    if known is not None:
+        batches.micro_tokens = min(batches.micro_tokens, known.micro_tokens)
+    return known
+
+
+def _tried(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loading: float) -> KnownPace | None:
     context = plan.context
     questions = context.questions(min(MOST_TIMED, int(context.recipe.evaluate.answers)))
     if plan.bound is not None:
-        known = find_usable(key, bool(questions))
-        if known is not None:
-            batches.micro_tokens = min(batches.micro_tokens, known.micro_tokens)
+        if (known := find_usable(key, bool(questions))) is not None:
             return known
         if is_surely_short(plan, batches):
             return None
@@ -308,16 +337,23 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
         folder: of the run.
     """
     network, progress = loop.trainer.network, loop.progress
+    best = keep_best(loop, context, folder)
+    findings = loop.watch.diagnosis.holding()
+    comparison = compare_with_base(network, context, int(context.recipe.evaluate.answers), findings=findings)
+    write_json(folder.evaluation, comparison.to_dict())
+    context.emit(_finished(best, comparison, progress, context.method.result_folder(folder)))
+
+
+def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
+    """Restores the best weights of a finished loop, writes them as the result, and returns their step."""
+    network, progress = loop.trainer.network, loop.progress
     best = progress.best_step or progress.step
     if best != progress.step:
         restore_weights(checkpoint_path(folder.checkpoints, best), network)
     if reason := context.method.unmoved(network):
         context.emit(Warned(_without_effect(reason, context.recipe)))
     write_result(network, context, folder)
-    findings = loop.watch.diagnosis.holding()
-    comparison = compare_with_base(network, context, int(context.recipe.evaluate.answers), findings=findings)
-    write_json(folder.evaluation, comparison.to_dict())
-    context.emit(_finished(best, comparison, progress, context.method.result_folder(folder)))
+    return best
 
 
 def report_accuracy(model: LoadedModel, progress: Progress) -> None:

@@ -22,6 +22,8 @@ PENDING: frozenset[str] = frozenset()
 """Rooms still to be swept; none."""
 PENDING_NAMES: frozenset[str] = frozenset()
 """Public names that other rooms use, still to be renamed everywhere at once."""
+OTHERS_NAMES = frozenset({"tell"})
+"""Names in other libraries: Optuna's `Study.tell`."""
 DATA = (
     "samples",
     "probe",
@@ -72,7 +74,7 @@ def texts_of_code(source: str) -> Iterator[Text]:
     """Names where they are defined or used, strings and comments of a Python file."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
-        if kind == "NAME" and token.string not in PENDING_NAMES:
+        if kind == "NAME" and token.string not in PENDING_NAMES | OTHERS_NAMES:
             yield Text(token.start[0], as_words(token.string))
         elif kind in ("STRING", "FSTRING_MIDDLE", "COMMENT"):
             for number, line in enumerate(_paragraphs(token.string)):

@@ -35,7 +35,7 @@ def write_json_lines(path: str, rows: list[dict[str, Any]]) -> Path:
 def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path, burnish: Burnish) -> None:
     Path("reviews.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in reviews(300)), encoding="utf-8")
     events: list[Any] = []
-    run = burnish_api.train("reviews.tsv", model=reader, epochs=14, listeners=[events.append], **OPTIONS)
+    run = burnish_api.train("reviews.tsv", model=reader, epochs=7, listeners=[events.append], **OPTIONS)
     (ready,) = [event for event in events if isinstance(event, DataReady)]
     assert (ready.task, ready.shape, ready.trained_tokens) == ("classify", "labelled-text", 240)
     assert (ready.training_rows, ready.validation_rows, ready.test_rows) == (240, 30, 30)
@@ -45,9 +45,7 @@ def test_a_table_without_header_and_a_model_are_enough(here: Path, reader: Path,
     (accuracy,) = [figure for figure in run.evaluation["figures"] if figure["name"] == "accuracy"]
     assert accuracy["base"]["value"] < 0.6
     assert accuracy["tuned"]["value"] > 0.8
-    assert run.evaluation["verdict"].startswith(
-        "The tuned model is better than the base on 30 test rows: the accuracy"
-    )
+    assert run.evaluation["verdict"].startswith("The tuned model is better than the base on 30 test rows: the accuracy")
     assert [table["title"] for table in run.evaluation["tables"]] == ["per class", "confusion matrix"]
     assert run.evaluation["note"].startswith("Always answering the most common label")
     assert run.evaluation["answers"][0]["expected"] in ("good", "bad")

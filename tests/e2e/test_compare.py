@@ -143,7 +143,7 @@ def test_too_few_shared_rows_are_refused_with_their_number(runs: Path, burnish: 
     result = burnish("compare whole copy")
     assert result.code == 2
     assert result.what == "these 2 runs have 8 rows in common that none of them was trained on"
-    assert "At least 30 are needed" in result.why
+    assert "At least 10 are needed" in result.why
     assert "--data" in result.hint
 
 

@@ -13,7 +13,7 @@ from transformers import BloomConfig, GPT2Config, LlamaConfig
 from burnish.errors import MachineError, RecipeError
 from burnish.methods import make_method, method_names
 from burnish.models.config import context_limit
-from burnish.prepare.context import unused_options
+from burnish.prepare.idle import unused_options
 from burnish.prepare.resolve import (
     LONGEST_AUTO_CONTEXT,
     Facts,
