@@ -99,7 +99,11 @@ def data(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, P
     return {"prompts": rows, "pairs": folder / "pairs.jsonl", "labels": folder / "labels.jsonl"}
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = "classify"
+"""The case of every run of the tests: a new head, of which the copy has its own."""
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, marks=[] if one == QUICK else pytest.mark.slow) for one in CASES])
 def test_a_shared_base_is_as_freshly_loaded(case: str, data: Mapping[str, Path], base: Path, tmp_path: Path) -> None:
     fixed, over, kind = CASES[case]
     seeds = 2 if case == "seeds" else 1
