@@ -4,9 +4,9 @@
 
 Five runs a seed on a bundled sample, with a bundled base model: a good one; one on few rows for many epochs; two with a
 learning rate a hundred times too high and a thousand times too low; and one whose answers were shuffled among the rows
-(tags among all words). Prints what each was called, and how many were diagnosed correctly, and
-whether any finding contradicts the verdict on the same run. `--write` puts the table into docs/diagnosis.md; `--again`
-diagnoses the kept runs once more from their logs, without training.
+(tags among all words). Prints what each was called, how many were diagnosed correctly, and whether any finding
+contradicts the verdict on the same run. `--write` puts the table into docs/diagnosis.md; `--again` diagnoses the kept
+runs once more from their logs, without training.
 """
 
 from __future__ import annotations

@@ -115,12 +115,12 @@ def make_table(results: list[Result], rule: str) -> str:
     lines = [
         f"{len(results)} trainings.",
         "",
-        "| rule | rows | median | mean | 95 % | worst |",
+        "| rule | rows or metric | median | mean | 95 % | worst |",
         "|---|---|---:|---:|---:|---:|",
     ]
     sizes = sorted({one.cell[1] for one in results}, key=lambda rows: (len(rows), rows))
-    for rows in ["every", *sizes]:
-        chosen = [one for one in results if rows in ("every", one.cell[1])]
+    for rows in ["every", "loss", "another metric", *sizes]:
+        chosen = [one for one in results if rows in ("every", one.cell[1], one.ranked_by)]
         for name, regrets in regrets_of_rules(chosen).items():
             mean = sum(regrets) / len(regrets)
             figures = f"{quantile(regrets, 0.5):.2f} | {mean:.2f} | {quantile(regrets, 0.95):.1f} | {max(regrets):.1f}"
@@ -146,7 +146,7 @@ def main() -> None:
     table = commands.add_parser("table")
     for command in (run, table):
         command.add_argument("--out", type=Path, default=Path("runs/outcomes"))
-    table.add_argument("--rule", default="latest not worse", choices=list(RULES), help="that chooses the weights")
+    table.add_argument("--rule", default="Burnish", choices=list(RULES), help="that chooses the weights")
     options = parser.parse_args()
     if options.command == "run":
         run_all(options)

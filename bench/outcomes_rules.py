@@ -36,6 +36,11 @@ class Result:
         return named if named in self.found["validations"][0]["test"] else "loss"
 
     @property
+    def ranked_by(self) -> str:
+        """What its checkpoints are ranked by."""
+        return "loss" if self.headline == "loss" else "another metric"
+
+    @property
     def validations(self) -> list[dict[str, Any]]:
         """Of trained weights."""
         return self.found["validations"][1:]
@@ -120,6 +125,11 @@ def latest_not_worse(result: Result) -> int:
     )
 
 
+def as_burnish(result: Result) -> int:
+    """Burnish's: the lowest loss, or of another metric the latest that is not worse."""
+    return lowest_loss(result) if result.headline == "loss" else latest_not_worse(result)
+
+
 def smoothed(result: Result) -> int:
     """The best of the task's metric averaged over neighbors; of equal ones the latest."""
     scores = [result.score(seen) for seen in result.validations]
@@ -135,6 +145,7 @@ RULES: dict[str, Rule] = {
     "best smoothed metric": smoothed,
     "earliest not worse": earliest_not_worse,
     "latest not worse": latest_not_worse,
+    "Burnish": as_burnish,
 }
 
 

@@ -51,9 +51,8 @@ Weights = dict[str, torch.Tensor]
 class Recorder:
     """Receives the events of a run; keeps what every validation and every test shows, and averages of the weights."""
 
-    def __init__(self, context: RunContext, test: RunContext, answers: int) -> None:
-        self.context, self.test = context, test
-        self.loop: Loop | None = None
+    def __init__(self, context: RunContext, test: RunContext, loop: Loop, answers: int) -> None:
+        self.context, self.test, self.loop = context, test, loop
         self.validations: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.measures: list[list[Measure]] = []
@@ -63,8 +62,6 @@ class Recorder:
         self._questions = test.questions(answers) if answers else []
 
     def __call__(self, event: Any) -> None:
-        if self.loop is None:
-            return
         if isinstance(event, StepDone):
             self.losses.append(event.loss)
             self._move(event.total_steps)
@@ -75,7 +72,7 @@ class Recorder:
 
     def evaluate(self) -> dict[str, Any]:
         """What the network is worth now: on the validation rows, by row, and on the test rows."""
-        network, recipe = self.loop.trainer.network, self.context.recipe  # type: ignore[union-attr]
+        network, recipe = self.loop.trainer.network, self.context.recipe
         found: dict[str, Any] = {"trained": sum(self.losses[-8:]) / max(1, len(self.losses[-8:]))}
         for name, context in (("valid", self.context), ("test", self.test)):
             rows = HeldOut.of(context.batch_plan(context.validation), context.validation.owners)
@@ -120,7 +117,7 @@ class Recorder:
         return results
 
     def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        network = self.loop.trainer.network  # type: ignore[union-attr]
+        network = self.loop.trainer.network
         return ((name, one) for name, one in network.named_parameters() if one.requires_grad)
 
     def _weights(self) -> Weights:
@@ -149,14 +146,13 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         settings: `train` and `test` (files), `options` (of the recipe), `rate` and `step` (factors of the default
-            learning rate and step size), `validations` (their number),
-            `answers` (number of test questions to answer at every validation).
+            learning rate and step size), `validations` (their number), `answers` (number of test questions to answer
+            at every validation).
     """
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        recorder, loop = _prepared(settings, Path(name))
-        ready = time.perf_counter()
-        recorder.loop = loop
+        recorder = _prepared(settings, Path(name))
+        loop, ready = recorder.loop, time.perf_counter()
         seed_everything(recorder.context.recipe.seed)
         loop.run()
         recipe = recorder.context.recipe
@@ -179,17 +175,17 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def _prepared(settings: dict[str, Any], folder: Path) -> tuple[Recorder, Loop]:
+def _prepared(settings: dict[str, Any], folder: Path) -> Recorder:
     options = {
         "train.early_stopping": False, "save.keep": 1, "evaluate.general": "none",
         "data.test": "none", "model.device": "cpu",
         **settings["options"],
     }  # fmt: skip
     recipe = load_recipe(settings["train"], options, ()).recipe
-    events: list[Recorder] = []
+    listening: list[Recorder] = []
 
     def emit(event: Any) -> None:
-        for one in events:
+        for one in listening:
             one(event)
 
     context = prepare(recipe, emit)
@@ -209,9 +205,9 @@ def _prepared(settings: dict[str, Any], folder: Path) -> tuple[Recorder, Loop]:
     test = _on_test_rows(context, settings["test"], network)
     loop = make_loop(context, network, batches, RunFolder(folder))
     (folder / "checkpoints").mkdir(exist_ok=True)
-    recorder = Recorder(context, test, settings["answers"])
-    events.append(recorder)
-    return recorder, loop
+    recorder = Recorder(context, test, loop, settings["answers"])
+    listening.append(recorder)
+    return recorder
 
 
 def _on_test_rows(context: RunContext, file: str, network: Any) -> RunContext:

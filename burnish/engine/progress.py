@@ -119,8 +119,8 @@ class Progress:
     depends on what ranks them. Where that is the loss, the highest is the best. A share of labels moves in steps, and
     on few rows the highest is so by chance; there the best is the latest that is not worse than the highest, beyond the
     95 % interval of the paired difference: what was trained longer, at a rate that falls to 0, is better on other rows
-    more often than not. Of the rules that `bench/outcomes.py` compares on test rows, these two lose least. With too
-    few rows for an interval, the highest is the best.
+    more often than not. `bench/outcomes.py` compares these rules with others on test rows. With too few rows for an
+    interval, the highest is the best.
     """
 
     step: int = 0

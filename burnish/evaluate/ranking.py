@@ -22,7 +22,7 @@ from burnish.evaluate.run_comparison import (
     noise_in_words,
 )
 from burnish.lineage.recipe_differences import LOSS_OPTIONS
-from burnish.metrics.intervals import Estimate
+from burnish.metrics.intervals import CONFIDENCE, Estimate
 from burnish.metrics.measure import Measure
 from burnish.metrics.significance import Change, Noise
 from burnish.prepare.context import RunContext
@@ -51,10 +51,7 @@ class RankedSetting:
     @property
     def is_shown(self) -> bool:
         """Whether it is worse than the best beyond noise."""
-        return self.raised_chance is not None and self.raised_chance <= _LEVEL
-
-
-_LEVEL = 0.05
+        return self.raised_chance is not None and self.raised_chance <= 1 - CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)

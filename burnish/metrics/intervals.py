@@ -198,8 +198,7 @@ def _half_width(parts: Sequence[_Lines]) -> float:
 
 def _difference_of_shares(base: numpy.ndarray, tuned: numpy.ndarray, weights: numpy.ndarray) -> Estimate:
     """The difference of two shares on the same rows, each `[rows]` of 0 or the row's weight: Wald's interval with one
-    more row gained and one more lost (Bonett and Price 2012). It has a width even if no row
-    changed."""
+    more row gained and one more lost (Bonett and Price 2012). It has a width even if no row changed."""
     rows, moved = _effective(weights), tuned - base
     scale = rows / float(weights.sum())
     gained, lost = scale * float(numpy.maximum(moved, 0).sum()), scale * float(numpy.maximum(-moved, 0).sum())

@@ -25,8 +25,8 @@ from burnish.recipe.schema import AUTO, Recipe
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting is likely, and above which full fine-tuning is worthwhile."""
 SMALL_ENCODER = 150_000_000
-"""Parameters up to which an encoder is trained as a whole: on 200 rows, too, it was better than with an adapter
-(`bench/outcomes.py`)."""
+"""Parameters up to which an encoder is trained as a whole. On 200 rows, too, the bundled one and one of 23 M parameters
+did better so than with an adapter, at the default rates."""
 
 
 @dataclass(frozen=True, slots=True)

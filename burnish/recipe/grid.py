@@ -29,6 +29,7 @@ _FIXED = {
             "data.validation",
             "data.validation_fraction",
             "data.validation_rows",
+            "data.split",
             "data.split_seed",
             "data.test",
             "data.test_fraction",

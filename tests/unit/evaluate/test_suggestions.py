@@ -31,14 +31,14 @@ def test_the_same_seed_and_results_give_the_same_settings() -> None:
 
 def test_values_are_within_their_ranges() -> None:
     for setting in settings(14):
-        assert 1e-5 <= setting["train.learning_rate"] <= 1e-3  # type: ignore[operator]
+        assert 1e-5 <= setting["train.learning_rate"] <= 1e-3
         assert isinstance(setting["lora.rank"], int)
         assert 4 <= setting["lora.rank"] <= 64
         assert setting["train.schedule"] in ("cosine", "linear")
 
 
 def test_a_wide_range_is_searched_on_a_log_scale() -> None:
-    rates = sorted(float(setting["train.learning_rate"]) for setting in settings(10))  # type: ignore[arg-type]
+    rates = sorted(float(setting["train.learning_rate"]) for setting in settings(10))
     assert rates[4] < 3e-4
 
 
