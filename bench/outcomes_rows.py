@@ -36,27 +36,27 @@ class DataSet:
     task: str = "auto"
 
 
-def read_clinc150(folder: Path) -> Pool:
-    """150 intents; the file of validation rows is not used."""
-    train, test = (list(_csv(folder / "clinc150" / f"{name}.csv", ",")) for name in ("train", "test"))
+def read_clinc150(folder: Path, test_file: str = "test") -> Pool:
+    """150 intents."""
+    train, test = (list(_csv(folder / "clinc150" / f"{name}.csv", ",")) for name in ("train", test_file))
     names = ("text", "label")
     return [dict(zip(names, row, strict=True)) for row in train[1:]], [
         dict(zip(names, row, strict=True)) for row in test[1:]
     ]
 
 
-def read_sst2(folder: Path) -> Pool:
+def read_sst2(folder: Path, test_file: str = "test") -> Pool:
     """Sentences of film reviews, good or bad."""
     train, test = (
         [{"text": row[0], "label": ("negative", "positive")[int(row[1])]} for row in _csv(folder / "sst2" / file, "\t")]
-        for file in ("train.tsv", "test.tsv")
+        for file in ("train.tsv", f"{test_file}.tsv")
     )
     return train, test
 
 
-def read_wnut17(folder: Path) -> Pool:
+def read_wnut17(folder: Path, test_file: str = "emerging.test.annotated") -> Pool:
     """Rare entities in posts."""
-    train, test = (list(_conll(folder / "wnut17" / name)) for name in ("wnut17train.conll", "emerging.test.annotated"))
+    train, test = (list(_conll(folder / "wnut17" / name)) for name in ("wnut17train.conll", test_file))
     return train, test
 
 

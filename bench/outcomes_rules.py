@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Result:
         return data, rows, seed
 
     @property
-    def settings(self) -> str:
+    def variant(self) -> str:
         """What was varied."""
         return "_".join(self.name.split("_")[3:])
 
@@ -77,6 +77,8 @@ class Result:
         return fell if one == second else rose
 
 
+Gains = dict[str, dict[str, float]]
+"""Points by variant and seed."""
 Rule = Callable[[Result], int]
 """The number of the chosen validation, counted from 1."""
 
@@ -130,6 +132,12 @@ def as_burnish(result: Result) -> int:
     return lowest_loss(result) if result.headline == "loss" else latest_not_worse(result)
 
 
+def as_run(result: Result) -> int:
+    """What the run itself kept."""
+    steps = [seen["step"] for seen in result.validations]
+    return steps.index(result.found["best_step"]) + 1
+
+
 def smoothed(result: Result) -> int:
     """The best of the task's metric averaged over neighbors; of equal ones the latest."""
     scores = [result.score(seen) for seen in result.validations]
@@ -146,6 +154,7 @@ RULES: dict[str, Rule] = {
     "earliest not worse": earliest_not_worse,
     "latest not worse": latest_not_worse,
     "Burnish": as_burnish,
+    "the run's own": as_run,
 }
 
 
@@ -162,8 +171,30 @@ def _best(result: Result, key: Callable[[dict[str, Any]], tuple[float, ...]]) ->
 
 
 def read_results(folder: Path) -> list[Result]:
-    """All finished trainings."""
+    """All finished trainings of a folder."""
     return [Result(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("*.json"))]
+
+
+def read_kept(file: Path) -> list[Result]:
+    """The results of a file with one line for each training; none if there is no file."""
+    if not file.is_file():
+        return []
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [Result(line["name"], line["found"]) for line in lines]
+
+
+def write_kept(results: Sequence[Result], file: Path) -> None:
+    """Writes results as lines, in the order of their names; a name that occurs twice takes the last."""
+    named = {one.name: json.dumps({"name": one.name, "found": _rounded(one.found)}) for one in results}
+    file.write_text("".join(f"{named[name]}\n" for name in sorted(named)), encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -179,13 +210,16 @@ def regrets_of_rules(results: Sequence[Result]) -> dict[str, list[float]]:
     return {name: [best[one.name] - gain_of(one, name) for one in results] for name in names}
 
 
-def gains_of_settings(results: Sequence[Result], rule: str) -> dict[tuple[str, str], dict[str, float]]:
-    """For each data set and number of rows: by settings, the mean gain over the seeds that all settings have."""
-    gains: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+def gains_of_variants(results: Sequence[Result], rules: Mapping[str, str]) -> dict[tuple[str, str], Gains]:
+    """For each data set and number of rows: by variant, what it is worth with each seed.
+
+    Args:
+        results: of trainings.
+        rules: how each variant chooses its weights, by name; Burnish's rule for the others.
+    """
+    gains: dict[tuple[str, str], Gains] = {}
     for one in results:
         data, rows, seed = one.cell
-        gains.setdefault((data, rows), {}).setdefault(one.settings, {})[seed] = gain_of(one, rule)
-    return {
-        cell: {name: sum(seeds.values()) / len(seeds) for name, seeds in settings.items()}
-        for cell, settings in gains.items()
-    }
+        cell = gains.setdefault((data, rows), {})
+        cell.setdefault(one.variant, {})[seed] = gain_of(one, rules.get(one.variant, "Burnish"))
+    return gains

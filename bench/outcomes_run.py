@@ -145,9 +145,10 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
     """Trains once and returns what was seen on the way.
 
     Args:
-        settings: `train` and `test` (files), `options` (of the recipe), `rate` and `step` (factors of the default
-            learning rate and step size), `validations` (their number), `answers` (number of test questions to answer
-            at every validation).
+        settings: `train` and `test` (files), `options` (of the recipe), `rate`, `step` and `epochs` (factors of the
+            default learning rate, step size and length), `step_rows` (rows of a step instead; None for the factor),
+            `validations` (their number; None for the default rhythm), `answers` (number of test questions to answer at
+            every validation).
     """
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
@@ -166,6 +167,7 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
                 "test_rows": recorder.test.num_validation_rows, "headline": recorder.context.task.scorer.headline,
             },
             "best_step": loop.progress.best_step,
+            "planned_steps": loop.planned_steps,
             "validations": recorder.validations,
             "changes": recorder.changes(),
             "averages": recorder.averages(),
@@ -177,7 +179,7 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _prepared(settings: dict[str, Any], folder: Path) -> Recorder:
     options = {
-        "train.early_stopping": False, "save.keep": 1, "evaluate.general": "none",
+        "save.keep": 1, "evaluate.general": "none",
         "data.test": "none", "model.device": "cpu",
         **settings["options"],
     }  # fmt: skip
@@ -192,13 +194,18 @@ def _prepared(settings: dict[str, Any], folder: Path) -> Recorder:
     context = plan_run(context, simulates=False).context
     rate = float(f"{float(context.recipe.train.learning_rate) * settings['rate']:.3g}")
     tokens = max(1, round(int(context.recipe.batch.tokens) * settings["step"]))
-    context = context.with_options(train={"learning_rate": rate}, batch={"tokens": tokens})
+    if settings["step_rows"]:
+        rows = context.training
+        tokens = max(1, round(settings["step_rows"] * rows.num_tokens / len(rows.examples)))
+    epochs = float(context.recipe.train.epochs) * settings["epochs"]
+    context = context.with_options(train={"learning_rate": rate, "epochs": epochs}, batch={"tokens": tokens})
     base = load_network(context)
     context = measure_on_base(inspect_base(context, base), base.network)
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, emit)
     steps = total_steps(context.recipe, batches.steps_per_epoch)
-    resolver.fill("evaluate.every", -(-steps // settings["validations"]), "as asked")
+    if settings["validations"]:
+        resolver.fill("evaluate.every", -(-steps // settings["validations"]), "as asked")
     resolve_by_steps(resolver, batches.steps_per_epoch, context.training.num_tokens)
     context = context.with_recipe(resolver.recipe)
     network = apply_method(context, base)

@@ -13,6 +13,7 @@ from burnish.cli.summary import planned_bytes
 from burnish.cli.table import megabytes
 from burnish.report.figures import duration
 from burnish.runs.events import (
+    Adapted,
     CommandMeasured,
     DataChecked,
     DataReady,
@@ -48,6 +49,9 @@ def progress_lines(event: Any, total_steps: int = 0) -> list[str]:
             worse = "" if event.is_best or event.step == 0 else ", worse than the best"
             metrics = "".join(f", {name} {value:,.3f}" for name, value in event.figures.items())
             return [f"step {event.step:>{len(str(total_steps))}}: validation loss {event.loss:.3f}{metrics}{worse}"]
+        case Adapted():
+            how = f", with the learning rate at {event.learning_rate:.2g}" if event.factor != 1 else ""
+            return [f"going on to step {event.total_steps}{how}: {event.reason}"]
         case StoppedEarly():
             return [f"stopped at step {event.step}: {event.reason}"]
         case _:

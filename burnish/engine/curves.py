@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -184,6 +184,12 @@ class Curves:
                 self.total_steps = event.total_steps
             case _:
                 pass
+
+    def with_validation(self, validated: Validated) -> Curves:
+        """The same curves with one more validation."""
+        if validated.step == 0:
+            return replace(self, base=validated)
+        return replace(self, validations=[*self.validations, validated])
 
     @property
     def step(self) -> int:

@@ -8,7 +8,7 @@ import numpy
 
 from burnish.engine.advice import check_labels, lower_rate, more_evaluations, raise_rate, train_less, train_longer
 from burnish.engine.curves import Curves, change, step_between, trend
-from burnish.engine.optimizer import warmup_steps
+from burnish.engine.schedule import warmup_steps
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Diagnosed, Event, StepDone, StoppedEarly, TrainingStarted, Validated
 
@@ -232,19 +232,28 @@ def _ratio_drop(curves: Curves) -> float:
 def underfitting(curves: Curves) -> str | None:
     """At the end of the run the rows that it was trained on are not fitted: more training, or faster, would help.
 
-    Never where the task is solved, and never where the training loss is far below the held-out loss: such a model fits
-    its rows, and more training would memorize them.
+    The cases are `is_unfinished`, `still_falling` and `far_from_floor`.
+    """
+    last, base = curves.last, curves.base
+    if last is None or base is None or not is_unfinished(curves):
+        return None
+    return still_falling(curves, last, base) or far_from_floor(curves, last)
+
+
+def is_unfinished(curves: Curves) -> bool:
+    """Whether a run that is over may still have something to learn.
+
+    Not where the task is solved, and not where the training loss is far below the held-out loss: such a model fits its
+    rows, and more training would memorize them.
     """
     last, base = curves.last, curves.base
     if not curves.is_over or last is None or base is None or len(curves.validations) < 3:
-        return None
+        return False
     is_perfect = last.is_share and last.figures.get(last.headline, 0.0) >= _PERFECT
-    if is_perfect or last.loss < _SOLVED * base.loss or _ratio_drop(curves) >= _MEMORIZED:
-        return None
-    return _still_falling(curves, last, base) or _far_from_floor(curves, last)
+    return not (is_perfect or last.loss < _SOLVED * base.loss or _ratio_drop(curves) >= _MEMORIZED)
 
 
-def _still_falling(curves: Curves, last: Validated, base: Validated) -> str | None:
+def still_falling(curves: Curves, last: Validated, base: Validated) -> str | None:
     """The held-out loss still falls at the end: the last third of the training brought a fifth of the total gain.
 
     Thirds of the summed learning rate, not of the steps: a schedule that falls to 0 flattens every curve. Not after
@@ -265,7 +274,7 @@ def _still_falling(curves: Curves, last: Validated, base: Validated) -> str | No
     )
 
 
-def _far_from_floor(curves: Curves, last: Validated) -> str | None:
+def far_from_floor(curves: Curves, last: Validated) -> str | None:
     """Most labels could be fitted, but training and held-out loss both end at a quarter of that of guessing or more.
 
     However flat the curve is: a low learning rate, or a schedule that falls to 0, flattens it far from the floor. Only
@@ -336,19 +345,25 @@ class Diagnosis:
             return []
         if not isinstance(event, StepDone | Validated | StoppedEarly):
             return []
-        return self._check()
+        return self._check(isinstance(event, StepDone))
+
+    def extend(self, total_steps: int) -> None:
+        """Counts with more steps: the run goes on."""
+        self.curves.total_steps = total_steps
 
     def not_finite(self, step: int, what: str) -> list[Diagnosed]:
         """The diagnosis of a run with a loss that is not finite."""
         return self._report("diverging", f"{what} at step {step}", lambda: lower_rate(self._recipe))
 
-    def _check(self) -> list[Diagnosed]:
+    def _check(self, is_step: bool) -> list[Diagnosed]:
         curves, recipe = self.curves, self._recipe
+        # a run that adapts decides at its next validation whether it is stuck, and then acts instead
+        waits = is_step and recipe.train.adapt is True and curves.base is not None
         found = self._report("diverging", diverging(curves), lambda: lower_rate(recipe))
         if "diverging" not in self.reported:
             found += self._report("overfitting", overfitting(curves), self._train_less)
         found += self._check_gain()
-        if not self.reported & {"diverging", "overfitting", "learning"}:
+        if not waits and not self.reported & {"diverging", "overfitting", "learning"}:
             found += self._report("stuck", stalled(curves), lambda: raise_rate(recipe, curves))
             found += self._report("stuck", ending_at_chance(curves), lambda: check_labels(recipe))
         if not self.reported & {"diverging", "overfitting", "stuck"}:
@@ -396,5 +411,5 @@ class Diagnosis:
 
     def _train_longer(self) -> str:
         last, base = self.curves.last, self.curves.base
-        is_falling = last is not None and base is not None and _still_falling(self.curves, last, base) is not None
+        is_falling = last is not None and base is not None and still_falling(self.curves, last, base) is not None
         return train_longer(self._recipe, self.curves, is_falling)

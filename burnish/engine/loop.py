@@ -14,10 +14,11 @@ from types import FrameType, TracebackType
 import torch
 
 from burnish.data.batching.batches import Batch, BatchSource
+from burnish.engine.adaptation import adaptation
 from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_complete, prune_checkpoints, save_checkpoint
-from burnish.engine.optimizer import learning_rate_at
 from burnish.engine.progress import Progress, RemainingTime
 from burnish.engine.random_state import random_tensors, random_values, restore_random
+from burnish.engine.schedule import last_step, learning_rate_at
 from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.engine.watch import Watch, places
@@ -25,6 +26,7 @@ from burnish.errors import BurnishError, Interrupted, MachineError
 from burnish.models.device import RAISED, RowTooLarge, ran_out
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import (
+    Adapted,
     CheckpointSaved,
     Event,
     MicroBatchHalved,
@@ -132,7 +134,8 @@ class Loop:
     held_out: HeldOut
     recipe: Recipe
     """Fully resolved."""
-    total_steps: int
+    planned_steps: int
+    """Of the first schedule; `progress.cycles` may add more."""
     checkpoints: Path
     emit: Callable[[Event], None]
     progress: Progress
@@ -140,7 +143,12 @@ class Loop:
     watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.emit, self.recipe, self.total_steps, self.trainer.device)
+        self.watch = Watch(self.emit, self.recipe, self.planned_steps, self.trainer.device)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run, as far as is known."""
+        return last_step(self.planned_steps, self.progress.cycles)
 
     def run(self) -> Progress:
         """Trains to the end.
@@ -204,7 +212,7 @@ class Loop:
     def _train_step(self, prefetch: Prefetch) -> None:
         started = attempted = time.perf_counter()
         step = self.progress.step
-        rate = learning_rate_at(step, self.total_steps, self.recipe.train)
+        rate = learning_rate_at(step, self.planned_steps, self.recipe.train, self.progress.cycles)
         while (done := self._attempt(step, rate, prefetch)) is None:
             self._halve(step)
             attempted = time.perf_counter()
@@ -319,18 +327,13 @@ class Loop:
         self.progress.seconds += seconds
         self.pace.validated(self.progress.step, seconds, is_best)
         main = validation.measures[-1]
-        self.watch(
-            Validated(
-                self.progress.step,
-                validation.loss,
-                validation.figures,
-                is_best,
-                seconds,
-                changes,
-                main.name,
-                main.is_share,
-            )
+        event = Validated(
+            self.progress.step, validation.loss, validation.figures, is_best, seconds, changes, main.name, main.is_share
         )
+        adapted = self._adapt(event)
+        self.watch(event)
+        if adapted is not None:
+            self.emit(adapted)
         patience = self.recipe.train.patience
         is_last = self.progress.step == self.total_steps
         if self.recipe.train.early_stopping and not is_last and self.progress.worse >= patience:
@@ -339,6 +342,18 @@ class Loop:
             reason = f"the validation {metric} has been worse than at step {highest} for {patience} validations"
             self.watch(StoppedEarly(self.progress.step, f"{reason}; step {self.progress.best_step} is kept"))
         return is_best
+
+    def _adapt(self, validated: Validated) -> Adapted | None:
+        """Begins another schedule after a validation, if that is worthwhile."""
+        planned, cycles = self.planned_steps, self.progress.cycles
+        found = adaptation(validated, self.watch.diagnosis, self.recipe, planned, cycles)
+        if found is None:
+            return None
+        cycles.append(found.cycle)
+        self.watch.diagnosis.extend(self.total_steps)
+        self.pace.replan(self._step_tokens())
+        rate = float(self.recipe.train.learning_rate) * found.cycle.factor
+        return Adapted(validated.step, self.total_steps, found.cycle.factor, rate, found.reason)
 
     def _evaluate(self) -> Validation:
         """Evaluates the held-out rows; if memory runs out, this and all later validations use smaller batches."""

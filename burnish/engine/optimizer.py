@@ -1,9 +1,8 @@
-"""AdamW, its state, and the learning-rate schedule."""
+"""AdamW and its state."""
 
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -141,27 +140,6 @@ def allocate_moments(optimizer: torch.optim.Optimizer) -> None:
                 "exp_avg": torch.zeros_like(weight, memory_format=torch.preserve_format),
                 "exp_avg_sq": torch.zeros_like(weight, memory_format=torch.preserve_format),
             }
-
-
-def warmup_steps(total_steps: int, train: TrainSection) -> int:
-    """Number of warm-up steps."""
-    return min(round(train.warmup * total_steps), total_steps - 1)
-
-
-def learning_rate_at(step: int, total_steps: int, train: TrainSection) -> float:
-    """The learning rate of a step, counted from 0: linear warm-up, then decay to 0 by the schedule.
-
-    Warm-up takes `warmup * total_steps` steps, rounded, and never all of them. Its first step is not 0 but 1/(n+1) of
-    the peak for n steps. Cosine is half a period (arXiv 1608.03983).
-    """
-    peak = float(train.learning_rate)
-    rising = warmup_steps(total_steps, train)
-    if step < rising:
-        return peak * (step + 1) / (rising + 1)
-    if train.schedule == "constant":
-        return peak
-    done = (step - rising) / (total_steps - rising)
-    return peak * (1 - done if train.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy
 
+from burnish.engine.schedule import Cycle
 from burnish.engine.validation import RowResults, paired_change
 from burnish.metrics.measure import Measure
 
@@ -36,7 +37,6 @@ class RemainingTime:
     def __init__(
         self, step_tokens: Sequence[int], validation_tokens: int, evaluate_every: int, save_every: int
     ) -> None:
-        self._total = len(step_tokens)
         self._validation_tokens = validation_tokens
         self._evaluate_every = evaluate_every
         self._save_every = save_every
@@ -46,7 +46,8 @@ class RemainingTime:
         self.replan(step_tokens)
 
     def replan(self, step_tokens: Sequence[int]) -> None:
-        """Sets new step sizes and discards the times of steps of the old sizes."""
+        """Sets the sizes of all steps, which may be more than before; discards the times measured so far."""
+        self._total = len(step_tokens)
         self._tokens = list(step_tokens)
         self._tokens_from = numpy.append(numpy.cumsum(self._tokens[::-1], dtype=numpy.int64)[::-1], 0)
         self._steps: deque[tuple[int, float]] = deque(maxlen=_STEPS_REMEMBERED)
@@ -141,6 +142,8 @@ class Progress:
     highest_score: float | None = None
     row_results: dict[str, RowResults] = field(default_factory=dict)
     """Row results of the validations that later ones are compared with: `base`, `lowest` (by loss) and `highest`."""
+    cycles: list[Cycle] = field(default_factory=list)
+    """Schedules that were added to the planned one."""
     worse: int = 0
     """Number of the last validations, one after the other, that were worse than the highest."""
 
@@ -239,4 +242,5 @@ class Progress:
         if best is not None and best.step == {**highest, **values}["highest_step"]:
             results["highest"] = best
         pairs = [(step, loss) for step, loss in values["validations"]]
-        return cls(**{**highest, **values, "validations": pairs, "row_results": results})
+        cycles = [Cycle(**one) for one in values.get("cycles", [])]
+        return cls(**{**highest, **values, "validations": pairs, "row_results": results, "cycles": cycles})

@@ -14,7 +14,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.engine.curves import Outliers
 from burnish.engine.diagnosis import Diagnosis
-from burnish.engine.optimizer import warmup_steps
+from burnish.engine.schedule import warmup_steps
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Event, Note, Spiked, StepDone, Validated, Warned
 from burnish.system.machine import memory_size
@@ -137,8 +137,12 @@ class Watch:
             metrics: lines of `metrics.jsonl` up to the step where it resumes.
             events: lines of `events.jsonl`.
         """
+        events = list(events)
+        extended = {line["step"]: line["total_steps"] for line in events if line["event"] == "Adapted"}
         for line in metrics:
             if kind := _KINDS.get(line["event"]):
+                if kind is Validated and line["step"] in extended:
+                    self.diagnosis.extend(extended[line["step"]])
                 event = kind(**{name: value for name, value in line.items() if name not in ("event", "time")})
                 self.diagnosis.observe(event)
                 if isinstance(event, StepDone):

@@ -36,7 +36,7 @@ from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Question, Task
 
 _SHOWN_ANSWERS = 5
-_FEWEST_COUNTED = 10
+FEWEST_COUNTED = 10
 """Fewer answers than this are shown but give no metrics."""
 
 
@@ -100,7 +100,8 @@ def compare_with_base(
         repeated_records(training, trained.owners),
     )
     comparison.distinct = rows.repeats.distinct if rows.repeats else None
-    comparison.caveat = caveat(split, comparison.distinct or final.number, records.why_no_test)
+    shares = task.scorer.headline_is_share or len(questions) >= FEWEST_COUNTED
+    comparison.caveat = caveat(split, comparison.distinct or final.number, records.why_no_test, shares)
     if not rows.held_out.examples and rows.general is None:
         return comparison
     emit(Stage("evaluating the base model"))
@@ -122,7 +123,7 @@ def compare_with_base(
     comparison.figures += answered
     own = (context.recipe.evaluate.metric or "").partition(":")[2]
     comparison.deciding = deciding_metrics([one.name for one in answered], [one.expected for one in base.answers], own)
-    if len(questions) < _FEWEST_COUNTED and context.questions(1):
+    if len(questions) < FEWEST_COUNTED and context.questions(1):
         comparison.unscored = len(questions)
     if rows.general is not None and base.general is not None and tuned.general is not None:
         (loss,) = make_figures([base.general], [tuned.general])
@@ -214,7 +215,7 @@ def _answer_figures(
         repeats: among the questions. Only whole conversations are repeats: the same last turn has another answer after
             another history.
     """
-    if base.held_out is None or len(base.answers) < _FEWEST_COUNTED:
+    if base.held_out is None or len(base.answers) < FEWEST_COUNTED:
         return []
     own = recipe.evaluate.metric
     named = (own.partition(":")[2], load_metric(own)) if own else None

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.preference.format import Answer, PairExample
 from burnish.data.rows.row import IGNORED
+from burnish.engine.schedule import Cycle
 from burnish.errors import InputError
 from burnish.methods import make_method, method_names
 from burnish.recipe.schema import BUNDLED_MODELS, Recipe
@@ -145,6 +146,8 @@ class Ejected:
     device: str
     pad_id: int
     total_steps: int
+    cycles: Sequence[Cycle]
+    """The schedules, the planned one first."""
     kept_step: int
     """The step whose weights are the run's result."""
     steps_per_epoch: int
@@ -178,6 +181,7 @@ def write_script(recipe: Recipe, ejected: Ejected) -> str:
         adapter=not method.trains_base,
         is_shifted=not method.trains_base and recipe.lora.init != "default",
         bits=method.bits,
+        is_adapted=len(ejected.cycles) > 1,
         optimizer=str(recipe.train.optimizer),
         vocabulary=ejected.vocabulary,
         constants=_constants(recipe, ejected),
@@ -186,6 +190,17 @@ def write_script(recipe: Recipe, ejected: Ejected) -> str:
 
 Constants = list[list[tuple[str, Any, str]]]
 """Groups of (name, value, what it means)."""
+
+
+def _steps(ejected: Ejected) -> list[tuple[str, Any, str]]:
+    """How long the run was, and its schedules if there were several."""
+    if len(ejected.cycles) == 1:
+        return [("TOTAL_STEPS", ejected.total_steps, "optimizer steps that the schedule was made for")]
+    cycles = [(one.first, one.steps, one.factor) for one in ejected.cycles]
+    return [
+        ("TOTAL_STEPS", ejected.total_steps, "optimizer steps"),
+        ("CYCLES", cycles, "schedules of the run: steps before each, its steps, and its factor of the learning rate"),
+    ]
 
 
 def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
@@ -203,7 +218,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
             ("PAD", ejected.pad_id, "the padding token"),
         ],
         [
-            ("TOTAL_STEPS", ejected.total_steps, "optimizer steps that the schedule was made for"),
+            *_steps(ejected),
             ("KEPT_STEP", ejected.kept_step, "the step whose weights the run kept: the best on its validation rows"),
             ("STEPS_PER_EPOCH", ejected.steps_per_epoch, "steps in one pass over the rows"),
             ("ROWS_PER_STEP", ejected.rows_per_step, "rows per optimizer step"),

@@ -33,7 +33,7 @@ _NO_EFFECT_ON_SPEED: dict[str, Any] = {
         *("path", "validation", "validation_fraction", "validation_rows", "test", "test_fraction", "test_rows"),
         *("split", "split_seed", "group", "shape", "columns", "rows", "labels"),
     },
-    "train": {"epochs", "max_steps", "learning_rate", "schedule", "warmup", "early_stopping", "patience"},
+    "train": {"adapt", "epochs", "max_steps", "learning_rate", "schedule", "warmup", "early_stopping", "patience"},
     "batch": {"tokens"},
     "evaluate": True,
     "save": True,
@@ -126,6 +126,21 @@ def keep_measured(key: str, known: KnownPace, emit: Emit) -> None:
     reason = keep_pace(key, known)
     if reason:
         emit(Note(f"The measured time cannot be cached for later plans: {reason}."))
+
+
+def keep_faster(key: str, seconds_per_token: float, emit: Emit) -> None:
+    """Corrects a cached pace by that of a finished run: its trial may have fallen into a slow moment of the machine.
+
+    Only a faster one is believed: a run that other programs slowed down says nothing about the next.
+
+    Args:
+        key: of the run's pace.
+        seconds_per_token: of its steps, uncompiled; padding included.
+        emit: receives a note if it cannot be cached.
+    """
+    known = find_pace(key)
+    if known is not None and 0 < seconds_per_token < known.seconds_per_token:
+        keep_measured(key, replace(known, seconds_per_token=seconds_per_token, measured=time.time()), emit)
 
 
 def measured_time(known: KnownPace, plan: BatchPlan, context: RunContext) -> MeasuredTime:

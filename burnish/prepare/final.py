@@ -42,13 +42,14 @@ class FinalRows:
         return "held out from the training data" if self.split in held_out else f"the {self.called} data"
 
 
-def caveat(split: str, rows: int, why_no_test: str = "") -> str:
+def caveat(split: str, rows: int, why_no_test: str = "", compares_shares: bool = True) -> str:
     """What to know about a number of rows before taking figures on them for granted, in sentences; often empty.
 
     Args:
         split: `test`, `validation`, or another name for rows of other data.
         rows: distinct ones.
         why_no_test: why a run has no test split, as a phrase.
+        compares_shares: whether shares of right answers or labels are compared on them, rather than losses alone.
     """
     if not rows:
         return ""
@@ -59,6 +60,8 @@ def caveat(split: str, rows: int, why_no_test: str = "") -> str:
             f"There is no test split ({why_no_test}): the validation rows also chose the checkpoint, so figures on "
             "them may be a little too good."
         )
+    if not compares_shares:
+        return " ".join(said)
     least = smallest_difference(rows)
     number = f"{rows} {called}{'s' if rows != 1 else ''}"
     if least is None:

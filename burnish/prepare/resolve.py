@@ -13,7 +13,7 @@ from burnish.errors import RecipeError
 from burnish.methods.method import Method
 from burnish.models.config import WORDS, context_limit, has_scaled_positions
 from burnish.models.heads import Head, is_supported
-from burnish.recipe.schema import AUTO, BUNDLED, NONE, Recipe
+from burnish.recipe.schema import AUTO, BUNDLED, NONE, Recipe, TrainSection
 from burnish.runs.events import Event, Resolved, Warned
 from burnish.tasks.task import TaskFacts
 
@@ -229,6 +229,7 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     Raises:
         MachineError: the requested optimizer does not run on this device.
     """
+    resolver.fill("train.adapt", *_adapts(resolver.recipe.train), is_reported=False)
     millions = facts.parameters / 1e6
     rate = float(f"{method.learning_rate(facts.parameters) * facts.rate_factor:.2g}")
     factor = f", times {facts.rate_factor:g} for this task" if facts.rate_factor != 1 else ""
@@ -242,6 +243,12 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("evaluate.answers", answers, reason, is_reported=facts.longest_answer > 0)
     longest = min(256, math.ceil(facts.longest_answer * 1.25) + 8) if facts.longest_answer else 64
     resolver.fill("evaluate.max_new_tokens", longest, "room for the longest known answer")
+
+
+def _adapts(train: TrainSection) -> tuple[bool, str]:
+    """Whether a run may change its plan, and why: not what the user has decided."""
+    free = train.epochs == AUTO and train.learning_rate == AUTO and train.max_steps is None
+    return free, "length and learning rate are Burnish's own" if free else "length or learning rate are yours"
 
 
 def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:

@@ -316,6 +316,10 @@ class TrainSection(Section):
     head_learning_rate: AutoPositiveFloat = AUTO
     """Peak learning rate of an output layer that the base model lacks, so that it starts at random, as for labels.
     `auto` is higher than `learning_rate`."""
+    adapt: Auto | bool = AUTO
+    """Let the run change its plan: raise the learning rate if halfway nothing has moved, and go on, up to twice the
+    planned steps, where the end is too early. `auto` does so if `epochs`, `max_steps` and `learning_rate` are left to
+    Burnish."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Learning-rate schedule after warm-up."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05

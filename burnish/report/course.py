@@ -30,12 +30,13 @@ def curves(record: RunRecord) -> dict[str, Any]:
 def findings(record: RunRecord) -> dict[str, Any]:
     """The diagnosis in words; outlier steps with their rows; and every warning."""
     ended = [f"Stopped at step {one['step']:,}: {one['reason']}" for one in record.all("StoppedEarly")]
+    adapted = [_adapted(one) for one in record.all("Adapted")]
     halved = [
         f"Memory ran out at step {one['step']:,}; from there on a micro-batch held at most {one['tokens_after']:,} "
         f"tokens instead of {one['tokens_before']:,}. The result is the same."
         for one in record.all("MicroBatchHalved")
     ]
-    warnings = list(dict.fromkeys([*ended, *halved, *(one["text"] for one in record.all("Warned"))]))
+    warnings = list(dict.fromkeys([*adapted, *ended, *halved, *(one["text"] for one in record.all("Warned"))]))
     spikes = record.all("Spiked")
     more = len(spikes) - _SPIKES_SHOWN
     return {
@@ -100,6 +101,11 @@ def _validations(record: RunRecord) -> tuple[list[str], list[list[str]]]:
         for line in record.validations
     ]
     return ["step", "eval loss", *names], rows
+
+
+def _adapted(event: Mapping[str, Any]) -> str:
+    how = f", with the learning rate at {event['learning_rate']:.2g}" if event["factor"] != 1 else ""
+    return f"Went on at step {event['step']:,}, to step {event['total_steps']:,}{how}: {_sentence(event['reason'])}"
 
 
 def _title(finding: Mapping[str, Any]) -> str:

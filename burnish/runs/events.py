@@ -302,6 +302,21 @@ class StoppedEarly(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Adapted(Event):
+    """The run begins another learning-rate schedule from the current weights (`train.adapt`)."""
+
+    step: int
+    """Steps done before it."""
+    total_steps: int
+    """Of the run from now on."""
+    factor: float
+    """Times the learning rate of the recipe."""
+    learning_rate: float
+    """Peak of the schedule."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed(Event):
     """Progress of a long piece of work other than training."""
 

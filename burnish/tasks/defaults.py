@@ -115,6 +115,11 @@ class ScorerDefaults:
     headline: str = "loss"
     compares_answers: bool = True
 
+    @property
+    def headline_is_share(self) -> bool:
+        """A loss is none."""
+        return self.headline != "loss"
+
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """No metrics besides the loss."""
         return []

@@ -146,6 +146,11 @@ class ScoreScorer(ScorerDefaults):
         self._objective = objective
         self._spread = spread
 
+    @property
+    def headline_is_share(self) -> bool:
+        """It is an error in the unit of the scores."""
+        return False
+
     def evaluate_batch(self, network: Any, batch: Batch) -> BatchOutcome:
         """The losses, and the predicted score of each row."""
         scores = _scores(network, batch.inputs)

@@ -150,6 +150,11 @@ class Scorer(Protocol):
         ...
 
     @property
+    def headline_is_share(self) -> bool:
+        """Whether it is a share of right labels or the like, from 0 to 1."""
+        ...
+
+    @property
     def compares_answers(self) -> bool:
         """Whether a generated answer is right only if it equals the expected one."""
         ...

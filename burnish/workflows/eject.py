@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from burnish.engine.schedule import Cycle, cycles_of, last_step
 from burnish.errors import InputError
 from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
 from burnish.lineage.manifest import check_base, rows_of
@@ -64,7 +65,9 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
     check_base(folder, context.location)
     context = encode(context)
     plan = context.batch_plan(context.training)
-    steps = total_steps(recipe, plan.steps_per_epoch)
+    cycles = cycles_of(read_events(folder.events))
+    planned = total_steps(recipe, plan.steps_per_epoch)
+    steps = last_step(planned, cycles)
     facts = Ejected(
         run=folder.name,
         base=context.location.name if context.location.is_hub else str(context.location.folder.resolve()),
@@ -72,6 +75,7 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
         device=context.device.type,
         pad_id=context.tokenizer.pad_token_id,
         total_steps=steps,
+        cycles=[Cycle(0, planned), *cycles],
         kept_step=_kept_step(folder, steps),
         steps_per_epoch=plan.steps_per_epoch,
         rows_per_step=plan.rows_per_step,

@@ -18,6 +18,7 @@ import torch
 
 from burnish.data.rows.dataset import Records
 from burnish.engine.loop import Loop
+from burnish.engine.schedule import cycles_of
 from burnish.errors import InputError, Interrupted
 from burnish.lineage.manifest import read_manifest
 from burnish.lineage.reproduction import (
@@ -167,6 +168,7 @@ def _run_again(
         context = encode(open_context(recipe, replace(records, valid=[], test=[]), emit))
         rounding = check_rounding(manifest, context.device)
         loop, batches = rebuild_loop(context.with_options(save={"every": 10**9}), aside)
+        loop.progress.cycles = cycles_of(read_events(folder.events))  # without validations, it would add none itself
         watch.follow(loop)
         compile_again(loop.trainer.network, context, batches)
         try:

@@ -277,7 +277,7 @@ class _Sweeping:
             run.preparation = time.time() - started + planned.seconds
             self.preparations.append(run.preparation)
             loop = fit(model, folder)
-            if model.time is not None and not loop.progress.stopped:
+            if model.time is not None and not loop.progress.stopped and not loop.progress.cycles:
                 model.context.emit(TimeMeasured(model.time.run, loop.progress.seconds))
             self._keep(run, loop, model.context, folder)
 

@@ -23,7 +23,7 @@ from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.evaluate.comparison import Comparison
-from burnish.evaluate.evaluation import compare_with_base
+from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
 from burnish.lineage.manifest import manifest_of
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.budget import Budget, later_bytes
@@ -36,6 +36,7 @@ from burnish.plan.time import (
     MeasuredTime,
     find_usable,
     is_surely_short,
+    keep_faster,
     keep_measured,
     measured_time,
     step_key,
@@ -113,7 +114,7 @@ def train(
         begin_folder(model.context, folder, log)
         loop = fit(model, folder)
         evaluate(loop, model.context, folder)
-        report_accuracy(model, loop.progress)
+        report_accuracy(model, loop)
         write_pages(folder)
     return Run(folder)
 
@@ -172,6 +173,8 @@ class LoadedModel:
     """Expected peak of resident memory in bytes; None if no step was tried, or the tensors are elsewhere."""
     loaded: int = 0
     """Peak of resident memory until the first step."""
+    key: str = ""
+    """Of the cached pace."""
 
     def with_name(self, name: str) -> LoadedModel:
         """The same run, called by the name of its folder."""
@@ -205,7 +208,7 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     known = _known_pace(replace(plan, context=context), network, batches, key, loading)
     context, known = _compiled(network, context, batches, known, key)
     loaded = max(loaded, peak_bytes() or 0)  # which starts again with the trial
-    model = LoadedModel(context, network, batches, begun, loaded=loaded)
+    model = LoadedModel(context, network, batches, begun, loaded=loaded, key=key)
     return model if known is None else _predicted(model, known, resident, plan.budget)
 
 
@@ -230,7 +233,9 @@ def report_data(context: RunContext, batches: BatchPlan) -> None:
     )
     context.emit(data)
     distinct = len({content_hash(record) for record in final.records})
-    if final.number and (said := caveat(final.called, min(final.number, distinct), records.why_no_test)):
+    answered = len(context.final_questions(int(context.recipe.evaluate.answers)))
+    shares = context.task.scorer.headline_is_share or answered >= FEWEST_COUNTED
+    if final.number and (said := caveat(final.called, min(final.number, distinct), records.why_no_test, shares)):
         context.emit(Note(said))
     if context.rejected:
         first = "; ".join(f"{row.place}: {row.reason}" for row in context.rejected[:_NAMED_ROWS])
@@ -356,13 +361,15 @@ def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
     return best
 
 
-def report_accuracy(model: LoadedModel, progress: Progress) -> None:
-    """Reports measured memory and time next to the predicted; no time for a run that stopped early."""
-    emit, measured = model.context.emit, peak_bytes()
+def report_accuracy(model: LoadedModel, loop: Loop) -> None:
+    """Reports measured memory and time next to the predicted; no time for a run whose length has changed."""
+    emit, measured, progress = model.context.emit, peak_bytes(), loop.progress
     if model.resident and measured:
         emit(ResidentMeasured(model.resident, max(model.loaded, measured)))
-    if model.time is not None and not progress.stopped:
+    if model.time is not None and not progress.stopped and not progress.cycles:
         emit(TimeMeasured(model.time.run, progress.seconds))
+        if model.context.recipe.model.compile is not True:
+            keep_faster(model.key, loop.pace.seconds_per_token(), emit)
         emit(CommandMeasured(model.so_far + model.time.run + model.time.evaluation, time.time() - model.begun))
 
 

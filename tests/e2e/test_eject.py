@@ -104,7 +104,7 @@ CASES: dict[str, dict[str, Any]] = {
     "head": {"lora.modules_to_save": ["lm_head"], "lora.bias": "all"},
     "qlora": {"method": "qlora"},
 }
-LONG_RUN = "unpacked", "pissa", "head", "qlora"
+LONG_RUN = "lora", "unpacked", "pissa", "head", "qlora"
 
 
 @pytest.mark.parametrize(

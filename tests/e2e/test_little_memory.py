@@ -49,6 +49,7 @@ print(json.dumps(made))
 ROOM_BYTES = 30_000_000
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_with_too_little_memory(base: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", count=300)
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(rows), str(base), str(tmp_path), str(ROOM_BYTES)]

@@ -124,7 +124,9 @@ def test_plan_and_training_agree_and_measure_for_each_other(
     assert events["CommandMeasured"]["measured"] > events["TimeMeasured"]["measured"] > 0
     assert events["ResidentMeasured"]["predicted"] == events["MemoryPredicted"]["resident"]
     assert 2 * 2**20 < events["ResidentMeasured"]["measured"] < 4 * events["MemoryPredicted"]["resident"]
-    assert paces(cache) == [kept]
+    (after,) = paces(cache)
+    assert after["seconds_per_token"] <= kept["seconds_per_token"], "only a faster run corrects what is cached"
+    assert {**after, **{name: kept[name] for name in ("seconds_per_token", "measured")}} == kept
 
 
 def test_a_longer_run_is_tried_first(here: Path, base: Path, rows_file: Path, burnish: Burnish, cache: Path) -> None:

@@ -25,7 +25,7 @@ def write_rows(path: str, count: int) -> Path:
     return Path(path)
 
 
-@pytest.mark.parametrize(("kind", "method"), [("bert", "full"), ("llama", "lora")])
+@pytest.mark.parametrize(("kind", "method"), [("bert", "full"), pytest.param("llama", "lora", marks=pytest.mark.slow)])
 def test_scores_are_learned_and_saved_as_they_were_evaluated(
     here: Path, tmp_path: Path, burnish: Burnish, kind: str, method: str
 ) -> None:

@@ -86,7 +86,7 @@ def test_the_test_rows_choose_nothing(kind: str, here: Path, base: Path, burnish
 
 def test_the_verdict_is_on_test_rows(here: Path, base: Path, burnish: Burnish) -> None:
     write_rows(here / "rows.jsonl", 60)
-    result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT}")
+    result = burnish(f"train rows.jsonl --model {base} --name mine {SHORT} --set evaluate.answers=12")
     assert result.code == 0, result.err
     assert re.search(r"rows +36 train, 12 validation, 12 test\n", result.err)
     few = "12 test rows can show only differences of about 42 points or more between shares of right answers."

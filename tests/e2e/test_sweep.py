@@ -63,7 +63,11 @@ def course(run: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "rank"), [("learning_rate-0.0001-rank-4", 1e-4, 4), ("learning_rate-0.02-rank-8", 0.02, 8)]
+    ("name", "rate", "rank"),
+    [
+        pytest.param("learning_rate-0.0001-rank-4", 1e-4, 4, marks=pytest.mark.slow),
+        ("learning_rate-0.02-rank-8", 0.02, 8),
+    ],
 )
 def test_each_run_is_the_one_that_train_makes(
     swept: Path, rows: Path, base: Path, tmp_path: Path, name: str, rate: float, rank: int

@@ -147,9 +147,11 @@ def run_through(played: Played) -> dict[str, Any]:
     return compare_with_base(network, played.context, 2).to_dict()
 
 
+_ALIKE = ("tag", "span", "fill-mask", "reward", "score")
+"""Tasks whose steps have the parts of another one here."""
 _METHODS = [name for name in method_names() if name not in (*_QUANTIZED, "lora", "full")]
 CELLS = [
-    *((task, "lora") for task in (*TASKS, "vision")),
+    *(pytest.param(one, "lora", marks=pytest.mark.slow if one in _ALIKE else []) for one in (*TASKS, "vision")),
     (main_task("Llama"), "full"),
     *(pytest.param(main_task("Llama"), method, marks=pytest.mark.slow) for method in _METHODS),
     *(pytest.param("classify", method, marks=pytest.mark.slow) for method in ("full", "ia3", "prompt")),
@@ -219,10 +221,6 @@ def waits_of_a_step(context: RunContext, events: list[Event], runs: Path, attent
         waits.clear()
         played.loop.trainer.step(batches, 1e-3)
         return [place for place in waits if not place.startswith("?")], len(batches)
-
-
-_ALIKE = ("tag", "span", "fill-mask", "reward", "score")
-"""Tasks whose steps have the parts of another one here."""
 
 
 @pytest.mark.parametrize(

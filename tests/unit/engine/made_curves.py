@@ -25,7 +25,8 @@ def loss_of(rows: Any) -> Measure:
 def made_recipe(**train: Any) -> Recipe:
     """What the diagnosis reads of a recipe."""
     options = {"learning_rate": 1e-3, "epochs": 3.0, **train}
-    return Recipe(train=TrainSection(**options), evaluate=EvaluateSection(every=EVERY))
+    method = options.pop("method", "lora")
+    return Recipe(method=method, train=TrainSection(**options), evaluate=EvaluateSection(every=EVERY))
 
 
 def made_run(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from burnish.engine.advice import raise_rate
 from burnish.engine.curves import Curves
 from burnish.engine.diagnosis import Diagnosis, overfitting, underfitting
 from burnish.recipe.schema import EvaluateSection
@@ -100,7 +101,7 @@ def found(curves: Curves, **train: Any) -> dict[str, Diagnosed]:
     """Every finding at the end of a run."""
     watched = Diagnosis(made_recipe(**train), curves.total_steps)
     watched.curves = curves
-    return {one.name: one for one in watched._check()}
+    return {one.name: one for one in watched._check(False)}
 
 
 @pytest.mark.parametrize(
@@ -182,3 +183,29 @@ def test_what_is_wrong_at_the_end_stands() -> None:
     findings = [one for event in flat for one in watched.observe(event)]
     assert watched.holding() == {one.name: one.evidence for one in findings}
     assert list(watched.holding()) == ["stuck"]
+
+
+METHODS = ("lora", "full", "freeze", "ia3", "prompt")
+
+
+def test_stuck_advice_names_options_of_the_method() -> None:
+    flat = made_run(lambda share: 2.0, lambda share: 2.0, rows=100, row_noise=0.02)
+    found = {name: diagnose(flat, made_recipe(method=name))[0].advice for name in METHODS}
+    check_text("\n".join(f"{name}: {advice}" for name, advice in found.items()))
+
+
+def test_overfitting_advice_names_options_of_the_method() -> None:
+    events = made_run(lambda share: 2 * (1 - share) ** 4, lambda share: 2 - share if share < 0.3 else 1.4 + 1.5 * share)
+    found = {
+        name: next(one for one in diagnose(events, made_recipe(method=name)) if one.name == "overfitting").advice
+        for name in METHODS
+    }
+    check_text("\n".join(f"{name}: {advice}" for name, advice in found.items()))
+
+
+def test_without_a_gradient_the_option_that_chose_the_weights_is_named() -> None:
+    curves = Curves(40, 0)
+    for step in range(1, 41):
+        curves.take(step_done(step, 2.0, norm=0.0))
+    found = {name: raise_rate(made_recipe(method=name), curves) for name in METHODS}
+    check_text("\n".join(f"{name}: {advice}" for name, advice in found.items()))

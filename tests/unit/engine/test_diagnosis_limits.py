@@ -387,5 +387,5 @@ def test_five_validations_are_enough(total: int, every: int, evidence: str | Non
 def test_the_lowest_validation_is_named_as_the_one_that_is_kept() -> None:
     watched = Diagnosis(made_recipe(), 55)
     watched.curves = overfit()
-    found = {one.name: one.advice for one in watched._check()}
+    found = {one.name: one.advice for one in watched._check(False)}
     assert "(the lowest was at step 35 of 55)" in found["overfitting"]

@@ -66,6 +66,7 @@ def make_loop(tokenizer: Any, folder: Path, result: Listener, **options: Any) ->
     """A loop over ten steps that validates every second and saves every fifth."""
     train = TrainSection(**{"learning_rate": 1e-2, "patience": 5, **options.pop("train", {})})
     recipe = Recipe(
+        method="lora",
         train=train,
         evaluate=EvaluateSection(every=options.pop("evaluate_every", 2)),
         save=SaveSection(every=options.pop("save_every", 5), keep=options.pop("keep", 1)),

@@ -1,9 +1,8 @@
-"""AdamW's groups and the learning rate of each step."""
+"""AdamW's groups and state."""
 
 from __future__ import annotations
 
 import importlib.util
-import math
 from contextlib import nullcontext
 
 import pytest
@@ -13,7 +12,6 @@ from torch import nn
 from burnish.engine.optimizer import (
     allocate_moments,
     check_optimizer,
-    learning_rate_at,
     make_optimizer,
     moments,
     restore_moments,
@@ -23,43 +21,6 @@ from burnish.errors import MachineError
 from burnish.recipe.schema import TrainSection
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import with_method
-
-
-def rates(total: int, **options: object) -> list[float]:
-    """The rate of every step of a run."""
-    train = TrainSection(**{"learning_rate": 1.0, **options})  # type: ignore[arg-type]
-    return [learning_rate_at(step, total, train) for step in range(total)]
-
-
-def test_constant_with_warmup_by_hand() -> None:
-    assert rates(8, schedule="constant", warmup=0.5) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
-
-
-def test_linear_by_hand() -> None:
-    assert rates(5, schedule="linear", warmup=0) == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])
-    assert rates(6, schedule="linear", warmup=0.34) == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25])
-
-
-def test_cosine_by_hand() -> None:
-    half = math.sqrt(0.5) / 2
-    assert rates(4, schedule="cosine", warmup=0) == pytest.approx([1, 0.5 + half, 0.5, 0.5 - half])
-
-
-def test_the_peak_is_the_learning_rate() -> None:
-    assert max(rates(100, learning_rate=3e-4)) == pytest.approx(3e-4)
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
-@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 0.99])
-@pytest.mark.parametrize("total", [1, 2, 3, 10, 101])
-def test_every_step_moves_and_the_warmup_ends_within_the_run(total: int, warmup: float, schedule: str) -> None:
-    of_run = rates(total, schedule=schedule, warmup=warmup)
-    assert all(0 < rate <= 1 for rate in of_run)
-    top = of_run.index(max(of_run))
-    assert max(of_run) == 1
-    assert of_run[: top + 1] == sorted(of_run[: top + 1])
-    assert of_run[top:] == sorted(of_run[top:], reverse=True)
-    assert top == min(round(warmup * total), total - 1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -48,6 +48,7 @@ def make_script(kind: str, **facts: Any) -> str:
         "micro_rows": 2,
         "adapter": {"target_modules": ["q_proj"]},
         "vocabulary": 301,
+        "cycles": [],
     }
     return write_script(Recipe(**options), Ejected(**{**known, **facts}))
 

@@ -57,7 +57,9 @@ def num_graphs() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-MODELS = pytest.mark.parametrize(("layout", "method"), [("gpt2", "full"), ("llama", "lora")])
+MODELS = pytest.mark.parametrize(
+    ("layout", "method"), [("gpt2", "full"), pytest.param("llama", "lora", marks=pytest.mark.slow)]
+)
 
 
 @MODELS

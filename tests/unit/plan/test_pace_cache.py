@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from burnish.plan.known import KnownPace, find_pace, keep_pace, pace_key
+from burnish.plan.time import keep_faster
 from burnish.system.machine import cache_folder
 
 KEY = pace_key({"model": "a"})
@@ -128,3 +129,17 @@ def test_a_key_follows_from_every_ingredient() -> None:
         {**ingredients, "more": None},
     ]
     assert len({pace_key(one) for one in [ingredients, *others]}) == 5
+
+
+@pytest.mark.parametrize(("measured", "kept"), [(0.2, 0.2), (0.3, 0.25), (0.0, 0.25)], ids=["faster", "slower", "none"])
+def test_a_run_that_was_faster_corrects_its_pace(cache: Path, measured: float, kept: float) -> None:
+    notes: list[Any] = []
+    keep_faster(KEY, measured, notes.append)
+    assert find_pace(KEY) is None, "there is nothing to correct"
+    keep_pace(KEY, KNOWN)
+    keep_faster(KEY, measured, notes.append)
+    found = find_pace(KEY)
+    assert found is not None
+    assert found.seconds_per_token == kept
+    assert replace(found, seconds_per_token=0.25, measured=1e9) == KNOWN
+    assert notes == []

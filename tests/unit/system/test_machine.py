@@ -105,6 +105,7 @@ print(resident() - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.skipif(not this_machine().has_fast_bf16, reason="this processor has no compiled products of 690 KiB")
+@pytest.mark.slow
 def test_compiled_products_are_bounded() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_CACHE_CAPACITY")}
 
