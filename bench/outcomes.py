@@ -8,8 +8,9 @@
 time; REAL is a folder with the models `smollm2` and `minilm`, DATA that of the public files. A training is a cell (a
 data set, a number of rows, a seed) and a variant: Burnish's defaults, those of transformers' `Trainer` or of TRL, or a
 point of a grid around Burnish's. All are trained by Burnish's engine, so that they differ in nothing but their settings
-(`bench/peers.py` and `bench/classify.py` compare the programs). All weights that a training passes are evaluated on
-validation and test rows (`bench/outcomes_run.py`), so that one run serves every rule for choosing a checkpoint.
+(`bench/peers.py` and `bench/classify.py` compare the programs). The first run of each method on a data set has all
+weights that it passes evaluated on validation and test rows, so that it serves every rule for choosing a checkpoint
+(`bench/outcomes_run.py`); of the others the result alone is evaluated.
 
 `keep` adds the results to `bench/outcomes.jsonl`. `table` computes everything from that file and FOLDER, and trains
 nothing; `--write` puts it into docs/defaults.md.
@@ -53,8 +54,8 @@ ROWS = (50, 200, 1000, 0)
 SEEDS = (0, 1, 2)
 VALIDATIONS = 6
 ANSWERS = {"orders": 60, "helpdesk": 60}
-"""Test questions answered at every validation, by data set."""
-DEFAULTS, PEERS = "defaults", "peers"
+"""Test questions answered at every evaluation, by data set."""
+DEFAULTS, PEERS, METHODS = "defaults", "peers", ("full", "lora")
 TRAINER = {
     "method": "full", "train.learning_rate": 5e-5, "train.epochs": 3, "train.schedule": "linear", "train.warmup": 0.0,
     "train.weight_decay": 0.0, "data.packing": False,
@@ -164,9 +165,11 @@ def run_one(one: Training, result: Path, options: argparse.Namespace) -> None:
 def variant_settings(one: Training) -> dict[str, Any]:
     """What `bench/outcomes_run.py` gets of a variant."""
     variant = one.variant
+    is_first = variant.name in METHODS and one.seed == SEEDS[0]
     settings: dict[str, Any] = {
         "rate": variant.rate, "step": variant.step, "epochs": variant.epochs, "step_rows": None,
-        "validations": VALIDATIONS, "options": {"train.early_stopping": False, "train.adapt": False},
+        "validations": VALIDATIONS, "rhythm": "every" if is_first else "kept",
+        "options": {"train.early_stopping": False, "train.adapt": False},
     }  # fmt: skip
     if variant.method:
         settings["options"]["method"] = variant.method
@@ -175,7 +178,7 @@ def variant_settings(one: Training) -> dict[str, Any]:
     elif variant.name == PEERS:
         rate = TRL_RATES.get(one.data, TRAINER["train.learning_rate"])
         own = {**TRAINER, "train.learning_rate": rate, "train.head_learning_rate": rate}
-        settings |= {"step_rows": PEER_ROWS, "options": settings["options"] | own}
+        settings |= {"step_rows": PEER_ROWS, "rhythm": "last", "options": settings["options"] | own}
     return settings
 
 
@@ -190,16 +193,16 @@ def make_table(results: list[Result]) -> str:
     for cell in sorted(cells, key=lambda cell: (cell[0], len(cell[1]), cell[1])):
         gains = cells[cell]
         own, peer = mean(gains[DEFAULTS]), mean(gains[PEERS]) if PEERS in gains else None
-        name, top = best_variant(gains)
+        name, regret = best_variant(gains)
         less = f"{own - peer:+.1f}{'' if is_certain(gains) else ' ?'}" if peer is not None else ""
         shown = f"{own:.1f} | {peer:.1f}" if peer is not None else f"{own:.1f} | "
         metric, number = metrics[cell].headline, len(gains[DEFAULTS])
-        lines.append(f"| {cell[0]} | {cell[1]} | {number} | {metric} | {shown} | {less} | {name} | {top - own:.1f} |")
+        lines.append(f"| {cell[0]} | {cell[1]} | {number} | {metric} | {shown} | {less} | {name} | {regret:.1f} |")
     return "\n".join([*lines, "", summary(cells), "", *rule_lines(results)])
 
 
 def _cells(results: list[Result]) -> dict[tuple[str, str], Gains]:
-    return gains_of_variants(results, {DEFAULTS: "the run's own", PEERS: "last"})
+    return gains_of_variants(results, {PEERS: "last"})
 
 
 def mean(gains: Mapping[str, float]) -> float:
@@ -208,14 +211,18 @@ def mean(gains: Mapping[str, float]) -> float:
 
 
 def best_variant(gains: Gains) -> tuple[str, float]:
-    """The variant with the highest mean of those that have all seeds of the defaults, and that mean.
+    """The variant that is better than the defaults by most, and by how much: the mean over the seeds that it has.
 
     The best of many noisy means is too good by chance, so that the regret is rather overstated.
     """
-    seeds = gains[DEFAULTS].keys()
-    means = {name: mean(found) for name, found in gains.items() if name != PEERS and found.keys() >= seeds}
-    top = max(means, key=lambda name: means[name])
-    return top, means[top]
+    own = gains[DEFAULTS]
+    more = {
+        name: mean({seed: found[seed] - own[seed] for seed in found.keys() & own.keys()})
+        for name, found in gains.items()
+        if name != PEERS and found.keys() & own.keys()
+    }
+    top = max(more, key=lambda name: more[name])
+    return top, more[top]
 
 
 def is_certain(gains: Gains) -> bool:
@@ -229,7 +236,7 @@ def is_certain(gains: Gains) -> bool:
 def summary(cells: Mapping[tuple[str, str], Gains]) -> str:
     """The regret of the defaults, and how often they are better than those of the peers."""
     compared = [gains for gains in cells.values() if len(gains) > 2]
-    regrets = [best_variant(gains)[1] - mean(gains[DEFAULTS]) for gains in compared]
+    regrets = [best_variant(gains)[1] for gains in compared]
     found = ""
     if regrets:
         found = f"Regret of the defaults: median {quantile(regrets, 0.5):.1f}, worst {max(regrets):.1f} points. "
@@ -247,12 +254,12 @@ def summary(cells: Mapping[tuple[str, str], Gains]) -> str:
 
 
 def rule_lines(results: list[Result]) -> list[str]:
-    """The regret of every rule for choosing weights, over all trainings that were not stopped early."""
+    """The regret of every rule for choosing weights, over all trainings with every validation evaluated."""
     lines = [
         "| rule | rows or metric | trainings | median | mean | 95 % | worst |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    whole = [one for one in results if one.variant != DEFAULTS]
+    whole = [one for one in results if one.is_whole]
     sizes = sorted({one.cell[1] for one in whole}, key=lambda rows: (len(rows), rows))
     for rows in ["every", "loss", "another metric", *sizes]:
         chosen = [one for one in whole if rows in ("every", one.cell[1], one.ranked_by)]

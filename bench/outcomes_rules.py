@@ -41,6 +41,11 @@ class Result:
         return "loss" if self.headline == "loss" else "another metric"
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every validation was evaluated on the test rows."""
+        return bool(self.found["averages"])
+
+    @property
     def validations(self) -> list[dict[str, Any]]:
         """Of trained weights."""
         return self.found["validations"][1:]
@@ -135,7 +140,7 @@ def as_burnish(result: Result) -> int:
 def as_run(result: Result) -> int:
     """What the run itself kept."""
     steps = [seen["step"] for seen in result.validations]
-    return steps.index(result.found["best_step"]) + 1
+    return steps.index(result.found["best_step"]) + 1 if len(steps) > 1 else 1
 
 
 def smoothed(result: Result) -> int:
@@ -215,11 +220,11 @@ def gains_of_variants(results: Sequence[Result], rules: Mapping[str, str]) -> di
 
     Args:
         results: of trainings.
-        rules: how each variant chooses its weights, by name; Burnish's rule for the others.
+        rules: how each variant chooses its weights, by name; the run's own rule for the others.
     """
     gains: dict[tuple[str, str], Gains] = {}
     for one in results:
         data, rows, seed = one.cell
         cell = gains.setdefault((data, rows), {})
-        cell.setdefault(one.variant, {})[seed] = gain_of(one, rules.get(one.variant, "Burnish"))
+        cell.setdefault(one.variant, {})[seed] = gain_of(one, rules.get(one.variant, "the run's own"))
     return gains

@@ -1,9 +1,10 @@
-"""One training of `bench/outcomes.py`: all weights that it passes are evaluated on its validation and on the test rows.
+"""One training of `bench/outcomes.py`, evaluated on test rows.
 
     python bench/outcomes_run.py SETTINGS.json RESULT.json
 
-A process of its own, so that no run inherits memory or random state of another. The engine is Burnish's, without early
-stopping; a listener evaluates the weights of each validation on the test rows as well, which nothing in the run sees.
+A process of its own, so that no run inherits memory or random state of another. The engine is Burnish's; a listener
+evaluates on the test rows, which nothing in the run sees: the base model and the weights that are the result, or, for
+the rules, the weights of every validation.
 """
 
 from __future__ import annotations
@@ -49,10 +50,18 @@ Weights = dict[str, torch.Tensor]
 
 
 class Recorder:
-    """Receives the events of a run; keeps what every validation and every test shows, and averages of the weights."""
+    """Receives the events of a run, and evaluates its weights.
 
-    def __init__(self, context: RunContext, test: RunContext, loop: Loop, answers: int) -> None:
-        self.context, self.test, self.loop = context, test, loop
+    Args:
+        context: of the run.
+        test: the same with the test rows instead of the validation rows.
+        loop: of the run.
+        answers: number of test questions to answer at every evaluation.
+        rhythm: `every` validation, with averages of the weights; or the base model and the `kept` or `last` weights.
+    """
+
+    def __init__(self, context: RunContext, test: RunContext, loop: Loop, answers: int, rhythm: str) -> None:
+        self.context, self.test, self.loop, self.rhythm = context, test, loop, rhythm
         self.validations: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.measures: list[list[Measure]] = []
@@ -64,11 +73,23 @@ class Recorder:
     def __call__(self, event: Any) -> None:
         if isinstance(event, StepDone):
             self.losses.append(event.loss)
-            self._move(event.total_steps)
+            if self.rhythm == "every":
+                self._move(event.total_steps)
         elif isinstance(event, Validated):
-            if event.step:
-                self._kept = [*self._kept[-max(LAST) + 1 :], self._weights()]
-            self.validations.append({"step": event.step, **self.evaluate()})
+            if event.step and (self.rhythm != "kept" or event.is_best):
+                number = max(LAST) if self.rhythm == "every" else 1
+                self._kept = [*self._kept, self._weights()][-number:]
+            if self.rhythm == "every" or not event.step:
+                self.validations.append({"step": event.step, **self.evaluate()})
+
+    def finish(self) -> None:
+        """Evaluates the result, unless every validation was evaluated."""
+        if self.rhythm != "every":
+            progress = self.loop.progress
+            if progress.best_step:
+                self._set(self._kept[-1])
+            step = progress.best_step if self.rhythm == "kept" else progress.step
+            self.validations.append({"step": step, **self.evaluate()})
 
     def evaluate(self) -> dict[str, Any]:
         """What the network is worth now: on the validation rows, by row, and on the test rows."""
@@ -103,6 +124,8 @@ class Recorder:
 
     def averages(self) -> dict[str, Any]:
         """The same for averages of the weights."""
+        if self.rhythm != "every":
+            return {}
         last = self._weights()
         found = {}
         for number in LAST:
@@ -148,7 +171,7 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
         settings: `train` and `test` (files), `options` (of the recipe), `rate`, `step` and `epochs` (factors of the
             default learning rate, step size and length), `step_rows` (rows of a step instead; None for the factor),
             `validations` (their number; None for the default rhythm), `answers` (number of test questions to answer at
-            every validation).
+            every evaluation) and `rhythm` (of evaluations, as in `Recorder`).
     """
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
@@ -156,6 +179,7 @@ def run_cell(settings: dict[str, Any]) -> dict[str, Any]:
         loop, ready = recorder.loop, time.perf_counter()
         seed_everything(recorder.context.recipe.seed)
         loop.run()
+        recorder.finish()
         recipe = recorder.context.recipe
         train = recipe.train
         return {
@@ -212,7 +236,7 @@ def _prepared(settings: dict[str, Any], folder: Path) -> Recorder:
     test = _on_test_rows(context, settings["test"], network)
     loop = make_loop(context, network, batches, RunFolder(folder))
     (folder / "checkpoints").mkdir(exist_ok=True)
-    recorder = Recorder(context, test, loop, settings["answers"])
+    recorder = Recorder(context, test, loop, settings["answers"], settings["rhythm"])
     listening.append(recorder)
     return recorder
 

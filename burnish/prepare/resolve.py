@@ -283,10 +283,9 @@ def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Call
         value = max(rate, HEAD_RATE)
         resolver.fill("train.head_learning_rate", value, "it starts at random", is_reported=value != rate)
         return
-    # a saved recipe has the value that is filled in below
+    # `auto` stays, so that a saved recipe can be given with another learning rate; older ones have the rate itself
     if train.head_learning_rate not in (AUTO, rate):
         emit(Warned("`train.head_learning_rate` has no effect: every part of this model has trained weights."))
-    resolver.fill("train.head_learning_rate", rate, "the model has its output layer", is_reported=False)
 
 
 def resolve_step(resolver: Resolver, facts: Facts) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.runs.atomic import write_json
-from burnish.runs.folder import RunFolder, check_name, fresh_name
+from burnish.runs.folder import DEFAULT_RUNS, RunFolder, check_name, fresh_name
 
 FILE = "sweep.json"
 
@@ -99,6 +99,30 @@ class SweepFolder:
         write_json(self.file, asdict(state))
 
 
+def list_sweeps(runs: str = DEFAULT_RUNS) -> list[SweepFolder]:
+    """Every sweep folder below `runs`, oldest first."""
+    found = Path(runs).glob(f"*/{FILE}")
+    return [SweepFolder(file.parent) for file in sorted(found, key=lambda file: (file.stat().st_mtime, file))]
+
+
+def describe_sweep(sweep: SweepFolder) -> dict[str, Any]:
+    """What `burnish runs` says of a sweep."""
+    try:
+        state = sweep.read()
+    except InputError as error:
+        return {"name": sweep.name, "path": str(sweep.path), "state": "damaged", "why": error.what}
+    if state is None:
+        return {"name": sweep.name, "path": str(sweep.path), "state": "damaged", "why": f"`{sweep.file}` is missing"}
+    return {
+        "name": sweep.name,
+        "path": str(sweep.path),
+        "state": "finished" if state.is_finished else "can be continued",
+        "runs": len(state.runs),
+        "done": sum(run.is_done for run in state.runs),
+        "winner": state.winner,
+    }
+
+
 def find_sweep(runs: Path, name: str | None, stem: str, asked: Mapping[str, Any]) -> tuple[SweepFolder, bool]:
     """The folder for a sweep, and whether one that was asked for the same has been begun there.
 
@@ -112,8 +136,9 @@ def find_sweep(runs: Path, name: str | None, stem: str, asked: Mapping[str, Any]
         InputError: the name is not valid, or taken by something else.
     """
     if name is None:
-        begun = [SweepFolder(file.parent) for file in sorted(runs.glob(f"*/{FILE}"))]
-        same = next((one for one in begun if (state := one.read()) is not None and state.asked == asked), None)
+        same = next(
+            (one for one in list_sweeps(str(runs)) if (state := one.read()) is not None and state.asked == asked), None
+        )
         return (same, True) if same else (SweepFolder(runs / fresh_name(runs, stem)), False)
     check_name(name)
     folder = SweepFolder(runs / name)

@@ -163,6 +163,20 @@ def test_runs_of_a_sweep_are_ordinary_runs(swept: Path, burnish: Burnish) -> Non
     assert (shown["state"], shown["seconds"] > 0, shown["validation_loss_before"] > 0) == ("finished", True, True)
     listed = burnish(f"runs --runs {swept} --json").json["runs"]
     assert sorted(run["name"] for run in listed) == sorted(NAMES)
+
+
+def test_sweeps_are_listed_below_the_runs(swept: Path, burnish: Burnish, tmp_path: Path) -> None:
+    said = " ".join(burnish(f"runs --runs {swept.parent}").out.split())
+    winner = json.loads((swept / "sweep.json").read_text(encoding="utf-8"))["winner"]
+    assert f"The sweep `all` has {len(NAMES)} runs; its winner is `{winner}`." in said
+    assert f"`burnish runs --runs {swept}`" in said
+    (listed,) = burnish(f"runs --runs {swept.parent} --json").json["sweeps"]
+    assert (listed["name"], listed["runs"], listed["done"], listed["winner"]) == ("all", len(NAMES), len(NAMES), winner)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sweep.json").write_text("{", encoding="utf-8")
+    result = burnish(f"runs --runs {tmp_path}")
+    assert result.code == 0
+    assert "The sweep `broken` is damaged" in " ".join(result.out.split())
     refused = burnish(f"resume {swept / NAMES[0]}")
     assert (refused.code, "is finished" in refused.what) == (2, True)
 

@@ -17,16 +17,30 @@ def runs(console: Console, runs: Runs = "runs") -> None:
     """List the runs in the runs folder, oldest first."""
     from burnish.cli.results import runs_table
     from burnish.runs.folder import describe_run, list_runs
+    from burnish.runs.sweep_folder import describe_sweep, list_sweeps
 
     found = [describe_run(run) for run in list_runs(runs)]
-    console.json({"runs": found})
+    sweeps = [describe_sweep(sweep) for sweep in list_sweeps(runs)]
+    console.json({"runs": found, "sweeps": sweeps})
     if console.output.quiet:
         for run in found:
             console.result(run["name"])
-    elif found:
+        return
+    if found:
         console.table(runs_table(found, is_full=console.output.verbose))
-    else:
+    elif not sweeps:
         console.say(f"There are no runs in `{runs}` yet. Start with `burnish quickstart`.")
+    for sweep in sweeps:
+        console.say(_sweep_line(sweep))
+
+
+def _sweep_line(sweep: dict[str, Any]) -> str:
+    """One sweep in a line, with the command that lists its runs."""
+    if sweep["state"] == "damaged":
+        return f"The sweep `{sweep['name']}` is damaged: {sweep['why']}."
+    state = f"its winner is `{sweep['winner']}`" if sweep["winner"] else f"{sweep['done']} of them are trained"
+    listed = f"burnish runs --runs {quoted(sweep['path'])}"
+    return f"The sweep `{sweep['name']}` has {sweep['runs']} runs; {state}. List them with `{listed}`."
 
 
 def show(console: Console, run: Run, runs: Runs = "runs") -> None:

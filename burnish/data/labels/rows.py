@@ -116,6 +116,9 @@ def _text(name: str, value: Any) -> str:
     return text
 
 
+_SHARED, _WORDS = 1 / 3, 6
+"""Share of rows with a label of another row, at least, and words of a label on average, at most, of a large number of
+labels."""
 _NO_LABELS = "If the column does not have labels, read the rows as plain text: `--set data.shape=text`"
 
 
@@ -152,7 +155,7 @@ def find_labels(records: Sequence[LabelledRecord], is_multi: bool) -> list[str]:
             "With a single label there is nothing to learn.",
             f"Add rows with other labels. {_NO_LABELS}",
         )
-    if len(counts) > 2 and 2 * len(counts) > mentions:
+    if len(counts) > 2 and 2 * len(counts) > mentions and _is_free_text(counts):
         examples = ", ".join(f"`{_short(label)}`" for label in list(counts)[:3])
         raise DataError(
             f"the labels look like free text: {len(counts):,} different ones in {len(records):,} training rows",
@@ -160,6 +163,16 @@ def find_labels(records: Sequence[LabelledRecord], is_multi: bool) -> list[str]:
             f"Set the column with the labels: `--set data.columns.label=COLUMN`. {_NO_LABELS}",
         )
     return in_order(set(counts))
+
+
+def _is_free_text(counts: Counter[str]) -> bool:
+    """Whether such a number of different labels are texts: few recur, or they have many words.
+
+    A sample of a task with a hundred classes has many labels that occur once, but most of its rows share theirs.
+    """
+    shared = sum(count for count in counts.values() if count > 1)
+    words = sum(len(label.split()) * count for label, count in counts.items())
+    return shared < _SHARED * counts.total() or words > _WORDS * counts.total()
 
 
 def describe_labels(records: Sequence[LabelledRecord], labels: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import random
 from decimal import Decimal
 
 import pytest
@@ -187,11 +188,29 @@ def test_one_label_for_all_rows_is_nothing_to_learn():
     assert find_labels([labelled("a", is_multi=True), labelled(is_multi=True)], True) == ["a"]
 
 
-def test_more_labels_than_half_of_the_rows_are_free_text():
-    records = [labelled(f"{number}") for number in range(6)] + [labelled("0")] * 5
-    with pytest.raises(DataError, match="look like free text: 6 different ones in 11 training rows"):
+def test_more_labels_than_half_of_the_rows_are_free_text_if_few_recur():
+    records = [labelled(f"{number}") for number in range(10)] + [labelled("0")] * 3
+    with pytest.raises(DataError, match="look like free text: 10 different ones in 13 training rows"):
         find_labels(records, False)
-    assert find_labels([*records, labelled("0")], False) == ["0", "1", "2", "3", "4", "5"]
+    assert len(find_labels([*records, labelled("1")], False)) == 10, "six of fourteen rows share their label"
+    assert len(find_labels([*records, *[labelled("0")] * 7], False)) == 10, "half of the rows and no more"
+
+
+def test_many_labels_of_many_words_are_free_text():
+    records = [labelled(f"one {number} three four five six") for number in range(10)] + [labelled("0 0")] * 7
+    assert len(find_labels(records, False)) == 11
+    sentences = [labelled(f"one {number} three four five six seven eight nine ten eleven") for number in range(10)]
+    with pytest.raises(DataError, match="look like free text: 11 different ones in 17 training rows"):
+        find_labels(sentences + records[10:], False)
+
+
+def test_a_sample_of_many_classes_is_no_free_text():
+    source = random.Random(0)
+    records = [labelled(f"intent_{source.randrange(150)}") for _ in range(180)]
+    assert len(find_labels(records, False)) > 90
+
+
+def test_few_labels_are_labels():
     assert find_labels([labelled("a"), labelled("b"), labelled("a")], False) == ["a", "b"]
 
 
