@@ -147,13 +147,20 @@ def _is_name(data: Any) -> bool:
     return isinstance(data, (str, Path))
 
 
-def resume(run: str | Path, *, listeners: Sequence[Listener] = (), base_model: str | Path | None = None) -> Run:
+def resume(
+    run: str | Path,
+    *,
+    listeners: Sequence[Listener] = (),
+    base_model: str | Path | None = None,
+    trust: bool = False,
+) -> Run:
     """Continues a run that was stopped, from its last whole checkpoint.
 
     Args:
         run: its name or path.
         listeners: called with every event of the run.
         base_model: folder of its base model, if it has been moved.
+        trust: whether a run that was begun elsewhere may run the code that its recipe names.
 
     Raises:
         BurnishError: no such run, or it has no checkpoint.
@@ -161,23 +168,26 @@ def resume(run: str | Path, *, listeners: Sequence[Listener] = (), base_model: s
     from burnish.runs.folder import find_run
     from burnish.workflows.resume import resume as resume_training
 
-    return resume_training(find_run(str(run)), list(listeners), _plain(base_model))
+    return resume_training(find_run(str(run), trusts_code=trust), list(listeners), _plain(base_model))
 
 
-def load_run(name: str | Path, runs: str | Path = "runs", base_model: str | Path | None = None) -> Run:
+def load_run(
+    name: str | Path, runs: str | Path = "runs", base_model: str | Path | None = None, trust: bool = False
+) -> Run:
     """Opens a run by name or path, for example to call its `generate`.
 
     Args:
         name: of the run, or its path.
         runs: folder that holds the run folders.
         base_model: folder of its base model, if it has been moved.
+        trust: whether a run that was begun elsewhere may run the code that its recipe names.
 
     Raises:
         InputError: there is no such run.
     """
     from burnish.workflows.run import load_run as open_run
 
-    return open_run(str(name), str(runs), _plain(base_model))
+    return open_run(str(name), str(runs), _plain(base_model), trust)
 
 
 def _plain(value: Any) -> Any:

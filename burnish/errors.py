@@ -1,9 +1,13 @@
 """The errors that a user can see.
 
-    BurnishError exit code 1 the run failed ├── InputError exit code 2 invalid input: usage, recipe, data, model name │
-    ├── RecipeError an unknown option, or an invalid value │ ├── DataError a file that cannot be read or trained on │
-    └── ModelError a base model that cannot be found or loaded ├── MachineError exit code 3 the machine cannot run it:
-    memory, disk, device, missing package └── Interrupted exit code 130 stopped by the user; the state is saved
+    BurnishError             exit code 1    the run failed
+    ├── InputError           exit code 2    invalid input: usage, recipe, data, model name
+    │   ├── RecipeError                     an unknown option, or an invalid value
+    │   ├── DataError                       a file that cannot be read or trained on
+    │   ├── ModelError                      a base model that cannot be found or loaded
+    │   └── MissingRun                      there is no run of that name
+    ├── MachineError         exit code 3    the machine cannot run it: memory, disk, device, missing package
+    └── Interrupted          exit code 130  stopped by the user; the state is saved
 
 Each has three short parts: what is wrong (with the value, and file and line for data), why, and what to do.
 """
@@ -33,6 +37,10 @@ class InputError(BurnishError):
     """Invalid input: usage, recipe, data or model name."""
 
     exit_code = 2
+
+
+class MissingRun(InputError):
+    """There is no run of that name."""
 
 
 class RecipeError(InputError):

@@ -20,6 +20,15 @@ BaseModel = Annotated[
         "--base-model", metavar="FOLDER", help="Where the run's base model is now, if it was moved.", show_default=False
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        metavar="",
+        help="Run the code that the run's recipe names: Python code of its model, pickled weights, a metric. Only for "
+        "runs from people you trust; your own need no flag.",
+    ),
+]
 System = Annotated[
     str | None, typer.Option("--system", metavar="TEXT", help="System message before the prompt.", show_default=False)
 ]
@@ -49,6 +58,7 @@ class AnswerFlags(NamedTuple):
     max_new_tokens: MaxNewTokens = 256
     temperature: Temperature = 0.0
     base_model: BaseModel = None
+    trust: Trust = False
     runs: Runs = "runs"
     sets: TemplateSets = None
 

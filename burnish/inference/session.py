@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from burnish.errors import InputError
+from burnish.errors import InputError, MissingRun
 from burnish.lineage.manifest import check_base
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.methods import LIKELY_METHOD, make_method
@@ -184,6 +184,7 @@ def open_session(
     base_model: str | None = None,
     warn: Write = warnings.warn,
     kwargs: Mapping[str, Any] | None = None,
+    trusts_code: bool = False,
 ) -> Session:
     """Loads a run by name or path, or a base model by name.
 
@@ -194,18 +195,19 @@ def open_session(
         base_model: folder of the run's base model, if it has been moved.
         warn: receives what the user should know of an answer, as sentences.
         kwargs: values for the chat template's variables, in place of those saved with the run.
+        trusts_code: whether a run that was begun elsewhere may run the code that its recipe names.
 
     Raises:
         InputError: there is neither a run nor a model of that name, or its chat template never reads one of `kwargs`.
     """
     try:
-        run = find_run(name, runs)
-    except InputError as missing:
+        run = find_run(name, runs, trusts_code)
+    except MissingRun as missing:
         return _base_session(name, missing, warn, kwargs)
     return Session(open_recipe(run, base_model), run, base, warn, kwargs)
 
 
-def _base_session(name: str, missing: InputError, warn: Write, kwargs: Mapping[str, Any] | None) -> Session:
+def _base_session(name: str, missing: MissingRun, warn: Write, kwargs: Mapping[str, Any] | None) -> Session:
     """A session of the base model of that name; raises `missing` if there is none."""
     from pathlib import Path
 

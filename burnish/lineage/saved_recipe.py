@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.errors import InputError, ModelError
 from burnish.lineage.manifest import read_manifest
+from burnish.lineage.trust import trusted_recipe
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.names import shown
 from burnish.recipe.schema import Recipe
@@ -35,19 +36,21 @@ _FREE = (
 """Options that may be edited: they do not change the weights, or name what is compared by its content."""
 
 
-def open_recipe(folder: RunFolder, base_model: str | None = None) -> Recipe:
-    """Reads the recipe of a run.
+def open_recipe(folder: RunFolder, base_model: str | None = None, needs_metric: bool = False) -> Recipe:
+    """Reads the recipe of a run, without what it may not do.
 
     Args:
         folder: of the run.
         base_model: folder of its base model, if it has been moved; its content is compared by `check_base`.
+        needs_metric: whether answers are evaluated; otherwise `evaluate.metric` is left out.
 
     Raises:
-        InputError: an option was edited after the run began.
+        InputError: an option was edited after the run began, or one runs code and the user has not said that it may.
         ModelError: the base model is not where it was, or `base_model` is not a folder.
     """
     recipe = recipe_from_saved(folder.recipe)
     _check_edits(folder, recipe)
+    recipe = trusted_recipe(folder, recipe, needs_metric)
     if base_model is None:
         return recipe
     place = Path(base_model).expanduser().absolute()

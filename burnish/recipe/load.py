@@ -37,6 +37,8 @@ _NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evalu
 _FILE_PATTERN = re.compile(
     r"^[.~/]|\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|xlsx|txt|md|conllu?)(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
 )
+_CODE = {"model.trust_remote_code": False, "model.allow_pickle": False, "evaluate.metric": None}
+"""Options that run code, with the values that run none."""
 _RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
@@ -63,7 +65,8 @@ def load_recipe(
         needs_data: whether a recipe without data is an error.
 
     Raises:
-        RecipeError: unknown names, wrong types or ranges, all in one error; no data; an unreadable recipe file.
+        RecipeError: unknown names, wrong types or ranges, options of a file that run code, all in one error; no data;
+            an unreadable recipe file.
     """
     file = Path(data) if data is not None and data.lower().endswith(RECIPE_SUFFIXES) else None
     in_file, problems = read_file(file) if file else ({}, [])
@@ -73,13 +76,40 @@ def load_recipe(
         **_anchor(in_file, file.parent if file else Path(), is_in_file=True),
         **_anchor({**in_flags, **in_sets}, Path(), is_in_file=False),
     }
-    recipe = _build(given, [*problems, *wrong_flags, *wrong_sets])
+    recipe = _build(given, [*problems, *wrong_flags, *wrong_sets, *_code_of(in_file, {**in_flags, **in_sets})])
     if needs_data and not recipe.data.path:
         fix = (
             f"Add `data:` with `path: ...` below it to `{file}`" if file else "Give a file: `burnish train data.jsonl`"
         )
         raise RecipeError("no data was given", fix=fix)
     return LoadedRecipe(recipe, {name: _origin(given, name) for name in options()})
+
+
+def code_options(recipe: Recipe) -> dict[str, Any]:
+    """The options of a recipe, by dotted name, that make it run code that is not Burnish's."""
+    values = {name: _value(recipe, name) for name in _CODE}
+    return {name: value for name, value in values.items() if value != _CODE[name]}
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    section, _, option = name.partition(".")
+    return getattr(getattr(recipe, section), option)
+
+
+def _code_of(in_file: Source, in_command: Source) -> list[Problem]:
+    """One problem for each option of a recipe file that runs code, unless the command has it, too.
+
+    A recipe may come from someone else, so only the user can decide that.
+    """
+    return [
+        Problem(
+            Check.RANGE,
+            f"`{name}` ({entry.written}) would run code, which a recipe cannot decide",
+            f"If you trust that code, give it yourself: `--set {name}={shown(entry.value)}`",
+        )
+        for name, entry in in_file.items()
+        if name in _CODE and entry.value != _CODE[name] and name not in in_command
+    ]
 
 
 def recipe_from_saved(path: Path) -> Recipe:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from burnish.errors import InputError, MachineError
+from burnish.errors import InputError, MachineError, MissingRun
 from burnish.runs.atomic import as_disk_error, temporary_sibling
 from burnish.runs.events import read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, Writer, write_lock, writer_of
@@ -26,6 +27,8 @@ class RunFolder:
     """Paths of the files in one run folder. Reads and writes nothing."""
 
     path: Path
+    trusts_code: bool = False
+    """Whether the user lets it run the code that its recipe names."""
 
     @property
     def name(self) -> str:
@@ -299,21 +302,55 @@ def fresh_name(runs: Path, stem: str) -> str:
     return name
 
 
-def find_run(name: str, runs: str = DEFAULT_RUNS) -> RunFolder:
+def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False) -> RunFolder:
     """Finds a run folder by name or path.
 
+    Args:
+        name: of the run, or the path of its folder.
+        runs: the folder that holds the run folders.
+        trusts_code: whether the user lets it run the code that its recipe names.
+
     Raises:
-        InputError: there is none; similar names are suggested.
+        MissingRun: there is none; similar names are suggested.
+        InputError: it has links or devices.
     """
     for path in (Path(name), Path(runs) / name):
         if (path / "recipe.yaml").is_file():
-            return RunFolder(path)
+            check_plain(path)
+            return RunFolder(path, trusts_code)
     known = [run.name for run in list_runs(runs)]
     near = difflib.get_close_matches(name, known, n=1)
     fix = f"Did you mean `{near[0]}`?" if near else "List the runs with `burnish runs`"
-    raise InputError(
+    raise MissingRun(
         f"there is no run `{name}`", f"There is no `recipe.yaml` in `{name}` or `{Path(runs) / name}`.", fix
     )
+
+
+def check_plain(folder: Path) -> None:
+    """Refuses a run folder that holds anything but files and folders.
+
+    A link could have what a command appends to a log end up in any other file, and reading a pipe never ends.
+
+    Raises:
+        InputError: there is a link, a device, a pipe or a socket.
+    """
+    for entry in _entries(folder):
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            kind = "a link" if entry.is_symlink() else "neither a file nor a folder"
+            raise InputError(
+                f"`{entry.path}` is {kind}",
+                "Burnish makes none, and through one a run folder from someone else could reach other files.",
+                "Put the file itself there, or remove it",
+            )
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Everything below a folder; links are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(Path(entry.path))
 
 
 def list_runs(runs: str = DEFAULT_RUNS) -> list[RunFolder]:

@@ -53,7 +53,7 @@ def evaluate(
         Locked: `evaluation.json` would be rewritten, and another process writes the run.
     """
     asked = find_harness(harness) if harness else None
-    recipe = _with_general(open_recipe(folder, base_model), general)
+    recipe = _with_general(open_recipe(folder, base_model, needs_metric=True), general)
     if data:
         return _evaluate(folder, recipe, data, EventLog(None, listeners), answers, asked)
     with write_lock(folder.path, "evaluated"):

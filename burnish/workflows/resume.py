@@ -40,7 +40,7 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = (), base_model: st
     """
     check_unfinished(folder)
     with write_lock(folder.path, "trained") as killed:
-        return _resume(folder, open_recipe(folder, base_model), killed, listeners)
+        return _resume(folder, open_recipe(folder, base_model, needs_metric=True), killed, listeners)
 
 
 def _resume(folder: RunFolder, recipe: Recipe, killed: Writer | None, listeners: Iterable[Listener]) -> Run:

@@ -91,7 +91,9 @@ class Run:
 
     def _loaded(self) -> Session:
         if self._session is None:
-            self._session = open_session(str(self.path), base_model=self._base_model)
+            self._session = open_session(
+                str(self.path), base_model=self._base_model, trusts_code=self.folder.trusts_code
+            )
         return self._session
 
     def __repr__(self) -> str:
@@ -155,10 +157,16 @@ class Sweep:
         return f"Sweep({str(self.path)!r})"
 
 
-def load_run(name: str, runs: str = "runs", base_model: str | None = None) -> Run:
-    """Opens a run by name or path; `base_model` is the folder of its base model, if it has been moved.
+def load_run(name: str, runs: str = "runs", base_model: str | None = None, trust: bool = False) -> Run:
+    """Opens a run by name or path.
+
+    Args:
+        name: of the run, or its path.
+        runs: folder that holds the run folders.
+        base_model: folder of its base model, if it has been moved.
+        trust: whether it may run the code that its recipe names.
 
     Raises:
         InputError: there is no such run.
     """
-    return Run(find_run(name, runs), base_model)
+    return Run(find_run(name, runs, trust), base_model)

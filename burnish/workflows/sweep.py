@@ -26,6 +26,7 @@ from burnish.evaluate.run_comparison import RunScore, score_of, training_noises
 from burnish.evaluate.suggestions import Suggestions
 from burnish.lineage.manifest import check_base
 from burnish.lineage.saved_recipe import open_recipe
+from burnish.lineage.trust import record_trust
 from burnish.models.device import free_memory
 from burnish.plan.run_plan import RunPlan
 from burnish.plan.time import find_usable, step_key, training_seconds
@@ -263,7 +264,9 @@ class _Sweeping:
         if folder.recipe.is_file():  # an earlier process began it
             with write_lock(folder.path, "trained") as killed:
                 log = EventLog(folder.path, self.listeners)
-                loop, context = continue_training(folder, open_recipe(folder), killed, log, self.shared)
+                loop, context = continue_training(
+                    folder, open_recipe(folder, needs_metric=True), killed, log, self.shared
+                )
                 self._keep(run, loop, context, folder)
             return
         if folder.path.exists():
@@ -274,6 +277,7 @@ class _Sweeping:
             if len(self.preparations) == 0 and self.shared.why_loaded_again:
                 self.emit(Note(self.shared.why_loaded_again))
             begin_folder(model.context, folder, planned.log)
+            record_trust(folder, model.context.recipe)
             run.preparation = time.time() - started + planned.seconds
             self.preparations.append(run.preparation)
             loop = fit(model, folder)
@@ -293,7 +297,7 @@ class _Sweeping:
     def _score_again(self, run: SweepRun) -> RunScore:
         """The score of a run that an earlier process trained."""
         folder = self.folder.run(run.name)
-        context = prepare(open_recipe(folder), self.emit, self.shared)
+        context = prepare(open_recipe(folder, needs_metric=True), self.emit, self.shared)
         check_base(folder, context.location)
         if needs_base(context, context.validation):
             context = measure_on_base(context, load_from(context.location, context).network)
@@ -341,7 +345,7 @@ class _Sweeping:
         """The context of some run: all have the same validation rows and the same task."""
         if self.first is not None:
             return self.first.context
-        return prepare(open_recipe(self.folder.run(run.name)), self.emit, self.shared)
+        return prepare(open_recipe(self.folder.run(run.name), needs_metric=True), self.emit, self.shared)
 
     def _conclude(self, ranking: Ranking) -> None:
         """Notes the ranking in `sweep.json` and in every run, and evaluates the winner on the test rows."""

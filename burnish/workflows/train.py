@@ -25,6 +25,7 @@ from burnish.engine.random_state import seed_everything
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
 from burnish.lineage.manifest import manifest_of
+from burnish.lineage.trust import record_trust
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.plan.budget import Budget, later_bytes
 from burnish.plan.compiling import choose_compiling
@@ -112,6 +113,7 @@ def train(
         folder = new.folder or new.take_fresh(run_stem(model.context.recipe))
         model = model.with_name(folder.name)
         begin_folder(model.context, folder, log)
+        record_trust(folder, model.context.recipe)
         loop = fit(model, folder)
         evaluate(loop, model.context, folder)
         report_accuracy(model, loop)

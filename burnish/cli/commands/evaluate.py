@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import BaseModel, Run, Runs
+from burnish.cli.options import BaseModel, Run, Runs, Trust
 from burnish.cli.table import Table
 from burnish.errors import BurnishError
 
@@ -53,6 +53,7 @@ def evaluate(
     general: General = None,
     harness: Tasks = None,
     base_model: BaseModel = None,
+    trust: Trust = False,
     runs: Runs = "runs",
 ) -> None:
     """Evaluate a run against its base on test rows."""
@@ -62,7 +63,7 @@ def evaluate(
     from burnish.runs.folder import find_run, result_of
     from burnish.runs.lock import check_free
 
-    folder = find_run(run, runs)
+    folder = find_run(run, runs, trust)
     if data is None:
         check_free(folder.path, folder.path, "evaluated")
     else:
@@ -98,7 +99,12 @@ Rows = Annotated[
 
 
 def compare(
-    console: Console, names: Names, data: Rows = None, base_model: BaseModel = None, runs: Runs = "runs"
+    console: Console,
+    names: Names,
+    data: Rows = None,
+    base_model: BaseModel = None,
+    trust: Trust = False,
+    runs: Runs = "runs",
 ) -> None:
     """Find out which of several runs is better, beyond noise.
 
@@ -111,7 +117,7 @@ def compare(
     from burnish.prepare.first_checks import check_sources
     from burnish.runs.folder import find_run, result_of
 
-    folders = [find_run(name, runs) for name in names]
+    folders = [find_run(name, runs, trust) for name in names]
     for folder in folders:
         result_of(folder)
     if data is not None:
@@ -137,6 +143,7 @@ def reproduce(
     steps: Steps = 10,
     whole: All = False,
     base_model: BaseModel = None,
+    trust: Trust = False,
     runs: Runs = "runs",
 ) -> None:
     """Train a run's first steps again and compare data and losses.
@@ -147,7 +154,7 @@ def reproduce(
     from burnish.cli.progress import Progress
     from burnish.runs.folder import find_run
 
-    folder = find_run(run, runs)
+    folder = find_run(run, runs, trust)
     with Progress(console) as progress:
         from burnish.workflows.reproduce import reproduce as run_reproduction
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import BaseModel, Run, Runs
+from burnish.cli.options import BaseModel, Run, Runs, Trust
 
 Out = Annotated[
     Path | None,
@@ -26,6 +26,7 @@ def merge(
     out: Out = None,
     precision: Format = "auto",
     base_model: BaseModel = None,
+    trust: Trust = False,
     runs: Runs = "runs",
 ) -> None:
     """Merge a run's adapter into its base and verify the result."""
@@ -35,7 +36,7 @@ def merge(
     from burnish.runs.folder import find_run, result_of
     from burnish.runs.lock import check_free
 
-    folder = find_run(run, runs)
+    folder = find_run(run, runs, trust)
     target = out or folder.path / "merged"
     check_free(folder.path, target, "merged")
     result_of(folder)
@@ -55,7 +56,14 @@ Script = Annotated[
 ]
 
 
-def eject(console: Console, run: Run, out: Script = None, base_model: BaseModel = None, runs: Runs = "runs") -> None:
+def eject(
+    console: Console,
+    run: Run,
+    out: Script = None,
+    base_model: BaseModel = None,
+    trust: Trust = False,
+    runs: Runs = "runs",
+) -> None:
     """Write a plain script that repeats a run without Burnish."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_ejected
@@ -63,7 +71,7 @@ def eject(console: Console, run: Run, out: Script = None, base_model: BaseModel 
     from burnish.runs.folder import find_run, result_of
     from burnish.runs.lock import check_free
 
-    folder = find_run(run, runs)
+    folder = find_run(run, runs, trust)
     check_free(folder.path, out or folder.path, "ejected")
     result_of(folder)
     check_target(out or folder.path / "eject.py")

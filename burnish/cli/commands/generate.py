@@ -90,11 +90,11 @@ def open_model(console: Console, name: str, flags: AnswerFlags) -> Session:
     from burnish.runs.folder import find_run
 
     if name not in BUNDLED_MODELS and not Path(name).is_dir():
-        find_run(name, flags.runs)
+        find_run(name, flags.runs, flags.trust)
     kwargs = _template_kwargs(flags.sets or ())
     from burnish.inference.session import open_session
 
-    return open_session(name, flags.base, flags.runs, flags.base_model, console.warn, kwargs)
+    return open_session(name, flags.base, flags.runs, flags.base_model, console.warn, kwargs, flags.trust)
 
 
 def _template_kwargs(sets: Sequence[str]) -> dict[str, Any]:

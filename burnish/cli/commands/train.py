@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import BaseModel, Data, RecipeFlags, Run, Runs
+from burnish.cli.options import BaseModel, Data, RecipeFlags, Run, Runs, Trust
 from burnish.runs.events import Warned
 from burnish.system.machine import process_start
 
@@ -47,7 +47,7 @@ def check_first(loaded: LoadedRecipe, progress: Progress) -> None:
         progress(Warned(no_effect(option, reason)))
 
 
-def resume(console: Console, run: Run, base_model: BaseModel = None, runs: Runs = "runs") -> None:
+def resume(console: Console, run: Run, base_model: BaseModel = None, trust: Trust = False, runs: Runs = "runs") -> None:
     """Continue an interrupted run as if it had never stopped."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
@@ -55,7 +55,7 @@ def resume(console: Console, run: Run, base_model: BaseModel = None, runs: Runs 
     from burnish.runs.folder import check_unfinished, find_run
     from burnish.runs.lock import check_free
 
-    folder = find_run(run, runs)
+    folder = find_run(run, runs, trust)
     check_free(folder.path, folder.path, "trained")
     check_unfinished(folder)
     saved = recipe_from_saved(folder.recipe)  # which may have been written elsewhere, under another name
