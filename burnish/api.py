@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.recipe.load import LoadedRecipe, load_recipe
 from burnish.recipe.names import expand
-from burnish.system.machine import keep_few_products, yield_cores
+from burnish.system.machine import prepare_process
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
@@ -43,8 +43,7 @@ def train(
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
-    yield_cores()
-    keep_few_products()
+    prepare_process()
     loaded = _load(data, set, options)
     from burnish.workflows.train import train as run_training
 
@@ -78,8 +77,7 @@ def sweep(
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
-    yield_cores()
-    keep_few_products()
+    prepare_process()
     first, flags = _stored(data, set, options)
 
     def make(values: Mapping[str, Any]) -> LoadedRecipe:
@@ -112,6 +110,7 @@ def check_data(
     Raises:
         BurnishError: the data cannot be read, or an option is wrong.
     """
+    prepare_process()
     loaded = _load(data, set, options)
     from burnish.workflows.check import check
 
@@ -165,6 +164,7 @@ def resume(
     Raises:
         BurnishError: no such run, or it has no checkpoint.
     """
+    prepare_process()
     from burnish.runs.folder import find_run
     from burnish.workflows.resume import resume as resume_training
 
@@ -185,6 +185,7 @@ def load_run(
     Raises:
         InputError: there is no such run.
     """
+    prepare_process()
     from burnish.workflows.run import load_run as open_run
 
     return open_run(str(name), str(runs), _plain(base_model), trust)

@@ -23,7 +23,7 @@ from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.errors import BurnishError, Interrupted
-from burnish.system.machine import collect_rarely, keep_few_products, return_freed_memory, yield_cores
+from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -70,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `burnish`; those of this process when None.
     """
-    yield_cores()
-    keep_few_products()
+    prepare_process()
     return_freed_memory()
     if arguments is None:  # the process runs nothing else
         collect_rarely()

@@ -81,6 +81,23 @@ def cache_folder() -> Path:
     return user_cache_path("burnish", appauthor=False, opinion=False)
 
 
+def prepare_process() -> None:
+    """Settings of the whole process that must be made before torch, transformers and PEFT are imported."""
+    yield_cores()
+    keep_few_products()
+    refuse_hub_kernels()
+
+
+def refuse_hub_kernels() -> None:
+    """Hides the package `kernels`, so that no library fetches compiled code from the hub and runs it.
+
+    Where it is installed, bitsandbytes does so as soon as PEFT imports it, on processors with bf16 and on a Mac, and
+    transformers for some models, although no hub name was given. A program that has imported it already keeps it.
+    """
+    if "kernels" not in sys.modules:
+        sys.modules["kernels"] = None  # pyright: ignore[reportArgumentType]  # what `import` takes as "there is none"
+
+
 def yield_cores() -> None:
     """Makes torch's threads yield on a shared machine; must run before torch is imported.
 

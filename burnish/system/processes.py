@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from burnish.errors import MachineError
-from burnish.system.machine import collect_rarely
+from burnish.system.machine import collect_rarely, refuse_hub_kernels
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,6 +57,7 @@ def in_processes(work: Callable[[Item], Result], items: Iterable[Item], processe
 def _begin(work: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends its workers
     collect_rarely()
+    refuse_hub_kernels()
     _work.append(work)
 
 
