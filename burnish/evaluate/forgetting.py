@@ -17,8 +17,8 @@ import torch
 from burnish.data.files.passages import is_own, read_passages
 from burnish.errors import MachineError
 from burnish.metrics.measure import Measure
-from burnish.models.base import fingerprint
 from burnish.models.config import model_kind
+from burnish.models.fingerprint import fingerprint
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.resolve import MOST_GENERAL_TOKENS, reads_texts

@@ -14,7 +14,7 @@ import torch
 
 from burnish.data.rows.dataset import Records
 from burnish.errors import DataError, InputError, ModelError
-from burnish.models.base import fingerprint
+from burnish.models.fingerprint import identity, is_same_model
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import Emit, RunContext, read_rows
 from burnish.prepare.model import unquantized
@@ -75,7 +75,7 @@ def manifest_of(context: RunContext) -> dict[str, Any]:
         "test_rows": len(records.test),
         "held_out": sorted(records.held_out),
     }
-    model: dict[str, Any] = {"name": location.name, "sha256": fingerprint(location.folder)}
+    model: dict[str, Any] = {"name": location.name, **identity(location.folder)}
     if whole := unquantized(context):
         model["unquantized"] = whole
     made = make_manifest(data, model, recipe.seed, recipe.model.precision, arithmetic_of(context.device))
@@ -168,7 +168,7 @@ def check_base(folder: RunFolder, location: ModelLocation) -> None:
     Raises:
         ModelError: it is a different one.
     """
-    if read_manifest(folder)["model"]["sha256"] != fingerprint(location.folder):
+    if not is_same_model(read_manifest(folder)["model"], location.folder):
         raise ModelError(
             f"the base model `{location.name}` has changed since the run `{folder.name}` started",
             "The trained weights belong to the model they were trained on.",

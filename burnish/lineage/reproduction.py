@@ -12,7 +12,7 @@ from burnish.data.files.sources import file_name, find_sources
 from burnish.data.rows.dataset import Records
 from burnish.errors import DataError
 from burnish.lineage.manifest import hash_files, rounding_here, rounding_of
-from burnish.models.base import fingerprint
+from burnish.models.fingerprint import comparable_fingerprint
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import Emit, read_rows
 from burnish.recipe.schema import Recipe
@@ -80,7 +80,9 @@ def _more_or_fewer(expected: int | None, found: int, what: str) -> str:
 def check_model(manifest: dict[str, Any], location: ModelLocation) -> Ingredient:
     """Compares the files of the base model."""
     remark = "its config, tokenizer or weights have changed"
-    return _compared(f"base model `{location.name}`", manifest["model"]["sha256"], fingerprint(location.folder), remark)
+    expected = manifest["model"]
+    found = comparable_fingerprint(expected, location.folder)
+    return _compared(f"base model `{location.name}`", expected["sha256"], found, remark)
 
 
 def check_rounding(manifest: dict[str, Any], device: torch.device) -> list[Ingredient]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from burnish.errors import ModelError
 from burnish.models.blocks import block_lists
+from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
 from burnish.models.heads import Head, start_output
@@ -52,8 +51,6 @@ def _options(config: Any) -> list[str]:
 
 
 _NAMED_LABELS = 5
-_HASHED_BYTES = 1 << 26
-_GENERATION = "generation_config.json"
 
 
 @dataclass(slots=True)
@@ -296,7 +293,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
         )
     fix = "Check the files in its folder"
     if part == "model" and _has_bad_settings(location):
-        fix = f"Fix or remove `{_GENERATION}` in its folder; Burnish does not use it"
+        fix = f"Fix or remove `{GENERATION}` in its folder; Burnish does not use it"
     return ModelError(f"cannot load the {part} of `{location.name}`", text, fix)
 
 
@@ -305,37 +302,8 @@ def _has_bad_settings(location: ModelLocation) -> bool:
     from transformers import GenerationConfig
 
     try:
-        if (location.folder / _GENERATION).is_file():
+        if (location.folder / GENERATION).is_file():
             GenerationConfig.from_pretrained(str(location.folder))
     except (OSError, ValueError, TypeError):
         return True
     return False
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the config, tokenizer and weight files of a model folder.
-
-    Not over its generation settings, which are not used (`make_greedy`), so they can be changed at any time.
-
-    Of files larger than 64 MiB only the size and the first and last 32 MiB are hashed, so that an 8 B model takes a
-    second, not a minute.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.name == _GENERATION:
-            continue
-        if file.suffix in (".json", ".safetensors", ".model", ".txt", ".bin", ".jinja") and file.is_file():
-            digest.update(f"{file.name}:{file.stat().st_size}\n".encode())
-            with file.open("rb") as stream:
-                _hash_part(digest, stream, _HASHED_BYTES // 2)
-                if file.stat().st_size > _HASHED_BYTES // 2:
-                    stream.seek(max(_HASHED_BYTES // 2, file.stat().st_size - _HASHED_BYTES // 2))
-                    _hash_part(digest, stream, _HASHED_BYTES // 2)
-    return digest.hexdigest()
-
-
-def _hash_part(digest: Any, stream: BinaryIO, most: int) -> None:
-    """Adds at most so many bytes to a hash, a little at a time: a run that is short of memory can still do this."""
-    while most > 0 and (part := stream.read(min(most, 1 << 16))):
-        digest.update(part)
-        most -= len(part)

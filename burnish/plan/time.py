@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import BatchPlan
-from burnish.models.base import fingerprint
 from burnish.models.config import model_kind
+from burnish.models.fingerprint import fingerprint
 from burnish.plan.confirmation import try_run
 from burnish.plan.known import KnownPace, find_pace, keep_pace, pace_key
 from burnish.plan.run_plan import RunPlan

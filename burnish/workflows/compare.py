@@ -29,7 +29,7 @@ from burnish.evaluate.run_comparison import (
 )
 from burnish.lineage.manifest import read_manifest
 from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differences, group_recipes
-from burnish.models.base import fingerprint
+from burnish.models.fingerprint import is_same_model
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import EventLog, Listener, read_events
@@ -78,8 +78,8 @@ def _moved(folders: Sequence[RunFolder], base_model: str | None) -> list[str | N
     """
     if base_model is None or not Path(base_model).is_dir():
         return [base_model] * len(folders)
-    found = fingerprint(Path(base_model))
-    moved = [base_model if read_manifest(folder)["model"]["sha256"] == found else None for folder in folders]
+    place = Path(base_model)
+    moved = [base_model if is_same_model(read_manifest(folder)["model"], place) else None for folder in folders]
     if not any(moved):
         raise InputError(
             f"none of the runs was trained on the model in `{base_model}`",

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from burnish.errors import ModelError
-from burnish.models.base import BaseModel, Loading, fingerprint, load_base, load_tokenizer
+from burnish.models.base import BaseModel, Loading, load_base, load_tokenizer
 from burnish.models.heads import CAUSAL, Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
@@ -117,50 +117,3 @@ def test_code_from_elsewhere_is_refused(model: Path) -> None:
     with pytest.raises(ModelError, match="comes with its own Python code") as caught:
         load(model)
     assert "--trust-remote-code" in caught.value.fix
-
-
-def test_a_fingerprint_is_the_same_for_the_same_files(model: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(model, tmp_path / "copy"))
-    (copy / "README.md").write_text("Words about the model are not the model.")
-    assert fingerprint(copy) == fingerprint(model)
-    assert len(fingerprint(model)) == 64
-
-
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
-def test_a_fingerprint_changes_with_a_bit_of_any_file(file: str, model: Path) -> None:
-    before = fingerprint(model)
-    content = bytearray((model / file).read_bytes())
-    content[-3] ^= 1
-    (model / file).write_bytes(content)
-    assert fingerprint(model) != before
-
-
-def test_a_fingerprint_changes_with_a_name(model: Path) -> None:
-    before = fingerprint(model)
-    (model / "model.safetensors").rename(model / "other.safetensors")
-    assert fingerprint(model) != before
-
-
-@pytest.mark.parametrize("position", [0, 5, -1, -(1 << 25)])
-def test_both_ends_of_a_large_file_are_read(position: int, tmp_path: Path) -> None:
-    """Of a file over 64 MiB the first and the last 32 MiB; here it is sparse."""
-    path = tmp_path / "model.safetensors"
-    with path.open("wb") as file:
-        file.truncate((1 << 26) + 4096)
-    before = fingerprint(tmp_path)
-    with path.open("r+b") as file:
-        file.seek(position if position >= 0 else path.stat().st_size + position)
-        file.write(b"\x01")
-    assert fingerprint(tmp_path) != before
-
-
-@pytest.mark.parametrize("position", [(1 << 25) - 1, 1 << 25, (1 << 26) - 1])
-def test_a_file_of_64_mib_is_read_whole(position: int, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    with path.open("wb") as file:
-        file.truncate(1 << 26)
-    before = fingerprint(tmp_path)
-    with path.open("r+b") as file:
-        file.seek(position)
-        file.write(b"\x01")
-    assert fingerprint(tmp_path) != before
