@@ -39,6 +39,8 @@ _FILE_PATTERN = re.compile(
 )
 _CODE = {"model.trust_remote_code": False, "model.allow_pickle": False, "evaluate.metric": None}
 """Options that run code, with the values that run none."""
+_LONGEST_NAME, _LONGEST_PATH = 255, 4_000
+"""Bytes of one name in a path, and of a path."""
 _RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
@@ -166,6 +168,8 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
         entry = source.get(name)
         if entry is None or not isinstance(entry.value, str) or entry.value in ("", *_NO_PATHS.get(name, ())):
             continue
+        if not _can_be_path(entry.value):
+            continue  # reported with the other problems
         path = (folder / Path(entry.value).expanduser()).absolute()
         if name == "model.name":
             is_path = path.is_dir()
@@ -196,11 +200,28 @@ def _build(given: Source, problems: list[Problem]) -> Recipe:
 
 
 def _extra_check(name: str, value: Any) -> Check | None:
-    """The check that a value fails although pydantic accepts it: `true` as the number 1, infinity as a number."""
+    """The check that a value fails although pydantic accepts it: `true` as the number 1, infinity as a number, and text
+    that no file can have as its name.
+    """
+    if name in _PATHS and isinstance(value, str) and not _can_be_path(value):
+        return Check.RANGE
     field = options().get(name)
     if isinstance(value, bool) and field is not None and not takes_bool(field):
         return Check.TYPE
     return Check.RANGE if isinstance(value, float) and not math.isfinite(value) else None
+
+
+def _can_be_path(text: str) -> bool:
+    """Whether the system could have a file of that name; pieces of more than 255 bytes are none anywhere."""
+    try:
+        encoded = text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return (
+        len(encoded) <= _LONGEST_PATH
+        and b"\0" not in encoded
+        and all(len(piece) <= _LONGEST_NAME for piece in re.split(rb"[/\\]", encoded))
+    )
 
 
 def _nested(given: Source) -> dict[str, Any]:
@@ -240,4 +261,7 @@ def _entry(given: Source, name: str) -> Given:
 
 def _wrong_value(name: str, entry: Given, check: Check) -> Problem:
     where = f" ({entry.written})" if entry.written else ""
-    return Problem(check, f"`{name}` cannot be `{shown(entry.value)}`{where}", f"It takes {expected(options()[name])}")
+    takes = expected(options()[name])
+    if name in _PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
+        takes = f"the name of a file or folder, whose pieces have at most {_LONGEST_NAME} bytes each"
+    return Problem(check, f"`{name}` cannot be `{shown(entry.value)}`{where}", f"It takes {takes}")

@@ -152,9 +152,13 @@ def takes_whole_numbers(field: FieldInfo) -> bool:
     return int in members and float not in members
 
 
+_MOST_SHOWN = 1_000
+"""Characters that are looked at; fewer are shown."""
+
+
 def shown(value: Any) -> str:
-    """A value as YAML would write it, on one line, shortened if it is long."""
-    text = spelled(value)
+    """A value as YAML would write it, on one line, shortened if it is long, and without control characters."""
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in spelled(value)[:_MOST_SHOWN])
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

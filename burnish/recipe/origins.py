@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,16 @@ class Problem:
 
     check: Check
     what: str
-    fix: str = ""
+    fix: str | Callable[[], str] = ""
+    """If it takes long to find, a function that finds it: of many problems only the first are shown."""
+
+    def hint(self) -> str:
+        """How to fix it; empty if that is not known."""
+        return self.fix() if callable(self.fix) else self.fix
+
+
+_LISTED = 20
+"""Problems that are listed one by one."""
 
 
 def raise_problems(problems: Sequence[Problem]) -> None:
@@ -43,8 +53,10 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         return
     ordered = sorted(problems, key=lambda problem: problem.check)
     if len(ordered) == 1:
-        raise RecipeError(ordered[0].what, fix=ordered[0].fix)
-    lines = [f"- {problem.what}{_hint(problem.fix)}" for problem in ordered]
+        raise RecipeError(ordered[0].what, fix=ordered[0].hint())
+    lines = [f"- {problem.what}{_hint(problem.hint())}" for problem in ordered[:_LISTED]]
+    if len(ordered) > _LISTED:
+        lines.append(f"- and {len(ordered) - _LISTED:,} more")
     raise RecipeError(f"{len(ordered)} options are wrong", "\n".join(lines), "Fix all of these; nothing was started")
 
 
@@ -126,7 +138,11 @@ def read_file(path: Path) -> tuple[Source, list[Problem]]:
         place = f"{path.name} line {line}"
         if name in source:
             problems.append(Problem(Check.NAME, f"`{name}` is set twice ({source[name].origin} and line {line})"))
-        source[name] = Given(_construct(name, node), place, place)
+        value = _construct(name, node, place)
+        if isinstance(value, Problem):
+            problems.append(value)
+        else:
+            source[name] = Given(value, place, place)
     return source, problems
 
 
@@ -137,14 +153,18 @@ def _compose(path: Path) -> yaml.Node | None:
     import yaml
 
     try:
-        return yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        text = read_limited(path)
+        check_form(text)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except _TooMuch as error:
+        raise RecipeError(f"`{path}` is not a recipe", str(error), _YAML_FORM) from None
     except FileNotFoundError:
         raise RecipeError(f"there is no recipe `{path}`", fix=_nearby(path)) from None
     except UnicodeDecodeError as error:
         why = f"It is not UTF-8 text (byte {error.start + 1})."
         raise RecipeError(f"`{path}` is not a recipe", why, "Save it as UTF-8") from None
     except OSError as error:
-        raise RecipeError(f"cannot read the recipe `{path}`", f"{error.strerror}.") from None
+        raise RecipeError(f"cannot read the recipe `{path}`", f"{error.strerror}.", "Check the path") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -153,6 +173,57 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.YAMLError as error:
         why = f"The parser reports: {' '.join(str(error).split())}."
         raise RecipeError(f"`{path}` is not YAML", why, _YAML_FORM) from None
+
+
+_MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 22, 50_000, 20
+"""Of a recipe: options nest three deep, and only a list of labels can be long."""
+
+
+class _TooMuch(Exception):
+    """A file of YAML that would take far more memory or time than any recipe."""
+
+
+def read_limited(path: Path) -> str:
+    """The text of a recipe.
+
+    Raises:
+        _TooMuch: it is far longer than any recipe.
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise _TooMuch(f"It has more than {_MOST_BYTES:,} bytes.")
+    return content.decode("utf-8-sig")
+
+
+def check_form(text: str) -> None:
+    """Refuses YAML that unfolds or nests beyond measure, before it is built; only its events are read.
+
+    What is not YAML at all is left to the one who builds it.
+
+    Raises:
+        _TooMuch: it has aliases, which can mean billions of values, or is too large or too deep.
+    """
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError):
+        _check_events(text)
+
+
+def _check_events(text: str) -> None:
+    import yaml
+
+    depth = 0
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser takes a tenth of the time
+    for number, event in enumerate(yaml.parse(text, Loader=loader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise _TooMuch(f"Line {event.start_mark.line + 1} has an alias, `*{event.anchor}`; recipes take none.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or number > _MOST_VALUES:
+            what = f"nests more than {_DEEPEST} deep" if depth > _DEEPEST else f"has more than {_MOST_VALUES:,} values"
+            raise _TooMuch(f"It {what} (line {event.start_mark.line + 1}).")
 
 
 def _nearby(path: Path) -> str:
@@ -169,7 +240,9 @@ def _entries(root: yaml.MappingNode, path: Path, problems: list[Problem]) -> Ite
     for key, node in root.value:
         name, line = str(key.value), key.start_mark.line + 1
         place = f"{path.name} line {line}"
-        if name in options():
+        if not isinstance(key, yaml.ScalarNode):
+            problems.append(_no_name(place))
+        elif name in options():
             yield name, node, line
         elif name not in sections():
             problems.append(_unknown(name, place))
@@ -184,9 +257,13 @@ def _entries(root: yaml.MappingNode, path: Path, problems: list[Problem]) -> Ite
 def _section_entries(
     section: str, node: yaml.MappingNode, path: Path, problems: list[Problem]
 ) -> Iterator[tuple[str, yaml.Node, int]]:
+    import yaml
+
     for key, inner in node.value:
         name, line = f"{section}.{key.value}", key.start_mark.line + 1
-        if name in options():
+        if not isinstance(key, yaml.ScalarNode):
+            problems.append(_no_name(f"{path.name} line {line}"))
+        elif name in options():
             yield name, inner, line
         else:
             problems.append(_unknown(name, f"{path.name} line {line}"))
@@ -196,8 +273,11 @@ def _is_null(node: yaml.Node) -> bool:
     return node.tag == "tag:yaml.org,2002:null"
 
 
-def _construct(name: str, node: yaml.Node) -> Any:
-    """The value of a node. If an option takes only text, `2024`, `1e5` and `on` are kept as written."""
+def _construct(name: str, node: yaml.Node, written: str) -> Any:
+    """The value of a node, or the Problem with it.
+
+    If an option takes only text, `2024`, `1e5` and `on` are kept as written.
+    """
     import yaml
 
     field = options()[holder(name) or name]
@@ -209,6 +289,10 @@ def _construct(name: str, node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return _number(loader.construct_object(node, deep=True))
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
+        why = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)
+        what = f"`{name}` has a value that YAML cannot build ({written}): {why or type(error).__name__}"
+        return Problem(Check.TYPE, what, "Put it in quotes, or write a plain value")
     finally:
         loader.dispose()
 
@@ -225,10 +309,12 @@ def _parse_value(name: str, text: str) -> Given | Problem:
     import yaml
 
     try:
+        check_form(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, _TooMuch):
         return Problem(Check.TYPE, f"`--set {name}={shown(text)}` has a value that is not YAML", "Put it in quotes")
-    return Given(None if node is None else _construct(name, node), FLAG, "--set")
+    value = None if node is None else _construct(name, node, "--set")
+    return value if isinstance(value, Problem) else Given(value, FLAG, "--set")
 
 
 def read_values(name: str, text: str) -> list[Any] | Problem:
@@ -240,14 +326,20 @@ def read_values(name: str, text: str) -> list[Any] | Problem:
     import yaml
 
     try:
+        check_form(f"[{text}]")
         node = yaml.compose(f"[{text}]", Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, _TooMuch):
         node = None
     if not isinstance(node, yaml.SequenceNode):
         return Problem(Check.TYPE, f"`--over {name}={shown(text)}` has values that are not YAML", "Put them in quotes")
-    return [_construct(name, inner) for inner in node.value]
+    values = [_construct(name, inner, "--over") for inner in node.value]
+    return next((value for value in values if isinstance(value, Problem)), values)
+
+
+def _no_name(place: str) -> Problem:
+    return Problem(Check.NAME, f"a list or a map is no name of an option ({place})", _YAML_FORM)
 
 
 def _unknown(name: str, place: str) -> Problem:
     where = f" ({place})" if place else ""
-    return Problem(Check.NAME, f"`{name}` is not an option{where}", did_you_mean(name))
+    return Problem(Check.NAME, f"`{name}` is not an option{where}", lambda: did_you_mean(name))

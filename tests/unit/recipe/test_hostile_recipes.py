@@ -1,0 +1,86 @@
+"""Recipes that unfold, nest or grow beyond measure, or hold what YAML cannot build: refused at once, in three parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.errors import RecipeError
+from burnish.recipe.load import load_recipe, recipe_from_saved
+from tests.snapshots import check_message
+
+LETTERS = "bcdefghij"
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{chr(ord(name) - 1)}'] * 9)}]\n" for name in LETTERS
+)
+CASES = {
+    "aliases of aliases": ALIASES,
+    "a map in itself": "template:\n  kwargs: &a {x: *a}\n",
+    "deep lists": f"data:\n  path: {'[' * 5000}{']' * 5000}\n",
+    "deep maps": f"template:\n  kwargs: {'{a: ' * 3000}1{'}' * 3000}\n",
+    "too many names": "".join(f"k{number}: 1\n" for number in range(50_000)),
+    "many names": "".join(f"k{number}: 1\n" for number in range(3_000)),
+    "too long": f"name: {'a' * 5_000_000}\n",
+    "a Python object": "seed: !!python/object/apply:os.system ['exit 1']\n",
+    "an unknown tag": "seed: !mine 3\n",
+    "a number that is none": "seed: !!int abc\n",
+    "a date that is none": "seed: 2024-99-99\n",
+    "a time zone that is none": "seed: 2001-12-14t21:59:43.10-99:99\n",
+    "too many digits": f"seed: {'9' * 6000}\n",
+    "bytes": "seed: !!binary '###'\n",
+    "a list as a name": "? [a, b]\n: 3\n",
+    "a list as a name in a section": "train: {? [a, b] : 3}\n",
+    "a path of 300 letters": f"data: {{path: {'a' * 300}}}\n",
+    "a path of many folders": f"data: {{path: x.jsonl}}\nmodel: {{name: {'a/' * 5000}}}\n",
+    "a null byte in a path": 'data: {path: "a\\0b"}\n',
+    "a null byte": "\0",
+    "two documents": "seed: 1\n---\nseed: 2\n",
+}
+
+
+@pytest.fixture(params=[lambda path: load_recipe(str(path), {}, []), recipe_from_saved], ids=["given", "saved"])
+def read(request: pytest.FixtureRequest) -> Callable[[Path], Any]:
+    """The two ways in which a recipe is read."""
+    return request.param
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_refused(case: str, read: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(CASES[case], encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        read(path)
+    error = caught.value
+    assert error.fix
+    assert sum(map(len, (error.what, error.why, error.fix))) < 4000
+    if read is not recipe_from_saved:
+        check_message(error, {str(tmp_path): "FOLDER"})
+
+
+def test_it_is_not_built_first(tmp_path: Path) -> None:
+    """The aliases stand for ten billion texts."""
+    import tracemalloc
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text(ALIASES, encoding="utf-8")
+    tracemalloc.start()
+    with pytest.raises(RecipeError):
+        load_recipe(str(path), {}, [])
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_many_labels_are_no_attack(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    lines = "".join(f"  - label {number}\n" for number in range(10_000))
+    path.write_text(f"data:\n  path: x.jsonl\n  labels:\n{lines}", encoding="utf-8")
+    assert len(load_recipe(str(path), {}, []).recipe.data.labels) == 10_000
+
+
+@pytest.mark.parametrize("value", ["!!int abc", "[" * 3000, "2024-99-99", "&a [*a]"])
+def test_a_value_of_the_command_line_neither(value: str) -> None:
+    with pytest.raises(RecipeError, match="`train.epochs|--set train.epochs"):
+        load_recipe("x.jsonl", {}, [f"train.epochs={value}"])
