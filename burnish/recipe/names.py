@@ -153,7 +153,7 @@ def takes_whole_numbers(field: FieldInfo) -> bool:
 
 
 _MOST_SHOWN = 1_000
-"""Characters that are looked at; fewer are shown."""
+"""Characters that are read; fewer are shown."""
 
 
 def shown(value: Any) -> str:
