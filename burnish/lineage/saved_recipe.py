@@ -12,6 +12,7 @@ from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.names import shown
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
+from burnish.system.machine import expanded
 
 _FREE = (
     "name",
@@ -53,7 +54,7 @@ def open_recipe(folder: RunFolder, base_model: str | None = None, needs_metric: 
     recipe = trusted_recipe(folder, recipe, needs_metric)
     if base_model is None:
         return recipe
-    place = Path(base_model).expanduser().absolute()
+    place = expanded(base_model).absolute()
     if not place.is_dir():
         raise ModelError(
             f"there is no model folder `{base_model}`",

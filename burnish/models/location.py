@@ -12,6 +12,7 @@ from typing import Any
 
 from burnish.errors import ModelError
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
+from burnish.system.machine import expanded
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _BUNDLED_HINT = "use the bundled model: `--model seedling`"
@@ -35,7 +36,7 @@ def locate_model(section: ModelSection) -> ModelLocation:
     if section.name in BUNDLED_MODELS:
         folder = Path(str(resources.files("burnish"))) / "assets" / section.name
         return _checked(ModelLocation(section.name, folder, False), section)
-    path = Path(section.name).expanduser()
+    path = expanded(section.name)
     if path.is_dir():
         return _checked(ModelLocation(section.name, path, False), section)
     if path.exists():
@@ -117,7 +118,7 @@ def _looks_like_path(name: str) -> bool:
 
 def _missing_folder(name: str) -> ModelError:
     """The error for a missing folder, with a similar name."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.parent.is_dir():
         why, near = f"There is no folder `{path.parent}`.", []
     else:

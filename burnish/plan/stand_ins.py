@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from burnish.data.rows.dataset import Records
@@ -17,6 +16,7 @@ from burnish.prepare.context import Emit, FoundModel
 from burnish.prepare.resolve import READER, WRITER
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.runs.events import Note
+from burnish.system.machine import expanded
 
 _NO_LIMIT = 10**30
 _ROWS = 64
@@ -52,7 +52,7 @@ def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
 
 
 def _locate(section: ModelSection) -> ModelLocation:
-    folder = Path(section.name).expanduser()
+    folder = expanded(section.name)
     if section.name in BUNDLED_MODELS:
         return locate_model(section)
     if (folder / "config.json").is_file():

@@ -15,6 +15,7 @@ from burnish.metrics.own_metric import load_metric
 from burnish.models.location import ModelLocation, locate_model
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Recipe
 from burnish.runs.folder import check_new_run, check_room
+from burnish.system.machine import expanded
 from burnish.tasks import task_names
 
 
@@ -60,13 +61,13 @@ def check_sources(name: str) -> None:
     Raises:
         DataError: nothing of that name is here, or several files match.
     """
-    if Path(name).expanduser().exists() or looks_like_path(name):
+    if expanded(name).exists() or looks_like_path(name):
         find_sources(name)
 
 
 def _is_here(model: ModelSection) -> bool:
     """Whether finding a model takes no network."""
-    path = Path(model.name).expanduser()
+    path = expanded(model.name)
     is_local = model.name in BUNDLED_MODELS or path.exists() or model.name.startswith((".", "/", "~"))
     return is_local or bool(os.environ.get("HF_HUB_OFFLINE"))
 

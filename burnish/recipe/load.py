@@ -29,6 +29,7 @@ from burnish.recipe.origins import (
     read_sets,
 )
 from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
+from burnish.system.machine import expanded
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 _PATHS = ("data.path", "data.validation", "data.test", "model.name", "evaluate.general")
@@ -170,7 +171,7 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
             continue
         if not _can_be_path(entry.value):
             continue  # reported with the other problems
-        path = (folder / Path(entry.value).expanduser()).absolute()
+        path = (folder / expanded(entry.value)).absolute()
         if name == "model.name":
             is_path = path.is_dir()
         else:
@@ -263,5 +264,5 @@ def _wrong_value(name: str, entry: Given, check: Check) -> Problem:
     where = f" ({entry.written})" if entry.written else ""
     takes = expected(options()[name])
     if name in _PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
-        takes = f"the name of a file or folder, whose pieces have at most {_LONGEST_NAME} bytes each"
+        takes = f"the name of a file or folder, whose pieces have at most {_LONGEST_NAME} bytes of UTF-8 each"
     return Problem(check, f"`{name}` cannot be `{shown(entry.value)}`{where}", f"It takes {takes}")

@@ -63,6 +63,15 @@ def memory_size(size: int) -> str:
     return gigabytes(size) if size >= 2**30 else f"{size / 2**20:.{0 if size >= 100 * 2**20 else 1}f} MB"
 
 
+def expanded(name: str | Path) -> Path:
+    """A path with `~` as the home folder; as it is where there is no such user."""
+    path = Path(name)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def cache_folder() -> Path:
     """The folder for files that may be deleted at any time; it may not exist yet.
 

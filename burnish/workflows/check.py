@@ -199,7 +199,7 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     shape = detect_shape(parts[TRAINING], section.columns, section.shape, what_is_asked(recipe))
     check_shape(recipe, shape.name, task_names_for(shape.record))
     thin = list(map(_thin, make_records(parts[TRAINING], shape, rejected)))
-    lines = _lines(sources.train) if all(one is _NO_OPTIONS for one in thin) else None
+    lines = _lines(sources.train) if thin and all(one is _NO_OPTIONS for one in thin) else None
     while lines is None and (block := list(islice(rows, _BLOCK))):
         block = rows_by_split(block, column)[TRAINING] if column else block
         thin += map(_thin, make_records(block, shape, rejected))

@@ -325,7 +325,9 @@ def _squeeze(text: str) -> str:
 _TODAY = date(2026, 1, 1)
 _ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 # A template is a program: on messages that it does not expect, it may fail in any of these ways.
-_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
+_TEMPLATE_ERRORS = (
+    TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError
+)  # fmt: skip
 
 
 class ChatTemplate:

@@ -16,6 +16,7 @@ from burnish.data.files.json_documents import read_json
 from burnish.data.files.readers import file_suffix, read_rows
 from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
+from burnish.system.machine import expanded
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class FilePart:
 def split_part(name: str) -> tuple[Path, str] | None:
     """File or folder and part of a name such as `orders.xlsx:Sheet2`; None if it does not name a part of a file."""
     before, colon, part = name.rpartition(":")
-    path = Path(before).expanduser()
+    path = expanded(before)
     return (path, part) if colon and part and before and path.exists() else None
 
 

@@ -23,6 +23,7 @@ from burnish.data.files.word_tables import in_sentences
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
 from burnish.recipe.schema import NONE
+from burnish.system.machine import expanded
 
 Source = Path | FilePart | HubSplit
 
@@ -114,7 +115,7 @@ def _with_columns(source: Source, columns: Mapping[str, str]) -> Source:
 
 def _find(name: str) -> _Found:
     """The sources of each split of a file, a part of a file, a folder or a hub dataset. Raises DataError."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         return _in_folder(path, "")
     if path.exists():

@@ -14,6 +14,7 @@ from burnish.data.images.images import Picture, picture_in_data, picture_in_file
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import PictureRecord
 from burnish.data.rows.row import RowError, as_text, pick
+from burnish.system.machine import expanded
 
 MARK = "<image>"
 """Marks the place of an image in a text."""
@@ -203,7 +204,7 @@ def _open(source: Any, folder: Path, name: str) -> Picture:
         )
     if source.startswith("data:"):
         return picture_in_data(_from_data_url(source), name)
-    return picture_in_file(folder / Path(source.removeprefix("file://")).expanduser())
+    return picture_in_file(folder / expanded(source.removeprefix("file://")))
 
 
 def _from_data_url(url: str) -> bytes:
