@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
+
+from burnish.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -59,8 +62,10 @@ def literal(value: Any) -> str:
         value: a string, number, truth value, None, or a list, tuple or dictionary of these.
     """
     if isinstance(value, str):
-        # Python knows every escape of JSON. Half a surrogate pair cannot be written to a file, so it is escaped, too.
-        return json.dumps(value, ensure_ascii=bool(_SURROGATE.search(value)))
+        # Python knows every escape of JSON, and those of characters that an editor would not show, or show elsewhere.
+        return visible(json.dumps(value, ensure_ascii=False), kept="")
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, dict):
@@ -68,7 +73,17 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+def yaml_text(values: Any, width: int = 80) -> str:
+    """Values as YAML, in the order given. Letters are written as they are, but no character that would act.
+
+    Args:
+        values: of the kinds that YAML has.
+        width: columns from which a long text is broken.
+    """
+    import yaml
+
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=width)
+    return text if visible(text) == text else yaml.safe_dump(values, sort_keys=False, width=width)
 
 
 def in_docstring(text: str) -> str:
@@ -77,15 +92,42 @@ def in_docstring(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text whose line breaks and runs of blanks are single blanks, so that a comment or a cell holds all of it."""
-    return " ".join(_SURROGATE.sub("?", text).split())
+    """Text whose line breaks and runs of blanks are single blanks, so that a comment or a cell holds all of it.
+
+    Characters that act instead of being read, or that no source may hold, are written out.
+    """
+    return visible(" ".join(text.split()))
 
 
 def inline(text: str) -> str:
-    """A sentence from a run in Markdown: on one line, nothing in it is HTML, and nothing ends a cell of a table."""
-    return one_line(text).replace("<", "\\<").replace("|", "\\|")
+    """A sentence from a run in Markdown: on one line, with its words between backticks as code.
+
+    Elsewhere nothing in it is HTML, a link, a picture, a heading or a list, and nothing ends a cell of a table.
+    """
+    parts = one_line(text).split("`")
+    if len(parts) % 2 == 0 or not all(part.strip() for part in parts[1::2]):  # a backtick without another
+        return _plain("`".join(parts))
+    return "".join(
+        _plain(part, is_first=place == 0) if place % 2 == 0 else code_span(part).replace("|", "\\|")
+        for place, part in enumerate(parts)
+    )
+
+
+_MARKS = re.compile(r"[\\`*~<|]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]")
+_OPENING = re.compile(r"#{1,6}(?=\s|$)|[+-](?=\s|$)|--|=+$|>|\d+(?=[.)](?:\s|$))")
+"""What begins a heading, a list, a quotation or a line at the beginning of a paragraph."""
+
+
+def _plain(text: str, is_first: bool = True) -> str:
+    """Text in Markdown without any of its marks."""
+    opening = _OPENING.match(text) if is_first else None
+    written = _MARKS.sub(r"\\\g<0>", text)
+    if opening is None:
+        return written
+    end = opening.end()
+    return f"{text[:end]}\\{written[end:]}" if text[0].isdigit() else f"\\{written}"
 
 
 def code_span(text: str) -> str:
     """Words from a run as they are, as code in Markdown: on one line, with `'` for each backtick."""
-    return f"`{one_line(text).replace('`', chr(39))}`"
+    return f"`{one_line(text).replace('`', chr(39)) or ' '}`"

@@ -16,6 +16,7 @@ from burnish.prepare.encode import Encoded
 from burnish.runs.atomic import write_text
 from burnish.runs.folder import RunFolder
 from burnish.tasks.task import EncodedRow, Encoder
+from burnish.visible import visible_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ def write_views(folder: RunFolder, training: Encoded, encoder: Encoder, tokenize
                 break
             firsts[owner] = training.examples[number]
     views = [shortened(view_tokens(example, encoder, tokenizer)).to_dict() for example in firsts.values()]
-    write_text(folder.views, json.dumps(views, ensure_ascii=False, separators=(",", ":")) + "\n")
+    write_text(folder.views, visible_json(json.dumps(views, ensure_ascii=False, separators=(",", ":"))) + "\n")
 
 
 def shortened(view: TokenView) -> TokenView:

@@ -2,7 +2,8 @@
 
 Results go to stdout; progress, warnings and errors go to stderr. With `--json`, stdout holds one JSON object and
 nothing else; with `--quiet`, only the bare result. A terminal gets colors, tables and wrapped lines; a pipe gets plain
-lines without control characters. Color never carries meaning alone, and `NO_COLOR` turns it off.
+lines. Neither gets control characters from a row, a name or a model: they are written as escapes. Only an answer that
+is piped stays as it is, because it is data. Color never carries meaning alone, and `NO_COLOR` turns it off.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from burnish.errors import BurnishError, Interrupted
+from burnish.visible import visible, visible_json
 
 if TYPE_CHECKING:
     import rich.console
@@ -100,6 +102,7 @@ class Console:
         """A label, and beside it text of pieces with a style each: left out with `--quiet` and `--json`."""
         if self.is_silent:
             return
+        label, pieces = visible(label), [(visible(text), style) for text, style in pieces]
         if self.is_terminal:
             from rich.table import Table as RichTable
             from rich.text import Text
@@ -111,9 +114,14 @@ class Console:
             self._put(self._stdout, label + "".join(text for text, _ in pieces))
 
     def table(self, table: Table) -> None:
-        """A table of the result: left out only with `--json`."""
+        """A table of the result: left out only with `--json`. A cell is one line."""
         if self.output.json:
             return
+        table = replace(
+            table,
+            columns=[visible(column, kept="") for column in table.columns],
+            rows=[[visible(cell, kept="") for cell in row] for row in table.rows],
+        )
         if self.is_terminal:
             self.rich(self._stdout).print(table.drawn())
         else:
@@ -129,6 +137,7 @@ class Console:
         stream = self._stderr if is_progress else self._stdout
         if self.is_silent or not facts.pairs:
             return
+        facts = replace(facts, pairs=[(visible(name, kept=""), visible(value)) for name, value in facts.pairs])
         if stream.isatty():
             terminal = self.rich(stream)
             terminal.print(facts.drawn(terminal.width))
@@ -139,12 +148,16 @@ class Console:
         """The one JSON object of a command; nothing without `--json`."""
         if self.output.json:
             text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str)
-            print(text, file=self._stdout, flush=True)
+            print(visible_json(text), file=self._stdout, flush=True)
+
+    def answer(self, text: str) -> None:
+        """A whole generated text. In a pipe or a file it is data, and stays as it is, whatever characters it has."""
+        self.stream(f"{text}\n")
 
     def stream(self, piece: str) -> None:
-        """A piece of generated text as it comes, with nothing added."""
+        """A piece of generated text as it comes, with nothing added; a terminal gets escapes, as everywhere."""
         if not self.output.json:
-            print(piece, end="", file=self._stdout, flush=True)
+            print(visible(piece) if self.is_terminal else piece, end="", file=self._stdout, flush=True)
 
     def ask(self, prompt: str) -> str | None:
         """The user's next line; None when there is no more. The prompt is shown only on a terminal."""
@@ -177,7 +190,7 @@ class Console:
 
     def traceback(self, error: BaseException) -> None:
         """Where an error came from, for `--debug`."""
-        print("".join(traceback.format_exception(error)), file=self._stderr)
+        print(visible("".join(traceback.format_exception(error))), file=self._stderr)
 
     def abandon_pipe(self) -> None:
         """Called when the reader has closed the pipe (`| head`), or Python fails again when it flushes at exit."""
@@ -200,6 +213,7 @@ class Console:
 
     def _put(self, stream: TextIO, text: str, style: str = "", wrap: bool = True) -> None:
         """One text; on a terminal it is wrapped between words, or left to the terminal without `wrap`."""
+        text = visible(text)
         if stream.isatty():
             self.rich(stream).print(text, style=style or None, soft_wrap=not wrap)
         else:
@@ -207,6 +221,7 @@ class Console:
 
     def _labelled(self, label: str, text: str, style: str) -> None:
         """`label: text` on stderr, the label alone styled; a text of several lines begins below its label."""
+        text = visible(text)
         between = "\n" if "\n" in text else " "
         if self._stderr.isatty():
             from rich.text import Text

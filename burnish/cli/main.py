@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from burnish.cli.console import Console, Output
 from burnish.errors import BurnishError, Interrupted
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
+from burnish.visible import visible
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Know before you run": (
@@ -76,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         collect_rarely()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(Output.of(arguments))
+    escape_library_messages()
     if not console.output.debug:
         hide_library_warnings()
     try:
@@ -91,6 +94,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def hide_library_warnings() -> None:
     """Keeps other libraries' warnings to developers off the user's terminal; `--debug` shows them."""
     warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate|datasets|huggingface_hub)(\.|$)")
+
+
+def escape_library_messages() -> None:
+    """Makes what other libraries log or warn of harmless to a terminal: a model's files have words in their messages.
+
+    Both are hooks that Python has for this.
+    """
+    logging.setLogRecordFactory(_VisibleRecord)
+    if warnings.formatwarning is not _visible_warning:
+        warnings.formatwarning = _visible_warning
+
+
+class _VisibleRecord(logging.LogRecord):
+    """A message of a library, without characters that act."""
+
+    def getMessage(self) -> str:
+        return visible(super().getMessage())
+
+
+_format_warning = warnings.formatwarning
+
+
+def _visible_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return visible(_format_warning(message, category, filename, lineno, line))
 
 
 def fail(console: Console, error: Exception) -> int:

@@ -27,6 +27,7 @@ from burnish.runs.events import (
     Validated,
     Warned,
 )
+from burnish.visible import visible
 
 if TYPE_CHECKING:
     import rich.progress
@@ -188,11 +189,11 @@ class Bar:
         self._is_wide = console.live().width >= _WIDE
         self._progress = RichProgress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[metrics]}"),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[metrics]}", markup=False),
+            TextColumn("{task.fields[left]}", markup=False),
             console=console.live(),
             expand=True,
             transient=True,
@@ -222,7 +223,7 @@ class Bar:
         self._progress.update(self._task, left=left)
 
     def _new_task(self, total: int | None) -> rich.progress.TaskID:
-        return self._progress.add_task(self._what, total=total, count="", metrics="", left="")
+        return self._progress.add_task(visible(self._what, kept=""), total=total, count="", metrics="", left="")
 
     def step(self, event: StepDone, validation: float | None, rate: float) -> None:
         """Shows one training step: loss, validation loss, tokens per second, and how long the run will still take."""

@@ -20,6 +20,7 @@ from burnish.models.device import PRECISIONS, arithmetic
 from burnish.models.heads import Target, all_logits
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import import_bitsandbytes
+from burnish.models.weight_files import check_adapter_files
 from burnish.runs.folder import RunFolder
 
 _TOKENS = 8
@@ -117,6 +118,7 @@ class AdapterMethod(MethodDefaults, ABC):
         from safetensors.torch import load_file
 
         peft = import_peft()
+        check_adapter_files(result)
         network = load(base)
         try:
             tuned = peft.PeftModel.from_pretrained(network, str(result))

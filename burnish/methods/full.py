@@ -15,6 +15,7 @@ from burnish.models.base import Loading, quiet_transformers
 from burnish.models.blocks import block_lists, is_ending, modules_after
 from burnish.models.heads import Target
 from burnish.models.location import ModelLocation
+from burnish.models.weight_files import check_weight_files
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.folder import RunFolder
 
@@ -53,7 +54,13 @@ class FullMethod(MethodDefaults):
         return run.model
 
     def open(self, load: Load, base: ModelLocation, result: Path) -> Any:
-        """Loads the trained model; the base model is not needed."""
+        """Loads the trained model; the base model is not needed.
+
+        Raises:
+            ModelError: its weights are not safetensors files in its folder. Pickles that a base model may have are
+                never taken here: Burnish writes none.
+        """
+        check_weight_files(base.name, result, allow_pickle=False)
         return load(ModelLocation(base.name, result, is_hub=False))
 
 

@@ -18,9 +18,10 @@ from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
 from burnish.models.heads import Head, start_output
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
-from burnish.models.location import ModelLocation, read_config
+from burnish.models.location import ModelLocation, is_bundled, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
+from burnish.models.weight_files import check_weight_files
 from burnish.recipe.schema import ModelSection
 
 
@@ -116,10 +117,12 @@ def load_base(
     model that the trained model is compared with, whenever that is loaded.
 
     Raises:
-        ModelError: the folder cannot be loaded as such a model, or weights are missing.
+        ModelError: the folder cannot be loaded as such a model, its weights may not be opened, or some are missing.
     """
     from safetensors import SafetensorError
 
+    if not is_bundled(location):
+        check_weight_files(location.name, location.folder, section.allow_pickle)
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

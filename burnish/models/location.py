@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import ModelError
+from burnish.models.weight_files import PICKLES, check_weight_files, weight_files
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.system.machine import expanded
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _BUNDLED_HINT = "use the bundled model: `--model seedling`"
 
 
@@ -31,11 +30,11 @@ def locate_model(section: ModelSection) -> ModelLocation:
     """Finds the folder of a base model; downloads it from the hub if it is not cached.
 
     Raises:
-        ModelError: no such folder, no such hub model, no network, no tokenizer, or only pickled weights.
+        ModelError: no such folder, no such hub model, no network, no tokenizer, or weights that are not
+            safetensors files in its folder.
     """
     if section.name in BUNDLED_MODELS:
-        folder = Path(str(resources.files("burnish"))) / "assets" / section.name
-        return _checked(ModelLocation(section.name, folder, False), section)
+        return _checked(ModelLocation(section.name, _bundled_folder(section.name), False), section)
     path = expanded(section.name)
     if path.is_dir():
         return _checked(ModelLocation(section.name, path, False), section)
@@ -48,6 +47,15 @@ def locate_model(section: ModelSection) -> ModelLocation:
     if _looks_like_path(section.name):
         raise _missing_folder(section.name)
     return _checked(ModelLocation(section.name, _fetch(section), True), section)
+
+
+def is_bundled(location: ModelLocation) -> bool:
+    """Whether a model came with Burnish, so that an installer put its files there, perhaps as links."""
+    return location.name in BUNDLED_MODELS and location.folder == _bundled_folder(location.name)
+
+
+def _bundled_folder(name: str) -> Path:
+    return Path(str(resources.files("burnish"))) / "assets" / name
 
 
 def find_cached(section: ModelSection) -> Path | None:
@@ -70,19 +78,9 @@ def lacking(location: ModelLocation, section: ModelSection) -> str:
         _checked(location, section)
     except ModelError as error:
         return error.what
-    missing = [file for file in _shards(location.folder) if not (location.folder / file).is_file()]
+    files = weight_files(location.name, location.folder, section.allow_pickle)
+    missing = [file for file in files if not (location.folder / file).is_file()]
     return f"`{missing[0]}` of the model `{location.name}` is missing" if missing else ""
-
-
-def _shards(folder: Path) -> list[str]:
-    """The shards of the weights by their index; none if the weights are one file."""
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file() or not index.is_file():
-        return []
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return []  # loading will report the problem
 
 
 def read_config(location: ModelLocation, section: ModelSection) -> Any:
@@ -137,7 +135,7 @@ def _fetch(section: ModelSection) -> Path:
 
     ignored = ["*.h5", "*.msgpack", "*.onnx", "*.gguf", "original/*", "*.tflite"]
     if not section.allow_pickle:
-        ignored += list(_PICKLES)
+        ignored += list(PICKLES)
     cache = constants.HF_HUB_CACHE
     try:
         return Path(snapshot_download(section.name, revision=section.revision, ignore_patterns=ignored))
@@ -181,8 +179,10 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
             f"`{folder}` has none of {', '.join(_TOKENIZER_FILES)}.",
             "Copy the tokenizer files of the original model into the folder",
         )
-    if not any(folder.glob("*.safetensors")):
-        _refuse_pickles(location, section)
+    if not is_bundled(location):
+        check_weight_files(name, folder, section.allow_pickle)
+    if not weight_files(name, folder, section.allow_pickle):
+        _refuse_weights(location, section)
     return location
 
 
@@ -193,19 +193,23 @@ def _is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
-def _refuse_pickles(location: ModelLocation, section: ModelSection) -> None:
-    pickles = sorted(file.name for pattern in _PICKLES for file in location.folder.glob(pattern))
-    if not pickles:
-        raise ModelError(
-            f"the model `{location.name}` has no weights",
-            f"There is no `.safetensors` file in `{location.folder}`.",
-            "Use the bundled model: `--model seedling`"
-            if not location.is_hub
-            else "Choose a model with safetensors weights",
-        )
-    if not section.allow_pickle:
+def _refuse_weights(location: ModelLocation, section: ModelSection) -> None:
+    """Says why a folder has no weights that may be loaded."""
+    names = sorted(file.name for pattern in ("*.safetensors", *PICKLES) for file in location.folder.glob(pattern))
+    pickles = [name for name in names if not name.endswith(".safetensors")]
+    if pickles and not section.allow_pickle:
         raise ModelError(
             f"the model `{location.name}` has only pickled weights (`{pickles[0]}`)",
             "A pickle can run any code when it is loaded, so it is refused by default.",
             "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
         )
+    raise ModelError(
+        f"the model `{location.name}` has no weights",
+        f"`{names[0]}` in `{location.folder}` is not named as transformers expects, `model.safetensors`, nor is there "
+        "an index that names it."
+        if names
+        else f"There is no `.safetensors` file in `{location.folder}`.",
+        "Use the bundled model: `--model seedling`"
+        if not location.is_hub
+        else "Choose a model with safetensors weights",
+    )

@@ -30,6 +30,7 @@ from burnish.recipe.origins import (
 )
 from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
 from burnish.system.machine import expanded
+from burnish.templates import yaml_text
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 _PATHS = ("data.path", "data.validation", "data.test", "model.name", "evaluate.general")
@@ -144,10 +145,7 @@ def dump_recipe(recipe: Recipe, without: Collection[str] = ()) -> str:
         recipe: the recipe to write.
         without: sections to leave out because this run does not use them.
     """
-    import yaml
-
-    values = recipe.model_dump(mode="json", exclude=set(without))
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+    return yaml_text(recipe.model_dump(mode="json", exclude=set(without)), width=110)
 
 
 def _origin(given: Source, name: str) -> str:

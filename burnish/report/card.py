@@ -12,7 +12,7 @@ from burnish.report.outcome import verdict_of
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.snippet import use_snippet
 from burnish.tasks import task_facts
-from burnish.templates import render
+from burnish.templates import render, yaml_text
 
 _OWN_PLACES = ("name", "runs", "model.name", "data.path", "data.validation", "data.test")
 """Options that hold paths of the machine that it was trained on."""
@@ -68,8 +68,6 @@ def _is_whole(record: RunRecord) -> bool:
 
 
 def _front_matter(record: RunRecord) -> str:
-    import yaml
-
     values: dict[str, Any] = {
         "base_model": record.base,
         "base_model_relation": "finetune" if _is_whole(record) else "adapter",
@@ -80,7 +78,7 @@ def _front_matter(record: RunRecord) -> str:
     data = str(record.option("data.path") or "")
     if data and not is_local(data):
         values["datasets"] = [data]
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return yaml_text(values)
 
 
 def _options(record: RunRecord) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from burnish.runs.atomic import check_target, write_text
 from burnish.runs.folder import RunFolder
 from burnish.runs.lock import lock_for
 from burnish.templates import render, render_html
+from burnish.visible import visible
 
 _SECTIONS: dict[str, tuple[str, Callable[[RunRecord], dict[str, Any]]]] = {
     "setup": ("Setup", outcome.setup),
@@ -44,8 +45,7 @@ def report_page(record: RunRecord) -> str:
         for name, (title, gather) in _SECTIONS.items()
     ]
     heading = render_html("report/heading.html", **outcome.heading(record))
-    page = render("report/page.html", name=record.name, style=style(), heading=heading, sections=sections)
-    return page.encode("utf-8", "replace").decode("utf-8")  # a row may hold half a surrogate pair, which is not text
+    return visible(render("report/page.html", name=record.name, style=style(), heading=heading, sections=sections))
 
 
 def write_report(folder: RunFolder, out: Path | None = None) -> Path:
@@ -80,7 +80,7 @@ def token_page(rows: Sequence[Mapping[str, Any]], title: str) -> str:
             `is_learned` and `is_special`.
         title: of the page.
     """
-    return render("report/token_page.html", rows=rows, title=title)
+    return visible(render("report/token_page.html", rows=rows, title=title))
 
 
 def write_pages(folder: RunFolder) -> None:

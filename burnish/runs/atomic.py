@@ -20,6 +20,7 @@ from typing import Any
 
 from burnish.errors import InputError, MachineError
 from burnish.system.shell import quoted
+from burnish.visible import visible_json
 
 TEMPORARY_PREFIX = ".writing-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -103,12 +104,12 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, visible_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
     """Writes one JSON object per line, atomically."""
-    write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+    write_text(path, "".join(visible_json(json.dumps(value, ensure_ascii=False)) + "\n" for value in values))
 
 
 @contextmanager

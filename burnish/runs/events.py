@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.runs.atomic import as_disk_error, write_json_lines
+from burnish.visible import visible_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +401,7 @@ class EventLog:
         if self._folder is not None:
             path = self._folder / name
             with as_disk_error(path), path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(visible_json(line) + "\n")
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
@@ -408,7 +409,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # a text in a line may hold other ends of lines
         try:
             events.append(json.loads(line))
         except json.JSONDecodeError:

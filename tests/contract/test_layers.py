@@ -25,7 +25,7 @@ LAYERS = (
     ("runs",),
     ("recipe",),
     ("system", "glossary", "templates"),
-    ("errors", "version"),
+    ("errors", "version", "visible"),
 )
 """From top to bottom. A layer imports only from layers below it; peers on one layer do not see each other."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 
 import pytest
@@ -13,7 +14,9 @@ from burnish.templates import code_span, in_docstring, inline, literal, one_line
 HOSTILE = [
     "a \"b\" 'c'", 'ends with a quote"', "back\\slash\\", "\\N{BULLET} \\x", "line\nbreak\r\x0b\u2028end",
     "`tick` ``", "a | b", "---", '"""', "<script>alert(1)</script>", "{{ x }} {% y %}", "half \ud83d",
-    "\x00", "é 漢 🎉",
+    "\x00", "é 漢 🎉", "\x1b[2J\x07", "a\r\fb\x85c\u2029", "\u202egpj", "\\<script>", "\\| a", "![x](http://y/z.png)",
+    "[a](javascript:b)", "[a][b] [c]: d", "# e", "1. f", "- g", "> h", "__init__ *i* ~~j~~", "`<b>` `", "``", "\\`<i>`",
+    "</script>", "-->", "\"\"\"\nimport os\n\"\"\"", "inf", "#", "==",
 ]  # fmt: skip
 
 
@@ -27,8 +30,12 @@ def test_a_literal_is_the_value(value: object) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_words_in_a_docstring_end_nothing(text: str) -> None:
     written = f'"""Repeats `{in_docstring(text)}` again."""'
-    if "\x00" not in text:  # which no source may hold, and no file be named
-        assert ast.literal_eval(written) == f"Repeats `{one_line(text)}` again."
+    assert ast.literal_eval(written) == f"Repeats `{one_line(text)}` again."
+    assert written.isprintable()
+
+
+def test_a_number_that_is_none_is_python() -> None:
+    assert eval(literal([math.inf, -math.inf]), {"float": float}) == [math.inf, -math.inf]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -36,9 +43,22 @@ def test_markdown_stays_on_its_line_and_in_its_cell(text: str) -> None:
     for written in (inline(text), code_span(text)):
         assert len(written.splitlines()) <= 1
         written.encode("utf-8")
-    assert "<" not in inline(text).replace("\\<", "")
-    assert "|" not in inline(text).replace("\\|", "")
+        assert written.isprintable()
+    assert not without_code_and_escapes(inline(text)) & set("<|`*")
+    assert not re.search(r"^[#>+-]\s|^\d+[.)]\s|^--|^=+$|\][(\[:]", inline(text))
     assert "`" not in code_span(text)[1:-1]
+    assert len(code_span(text)) > 2, "two backticks alone would open something"
+
+
+def without_code_and_escapes(written: str) -> set[str]:
+    """The characters of a line of Markdown that may mean something."""
+    return set(re.sub(r"(?<!`)`[^`]+`(?!`)", "", re.sub(r"\\[\W_]", "", written)))
+
+
+def test_sentences_keep_their_code_and_their_figures() -> None:
+    for sentence in ("`orders.txt`: loss [2.8, 3.2], -2.3 (-77 %)", "orders_easy acc", "3.000 [2.8]", "-2.300 (-77 %)"):
+        assert inline(sentence) == sentence
+    assert inline("see `a|b_c*`") == "see `a\\|b_c*`"
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -30,7 +30,7 @@ def generate(console: Console, flags: AnswerFlags, run: Run, prompts: Prompts) -
         text = sys.stdin.read().strip() if prompt == "-" else prompt
         stream = console.stream if console.is_terminal else None
         answer = _answer(session, text, flags.system, {**flags.sampling(), "write": stream})
-        console.result("" if stream else answer)
+        console.answer("" if stream else answer)
         answers.append({"prompt": text, "answer": answer})
     console.json({"run": run, "base": flags.base, "answers": answers})
 
@@ -75,7 +75,7 @@ def talk(console: Console, session: Any, messages: list[dict[str, str]], options
             messages.append({"role": "user", "content": text})
             stream = console.stream if console.is_terminal else None
             answer = session.chat(messages, **options, write=stream)
-            console.result("" if stream else answer)
+            console.answer("" if stream else answer)
             messages.append({"role": "assistant", "content": answer})
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from burnish.data.files.features import Features, converters, features_of_schema, named_columns
 from burnish.data.files.opening import is_compressed, open_binary, without_compression
-from burnish.data.rows.row import Row, note_on, quoted
+from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 
 BATCH_ROWS = 1024
 
 
-def read_parquet(path: Path) -> Iterator[Row]:
+def read_parquet(path: Path) -> Iterator[Row | Rejected]:
     """Rows of a parquet file; `line` is the row's number."""
     import pyarrow.parquet
 
@@ -27,7 +27,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
             yield from rows.read(batch, str(path))
 
 
-def read_arrow(path: Path) -> Iterator[Row]:
+def read_arrow(path: Path) -> Iterator[Row | Rejected]:
     """Rows of an Arrow file, as written by `datasets` or as Feather; `line` is the row's number."""
     with _open(path, "Arrow") as source:
         schema, batches = _batches(path, source)
@@ -107,15 +107,18 @@ class ArrowRows:
         self._note = note_on(name, [describe_names(features)])
         self._note_on_nulls = note_on(name, [describe_names(features), _NULLS])
 
-    def read(self, batch: Any, file: str) -> Iterator[Row]:
-        """The rows of a batch.
+    def read(self, batch: Any, file: str) -> Iterator[Row | Rejected]:
+        """The rows of a batch, and those with values that Python cannot have, such as dates after the year 9999.
 
         Args:
             batch: `pyarrow.RecordBatch` or `Table`.
             file: name of the file, for the places of the rows.
         """
-        for values in batch.to_pylist(maps_as_pydicts="lossy"):
+        for values in _values(batch):
             self._number += 1
+            if isinstance(values, str):
+                yield Rejected(file, self._number, values)
+                continue
             has_dropped = False
             for column in self._nested:
                 values[column], dropped = without_added_nulls(values[column])
@@ -124,6 +127,25 @@ class ArrowRows:
                 if values.get(column) is not None:
                     values[column] = convert(values[column])
             yield Row(values, file, self._number, self._note_on_nulls if has_dropped else self._note)
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """The values of each row, or what is wrong with them."""
+    try:
+        yield from batch.to_pylist(maps_as_pydicts="lossy")
+    except (OverflowError, ValueError):
+        for number in range(batch.num_rows):
+            yield _values_of_row(batch.slice(number, 1))
+
+
+def _values_of_row(row: Any) -> dict[str, Any] | str:
+    values: dict[str, Any] = {}
+    for number, name in enumerate(row.schema.names):
+        try:
+            values |= row.select([number]).to_pylist(maps_as_pydicts="lossy")[0]
+        except (OverflowError, ValueError) as error:
+            return f"`{name}` has a value out of range: {error}"
+    return values
 
 
 _NULLS = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.files.arrow import ArrowRows
-from burnish.data.rows.row import Row
+from burnish.data.rows.row import Rejected, Row
 from burnish.errors import DataError
 
 NAME = re.compile(r"^[\w-][\w.-]*(/[\w-][\w.-]*)?(:[\w.-]+)?$")
@@ -106,7 +106,7 @@ def unavailable(repository: str, cache: Path, reason: str) -> DataError:
     )
 
 
-def read_hub_rows(split: HubSplit) -> Iterator[Row]:
+def read_hub_rows(split: HubSplit) -> Iterator[Row | Rejected]:
     """The rows of a hub dataset's split; `line` is the row's number. Images and audio are not decoded."""
     reader: ArrowRows | None = None
     for table in split.rows.with_format("arrow").iter(batch_size=BATCH_ROWS):

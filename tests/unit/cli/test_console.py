@@ -10,7 +10,7 @@ import pytest
 
 from burnish.cli.console import Output
 from burnish.cli.table import Facts, Table
-from burnish.errors import BurnishError, RecipeError
+from burnish.errors import BurnishError, Interrupted, RecipeError
 from tests.unit.cli.streams import Screen
 
 TABLE = Table(["run", "loss"], [["first", "1.5"]])
@@ -112,3 +112,55 @@ def test_errors_as_json() -> None:
 def test_words_after_two_dashes_are_not_options() -> None:
     assert Output.of(["generate", "run", "--", "--json", "--debug"]) == Output()
     assert Output.of(["runs", "--json", "--debug"]) == Output(json=True, debug=True)
+
+
+HOSTILE = "\x1b]0;owned\x07 \x1b[2J \x9b31m a\x08b \rc \u202egpj [bold]d[/bold] [/x]"
+ACTIVE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+
+
+def say_everything(screen: Screen) -> None:
+    console = screen.console
+    for show in (console.result, console.say, console.note, console.warn, console.command):
+        show(HOSTILE)
+    console.table(Table([HOSTILE, "b"], [[f"{HOSTILE}\nnew line", "1"]]))
+    console.facts(Facts([(f"{HOSTILE}\n", HOSTILE)]))
+    console.facts(Facts([(HOSTILE, HOSTILE)], longest=2), is_progress=True)
+    console.pieces(HOSTILE, [(HOSTILE, ""), (HOSTILE, "")])
+    console.error(RecipeError(HOSTILE, HOSTILE, HOSTILE))
+    console.error(Interrupted(HOSTILE))
+    console.traceback(ValueError(HOSTILE))
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_nothing_that_a_terminal_would_obey_gets_through(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "4000")
+    screen = Screen(is_terminal=is_terminal)
+    say_everything(screen)
+    for shown in (screen.out, screen.err):
+        assert not ACTIVE.search(re.sub("\x1b\\[[0-9;]*m", "", shown)), "but what Burnish itself styles"
+        assert "\\x1b]0;owned\\x07" in shown
+        assert "[bold]d[/bold] [/x]" in shown
+    assert "\\nnew line" in screen.out
+
+
+def test_an_answer_is_data_in_a_pipe_and_text_on_a_terminal() -> None:
+    piped, shown = Screen(), Screen(is_terminal=True)
+    for screen in (piped, shown):
+        for piece in ("one\n\ttwo ", HOSTILE):
+            screen.console.stream(piece)
+        screen.console.answer(HOSTILE)
+    assert piped.out == f"one\n\ttwo {HOSTILE}{HOSTILE}\n"
+    assert shown.out.startswith("one\n\ttwo \\x1b]0;owned\\x07")
+    assert not re.search("[\x0b-\x1f\x7f-\x9f\u202e]", shown.out)
+    silent = Screen("generate", "--json")
+    silent.console.answer(HOSTILE)
+    assert silent.out == ""
+
+
+def test_json_escapes_by_its_own_rules() -> None:
+    screen = Screen("runs", "--json")
+    screen.console.json({HOSTILE: HOSTILE})
+    assert json.loads(screen.out) == {HOSTILE: HOSTILE}
+    assert not ACTIVE.search(screen.out)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from burnish.cli.console import Console, Output
-from burnish.cli.main import fail, main
+from burnish.cli.main import escape_library_messages, fail, main
 from burnish.errors import Interrupted, MachineError
 from burnish.recipe.load import dump_recipe, load_recipe
 from burnish.runs.events import EventLog, Finished, StepDone, Validated
@@ -170,3 +174,39 @@ def test_a_run_that_is_not_there(command: str, captured: Captured) -> None:
     words = [command, "nothing", *(["prompt"] if command == "generate" else [])]
     assert main(words) == 2
     assert "there is no run `nothing`" in captured()[1]
+
+
+def test_messages_of_other_libraries_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's config has words in what transformers logs and warns of."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    factory, lines = logging.getLogRecordFactory(), io.StringIO()
+    logger, handler = logging.Logger("library"), logging.StreamHandler(lines)
+    logger.addHandler(handler)
+    try:
+        for _ in range(2):
+            escape_library_messages()
+        logger.warning("the class `%s`\nis not known", "\x1b]0;owned\x07")
+    finally:
+        logging.setLogRecordFactory(factory)
+    assert lines.getvalue() == "the class `\\x1b]0;owned\\x07`\nis not known\n"
+    shown = warnings.formatwarning(UserWarning("\x1b[2J"), UserWarning, "a.py", 3)
+    assert "a.py:3: UserWarning: \\x1b[2J\n" in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize("words", ["show NAME", "NAME", "runs --NAME"])
+def test_a_terminal_obeys_no_name(words: str, tmp_path: Path) -> None:
+    import pty
+
+    name = "\x1b]0;owned\x07\x9b2J\u202e[/x]"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "burnish", *(word.replace("NAME", name) for word in words.split())]
+    subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, cwd=tmp_path, check=False, timeout=60
+    )
+    os.write(theirs, b"end")  # so that there is always something to read
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert "\\x1b]0;owned\\x07" in shown
+    assert not re.search("\x07|\x9b|\x1b\\]|\u202e", shown)

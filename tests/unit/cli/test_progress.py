@@ -219,3 +219,15 @@ def test_silence(word: str) -> None:
     screen = play(Screen(word, is_terminal=True), has_recipe=True)
     assert screen.out == ""
     assert ["a warning" in line for line in screen.err.splitlines()] == ([True] if word == "--quiet" else [])
+
+
+def test_a_name_in_the_bar_is_neither_markup_nor_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    screen = Screen(is_terminal=True)
+    with Progress(screen.console) as progress:
+        progress(Stage("reading [bold]a[/bold] [/x] \x1b]0;owned\x07\r\n"))
+        progress(Progressed("rows of [/x] \x9b2J", 1, 2))
+    assert "reading [bold]a[/bold] [/x] \\x1b]0;owned\\x07\\r\\n" in screen.err
+    assert "rows of [/x] \\x9b2J" in screen.err
+    assert not re.search("\x07|\x9b|\x1b\\]", screen.err)

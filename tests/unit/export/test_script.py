@@ -14,6 +14,7 @@ from burnish.export.script import Ejected, check_ejectable, write_script
 from burnish.methods import make_method, method_names
 from burnish.recipe.schema import LoraSection, ModelSection, PreferenceSection, Recipe, TrainSection
 from burnish.tasks import task_facts, task_names
+from burnish.templates import one_line
 
 KINDS: dict[str, dict[str, Any]] = {
     "chat": {"method": "lora"},
@@ -81,7 +82,10 @@ def test_it_is_python_and_whole(kind: str) -> None:
     assert ("path_initial_model_for_weight_conversion" in text) == (kind == "pissa")
 
 
-@pytest.mark.parametrize("name", ['a"""b', "c\\N{BULLET}", 'd"', "e\\", "f\n'g'", "h`{{ i }}"])
+UNSEEN = ["i\x00j", "k\u2028l\x85m\x0cn\ro", "\u202ep", "\x1b[2J", "half \ud83d", '"""\nimport os\n"""', "# q"]
+
+
+@pytest.mark.parametrize("name", ['a"""b', "c\\N{BULLET}", 'd"', "e\\", "f\n'g'", "h`{{ i }}", *UNSEEN])
 def test_names_of_runs_and_files_end_no_string(name: str) -> None:
     text = make_script("chat", run=name, rows_file=f"{name}_rows.jsonl", base=name)
     constants = {
@@ -92,7 +96,8 @@ def test_names_of_runs_and_files_end_no_string(name: str) -> None:
         and isinstance(node.value, ast.Constant)
     }
     assert (constants["BASE"], constants["ROWS_FILE"]) == (name, f"{name}_rows.jsonl")
-    assert " ".join(name.split()) in str(ast.get_docstring(ast.parse(text)))
+    assert text.replace("\n", "").isprintable()
+    assert one_line(name) in str(ast.get_docstring(ast.parse(text)))
 
 
 def test_tasks_and_methods_say_what_can_be_repeated() -> None:

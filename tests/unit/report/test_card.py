@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
+from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
 from burnish.report.card import model_card
 from burnish.report.record import read_record
 from burnish.report.snippet import closes_texts, use_snippet
 from burnish.runs.folder import RunFolder
 from burnish.tasks import make_task, task_facts, task_names
-from tests.unit.report.made_run import make_run
+from burnish.visible import visible
+from tests.unit.report.made_run import evaluation, make_recipe, make_run, manifest
 
 HUB = {"model__name": "someone/model", "data__path": "someone/rows"}
 
@@ -201,3 +203,44 @@ def test_tokenizers_that_end_a_text(processor: Any, closes: bool, tmp_path: Path
     assert not closes_texts(tmp_path)
     (tmp_path / "tokenizer.json").write_text(json.dumps({"post_processor": processor}))
     assert closes_texts(tmp_path) == closes
+
+
+HOSTILE = [
+    "\x1b]0;owned\x07", "a\u2028b\x85c\x0cd", "\\<script>alert(1)</script>", "x\n---\ny: z", "![p](http://q/r.png)",
+    "\u202egpj", "yes", "1e3", "12:30", "~", "# t", "'\"", "- a: &b *c", "!!python/none x", "\ufeffn",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_hostile_words_stay_words_in_the_card_and_in_the_saved_recipe(word: str, tmp_path: Path) -> None:
+    recipe = make_recipe(task="classify", model__name=f"hub/{word}", data__labels=[word, "b"], data__path=word)
+    assert yaml.safe_load(dump_recipe(recipe)) == recipe.model_dump(mode="json")
+    run = make_run(tmp_path, task="classify", model__name=f"hub/{word}", data__labels=[word, "b"])
+    run.evaluation.write_text(json.dumps({**evaluation(word), "note": word, "verdict": word, "held_out": word}))
+    run.manifest.write_text(json.dumps({**manifest(word), "data": {"sha256": word}, "precision": word, "seed": word}))
+    card = card_of(run)
+    assert front_matter(card)["base_model"] == f"hub/{word}"
+    assert visible(card) == card
+    assert visible(run.recipe.read_text(encoding="utf-8"), "\n") == run.recipe.read_text(encoding="utf-8")
+    outside = card.replace(code_of(card), "").partition("\n---\n")[2]
+    assert "<script>" not in re.sub(r"`[^`]*`", "", outside).replace("\\\\", "").replace("\\<", "")
+    assert "](http" not in re.sub(r"`[^`]*`", "", outside)
+    labels = next(node for node in ast.parse(code_of(card)).body if ast.unparse(node).startswith("labels = "))
+    assert ast.literal_eval(labels.value) == [word, "b"]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [("span", "span__longest_answer"), ("span", "span__no_answer_margin"), ("vision", "vision__longest_side")],
+)
+def test_a_strange_recipe_puts_no_code_into_the_snippet(task: str, option: str, tmp_path: Path) -> None:
+    """A run folder from a stranger may hold anything where the schema wants a number."""
+    run = make_run(tmp_path, task=task)
+    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    section, _, name = option.partition("__")
+    recipe.setdefault(section, {}).update({"unanswerable": True} if task == "span" else {})
+    recipe[section][name] = "0) or __import__('os').system('owned'"
+    run.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    (run.adapter / "tokenizer.json").write_text(json.dumps({"post_processor": None}))
+    names = {node.id for node in ast.walk(ast.parse(use_snippet(read_record(run), "."))) if isinstance(node, ast.Name)}
+    assert "__import__" not in names

@@ -14,9 +14,10 @@ from burnish.errors import InputError
 from burnish.recipe.load import dump_recipe
 from burnish.report.figures import change, counted, error_of, number
 from burnish.report.outcome import headline_of, outcome_of, verdict_of
-from burnish.report.page import report_page, style, write_pages, write_report
+from burnish.report.page import report_page, style, token_page, write_pages, write_report
 from burnish.report.record import bare_place, read_record
 from burnish.runs.folder import RunFolder
+from burnish.visible import visible
 from tests.unit.report.made_run import estimate, evaluation, make_recipe, make_run
 from tests.unit.report.test_charts import drawn
 
@@ -313,3 +314,29 @@ def test_a_step_that_was_not_simulated_is_shown_with_its_bound(tmp_path: Path) -
     run.events.write_text("\n".join(bounded if line in planned else line for line in events) + "\n", encoding="utf-8")
     page = report_page(read_record(run))
     assert re.search(r"A step takes at most [\d.]+ GB, of [\d.]+ GB available, so it was not simulated\.", page)
+
+
+def names_of(page: str) -> list[tuple[str, list[str]]]:
+    """The elements of a page with the names of their attributes."""
+    return [(tag, list(attributes)) for tag, attributes in Page(page).tags]
+
+
+def all_pages(folder: Path, word: str) -> str:
+    """The report of a run that says a word wherever it can, and its rows as tokens."""
+    rows = [{"place": word, "passages": [{"name": word, "note": word, "tokens": []}]}]
+    run = make_run(folder, word, task="classify", data__labels=["a", "b"], model__name="hub/name")
+    return report_page(read_record(run)) + token_page(rows, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "</script><script>alert(1)</script>", "\" onload=\"x", "' onload='x", "<!-- -->", "</title></style><b>",
+        "&lt;b&gt;",        "]]><b>", "{{ x }}", "\x1b[2J\x00", "\u202egpj", "half \ud83d", "a\rb\x0cc\u2028d",
+    ],
+)  # fmt: skip
+def test_hostile_words_add_no_element_and_no_attribute(word: str, tmp_path: Path) -> None:
+    page = all_pages(tmp_path / "hostile", word)
+    assert names_of(page) == names_of(all_pages(tmp_path / "plain", "word"))
+    assert visible(page) == page
+    page.encode("utf-8")

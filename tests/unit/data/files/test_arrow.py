@@ -13,6 +13,7 @@ from datasets import ClassLabel, Dataset, Features, Json, List, Value
 
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.row import Rejected
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.tasks.tag import TAG
@@ -188,3 +189,15 @@ def test_messages_alone_are_no_reason_for_a_note_and_keep_their_null_content(wri
 def test_columns_of_a_table_stay_although_they_are_null(write):
     rows = [{"text": "a", "label": None}, {"text": None, "label": "b"}]
     assert [row.values for row in read_rows(write("a.parquet", parquet(pyarrow.Table.from_pylist(rows))))] == rows
+
+
+@pytest.mark.parametrize("kind", [pyarrow.timestamp("us"), pyarrow.duration("s"), pyarrow.date64()])
+def test_a_value_out_of_range_leaves_out_its_row_alone(write, kind):
+    """Arrow's times reach further than Python's."""
+    numbers = pyarrow.array([0, 2**62 // 10**3 * 10**3, 0], type=pyarrow.int64())
+    table = pyarrow.table({"text": ["a", "b", "c"], "when": numbers.view(kind)})
+    first, second, third = read_rows(write("a.arrow", stream(table)))
+    assert (first.values["text"], third.values["text"], third.line) == ("a", "c", 3)
+    assert isinstance(second, Rejected)
+    assert second.place == "a.arrow:2"
+    assert second.reason.startswith("`when` has a value out of range: ")

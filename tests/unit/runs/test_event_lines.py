@@ -1,0 +1,37 @@
+"""Whatever characters a row or a name has, its line in a log can be written and is found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from burnish.runs.atomic import write_json, write_json_lines
+from burnish.runs.events import EventLog, Warned, drop_after, read_events
+
+UNUSUAL = ["a\u2028b", "a\x85b", "a\x1cb\x0cc\rd", "half \ud83d", "\u202egpj", "é 漢 🎉"]
+
+
+@pytest.mark.parametrize("text", UNUSUAL)
+def test_no_event_is_lost(text: str, tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    log(Warned(text))
+    log(Warned("after it"))
+    path = tmp_path / "events.jsonl"
+    assert [event["text"] for event in read_events(path)] == [text, "after it"]
+    drop_after(path, 3)
+    assert [event["text"] for event in read_events(path)] == [text, "after it"]
+
+
+def test_lines_of_earlier_versions_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text('{"text": "a\u2028b\x85c"}\n{"text": "cut sh', encoding="utf-8")
+    assert read_events(tmp_path / "events.jsonl") == [{"text": "a\u2028b\x85c"}]
+
+
+@pytest.mark.parametrize("text", UNUSUAL)
+def test_json_files_hold_any_text(text: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "one.json", {text: [text]})
+    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {text: [text]}
+    write_json_lines(tmp_path / "lines.jsonl", [{"a": text}, {"a": "b"}])
+    assert read_events(tmp_path / "lines.jsonl") == [{"a": text}, {"a": "b"}]
