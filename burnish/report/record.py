@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from burnish.runs.description import describe_run
 from burnish.runs.events import read_events
-from burnish.runs.folder import RunFolder, describe_run
+from burnish.runs.folder import RunFolder
 
 _REJECTED_READ = 50
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 import re
 import shutil
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +14,7 @@ from typing import Any
 from burnish.errors import InputError, MachineError
 from burnish.runs.atomic import as_disk_error, temporary_sibling
 from burnish.runs.events import read_events
-from burnish.runs.lock import LOCK, RECORD, Locked, Writer, write_lock, writer_of
+from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
 from burnish.system.machine import memory_size
 
 
@@ -182,7 +179,7 @@ def check_unfinished(run: RunFolder) -> None:
         InputError: it is finished.
     """
     # a sweep ends its runs without an evaluation, so without losses of base and tuned model
-    is_of_sweep = any(line["loss_after"] is None for line in _finished_events(run))
+    is_of_sweep = any(line.get("loss_after") is None for line in finished_events(run))
     if run.result is not None and (run.evaluation.is_file() or is_of_sweep):
         raise InputError(
             f"the run `{run.name}` is finished", f"Its result is `{run.result}`.", f"See `burnish show {run.path}`"
@@ -321,79 +318,33 @@ def list_runs(runs: str = DEFAULT_RUNS) -> list[RunFolder]:
     root = Path(runs)
     if not root.is_dir():
         return []
-    folders = [RunFolder(path) for path in root.iterdir() if (path / "recipe.yaml").is_file()]
-    return sorted(folders, key=lambda run: (run.recipe.stat().st_mtime, run.name))
+    found = [(begun, RunFolder(path)) for path in root.iterdir() if (begun := begun_at(RunFolder(path))) is not None]
+    return [run for _, run in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
 
 
-def describe_run(run: RunFolder) -> dict[str, Any]:
-    """What `burnish show` prints: recipe, state, losses and results, from the run folder alone."""
-    import yaml
-
-    # libyaml's parser, where PyYAML has it, takes a tenth of the time
-    safe_loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    metrics = read_events(run.metrics)
-    steps = [line for line in metrics if line["event"] == "StepDone"]
-    validations = [line for line in metrics if line["event"] == "Validated"]
-    trained = [line for line in validations if line["step"] > 0]
-    best = next((line for line in reversed(trained) if line["is_best"]), None)
-    finished = next(reversed(_finished_events(run)), None)
-    writer = writer_of(run.path)
-    manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}
-    return {
-        "name": run.name,
-        "path": str(run.path),
-        "state": _state(run, finished, writer),
-        "writer": None if writer is None else str(writer),
-        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.recipe.stat().st_mtime)),
-        "step": steps[-1]["step"] if steps else 0,
-        "total_steps": steps[-1]["total_steps"] if steps else None,
-        "training_loss": steps[-1]["loss"] if steps else None,
-        "validation_loss_before": finished["loss_before"]
-        if finished and finished["loss_before"] is not None
-        else (validations[0]["loss"] if validations else None),
-        "validation_loss_best": best["loss"] if best else None,
-        "best_step": best["step"] if best else None,
-        "seconds": finished["seconds"] if finished else None,
-        "kept": _kept(trained, finished, steps[-1]["step"] if steps else 0),
-        "result": str(run.result) if run.result else None,
-        "recipe": yaml.load(run.recipe.read_text(encoding="utf-8"), Loader=safe_loader),
-        "manifest": manifest,
-    }
-
-
-def _kept(
-    validations: Sequence[Mapping[str, Any]], finished: Mapping[str, Any] | None, last_step: int
-) -> dict[str, Any] | None:
-    """Which step's weights are the result and why, and the validations of that step and of the last one.
-
-    Returns:
-        None for an unfinished run, and for one of an earlier version, which did not record the reason.
-    """
-    if not finished or not finished.get("reason"):
+def begun_at(run: RunFolder) -> float | None:
+    """When a run began, in seconds since the epoch; None for a folder that is not a run, or cannot be opened."""
+    try:
+        return run.recipe.stat().st_mtime if run.recipe.is_file() else None
+    except OSError:
         return None
-    found = {line["step"]: {name: line.get(name) for name in _OF_A_VALIDATION} for line in validations}
-    step = finished["best_step"]
-    return {
-        "step": step,
-        "last_step": last_step,
-        "reason": finished["reason"],
-        "validation": found.get(step),
-        "last_validation": found.get(last_step),
-    }
 
 
-_OF_A_VALIDATION = ("loss", "headline", "is_share", "figures")
+def checkpoint_folders(checkpoints: Path) -> list[Path]:
+    """The checkpoint folders of a run, oldest first; copies under other names are not among them."""
+    if not checkpoints.is_dir():
+        return []
+    found = [path for path in checkpoints.iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def _finished_events(run: RunFolder) -> list[dict[str, Any]]:
+_STEP = re.compile(r"step-[0-9]+")
+
+
+def finished_events(run: RunFolder) -> list[dict[str, Any]]:
+    """The events that say that a run has its result; a sweep adds one to the run that it chooses.
+
+    Raises:
+        DamagedRun: the log of events is damaged.
+    """
     return [line for line in read_events(run.events) if line["event"] == "Finished"]
-
-
-def _state(run: RunFolder, finished: dict[str, Any] | None, writer: Writer | None) -> str:
-    if writer is not None and writer.doing == "trained":
-        return "running"
-    if finished and run.result:
-        return "finished"
-    if run.checkpoints.is_dir() and any(run.checkpoints.glob("step-*")):
-        return "can be resumed"
-    return "no checkpoint yet"

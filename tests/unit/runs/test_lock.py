@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from burnish.errors import InputError
-from burnish.runs.folder import NameTaken, NewRun, check_new_run, check_room, describe_run, result_of
+from burnish.runs.description import describe_run
+from burnish.runs.folder import NameTaken, NewRun, check_new_run, check_room, result_of
 from burnish.runs.lock import LOCK, RECORD, Locked, Writer, check_free, lock_for, write_lock, writer_of
 from tests.snapshots import check_message
 from tests.unit.runs.test_store import make_run
