@@ -54,8 +54,10 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
             "recipe": recipe,
             "manifest": manifest,
         }
-    except (KeyError, TypeError) as error:
-        raise damaged(run.metrics, f"an event has no valid {error}") from error
+    except KeyError as error:
+        raise damaged(run.metrics, f"an event in it, or in `{run.events.name}`, has no `{error.args[0]}`") from error
+    except TypeError as error:
+        raise damaged(run.metrics, f"an event in it, or in `{run.events.name}`, has a wrong value") from error
 
 
 def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
@@ -81,6 +83,9 @@ def _recipe_of(run: RunFolder) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         recipe = yaml.load(run.recipe.read_bytes().decode("utf-8"), Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise damaged(run.recipe, f"{line}{error.problem}") from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise damaged(run.recipe, why_unreadable(error)) from error
     if not isinstance(recipe, dict):
@@ -187,34 +192,41 @@ def _read_course(metrics: Path, kept_step: int | None) -> _Course:
 def _newest_first(metrics: Path, course: _Course) -> Iterator[dict[str, Any]]:
     """The events of a log from its end; once the last step is known, the validations alone."""
     for block in _blocks_from_end(metrics):
-        if course.step is not None and _VALIDATED not in block:
-            continue
-        *lines, unfinished = block.split(b"\n")  # the last line of the file may be cut short
-        if (event := parse_event(unfinished)) is not None:
-            yield event
-        for line in reversed(lines):
-            if course.step is None or _VALIDATED in line:
-                if (event := parse_event(line)) is not None:
-                    yield event
-                else:
-                    read_events(metrics)  # raises, and names the line, unless it was cut short too
+        for line in _validations_in(block) if course.step else reversed(block.split(b"\n")[:-1]):
+            if course.step and _VALIDATED not in line:
+                continue
+            if (event := parse_event(line)) is not None:
+                yield event
+            else:
+                read_events(metrics)  # raises, and names the line, unless it was only cut short
+
+
+def _validations_in(block: bytes) -> Iterator[bytes]:
+    """The lines of a block that are validations, the last one first."""
+    end = len(block)
+    while (found := block.rfind(_VALIDATED, 0, end)) >= 0:
+        start = block.rfind(b"\n", 0, found) + 1
+        yield block[start : block.find(b"\n", found)]
+        end = start
 
 
 def _blocks_from_end(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in blocks of whole lines, the last one first."""
+    """The bytes of a file in blocks of whole lines, the last one first; a last line that was cut short is left out."""
     with path.open("rb") as file:
-        end, rest = file.seek(0, os.SEEK_END), b""
+        end, rest = file.seek(0, os.SEEK_END), None
         while end > 0:
             start = max(0, end - _BLOCK_BYTES)
             file.seek(start)
-            block = file.read(end - start) + rest
-            cut = block.find(b"\n") + 1 if start else 0
-            if start and not cut:  # no line ends in it
-                rest = block
-            else:
-                rest = block[:cut]
-                yield block[cut:]
+            block = file.read(end - start) + (rest or b"")
+            if rest is None:
+                block = block[: block.rfind(b"\n") + 1]
             end = start
+            cut = block.find(b"\n") + 1 if start else 0
+            if start and not cut:  # no line begins in it
+                rest = block or rest
+                continue
+            rest = block[:cut]
+            yield block[cut:]
 
 
 def _first_validation(metrics: Path) -> dict[str, Any] | None:

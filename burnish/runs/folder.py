@@ -6,16 +6,18 @@ import contextlib
 import difflib
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from burnish.errors import InputError, MachineError
-from burnish.runs.atomic import as_disk_error, temporary_sibling
+from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
 from burnish.runs.events import read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
 from burnish.system.machine import memory_size
+from burnish.system.shell import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def check_new_run(runs: Path, name: str | None) -> None:
         check_name(name)
         if writer := writer_of(runs / name):
             raise Locked(f"the run `{runs / name}` is being {writer}", "", "Choose another `--name`")
-        if (runs / name).exists() and not _is_leftover(runs / name):
+        if (runs / name).exists() and not is_leftover(runs / name):
             raise _taken(runs / name)
     nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
     trial = temporary_sibling(nearest / "trial")
@@ -173,17 +175,41 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def check_unfinished(run: RunFolder) -> None:
-    """Refuses a run that has its result, and its evaluation unless a sweep trained it and chose another.
+    """Refuses a run that has its result, evaluation, model card and report, or that a sweep trained to its end.
 
     Raises:
         InputError: it is finished.
+        DamagedRun: its log of events is damaged.
     """
     # a sweep ends its runs without an evaluation, so without losses of base and tuned model
     is_of_sweep = any(line.get("loss_after") is None for line in finished_events(run))
-    if run.result is not None and (run.evaluation.is_file() or is_of_sweep):
+    if run.result is not None and (is_of_sweep or (is_evaluated(run) and _has_pages(run))):
         raise InputError(
             f"the run `{run.name}` is finished", f"Its result is `{run.result}`.", f"See `burnish show {run.path}`"
         )
+
+
+def is_evaluated(run: RunFolder) -> bool:
+    """Whether a run has its result and its evaluation, and has logged both.
+
+    Raises:
+        DamagedRun: its log of events is damaged.
+    """
+    return run.result is not None and run.evaluation.is_file() and bool(finished_events(run))
+
+
+def _has_pages(run: RunFolder) -> bool:
+    return run.report.is_file() and run.result is not None and (run.result / "README.md").is_file()
+
+
+@contextlib.contextmanager
+def can_be_resumed(run: RunFolder) -> Iterator[None]:
+    """While entered, the error of a full disk names the command that continues the run."""
+    try:
+        yield
+    except DiskError as error:
+        fix = f"Free some space on that disk, then continue with `burnish resume {quoted(str(run.path))}`"
+        raise DiskError(error.what, error.why, fix) from error
 
 
 def result_of(run: RunFolder) -> Path:
@@ -224,6 +250,8 @@ class NewRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.folder is not None and is_leftover(self.folder.path):
+            _clear(self.folder.path)
         self._held.close()
         for path in reversed(self._made):
             with contextlib.suppress(OSError):  # something came of it, or another run is there by now
@@ -244,7 +272,7 @@ class NewRun:
                 with as_disk_error(path):
                     path.mkdir(parents=True)
             except FileExistsError:
-                if path.is_dir() and not _is_leftover(path):
+                if path.is_dir() and not is_leftover(path):
                     raise _taken(path) from None
                 missing = [path]
             except OSError as error:
@@ -253,6 +281,9 @@ class NewRun:
             # the folder may be removed at this very moment, by a run that came to nothing
             with contextlib.suppress(FileNotFoundError):
                 self._held.enter_context(write_lock(path, "trained"))
+                if not is_leftover(path):  # another process has begun a run there by now
+                    raise _taken(path)
+                _clear(path)
                 self.folder = RunFolder(path)
         return self.folder
 
@@ -279,18 +310,46 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(f"cannot create the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`")
 
 
-def _is_leftover(path: Path) -> bool:
-    """Whether a folder holds nothing but the lock of a run that never began."""
+_BEFORE_RECIPE = {
+    LOCK,
+    RECORD,
+    "events.jsonl",
+    "manifest.json",
+    "rejected.jsonl",
+    "views.json",
+    "checkpoints",
+    "data",
+    "data-validation",
+    "data-test",
+}
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a folder holds only what a run writes before its recipe, so before its first step.
+
+    Its process was killed, or the disk was full. Such a folder is not a run: the next run of its name replaces it.
+    """
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    return LOCK in names and names <= {LOCK, RECORD}
+    others = [name for name in names - _BEFORE_RECIPE if not name.startswith(TEMPORARY_PREFIX)]
+    is_begun = LOCK in names or "events.jsonl" in names
+    return is_begun and not others and not ("checkpoints" in names and any((path / "checkpoints").iterdir()))
+
+
+def _clear(path: Path) -> None:
+    """Empties the folder of a run that never began, up to the lock, which this process holds."""
+    for entry in path.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name not in (LOCK, RECORD):
+            entry.unlink(missing_ok=True)
 
 
 def fresh_name(runs: Path, stem: str) -> str:
-    """`stem`, or `stem-2`, `stem-3` … if that is taken."""
+    """`stem`, or `stem-2`, `stem-3` … if that is taken; a run that never began takes no name."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60].rstrip(".") or "run"
     stem = f"run-{stem}" if _is_reserved(stem) else stem
     number, name = 1, stem
-    while (runs / name).exists():
+    while (runs / name).exists() and not (is_leftover(runs / name) and writer_of(runs / name) is None):
         number += 1
         name = f"{stem}-{number}"
     return name
@@ -303,13 +362,25 @@ def find_run(name: str, runs: str = DEFAULT_RUNS) -> RunFolder:
         InputError: there is none; similar names are suggested.
     """
     for path in (Path(name), Path(runs) / name):
-        if (path / "recipe.yaml").is_file():
+        if begun_at(RunFolder(path)) is not None:
             return RunFolder(path)
+        if is_leftover(path):
+            raise _never_began(path)
     known = [run.name for run in list_runs(runs)]
     near = difflib.get_close_matches(name, known, n=1)
     fix = f"Did you mean `{near[0]}`?" if near else "List the runs with `burnish runs`"
     raise InputError(
         f"there is no run `{name}`", f"There is no `recipe.yaml` in `{name}` or `{Path(runs) / name}`.", fix
+    )
+
+
+def _never_began(path: Path) -> InputError:
+    if writer := writer_of(path):
+        return Locked(f"the run `{path}` has not begun yet", f"It is being {writer}.", "Wait until it has begun")
+    return InputError(
+        f"the run `{path}` never began",
+        "Its process ended before the first step, so there is nothing to continue or to show.",
+        f"Give its command again: `burnish train DATA --name {path.name}`",
     )
 
 

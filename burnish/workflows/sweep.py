@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -266,8 +265,6 @@ class _Sweeping:
                 loop, context = continue_training(folder, open_recipe(folder), killed, log, self.shared)
                 self._keep(run, loop, context, folder)
             return
-        if folder.path.exists():
-            shutil.rmtree(folder.path)  # begun by this sweep, and killed before the first step
         with NewRun(self.folder.path) as new:
             new.take(run.name)
             model = load(planned.plan, started - planned.seconds)
