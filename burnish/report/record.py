@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.runs.description import describe_run
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 
 _REJECTED_READ = 50

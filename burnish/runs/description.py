@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.runs.damage import DamagedRun, damaged, read_json_object, why_unreadable
-from burnish.runs.events import parse_event, read_events
+from burnish.runs.event_log import parse_event, read_events
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
 from burnish.runs.lock import Writer, writer_of
 from burnish.system.shell import quoted

@@ -14,7 +14,7 @@ from typing import Any
 
 from burnish.errors import InputError, MachineError
 from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
 from burnish.system.machine import memory_size
 from burnish.system.shell import quoted

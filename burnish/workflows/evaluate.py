@@ -19,7 +19,8 @@ from burnish.report.page import write_pages
 from burnish.runs.atomic import write_json
 from burnish.runs.damage import DamagedRun
 from burnish.runs.description import evaluation_of
-from burnish.runs.events import EventLog, Listener, Stage, Warned
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Stage, Warned
 from burnish.runs.folder import RunFolder, result_of
 from burnish.runs.lock import write_lock
 

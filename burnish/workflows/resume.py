@@ -18,7 +18,8 @@ from burnish.prepare.model import rebuild_loop
 from burnish.prepare.shared import Shared
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_pages
-from burnish.runs.events import EventLog, Listener, Note, Warned, drop_after, read_events
+from burnish.runs.event_log import EventLog, drop_after, read_events
+from burnish.runs.events import Listener, Note, Warned
 from burnish.runs.folder import RunFolder, can_be_resumed, check_unfinished, is_evaluated
 from burnish.runs.lock import Writer, write_lock
 from burnish.workflows.run import Run

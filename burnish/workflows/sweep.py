@@ -40,7 +40,8 @@ from burnish.recipe.origins import FLAG
 from burnish.recipe.schema import AUTO
 from burnish.report.figures import duration
 from burnish.report.page import write_pages
-from burnish.runs.events import EventLog, Finished, Listener, Note, Ranked, Stage, TimeMeasured, Warned, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Finished, Listener, Note, Ranked, Stage, TimeMeasured, Warned
 from burnish.runs.folder import NewRun, RunFolder, result_of
 from burnish.runs.lock import write_lock
 from burnish.runs.sweep_folder import SweepFolder, SweepRun, SweepState, find_sweep

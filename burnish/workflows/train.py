@@ -62,10 +62,10 @@ from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
+from burnish.runs.event_log import EventLog
 from burnish.runs.events import (
     CommandMeasured,
     DataReady,
-    EventLog,
     Finished,
     Listener,
     MemoryPredicted,

@@ -13,7 +13,8 @@ from burnish.recipe.schema import Recipe
 from burnish.runs import description
 from burnish.runs.damage import DamagedRun
 from burnish.runs.description import describe_run, describe_runs
-from burnish.runs.events import EventLog, Finished, Note, StepDone, Validated, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Finished, Note, StepDone, Validated
 from burnish.runs.folder import RunFolder, checkpoint_folders, find_run, list_runs
 from burnish.runs.sweep_folder import SweepFolder, SweepState, describe_sweep, find_sweep, list_sweeps
 from tests.snapshots import check_message
@@ -44,7 +45,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def with_line(line: bytes) -> Callable[[Path], None]:
+def with_line(line: bytes) -> Callable[[Path], object]:
     """Adds a line at the end."""
     return lambda path: path.write_bytes(path.read_bytes() + line + b"\n")
 
