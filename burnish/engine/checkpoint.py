@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from burnish.engine.optimizer import moments, restore_moments
@@ -27,7 +26,7 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import Trainer
 from burnish.errors import BurnishError
-from burnish.runs.atomic import disk_error, remove_leftovers, write_folder
+from burnish.runs.atomic import remove_leftovers, write_folder
 from burnish.runs.folder import checkpoint_folders
 
 
@@ -66,10 +65,7 @@ def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> 
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(path))
-    except SafetensorError as error:
-        raise disk_error(path, error) from error
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(path))
 
 
 def damage_of(path: Path) -> str:

@@ -48,7 +48,7 @@ def test_a_command_whose_disk_fills_up_while_saving(
     result = CommandResult(process.returncode, out, err)
     assert result.code == 3, err
     assert result.what.startswith("cannot write `")
-    assert "runs/full/checkpoints/" in result.what
+    assert "runs/full/checkpoints/step-" in result.what
     assert result.hint == "Free some space on that disk, then continue with `burnish resume runs/full`"
     assert "Traceback" not in err
     saved = [path for path in (run / "checkpoints").iterdir()]

@@ -154,5 +154,6 @@ def test_a_damaged_sweep_is_in_no_other_sweeps_way(content: bytes, tmp_path: Pat
     described = {sweep.name: describe_sweep(sweep)["state"] for sweep in list_sweeps(str(tmp_path))}
     assert described == {"broken": "damaged", "mine": "can be continued"}
     assert find_sweep(tmp_path, None, "sweep", {"over": "mine"}) == (SweepFolder(tmp_path / "mine"), True)
+    assert find_sweep(tmp_path, None, "new", {"over": "other"}) == (SweepFolder(tmp_path / "new"), False)
     with pytest.raises(InputError, match="is damaged"):
         find_sweep(tmp_path, "broken", "sweep", {"over": "broken"})
