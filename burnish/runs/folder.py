@@ -329,7 +329,10 @@ def is_leftover(path: Path) -> bool:
 
     Its process was killed, or the disk was full. Such a folder is not a run: the next run of its name replaces it.
     """
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    try:
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    except OSError:  # it cannot be opened
+        return False
     others = [name for name in names - _BEFORE_RECIPE if not name.startswith(TEMPORARY_PREFIX)]
     is_begun = LOCK in names or "events.jsonl" in names
     return is_begun and not others and not ("checkpoints" in names and any((path / "checkpoints").iterdir()))
@@ -359,13 +362,14 @@ def find_run(name: str, runs: str = DEFAULT_RUNS) -> RunFolder:
     """Finds a run folder by name or path.
 
     Raises:
-        InputError: there is none; similar names are suggested.
+        InputError: there is none, and similar names are suggested; or it never began.
     """
-    for path in (Path(name), Path(runs) / name):
+    places = (Path(name), Path(runs) / name)
+    for path in places:
         if begun_at(RunFolder(path)) is not None:
             return RunFolder(path)
-        if is_leftover(path):
-            raise _never_began(path)
+    if leftover := next(filter(is_leftover, places), None):
+        raise _never_began(leftover)
     known = [run.name for run in list_runs(runs)]
     near = difflib.get_close_matches(name, known, n=1)
     fix = f"Did you mean `{near[0]}`?" if near else "List the runs with `burnish runs`"

@@ -154,7 +154,7 @@ def test_a_checkpoint_whose_best_is_damaged_is_skipped_by_name(tiny_tokenizer: A
     assert found == checkpoint_path(tmp_path, 2)
     assert list(skipped) == ["step-000008", "step-000006", "step-000004"]
     assert "needs `step-000004`, the best so far" in skipped["step-000006"]
-    shutil.rmtree(found)
+    shutil.rmtree(checkpoint_path(tmp_path, 2))
     assert newest_usable(tmp_path)[0] is None
 
 
