@@ -278,8 +278,9 @@ class NewRun:
             except OSError as error:
                 raise _unwritable(path, error) from None
             self._made += missing[::-1]  # also of a name that turns out to be locked: no other run would remove it
-            # the folder may be removed at this very moment, by a run that came to nothing
-            with contextlib.suppress(FileNotFoundError):
+            # the folder may be removed at this very moment, by a run that came to nothing; if that happens while the
+            # lock is being created, filelock reports a file in its place
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
                 self._held.enter_context(write_lock(path, "trained"))
                 if not is_leftover(path):  # another process has begun a run there by now
                     raise _taken(path)
