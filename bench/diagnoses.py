@@ -27,7 +27,8 @@ from page import DOCS, write_between
 import burnish
 from burnish.engine.diagnosis import Diagnosis
 from burnish.recipe.load import recipe_from_saved
-from burnish.runs.events import StepDone, StoppedEarly, TrainingStarted, Validated, read_events
+from burnish.runs.event_log import read_events
+from burnish.runs.events import StepDone, StoppedEarly, TrainingStarted, Validated
 from burnish.system.machine import yield_cores
 
 SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"

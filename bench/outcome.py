@@ -45,7 +45,7 @@ from burnish.lineage.saved_recipe import open_recipe
 from burnish.metrics.intervals import Estimate, difference, estimate
 from burnish.metrics.measure import Measure, mean
 from burnish.report.figures import counted, duration, with_interval
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import this_machine
 from burnish.tasks.evaluated import loss_of_rows

@@ -40,7 +40,7 @@ from page import DOCS, write_between
 from burnish.metrics.measure import value
 from burnish.metrics.tagging import detect_scheme, tag_measures
 from burnish.report.figures import duration
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import this_machine
 

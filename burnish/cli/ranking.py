@@ -12,7 +12,8 @@ from burnish.cli.results import short, show_evaluation, show_next
 from burnish.cli.table import Facts, Table
 from burnish.recipe.grid import in_words
 from burnish.report.figures import duration, with_interval
-from burnish.runs.folder import RunFolder, describe_run
+from burnish.runs.description import describe_run
+from burnish.runs.folder import RunFolder
 from burnish.system.shell import quoted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from burnish.cli.console import Console
 from burnish.cli.table import Facts, Table
 from burnish.report.figures import counted, duration, figure_cells, figures_beside, kept_step, number, row_of
-from burnish.runs.folder import RunFolder, describe_run
+from burnish.runs.description import describe_run, evaluation_of
+from burnish.runs.folder import RunFolder
 from burnish.system.shell import quoted
 
 _SAMPLE_LINES = 2
@@ -19,11 +19,15 @@ _SAMPLE_LINES = 2
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A run as `burnish show --json` prints it, with its evaluation where there is one."""
+    """A run as `burnish show --json` prints it, with its evaluation where there is one.
+
+    Raises:
+        DamagedRun: a file of the run cannot be read.
+    """
     folder = RunFolder(path)
     described = describe_run(folder)
-    if folder.evaluation.is_file():
-        described["evaluation"] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+    if (evaluation := evaluation_of(folder)) is not None:
+        described["evaluation"] = evaluation
     return described
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from burnish.engine.optimizer import moments, restore_moments
@@ -27,7 +26,8 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import Trainer
 from burnish.errors import BurnishError
-from burnish.runs.atomic import disk_error, remove_leftovers, write_folder
+from burnish.runs.atomic import remove_leftovers, write_folder
+from burnish.runs.folder import checkpoint_folders
 
 
 def checkpoint_path(checkpoints: Path, step: int) -> Path:
@@ -65,29 +65,56 @@ def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> 
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(path))
+
+
+def damage_of(path: Path) -> str:
+    """What is wrong with the files of a checkpoint, as a sentence; empty if all match their checksums."""
     try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(path))
-    except SafetensorError as error:
-        raise disk_error(path, error) from error
+        sums = json.loads((path / "checksums.json").read_bytes())
+        if not isinstance(sums, dict) or not sums:
+            return "`checksums.json` lists no files."
+        wrong = next((name for name, digest in sums.items() if _sha256(path / name) != digest), None)
+        return f"`{wrong}` does not match its checksum." if wrong else ""
+    except OSError as error:
+        return f"`{Path(error.filename or path).name}` cannot be read: {error.strerror}."
+    except ValueError:
+        return "`checksums.json` is not JSON."
 
 
 def is_complete(path: Path) -> bool:
     """Whether every file of a checkpoint exists and matches its checksum."""
-    try:
-        sums = json.loads((path / "checksums.json").read_text(encoding="utf-8"))
-        return bool(sums) and all(_sha256(path / name) == digest for name, digest in sums.items())
-    except (OSError, json.JSONDecodeError, AttributeError):
-        return False
+    return not damage_of(path)
 
 
 def newest_complete(checkpoints: Path) -> Path | None:
     """The latest checkpoint with matching checksums; damaged ones are skipped."""
-    return next((path for path in reversed(_by_step(checkpoints)) if is_complete(path)), None)
+    return next((path for path in reversed(checkpoint_folders(checkpoints)) if is_complete(path)), None)
 
 
-def _by_step(checkpoints: Path) -> list[Path]:
-    """The checkpoint folders, oldest first."""
-    return sorted(checkpoints.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+def newest_usable(checkpoints: Path) -> tuple[Path | None, dict[str, str]]:
+    """The latest checkpoint from which a run can be trained to its end, and those that were skipped.
+
+    Returns:
+        The checkpoint, or None if there is none; and the name of each later one with what is wrong with it.
+    """
+    skipped: dict[str, str] = {}
+    for path in reversed(checkpoint_folders(checkpoints)):
+        damage = damage_of(path) or _damage_of_best(path)
+        if not damage:
+            return path, skipped
+        skipped[path.name] = damage
+    return None, skipped
+
+
+def _damage_of_best(path: Path) -> str:
+    """What is wrong with the best checkpoint as of a complete one; a run that continues may need it at its end."""
+    progress = json.loads((path / "state.json").read_text(encoding="utf-8"))["progress"]
+    step = progress.get("best_step") or progress["step"]
+    best = checkpoint_path(path.parent, step)
+    if best == path or not (damage := damage_of(best)):
+        return ""
+    return f"It needs `{best.name}`, the best so far, which is damaged: {damage}"
 
 
 def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
@@ -121,10 +148,11 @@ def restore_weights(path: Path, network: Any) -> None:
 
 def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> None:
     """Removes all but the newest `keep` checkpoints and the best one, and the leftovers of interrupted writes."""
-    kept = _by_step(checkpoints)[-keep:]
+    folders = checkpoint_folders(checkpoints)
+    kept = folders[-keep:]
     if best_step is not None:
         kept.append(checkpoint_path(checkpoints, best_step))
-    for path in checkpoints.glob("step-*"):
+    for path in folders:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
     remove_leftovers(checkpoints)

@@ -57,9 +57,10 @@ def head_factors(network: Any, train: TrainSection, new_modules: Sequence[str]) 
         train: an `auto` head rate, as in runs of earlier versions, is the learning rate itself.
         new_modules: names in the base model.
     """
-    if not new_modules or train.head_learning_rate == AUTO:
+    rate = train.head_learning_rate
+    if not new_modules or rate is None or rate == AUTO:
         return {}
-    factor = float(train.head_learning_rate) / float(train.learning_rate)
+    factor = float(rate) / float(train.learning_rate)
     inside = tuple(f".{name}." for name in new_modules)
     return {
         name: factor

@@ -22,7 +22,8 @@ from burnish.prepare.context import Emit, RunContext, encode, open_context, othe
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import load_from, measure_examples, needs_base, open_result
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import Progressed, Stage, read_events
+from burnish.runs.event_log import read_events
+from burnish.runs.events import Progressed, Stage
 from burnish.runs.folder import RunFolder, result_of
 from burnish.tasks.task import EncodedRow
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any
 import torch
 
 from burnish.data.rows.dataset import Records
-from burnish.errors import DataError, InputError, ModelError
+from burnish.errors import DataError, ModelError
 from burnish.models.fingerprint import identity, is_same_model
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import Emit, RunContext, read_rows
 from burnish.prepare.model import unquantized
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json
+from burnish.runs.damage import damaged, read_json_object
 from burnish.runs.folder import RunFolder
 from burnish.system.machine import all_versions, this_machine
 
@@ -51,16 +51,26 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
     """The manifest that was written when the run began.
 
     Raises:
-        InputError: the run has no manifest, or a broken one.
+        DamagedRun: the run has no manifest, or a broken one.
     """
-    try:
-        return json.loads(folder.manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the manifest of the run `{folder.name}` cannot be read",
-            f"`{folder.manifest}`: {error}.",
-            "It is the only record of what the run was made from; train it again with `burnish train`",
-        ) from error
+    return read_json_object(folder.manifest, _NO_OTHER)
+
+
+_NO_OTHER = (
+    "It is the only record of what the run was made from: restore it from a copy, or train again with `burnish train`"
+)
+
+
+def _recorded(folder: RunFolder, part: str) -> dict[str, Any]:
+    """What the manifest of a run says of its `data` or `model`.
+
+    Raises:
+        DamagedRun: the hash is missing.
+    """
+    found = read_manifest(folder).get(part)
+    if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
+        raise damaged(folder.manifest, f"the hash of its {part} is missing", _NO_OTHER)
+    return found
 
 
 def manifest_of(context: RunContext) -> dict[str, Any]:
@@ -137,7 +147,7 @@ def _hash_file(path: Path) -> str:
 
 def has_same_data(folder: RunFolder, sha256: str) -> bool:
     """Whether this is the hash (hex) of the rows that the run was trained, validated and tested on."""
-    return read_manifest(folder)["data"]["sha256"] == sha256
+    return _recorded(folder, "data")["sha256"] == sha256
 
 
 def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Records:
@@ -168,7 +178,7 @@ def check_base(folder: RunFolder, location: ModelLocation) -> None:
     Raises:
         ModelError: it is a different one.
     """
-    if not is_same_model(read_manifest(folder)["model"], location.folder):
+    if not is_same_model(_recorded(folder, "model"), location.folder):
         raise ModelError(
             f"the base model `{location.name}` has changed since the run `{folder.name}` started",
             "The trained weights belong to the model they were trained on.",

@@ -14,7 +14,7 @@ from typing import Any
 from burnish.data.rows.row import Example, Rejected, RowError
 from burnish.data.tokens.tokens import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
 from burnish.errors import MachineError
-from burnish.runs.atomic import write_folder
+from burnish.runs.atomic import TEMPORARY_PREFIX, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
 from burnish.tasks.task import EncodedRow, Encoder
 
@@ -183,6 +183,7 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
     }
     columns = {**examples.columns, _OWNERS: numpy.array(encoded.owners, dtype=numpy.int64)}
     try:
+        remove_abandoned(_folder())
         with write_folder(_folder() / key) as target:
             save_file(columns, target / _FILE, metadata={_METADATA: json.dumps(metadata)})
         _make_room()
@@ -193,7 +194,8 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
 
 def _make_room() -> None:
     """Removes the least recently used rows until the cache is within `MOST_BYTES`."""
-    kept = sorted((folder.stat().st_mtime, folder, _size(folder)) for folder in _folder().iterdir())
+    folders = [folder for folder in _folder().iterdir() if not folder.name.startswith(TEMPORARY_PREFIX)]
+    kept = sorted((folder.stat().st_mtime, folder, _size(folder)) for folder in folders)
     total = sum(size for _, _, size in kept)
     for _, folder, size in kept:
         if total <= MOST_BYTES:

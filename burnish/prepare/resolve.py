@@ -280,12 +280,15 @@ def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Call
     train = resolver.recipe.train
     rate = float(train.learning_rate)
     if new_modules:
+        if train.head_learning_rate is None:  # saved for a model that has its output layer
+            resolver.recipe = resolver.recipe.with_options(train={"head_learning_rate": AUTO})
         value = max(rate, HEAD_RATE)
         resolver.fill("train.head_learning_rate", value, "it starts at random", is_reported=value != rate)
         return
-    # `auto` stays, so that a saved recipe can be given with another learning rate; older ones have the rate itself
-    if train.head_learning_rate not in (AUTO, rate):
+    # recipes that earlier versions saved have the rate itself
+    if train.head_learning_rate not in (AUTO, None, rate):
         emit(Warned("`train.head_learning_rate` has no effect: every part of this model has trained weights."))
+    resolver.fill("train.head_learning_rate", None, "the model has its output layer", is_reported=False)
 
 
 def resolve_step(resolver: Resolver, facts: Facts) -> None:

@@ -156,7 +156,7 @@ def _compose(path: Path) -> yaml.Node | None:
         text = read_limited(path)
         check_form(text)
         return yaml.compose(text, Loader=yaml.SafeLoader)
-    except _TooMuch as error:
+    except TooMuch as error:
         raise RecipeError(f"`{path}` is not a recipe", str(error), _YAML_FORM) from None
     except FileNotFoundError:
         raise RecipeError(f"there is no recipe `{path}`", fix=_nearby(path)) from None
@@ -179,7 +179,7 @@ _MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 22, 50_000, 20
 """Of a recipe: options nest three deep, and only a list of labels can be long."""
 
 
-class _TooMuch(Exception):
+class TooMuch(Exception):
     """A file of YAML that would take far more memory or time than any recipe."""
 
 
@@ -187,14 +187,14 @@ def read_limited(path: Path) -> str:
     """The text of a recipe.
 
     Raises:
-        _TooMuch: it is far longer than any recipe.
+        TooMuch: it is far longer than any recipe.
         OSError: it cannot be read.
         UnicodeDecodeError: it is not UTF-8.
     """
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise _TooMuch(f"It has more than {_MOST_BYTES:,} bytes.")
+        raise TooMuch(f"It has more than {_MOST_BYTES:,} bytes.")
     return content.decode("utf-8-sig")
 
 
@@ -204,7 +204,7 @@ def check_form(text: str) -> None:
     What is not YAML at all is left to the one who builds it.
 
     Raises:
-        _TooMuch: it has aliases, which can mean billions of values, or is too large or too deep.
+        TooMuch: it has aliases, which can mean billions of values, or is too large or too deep.
     """
     import yaml
 
@@ -219,11 +219,11 @@ def _check_events(text: str) -> None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser takes a tenth of the time
     for number, event in enumerate(yaml.parse(text, Loader=loader)):
         if isinstance(event, yaml.AliasEvent):
-            raise _TooMuch(f"Line {event.start_mark.line + 1} has an alias, `*{event.anchor}`; recipes take none.")
+            raise TooMuch(f"Line {event.start_mark.line + 1} has an alias, `*{event.anchor}`; recipes take none.")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST or number > _MOST_VALUES:
             what = f"nests more than {_DEEPEST} deep" if depth > _DEEPEST else f"has more than {_MOST_VALUES:,} values"
-            raise _TooMuch(f"It {what} (line {event.start_mark.line + 1}).")
+            raise TooMuch(f"It {what} (line {event.start_mark.line + 1}).")
 
 
 def _nearby(path: Path) -> str:
@@ -311,7 +311,7 @@ def _parse_value(name: str, text: str) -> Given | Problem:
     try:
         check_form(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, _TooMuch):
+    except (yaml.YAMLError, TooMuch):
         return Problem(Check.TYPE, f"`--set {name}={shown(text)}` has a value that is not YAML", "Put it in quotes")
     value = None if node is None else _construct(name, node, "--set")
     return value if isinstance(value, Problem) else Given(value, FLAG, "--set")
@@ -328,7 +328,7 @@ def read_values(name: str, text: str) -> list[Any] | Problem:
     try:
         check_form(f"[{text}]")
         node = yaml.compose(f"[{text}]", Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, _TooMuch):
+    except (yaml.YAMLError, TooMuch):
         node = None
     if not isinstance(node, yaml.SequenceNode):
         return Problem(Check.TYPE, f"`--over {name}={shown(text)}` has values that are not YAML", "Put them in quotes")

@@ -313,9 +313,9 @@ class TrainSection(Section):
     """Upper limit on optimizer steps, whatever `epochs` says."""
     learning_rate: AutoPositiveFloat = AUTO
     """Peak learning rate. `auto` depends on the method and the size of the model."""
-    head_learning_rate: AutoPositiveFloat = AUTO
+    head_learning_rate: AutoPositiveFloat | None = AUTO
     """Peak learning rate of an output layer that the base model lacks, so that it starts at random, as for labels.
-    `auto` is higher than `learning_rate`."""
+    `auto` is higher than `learning_rate`, and nothing where the model has its output layer."""
     adapt: Auto | bool = AUTO
     """Let the run change its plan: raise the learning rate if halfway nothing has moved, and go on, up to twice the
     planned steps, where the end is too early. `auto` does so if `epochs`, `max_steps` and `learning_rate` are left to

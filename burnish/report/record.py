@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.runs.events import read_events
-from burnish.runs.folder import RunFolder, describe_run
+from burnish.runs.description import describe_run
+from burnish.runs.event_log import read_events
+from burnish.runs.folder import RunFolder
 
 _REJECTED_READ = 50
 
@@ -115,7 +116,11 @@ class RunRecord:
 
 
 def read_record(folder: RunFolder) -> RunRecord:
-    """Reads a run folder. Files that are missing or broken count as empty; the recipe must be there."""
+    """Reads a run folder. An evaluation, rejected rows or views that are missing or damaged count as empty.
+
+    Raises:
+        DamagedRun: recipe, manifest or logs cannot be read.
+    """
     found = describe_run(folder)
     metrics = read_events(folder.metrics)
     rejected, num_rejected = _read_rejected(folder.rejected)
@@ -166,9 +171,12 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_rejected(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The first rows of `rejected.jsonl`, and how many there are."""
+    """The first rows of `rejected.jsonl`, and how many there are; none if the file is damaged."""
     if not path.is_file():
         return [], 0
-    with path.open(encoding="utf-8", newline="\n") as file:
-        rows = [json.loads(line) for line in islice(file, _REJECTED_READ)]
-        return rows, len(rows) + sum(1 for _ in file)
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            rows = [json.loads(line) for line in islice(file, _REJECTED_READ)]
+            return rows, len(rows) + sum(1 for _ in file)
+    except (OSError, ValueError):
+        return [], 0

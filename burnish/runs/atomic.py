@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from burnish.system.shell import quoted
 from burnish.visible import visible_json
 
 TEMPORARY_PREFIX = ".writing-"
+_DAY_SECONDS = 86_400
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _IN_WORDS = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, which do not raise `OSError`, report the error number."""
@@ -33,12 +35,16 @@ def temporary_sibling(path: Path) -> Path:
     return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}"
 
 
-def disk_error(path: Path, reason: object) -> MachineError:
+class DiskError(MachineError):
+    """The disk is full, read-only or over its quota."""
+
+
+def disk_error(path: Path, reason: object) -> DiskError:
     """The error for a write that the disk refused."""
-    return MachineError(
+    return DiskError(
         f"cannot write `{path}`",
         f"The operating system reports: {reason}. Everything saved before is untouched.",
-        "Free some space (or lower `save.keep`), then continue with `burnish resume`",
+        "Free some space on that disk, then give the command again",
     )
 
 
@@ -65,7 +71,7 @@ def check_target(path: Path, may_replace: bool = False) -> None:
 
 @contextmanager
 def as_disk_error(path: Path) -> Iterator[None]:
-    """Turns a full, read-only or over-quota disk into a `MachineError`."""
+    """Turns a full, read-only or over-quota disk into a `DiskError`."""
     try:
         yield
     except OSError as error:
@@ -85,14 +91,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         MachineError: the disk is full, read-only or over its quota.
     """
+    remove_abandoned(path.parent, path.name)
     temporary = temporary_sibling(path)
     with as_disk_error(path):
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("wb") as file, _claimed(temporary):
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             _moved(temporary, path)
+            _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -119,16 +127,25 @@ def write_folder(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: the disk is full, read-only or over its quota.
     """
+    remove_abandoned(path.parent, path.name)
+    with as_disk_error(path), temporary_folder(path) as temporary:
+        yield temporary
+        for file in (temporary, *temporary.rglob("*")):
+            _sync(file)
+        _replace_folder(temporary, path)
+        _sync(path.parent)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`, which is removed at the end; if the process is killed, by a later one."""
     temporary = temporary_sibling(path)
-    with as_disk_error(path):
-        temporary.mkdir(parents=True)
-        try:
+    temporary.mkdir(parents=True)
+    try:
+        with _claimed(temporary):
             yield temporary
-            for file in (temporary, *temporary.rglob("*")):
-                _sync(file)
-            _replace_folder(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
@@ -191,9 +208,54 @@ def _flush(path: Path, flags: int) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what interrupted writes left behind in a folder."""
+    """Removes what interrupted writes left behind in a folder that this process has locked."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def remove_abandoned(folder: Path, name: str = "") -> None:
+    """Removes what killed processes left behind in a folder that others may be writing into.
+
+    Args:
+        folder: it need not exist.
+        name: of the file or folder that they were writing; by default, any.
+    """
+    for path in folder.glob(f"{TEMPORARY_PREFIX}{escape(name)}{'-*' if name else '*'}"):
+        with _claimed(path) as is_abandoned:
+            if is_abandoned:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _claimed(temporary: Path) -> Iterator[bool]:
+    """While entered, no other process takes a temporary file or folder for an abandoned one.
+
+    Yields whether no other process has claimed it. Windows has no such locks on folders: there, what is a day old
+    counts as abandoned.
+    """
+    if sys.platform == "win32":
+        yield time.time() - temporary.stat().st_mtime > _DAY_SECONDS
+        return
+    import fcntl
+
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY)
+    except OSError:  # it is gone
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_claimed = True
+    except OSError:  # another process has it, or the file system has no locks
+        is_claimed = False
+    try:
+        yield is_claimed
+    finally:
+        os.close(descriptor)

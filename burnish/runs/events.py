@@ -1,16 +1,10 @@
-"""The typed events of a run, and the log that stores them, one JSON object per line."""
+"""The typed events of a run."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
-
-from burnish.runs.atomic import as_disk_error, write_json_lines
-from burnish.visible import visible_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,68 +350,6 @@ class Ranked(Event):
 Listener = Callable[[Event], None]
 
 
-_METRICS = (StepDone, Validated)
-_NOT_WRITTEN = (Progressed,)
-
-
 def as_dict(event: Event) -> dict[str, Any]:
     """The event as JSON-ready values, with its kind first."""
     return {"event": type(event).__name__, **asdict(event)}
-
-
-class EventLog:
-    """Appends events to the run folder as they happen and passes them to listeners.
-
-    Args:
-        folder: the run folder; None if it does not exist yet.
-        listeners: called in order with every event.
-    """
-
-    def __init__(self, folder: Path | None, listeners: Iterable[Listener] = ()) -> None:
-        self._folder = folder
-        self._listeners = tuple(listeners)
-        self._pending: list[tuple[str, str]] = []
-
-    def attach(self, folder: Path) -> None:
-        """Writes to `folder` from now on, starting with the events that happened before it existed."""
-        self._folder = folder
-        for name, line in self._pending:
-            self._append(name, line)
-        self._pending = []
-
-    def __call__(self, event: Event) -> None:
-        """Logs one event and notifies the listeners."""
-        if not isinstance(event, _NOT_WRITTEN):
-            name = "metrics.jsonl" if isinstance(event, _METRICS) else "events.jsonl"
-            line = json.dumps({**as_dict(event), "time": round(time.time(), 3)}, ensure_ascii=False)
-            if self._folder is None:
-                self._pending.append((name, line))
-            else:
-                self._append(name, line)
-        for listener in self._listeners:
-            listener(event)
-
-    def _append(self, name: str, line: str) -> None:
-        if self._folder is not None:
-            path = self._folder / name
-            with as_disk_error(path), path.open("a", encoding="utf-8") as file:
-                file.write(visible_json(line) + "\n")
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Every complete line of a JSON Lines log; a last line cut short by a kill is left out."""
-    if not path.exists():
-        return []
-    events = []
-    for line in path.read_text(encoding="utf-8").split("\n"):  # a text in a line may hold other ends of lines
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return events
-
-
-def drop_after(path: Path, step: int) -> None:
-    """Removes the lines of later steps from a metrics log, so that a resumed run does not log them twice."""
-    kept = [event for event in read_events(path) if event.get("step", 0) <= step]
-    write_json_lines(path, kept)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 import os
 import re
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from burnish.errors import InputError, MachineError, MissingRun
-from burnish.runs.atomic import as_disk_error, temporary_sibling
-from burnish.runs.events import read_events
-from burnish.runs.lock import LOCK, RECORD, Locked, Writer, write_lock, writer_of
+from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
+from burnish.runs.event_log import read_events
+from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
 from burnish.system.machine import memory_size
+from burnish.system.shell import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def check_new_run(runs: Path, name: str | None) -> None:
         check_name(name)
         if writer := writer_of(runs / name):
             raise Locked(f"the run `{runs / name}` is being {writer}", "", "Choose another `--name`")
-        if (runs / name).exists() and not _is_leftover(runs / name):
+        if (runs / name).exists() and not is_leftover(runs / name):
             raise _taken(runs / name)
     nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
     trial = temporary_sibling(nearest / "trial")
@@ -179,17 +178,41 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def check_unfinished(run: RunFolder) -> None:
-    """Refuses a run that has its result, and its evaluation unless a sweep trained it and chose another.
+    """Refuses a run that has its result, evaluation, model card and report, or that a sweep trained to its end.
 
     Raises:
         InputError: it is finished.
+        DamagedRun: its log of events is damaged.
     """
     # a sweep ends its runs without an evaluation, so without losses of base and tuned model
-    is_of_sweep = any(line["loss_after"] is None for line in _finished_events(run))
-    if run.result is not None and (run.evaluation.is_file() or is_of_sweep):
+    is_of_sweep = any(line.get("loss_after") is None for line in finished_events(run))
+    if run.result is not None and (is_of_sweep or (is_evaluated(run) and _has_pages(run))):
         raise InputError(
             f"the run `{run.name}` is finished", f"Its result is `{run.result}`.", f"See `burnish show {run.path}`"
         )
+
+
+def is_evaluated(run: RunFolder) -> bool:
+    """Whether a run has its result and its evaluation, and has logged both.
+
+    Raises:
+        DamagedRun: its log of events is damaged.
+    """
+    return run.result is not None and run.evaluation.is_file() and bool(finished_events(run))
+
+
+def _has_pages(run: RunFolder) -> bool:
+    return run.report.is_file() and run.result is not None and (run.result / "README.md").is_file()
+
+
+@contextlib.contextmanager
+def can_be_resumed(run: RunFolder) -> Iterator[None]:
+    """While entered, the error of a full disk names the command that continues the run."""
+    try:
+        yield
+    except DiskError as error:
+        fix = f"Free some space on that disk, then continue with `burnish resume {quoted(str(run.path))}`"
+        raise DiskError(error.what, error.why, fix) from error
 
 
 def result_of(run: RunFolder) -> Path:
@@ -230,6 +253,8 @@ class NewRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.folder is not None and is_leftover(self.folder.path):
+            _clear(self.folder.path)
         self._held.close()
         for path in reversed(self._made):
             with contextlib.suppress(OSError):  # something came of it, or another run is there by now
@@ -250,15 +275,19 @@ class NewRun:
                 with as_disk_error(path):
                     path.mkdir(parents=True)
             except FileExistsError:
-                if path.is_dir() and not _is_leftover(path):
+                if path.is_dir() and not is_leftover(path):
                     raise _taken(path) from None
                 missing = [path]
             except OSError as error:
                 raise _unwritable(path, error) from None
             self._made += missing[::-1]  # also of a name that turns out to be locked: no other run would remove it
-            # the folder may be removed at this very moment, by a run that came to nothing
-            with contextlib.suppress(FileNotFoundError):
+            # the folder may be removed at this very moment, by a run that came to nothing; if that happens while the
+            # lock is being created, filelock reports a file in its place
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
                 self._held.enter_context(write_lock(path, "trained"))
+                if not is_leftover(path):  # another process has begun a run there by now
+                    raise _taken(path)
+                _clear(path)
                 self.folder = RunFolder(path)
         return self.folder
 
@@ -285,18 +314,49 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(f"cannot create the run folder `{path}`", f"{error.strerror}.", "Choose another `--runs`")
 
 
-def _is_leftover(path: Path) -> bool:
-    """Whether a folder holds nothing but the lock of a run that never began."""
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    return LOCK in names and names <= {LOCK, RECORD}
+_BEFORE_RECIPE = {
+    LOCK,
+    RECORD,
+    "events.jsonl",
+    "manifest.json",
+    "rejected.jsonl",
+    "views.json",
+    "checkpoints",
+    "data",
+    "data-validation",
+    "data-test",
+}
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a folder holds only what a run writes before its recipe, so before its first step.
+
+    Its process was killed, or the disk was full. Such a folder is not a run: the next run of its name replaces it.
+    """
+    try:
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    except OSError:  # it cannot be opened
+        return False
+    others = [name for name in names - _BEFORE_RECIPE if not name.startswith(TEMPORARY_PREFIX)]
+    is_begun = LOCK in names or "events.jsonl" in names
+    return is_begun and not others and not ("checkpoints" in names and any((path / "checkpoints").iterdir()))
+
+
+def _clear(path: Path) -> None:
+    """Empties the folder of a run that never began, up to the lock, which this process holds."""
+    for entry in path.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name not in (LOCK, RECORD):
+            entry.unlink(missing_ok=True)
 
 
 def fresh_name(runs: Path, stem: str) -> str:
-    """`stem`, or `stem-2`, `stem-3` … if that is taken."""
+    """`stem`, or `stem-2`, `stem-3` … if that is taken; a run that never began takes no name."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60].rstrip(".") or "run"
     stem = f"run-{stem}" if _is_reserved(stem) else stem
     number, name = 1, stem
-    while (runs / name).exists():
+    while (runs / name).exists() and not (is_leftover(runs / name) and writer_of(runs / name) is None):
         number += 1
         name = f"{stem}-{number}"
     return name
@@ -312,12 +372,15 @@ def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False) -> 
 
     Raises:
         MissingRun: there is none; similar names are suggested.
-        InputError: it has links or devices.
+        InputError: it never began, or has links or devices.
     """
-    for path in (Path(name), Path(runs) / name):
-        if (path / "recipe.yaml").is_file():
+    places = (Path(name), Path(runs) / name)
+    for path in places:
+        if (run := begun_at(RunFolder(path, trusts_code))) is not None:
             check_plain(path)
-            return RunFolder(path, trusts_code)
+            return run
+    if leftover := next(filter(is_leftover, places), None):
+        raise _never_began(leftover)
     known = [run.name for run in list_runs(runs)]
     near = difflib.get_close_matches(name, known, n=1)
     fix = f"Did you mean `{near[0]}`?" if near else "List the runs with `burnish runs`"
@@ -353,84 +416,48 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
                 yield from _entries(Path(entry.path))
 
 
+def _never_began(path: Path) -> InputError:
+    if writer := writer_of(path):
+        return Locked(f"the run `{path}` has not begun yet", f"It is being {writer}.", "Wait until it has begun")
+    return InputError(
+        f"the run `{path}` never began",
+        "Its process ended before the first step, so there is nothing to continue or to show.",
+        f"Give its command again: `burnish train DATA --name {path.name}`",
+    )
+
+
 def list_runs(runs: str = DEFAULT_RUNS) -> list[RunFolder]:
     """Every run folder below `runs`, oldest first."""
     root = Path(runs)
     if not root.is_dir():
         return []
-    folders = [RunFolder(path) for path in root.iterdir() if (path / "recipe.yaml").is_file()]
-    return sorted(folders, key=lambda run: (run.recipe.stat().st_mtime, run.name))
+    found = [(begun, RunFolder(path)) for path in root.iterdir() if (begun := begun_at(RunFolder(path))) is not None]
+    return [run for _, run in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
 
 
-def describe_run(run: RunFolder) -> dict[str, Any]:
-    """What `burnish show` prints: recipe, state, losses and results, from the run folder alone."""
-    import yaml
-
-    # libyaml's parser, where PyYAML has it, takes a tenth of the time
-    safe_loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    metrics = read_events(run.metrics)
-    steps = [line for line in metrics if line["event"] == "StepDone"]
-    validations = [line for line in metrics if line["event"] == "Validated"]
-    trained = [line for line in validations if line["step"] > 0]
-    best = next((line for line in reversed(trained) if line["is_best"]), None)
-    finished = next(reversed(_finished_events(run)), None)
-    writer = writer_of(run.path)
-    manifest = json.loads(run.manifest.read_text(encoding="utf-8")) if run.manifest.is_file() else {}
-    return {
-        "name": run.name,
-        "path": str(run.path),
-        "state": _state(run, finished, writer),
-        "writer": None if writer is None else str(writer),
-        "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.recipe.stat().st_mtime)),
-        "step": steps[-1]["step"] if steps else 0,
-        "total_steps": steps[-1]["total_steps"] if steps else None,
-        "training_loss": steps[-1]["loss"] if steps else None,
-        "validation_loss_before": finished["loss_before"]
-        if finished and finished["loss_before"] is not None
-        else (validations[0]["loss"] if validations else None),
-        "validation_loss_best": best["loss"] if best else None,
-        "best_step": best["step"] if best else None,
-        "seconds": finished["seconds"] if finished else None,
-        "kept": _kept(trained, finished, steps[-1]["step"] if steps else 0),
-        "result": str(run.result) if run.result else None,
-        "recipe": yaml.load(run.recipe.read_text(encoding="utf-8"), Loader=safe_loader),
-        "manifest": manifest,
-    }
-
-
-def _kept(
-    validations: Sequence[Mapping[str, Any]], finished: Mapping[str, Any] | None, last_step: int
-) -> dict[str, Any] | None:
-    """Which step's weights are the result and why, and the validations of that step and of the last one.
-
-    Returns:
-        None for an unfinished run, and for one of an earlier version, which did not record the reason.
-    """
-    if not finished or not finished.get("reason"):
+def begun_at(run: RunFolder) -> float | None:
+    """When a run began, in seconds since the epoch; None for a folder that is not a run, or cannot be opened."""
+    try:
+        return run.recipe.stat().st_mtime if run.recipe.is_file() else None
+    except OSError:
         return None
-    found = {line["step"]: {name: line.get(name) for name in _OF_A_VALIDATION} for line in validations}
-    step = finished["best_step"]
-    return {
-        "step": step,
-        "last_step": last_step,
-        "reason": finished["reason"],
-        "validation": found.get(step),
-        "last_validation": found.get(last_step),
-    }
 
 
-_OF_A_VALIDATION = ("loss", "headline", "is_share", "figures")
+def checkpoint_folders(checkpoints: Path) -> list[Path]:
+    """The checkpoint folders of a run, oldest first; copies under other names are not among them."""
+    if not checkpoints.is_dir():
+        return []
+    found = [path for path in checkpoints.iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def _finished_events(run: RunFolder) -> list[dict[str, Any]]:
+_STEP = re.compile(r"step-[0-9]+")
+
+
+def finished_events(run: RunFolder) -> list[dict[str, Any]]:
+    """The events that say that a run has its result; a sweep adds one to the run that it chooses.
+
+    Raises:
+        DamagedRun: the log of events is damaged.
+    """
     return [line for line in read_events(run.events) if line["event"] == "Finished"]
-
-
-def _state(run: RunFolder, finished: dict[str, Any] | None, writer: Writer | None) -> str:
-    if writer is not None and writer.doing == "trained":
-        return "running"
-    if finished and run.result:
-        return "finished"
-    if run.checkpoints.is_dir() and any(run.checkpoints.glob("step-*")):
-        return "can be resumed"
-    return "no checkpoint yet"

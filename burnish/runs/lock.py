@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.errors import InputError
-from burnish.runs.atomic import as_disk_error, write_json
+from burnish.runs.atomic import as_disk_error, remove_leftovers, write_json
 from burnish.system.shell import quoted
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK, RECORD = ".lock", ".writer.json"
+_WRITTEN_INTO = ("checkpoints", "adapter", "model")
+"""Folders of a run into which files are written one by one."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SAME_START_SECONDS = 2.0
 """The system rounds the start of a process; a number is not used again this soon."""
@@ -109,6 +111,8 @@ def check_free(folder: Path, target: Path, doing: str) -> None:
 def write_lock(folder: Path, doing: str) -> Iterator[Writer | None]:
     """Makes this process the only writer of a run folder. Yields the writer that was killed before it, if any.
 
+    What killed writers left behind unfinished is removed.
+
     Args:
         folder: of the run; it exists.
         doing: what happens to the run, see `Writer.doing`.
@@ -136,6 +140,8 @@ def write_lock(folder: Path, doing: str) -> Iterator[Writer | None]:
         before = _recorded(folder)
         if before is not None and not before.is_on_this_machine:
             raise _other_host(folder, before)
+        for place in (folder, *(folder / name for name in _WRITTEN_INTO)):
+            remove_leftovers(place)
         write_json(folder / RECORD, asdict(Writer.here(doing)))
         try:
             yield before

@@ -10,7 +10,8 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.runs.atomic import write_json
-from burnish.runs.folder import DEFAULT_RUNS, RunFolder, check_name, fresh_name
+from burnish.runs.damage import DamagedRun, why_unreadable
+from burnish.runs.folder import DEFAULT_RUNS, RunFolder, check_name, fresh_name, is_leftover
 
 FILE = "sweep.json"
 
@@ -78,16 +79,16 @@ class SweepFolder:
         """The state; None if there is none yet.
 
         Raises:
-            InputError: the file is damaged.
+            DamagedRun: the file is damaged.
         """
         if not self.file.is_file():
             return None
         try:
             values = json.loads(self.file.read_text(encoding="utf-8"))
             return SweepState(**{**values, "runs": [SweepRun(**run) for run in values["runs"]]})
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"`{self.file}` is damaged", f"{type(error).__name__}.", "Choose another `--name` for a new sweep"
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DamagedRun(
+                f"`{self.file}` is damaged", f"{why_unreadable(error)}.", "Choose another `--name` for a new sweep"
             ) from error
 
     def write(self, state: SweepState) -> None:
@@ -101,7 +102,7 @@ class SweepFolder:
 
 def list_sweeps(runs: str = DEFAULT_RUNS) -> list[SweepFolder]:
     """Every sweep folder below `runs`, oldest first."""
-    found = Path(runs).glob(f"*/{FILE}")
+    found = [file for file in Path(runs).glob(f"*/{FILE}") if file.is_file()]
     return [SweepFolder(file.parent) for file in sorted(found, key=lambda file: (file.stat().st_mtime, file))]
 
 
@@ -109,8 +110,9 @@ def describe_sweep(sweep: SweepFolder) -> dict[str, Any]:
     """What `burnish runs` says of a sweep."""
     try:
         state = sweep.read()
-    except InputError as error:
-        return {"name": sweep.name, "path": str(sweep.path), "state": "damaged", "why": error.what}
+    except DamagedRun as error:
+        why = f"{error.what}: {error.why.rstrip('.')}"
+        return {"name": sweep.name, "path": str(sweep.path), "state": "damaged", "why": why}
     if state is None:
         return {"name": sweep.name, "path": str(sweep.path), "state": "damaged", "why": f"`{sweep.file}` is missing"}
     return {
@@ -136,16 +138,14 @@ def find_sweep(runs: Path, name: str | None, stem: str, asked: Mapping[str, Any]
         InputError: the name is not valid, or taken by something else.
     """
     if name is None:
-        same = next(
-            (one for one in list_sweeps(str(runs)) if (state := one.read()) is not None and state.asked == asked), None
-        )
+        same = next((one for one in list_sweeps(str(runs)) if _asked_of(one) == asked), None)
         return (same, True) if same else (SweepFolder(runs / fresh_name(runs, stem)), False)
     check_name(name)
     folder = SweepFolder(runs / name)
     state = folder.read()
     if state is not None and state.asked == asked:
         return folder, True
-    if folder.path.exists():
+    if folder.path.exists() and not is_leftover(folder.path):
         different = "" if state is None else _different(state.asked, asked)
         raise InputError(
             f"`{folder.path}` already exists",
@@ -153,6 +153,15 @@ def find_sweep(runs: Path, name: str | None, stem: str, asked: Mapping[str, Any]
             "Choose another `--name`, or give the command of that sweep again to continue it",
         )
     return folder, False
+
+
+def _asked_of(sweep: SweepFolder) -> Mapping[str, Any] | None:
+    """What a sweep was asked for; None for a damaged one, which cannot be continued."""
+    try:
+        state = sweep.read()
+    except DamagedRun:
+        return None
+    return None if state is None else state.asked
 
 
 def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

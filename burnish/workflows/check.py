@@ -49,7 +49,8 @@ from burnish.prepare.model import base_key
 from burnish.prepare.resolve import check_shape
 from burnish.prepare.shared import once
 from burnish.recipe.schema import NONE, DataSection, Recipe
-from burnish.runs.events import DataChecked, EventLog, Listener, Note, Progressed, Stage
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import DataChecked, Listener, Note, Progressed, Stage
 from burnish.system.machine import this_machine
 from burnish.system.processes import in_processes
 from burnish.tasks import task_names_for

@@ -32,7 +32,8 @@ from burnish.lineage.recipe_differences import LOSS_OPTIONS, Made, find_differen
 from burnish.models.fingerprint import is_same_model
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import EventLog, Listener, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Listener
 from burnish.runs.folder import RunFolder, result_of
 
 

@@ -20,7 +20,8 @@ from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import check_target, write_json_lines, write_text
-from burnish.runs.events import EventLog, Listener, Note, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder, result_of
 from burnish.runs.lock import lock_for
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -18,7 +17,10 @@ from burnish.prepare.model import as_base, open_result
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_json
-from burnish.runs.events import EventLog, Listener, Stage, Warned
+from burnish.runs.damage import DamagedRun
+from burnish.runs.description import evaluation_of
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Stage, Warned
 from burnish.runs.folder import RunFolder, result_of
 from burnish.runs.lock import write_lock
 
@@ -89,10 +91,11 @@ def _evaluate(
 
 
 def _findings_of(folder: RunFolder) -> dict[str, str]:
-    """The diagnoses that held at the end of its training; none in runs of earlier versions."""
-    if not folder.evaluation.is_file():
+    """The diagnoses that held at the end of its training; none in runs of earlier versions, or if they are damaged."""
+    try:
+        return (evaluation_of(folder) or {}).get("findings", {})
+    except DamagedRun:
         return {}
-    return json.loads(folder.evaluation.read_text(encoding="utf-8")).get("findings", {})
 
 
 def _with_general(recipe: Recipe, general: str | None) -> Recipe:

@@ -33,7 +33,8 @@ from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, open_result, set_generation
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import check_target, write_folder, write_json
-from burnish.runs.events import EventLog, Listener, Stage, Warned
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Stage, Warned
 from burnish.runs.folder import RunFolder, result_of
 from burnish.runs.lock import lock_for
 

@@ -28,7 +28,8 @@ from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.resolve import Resolver, resolve_by_steps
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import EventLog, Listener, Resolved
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Resolved
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that depend on the rows; not reported where the rows are placeholders."""

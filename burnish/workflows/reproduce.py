@@ -36,7 +36,8 @@ from burnish.plan.compiling import compile_again
 from burnish.prepare.context import encode, open_context
 from burnish.prepare.model import rebuild_loop
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import Event, EventLog, Listener, MicroBatchHalved, StepDone, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Event, Listener, MicroBatchHalved, StepDone
 from burnish.runs.folder import RunFolder
 
 FIRST_STEPS = 10

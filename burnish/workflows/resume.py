@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
-from burnish.engine.checkpoint import newest_complete, restore_checkpoint
+from burnish.engine.checkpoint import newest_usable, restore_checkpoint
 from burnish.engine.loop import Loop
 from burnish.errors import DataError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
@@ -16,9 +18,9 @@ from burnish.prepare.model import rebuild_loop
 from burnish.prepare.shared import Shared
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_pages
-from burnish.runs.atomic import remove_leftovers
-from burnish.runs.events import EventLog, Listener, Note, drop_after, read_events
-from burnish.runs.folder import RunFolder, check_unfinished
+from burnish.runs.event_log import EventLog, drop_after, read_events
+from burnish.runs.events import Listener, Note, Warned
+from burnish.runs.folder import RunFolder, can_be_resumed, check_unfinished, is_evaluated
 from burnish.runs.lock import Writer, write_lock
 from burnish.workflows.run import Run
 from burnish.workflows.train import evaluate
@@ -39,15 +41,18 @@ def resume(folder: RunFolder, listeners: Iterable[Listener] = (), base_model: st
         Locked: another process writes the run.
     """
     check_unfinished(folder)
-    with write_lock(folder.path, "trained") as killed:
+    with write_lock(folder.path, "trained") as killed, can_be_resumed(folder):
         return _resume(folder, open_recipe(folder, base_model, needs_metric=True), killed, listeners)
 
 
 def _resume(folder: RunFolder, recipe: Recipe, killed: Writer | None, listeners: Iterable[Listener]) -> Run:
     check_unfinished(folder)  # again: it may have been finished before the lock was free
     emit = EventLog(folder.path, listeners)
-    loop, context = continue_training(folder, recipe, killed, emit)
-    evaluate(loop, context, folder)
+    if is_evaluated(folder):
+        emit(Note("Only the report and the model card were missing."))
+    else:
+        loop, context = continue_training(folder, recipe, killed, emit)
+        evaluate(loop, context, folder)
     write_pages(folder)
     return Run(folder)
 
@@ -65,7 +70,6 @@ def continue_training(
         shared: what the run has in common with others of this process.
     """
     check_present(folder, recipe)
-    remove_leftovers(folder.path)
     if killed is not None:
         emit(Note(f"Process {killed.process}, by which this run was {killed.doing}, ended without finishing."))
     context = prepare(recipe, emit, shared)
@@ -77,10 +81,8 @@ def continue_training(
         )
     check_base(folder, context.location)
     loop, batches = rebuild_loop(context, folder)
-    checkpoint = newest_complete(folder.checkpoints)
-    if checkpoint is None:
-        emit(Note("There is no complete checkpoint yet, so the run starts over."))
-    else:
+    checkpoint = _choose_checkpoint(folder, emit)
+    if checkpoint is not None:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
         emit(Note(f"Continuing from step {loop.progress.step} of {loop.total_steps}."))
     batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
@@ -91,3 +93,20 @@ def continue_training(
     loop.run()
     undo_compiling(loop.trainer.network)
     return loop, context
+
+
+def _choose_checkpoint(folder: RunFolder, emit: Emit) -> Path | None:
+    """The newest checkpoint that can be used; each later one is renamed, and reported with its damage.
+
+    Under its own name it would count as the newest one, and the next to be saved would be deleted in its place.
+    """
+    checkpoint, skipped = newest_usable(folder.checkpoints)
+    for name, damage in skipped.items():
+        aside = folder.checkpoints / f"{name}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)
+        (folder.checkpoints / name).rename(aside)
+        emit(Warned(f"The checkpoint `{name}` cannot be used and is now called `{aside.name}`. {damage}"))
+    if checkpoint is None:
+        which = "Every checkpoint is damaged" if skipped else "There is no checkpoint yet"
+        emit(Note(f"{which}, so the run starts over."))
+    return checkpoint

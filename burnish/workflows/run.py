@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.errors import InputError
 from burnish.inference.session import Session, open_session
-from burnish.runs.folder import RunFolder, describe_run, find_run
+from burnish.runs.description import describe_run, evaluation_of
+from burnish.runs.folder import RunFolder, find_run
 from burnish.runs.sweep_folder import SweepFolder, SweepState
 
 if TYPE_CHECKING:
@@ -43,15 +43,21 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """State, losses and recipe, as shown by `burnish show`."""
+        """State, losses and recipe, as shown by `burnish show`.
+
+        Raises:
+            DamagedRun: a file of the run cannot be read.
+        """
         return describe_run(self.folder)
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """Base against tuned model; None if it has not been evaluated yet."""
-        if not self.folder.evaluation.is_file():
-            return None
-        return json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+        """Base against tuned model; None if it has not been evaluated yet.
+
+        Raises:
+            DamagedRun: `evaluation.json` cannot be read.
+        """
+        return evaluation_of(self.folder)
 
     def evaluate(
         self,

@@ -16,7 +16,8 @@ from burnish.plan.run_plan import plan_run
 from burnish.prepare.context import encode, open_context, read_rows
 from burnish.prepare.model import inspect_base, load_network
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.runs.events import EventLog, Listener, Progressed, Resolved, Stage
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Listener, Progressed, Resolved, Stage
 from burnish.selftest import gradient_rules, weight_rules
 from burnish.selftest.workbench import Bench, RuleLine, RuleReport
 from burnish.tasks import CONVERSATION, USUAL_TASKS, task_facts, task_names

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,7 +41,8 @@ from burnish.recipe.origins import FLAG
 from burnish.recipe.schema import AUTO
 from burnish.report.figures import duration
 from burnish.report.page import write_pages
-from burnish.runs.events import EventLog, Finished, Listener, Note, Ranked, Stage, TimeMeasured, Warned, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Finished, Listener, Note, Ranked, Stage, TimeMeasured, Warned
 from burnish.runs.folder import NewRun, RunFolder, result_of
 from burnish.runs.lock import write_lock
 from burnish.runs.sweep_folder import SweepFolder, SweepRun, SweepState, find_sweep
@@ -269,8 +269,6 @@ class _Sweeping:
                 )
                 self._keep(run, loop, context, folder)
             return
-        if folder.path.exists():
-            shutil.rmtree(folder.path)  # begun by this sweep, and killed before the first step
         with NewRun(self.folder.path) as new:
             new.take(run.name)
             model = load(planned.plan, started - planned.seconds)

@@ -18,10 +18,11 @@ from burnish.check.token_view import write_views
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.files.given import keep_section
 from burnish.data.rows.records import content_hash
-from burnish.engine.checkpoint import bytes_written, checkpoint_path, restore_weights
+from burnish.engine.checkpoint import bytes_written, checkpoint_path, damage_of, restore_weights
 from burnish.engine.loop import Loop
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
+from burnish.errors import BurnishError
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
 from burnish.lineage.manifest import manifest_of
@@ -62,10 +63,10 @@ from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
+from burnish.runs.event_log import EventLog
 from burnish.runs.events import (
     CommandMeasured,
     DataReady,
-    EventLog,
     Finished,
     Listener,
     MemoryPredicted,
@@ -76,8 +77,9 @@ from burnish.runs.events import (
     TimePlanned,
     Warned,
 )
-from burnish.runs.folder import NewRun, RunFolder, check_room
+from burnish.runs.folder import NewRun, RunFolder, can_be_resumed, check_room
 from burnish.system.machine import peak_bytes, reset_peak, resident_bytes, trim_heap
+from burnish.system.shell import quoted
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
 
@@ -114,10 +116,11 @@ def train(
         model = model.with_name(folder.name)
         begin_folder(model.context, folder, log)
         record_trust(folder, model.context.recipe)
-        loop = fit(model, folder)
-        evaluate(loop, model.context, folder)
-        report_accuracy(model, loop)
-        write_pages(folder)
+        with can_be_resumed(folder):
+            loop = fit(model, folder)
+            evaluate(loop, model.context, folder)
+            report_accuracy(model, loop)
+            write_pages(folder)
     return Run(folder)
 
 
@@ -309,7 +312,11 @@ def _predicted(model: LoadedModel, known: KnownPace, resident: int, budget: Budg
 
 
 def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
-    """Writes into the run folder what is known before the first step."""
+    """Writes into the run folder what is known before the first step.
+
+    The recipe is last: with it, the folder is a run that can be resumed; without it, the folder is removed, or taken by
+    the next run of its name.
+    """
     recipe = context.recipe
     log.attach(folder.path)
     log(Stage("training"))
@@ -352,11 +359,23 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
 
 
 def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
-    """Restores the best weights of a finished loop, writes them as the result, and returns their step."""
+    """Restores the best weights of a finished loop, writes them as the result, and returns their step.
+
+    Raises:
+        BurnishError: the best checkpoint is damaged.
+        MachineError: the disk is full.
+    """
     network, progress = loop.trainer.network, loop.progress
     best = progress.best_step or progress.step
     if best != progress.step:
-        restore_weights(checkpoint_path(folder.checkpoints, best), network)
+        checkpoint = checkpoint_path(folder.checkpoints, best)
+        if damage := damage_of(checkpoint):
+            raise BurnishError(
+                f"the checkpoint `{checkpoint}`, the best one of the run, is damaged",
+                damage,
+                f"Train again from an earlier one: `burnish resume {quoted(str(folder.path))}`",
+            )
+        restore_weights(checkpoint, network)
     if reason := context.method.unmoved(network):
         context.emit(Warned(_without_effect(reason, context.recipe)))
     write_result(network, context, folder)

@@ -48,8 +48,8 @@ def test_a_command_whose_disk_fills_up_while_saving(
     result = CommandResult(process.returncode, out, err)
     assert result.code == 3, err
     assert result.what.startswith("cannot write `")
-    assert "runs/full/checkpoints/" in result.what
-    assert "`burnish resume`" in result.hint
+    assert "runs/full/checkpoints/step-" in result.what
+    assert result.hint == "Free some space on that disk, then continue with `burnish resume runs/full`"
     assert "Traceback" not in err
     saved = [path for path in (run / "checkpoints").iterdir()]
     assert saved
@@ -68,6 +68,7 @@ def test_a_disk_that_is_full_when_the_result_is_written(runs: Path, burnish: Bur
         result = burnish("resume stopped")
     assert result.code == 3, result.err
     assert result.what == "cannot write `runs/stopped/adapter`"
+    assert "`burnish resume runs/stopped`" in result.hint
     assert adapter_bytes(runs / "stopped") == undisturbed
     assert not [entry for entry in listing(runs) if ".writing-" in entry]
     assert burnish("resume stopped").code == 0

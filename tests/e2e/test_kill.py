@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, write_rows
@@ -101,6 +101,34 @@ def test_killed_while_a_checkpoint_is_being_written(
     assert going_on == [f"Continuing from step {int(newest.name[5:]) - 5} of {STEPS}."]
     assert_same(folder, straight)
     assert not half_written(folder)
+
+
+def test_killed_before_its_recipe_is_written(
+    rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """There is nothing to continue yet, and the same command takes the name again."""
+    folder, command = RunFolder(tmp_path / "made"), train_command(rows, tiny_model("llama"), tmp_path)
+    child = start(command, tmp_path)
+    wait_until(child, folder.events.exists, pause=0.0)
+    kill(child)
+    assert not folder.recipe.exists()
+    assert start(["resume", str(folder.path)], tmp_path).wait(_PATIENCE_SECONDS) == 2
+    finish(command, tmp_path)
+    assert_same(folder, straight)
+
+
+def test_killed_between_evaluation_and_report(
+    rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "made")
+    child = start(train_command(rows, tiny_model("llama"), tmp_path), tmp_path)
+    wait_until(child, folder.evaluation.exists, pause=0.0)
+    kill(child)
+    assert not folder.report.exists()
+    finish(["resume", str(folder.path)], tmp_path)
+    assert_same(folder, straight)
+    assert folder.report.is_file()
+    assert (folder.adapter / "README.md").is_file()
 
 
 def assert_same(folder: RunFolder, straight: RunFolder) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from burnish.inference.session import open_session
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.workflows.run import Run
 from burnish.workflows.train import train
 from tests.architecture_table import rows_for

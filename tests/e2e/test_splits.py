@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from tests.e2e.command_result import adapter_bytes, read_lines
 from tests.e2e.conftest import EXACT, SHORT, Burnish
 from tests.tiny_data import write_rows

@@ -14,7 +14,8 @@ import pytest
 
 import burnish as burnish_api
 from burnish.errors import Interrupted
-from burnish.runs.events import Stage, StepDone, Warned, read_events
+from burnish.runs.event_log import read_events
+from burnish.runs.events import Stage, StepDone, Warned
 from tests.e2e.conftest import EXACT, Burnish
 from tests.tiny_classifiers import reviews
 from tests.tiny_data import write_rows

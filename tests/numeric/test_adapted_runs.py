@@ -14,7 +14,7 @@ from burnish.engine.schedule import learning_rate_at
 from burnish.errors import Interrupted
 from burnish.lineage.saved_recipe import open_recipe
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.workflows.eject import eject
 from burnish.workflows.reproduce import reproduce

@@ -19,7 +19,8 @@ from burnish.models.base import fingerprint
 from burnish.models.heads import Target
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe, TrainSection
-from burnish.runs.events import Event, Note, read_events
+from burnish.runs.event_log import read_events
+from burnish.runs.events import Event, Note
 from burnish.workflows.run import Run
 from burnish.workflows.train import train
 from tests.tiny_data import make_recipe, random_examples, write_rows

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from burnish.errors import InputError, Interrupted
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import Event, Note, StepDone, read_events
+from burnish.runs.event_log import read_events
+from burnish.runs.events import Event, Note, StepDone
 from burnish.runs.folder import RunFolder
 from burnish.workflows.resume import resume
 from burnish.workflows.train import train

@@ -16,20 +16,24 @@ from burnish.system.shell import quoted
 def runs(console: Console, runs: Runs = "runs") -> None:
     """List the runs in the runs folder, oldest first."""
     from burnish.cli.results import runs_table
-    from burnish.runs.folder import describe_run, list_runs
+    from burnish.runs.description import describe_runs
+    from burnish.runs.folder import list_runs
     from burnish.runs.sweep_folder import describe_sweep, list_sweeps
 
-    found = [describe_run(run) for run in list_runs(runs)]
+    found = describe_runs(list_runs(runs))
     sweeps = [describe_sweep(sweep) for sweep in list_sweeps(runs)]
     console.json({"runs": found, "sweeps": sweeps})
     if console.output.quiet:
         for run in found:
             console.result(run["name"])
         return
-    if found:
-        console.table(runs_table(found, is_full=console.output.verbose))
-    elif not sweeps:
+    if whole := [run for run in found if run["state"] != "damaged"]:
+        console.table(runs_table(whole, is_full=console.output.verbose))
+    elif not found and not sweeps:
         console.say(f"There are no runs in `{runs}` yet. Start with `burnish quickstart`.")
+    for run in found:
+        if run["state"] == "damaged":
+            console.say(f"The run `{run['name']}` is damaged. {run['why']}")
     for sweep in sweeps:
         console.say(_sweep_line(sweep))
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from burnish.data.files.opening import open_binary
 from burnish.errors import DataError
-from burnish.runs.atomic import as_disk_error, write_folder
+from burnish.runs.atomic import as_disk_error, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
 
 SUFFIX = ".zip"
@@ -70,6 +70,7 @@ def _unpack(path: Path, archive: zipfile.ZipFile, folder: Path) -> None:
     _check(path, entries)
     with as_disk_error(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder.parent)
         with write_folder(folder) as target:
             for entry in entries:
                 place = target.joinpath(*PurePosixPath(entry.filename).parts)

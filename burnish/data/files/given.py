@@ -11,13 +11,12 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from burnish.data.files.splits import SPLITS, TEST, TRAIN, VALID, split_of
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
-from burnish.runs.atomic import write_folder, write_json
+from burnish.runs.atomic import remove_abandoned, temporary_folder, write_folder, write_json
 from burnish.system.machine import cache_folder
 
 _DESCRIPTION = "_given.json"
@@ -42,9 +41,8 @@ def store_given(data: Any) -> Path:
     """
     splits = {split: _known(part) for split, part in _by_split(data).items()}
     described = {split: _describe(part) for split, part in splits.items()}
-    _folder().mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=_folder()) as temporary:
-        written = Path(temporary)
+    remove_abandoned(_folder())
+    with temporary_folder(_folder() / "given") as written:
         names = [_store(part, written / _FILES[split]) for split, part in splits.items()]
         sha256 = _hash([written / name for name in names])
         write_json(written / _DESCRIPTION, {"given": described, "sha256": sha256})

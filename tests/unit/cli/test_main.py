@@ -19,7 +19,8 @@ from burnish.cli.console import Console, Output
 from burnish.cli.main import escape_library_messages, fail, main
 from burnish.errors import Interrupted, MachineError
 from burnish.recipe.load import dump_recipe, load_recipe
-from burnish.runs.events import EventLog, Finished, StepDone, Validated
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Finished, StepDone, Validated
 from burnish.runs.folder import RunFolder
 from burnish.version import __version__
 from tests.snapshots import check_snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from burnish.engine.checkpoint import (
     folder_bytes,
     is_complete,
     newest_complete,
+    newest_usable,
     prune_checkpoints,
     restore_checkpoint,
     restore_weights,
@@ -136,6 +138,26 @@ def test_the_newest_whole_one_is_found(tiny_tokenizer: Any, tmp_path: Path) -> N
     assert newest_complete(tmp_path / "nowhere") is None
 
 
+def test_a_checkpoint_whose_best_is_damaged_is_skipped_by_name(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    """At its end, the run would need the best one."""
+    trainer = trainer_of(tiny_tokenizer)
+    take_steps(trainer, 1)
+    for step, best in ((2, 2), (4, 4), (6, 4), (8, 4)):
+        save_checkpoint(tmp_path, trainer, Progress(step=step, best_step=best))
+    assert newest_usable(tmp_path) == (checkpoint_path(tmp_path, 8), {})
+    (checkpoint_path(tmp_path, 8) / "random.safetensors").unlink()
+    found, skipped = newest_usable(tmp_path)
+    assert found == checkpoint_path(tmp_path, 6)
+    assert skipped == {"step-000008": "`random.safetensors` cannot be read: No such file or directory."}
+    (checkpoint_path(tmp_path, 4) / "weights.safetensors").write_bytes(b"")
+    found, skipped = newest_usable(tmp_path)
+    assert found == checkpoint_path(tmp_path, 2)
+    assert list(skipped) == ["step-000008", "step-000006", "step-000004"]
+    assert "needs `step-000004`, the best so far" in skipped["step-000006"]
+    shutil.rmtree(checkpoint_path(tmp_path, 2))
+    assert newest_usable(tmp_path)[0] is None
+
+
 def make_folders(root: Path, *steps: int) -> None:
     """Stand-ins for checkpoints."""
     for step in steps:
@@ -170,9 +192,11 @@ def test_pruning_without_a_best_keeps_the_newest(tmp_path: Path) -> None:
 def test_pruning_clears_up_after_a_kill_and_touches_nothing_else(tmp_path: Path) -> None:
     make_folders(tmp_path, 1)
     (tmp_path / f"{TEMPORARY_PREFIX}step-000002-abc").mkdir()
-    (tmp_path / "mine").mkdir()
+    others = ["mine", "step-000001 (copy)", "step-000002.damaged"]
+    for name in others:
+        (tmp_path / name).mkdir()
     prune_checkpoints(tmp_path, keep=1, best_step=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "step-000001"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "step-000001"])
 
 
 def test_the_loss_scale_comes_back(tiny_tokenizer: Any, tmp_path: Path) -> None:

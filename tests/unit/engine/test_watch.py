@@ -12,7 +12,8 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import Example
 from burnish.engine.watch import Watch, places
-from burnish.runs.events import Diagnosed, Event, EventLog, Spiked, StepDone, Validated, read_events
+from burnish.runs.event_log import EventLog, read_events
+from burnish.runs.events import Diagnosed, Event, Spiked, StepDone, Validated
 from tests.unit.engine.made_curves import STEPS, made_recipe, made_run, step_done
 
 EXAMPLES = [Example([1, 2], [1, 2], f"rows.jsonl:{line}") for line in (1, 2, 2, 7)]

@@ -193,12 +193,12 @@ def test_where_rows_count_a_step_has_so_many_of_them(step_rows: int, tokens: int
     [
         (["score"], None, 2e-3, 0),
         (["score"], 0.5, 0.5, 0),
-        ([], None, "auto", 0),
+        ([], None, None, 0),
         ([], 0.5, 0.5, 1),
         pytest.param([], 1e-4, 1e-4, 0, id="as a recipe saved by an earlier version has it"),
     ],
 )
-def test_a_rate_for_a_new_head(new: list[str], given: float | None, rate: float | str, warnings: int) -> None:
+def test_a_rate_for_a_new_head(new: list[str], given: float | None, rate: float | None, warnings: int) -> None:
     resolver, _ = resolver_of(train__learning_rate=1e-4, **({"train__head_learning_rate": given} if given else {}))
     events: list[Event] = []
     resolve_head_rate(resolver, new, events.append)

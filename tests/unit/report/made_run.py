@@ -8,13 +8,13 @@ from typing import Any
 
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
+from burnish.runs.event_log import EventLog
 from burnish.runs.events import (
     CommandMeasured,
     DataChecked,
     DataReady,
     Diagnosed,
     Event,
-    EventLog,
     Finished,
     MemoryMeasured,
     MemoryPlanned,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from burnish.runs.atomic import (
     TEMPORARY_PREFIX,
     as_disk_error,
     check_target,
+    remove_abandoned,
     remove_leftovers,
     write_bytes,
     write_folder,
@@ -188,3 +190,34 @@ def test_places_that_cannot_be_written_are_refused(name: str, may_replace: bool,
     assert caught.value.what.endswith(what)
     assert caught.value.why
     assert caught.value.fix
+
+
+def hold_a_folder(path: Path, is_written: Any, may_end: Any) -> None:
+    """Writes a folder, and waits in the middle of it."""
+    with write_folder(path) as folder:
+        (folder / "half").write_text("x")
+        is_written.set()
+        may_end.wait(30)
+
+
+def test_what_a_killed_process_left_beside_a_folder_is_removed_and_nothing_that_is_being_written(
+    tmp_path: Path,
+) -> None:
+    """Such a place, as the target of a merge or the cache, has no lock of its own."""
+    context = multiprocessing.get_context("spawn")
+    is_written, may_end = context.Event(), context.Event()
+    process = context.Process(target=hold_a_folder, args=(tmp_path / "model", is_written, may_end))
+    process.start()
+    assert is_written.wait(60)
+    (held,) = tmp_path.iterdir()
+    with write_folder(tmp_path / "model"):
+        remove_abandoned(tmp_path)
+        assert held.is_dir(), "its process lives"
+    process.kill()
+    process.join()
+    assert held.is_dir()
+    write_text(tmp_path / "mode", "of another name")
+    assert held.is_dir()
+    with write_folder(tmp_path / "model"):
+        assert not held.exists()
+    assert names_in(tmp_path) == ["mode", "model"]

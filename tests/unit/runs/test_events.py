@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from burnish.runs.events import (
-    CheckpointSaved,
-    Event,
-    EventLog,
-    Note,
-    Progressed,
-    Resolved,
-    Stage,
-    StepDone,
-    Validated,
-    as_dict,
-    drop_after,
-    read_events,
-)
+from burnish.runs.event_log import EventLog, drop_after, read_events
+from burnish.runs.events import CheckpointSaved, Event, Note, Progressed, Resolved, Stage, StepDone, Validated, as_dict
 
 
 def step(number: int) -> StepDone:

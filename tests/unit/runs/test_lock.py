@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from burnish.errors import InputError
-from burnish.runs.folder import NameTaken, NewRun, check_new_run, check_room, describe_run, result_of
+from burnish.errors import InputError, MachineError
+from burnish.runs.atomic import TEMPORARY_PREFIX
+from burnish.runs.description import describe_run
+from burnish.runs.folder import NameTaken, NewRun, check_new_run, check_room, find_run, fresh_name, result_of
 from burnish.runs.lock import LOCK, RECORD, Locked, Writer, check_free, lock_for, write_lock, writer_of
 from tests.snapshots import check_message
 from tests.unit.runs.test_store import make_run
@@ -259,3 +261,64 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
     with pytest.raises(InputError.__mro__[1], match="the disk has no room for this run") as caught:
         check_room(tmp_path / "runs", 2**62)
     assert caught.value.exit_code == 3
+
+
+_BEGUN = ("checkpoints/", "data/train.jsonl", "events.jsonl", "manifest.json", "rejected.jsonl", "views.json")
+"""What a run has written when it writes its recipe."""
+
+
+def begin(folder: Path, names: Iterable[str]) -> None:
+    """Files and folders of a run that has not written its recipe yet."""
+    for name in names:
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_text("{}\n")
+
+
+@pytest.mark.parametrize("number", range(len(_BEGUN) + 1))
+def test_a_run_that_was_killed_before_its_recipe_gives_its_name_back(number: int, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    begin(runs / "mine", (LOCK, RECORD, *_BEGUN[:number], f"{TEMPORARY_PREFIX}recipe.yaml-1"))
+    with pytest.raises(InputError, match="never began") as caught:
+        find_run("mine", str(runs))
+    if number == 0:
+        check_message(caught.value, {tmp_path: "FOLDER"})
+    check_new_run(runs, "mine")
+    assert fresh_name(runs, "mine") == "mine"
+    with NewRun(runs) as new:
+        folder = new.take("mine")
+        assert sorted(path.name for path in folder.path.iterdir()) == [LOCK, RECORD]
+    assert not (runs / "mine").exists()
+
+
+@pytest.mark.parametrize("error", [MachineError("the disk is full"), KeyboardInterrupt()])
+def test_a_run_that_fails_before_its_recipe_leaves_nothing(error: BaseException, tmp_path: Path) -> None:
+    with pytest.raises(type(error)), NewRun(tmp_path / "runs") as new:
+        begin(new.take("mine").path, _BEGUN)
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "others", ["recipe.yaml", "checkpoints/step-000001/state.json", "sweep.json", "notes.txt", "adapter/"]
+)
+def test_a_folder_with_anything_else_is_never_taken(others: str, tmp_path: Path) -> None:
+    """A run, one that lost its recipe, a sweep, and what a user put there."""
+    begin(tmp_path / "mine", (LOCK, *_BEGUN, others))
+    with pytest.raises(NameTaken):
+        check_new_run(tmp_path, "mine")
+    with pytest.raises(NameTaken), NewRun(tmp_path) as new:
+        new.take("mine")
+    assert (tmp_path / "mine" / others).exists()
+    assert (tmp_path / "mine" / "manifest.json").exists()
+
+
+def test_whoever_locks_a_run_removes_what_killed_writers_left(tmp_path: Path) -> None:
+    places = ("", "checkpoints/", "adapter/", "model/")
+    begin(tmp_path, [f"{place}{TEMPORARY_PREFIX}it-1/weights" for place in places])
+    begin(tmp_path, [f"{place}{TEMPORARY_PREFIX}file-1" for place in places])
+    begin(tmp_path, ["adapter/weights", "mine/.writing-mine-1"])
+    with write_lock(tmp_path, "merged"):
+        left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted([LOCK, RECORD, "adapter/weights", "mine/.writing-mine-1"])

@@ -10,8 +10,10 @@ import pytest
 from burnish.errors import InputError
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import EventLog, Finished, StepDone, Validated
-from burnish.runs.folder import NewRun, RunFolder, check_new_run, describe_run, find_run, fresh_name, list_runs
+from burnish.runs.description import describe_run
+from burnish.runs.event_log import EventLog
+from burnish.runs.events import Finished, StepDone, Validated
+from burnish.runs.folder import NewRun, RunFolder, check_new_run, find_run, fresh_name, list_runs
 from tests.snapshots import check_message
 
 

@@ -14,7 +14,7 @@ from burnish.data.chat.template import CALL_THOUGHT, message_keys
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, RowError
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import read_events
+from burnish.runs.event_log import read_events
 from burnish.tasks.task import Task
 from burnish.tasks.text_to_text import TEXT_TO_TEXT
 from burnish.workflows.run import load_run

@@ -15,7 +15,7 @@ from burnish.data.batching.batches import Batch
 from burnish.engine.random_state import seed_everything
 from burnish.engine.step import StepResult, Trainer
 from burnish.recipe.schema import Recipe
-from burnish.runs.events import EventLog
+from burnish.runs.event_log import EventLog
 from burnish.selftest import gradient_rules, weight_rules
 from burnish.selftest.workbench import Bench, RuleLine, RuleReport, Subject, left_out
 from burnish.tasks.task import Task

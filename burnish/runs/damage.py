@@ -1,0 +1,58 @@
+"""Files of a run folder that cannot be read: named, with the reason, so that only this run is affected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import InputError
+from burnish.system.shell import quoted
+
+
+class DamagedRun(InputError):
+    """A file of a run folder is not what Burnish wrote."""
+
+
+def damaged(path: Path, reason: str, fix: str = "") -> DamagedRun:
+    """The error for a damaged file in a run folder.
+
+    Args:
+        path: of the file, which is directly in the run folder.
+        reason: without a full stop.
+        fix: what to do; by default, to restore the file or to remove the run.
+    """
+    run = path.parent
+    return DamagedRun(
+        f"the run `{run.name}` is damaged: `{path.name}` cannot be read",
+        f"`{path}`: {reason}.",
+        fix or f"Restore the file from a copy, or remove the run: `rm -r {quoted(str(run))}`",
+    )
+
+
+def read_json_object(path: Path, fix: str = "") -> dict[str, Any]:
+    """The JSON object in a file of a run folder.
+
+    Args:
+        path: of the file.
+        fix: what to do if it is damaged, see `damaged`.
+
+    Raises:
+        DamagedRun: it is unreadable, is not JSON, or holds something other than an object.
+    """
+    try:
+        found = json.loads(path.read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, why_unreadable(error), fix) from error
+    if not isinstance(found, dict):
+        raise damaged(path, "it is not a JSON object", fix)
+    return found
+
+
+def why_unreadable(error: Exception) -> str:
+    """The reason of a failed read, as one line."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1:,} is not UTF-8"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -1,0 +1,252 @@
+"""What a run folder shows: recipe, state, losses and result, from a few lines of its files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import InputError
+from burnish.recipe.origins import TooMuch, check_form, read_limited
+from burnish.runs.damage import DamagedRun, damaged, read_json_object, why_unreadable
+from burnish.runs.event_log import parse_event, read_events
+from burnish.runs.folder import RunFolder, check_plain, checkpoint_folders, finished_events
+from burnish.runs.lock import Writer, writer_of
+from burnish.system.shell import quoted
+
+_VALIDATED = b'"Validated"'
+_BLOCK_BYTES = 1 << 18
+
+
+def describe_runs(runs: list[RunFolder]) -> list[dict[str, Any]]:
+    """What `burnish runs` lists: `describe_run` of each, and of a damaged one its name, its state and `why`."""
+    found = []
+    for run in runs:
+        try:
+            check_plain(run.path)
+            evaluation_of(run)
+            found.append(describe_run(run))
+        except DamagedRun as error:
+            why = f"{error.why} {error.fix}."
+            found.append({"name": run.name, "path": str(run.path), "state": "damaged", "why": why})
+        except InputError as error:
+            found.append({"name": run.name, "path": str(run.path), "state": "damaged", "why": f"{error.what}."})
+    return found
+
+
+def describe_run(run: RunFolder) -> dict[str, Any]:
+    """What `burnish show` prints: recipe, state, losses and results, from the run folder alone.
+
+    Raises:
+        DamagedRun: a file of the run cannot be read.
+    """
+    recipe = _recipe_of(run)
+    manifest = read_json_object(run.manifest) if run.manifest.is_file() else {}
+    finished, writer = next(reversed(finished_events(run)), None), writer_of(run.path)
+    try:
+        course = _read_course(run.metrics, finished["best_step"] if finished else None)
+        return {
+            "name": run.name,
+            "path": str(run.path),
+            "state": _state(run, finished, writer),
+            "writer": None if writer is None else str(writer),
+            "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.recipe.stat().st_mtime)),
+            **course.summary(finished),
+            "result": str(run.result) if run.result else None,
+            "recipe": recipe,
+            "manifest": manifest,
+        }
+    except KeyError as error:
+        raise damaged(run.metrics, f"an event in it, or in `{run.events.name}`, has no `{error.args[0]}`") from error
+    except TypeError as error:
+        raise damaged(run.metrics, f"an event in it, or in `{run.events.name}`, has a wrong value") from error
+
+
+def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
+    """The evaluation of base and tuned model; None if there is none yet.
+
+    Raises:
+        DamagedRun: its file cannot be read.
+    """
+    if not run.evaluation.is_file():
+        return None
+    return read_json_object(run.evaluation, f"Evaluate the run again: `burnish evaluate {quoted(str(run.path))}`")
+
+
+def _recipe_of(run: RunFolder) -> dict[str, Any]:
+    """The saved recipe, as it is in its file.
+
+    Raises:
+        DamagedRun: it is not YAML, or lacks what every recipe has.
+    """
+    import yaml
+
+    # libyaml's parser, where PyYAML has it, takes a tenth of the time
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = read_limited(run.recipe)
+        check_form(text)
+        recipe = yaml.load(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise damaged(run.recipe, f"{line}{error.problem}") from error
+    except TooMuch as error:
+        raise damaged(run.recipe, str(error)) from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise damaged(run.recipe, why_unreadable(error)) from error
+    if not isinstance(recipe, dict):
+        raise damaged(run.recipe, "it is not a recipe")
+    names = (("model", "name"), ("data", "path"), ("task",), ("method",))
+    if missing := [name for name in names if not isinstance(_inner(recipe, name), str)]:
+        raise damaged(run.recipe, f"`{'.'.join(missing[0])}` is missing")
+    return recipe
+
+
+def _inner(values: Any, names: tuple[str, ...]) -> Any:
+    for name in names:
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+@dataclass(slots=True)
+class _Course:
+    """What is needed of a metrics log: a few of its lines."""
+
+    step: dict[str, Any] | None = None
+    """The last step."""
+    first: dict[str, Any] | None = None
+    """The first validation."""
+    best: dict[str, Any] | None = None
+    """The last validation of a trained model that was better than all before."""
+    validations: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """The newest ones, by step."""
+
+    def summary(self, finished: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Steps and losses.
+
+        Args:
+            finished: the last event of a finished run.
+        """
+        step, best = self.step or {}, self.best or {}
+        before = finished["loss_before"] if finished else None
+        return {
+            "step": step["step"] if step else 0,
+            "total_steps": step["total_steps"] if step else None,
+            "training_loss": step["loss"] if step else None,
+            "validation_loss_before": self.first["loss"] if before is None and self.first else before,
+            "validation_loss_best": best["loss"] if best else None,
+            "best_step": best["step"] if best else None,
+            "seconds": finished["seconds"] if finished else None,
+            "kept": self._kept(finished, step["step"] if step else 0),
+        }
+
+    def _kept(self, finished: Mapping[str, Any] | None, last_step: int) -> dict[str, Any] | None:
+        """Which step's weights are the result and why, and the validations of that step and of the last one.
+
+        Returns:
+            None for an unfinished run, and for one of an earlier version, which did not record the reason.
+        """
+        if not finished or not finished.get("reason"):
+            return None
+        step = finished["best_step"]
+        return {
+            "step": step,
+            "last_step": last_step,
+            "reason": finished["reason"],
+            "validation": self._validation(step),
+            "last_validation": self._validation(last_step),
+        }
+
+    def _validation(self, step: int) -> dict[str, Any] | None:
+        line = self.validations.get(step)
+        return None if line is None or step == 0 else {name: line.get(name) for name in _OF_A_VALIDATION}
+
+
+_OF_A_VALIDATION = ("loss", "headline", "is_share", "figures")
+
+
+def _read_course(metrics: Path, kept_step: int | None) -> _Course:
+    """Reads a metrics log from its end, as far back as necessary: it may hold many thousands of steps.
+
+    Args:
+        metrics: the log; it need not exist.
+        kept_step: whose validation is needed.
+
+    Raises:
+        DamagedRun: a line that was read is not an event.
+    """
+    course = _Course()
+    if not metrics.is_file():
+        return course
+    try:
+        for event in _newest_first(metrics, course):
+            if event["event"] == "StepDone":
+                course.step = course.step or event
+            elif event["event"] == "Validated":
+                course.validations.setdefault(event["step"], event)
+                if event["step"] > 0 and event["is_best"]:
+                    course.best = course.best or event
+            if course.step and course.best and (kept_step is None or kept_step in course.validations):
+                break
+        if course.validations:
+            course.first = _first_validation(metrics)
+    except OSError as error:
+        raise damaged(metrics, why_unreadable(error)) from error
+    return course
+
+
+def _newest_first(metrics: Path, course: _Course) -> Iterator[dict[str, Any]]:
+    """The events of a log from its end; once the last step is known, the validations alone."""
+    for block in _blocks_from_end(metrics):
+        for line in _validations_in(block) if course.step else reversed(block.split(b"\n")[:-1]):
+            if course.step and _VALIDATED not in line:
+                continue
+            if (event := parse_event(line)) is not None:
+                yield event
+            else:
+                read_events(metrics)  # raises, and names the line, unless it was only cut short
+
+
+def _validations_in(block: bytes) -> Iterator[bytes]:
+    """The lines of a block that are validations, the last one first."""
+    end = len(block)
+    while (found := block.rfind(_VALIDATED, 0, end)) >= 0:
+        start = block.rfind(b"\n", 0, found) + 1
+        yield block[start : block.find(b"\n", found)]
+        end = start
+
+
+def _blocks_from_end(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in blocks of whole lines, the last one first; a last line that was cut short is left out."""
+    with path.open("rb") as file:
+        end, rest = file.seek(0, os.SEEK_END), None
+        while end > 0:
+            start = max(0, end - _BLOCK_BYTES)
+            file.seek(start)
+            block = file.read(end - start) + (rest or b"")
+            if rest is None:
+                block = block[: block.rfind(b"\n") + 1]
+            end = start
+            cut = block.find(b"\n") + 1 if start else 0
+            if start and not cut:  # no line begins in it
+                rest = block or rest
+                continue
+            rest = block[:cut]
+            yield block[cut:]
+
+
+def _first_validation(metrics: Path) -> dict[str, Any] | None:
+    with metrics.open("rb") as file:
+        events = (parse_event(line) for line in file if _VALIDATED in line)
+        return next((event for event in events if event is not None and event["event"] == "Validated"), None)
+
+
+def _state(run: RunFolder, finished: Mapping[str, Any] | None, writer: Writer | None) -> str:
+    if writer is not None and writer.doing == "trained":
+        return "running"
+    if finished and run.result:
+        return "finished"
+    return "can be resumed" if checkpoint_folders(run.checkpoints) else "no checkpoint yet"
