@@ -1,8 +1,10 @@
-"""Files of a run folder that cannot be read: named, with the reason, so that only this run is affected."""
+"""Files of a run folder that cannot be read, or may not be: named with the reason, so that others are not affected."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +58,30 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def check_plain(folder: Path) -> None:
+    """Refuses a run folder that holds anything but files and folders.
+
+    A link could have what a command appends to a log end up in any other file, and reading a pipe never ends.
+
+    Raises:
+        InputError: there is a link, a device, a pipe or a socket.
+    """
+    for entry in _entries(folder):
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            kind = "a link" if entry.is_symlink() else "neither a file nor a folder"
+            raise InputError(
+                f"`{entry.path}` is {kind}",
+                "Burnish makes none, and through one a run folder from someone else could reach other files.",
+                "Put the file itself there, or remove it",
+            )
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Everything below a folder; links are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(Path(entry.path))

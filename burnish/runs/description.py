@@ -11,9 +11,9 @@ from typing import Any
 
 from burnish.errors import InputError
 from burnish.recipe.origins import TooMuch, check_form, read_limited
-from burnish.runs.damage import DamagedRun, damaged, read_json_object, why_unreadable
+from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
 from burnish.runs.event_log import parse_event, read_events
-from burnish.runs.folder import RunFolder, check_plain, checkpoint_folders, finished_events
+from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
 from burnish.runs.lock import Writer, writer_of
 from burnish.system.shell import quoted
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from burnish.errors import InputError, MachineError, MissingRun
 from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
+from burnish.runs.damage import check_plain
 from burnish.runs.event_log import read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
 from burnish.system.machine import memory_size
@@ -376,7 +376,8 @@ def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False) -> 
     """
     places = (Path(name), Path(runs) / name)
     for path in places:
-        if (run := begun_at(RunFolder(path, trusts_code))) is not None:
+        run = RunFolder(path, trusts_code)
+        if begun_at(run) is not None:
             check_plain(path)
             return run
     if leftover := next(filter(is_leftover, places), None):
@@ -387,33 +388,6 @@ def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False) -> 
     raise MissingRun(
         f"there is no run `{name}`", f"There is no `recipe.yaml` in `{name}` or `{Path(runs) / name}`.", fix
     )
-
-
-def check_plain(folder: Path) -> None:
-    """Refuses a run folder that holds anything but files and folders.
-
-    A link could have what a command appends to a log end up in any other file, and reading a pipe never ends.
-
-    Raises:
-        InputError: there is a link, a device, a pipe or a socket.
-    """
-    for entry in _entries(folder):
-        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
-            kind = "a link" if entry.is_symlink() else "neither a file nor a folder"
-            raise InputError(
-                f"`{entry.path}` is {kind}",
-                "Burnish makes none, and through one a run folder from someone else could reach other files.",
-                "Put the file itself there, or remove it",
-            )
-
-
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below a folder; links are not followed."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield entry
-            if entry.is_dir(follow_symlinks=False):
-                yield from _entries(Path(entry.path))
 
 
 def _never_began(path: Path) -> InputError:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import burnish as burnish_api
 from burnish.errors import ModelError
-from burnish.models.base import fingerprint
+from burnish.models.fingerprint import fingerprint
 from burnish.runs.events import Warned
 from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import SHORT, Burnish

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from burnish.models.base import fingerprint
+from burnish.models.fingerprint import fingerprint
 from burnish.version import __version__
 from tests.e2e.command_result import adapter_bytes, listing, read_lines
 from tests.e2e.conftest import SHORT, Burnish

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig
 from burnish.engine.checkpoint import restore_weights
 from burnish.engine.optimizer import make_optimizer
 from burnish.methods import make_method
-from burnish.models.base import fingerprint
+from burnish.models.fingerprint import fingerprint
 from burnish.models.heads import Target
 from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe, TrainSection

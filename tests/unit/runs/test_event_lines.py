@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from burnish.runs.atomic import write_json, write_json_lines
-from burnish.runs.events import EventLog, Warned, drop_after, read_events
+from burnish.runs.event_log import EventLog, drop_after, read_events
+from burnish.runs.events import Warned
 
 UNUSUAL = ["a\u2028b", "a\x85b", "a\x1cb\x0cc\rd", "half \ud83d", "\u202egpj", "é 漢 🎉"]
 
@@ -25,13 +26,15 @@ def test_no_event_is_lost(text: str, tmp_path: Path) -> None:
 
 
 def test_lines_of_earlier_versions_are_whole(tmp_path: Path) -> None:
-    (tmp_path / "events.jsonl").write_text('{"text": "a\u2028b\x85c"}\n{"text": "cut sh', encoding="utf-8")
-    assert read_events(tmp_path / "events.jsonl") == [{"text": "a\u2028b\x85c"}]
+    (tmp_path / "events.jsonl").write_text(
+        '{"event": "Note", "text": "a\u2028b\x85c"}\n{"event": "Note", "text": "cut sh', encoding="utf-8"
+    )
+    assert read_events(tmp_path / "events.jsonl") == [{"event": "Note", "text": "a\u2028b\x85c"}]
 
 
 @pytest.mark.parametrize("text", UNUSUAL)
 def test_json_files_hold_any_text(text: str, tmp_path: Path) -> None:
     write_json(tmp_path / "one.json", {text: [text]})
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {text: [text]}
-    write_json_lines(tmp_path / "lines.jsonl", [{"a": text}, {"a": "b"}])
-    assert read_events(tmp_path / "lines.jsonl") == [{"a": text}, {"a": "b"}]
+    write_json_lines(tmp_path / "lines.jsonl", [{"event": text}, {"event": "b"}])
+    assert read_events(tmp_path / "lines.jsonl") == [{"event": text}, {"event": "b"}]
