@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import burnish as burnish_api
 from burnish.errors import ModelError
-from burnish.models.fingerprint import fingerprint
+from burnish.models.fingerprint import identity
 from burnish.runs.events import Warned
 from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import SHORT, Burnish
@@ -58,7 +58,7 @@ def change_base(run: Path, model: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     recipe = (run / "recipe.yaml").read_text(encoding="utf-8")
     (run / "recipe.yaml").write_text(recipe.replace(manifest["model"]["name"], str(model)), encoding="utf-8")
-    manifest["model"] = {"name": str(model), "sha256": fingerprint(model)}
+    manifest["model"] = {"name": str(model), **identity(model)}
     (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 

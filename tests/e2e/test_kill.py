@@ -103,6 +103,7 @@ def test_killed_while_a_checkpoint_is_being_written(
     assert not half_written(folder)
 
 
+@pytest.mark.slow
 def test_killed_before_its_recipe_is_written(
     rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_killed_before_its_recipe_is_written(
     assert_same(folder, straight)
 
 
+@pytest.mark.slow
 def test_killed_between_evaluation_and_report(
     rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -83,7 +83,6 @@ def test_training_and_answering_connect_nowhere(
     for words in (
         f"train {rows} --model {base} --method lora --name mine {SHORT}",
         "generate mine hello --max-new-tokens 2",
-        f"train {rows} --model {base} --method qlora --name small {SHORT}",
     ):
         command = [sys.executable, "-m", "burnish", *words.split()]
         done = subprocess.run(command, env=watched, capture_output=True, text=True, check=False)

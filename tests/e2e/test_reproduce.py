@@ -243,4 +243,4 @@ def test_a_run_without_a_step(runs: Path, burnish: Burnish) -> None:
 def test_a_run_without_a_manifest(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "manifest.json").write_text("{", encoding="utf-8")
     result = burnish("reproduce whole")
-    assert (result.code, result.what) == (2, "the manifest of the run `whole` cannot be read")
+    assert (result.code, result.what) == (2, "the run `whole` is damaged: `manifest.json` cannot be read")

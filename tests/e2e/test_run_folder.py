@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from burnish.models.fingerprint import fingerprint
+from burnish.models.fingerprint import identity
 from burnish.version import __version__
 from tests.e2e.command_result import adapter_bytes, listing, read_lines
 from tests.e2e.conftest import SHORT, Burnish
@@ -58,7 +58,7 @@ def test_the_manifest_records_what_the_run_was_made_from(made_runs: Path, base: 
     assert manifest["machine"]["cores"] >= 1
     assert manifest["data"]["files"] == [str(rows_file)]
     assert len(manifest["data"]["sha256"]) == 64
-    assert manifest["model"] == {"name": str(base), "sha256": fingerprint(base)}
+    assert manifest["model"] == {"name": str(base), **identity(base)}
 
 
 def test_nothing_is_left_over(made_runs: Path) -> None:

@@ -96,6 +96,7 @@ def test_blocks_that_evaluate_or_write_are_not_compiled(layout: str, method: str
     assert num_graphs() > 0
 
 
+@pytest.mark.slow
 def test_a_switched_off_adapter_stays_off() -> None:
     network = network_of("llama")
     with network.disable_adapter():
