@@ -190,14 +190,16 @@ def make_table(results: list[Result]) -> str:
         "|---|---:|---:|---|---:|---:|---:|---|---:|",
     ]
     metrics = {one.cell[:2]: one for one in results}
+    settings = {(*one.cell[:2], one.variant): one.settings for one in results}
     for cell in sorted(cells, key=lambda cell: (cell[0], len(cell[1]), cell[1])):
         gains = cells[cell]
         own, peer = mean(gains[DEFAULTS]), mean(gains[PEERS]) if PEERS in gains else None
         name, regret = best_variant(gains)
+        best = name if name == DEFAULTS else settings[(*cell, name)]
         less = f"{own - peer:+.1f}{'' if is_certain(gains) else ' ?'}" if peer is not None else ""
         shown = f"{own:.1f} | {peer:.1f}" if peer is not None else f"{own:.1f} | "
         metric, number = metrics[cell].headline, len(gains[DEFAULTS])
-        lines.append(f"| {cell[0]} | {cell[1]} | {number} | {metric} | {shown} | {less} | {name} | {regret:.1f} |")
+        lines.append(f"| {cell[0]} | {cell[1]} | {number} | {metric} | {shown} | {less} | {best} | {regret:.1f} |")
     return "\n".join([*lines, "", summary(cells), "", *rule_lines(results)])
 
 

@@ -30,6 +30,13 @@ class Result:
         return "_".join(self.name.split("_")[3:])
 
     @property
+    def settings(self) -> str:
+        """Method, learning rate, epochs and tokens of a step."""
+        options = self.found["options"]
+        rate, epochs, tokens = options["learning_rate"], options["epochs"], options["tokens"]
+        return f"{options['method']}, rate {rate:.2g}, {epochs:.3g} epochs, {tokens:,} tokens a step"
+
+    @property
     def headline(self) -> str:
         """The metric of the task."""
         named = self.found["options"]["headline"]

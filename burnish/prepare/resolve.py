@@ -109,9 +109,9 @@ _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
-_FEWEST_STEPS = 100
-"""Steps in which few rows are learned (`bench/outcomes.py`)."""
-_USUAL_EPOCHS, _MOST_EPOCHS = 3, 10
+_FEWEST_STEPS, _FEWEST_STEPS_OF_HEAD = 100, 300
+"""Steps in which few rows are learned (`bench/outcomes.py`), and where an output layer starts at random."""
+_USUAL_EPOCHS, _MOST_EPOCHS, _MOST_EPOCHS_OF_HEAD = 3, 10, 15
 _FEWEST_STEP_ROWS, _STEPS_OF_FEW_ROWS = 8, 20
 """Fewest rows of a step, and as many steps an epoch as few rows should make."""
 HEAD_RATE = 2e-3
@@ -138,6 +138,8 @@ class Facts:
     """Training rows of one epoch."""
     step_rows: int
     """Rows per step; 0 where the step size is set in tokens."""
+    has_new_head: bool
+    """Whether the task needs an output layer that language models do not have."""
     longest_answer: int
     """Tokens of the longest known answer in the validation rows; 0 if there is none."""
     rate_factor: float = 1.0
@@ -262,11 +264,14 @@ def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:
         epochs = 2.0 if facts.rows <= 10 * MANY_ROWS else 1.0
         return epochs, f"{facts.rows:,} rows: with this many, most is learned in the first pass"
     per_epoch = math.ceil(facts.tokens / step_tokens)
-    epochs = min(_MOST_EPOCHS, max(_USUAL_EPOCHS, math.ceil(_FEWEST_STEPS / per_epoch)))
+    fewest, most = _FEWEST_STEPS, _MOST_EPOCHS
+    if facts.has_new_head:
+        fewest, most = _FEWEST_STEPS_OF_HEAD, _MOST_EPOCHS_OF_HEAD
+    epochs = min(most, max(_USUAL_EPOCHS, math.ceil(fewest / per_epoch)))
     if epochs == _USUAL_EPOCHS:
         return float(epochs), f"{facts.rows:,} rows: more epochs would mostly memorize"
     made = f"{facts.rows:,} row{'s' * (facts.rows != 1)} make {per_epoch} step{'s' * (per_epoch != 1)} an epoch"
-    return float(epochs), f"{made}, and learning takes about {_FEWEST_STEPS} steps"
+    return float(epochs), f"{made}, and learning takes about {fewest} steps"
 
 
 def resolve_head_rate(resolver: Resolver, new_modules: Sequence[str], emit: Callable[[Event], None]) -> None:
