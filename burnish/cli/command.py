@@ -73,8 +73,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             values[name] = take(values)
         try:
             function(context.obj, **values)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped") from None
+        except KeyboardInterrupt as error:
+            raise Interrupted("stopped", fix=str(error)) from None
 
     parameters = _parameters(signature)
     run.__name__, run.__doc__ = function.__name__, function.__doc__

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +26,7 @@ from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.errors import BurnishError, Interrupted
+from burnish.system.hangup import ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
 from burnish.visible import visible
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return_freed_memory()
     if arguments is None:  # the process runs nothing else
         collect_rarely()
+        end_on_signals()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(Output.of(arguments))
     escape_library_messages()
@@ -89,6 +93,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  the last resort: a user gets a message, never a traceback
         return fail(console, error)
+
+
+def end_on_signals() -> None:
+    """Lets SIGTERM and a closed terminal end a command as Ctrl-C does: locks are freed, and it says how to go on.
+
+    Training replaces this by a handler that saves its state first.
+    """
+    open_now = terminals()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if is_hangup(number):
+            leave(open_now)
+        raise KeyboardInterrupt
+
+    for number in ending_signals():
+        if number != signal.SIGINT:  # for which Python has the same
+            signal.signal(number, end)
 
 
 def hide_library_warnings() -> None:

@@ -35,23 +35,27 @@ from burnish.runs.events import (
     TrainingStarted,
     Validated,
 )
+from burnish.system.hangup import ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import trim_heap
 
 
 class StopSignal:
-    """A context in which the first SIGINT or SIGTERM only sets `wanted`; a second SIGINT interrupts at once."""
+    """A context in which the first SIGINT, SIGTERM or SIGHUP only sets `wanted`; a second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.wanted = False
+        self._terminals = terminals()
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():  # signal handlers can only be set in the main thread
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ending_signals():
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if is_hangup(number):
+            leave(self._terminals)
         if self.wanted and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.wanted = True

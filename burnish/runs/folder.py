@@ -207,12 +207,14 @@ def _has_pages(run: RunFolder) -> bool:
 
 @contextlib.contextmanager
 def can_be_resumed(run: RunFolder) -> Iterator[None]:
-    """While entered, the error of a full disk names the command that continues the run."""
+    """While entered, an interruption and the error of a full disk name the command that continues the run."""
     try:
         yield
     except DiskError as error:
         fix = f"Free some space on that disk, then continue with `burnish resume {quoted(str(run.path))}`"
         raise DiskError(error.what, error.why, fix) from error
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"Continue with `burnish resume {quoted(str(run.path))}`") from error
 
 
 def result_of(run: RunFolder) -> Path:
