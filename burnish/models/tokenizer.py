@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import processors
+from tokenizers import Tokenizer, processors
 
 from burnish.errors import ModelError
 
@@ -158,3 +159,37 @@ def _tables(network: Any) -> list[torch.Tensor]:
     own = [] if head is None or head.weight is embedding else [head.weight]
     bias = getattr(head, "bias", None)
     return [embedding, *own] + ([] if bias is None else [bias])
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Saves a tokenizer with the truncation and padding of its base model's file.
+
+    transformers sets both in a fast tokenizer with every call, and would save those of the last one: which call that
+    was depends on the task, and on whether the run was resumed.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        tokenizer.save_pretrained(str(folder))
+        return
+    found = backend.truncation, backend.padding
+    _set_lengths(backend, *_lengths_in_file(Path(tokenizer.name_or_path) / "tokenizer.json"))
+    tokenizer.save_pretrained(str(folder))
+    _set_lengths(backend, *found)
+
+
+def _set_lengths(backend: Any, truncation: dict[str, Any] | None, padding: dict[str, Any] | None) -> None:
+    """Sets what a fast tokenizer cuts and pads; None for nothing."""
+    backend.no_truncation()
+    backend.no_padding()
+    if truncation is not None:
+        backend.enable_truncation(**truncation)
+    if padding is not None:
+        backend.enable_padding(**padding)
+
+
+def _lengths_in_file(file: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Truncation and padding of a saved tokenizer; None where it has none."""
+    if not file.is_file():
+        return None, None
+    saved = Tokenizer.from_file(str(file))
+    return saved.truncation, saved.padding

@@ -23,7 +23,7 @@ def is_hangup(number: int) -> bool:
 
 
 def terminals() -> list[int]:
-    """Which of standard input, output and error are a terminal; it can only be told while that is open."""
+    """Which of standard input, output and error are a terminal; only as long as that is open can one find out."""
     return [stream for stream in _STREAMS if _is_terminal(stream)]
 
 

@@ -29,6 +29,7 @@ from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import Loading, load_base, quiet_transformers
 from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
+from burnish.models.tokenizer import save_tokenizer
 from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, open_result, set_generation
 from burnish.recipe.schema import AUTO, Recipe
@@ -172,7 +173,7 @@ def _write_merged(
     set_generation(network, context)
     with quiet_transformers():
         network.save_pretrained(str(written))
-    context.tokenizer.save_pretrained(str(written))
+    save_tokenizer(context.tokenizer, written)
     context.task.predictor.save_extras(written)
     del tuned, network
     free_memory()

@@ -28,6 +28,7 @@ from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
 from burnish.lineage.manifest import manifest_of
 from burnish.lineage.trust import record_trust
 from burnish.models.compiled_blocks import undo_compiling
+from burnish.models.tokenizer import save_tokenizer
 from burnish.plan.budget import Budget, later_bytes
 from burnish.plan.compiling import choose_compiling
 from burnish.plan.confirmation import try_run
@@ -399,7 +400,7 @@ def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
     set_generation(network, context)
     with write_folder(context.method.result_folder(folder)) as target:
         context.method.save(network, target)
-        context.tokenizer.save_pretrained(str(target))
+        save_tokenizer(context.tokenizer, target)
         context.task.predictor.save_extras(target)
         write_generation(network, context, target)
         (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
