@@ -8,6 +8,7 @@ is piped stays as it is, because it is data. Color never carries meaning alone, 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import io
@@ -16,7 +17,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -214,21 +215,36 @@ class Console:
     def _put(self, stream: TextIO, text: str, style: str = "", wrap: bool = True) -> None:
         """One text; on a terminal it is wrapped between words, or left to the terminal without `wrap`."""
         text = visible(text)
-        if stream.isatty():
-            self.rich(stream).print(text, style=style or None, soft_wrap=not wrap)
-        else:
-            print(text, file=stream, flush=True)
+        with self._without_reader(stream):
+            if stream.isatty():
+                self.rich(stream).print(text, style=style or None, soft_wrap=not wrap)
+            else:
+                print(text, file=stream, flush=True)
 
     def _labelled(self, label: str, text: str, style: str) -> None:
         """`label: text` on stderr, the label alone styled; a text of several lines begins below its label."""
         text = visible(text)
         between = "\n" if "\n" in text else " "
-        if self._stderr.isatty():
-            from rich.text import Text
+        with self._without_reader(self._stderr):
+            if self._stderr.isatty():
+                from rich.text import Text
 
-            self.rich(self._stderr).print(Text.assemble((f"{label}:", style), between, text))
-        else:
-            print(f"{label}:{between}{text}", file=self._stderr, flush=True)
+                self.rich(self._stderr).print(Text.assemble((f"{label}:", style), between, text))
+            else:
+                print(f"{label}:{between}{text}", file=self._stderr, flush=True)
+
+    @contextlib.contextmanager
+    def _without_reader(self, stream: TextIO) -> Iterator[None]:
+        """Lets messages on stderr lead nowhere if no one reads them any more, so that what runs can save its state.
+
+        As with `2>&1 | tee log` in a terminal that is closed. Without a reader of its results a command ends.
+        """
+        try:
+            yield
+        except OSError:
+            if stream is not self._stderr:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _finite(value: Any) -> Any:

@@ -103,6 +103,9 @@ def end_on_signals() -> None:
     open_now = terminals()
 
     def end(number: int, frame: FrameType | None) -> None:
+        for one in ending_signals():  # a second one would interrupt what the first has begun to put away
+            if one != signal.SIGINT:
+                signal.signal(one, signal.SIG_IGN)
         if is_hangup(number):
             leave(open_now)
         raise KeyboardInterrupt

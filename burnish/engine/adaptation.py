@@ -2,8 +2,8 @@
 
 It has two ways, each beginning a new cycle of the learning-rate schedule from the current weights:
 
-- Halfway, nothing has moved (`stalled`): the learning rate is raised. As the weights are still those of the base, this
-  is the same as starting over.
+- Halfway, nothing has moved (`stalled`): the learning rate is raised. As the weights have hardly moved, this is as good
+  as starting over.
 - At the end, the rows are not fitted yet (`underfitting`): it goes on.
 """
 

@@ -78,11 +78,11 @@ class Prefetch:
 
     Args:
         source: the run's batches.
-        total_steps: steps of the run; no batches are built beyond them.
+        total_steps: gives the steps of the run, which may grow; no batches are built beyond them.
         device: that computes; for CUDA the batches are put into memory that a GPU reads without the CPU.
     """
 
-    def __init__(self, source: BatchSource, total_steps: int, device: torch.device) -> None:
+    def __init__(self, source: BatchSource, total_steps: Callable[[], int], device: torch.device) -> None:
         self._source = source
         self._pins = device.type == "cuda"
         self._total_steps = total_steps
@@ -116,7 +116,7 @@ class Prefetch:
         return step, self._source.micro_tokens
 
     def _begin(self, step: int) -> None:
-        if not self._is_ahead or step >= self._total_steps:
+        if not self._is_ahead or step >= self._total_steps():
             return
         try:
             self._next = self._wanted(step), self._worker.submit(self._build, step)
@@ -166,7 +166,7 @@ class Loop:
         self._restore_limits()
         epochs = self.total_steps / self.source.steps_per_epoch
         self.watch(TrainingStarted(self.progress.step, self.total_steps, epochs, self.source.micro_tokens))
-        with StopSignal() as stop, Prefetch(self.source, self.total_steps, self.trainer.device) as prefetch:
+        with StopSignal() as stop, Prefetch(self.source, lambda: self.total_steps, self.trainer.device) as prefetch:
             if self._needs_validation() and (self._validate() or self.progress.stopped):
                 self._save()
             while self.progress.step < self.total_steps and not self.progress.stopped:
@@ -354,6 +354,7 @@ class Loop:
         if found is None:
             return None
         cycles.append(found.cycle)
+        self.progress.worse = 0  # with another rate, early stopping counts again
         self.watch.diagnosis.extend(self.total_steps)
         self.pace.replan(self._step_tokens())
         rate = float(self.recipe.train.learning_rate) * found.cycle.factor

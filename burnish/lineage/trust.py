@@ -62,7 +62,12 @@ def trusted_recipe(folder: RunFolder, recipe: Recipe, needs_metric: bool) -> Rec
 
 def _facts(folder: RunFolder, recipe: Recipe, name: str, value: Any) -> dict[str, Any]:
     """What the user's word is about: in another folder or with another model it does not hold."""
-    return {"run": str(folder.path.resolve()), "model": recipe.model.name, name: value}
+    return {
+        "run": str(folder.path.resolve()),
+        "model": recipe.model.name,
+        "revision": recipe.model.revision,
+        name: value,
+    }
 
 
 def _record(facts: dict[str, Any]) -> Path:

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, ModelError
+from burnish.models.weight_files import weight_files
 from burnish.runs.atomic import write_json
 from burnish.system.machine import cache_folder
 
 GENERATION = "generation_config.json"
 """Settings of generation, which Burnish does not use (`make_greedy`), so they can be changed at any time."""
 _SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".bin", ".jinja")
+_CODE = ".py"
 _PART_BYTES = 1 << 16
 """Read at once: a run that is short of memory can still do this."""
 _CACHED_BYTES = 1 << 24
@@ -24,15 +26,15 @@ _ENDS_BYTES = 1 << 25
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 (hex) over the config, tokenizer and weight files of a model folder, every byte of them.
+    """SHA-256 (hex) over config, tokenizer, weights and code of a model folder, every byte of their files.
 
     An 8 B model takes half a minute the first time. The hash of a large file is cached by its place, size, times and
     inode, which change with its content.
     """
     digest = hashlib.sha256()
-    for file in _files(folder):
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}:{_cached(file) if size >= _CACHED_BYTES else _hash(file)}\n".encode())
+    for file in sorted({*_files(folder), *folder.glob(f"*{_CODE}"), *_deeper_weights(folder)}):
+        size, name = file.stat().st_size, file.relative_to(folder).as_posix()
+        digest.update(f"{name}:{size}:{_cached(file) if size >= _CACHED_BYTES else _hash(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -54,6 +56,15 @@ def comparable_fingerprint(recorded: Mapping[str, Any], folder: Path) -> str:
 def _files(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir())
     return [file for file in found if file.name != GENERATION and file.suffix in _SUFFIXES and file.is_file()]
+
+
+def _deeper_weights(folder: Path) -> list[Path]:
+    """Files of weights in folders below, which an index or the config may name."""
+    try:
+        names = weight_files(folder.name, folder, allow_pickle=True)
+    except ModelError:  # whoever loads the model reports it
+        return []
+    return [folder / name for name in names if "/" in name and (folder / name).is_file()]
 
 
 def _hash(file: Path) -> str:

@@ -44,7 +44,7 @@ def check_weight_files(name: str, folder: Path, allow_pickle: bool) -> None:
         _check_file(name, folder, file)
         if not file.endswith((".safetensors", f".safetensors{_INDEX}")) and not allow_pickle:
             raise ModelError(
-                f"the weights of the model `{name}` are partly in `{file}`, which is no safetensors file",
+                f"the weights of the model `{name}` are partly in `{file}`, which is not a safetensors file",
                 "It would be loaded as a pickle, which can run any code, so it is refused by default.",
                 "Convert it to safetensors, or, if you trust it, add `--allow-pickle`",
             )
@@ -100,7 +100,7 @@ def _named_in_config(name: str, folder: Path) -> str | None:
     if named is None or isinstance(named, str):
         return named
     raise ModelError(
-        f"the config of the model `{name}` names no file of weights",
+        f"the weights of the model `{name}` cannot be found",
         f"`transformers_weights` in `{folder / 'config.json'}` is not the name of a file.",
         "Remove that line",
     )

@@ -185,7 +185,7 @@ def gather_facts(context: RunContext) -> Facts:
         tokens=context.training.num_tokens,
         rows=context.num_training_rows,
         step_rows=context.task.objective.step_rows,
-        has_new_head="num_labels" in head.config,
+        has_own_head="num_labels" in head.config,
         longest_answer=max((len(context.tokenizer(answer).input_ids) for answer in answers), default=0),
         rate_factor=context.task.objective.rate_factor,
     )

@@ -110,7 +110,7 @@ _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
 _FEWEST_STEPS, _FEWEST_STEPS_OF_HEAD = 100, 300
-"""Steps in which few rows are learned (`bench/outcomes.py`), and where an output layer starts at random."""
+"""Steps in which few rows are learned (`bench/outcomes.py`), and where the task has an output layer of its own."""
 _USUAL_EPOCHS, _MOST_EPOCHS, _MOST_EPOCHS_OF_HEAD = 3, 10, 15
 _FEWEST_STEP_ROWS, _STEPS_OF_FEW_ROWS = 8, 20
 """Fewest rows of a step, and as many steps an epoch as few rows should make."""
@@ -138,7 +138,7 @@ class Facts:
     """Training rows of one epoch."""
     step_rows: int
     """Rows per step; 0 where the step size is set in tokens."""
-    has_new_head: bool
+    has_own_head: bool
     """Whether the task needs an output layer that language models do not have."""
     longest_answer: int
     """Tokens of the longest known answer in the validation rows; 0 if there is none."""
@@ -265,7 +265,7 @@ def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:
         return epochs, f"{facts.rows:,} rows: with this many, most is learned in the first pass"
     per_epoch = math.ceil(facts.tokens / step_tokens)
     fewest, most = _FEWEST_STEPS, _MOST_EPOCHS
-    if facts.has_new_head:
+    if facts.has_own_head:
         fewest, most = _FEWEST_STEPS_OF_HEAD, _MOST_EPOCHS_OF_HEAD
     epochs = min(most, max(_USUAL_EPOCHS, math.ceil(fewest / per_epoch)))
     if epochs == _USUAL_EPOCHS:

@@ -154,7 +154,7 @@ def _compose(path: Path) -> yaml.Node | None:
 
     try:
         text = read_limited(path)
-        check_form(text)
+        check_form(text, yaml.SafeLoader)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except TooMuch as error:
         raise RecipeError(f"`{path}` is not a recipe", str(error), _YAML_FORM) from None
@@ -198,10 +198,14 @@ def read_limited(path: Path) -> str:
     return content.decode("utf-8-sig")
 
 
-def check_form(text: str) -> None:
+def check_form(text: str, loader: Any) -> None:
     """Refuses YAML that unfolds or nests beyond measure, before it is built; only its events are read.
 
     What is not YAML at all is left to the one who builds it.
+
+    Args:
+        text: YAML.
+        loader: that will build it: what another one cannot parse would not be checked.
 
     Raises:
         TooMuch: it has aliases, which can mean billions of values, or is too large or too deep.
@@ -209,17 +213,17 @@ def check_form(text: str) -> None:
     import yaml
 
     with contextlib.suppress(yaml.YAMLError):
-        _check_events(text)
+        _check_events(text, loader)
 
 
-def _check_events(text: str) -> None:
+def _check_events(text: str, loader: Any) -> None:
     import yaml
 
     depth = 0
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser takes a tenth of the time
     for number, event in enumerate(yaml.parse(text, Loader=loader)):
         if isinstance(event, yaml.AliasEvent):
-            raise TooMuch(f"Line {event.start_mark.line + 1} has an alias, `*{event.anchor}`; recipes take none.")
+            alias = f"Line {event.start_mark.line + 1} has an alias, `*{event.anchor}`"
+            raise TooMuch(f"{alias}, and aliases are not allowed in recipes.")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST or number > _MOST_VALUES:
             what = f"nests more than {_DEEPEST} deep" if depth > _DEEPEST else f"has more than {_MOST_VALUES:,} values"
@@ -285,11 +289,15 @@ def _construct(name: str, node: yaml.Node, written: str) -> Any:
     if is_scalar and (takes_texts(field) or takes_text_only(field)):
         return node.value
     if takes_texts(field) and isinstance(node, yaml.MappingNode):
-        return {str(key.value): value.value for key, value in node.value}
+        if all(isinstance(one, yaml.ScalarNode) for pair in node.value for one in pair):
+            return {key.value: value.value for key, value in node.value}
+        return Problem(
+            Check.TYPE, f"`{name}` has a list or a map as a value ({written})", "It takes a map of text to text"
+        )
     loader = yaml.SafeLoader("")
     try:
         return _number(loader.construct_object(node, deep=True))
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, LookupError, AttributeError) as error:
         why = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)
         what = f"`{name}` has a value that YAML cannot build ({written}): {why or type(error).__name__}"
         return Problem(Check.TYPE, what, "Put it in quotes, or write a plain value")
@@ -309,7 +317,7 @@ def _parse_value(name: str, text: str) -> Given | Problem:
     import yaml
 
     try:
-        check_form(text)
+        check_form(text, yaml.SafeLoader)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, TooMuch):
         return Problem(Check.TYPE, f"`--set {name}={shown(text)}` has a value that is not YAML", "Put it in quotes")
@@ -326,7 +334,7 @@ def read_values(name: str, text: str) -> list[Any] | Problem:
     import yaml
 
     try:
-        check_form(f"[{text}]")
+        check_form(f"[{text}]", yaml.SafeLoader)
         node = yaml.compose(f"[{text}]", Loader=yaml.SafeLoader)
     except (yaml.YAMLError, TooMuch):
         node = None
@@ -337,7 +345,7 @@ def read_values(name: str, text: str) -> list[Any] | Problem:
 
 
 def _no_name(place: str) -> Problem:
-    return Problem(Check.NAME, f"a list or a map is no name of an option ({place})", _YAML_FORM)
+    return Problem(Check.NAME, f"the name of an option cannot be a list or a map ({place})", _YAML_FORM)
 
 
 def _unknown(name: str, place: str) -> Problem:

@@ -69,7 +69,7 @@ def check_plain(folder: Path) -> None:
         InputError: there is a link, a device, a pipe or a socket.
     """
     for entry in _entries(folder):
-        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+        if entry.is_symlink() or _is_special(entry):
             kind = "a link" if entry.is_symlink() else "neither a file nor a folder"
             raise InputError(
                 f"`{entry.path}` is {kind}",
@@ -78,10 +78,20 @@ def check_plain(folder: Path) -> None:
             )
 
 
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a device, a pipe or a socket; not what has been removed meanwhile."""
+    return not (entry.is_file() or entry.is_dir()) and os.path.lexists(entry.path)
+
+
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Everything below a folder; links are not followed."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            yield entry
-            if entry.is_dir(follow_symlinks=False):
-                yield from _entries(Path(entry.path))
+    try:
+        found = list(os.scandir(folder))
+    except FileNotFoundError:  # removed or renamed meanwhile, by the process that trains the run
+        return
+    except OSError as error:
+        raise InputError(f"`{folder}` cannot be opened", f"{error.strerror}.", "Check its permissions") from error
+    for entry in found:
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(Path(entry.path))

@@ -88,14 +88,14 @@ def _recipe_of(run: RunFolder) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         text = read_limited(run.recipe)
-        check_form(text)
+        check_form(text, loader)
         recipe = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise damaged(run.recipe, f"{line}{error.problem}") from error
     except TooMuch as error:
         raise damaged(run.recipe, str(error)) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise damaged(run.recipe, why_unreadable(error)) from error
     if not isinstance(recipe, dict):
         raise damaged(run.recipe, "it is not a recipe")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,18 @@ def _is_cut(line: bytes) -> bool:
     return not line or line.startswith(b'{"event": "')
 
 
-def drop_after(path: Path, step: int) -> None:
-    """Removes the lines of later steps from a metrics log, so that a resumed run does not log them twice.
+def drop_after(path: Path, step: int, kinds: Collection[str] = ()) -> None:
+    """Removes the lines of later steps from a log, so that a resumed run does not log them twice.
+
+    Args:
+        path: of the log.
+        step: at which the run resumes.
+        kinds: names of the events that are removed; none for all.
 
     Raises:
         DamagedRun: a line is not an event.
     """
-    kept = [event for event in read_events(path) if event.get("step", 0) <= step]
-    write_json_lines(path, kept)
+    events = read_events(path)
+    kept = [event for event in events if event.get("step", 0) <= step or (kinds and event["event"] not in kinds)]
+    if len(kept) < len(events):
+        write_json_lines(path, kept)

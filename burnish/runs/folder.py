@@ -331,7 +331,7 @@ _BEFORE_RECIPE = {
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a folder holds only what a run writes before its recipe, so before its first step.
+    """Whether a folder holds the lock of a run, and only what that writes before its recipe, so before its first step.
 
     Its process was killed, or the disk was full. Such a folder is not a run: the next run of its name replaces it.
     """
@@ -340,8 +340,7 @@ def is_leftover(path: Path) -> bool:
     except OSError:  # it cannot be opened
         return False
     others = [name for name in names - _BEFORE_RECIPE if not name.startswith(TEMPORARY_PREFIX)]
-    is_begun = LOCK in names or "events.jsonl" in names
-    return is_begun and not others and not ("checkpoints" in names and any((path / "checkpoints").iterdir()))
+    return LOCK in names and not others and not ("checkpoints" in names and any((path / "checkpoints").iterdir()))
 
 
 def _clear(path: Path) -> None:

@@ -32,6 +32,8 @@ LOCK, RECORD = ".lock", ".writer.json"
 _WRITTEN_INTO = ("checkpoints", "adapter", "model")
 """Folders of a run into which files are written one by one."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MOST = 2**32
+"""Above every process number, and every time for a long while."""
 _SAME_START_SECONDS = 2.0
 """The system rounds the start of a process; a number is not used again this soon."""
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.05
@@ -62,6 +64,18 @@ class Writer:
         """This process."""
         process = os.getpid()
         return cls(process, socket.gethostname(), _boot(), _process_start(process), time.time(), doing)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether it could be ours: a record may be damaged, or come from someone else."""
+        texts = (self.host, self.boot, self.doing)
+        times = (self.process_started, self.since)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and isinstance(self.process, int)
+            and 0 < self.process < _MOST
+            and all(isinstance(time, int | float) and 0 <= time < _MOST for time in times)
+        )
 
     @property
     def is_on_this_machine(self) -> bool:
@@ -200,9 +214,10 @@ def _other_host(folder: Path, writer: Writer) -> Locked:
 def _recorded(folder: Path) -> Writer | None:
     """The record of a folder, of a living process or not; None if there is none, or it is not one of ours."""
     try:
-        return Writer(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = Writer(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return found if found.is_plausible else None
 
 
 def _process_start(process: int) -> float:

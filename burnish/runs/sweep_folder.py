@@ -85,8 +85,15 @@ class SweepFolder:
             return None
         try:
             values = json.loads(self.file.read_text(encoding="utf-8"))
-            return SweepState(**{**values, "runs": [SweepRun(**run) for run in values["runs"]]})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            state = SweepState(**{**values, "runs": [SweepRun(**run) for run in values["runs"]]})
+            for name in filter(None, (*(run.name for run in state.runs), state.winner)):
+                check_name(name)  # a name like `../other` would lead out of the folder
+            return state
+        except InputError as error:
+            raise DamagedRun(
+                f"`{self.file}` is damaged", f"{error.what[:1].upper()}{error.what[1:]}.", "Choose another `--name`"
+            ) from error
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise DamagedRun(
                 f"`{self.file}` is damaged", f"{why_unreadable(error)}.", "Choose another `--name` for a new sweep"
             ) from error

@@ -19,7 +19,7 @@ from burnish.prepare.shared import Shared
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_pages
 from burnish.runs.event_log import EventLog, drop_after, read_events
-from burnish.runs.events import Listener, Note, Warned
+from burnish.runs.events import Adapted, Diagnosed, Listener, Note, Warned
 from burnish.runs.folder import RunFolder, can_be_resumed, check_unfinished, is_evaluated
 from burnish.runs.lock import Writer, write_lock
 from burnish.workflows.run import Run
@@ -88,11 +88,17 @@ def continue_training(
     batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
     compile_again(loop.trainer.network, context, batches)
     note_session(folder, loop.progress.step, context.device)
-    drop_after(folder.metrics, loop.progress.step if checkpoint else -1)
+    step = loop.progress.step if checkpoint else -1
+    drop_after(folder.metrics, step)
+    drop_after(folder.events, step, _DECIDED_AGAIN)
     loop.watch.recall(read_events(folder.metrics), read_events(folder.events))
     loop.run()
     undo_compiling(loop.trainer.network)
     return loop, context
+
+
+_DECIDED_AGAIN = (Diagnosed.__name__, Adapted.__name__)
+"""Events that follow from the steps and validations, which are done again."""
 
 
 def _choose_checkpoint(folder: RunFolder, emit: Emit) -> Path | None:

@@ -41,6 +41,7 @@ from burnish.recipe.origins import FLAG
 from burnish.recipe.schema import AUTO
 from burnish.report.figures import duration
 from burnish.report.page import write_pages
+from burnish.runs.damage import check_plain
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Finished, Listener, Note, Ranked, Stage, TimeMeasured, Warned
 from burnish.runs.folder import NewRun, RunFolder, result_of
@@ -85,6 +86,7 @@ def sweep(
     folder, is_begun = find_sweep(Path(recipe.runs), name, stem, asked.to_dict())
     with contextlib.ExitStack() as held:
         if is_begun:
+            check_plain(folder.path)
             held.enter_context(write_lock(folder.path, "swept"))
         else:
             held.enter_context(NewRun(folder.path.parent)).take(folder.name)

@@ -31,7 +31,7 @@ def same(first: list[Any], second: list[Any]) -> bool:
 
 def test_each_step_has_the_plans_batches_in_any_order_of_steps() -> None:
     watched = plan()
-    with Prefetch(watched, TOTAL, GPU) as ahead:
+    with Prefetch(watched, lambda: TOTAL, GPU) as ahead:
         for step in (0, 1, 1, 2, 4, 3, 5):
             assert same(ahead.take(step), plan().step_batches(step))
 
@@ -50,7 +50,7 @@ def test_two_steps_are_never_made_at_the_same_time() -> None:
         return make(step)
 
     source.step_batches = note
-    with Prefetch(source, 4, GPU) as ahead:
+    with Prefetch(source, lambda: 4, GPU) as ahead:
         ahead.take(0)
         assert began.wait(10)
         ahead.take(3)
@@ -62,7 +62,7 @@ def test_without_memory_for_a_thread_each_step_is_made_when_it_is_needed(monkeyp
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
-    with Prefetch(plan(), TOTAL, GPU) as ahead:
+    with Prefetch(plan(), lambda: TOTAL, GPU) as ahead:
         for step in range(3):
             assert same(ahead.take(step), plan().step_batches(step))
 
@@ -80,7 +80,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
         return batches
 
     watched.step_batches = note
-    with Prefetch(watched, 2, GPU) as ahead:
+    with Prefetch(watched, lambda: 2, GPU) as ahead:
         ahead.take(0)
         assert done.wait(10)
         ahead.take(1)
@@ -89,7 +89,7 @@ def test_the_next_step_is_made_before_it_is_asked_for_and_none_beyond_the_last()
 
 def test_smaller_micro_batches_are_made_again() -> None:
     watched = plan()
-    with Prefetch(watched, TOTAL, GPU) as ahead:
+    with Prefetch(watched, lambda: TOTAL, GPU) as ahead:
         ahead.take(0)
         assert watched.halve_micro_batch(1)
         halved = ahead.take(1)
@@ -109,7 +109,7 @@ def test_an_error_shows_in_the_step_that_it_belongs_to() -> None:
         return make(step)
 
     watched.step_batches = fail
-    with Prefetch(watched, TOTAL, GPU) as ahead:
+    with Prefetch(watched, lambda: TOTAL, GPU) as ahead:
         ahead.take(0)
         with pytest.raises(MemoryError):
             ahead.take(1)
@@ -149,7 +149,7 @@ class WrittenByTheModel:
 
 def test_batches_that_are_not_planned_are_not_made_before_their_step() -> None:
     source = WrittenByTheModel()
-    with Prefetch(source, 4, GPU) as prefetch:
+    with Prefetch(source, lambda: 4, GPU) as prefetch:
         for step in range(3):
             prefetch.take(step)
             assert source.asked == list(range(step + 1))
@@ -160,7 +160,7 @@ def test_on_the_cpu_no_batch_is_made_before_its_step() -> None:
     source: Any = plan()
     make, asked = source.step_batches, []
     source.step_batches = lambda step: asked.append((step, threading.current_thread())) or make(step)
-    with Prefetch(source, TOTAL, torch.device("cpu")) as prefetch:
+    with Prefetch(source, lambda: TOTAL, torch.device("cpu")) as prefetch:
         for step in range(3):
             assert same(prefetch.take(step), plan().step_batches(step))
     assert asked == [(step, threading.main_thread()) for step in range(3)]
@@ -176,7 +176,7 @@ def test_for_cuda_every_batch_is_pinned(device: str, monkeypatch: pytest.MonkeyP
         return batch
 
     monkeypatch.setattr(Batch, "pinned", pin)
-    with Prefetch(plan(), 2, torch.device(device)) as ahead:
+    with Prefetch(plan(), lambda: 2, torch.device(device)) as ahead:
         batches = [batch for step in range(2) for batch in ahead.take(step)]
     assert len(pinned) == (len(batches) if device == "cuda" else 0)
 
@@ -186,7 +186,7 @@ def test_the_thread_ends_after_the_run_which_does_not_wait_for_it() -> None:
     make, is_over, seen = source.step_batches, threading.Event(), []
     source.step_batches = lambda step: make(step) if step == 0 else seen.append(is_over.wait(10))
     before = set(threading.enumerate())
-    with Prefetch(source, TOTAL, GPU) as ahead:
+    with Prefetch(source, lambda: TOTAL, GPU) as ahead:
         ahead.take(0)
         (thread,) = set(threading.enumerate()) - before
     is_over.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -114,3 +115,16 @@ def test_what_an_earlier_version_recorded_is_compared_in_its_way(large: Path) ->
     assert is_same_model(recorded, large)
     flip(large / "model.safetensors", LARGE - 1)
     assert not is_same_model(recorded, large)
+
+
+def test_weights_in_a_folder_below_and_code_count(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "one.safetensors").write_bytes(b"1")
+    index = {"weight_map": {"a": "w/one.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    found = [fingerprint(tmp_path)]
+    (tmp_path / "w" / "one.safetensors").write_bytes(b"2")
+    found.append(fingerprint(tmp_path))
+    (tmp_path / "modeling_mine.py").write_text("pass", encoding="utf-8")
+    found.append(fingerprint(tmp_path))
+    assert len(set(found)) == 3

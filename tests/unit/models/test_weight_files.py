@@ -182,7 +182,7 @@ def test_pickles_that_nothing_names_are_let_lie(model: Path) -> None:
 def test_the_result_of_a_run_is_never_a_pickle(model: Path) -> None:
     """The recipe in a stranger's run folder may say that pickles are allowed."""
     a_pickle_in_the_index(model)
-    with pytest.raises(ModelError, match="no safetensors file"):
+    with pytest.raises(ModelError, match="not a safetensors file"):
         FullMethod().open(lambda where: load(where.folder, allow_pickle=True), location(model), model)
 
 

@@ -57,7 +57,7 @@ def facts_of(**changes: int) -> Facts:
         "tokens": 100_000,
         "rows": 1000,
         "step_rows": 0,
-        "has_new_head": False,
+        "has_own_head": False,
         "longest_answer": 0,
     }
     return Facts(**{**facts, **changes})
@@ -268,7 +268,7 @@ def test_few_rows_are_read_more_often_to_make_a_hundred_steps(tokens: int, epoch
 @pytest.mark.parametrize(("rows", "epochs"), [(16, 15), (160, 15), (168, 15), (176, 14), (800, 3), (8_000, 3)])
 def test_a_new_head_is_given_three_hundred_steps(rows: int, epochs: int) -> None:
     resolver, events = resolver_of(data__context=512, batch__tokens=800)
-    facts = facts_of(rows=rows, tokens=100 * rows, has_new_head=True)
+    facts = facts_of(rows=rows, tokens=100 * rows, has_own_head=True)
     resolve_training(resolver, facts, make_method("full"))
     assert resolver.recipe.train.epochs == epochs
     (reason,) = [event.reason for event in events if event.option == "train.epochs"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,8 @@ from burnish.runs.damage import DamagedRun
 from burnish.runs.description import describe_run, describe_runs
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Finished, Note, StepDone, Validated
-from burnish.runs.folder import RunFolder, checkpoint_folders, find_run, list_runs
+from burnish.runs.folder import RunFolder, checkpoint_folders, find_run, is_leftover, list_runs
+from burnish.runs.lock import RECORD, Writer, writer_of
 from burnish.runs.sweep_folder import SweepFolder, SweepState, describe_sweep, find_sweep, list_sweeps
 from tests.snapshots import check_message
 
@@ -157,3 +161,28 @@ def test_a_damaged_sweep_is_in_no_other_sweeps_way(content: bytes, tmp_path: Pat
     assert find_sweep(tmp_path, None, "new", {"over": "other"}) == (SweepFolder(tmp_path / "new"), False)
     with pytest.raises(InputError, match="is damaged"):
         find_sweep(tmp_path, "broken", "sweep", {"over": "broken"})
+
+
+@pytest.mark.parametrize(
+    "change", [{"since": 1e30}, {"process": -1}, {"process": "1"}, {"host": 3}, {"since": None}, "[" * 100_000]
+)
+def test_a_record_of_a_writer_that_cannot_be_is_no_writer(change: Any, tmp_path: Path) -> None:
+    record = {**asdict(Writer.here("trained")), **change} if isinstance(change, dict) else change
+    text = record if isinstance(record, str) else json.dumps(record)
+    (tmp_path / RECORD).write_text(text, encoding="utf-8")
+    assert writer_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["../other", "/tmp", "a/b"])
+def test_a_sweep_stays_in_its_folder(name: str, tmp_path: Path) -> None:
+    state = {"asked": {}, "runs": [{"name": name, "setting": {}, "seed": 0}]}
+    (tmp_path / "sweep.json").write_text(json.dumps(state), encoding="utf-8")
+    assert describe_sweep(SweepFolder(tmp_path))["state"] == "damaged"
+
+
+def test_a_users_folder_is_no_leftover(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "events.jsonl").write_text('{"event": "click"}\n', encoding="utf-8")
+    assert not is_leftover(tmp_path)
+    (tmp_path / ".lock").write_text("", encoding="utf-8")
+    assert is_leftover(tmp_path)

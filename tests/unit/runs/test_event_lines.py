@@ -9,7 +9,7 @@ import pytest
 
 from burnish.runs.atomic import write_json, write_json_lines
 from burnish.runs.event_log import EventLog, drop_after, read_events
-from burnish.runs.events import Warned
+from burnish.runs.events import Adapted, StoppedEarly, Warned
 
 UNUSUAL = ["a\u2028b", "a\x85b", "a\x1cb\x0cc\rd", "half \ud83d", "\u202egpj", "é 漢 🎉"]
 
@@ -38,3 +38,16 @@ def test_json_files_hold_any_text(text: str, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {text: [text]}
     write_json_lines(tmp_path / "lines.jsonl", [{"event": text}, {"event": "b"}])
     assert read_events(tmp_path / "lines.jsonl") == [{"event": text}, {"event": "b"}]
+
+
+def test_decisions_that_are_made_again_are_dropped_and_nothing_else(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    events = [Adapted(2, 9, 1.0, "why"), Adapted(5, 9, 3.0, "why"), Warned("later"), StoppedEarly(7, "why")]
+    for event in events:
+        log(event)
+    path = tmp_path / "events.jsonl"
+    drop_after(path, 4, ("Adapted", "Diagnosed"))
+    assert [line["event"] for line in read_events(path)] == ["Adapted", "Warned", "StoppedEarly"]
+    before = path.stat().st_ino
+    drop_after(path, 4, ("Adapted",))
+    assert path.stat().st_ino == before, "what is whole is not written again"
