@@ -42,7 +42,7 @@ def test_json_files_hold_any_text(text: str, tmp_path: Path) -> None:
 
 def test_decisions_that_are_made_again_are_dropped_and_nothing_else(tmp_path: Path) -> None:
     log = EventLog(tmp_path)
-    events = [Adapted(2, 9, 1.0, "why"), Adapted(5, 9, 3.0, "why"), Warned("later"), StoppedEarly(7, "why")]
+    events = [Adapted(2, 9, 1.0, 1e-3, "why"), Adapted(5, 9, 3.0, 3e-3, "why"), Warned("later"), StoppedEarly(7, "why")]
     for event in events:
         log(event)
     path = tmp_path / "events.jsonl"
