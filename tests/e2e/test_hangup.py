@@ -40,6 +40,7 @@ def test_a_closed_terminal_saves_the_state(
     words = f"train {rows_file} --model {base} {LONG} --name mine"
     child, terminal = pty.fork()
     if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under `nohup`
         os.execv(sys.executable, [sys.executable, "-m", "burnish", *words.split()])
     run = here / "runs" / "mine"
     os.set_blocking(terminal, False)
