@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from burnish.engine.curves import Curves
-from burnish.methods import make_method, method_sections
+from burnish.methods import make_method
 from burnish.recipe.schema import Recipe
-
-_CHOSEN_BY = {"lora": "lora.targets", "freeze": "freeze.modules", "ia3": "ia3.targets"}
-"""The option that chooses the trained weights, by the method's section of the recipe."""
-_MORE_WEIGHTS = {
-    "lora": "use a higher `lora.rank`, other `lora.targets`, or `--method full`",
-    "prompt": "use more `prompt.tokens`, or `--method lora`",
-    "ia3": "use `--method lora` or `--method full`",
-}
-"""How to train more weights, by the same."""
 
 
 def more_evaluations(recipe: Recipe, total_steps: int, fewest: int) -> str:
@@ -42,11 +33,11 @@ def raise_rate(recipe: Recipe, curves: Curves) -> str:
     """For a run whose losses do not move."""
     rate = float(recipe.train.learning_rate)
     if max(curves.norms) == 0:
-        chosen_by = _CHOSEN_BY.get(_section(recipe))
+        chosen_by = make_method(recipe.method).targets_option
         check = f"check `{chosen_by}`" if chosen_by else "try another `--method`"
         return f"No gradient reaches the trainable weights: {check}"
     higher = f"The learning rate is probably too low: try `--set train.learning_rate={10 * rate:.2g}` (now {rate})"
-    more = _MORE_WEIGHTS.get(_section(recipe))
+    more = make_method(recipe.method).more_weights
     return f"{higher}. If that does not help, too few weights are trained: {more}" if more else higher
 
 
@@ -64,10 +55,8 @@ def train_less(recipe: Recipe, curves: Curves) -> str:
     option, now = length_of(recipe, curves.total_steps)
     done = f" (the lowest was at step {best.step} of {curves.total_steps})" if best else ""
     fewer = f"fewer `{option}` (now {now}){done}"
-    if make_method(recipe.method).trains_base:
-        fewer += ", or `--method lora`, which trains fewer weights"
-    elif _section(recipe) == "lora":
-        fewer += ", a lower `lora.rank`, or some `lora.dropout`"
+    if less := make_method(recipe.method).fewer_weights:
+        fewer += f", {less}"
     return f"The result is an earlier checkpoint. More rows help most; otherwise use {fewer}"
 
 
@@ -96,8 +85,3 @@ def length_of(recipe: Recipe, total_steps: int) -> tuple[str, float]:
     if most is not None and most <= total_steps:
         return "train.max_steps", most
     return "train.epochs", float(recipe.train.epochs)
-
-
-def _section(recipe: Recipe) -> str:
-    """The section of the recipe that belongs to its method; empty if there is none."""
-    return next(iter(method_sections(recipe.method)), "")

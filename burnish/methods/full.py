@@ -25,6 +25,7 @@ class FullMethod(MethodDefaults):
 
     name: ClassVar[str] = "full"
     trains_base: ClassVar[bool] = True
+    fewer_weights: ClassVar[str] = "or `--method lora`, which trains fewer weights"
     can_eject: ClassVar[bool] = True
 
     def learning_rate(self, parameters: int) -> float:
@@ -69,6 +70,7 @@ class FreezeMethod(FullMethod):
 
     name: ClassVar[str] = "freeze"
     sections: ClassVar[tuple[str, ...]] = ("freeze",)
+    targets_option: ClassVar[str] = "freeze.modules"
     can_eject: ClassVar[bool] = False
 
     def apply(self, network: Any, recipe: Recipe, target: Target) -> Any:

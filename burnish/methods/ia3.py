@@ -29,6 +29,8 @@ class Ia3Method(AdapterMethod):
 
     name: ClassVar[str] = "ia3"
     sections: ClassVar[tuple[str, ...]] = ("ia3",)
+    targets_option: ClassVar[str] = "ia3.targets"
+    more_weights: ClassVar[str] = "use `--method lora` or `--method full`"
     needs_values: ClassVar[bool] = True
     can_merge: ClassVar[bool] = True
     idle: ClassVar[str] = "All its scales are 1"

@@ -150,6 +150,9 @@ class LoraMethod(AdapterMethod):
     can_merge: ClassVar[bool] = True
     can_eject: ClassVar[bool] = True
     size_option: ClassVar[str] = "lora.rank"
+    targets_option: ClassVar[str] = "lora.targets"
+    more_weights: ClassVar[str] = "use a higher `lora.rank`, other `lora.targets`, or `--method full`"
+    fewer_weights: ClassVar[str] = "a lower `lora.rank`, or some `lora.dropout`"
     idle: ClassVar[str] = "All its matrices B are zero"
 
     def learning_rate(self, parameters: int) -> float:

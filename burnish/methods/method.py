@@ -44,6 +44,12 @@ class Method(Protocol):
     """Whether PEFT, or transformers alone, initializes the same weights, so that a run can be written as a script."""
     size_option: ClassVar[str]
     """The dotted option that sets the adapter's capacity; empty if there is none."""
+    targets_option: ClassVar[str]
+    """The dotted option that chooses the trained weights; empty if there is none."""
+    more_weights: ClassVar[str]
+    """How to train more weights, after "too few weights are trained:"; empty if there is no way."""
+    fewer_weights: ClassVar[str]
+    """How to train fewer or more noisily, after "use fewer epochs,"; empty if there is no way."""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Why this method does not support such a head or model; empty if it does.
@@ -145,6 +151,9 @@ class MethodDefaults:
     bits: ClassVar[int] = 0
     can_eject: ClassVar[bool] = False
     size_option: ClassVar[str] = ""
+    targets_option: ClassVar[str] = ""
+    more_weights: ClassVar[str] = ""
+    fewer_weights: ClassVar[str] = ""
 
     def refuses(self, head: Head, config: Any) -> str:
         """Supports all models."""

@@ -23,6 +23,7 @@ class VirtualTokens(AdapterMethod):
     """What the three methods have in common."""
 
     sections: ClassVar[tuple[str, ...]] = ("prompt",)
+    more_weights: ClassVar[str] = "use more `prompt.tokens`, or `--method lora`"
     can_pack: ClassVar[bool] = False
     idle: ClassVar[str] = "All its virtual tokens are zero"
 
