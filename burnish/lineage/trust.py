@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import InputError
+from burnish.errors import BurnishError, InputError
 from burnish.recipe.load import code_options
 from burnish.recipe.names import shown
 from burnish.recipe.schema import Recipe
@@ -32,7 +32,7 @@ def record_trust(folder: RunFolder, recipe: Recipe) -> None:
         try:
             record.parent.mkdir(parents=True, exist_ok=True)
             write_json(record, facts)
-        except (OSError, InputError):
+        except (OSError, BurnishError):
             return
 
 

@@ -159,9 +159,9 @@ def _link(run: Path, aim: Path) -> str:
 
 
 def _link_of_a_folder(run: Path, aim: Path) -> str:
-    shutil.move(run / "adapter", run / "moved")
-    (run / "adapter").symlink_to(run / "moved")
-    return "adapter` is a link"
+    shutil.move(run / "checkpoints", run / "moved")
+    (run / "checkpoints").symlink_to(run / "moved")
+    return "checkpoints` is a link"
 
 
 def _pipe(run: Path, aim: Path) -> str:
@@ -179,10 +179,25 @@ def test_links_and_pipes_are_refused(
     run = shutil.copytree(runs / "stopped" if command == "resume" else runs / "whole", tmp_path / "given")
     aim = tmp_path / "aim"
     aim.write_text("as it was\n", encoding="utf-8")
-    if not (run / "adapter").exists() and change is _link_of_a_folder:
-        pytest.skip("it has no result yet")
     said = change(run, aim)
     refused = burnish(f"{command} {run} {'hello' if command == 'generate' else ''}")
     assert refused.code == 2
     assert said in " ".join(refused.err.split())
     assert aim.read_text(encoding="utf-8") == "as it was\n"
+
+
+def test_a_word_that_cannot_be_recorded_stops_no_training(
+    here: Path, base: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from burnish.lineage import trust
+    from burnish.runs.atomic import disk_error
+
+    def full(path: Path, facts: dict[str, Any]) -> None:
+        raise disk_error(path, "No space left on device")
+
+    monkeypatch.setattr(trust, "write_json", full)
+    (here / "mine.py").write_text(METRIC, encoding="utf-8")
+    write_rows(here / "rows.jsonl", 40)
+    words = f"train rows.jsonl --model {base} --name scored {ANSWERED} --set evaluate.metric=mine:score"
+    assert burnish(words).code == 0
+    assert burnish("evaluate scored --answers 4").code == 2
