@@ -14,6 +14,8 @@ Each has three short parts: what is wrong (with the value, and file and line for
 
 from __future__ import annotations
 
+from burnish.visible import visible
+
 
 class BurnishError(Exception):
     """A failure that is reported to the user in three parts, without a traceback.
@@ -27,7 +29,7 @@ class BurnishError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", fix: str = "") -> None:
-        super().__init__(what)
+        super().__init__(visible(what))  # where it is not caught, Python prints it
         self.what = what
         self.why = why
         self.fix = fix

@@ -4,7 +4,7 @@ It has two ways, each beginning a new cycle of the learning-rate schedule from t
 
 - Halfway, nothing has moved (`stalled`): the learning rate is raised. As the weights have hardly moved, this is as good
   as starting over.
-- At the end, the rows are not fitted yet (`underfitting`): it goes on.
+- At the end, the rows are not fitted yet (`underfitting`), or the run was short and has not memorized them: it goes on.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from burnish.engine.diagnosis import Diagnosis, far_from_floor, is_unfinished, stalled, still_falling
+from burnish.engine.diagnosis import Diagnosis, far_from_floor, is_unfinished, not_memorized, stalled, still_falling
 from burnish.engine.schedule import Cycle
 from burnish.recipe.schema import Recipe
 from burnish.runs.events import Validated
 
-MOST = 2
-"""Times the planned steps that a run takes at most."""
+MOST, MOST_OF_SHORT = 2, 3
+"""Times the planned steps that a run takes at most, and one that is planned to take few."""
+_SHORT = 150
+"""Steps after which more rows would mostly be memorized; fewer are over in a minute or so (`bench/outcomes.py`)."""
 _FEWEST = 0.25
 """Share of the planned steps that is worth a cycle: in fewer, a schedule hardly rises before it falls again."""
 _RAISED, _FASTER = 10.0, 3.0
@@ -46,7 +48,9 @@ def adaptation(
         cycles: that were added so far.
     """
     curves = diagnosis.curves.with_validation(validated)
-    most = min(MOST * planned, recipe.train.max_steps or MOST * planned)
+    is_short = planned <= _SHORT
+    most = planned * (MOST_OF_SHORT if is_short else MOST)
+    most = min(most, recipe.train.max_steps or most)
     steps, factor = min(planned, most - curves.step), cycles[-1].factor if cycles else 1.0
     if recipe.train.adapt is not True or steps < max(1, round(_FEWEST * planned)):
         return None
@@ -61,4 +65,7 @@ def adaptation(
         return Adaptation(Cycle(curves.step, steps, factor), evidence)
     if evidence := far_from_floor(curves, last):
         return Adaptation(Cycle(curves.step, steps, max(factor, _FASTER)), evidence)
+    if is_short and not cycles:
+        evidence = f"{planned} steps are few, and {not_memorized(curves, last)}"
+        return Adaptation(Cycle(curves.step, most - curves.step, factor), evidence)
     return None

@@ -293,6 +293,12 @@ def far_from_floor(curves: Curves, last: Validated) -> str | None:
     )
 
 
+def not_memorized(curves: Curves, last: Validated) -> str:
+    """What shows that more training cannot have memorized the rows yet, of a run that `is_unfinished`."""
+    trained = float(numpy.mean(curves.losses[-curves.window() :]))
+    return f"the rows are not memorized: the training loss ended at {trained:.3f}, the held-out loss at {last.loss:.3f}"
+
+
 def _start(curves: Curves) -> float:
     """The initial training loss: the mean of the first steps."""
     return float(numpy.mean(curves.losses[:_FIRST_STEPS])) if curves.losses else 0.0

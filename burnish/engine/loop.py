@@ -25,6 +25,7 @@ from burnish.engine.watch import Watch, places
 from burnish.errors import BurnishError, Interrupted, MachineError
 from burnish.models.device import RAISED, RowTooLarge, ran_out
 from burnish.recipe.schema import Recipe
+from burnish.runs.event_log import flush_logs
 from burnish.runs.events import (
     Adapted,
     CheckpointSaved,
@@ -376,6 +377,7 @@ class Loop:
 
     def _save(self) -> None:
         started = time.perf_counter()
+        flush_logs(self.checkpoints.parent)
         save_checkpoint(self.checkpoints, self.trainer, self.progress)
         prune_checkpoints(self.checkpoints, self.recipe.save.keep, self.progress.best_step)
         path = checkpoint_path(self.checkpoints, self.progress.step)

@@ -212,6 +212,7 @@ def _constants(recipe: Recipe, ejected: Ejected) -> Constants:
             ("BASE", ejected.base, "the base model" + (_BUNDLED if recipe.model.name in BUNDLED_MODELS else "")),
             ("REVISION", recipe.model.revision, "its branch, tag or commit on the hub"),
             ("TRUST", recipe.model.trust_remote_code, "run the Python code that comes with it"),
+            ("SAFETENSORS", None if recipe.model.allow_pickle else True, "True: never read its weights from a pickle"),
             ("DEVICE", ejected.device, "where it is trained"),
             ("PRECISION", recipe.model.precision, "of the arithmetic: fp32, bf16 or fp16"),
             ("SEED", recipe.seed, "of the adapter's initial weights and its dropout"),

@@ -21,6 +21,7 @@ from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json
 from burnish.runs.damage import damaged, read_json_object
 from burnish.runs.folder import RunFolder
+from burnish.runs.forms import Form, fault
 from burnish.system.machine import all_versions, this_machine
 
 
@@ -47,30 +48,53 @@ def make_manifest(
     }
 
 
+class _Machine(Form):
+    processor: str
+    processor_features: list[str]
+    platform: str
+
+
+class _Hashed(Form):
+    sha256: str
+    name: str = ""
+    files: list[str] = []
+    file_sha256: list[str | None] = []
+    unquantized: list[str] = []
+
+
+class _Session(Form):
+    step: int
+
+
+class _Manifest(Form):
+    versions: dict[str, str | None]
+    machine: _Machine
+    device: str
+    accelerator: str | None = None
+    threads: int | None = None
+    precision: str = ""
+    seed: int = 0
+    data: _Hashed
+    model: _Hashed
+    resumed: list[_Session] = []
+    recipe: dict[str, Any] | None = None
+
+
 def read_manifest(folder: RunFolder) -> dict[str, Any]:
     """The manifest that was written when the run began.
 
     Raises:
         DamagedRun: the run has no manifest, or a broken one.
     """
-    return read_json_object(folder.manifest, _NO_OTHER)
+    found = read_json_object(folder.manifest, _NO_OTHER)
+    if why := fault(_Manifest, found):
+        raise damaged(folder.manifest, why, _NO_OTHER)
+    return found
 
 
 _NO_OTHER = (
     "It is the only record of what the run was made from: restore it from a copy, or train again with `burnish train`"
 )
-
-
-def _recorded(folder: RunFolder, part: str) -> dict[str, Any]:
-    """What the manifest of a run says of its `data` or `model`.
-
-    Raises:
-        DamagedRun: the hash is missing.
-    """
-    found = read_manifest(folder).get(part)
-    if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
-        raise damaged(folder.manifest, f"the hash of its {part} is missing", _NO_OTHER)
-    return found
 
 
 def manifest_of(context: RunContext) -> dict[str, Any]:
@@ -147,7 +171,7 @@ def _hash_file(path: Path) -> str:
 
 def has_same_data(folder: RunFolder, sha256: str) -> bool:
     """Whether this is the hash (hex) of the rows that the run was trained, validated and tested on."""
-    return _recorded(folder, "data")["sha256"] == sha256
+    return read_manifest(folder)["data"]["sha256"] == sha256
 
 
 def rows_of(folder: RunFolder, recipe: Recipe, otherwise: str, emit: Emit) -> Records:
@@ -178,7 +202,7 @@ def check_base(folder: RunFolder, location: ModelLocation) -> None:
     Raises:
         ModelError: it is a different one.
     """
-    if not is_same_model(_recorded(folder, "model"), location.folder):
+    if not is_same_model(read_manifest(folder)["model"], location.folder):
         raise ModelError(
             f"the base model `{location.name}` has changed since the run `{folder.name}` started",
             "The trained weights belong to the model they were trained on.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from burnish.errors import ModelError
+from burnish.errors import BurnishError, ModelError
 from burnish.models.blocks import block_lists
 from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
@@ -96,11 +95,24 @@ def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             str(location.folder), trust_remote_code=section.trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, json.JSONDecodeError, ImportError) as error:
+        _try_out(tokenizer)
+        return tokenizer
+    except Exception as error:  # damaged files fail anywhere in transformers
         raise _load_error(location, "tokenizer", error) from error
+
+
+_TEXT = "Hello, wörld! 你好 🎉"
+"""Has characters that no vocabulary of words knows, so that it needs the tokens for unknown ones."""
+
+
+def _try_out(tokenizer: Any) -> None:
+    """Uses a tokenizer once: some damage only shows then, and would end a run in the middle. Raises what it raises."""
+    tokenizer.decode(tokenizer(_TEXT)["input_ids"])
+    if not isinstance(tokenizer.model_max_length, (int, float)):
+        raise ValueError(f"`model_max_length` is {tokenizer.model_max_length!r}, which is not a number")
 
 
 def load_base(
@@ -119,15 +131,15 @@ def load_base(
     Raises:
         ModelError: the folder cannot be loaded as such a model, its weights may not be opened, or some are missing.
     """
-    from safetensors import SafetensorError
-
     if not is_bundled(location):
         check_weight_files(location.name, location.folder, section.allow_pickle)
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network, missing, notes = _with_labels(location, section, device, loading, head)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
+    except (BurnishError, MemoryError):
+        raise
+    except Exception as error:  # damaged files fail anywhere in transformers
         raise _load_error(location, "model", error) from error
     new_modules = _new_modules(network, sorted(missing), location, head)
     if head.start is not None:

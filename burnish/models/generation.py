@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from burnish.errors import InputError
+from burnish.errors import InputError, ModelError
 from burnish.models.config import context_limit
 
 _NEUTRAL: dict[str, Any] = {
@@ -75,6 +75,17 @@ _IN_BOTH = (
 """What both a model's config and its generation settings have."""
 
 
+def _check_tokens(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        listed = value if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(number, int) for number in listed if number is not None):
+            raise ModelError(
+                f"the generation settings of the base model have `{name}: {value!r}`",
+                "A token is named by its number there.",
+                "Fix or remove it in `generation_config.json` and `config.json`",
+            )
+
+
 def make_greedy(network: Any) -> list[str]:
     """Leaves only tokens in the generation settings of a model: it is evaluated, saved and used with greedy decoding.
 
@@ -82,6 +93,9 @@ def make_greedy(network: Any) -> list[str]:
 
     Returns:
         A note for the user if settings were dropped that would have changed answers.
+
+    Raises:
+        ModelError: a token is not named by its number.
     """
     old = _settings_in_config(network.config)
     for name in old:
@@ -90,6 +104,7 @@ def make_greedy(network: Any) -> list[str]:
         return []
     old = {**old, **network.generation_config.to_diff_dict()}
     kept = {name: getattr(network.generation_config, name, None) for name in _TOKENS}
+    _check_tokens(kept)
     # greedy in so many words: where nothing is said, a pipeline of transformers samples
     kept = {name: value for name, value in kept.items() if value is not None}
     network.generation_config = GenerationConfig(do_sample=False, **kept)

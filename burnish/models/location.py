@@ -92,10 +92,10 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             str(location.folder), trust_remote_code=section.trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # damaged files fail anywhere in transformers
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"the config of `{location.name}` comes with its own Python code",
@@ -108,6 +108,20 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
             "Check its `config.json`; a model newer than the installed transformers needs `pip install -U "
             "transformers`",
         ) from error
+    _refuse_hub_code(location, config)
+    return config
+
+
+def _refuse_hub_code(location: ModelLocation, config: Any) -> None:
+    """Raises ModelError for a config with which transformers would fetch compiled code from the hub and run it."""
+    for option in ("_attn_implementation", "_experts_implementation"):
+        name = getattr(config, option, None)
+        if isinstance(name, str) and "/" in name:
+            raise ModelError(
+                f"the config of `{location.name}` names code on the hub: `{name}`",
+                "Burnish runs none; it has its own arithmetic.",
+                f"Remove `{option.removeprefix('_')}` and `{option}` from its `config.json`",
+            )
 
 
 def _looks_like_path(name: str) -> bool:
@@ -173,7 +187,7 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
             if _is_adapter(folder)
             else f"Give a folder in transformers' format, or {_BUNDLED_HINT}",
         )
-    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+    if not has_tokenizer(folder):
         raise ModelError(
             f"the model `{name}` has no tokenizer",
             f"`{folder}` has none of {', '.join(_TOKENIZER_FILES)}.",
@@ -187,6 +201,11 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model folder has the files of a tokenizer, which may be damaged."""
+    return any((folder / file).is_file() for file in _TOKENIZER_FILES)
 
 
 def _is_adapter(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from burnish.data.rows.shapes import BY_NAME, Shape
 from burnish.errors import ModelError
 from burnish.models.base import load_tokenizer
 from burnish.models.config import find_public, model_kind, public_names
-from burnish.models.location import ModelLocation, find_cached, locate_model, read_config
+from burnish.models.location import ModelLocation, find_cached, has_tokenizer, locate_model, read_config
 from burnish.prepare.context import Emit, FoundModel
 from burnish.prepare.resolve import READER, WRITER
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
@@ -28,7 +28,7 @@ def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
     """A model of which only the config is needed: from a folder, the hub cache, or the bundled configurations.
 
     Raises:
-        ModelError: there is no such model, or its config is incomplete.
+        ModelError: there is no such model, its config is incomplete, or its tokenizer is damaged.
     """
     location = _locate(section)
     config = read_config(location, section)
@@ -41,6 +41,8 @@ def find_for_planning(section: ModelSection, emit: Emit) -> FoundModel:
     try:
         tokenizer = load_tokenizer(location, section)
     except ModelError:
+        if has_tokenizer(location.folder):  # it is damaged, and training would fail on it, too
+            raise
         tokenizer = _stand_in(config)
         emit(
             Note(

@@ -110,7 +110,9 @@ _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
 _FEWEST_STEPS, _FEWEST_STEPS_OF_HEAD = 100, 300
-"""Steps in which few rows are learned (`bench/outcomes.py`), and where the task has an output layer of its own."""
+"""Steps in which few rows are learned (`bench/outcomes.py`), and where an output layer has much to learn."""
+_FEW_LABELS = 8
+"""Up to so many labels, an output layer of its own has learned them long before."""
 _USUAL_EPOCHS, _MOST_EPOCHS, _MOST_EPOCHS_OF_HEAD = 3, 10, 15
 _FEWEST_STEP_ROWS, _STEPS_OF_FEW_ROWS = 8, 20
 """Fewest rows of a step, and as many steps an epoch as few rows should make."""
@@ -131,7 +133,7 @@ class Facts:
     device: str
     parameters: int
     outputs: int
-    """Logits of each position: the vocabulary, or the labels."""
+    """Logits of each position: the vocabulary, the labels, or one for a number."""
     tokens: int
     """Training tokens of one epoch."""
     rows: int
@@ -265,7 +267,7 @@ def _epochs(facts: Facts, step_tokens: int) -> tuple[float, str]:
         return epochs, f"{facts.rows:,} rows: with this many, most is learned in the first pass"
     per_epoch = math.ceil(facts.tokens / step_tokens)
     fewest, most = _FEWEST_STEPS, _MOST_EPOCHS
-    if facts.has_own_head:
+    if facts.has_own_head and not 2 <= facts.outputs <= _FEW_LABELS:
         fewest, most = _FEWEST_STEPS_OF_HEAD, _MOST_EPOCHS_OF_HEAD
     epochs = min(most, max(_USUAL_EPOCHS, math.ceil(fewest / per_epoch)))
     if epochs == _USUAL_EPOCHS:

@@ -10,9 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from burnish.runs.description import describe_run
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
+from burnish.runs.forms import EvaluationForm, ViewsForm, fault
 
 _REJECTED_READ = 50
 
@@ -133,10 +136,10 @@ def read_record(folder: RunFolder) -> RunRecord:
         steps=[line for line in metrics if line["event"] == "StepDone"],
         validations=[line for line in metrics if line["event"] == "Validated"],
         events=read_events(folder.events),
-        evaluation=_read_json(folder.evaluation) or {},
+        evaluation=_read_form(folder.evaluation, EvaluationForm) or {},
         rejected=rejected,
         num_rejected=num_rejected,
-        views=_read_json(folder.views) or [],
+        views=_read_form(folder.views, ViewsForm) or [],
         kept=found["kept"],
     )
 
@@ -163,11 +166,13 @@ def finite(points: list[tuple[float, Any]]) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in points if isinstance(y, (int, float)) and math.isfinite(y)]
 
 
-def _read_json(path: Path) -> Any:
+def _read_form(path: Path, form: type[BaseModel]) -> Any:
+    """What a JSON file holds; None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return None if fault(form, found) else found
 
 
 def _read_rejected(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -90,7 +90,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Raises:
         MachineError: the disk is full, read-only or over its quota.
+        InputError: there is a folder in its place.
     """
+    if path.is_dir():
+        raise InputError(f"`{path}` is a folder", "A file is written there.", "Remove the folder")
     remove_abandoned(path.parent, path.name)
     temporary = temporary_sibling(path)
     with as_disk_error(path):
@@ -100,7 +103,7 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             _moved(temporary, path)
-            _sync(path.parent)
+            flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -131,9 +134,9 @@ def write_folder(path: Path) -> Iterator[Path]:
     with as_disk_error(path), temporary_folder(path) as temporary:
         yield temporary
         for file in (temporary, *temporary.rglob("*")):
-            _sync(file)
+            flush(file)
         _replace_folder(temporary, path)
-        _sync(path.parent)
+        flush(path.parent)
 
 
 @contextmanager
@@ -186,17 +189,17 @@ def _moved(source: Path, target: Path) -> None:
         ) from error
 
 
-def _sync(path: Path) -> None:
+def flush(path: Path) -> None:
     """Flushes a file to disk, or a folder where the system can: Windows flushes neither folders nor files that are open
     for reading only."""
     if path.is_dir():
         if sys.platform != "win32":
-            _flush(path, os.O_RDONLY)
+            _flush_opened(path, os.O_RDONLY)
     else:
-        _flush(path, os.O_RDWR)
+        _flush_opened(path, os.O_RDWR)
 
 
-def _flush(path: Path, flags: int) -> None:
+def _flush_opened(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -14,6 +14,7 @@ from burnish.recipe.origins import TooMuch, check_form, read_limited
 from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
 from burnish.runs.event_log import parse_event, read_events
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
+from burnish.runs.forms import EvaluationForm, fault
 from burnish.runs.lock import Writer, writer_of
 from burnish.system.shell import quoted
 
@@ -73,7 +74,11 @@ def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
     """
     if not run.evaluation.is_file():
         return None
-    return read_json_object(run.evaluation, f"Evaluate the run again: `burnish evaluate {quoted(str(run.path))}`")
+    again = f"Evaluate the run again: `burnish evaluate {quoted(str(run.path))}`"
+    found = read_json_object(run.evaluation, again)
+    if why := fault(EvaluationForm, found):
+        raise damaged(run.evaluation, why, again)
+    return found
 
 
 def _recipe_of(run: RunFolder) -> dict[str, Any]:

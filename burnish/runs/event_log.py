@@ -9,12 +9,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from burnish.runs.atomic import as_disk_error, write_json_lines
+from burnish.runs.atomic import as_disk_error, flush, write_json_lines
 from burnish.runs.damage import damaged, why_unreadable
 from burnish.runs.events import Event, Listener, Progressed, StepDone, Validated, as_dict
+from burnish.runs.forms import fault_of_event
 from burnish.system.shell import quoted
 from burnish.visible import visible_json
 
+METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 _METRICS = (StepDone, Validated)
 _NOT_WRITTEN = (Progressed,)
 _BLOCK_BYTES = 1 << 16
@@ -44,7 +46,7 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Logs one event and notifies the listeners."""
         if not isinstance(event, _NOT_WRITTEN):
-            name = "metrics.jsonl" if isinstance(event, _METRICS) else "events.jsonl"
+            name = METRICS if isinstance(event, _METRICS) else EVENTS
             line = json.dumps({**as_dict(event), "time": round(time.time(), 3)}, ensure_ascii=False)
             if self._folder is None:
                 self._pending.append((name, line))
@@ -62,6 +64,17 @@ class EventLog:
                     self._checked.add(path)
                 with path.open("a", encoding="utf-8") as file:
                     file.write(visible_json(line) + "\n")
+
+
+def flush_logs(folder: Path) -> None:
+    """Makes sure that a power cut loses no line that was logged so far.
+
+    A checkpoint relies on the lines up to its step: a resumed run takes its findings from them.
+    """
+    for path in (folder / METRICS, folder / EVENTS):
+        if path.is_file():
+            with as_disk_error(path):
+                flush(path)
 
 
 def _drop_cut_line(path: Path) -> None:
@@ -97,6 +110,8 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     events = []
     for number, line in enumerate(lines, start=1):
         if (event := parse_event(line)) is not None:
+            if why := fault_of_event(event):
+                raise damaged(path, f"in line {number}, {why}")
             events.append(event)
         elif number < len(lines) and not _is_cut(line):
             raise damaged(

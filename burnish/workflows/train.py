@@ -63,7 +63,7 @@ from burnish.prepare.shared import Shared, once
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
-from burnish.runs.atomic import write_folder, write_json, write_json_lines, write_text
+from burnish.runs.atomic import flush, write_folder, write_json, write_json_lines, write_text
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import (
     CommandMeasured,
@@ -328,6 +328,7 @@ def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
     saved = recipe.model_copy(update={"data": keep_section(recipe.data, folder.data)})
     write_text(folder.recipe, dump_recipe(saved, context.unread_sections()))
+    flush(folder.path.parent)  # the name of the run folder itself
 
 
 def fit(model: LoadedModel, folder: RunFolder) -> Loop:

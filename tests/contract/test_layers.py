@@ -25,11 +25,12 @@ LAYERS = (
     ("runs",),
     ("recipe",),
     ("system", "glossary", "templates"),
-    ("errors", "version", "visible"),
+    ("errors", "version"),
+    ("visible",),
 )
 """From top to bottom. A layer imports only from layers below it; peers on one layer do not see each other."""
 
-LIGHT = {"burnish", "__main__", "cli", "studio", "serve", "api", "jobs", "runs", "recipe"} | {*LAYERS[-1], *LAYERS[-2]}
+LIGHT = {"burnish", "__main__", "cli", "studio", "serve", "api", "jobs", "runs", "recipe"} | set().union(*LAYERS[-3:])
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate", "trl", "bitsandbytes", "scipy", "pyarrow", "pandas"}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 450

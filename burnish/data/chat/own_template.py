@@ -76,7 +76,7 @@ def set_kwargs(tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
         if kwargs:
             raise _unread(sorted(kwargs)[0], [])
         return
-    named = template if isinstance(template, dict) else {"": template}
+    named = named_templates(tokenizer)
     bare = {name: _DEFAULTS.sub("", source) for name, source in named.items()}
     if not kwargs and bare == named:
         return
@@ -89,13 +89,26 @@ def set_kwargs(tokenizer: Any, kwargs: Mapping[str, Any]) -> None:
     tokenizer.chat_template = with_defaults if isinstance(template, dict) else with_defaults[""]
 
 
+def named_templates(tokenizer: Any) -> dict[str, str]:
+    """The chat templates of a tokenizer by name; the only one has no name."""
+    template = tokenizer.chat_template
+    return template if isinstance(template, dict) else {"": template} if template else {}
+
+
+def parsed(source: str) -> nodes.Template:
+    """The syntax tree of a template, which is not run.
+
+    Raises:
+        TemplateSyntaxError: it is not a template.
+    """
+    # `generation` is a block of transformers that marks the answers, and has no effect on the text
+    return Environment(extensions=["jinja2.ext.loopcontrols"]).parse(_GENERATION.sub("", source))
+
+
 def template_variables(source: str) -> set[str]:
     """Names of the variables that a template reads and that a user may set."""
-    # only parsed, never run
-    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
     try:
-        # `generation` is a block of transformers that marks the answers, and has no effect on the text
-        tree = environment.parse(_GENERATION.sub("", source))
+        tree = parsed(source)
     except TemplateSyntaxError:
         return set()
     assigned = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}

@@ -11,7 +11,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from burnish.data.chat.own_template import template_variables
+from burnish.data.chat.budget import budget, check_operators
+from burnish.data.chat.own_template import named_templates, template_variables
 from burnish.data.rows.row import RowError
 
 Message = dict[str, Any]
@@ -326,7 +327,7 @@ _TODAY = date(2026, 1, 1)
 _ASKS_TODAY = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 # A template is a program: on messages that it does not expect, it may fail in any of these ways.
 _TEMPLATE_ERRORS = (
-    TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError
+    TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, SyntaxError
 )  # fmt: skip
 
 
@@ -336,6 +337,8 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._is_dated = "strftime_now" in str(tokenizer.chat_template)
+        for source in named_templates(tokenizer).values():
+            check_operators(source)
 
     @property
     def fixed_date(self) -> str | None:
@@ -347,15 +350,17 @@ class ChatTemplate:
 
         Raises:
             RowError: the template rejects these messages; the error includes its own message.
+            ModelError: it took more time or memory than any real one.
         """
         try:
-            text = self._tokenizer.apply_chat_template(
-                list(messages),
-                tools=tools,
-                chat_template=self._dateless(tools) if self._is_dated else None,
-                tokenize=False,
-                add_generation_prompt=answer_next,
-            )
+            with budget():
+                text = self._tokenizer.apply_chat_template(
+                    list(messages),
+                    tools=tools,
+                    chat_template=self._dateless(tools) if self._is_dated else None,
+                    tokenize=False,
+                    add_generation_prompt=answer_next,
+                )
         except _TEMPLATE_ERRORS as error:
             raise RowError(f"the chat template rejects the conversation: {error}") from error
         return str(text)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from burnish.data.files.opening import open_binary
+from burnish.data.files.opening import MOST_TIMES, SMALL_BYTES, open_binary
 from burnish.errors import DataError
 from burnish.runs.atomic import as_disk_error, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
@@ -19,10 +19,6 @@ from burnish.system.machine import cache_folder
 SUFFIX = ".zip"
 _HASH_CHARACTERS = 16
 _MOST_FILES = 1_000_000
-_SMALL_BYTES = 256 << 20
-"""Unpacked size up to which no archive is refused."""
-_MOST_TIMES = 100
-"""Larger archives may unpack to as many times their own size; text shrinks to a tenth or so."""
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -103,10 +99,10 @@ def _check(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
     if any(entry.flag_bits & 1 for entry in entries):
         raise DataError(f"`{path}` needs a password", "Its files are encrypted.", f"Unpack it: `unzip {path}`")
     size, packed = sum(entry.file_size for entry in entries), path.stat().st_size
-    if size > _SMALL_BYTES and size > _MOST_TIMES * packed or len(entries) > _MOST_FILES:
+    if size > SMALL_BYTES and size > MOST_TIMES * packed or len(entries) > _MOST_FILES:
         raise DataError(
             f"`{path}` would unpack to {size / 1e9:,.1f} GB in {len(entries):,} files, from {packed / 1e6:,.1f} MB",
-            f"That is more than {_MOST_TIMES} times its size, far more than data shrinks to.",
+            f"That is more than {MOST_TIMES} times its size, far more than data shrinks to.",
             "If you trust it, unpack it yourself and give the folder",
         )
 

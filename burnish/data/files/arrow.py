@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.files.features import Features, converters, features_of_schema, named_columns
-from burnish.data.files.opening import is_compressed, open_binary, without_compression
+from burnish.data.files.opening import MOST_TIMES, SMALL_BYTES, is_compressed, open_binary, without_compression
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 
@@ -22,9 +22,22 @@ def read_parquet(path: Path) -> Iterator[Row | Rejected]:
 
     with _open(path, "parquet") as source:
         file = pyarrow.parquet.ParquetFile(source)
+        _check_size(path, file.metadata)
         rows = ArrowRows(file.schema_arrow, path.name)
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             yield from rows.read(batch, str(path))
+
+
+def _check_size(path: Path, metadata: Any) -> None:
+    """Raises DataError for a parquet file whose blocks unpack to far more than data shrinks to."""
+    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    packed = path.stat().st_size
+    if size > max(SMALL_BYTES, MOST_TIMES * packed):
+        raise DataError(
+            f"`{path}` would unpack to {size / 1e9:,.1f} GB, from {packed / 1e6:,.1f} MB",
+            f"That is more than {MOST_TIMES} times its size, far more than data shrinks to.",
+            "If you trust it, write it again without compression",
+        )
 
 
 def read_arrow(path: Path) -> Iterator[Row | Rejected]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from burnish.data.files.opening import open_binary
+from burnish.data.files.opening import MOST_LINE_BYTES, open_binary
 from burnish.errors import DataError
 
 HEAD_BYTES = 8192
@@ -130,7 +130,7 @@ def _lines_beyond_utf8(file: BinaryIO) -> bytes:
     while block := file.read(_BLOCK_BYTES):
         if block.isascii():
             continue
-        for line in (block + file.readline()).split(b"\n"):
+        for line in (block + file.readline(MOST_LINE_BYTES)).split(b"\n"):
             if line.isascii():
                 continue
             try:

@@ -81,7 +81,8 @@ def _keep(path: str | None, folder: Path) -> str | None:
     if not stored.is_absolute() or not stored.is_relative_to(_folder()):
         return None
     source = stored if stored.is_dir() else stored.parent
-    shutil.copytree(source, folder)
+    with write_folder(folder) as target:
+        shutil.copytree(source, target, dirs_exist_ok=True)
     return folder.name if source == stored else f"{folder.name}/{stored.name}"
 
 

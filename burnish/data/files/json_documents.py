@@ -22,7 +22,7 @@ class Document:
 
     def __init__(self, path: Path) -> None:
         self.file = str(path)
-        self.text = "".join(line for _, line in text_lines(path))
+        self.text = "".join(line for _, line in text_lines(path, longest=-1))
         self.decoder = json.JSONDecoder()
 
     def skip_space(self, position: int) -> int:

@@ -5,27 +5,36 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from burnish.data.files.encoding import find_encoding
-from burnish.data.files.opening import open_binary
+from burnish.data.files.opening import MOST_LINE_BYTES, open_binary
 from burnish.data.rows.row import Row, note_on
 from burnish.errors import DataError
+from burnish.system.machine import memory_size
 
 
-def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def byte_lines(path: Path, longest: int = MOST_LINE_BYTES) -> Iterator[tuple[int, bytes]]:
     """Yields (1-based line number, bytes with the line end), without a byte order mark; other encodings as UTF-8.
 
+    Args:
+        path: of the file.
+        longest: a line of so many bytes is refused; -1 for none.
+
     Raises:
-        DataError: the file is empty, is not text, or is not what its byte order mark says.
+        DataError: the file is empty, is not text, is not what its byte order mark says, or has too long a line.
     """
     encoding = find_encoding(path)
     with open_binary(path) as file:
         file.read(encoding.mark)
         if encoding.is_plain:
-            yield from enumerate(file, start=1)
+            for number, line in enumerate(iter(partial(file.readline, longest), b""), start=1):
+                if len(line) == longest:
+                    raise _too_long(path, number, longest)
+                yield number, line
             return
         newline = None if encoding.old_line_ends else "\n"
         # a broken line of UTF-8 stays as it is, so that it is reported like any other
@@ -33,7 +42,9 @@ def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         text = io.TextIOWrapper(cast(Any, file), encoding.name, errors, newline)
         number = 0
         try:
-            for number, line in enumerate(text, start=1):
+            for number, line in enumerate(iter(partial(text.readline, longest), ""), start=1):
+                if len(line) == longest:
+                    raise _too_long(path, number, longest)
                 yield number, line.encode("utf-8", errors)
         except UnicodeDecodeError as error:
             raise DataError(
@@ -43,18 +54,30 @@ def byte_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             ) from error
 
 
+def _too_long(path: Path, number: int, longest: int) -> DataError:
+    return DataError(
+        f"{path}:{number}: this line is longer than {memory_size(longest)}",
+        "No row of text is as long, and reading it could fill the memory.",
+        "Check how the file was written; each row has a line of its own",
+    )
+
+
 def describe_encoding(path: Path) -> str:
     """What was guessed about the encoding of a text file, as a phrase after its name; empty for UTF-8."""
     return find_encoding(path).note
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path, longest: int = MOST_LINE_BYTES) -> Iterator[tuple[int, str]]:
     """Yields (1-based line number, text with its line end as `\\n`).
 
+    Args:
+        path: of the file.
+        longest: a line of so many bytes is refused; -1 for none.
+
     Raises:
-        DataError: the file is empty, not text, or not UTF-8, with the line number.
+        DataError: the file is empty, not text, or not UTF-8, or a line is too long, with the line number.
     """
-    for number, line in byte_lines(path):
+    for number, line in byte_lines(path, longest):
         if b"\0" in line:
             raise DataError(
                 f"{path}:{number}: there is a NUL byte", "This is not a text file.", "Save it as UTF-8 text"
@@ -96,7 +119,7 @@ def read_text(path: Path) -> Iterator[Row]:
     """
     file, note = str(path), note_on(path.name, [describe_encoding(path), _describe_table(path)])
     held, line = "", 1
-    for chunk in cut_chunks(line for _, line in text_lines(path)):
+    for chunk in cut_chunks(line for _, line in text_lines(path, longest=-1)):
         # A chunk of only whitespace is joined with its neighbor.
         if held.strip() and chunk.strip():
             yield Row({"text": held, "ends": False}, file, line, note)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from burnish.errors import DataError
 
@@ -29,6 +29,40 @@ COMPRESSED: dict[str, tuple[str, Callable[[Path], object]]] = {
     ".zst": ("zstd", _open_zstd),
 }
 """Suffixes of compressed files: the name of the format, and what opens such a file."""
+_BUFFER_BYTES = 1 << 17
+
+
+SMALL_BYTES = 256 << 20
+"""Unpacked size up to which nothing is refused."""
+MOST_TIMES = 100
+"""Larger files may unpack to as many times their own size; text shrinks to a tenth or so."""
+
+MOST_LINE_BYTES = 128 << 20
+"""Of files with a row in each line, pictures in base64 included."""
+
+
+class _Unpacked(io.RawIOBase):
+    """An uncompressed stream, which ends with an error once it is far larger than data would be."""
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path = stream, path
+        self._size = 0
+        self._most = max(SMALL_BYTES, MOST_TIMES * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._stream.read(len(buffer))
+        buffer[: len(block)] = block
+        self._size += len(block)
+        if self._size > self._most:
+            raise DataError(
+                f"`{self._path}` unpacks to more than {MOST_TIMES} times its size",
+                "That is far more than data shrinks to, so it may have been made to fill the memory.",
+                "If you trust it, unpack it yourself and give the unpacked file",
+            )
+        return len(block)
 
 
 def without_compression(name: str) -> str:
@@ -47,12 +81,16 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
     """Opens a data file for reading its uncompressed bytes.
 
     Raises:
-        DataError: the file cannot be opened, or its compressed stream is corrupt or truncated.
+        DataError: the file cannot be opened, or its compressed stream is corrupt, truncated or made to fill memory.
     """
     called, opener = COMPRESSED.get(path.suffix.lower(), ("", None))
     try:
-        with cast(BinaryIO, opener(path)) if opener else path.open("rb") as file:
-            yield file
+        if opener is None:
+            with path.open("rb") as file:
+                yield file
+        else:
+            with cast(BinaryIO, opener(path)) as stream:
+                yield cast(BinaryIO, io.BufferedReader(_Unpacked(stream, path), _BUFFER_BYTES))
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise _not_complete(path, called, error) from error
     except OSError as error:

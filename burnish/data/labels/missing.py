@@ -64,7 +64,8 @@ def find_missing(labels: Sequence[str]) -> list[str]:
     Args:
         labels: the distinct ones, as `spelled` writes them.
     """
-    marks = [label for label in labels if _is_mark(label, [other for other in labels if other != label])]
+    candidates = [label for label in labels if _may_be_mark(label)]  # of 10,000 labels, a few at most
+    marks = [label for label in candidates if _is_mark(label, [other for other in labels if other != label])]
     return marks if len(marks) < len(labels) else []
 
 
@@ -76,13 +77,22 @@ def other_missing(labels: Sequence[str]) -> list[str]:
 
 def is_doubtful(label: str, labels: Sequence[str]) -> bool:
     """Whether a label that is taken as a class could as well mean that there is none."""
-    others = {number_of(other) for other in labels if other != label}
     code = number_of(label)
+    if code not in (*_DOUBTFUL_CODES, -1.0) and label.lower() not in _UNSURE:
+        return False
+    others = {number_of(other) for other in labels if other != label}
     if code in _DOUBTFUL_CODES and len(others) > 1 and None not in others:
         classes = sorted(number for number in others if number is not None)
         counts_up = classes[0] in (0, 1) and classes[-1] - classes[0] == len(classes) - 1
         return counts_up and code > classes[-1] + 1
     return label.lower() in _UNSURE or (code == -1 and others == {0.0, 1.0})
+
+
+def _may_be_mark(label: str) -> bool:
+    """Whether a label means that there is none beside some others."""
+    low = label.lower()
+    known = low in (*_WORDS, *_INFINITE, "na", "none") or label in _SYMBOLS
+    return known or number_of(label) in _CODES
 
 
 def _is_mark(label: str, others: Sequence[str]) -> bool:

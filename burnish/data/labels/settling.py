@@ -54,8 +54,8 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         return Settled(plain)
     may_be_plain = asked.is_free and pattern.name == "labelled-text" and plain.fits(rows[0])
     if may_be_plain and not are_labels(rows, (name,)) and not are_amounts(_texts(cells), name in SCORE):
-        why = f"`{name}` is not used as a label: it is missing or different in every row. "
-        return Settled(plain, notes=(f"{why}The rows are read as plain text.",))
+        _ask_about_ids(name, _texts(cells))
+        return Settled(plain, notes=(f"`{name}` is empty in every row, so the rows are read as plain text.",))
     _refuse_flags_without_names(name, cells)
     family = tuple(other for other in pattern.required[-1] if (other in SCORE) == (name in SCORE))
     narrow = replace(pattern, required=(*pattern.required[:-1], family))
@@ -73,6 +73,16 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
         return Settled(classes, (*readings, CellReading(name, separator)), (*notes, *said), (*choices, *chosen))
     said = [*said, *_class_notes(name, labels, asked, is_pair=len(pattern.required) == 3)]
     return Settled(classes, readings, (*notes, *said), (*choices, *chosen))
+
+
+def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
+    """Raises DataError for a column that is called like a label and has a different value in every row."""
+    if texts:
+        raise DataError(
+            f"`{column}` is called like a label, but is different in each of the {len(texts):,} rows",
+            "It may be an id; or there are as many classes as rows, and then none can be learned.",
+            f"If only the texts are to be learned: `--task text`. If `{column}` holds classes: `--task classify`",
+        )
 
 
 def _texts(cells: Sequence[Any]) -> list[str]:

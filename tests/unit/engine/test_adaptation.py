@@ -81,8 +81,8 @@ def test_a_raised_rate_stays_raised() -> None:
 
 @pytest.mark.parametrize(
     ("planned", "most", "steps"),
-    [(STEPS, None, STEPS), (STEPS, 130, 30), (STEPS, 124, None), (60, None, 20), (50, None, None)],
-    ids=["as planned", "up to max_steps", "too few", "up to twice the plan", "twice the plan is done"],
+    [(STEPS, None, STEPS), (STEPS, 130, 30), (STEPS, 124, None), (40, None, 20), (33, None, None)],
+    ids=["as planned", "up to max_steps", "too few", "up to three times the plan", "three times the plan is done"],
 )
 def test_it_stays_within_the_budget(planned: int, most: int | None, steps: int | None) -> None:
     found = decide(falling(), made_recipe(adapt=True, max_steps=most), planned)
@@ -94,9 +94,21 @@ def test_it_changes_nothing_unless_it_may(adapt: Any) -> None:
     assert decide(falling(), made_recipe(adapt=adapt)) == decide(flat(), made_recipe(adapt=adapt)) == []
 
 
-def test_a_run_that_has_leveled_off_ends() -> None:
+def leveled_off(**options: Any) -> list[Event]:
+    """A loss that is as good as flat at the end, on the training rows and on the held-out ones."""
     curve = lambda share: 1 + 2 * math.exp(-12 * share)  # noqa: E731
-    assert decide(made_run(curve, curve)) == []
+    return made_run(curve, curve, **options)
+
+
+def test_a_run_that_has_leveled_off_ends() -> None:
+    assert decide(leveled_off(), planned=200) == []
+
+
+def test_a_short_run_that_memorizes_nothing_goes_on_once() -> None:
+    (only,) = decide(leveled_off())
+    assert only.cycle == Cycle(STEPS, 2 * STEPS)
+    assert only.reason.startswith("100 steps are few, and the rows are not memorized: ")
+    assert decide(leveled_off(), cycles=[Cycle(STEPS // 2, STEPS // 2)]) == []
 
 
 def test_a_run_that_memorizes_ends() -> None:

@@ -275,6 +275,14 @@ def test_a_new_head_is_given_three_hundred_steps(rows: int, epochs: int) -> None
     assert reason.endswith("learning takes about 300 steps") == (epochs > 3)
 
 
+@pytest.mark.parametrize(("outputs", "epochs"), [(1, 15), (2, 10), (8, 10), (9, 15), (150, 15)])
+def test_a_head_of_few_labels_needs_no_more_than_others(outputs: int, epochs: int) -> None:
+    resolver, _ = resolver_of(data__context=512, batch__tokens=800)
+    facts = facts_of(rows=16, tokens=1600, has_own_head=True, outputs=outputs)
+    resolve_training(resolver, facts, make_method("full"))
+    assert resolver.recipe.train.epochs == epochs
+
+
 def test_a_rank_is_chosen_only_for_a_method_that_has_one() -> None:
     resolver, _ = resolver_of(data__context=512, batch__tokens=2500)
     resolve_training(resolver, facts_of(), make_method("full"))

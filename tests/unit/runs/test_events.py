@@ -15,7 +15,12 @@ def step(number: int) -> StepDone:
 
 def test_steps_and_validations_are_metrics_and_the_rest_is_words(tmp_path: Path) -> None:
     log = EventLog(tmp_path)
-    for event in (Stage("training"), step(1), Validated(1, 2.0, 7.4, True, 0.1), CheckpointSaved(1, "step-000001", 9)):
+    for event in (
+        Stage("training"),
+        step(1),
+        Validated(1, 2.0, {"accuracy": 0.4}, True, 0.1),
+        CheckpointSaved(1, "step-000001", 9),
+    ):
         log(event)
     assert [line["event"] for line in read_events(tmp_path / "metrics.jsonl")] == ["StepDone", "Validated"]
     assert [line["event"] for line in read_events(tmp_path / "events.jsonl")] == ["Stage", "CheckpointSaved"]
@@ -72,7 +77,7 @@ def test_later_steps_are_forgotten_and_earlier_lines_stay_as_they_are(tmp_path: 
     log = EventLog(tmp_path)
     for number in range(1, 7):
         log(step(number))
-        log(Validated(number, 2.0, 7.4, True, 0.1))
+        log(Validated(number, 2.0, {"accuracy": 0.4}, True, 0.1))
     path = tmp_path / "metrics.jsonl"
     before = path.read_text().splitlines()
     with path.open("a") as file:

@@ -132,7 +132,7 @@ def test_what_cannot_be_trusted_is_refused_and_nothing_is_written(write, cache, 
 
 
 def test_what_would_take_absurdly_much_room_is_refused(write, monkeypatch):
-    monkeypatch.setattr(archives, "_SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "SMALL_BYTES", 1 << 20)
     write("a.zip", packed([("a.jsonl", b" " * (4 << 20))]))
     with pytest.raises(DataError) as caught:
         find_sources("a.zip")

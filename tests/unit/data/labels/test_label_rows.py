@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from burnish.data.labels.rows import describe_labels, find_labels, has_label_lists, in_order
-from burnish.data.rows.records import LabelledRecord
+from burnish.data.rows.records import LabelledRecord, TextRecord
 from burnish.data.rows.row import Row, RowError
+from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError
 from tests.snapshots import check_message, check_text
@@ -141,10 +142,12 @@ def test_a_label_beside_more_reporting_columns_makes_no_classification(values, n
 
 def test_a_text_corpus_does_not_become_classification_by_accident():
     corpus = rows_of(*({"text": f"text {number}", "label": f"id-{number}"} for number in range(10)))
-    shape = detect_shape(corpus, {})
+    with pytest.raises(DataError) as caught:
+        detect_shape(corpus, {})
+    check_message(caught.value)
+    shape = detect_shape(corpus, {}, asked=Asked(records=(TextRecord,)))
     assert shape.name == "text"
     assert shape.ignored == ("label",)
-    check_text(shape.notes[0])
     unlabelled = detect_shape(rows_of(*({"text": f"text {number}", "label": None} for number in range(3))), {})
     assert unlabelled.name == "text"
 

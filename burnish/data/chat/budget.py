@@ -1,0 +1,135 @@
+"""A budget of time and memory for rendering a chat template, which is a program that comes with a model."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+
+from jinja2 import TemplateSyntaxError, nodes
+
+from burnish.data.chat.own_template import parsed
+from burnish.errors import ModelError
+from burnish.system.machine import memory_size
+
+SECONDS = 1.0
+"""Of processor time. The longest real template renders a conversation of 100,000 tokens in some 0.1 s."""
+BYTES = 256 << 20
+"""On top of what the process has; only Linux counts it."""
+
+
+class _TooSlow(BaseException):
+    """The time is over; no library takes it for an error of its own."""
+
+
+@contextmanager
+def budget() -> Iterator[None]:
+    """While entered, templates may take `SECONDS` of processor time and `BYTES` of memory.
+
+    The time is watched in the main thread alone, where Python handles signals, and not on Windows, which has no such
+    timer.
+
+    Raises:
+        ModelError: a template took more.
+    """
+    try:
+        with _MEMORY.limited(), _limited_time():
+            yield
+    except _TooSlow:
+        raise _refused(f"ran for {SECONDS:g} s without coming to an end") from None
+    except MemoryError:
+        raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
+
+
+def check_operators(source: str) -> None:
+    """Refuses a template with a power: one such operation may take hours, and cannot be interrupted.
+
+    Raises:
+        ModelError: it has one.
+    """
+    if _has_power(source):
+        raise _refused("has the operator `**`, which no real one needs, and with which it could run for hours")
+
+
+@lru_cache(maxsize=64)
+def _has_power(source: str) -> bool:
+    if "**" not in source:  # which may also be in its text
+        return False
+    try:
+        return parsed(source).find(nodes.Pow) is not None
+    except (TemplateSyntaxError, RecursionError):  # it cannot be rendered either
+        return False
+
+
+def _refused(what: str) -> ModelError:
+    return ModelError(
+        f"the chat template {what}",
+        "A chat template is a program that comes with the model, and this one may have been made to do harm.",
+        "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
+    )
+
+
+@contextmanager
+def _limited_time() -> Iterator[None]:
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _TooSlow
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+class _AddressSpace:
+    """The limit on the address space of this process, which all of its threads share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entered = 0
+        self._before = (0, 0)
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """While entered, also by several threads at once, the process gets no more than `BYTES` on top."""
+        if sys.platform != "linux":
+            yield
+            return
+        with self._lock:
+            if self._entered == 0:
+                self._begin()
+            self._entered += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._entered -= 1
+                if self._entered == 0:
+                    self._end()
+
+    def _begin(self) -> None:
+        import resource
+
+        self._before = soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+        lower = used + BYTES if soft == resource.RLIM_INFINITY else min(used + BYTES, soft)
+        resource.setrlimit(resource.RLIMIT_AS, (lower, hard))
+
+    def _end(self) -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, self._before)
+
+
+_MEMORY = _AddressSpace()

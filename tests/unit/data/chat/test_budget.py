@@ -1,0 +1,100 @@
+"""Templates that run for hours or fill the memory are refused; others are rendered, and no limit stays."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from burnish.data.chat import budget as budget_module
+from burnish.data.chat.budget import budget
+from burnish.data.chat.template import ChatTemplate
+from burnish.data.rows.row import RowError
+from burnish.errors import ModelError
+from tests.snapshots import check_message
+
+ASK = [{"role": "user", "content": "How?"}]
+SLOW = "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a %}{% endfor %}{% endfor %}"
+LARGE = (
+    "{{ 'a' * 4000000000 }}",
+    "{{ '%1000000000d' % 1 }}",
+    "{{ 'a' | center(2000000000) }}",
+    "{{ [messages] * 1000000000 }}",
+    "{% set x = namespace(y='a' * 1000) %}{% for i in range(60) %}{% set x.y = x.y ~ x.y %}{% endfor %}{{ x.y }}",
+)
+
+
+def rendered(tokenizer: Any, template: str) -> str:
+    tokenizer.chat_template = template
+    return ChatTemplate(tokenizer).render(ASK, None, True)
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Any:
+    """Neither a limit nor a timer nor a handler stays."""
+    before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)
+    yield
+    assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_one_that_does_not_end_is_stopped(tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "SECONDS", 0.2)
+    with pytest.raises(ModelError) as caught:
+        rendered(tiny_tokenizer, SLOW)
+    check_message(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+@pytest.mark.parametrize("template", LARGE)
+def test_one_that_fills_memory_is_stopped(template: str, tiny_tokenizer: Any) -> None:
+    with pytest.raises(ModelError) as caught:
+        rendered(tiny_tokenizer, template)
+    check_message(caught.value)
+
+
+@pytest.mark.parametrize("template", ["{{ 10 ** 100000000 }}", "{% generation %}{{ 2**messages }}{% endgeneration %}"])
+def test_a_power_is_refused_before_it_is_computed(template: str, tiny_tokenizer: Any) -> None:
+    with pytest.raises(ModelError) as caught:
+        rendered(tiny_tokenizer, template)
+    check_message(caught.value)
+
+
+def test_others_are_rendered(tiny_tokenizer: Any) -> None:
+    assert rendered(tiny_tokenizer, "**{{ messages[0].content }}** {{ 3 * 4 }}") == "**How?** 12"
+    with pytest.raises(RowError):
+        rendered(tiny_tokenizer, "{{ 1 / 0 }}")
+
+
+def test_threads_share_the_limit() -> None:
+    """Whoever ends last lifts it."""
+    inside, leave = threading.Event(), threading.Event()
+    free = resource.getrlimit(resource.RLIMIT_AS)
+
+    def other() -> None:
+        with budget():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(10)
+    with budget():
+        pass
+    assert sys.platform != "linux" or resource.getrlimit(resource.RLIMIT_AS) != free
+    leave.set()
+    thread.join()
+
+
+def test_time_outside_of_it_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "SECONDS", 0.05)
+    with budget():
+        pass
+    ended = time.process_time() + 0.1
+    while time.process_time() < ended:
+        pass

@@ -1,0 +1,149 @@
+"""Commands in forked children: a process that has imported everything starts one in milliseconds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_MORE_BYTES = 3 << 30
+"""What a child may take on top of this process, so that a bomb ends the child and not the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended."""
+
+    code: int
+    """Its exit code; negative for a signal."""
+    output: str
+    """Of both streams."""
+    seconds: float
+    """Of processor time, which does not depend on what else the machine does."""
+    peak_bytes: int
+    """Most resident memory, of which this process had some already when it forked."""
+    is_late: bool
+    """Whether it was killed for taking too long."""
+
+    @property
+    def is_unexpected(self) -> bool:
+        """Whether a user would see a fault of Burnish: exit code 1, a traceback, or a signal."""
+        return self.code == 1 or self.code < 0 or "Traceback (most recent call last)" in self.output
+
+    @property
+    def last_line(self) -> str:
+        """Its error, or what it said at the end."""
+        lines = [line for line in self.output.splitlines() if line.strip()]
+        return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "")[:300]
+
+
+def warm_up() -> None:
+    """Imports what commands import, on one thread: threads do not survive a fork."""
+    os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    import torch
+
+    torch.set_num_threads(1)
+    import peft  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import transformers  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    import burnish.cli.main  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+
+def run_command(
+    words: Sequence[str], folder: Path, seconds: float = 60.0, before: Callable[[], None] | None = None
+) -> Ended:
+    """Runs a command of Burnish.
+
+    Args:
+        words: what follows `burnish`.
+        folder: that is the working directory.
+        seconds: after which the child is killed.
+        before: called in the child first.
+    """
+
+    def work() -> int:
+        if before is not None:
+            before()
+        from burnish.cli.main import main
+
+        return main(list(words))
+
+    return in_child(work, folder, seconds)
+
+
+def run_fresh(words: Sequence[str], folder: Path, seconds: float = 60.0) -> Ended:
+    """Runs a command of Burnish as `run_command` does, but in a process that has imported nothing, as users do."""
+    given = [sys.executable, "-m", "burnish", *words]
+    return in_child(lambda: os.execv(sys.executable, given), folder, seconds)
+
+
+def in_child(work: Callable[[], int], folder: Path, seconds: float = 60.0) -> Ended:
+    """Runs `work` in a forked child; its result is the exit code.
+
+    Args:
+        work: may do anything to its process.
+        folder: that is the working directory.
+        seconds: after which the child is killed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            _be_child(work, folder, output.fileno())
+        is_late = not _wait(child, seconds)
+        if is_late:
+            os.killpg(child, signal.SIGKILL)
+        _, status, usage = os.wait4(child, 0)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    return Ended(
+        os.waitstatus_to_exitcode(status), text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, is_late
+    )
+
+
+def _wait(child: int, seconds: float) -> bool:
+    """Whether a child ends in time."""
+    descriptor = os.pidfd_open(child)
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
+def _be_child(work: Callable[[], int], folder: Path, output: int) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        os.chdir(folder)
+        limit = _address_space() + _MORE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        code = work()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001  whatever it is, it is to be seen
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
