@@ -17,7 +17,7 @@ from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
 from burnish.models.heads import Head, start_output
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
-from burnish.models.location import ModelLocation, is_bundled, read_config
+from burnish.models.location import ModelLocation, is_bundled, read_config, reason_of
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
 from burnish.models.weight_files import check_weight_files
@@ -110,9 +110,9 @@ _TEXT = "Hello, wörld! 你好 🎉"
 
 def _try_out(tokenizer: Any) -> None:
     """Uses a tokenizer once: some damage only shows then, and would end a run in the middle. Raises what it raises."""
-    tokenizer.decode(tokenizer(_TEXT)["input_ids"])
     if not isinstance(tokenizer.model_max_length, (int, float)):
         raise ValueError(f"`model_max_length` is {tokenizer.model_max_length!r}, which is not a number")
+    tokenizer.decode(tokenizer(_TEXT)["input_ids"])
 
 
 def load_base(
@@ -299,7 +299,6 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelError:
-    text = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
     if "trust_remote_code" in str(error):
         return ModelError(
             f"the {part} of `{location.name}` comes with its own Python code",
@@ -309,7 +308,7 @@ def _load_error(location: ModelLocation, part: str, error: Exception) -> ModelEr
     fix = "Check the files in its folder"
     if part == "model" and _has_bad_settings(location):
         fix = f"Fix or remove `{GENERATION}` in its folder; Burnish does not use it"
-    return ModelError(f"cannot load the {part} of `{location.name}`", text, fix)
+    return ModelError(f"cannot load the {part} of `{location.name}`", reason_of(error), fix)
 
 
 def _has_bad_settings(location: ModelLocation) -> bool:

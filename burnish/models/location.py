@@ -104,7 +104,7 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
             ) from error
         raise ModelError(
             f"cannot read the config of `{location.name}`",
-            _first_line(error).partition(". ")[0].rstrip(".") + ".",
+            reason_of(error).partition(". ")[0].rstrip(".") + ".",
             "Check its `config.json`; a model newer than the installed transformers needs `pip install -U "
             "transformers`",
         ) from error
@@ -157,7 +157,7 @@ def _fetch(section: ModelSection) -> Path:
         near = difflib.get_close_matches(section.name, BUNDLED_MODELS, n=1)
         raise ModelError(
             f"there is no model `{section.name}`",
-            f"It is not a local folder, and the hub answered: {_first_line(error)}",
+            f"It is not a local folder, and the hub answered: {reason_of(error)}",
             f"Did you mean `{near[0]}`?"
             if near
             else "Check the name, log in for gated models, or use `--model seedling`",
@@ -172,8 +172,12 @@ def _fetch(section: ModelSection) -> Path:
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+def reason_of(error: Exception) -> str:
+    """The first line of a library's error, which may need the next to be a sentence."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300]
 
 
 def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:

@@ -308,8 +308,8 @@ class TrainSection(Section):
 
     epochs: Auto | Annotated[float, Field(gt=0)] = AUTO
     """Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer than
-    100 steps, up to 15 for 300 steps where the task has an output layer of its own, as for labels, 2 above 10,000 rows
-    and 1 above 100,000."""
+    100 steps, up to 15 for 300 steps where an output layer starts at random for a number or for more than eight labels,
+    2 above 10,000 rows and 1 above 100,000."""
     max_steps: PositiveInt | None = None
     """Upper limit on optimizer steps, whatever `epochs` says."""
     learning_rate: AutoPositiveFloat = AUTO
@@ -318,9 +318,9 @@ class TrainSection(Section):
     """Peak learning rate of an output layer that the base model lacks, so that it starts at random, as for labels.
     `auto` is higher than `learning_rate`, and nothing where the model has its output layer."""
     adapt: Auto | bool = AUTO
-    """Let the run change its plan: raise the learning rate if halfway nothing has moved, and go on, up to twice the
-    planned steps, where the end is too early. `auto` does so if `epochs`, `max_steps` and `learning_rate` are left to
-    Burnish."""
+    """Let the run change its plan: raise the learning rate if halfway nothing has moved, and go on where the end is too
+    early, up to twice the planned steps, or three times where these are at most 150. `auto` does so if `epochs`,
+    `max_steps` and `learning_rate` are left to Burnish."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Learning-rate schedule after warm-up."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05

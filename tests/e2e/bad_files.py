@@ -128,6 +128,17 @@ def adapter_as_model(here: Path, base: Path) -> None:
     (here / "model" / "adapter_config.json").write_text("{}", encoding="utf-8")
 
 
+def model_whose(name: str, **values: Any) -> Maker:
+    """Good rows, and a copy of the base model with other values in a JSON file."""
+
+    def make(here: Path, base: Path) -> None:
+        model_without()(here, base)
+        path = here / "model" / name
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+    return make
+
+
 def model_with(name: str, content: str) -> Maker:
     """Good rows, and a copy of the base model with one file replaced."""
 

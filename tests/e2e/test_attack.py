@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,27 @@ from tools.attack import fuzz, hostile, kills
 from tools.attack.forked import warm_up
 from tools.attack.victims import COMMANDS, TRAININGS
 
-_FEW = {"data": 16, "recipes": 6, "pictures": 3, "templates": 6, "models": 4, "runs": 6}
+_FEW = {"data": 8, "recipes": 4, "pictures": 1, "templates": 4, "models": 2, "runs": 4}
+_SHORT = 4
+"""Of the commands on a trap, one in so many is given."""
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tools set the variable themselves, for commands of their own."""
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "unused"))
+    monkeypatch.setenv("BURNISH_CACHE", "unused")
     warm_up()
+
+
+@pytest.fixture(scope="module")
+def traps(tmp_path_factory: pytest.TempPathFactory) -> hostile.Attack:
+    """Good files, and one run."""
+    return hostile.Attack(tmp_path_factory.mktemp("traps"))
 
 
 def test_killed_at_file_operations(tmp_path: Path) -> None:
     attack = kills.Attack(tmp_path, seed=1)
-    for tally in (attack.training(TRAININGS[0], 5), attack.command(COMMANDS[0], 2)):
+    for tally in (attack.training(TRAININGS[0], 4), attack.command(COMMANDS[0], 2)):
         assert tally.kills >= 2
         assert not tally.faults
 
@@ -50,36 +57,38 @@ def test_damaged_inputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["events are a link", "metric in the run folder", "chat template breaks out"])
-def test_a_strangers_run(name: str, tmp_path: Path) -> None:
-    assert not trapped("run", name, tmp_path)
+def test_a_strangers_run(name: str, traps: hostile.Attack) -> None:
+    assert not trapped(traps, "run", name, _SHORT)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, traps in hostile.KINDS.items() for name in traps])
-def test_everything_with_every_trap(kind: str, name: str, tmp_path: Path) -> None:
-    assert not trapped(kind, name, tmp_path)
+def test_everything_with_every_trap(kind: str, name: str, traps: hostile.Attack) -> None:
+    assert not trapped(traps, kind, name)
 
 
-def trapped(kind: str, name: str, folder: Path) -> list[str]:
-    """What went wrong with a trap."""
-    attack, traps = hostile.Attack(folder), hostile.KINDS[kind]
-    faults: list[str] = []
-    for words, work in hostile.commands(traps):
-        ended, found = attack.spring(traps[name], work)
+def trapped(attack: hostile.Attack, kind: str, name: str, step: int = 1) -> list[str]:
+    """What went wrong with a trap: of all commands, or of every `step`-th."""
+    lay, faults = hostile.KINDS[kind][name], list[str]()
+    for words, work in list(hostile.commands(hostile.KINDS[kind]))[::step]:
+        ended, found = attack.spring(lay, work)
         faults += [f"{words}: {one}" for one in (*found, *hostile.faults_of(ended))]
     return faults
 
 
-def test_a_sprung_trap_is_seen(tmp_path: Path) -> None:
-    """What the watch reports, and that a good run is given nothing to report."""
-    attack = hostile.Attack(tmp_path)
-    victims = {
-        "runs ": "import sys; sys.path.insert(0, 'runs/made'); import mine",
-        "unpickles ": "import pickle; pickle.loads(b'cio\\nopen\\n.')",
-        "starts a program: ": "import subprocess; subprocess.run(['true'])",
-        "changes ": "open('../outside/new', 'w').close()",
-    }
-    for said, code in victims.items():
-        _, found = attack.spring(lambda place: place.code(place.run), lambda code=code: exec(code) or 0)
-        assert re.match(said, found[0]), found
-    assert attack.spring(lambda place: None, lambda: 0)[1] == []
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("runs ", "import sys; sys.path.insert(0, 'runs/made'); import mine"),
+        ("unpickles ", "import pickle; pickle.loads(b'cio\\nopen\\n.')"),
+        ("starts a program: ", "import subprocess; subprocess.run(['true'])"),
+        ("changes ", "open('../outside/new', 'w').close()"),
+    ],
+)
+def test_a_sprung_trap_is_seen(said: str, code: str, traps: hostile.Attack) -> None:
+    _, found = traps.spring(lambda place: place.code(place.run), lambda: exec(code) or 0)
+    assert found and found[0].startswith(said)
+
+
+def test_a_good_run_springs_nothing(traps: hostile.Attack) -> None:
+    assert traps.spring(lambda place: None, lambda: 0)[1] == []

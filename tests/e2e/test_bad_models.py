@@ -62,6 +62,41 @@ CASES = [
         names=("./model",),
     ),
     Case(
+        "a config whose values have other types",
+        bad.model_whose("config.json", tie_word_embeddings=[[]]),
+        MODEL,
+        names=("./model",),
+    ),
+    Case(
+        "a config of which no model can be made",
+        bad.model_whose("config.json", num_attention_heads=12, num_key_value_heads=5),
+        "plan rows.jsonl --model ./model",
+    ),
+    Case(
+        "a config that names code on the hub",
+        bad.model_whose("config.json", _attn_implementation="kernels-community/flash-attn"),
+        MODEL,
+        names=("./model", "kernels-community/flash-attn"),
+    ),
+    Case(
+        "a token that is named by a text",
+        bad.model_whose("generation_config.json", eos_token_id="<|im_end|>"),
+        MODEL,
+        names=("eos_token_id",),
+    ),
+    Case(
+        "a tokenizer with a length that is no number",
+        bad.model_whose("tokenizer_config.json", model_max_length="512"),
+        MODEL,
+        names=("./model",),
+    ),
+    Case(
+        "a plan for a model whose tokenizer is damaged",
+        bad.model_with("tokenizer.json", "{}"),
+        "plan rows.jsonl --model ./model",
+        names=("./model",),
+    ),
+    Case(
         "an adapter where a base model belongs",
         bad.adapter_as_model,
         MODEL,

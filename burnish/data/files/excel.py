@@ -33,8 +33,8 @@ def worksheets(path: Path) -> dict[str, list[list[Any]]]:
     import python_calamine
 
     with open_binary(path) as stream:
-        _check_size(path)
         try:
+            _check_size(path)
             book = python_calamine.CalamineWorkbook.from_filelike(stream)
             found = {name: book.get_sheet_by_name(name) for name in book.sheet_names}
             cells = {name: one.to_python(skip_empty_area=False) for name, one in found.items()}
