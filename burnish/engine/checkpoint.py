@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import Trainer
 from burnish.errors import BurnishError
-from burnish.runs.atomic import remove_leftovers, write_folder
+from burnish.runs.atomic import remove_folder, remove_leftovers, write_folder
 from burnish.runs.folder import checkpoint_folders
 
 
@@ -154,7 +153,7 @@ def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> No
         kept.append(checkpoint_path(checkpoints, best_step))
     for path in folders:
         if path not in kept:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
     remove_leftovers(checkpoints)
 
 

@@ -120,7 +120,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
     """Writes one JSON object per line, atomically."""
-    write_text(path, "".join(visible_json(json.dumps(value, ensure_ascii=False)) + "\n" for value in values))
+    write_bytes(path, json_lines(values))
+
+
+def json_lines(values: list[dict[str, Any]]) -> bytes:
+    """One JSON object per line, in UTF-8."""
+    return "".join(visible_json(json.dumps(value, ensure_ascii=False)) + "\n" for value in values).encode("utf-8")
 
 
 @contextmanager
@@ -159,6 +164,13 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     old = temporary_sibling(path)
     _moved(path, old)
     _moved(temporary, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder so that it is there whole or not at all, whenever the process is killed."""
+    old = temporary_sibling(path)
+    _moved(path, old)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -19,7 +19,7 @@ from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
 from burnish.recipe.schema import Recipe
-from burnish.runs.atomic import check_target, write_json_lines, write_text
+from burnish.runs.atomic import check_target, json_lines, write_json_lines, write_text
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder, result_of
@@ -60,7 +60,8 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
             f"`{script}` does not end in .py", "The script is written in Python.", f"Use `--out {script.stem}.py`"
         )
     check_target(script)
-    check_target(rows_file)
+    if rows_file.is_dir():
+        check_target(rows_file)
     records = rows_of(folder, recipe, "Restore the data", emit)
     context = open_context(recipe, replace(records, valid=[]), emit)
     check_base(folder, context.location)
@@ -86,7 +87,10 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
         left_whole=unquantized(context),
         vocabulary=vocabulary_size(context.tokenizer, context.config.get_text_config().vocab_size),
     )
-    write_json_lines(rows_file, rows_by_step(plan, steps))
+    rows = rows_by_step(plan, steps)
+    if rows_file.exists() and rows_file.read_bytes() != json_lines(rows):  # not left by an eject that was killed
+        check_target(rows_file)
+    write_json_lines(rows_file, rows)
     write_text(script, write_script(recipe, facts))
     if recipe.lora.dropout and not context.method.trains_base:
         emit(Note("Dropout draws different random numbers there, so the losses will be close but not identical."))

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from burnish.engine.checkpoint import newest_usable, restore_checkpoint
+from burnish.engine.checkpoint import newest_usable, prune_checkpoints, restore_checkpoint
 from burnish.engine.loop import Loop
 from burnish.errors import DataError
 from burnish.lineage.manifest import check_base, has_same_data, note_session
@@ -85,7 +85,8 @@ def continue_training(
     if checkpoint is not None:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
         emit(Note(f"Continuing from step {loop.progress.step} of {loop.total_steps}."))
-    batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
+    loop.progress.micro_tokens = batches.micro_tokens = loop.progress.micro_tokens or batches.micro_tokens
+    prune_checkpoints(folder.checkpoints, recipe.save.keep, loop.progress.best_step)
     compile_again(loop.trainer.network, context, batches)
     note_session(folder, loop.progress.step, context.device)
     step = loop.progress.step if checkpoint else -1
