@@ -109,7 +109,7 @@ _LOGITS_BYTES = 1 << 30
 _MICRO_BATCH_TOKENS = 4096
 _NO_LIMIT = 10**9
 """transformers gives tokenizers without a limit a far larger number than this."""
-_FEWEST_STEPS, _FEWEST_STEPS_OF_HEAD = 100, 300
+_FEWEST_STEPS, _FEWEST_STEPS_OF_HEAD = 100, 900
 """Steps in which few rows are learned (`bench/outcomes.py`), and where an output layer has much to learn."""
 _FEW_LABELS = 8
 """Up to so many labels, an output layer of its own has learned them long before."""

@@ -308,7 +308,7 @@ class TrainSection(Section):
 
     epochs: Auto | Annotated[float, Field(gt=0)] = AUTO
     """Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer than
-    100 steps, up to 15 for 300 steps where an output layer starts at random for a number or for more than eight labels,
+    100 steps, up to 15 for 900 steps where an output layer starts at random for a number or for more than eight labels,
     2 above 10,000 rows and 1 above 100,000."""
     max_steps: PositiveInt | None = None
     """Upper limit on optimizer steps, whatever `epochs` says."""

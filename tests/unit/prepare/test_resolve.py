@@ -265,14 +265,14 @@ def test_few_rows_are_read_more_often_to_make_a_hundred_steps(tokens: int, epoch
     assert (reason == made) == (epochs > 3)
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(16, 15), (160, 15), (168, 15), (176, 14), (800, 3), (8_000, 3)])
-def test_a_new_head_is_given_three_hundred_steps(rows: int, epochs: int) -> None:
+@pytest.mark.parametrize(("rows", "epochs"), [(16, 15), (480, 15), (520, 14), (800, 9), (2_400, 3), (8_000, 3)])
+def test_a_new_head_is_given_nine_hundred_steps(rows: int, epochs: int) -> None:
     resolver, events = resolver_of(data__context=512, batch__tokens=800)
     facts = facts_of(rows=rows, tokens=100 * rows, has_own_head=True)
     resolve_training(resolver, facts, make_method("full"))
     assert resolver.recipe.train.epochs == epochs
     (reason,) = [event.reason for event in events if event.option == "train.epochs"]
-    assert reason.endswith("learning takes about 300 steps") == (epochs > 3)
+    assert reason.endswith("learning takes about 900 steps") == (epochs > 3)
 
 
 @pytest.mark.parametrize(("outputs", "epochs"), [(1, 15), (2, 10), (8, 10), (9, 15), (150, 15)])
