@@ -331,14 +331,17 @@ _BEFORE_RECIPE = {
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a folder holds the lock of a run, and only what that writes before its recipe, so before its first step.
+    """Whether a folder is empty, or holds the lock of a run, and only what that writes before its recipe, so before its
+    first step.
 
     Its process was killed, or the disk was full. Such a folder is not a run: the next run of its name replaces it.
     """
     try:
-        names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    except OSError:  # it cannot be opened
+        names = {entry.name for entry in path.iterdir()}
+    except OSError:  # it is no folder, or cannot be opened
         return False
+    if not names:
+        return True
     others = [name for name in names - _BEFORE_RECIPE if not name.startswith(TEMPORARY_PREFIX)]
     return LOCK in names and not others and not ("checkpoints" in names and any((path / "checkpoints").iterdir()))
 

@@ -64,7 +64,7 @@ from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
 from burnish.runs.atomic import flush, write_folder, write_json, write_json_lines, write_text
-from burnish.runs.event_log import EventLog
+from burnish.runs.event_log import EventLog, flush_logs
 from burnish.runs.events import (
     CommandMeasured,
     DataReady,
@@ -327,6 +327,7 @@ def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
     saved = recipe.model_copy(update={"data": keep_section(recipe.data, folder.data)})
+    flush_logs(folder.path)
     write_text(folder.recipe, dump_recipe(saved, context.unread_sections()))
     flush(folder.path.parent)  # the name of the run folder itself
 

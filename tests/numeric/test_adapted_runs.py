@@ -68,16 +68,17 @@ def adapted(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def test_it_goes_on_with_another_schedule(straight: RunFolder) -> None:
-    (change,) = adapted(straight)
-    lines = steps(straight)
-    planned = change["step"]
-    assert (len(lines), change["total_steps"], change["factor"]) == (2 * planned, 2 * planned, 1.0)
-    assert [line["total_steps"] for line in lines] == [planned] * planned + [2 * planned] * planned
+    changes, lines = adapted(straight), steps(straight)
+    planned = changes[0]["step"]
+    ends = [planned, 2 * planned, 3 * planned]
+    assert [change["step"] for change in changes] == ends[:2], "after each of its schedules the loss still fell"
+    assert [(change["total_steps"], change["factor"]) for change in changes] == [(ends[1], 1.0), (ends[2], 1.0)]
+    assert [line["total_steps"] for line in lines] == [end for end in ends for _ in range(planned)]
     rates = [line["learning_rate"] for line in lines]
-    assert rates[planned:] == rates[:planned]
-    assert change["learning_rate"] == max(rates) == 3e-3
+    assert rates == 3 * rates[:planned]
+    assert changes[0]["learning_rate"] == max(rates) == 3e-3
     validated = [line["step"] for line in logged(straight) if line["event"] == "Validated"]
-    assert {planned, 2 * planned} <= set(validated), "both ends are validated"
+    assert set(ends) <= set(validated), "all ends are validated"
 
 
 @pytest.mark.parametrize("after", [-4, 0, 3], ids=["before the change", "with it", "after it"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from burnish.runs.lock import LOCK
+from burnish.runs.lock import LOCK, RECORD
 from tests.architecture_table import rows_for
 from tests.tiny_architectures import save_architecture
 from tests.tiny_vision import save_vision_model, write_picture_rows
@@ -114,7 +114,7 @@ def contents(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.name == LOCK:  # of a killed writer: empty, held by no process, and removed by the next writer
+        if path.name in (LOCK, RECORD):  # of a killed writer: held by no process, and removed by the next writer
             continue
         if path.is_dir():
             found[f"{name}/"] = True

@@ -18,13 +18,12 @@ from tests.snapshots import check_message
 
 
 def create_run(runs: Path, name: str) -> RunFolder:
-    """An empty run folder, as of a run that has ended."""
+    """A run folder with a file in it, as of a run that has ended."""
     check_new_run(runs, name)
     new = NewRun(runs)
     folder = new.take(name)
     (folder.path / "kept").touch()
     new.__exit__(None, None, None)
-    (folder.path / "kept").unlink()
     return folder
 
 
@@ -40,7 +39,7 @@ def test_makes_the_folder_and_those_above(tmp_path: Path) -> None:
     folder = create_run(tmp_path / "a" / "b", "first")
     assert folder.path == tmp_path / "a" / "b" / "first"
     assert folder.name == "first"
-    assert list(folder.path.iterdir()) == []
+    assert [path.name for path in folder.path.iterdir()] == ["kept"]
 
 
 def test_never_writes_over_a_run(tmp_path: Path) -> None:
@@ -49,6 +48,12 @@ def test_never_writes_over_a_run(tmp_path: Path) -> None:
         create_run(tmp_path, "first")
     check_message(caught.value, {tmp_path: "FOLDER"})
     assert "burnish resume" in caught.value.fix
+
+
+def test_takes_an_empty_folder(tmp_path: Path) -> None:
+    """A process that was killed right after it had made the folder leaves one."""
+    (tmp_path / "first").mkdir()
+    assert create_run(tmp_path, "first").path == tmp_path / "first"
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-flag", "sp ace", "x" * 122, "new\nline"])
