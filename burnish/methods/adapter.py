@@ -18,7 +18,7 @@ from burnish.methods.method import Load, MethodDefaults
 from burnish.models.blocks import is_ending
 from burnish.models.device import PRECISIONS, arithmetic
 from burnish.models.heads import Target, all_logits
-from burnish.models.location import ModelLocation
+from burnish.models.location import ModelLocation, reason_of
 from burnish.models.quantization import import_bitsandbytes
 from burnish.models.weight_files import check_adapter_files
 from burnish.runs.folder import RunFolder
@@ -114,7 +114,6 @@ class AdapterMethod(MethodDefaults, ABC):
         Raises:
             ModelError: the adapter does not fit the base model, is incomplete, or has no effect.
         """
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         peft = import_peft()
@@ -123,11 +122,12 @@ class AdapterMethod(MethodDefaults, ABC):
         try:
             tuned = peft.PeftModel.from_pretrained(network, str(result))
             saved = load_file(str(result / "adapter_model.safetensors"))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            text = str(error).strip().splitlines()[0][:300]
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged files fail anywhere in PEFT
             raise ModelError(
                 f"the adapter in `{result}` does not fit its base model",
-                text,
+                reason_of(error),
                 "Put back the base model that it was trained on, or train again",
             ) from error
         _check_tensors(result, set(saved), set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)))

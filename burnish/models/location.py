@@ -175,9 +175,13 @@ def _fetch(section: ModelSection) -> Path:
 def reason_of(error: Exception) -> str:
     """The first line of a library's error, which may need the next to be a sentence."""
     if isinstance(error, KeyError):
-        return f"there is no {error}"
+        return f"there is no {error}"[:_REASON]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_REASON]
+
+
+_REASON = 300
+"""Characters of a library's error that are shown."""
 
 
 def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:

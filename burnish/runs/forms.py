@@ -127,6 +127,7 @@ _NEEDED = {
     "Validated": ("step", "loss", "is_best"),
     "Finished": ("best_step",),
     "Adapted": ("step",),
+    "Resolved": ("option", "value"),
 }
 """What every version has logged; other fields may be missing in older logs."""
 _PLAIN: dict[Any, tuple[type, ...]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import check_target, json_lines, write_json_lines, write_text
+from burnish.runs.damage import read_json_object
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Listener, Note
 from burnish.runs.folder import RunFolder, result_of
@@ -105,7 +105,7 @@ def _kept_step(folder: RunFolder, steps: int) -> int:
 
 def _adapter(result: Path) -> dict[str, Any]:
     file = result / "adapter_config.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json_object(file, "Restore the file from a copy, or train again") if file.is_file() else {}
 
 
 def _no_dropout(context: RunContext) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def on_disk() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow  # `tests/e2e/test_attack.py` kills before and after every write
 def test_killed_while_a_checkpoint_is_being_written(
     rows: Path, straight: RunFolder, tiny_model: Callable[[str], Path], on_disk: Path
 ) -> None:

@@ -99,7 +99,7 @@ def parquet(here: Path, scale: float) -> list[str]:
 
     schema = pyarrow.schema([("text", pyarrow.string())])
     with pyarrow.parquet.ParquetWriter(
-        here / "rows.parquet", schema, "2.6", compression="zstd", use_dictionary=False
+        here / "rows.parquet", schema, compression="zstd", use_dictionary=False
     ) as writer:
         table = pyarrow.table({"text": ["a" * (8 * _MB) for _ in range(8)]}, schema)
         for _ in range(64):
