@@ -109,6 +109,13 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
             "transformers`",
         ) from error
     _refuse_hub_code(location, config)
+    names = config.architectures
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ModelError(
+            f"cannot read the config of `{location.name}`",
+            f"`architectures` is {names!r}, and not a list of names.",
+            "Check its `config.json`, or copy it again from the source of the model",
+        )
     return config
 
 

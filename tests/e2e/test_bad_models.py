@@ -68,6 +68,12 @@ CASES = [
         names=("./model",),
     ),
     Case(
+        "a config whose architectures are no list",
+        bad.model_whose("config.json", architectures=3),
+        MODEL,
+        names=("./model",),
+    ),
+    Case(
         "a config of which no model can be made",
         bad.model_whose("config.json", num_attention_heads=12, num_key_value_heads=5),
         "plan rows.jsonl --model ./model",

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _MORE_BYTES = 3 << 30
@@ -79,10 +79,25 @@ def run_command(
     return in_child(work, folder, seconds)
 
 
+_LAUNCHER = """
+import os, sys
+child = os.fork()
+if child == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "burnish", *sys.argv[2:]])
+_, status, usage = os.wait4(child, 0)
+open(sys.argv[1], "w").write(f"{usage.ru_maxrss} {usage.ru_utime + usage.ru_stime}")
+sys.exit(os.waitstatus_to_exitcode(status) % 256)
+"""
+"""Starts the command from a small process: a peak of memory counts what the process had before it began."""
+
+
 def run_fresh(words: Sequence[str], folder: Path, seconds: float = 60.0) -> Ended:
     """Runs a command of Burnish as `run_command` does, but in a process that has imported nothing, as users do."""
-    given = [sys.executable, "-m", "burnish", *words]
-    return in_child(lambda: os.execv(sys.executable, given), folder, seconds)
+    with tempfile.NamedTemporaryFile() as usage:
+        given = [sys.executable, "-c", _LAUNCHER, usage.name, *words]
+        ended = in_child(lambda: os.execv(sys.executable, given), folder, seconds)
+        peak, took = map(float, usage.read().split() or (ended.peak_bytes / 1024, ended.seconds))
+    return replace(ended, peak_bytes=int(peak * 1024), seconds=took)
 
 
 def in_child(work: Callable[[], int], folder: Path, seconds: float = 60.0) -> Ended:

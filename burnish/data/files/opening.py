@@ -15,14 +15,14 @@ from typing import Any, BinaryIO, cast
 from burnish.errors import DataError
 
 
-def _open_zstd(path: Path) -> BinaryIO:
+def _open_zstd(packed: BinaryIO) -> BinaryIO:
     import pyarrow
 
-    stream = pyarrow.input_stream(str(path), compression="zstd")
+    stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(packed, "r"), "zstd")
     return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream)))
 
 
-COMPRESSED: dict[str, tuple[str, Callable[[Path], object]]] = {
+COMPRESSED: dict[str, tuple[str, Callable[[BinaryIO], object]]] = {
     ".gz": ("gzip", gzip.open),
     ".bz2": ("bzip2", bz2.open),
     ".xz": ("xz", lzma.open),
@@ -32,7 +32,7 @@ COMPRESSED: dict[str, tuple[str, Callable[[Path], object]]] = {
 _BUFFER_BYTES = 1 << 17
 
 
-SMALL_BYTES = 256 << 20
+SMALL_BYTES = 128 << 20
 """Unpacked size up to which nothing is refused."""
 MOST_TIMES = 100
 """Larger files may unpack to as many times their own size; text shrinks to a tenth or so."""
@@ -42,12 +42,17 @@ MOST_LINE_BYTES = 128 << 20
 
 
 class _Unpacked(io.RawIOBase):
-    """An uncompressed stream, which ends with an error once it is far larger than data would be."""
+    """An uncompressed stream, which ends with an error once it is far larger than data would be.
 
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
-        self._stream, self._path = stream, path
+    Args:
+        stream: uncompressed.
+        packed: the compressed file, from which it reads.
+        path: of the file.
+    """
+
+    def __init__(self, stream: BinaryIO, packed: BinaryIO, path: Path) -> None:
+        self._stream, self._packed, self._path = stream, packed, path
         self._size = 0
-        self._most = max(SMALL_BYTES, MOST_TIMES * path.stat().st_size)
 
     def readable(self) -> bool:
         return True
@@ -56,7 +61,7 @@ class _Unpacked(io.RawIOBase):
         block = self._stream.read(len(buffer))
         buffer[: len(block)] = block
         self._size += len(block)
-        if self._size > self._most:
+        if self._size > max(SMALL_BYTES, MOST_TIMES * self._packed.tell()):
             raise DataError(
                 f"`{self._path}` unpacks to more than {MOST_TIMES} times its size",
                 "That is far more than data shrinks to, so it may have been made to fill the memory.",
@@ -89,8 +94,8 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
             with path.open("rb") as file:
                 yield file
         else:
-            with cast(BinaryIO, opener(path)) as stream:
-                yield cast(BinaryIO, io.BufferedReader(_Unpacked(stream, path), _BUFFER_BYTES))
+            with path.open("rb") as packed, cast(BinaryIO, opener(packed)) as stream:
+                yield cast(BinaryIO, io.BufferedReader(_Unpacked(stream, packed, path), _BUFFER_BYTES))
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise _not_complete(path, called, error) from error
     except OSError as error:
