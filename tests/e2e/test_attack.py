@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tools.attack import fuzz, hostile, kills
-from tools.attack.forked import warm_up
+from tools.attack.forked import faults_of, warm_up
+from tools.attack.traps import KINDS
 from tools.attack.victims import COMMANDS, TRAININGS
 
 _FEW = {"data": 8, "recipes": 4, "pictures": 1, "templates": 4, "models": 2, "runs": 4}
@@ -23,9 +25,11 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def traps(tmp_path_factory: pytest.TempPathFactory) -> hostile.Attack:
+def traps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile.Attack]:
     """Good files, and one run."""
-    return hostile.Attack(tmp_path_factory.mktemp("traps"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BURNISH_CACHE", "unused")  # so that what the tool sets does not outlast it
+        yield hostile.Attack(tmp_path_factory.mktemp("traps"))
 
 
 def test_killed_at_file_operations(tmp_path: Path) -> None:
@@ -62,17 +66,17 @@ def test_a_strangers_run(name: str, traps: hostile.Attack) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, traps in hostile.KINDS.items() for name in traps])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, traps in KINDS.items() for name in traps])
 def test_everything_with_every_trap(kind: str, name: str, traps: hostile.Attack) -> None:
     assert not trapped(traps, kind, name)
 
 
 def trapped(attack: hostile.Attack, kind: str, name: str, step: int = 1) -> list[str]:
     """What went wrong with a trap: of all commands, or of every `step`-th."""
-    lay, faults = hostile.KINDS[kind][name], list[str]()
-    for words, work in list(hostile.commands(hostile.KINDS[kind]))[::step]:
+    lay, faults = KINDS[kind][name], list[str]()
+    for words, work in list(hostile.commands(KINDS[kind]))[::step]:
         ended, found = attack.spring(lay, work)
-        faults += [f"{words}: {one}" for one in (*found, *hostile.faults_of(ended))]
+        faults += [f"{words}: {one}" for one in (*found, *faults_of(ended))]
     return faults
 
 

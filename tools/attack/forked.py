@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import io
 import os
 import resource
 import select
@@ -45,16 +47,29 @@ class Ended:
         return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "")[:300]
 
 
+MOST_SECONDS, MOST_BYTES = 10.0, 1_500_000_000
+
+
+def faults_of(ended: Ended) -> list[str]:
+    """What was wrong with how a command ended: by a fault of Burnish, or after more time or memory than it may take."""
+    found = []
+    if ended.is_late or ended.seconds > MOST_SECONDS:
+        found.append("did not end" if ended.is_late else f"took {ended.seconds:.0f} s")
+    elif ended.is_unexpected:
+        found.append(f"ended with {ended.code}: {ended.last_line}")
+    if ended.peak_bytes > MOST_BYTES:
+        found.append(f"took {ended.peak_bytes / 1e9:.1f} GB")
+    return found
+
+
 def warm_up() -> None:
     """Imports what commands import, on one thread: threads do not survive a fork."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     import torch
 
     torch.set_num_threads(1)
-    import peft  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    import transformers  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
-    import burnish.cli.main  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    for name in ("peft", "transformers", "burnish.cli.main"):
+        importlib.import_module(name)
 
 
 def run_command(
@@ -141,9 +156,8 @@ def _be_child(work: Callable[[], int], folder: Path, output: int) -> None:
         os.setpgid(0, 0)
         for stream in (1, 2):
             os.dup2(output, stream)
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdin = io.StringIO()
+        sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
         os.chdir(folder)
         limit = _address_space() + _MORE_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -34,12 +34,11 @@ from tests.architecture_table import rows_for
 from tests.tiny_architectures import save_architecture
 from tests.tiny_vision import save_vision_model, write_picture_rows
 from tests.unit.data.files.workbooks import workbook
-from tools.attack.forked import Ended, in_child, run_command, warm_up
+from tools.attack.forked import faults_of, in_child, run_command, warm_up
 from tools.attack.mutations import damage_bytes, damage_value
 from tools.attack.templates import odd_template
 from tools.attack.victims import RUN, TRAININGS, settings
 
-MOST_SECONDS, MOST_BYTES = 10.0, 1_500_000_000
 _SAMPLES = Path(str(resources.files("burnish"))) / "assets" / "samples"
 _LIMIT_SECONDS = 120.0
 _ONE_STEP = settings(
@@ -325,18 +324,6 @@ def uncounted(path: Path, folder: Path) -> str:
     return "" if found == str(lines) else f"{lines} lines, of which {found} are counted"
 
 
-def faults_of(given: Input, ended: Ended) -> list[str]:
-    """What was wrong with how a command ended."""
-    found = []
-    if ended.is_late or ended.seconds > MOST_SECONDS:
-        found.append("did not end" if ended.is_late else f"took {ended.seconds:.0f} s")
-    elif ended.is_unexpected:
-        found.append(f"ended with {ended.code}: {ended.last_line}")
-    if ended.peak_bytes > MOST_BYTES:
-        found.append(f"took {ended.peak_bytes / 1e9:.1f} GB")
-    return found
-
-
 def attack(good: Good, kind: str, count: int, seed: int, keep: Path | None) -> Tally:
     """Gives so many inputs of a kind to Burnish."""
     make, tally = KINDS[kind][0], Tally()
@@ -348,7 +335,7 @@ def attack(good: Good, kind: str, count: int, seed: int, keep: Path | None) -> T
             tally.inputs += 1
             tally.refused += ended.code != 0
             tally.slowest, tally.largest = max(tally.slowest, ended.seconds), max(tally.largest, ended.peak_bytes)
-            found = faults_of(given, ended)
+            found = faults_of(ended)
             if given.counted is not None and not found and (missing := uncounted(given.counted, here)):
                 found.append(missing)
             if found:

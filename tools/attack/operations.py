@@ -32,7 +32,7 @@ def watch(folders: tuple[Path, ...], look: Look) -> None:
             return
         state["is_looking"] = True
         try:
-            if (os.path.abspath(path) + os.sep).startswith(roots):  # noqa: PTH100
+            if f"{Path(path).absolute()}{os.sep}".startswith(roots):
                 state["number"] += 1
                 look(state["number"], f"{event} {path}")
         finally:
@@ -59,9 +59,9 @@ def changed(event: str, arguments: tuple[Any, ...]) -> str | None:
 
 def _below(path: Any, folder: int) -> str | None:
     name = _text(path)
-    if name is None or os.path.isabs(name) or folder < 0:  # noqa: PTH117
+    if name is None or Path(name).is_absolute() or folder < 0:
         return name
-    return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)  # noqa: PTH115, PTH118
+    return str(Path(f"/proc/self/fd/{folder}").readlink() / name)
 
 
 def _text(path: Any) -> str | None:
