@@ -67,3 +67,14 @@ class Interrupted(BurnishError):
     """Stopped by Ctrl-C or SIGTERM after the state was saved."""
 
     exit_code = 130
+
+
+_REASON_CHARACTERS = 300
+
+
+def reason_of(error: Exception) -> str:
+    """What a library's error says: its first line, and the next if that is needed for a sentence; cut if it is long."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"[:_REASON_CHARACTERS]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_REASON_CHARACTERS]

@@ -20,7 +20,7 @@ from burnish.runs.events import Validated
 MOST, MOST_OF_SHORT = 2, 3
 """Times the planned steps that a run takes at most, and one that is planned to take few."""
 _SHORT = 150
-"""Steps after which more rows would mostly be memorized; fewer are over in a minute or so (`bench/outcomes.py`)."""
+"""Most planned steps of a short run. Measured on small models alone (`bench/outcomes.py`)."""
 _FEWEST = 0.25
 """Share of the planned steps that is worth a cycle: in fewer, a schedule hardly rises before it falls again."""
 _RAISED, _FASTER = 10.0, 3.0

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from burnish.errors import ModelError, RecipeError
+from burnish.errors import ModelError, RecipeError, reason_of
 from burnish.methods.method import Load, MethodDefaults
 from burnish.models.blocks import is_ending
 from burnish.models.device import PRECISIONS, arithmetic
 from burnish.models.heads import Target, all_logits
-from burnish.models.location import ModelLocation, reason_of
+from burnish.models.location import ModelLocation
 from burnish.models.quantization import import_bitsandbytes
 from burnish.models.weight_files import check_adapter_files
 from burnish.runs.folder import RunFolder

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from burnish.errors import BurnishError, ModelError
+from burnish.errors import BurnishError, ModelError, reason_of
 from burnish.models.blocks import block_lists
 from burnish.models.fingerprint import GENERATION
 from burnish.models.finite import check_finite
 from burnish.models.generation import make_greedy
 from burnish.models.heads import Head, start_output
 from burnish.models.labels import begin_again, has_trained_head, order_of_labels, take_outputs, without_labels
-from burnish.models.location import ModelLocation, is_bundled, read_config, reason_of
+from burnish.models.location import ModelLocation, is_bundled, read_config
 from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, slowdown
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
 from burnish.models.weight_files import check_weight_files

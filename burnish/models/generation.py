@@ -81,7 +81,7 @@ def _check_tokens(settings: Mapping[str, Any]) -> None:
         if not all(isinstance(number, int) for number in listed if number is not None):
             raise ModelError(
                 f"the generation settings of the base model have `{name}: {value!r}`",
-                "A token is named by its number there.",
+                "Tokens are given there by their numbers.",
                 "Fix or remove it in `generation_config.json` and `config.json`",
             )
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import ModelError
+from burnish.errors import ModelError, reason_of
 from burnish.models.weight_files import PICKLES, check_weight_files, weight_files
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.system.machine import expanded
@@ -125,8 +125,8 @@ def _refuse_hub_code(location: ModelLocation, config: Any) -> None:
         name = getattr(config, option, None)
         if isinstance(name, str) and "/" in name:
             raise ModelError(
-                f"the config of `{location.name}` names code on the hub: `{name}`",
-                "Burnish runs none; it has its own arithmetic.",
+                f"the config of `{location.name}` asks for code from the hub: `{name}`",
+                "Burnish does not run code from the hub.",
                 f"Remove `{option.removeprefix('_')}` and `{option}` from its `config.json`",
             )
 
@@ -177,18 +177,6 @@ def _fetch(section: ModelSection) -> Path:
             f"It is not a local folder, it is not in the cache `{cache}`, and the hub cannot be reached{offline}.",
             f"Did you mean `{near[0]}`?" if near else "Use the bundled model: `--model seedling`",
         ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of a library's error, which may need the next to be a sentence."""
-    if isinstance(error, KeyError):
-        return f"there is no {error}"[:_REASON]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_REASON]
-
-
-_REASON = 300
-"""Characters of a library's error that are shown."""
 
 
 def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:

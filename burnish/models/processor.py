@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import MachineError, ModelError
+from burnish.errors import MachineError, ModelError, reason_of
 from burnish.models.heads import Head
 
 IMAGE_TEXT = Head("AutoModelForImageTextToText", "CAUSAL_LM")
@@ -57,12 +57,11 @@ def load_processor(tokenizer: Any) -> Any:
     except ImportError as error:
         raise MachineError(
             f"the processor in `{folder}` needs a package that is not installed",
-            str(error).strip().splitlines()[0][:300],
+            reason_of(error),
             "Install it, or use a model whose processor does not need it",
         ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        text = str(error).strip() or type(error).__name__
-        raise _unusable(folder, text.splitlines()[0][:300]) from error
+        raise _unusable(folder, reason_of(error)) from error
     tokenizer.chat_template = processor.chat_template or tokenizer.chat_template
     if not tokenizer.chat_template:
         raise _unusable(folder, "It has no chat template, so the place of an image is unknown.")

@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from transformers.pytorch_utils import Conv1D
 
-from burnish.errors import ModelError
+from burnish.errors import ModelError, reason_of
 from burnish.models.base import Loading, quiet_transformers, without_dropout
 from burnish.models.blocks import linear_layers
 from burnish.models.heads import Head
@@ -201,7 +201,7 @@ def count_from_config(config: Any, head: Head) -> int:
     """Number of parameters of a model from its config alone; tied ones count once.
 
     Raises:
-        ModelError: no model can be made from the config.
+        ModelError: no model can be built from the config.
     """
     import transformers
 
@@ -210,8 +210,8 @@ def count_from_config(config: Any, head: Head) -> int:
             network = getattr(transformers, head.auto_class).from_config(_with_head(config, head))
     except Exception as error:  # a damaged config fails anywhere in transformers
         raise ModelError(
-            "no model can be made from the config of the base model",
-            " ".join(str(error).split())[:200].rstrip(".") + ".",
+            "the base model cannot be built from its config",
+            reason_of(error).rstrip(".") + ".",
             "Check its `config.json`, or copy it again from the source of the model",
         ) from error
     return sum(weight.numel() for weight in network.parameters())

@@ -93,7 +93,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         InputError: there is a folder in its place.
     """
     if path.is_dir():
-        raise InputError(f"`{path}` is a folder", "A file is written there.", "Remove the folder")
+        check_target(path, may_replace=True)
     remove_abandoned(path.parent, path.name)
     temporary = temporary_sibling(path)
     with as_disk_error(path):

@@ -15,7 +15,7 @@ from typing import Any
 from burnish.errors import InputError, MachineError, MissingRun
 from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
 from burnish.runs.damage import check_plain
-from burnish.runs.event_log import read_events
+from burnish.runs.event_log import EVENTS, METRICS, read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
 from burnish.system.machine import memory_size
 from burnish.system.shell import quoted
@@ -52,12 +52,12 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """One line per step or validation."""
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def events(self) -> Path:
         """What happened, one event per line."""
-        return self.path / "events.jsonl"
+        return self.path / EVENTS
 
     @property
     def checkpoints(self) -> Path:
@@ -319,7 +319,7 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 _BEFORE_RECIPE = {
     LOCK,
     RECORD,
-    "events.jsonl",
+    EVENTS,
     "manifest.json",
     "rejected.jsonl",
     "views.json",

@@ -18,7 +18,7 @@ from burnish.errors import ModelError
 from burnish.system.machine import memory_size
 
 SECONDS = 1.0
-"""Of processor time. The longest real template renders a conversation of 100,000 tokens in some 0.1 s."""
+"""Of processor time, for one conversation."""
 BYTES = 256 << 20
 """On top of what the process has; only Linux counts it."""
 
@@ -53,7 +53,7 @@ def check_operators(source: str) -> None:
         ModelError: it has one.
     """
     if _has_power(source):
-        raise _refused("has the operator `**`, which no real one needs, and with which it could run for hours")
+        raise _refused("uses the operator `**`, with which it could run for hours")
 
 
 @lru_cache(maxsize=64)

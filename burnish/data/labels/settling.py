@@ -76,10 +76,10 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
 
 
 def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
-    """Raises DataError for a column that is called like a label and has a different value in every row."""
+    """Raises DataError for a column that is named like a label and has a different value in every row."""
     if texts:
         raise DataError(
-            f"`{column}` is called like a label, but is different in each of the {len(texts):,} rows",
+            f"`{column}` is named like a column of labels, but each of its {len(texts):,} values is different",
             "It may be an id; or there are as many classes as rows, and then none can be learned.",
             f"If only the texts are to be learned: `--task text`. If `{column}` holds classes: `--task classify`",
         )
