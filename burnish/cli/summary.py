@@ -150,13 +150,19 @@ class RunSummary:
         if time is None:
             return "a few seconds of training, too short to try it first" if MemoryBounded in self._latest else ""
         whole = duration(time.so_far + time.seconds + time.evaluation)
-        parts = f"{duration(time.so_far)} until now, {duration(time.seconds)} of training"
+        more = may_go_on(time.seconds, time.longest)
+        parts = f"{duration(time.so_far)} until now, {duration(time.seconds)} of training{more}"
         busy = f"; other programs use {100 * time.others:.0f} % of the processor" if time.others > BUSY else ""
         return f"about {whole}: {parts}, {duration(time.evaluation)} of evaluation{busy}"
 
     def _folder(self) -> str:
         name = self._option("name")
         return short(Path(self._option("runs") or "") / name) if name else ""
+
+
+def may_go_on(seconds: float, longest: float) -> str:
+    """Text that follows the time of a training that may become longer; empty if it does not."""
+    return f" ({duration(longest)} if it goes on: `train.adapt`)" if longest > seconds else ""
 
 
 def planned_bytes(memory: MemoryPlanned) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from burnish.engine.diagnosis import Diagnosis, far_from_floor, is_unfinished, not_memorized, stalled, still_falling
 from burnish.engine.schedule import Cycle
-from burnish.recipe.schema import Recipe
+from burnish.recipe.schema import Recipe, TrainSection
 from burnish.runs.events import Validated
 
 MOST, MOST_OF_SHORT = 2, 3
@@ -35,6 +35,19 @@ class Adaptation:
     reason: str
 
 
+def most_steps(planned: int, train: TrainSection) -> int:
+    """Optimizer steps that a run takes at most.
+
+    Args:
+        planned: steps of the first schedule.
+        train: resolved options.
+    """
+    if train.adapt is not True:
+        return planned
+    most = planned * (MOST_OF_SHORT if planned <= _SHORT else MOST)
+    return min(most, train.max_steps or most)
+
+
 def adaptation(
     validated: Validated, diagnosis: Diagnosis, recipe: Recipe, planned: int, cycles: Sequence[Cycle]
 ) -> Adaptation | None:
@@ -48,9 +61,7 @@ def adaptation(
         cycles: that were added so far.
     """
     curves = diagnosis.curves.with_validation(validated)
-    is_short = planned <= _SHORT
-    most = planned * (MOST_OF_SHORT if is_short else MOST)
-    most = min(most, recipe.train.max_steps or most)
+    most = most_steps(planned, recipe.train)
     steps, factor = min(planned, most - curves.step), cycles[-1].factor if cycles else 1.0
     if recipe.train.adapt is not True or steps < max(1, round(_FEWEST * planned)):
         return None
@@ -65,7 +76,7 @@ def adaptation(
         return Adaptation(Cycle(curves.step, steps, factor), evidence)
     if evidence := far_from_floor(curves, last):
         return Adaptation(Cycle(curves.step, steps, max(factor, _FASTER)), evidence)
-    if is_short and not cycles:
+    if planned <= _SHORT and not cycles:
         evidence = f"{planned} steps are few, and {not_memorized(curves, last)}"
         return Adaptation(Cycle(curves.step, most - curves.step, factor), evidence)
     return None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import BatchPlan
+from burnish.engine.adaptation import most_steps
 from burnish.models.config import model_kind
 from burnish.models.fingerprint import fingerprint
 from burnish.plan.confirmation import try_run
@@ -64,6 +65,8 @@ class MeasuredTime:
     """Seconds from there to the end: both models on test rows, training rows, questions and other texts."""
     tokens_per_second: float
     """Tokens of the network's input, padding included."""
+    longest: float
+    """Seconds of the training if it goes on for as long as `train.adapt` allows; as many as `run` where it does not."""
 
 
 def step_key(plan: RunPlan) -> str:
@@ -152,18 +155,24 @@ def measured_time(known: KnownPace, plan: BatchPlan, context: RunContext) -> Mea
         context: of the run; every option is resolved.
     """
     steps = total_steps(context.recipe, plan.steps_per_epoch)
-    run = training_seconds(known, plan, context)
-    run += -(-steps // int(context.recipe.save.every)) * (_SAVING + known.checkpoint / _SAVED_BYTES)
+    most = most_steps(steps, context.recipe.train) if context.validation.examples else steps
+    run, longest = (_with_checkpoints(known, plan, context, number) for number in (steps, most))
     evaluation = _evaluation(known, context) + _answers(known, context) + _REPORT
     if context.method.trains_base:
         evaluation += known.loading  # to compare with it
     step = known.seconds_per_token * sum(plan.padded_tokens(number) for number in range(steps)) / steps
-    return MeasuredTime(step, run, evaluation, 1 / known.seconds_per_token)
+    return MeasuredTime(step, run, evaluation, 1 / known.seconds_per_token, longest)
 
 
-def training_seconds(known: KnownPace, plan: BatchPlan, context: RunContext) -> float:
-    """Seconds of all steps and validations of a run."""
-    steps = total_steps(context.recipe, plan.steps_per_epoch)
+def _with_checkpoints(known: KnownPace, plan: BatchPlan, context: RunContext, steps: int) -> float:
+    """Seconds of so many steps, with their validations and checkpoints."""
+    checkpoints = -(-steps // int(context.recipe.save.every))
+    return training_seconds(known, plan, context, steps) + checkpoints * (_SAVING + known.checkpoint / _SAVED_BYTES)
+
+
+def training_seconds(known: KnownPace, plan: BatchPlan, context: RunContext, steps: int | None = None) -> float:
+    """Seconds of so many steps of a run, all that are planned if None, and of their validations."""
+    steps = steps or total_steps(context.recipe, plan.steps_per_epoch)
     seconds = known.seconds_per_token * sum(plan.padded_tokens(step) for step in range(steps))
     if context.validation.examples:
         seconds += _num_validations(steps, int(context.recipe.evaluate.every)) * _validation(known, context)

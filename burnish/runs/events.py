@@ -155,6 +155,8 @@ class TimePlanned(Event):
     """Seconds from the end of the training to the end of the command."""
     others: float = 0.0
     """Share of the processor that other programs used when the steps were timed, 0 to 1."""
+    longest: float = 0.0
+    """Seconds of training if the run goes on for as long as `train.adapt` allows."""
 
 
 @dataclass(frozen=True, slots=True)

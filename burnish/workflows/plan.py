@@ -102,7 +102,8 @@ class Plan:
         """JSON-ready values. A measured time has no bounds."""
         step = run = speed = at = None
         if self.measured is not None:
-            step, run = ({"seconds": one, "low": None, "high": None} for one in (self.measured.step, self.measured.run))
+            step = {"seconds": self.measured.step, "low": None, "high": None}
+            run = {**step, "seconds": self.measured.run, "longest": self.measured.longest}
             speed = self.measured.tokens_per_second
             at = datetime.fromtimestamp(self.measured_at, timezone.utc).isoformat(timespec="seconds")
         elif self.step is not None:

@@ -303,7 +303,8 @@ def _predicted(model: LoadedModel, known: KnownPace, resident: int, budget: Budg
     context, batches = model.context, model.batches
     expected = measured_time(known, batches, context)
     so_far = time.time() - model.begun
-    context.emit(TimePlanned(expected.run, expected.tokens_per_second, so_far, expected.evaluation, known.others))
+    pace, after, longest = expected.tokens_per_second, expected.evaluation, expected.longest
+    context.emit(TimePlanned(expected.run, pace, so_far, after, known.others, longest))
     model = replace(model, so_far=so_far, time=expected)
     if context.device.type != "cpu":
         return model

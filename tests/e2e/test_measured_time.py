@@ -117,6 +117,7 @@ def test_plan_and_training_agree_and_measure_for_each_other(
     assert burnish(f"train {words} --name one").code == 0
     events = {line["event"]: line for line in read_lines(here / "runs/one/events.jsonl")}
     assert planned["run"]["seconds"] == events["TimePlanned"]["seconds"], "plan and training reckon alike"
+    assert planned["run"]["longest"] == events["TimePlanned"]["longest"]
     assert planned["evaluation"] == {"seconds": events["TimePlanned"]["evaluation"]}
     assert planned["tokens_per_second"] == events["TimePlanned"]["tokens_per_second"]
     whole = sum(events["TimePlanned"][name] for name in ("so_far", "seconds", "evaluation"))

@@ -9,7 +9,7 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import RecipeFlags
-from burnish.cli.summary import RunSummary, parameters
+from burnish.cli.summary import RunSummary, may_go_on, parameters
 from burnish.cli.table import Facts
 from burnish.cli.table import Table as Drawn
 from burnish.report.figures import duration
@@ -133,8 +133,8 @@ def _measured(made: Plan, measured: MeasuredTime) -> str:
     when = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(made.measured_at)) if made.is_earlier else ""
     return (
         f"{measured.step:.2g} s per step, {measured.tokens_per_second:,.0f} tokens/s including padding; "
-        f"{made.steps:,} steps: {duration(measured.run)}, and {duration(measured.evaluation)} of evaluation; "
-        f"{made.time_source}{when}"
+        f"{made.steps:,} steps: {duration(measured.run)}{may_go_on(measured.run, measured.longest)}, and "
+        f"{duration(measured.evaluation)} of evaluation; {made.time_source}{when}"
     )
 
 

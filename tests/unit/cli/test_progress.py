@@ -77,7 +77,7 @@ SETUP: list[Event] = [
     MemoryMeasured(200 * MIB, 210 * MIB),
     Resolved("evaluate.every", 4, "about ten validations"),
     Resolved("name", "rows-seedling-lora", "data, model and method"),
-    TimePlanned(185.0, 1234.5, so_far=6.0, evaluation=22.0, others=0.4),
+    TimePlanned(185.0, 1234.5, so_far=6.0, evaluation=22.0, others=0.4, longest=555.0),
     MemoryPredicted(620 * MIB, 2400 * MIB),
 ]
 TRAINING: list[Event] = [

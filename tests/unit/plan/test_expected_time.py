@@ -52,6 +52,25 @@ def case(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], P
     return planned(write_rows(tmp_path_factory.mktemp("data") / "rows.jsonl", 60), tiny_model("llama"), "lora")
 
 
+def test_a_run_that_may_go_on_says_how_long_it_takes_then(case: Case) -> None:
+    """Six steps are few: with `train.adapt` the run takes up to three times as many, in a budget that allows it."""
+    assert case.time(seconds_per_token=0.5).longest == case.time(seconds_per_token=0.5).run, "`max_steps` is a limit"
+    recipe = case.context.recipe
+    train = recipe.train.model_copy(update={"adapt": True, "max_steps": None, "epochs": 1})
+    free = Case(case.context.with_recipe(recipe.model_copy(update={"train": train})))
+    batches = free.context.batch_plan(free.context.training)
+    made = free.time(seconds_per_token=0.5, checkpoint=1e9)
+    longer = Case(free.context.with_options(train={"epochs": 3, "adapt": False}))
+    assert 3 * total_steps(free.context.recipe, batches.steps_per_epoch) == total_steps(
+        longer.context.recipe, batches.steps_per_epoch
+    )
+    assert made.longest == pytest.approx(longer.time(seconds_per_token=0.5, checkpoint=1e9).run)
+    assert made.longest > made.run
+    unseen = Case(replace(free.context, validation=replace(free.context.validation, examples=[])))
+    alone = unseen.time(seconds_per_token=0.5)
+    assert alone.longest == alone.run, "without validation rows nothing says whether to go on"
+
+
 def test_training_counts_every_padded_token(case: Case) -> None:
     batches = case.context.batch_plan(case.context.training)
     steps = total_steps(case.context.recipe, batches.steps_per_epoch)
