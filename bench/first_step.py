@@ -4,7 +4,8 @@
 
 The first figure is that of `burnish train` in a process of its own, with the caches that an earlier run left; the
 others are the processor time of a one-step `train()` in a process that has trained before, on the bundled model and on
-the tiny one that the tests train. `--profile` prints where the former goes.
+the tiny one that the tests train. They have one thread, as tests do: a second one would wait most of the time, and a
+thread of OpenMP that waits takes processor time as well. `--profile` prints where the former goes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tests.tiny_data import make_recipe, write_rows
 from tests.tiny_models import make_network, make_tokenizer, save_model
@@ -43,6 +46,7 @@ def main() -> None:
         tokenizer = make_tokenizer()
         tiny = save_model(folder / "tiny", make_network("llama", len(tokenizer)), tokenizer)
         few = write_rows(folder / "few.jsonl")
+        torch.set_num_threads(1)
         spent = [one_step(rows, SEEDLING, folder / f"warm-{number}") for number in range(options.runs + 1)]
         little = [one_step(few, tiny, folder / f"tiny-{number}") for number in range(options.runs + 1)]
         print(f"first command of all: first step after {seconds[0]:.2f} s")

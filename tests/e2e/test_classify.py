@@ -17,7 +17,7 @@ from tests.tiny_classifiers import GOOD, reviews, save_reader
 OPTIONS: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01, "name": "mine"}
 
 
-@pytest.fixture(scope="module", params=["bert", "llama"])
+@pytest.fixture(scope="module", params=["bert", pytest.param("llama", marks=pytest.mark.slow)])
 def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_reader(tmp_path_factory.mktemp("models") / request.param, request.param)
 

@@ -161,8 +161,11 @@ def test_a_base_with_dropout_and_fewer_rows_than_tokens(here: Path, rows_file: P
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"preference.loss": "ipo", "preference.beta": 0.5}, {"method": "full", "learning_rate": 2e-4}],
-    ids=["dpo", "ipo", "full"],
+    [
+        pytest.param({}, id="dpo"),
+        pytest.param({"preference.loss": "ipo", "preference.beta": 0.5}, id="ipo", marks=pytest.mark.slow),
+        pytest.param({"method": "full", "learning_rate": 2e-4}, id="full", marks=pytest.mark.slow),
+    ],
 )
 def test_pairs(options: dict[str, Any], here: Path, base: Path, burnish: Burnish) -> None:
     source = random.Random(5)

@@ -40,8 +40,14 @@ def make_gpt2(folder: Path, spare_rows: int) -> Any:
     return wrapped
 
 
-@pytest.mark.parametrize("spare_rows", [0, 7])
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("method", "spare_rows"),
+    [
+        ("lora", 0),
+        ("full", 7),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("lora", 7), ("full", 0))),
+    ],
+)
 def test_gpt2_without_a_pad_token_learns_where_to_stop(
     method: str, spare_rows: int, here: Path, burnish: Burnish
 ) -> None:

@@ -170,7 +170,7 @@ def as_of_an_earlier_version(run: Path) -> None:
         (run / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
 
 
-@pytest.mark.parametrize("has_test_file", [False, True])
+@pytest.mark.parametrize("has_test_file", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_of_an_earlier_version_still_opens(has_test_file: bool, here: Path, base: Path, burnish: Burnish) -> None:
     """It held rows out by `seed`, whatever their labels, and used no test file."""
     (here / "data").mkdir()

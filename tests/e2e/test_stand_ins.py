@@ -88,7 +88,7 @@ def test_ia3_beside_a_new_pooler_can_be_merged(kind: str, tmp_path: Path, labell
     assert merged.merged.same_choice == 1
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [FAMILIES[0], *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES[1:])])
 def test_ia3_on_a_model_that_sees_scales_its_language_model_alone(family: str, tmp_path: Path) -> None:
     rows = write_picture_rows(tmp_path, 12)
     model = save_vision_model(family, tmp_path / family)

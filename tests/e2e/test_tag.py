@@ -22,7 +22,10 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "method"), [("bert", "lora"), ("roberta", "full"), ("llama", "lora")])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("bert", "lora"), ("roberta", "full"), pytest.param("llama", "lora", marks=pytest.mark.slow)],
+)
 def test_a_file_and_a_model_are_enough(here: Path, kind: str, method: str) -> None:
     events: list[Any] = []
     model = save_tagger(kind, here / "model")

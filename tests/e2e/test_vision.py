@@ -35,7 +35,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_picture_rows(tmp_path_factory.mktemp("squares"))
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(
+    scope="module", params=[FAMILIES[0], *(pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES[1:])]
+)
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """(family, model folder)."""
     return request.param, save_vision_model(request.param, tmp_path_factory.mktemp(request.param))

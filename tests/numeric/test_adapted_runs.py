@@ -81,7 +81,14 @@ def test_it_goes_on_with_another_schedule(straight: RunFolder) -> None:
     assert set(ends) <= set(validated), "all ends are validated"
 
 
-@pytest.mark.parametrize("after", [-4, 0, 3], ids=["before the change", "with it", "after it"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(-4, id="before the change", marks=pytest.mark.slow),
+        pytest.param(0, id="with it"),
+        pytest.param(3, id="after it", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stop_changes_nothing(after: int, straight: RunFolder, rows: Path, base: Path, tmp_path: Path) -> None:
     planned = adapted(straight)[0]["step"]
     with pytest.raises(Interrupted):

@@ -152,7 +152,7 @@ _ALIKE = ("tag", "span", "fill-mask", "reward", "score")
 _METHODS = [name for name in method_names() if name not in (*_QUANTIZED, "lora", "full")]
 CELLS = [
     *(pytest.param(one, "lora", marks=pytest.mark.slow if one in _ALIKE else []) for one in (*TASKS, "vision")),
-    (main_task("Llama"), "full"),
+    pytest.param(main_task("Llama"), "full", marks=pytest.mark.slow),
     *(pytest.param(main_task("Llama"), method, marks=pytest.mark.slow) for method in _METHODS),
     *(pytest.param("classify", method, marks=pytest.mark.slow) for method in ("full", "ia3", "prompt")),
 ]

@@ -28,8 +28,16 @@ _RUNS = [
 ]
 
 
-@pytest.mark.parametrize("packing", [True, False], ids=["packed", "padded"])
-@pytest.mark.parametrize(("layout", "method"), _RUNS)
+@pytest.mark.parametrize(
+    ("layout", "method", "packing"),
+    [
+        # each run once, packed and padded in turn
+        pytest.param(*run, packing, id=f"{'-'.join(run)}-{'packed' if packing else 'padded'}", marks=marks)
+        for number, run in enumerate(_RUNS)
+        for packing in (True, False)
+        for marks in [() if packing == bool(number % 2) else pytest.mark.slow]
+    ],
+)
 def test_the_loop_does_what_a_plain_loop_does(
     layout: str, method: str, packing: bool, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:

@@ -140,7 +140,7 @@ def test_the_straight_run_has_something_to_lose(straight: RunFolder, method: str
 
 
 @ONE_METHOD
-@pytest.mark.parametrize("before_the_end", [0, 2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("before_the_end", [0, *(pytest.param(one, marks=pytest.mark.slow) for one in (2, 5))])
 def test_early_stopping_takes_the_same_turn_after_a_stop(
     before_the_end: int, method: str, rows: Path, base: Path, tmp_path: Path
 ) -> None:
