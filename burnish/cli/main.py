@@ -18,7 +18,7 @@ from burnish.cli.commands.check import check
 from burnish.cli.commands.doctor import doctor, selftest
 from burnish.cli.commands.evaluate import compare, evaluate, reproduce
 from burnish.cli.commands.explain import explain
-from burnish.cli.commands.export import eject, merge
+from burnish.cli.commands.export import eject, export, merge
 from burnish.cli.commands.generate import chat, generate
 from burnish.cli.commands.plan import plan
 from burnish.cli.commands.runs import report, runs, show
@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         selftest,
     ),
     "Train": (quickstart, train, sweep, resume),
-    "Evaluate and use the result": (evaluate, compare, generate, chat, merge, eject),
+    "Evaluate and use the result": (evaluate, compare, generate, chat, merge, export, eject),
     "Review runs": (runs, show, report, reproduce),
     "Learn": (explain,),
 }

@@ -65,10 +65,11 @@ def merge(
     """
     target = folder.path / "merged" if out is None else out
     with lock_for(folder.path, target, "merged"):
-        return _merge(folder, open_recipe(folder, base_model), target, precision, EventLog(None, listeners))
+        return write_merged(folder, open_recipe(folder, base_model), target, precision, EventLog(None, listeners))
 
 
-def _merge(folder: RunFolder, recipe: Recipe, target: Path, precision: str, emit: EventLog) -> Merged:
+def write_merged(folder: RunFolder, recipe: Recipe, target: Path, precision: str, emit: EventLog) -> Merged:
+    """`merge` for a run whose recipe is open, and whose folder no other process writes."""
     result = result_of(folder)
     check_present(folder, recipe)
     check_target(target)

@@ -1,7 +1,8 @@
-"""`burnish merge RUN` and `burnish eject RUN`."""
+"""`burnish merge RUN`, `burnish export RUN` and `burnish eject RUN`."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,6 +49,77 @@ def merge(
     console.json(merged)
     if not console.output.json:
         show_merged(console, merged)
+
+
+To = Annotated[
+    Literal["gguf", "ollama", "vllm", "hf", "mlx"],
+    typer.Option("--to", help="Program that it is for: `gguf` for llama.cpp, `hf` for transformers and the hub."),
+]
+
+
+class Type(str, Enum):
+    """How a GGUF file stores numbers."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q5_1 = "q5_1"
+    Q5_0 = "q5_0"
+    Q4_1 = "q4_1"
+    Q4_0 = "q4_0"
+
+
+Types = Annotated[
+    list[Type],
+    typer.Option("--type", help="Number format of a GGUF file; give it several times for several files."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Where to write it. [default: RUN/export-TO]", show_default=False),
+]
+Answers = Annotated[
+    int,
+    typer.Option("--answers", metavar="NUMBER", min=0, help="Maximum number of test rows that each GGUF file answers."),
+]
+
+
+def export(
+    console: Console,
+    run: Run,
+    to: To,
+    types: Types = [Type.Q8_0],  # noqa: B006, nothing changes it
+    out: Folder = None,
+    answers: Answers = 64,
+    base_model: BaseModel = None,
+    trust: Trust = False,
+    runs: Runs = "runs",
+) -> None:
+    """Export a run to llama.cpp, Ollama, vLLM, MLX or the hub.
+
+    GGUF files are tried with llama.cpp itself before they are kept: the tokens of the run's rows, and greedy answers in
+    fp32, must be the same. Then each file answers test rows, so that you see what its number format costs.
+    """
+    from burnish.cli.exported import show_exported
+    from burnish.cli.progress import Progress
+    from burnish.runs.atomic import check_target
+    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.lock import check_free
+
+    folder = find_run(run, runs, trust)
+    result_of(folder)
+    with Progress(console) as progress:
+        from burnish.workflows.export import Asking, target_of
+        from burnish.workflows.export import export as run_export
+
+        asking = Asking(to, [one.value for one in types], answers)
+        target = out or target_of(folder, to)
+        check_free(folder.path, target, "exported")
+        check_target(target)
+        made = run_export(folder, asking, target, [progress], base_model).to_dict()
+    console.json(made)
+    if not console.output.json:
+        show_exported(console, made)
 
 
 Script = Annotated[

@@ -1,0 +1,238 @@
+"""The GGUF files of one run: written, and tried with llama.cpp.
+
+merged model in fp32 ─► GGUF in fp32 ─► llama.cpp: same tokens, same answers ─► smaller types: what they cost
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from burnish.data.rows.records import Record
+from burnish.export.gguf.file import Weights, check_vocabulary, check_weights, write_gguf
+from burnish.export.gguf.layouts import Described, describe
+from burnish.export.gguf.vocabulary import Vocabulary, guesses, read_vocabulary
+from burnish.export.ollama import Turns, find_turns, modelfile, prove_turns
+from burnish.inference.cost import Asked, learned_places
+from burnish.inference.exported import Asking, Exported, ExportedFile
+from burnish.inference.llama_cpp import PACKAGE, LlamaCpp, is_installed
+from burnish.inference.proof import prove_ends, prove_outputs, prove_tokens, texts_of
+from burnish.metrics.own_metric import load_metric
+from burnish.models.base import quiet_transformers
+from burnish.models.device import free_memory
+from burnish.prepare.context import RunContext
+from burnish.runs.atomic import write_text
+from burnish.runs.events import Note, Progressed, Stage
+
+ROWS = 400
+"""Rows whose tokens are compared, at most."""
+_PROMPTS, _NEW_TOKENS = 16, 32
+"""Answers that are compared token by token."""
+
+
+@dataclass(slots=True)
+class GgufFiles:
+    """The files of one model."""
+
+    asking: Asking
+    context: RunContext
+    model: Path
+    """Folder of transformers."""
+    written: Path
+    """Folder that the files are written to."""
+    made: Exported
+
+    def write(self) -> None:
+        """Writes and tries every file."""
+        context, emit = self.context, self.context.emit
+        with quiet_transformers():
+            from transformers import AutoConfig, AutoModelForCausalLM
+
+            config = AutoConfig.from_pretrained(str(self.model), local_files_only=True)
+        described = describe(config, config.vocab_size)
+        self.made.notes += described.notes
+        weights = Weights.of(self.model, config, described)
+        vocabulary = read_vocabulary(context.tokenizer, config.vocab_size, context.task.predictor.stop_ids)
+        for token in prove_ends(vocabulary, context.task.predictor.stop_ids):
+            self.made.notes.append(
+                f"The run ends an answer at `{vocabulary.tokens[token]}` too, which the file has no room to say: name "
+                "it as a stop when you use it."
+            )
+        turns = self._turns() if self.asking.to == "ollama" else None
+        if not is_installed():
+            self.made.notes.append(
+                f"Not verified: the package `{PACKAGE}`, which has llama.cpp, is not installed. "
+                "`pip install 'burnish[export]'`, and export again."
+            )
+            for kind in self.asking.types:
+                self.made.files.append(self._file(weights, vocabulary, kind))
+            self._finish(vocabulary, turns, described)
+            return
+        emit(Stage("comparing tokens with llama.cpp"))
+        vocabulary = self._same_tokens(weights, vocabulary)
+        with quiet_transformers():
+            network = AutoModelForCausalLM.from_pretrained(str(self.model), dtype="float32", local_files_only=True)
+        network.eval()
+        exact = self.written / "exact.gguf"
+        emit(Stage("comparing answers with llama.cpp, in fp32"))
+        write_gguf(exact, weights, vocabulary, "f32", self.made.run)
+        self._same_answers(exact, network, vocabulary, described)
+        asked = self._asked(config.vocab_size, described)
+        self.made.questions = len(asked.questions)
+        before = asked.of_network(network)
+        del network
+        free_memory()
+        for kind in self.asking.types:
+            file = self._file(weights, vocabulary, kind)
+            emit(Stage(f"answering test rows from {file.name}"))
+            with self._opened(self.written / file.name, described) as llama:
+                figures = asked.figures(before, asked.of_file(llama, self._report))
+            self.made.files.append(replace(file, figures=figures))
+        exact.unlink()
+        self._finish(vocabulary, turns, described)
+
+    def _file(self, weights: Weights, vocabulary: Vocabulary, kind: str) -> ExportedFile:
+        """Writes one file and compares it with the weights."""
+        self.context.emit(Stage(f"writing {kind}"))
+        path = self.written / f"{self.made.run}-{kind}.gguf"
+        write_gguf(path, weights, vocabulary, kind, self.made.run)
+        check_vocabulary(path, vocabulary)
+        error = check_weights(path, weights, kind)
+        return ExportedFile(path.name, kind, path.stat().st_size, error)
+
+    def _opened(self, file: Path, described: Described) -> LlamaCpp:
+        return LlamaCpp(file, min(described.context, self.context.context_length + self._most()), self._threads())
+
+    def _threads(self) -> int:
+        return self.asking.threads
+
+    def _most(self) -> int:
+        return int(self.context.recipe.evaluate.max_new_tokens)
+
+    def _same_tokens(self, weights: Weights, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with llama.cpp's way to split these rows; proves that their tokens are the same."""
+        encoder, texts = self.context.task.encoder, list[str]()
+        rows = [*self.context.final.encoded.examples, *self.context.training.examples]
+        for example in rows[:ROWS]:
+            texts += texts_of(self.context.tokenizer, [segment.ids for segment in encoder.segments(example)])
+        file = self.written / "tokens.gguf"
+
+        def opened(one: Vocabulary) -> LlamaCpp:
+            file.unlink(missing_ok=True)
+            write_gguf(file, weights, one, "q4_0", self.made.run)
+            return LlamaCpp(file, 64, self._threads())
+
+        names = guesses(self.context.tokenizer) if vocabulary.split else []
+        found, self.made.tokens = prove_tokens(self.context.tokenizer, vocabulary, names, texts, opened)
+        file.unlink()
+        return found
+
+    def _same_answers(self, file: Path, network: Any, vocabulary: Vocabulary, described: Described) -> None:
+        """Proves that llama.cpp renders and answers as the model does, from fp32 weights."""
+        predictor, questions = self.context.task.predictor, self.context.final_questions(_PROMPTS)
+        prompts = [list(question.prompt_ids) for question in questions]
+        if not prompts:
+            segments = map(self.context.task.encoder.segments, self.context.final.encoded.examples[:_PROMPTS])
+            prompts = [list(parts[0].ids[: max(1, len(parts[0].ids) // 2)]) for parts in segments]
+        room = described.context - _NEW_TOKENS
+        prompts = [ids[-room:] for ids in prompts]
+        ends = {vocabulary.ids.get("eos"), vocabulary.ids.get("eot")}
+        controls = {token for token, one in self.context.tokenizer.added_tokens_decoder.items() if one.special} - ends
+        with self._opened(file, described) as llama:
+            tolerance = described.layout.tolerance
+            self.made.outputs = prove_outputs(
+                llama, network, prompts, predictor.stop_ids, controls, _NEW_TOKENS, tolerance
+            )
+            if self.context.task.reads_turns and self.made.to == "gguf":
+                self._same_rendering(llama)
+        if not self.made.outputs.ended and predictor.stop_ids:
+            self.made.notes.append(
+                f"No answer ended within {_NEW_TOKENS} tokens, so that answers end where they should is not proved."
+            )
+        if others := self.made.outputs.other_ends:
+            named = ", ".join(f"`{self.context.tokenizer.convert_ids_to_tokens(one)}`" for one in others)
+            self.made.notes.append(f"llama.cpp ends an answer at {named} too, by its name; the run does not.")
+
+    def _same_rendering(self, llama: LlamaCpp) -> None:
+        """Proves that llama.cpp writes conversations by the template of the file as the run does."""
+        values, predictor = self.context.recipe.template.kwargs, self.context.task.predictor
+        for turns in self._conversations():
+            expected = list(predictor.prompt_ids(list(turns)))
+            if llama.tokens(llama.render(turns, values)) != expected:
+                self.made.notes.append(
+                    "llama.cpp's chat writes a conversation by this template otherwise than transformers does, first "
+                    f"one that begins with {str(turns[0]['content'])[:60]!r}. Give prompts as text, or use "
+                    "`--to ollama`, whose template is proved."
+                )
+                return
+            self.made.rendered += 1
+
+    def _conversations(self) -> list[list[dict[str, Any]]]:
+        """Conversations of the run up to where the last answer begins, those with nothing but texts."""
+        found = []
+        for record in [*self.context.final.records, *self.context.records.train][:ROWS]:
+            for dialogue in _plain_dialogues(record):
+                found.append([dict(message) for message in dialogue[:-1]])
+        return [turns for turns in found if turns]
+
+    def _turns(self) -> Turns | None:
+        """The fixed texts around turns, proved on the run's conversations; None if the task has no turns."""
+        if not self.context.task.reads_turns:
+            return None
+        predictor, tokenizer = self.context.task.predictor, self.context.tokenizer
+
+        def render(messages: Sequence[Any]) -> str:
+            return texts_of(tokenizer, [predictor.prompt_ids([dict(one) for one in messages])])[0]
+
+        conversations = self._conversations()
+        turns = prove_turns(find_turns(render), render, conversations, self.made.run)
+        self.made.rendered = len(conversations)
+        first = tokenizer.bos_token
+        if first and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:  # Ollama puts it there itself
+            turns = replace(
+                turns, start=turns.start.removeprefix(first), start_alone=turns.start_alone.removeprefix(first)
+            )
+        return turns
+
+    def _asked(self, rows: int, described: Described) -> Asked:
+        own, context = self.context.recipe.evaluate.metric, self.context
+        room = described.context - self._most()
+        questions = context.final_questions(self.asking.answers)
+        places = learned_places(context.task.encoder, context.final.encoded.examples)
+        return Asked(
+            questions=[one for one in questions if one.inputs is None and len(one.prompt_ids) <= room],
+            places=[place for place in places if len(place.before) < described.context],
+            tokenizer=context.tokenizer,
+            predictor=context.task.predictor,
+            most=self._most(),
+            own=(own.partition(":")[2], load_metric(own)) if own else None,
+            is_known=context.task.scorer.compares_answers,
+            rows=rows,
+        )
+
+    def _report(self, done: int, total: int) -> None:
+        self.context.emit(Progressed("answers", done, total))
+
+    def _finish(self, vocabulary: Vocabulary, turns: Turns | None, described: Described) -> None:
+        """Writes what belongs beside the files."""
+        if self.asking.to != "ollama":
+            return
+        stops = [vocabulary.tokens[token] for role, token in vocabulary.ids.items() if role in ("eos", "eot")]
+        text = modelfile(self.written / self.made.files[0].name, turns, stops, described.context)
+        write_text(self.written / "Modelfile", text)
+        if len(self.made.files) > 1:
+            self.context.emit(Note(f"The Modelfile names `{self.made.files[0].name}`, the first of the files."))
+
+
+def _plain_dialogues(record: Record) -> list[Sequence[Any]]:
+    """The conversations of a record that end with an answer and have neither tools nor pictures."""
+    if getattr(record, "tools", None):
+        return []
+    return [
+        dialogue
+        for dialogue in record.dialogues()[:1]
+        if dialogue[-1]["role"] == "assistant"
+        and all(isinstance(one.get("content"), str) and set(one) <= {"role", "content"} for one in dialogue[:-1])
+    ]

@@ -1,0 +1,137 @@
+"""`burnish export`: what is written is proved with llama.cpp, or not kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import transformers
+from peft import AutoPeftModelForCausalLM
+
+import burnish as burnish_api
+from burnish.export.gguf import layouts
+from burnish.inference import gguf_files, llama_cpp
+from tests.e2e.command_result import read_lines, screen
+from tests.e2e.conftest import EXACT, Burnish
+from tests.snapshots import check_snapshot
+from tests.tiny_classifiers import reviews, save_reader
+
+LEARN = (
+    f"{EXACT} --set train.max_steps=40 --set train.epochs=100 --set train.learning_rate=0.02 --set batch.tokens=512 "
+    "--set evaluate.answers=0 --set evaluate.max_new_tokens=12"
+)
+
+
+@pytest.fixture
+def trained(here: Path, base: Path, burnish: Burnish) -> Path:
+    """A run that has learned one short answer, and where it ends."""
+    rows = [{"prompt": f"Who is {number}?", "completion": "A red fox."} for number in range(60)]
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    result = burnish(f"train rows.jsonl --model {base} --method lora --name mine {LEARN}")
+    assert result.code == 0, result.err
+    return here / "runs/mine"
+
+
+def test_gguf_and_ollama(trained: Path, burnish: Burnish) -> None:
+    result = burnish("export mine --to gguf --type f32 --type q8_0 --json")
+    assert result.code == 0, result.err
+    made = result.json
+    assert [file["type"] for file in made["files"]] == ["f32", "q8_0"]
+    assert made["tokens"]["texts"] == made["rendered"] == 48
+    assert (made["outputs"]["prompts"], made["outputs"]["ended"], made["notes"]) == (12, 12, [])
+    exact, smaller = ({one["name"]: one for one in file["figures"]} for file in made["files"])
+    assert abs(exact["loss"]["difference"]["value"]) < 1e-4
+    assert smaller["loss"]["rows"] == exact["loss"]["rows"] > 10
+    folder = trained / "export-gguf"
+    assert {path.name for path in folder.iterdir()} == {"mine-f32.gguf", "mine-q8_0.gguf", "export.json"}
+    assert json.loads((folder / "export.json").read_text(encoding="utf-8")) == made
+    with llama_cpp.LlamaCpp(folder / "mine-q8_0.gguf", 64, 1) as llama:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "adapter")
+        asked = llama.tokens(llama.render([{"role": "user", "content": "Who is 77?"}]))
+        assert tokenizer.decode(llama.complete(asked, 12).ids) == "A red fox."
+    again = burnish("export mine --to gguf")
+    assert again.code == 2
+    assert "already exists" in again.err
+
+    result = burnish("export mine --to ollama --answers 0")
+    assert result.code == 0, result.err
+    check_snapshot("e2e/test_export::an exported run", screen(result))
+    text = (trained / "export-ollama/Modelfile").read_text(encoding="utf-8")
+    assert text.startswith("FROM ./mine-q8_0.gguf\n")
+    assert 'PARAMETER stop "<|im_end|>"' in text
+
+
+def test_what_is_spoilt_is_not_kept(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpermuted(name: str, tensor: numpy.ndarray, config: Any) -> numpy.ndarray:
+        return tensor
+
+    llama = layouts.LAYOUTS["llama"]
+    spoilt = layouts.Layout(llama.architecture, llama.describe, unpermuted)
+    with monkeypatch.context() as patch:
+        patch.setitem(layouts.LAYOUTS, "llama", spoilt)
+        result = burnish("export mine --to gguf")
+    assert result.code == 1
+    assert "answers otherwise than the model" in result.err
+    with monkeypatch.context() as patch:
+        read = gguf_files.read_vocabulary
+        patch.setattr(gguf_files, "read_vocabulary", lambda tokenizer, rows, stops: read(tokenizer, rows, [5]))
+        result = burnish("export mine --to gguf")
+    assert result.code == 1
+    assert "ends answers otherwise than the model" in result.err
+    assert [path.name for path in trained.iterdir() if "export" in path.name] == [], "nothing is left"
+
+
+def test_without_llama_cpp_it_says_so(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_files, "is_installed", lambda: False)
+    result = burnish("export mine --to gguf --type f16")
+    assert result.code == 0, result.err
+    assert "Not verified" in result.err
+    written = json.loads((trained / "export-gguf/export.json").read_text(encoding="utf-8"))
+    assert written["tokens"] is None
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gguf" else find(name))
+    result = burnish("export mine --to ollama")
+    assert result.code == 3
+    assert "pip install 'burnish[export]'" in result.err
+
+
+def test_adapters_and_merged_models(trained: Path, base: Path, burnish: Burnish) -> None:
+    for to in ("hf", "vllm"):
+        result = burnish(f"export mine --to {to} --json")
+        assert result.code == 0, result.err
+        network = AutoPeftModelForCausalLM.from_pretrained(str(trained / f"export-{to}"))
+        assert network.peft_config["default"].r == 16
+    assert result.json["command"] == (
+        f"vllm serve {base} --enable-lora --max-lora-rank 16 --lora-modules mine=runs/mine/export-vllm"
+    )
+    assert burnish("export mine --to mlx").code == 0
+    network = transformers.AutoModelForCausalLM.from_pretrained(trained / "export-mlx")
+    assert type(network).__name__ == "LlamaForCausalLM"
+
+
+def test_an_adapter_that_vllm_refuses_is_merged(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
+    run = burnish_api.train(
+        rows_file, model=base, method="lora", max_steps=2, set={"lora.dora": True, "evaluate.answers": 0}
+    )
+    result = burnish(f"export {run.path} --to vllm")
+    assert result.code == 0, result.err
+    assert "DoRA" in result.err
+    assert (run.path / "export-vllm/model.safetensors").is_file()
+    assert "vllm serve" in result.out
+
+
+def test_what_has_no_such_form_is_refused(here: Path, burnish: Burnish) -> None:
+    rows = [{"text": text, "label": label} for text, label in reviews(60)]
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    reader = save_reader(here / "bert", "bert")
+    result = burnish(f"train rows.jsonl --model {reader} --name mine {EXACT} --set train.max_steps=2")
+    assert result.code == 0, result.err
+    for to, why in (("gguf", "`classify` cannot be written as GGUF"), ("mlx", "MLX does not answer")):
+        result = burnish(f"export mine --to {to}")
+        assert (result.code, why in result.err) == (2, True), result.err
+    assert burnish("export mine --to hf").code == 0
+    assert read_lines(here / "runs/mine/events.jsonl", "Finished")
