@@ -9,7 +9,7 @@ from typing import Any
 from burnish.cli.console import Console
 from burnish.cli.results import short
 from burnish.cli.table import Facts, Table
-from burnish.system.machine import memory_size
+from burnish.report.figures import exported_cells
 
 
 def show_exported(console: Console, made: Mapping[str, Any]) -> None:
@@ -21,7 +21,7 @@ def show_exported(console: Console, made: Mapping[str, Any]) -> None:
     if proved := proofs(made):
         console.facts(Facts(proved))
     if made["files"]:
-        console.table(files_table(made))
+        console.table(Table(*exported_cells(made), is_numeric=True))
     console.say()
     console.say(f"exported to {folder}", "bold")
     console.command(made["command"])
@@ -41,21 +41,3 @@ def proofs(made: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
         lines.append(("same answers", text))
     return lines
-
-
-def files_table(made: Mapping[str, Any]) -> Table:
-    """A line for each file: its size, and its metrics beside those of the model."""
-    names = [figure["name"] for figure in made["files"][0]["figures"]]
-    lines = []
-    for file in made["files"]:
-        lines.append([file["name"], memory_size(file["bytes"]), *map(_beside, file["figures"])])
-    return Table(["file", "size", *names], lines, is_numeric=True)
-
-
-def _beside(figure: Mapping[str, Any]) -> str:
-    """`62.5 % (-1.6 ± 3.2)`: the value of the file, and how far it is from the model's."""
-    scale, digits, unit = (100, 1, " %") if figure["is_share"] else (1, 3, "")
-    value, change = scale * figure["tuned"]["value"], scale * figure["difference"]["value"]
-    low, high = figure["difference"]["low"], figure["difference"]["high"]
-    within = "" if low is None or high is None else f", {scale * low:+.{digits}f} to {scale * high:+.{digits}f}"
-    return f"{value:.{digits}f}{unit} ({change:+.{digits}f}{within})"

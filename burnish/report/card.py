@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.methods import make_method
 from burnish.recipe.names import options, shown
-from burnish.report.figures import counted, figure_cells, figures_beside, row_of
+from burnish.report.figures import counted, exported_cells, figure_cells, figures_beside, row_of
 from burnish.report.outcome import verdict_of
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.snippet import use_snippet
@@ -52,6 +52,7 @@ def model_card(record: RunRecord) -> str:
         num_labels=len(record.labels),
         labels=record.labels[:_MOST_LABELS],
         snippet=snippet,
+        exports=[exported_cells(one) for one in record.exports],
         fence="`" * max(3, 1 + max((len(run) for run in re.findall("`+", snippet)), default=0)),
         options=_options(record),
         is_quantized=make_method(record.method).quantizes,

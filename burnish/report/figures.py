@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.system.machine import memory_size
+
 
 def number(value: float | None, is_share: bool = False) -> str:
     """A number, or the bound of an interval; a bound that too few rows leave open is `?`."""
@@ -96,6 +98,26 @@ def figures_beside(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     if general:
         found.append({**general["loss"], "name": f"{general['source']}: loss"})
     return found
+
+
+def exported_cells(exported: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Column names, and a line for each exported file: its size, and its metrics with their distance from the model's.
+
+    Args:
+        exported: as in `export.json`.
+    """
+    names = [figure["name"] for figure in exported["files"][0]["figures"]]
+    lines = [[file["name"], memory_size(file["bytes"]), *map(_beside, file["figures"])] for file in exported["files"]]
+    return ["file", "size", *names], lines
+
+
+def _beside(figure: Mapping[str, Any]) -> str:
+    """`62.5 % (-1.6, -4.0 to +0.8)`: the value of the file, and how far it is from the model's."""
+    scale, digits, unit = (100, 1, " %") if figure["is_share"] else (1, 3, "")
+    value, change = scale * figure["tuned"]["value"], scale * figure["difference"]["value"]
+    low, high = figure["difference"]["low"], figure["difference"]["high"]
+    within = "" if low is None or high is None else f", {scale * low:+.{digits}f} to {scale * high:+.{digits}f}"
+    return f"{value:.{digits}f}{unit} ({change:+.{digits}f}{within})"
 
 
 def shortened(text: str, most: int) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from burnish.methods import make_method, method_names
 from burnish.recipe.names import options, sections, spelled
 from burnish.recipe.schema import AUTO
-from burnish.report.figures import counted, shortened
+from burnish.report.figures import counted, exported_cells, shortened
 from burnish.report.record import RunRecord, bare_place
 from burnish.report.snippet import use_snippet
 from burnish.system.shell import quoted
@@ -70,9 +70,11 @@ def use(record: RunRecord) -> dict[str, Any]:
         f"burnish evaluate {run}",
         f"burnish evaluate {run} other-rows.jsonl",
         *([f"burnish merge {run}"] if make_method(record.method).can_merge else []),
+        *([f"burnish export {run} --to gguf"] if task_facts(record.task).generates else []),
     ]
     return {
         "commands": commands,
+        "exports": [exported_cells(one) for one in record.exports],
         "snippet": use_snippet(record, f"{record.path}/{result.name}"),
         "libraries": "transformers" if result == record.folder.model else "transformers and peft",
     }

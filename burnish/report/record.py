@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from burnish.runs.description import describe_run
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
-from burnish.runs.forms import EvaluationForm, ViewsForm, fault
+from burnish.runs.forms import EvaluationForm, ExportForm, ViewsForm, fault
 
 _REJECTED_READ = 50
 
@@ -42,6 +42,8 @@ class RunRecord:
     num_rejected: int
     views: list[dict[str, Any]]
     """The first rows as the model sees them, token by token."""
+    exports: list[dict[str, Any]]
+    """GGUF files made of the result, and what they cost."""
     kept: dict[str, Any] | None = None
     """Which step's weights are the result, and why."""
 
@@ -140,6 +142,7 @@ def read_record(folder: RunFolder) -> RunRecord:
         rejected=rejected,
         num_rejected=num_rejected,
         views=_read_form(folder.views, ViewsForm) or [],
+        exports=[one for path in folder.exports if (one := _read_form(path, ExportForm)) and one["files"]],
         kept=found["kept"],
     )
 

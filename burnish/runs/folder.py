@@ -89,6 +89,15 @@ class RunFolder:
         """The first rows as the model sees them, token by token."""
         return self.path / "views.json"
 
+    def export(self, to: str) -> Path:
+        """The result in the form of another program."""
+        return self.path / f"export-{to}"
+
+    @property
+    def exports(self) -> list[Path]:
+        """What is known of each export."""
+        return sorted(self.path.glob("export-*/export.json"))
+
     @property
     def report(self) -> Path:
         """The report: all of this as one HTML page."""

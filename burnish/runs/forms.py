@@ -78,6 +78,23 @@ class EvaluationForm(Form):
     by_heart: str = ""
 
 
+class _Compared(_Figure):
+    difference: _Estimate  # type: ignore[assignment]
+
+
+class _ExportedFile(Form):
+    name: str
+    bytes: int
+    figures: list[_Compared] = []
+
+
+class ExportForm(Form):
+    """`export.json` of an export."""
+
+    to: str
+    files: list[_ExportedFile]
+
+
 class _Token(Form):
     id: int
     text: str

@@ -21,6 +21,7 @@ from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.prepare.context import RunContext, encode, open_context
 from burnish.recipe.schema import Recipe
+from burnish.report.page import write_pages
 from burnish.runs.atomic import check_target, temporary_folder, write_folder, write_json
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Warned
@@ -52,7 +53,7 @@ def export(
         Locked: it would be written into the run folder, and another process writes there.
         BurnishError: what was written answers otherwise than the run; nothing is kept.
     """
-    target = target_of(folder, asking.to) if out is None else out
+    target = folder.export(asking.to) if out is None else out
     with lock_for(folder.path, target, "exported"):
         result_of(folder)
         check_target(target)
@@ -61,14 +62,11 @@ def export(
         emit = EventLog(None, listeners)
         work = _Export(folder, asking, target, recipe, emit)
         made = work.gguf() if asking.to in ("gguf", "ollama") else work.transformers()
+        if target == folder.export(asking.to):
+            write_pages(folder)
     for note in made.notes:
         emit(Warned(note))
     return made
-
-
-def target_of(folder: RunFolder, to: str) -> Path:
-    """The folder that an export is written to by default."""
-    return folder.path / f"export-{to}"
 
 
 @dataclass(slots=True)

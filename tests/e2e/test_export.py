@@ -53,6 +53,10 @@ def test_gguf_and_ollama(trained: Path, burnish: Burnish) -> None:
         tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "adapter")
         asked = llama.tokens(llama.render([{"role": "user", "content": "Who is 77?"}]))
         assert tokenizer.decode(llama.complete(asked, 12).ids) == "A red fox."
+    for page in ("report.html", "adapter/README.md"):
+        text = (trained / page).read_text(encoding="utf-8")
+        assert "Exported files" in text
+        assert "mine-q8_0.gguf" in text
     again = burnish("export mine --to gguf")
     assert again.code == 2
     assert "already exists" in again.err

@@ -107,16 +107,16 @@ def export(
     from burnish.runs.lock import check_free
 
     folder = find_run(run, runs, trust)
+    target = out or folder.export(to)
+    check_free(folder.path, target, "exported")
     result_of(folder)
+    check_target(target)
     with Progress(console) as progress:
-        from burnish.workflows.export import Asking, target_of
+        from burnish.inference.exported import Asking
         from burnish.workflows.export import export as run_export
 
         asking = Asking(to, [one.value for one in types], answers)
-        target = out or target_of(folder, to)
-        check_free(folder.path, target, "exported")
-        check_target(target)
-        made = run_export(folder, asking, target, [progress], base_model).to_dict()
+        made = run_export(folder, asking, out, [progress], base_model).to_dict()
     console.json(made)
     if not console.output.json:
         show_exported(console, made)
