@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from burnish.errors import InputError, MissingRun
 from burnish.lineage.manifest import check_base
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.methods import LIKELY_METHOD, make_method
+from burnish.methods.method import Method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
@@ -24,6 +26,16 @@ from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
 from burnish.tasks.task import Task
 
 Write = Callable[[str], None]
+Opener = Callable[[Method, Callable[[ModelLocation], Any], ModelLocation, Path | None, str], Any]
+"""Returns the network of a model: from its method, what loads a base, where that is, the trained result, and the
+precision."""
+
+
+def open_alone(
+    method: Method, load: Callable[[ModelLocation], Any], location: ModelLocation, result: Path | None, precision: str
+) -> Any:
+    """The network of a model that shares nothing with others."""
+    return load(location) if result is None else method.open(load, location, result)
 
 
 class Session:
@@ -35,6 +47,7 @@ class Session:
         base: use the base model instead of the run's result.
         warn: receives what the user should know of an answer, as sentences.
         kwargs: values for the chat template's variables, in place of the recipe's.
+        opener: loads the network, or takes one that is loaded already.
 
     Raises:
         InputError: the run has no result yet.
@@ -49,6 +62,7 @@ class Session:
         base: bool,
         warn: Write = warnings.warn,
         kwargs: Mapping[str, Any] | None = None,
+        opener: Opener = open_alone,
     ) -> None:
         self._warn = warn
         self._has_kwargs = bool(kwargs)
@@ -81,16 +95,35 @@ class Session:
             loading = method.loading(PRECISIONS[self._precision], self._device)
             return load_base(where, section, self._tokenizer, self._device, loading, self._task.objective.head).network
 
-        if result is None or base:
-            self._network = load(location)
-        else:
-            self._network = method.open(load, location, result)
+        self._network = opener(method, load, location, None if base else result, self._precision)
         self._network.eval()
+        self.created = (location.folder if result is None else result).stat().st_mtime
+        """When the model was written, in seconds since 1970."""
 
     @property
     def network(self) -> Any:
         """The loaded network, in evaluation mode."""
         return self._network
+
+    @property
+    def task(self) -> Task:
+        """What the model was trained for."""
+        return self._task
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the model."""
+        return self._tokenizer
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the run, or of a base model alone."""
+        return self._recipe
+
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic."""
+        return self._precision
 
     def generate(
         self, prompt: str, max_new_tokens: int = MAX_NEW_TOKENS, temperature: float = 0.0, write: Write | None = None
@@ -185,6 +218,7 @@ def open_session(
     warn: Write = warnings.warn,
     kwargs: Mapping[str, Any] | None = None,
     trusts_code: bool = False,
+    opener: Opener = open_alone,
 ) -> Session:
     """Loads a run by name or path, or a base model by name.
 
@@ -196,6 +230,7 @@ def open_session(
         warn: receives what the user should know of an answer, as sentences.
         kwargs: values for the chat template's variables, in place of those saved with the run.
         trusts_code: whether a run that was begun elsewhere may run the code that its recipe names.
+        opener: loads the network, or takes one that is loaded already.
 
     Raises:
         InputError: there is neither a run nor a model of that name, or its chat template never reads one of `kwargs`.
@@ -203,14 +238,14 @@ def open_session(
     try:
         run = find_run(name, runs, trusts_code)
     except MissingRun as missing:
-        return _base_session(name, missing, warn, kwargs)
-    return Session(open_recipe(run, base_model), run, base, warn, kwargs)
+        return _base_session(name, missing, warn, kwargs, opener)
+    return Session(open_recipe(run, base_model), run, base, warn, kwargs, opener)
 
 
-def _base_session(name: str, missing: MissingRun, warn: Write, kwargs: Mapping[str, Any] | None) -> Session:
+def _base_session(
+    name: str, missing: MissingRun, warn: Write, kwargs: Mapping[str, Any] | None, opener: Opener
+) -> Session:
     """A session of the base model of that name; raises `missing` if there is none."""
-    from pathlib import Path
-
     from burnish.recipe.schema import BUNDLED_MODELS
 
     if name not in BUNDLED_MODELS and not Path(name).is_dir():
@@ -219,4 +254,4 @@ def _base_session(name: str, missing: MissingRun, warn: Write, kwargs: Mapping[s
     kind = model_kind(read_config(locate_model(section), section))
     chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
     task = next((task.name for task in chatting if kind in task.kinds), CONVERSATION)
-    return Session(Recipe(task=task, model=section), None, True, warn, kwargs)
+    return Session(Recipe(task=task, model=section), None, True, warn, kwargs, opener)

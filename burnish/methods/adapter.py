@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -114,13 +114,37 @@ class AdapterMethod(MethodDefaults, ABC):
         Raises:
             ModelError: the adapter does not fit the base model, is incomplete, or has no effect.
         """
+        peft = import_peft()
+        network = load(base)
+        return self._with_adapter(lambda: peft.PeftModel.from_pretrained(network, str(result)), result, "default")
+
+    def add(self, network: Any, result: Path, name: str) -> None:
+        """Loads another saved adapter beside those of a network that `open` returned, and makes it the active one.
+
+        Args:
+            network: PEFT's model.
+            result: the adapter's folder.
+            name: of the adapter in the network.
+
+        Raises:
+            ModelError: the adapter does not fit the base model, is incomplete, or has no effect.
+        """
+
+        def load() -> Any:
+            network.load_adapter(str(result), adapter_name=name)
+            network.set_adapter(name)
+            return network
+
+        self._with_adapter(load, result, name)
+
+    def _with_adapter(self, load: Callable[[], Any], result: Path, name: str) -> Any:
+        """The network that `load` returns, once its adapter is known to be complete and to have an effect."""
         from safetensors.torch import load_file
 
         peft = import_peft()
         check_adapter_files(result)
-        network = load(base)
         try:
-            tuned = peft.PeftModel.from_pretrained(network, str(result))
+            tuned = load()
             saved = load_file(str(result / "adapter_model.safetensors"))
         except MemoryError:
             raise
@@ -130,7 +154,8 @@ class AdapterMethod(MethodDefaults, ABC):
                 reason_of(error),
                 "Put back the base model that it was trained on, or train again",
             ) from error
-        _check_tensors(result, set(saved), set(peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)))
+        found = peft.get_peft_model_state_dict(tuned, adapter_name=name, save_embedding_layers=False)
+        _check_tensors(result, set(saved), set(found))
         tuned = self.opened(tuned)
         reason = self.unmoved(tuned)
         if reason:

@@ -10,7 +10,8 @@ from tests.contract.sources import PACKAGE, imports_of, loaded_with, modules, tr
 
 LAYERS = (
     ("burnish", "__main__"),
-    ("cli", "studio", "serve", "api"),
+    ("cli", "api"),
+    ("studio", "serve"),
     ("jobs",),
     ("workflows",),
     ("inference", "selftest"),

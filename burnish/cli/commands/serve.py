@@ -1,0 +1,148 @@
+"""`burnish serve RUN...`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burnish.cli.console import Console
+from burnish.cli.options import BaseModel, Runs, Trust
+from burnish.errors import InputError, MachineError
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN", help="Runs or base models; `NAME=RUN` serves one under another name.", show_default=False
+    ),
+]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")]
+Port = Annotated[int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="0 takes a free one.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        metavar="FILE",
+        help="Holds the key that each request has to name; or set BURNISH_API_KEY.",
+        show_default=False,
+    ),
+]
+Rows = Annotated[int, typer.Option("--rows", metavar="NUMBER", min=1, help="Answers that are written at a time.")]
+Tokens = Annotated[
+    int, typer.Option("--tokens", metavar="NUMBER", min=1, help="Tokens that these may have together, with prompts.")
+]
+Waiting = Annotated[int, typer.Option("--waiting", metavar="NUMBER", min=1, help="Requests that may wait for a place.")]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SHORTEST_KEY = 16
+_FINISHING = 30
+
+
+def serve(
+    console: Console,
+    names: Names,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    key_file: KeyFile = None,
+    rows: Rows = 32,
+    tokens: Tokens = 65536,
+    waiting: Waiting = 256,
+    base_model: BaseModel = None,
+    trust: Trust = False,
+    runs: Runs = "runs",
+) -> None:
+    """Serve runs and base models as OpenAI's API does.
+
+    Runs on the same base share its weights, and requests of all lengths are answered together. Without a temperature,
+    answers are those of `burnish generate`. A line of JSON on standard error for each request.
+    """
+    missing = [name for name in ("fastapi", "uvicorn", "sse_starlette") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MachineError(
+            "the server is not installed", f"The package `{missing[0]}` is missing.", "pip install 'burnish[serve]'"
+        )
+    key = _key(key_file)
+    if host not in _LOOPBACK and key is None:
+        raise InputError(
+            f"listening on `{host}` needs a key",
+            "Other machines could use the models, and read what others ask.",
+            "Write a long random text into a file and give it with `--api-key-file FILE`",
+        )
+    from burnish.cli.progress import Progress
+
+    with Progress(console) as progress:
+        from burnish.inference.engine import Engine, Limits
+        from burnish.inference.served import open_models
+        from burnish.runs.events import Stage
+
+        progress(Stage("loading the models"))
+        served = open_models(names, runs, base_model, trust, console.warn)
+    engine = Engine({name: one.batch for name, one in served.items()}, Limits(rows, tokens, waiting))
+    _run(console, host, port, key, engine, served)
+
+
+def _key(file: Path | None) -> str | None:
+    """The key of the file or the environment; None if there is none."""
+    if file is not None:
+        try:
+            key = file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise InputError(f"the key cannot be read from `{file}`", str(error), "Give a text file") from error
+    else:
+        key = os.environ.get("BURNISH_API_KEY", "").strip()
+        if not key:
+            return None
+    if len(key) < _SHORTEST_KEY:
+        raise InputError(
+            f"the key has fewer than {_SHORTEST_KEY} letters",
+            "It could be guessed.",
+            "Make one with `python -c 'import secrets; print(secrets.token_urlsafe(32))'`",
+        )
+    return key
+
+
+def _run(console: Console, host: str, port: int, key: str | None, engine: object, served: object) -> None:
+    """Answers requests until Ctrl-C or SIGTERM; answers that are being written then have half a minute."""
+    import logging
+    import socket
+
+    import uvicorn
+
+    from burnish.serve.answers import Models
+    from burnish.serve.app import Access, make_app
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise MachineError(
+            f"`{host}` port {port} cannot be listened on", f"{error.strerror}.", "Choose another with `--port NUMBER`"
+        ) from error
+    logging.basicConfig(format="%(message)s")  # on standard error
+    logging.getLogger("burnish.serve").setLevel(logging.WARNING if console.output.quiet else logging.INFO)
+    hosts = (*_LOOPBACK, "[::1]") if host in _LOOPBACK and key is None else ()
+    app = make_app(Models(engine, served), Access(key, hosts))  # type: ignore[arg-type]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_FINISHING,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    names = ", ".join(f"`{name}`" for name in served)  # type: ignore[attr-defined]
+    console.note(f"Serving {names}. Ctrl-C ends it.")
+    console.result(f"{address}/v1")
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        console.note("Stopped.")  # that is how a server ends
+    finally:
+        engine.close()  # type: ignore[attr-defined]

@@ -1,0 +1,223 @@
+"""The answers that one model writes at the same time: a step gives each its next token; rows join and leave between."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache
+
+from burnish.inference import key_values
+from burnish.inference.sampling import Chooser, Sampling, common_length, top_log_probabilities
+from burnish.models.device import arithmetic
+
+_LEAST_PREFIX = 16
+"""Tokens of a common beginning that are worth keeping: fewer are computed as fast as they are copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A generated token."""
+
+    id: int
+    log_probability: float | None = None
+    """In nats; None unless it was asked for."""
+    top: list[tuple[int, float]] = field(default_factory=list)
+    """The most likely tokens of its place, with theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt to be continued."""
+
+    ids: list[int]
+    """The prompt's tokens, at least one."""
+    stop_ids: Collection[int]
+    most: int
+    """New tokens."""
+    sampling: Sampling = Sampling()
+    top: int | None = None
+    """How many log-probabilities each token gets; None for none at all."""
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One answer, as far as it is written."""
+
+    asked: Asked
+    chooser: Chooser
+    new: list[int] = field(default_factory=list)
+    ended: str | None = None
+    """`stop`, `length` or `cancelled`; None while it goes on."""
+
+    @property
+    def num_held(self) -> int:
+        """Tokens whose keys and values are known: all but the last."""
+        return len(self.asked.ids) + len(self.new) - 1
+
+
+class Batch:
+    """Rows of one model.
+
+    Args:
+        network: a decoder, in evaluation mode.
+        precision: of the arithmetic.
+        active: makes the network the model whose rows these are, if it can be several: base or an adapter.
+        kept_bytes: of beginnings that are kept for prompts to come; the least recently used go first.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        precision: str,
+        active: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        kept_bytes: int = 0,
+    ) -> None:
+        self._network, self._precision, self._active = network, precision, active
+        self._rows: list[Row] = []
+        self._cache: Cache | None = None
+        self._beginnings = _Beginnings(kept_bytes)
+        plain = network.get_base_model() if hasattr(network, "get_base_model") else network
+        keeps = "logits_to_keep" in inspect.signature(plain.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if keeps else {}
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Those that are not ended."""
+        return self._rows
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that keys and values are held of, padding included."""
+        return len(self._rows) * key_values.columns(self._cache) if self._cache is not None else 0
+
+    @torch.no_grad()
+    def join(self, row: Row) -> Token:
+        """Reads a prompt and returns the first token of its answer; the row stays unless that ends it."""
+        ids = row.asked.ids
+        known = self._beginnings.find(ids)
+        cache = key_values.empty() if known is None else known
+        begin = key_values.columns(cache)
+        logits = self._forward([ids[begin:]], torch.ones(1, len(ids), dtype=torch.long), [begin], cache)
+        token = self._take(row, logits[0])
+        if row.ended is None:
+            self._cache = cache if self._cache is None else key_values.joined([self._cache, cache])
+            self._rows.append(row)
+        else:
+            self._beginnings.keep(ids, cache)
+        return token
+
+    @torch.no_grad()
+    def step(self) -> list[tuple[Row, Token]]:
+        """The next token of every row; rows that it ends leave."""
+        if not self._rows:
+            return []
+        assert self._cache is not None
+        width = key_values.columns(self._cache)
+        mask = torch.zeros(len(self._rows), width + 1, dtype=torch.long)
+        for number, row in enumerate(self._rows):
+            mask[number, width - row.num_held :] = 1
+        last = [[row.new[-1]] for row in self._rows]
+        logits = self._forward(last, mask, [row.num_held for row in self._rows], self._cache)
+        found = [(row, self._take(row, logits[number])) for number, row in enumerate(self._rows)]
+        self.sweep()
+        return found
+
+    def sweep(self) -> None:
+        """Lets rows leave that have ended, or were ended by others."""
+        staying = [number for number, row in enumerate(self._rows) if row.ended is None]
+        if self._cache is None or len(staying) == len(self._rows):
+            return
+        for number, row in enumerate(self._rows):
+            if row.ended in ("stop", "length"):
+                held = min(row.num_held, key_values.columns(self._cache))
+                ids = [*row.asked.ids, *row.new][:held]
+                self._beginnings.keep(ids, key_values.kept(self._cache, [number], held))
+        self._rows = [self._rows[number] for number in staying]
+        longest = max((row.num_held for row in self._rows), default=0)
+        self._cache = key_values.kept(self._cache, staying, longest) if staying else None
+
+    @torch.no_grad()
+    def log_probabilities(self, ids: Sequence[int], number: int) -> list[Token]:
+        """The log-probability of each token of a text but the first, which has none before it, and the most likely
+        tokens of its place."""
+        with self._active(), arithmetic(self._network.device, self._precision):
+            whole = torch.tensor([list(ids)], device=self._network.device)
+            logits = self._network(input_ids=whole, use_cache=False).logits[0].float().cpu()
+        found = [Token(ids[0])]
+        for place, token in enumerate(ids[1:]):
+            found.append(Token(token, *top_log_probabilities(logits[place], token, number)))
+        return found
+
+    def _forward(
+        self, ids: Sequence[Sequence[int]], mask: torch.Tensor, begins: Sequence[int], cache: Cache
+    ) -> torch.Tensor:
+        """Logits of the last token of each row `[rows, vocabulary]` fp32, in main memory; the cache grows.
+
+        Args:
+            ids: the new tokens of each row, as many in each.
+            mask: `[rows, all tokens]`: 1 for the tokens of the row.
+            begins: position of the first new token of each row.
+            cache: of the tokens before.
+        """
+        device = self._network.device
+        tokens = torch.tensor([list(row) for row in ids], device=device)
+        positions = torch.tensor(list(begins), device=device)[:, None] + torch.arange(tokens.shape[1], device=device)
+        with self._active(), arithmetic(device, self._precision):
+            output = self._network(
+                input_ids=tokens,
+                attention_mask=mask.to(device),
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                **self._last_only,
+            )
+        return output.logits[:, -1].float().cpu()
+
+    def _take(self, row: Row, logits: torch.Tensor) -> Token:
+        """Chooses the next token of a row, and ends it where it ends."""
+        token = row.chooser.choose(logits)
+        row.new.append(token)
+        if token in row.asked.stop_ids:
+            row.ended = "stop"
+        elif len(row.new) >= row.asked.most:
+            row.ended = "length"
+        if row.asked.top is None:
+            return Token(token)
+        return Token(token, *top_log_probabilities(logits, token, row.asked.top))
+
+
+class _Beginnings:
+    """Keys and values of texts that were read, for prompts that begin alike."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._bytes = most, 0
+        self._kept: OrderedDict[tuple[int, ...], Cache] = OrderedDict()
+
+    def find(self, ids: Sequence[int]) -> Cache | None:
+        """The longest known beginning of a prompt, without its last token, which has to be read for its logits."""
+        best, length = None, _LEAST_PREFIX - 1
+        for text in self._kept:
+            if (common := min(common_length(text, ids), len(ids) - 1)) > length:
+                best, length = text, common
+        if best is None:
+            return None
+        self._kept.move_to_end(best)
+        return key_values.beginning(self._kept[best], length)
+
+    def keep(self, ids: Sequence[int], cache: Cache) -> None:
+        """Keeps a text with its keys and values, and lets others go if there is no room."""
+        text, size = tuple(ids), key_values.num_bytes(cache)
+        if size > self._most or len(text) < _LEAST_PREFIX:
+            return
+        for other in [known for known in self._kept if known == text[: len(known)]]:
+            self._bytes -= key_values.num_bytes(self._kept.pop(other))  # a part of this one
+        while self._kept and self._bytes + size > self._most:
+            self._bytes -= key_values.num_bytes(self._kept.popitem(last=False)[1])
+        self._kept[text] = cache
+        self._bytes += size

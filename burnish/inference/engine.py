@@ -1,0 +1,262 @@
+"""Answers many requests with the models that are loaded, in one thread: each turn gives every answer its next token.
+
+A request waits if there is no room for it, and is refused if too many wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish.errors import BurnishError, MachineError
+from burnish.inference.batch import Asked, Batch, Row, Token
+from burnish.inference.sampling import Chooser
+from burnish.models.device import ran_out
+
+
+class Busy(MachineError):
+    """Too many requests wait already."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(
+            f"{waiting} requests wait already", "This server takes no more at a time.", "Try again in a few seconds"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the engine takes on at a time."""
+
+    rows: int = 32
+    """Answers of a model that are written at the same time."""
+    tokens: int = 65536
+    """Tokens of these, prompts and padding included, whose keys and values are held."""
+    waiting: int = 256
+    """Requests that wait for a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer."""
+
+    reason: str
+    """`stop`, `length` or `cancelled`."""
+    error: Exception | None = None
+    """What went wrong, if it did."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A request and what becomes of it. Both functions are called in the engine's thread."""
+
+    model: str
+    asked: Asked
+    on_token: Callable[[Token], None]
+    on_end: Callable[[Answer], None]
+    row: Row = field(init=False)
+    begun: float = field(default_factory=time.monotonic)
+    _is_cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self.row = Row(self.asked, Chooser(self.asked.sampling))
+
+    def cancel(self) -> None:
+        """Ends the answer; its place is free at the next turn. May be called from any thread, at any time."""
+        self._is_cancelled = True
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the answer is no longer wanted."""
+        return self._is_cancelled
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the engine has done so far."""
+
+    requests: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    prompt_tokens: int = 0
+    tokens: int = 0
+    """Generated."""
+    seconds: float = 0.0
+    """In which it was not idle."""
+
+
+class Engine:
+    """Answers requests until it is closed.
+
+    Args:
+        batches: one for each model, by name.
+        limits: what it takes on at a time.
+    """
+
+    def __init__(self, batches: Mapping[str, Batch], limits: Limits | None = None) -> None:
+        self._batches, self.limits = dict(batches), limits or Limits()
+        self._waiting: deque[Ticket] = deque()
+        self._written: dict[Row, Ticket] = {}
+        self._jobs: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]]] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self.counts = Counts()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, ticket: Ticket) -> None:
+        """Takes a request.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        with self._changed:
+            if len(self._waiting) >= self.limits.waiting or self._is_closed:
+                self.counts.refused += 1
+                raise Busy(len(self._waiting))
+            self.counts.requests += 1
+            self._waiting.append(ticket)
+            self._changed.notify()
+
+    def do(self, job: Callable[[], Any], on_end: Callable[[Any, Exception | None], None]) -> None:
+        """Lets the engine's thread do something else with a model between two turns.
+
+        Args:
+            job: what to do.
+            on_end: called there with its result, or with what it raised.
+        """
+        with self._changed:
+            if len(self._jobs) >= self.limits.waiting or self._is_closed:
+                self.counts.refused += 1
+                raise Busy(len(self._jobs))
+            self._jobs.append((job, on_end))
+            self._changed.notify()
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that have no place yet."""
+        return len(self._waiting) + len(self._jobs)
+
+    @property
+    def num_written(self) -> int:
+        """Answers that are being written."""
+        return len(self._written)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Takes no more requests, finishes those it has for so many seconds, and ends the others.
+
+        Args:
+            seconds: to wait for answers at most.
+        """
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        end = time.monotonic() + seconds
+        while (self._written or self._waiting or self._jobs) and time.monotonic() < end:
+            time.sleep(0.01)
+        with self._changed:
+            for ticket in (*self._waiting, *self._written.values()):
+                ticket.cancel()
+            self._changed.notify()
+        self._thread.join(timeout=60)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._waiting or self._written or self._jobs or self._is_closed):
+                    self._changed.wait()
+                if self._is_closed and not (self._waiting or self._written or self._jobs):
+                    return
+            started = time.monotonic()
+            self._turn()
+            self.counts.seconds += time.monotonic() - started
+
+    def _turn(self) -> None:
+        """Lets the cancelled go and one waiting request in, and gives every answer its next token."""
+        self._drop_cancelled()
+        if self._jobs:
+            job, on_end = self._jobs.popleft()
+            try:
+                found = job()
+            except Exception as error:  # noqa: BLE001, reported to whoever asked
+                on_end(None, error)
+            else:
+                on_end(found, None)
+        self._admit()
+        for batch in self._batches.values():
+            if not batch.rows:
+                continue
+            try:
+                found = batch.step()
+            except Exception as error:  # noqa: BLE001, reported to all whose answers are lost
+                self._fail(batch, error)
+                continue
+            for row, token in found:
+                self._report(row, token)
+
+    def _drop_cancelled(self) -> None:
+        with self._changed:
+            gone = [ticket for ticket in self._waiting if ticket.is_cancelled]
+            for ticket in gone:
+                self._waiting.remove(ticket)
+        for row, ticket in list(self._written.items()):
+            if ticket.is_cancelled:
+                row.ended = "cancelled"
+                gone.append(self._written.pop(row))
+        for batch in self._batches.values():
+            batch.sweep()
+        for ticket in gone:
+            self.counts.cancelled += 1
+            ticket.on_end(Answer("cancelled"))
+
+    def _admit(self) -> None:
+        """One request at a turn, so that those that are being answered do not wait for many prompts."""
+        with self._changed:
+            ticket = next((one for one in self._waiting if self._has_room(one)), None)
+            if ticket is None:
+                return
+            self._waiting.remove(ticket)
+        self.counts.prompt_tokens += len(ticket.asked.ids)
+        self._written[ticket.row] = ticket
+        try:
+            token = self._batches[ticket.model].join(ticket.row)
+        except Exception as error:  # noqa: BLE001, reported to whoever asked
+            del self._written[ticket.row]
+            ticket.on_end(Answer("cancelled", _named(error)))
+            return
+        self._report(ticket.row, token)
+
+    def _has_room(self, ticket: Ticket) -> bool:
+        batch = self._batches[ticket.model]
+        rows = len(batch.rows)
+        longest = max((len(row.asked.ids) + row.asked.most for row in batch.rows), default=0)
+        longest = max(longest, len(ticket.asked.ids) + ticket.asked.most)
+        return rows == 0 or (rows < self.limits.rows and (rows + 1) * longest <= self.limits.tokens)
+
+    def _report(self, row: Row, token: Token) -> None:
+        ticket = self._written[row]
+        self.counts.tokens += 1
+        ticket.on_token(token)
+        if row.ended is not None:
+            del self._written[row]
+            ticket.on_end(Answer(row.ended))
+
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        """Ends all answers of a batch whose step failed."""
+        lost = [row for row in batch.rows if row in self._written]
+        for row in lost:
+            row.ended = "cancelled"
+            self._written.pop(row).on_end(Answer("cancelled", _named(error)))
+        batch.sweep()
+
+
+def _named(error: Exception) -> Exception:
+    """An error in words, if it is one of memory."""
+    if isinstance(error, BurnishError) or not ran_out(error):
+        return error
+    return MachineError(
+        "the memory does not suffice for this answer", "", "Ask for fewer tokens, or for fewer answers at a time"
+    )

@@ -1,0 +1,102 @@
+"""How the next token of an answer is chosen from the logits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What a request says of it. The defaults are greedy."""
+
+    temperature: float = 0.0
+    """0 for always the most likely token."""
+    top_p: float = 1.0
+    """Only the most likely tokens that together have this probability."""
+    top_k: int = 0
+    """Only so many of the most likely tokens; 0 for all."""
+    presence_penalty: float = 0.0
+    """Nats off the logit of each token that the answer has."""
+    frequency_penalty: float = 0.0
+    """The same, for each time that it has it."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Nats added to the logits of tokens."""
+    seed: int | None = None
+    """Answers to the same prompt with the same seed are the same, whatever else is answered meanwhile."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes the most likely token of the logits as they are."""
+        return not (self.temperature or self.presence_penalty or self.frequency_penalty or self.logit_bias)
+
+
+class Chooser:
+    """Chooses the tokens of one answer, one after the other."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._counts = Counter[int]()
+        self._generator = torch.Generator()
+        if sampling.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(sampling.seed)
+
+    def choose(self, logits: torch.Tensor) -> int:
+        """The next token.
+
+        Args:
+            logits: `[vocabulary]` fp32, in main memory; not changed.
+        """
+        sampling = self._sampling
+        if sampling.is_plain:
+            return int(logits.argmax())
+        logits = self._penalized(logits)
+        token = self._drawn(logits / sampling.temperature) if sampling.temperature else int(logits.argmax())
+        self._counts[token] += 1
+        return token
+
+    def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
+        sampling, logits = self._sampling, logits.clone()
+        for token, amount in sampling.logit_bias.items():
+            logits[token] += amount
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            for token, count in self._counts.items():
+                logits[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
+        return logits
+
+    def _drawn(self, logits: torch.Tensor) -> int:
+        ordered, tokens = logits.sort(descending=True, stable=True)
+        probabilities = ordered.softmax(-1)
+        if self._sampling.top_k:
+            probabilities[self._sampling.top_k :] = 0
+        # a token stays if those before it do not reach the share yet, so that there is always one
+        probabilities[probabilities.cumsum(-1) - probabilities >= self._sampling.top_p] = 0
+        return int(tokens[torch.multinomial(probabilities, 1, generator=self._generator)])
+
+
+def top_log_probabilities(logits: torch.Tensor, token: int, number: int) -> tuple[float, list[tuple[int, float]]]:
+    """The log-probability of a token, and the most likely tokens with theirs, in nats.
+
+    Args:
+        logits: `[vocabulary]` fp32.
+        token: that was chosen.
+        number: of most likely tokens.
+    """
+    found = logits.log_softmax(-1)
+    values, tokens = found.topk(number) if number else (found[:0], found[:0].long())
+    return float(found[token]), list(zip(tokens.tolist(), values.tolist(), strict=True))
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Tokens with which both begin."""
+    length = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

@@ -1,0 +1,1 @@
+"""`burnish serve`: models behind OpenAI's HTTP interface."""

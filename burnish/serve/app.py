@@ -1,0 +1,227 @@
+"""The server: routes, who may ask, how much, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from sse_starlette import EventSourceResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from burnish.serve.answers import Models, answer_chat, answer_completion, stream_chat, stream_completion
+from burnish.serve.forms import ChatForm, CompletionForm
+from burnish.serve.refusals import Refusal, refusal_of, refuse_in_words
+from burnish.version import __version__
+
+_LOG = logging.getLogger("burnish.serve")
+_OPEN = ("/health", "/ready")
+"""Paths that need no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask, and how much."""
+
+    key: str | None = None
+    """That every request has to name; None for none."""
+    hosts: tuple[str, ...] = ()
+    """Names by which the server may be called; empty for any. On loopback this keeps web pages from asking it under a
+    name of their own."""
+    body_bytes: int = 8 << 20
+    """Most of a request."""
+    body_seconds: float = 30.0
+    """In which a request has to be there."""
+
+
+class Gate:
+    """Refuses what may not ask, is too large or too slow, before any of it is read, and logs a line for each request.
+
+    Args:
+        app: that answers the rest.
+        access: who may ask.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, await self._read(receive), note)
+        except Refusal as refusal:
+            await refusal.response()(scope, receive, note)
+        finally:
+            line = {"method": scope["method"], "path": scope["path"], "status": status}
+            _LOG.info(json.dumps({**line, "seconds": round(time.monotonic() - started, 3)}))
+
+    def _check(self, scope: Scope) -> None:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        host = headers.get(b"host", b"").decode("latin-1")
+        name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
+        if self._access.hosts and name.lower() not in self._access.hosts:
+            raise Refusal(421, "This server is not called by that name.")
+        if self._access.key is not None and scope["path"] not in _OPEN:
+            given = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, f"Bearer {self._access.key}".encode()):
+                raise Refusal(401, "The key is missing or wrong. Send `Authorization: Bearer KEY`.", "invalid_api_key")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._access.body_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"A request may have {self._access.body_bytes:,} bytes.")
+
+    async def _read(self, receive: Receive) -> Receive:
+        """Reads the whole body, as long as it is small and quick; returns what gives it to the app."""
+        body = b""
+        try:
+            with anyio.fail_after(self._access.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        break
+                    body += message.get("body", b"")
+                    if len(body) > self._access.body_bytes:
+                        raise self._too_large()
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError:
+            raise Refusal(408, f"The request was not there in {self._access.body_seconds:g} seconds.") from None
+        first = True
+
+        async def again() -> Message:
+            nonlocal first
+            if first:
+                first = False
+                return {"type": "http.request", "body": body, "more_body": False}
+            return await receive()
+
+        return again
+
+
+def make_app(models: Models, access: Access) -> ASGIApp:
+    """The server of some models."""
+    app = FastAPI(title="Burnish", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    refuse_in_words(app)
+    _add_state(app, models)
+
+    @app.get("/v1/models")
+    async def list_models() -> dict[str, Any]:
+        return {"object": "list", "data": [_described(models, name) for name in models.served]}
+
+    @app.get("/v1/models/{name}")
+    async def one_model(name: str) -> dict[str, Any]:
+        return _described(models, models.find(name).name)
+
+    @app.post("/v1/chat/completions")
+    async def chat(form: ChatForm, request: Request) -> Response:
+        if form.stream:
+            return await _streamed(stream_chat(models, form))
+        return await _whole(answer_chat(models, form), request)
+
+    @app.post("/v1/completions")
+    async def complete(form: CompletionForm, request: Request) -> Response:
+        if form.stream:
+            return await _streamed(stream_completion(models, form))
+        return await _whole(answer_completion(models, form), request)
+
+    return Gate(app, access)
+
+
+def _described(models: Models, name: str) -> dict[str, Any]:
+    created = int(models.served[name].session.created)
+    return {"id": name, "object": "model", "created": created, "owned_by": "burnish"}
+
+
+async def _streamed(events: AsyncIterator[str]) -> Response:
+    """A stream of events. The first is awaited, so that what is wrong with a request is an error of HTTP."""
+    try:
+        first = await anext(events)
+    except Exception as error:
+        raise _logged(error) from error
+
+    async def data() -> AsyncIterator[dict[str, str]]:
+        try:
+            yield {"data": first}
+            async for event in events:
+                yield {"data": event}
+        except Exception as error:  # noqa: BLE001, reported in the stream, which has begun
+            yield {"data": json.dumps(_logged(error).body())}
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+    return EventSourceResponse(data(), sep="\n")
+
+
+async def _whole(answer: Any, request: Request) -> Response:
+    """An answer, unless the client goes away before."""
+    task = asyncio.ensure_future(answer)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=0.5)
+            if not task.done() and await request.is_disconnected():
+                return Response(status_code=499)
+        return JSONResponse(task.result())
+    except Exception as error:
+        raise _logged(error) from error
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _logged(error: Exception) -> Refusal:
+    refusal = refusal_of(error)
+    if refusal.status == 500:
+        _LOG.error("a request failed", exc_info=error)
+    return Refusal(429, refusal.message) if type(error).__name__ == "Busy" else refusal
+
+
+def _add_state(app: FastAPI, models: Models) -> None:
+    """Routes for those who run the server."""
+    engine = models.engine
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        is_full = engine.num_waiting >= engine.limits.waiting
+        return JSONResponse({"status": "full" if is_full else "ready"}, 503 if is_full else 200)
+
+    @app.get("/metrics")
+    async def metrics() -> PlainTextResponse:
+        counts = engine.counts
+        found = {
+            "requests_total": ("counter", counts.requests),
+            "requests_refused_total": ("counter", counts.refused),
+            "requests_cancelled_total": ("counter", counts.cancelled),
+            "prompt_tokens_total": ("counter", counts.prompt_tokens),
+            "generated_tokens_total": ("counter", counts.tokens),
+            "busy_seconds_total": ("counter", counts.seconds),
+            "requests_waiting": ("gauge", engine.num_waiting),
+            "requests_running": ("gauge", engine.num_written),
+        }
+        lines = [f"# TYPE burnish_{name} {kind}\nburnish_{name} {value}" for name, (kind, value) in found.items()]
+        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
