@@ -215,7 +215,10 @@ class Engine:
     def _admit(self) -> None:
         """One request at a turn, so that those that are being answered do not wait for many prompts."""
         with self._changed:
-            ticket = next((one for one in self._waiting if self._has_room(one)), None)
+            first = dict[str, Ticket]()  # of each model: a long request is not passed by short ones for ever
+            for one in self._waiting:
+                first.setdefault(one.model, one)
+            ticket = next((one for one in first.values() if self._has_room(one)), None)
             if ticket is None:
                 return
             self._waiting.remove(ticket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -221,6 +222,44 @@ def test_what_is_not_supported_is_refused_by_name(server: Server) -> None:
     assert plain.get("/health").json() == {"status": "ok"}
     assert plain.get("/ready").status_code == 200
     assert "burnish_requests_total" in plain.get("/metrics").text
+
+
+def spoilt(number: int) -> bytes:
+    """A request with something wrong in it, at random but always the same."""
+    drawn = random.Random(number)
+    odd: list[Any] = [None, -1, 1e308, "", "a" * 5000, [], {}, [[]], True, "\ud800", "\x00", {"a": {"b": []}}, 2**70]
+    body: dict[str, Any] = {
+        "model": "one",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "prompt": "Hi",
+        "max_tokens": 2,
+        "temperature": 1.0,
+        "stop": ["x"],
+        "n": 1,
+        "seed": 1,
+        "logit_bias": {"5": 1.0},
+        "stream": False,
+    }
+    for _ in range(drawn.randrange(1, 4)):
+        body[drawn.choice([*body, "tools", "top_p", "logprobs", "echo", "stream_options"])] = drawn.choice(odd)
+    text = json.dumps(body).encode()
+    if drawn.random() < 0.3:
+        cut = drawn.randrange(len(text))
+        text = text[:cut] + bytes(drawn.randrange(256) for _ in range(drawn.randrange(4))) + text[cut + 1 :]
+    return text
+
+
+@pytest.mark.parametrize("number", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_malformed_requests_are_answered_in_words(number: int, server: Server) -> None:
+    plain, codes = httpx.Client(base_url=server.address, timeout=60), set()
+    for seed in range(number):
+        for path in ("/v1/chat/completions", "/v1/completions"):
+            answer = plain.post(path, content=spoilt(seed), headers={"content-type": "application/json"})
+            codes.add(answer.status_code)
+            assert answer.status_code == 200 or answer.json()["error"]["message"], (seed, path)
+    assert codes <= {200, 400, 404}, codes
+    assert server.chat("one", QUESTIONS[0]).choices
+    server.wait_idle()
 
 
 def test_a_client_that_goes_away_frees_its_place(server: Server) -> None:
