@@ -149,7 +149,7 @@ def test_pairs_can_be_shown_as_a_reward_model_sees_them(burnish: Burnish, here: 
 
 
 @pytest.mark.parametrize(
-    "name", ["poisoned", *(pytest.param(name, marks=pytest.mark.slow) for name in ("labelled", "pairs"))]
+    "name", ["pairs", *(pytest.param(name, marks=pytest.mark.slow) for name in ("labelled", "poisoned"))]
 )
 def test_several_processes_find_what_one_finds(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [

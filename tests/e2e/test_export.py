@@ -117,6 +117,7 @@ def test_adapters_and_merged_models(trained: Path, base: Path, burnish: Burnish)
     assert type(network).__name__ == "LlamaForCausalLM"
 
 
+@pytest.mark.slow
 def test_an_adapter_that_vllm_refuses_is_merged(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     run = burnish_api.train(
         rows_file, model=base, method="lora", max_steps=2, set={"lora.dora": True, "evaluate.answers": 0}

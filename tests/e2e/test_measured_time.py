@@ -175,6 +175,7 @@ def test_a_cache_that_cannot_be_written_is_reported_and_no_more(base: Path, rows
         assert [event for event in result if isinstance(event, Note) and "cannot be cached" in event.text]
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_pack_is_reckoned_with_rows_of_their_own(here: Path, burnish: Burnish) -> None:
     """Only the loaded model shows it; the second plan, which loads nothing, has to know."""
     from transformers import BloomConfig, BloomForCausalLM
@@ -237,6 +238,7 @@ def test_what_does_not_fit_is_never_loaded(base: Path, rows_file: Path, burnish:
     assert not cache.exists()
 
 
+@pytest.mark.slow
 def test_stopped_while_measuring(here: Path, start: Callable[[str], Popen[str]], cache: Path) -> None:
     rows = write_rows(here / "rows.jsonl", 400)
     process = start(f"plan {rows} --model seedling {EXACT} --method full --set batch.rows=8")

@@ -172,6 +172,7 @@ def test_every_other_task(task: str, kind: str, here: Path) -> None:
     assert merged.learned.mean > 100 * merged.merged.mean
 
 
+@pytest.mark.slow
 def test_pictures(here: Path) -> None:
     run = train(write_picture_rows(here), save_vision_model(FAMILIES[0], here / "model"), **{"batch.tokens": 300})
     merged = merge(run)

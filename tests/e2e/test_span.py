@@ -89,6 +89,7 @@ def test_an_encoder_learns_to_answer_and_to_say_that_there_is_none(questions: Pa
     assert run.generate(json.dumps({**asked, "context": "a b c . The cat and then a b , d e ."})) == "(no answer)"
 
 
+@pytest.mark.slow
 def test_a_decoder_with_an_adapter_learns_too(questions: Path, tmp_path: Path) -> None:
     """Over several windows a text."""
     run = train(questions, save_decoder(tmp_path / "decoder"), "lora", **{"data.context": 56, "span.stride": 12})

@@ -205,7 +205,7 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
             torch.testing.assert_close(alone.mean(), own, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_it_trains_and_answers(method: str, tmp_path: Path) -> None:
     """Rows of a conversation and a model of this kind make the task by themselves; generation starts at the answer."""
     model = save_architecture("T5", tmp_path / "model")
