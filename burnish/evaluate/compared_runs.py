@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def hash_rows(records: Records) -> str:
     if not records.held_out:
         return records.sha256
     splits = {VALID: records.valid, TEST: records.test}
-    divided = [*records.train, *(record for split in records.held_out for record in splits.pop(split))]
+    divided = chain(records.train, *(splits.pop(split) for split in records.held_out))
     digest = hashlib.sha256("".join(sorted(map(content_hash, divided))).encode("ascii"))
     digest.update("".join(content_hash(record) for given in splits.values() for record in given).encode("ascii"))
     return digest.hexdigest()

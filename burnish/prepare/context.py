@@ -9,9 +9,9 @@ A `RunContext` is frozen. Each later decision about a run (the plan, the loaded 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -366,7 +366,7 @@ def encode(context: RunContext) -> RunContext:
     validation = _encode(context, records.valid, tokenizer, is_held_out=True)
     test = _encode(context, records.test, tokenizer, is_held_out=True)
     if missing := missing_rows(context.tokenizer, context.config.get_text_config().vocab_size):
-        _check_rows(context, [*training.examples, *validation.examples, *test.examples], missing)
+        _check_rows(context, chain(training.examples, validation.examples, test.examples), missing)
     for remark in context.task.encoder.held_out_remarks([*records.valid, *records.test]):
         context.emit(Warned(remark))
     if records.train and not training.examples:
@@ -393,7 +393,7 @@ def encode(context: RunContext) -> RunContext:
     return replace(context, records=records, training=training, validation=validation, test=test)
 
 
-def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int, str]) -> None:
+def _check_rows(context: RunContext, examples: Iterable[Any], missing: dict[int, str]) -> None:
     """Checks that no example has a token without a row in the embedding.
 
     Raises:
@@ -413,7 +413,7 @@ def _check_rows(context: RunContext, examples: Sequence[Any], missing: dict[int,
 def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
     """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
     keys = set[str]()
-    for record in (*context.records.train, *context.records.valid, *context.records.test):
+    for record in chain(context.records.train, context.records.valid, context.records.test):
         for dialogue in record.dialogues():
             keys |= message_keys(dialogue)
     for note in context.task.encoder.notes_on(keys):

@@ -116,7 +116,7 @@ def _ask_harness(harness: Harness, network: object, context: RunContext, compari
     comparison.harness = harness.figures(base, tuned)
 
 
-def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple[Records, list[Record]]:
+def _own_rows(folder: RunFolder, recipe: Recipe, data: str, emit: Emit) -> tuple[Records, Sequence[Record]]:
     """All rows of another file as test rows, and the training rows if they are still known.
 
     Warns about rows that are in both.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from burnish.data.files.opening import without_compression
+from burnish.data.rows.packed import Gathering
 from burnish.data.rows.row import Row
 
 TRAIN, VALID, TEST = "train", "valid", "test"
@@ -93,13 +94,13 @@ def split_column(rows: Sequence[Row], mapped: Collection[str]) -> str | None:
     return None
 
 
-def rows_by_split(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+def rows_by_split(rows: Iterable[Row], column: str) -> dict[str, Sequence[Row]]:
     """The rows of each split by a column, without that column; those that name none are for training."""
-    parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    parts = {split: Gathering[Row]() for split in SPLITS}
     for row in rows:
         values = {name: value for name, value in row.values.items() if name != column}
-        parts[split_of(str(row.values.get(column)).strip()) or TRAIN].append(replace(row, values=values))
-    return parts
+        parts[split_of(str(row.values.get(column)).strip()) or TRAIN].add(replace(row, values=values))
+    return {split: part.done() for split, part in parts.items()}
 
 
 def describe_column(column: str, parts: Mapping[str, Sequence[Row]]) -> str:

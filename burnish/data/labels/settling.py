@@ -24,6 +24,7 @@ from burnish.data.labels.cells import (
 from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, other_missing, spelled
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
+from burnish.data.rows.packed import mapped
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
 from burnish.data.rows.row import RowError, pick, quoted
@@ -293,7 +294,7 @@ def _are_shares(texts: Sequence[str]) -> bool:
     return all(number is not None and 0 <= number <= 1 for number in numbers)
 
 
-def with_label_columns(rows: list[Values], asked: Asked) -> tuple[Settled, list[Values]]:
+def with_label_columns(rows: Sequence[Values], asked: Asked) -> tuple[Settled, Sequence[Values]]:
     """The rows with the labels of `annotation.columns` in one column, where the user or an earlier run named some.
 
     Raises:
@@ -304,14 +305,15 @@ def with_label_columns(rows: list[Values], asked: Asked) -> tuple[Settled, list[
         return Settled(BY_NAME["text"]), rows
     settled = label_columns(list(names), rows)
     (reading,) = settled.readings
-    prepared: list[Values] = []
-    for values in rows:
+
+    def prepare(values: Values) -> Values:
         try:
-            prepared.append(reading.prepare(values))
+            return reading.prepare(values)
         except RowError:
             # left out, and named, when it is made a record
-            prepared.append({**{key: value for key, value in values.items() if key not in names}, LABEL[1]: []})
-    return replace(settled, notes=(), choices=()), prepared
+            return {**{key: value for key, value in values.items() if key not in names}, LABEL[1]: []}
+
+    return replace(settled, notes=(), choices=()), mapped(rows, prepare)
 
 
 def label_columns(names: Sequence[str], rows: Sequence[Values]) -> Settled:

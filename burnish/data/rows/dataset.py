@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from burnish.data.files.readers import data_suffix, file_suffix
 from burnish.data.files.sources import Source, Sources, file_name, find_sources, read_source
 from burnish.data.files.splits import CALLED, TEST, TRAIN, VALID, describe_column, rows_by_split, split_column
-from burnish.data.rows.division import Division, Keyed, divide
+from burnish.data.rows.division import Division, divide
+from burnish.data.rows.keyed import KeyedRows, Keying
+from burnish.data.rows.packed import Gathering, gather
 from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError, as_text, did_you_mean, quoted
 from burnish.data.rows.settled import Asked
@@ -27,8 +31,12 @@ def assert_disjoint(train: Sequence[Record], valid: Sequence[Record], test: Sequ
     Raises:
         DataError: one is; the error has the location of the first.
     """
+    held_out = {content_hash(record) for part in (valid, test) for record in part}
     places: dict[str, tuple[str, str]] = {}
-    for name, records in (("training", train), ("validation", valid), ("test", test)):
+    for record in train:
+        if (content := content_hash(record)) in held_out:
+            places.setdefault(content, (record.place, "training"))
+    for name, records in (("validation", valid), ("test", test)):
         for record in records:
             place, other = places.setdefault(content_hash(record), (record.place, name))
             if other != name:
@@ -43,10 +51,10 @@ def assert_disjoint(train: Sequence[Record], valid: Sequence[Record], test: Sequ
 class Records:
     """The records of a run by split, and the rejected rows."""
 
-    train: list[Record]
-    valid: list[Record]
+    train: Sequence[Record]
+    valid: Sequence[Record]
     """They choose the checkpoint."""
-    test: list[Record]
+    test: Sequence[Record]
     """They choose nothing; empty if there is no test split."""
     shape: Shape
     rejected: list[Rejected]
@@ -60,7 +68,7 @@ class Records:
     """Why there is no test split, as a phrase; empty if there is one."""
 
     @property
-    def decisive(self) -> list[Record]:
+    def decisive(self) -> Sequence[Record]:
         """The rows that open options depend on: those for training, or, where all rows are test rows, these."""
         return self.train or self.test
 
@@ -87,7 +95,7 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
     """
     sources = find_sources(section.path, section.validation, section.columns, section.test)
     rejected: list[Rejected] = []
-    rows = list(islice(good_rows(sources.train, rejected), section.rows))
+    rows = gather(islice(good_rows(sources.train, rejected), section.rows))
     refuse_empty(rows, rejected, section.path)
     parts, notes = _by_split(_Part(rows, rejected, section.path), section, sources, uses_column=not is_whole)
     rows = parts[TRAIN].rows
@@ -95,7 +103,7 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
     shape = detect_shape(rows, section.columns, section.shape, replace(asked or Asked(), group=section.group))
     everything = [*sources.train, *(sources.valid or []), *(sources.test or [])]
     notes = [*sources.notes, *notes, *shape.notes, *notes_on_formats(everything)]
-    notes += [row.note for part in parts.values() for row in part.rows if row.note]
+    notes += dict.fromkeys(row.note for part in parts.values() for row in part.rows if row.note)
     split = _all_for_test(parts, shape, rejected) if is_whole else _Splitting(section, shape, rejected).split(parts)
     assert_disjoint(split.train, split.valid, split.test)
     return Records(
@@ -115,7 +123,7 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
 class _Part:
     """What is given for a split."""
 
-    rows: list[Row]
+    rows: Sequence[Row]
     rejected: list[Rejected]
     """Rows that cannot be read."""
     name: str
@@ -172,7 +180,7 @@ def _all_for_test(parts: Mapping[str, _Part], shape: Shape, rejected: list[Rejec
 
 def _part(sources: Sequence[Source] | None, is_named: bool) -> _Part:
     rejected: list[Rejected] = []
-    rows = list(good_rows(sources or [], rejected))
+    rows = gather(good_rows(sources or [], rejected))
     return _Part(rows, rejected, str(sources[0]) if sources else "", is_named)
 
 
@@ -180,9 +188,9 @@ def _part(sources: Sequence[Source] | None, is_named: bool) -> _Part:
 class Splits:
     """The records of each split."""
 
-    train: list[Record]
-    valid: list[Record]
-    test: list[Record]
+    train: Sequence[Record]
+    valid: Sequence[Record]
+    test: Sequence[Record]
     held_out: frozenset[str] = frozenset()
     why_no_test: str = ""
     notes: tuple[str, ...] = ()
@@ -215,7 +223,7 @@ class _Splitting:
         unusable = ""
         if parts[TEST].name:
             test, left_out = self._records_of(parts[TEST])
-            unusable = why_unusable([row.record for row in train], [row.record for row in test], left_out)
+            unusable = why_unusable(train.records, test.records, left_out)
             if unusable and parts[TEST].is_named:
                 refuse_empty(test, left_out, parts[TEST].name)
                 raise DataError(
@@ -240,9 +248,9 @@ class _Splitting:
             instead = " Test rows are held out from the training data instead." if division.test else ""
             notes.append(f"The test data in `{parts[TEST].name}` is not used: {unusable}.{instead}")
         return Splits(
-            [row.record for row in train],
-            [row.record for row in valid],
-            [row.record for row in test],
+            train.records,
+            valid.records,
+            test.records,
             frozenset(split for split in asked if division.of(split)),
             "" if test else self._why_no_test(division),
             tuple(notes),
@@ -253,12 +261,12 @@ class _Splitting:
             return f"`data.test` is `{NONE}`"
         return division.why_no_test or "`data.test_fraction` is 0"
 
-    def _records_of(self, part: _Part) -> tuple[list[Keyed], list[Rejected]]:
+    def _records_of(self, part: _Part) -> tuple[KeyedRows, list[Rejected]]:
         left_out = [*part.rejected]
         return self._keyed(part.rows, left_out), left_out
 
-    def _keyed(self, rows: Sequence[Row], rejected: list[Rejected]) -> list[Keyed]:
-        group, kept = self.section.group, list[Keyed]()
+    def _keyed(self, rows: Sequence[Row], rejected: list[Rejected]) -> KeyedRows:
+        group, kept = self.section.group, Keying()
         for row in rows:
             try:
                 record = self.shape.to_record(row)
@@ -266,36 +274,36 @@ class _Splitting:
             except RowError as error:
                 rejected.append(Rejected(row.file, row.line, str(error)))
                 continue
-            kept.append(Keyed(record, _hash_group(name) if name else content_hash(record)))
-        return kept
+            kept.add(record, name)
+        return kept.done()
 
     def _on_groups(self, rows: Sequence[Row]) -> list[str]:
         group = self.section.group
         if not group:
             return []
-        names = [row.values.get(group) for row in rows]
-        without = sum(_is_missing(name) for name in names)
-        number = len({str(name) for name in names if not _is_missing(name)})
+        without, names = 0, set[str]()
+        for row in rows:
+            name = row.values.get(group)
+            if _is_missing(name):
+                without += 1
+            else:
+                names.add(str(name))
         alone = f" {without:,} rows have none, and are taken one by one." if without else ""
-        return [f"Rows with the same `{group}` stay in one split: it has {number:,} values.{alone}"]
+        return [f"Rows with the same `{group}` stay in one split: it has {len(names):,} values.{alone}"]
 
-    def _without(self, rows: list[Keyed], others: Sequence[Keyed], split: str, other: str) -> list[Keyed]:
+    def _without(self, rows: KeyedRows, others: KeyedRows, split: str, other: str) -> KeyedRows:
         """The rows of a split that are not in another one, nor of its groups; the others are left out.
 
         Raises:
             DataError: no row is left.
         """
-        contents, keys = {content_hash(row.record) for row in others}, {row.key for row in others}
-        kept: list[Keyed] = []
-        for row in rows:
-            is_shared = content_hash(row.record) in contents
-            if not is_shared and row.key not in keys:
-                kept.append(row)
-                continue
-            file, _, line = row.record.place.rpartition(":")
-            what = "" if is_shared else f"its `{self.section.group}` is "
+        is_shared = numpy.isin(rows.contents, others.contents)
+        is_out = is_shared | numpy.isin(rows.keys, others.keys)
+        for number in numpy.flatnonzero(is_out).tolist():
+            file, _, line = rows.records[number].place.rpartition(":")
+            what = "" if is_shared[number] else f"its `{self.section.group}` is "
             self.rejected.append(Rejected(file, int(line), f"{what}also in the {other} data"))
-        if not kept:
+        if is_out.all():
             raise DataError(
                 f"every {split} row is also in the {other} data",
                 f"Metrics on {split} rows are meaningless."
@@ -303,7 +311,7 @@ class _Splitting:
                 else "Validation rows choose the checkpoint, and test rows must choose nothing.",
                 f"Give other {other} data, or none: then part of the training rows is held out",
             )
-        return kept
+        return rows.taken(numpy.flatnonzero(~is_out))
 
 
 def why_unusable(train: Sequence[Record], test: Sequence[Record], left_out: Sequence[Rejected]) -> str:
@@ -352,10 +360,6 @@ def _is_missing(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
-def _hash_group(name: str) -> str:
-    return hashlib.sha256(f"group:{name}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def notes_on_formats(sources: Sequence[Source]) -> list[str]:
     """A sentence for each file that is not parsed by the suffix of its name."""
     files = [source for source in sources if isinstance(source, Path)]
@@ -384,18 +388,18 @@ def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Itera
             yield row
 
 
-def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> list[Record]:
+def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> Sequence[Record]:
     """The records of the rows; unusable ones are added to `rejected`."""
-    records: list[Record] = []
+    records = Gathering[Record]()
     for row in rows:
         try:
-            records.append(shape.to_record(row))
+            records.add(shape.to_record(row))
         except RowError as error:
             rejected.append(Rejected(row.file, row.line, str(error)))
-    return records
+    return records.done()
 
 
-def refuse_empty(left: Sequence[Any], rejected: Sequence[Rejected], name: str) -> None:
+def refuse_empty(left: Sized, rejected: Sequence[Rejected], name: str) -> None:
     """Checks that there is any row to train on.
 
     Raises:

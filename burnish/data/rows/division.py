@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
 
 from burnish.data.files.splits import TEST, VALID
-from burnish.data.rows.records import Record, content_hash
+from burnish.data.rows.keyed import DIGEST, KeyedRows
 from burnish.recipe.schema import NONE, DataSection
 
 FEWEST_FOR_TEST = 10
@@ -21,47 +21,43 @@ _BINS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Keyed:
-    """A record, and what must not be in two splits at once."""
-
-    record: Record
-    key: str
-    """Hash (hex) of its content, or of its group where rows have one."""
-
-
-@dataclass(frozen=True, slots=True)
 class Division:
     """The rows given for training, divided; each part in the order of the file."""
 
-    train: list[Keyed]
-    valid: list[Keyed]
-    test: list[Keyed]
+    train: KeyedRows
+    valid: KeyedRows
+    test: KeyedRows
     why_no_test: str = ""
     """Why no test rows were held out although they were asked for, as a phrase; empty otherwise."""
 
-    def of(self, split: str) -> list[Keyed]:
+    def of(self, split: str) -> KeyedRows:
         """The rows that were held out for a split."""
         return self.test if split == TEST else self.valid
 
 
-@dataclass(slots=True)
-class _Unit:
-    """Rows that stay together: duplicates, the rows of a group, or questions on one text."""
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """Rows that stay together: duplicates, the rows of a group, or questions on one text; `[units]` each."""
 
-    key: str
-    rows: int = 0
-    contents: set[str] = field(default_factory=set)
-    strata: set[str] = field(default_factory=set)
-    stratum: str = ""
-    """The rarest label of its rows."""
+    keys: numpy.ndarray
+    """Digests."""
+    rows: numpy.ndarray
+    distinct: numpy.ndarray
+    """Rows of different content."""
+    strata: numpy.ndarray
+    """The rarest label of the rows, as an index of `names`."""
+    names: Sequence[str]
 
-    @property
-    def distinct(self) -> int:
-        """Rows of different content."""
-        return len(self.contents)
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def taken(self, numbers: numpy.ndarray) -> _Units:
+        """Some of them, by their numbers."""
+        keys, rows, distinct, strata = self.keys[numbers], self.rows[numbers], self.distinct[numbers], self.strata
+        return _Units(keys, rows, distinct, strata[numbers], self.names)
 
 
-def divide(rows: Sequence[Keyed], section: DataSection, asked: Sequence[str]) -> Division:
+def divide(rows: KeyedRows, section: DataSection, asked: Sequence[str]) -> Division:
     """Holds out rows for the splits that have no data of their own.
 
     The test rows are taken first. Which rows they are depends on `data.split_seed`, the options of the test split and
@@ -72,11 +68,11 @@ def divide(rows: Sequence[Keyed], section: DataSection, asked: Sequence[str]) ->
         section: fractions, limits and the seed.
         asked: the splits to hold rows out for, `VALID` and `TEST`.
     """
-    keys = unit_keys(rows)
-    units = _units(rows, keys)
-    distinct, held = sum(unit.distinct for unit in units), dict[str, set[str]]()
+    keys, unit_of = numpy.unique(unit_keys(rows), return_inverse=True)
+    units = _units(rows, keys, unit_of)
+    distinct, held = int(units.distinct.sum()), dict[str, numpy.ndarray]()
     why_no_test = _why_no_test(distinct, len(units)) if TEST in asked else ""
-    left = units
+    left = numpy.arange(len(units))
     for split, (fraction, most) in _limits(section).items():
         # rows stay for training, and for validation too while the test rows are taken
         kept = 2 if split == TEST else 1
@@ -85,12 +81,17 @@ def divide(rows: Sequence[Keyed], section: DataSection, asked: Sequence[str]) ->
         take = _take_in_shares if section.split == "stratified" else _take_at_random
         salt = f"{section.split_seed}" if split == VALID else f"test:{section.split_seed}"
         total = distinct if section.split == "stratified" else len(units)
-        held[split] = take(left, _wanted(total, fraction, most, section.split), most, salt, len(left) - kept)
-        left = [unit for unit in left if unit.key not in held[split]]
-    parts: dict[str, list[Keyed]] = {name: [] for name in ("", VALID, TEST)}
-    for row, key in zip(rows, keys, strict=True):
-        parts[next((split for split, taken in held.items() if key in taken), "")].append(row)
-    return Division(parts[""], parts[VALID], parts[TEST], why_no_test)
+        wanted = _wanted(total, fraction, most, section.split)
+        found = take(units.taken(left), wanted, most, salt, len(left) - kept)
+        held[split] = left[found]
+        left = numpy.delete(left, found)
+    splits = ["", VALID, TEST]
+    split_of = numpy.zeros(len(units), numpy.int8)
+    for split, found in held.items():
+        split_of[found] = splits.index(split)
+    of_row = split_of[unit_of]
+    train, valid, test = (rows.taken(numpy.flatnonzero(of_row == number)) for number in range(len(splits)))
+    return Division(train, valid, test, why_no_test)
 
 
 def planned_rows(distinct: int, section: DataSection, asked: Sequence[str]) -> dict[str, int]:
@@ -120,14 +121,13 @@ def _limits(section: DataSection) -> dict[str, tuple[float, int]]:
     }
 
 
-def unit_keys(rows: Sequence[Keyed]) -> list[str]:
-    """For each row, a key that it shares with those that must stay on its side: its own, and for questions about a text
-    that of the text, unless all are about one text or the rows have groups."""
-    texts = [row.record.shared_text() for row in rows]
-    is_grouped = any(row.key != content_hash(row.record) for row in rows)
-    if is_grouped or None in texts or len(set(texts)) < 2:
-        return [row.key for row in rows]
-    return [hashlib.sha256(str(text).encode("utf-8")).hexdigest() for text in texts]
+def unit_keys(rows: KeyedRows) -> numpy.ndarray:
+    """`[rows]`: for each row, a digest that it shares with those that must stay on its side: its own, and for questions
+    about a text that of the text, unless all are about one text or the rows have groups."""
+    texts = rows.texts
+    if texts is None or rows.is_grouped or len(numpy.unique(texts)) < 2:
+        return rows.keys
+    return texts
 
 
 def _why_no_test(distinct: int, units: int) -> str:
@@ -144,30 +144,41 @@ def _wanted(total: int, fraction: float, most: int, how: str) -> int:
     return max(1, min(max(round(fraction * total), least), most))
 
 
-def _units(rows: Sequence[Keyed], keys: Sequence[str]) -> list[_Unit]:
-    found: dict[str, _Unit] = {}
-    bin_of = _bins([amount for row in rows if (amount := row.record.amount()) is not None])
-    for row, key in zip(rows, keys, strict=True):
-        unit = found.setdefault(key, _Unit(key))
-        unit.rows += 1
-        unit.contents.add(content_hash(row.record))
-        amount = row.record.amount()
-        unit.strata.update(row.record.strata() if amount is None else [bin_of(amount)])
-    counts = Counter(stratum for unit in found.values() for stratum in unit.strata)
-    for unit in found.values():
-        unit.stratum = min(unit.strata, key=lambda stratum: (counts[stratum], stratum), default="")
-    return list(found.values())
+def _units(rows: KeyedRows, keys: numpy.ndarray, unit_of: numpy.ndarray) -> _Units:
+    """The units of rows.
+
+    Args:
+        rows: all rows.
+        keys: `[units]`, sorted.
+        unit_of: `[rows]`: the unit of each row.
+    """
+    number = len(keys)
+    distinct = numpy.ones(number, numpy.int64)
+    if len(rows) and (rows.is_grouped or rows.texts is not None):
+        _, content_of = numpy.unique(rows.contents, return_inverse=True)
+        # as pairs, since the same content may be in several groups
+        pairs = numpy.unique(unit_of * len(rows) + content_of)
+        distinct = numpy.bincount(pairs // len(rows), minlength=number)
+    names, rarest = _rarest_strata(rows, unit_of, number)
+    return _Units(keys, numpy.bincount(unit_of, minlength=number), distinct, rarest, names)
 
 
-def _bins(amounts: list[float]) -> Callable[[float], str]:
-    """A function that names the bin of a number; the bins hold about as many of these numbers each."""
-    amounts.sort()
-    edges = [amounts[len(amounts) * number // _BINS] for number in range(1, _BINS)] if amounts else []
-    return lambda amount: str(bisect_right(edges, amount))
+def _rarest_strata(rows: KeyedRows, unit_of: numpy.ndarray, number: int) -> tuple[list[str], numpy.ndarray]:
+    """Names of strata, and `[units]` int64: for each unit, which of them is the rarest of its rows; "" for none."""
+    row_of, stratum_of, names = rows.strata()
+    size = max(1, len(names))
+    unit, stratum = numpy.divmod(numpy.unique(unit_of[row_of] * size + stratum_of), size)
+    counts = numpy.bincount(stratum, minlength=size)
+    order = sorted(range(len(names)), key=lambda index: (counts[index], names[index]))
+    rank_of = numpy.zeros(size, numpy.int64)
+    rank_of[order] = numpy.arange(len(order))
+    rarest = numpy.full(number, len(order))
+    numpy.minimum.at(rarest, unit, rank_of[stratum])
+    return [*(names[index] for index in order), ""], rarest
 
 
-def _take_in_shares(units: Sequence[_Unit], wanted: int, most: int, salt: str, limit: int) -> set[str]:
-    """The keys of units with about `wanted` distinct rows together, each label in about the share that it has in all.
+def _take_in_shares(units: _Units, wanted: int, most: int, salt: str, limit: int) -> numpy.ndarray:
+    """The numbers of units with about `wanted` distinct rows together, each label in about its share of all rows.
 
     The units of a label are spread over [0, 1) at equal distances, in an order drawn from the salt, and the first ones
     over all labels are taken. A label's last unit stays behind as long as there are others.
@@ -179,51 +190,65 @@ def _take_in_shares(units: Sequence[_Unit], wanted: int, most: int, salt: str, l
         salt: decides the order.
         limit: units that may be taken.
     """
-    strata: dict[str, list[_Unit]] = {}
-    drawn = {unit.key: _draw(salt, unit.key) for unit in units}
-    for unit in sorted(units, key=lambda unit: drawn[unit.key]):
-        strata.setdefault(unit.stratum, []).append(unit)
-    total = sum(unit.distinct for unit in units)
-    placed: list[tuple[bool, float, bytes, _Unit]] = []
-    for stratum, members in strata.items():
-        size, before = sum(unit.distinct for unit in members), 0
-        # a label that is due less than one row gets its place by chance, so that rare ones have their share together
-        offset = 0.5 if size * wanted >= total else int.from_bytes(_draw(salt, stratum)[:6], "big") / 2**48
-        for unit in members:
-            is_last = unit is members[-1] and len(strata) > 1
-            placed.append((is_last, (before + offset * unit.distinct) / size, drawn[unit.key], unit))
-            before += unit.distinct
-    placed.sort(key=lambda place: place[:3])
-    return _first((unit for *_, unit in placed), wanted, most, limit) or {_smallest(units).key}
+    order = _drawn_order(salt, units.keys)
+    together = numpy.argsort(units.strata[order], kind="stable")  # by label; of one label, in the order drawn
+    strata, distinct = units.strata[order][together], units.distinct[order][together]
+    begins = numpy.flatnonzero(numpy.diff(strata, prepend=-1))
+    label = numpy.repeat(numpy.arange(len(begins)), numpy.diff(begins, append=len(strata)))
+    sizes, total = numpy.add.reduceat(distinct, begins), int(distinct.sum())
+    reached = numpy.cumsum(distinct) - distinct
+    # a label that is due less than one row gets its place by chance, so that rare ones have their share together
+    offsets = numpy.array([
+        0.5 if size * wanted >= total else int.from_bytes(_draw(salt, units.names[int(stratum)])[:6], "big") / 2**48
+        for size, stratum in zip(sizes.tolist(), strata[begins].tolist(), strict=True)
+    ])  # fmt: skip
+    places = (reached - reached[begins][label] + offsets[label] * distinct) / sizes[label]
+    is_last = numpy.zeros(len(strata), numpy.bool_)
+    is_last[[*(begins[1:] - 1), len(strata) - 1]] = len(begins) > 1
+    placed = order[together[numpy.lexsort((together, places, is_last))]]
+    return _first(units, placed, wanted, most, limit)
 
 
-def _first(units: Iterable[_Unit], wanted: int, most: int, limit: int) -> set[str]:
-    """The keys of the first units that bring the number of distinct rows nearer to the wanted one."""
-    taken, distinct, rows = set[str](), 0, 0
-    for unit in units:
-        if unit.distinct <= 2 * (wanted - distinct) and rows + unit.rows <= most and len(taken) < limit:
-            taken.add(unit.key)
-            distinct, rows = distinct + unit.distinct, rows + unit.rows
+def _first(units: _Units, placed: numpy.ndarray, wanted: int, most: int, limit: int) -> numpy.ndarray:
+    """The first units that bring the number of distinct rows nearer to the wanted one; the smallest if none does."""
+    taken, distinct, rows = list[int](), 0, 0
+    for number in placed:
+        more, size = int(units.distinct[number]), int(units.rows[number])
+        if more <= 2 * (wanted - distinct) and rows + size <= most and len(taken) < limit:
+            taken.append(int(number))
+            distinct, rows = distinct + more, rows + size
             if distinct >= wanted:
                 break
-    return taken
+    return numpy.array(taken or [_smallest(units)])
 
 
-def _take_at_random(units: Sequence[_Unit], wanted: int, most: int, salt: str, limit: int) -> set[str]:
-    """The keys of so many units, whatever their labels; `most` is the limit of their rows."""
-    wanted, taken, rows = min(wanted, limit), set[str](), 0
-    for unit in sorted(units, key=lambda unit: _draw(salt, unit.key)):
+def _take_at_random(units: _Units, wanted: int, most: int, salt: str, limit: int) -> numpy.ndarray:
+    """The numbers of so many units, whatever their labels; `most` is the limit of their rows."""
+    wanted, taken, rows = min(wanted, limit), list[int](), 0
+    for number in _drawn_order(salt, units.keys):
         if len(taken) == wanted:
             break
         # one with too many duplicates is skipped, unless there is no other
-        if rows + unit.rows <= most:
-            taken.add(unit.key)
-            rows += unit.rows
-    return taken or {_smallest(units).key}
+        size = int(units.rows[number])
+        if rows + size <= most:
+            taken.append(int(number))
+            rows += size
+    return numpy.array(taken or [_smallest(units)])
 
 
-def _smallest(units: Sequence[_Unit]) -> _Unit:
-    return min(units, key=lambda unit: (unit.rows, unit.key))
+def _smallest(units: _Units) -> int:
+    fewest = numpy.flatnonzero(units.rows == units.rows.min())
+    return min(fewest.tolist(), key=lambda number: units.keys[number])
+
+
+def _drawn_order(salt: str, keys: numpy.ndarray) -> numpy.ndarray:
+    """`[units]`: an order of units that depends on the salt and on each key alone."""
+    digests = keys.tobytes()
+    size = keys.itemsize
+    drawn = bytearray()
+    for begin in range(0, len(digests), size):
+        drawn += _draw(salt, digests[begin : begin + size].hex())
+    return numpy.argsort(numpy.frombuffer(drawn, DIGEST), kind="stable")
 
 
 def _draw(salt: str, key: str) -> bytes:

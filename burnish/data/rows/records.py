@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from burnish.data.images.images import Picture
 
@@ -370,6 +370,7 @@ def _num_bytes(content: Any) -> int:
     return sum(map(_num_bytes, texts)) if texts or not content else len(CANONICAL.encode(content))
 
 
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _NOT_CONTENT = ("place", "ends", "is_multi", "images")
 
@@ -387,6 +388,20 @@ def content_hash(record: Record) -> str:
         made = hashlib.sha256(CANONICAL.encode(hashed).encode("ascii")).hexdigest()
         object.__setattr__(record, "_hash", made)
         return made
+
+
+def known_hash(record: Record) -> bytes | None:
+    """The content hash of a record if it has been computed; None otherwise."""
+    try:
+        return bytes.fromhex(record._hash)
+    except AttributeError:
+        return None
+
+
+def with_hash(record: AnyRecord, digest: bytes) -> AnyRecord:
+    """The record, which then knows its content hash."""
+    object.__setattr__(record, "_hash", digest.hex())
+    return record
 
 
 @cache

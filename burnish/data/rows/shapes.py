@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
+from burnish.data.rows.packed import mapped
 from burnish.data.rows.pairs import MAP_EXAMPLE, RESULT, SOURCE, is_text_pair, map_example, two_answers
 from burnish.data.rows.pattern import Pattern, load_function
 from burnish.data.rows.records import (
@@ -274,15 +275,22 @@ def detect_shape(
         DataError: no known shape, several shapes in one file, or a wrong column map or shape name; or something that
             only the user can decide.
     """
-    found = sorted({str(key) for keys in {tuple(row.values) for row in rows} for key in keys})
+    columns_of_rows, notes_of_rows = dict[tuple[str, ...], None](), dict[str, None]()
+    for row in rows:
+        columns_of_rows[tuple(row.values)] = notes_of_rows[row.note] = None
+    found = sorted({str(key) for keys in columns_of_rows for key in keys})
     column_map = ColumnMap(columns)
     column_map.check(found)
     asked = replace(asked or Asked(), columns=columns, shape=wanted)
     patterns = candidates(columns, wanted)
-    renamed: list[Mapping[str, Any]] = [column_map.rename(row.values) for row in rows]
-    group, is_only_group = asked.group, asked.group is not None and _is_only_group(asked.group, columns)
-    if is_only_group:
-        renamed = [{name: value for name, value in values.items() if name != group} for values in renamed]
+    group = asked.group
+    left_out = group if group is not None and _is_only_group(group, columns) else None
+
+    def rename(row: Row) -> Mapping[str, Any]:
+        values = column_map.rename(row.values)
+        return values if left_out is None else {name: values[name] for name in values if name != left_out}
+
+    renamed = mapped(rows, rename)
     first, renamed = load_function(f"{_SETTLING}:with_label_columns")(renamed, asked)
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
@@ -294,7 +302,7 @@ def detect_shape(
     settled = _settle(renamed, patterns, main, asked)
     main = replace(settled.pattern, roles=asked.roles)
     readings = (*first.readings, *settled.readings)
-    notes = [*dict.fromkeys(row.note for row in rows if row.note), *main.make_notes(renamed)]
+    notes = [*filter(None, notes_of_rows), *main.make_notes(renamed)]
     used = {name for reading in readings for name in reading.columns}
     if main.name == "text" and asked.is_free:
         known = {*columns.values(), *main.names, *LABEL, *SCORE, *used, group}

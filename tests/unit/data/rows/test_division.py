@@ -10,10 +10,12 @@ import pytest
 
 from burnish.data.files.splits import TEST, VALID
 from burnish.data.rows.dataset import assert_disjoint
-from burnish.data.rows.division import Keyed, divide, planned_rows
+from burnish.data.rows.division import divide, planned_rows
+from burnish.data.rows.keyed import Keying
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, SpanRecord, TaggedRecord, TextRecord, content_hash
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
+from tests.unit.data.rows.plain_division import plainly_divided
 
 
 def records_of(texts):
@@ -26,14 +28,16 @@ def labelled(*labels):
 
 
 def keyed(records, groups=None):
-    keys = map(content_hash, records) if groups is None else map(str, groups)
-    return [Keyed(record, key) for record, key in zip(records, keys, strict=True)]
+    keying = Keying()
+    for record, group in zip(records, groups or [""] * len(records), strict=True):
+        keying.add(record, str(group))
+    return keying.done()
 
 
 def parts_of(records, asked=(VALID, TEST), groups=None, **options):
     """Training, validation and test records."""
     found = divide(keyed(records, groups), DataSection(**options), asked)
-    return [[row.record for row in part] for part in (found.train, found.valid, found.test)]
+    return [list(part.records) for part in (found.train, found.valid, found.test)]
 
 
 def texts_of(records):
@@ -234,3 +238,29 @@ def test_questions_about_one_text_stay_on_one_side(seed, how):
 
 def test_questions_about_a_single_text_are_split_one_by_one():
     assert [len(part) for part in parts_of(questions_about(["text"], 20))] == [12, 4, 4]
+
+
+def drawn_record(kind, chance, place):
+    """A record that may have the same content as another."""
+    text, label = f"text {chance.randrange(30)}", f"label {chance.randrange(chance.choice((2, 12)))}"
+    return {
+        "text": TextRecord(text, True, place),
+        "label": LabelledRecord((text,), (label,), False, place),
+        "labels": LabelledRecord((text,), (label, "x")[: chance.randrange(3)], True, place),
+        "score": ScoredRecord((text,), float(chance.randrange(20)), place),
+        "tags": TaggedRecord((text,), (chance.choice(("O", "B-A", "B-B")),), place),
+        "question": SpanRecord(text, label, ((0, "t"),)[: chance.randrange(2)], place),
+    }[kind]
+
+
+@pytest.mark.parametrize("how", ["stratified", "random"])
+@pytest.mark.parametrize("kind", ["text", "label", "labels", "score", "tags", "question"])
+def test_in_columns_the_same_rows_are_held_out_as_one_by_one(kind, how):
+    for seed in range(12):
+        chance = random.Random(seed)
+        records = [drawn_record(kind, chance, f"a:{line}") for line in range(chance.choice((0, 3, 15, 150)))]
+        groups = [chance.choice(("", f"group {chance.randrange(9)}")) if seed % 3 == 0 else "" for _ in records]
+        options = {"validation_fraction": 0.3, "test_rows": chance.choice((3, 1000)), "split_seed": seed, "split": how}
+        asked = (VALID, TEST)[: chance.choice((1, 2, 2))]
+        expected = plainly_divided(records, groups, DataSection(**options), asked)
+        assert parts_of(records, asked, groups, **options) == expected
