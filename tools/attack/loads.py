@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.tiny_architectures import save_architecture
 from tools.attack.forked import run_fresh
@@ -107,6 +108,31 @@ def parquet(here: Path, scale: float) -> list[str]:
     return ["check", "rows.parquet", "--model", "model"]
 
 
+def dictionary(here: Path, scale: float) -> list[str]:
+    """A few kB, with one value of 8 MB that 100,000 rows have."""
+    import pyarrow
+    import pyarrow.parquet
+
+    values = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 100_000, "int32"), ["a" * (8 * _MB)])
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": values}), here / "rows.parquet", compression="zstd", store_schema=False
+    )
+    return ["check", "rows.parquet", "--model", "model"]
+
+
+def beginnings(here: Path, scale: float) -> list[str]:
+    """A few kB, with 900 values of 8 MB that begin alike."""
+    import pyarrow
+    import pyarrow.parquet
+
+    schema = pyarrow.schema([("text", pyarrow.string())])
+    options: dict[str, Any] = {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"}
+    with pyarrow.parquet.ParquetWriter(here / "rows.parquet", schema, compression="zstd", **options) as writer:
+        for _ in range(30):
+            writer.write_table(pyarrow.table({"text": ["a" * (8 * _MB) + str(n) for n in range(30)]}, schema))
+    return ["check", "rows.parquet", "--model", "model"]
+
+
 def text(here: Path, scale: float) -> list[str]:
     """3 GB of running text."""
     line = "The old man lives by the river, and the small boat sails over the blue water.\n"
@@ -158,6 +184,8 @@ _BOMBS: tuple[tuple[str, Callable[[Path, float], list[str]]], ...] = (
     ("a template that makes a number of 100 million digits", template("{{ 10 ** 100000000 }}")),
     ("a template that pads to a billion characters", template("{{ '%1000000000d' % 1 }}")),
     ("a parquet file that unfolds to 4 GB", parquet),
+    ("a parquet file of one value, repeated to 800 GB", dictionary),
+    ("a parquet file of values that begin alike, 7 GB", beginnings),
 )
 LOADS = (
     *(Load(name, make, 2, _BOMB_SECONDS, _BOMB_BYTES) for name, make in _BOMBS),

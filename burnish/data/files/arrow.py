@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.files.features import Features, converters, features_of_schema, named_columns
-from burnish.data.files.opening import MOST_TIMES, SMALL_BYTES, is_compressed, open_binary, without_compression
+from burnish.data.files.opening import is_compressed, open_binary, without_compression
+from burnish.data.files.unfolding import BATCH_ROWS, Unfolded, check_parquet
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
-
-BATCH_ROWS = 1024
 
 
 def read_parquet(path: Path) -> Iterator[Row | Rejected]:
@@ -21,31 +20,21 @@ def read_parquet(path: Path) -> Iterator[Row | Rejected]:
     import pyarrow.parquet
 
     with _open(path, "parquet") as source:
+        at_once, unfolded = check_parquet(path, source), Unfolded(path)
         file = pyarrow.parquet.ParquetFile(source)
-        _check_size(path, file.metadata)
         rows = ArrowRows(file.schema_arrow, path.name)
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in file.iter_batches(batch_size=at_once):
+            unfolded.add(batch)
             yield from rows.read(batch, str(path))
-
-
-def _check_size(path: Path, metadata: Any) -> None:
-    """Raises DataError for a parquet file whose blocks unpack to far more than data shrinks to."""
-    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    packed = path.stat().st_size
-    if size > max(SMALL_BYTES, MOST_TIMES * packed):
-        raise DataError(
-            f"`{path}` would unpack to {size / 1e9:,.1f} GB, from {packed / 1e6:,.1f} MB",
-            f"That is more than {MOST_TIMES} times its size, far more than data shrinks to.",
-            "If you trust it, write it again without compression",
-        )
 
 
 def read_arrow(path: Path) -> Iterator[Row | Rejected]:
     """Rows of an Arrow file, as written by `datasets` or as Feather; `line` is the row's number."""
     with _open(path, "Arrow") as source:
         schema, batches = _batches(path, source)
-        rows = ArrowRows(schema, path.name)
+        rows, unfolded = ArrowRows(schema, path.name), Unfolded(path)
         for batch in batches:
+            unfolded.add(batch)
             for begin in range(0, len(batch), BATCH_ROWS):
                 yield from rows.read(batch.slice(begin, BATCH_ROWS), str(path))
 
