@@ -30,6 +30,7 @@ from burnish.recipe.origins import (
 )
 from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
 from burnish.system.machine import expanded
+from burnish.system.shell import quoted_bytes
 from burnish.templates import yaml_text
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -262,5 +263,20 @@ def _wrong_value(name: str, entry: Given, check: Check) -> Problem:
     where = f" ({entry.written})" if entry.written else ""
     takes = expected(options()[name])
     if name in _PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
-        takes = f"the name of a file or folder, whose pieces have at most {_LONGEST_NAME} bytes of UTF-8 each"
+        takes = _path_taken(entry.value)
     return Problem(check, f"`{name}` cannot be `{shown(entry.value)}`{where}", f"It takes {takes}")
+
+
+def _path_taken(given: str) -> str:
+    """What an option that names a file takes instead of a name that it cannot take."""
+    takes = f"the name of a file or folder, whose pieces have at most {_LONGEST_NAME} bytes of UTF-8 each"
+    try:
+        coded = given.encode("utf-8", "surrogateescape")  # as Python reads names that are not UTF-8
+        coded.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"{error.object[error.start]:02x}"
+        renamed = f"mv {quoted_bytes(coded)} NEW"
+        return f"names in UTF-8, since a recipe is text, and the byte 0x{byte} is none; rename it: `{renamed}`"
+    except UnicodeEncodeError:
+        pass
+    return takes

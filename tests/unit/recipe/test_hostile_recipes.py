@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,3 +94,18 @@ def test_many_labels_are_no_attack(tmp_path: Path) -> None:
 def test_a_value_of_the_command_line_neither(value: str) -> None:
     with pytest.raises(RecipeError, match="`train.epochs|--set train.epochs"):
         load_recipe("x.jsonl", {}, [f"train.epochs={value}"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 on other systems")
+@pytest.mark.parametrize("name", [b"d\xe9j\xe0.jsonl", b"it's \\ \xff $x", b"\xc3"])
+def test_a_name_that_is_not_utf_8_is_refused_with_the_command_that_renames_the_file(
+    name: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.touch()
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(None, {"data.path": str(path)}, [])
+    assert "since a recipe is text, and the byte 0x" in caught.value.fix
+    (command,) = re.findall(r"`(mv .*) NEW`", caught.value.fix)
+    subprocess.run(["bash", "-c", f"{command} '{tmp_path / 'new.jsonl'}'"], check=True)
+    assert [found.name for found in tmp_path.iterdir()] == ["new.jsonl"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -237,3 +239,12 @@ def test_which_of_several_folders_with_data_is_asked(here):
         find_sources("set")
     check_message(caught.value)
     assert len(labels(find_sources("set/en").train)) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 on other systems")
+def test_a_file_whose_name_is_not_utf_8_is_read_and_hashed_like_any_other(here):
+    (here / "set").mkdir()
+    (here / "set" / os.fsdecode(b"d\xe9j\xe0.jsonl")).write_text(lines(0, 20), encoding="utf-8")
+    records = load_records(DataSection(path="set"))
+    assert len(records.train) + len(records.valid) + len(records.test) == 20
+    assert records.train[0].place.startswith("set/d\udce9j\udce0.jsonl:")
