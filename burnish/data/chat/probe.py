@@ -402,4 +402,21 @@ def _reads_key(template: ChatTemplate, features: TemplateFeatures, key: str) -> 
         if name == "tool_call_id":
             messages[2] = {**messages[2], "tool_calls": [{**messages[2]["tool_calls"][0], "id": value}]}
         texts.append(_rendered(template, messages, None, features))
+    return texts[0] != texts[1] or (key == "tool.tool_call_id" and _tells_results_apart(template, features))
+
+
+def _tells_results_apart(template: ChatTemplate, features: TemplateFeatures) -> bool:
+    """Whether the template writes which call a result belongs to, by an id of its own form or by the function's name.
+
+    An id of the data chooses it, although it is not written itself.
+    """
+    question, answer = _calling(2)
+    first, second = answer["tool_calls"]
+    calls = [first, {**second, "function": {**second["function"], "name": f"{_NAME}_too"}}]
+    begin: list[Message] = [{"role": "system", "content": SYSTEM}, question, {**answer, "tool_calls": calls}]
+    results = [{name: value for name, value in result.items() if name != "name"} for result in _results(2)]
+    swapped = [
+        {**result, "tool_call_id": other["tool_call_id"]} for result, other in zip(results, results[::-1], strict=True)
+    ]
+    texts = [_rendered(template, [*begin, *part, PLAIN[1]], None, features) for part in (results, swapped)]
     return texts[0] != texts[1]

@@ -397,6 +397,14 @@ def test_a_key_is_found_in_templates_that_take_one_call_and_its_result_only() ->
     assert len(ChatFormat(styles.llama3()).notes_on({"tool.name"})) == 1
 
 
+def test_an_id_that_chooses_the_call_of_a_result_is_used_though_the_template_writes_another() -> None:
+    short = styles.PICKY_CALLS.replace('message.role + "', 'message.role + (message.tool_call_id or "") + "')
+    names = styles.PICKY_CALLS.replace('message.role + "', 'message.role + (message.name or "") + "')
+    for template in (short, names):
+        assert ChatFormat(styles.chatml(template)).notes_on({"tool.tool_call_id"}) == []
+    assert len(ChatFormat(styles.chatml(styles.PICKY_CALLS)).notes_on({"tool.tool_call_id"})) == 1
+
+
 def test_what_is_adapted_to_each_template() -> None:
     templates = {
         "calls as JSON text": styles.chatml(styles.PICKY_CALLS),
