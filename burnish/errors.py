@@ -78,3 +78,23 @@ def reason_of(error: Exception) -> str:
         return f"there is no {error}"[:_REASON_CHARACTERS]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_REASON_CHARACTERS]
+
+
+_MEMORY_MESSAGES = (
+    "CUDA out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+)
+"""Parts of RuntimeError messages: of torch's CUDA allocator, of c10's CPU allocator on Linux, macOS and Windows, of the
+MPS allocator, of CUDA and cuBLAS when they allocate outside of torch's allocator, and of C++."""
+
+
+def says_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out: Python's own, or one in the words of libraries that allocate it."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_MESSAGES)

@@ -26,7 +26,7 @@ from burnish.cli.commands.serve import serve
 from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
-from burnish.errors import BurnishError, Interrupted
+from burnish.errors import BurnishError, Interrupted, MachineError, says_out_of_memory
 from burnish.system.hangup import ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
@@ -165,6 +165,12 @@ def as_burnish_error(error: Any) -> BurnishError:
     if isinstance(error, typer.Abort):
         return Interrupted("stopped")
     text = " ".join(str(error).split())[:500]
+    if says_out_of_memory(error):
+        return MachineError(
+            "memory ran out",
+            f"The error was: {text}." if text else "",
+            "Look for an option that is far too large, or free some memory; `burnish plan` shows what a run takes",
+        )
     return BurnishError(
         f"unexpected failure: {type(error).__name__}: {text}",
         fix="Run the command again with `--debug`, and report the traceback together with the command",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from burnish.errors import MachineError
+from burnish.errors import MachineError, says_out_of_memory
 from burnish.kernels.scratch import free_scratch
 from burnish.system.machine import this_machine
 
@@ -103,16 +103,6 @@ def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
 
 RAISED = (MemoryError, RuntimeError)
 """Types of out-of-memory errors, which are also used for others; `ran_out` distinguishes them."""
-_MEMORY_MESSAGES = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
-    "MPS backend out of memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "std::bad_alloc",
-)
-"""Parts of RuntimeError messages: of c10's CPU allocator on Linux, macOS and Windows, of the MPS allocator, of CUDA and
-cuBLAS when they allocate outside of torch's allocator, and of C++."""
 
 
 class RowTooLarge(MachineError):
@@ -133,9 +123,7 @@ class RowTooLarge(MachineError):
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error means that memory ran out, on any device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_MESSAGES)
+    return isinstance(error, torch.OutOfMemoryError) or says_out_of_memory(error)
 
 
 def free_memory() -> None:

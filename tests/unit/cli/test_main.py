@@ -133,6 +133,9 @@ def test_no_command_shows_the_help(captured: Captured) -> None:
         (MachineError("no memory"), 3, "error: no memory"),
         (Interrupted("stopped"), 130, "stopped"),
         (KeyError("x"), 1, "error: unexpected failure: KeyError: 'x'"),
+        (MemoryError(), 3, "error: memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 3, "error: memory ran out"),
+        (RuntimeError("shape mismatch"), 1, "error: unexpected failure: RuntimeError: shape mismatch"),
     ],
 )
 def test_every_error_has_its_exit_code(error: Exception, code: int, first_line: str, captured: Captured) -> None:
