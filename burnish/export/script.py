@@ -73,6 +73,10 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+ROWS_BEGIN = (b'{"input_ids": [', b'{"chosen_ids": [')
+"""How a file of rows begins."""
+
+
 def rows_by_step(plan: BatchPlan, total_steps: int) -> list[dict[str, Any]]:
     """One JSON-ready object for each row of the plan; `steps` are counted from 0 over whole epochs.
 

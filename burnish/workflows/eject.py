@@ -9,7 +9,7 @@ from typing import Any
 
 from burnish.engine.schedule import Cycle, cycles_of, last_step
 from burnish.errors import InputError
-from burnish.export.script import Ejected, check_ejectable, micro_rows, rows_by_step, write_script
+from burnish.export.script import ROWS_BEGIN, Ejected, check_ejectable, micro_rows, rows_by_step, write_script
 from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import without_dropout
@@ -60,7 +60,7 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
             f"`{script}` does not end in .py", "The script is written in Python.", f"Use `--out {script.stem}.py`"
         )
     check_target(script)
-    if rows_file.is_dir():
+    if rows_file.exists() and not _may_be_left_over(rows_file):
         check_target(rows_file)
     records = rows_of(folder, recipe, "Restore the data", emit)
     context = open_context(recipe, replace(records, valid=[]), emit)
@@ -95,6 +95,14 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
     if recipe.lora.dropout and not context.method.trains_base:
         emit(Note("Dropout draws different random numbers there, so the losses will be close but not identical."))
     return script, rows_file
+
+
+def _may_be_left_over(rows_file: Path) -> bool:
+    """Whether a file begins as one of an eject that was killed; whether it is one is known when the rows are."""
+    if not rows_file.is_file():
+        return False
+    with rows_file.open("rb") as file:
+        return file.read(max(map(len, ROWS_BEGIN))).startswith(ROWS_BEGIN)
 
 
 def _kept_step(folder: RunFolder, steps: int) -> int:

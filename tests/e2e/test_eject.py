@@ -200,6 +200,7 @@ def test_what_is_there_is_never_replaced(runs: Path, burnish: Burnish) -> None:
     (runs / "whole" / "eject_rows.jsonl").write_text("mine\n", encoding="utf-8")
     outcome = burnish("eject whole")
     assert (outcome.code, outcome.what) == (2, "`runs/whole/eject_rows.jsonl` already exists")
+    assert "reading data" not in outcome.err, "it is refused before the rows are read"
     assert not (runs / "whole" / "eject.py").exists()
     assert burnish("eject whole --out none/eject.py").what == "the folder `none` does not exist"
     assert burnish("eject whole --out eject.txt").what == "`eject.txt` does not end in .py"
