@@ -40,8 +40,8 @@ _NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evalu
 _FILE_PATTERN = re.compile(
     r"^[.~/]|\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|xlsx|txt|md|conllu?)(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
 )
-_CODE = {"model.trust_remote_code": False, "model.allow_pickle": False, "evaluate.metric": None}
-"""Options that run code, with the values that run none."""
+_CODE = ("model.trust_remote_code", "model.allow_pickle", "evaluate.metric")
+"""Options that run code, unless they have their default."""
 _LONGEST_NAME, _LONGEST_PATH = 255, 4_000
 """Bytes of one name in a path, and of a path."""
 _RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
@@ -93,7 +93,7 @@ def load_recipe(
 def code_options(recipe: Recipe) -> dict[str, Any]:
     """The options of a recipe, by dotted name, that make it run code that is not Burnish's."""
     values = {name: _value(recipe, name) for name in _CODE}
-    return {name: value for name, value in values.items() if value != _CODE[name]}
+    return {name: value for name, value in values.items() if value != options()[name].default}
 
 
 def _value(recipe: Recipe, name: str) -> Any:
@@ -113,7 +113,7 @@ def _code_of(in_file: Source, in_command: Source) -> list[Problem]:
             f"If you trust that code, give it yourself: `--set {name}={shown(entry.value)}`",
         )
         for name, entry in in_file.items()
-        if name in _CODE and entry.value != _CODE[name] and name not in in_command
+        if name in _CODE and entry.value != options()[name].default and name not in in_command
     ]
 
 

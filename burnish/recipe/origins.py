@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import RecipeError
+from burnish.recipe.limits import TooMuch, check_form, read_limited
 from burnish.recipe.names import did_you_mean, holder, options, sections, shown, takes_text_only, takes_texts
 
 if TYPE_CHECKING:
@@ -173,61 +173,6 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.YAMLError as error:
         why = f"The parser reports: {' '.join(str(error).split())}."
         raise RecipeError(f"`{path}` is not YAML", why, _YAML_FORM) from None
-
-
-_MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 22, 50_000, 20
-"""Of a recipe: options nest three deep, and only a list of labels can be long."""
-
-
-class TooMuch(Exception):
-    """A file of YAML that would take far more memory or time than any recipe."""
-
-
-def read_limited(path: Path) -> str:
-    """The text of a recipe.
-
-    Raises:
-        TooMuch: it is far longer than any recipe.
-        OSError: it cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
-    """
-    with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise TooMuch(f"It has more than {_MOST_BYTES:,} bytes.")
-    return content.decode("utf-8-sig")
-
-
-def check_form(text: str, loader: Any) -> None:
-    """Refuses YAML that unfolds or nests beyond measure, before it is built; only its events are read.
-
-    What is not YAML at all is left to the one who builds it.
-
-    Args:
-        text: YAML.
-        loader: that will build it: what another one cannot parse would not be checked.
-
-    Raises:
-        TooMuch: it has aliases, which can mean billions of values, or is too large or too deep.
-    """
-    import yaml
-
-    with contextlib.suppress(yaml.YAMLError):
-        _check_events(text, loader)
-
-
-def _check_events(text: str, loader: Any) -> None:
-    import yaml
-
-    depth = 0
-    for number, event in enumerate(yaml.parse(text, Loader=loader)):
-        if isinstance(event, yaml.AliasEvent):
-            alias = f"Line {event.start_mark.line + 1} has an alias, `*{event.anchor}`"
-            raise TooMuch(f"{alias}, and aliases are not allowed in recipes.")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST or number > _MOST_VALUES:
-            what = f"nests more than {_DEEPEST} deep" if depth > _DEEPEST else f"has more than {_MOST_VALUES:,} values"
-            raise TooMuch(f"It {what} (line {event.start_mark.line + 1}).")
 
 
 def _nearby(path: Path) -> str:

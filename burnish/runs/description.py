@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
-from burnish.recipe.origins import TooMuch, check_form, read_limited
+from burnish.recipe.limits import TooMuch, check_form, read_limited
 from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
 from burnish.runs.event_log import parse_event, read_events
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
