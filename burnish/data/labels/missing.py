@@ -64,7 +64,7 @@ def find_missing(labels: Sequence[str]) -> list[str]:
     Args:
         labels: the distinct ones, as `spelled` writes them.
     """
-    candidates = [label for label in labels if _may_be_mark(label)]  # of 10,000 labels, a few at most
+    candidates = [label for label in labels if _kind_of_mark(label)]  # of 10,000 labels, a few at most
     marks = [label for label in candidates if _is_mark(label, [other for other in labels if other != label])]
     return marks if len(marks) < len(labels) else []
 
@@ -88,33 +88,33 @@ def is_doubtful(label: str, labels: Sequence[str]) -> bool:
     return label.lower() in _UNSURE or (code == -1 and others == {0.0, 1.0})
 
 
-def _may_be_mark(label: str) -> bool:
-    """Whether a label means that there is none beside some others."""
+def _kind_of_mark(label: str) -> str:
+    """How a label may say that there is none: word, symbol, infinite, code, na or none; empty if it cannot."""
     low = label.lower()
-    known = low in (*_WORDS, *_INFINITE, "na", "none") or label in _SYMBOLS
-    return known or number_of(label) in _CODES
+    kinds = {"word": low in _WORDS, "symbol": label in _SYMBOLS, "infinite": low in _INFINITE}
+    kinds |= {"na": low == "na", "none": low == "none", "code": number_of(label) in _CODES}
+    return next((kind for kind, is_one in kinds.items() if is_one), "")
 
 
 def _is_mark(label: str, others: Sequence[str]) -> bool:
     """Whether a label means that there is none, beside all others of its column."""
-    low = label.lower()
-    others = [other for other in others if other.lower() not in _WORDS]
-    if not others:
+    kind, others = _kind_of_mark(label), [other for other in others if other.lower() not in _WORDS]
+    if not kind or not others:
         return False
-    if low in _WORDS:
+    if kind == "word":
         return True
-    if label in _SYMBOLS:
+    if kind == "symbol":
         return any(character.isalnum() for other in others for character in other if other not in _SYMBOLS)
-    if low == "na":
+    if kind == "na":
         return not all(len(other) <= 3 and other.isupper() for other in others)
     numbers = [number_of(other) for other in others]
-    if low in _INFINITE:
+    if kind == "infinite":
         finite = [other for other in others if other.lower() not in _INFINITE]
         return bool(finite) and all(number_of(other) is not None for other in finite)
-    if low == "none":
+    if kind == "none":
         has_numbers = all(number is not None for number in numbers)
         return has_numbers or (label == "None" and not any(other[:1].isupper() for other in others))
-    return number_of(label) in _CODES and _is_code(float(label), [one for one in numbers if one is not None], others)
+    return _is_code(float(label), [one for one in numbers if one is not None], others)
 
 
 def _is_code(code: float, numbers: Sequence[float], others: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from burnish.evaluate.comparison import Comparison
 from burnish.runs.damage import DamagedRun
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Finished, StepDone, Validated, as_dict
@@ -21,6 +22,9 @@ TOKEN = {"id": 1, "text": "a", "is_learned": True, "is_special": False}
 VIEWS = [{"place": "a:1", "passages": [{"name": "text", "tokens": [TOKEN]}]}]
 
 
+_NEVER_READ = {"trained_tokens"}
+
+
 def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     """A copy with another value at a place; None removes it."""
     copied = json.loads(json.dumps(value))
@@ -32,6 +36,11 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     else:
         holder[path[-1]] = new
     return copied
+
+
+def test_the_form_has_what_a_comparison_writes_and_no_more() -> None:
+    written = set(Comparison(3, 40, "rows").to_dict())
+    assert written - _NEVER_READ == set(EvaluationForm.model_fields)
 
 
 def test_whole_ones_have_no_fault() -> None:
