@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from types import FrameType
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -122,7 +123,7 @@ class _AddressSpace:
         import resource
 
         self._before = soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+        used = _address_space()
         lower = used + BYTES if soft == resource.RLIM_INFINITY else min(used + BYTES, soft)
         resource.setrlimit(resource.RLIMIT_AS, (lower, hard))
 
@@ -130,6 +131,15 @@ class _AddressSpace:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, self._before)
+
+
+def _address_space() -> int:
+    """Bytes of this process. Called for every conversation, and therefore without the layers of `open`."""
+    file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(file, 100).split()[0]) * mmap.PAGESIZE
+    finally:
+        os.close(file)
 
 
 _MEMORY = _AddressSpace()
