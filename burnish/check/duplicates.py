@@ -45,6 +45,17 @@ class Fingerprints:
             return cls.none()
         return cls(numpy.concatenate([part.full for part in parts]), numpy.concatenate([part.bins for part in parts]))
 
+    @classmethod
+    def taken_from(cls, parts: list[Fingerprints]) -> Fingerprints:
+        """Concatenates fingerprints and empties the list, so that most of them are in memory only once."""
+        number = sum(len(part.full) for part in parts)
+        full, bins = numpy.empty(number, numpy.uint64), numpy.empty((number, BINS), numpy.uint16)
+        while parts:
+            part = parts.pop()
+            end, number = number, number - len(part.full)
+            full[number:end], bins[number:end] = part.full, part.bins
+        return cls(full, bins)
+
 
 def compute_fingerprints(texts: Sequence[str]) -> Fingerprints:
     """Fingerprints of rows. The sketch is made from words: letters, digits and all non-ASCII characters, in lower case.
@@ -145,7 +156,9 @@ def exact_duplicates(fingerprints: Fingerprints) -> numpy.ndarray:
 def near_duplicates(fingerprints: Fingerprints) -> numpy.ndarray:
     """`[rows]` int64: an earlier row with nearly the same text; the row itself if none is found."""
     originals = numpy.arange(len(fingerprints.full))
-    filled = _packed(fingerprints.bins != EMPTY)
+    filled = numpy.empty(len(originals), numpy.uint64)
+    for begin in range(0, len(filled), _AT_ONCE):
+        filled[begin : begin + _AT_ONCE] = _packed(fingerprints.bins[begin : begin + _AT_ONCE] != EMPTY)
     for begin in range(0, BINS, _BAND):
         part = numpy.ascontiguousarray(fingerprints.bins[:, begin : begin + _BAND])
         candidates = numpy.flatnonzero((part != EMPTY).any(axis=1))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 import numpy
@@ -122,8 +123,8 @@ class Examination:
         self.rejected = 0
         self.message_keys: set[str] = set()
         """Keys of messages that a chat template may not write."""
-        self.removable: dict[str, str] = {}
-        """Places of rows that can be removed without loss, and why; complete after `conclude`."""
+        self._rejected: dict[str, str] = {}
+        """Places of rows that cannot be used, and why."""
         self._special = special
         self._answers = array("Q")
         """A 64-bit hash of each row's answer."""
@@ -146,7 +147,7 @@ class Examination:
         """Counts rows that cannot be used."""
         for row in rejected:
             self.rejected += 1
-            self.removable[row.place] = row.reason
+            self._rejected[row.place] = row.reason
             self.tally.add(kind_of(row.reason), row.place, row.reason)
 
     def _seen_in(self, record: Record) -> dict[str, str]:
@@ -171,6 +172,11 @@ class Examination:
         self._answers.append(_answer_hash(record.answer()))
         self.languages.add(record.place, "\n".join(record.all_texts()))
 
+    @property
+    def removable(self) -> Mapping[str, str]:
+        """Places of rows that can be removed without loss, and why; complete after `conclude`."""
+        return _Either(self._rejected, self.rows.same)
+
     def join(self, later: Examination) -> None:
         """Adds the results of later rows."""
         self.figures.join(later.figures)
@@ -180,7 +186,7 @@ class Examination:
         self.languages.join(later.languages)
         self.rejected += later.rejected
         self.message_keys |= later.message_keys
-        self.removable |= later.removable
+        self._rejected |= later._rejected
         self._answers.extend(later._answers)
         self._is_single = self._is_single and later._is_single
 
@@ -189,9 +195,6 @@ class Examination:
         self.labels.tally(self.tally, self._is_single)
         self._tally_answers()
         for kind, count, instances in self.rows.repeated():
-            if kind == "repeated":
-                instances = list(instances)
-                self.removable |= {place: f"has the same content {seen}" for place, seen in instances}
             self.tally.add_many(kind, count, instances)
         everything = len(self.rows) + self.rejected
         if self.rejected > _MANY_LEFT_OUT * everything:
@@ -209,6 +212,23 @@ class Examination:
         if counts[most] > _MOST_ANSWERS * len(rows):
             seen = f"{counts[most]:,} of {len(rows):,} answers"
             self.tally.add("one-answer", self.rows.place(int(rows[first[most]])), seen)
+
+
+class _Either(Mapping[str, str]):
+    """What two mappings with different keys hold, as one."""
+
+    def __init__(self, first: Mapping[str, str], second: Mapping[str, str]) -> None:
+        self._parts = (first, second)
+
+    def __getitem__(self, key: str) -> str:
+        first, second = self._parts
+        return first[key] if key in first else second[key]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(*self._parts)
 
 
 def _answer_hash(answer: str | None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy
 
@@ -15,6 +15,39 @@ from burnish.data.rows.records import Record
 TRAIN = CALLED[_TRAIN]
 _NAMES = {CALLED[_TRAIN]: "training"}
 """Splits whose rows are called otherwise than the split."""
+
+
+_LINE_BITS = 40
+"""Of a place as a number, which has the number of the file above those of the line."""
+
+
+class RowsOfSameContent(Mapping[str, str]):
+    """For the place of each row that repeats another one, what it repeats; kept as numbers.
+
+    Args:
+        seen: all rows.
+        rows: `[repeated]`: those that repeat another one.
+        originals: `[repeated]`: what each of them repeats.
+    """
+
+    def __init__(self, seen: SeenRows, rows: numpy.ndarray, originals: numpy.ndarray) -> None:
+        keys = seen.keys(rows) if len(rows) else numpy.zeros(0, numpy.int64)
+        order = numpy.argsort(keys, kind="stable")
+        self._seen = seen
+        self._keys, self._rows, self._originals = keys[order], rows[order], originals[order]
+
+    def __getitem__(self, place: str) -> str:
+        key = self._seen.key_of(place)
+        at = int(numpy.searchsorted(self._keys, key, side="right")) - 1
+        if at < 0 or self._keys[at] != key:
+            raise KeyError(place)
+        return f"has the same content as {self._seen.place(int(self._originals[at]))}"
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._seen.place(int(row)) for row in self._rows)
 
 
 class SeenRows:
@@ -30,6 +63,8 @@ class SeenRows:
         self._decision = array("i")
         self._fingerprints: list[Fingerprints] = []
         self._contradiction = Record.contradiction
+        self.same = RowsOfSameContent(self, numpy.zeros(0, numpy.int64), numpy.zeros(0, numpy.int64))
+        """Training rows that repeat an earlier one, known once `repeated` has found them."""
 
     def __len__(self) -> int:
         return len(self._line)
@@ -67,7 +102,8 @@ class SeenRows:
     def repeated(self) -> Iterator[tuple[str, int, Iterator[tuple[str, str]]]]:
         """Rows that repeat an earlier one, exactly or nearly: kind of defect, count, and for each row its place and a
         description, generated lazily."""
-        fingerprints = Fingerprints.join(self._fingerprints)
+        fingerprints = Fingerprints.taken_from(self._fingerprints)
+        self._fingerprints = [fingerprints]
         here = numpy.arange(len(self))
         exact, near = exact_duplicates(fingerprints), near_duplicates(fingerprints)
         is_exact = exact != here
@@ -85,8 +121,20 @@ class SeenRows:
             ("nearly-repeated", is_near & ~nearly_leaks, near, "nearly as {}"),
         ):
             rows = numpy.flatnonzero(has_it)
+            if kind == "repeated":
+                self.same = RowsOfSameContent(self, rows, originals[rows])
             if len(rows):
                 yield kind, len(rows), self._described(rows, originals[rows], text)
+
+    def keys(self, rows: numpy.ndarray) -> numpy.ndarray:
+        """The numbers of the places of many rows."""
+        return numpy.array(self._file, numpy.int64)[rows] << _LINE_BITS | numpy.array(self._line)[rows]
+
+    def key_of(self, place: str) -> int:
+        """The number of a place; -1 for one in a file without rows."""
+        file, _, line = place.rpartition(":")
+        number = self._files.get(file, -1)
+        return number if number < 0 or not line.isdecimal() else number << _LINE_BITS | int(line)
 
     def _described(self, rows: numpy.ndarray, originals: numpy.ndarray, text: str) -> Iterator[tuple[str, str]]:
         """The place of each row, and a description that names its original."""

@@ -9,7 +9,7 @@ block per process and a few hundred bytes per row.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -80,7 +80,7 @@ class Checkup:
     """The most severe first."""
     views: list[TokenView]
     """The first rows as the model sees them."""
-    removable: dict[str, str]
+    removable: Mapping[str, str]
     """Places of rows that can be removed without loss, and why."""
 
     @property
