@@ -32,7 +32,7 @@ def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     Raises:
         ValueError: an example is longer than a row.
     """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    order = numpy.argsort(-numpy.array(lengths, numpy.int64), kind="stable").tolist()
     rows: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens left, row), sorted
     for index in order:
