@@ -120,6 +120,17 @@ def dictionary(here: Path, scale: float) -> list[str]:
     return ["check", "rows.parquet", "--model", "model"]
 
 
+def arrow(here: Path, scale: float) -> list[str]:
+    """A few kB, with a batch that unpacks to 2 GB."""
+    import pyarrow
+
+    schema = pyarrow.schema([("text", pyarrow.string())])
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_file(str(here / "rows.arrow"), schema, options=options) as writer:
+        writer.write(pyarrow.record_batch({"text": ["a" * (8 * _MB)] * 250}))
+    return ["check", "rows.arrow", "--model", "model"]
+
+
 def beginnings(here: Path, scale: float) -> list[str]:
     """A few kB, with 900 values of 8 MB that begin alike."""
     import pyarrow
@@ -185,6 +196,7 @@ _BOMBS: tuple[tuple[str, Callable[[Path, float], list[str]]], ...] = (
     ("a template that pads to a billion characters", template("{{ '%1000000000d' % 1 }}")),
     ("a parquet file that unfolds to 4 GB", parquet),
     ("a parquet file of one value, repeated to 800 GB", dictionary),
+    ("an Arrow file whose batch unpacks to 2 GB", arrow),
     ("a parquet file of values that begin alike, 7 GB", beginnings),
 )
 LOADS = (

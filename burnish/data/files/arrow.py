@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.data.files.features import Features, converters, features_of_schema, named_columns
 from burnish.data.files.opening import is_compressed, open_binary, without_compression
-from burnish.data.files.unfolding import BATCH_ROWS, Unfolded, check_parquet
+from burnish.data.files.unfolding import BATCH_ROWS, Unfolded, check_arrow, check_bounds, check_parquet
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 
@@ -31,9 +31,11 @@ def read_parquet(path: Path) -> Iterator[Row | Rejected]:
 def read_arrow(path: Path) -> Iterator[Row | Rejected]:
     """Rows of an Arrow file, as written by `datasets` or as Feather; `line` is the row's number."""
     with _open(path, "Arrow") as source:
+        check_arrow(path, source)
         schema, batches = _batches(path, source)
         rows, unfolded = ArrowRows(schema, path.name), Unfolded(path)
         for batch in batches:
+            check_bounds(batch)
             unfolded.add(batch)
             for begin in range(0, len(batch), BATCH_ROWS):
                 yield from rows.read(batch.slice(begin, BATCH_ROWS), str(path))
@@ -81,6 +83,12 @@ def _open(path: Path, called: str) -> Iterator[Any]:
         try:
             # Parquet is read from its end, but a compressed file only from its start.
             yield io.BytesIO(stream.read()) if is_compressed(path) else stream
+        except MemoryError as error:
+            raise DataError(
+                f"`{path}` cannot be read as {called}",
+                "It asks for more memory than there is, so it is damaged, or far too large.",
+                "Save or download it again, in smaller parts",
+            ) from error
         except (pyarrow.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

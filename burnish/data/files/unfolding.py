@@ -6,6 +6,8 @@ gigabytes when they are read, whatever the size of the file's blocks.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,40 @@ class Unfolded:
                 f"That is more than {MOST_TIMES} times its size, far more than data shrinks to.",
                 "If you trust it, write it again without compression and without dictionaries",
             )
+
+
+def check_bounds(batch: Any) -> None:
+    """Checks that nothing in a batch points outside of it: reading that would end the process.
+
+    Values out of their range, such as dates, are not checked.
+
+    Args:
+        batch: `pyarrow.RecordBatch`.
+
+    Raises:
+        pyarrow.ArrowInvalid: something does.
+    """
+    batch.validate()
+    for column in batch.columns:
+        _check_bounds(column)
+
+
+def _check_bounds(array: Any) -> None:
+    import pyarrow
+    from pyarrow import types
+
+    kind = array.type
+    if types.is_struct(kind):
+        for number in range(kind.num_fields):
+            _check_bounds(array.field(number))
+    elif types.is_list(kind) or types.is_large_list(kind):
+        offsets = array.offsets.to_numpy()
+        limits = numpy.concatenate([[0], offsets, [len(array.values)]])
+        if (limits[1:] < limits[:-1]).any():  # and not their difference, which may be out of range
+            raise pyarrow.ArrowInvalid("a list points outside of its values")
+        _check_bounds(array.values)
+    elif not types.is_temporal(kind):
+        array.validate(full=True)
 
 
 def _chunks(column: Any) -> list[Any]:
@@ -143,3 +179,82 @@ def _least(chunk: Any) -> int:
 
 def _has_dictionary(chunk: Any) -> bool:
     return chunk.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+
+
+def check_arrow(path: Path, source: Any) -> None:
+    """Checks that the compressed batches of an Arrow file do not unpack to far more than data shrinks to.
+
+    A batch is unpacked as a whole, and pyarrow does not say to how much; the sizes are read from the file's messages.
+
+    Args:
+        path: of the file.
+        source: the open file, at its beginning, where it is left again.
+
+    Raises:
+        DataError: they do.
+    """
+    import pyarrow.ipc
+
+    unfolded = Unfolded(path)
+    source.seek(_MAGIC_BYTES if source.read(len(_MAGIC)) == _MAGIC else 0)
+    reader = pyarrow.ipc.MessageReader.open_stream(source)
+    try:
+        for message in reader:
+            unfolded.add_bytes(sum(_unpacked_sizes(message)))
+    except (pyarrow.ArrowException, MemoryError, struct.error, IndexError):
+        pass  # damaged: the reader of the batches says how
+    source.seek(0)
+
+
+_MAGIC, _MAGIC_BYTES = b"ARROW1", 8
+"""What a file begins with that is not a stream, and where its first message is."""
+
+
+def _unpacked_sizes(message: Any) -> Iterator[int]:
+    """The sizes of the compressed buffers of a message once they are unpacked: each begins with its own.
+
+    Args:
+        message: `pyarrow.ipc.Message`. By Arrow's `Message.fbs`, the fields of a batch are its length, nodes, buffers
+            and compression, and the batch of a dictionary is its second field.
+    """
+    if message.type not in ("record batch", "dictionary"):
+        return
+    fields, body = memoryview(message.metadata), memoryview(message.body)
+    batch = _Table(fields, _target(fields, 0)).table(2)
+    batch = batch.table(1) if message.type == "dictionary" else batch
+    if not batch.place(3):
+        return
+    buffers = _target(fields, batch.place(2))
+    for number in range(struct.unpack_from("<I", fields, buffers)[0]):
+        begin, length = struct.unpack_from("<qq", fields, buffers + 4 + 16 * number)
+        if length >= 8:
+            yield max(0, struct.unpack_from("<q", body, begin)[0])  # -1 for one that is not compressed
+
+
+def _target(content: memoryview, place: int) -> int:
+    """Where an offset leads to."""
+    return place + struct.unpack_from("<I", content, place)[0]
+
+
+class _Table:
+    """A table of FlatBuffers, whose fields have places that are listed elsewhere.
+
+    Args:
+        content: that holds it.
+        at: where it is.
+    """
+
+    def __init__(self, content: memoryview, at: int) -> None:
+        self._content, self._at = content, at
+        self._list = at - struct.unpack_from("<i", content, at)[0]
+        self._size = struct.unpack_from("<H", content, self._list)[0]
+
+    def place(self, field: int) -> int:
+        """Where a field is; 0 if it has its default."""
+        entry = 4 + 2 * field
+        offset = struct.unpack_from("<H", self._content, self._list + entry)[0] if entry < self._size else 0
+        return self._at + offset if offset else 0
+
+    def table(self, field: int) -> _Table:
+        """The table in a field."""
+        return _Table(self._content, _target(self._content, self.place(field)))

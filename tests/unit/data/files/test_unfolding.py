@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from burnish.data.files.readers import read_rows
-from burnish.data.files.unfolding import BATCH_ROWS, Unfolded, check_parquet, unfolded_bytes
+from burnish.data.files.unfolding import BATCH_ROWS, Unfolded, check_arrow, check_parquet, unfolded_bytes
 from burnish.errors import DataError
 
 LONG = "a" * 1_000_000
@@ -57,6 +57,38 @@ def test_the_same_in_arrow_files(tmp_path, column):
         return
     with pytest.raises(DataError, match="would unpack to more than"):
         next(iter(read_rows(path)))
+
+
+@pytest.mark.parametrize("make", [pa.ipc.new_file, pa.ipc.new_stream])
+@pytest.mark.parametrize("packed", ["zstd", "lz4"])
+def test_a_batch_of_an_arrow_file_is_refused_before_it_is_unpacked(tmp_path, make, packed):
+    path, before = tmp_path / "rows.arrow", pa.total_allocated_bytes()
+    batch = pa.record_batch({"n": pa.array(numpy.zeros(20_000_000, "int64"))})
+    with make(str(path), batch.schema, options=pa.ipc.IpcWriteOptions(compression=packed)) as writer:
+        writer.write(batch)
+    del batch
+    with path.open("rb") as source, pytest.raises(DataError, match="would unpack to more than 0.2 GB"):
+        check_arrow(path, source)
+    assert pa.total_allocated_bytes() - before < 2_000_000
+    with pytest.raises(DataError):
+        next(iter(read_rows(path)))
+
+
+@pytest.mark.parametrize("packed", [None, "zstd", "lz4"])
+def test_compressed_arrow_files_are_read(tmp_path, packed):
+    path = tmp_path / "rows.feather"
+    columns = {"text": [f"text {n % 7}" for n in range(3_000)], "n": list(range(3_000))}
+    table = pa.table({**columns, "kind": pa.array(["a", "b"] * 1_500).dictionary_encode()})
+    pyarrow.feather.write_feather(table, path, compression=packed or "uncompressed")
+    assert [row.values for row in read_rows(path)] == table.to_pylist()
+    content = bytearray(path.read_bytes())
+    for place in range(0, 600, 7):  # damaged: refused, or read, but nothing else
+        damaged = tmp_path / "damaged.feather"
+        damaged.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            list(read_rows(damaged))
+        except DataError:
+            continue
 
 
 def test_values_that_begin_alike_are_read_a_few_at_once(path):
