@@ -6,7 +6,8 @@ import copy
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy
 import torch
@@ -49,6 +50,35 @@ def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         if left > length:
             insort(room, (left - length, row))
     return rows
+
+
+class Rows(Sequence[list[int]]):
+    """Rows of indices in a few bytes each: a list is made when its row is asked for.
+
+    Args:
+        rows: the indices of each row.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self._ends = numpy.cumsum(numpy.fromiter(map(len, rows), numpy.int64, len(rows)))
+        self._indices = numpy.fromiter(chain.from_iterable(rows), numpy.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        begin = self._ends[number - 1] if number else 0
+        return self._indices[begin : self._ends[number]].tolist()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (self[number] for number in range(len(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +275,7 @@ class BatchPlan:
         """Token limit of a micro-batch of more than one row, padding included. May be changed at any time: the examples
         of a step do not depend on it."""
         lengths = token_counts(examples)
-        self.rows = pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))]
+        self.rows = Rows(pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))])
         self._widths = [sum(lengths[index] for index in row) for row in self.rows]
         self._row_tokens = numpy.array(self._widths)
         self._ordered: tuple[int, numpy.ndarray] | None = None

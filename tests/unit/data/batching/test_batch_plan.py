@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 
-from burnish.data.batching.batches import Batch, BatchPlan, collate_tokens
+from burnish.data.batching.batches import Batch, BatchPlan, Rows, collate_tokens
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 
@@ -236,3 +236,13 @@ def read_order(plan: BatchPlan, step: int | None) -> list[int]:
     """The examples of a step, or of all batches, in reading order."""
     made = plan.all_batches() if step is None else plan.step_batches(step)
     return [index for batch in made for index in batch.examples]
+
+
+@pytest.mark.parametrize("rows", [[], [[3]], [[0, 4], [2, 1, 3]], [[5], [], [1, 0]]])
+def test_rows_are_the_lists_that_they_are_made_of(rows):
+    found = Rows(rows)
+    assert list(found) == [found[index] for index in range(len(found))] == found[:] == rows
+    assert all(type(index) is int for row in found for index in row)
+    assert found[1:] == rows[1:] and found[-1:] == rows[-1:]
+    with pytest.raises(IndexError):
+        found[len(rows)]
