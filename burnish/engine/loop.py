@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from burnish.engine.schedule import last_step, learning_rate_at
 from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
 from burnish.engine.watch import Watch, places
-from burnish.errors import BurnishError, Interrupted, MachineError
+from burnish.errors import BurnishError, Interrupted, MachineError, ModelError
 from burnish.models.device import RAISED, RowTooLarge, ran_out
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import flush_logs
@@ -314,6 +315,13 @@ class Loop:
 
     def _not_finite(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
         """The error for a loss that is not finite: the step, its rows and what to do."""
+        before = [loss for step, loss in self.progress.validations if step == 0]
+        if self.progress.step == 0 and before and not math.isfinite(before[0]):
+            return ModelError(
+                f"the loss of the base model is {before[0]}, before any training",
+                "Its weights or its config are damaged, or its numbers do not fit into the precision.",
+                "Download the model again, or try `--set model.precision=fp32`",
+            )
         rows = places(batches, self.source.examples)
         listed = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
         self.watch.not_finite(self.progress.step + 1, error.what)

@@ -18,7 +18,7 @@ from burnish.engine.loop import Loop
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.progress import Progress
 from burnish.engine.validation import HeldOut
-from burnish.errors import BurnishError, Interrupted, MachineError
+from burnish.errors import BurnishError, Interrupted, MachineError, ModelError
 from burnish.metrics.measure import Measure
 from burnish.recipe.schema import EvaluateSection, Recipe, SaveSection, TrainSection
 from burnish.runs.events import CheckpointSaved, Diagnosed, Event, StepDone, StoppedEarly, TrainingStarted, Validated
@@ -191,6 +191,18 @@ def test_a_signal_in_the_last_step_is_too_late_to_matter(tiny_tokenizer: Any, tm
             os.kill(os.getpid(), signal.SIGTERM)
 
     assert make_loop(tiny_tokenizer, tmp_path, Listener(react=react)).run().step == TOTAL
+
+
+def test_a_loss_that_is_not_finite_before_any_training_is_a_fault_of_the_model(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    loop = make_loop(tiny_tokenizer, tmp_path, Listener())
+    with torch.no_grad():
+        loop.trainer.network.get_input_embeddings().weight.fill_(math.nan)
+    with pytest.raises(ModelError) as caught:
+        loop.run()
+    assert caught.value.what == "the loss of the base model is nan, before any training"
+    assert caught.value.exit_code == 2
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows_and_keeps_the_last_checkpoint(
