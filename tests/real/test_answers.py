@@ -1,0 +1,85 @@
+"""On real weights: a batch answers as `generate` does, and llama.cpp answers from a GGUF file as the model does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from burnish.export.gguf.file import Weights, check_vocabulary, check_weights, write_gguf
+from burnish.export.gguf.layouts import describe
+from burnish.export.gguf.vocabulary import Vocabulary, guesses, read_vocabulary
+from burnish.inference.batch import Asked, Batch, Row
+from burnish.inference.llama_cpp import LlamaCpp
+from burnish.inference.proof import ODD_TEXTS, prove_outputs, prove_tokens
+from burnish.inference.sampling import Chooser, Sampling
+from burnish.models.generation import generate_batch
+
+pytestmark = pytest.mark.slow
+QUESTIONS = (
+    "What is the capital of France?",
+    "Name three colours.",
+    "Write one sentence about the sea.",
+    "What is 12 times 12?",
+)
+
+
+@pytest.fixture
+def folder(real_model: Callable[[str], Path]) -> Path:
+    return real_model("smollm2")
+
+
+@pytest.fixture
+def network(folder: Path) -> Any:
+    """SmolLM2 in fp32."""
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+
+
+def prompts(tokenizer: Any) -> list[list[int]]:
+    """The questions by the model's own template."""
+    turns = ([{"role": "user", "content": text}] for text in QUESTIONS)
+    return [tokenizer.apply_chat_template(one, add_generation_prompt=True)["input_ids"] for one in turns]
+
+
+def test_answers_in_a_batch_are_those_of_generate(folder: Path, network: Any) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    asked = prompts(tokenizer)
+    expected = [generate_batch(network, tokenizer, [ids], [2], 24)[0] for ids in asked]
+    batch = Batch(network, "fp32", kept_bytes=10**8)
+    rows = [Row(Asked(ids, (2,), 24), Chooser(Sampling())) for ids in asked]
+    for row in rows:
+        batch.join(row)
+        batch.step()
+    while batch.rows:
+        batch.step()
+    assert [[token for token in row.new if token != 2] for row in rows] == expected
+    assert "Paris" in tokenizer.decode(expected[0])
+
+
+def test_llama_cpp_answers_alike(folder: Path, network: Any, tmp_path: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    weights = Weights.of(folder, config, describe(config, config.vocab_size))
+    vocabulary, file = read_vocabulary(tokenizer, config.vocab_size, [2]), tmp_path / "model.gguf"
+
+    def opened(one: Vocabulary) -> LlamaCpp:
+        file.unlink(missing_ok=True)
+        write_gguf(file, weights, one, "q4_0", "smollm2")
+        return LlamaCpp(file, 256)
+
+    asked = prompts(tokenizer)
+    texts = [tokenizer.decode(ids) for ids in asked]
+    found, proof = prove_tokens(tokenizer, vocabulary, guesses(tokenizer), texts, opened)
+    assert proof.odd_texts == len(ODD_TEXTS)
+    check_vocabulary(file, found)
+    assert check_weights(file, weights, "q4_0") < 0.13
+    file.unlink()
+    write_gguf(file, weights, found, "f32", "smollm2")
+    assert check_weights(file, weights, "f32") == 0
+    with LlamaCpp(file, 256) as llama:
+        outputs = prove_outputs(llama, network, asked, [2], {0, 1}, 24, 1e-4)
+    assert outputs.compared > 40
+    assert outputs.ended > 0
