@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.errors import InputError
 from burnish.recipe.load import LoadedRecipe, load_recipe
 from burnish.recipe.names import expand
 from burnish.system.machine import prepare_process
+from burnish.system.place import place_here
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
@@ -43,6 +45,7 @@ def train(
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
+    _check_alone("train")
     prepare_process()
     loaded = _load(data, set, options)
     from burnish.workflows.train import train as run_training
@@ -77,6 +80,7 @@ def sweep(
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
+    _check_alone("sweep")
     prepare_process()
     first, flags = _stored(data, set, options)
 
@@ -164,6 +168,7 @@ def resume(
     Raises:
         BurnishError: no such run, or it has no checkpoint.
     """
+    _check_alone("resume")
     prepare_process()
     from burnish.runs.folder import find_run
     from burnish.workflows.resume import resume as resume_training
@@ -189,6 +194,21 @@ def load_run(
     from burnish.workflows.run import load_run as open_run
 
     return open_run(str(name), str(runs), _plain(base_model), trust)
+
+
+def _check_alone(name: str) -> None:
+    """Refuses a script that torchrun runs in several processes: each would write a run of its own.
+
+    Raises:
+        InputError: it does.
+    """
+    place = place_here()
+    if place is not None and place.world > 1:
+        raise InputError(
+            f"`burnish.{name}` runs in one process, and torchrun has started {place.world}",
+            "From Python, a run has a single process.",
+            "Use the command: `torchrun ... -m burnish train ...`, or `burnish train ... --processes N`",
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@
     │   ├── ModelError                      a base model that cannot be found or loaded
     │   └── MissingRun                      there is no run of that name
     ├── MachineError         exit code 3    the machine cannot run it: memory, disk, device, missing package
+    │   └── PeerLost                        another process of the same run has ended
     └── Interrupted          exit code 130  stopped by the user; the state is saved
 
 Each has three short parts: what is wrong (with the value, and file and line for data), why, and what to do.
@@ -61,6 +62,10 @@ class MachineError(BurnishError):
     """The machine cannot run it: memory, disk, device or a missing package."""
 
     exit_code = 3
+
+
+class PeerLost(MachineError):
+    """Another process of the same run has ended, and its own error, if it had one, says why."""
 
 
 class Interrupted(BurnishError):

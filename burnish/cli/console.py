@@ -49,8 +49,16 @@ class Output:
 class Console:
     """Two streams, and how much the user asked to see on them."""
 
-    def __init__(self, output: Output, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        output: Output,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.output = output
+        self.arguments = tuple(arguments)
+        """The words of the command, as typed."""
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         self._terminals: dict[int, rich.console.Console] = {}

@@ -26,6 +26,7 @@ from burnish.cli.commands.serve import serve
 from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
+from burnish.cli.together import is_reported_here, refuse_together
 from burnish.errors import BurnishError, Interrupted, MachineError, says_out_of_memory
 from burnish.system.hangup import ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
@@ -82,11 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         collect_rarely()
         end_on_signals()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console(Output.of(arguments))
+    console = Console(Output.of(arguments), arguments=arguments)
     escape_library_messages()
     if not console.output.debug:
         hide_library_warnings()
     try:
+        refuse_together(arguments)
         code = app(arguments, prog_name="burnish", standalone_mode=False, obj=console)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
@@ -150,7 +152,8 @@ def _visible_warning(
 def fail(console: Console, error: Exception) -> int:
     """Shows an error and returns its exit code."""
     shown = as_burnish_error(error)
-    console.error(shown)
+    if is_reported_here(shown):
+        console.error(shown)
     if console.output.debug:
         console.traceback(error)
     return shown.exit_code

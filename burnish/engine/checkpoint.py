@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from burnish.engine.optimizer import moments, restore_moments
+from burnish.engine.process import Process
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.step import Trainer
@@ -143,6 +144,31 @@ def restore_weights(path: Path, network: Any) -> None:
         )
     for name, parameter in present.items():
         parameter.copy_(saved[name])
+
+
+def share_checkpoint(trainer: Trainer, progress: Progress) -> Progress:
+    """Gives every process what the main one has restored: weights, optimizer and loss scaler; returns the progress.
+
+    Each process of a run needs no file of it.
+    """
+    process, optimizer = trainer.process, trainer.optimizer
+    if process.is_alone:
+        return progress
+    share_weights(trainer.network, process)
+    kept, groups, scaler, progress = process.decide(
+        lambda: (moments(optimizer), optimizer.state_dict()["param_groups"], trainer.scaler.state_dict(), progress)
+    )
+    if not process.is_main:
+        restore_moments(optimizer, kept, groups)
+        trainer.scaler.load_state_dict(scaler)
+    return progress
+
+
+def share_weights(network: Any, process: Process) -> None:
+    """Gives every process the trained weights of the main one."""
+    if process.is_alone:
+        return
+    process.broadcast_into(list(trained_weights(network).values()))
 
 
 def prune_checkpoints(checkpoints: Path, keep: int, best_step: int | None) -> None:

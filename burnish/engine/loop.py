@@ -17,6 +17,7 @@ import torch
 from burnish.data.batching.batches import Batch, BatchSource
 from burnish.engine.adaptation import adaptation
 from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_complete, prune_checkpoints, save_checkpoint
+from burnish.engine.process import Process
 from burnish.engine.progress import Progress, RemainingTime
 from burnish.engine.random_state import random_tensors, random_values, restore_random
 from burnish.engine.schedule import last_step, learning_rate_at
@@ -133,6 +134,10 @@ class Loop:
     Each pass through the body of `run` is one step: train, report, validate, save. All decisions follow from
     the recipe, the step number and `progress`, so a resumed loop does the same as one that never stopped. A step that
     runs out of memory is repeated with micro-batches of half the size, which is kept from then on.
+
+    Each of several processes runs such a loop over its part of the batches, all at the same step: memory that runs out
+    and a signal that stops are known to all, and after a validation they go by the decisions of the main process, which
+    alone writes checkpoints.
     """
 
     trainer: Trainer
@@ -150,6 +155,11 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.emit, self.recipe, self.planned_steps, self.trainer.device)
+
+    @property
+    def process(self) -> Process:
+        """Of those that train together."""
+        return self.trainer.process
 
     @property
     def total_steps(self) -> int:
@@ -176,9 +186,10 @@ class Loop:
                 is_last = self.progress.step == self.total_steps
                 is_validated = bool(self.held_out.batches) and self._is_due(self.recipe.evaluate.every, is_last)
                 is_best = is_validated and self._validate()
-                if self._is_due(self.recipe.save.every, is_last) or is_best or self.progress.stopped or stop.wanted:
+                is_stop_wanted = self.process.any(stop.wanted)  # in any process: all stop after the same step
+                if self._is_due(self.recipe.save.every, is_last) or is_best or self.progress.stopped or is_stop_wanted:
                     self._save()
-                if stop.wanted and self.progress.step < self.total_steps:
+                if is_stop_wanted and self.progress.step < self.total_steps:
                     raise self._interrupted()
         return self.progress
 
@@ -207,6 +218,7 @@ class Loop:
         return bool(self.held_out.batches) and is_due and not is_done
 
     def _interrupted(self) -> Interrupted:
+        self.process.any(False)  # no process leaves before the main one has saved
         return Interrupted(
             f"stopped after step {self.progress.step} of {self.total_steps}; the state is saved",
             fix=f"Continue with `burnish resume {self.checkpoints.parent}`",
@@ -232,10 +244,10 @@ class Loop:
         generators = random_tensors(), random_values()
         batches: list[Batch] = []
         try:
-            batches = prefetch.take(step)
+            batches = self._take(prefetch, step)
             return self.trainer.step(batches, rate), batches
         except NotFinite as error:
-            raise self._not_finite(error, batches) from error
+            raise self._not_finite(error, self._examples_of(step, batches)) from error
         except PartialUpdate as error:
             raise self._partial_update(error) from error
         except RAISED as error:
@@ -245,6 +257,30 @@ class Loop:
         self.trainer.discard_attempt()
         restore_random(*generators)
         return None
+
+    def _take(self, prefetch: Prefetch, step: int) -> list[Batch]:
+        """The batches of a step.
+
+        Raises:
+            MemoryError, RuntimeError: memory ran out, in any of the processes.
+        """
+        if self.process.is_alone:
+            return prefetch.take(step)
+        batches = None
+        try:
+            batches = prefetch.take(step)
+        except RAISED as error:
+            if not ran_out(error):
+                raise
+        if self.process.any(batches is None) or batches is None:
+            raise MemoryError("memory ran out in one of the processes")
+        return batches
+
+    def _examples_of(self, step: int, batches: list[Batch]) -> list[int]:
+        """Indices of the examples of a step, those of other processes included."""
+        if self.process.is_alone:
+            return [index for batch in batches for index in batch.examples]
+        return self.source.step_examples(step)
 
     def _halve(self, step: int) -> None:
         """Halves the micro-batches after a step that ran out of memory."""
@@ -294,6 +330,7 @@ class Loop:
             except RAISED as error:
                 if not ran_out(error):
                     raise
+        self.process.any(False)  # no process leaves before the main one has saved
         newest = newest_complete(self.checkpoints)
         return f"The checkpoint `{newest.name}` is complete." if newest else "No step has been saved yet."
 
@@ -311,9 +348,9 @@ class Loop:
             seconds=seconds,
             seconds_left=self.pace.seconds_left(self.progress.step),
         )
-        self.watch.step_done(done, batches, self.source.examples)
+        self.watch.step_done(done, self._examples_of(done.step - 1, batches), self.source.examples)
 
-    def _not_finite(self, error: NotFinite, batches: list[Batch]) -> BurnishError:
+    def _not_finite(self, error: NotFinite, examples: list[int]) -> BurnishError:
         """The error for a loss that is not finite: the step, its rows and what to do."""
         before = [loss for step, loss in self.progress.validations if step == 0]
         if self.progress.step == 0 and before and not math.isfinite(before[0]):
@@ -322,7 +359,7 @@ class Loop:
                 "Its weights or its config are damaged, or its numbers do not fit into the precision.",
                 "Download the model again, or try `--set model.precision=fp32`",
             )
-        rows = places(batches, self.source.examples)
+        rows = places(examples, self.source.examples)
         listed = ", ".join(rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
         self.watch.not_finite(self.progress.step + 1, error.what)
         return BurnishError(
@@ -332,8 +369,15 @@ class Loop:
         )
 
     def _validate(self) -> bool:
+        """Validates, and decides what follows from it; returns whether the weights are the best."""
         started = time.perf_counter()
         validation = self._evaluate()
+        is_best, self.progress = self.process.decide(lambda: (self._decide(validation, started), self.progress))
+        if not self.process.is_main:
+            self.pace.replan(self._step_tokens())  # the run may have become longer
+        return is_best
+
+    def _decide(self, validation: Validation, started: float) -> bool:
         changes = self.progress.changes(validation.measures[0], validation.chance)
         is_best = self.progress.record(self.progress.step, validation.loss, validation.score, validation.measures)
         seconds = time.perf_counter() - started
@@ -384,6 +428,8 @@ class Loop:
         return validation
 
     def _save(self) -> None:
+        if not self.process.is_main:
+            return
         started = time.perf_counter()
         flush_logs(self.checkpoints.parent)
         save_checkpoint(self.checkpoints, self.trainer, self.progress)

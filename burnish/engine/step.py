@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.engine.optimizer import allocate_moments, head_factors, make_optimizer, set_learning_rate
+from burnish.engine.process import ONE, Process
 from burnish.engine.random_state import random_tensors, random_values, restore_random, seed_everything
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import BurnishError, MachineError
@@ -76,12 +77,14 @@ class Trainer:
     precision: str
     clip: float
     scaler: torch.amp.GradScaler
+    process: Process = ONE
+    """Of those that compute each step together, each on some of its micro-batches."""
 
     def step(self, batches: Sequence[Batch], learning_rate: float | None = None) -> StepResult:
         """One optimizer step: set the rate, forward and backward over the micro-batches, clip, check, update.
 
         Args:
-            batches: the micro-batches of the step.
+            batches: the micro-batches of the step that this process computes.
             learning_rate: of this step; None keeps the optimizer's.
 
         Raises:
@@ -91,7 +94,8 @@ class Trainer:
                 changed, and after `discard_attempt` the step can be tried again.
             BurnishError: the step has no trained tokens.
         """
-        trained_tokens = sum(batch.num_trained for batch in batches)
+        own = sum(batch.num_trained for batch in batches), sum(batch.num_tokens for batch in batches)
+        trained_tokens, num_tokens = map(int, self.process.total(own))
         if trained_tokens == 0:
             raise BurnishError("a step has no trained tokens", "None of the tokens in its rows has a label.")
         if learning_rate is not None:
@@ -100,7 +104,7 @@ class Trainer:
         while True:
             attempts += 1
             generators = (random_tensors(), random_values()) if self.scaler.is_enabled() else None
-            loss, norm = self.accumulate(batches)
+            loss, norm = self.accumulate(batches, trained_tokens)
             # the only values read from the device, together: until here, its work was only queued, so the CPU did not
             # wait
             loss_value, norm_value = torch.stack([loss.float(), norm.float()]).tolist()
@@ -111,7 +115,6 @@ class Trainer:
                 raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
             restore_random(*generators)
         self.update()
-        num_tokens = sum(batch.num_tokens for batch in batches)
         return StepResult(loss_value, norm_value, num_tokens, trained_tokens, attempts)
 
     def _lowers_scale(self) -> bool:
@@ -124,8 +127,14 @@ class Trainer:
         self.drop_gradient()
         return self.scaler.get_scale() >= _LEAST_SCALE
 
-    def accumulate(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    def accumulate(
+        self, batches: Sequence[Batch], trained_tokens: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward and backward over the micro-batches; leaves the clipped gradient in the parameters.
+
+        Args:
+            batches: those that this process computes.
+            trained_tokens: of the step in all processes; None for those of `batches`.
 
         Returns:
             The mean loss, and the gradient norm before clipping, as 0-dimensional tensors. Their values
@@ -133,23 +142,98 @@ class Trainer:
         """
         # The trained tokens of the whole step, not of each micro-batch: a mean of means would weight tokens by how full
         # their micro-batch is. This way the sum over micro-batches is the mean over one big batch.
-        trained_tokens = sum(batch.num_trained for batch in batches)
+        if trained_tokens is None:
+            trained_tokens = sum(batch.num_trained for batch in batches)
         self.network.train()
-        with torch.no_grad(), arithmetic(self.device, self.precision):
-            self.task.objective.begin_step(self.network, (batch.to(self.device) for batch in batches))
-        total = torch.zeros((), device=self.device)
-        for batch in batches:
-            with arithmetic(self.device, self.precision):
-                loss = self.task.objective.losses(self.network, batch.to(self.device)).sum() / trained_tokens
-            # outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0
-            self.scaler.scale(loss).backward()
-            total += loss.detach()
+        if self.process.is_alone:
+            self._begin(batches)
+            total = self._backward(batches, trained_tokens)
+        else:
+            total = self._backward_together(batches, trained_tokens)
         # gradients are clipped at their true size, so they are unscaled first
         self.scaler.unscale_(self.optimizer)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        parameters = [weight for weight in self._weights() if weight.grad is not None]
         # without clipping (0), an infinite limit still gives the norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
         return total, norm
+
+    def _weights(self) -> list[torch.nn.Parameter]:
+        return [weight for group in self.optimizer.param_groups for weight in group["params"]]
+
+    def _begin(self, batches: Sequence[Batch]) -> None:
+        with torch.no_grad(), arithmetic(self.device, self.precision):
+            self.task.objective.begin_step(self.network, (self._ready(batch) for batch in batches))
+
+    def _backward(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:
+        """Adds the gradient of every micro-batch to the parameters; returns the sum of the losses."""
+        total = torch.zeros((), device=self.device)
+        for batch in batches:
+            with arithmetic(self.device, self.precision):
+                loss = self.task.objective.losses(self.network, self._ready(batch)).sum() / trained_tokens
+            # outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        return total
+
+    def _ready(self, batch: Batch) -> Batch:
+        """The batch on the device, with the generators as they have to be for it."""
+        if batch.draw is not None:
+            torch.manual_seed(batch.draw)
+        return batch.to(self.device)
+
+    def _backward_together(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:
+        """The same in several processes, which end up with the gradient and the loss of all micro-batches.
+
+        A process that runs out of memory must not leave the others waiting. So all learn of it before they add up
+        gradients, and raise the same error; what adding up allocates is allocated before.
+
+        Raises:
+            MemoryError: memory ran out, here or in another process.
+        """
+        ran_out_here = self._ran_out(lambda: self._begin(batches))
+        if sums := self.task.objective.shared_sums():
+            failed, *sums = self.process.total([float(ran_out_here), *sums])
+            self._raise_if(failed)
+            self.task.objective.take_sums(sums)
+        totals: list[torch.Tensor] = []
+        ran_out_here = ran_out_here or self._ran_out(
+            lambda: totals.append(self._backward_and_reserve(batches, trained_tokens))
+        )
+        weights = self._weights()
+        # a weight that no micro-batch of this process uses may have a gradient in another one
+        has_gradient = [float(weight.grad is not None) for weight in weights]
+        loss = 0.0 if ran_out_here else float(totals[0])
+        failed, loss, *used = self.process.total([float(ran_out_here), loss, *has_gradient])
+        self._raise_if(failed)
+        gradients: list[torch.Tensor] = []
+        for weight, uses in zip(weights, used, strict=True):
+            if uses:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                gradients.append(weight.grad)
+        self.process.add_up(gradients)
+        return torch.tensor(loss, dtype=torch.float32, device=self.device)
+
+    def _backward_and_reserve(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:
+        total = self._backward(batches, trained_tokens)
+        self.process.reserve(self._weights())
+        allocate_moments(self.optimizer)
+        return total
+
+    @staticmethod
+    def _ran_out(work: Callable[[], None]) -> bool:
+        """Does something, and returns whether memory ran out."""
+        try:
+            work()
+        except RAISED as error:
+            if not ran_out(error):
+                raise
+            return True
+        return False
+
+    @staticmethod
+    def _raise_if(failed: float) -> None:
+        if failed:
+            raise MemoryError("memory ran out in one of the processes")
 
     def update(self) -> None:
         """Updates the weights, and frees the gradient.
@@ -184,7 +268,7 @@ class Trainer:
 
     def validate(self, held_out: HeldOut) -> Validation:
         """Loss and metrics on the held-out rows."""
-        evaluated = evaluate_rows(self.network, self.task, held_out, self.precision)
+        evaluated = evaluate_rows(self.network, self.task, held_out, self.precision, process=self.process)
         measures = self.task.scorer.measures(evaluated)
         loss = evaluated.loss()
         headline = next((one for one in measures if one.name == self.task.scorer.headline), loss)
@@ -224,7 +308,13 @@ def make_trainable(
 
 
 def make_trainer(
-    network: Any, task: Task, method: Method, recipe: Recipe, device: torch.device, new_modules: Sequence[str] = ()
+    network: Any,
+    task: Task,
+    method: Method,
+    recipe: Recipe,
+    device: torch.device,
+    new_modules: Sequence[str] = (),
+    process: Process = ONE,
 ) -> Trainer:
     """A trainer for a trainable network, with a new optimizer.
 
@@ -235,6 +325,7 @@ def make_trainer(
         recipe: with the options of the method filled in.
         device: of the network.
         new_modules: randomly initialized modules, which learn at `train.head_learning_rate`.
+        process: of those that train the network together.
     """
     factors = {**method.rate_factors(network, recipe), **head_factors(network, recipe.train, new_modules)}
     return Trainer(
@@ -245,4 +336,5 @@ def make_trainer(
         precision=recipe.model.precision,
         clip=recipe.train.clip,
         scaler=torch.amp.GradScaler(device.type, enabled=recipe.model.precision == "fp16" and device.type != "cpu"),
+        process=process,
     )

@@ -12,6 +12,8 @@ import numpy
 import torch
 
 from burnish.data.batching.batches import Batch, BatchPlan
+from burnish.data.batching.parts import share_out
+from burnish.engine.process import ONE, Process
 from burnish.metrics.intervals import Estimate, difference
 from burnish.metrics.measure import Measure
 from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out
@@ -69,8 +71,11 @@ def evaluate_rows(
     held_out: HeldOut,
     precision: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    process: Process = ONE,
 ) -> EvaluatedExamples:
     """The loss and the output of every held-out example. If memory runs out, starts again with smaller batches.
+
+    Several processes evaluate the batches that one would, each some of them, and all return the results of all rows.
 
     Args:
         network: on its device; left in evaluation mode.
@@ -78,32 +83,44 @@ def evaluate_rows(
         held_out: the rows.
         precision: number format of the computation.
         progress: called with the number of batches done and the total.
+        process: of those that evaluate together.
 
     Raises:
         RowTooLarge: a single row does not fit into memory.
     """
     while True:
+        found = None
         try:
-            return _evaluate(network, task, held_out, precision, progress)
+            found = _evaluate(network, task, held_out, precision, progress, process)
         except RAISED as error:
             if not ran_out(error):
                 raise
+        if not process.any(found is None) and found is not None:
+            return found if process.is_alone else _united(found, process)
         free_memory()
         if not held_out.halve():
             raise RowTooLarge(held_out.longest_row())
 
 
 def _evaluate(
-    network: Any, task: Task, held_out: HeldOut, precision: str, progress: Callable[[int, int], None]
+    network: Any,
+    task: Task,
+    held_out: HeldOut,
+    precision: str,
+    progress: Callable[[int, int], None],
+    process: Process,
 ) -> EvaluatedExamples:
+    """The results of this process's batches; those of other examples are empty."""
     network.eval()
     device = next(network.parameters()).device
     number = len(held_out.examples)
     sums, counts = numpy.zeros(number), numpy.zeros(number, dtype=numpy.int64)
     outputs: list[Any] = [None] * number
-    with arithmetic(device, precision):
-        task.objective.begin_step(network, (batch.to(device) for batch in held_out.batches))
-    for done, batch in enumerate(held_out.batches, 1):
+    costs = [batch.inputs["input_ids"].numel() for batch in held_out.batches] if not process.is_alone else []
+    mine = range(len(held_out.batches)) if process.is_alone else share_out(costs, process.world)[process.rank]
+    batches = [held_out.batches[index] for index in mine]
+    _begin(network, task, batches, device, precision, process)
+    for done, batch in enumerate(batches, 1):
         with arithmetic(device, precision):
             outcome = task.scorer.evaluate_batch(network, batch.to(device))
         owners = batch.owners.numpy()
@@ -112,8 +129,40 @@ def _evaluate(
         numpy.add.at(counts, owners, 1)
         for example, output in zip(batch.examples, outcome.outputs, strict=bool(outcome.outputs)):
             outputs[example] = output
-        progress(done, len(held_out.batches))
+        progress(done, len(batches))
     return EvaluatedExamples(held_out.examples, held_out.owners, outputs, sums, counts)
+
+
+def _begin(
+    network: Any, task: Task, batches: Sequence[Batch], device: torch.device, precision: str, process: Process
+) -> None:
+    """Gives the objective all batches before the first loss, in all processes."""
+    ran_out_here = False
+    try:
+        with arithmetic(device, precision):
+            task.objective.begin_step(network, (batch.to(device) for batch in batches))
+    except RAISED as error:
+        if process.is_alone or not ran_out(error) or not task.objective.shared_sums():
+            raise
+        ran_out_here = True
+    if process.is_alone or not (sums := task.objective.shared_sums()):
+        return
+    failed, *sums = process.total([float(ran_out_here), *sums])
+    if failed:
+        raise MemoryError("memory ran out in one of the processes")
+    task.objective.take_sums(sums)
+
+
+def _united(own: EvaluatedExamples, process: Process) -> EvaluatedExamples:
+    """The results of all processes, each of which has those of its own batches."""
+    given = {index: output for index, output in enumerate(own.outputs) if output is not None}
+    parts = process.gather((own.sums, own.counts, given))
+    outputs = list(own.outputs)
+    for _, _, found in parts:
+        for index, output in found.items():
+            outputs[index] = output
+    sums, counts = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    return EvaluatedExamples(own.examples, own.owners, outputs, sums, counts)  # type: ignore[arg-type]
 
 
 FEWEST_ROWS = 5

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch
 from burnish.engine.curves import Outliers
 from burnish.engine.diagnosis import Diagnosis
 from burnish.engine.schedule import warmup_steps
@@ -160,12 +159,18 @@ class Watch:
         for finding in [*self.diagnosis.observe(event), *self._device_watch.observe(event)]:
             self.emit(finding)
 
-    def step_done(self, event: StepDone, batches: Sequence[Batch], examples: Sequence[Any]) -> None:
-        """Emits a step, and the rows of an outlier step."""
+    def step_done(self, event: StepDone, indices: Sequence[int], examples: Sequence[Any]) -> None:
+        """Emits a step, and the rows of an outlier step.
+
+        Args:
+            event: the step.
+            indices: of its examples.
+            examples: all of the run.
+        """
         self(event)
         for outlier in self._outliers.observe(event):
             if (event.step, outlier.what) not in self._reported:
-                rows = places(batches, examples)
+                rows = places(indices, examples)
                 self.emit(Spiked(event.step, outlier.what, outlier.value, outlier.usual, rows))
 
     def not_finite(self, step: int, what: str) -> None:
@@ -174,6 +179,6 @@ class Watch:
             self.emit(finding)
 
 
-def places(batches: Sequence[Batch], examples: Sequence[Any]) -> list[str]:
+def places(indices: Sequence[int], examples: Sequence[Any]) -> list[str]:
     """Locations of the rows of a step, as `file:line`, each once."""
-    return list(dict.fromkeys(examples[index].place for batch in batches for index in batch.examples))
+    return list(dict.fromkeys(examples[index].place for index in indices))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.data.batching.parts import share_out
+from burnish.engine.process import ONE, Process
 from burnish.metrics.answers import compare_json, json_measures, rouge_measure
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
@@ -42,8 +44,11 @@ def answer_questions(
     max_new_tokens: int,
     precision: str,
     report: Callable[[int, int], None] = lambda done, total: None,
+    process: Process = ONE,
 ) -> list[Answer]:
     """Greedy answers to all questions, in order; batched by prompt length, but one at a time for prompts with images.
+
+    Several processes answer the batches that one would, each some of them, and all return all answers.
 
     Args:
         network: on its device; left in evaluation mode.
@@ -53,11 +58,14 @@ def answer_questions(
         max_new_tokens: maximum length of an answer.
         precision: of the arithmetic.
         report: called with the numbers of questions done and in total.
+        process: of those that answer together.
     """
     network.eval()
     device = next(network.parameters()).device
     given: dict[int, str] = {}
-    for chosen in answer_batches(questions):
+    batches = answer_batches(questions)
+    costs = [len(chosen) * max(len(questions[index].prompt_ids) for index in chosen) for chosen in batches]
+    for chosen in (batches[number] for number in share_out(costs, process.world)[process.rank]):
         prompts = [questions[index].prompt_ids for index in chosen]
         load = questions[chosen[0]].inputs
         with arithmetic(device, precision):
@@ -67,6 +75,7 @@ def answer_questions(
         for index, ids in zip(chosen, outputs, strict=True):
             given[index] = predictor.answer_text(tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True))
         report(len(given), len(questions))
+    given = {index: text for found in process.gather(given) for index, text in found.items()}
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]
 
 

@@ -170,7 +170,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
             return None
         held_out = HeldOut.of(context.batch_plan(encoded), encoded.owners)
         progress = partial(_report_rows, emit)
-        return evaluate_rows(network, context.task, held_out, recipe.model.precision, progress)
+        return evaluate_rows(network, context.task, held_out, recipe.model.precision, progress, context.process)
 
     held_out = evaluated(rows.held_out, context)
     answers = answer_questions(
@@ -181,6 +181,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
         int(recipe.evaluate.max_new_tokens),
         recipe.model.precision,
         lambda done, total: emit(Progressed("answers", done, total)),
+        context.process,
     )
     training, general = evaluated(rows.training, context), rows.general
     if general is None:
@@ -188,7 +189,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     # runs of the same base share its loss on these texts
     cache = BaseLoss(general) if is_base else None
     loss = cache.find() if cache else None
-    if loss is None:
+    if not context.process.decide(lambda: loss is not None):
         # these texts have a task of their own, `text`, whose objective has not seen the network yet
         general.context.task.objective.inspect_model(network)
         result = evaluated(general.passages, general.context)

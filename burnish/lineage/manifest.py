@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from burnish.data.rows.dataset import Records
+from burnish.engine.process import ONE, Process
 from burnish.errors import DataError, ModelError
 from burnish.models.fingerprint import identity, is_same_model
 from burnish.models.location import ModelLocation
@@ -72,6 +73,7 @@ class _Manifest(Form):
     device: str
     accelerator: str | None = None
     threads: int | None = None
+    processes: int | None = None
     precision: str = ""
     seed: int = 0
     data: _Hashed
@@ -112,33 +114,48 @@ def manifest_of(context: RunContext) -> dict[str, Any]:
     model: dict[str, Any] = {"name": location.name, **identity(location.folder)}
     if whole := unquantized(context):
         model["unquantized"] = whole
-    made = make_manifest(data, model, recipe.seed, recipe.model.precision, arithmetic_of(context.device))
+    arithmetic = arithmetic_of(context.device, context.process)
+    made = make_manifest(data, model, recipe.seed, recipe.model.precision, arithmetic)
     return {**made, "recipe": recipe.model_dump(mode="json", exclude=context.unread_sections())}
 
 
-def arithmetic_of(device: torch.device) -> dict[str, Any]:
-    """The properties of a device and of this process that determine the order of summation."""
+def arithmetic_of(device: torch.device, process: Process = ONE) -> dict[str, Any]:
+    """The properties of a device and of the processes that determine the order of summation."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"device": device.type, "accelerator": name, "threads": torch.get_num_threads()}
+    made = {"device": device.type, "accelerator": name, "threads": torch.get_num_threads()}
+    return made if process.is_alone else {**made, "processes": process.world}
 
 
-def note_session(folder: RunFolder, step: int, device: torch.device) -> None:
+def note_session(folder: RunFolder, step: int, device: torch.device, process: Process = ONE) -> None:
     """Records in the manifest that a run is resumed where numbers may be rounded differently.
 
     Args:
         folder: the run.
         step: the last step before.
         device: the device of the resumed run.
+        process: of those that resume it.
     """
-    manifest, here = read_manifest(folder), rounding_here(device)
+    manifest, here = read_manifest(folder), rounding_here(device, process)
     if rounding_of(manifest) != here:
         earlier = [session for session in manifest.get("resumed", []) if session["step"] < step]
         write_json(folder.manifest, {**manifest, "resumed": [*earlier, {"step": step, **here}]})
 
 
-def rounding_here(device: torch.device) -> dict[str, str]:
+def draws_by_batch(folder: RunFolder) -> bool:
+    """Whether several processes began or resumed a run, so that it draws by micro-batch: see `RunContext.source`."""
+    manifest = read_manifest(folder)
+    return any("processes" in session for session in (manifest, *manifest.get("resumed", [])))
+
+
+def processes_of(folder: RunFolder) -> int:
+    """The number of processes that began a run."""
+    return read_manifest(folder).get("processes", 1)
+
+
+def rounding_here(device: torch.device, process: Process = ONE) -> dict[str, str]:
     """`rounding_of` a run that starts now."""
-    return rounding_of({"versions": all_versions(), "machine": asdict(this_machine()), **arithmetic_of(device)})
+    arithmetic = arithmetic_of(device, process)
+    return rounding_of({"versions": all_versions(), "machine": asdict(this_machine()), **arithmetic})
 
 
 def rounding_of(manifest: dict[str, Any]) -> dict[str, str]:
@@ -153,6 +170,8 @@ def rounding_of(manifest: dict[str, Any]) -> dict[str, str]:
         "accelerator": manifest.get("accelerator") or "none",
         "threads": manifest.get("threads"),
     }
+    if "processes" in manifest:
+        facts["processes"] = manifest["processes"]
     return {name: "?" if value is None else str(value) for name, value in facts.items()}
 
 

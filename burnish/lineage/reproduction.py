@@ -90,7 +90,7 @@ def check_rounding(manifest: dict[str, Any], device: torch.device) -> list[Ingre
     then, now = rounding_of(manifest), rounding_here(device)
     others = [
         Ingredient(name, then.get(name, "?"), now.get(name, "?"), "other", "may round differently")
-        for name in now
+        for name in {**now, **({"processes": ""} if "processes" in then else {})}
         if then.get(name) != now.get(name)
     ]
     if others:

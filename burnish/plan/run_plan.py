@@ -188,6 +188,7 @@ def gather_facts(context: RunContext) -> Facts:
         has_own_head="num_labels" in head.config,
         longest_answer=max((len(context.tokenizer(answer).input_ids) for answer in answers), default=0),
         rate_factor=context.task.objective.rate_factor,
+        processes=context.process.world,
     )
 
 

@@ -96,6 +96,7 @@ def step_key(plan: RunPlan) -> str:
             "device": plan.budget.device,
             "processor": this_machine().processor,
             "threads": torch.get_num_threads(),
+            **({} if context.process.is_alone else {"processes": context.process.world}),
         }
     )
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import BatchPlan
-from burnish.data.chat.template import message_keys
+from burnish.data.batching.batches import BatchPlan, BatchSource
+from burnish.data.batching.parts import PartOfBatches
 from burnish.data.files.splits import TEST, VALID
 from burnish.data.rows.dataset import MEANINGS, Records, load_records
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked
-from burnish.data.rows.shapes import Shape
+from burnish.engine.process import ONE, Process
 from burnish.errors import DataError, ModelError, RecipeError
 from burnish.methods import LIKELY_METHOD, make_method, method_names
 from burnish.methods.method import Method
@@ -31,9 +31,11 @@ from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
+from burnish.prepare.alike import check_alike
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
 from burnish.prepare.final import FinalRows
 from burnish.prepare.first_checks import check_options
+from burnish.prepare.remarks import report_messages, report_shape
 from burnish.prepare.resolve import (
     Resolver,
     check_pair,
@@ -87,6 +89,10 @@ class RunContext:
     """Receives every event."""
     shared: Shared | None = None
     """What it has in common with other runs of this process; None for a run by itself."""
+    process: Process = ONE
+    """Of those that train it together."""
+    draws_by_batch: bool = False
+    """Whether what is drawn in a step, such as dropout, follows from the micro-batch: see `source`."""
     training: Encoded = field(default_factory=Encoded.empty)
     validation: Encoded = field(default_factory=Encoded.empty)
     """They choose the checkpoint."""
@@ -148,6 +154,16 @@ class RunContext:
             seed=self.recipe.seed,
         )
 
+    def source(self, plan: BatchPlan) -> BatchSource:
+        """What the loop of this process takes its batches from.
+
+        A run that several processes began draws by micro-batch, also where one continues it: then what is drawn does
+        not depend on the number of processes.
+        """
+        if self.process.is_alone and not self.draws_by_batch:
+            return plan
+        return PartOfBatches(plan, self.process.rank, self.process.world)
+
     def questions(self, most: int) -> list[Question]:
         """The first validation rows that are questions with a known answer, at most `most` of them. What depends on
         them may choose: test rows are not among them."""
@@ -176,13 +192,16 @@ class FoundModel:
     tokenizer: Any
 
 
-def prepare(recipe: Recipe, emit: Emit, shared: Shared | None = None) -> RunContext:
+def prepare(recipe: Recipe, emit: Emit, shared: Shared | None = None, process: Process = ONE) -> RunContext:
     """Everything known about a run before its plan.
+
+    Of several processes, each prepares it; the first of a machine fetches the model and caches the tokens for others.
 
     Args:
         recipe: may hold `auto` values.
         emit: receives every event.
         shared: what it has in common with other runs of this process.
+        process: of those that train it together.
 
     Raises:
         RecipeError: task, method and model cannot be combined, or an option is out of range.
@@ -191,8 +210,13 @@ def prepare(recipe: Recipe, emit: Emit, shared: Shared | None = None) -> RunCont
         MachineError: the device is missing.
     """
     choose_device(recipe.model.device)  # a device that is missing is refused before the rows are read
-    context = open_context(recipe, read_rows(recipe, emit, shared=shared), emit)
-    return encode(replace(context, shared=shared))
+    with process.first_of_node():
+        context = open_context(recipe, read_rows(recipe, emit, shared=shared), emit)
+        context = encode(replace(context, shared=shared, process=process))
+    if process.is_alone:
+        return context
+    check_alike(process, context.records.sha256, context.recipe)
+    return replace(context, device=process.device(context.device), draws_by_batch=True)
 
 
 def read_rows(
@@ -235,14 +259,6 @@ def what_is_asked(recipe: Recipe) -> Asked:
             )
     records = () if recipe.task == AUTO else task_facts(recipe.task).records
     return Asked(records=records, roles=recipe.data.roles, annotation=recipe.annotation, group=recipe.data.group)
-
-
-def report_shape(shape: Shape, emit: Emit) -> None:
-    """Says how the rows were read, and what of them is not used."""
-    for note in shape.notes:
-        emit(Note(note))
-    if shape.unused:
-        emit(Note(f"Unused: {shape.unused}."))
 
 
 def other_rows(recipe: Recipe, data: str, emit: Emit) -> Records:
@@ -408,24 +424,6 @@ def _check_rows(context: RunContext, examples: Iterable[Any], missing: dict[int,
             f"{context.config.get_text_config().vocab_size:,} rows.",
             "Use the model that the tokenizer was made for, or another chat template",
         )
-
-
-def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
-    """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
-    keys = set[str]()
-    for record in chain(context.records.train, context.records.valid, context.records.test):
-        for dialogue in record.dialogues():
-            keys |= message_keys(dialogue)
-    for note in context.task.encoder.notes_on(keys):
-        context.emit(Note(note))
-    places: dict[str, list[str]] = {}
-    for answer in refused:
-        places.setdefault(answer.reason, []).append(answer.place)
-    named = [f"{found[0]} ({len(found):,} times): {reason}" for reason, found in list(places.items())[:_NAMED_ROWS]]
-    if named:
-        number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
-        where = "but others of the same rows (`burnish check` lists all)"
-        context.emit(Warned(f"{number} not learned, {where}: {'; '.join(named)}."))
 
 
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:

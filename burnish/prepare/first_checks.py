@@ -37,6 +37,21 @@ def check_at_once(recipe: Recipe) -> None:
         check_room(runs, copies * sum(file.stat().st_size for file in model.folder.glob("*.safetensors")))
 
 
+def check_processes(recipe: Recipe, number: int) -> None:
+    """Refuses what several processes of a machine cannot train together.
+
+    Raises:
+        RecipeError: the recipe names one device for all of them.
+    """
+    device = recipe.model.device
+    if number > 1 and device not in (AUTO, "cpu", "cuda"):
+        raise RecipeError(
+            f"`model.device` is `{device}`, and {number} processes need a device each",
+            "Each trains on a GPU of its own, or on its share of the processor.",
+            "Leave `model.device` at `auto`, or leave out `--processes`",
+        )
+
+
 def check_inputs(recipe: Recipe) -> ModelLocation | None:
     """Checks that rows and model are where the recipe says. Returns the model, if finding it took no network.
 

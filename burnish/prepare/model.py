@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch, BatchPlan, BatchSource
+from burnish.data.batching.batches import Batch, BatchPlan
+from burnish.data.batching.parts import share_out
 from burnish.engine.loop import Loop
+from burnish.engine.process import Process
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.step import make_trainable, make_trainer
@@ -197,17 +199,31 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
 
     def batches() -> Iterator[Batch]:
         done = 0
-        for batch in context.batch_plan(encoded).each_batch():
+        for batch in own_batches(context.batch_plan(encoded), context.process):
             yield batch
             done += len(batch.examples)
-            context.emit(Progressed("rows measured", done, len(encoded.examples)))
+            own.update(batch.examples)
+            context.emit(Progressed("rows measured", done * context.process.world, len(encoded.examples)))
 
     if not encoded.examples:
         return encoded
+    own: set[int] = set()
     examples = context.task.objective.prepare_examples(
         network, encoded.examples, batches(), context.recipe.model.precision
     )
+    if not context.process.is_alone and needs_base(context, encoded):
+        examples = list(examples)
+        for found in context.process.gather({index: examples[index] for index in own}):
+            for index, example in found.items():
+                examples[index] = example
     return replace(encoded, examples=examples)
+
+
+def own_batches(plan: BatchPlan, process: Process) -> Iterator[Batch]:
+    """The evaluation batches of a plan that this process computes, built one by one; together they are all of them."""
+    groups = plan.all_groups()
+    costs = [rows * width for rows, width in map(plan.size_of, groups)]
+    return (plan.built(groups[number], None) for number in share_out(costs, process.world)[process.rank])
 
 
 def apply_method(context: RunContext, base: BaseModel) -> Any:
@@ -232,17 +248,19 @@ def apply_method(context: RunContext, base: BaseModel) -> Any:
     return network
 
 
-def make_loop(context: RunContext, network: Any, source: BatchSource, folder: RunFolder) -> Loop:
+def make_loop(context: RunContext, network: Any, batches: BatchPlan, folder: RunFolder) -> Loop:
     """A training loop at step 0.
 
     Args:
         context: fully resolved.
         network: trainable.
-        source: of the training batches.
+        batches: of the training rows.
         folder: where checkpoints go.
     """
-    recipe = context.recipe
-    trainer = make_trainer(network, context.task, context.method, recipe, context.device, context.new_modules)
+    recipe, source = context.recipe, context.source(batches)
+    trainer = make_trainer(
+        network, context.task, context.method, recipe, context.device, context.new_modules, context.process
+    )
     held_out = HeldOut.of(context.batch_plan(context.validation), context.validation.owners)
     steps = total_steps(recipe, source.steps_per_epoch)
     return Loop(trainer, source, held_out, recipe, steps, folder.checkpoints, context.emit, Progress())

@@ -146,6 +146,8 @@ class Facts:
     """Tokens of the longest known answer in the validation rows; 0 if there is none."""
     rate_factor: float = 1.0
     """Factor by which the task multiplies the method's learning rate."""
+    processes: int = 1
+    """That compute each step together."""
 
 
 class Resolver:
@@ -312,12 +314,13 @@ def resolve_step(resolver: Resolver, facts: Facts) -> None:
 def micro_batches(recipe: Recipe, facts: Facts) -> list[int]:
     """Micro-batch sizes to try, in rows of the context length: the largest first, each half of the one before.
 
-    A micro-batch never needs more rows than a step, and on the CPU more than a few thousand tokens are no faster.
+    A micro-batch never needs more rows than one process computes of a step, and on the CPU more than a few thousand
+    tokens are no faster.
     """
     if recipe.batch.rows != AUTO:
         return [int(recipe.batch.rows)]
     context = int(recipe.data.context)
-    most = math.ceil(int(recipe.batch.tokens) / context)
+    most = math.ceil(int(recipe.batch.tokens) / (context * facts.processes))
     if facts.device == "cpu":
         most = min(most, _LOGITS_BYTES // (context * facts.outputs * 4 * 3), _MICRO_BATCH_TOKENS // context)
     found = [max(1, most)]

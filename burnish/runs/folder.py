@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from burnish.errors import InputError, MachineError, MissingRun
+from burnish.errors import InputError, MachineError, MissingRun, PeerLost
 from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
 from burnish.runs.damage import check_plain
 from burnish.runs.event_log import EVENTS, METRICS, read_events
@@ -216,12 +216,15 @@ def _has_pages(run: RunFolder) -> bool:
 
 @contextlib.contextmanager
 def can_be_resumed(run: RunFolder) -> Iterator[None]:
-    """While entered, an interruption and the error of a full disk name the command that continues the run."""
+    """While entered, an interruption, a full disk and a lost process name the command that continues the run."""
     try:
         yield
     except DiskError as error:
         fix = f"Free some space on that disk, then continue with `burnish resume {quoted(str(run.path))}`"
         raise DiskError(error.what, error.why, fix) from error
+    except PeerLost as error:
+        fix = f"Continue with `burnish resume {quoted(str(run.path))}`"
+        raise PeerLost(error.what, error.why, fix) from error
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"Continue with `burnish resume {quoted(str(run.path))}`") from error
 

@@ -108,6 +108,13 @@ class ObjectiveDefaults:
     def begin_step(self, network: Any, batches: Iterable[Batch]) -> None:
         """Nothing to prepare: the losses of a batch do not depend on other batches."""
 
+    def shared_sums(self) -> list[float]:
+        """None."""
+        return []
+
+    def take_sums(self, sums: Sequence[float]) -> None:
+        """There are none."""
+
 
 class ScorerDefaults:
     """The loss is the only metric."""

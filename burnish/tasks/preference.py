@@ -157,6 +157,7 @@ class PreferenceObjective(ObjectiveDefaults):
         self._context = recipe.data.context
         self._from_hidden = recipe.model.kernels == "fast"
         self._kl: torch.Tensor | None = None
+        self._ratios: torch.Tensor | None = None
 
     def inspect_model(self, network: Any) -> list[str]:
         """Shares prompts only if the model keeps the two answers apart, and avoids the logits of all tokens only if
@@ -215,13 +216,28 @@ class PreferenceObjective(ObjectiveDefaults):
         """
         if self._options.loss != "kto":
             return
+        self._kl = self._ratios = None
         ratios = [
             self._other(network, batch).sums
             - batch.extras["reference"][:, 1].index_select(0, batch.extras["other_rows"])
             for batch in batches
             if "other_rows" in batch.extras
         ]
-        self._kl = torch.cat(ratios).mean().clamp(min=0).detach() if ratios else None
+        if ratios:
+            self._ratios = torch.cat(ratios).detach()
+            self._kl = self._ratios.mean().clamp(min=0)
+
+    def shared_sums(self) -> list[float]:
+        """For `kto`, the sum of the log-ratios on other answers, and their number."""
+        if self._options.loss != "kto":
+            return []
+        return [float(self._ratios.sum()), float(len(self._ratios))] if self._ratios is not None else [0.0, 0.0]
+
+    def take_sums(self, sums: Sequence[float]) -> None:
+        """The reference point of `kto`, from the log-ratios in all processes."""
+        if self._options.loss == "kto":
+            ratios, number = sums
+            self._kl = torch.tensor(max(0.0, ratios / number), dtype=torch.float32) if number else None
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[pairs]` fp32; for `kto`, `[answers]`."""
@@ -271,7 +287,7 @@ class PreferenceObjective(ObjectiveDefaults):
     def _terms(self, likely: Likelihood, batch: Batch) -> torch.Tensor:
         options = self._options
         if options.loss == "kto":
-            kl = likely.sums.new_zeros(()) if self._kl is None else self._kl
+            kl = likely.sums.new_zeros(()) if self._kl is None else self._kl.to(likely.sums.device)
             ratio = likely.sums - batch.extras["reference"][:, 0]
             return kto_loss(
                 ratio, batch.extras["good"], kl, float(options.beta), (options.good_weight, options.bad_weight)

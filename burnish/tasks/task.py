@@ -136,6 +136,15 @@ class Objective(Protocol):
         """Receives all batches of a step, or of an evaluation, before the first loss. Called without gradients."""
         ...
 
+    def shared_sums(self) -> list[float]:
+        """What `begin_step` has added up over its batches, where each of several processes has only some of them: as
+        many numbers in every process and step."""
+        ...
+
+    def take_sums(self, sums: Sequence[float]) -> None:
+        """Receives the sums of `shared_sums` over all processes, which count instead of its own."""
+        ...
+
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
         """`[terms]` fp32, in nats and in the order of the batch's `owners`; the loss of a step is their mean."""
         ...

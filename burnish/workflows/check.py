@@ -44,8 +44,9 @@ from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected, Row
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.data.tokens.tokens import Tokens
-from burnish.prepare.context import Emit, RunContext, check_options, open_context, report_shape, what_is_asked
+from burnish.prepare.context import Emit, RunContext, check_options, open_context, what_is_asked
 from burnish.prepare.model import base_key
+from burnish.prepare.remarks import report_shape
 from burnish.prepare.resolve import check_shape
 from burnish.prepare.shared import once
 from burnish.recipe.schema import NONE, DataSection, Recipe

@@ -18,8 +18,9 @@ from burnish.check.token_view import write_views
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.files.given import keep_section
 from burnish.data.rows.records import content_hash
-from burnish.engine.checkpoint import bytes_written, checkpoint_path, damage_of, restore_weights
+from burnish.engine.checkpoint import bytes_written, checkpoint_path, damage_of, restore_weights, share_weights
 from burnish.engine.loop import Loop
+from burnish.engine.process import ONE, Process
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.errors import BurnishError
@@ -30,24 +31,14 @@ from burnish.lineage.trust import record_trust
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.models.tokenizer import save_tokenizer
 from burnish.plan.budget import Budget, later_bytes
-from burnish.plan.compiling import choose_compiling
-from burnish.plan.confirmation import try_run
 from burnish.plan.known import KnownPace
-from burnish.plan.run_plan import RunPlan, plan_run
-from burnish.plan.time import (
-    MOST_TIMED,
-    MeasuredTime,
-    find_usable,
-    is_surely_short,
-    keep_faster,
-    keep_measured,
-    measured_time,
-    step_key,
-    training_seconds,
-)
+from burnish.plan.run_plan import RunPlan
+from burnish.plan.time import MeasuredTime, keep_faster, measured_time, step_key
+from burnish.plan.together import plan_together
+from burnish.plan.trial import compiled, known_pace
 from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.final import caveat
-from burnish.prepare.first_checks import check_at_once
+from burnish.prepare.first_checks import check_at_once, check_processes
 from burnish.prepare.idle import idle_options, no_effect, unused_options
 from burnish.prepare.model import (
     apply_method,
@@ -59,7 +50,7 @@ from burnish.prepare.model import (
     write_generation,
 )
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
-from burnish.prepare.shared import Shared, once
+from burnish.prepare.shared import Shared
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
@@ -68,6 +59,7 @@ from burnish.runs.event_log import EventLog, flush_logs
 from burnish.runs.events import (
     CommandMeasured,
     DataReady,
+    Event,
     Finished,
     Listener,
     MemoryPredicted,
@@ -92,14 +84,18 @@ def train(
     origins: Mapping[str, str] | None = None,
     listeners: Iterable[Listener] = (),
     begun: float | None = None,
+    process: Process = ONE,
 ) -> Run:
     """Fine-tunes a base model as the recipe says.
+
+    Several processes each call it with the same recipe. The main one alone writes the run folder and reports events.
 
     Args:
         recipe: may hold `auto`; the saved one does not.
         origins: where each option came from, to report those without effect.
         listeners: receive every event.
         begun: when the command was given, in seconds since 1970; None for now.
+        process: of those that train the run together.
 
     Raises:
         InputError: recipe, data or model is wrong; nothing is written.
@@ -108,21 +104,31 @@ def train(
     """
     begun = begun or time.time()
     log = EventLog(None, listeners)
-    check_at_once(recipe)
+    if process.is_main:
+        check_processes(recipe, process.local_world)
+        check_at_once(recipe)
     with NewRun(Path(recipe.runs)) as new:
-        if recipe.name != AUTO:
+        if process.is_main and recipe.name != AUTO:
             new.take(recipe.name)
-        model = load(plan_training(recipe, origins or {}, log), begun)
-        folder = new.folder or new.take_fresh(run_stem(model.context.recipe))
+        emit = log if process.is_main else unheard
+        model = load(plan_training(recipe, origins or {}, emit, process=process), begun)
+        folder = process.decide(lambda: new.folder or new.take_fresh(run_stem(model.context.recipe)))
         model = model.with_name(folder.name)
-        begin_folder(model.context, folder, log)
-        record_trust(folder, model.context.recipe)
+        if process.is_main:
+            begin_folder(model.context, folder, log)
+            record_trust(folder, model.context.recipe)
+        process.note_run(folder.path)
         with can_be_resumed(folder):
             loop = fit(model, folder)
             evaluate(loop, model.context, folder)
-            report_accuracy(model, loop)
-            write_pages(folder)
+            if process.is_main:
+                report_accuracy(model, loop)
+                write_pages(folder)
     return Run(folder)
+
+
+def unheard(event: Event) -> None:
+    """Receives the events of the processes beside the main one, which has the same."""
 
 
 def plan_training(
@@ -131,6 +137,7 @@ def plan_training(
     emit: Emit,
     shared: Shared | None = None,
     budget: Budget | None = None,
+    process: Process = ONE,
 ) -> RunPlan:
     """Everything about a run that is known before its base model is loaded; its rows are checked briefly.
 
@@ -140,8 +147,9 @@ def plan_training(
         emit: receives every event.
         shared: what the run has in common with others.
         budget: the memory that may be used; None for this machine's.
+        process: of those that train the run together.
     """
-    planned = plan_run(prepare(recipe, emit, shared), budget, simulates=False)
+    planned = plan_together(prepare(recipe, emit, shared, process), budget)
     check_briefly(planned.context)
     warn_of_unused(origins, planned.context)
     return planned
@@ -207,12 +215,12 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, context.emit)
     resolve_by_steps(resolver, batches.steps_per_epoch, context.training.num_tokens)
-    context = context.with_recipe(resolver.recipe)
+    context = context.with_recipe(context.process.decide(lambda: resolver.recipe))
     report_data(context, batches)
     network = apply_method(context, base)
     resident, loaded = resident_bytes(), peak_bytes() or 0
-    known = _known_pace(replace(plan, context=context), network, batches, key, loading)
-    context, known = _compiled(network, context, batches, known, key)
+    known = known_pace(replace(plan, context=context), network, batches, key, loading)
+    context, known = compiled(network, context, batches, known, key)
     loaded = max(loaded, peak_bytes() or 0)  # which starts again with the trial
     model = LoadedModel(context, network, batches, begun, loaded=loaded, key=key)
     return model if known is None else _predicted(model, known, resident, plan.budget)
@@ -248,47 +256,6 @@ def report_data(context: RunContext, batches: BatchPlan) -> None:
         more = len(context.rejected) - _NAMED_ROWS
         others = f"; and {more:,} more, all listed in `rejected.jsonl`" if more > 0 else ""
         context.emit(Warned(f"Left out: {first}{others}"))
-
-
-def _known_pace(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loading: float) -> KnownPace | None:
-    """What the run takes, from a trial made now or by an earlier run.
-
-    A trial is made unless memory is ample, and the time is known from an earlier run or so short that the first
-    training steps show it soon enough.
-
-    Returns:
-        None if no step was tried, or none finished.
-    """
-    known = once(plan.context.shared, "pace", lambda: key, lambda: _tried(plan, network, batches, key, loading))
-    if known is not None:
-        batches.micro_tokens = min(batches.micro_tokens, known.micro_tokens)
-    return known
-
-
-def _tried(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loading: float) -> KnownPace | None:
-    context = plan.context
-    questions = context.questions(min(MOST_TIMED, int(context.recipe.evaluate.answers)))
-    if plan.bound is not None:
-        if (known := find_usable(key, bool(questions))) is not None:
-            return known
-        if is_surely_short(plan, batches):
-            return None
-    context.emit(Stage("trying a few steps"))
-    known = try_run(network, context, batches, plan, questions, loading)
-    if known is not None:
-        keep_measured(key, known, context.emit)
-    return known
-
-
-def _compiled(
-    network: Any, context: RunContext, batches: BatchPlan, known: KnownPace | None, key: str
-) -> tuple[RunContext, KnownPace | None]:
-    """The run with its blocks compiled if that is worthwhile, and its pace."""
-    if known is None:
-        return choose_compiling(network, context, batches, None, None, key)[0], None
-    pace, seconds = known.seconds_per_token, training_seconds(known, batches, context)
-    context, compiled = choose_compiling(network, context, batches, pace, seconds, key)
-    return context, replace(known, seconds_per_token=compiled or pace)
 
 
 def _predicted(model: LoadedModel, known: KnownPace, resident: int, budget: Budget) -> LoadedModel:
@@ -336,7 +303,9 @@ def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
 def fit(model: LoadedModel, folder: RunFolder) -> Loop:
     """Trains from the first step to the end."""
     loop = make_loop(model.context, model.network, model.batches, folder)
-    check_room(folder.path, bytes_written(loop.trainer.network, model.context.recipe.save.keep))
+    if loop.process.is_main:
+        check_room(folder.path, bytes_written(loop.trainer.network, model.context.recipe.save.keep))
+    share_weights(loop.trainer.network, loop.process)
     loop.progress.micro_tokens = model.batches.micro_tokens
     seed_everything(model.context.recipe.seed)
     reset_peak()
@@ -358,7 +327,8 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     best = keep_best(loop, context, folder)
     findings = loop.watch.diagnosis.holding()
     comparison = compare_with_base(network, context, int(context.recipe.evaluate.answers), findings=findings)
-    write_json(folder.evaluation, comparison.to_dict())
+    if context.process.is_main:
+        write_json(folder.evaluation, comparison.to_dict())
     context.emit(_finished(best, comparison, progress, context.method.result_folder(folder)))
 
 
@@ -371,7 +341,7 @@ def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
     """
     network, progress = loop.trainer.network, loop.progress
     best = progress.best_step or progress.step
-    if best != progress.step:
+    if best != progress.step and context.process.is_main:
         checkpoint = checkpoint_path(folder.checkpoints, best)
         if damage := damage_of(checkpoint):
             raise BurnishError(
@@ -380,9 +350,11 @@ def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
                 f"Train again from an earlier one: `burnish resume {quoted(str(folder.path))}`",
             )
         restore_weights(checkpoint, network)
+    share_weights(network, context.process)
     if reason := context.method.unmoved(network):
         context.emit(Warned(_without_effect(reason, context.recipe)))
-    write_result(network, context, folder)
+    if context.process.is_main:
+        write_result(network, context, folder)
     return best
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import burnish
 from burnish.errors import InputError, RecipeError
+from tests.together import places
 
 
 def test_options_are_found_by_their_last_name(tmp_path: Path) -> None:
@@ -26,3 +27,12 @@ def test_there_is_no_such_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for open_it in (burnish.load_run, burnish.resume):
         with pytest.raises(InputError, match="there is no run `nothing`"):
             open_it("nothing")
+
+
+@pytest.mark.parametrize("name", ["train", "sweep", "resume"])
+def test_a_script_under_torchrun_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in next(places(2)).items():
+        monkeypatch.setenv(variable, value)
+    options = {"over": {"rank": [1, 2]}} if name == "sweep" else {}
+    with pytest.raises(InputError, match=f"`burnish.{name}` runs in one process, and torchrun has started 2"):
+        getattr(burnish, name)("rows.jsonl", **options)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import BaseModel, Data, RecipeFlags, Run, Runs, Trust
+from burnish.cli.together import launch, place_for
 from burnish.runs.events import Warned
 from burnish.system.machine import process_start
 
 if TYPE_CHECKING:
     from burnish.cli.progress import Progress
     from burnish.recipe.load import LoadedRecipe
+    from burnish.recipe.schema import Recipe
+    from burnish.system.place import Place
 
 
-def train(console: Console, data: Data, flags: RecipeFlags) -> None:
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="NUMBER",
+        min=1,
+        help="Train in so many processes of this machine, each on a GPU of its own, or on its share of the cores. On "
+        "several machines, start the command with torchrun.",
+        show_default=False,
+    ),
+]
+
+
+def train(console: Console, data: Data, flags: RecipeFlags, processes: Processes = None) -> None:
     """Fine-tune a base model on DATA and evaluate it against the base.
 
     DATA may also be a recipe: `burnish train recipe.yaml`.
@@ -26,12 +45,54 @@ def train(console: Console, data: Data, flags: RecipeFlags) -> None:
     from burnish.recipe.load import load_recipe
 
     loaded = load_recipe(data, flags.values, flags.sets)
+    place = place_for(processes)
+    if place is not None:
+        _train_together(console, loaded, place)
+        return
+    if processes is not None and processes > 1:
+        from burnish.prepare.first_checks import check_at_once, check_processes
+
+        check_processes(loaded.recipe, processes)
+        check_at_once(loaded.recipe)
+        raise typer.Exit(launch(console, processes))
     with Progress(console, loaded.recipe) as progress:
         check_first(loaded, progress)
         from burnish.workflows.train import train as run_training
 
         run = run_training(loaded.recipe, loaded.origins, [progress], process_start())
     show_result(console, run.path, progress.num_warnings)
+
+
+def _train_together(console: Console, loaded: LoadedRecipe, place: Place) -> None:
+    """Trains in one of several processes; in place of one that torchrun has ended, continues the run."""
+    with progress_of(console, loaded.recipe, place) as progress:
+        from burnish.engine.process import join
+
+        with join(place) as process:
+            from burnish.workflows.resume import resume_unless_finished
+            from burnish.workflows.train import train as run_training
+
+            listeners = [] if progress is None else [progress]
+            if place.attempt and (earlier := process.run_before()) is not None:
+                run = resume_unless_finished(earlier, listeners, process)
+            else:
+                run = run_training(loaded.recipe, loaded.origins, listeners, process_start(), process)
+    if progress is not None:
+        from burnish.cli.results import show_result
+
+        show_result(console, run.path, progress.num_warnings)
+
+
+@contextlib.contextmanager
+def progress_of(console: Console, recipe: Recipe, place: Place) -> Iterator[Progress | None]:
+    """The progress of the main process; None in the others, which show nothing."""
+    from burnish.cli.progress import Progress
+
+    if not place.is_main:
+        yield None
+        return
+    with Progress(console, recipe) as progress:
+        yield progress
 
 
 def check_first(loaded: LoadedRecipe, progress: Progress) -> None:
@@ -47,7 +108,14 @@ def check_first(loaded: LoadedRecipe, progress: Progress) -> None:
         progress(Warned(no_effect(option, reason)))
 
 
-def resume(console: Console, run: Run, base_model: BaseModel = None, trust: Trust = False, runs: Runs = "runs") -> None:
+def resume(
+    console: Console,
+    run: Run,
+    base_model: BaseModel = None,
+    trust: Trust = False,
+    runs: Runs = "runs",
+    processes: Processes = None,
+) -> None:
     """Continue an interrupted run as if it had never stopped."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
@@ -55,16 +123,35 @@ def resume(console: Console, run: Run, base_model: BaseModel = None, trust: Trus
     from burnish.runs.folder import check_unfinished, find_run
     from burnish.runs.lock import check_free
 
+    place = place_for(processes)
+    if place is not None and not place.is_main:
+        _resume_beside(run, runs, base_model, place)
+        return
     folder = find_run(run, runs, trust)
     check_free(folder.path, folder.path, "trained")
     check_unfinished(folder)
+    if place is None and processes is not None and processes > 1:
+        raise typer.Exit(launch(console, processes))
     saved = recipe_from_saved(folder.recipe)  # which may have been written elsewhere, under another name
     here = saved.model_copy(update={"runs": str(folder.path.parent), "name": folder.name})
     with Progress(console, here) as progress:
+        from burnish.engine.process import join
         from burnish.workflows.resume import resume as resume_training
 
-        resumed = resume_training(folder, [progress], base_model)
+        with join(place) as process:
+            resumed = resume_training(folder, [progress], base_model, process)
     show_result(console, resumed.path, progress.num_warnings)
+
+
+def _resume_beside(run: str, runs: str, base_model: str | None, place: Place) -> None:
+    """Resumes in a process beside the main one, which alone reads and writes the run folder."""
+    from burnish.engine.process import join
+    from burnish.runs.folder import RunFolder
+    from burnish.workflows.resume import resume as resume_training
+
+    path = Path(run) if Path(run).is_dir() else Path(runs) / run
+    with join(place) as process:
+        resume_training(RunFolder(path), [], base_model, process)
 
 
 Seed = Annotated[

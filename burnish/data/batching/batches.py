@@ -97,6 +97,8 @@ class Batch:
     """Tokens without padding."""
     extras: dict[str, torch.Tensor] = field(default_factory=dict)
     """Further tensors for the task's loss, for example log-probabilities under the reference model."""
+    draw: int | None = None
+    """Seed of what is drawn while it is computed, such as dropout; None continues with what was drawn before it."""
     places: torch.Tensor = field(init=False)
     """`[trained]` int64: where targets are trained on, as indices into their elements; empty for targets that are no
     integers. Found here, on the host: asked of a GPU, it would have to finish all earlier work first."""
@@ -212,8 +214,14 @@ class BatchSource(Protocol):
 
     examples: Sequence[Any]
     """Those that batches refer to, for naming the rows of a step."""
-    micro_tokens: int
-    """Most tokens of a micro-batch, padding included. May be set at any time."""
+
+    @property
+    def micro_tokens(self) -> int:
+        """Most tokens of a micro-batch, padding included. May be set at any time."""
+        ...
+
+    @micro_tokens.setter
+    def micro_tokens(self, tokens: int) -> None: ...
 
     @property
     def is_planned(self) -> bool:
@@ -227,6 +235,10 @@ class BatchSource(Protocol):
 
     def step_batches(self, step: int) -> list[Batch]:
         """The micro-batches of an optimizer step, counted from 0. Asked again, the same examples in smaller pieces."""
+        ...
+
+    def step_examples(self, step: int) -> list[int]:
+        """Indices of the examples of such a step, also of those that other processes compute."""
         ...
 
     def padded_tokens(self, step: int) -> int:
@@ -320,6 +332,22 @@ class BatchPlan:
         """The micro-batches of an optimizer step, counted from 0 over all epochs."""
         return list(self._in_micro_batches(self._step_rows(step), step // self.steps_per_epoch))
 
+    def step_examples(self, step: int) -> list[int]:
+        """Indices of the examples of a step, in the order of its batches."""
+        return [index for number in self._step_rows(step) for index in self.rows[number]]
+
+    def step_groups(self, step: int) -> list[list[int]]:
+        """Numbers of the rows of each micro-batch of a step."""
+        return self._groups(self._step_rows(step))
+
+    def size_of(self, group: Sequence[int]) -> tuple[int, int]:
+        """Rows and width in tokens of the micro-batch of these rows."""
+        return len(group), max(self._widths[number] for number in group)
+
+    def built(self, group: Sequence[int], epoch: int | None) -> Batch:
+        """The micro-batch of these rows; `epoch` as for `Collate`."""
+        return self._collate(self.examples, [self.rows[number] for number in group], self.packing, epoch)
+
     def all_batches(self) -> list[Batch]:
         """Every example once, in micro-batches of similar lengths, for evaluation."""
         return list(self.each_batch())
@@ -328,11 +356,15 @@ class BatchPlan:
         """The same, built one by one."""
         return self._in_micro_batches(self._all_rows(), None)
 
+    def all_groups(self) -> list[list[int]]:
+        """Numbers of the rows of each batch of `all_batches`."""
+        return self._groups(self._all_rows())
+
     def micro_batch_sizes(self, step: int | None) -> list[tuple[int, int]]:
         """Rows and width in tokens of each micro-batch of a step, or of `all_batches` for None, without building
         them."""
         groups = self._groups(self._all_rows() if step is None else self._step_rows(step))
-        return [(len(group), max(self._widths[number] for number in group)) for group in groups]
+        return [self.size_of(group) for group in groups]
 
     def padded_tokens(self, step: int | None) -> int:
         """Tokens through the network in a step, or in `all_batches` for None, padding included."""
@@ -360,8 +392,7 @@ class BatchPlan:
         return numpy.argsort(-self._row_tokens, kind="stable").tolist()
 
     def _in_micro_batches(self, numbers: list[int], epoch: int | None) -> Iterator[Batch]:
-        groups = ([self.rows[number] for number in group] for group in self._groups(numbers))
-        return (self._collate(self.examples, group, self.packing, epoch) for group in groups)
+        return (self.built(group, epoch) for group in self._groups(numbers))
 
     def _groups(self, numbers: list[int]) -> list[list[int]]:
         """Groups consecutive rows into micro-batches within the limit, padded to the widest of them."""

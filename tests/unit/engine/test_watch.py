@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from burnish.data.batching.batches import Batch
 from burnish.data.rows.row import Example
 from burnish.engine.watch import Watch, places
 from burnish.runs.event_log import EventLog, read_events
@@ -17,9 +16,7 @@ from burnish.runs.events import Diagnosed, Event, Spiked, StepDone, Validated
 from tests.unit.engine.made_curves import STEPS, made_recipe, made_run, step_done
 
 EXAMPLES = [Example([1, 2], [1, 2], f"rows.jsonl:{line}") for line in (1, 2, 2, 7)]
-BATCHES = [
-    Batch({"input_ids": torch.zeros(1, 2)}, torch.zeros(1, 2), chosen, torch.zeros(1), 2) for chosen in ((3, 0), (1, 2))
-]
+CHOSEN = [3, 0, 1, 2]
 
 
 def watch_over(emit: Any) -> Watch:
@@ -30,7 +27,7 @@ def play(watch: Watch, events: list[Event]) -> None:
     """Steps with their batches, other events as they are."""
     for event in events:
         if isinstance(event, StepDone):
-            watch.step_done(event, BATCHES, EXAMPLES)
+            watch.step_done(event, CHOSEN, EXAMPLES)
         else:
             watch(event)
 
@@ -48,7 +45,7 @@ def findings(events: list[Event]) -> list[Event]:
 
 
 def test_places_are_those_of_the_rows_each_once() -> None:
-    assert places(BATCHES, EXAMPLES) == ["rows.jsonl:7", "rows.jsonl:1", "rows.jsonl:2"]
+    assert places(CHOSEN, EXAMPLES) == ["rows.jsonl:7", "rows.jsonl:1", "rows.jsonl:2"]
 
 
 def test_what_an_event_shows_comes_right_after_it() -> None:

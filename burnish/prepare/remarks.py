@@ -1,0 +1,43 @@
+"""What of the rows is not used, as notes and warnings for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from burnish.data.chat.template import message_keys
+from burnish.data.rows.row import Rejected
+from burnish.data.rows.shapes import Shape
+from burnish.runs.events import Event, Note, Warned
+
+if TYPE_CHECKING:
+    from burnish.prepare.context import RunContext
+
+_NAMED_ROWS = 3
+
+
+def report_shape(shape: Shape, emit: Callable[[Event], None]) -> None:
+    """Says how the rows were read, and what of them is not used."""
+    for note in shape.notes:
+        emit(Note(note))
+    if shape.unused:
+        emit(Note(f"Unused: {shape.unused}."))
+
+
+def report_messages(context: RunContext, refused: Sequence[Rejected]) -> None:
+    """Reports what of the conversations is not used: keys that the template does not write, and refused answers."""
+    keys = set[str]()
+    for record in chain(context.records.train, context.records.valid, context.records.test):
+        for dialogue in record.dialogues():
+            keys |= message_keys(dialogue)
+    for note in context.task.encoder.notes_on(keys):
+        context.emit(Note(note))
+    places: dict[str, list[str]] = {}
+    for answer in refused:
+        places.setdefault(answer.reason, []).append(answer.place)
+    named = [f"{found[0]} ({len(found):,} times): {reason}" for reason, found in list(places.items())[:_NAMED_ROWS]]
+    if named:
+        number = "1 answer is" if len(refused) == 1 else f"{len(refused):,} answers are"
+        where = "but others of the same rows (`burnish check` lists all)"
+        context.emit(Warned(f"{number} not learned, {where}: {'; '.join(named)}."))

@@ -1,0 +1,188 @@
+"""`--processes` and torchrun, as a user starts, stops and loses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from burnish.runs.event_log import read_events
+from burnish.runs.folder import RunFolder
+from tests.e2e.command_result import adapter_bytes
+from tests.e2e.conftest import EXACT, LONG, LONG_STEPS
+
+Start = Callable[..., subprocess.Popen[str]]
+_ROOT = Path(__file__).parents[2]
+_PATIENCE_SECONDS = 120
+_MOST_SECONDS = 30
+"""For all processes to end after one of them has."""
+PARTS = "--method lora --set batch.rows=1 --set batch.tokens=300 --set lora.dropout=0.2"
+
+
+def words(rows: Path, base: Path, name: str = "made") -> str:
+    """The command of a long run."""
+    return f"train {rows} --model {base} --name {name} {LONG} {PARTS}"
+
+
+def test_two_processes_stop_on_a_signal_and_go_on_to_the_same_result(
+    start: Start, here: Path, rows_file: Path, base: Path
+) -> None:
+    """Stopped by SIGTERM, resumed by two, is a run of two that nothing disturbed: here the half of it that is quick."""
+    child = start(f"{words(rows_file, base)} --processes 2")
+    folder = RunFolder(here / "runs" / "made")
+    wait_for_step(child, folder, 6)
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=_MOST_SECONDS)
+    assert child.returncode == 130, err
+    assert out == ""
+    stopped = [line for line in err.splitlines() if line.startswith("stopped after step")]
+    assert len(stopped) == 1, err
+    assert "burnish resume runs/made" in err
+    step = steps(folder)
+    assert stopped == [f"stopped after step {step} of {LONG_STEPS}; the state is saved"]
+    assert [path.name for path in sorted(folder.checkpoints.iterdir())][-1] == f"step-{step:06d}"
+    assert not list(here.glob("**/.writing-*"))
+
+
+@pytest.mark.slow
+def test_any_rank_may_be_killed_at_any_moment(start: Start, here: Path, rows_file: Path, base: Path) -> None:
+    straight = start(f"{words(rows_file, base, 'straight')} --processes 2")
+    assert straight.wait(_PATIENCE_SECONDS) == 0, straight.communicate()
+    expected = adapter_bytes(here / "runs" / "straight")
+    seed = random.randrange(10**6)
+    source = random.Random(seed)
+    print(f"seed {seed}")
+    for number in range(3):
+        folder = RunFolder(here / "runs" / f"killed-{number}")
+        child = start(f"{words(rows_file, base, folder.name)} --processes 2")
+        wait_for_step(child, folder, source.randint(1, LONG_STEPS - 30))
+        ranks = ranks_of(child)
+        lost = source.randrange(2)
+        ranks[lost].kill()
+        _, err = child.communicate(timeout=_MOST_SECONDS)
+        assert child.returncode == 1
+        assert f"rank {lost} of 2 was ended by SIGKILL" in err
+        assert err.count("error: ") == 1
+        assert not [rank for rank in ranks if rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE]
+        resumed = start(f"resume runs/{folder.name} --processes 2")
+        _, err = resumed.communicate(timeout=_PATIENCE_SECONDS)
+        assert resumed.returncode == 0, err
+        assert adapter_bytes(folder.path) == expected
+
+
+@pytest.mark.slow
+def test_a_rank_with_other_rows_is_named_and_nobody_waits(here: Path, rows_file: Path, base: Path) -> None:
+    """Two torchruns on one machine imitate two, of which one has another file under the same name."""
+    other = here / "other"
+    other.mkdir()
+    (here / "rows.jsonl").write_text(rows_file.read_text())
+    (other / "rows.jsonl").write_text(rows_file.read_text().replace("red", "pink"))
+    command = f"train rows.jsonl --model {base} --name made {LONG} {PARTS}"
+    nodes = torchrun([here, other], command)
+    errors = [node.communicate(timeout=_PATIENCE_SECONDS)[1] for node in nodes]
+    assert all(node.returncode for node in nodes)
+    told = [line for error in errors for line in error.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, "\n".join(errors)
+    assert "rank 1 of 2 processes has other rows than rank 0" in told[0]
+    assert not (here / "runs").exists() or not list((here / "runs").glob("*/recipe.yaml"))
+
+
+@pytest.mark.slow
+def test_a_lost_node_is_started_again_and_the_run_goes_on(
+    start: Start, here: Path, rows_file: Path, base: Path
+) -> None:
+    straight = start(f"{words(rows_file, base, 'straight')} --processes 2")
+    assert straight.wait(_PATIENCE_SECONDS) == 0, straight.communicate()
+    nodes = torchrun([here, here], words(rows_file, base), "--max-restarts 1")
+    folder = RunFolder(here / "runs" / "made")
+    wait_for_step(nodes[0], folder, 10)
+    (lost,) = ranks_of(nodes[1])
+    lost.kill()
+    outputs = [node.communicate(timeout=_PATIENCE_SECONDS) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert adapter_bytes(folder.path) == adapter_bytes(here / "runs" / "straight")
+
+
+def test_what_several_processes_cannot_do_is_refused_before_they_start(
+    burnish: Callable[..., object], here: Path, rows_file: Path, base: Path
+) -> None:
+    result: object = burnish(f"train {rows_file} --model {base} --processes 2 --set model.device=cuda:1")
+    assert "`model.device` is `cuda:1`, and 2 processes need a device each" in str(result)
+    result = burnish(f"train nothing.jsonl --model {base} --processes 2 {EXACT}")
+    assert "nothing.jsonl" in str(result)
+    assert not (here / "runs").exists()
+
+
+def torchrun(folders: list[Path], command: str, options: str = "") -> list[subprocess.Popen[str]]:
+    """One agent with a process for each folder, as on several machines."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    agent = f"-m torch.distributed.run --nnodes {len(folders)} --nproc-per-node 1 --rdzv-backend c10d --rdzv-id made"
+    line = f"{agent} --rdzv-endpoint localhost:{port} --local-addr localhost {options} -m burnish {command}"
+    return [
+        subprocess.Popen(
+            [sys.executable, *shlex.split(line)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in folders
+    ]
+
+
+def ranks_of(child: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that an agent has started, by rank."""
+    found = [one for one in psutil.Process(child.pid).children() if "RANK" in one.environ()]
+    return sorted(found, key=lambda one: int(one.environ()["RANK"]))
+
+
+def steps(folder: RunFolder) -> int:
+    """The last step in the metrics; 0 while there is none."""
+    return max((line["step"] for line in read_events(folder.metrics)), default=0)
+
+
+def wait_for_step(child: subprocess.Popen[str], folder: RunFolder, step: int) -> None:
+    """Waits until a step is done, while the child lives."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while steps(folder) < step:
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < deadline, "the child is stuck"
+        time.sleep(0.02)
+
+
+def test_a_manifest_says_how_many_there_were(here: Path) -> None:
+    """Nothing but a check that the name of the field is the one that `resume` asks for."""
+    from burnish.lineage.manifest import draws_by_batch
+
+    folder = RunFolder(here)
+    machine = {"processor": "p", "processor_features": [], "platform": "x"}
+    manifest = {
+        "versions": {},
+        "machine": machine,
+        "device": "cpu",
+        "data": {"sha256": "0"},
+        "model": {"sha256": "0"},
+    }
+    for extra, expected in (
+        ({}, False),
+        ({"processes": 2}, True),
+        ({"resumed": [{"step": 3, "processes": 2}]}, True),
+        ({"resumed": [{"step": 3}]}, False),
+    ):
+        folder.manifest.write_text(json.dumps({**manifest, **extra}))
+        assert draws_by_batch(folder) is expected

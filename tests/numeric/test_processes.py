@@ -1,0 +1,250 @@
+"""Two processes = one: the same steps, validations, answers and result, whatever the task and the method."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from burnish.engine.process import ONE, Process
+from burnish.recipe.load import load_recipe
+from burnish.runs.event_log import read_events
+from burnish.runs.folder import RunFolder
+from burnish.workflows.train import train
+from tests.tiny_architectures import save_architecture
+from tests.tiny_classifiers import reviews, save_reader
+from tests.tiny_data import write_rows
+from tests.tiny_models import make_network, make_tokenizer, save_model
+from tests.tiny_taggers import save_tagger, write_conll
+from tests.tiny_vision import save_vision_model, write_picture_rows
+from tests.together import Solo, Together
+
+CLOSE = 1e-5
+_SHARED: dict[str, Any] = {
+    "model.device": "cpu",
+    "model.precision": "fp32",
+    "train.learning_rate": 1e-3,
+    "train.epochs": 100,
+    "train.early_stopping": False,
+    "evaluate.every": 2,
+    "evaluate.answers": 12,
+    "evaluate.max_new_tokens": 6,
+    "evaluate.general_tokens": 200,
+    "save.every": 4,
+    "save.keep": 1,
+    "batch.rows": 1,
+    "batch.tokens": 300,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run of some task by some method, with its rows and base model."""
+
+    task: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    draws: bool = False
+    """Whether something is drawn in its steps, so that one process has to draw by micro-batch, too."""
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return "-".join([self.task, self.method, *map(str, self.options.values())]).replace(".", "")
+
+    def flags(self, folder: Path, runs: str, steps: int) -> dict[str, Any]:
+        """Options of its recipe."""
+        model = folder / "models" / MODELS[self.task]
+        given = {"model.name": str(model), "runs": str(folder / runs), "name": self.name, "method": self.method}
+        return {**_SHARED, **given, "train.max_steps": steps, **self.options}
+
+
+MODELS = {
+    "chat": "llama",
+    "preference": "llama",
+    "kto": "llama",
+    "classify": "bert",
+    "tag": "tagger",
+    "score": "bert",
+    "reward": "llama",
+    "text-to-text": "t5",
+    "fill-mask": "bert-mlm",
+    "vision": "idefics3",
+}
+DROPOUT = {"lora.dropout": 0.2}
+QUICK = [
+    Case("chat", "lora", DROPOUT, draws=True),
+    Case("kto", "lora"),
+    Case("classify", "full", {"train.gradient_checkpointing": True}, draws=True),  # BERT's config has dropout
+]
+ALL = [
+    *QUICK,
+    *(Case(task, "lora") for task in MODELS if task not in ("kto", "fill-mask")),
+    Case("preference", "lora", {"train.gradient_checkpointing": True}),
+    *(Case("chat", method) for method in ("full", "freeze", "ia3", "prompt", "prefix", "p-tuning", "qlora")),
+    *(Case("preference", method) for method in ("full", "prompt")),
+    Case("kto", "full"),
+    Case("tag", "full", draws=True),
+    Case("fill-mask", "full", draws=True),
+    Case("vision", "full"),
+    Case("chat", "lora", {"batch.rows": 8}),
+    Case("chat", "full", {"train.gradient_checkpointing": True}),
+    Case("chat", "lora", {"data.packing": False}),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with rows and base models of every task."""
+    folder = tmp_path_factory.mktemp("made")
+    models = folder / "models"
+    tokenizer = make_tokenizer()
+    save_model(models / "llama", make_network("llama", len(tokenizer)), tokenizer)
+    save_reader(models / "bert", "bert")
+    save_tagger("bert", models / "tagger")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def all_made(made: Path) -> Path:
+    """The same with the models that only the slow tests need."""
+    models = made / "models"
+    save_architecture("T5", models / "t5")
+    save_architecture("BERT", models / "bert-mlm")
+    save_vision_model("idefics3", models / "idefics3")
+    return made
+
+
+def write(task: str, folder: Path) -> Path:
+    """The rows of a task, of uneven lengths."""
+    path = folder / f"{task}.jsonl"
+    if path.exists():
+        return path
+    source = random.Random(1)
+    if task in ("chat", "text-to-text"):
+        return write_rows(path, 60)
+    if task == "tag":
+        return write_conll(folder / "tag.conll", 60)
+    if task == "vision":
+        (folder / "pictures").mkdir(exist_ok=True)
+        return write_picture_rows(folder / "pictures", 24)
+    words = ["red", "blue", "a hat", "the fox is grey", "it rains on the river today"]
+
+    def some() -> str:
+        return " ".join(source.choice(words) for _ in range(source.randint(1, 4)))
+
+    rows: list[dict[str, Any]] = []
+    for number in range(60):
+        question = f"What is {number}? {some()}"
+        rows.append(
+            {
+                "preference": {"prompt": question, "chosen": some(), "rejected": f"no {some()}"},
+                "reward": {"prompt": question, "chosen": some(), "rejected": f"no {some()}"},
+                "kto": {"prompt": question, "completion": some(), "label": number % 3 > 0},
+                "score": {"text": some(), "score": number / 10},
+                "fill-mask": {"text": f"{some()} {question}"},
+                "classify": dict(zip(("text", "label"), reviews(60)[number], strict=True)),
+            }[task]
+        )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def run_cases(process: Process, folder: Path) -> None:
+    """Trains every run of `cases.json` in one of several processes."""
+    for data, flags in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
+        train(load_recipe(data, flags, []).recipe, process=process)
+
+
+def begin(cases: list[Case], folder: Path, world: int, steps: int) -> tuple[Together, Path]:
+    """Processes that train the cases; and where their runs will be."""
+    place = folder / f"world-{world}"
+    place.mkdir()
+    runs = [(str(write(case.task, folder)), named(case).flags(folder, place.name, steps)) for case in cases]
+    (place / "cases.json").write_text(json.dumps(runs), encoding="utf-8")
+    return Together("tests.numeric.test_processes:run_cases", world, place), place
+
+
+def named(case: Case) -> Case:
+    """With the task as the recipe knows it."""
+    task = {"kto": "preference"}.get(case.task, case.task)
+    return Case(case.task, case.method, {**case.options, "task": task}, case.draws)
+
+
+def train_alone(case: Case, folder: Path, steps: int) -> RunFolder:
+    """The same run in one process."""
+    recipe = load_recipe(str(write(case.task, folder)), named(case).flags(folder, "alone", steps), []).recipe
+    return train(recipe, process=Solo() if case.draws else ONE).folder
+
+
+def test_two_processes_train_like_one(made: Path) -> None:
+    together, place = begin(QUICK, made, 2, 4)
+    alone = {case.name: train_alone(case, made, 4) for case in QUICK}
+    together.results()
+    for case in QUICK:
+        assert_close(alone[case.name], RunFolder(place / named(case).name), case)
+    seen_halves(made, place)
+
+
+def seen_halves(made: Path, place: Path) -> None:
+    """What several processes note where one does not."""
+    manifests = [json.loads((path / "manifest.json").read_text()) for path in sorted(place.iterdir()) if path.is_dir()]
+    assert [manifest["processes"] for manifest in manifests] == [2] * len(QUICK)
+    alone = json.loads((made / "alone" / named(QUICK[1]).name / "manifest.json").read_text())
+    assert "processes" not in alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+def test_every_task_and_method_trains_as_in_one_process(world: int, all_made: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(all_made / "models")
+    together, place = begin(ALL, tmp_path, world, 20)
+    together.results()
+    for case in ALL:
+        assert_close(train_alone(case, tmp_path, 20), RunFolder(place / named(case).name), case)
+
+
+def assert_close(one: RunFolder, several: RunFolder, case: Case) -> None:
+    """Losses, norms, weights, rows and metrics of a run in one process and in several."""
+    first, second = (read_events(folder.metrics) for folder in (one, several))
+    assert [(line["event"], line["step"]) for line in first] == [(line["event"], line["step"]) for line in second], case
+    for mine, theirs in zip(first, second, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=CLOSE), (case, mine, theirs)
+        if mine["event"] == "StepDone":
+            assert [mine[name] for name in ("tokens", "trained_tokens")] == [
+                theirs[name] for name in ("tokens", "trained_tokens")
+            ]
+            assert mine["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-3, abs=CLOSE), (case, mine)
+        else:
+            assert mine["figures"] == pytest.approx(theirs["figures"], rel=1e-4), (case, mine, theirs)
+    assert weights_differ(one, several) <= CLOSE, case
+    mine, theirs = (json.loads(folder.evaluation.read_text()) for folder in (one, several))
+    assert [answer["tuned"] for answer in mine["answers"]] == [answer["tuned"] for answer in theirs["answers"]], case
+    for figure, other in zip(mine["figures"], theirs["figures"], strict=True):
+        assert figure["rows"] == other["rows"]
+        for side in ("base", "tuned"):
+            assert figure[side]["value"] == pytest.approx(other[side]["value"], rel=1e-4, abs=CLOSE), (case, figure)
+
+
+def weights_differ(one: RunFolder, several: RunFolder) -> float:
+    """The difference of two results, relative to their size."""
+    first, second = (weights_of(folder) for folder in (one, several))
+    assert first.keys() == second.keys()
+    difference = sum(float((first[name] - second[name]).square().sum()) for name in first)
+    return (difference / sum(float(weight.square().sum()) for weight in first.values())) ** 0.5
+
+
+def weights_of(folder: RunFolder) -> dict[str, torch.Tensor]:
+    """All weights of a result but the biases of keys: these change no attention, so their gradient is rounding alone,
+    and Adam makes steps of it."""
+    assert folder.result is not None
+    found: dict[str, torch.Tensor] = {}
+    for file in folder.result.glob("*.safetensors"):
+        found |= load_file(str(file))
+    return {name: weight.double() for name, weight in found.items() if not name.endswith(("key.bias", "k_proj.bias"))}

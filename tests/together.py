@@ -1,0 +1,107 @@
+"""Several processes on this machine that run a function of the tests together, as under torchrun but without its agent.
+
+As a program: `python -m tests.together MODULE FUNCTION FOLDER` runs the function in one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from burnish.engine.process import Process, join
+from burnish.system.place import place_here
+
+_ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 240
+
+
+class Solo(Process):
+    """A group of one without torch.distributed: it takes the paths of a group, and has nobody to talk to."""
+
+    @property
+    def is_alone(self) -> bool:
+        """So that it takes those paths."""
+        return False
+
+
+class Together:
+    """Running processes.
+
+    Args:
+        function: `module:name`; called with the process and the folder in each; what it returns is pickled.
+        world: number of processes.
+        folder: for their files.
+    """
+
+    def __init__(self, function: str, world: int, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._running = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.together", *function.split(":"), str(folder)],
+                env={**os.environ, "PYTHONPATH": str(_ROOT), **variables},
+                cwd=_ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for variables in places(world)
+        ]
+
+    def results(self) -> list[Any]:
+        """What the function has returned in each process, by rank."""
+        outputs = self.wait()
+        codes = [process.returncode for process in self._running]
+        assert codes == [0] * len(codes), "\n".join(outputs)[-6000:]
+        return [pickle.loads((self.folder / f"{rank}.pickle").read_bytes()) for rank in range(len(codes))]
+
+    def wait(self) -> list[str]:
+        """Waits for all of them; returns their output."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        try:
+            return [process.communicate(timeout=deadline - time.monotonic())[0] for process in self._running]
+        finally:
+            for process in self._running:
+                process.kill()
+
+    @property
+    def codes(self) -> list[int]:
+        """Exit codes of ended processes."""
+        return [process.returncode for process in self._running]
+
+
+def places(world: int) -> Iterator[dict[str, str]]:
+    """The variables of each process."""
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    for rank in range(world):
+        yield {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(world),
+            "LOCAL_WORLD_SIZE": str(world),
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": str(port),
+            "TORCH_CPP_LOG_LEVEL": "ERROR",
+        }
+
+
+def main(module: str, function: str, folder: str) -> None:
+    """One of the processes."""
+    with join(place_here()) as process:
+        result = getattr(importlib.import_module(module), function)(process, Path(folder))
+    (Path(folder) / f"{process.rank}.pickle").write_bytes(pickle.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
