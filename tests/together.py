@@ -21,7 +21,7 @@ from burnish.engine.process import Process, join
 from burnish.system.place import place_here
 
 _ROOT = Path(__file__).parents[1]
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 900
 
 
 class Solo(Process):

@@ -20,6 +20,17 @@ BaseModel = Annotated[
         "--base-model", metavar="FOLDER", help="Where the run's base model is now, if it was moved.", show_default=False
     ),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="NUMBER",
+        min=1,
+        help="Train in so many processes of this machine, each on a GPU of its own, or on its share of the cores. On "
+        "several machines, start the command with torchrun.",
+        show_default=False,
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(

@@ -23,7 +23,7 @@ from burnish.system.place import OWN_LAUNCH, Place, place_here
 if TYPE_CHECKING:
     from burnish.cli.console import Console
 
-_TOGETHER = ("train", "resume")
+_TOGETHER = ("train", "resume", "doctor")
 """Commands that several processes may run."""
 _OWN_FIRST_SECONDS, _LOST_LAST_SECONDS = 0.5, 2.0
 """How long another rank than 0, and one that has only lost another, leave it to others to report an error."""
@@ -43,7 +43,7 @@ def refuse_together(arguments: Sequence[str]) -> None:
         name = f"burnish {words[0]}" if words else "burnish"
         raise InputError(
             f"`{name}` runs in one process, and torchrun has started {place.world}",
-            "Only `burnish train` and `burnish resume` share their work.",
+            "Only `burnish train`, `burnish resume` and `burnish doctor` share their work.",
             f"Start it without torchrun: `{name}`",
         )
 

@@ -29,7 +29,7 @@ from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.resolve import Resolver, resolve_by_steps
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Resolved
+from burnish.runs.events import Listener, Note, Resolved
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that depend on the rows; not reported where the rows are placeholders."""
@@ -170,6 +170,8 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     budget = _budget(recipe, place, device, known, precision[0])
     context = encode(resolve_run(resolver, recipe, records, model, device, precision, emit))
     shards = Shards(place.gpus, place.nodes)
+    if shards.ranks > 1:
+        emit(Note(_NOT_SHARDED))
     planned = plan_run(context, budget, has_data, shards, report)
     if planned.fit is None:
         raise MachineError(
@@ -194,6 +196,12 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     elif known is None:
         made.why_no_time = "without DATA: time is measured on its rows"
     return made
+
+
+_NOT_SHARDED = (
+    "This plan shares the weights among the devices, which `burnish train` cannot do yet: with `--processes` each of "
+    "them holds the whole model. A run on several devices needs on each what `burnish plan` shows without `--gpus`."
+)
 
 
 def _named(recipe: Recipe) -> Recipe:

@@ -141,7 +141,7 @@ def _check_ingredients(folder: RunFolder, context: RunContext) -> None:
 
 
 _OTHER_NUMBER = (
-    "The run began with {began} and goes on with {now} (number of processes): its steps have the same rows, but sums "
+    "{began} began the run, and {now} continue it (number of processes): its steps have the same rows, but sums "
     "are added in another order, so the last digits of losses may differ."
 )
 _DECIDED_AGAIN = (Diagnosed.__name__, Adapted.__name__)

@@ -35,6 +35,7 @@ def words(rows: Path, base: Path, name: str = "made") -> str:
     return f"train {rows} --model {base} --name {name} {LONG} {PARTS}"
 
 
+@pytest.mark.slow
 def test_two_processes_stop_on_a_signal_and_go_on_to_the_same_result(
     start: Start, here: Path, rows_file: Path, base: Path
 ) -> None:
@@ -53,6 +54,15 @@ def test_two_processes_stop_on_a_signal_and_go_on_to_the_same_result(
     assert stopped == [f"stopped after step {step} of {LONG_STEPS}; the state is saved"]
     assert [path.name for path in sorted(folder.checkpoints.iterdir())][-1] == f"step-{step:06d}"
     assert not list(here.glob("**/.writing-*"))
+
+
+@pytest.mark.slow
+def test_doctor_measures_what_processes_exchange(start: Start) -> None:
+    out, err = start("doctor --processes 2 --json").communicate(timeout=_PATIENCE_SECONDS)
+    found = json.loads(out)
+    assert (found["processes"], found["machines"], found["is_exact"], found["can_train"]) == (2, 1, True, True), err
+    assert found["bytes_per_second"] > 0
+    assert (found["other_versions"], found["problems"]) == ([], [])
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from burnish.data.batching.batches import BatchPlan
+from burnish.data.batching.parts import PartOfBatches
 from burnish.engine.process import ONE, Process
+from burnish.engine.step import Trainer
 from burnish.recipe.load import load_recipe
 from burnish.runs.event_log import read_events
+from burnish.runs.events import MicroBatchHalved
 from burnish.runs.folder import RunFolder
 from burnish.workflows.train import train
+from tests.numeric import test_out_of_memory
 from tests.tiny_architectures import save_architecture
 from tests.tiny_classifiers import reviews, save_reader
 from tests.tiny_data import write_rows
@@ -33,7 +39,7 @@ _SHARED: dict[str, Any] = {
     "train.epochs": 100,
     "train.early_stopping": False,
     "evaluate.every": 2,
-    "evaluate.answers": 12,
+    "evaluate.answers": 4,
     "evaluate.max_new_tokens": 6,
     "evaluate.general_tokens": 200,
     "save.every": 4,
@@ -80,7 +86,7 @@ MODELS = {
 DROPOUT = {"lora.dropout": 0.2}
 QUICK = [
     Case("chat", "lora", DROPOUT, draws=True),
-    Case("kto", "lora"),
+    Case("kto", "lora", {"evaluate.answers": 0, "evaluate.general": "none"}),
     Case("classify", "full", {"train.gradient_checkpointing": True}, draws=True),  # BERT's config has dropout
 ]
 ALL = [
@@ -156,10 +162,49 @@ def write(task: str, folder: Path) -> Path:
     return path
 
 
-def run_cases(process: Process, folder: Path) -> None:
-    """Trains every run of `cases.json` in one of several processes."""
+def run_cases(process: Process, folder: Path) -> dict[str, list[Any]]:
+    """Trains every run of `cases.json` in one of several processes, and one in which memory runs out."""
     for data, flags in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
         train(load_recipe(data, flags, []).recipe, process=process)
+    made = test_out_of_memory.make(make_tokenizer(), folder / f"short-of-memory-{process.rank}")
+    with pytest.MonkeyPatch.context() as patch:
+        fail_once(patch, made, process)
+        return trained_in_part(made, process)
+
+
+def fail_once(patch: pytest.MonkeyPatch, made: test_out_of_memory.Made, process: Process) -> None:
+    """Memory runs out in the third backward pass of the last process, and in the second validation of the first."""
+    calls = {"backward": 0, "evaluate": 0}
+
+    def failing(name: str, at: int, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            calls[name] += 1
+            if calls[name] == at:
+                raise MemoryError
+            return work(*given)
+
+        return run
+
+    if not process.is_main:
+        patch.setattr(Trainer, "_backward", failing("backward", 3, Trainer._backward))
+        return
+    scorer = made.loop.trainer.task.scorer
+    patch.setattr(type(scorer), "evaluate_batch", failing("evaluate", 2, type(scorer).evaluate_batch))
+
+
+def trained_in_part(made: test_out_of_memory.Made, process: Process) -> dict[str, list[Any]]:
+    """What a loop finds in one of several processes."""
+    loop = made.loop
+    assert isinstance(loop.source, BatchPlan)
+    loop.trainer.process, loop.source = process, PartOfBatches(loop.source, process.rank, process.world)
+    loop.run()
+    return {
+        "losses": made.losses,
+        "validations": [loss for _, loss in loop.progress.validations],
+        "halved": [event.held_out for event in made.of(MicroBatchHalved)],
+        "limits": [loop.progress.micro_tokens, loop.progress.held_out_tokens],
+        "weights": [weight.flatten().tolist() for weight in made.weights().values()],
+    }
 
 
 def begin(cases: list[Case], folder: Path, world: int, steps: int) -> tuple[Together, Path]:
@@ -186,15 +231,23 @@ def train_alone(case: Case, folder: Path, steps: int) -> RunFolder:
 def test_two_processes_train_like_one(made: Path) -> None:
     together, place = begin(QUICK, made, 2, 4)
     alone = {case.name: train_alone(case, made, 4) for case in QUICK}
-    together.results()
+    short_of_memory = test_out_of_memory.make(make_tokenizer(), made / "enough-memory")
+    enough = trained_in_part(short_of_memory, Solo())
+    found = together.results()
     for case in QUICK:
         assert_close(alone[case.name], RunFolder(place / named(case).name), case)
     seen_halves(made, place)
+    assert found[0] == found[1]  # weights, too
+    assert found[0]["halved"] == [False, True]
+    assert all(found[0]["limits"])
+    for name in ("losses", "validations"):
+        assert found[0][name] == pytest.approx(enough[name], abs=CLOSE)
 
 
 def seen_halves(made: Path, place: Path) -> None:
     """What several processes note where one does not."""
-    manifests = [json.loads((path / "manifest.json").read_text()) for path in sorted(place.iterdir()) if path.is_dir()]
+    folders = [path for path in sorted(place.iterdir()) if (path / "manifest.json").exists()]
+    manifests = [json.loads((path / "manifest.json").read_text()) for path in folders]
     assert [manifest["processes"] for manifest in manifests] == [2] * len(QUICK)
     alone = json.loads((made / "alone" / named(QUICK[1]).name / "manifest.json").read_text())
     assert "processes" not in alone

@@ -10,16 +10,35 @@ import typer
 from burnish.cli.console import Console
 from burnish.cli.options import RecipeFlags, Runs
 from burnish.cli.table import Facts, Table
+from burnish.cli.together import launch, place_for
 from burnish.errors import MachineError
 
 if TYPE_CHECKING:
     from burnish.selftest.workbench import RuleLine, RuleReport
     from burnish.system.inventory import Inventory
+    from burnish.system.place import Place
     from burnish.workflows.doctor import Diagnosis
 
 
-def doctor(console: Console, runs: Runs = "runs") -> None:
+Together = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="NUMBER",
+        min=2,
+        help="Instead, test whether so many processes can train together: their sums, speed, clocks and versions.",
+        show_default=False,
+    ),
+]
+
+
+def doctor(console: Console, runs: Runs = "runs", processes: Together = None) -> None:
     """Show what this machine has, and what is missing."""
+    if (place := place_for(processes)) is not None:
+        _show_exchange(console, place)
+        return
+    if processes is not None:
+        raise typer.Exit(launch(console, processes))
     from burnish.system.inventory import take_inventory
     from burnish.workflows.doctor import diagnose
 
@@ -35,6 +54,24 @@ def doctor(console: Console, runs: Runs = "runs") -> None:
         _show(console, inventory, diagnosis)
     console.result(diagnosis.verdict)
     if not diagnosis.can_train:
+        raise typer.Exit(MachineError.exit_code)
+
+
+def _show_exchange(console: Console, place: Place) -> None:
+    """Measures in one of several processes; the main one shows what was found."""
+    from burnish.engine.process import join
+    from burnish.models.device import choose_device
+    from burnish.workflows.exchange import measure_exchange
+
+    with join(place) as process:
+        report = measure_exchange(process, process.device(choose_device("auto")))
+    if place.is_main:
+        console.json(report.to_dict())
+        console.facts(Facts(report.lines()))
+        for problem in report.problems:
+            console.warn(problem)
+        console.result(report.verdict)
+    if not report.can_train:
         raise typer.Exit(MachineError.exit_code)
 
 

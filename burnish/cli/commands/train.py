@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import BaseModel, Data, RecipeFlags, Run, Runs, Trust
+from burnish.cli.options import BaseModel, Data, Processes, RecipeFlags, Run, Runs, Trust
 from burnish.cli.together import launch, place_for
 from burnish.runs.events import Warned
 from burnish.system.machine import process_start
@@ -20,19 +20,6 @@ if TYPE_CHECKING:
     from burnish.recipe.load import LoadedRecipe
     from burnish.recipe.schema import Recipe
     from burnish.system.place import Place
-
-
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        metavar="NUMBER",
-        min=1,
-        help="Train in so many processes of this machine, each on a GPU of its own, or on its share of the cores. On "
-        "several machines, start the command with torchrun.",
-        show_default=False,
-    ),
-]
 
 
 def train(console: Console, data: Data, flags: RecipeFlags, processes: Processes = None) -> None:
