@@ -26,7 +26,7 @@ from burnish.cli.commands.serve import serve
 from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
-from burnish.cli.together import is_reported_here, refuse_together
+from burnish.cli.together import hush_beside_main, is_reported_here, refuse_together
 from burnish.errors import BurnishError, Interrupted, MachineError, says_out_of_memory
 from burnish.system.hangup import ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
@@ -87,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     escape_library_messages()
     if not console.output.debug:
         hide_library_warnings()
+        hush_beside_main()
     try:
         refuse_together(arguments)
         code = app(arguments, prog_name="burnish", standalone_mode=False, obj=console)

@@ -48,6 +48,13 @@ def refuse_together(arguments: Sequence[str]) -> None:
         )
 
 
+def hush_beside_main() -> None:
+    """Keeps what libraries log off the terminal in processes beside the main one, where it would appear again."""
+    place = place_here()
+    if place is not None and not place.is_main:
+        logging.disable(logging.WARNING)
+
+
 def place_for(processes: int | None) -> Place | None:
     """The place of this process among several, or None.
 

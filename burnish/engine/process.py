@@ -281,7 +281,16 @@ def open_store(place: Place, seconds: float = _JOINING_SECONDS) -> Store:
     from torch._C._distributed_c10d import TCPStore
 
     is_host = place.is_main and not place.has_agent
-    return TCPStore(place.host, place.port, None, is_host, timeout=timedelta(seconds=seconds), wait_for_workers=False)
+    # tenants: this process opens several stores, of which only the first can be the host
+    return TCPStore(
+        place.host,
+        place.port,
+        None,
+        is_host,
+        timeout=timedelta(seconds=seconds),
+        wait_for_workers=False,
+        multi_tenant=is_host,
+    )
 
 
 def stores(place: Place) -> tuple[Store, Store]:

@@ -86,11 +86,13 @@ MODELS = {
 DROPOUT = {"lora.dropout": 0.2}
 QUICK = [
     Case("chat", "lora", DROPOUT, draws=True),
-    Case("kto", "lora", {"evaluate.answers": 0, "evaluate.general": "none"}),
+    # at this rate the reference point, which both processes share, moves within the first steps
+    Case("kto", "lora", {"train.learning_rate": 3e-2, "evaluate.answers": 0, "evaluate.general": "none"}),
     Case("classify", "full", {"train.gradient_checkpointing": True}, draws=True),  # BERT's config has dropout
 ]
 ALL = [
-    *QUICK,
+    *(case for case in QUICK if case.task != "kto"),
+    Case("kto", "lora"),
     *(Case(task, "lora") for task in MODELS if task not in ("kto", "fill-mask")),
     Case("preference", "lora", {"train.gradient_checkpointing": True}),
     *(Case("chat", method) for method in ("full", "freeze", "ia3", "prompt", "prefix", "p-tuning", "qlora")),
@@ -275,7 +277,7 @@ def assert_close(one: RunFolder, several: RunFolder, case: Case) -> None:
             ]
             assert mine["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-3, abs=CLOSE), (case, mine)
         else:
-            assert mine["figures"] == pytest.approx(theirs["figures"], rel=1e-4), (case, mine, theirs)
+            assert mine["figures"] == pytest.approx(theirs["figures"], rel=1e-4, abs=CLOSE), (case, mine, theirs)
     assert weights_differ(one, several) <= CLOSE, case
     mine, theirs = (json.loads(folder.evaluation.read_text()) for folder in (one, several))
     assert [answer["tuned"] for answer in mine["answers"]] == [answer["tuned"] for answer in theirs["answers"]], case
