@@ -156,14 +156,11 @@ def check_new_run(runs: Path, name: str | None) -> None:
     try:
         with as_disk_error(runs):
             trial.mkdir()
-            (trial / "file").write_bytes(bytes(_TRIAL_BYTES))
+            (trial / "file").write_bytes(bytes(1 << 16))
     except OSError as error:
         raise _unwritable(runs if name is None else runs / name, error) from None
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-
-
-_TRIAL_BYTES = 1 << 16
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -217,16 +214,14 @@ def _has_pages(run: RunFolder) -> bool:
 @contextlib.contextmanager
 def can_be_resumed(run: RunFolder) -> Iterator[None]:
     """While entered, an interruption, a full disk and a lost process name the command that continues the run."""
+    command = f"`burnish resume {quoted(str(run.path))}`"
     try:
         yield
-    except DiskError as error:
-        fix = f"Free some space on that disk, then continue with `burnish resume {quoted(str(run.path))}`"
-        raise DiskError(error.what, error.why, fix) from error
-    except PeerLost as error:
-        fix = f"Continue with `burnish resume {quoted(str(run.path))}`"
-        raise PeerLost(error.what, error.why, fix) from error
+    except (DiskError, PeerLost) as error:
+        first = "Free some space on that disk, then c" if isinstance(error, DiskError) else "C"
+        raise type(error)(error.what, error.why, f"{first}ontinue with {command}") from error
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"Continue with `burnish resume {quoted(str(run.path))}`") from error
+        raise KeyboardInterrupt(f"Continue with {command}") from error
 
 
 def result_of(run: RunFolder) -> Path:
