@@ -48,10 +48,12 @@ def main() -> None:
         few = write_rows(folder / "few.jsonl")
         torch.set_num_threads(1)
         spent = [one_step(rows, SEEDLING, folder / f"warm-{number}") for number in range(options.runs + 1)]
+        small = [one_step(few, SEEDLING, folder / f"few-{number}") for number in range(options.runs + 1)]
         little = [one_step(few, tiny, folder / f"tiny-{number}") for number in range(options.runs + 1)]
         print(f"first command of all: first step after {seconds[0]:.2f} s")
         print(f"from command to first step: {statistics.median(seconds[1:]):.2f} s, of {shown(seconds[1:])}")
         print(f"one warm step, processor time: {statistics.median(spent[1:]):.2f} s, of {shown(spent[1:])}")
+        print(f"the same, 40 rows: {statistics.median(small[1:]):.2f} s, of {shown(small[1:])}")
         print(f"the same, tiny model, 40 rows: {statistics.median(little[1:]):.2f} s, of {shown(little[1:])}")
         if options.profile:
             profile = cProfile.Profile()
