@@ -103,10 +103,7 @@ class GgufFiles:
         return ExportedFile(path.name, kind, path.stat().st_size, error)
 
     def _opened(self, file: Path, described: Described) -> LlamaCpp:
-        return LlamaCpp(file, min(described.context, self.context.context_length + self._most()), self._threads())
-
-    def _threads(self) -> int:
-        return self.asking.threads
+        return LlamaCpp(file, min(described.context, self.context.context_length + self._most()), self.asking.threads)
 
     def _most(self) -> int:
         return int(self.context.recipe.evaluate.max_new_tokens)
@@ -122,7 +119,7 @@ class GgufFiles:
         def opened(one: Vocabulary) -> LlamaCpp:
             file.unlink(missing_ok=True)
             write_gguf(file, weights, one, "q4_0", self.made.run)
-            return LlamaCpp(file, 64, self._threads())
+            return LlamaCpp(file, 64, self.asking.threads)
 
         names = guesses(self.context.tokenizer) if vocabulary.split else []
         found, self.made.tokens = prove_tokens(self.context.tokenizer, vocabulary, names, texts, opened)
@@ -136,20 +133,18 @@ class GgufFiles:
         if not prompts:
             segments = map(self.context.task.encoder.segments, self.context.final.encoded.examples[:_PROMPTS])
             prompts = [list(parts[0].ids[: max(1, len(parts[0].ids) // 2)]) for parts in segments]
-        room = described.context - _NEW_TOKENS
-        prompts = [ids[-room:] for ids in prompts]
+        new = min(_NEW_TOKENS, described.context // 2)
+        prompts = [ids[new - described.context :] for ids in prompts]
         ends = {vocabulary.ids.get("eos"), vocabulary.ids.get("eot")}
         controls = {token for token, one in self.context.tokenizer.added_tokens_decoder.items() if one.special} - ends
         with self._opened(file, described) as llama:
             tolerance = described.layout.tolerance
-            self.made.outputs = prove_outputs(
-                llama, network, prompts, predictor.stop_ids, controls, _NEW_TOKENS, tolerance
-            )
+            self.made.outputs = prove_outputs(llama, network, prompts, predictor.stop_ids, controls, new, tolerance)
             if self.context.task.reads_turns and self.made.to == "gguf":
                 self._same_rendering(llama)
         if not self.made.outputs.ended and predictor.stop_ids:
             self.made.notes.append(
-                f"No answer ended within {_NEW_TOKENS} tokens, so that answers end where they should is not proved."
+                f"No answer ended within {new} tokens, so that answers end where they should is not proved."
             )
         if others := self.made.outputs.other_ends:
             named = ", ".join(f"`{self.context.tokenizer.convert_ids_to_tokens(one)}`" for one in others)

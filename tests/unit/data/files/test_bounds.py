@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from burnish.data.files import arrow, opening
+from burnish.data.files import opening, unfolding
 from burnish.data.files.lines import byte_lines, text_lines
 from burnish.data.files.readers import read_rows
 from burnish.errors import DataError
@@ -45,7 +45,7 @@ def test_a_parquet_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     table = pyarrow.table({"text": [f"{number}" + "a" * (1 << 20) for number in range(8)]})
     pyarrow.parquet.write_table(table, path, compression="zstd")
     assert len(list(read_rows(path))) == 8
-    monkeypatch.setattr(arrow, "SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr(unfolding, "SMALL_BYTES", 1 << 20)
     with pytest.raises(DataError) as caught:
         list(read_rows(path))
     check_message(caught.value, {f"{tmp_path}/": ""})
