@@ -321,6 +321,10 @@ def test_the_command(runs: Path, burnish: Burnish) -> None:
     lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     assert lines[-1]["path"] == "/v1/chat/completions"
     assert lines[-1]["status"] == 200
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = burnish(f"serve one --runs {runs} --port {taken.getsockname()[1]}")
+        assert (refused.code, "cannot be listened on" in refused.err) == (3, True)
+    assert "loading" not in refused.err
     refused = burnish(f"serve one --runs {runs} --host 0.0.0.0")
     assert (refused.code, "needs a key" in refused.err) == (2, True)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import BaseModel, Runs, Trust
 from burnish.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    from burnish.inference.engine import Engine
+    from burnish.inference.served import Served
 
 Names = Annotated[
     list[str],
@@ -71,6 +76,7 @@ def serve(
             "Other machines could use the models, and read what others ask.",
             "Write a long random text into a file and give it with `--api-key-file FILE`",
         )
+    listening = _listening(host, port)
     from burnish.cli.progress import Progress
 
     with Progress(console) as progress:
@@ -81,7 +87,7 @@ def serve(
         progress(Stage("loading the models"))
         served = open_models(names, runs, base_model, trust, console.warn)
     engine = Engine({name: one.batch for name, one in served.items()}, Limits(rows, tokens, waiting))
-    _run(console, host, port, key, engine, served)
+    _run(console, host, listening, key, engine, served)
 
 
 def _key(file: Path | None) -> str | None:
@@ -104,16 +110,8 @@ def _key(file: Path | None) -> str | None:
     return key
 
 
-def _run(console: Console, host: str, port: int, key: str | None, engine: object, served: object) -> None:
-    """Answers requests until Ctrl-C or SIGTERM; answers that are being written then have half a minute."""
-    import logging
-    import socket
-
-    import uvicorn
-
-    from burnish.serve.answers import Models
-    from burnish.serve.app import Access, make_app
-
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at that address; taken before the models are loaded, so that a port in use is known at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -123,10 +121,29 @@ def _run(console: Console, host: str, port: int, key: str | None, engine: object
         raise MachineError(
             f"`{host}` port {port} cannot be listened on", f"{error.strerror}.", "Choose another with `--port NUMBER`"
         ) from error
+    return listening
+
+
+def _run(
+    console: Console,
+    host: str,
+    listening: socket.socket,
+    key: str | None,
+    engine: Engine,
+    served: dict[str, Served],
+) -> None:
+    """Answers requests until Ctrl-C or SIGTERM; answers that are being written then have half a minute."""
+    import logging
+
+    import uvicorn
+
+    from burnish.serve.answers import Models
+    from burnish.serve.app import Access, make_app
+
     logging.basicConfig(format="%(message)s")  # on standard error
     logging.getLogger("burnish.serve").setLevel(logging.WARNING if console.output.quiet else logging.INFO)
     hosts = (*_LOOPBACK, "[::1]") if host in _LOOPBACK and key is None else ()
-    app = make_app(Models(engine, served), Access(key, hosts))  # type: ignore[arg-type]
+    app = make_app(Models(engine, served), Access(key, hosts))
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         app,
@@ -137,7 +154,7 @@ def _run(console: Console, host: str, port: int, key: str | None, engine: object
         server_header=False,
     )
     server = uvicorn.Server(config)
-    names = ", ".join(f"`{name}`" for name in served)  # type: ignore[attr-defined]
+    names = ", ".join(f"`{name}`" for name in served)
     console.note(f"Serving {names}. Ctrl-C ends it.")
     console.result(f"{address}/v1")
     try:
@@ -145,4 +162,4 @@ def _run(console: Console, host: str, port: int, key: str | None, engine: object
     except KeyboardInterrupt:
         console.note("Stopped.")  # that is how a server ends
     finally:
-        engine.close()  # type: ignore[attr-defined]
+        engine.close()
