@@ -14,7 +14,7 @@ from burnish.recipe.limits import TooMuch, check_form, read_limited
 from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
 from burnish.runs.event_log import parse_event, read_events
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
-from burnish.runs.forms import EvaluationForm, fault
+from burnish.runs.forms import EvaluationForm, fault, fault_of_event
 from burnish.runs.lock import Writer, writer_of
 from burnish.system.shell import quoted
 
@@ -209,7 +209,8 @@ def _newest_first(metrics: Path, course: _Course) -> Iterator[dict[str, Any]]:
         for line in _validations_in(block) if course.step else reversed(block.split(b"\n")[:-1]):
             if course.step and _VALIDATED not in line:
                 continue
-            if (event := parse_event(line)) is not None:
+            event = parse_event(line)
+            if event is not None and not fault_of_event(event):
                 yield event
             else:
                 read_events(metrics)  # raises, and names the line, unless it was only cut short
@@ -246,7 +247,10 @@ def _blocks_from_end(path: Path) -> Iterator[bytes]:
 def _first_validation(metrics: Path) -> dict[str, Any] | None:
     with metrics.open("rb") as file:
         events = (parse_event(line) for line in file if _VALIDATED in line)
-        return next((event for event in events if event is not None and event["event"] == "Validated"), None)
+        found = next((event for event in events if event is not None and event["event"] == "Validated"), None)
+    if found is not None and fault_of_event(found):
+        read_events(metrics)  # raises, and names the line
+    return found
 
 
 def _state(run: RunFolder, finished: Mapping[str, Any] | None, writer: Writer | None) -> str:

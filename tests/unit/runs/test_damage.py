@@ -186,3 +186,21 @@ def test_a_users_folder_is_no_leftover(tmp_path: Path) -> None:
     assert not is_leftover(tmp_path)
     (tmp_path / ".lock").write_text("", encoding="utf-8")
     assert is_leftover(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["StepDone", "Validated"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
+def test_a_loss_that_is_no_number_is_named_with_its_line(kind: str, is_first: bool, tmp_path: Path) -> None:
+    """`runs` and `show` read only the ends of a log."""
+    folder = make_run(tmp_path, "one")
+    lines = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
+    numbers = [number for number, line in enumerate(lines) if line["event"] == kind]
+    chosen = numbers[0] if is_first else numbers[-1]
+    lines[chosen]["loss"] = "2.0"
+    folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (found,) = describe_runs([folder])
+    if kind == "StepDone" and is_first:
+        assert found["state"] == "finished", "it is not read"
+    else:
+        assert found["state"] == "damaged"
+        assert f"in line {chosen + 1}, `loss` has a wrong value" in found["why"]
