@@ -161,8 +161,9 @@ def _united(own: EvaluatedExamples, process: Process) -> EvaluatedExamples:
     for _, _, found in parts:
         for index, output in found.items():
             outputs[index] = output
-    sums, counts = sum(part[0] for part in parts), sum(part[1] for part in parts)
-    return EvaluatedExamples(own.examples, own.owners, outputs, sums, counts)  # type: ignore[arg-type]
+    sums = numpy.sum([part_sums for part_sums, _, _ in parts], axis=0)
+    counts = numpy.sum([part_counts for _, part_counts, _ in parts], axis=0)
+    return EvaluatedExamples(own.examples, own.owners, outputs, sums, counts)
 
 
 FEWEST_ROWS = 5

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.data.rows.row import RowError
 from burnish.errors import InputError
 
 Messages = Sequence[Mapping[str, Any]]
@@ -71,7 +72,7 @@ def find_turns(render: Callable[[Messages], str]) -> Turns | None:
     """The fixed texts around turns; None if a template does not write conversations so.
 
     Args:
-        render: writes a conversation up to where the answer begins.
+        render: writes a conversation up to where the answer begins; raises RowError for one that the template refuses.
     """
     user, assistant, last = (
         {"role": "user", "content": _USER},
@@ -82,7 +83,7 @@ def find_turns(render: Callable[[Messages], str]) -> Turns | None:
         alone = _between(render([user, assistant, last]), (_USER, _ASSISTANT, _LAST))
         whole = render([{"role": "system", "content": _SYSTEM}, user, assistant, last])
         led = _between(whole, (_SYSTEM, _USER, _ASSISTANT, _LAST))
-    except Exception:  # noqa: BLE001, a template may refuse a conversation with any error
+    except RowError:  # the template refuses such a conversation
         return None
     if alone is None or led is None or alone[1:] != led[2:]:
         return None

@@ -7,13 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
 
 from burnish.inference import key_values
-from burnish.inference.sampling import Chooser, Sampling, common_length, top_log_probabilities
+from burnish.inference.sampling import Chooser, Sampling, top_log_probabilities
 from burnish.models.device import arithmetic
 
 _LEAST_PREFIX = 16
@@ -75,7 +76,7 @@ class Batch:
         self,
         network: Any,
         precision: str,
-        active: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        active: Callable[[], AbstractContextManager[Any] | None] = nullcontext,
         kept_bytes: int = 0,
     ) -> None:
         self._network, self._precision, self._active = network, precision, active
@@ -146,7 +147,7 @@ class Batch:
     def log_probabilities(self, ids: Sequence[int], number: int) -> list[Token]:
         """The log-probability of each token of a text but the first, which has none before it, and the most likely
         tokens of its place."""
-        with self._active(), arithmetic(self._network.device, self._precision):
+        with self._active() or nullcontext(), arithmetic(self._network.device, self._precision):
             whole = torch.tensor([list(ids)], device=self._network.device)
             logits = self._network(input_ids=whole, use_cache=False).logits[0].float().cpu()
         found = [Token(ids[0])]
@@ -168,7 +169,7 @@ class Batch:
         device = self._network.device
         tokens = torch.tensor([list(row) for row in ids], device=device)
         positions = torch.tensor(list(begins), device=device)[:, None] + torch.arange(tokens.shape[1], device=device)
-        with self._active(), arithmetic(device, self._precision):
+        with self._active() or nullcontext(), arithmetic(device, self._precision):
             output = self._network(
                 input_ids=tokens,
                 attention_mask=mask.to(device),
@@ -201,9 +202,9 @@ class _Beginnings:
 
     def find(self, ids: Sequence[int]) -> Cache | None:
         """The longest known beginning of a prompt, without its last token, which has to be read for its logits."""
-        best, length = None, _LEAST_PREFIX - 1
+        best, length, prompt = None, _LEAST_PREFIX - 1, tuple(ids[:-1])
         for text in self._kept:
-            if (common := min(common_length(text, ids), len(ids) - 1)) > length:
+            if (common := len(commonprefix([text, prompt]))) > length:
                 best, length = text, common
         if best is None:
             return None

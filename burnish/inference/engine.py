@@ -58,7 +58,6 @@ class Ticket:
     on_token: Callable[[Token], None]
     on_end: Callable[[Answer], None]
     row: Row = field(init=False)
-    begun: float = field(default_factory=time.monotonic)
     _is_cancelled: bool = False
 
     def __post_init__(self) -> None:
@@ -145,19 +144,10 @@ class Engine:
         """Answers that are being written."""
         return len(self._written)
 
-    def close(self, seconds: float = 0.0) -> None:
-        """Takes no more requests, finishes those it has for so many seconds, and ends the others.
-
-        Args:
-            seconds: to wait for answers at most.
-        """
+    def close(self) -> None:
+        """Takes no more requests, and ends those it has."""
         with self._changed:
             self._is_closed = True
-            self._changed.notify()
-        end = time.monotonic() + seconds
-        while (self._written or self._waiting or self._jobs) and time.monotonic() < end:
-            time.sleep(0.01)
-        with self._changed:
             for ticket in (*self._waiting, *self._written.values()):
                 ticket.cancel()
             self._changed.notify()

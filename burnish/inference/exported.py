@@ -20,8 +20,6 @@ class Asking:
     """Of the GGUF files, by the names of `export/gguf/file.py`."""
     answers: int = 64
     """Test rows that each file answers, at most."""
-    threads: int = 2
-    """Of llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from burnish.data.rows.records import Record
 from burnish.export.gguf.file import Weights, check_vocabulary, check_weights, write_gguf
 from burnish.export.gguf.layouts import Described, describe
@@ -57,10 +59,13 @@ class GgufFiles:
         vocabulary = read_vocabulary(context.tokenizer, config.vocab_size, context.task.predictor.stop_ids)
         for token in prove_ends(vocabulary, context.task.predictor.stop_ids):
             self.made.notes.append(
-                f"The run ends an answer at `{vocabulary.tokens[token]}` too, which the file has no room to say: name "
-                "it as a stop when you use it."
+                f"The run also ends answers at `{vocabulary.tokens[token]}`, and a GGUF file names only two such "
+                "tokens: give it as a stop text when you use the file."
             )
-        turns = self._turns() if self.asking.to == "ollama" else None
+        turns = None
+        if self.asking.to == "ollama":
+            turns = turns_of(context, self.made.run)
+            self.made.rendered = len(conversations_of(context)) if turns else 0
         if not is_installed():
             self.made.notes.append(
                 f"Not verified: the package `{PACKAGE}`, which has llama.cpp, is not installed. "
@@ -103,7 +108,9 @@ class GgufFiles:
         return ExportedFile(path.name, kind, path.stat().st_size, error)
 
     def _opened(self, file: Path, described: Described) -> LlamaCpp:
-        return LlamaCpp(file, min(described.context, self.context.context_length + self._most()), self.asking.threads)
+        return LlamaCpp(
+            file, min(described.context, self.context.context_length + self._most()), torch.get_num_threads()
+        )
 
     def _most(self) -> int:
         return int(self.context.recipe.evaluate.max_new_tokens)
@@ -119,7 +126,7 @@ class GgufFiles:
         def opened(one: Vocabulary) -> LlamaCpp:
             file.unlink(missing_ok=True)
             write_gguf(file, weights, one, "q4_0", self.made.run)
-            return LlamaCpp(file, 64, self.asking.threads)
+            return LlamaCpp(file, 64, torch.get_num_threads())
 
         names = guesses(self.context.tokenizer) if vocabulary.split else []
         found, self.made.tokens = prove_tokens(self.context.tokenizer, vocabulary, names, texts, opened)
@@ -144,16 +151,16 @@ class GgufFiles:
                 self._same_rendering(llama)
         if not self.made.outputs.ended and predictor.stop_ids:
             self.made.notes.append(
-                f"No answer ended within {new} tokens, so that answers end where they should is not proved."
+                f"No answer ended within {new} tokens, so it is not proved that answers end where they should."
             )
         if others := self.made.outputs.other_ends:
             named = ", ".join(f"`{self.context.tokenizer.convert_ids_to_tokens(one)}`" for one in others)
-            self.made.notes.append(f"llama.cpp ends an answer at {named} too, by its name; the run does not.")
+            self.made.notes.append(f"llama.cpp also ends answers at {named}, which it knows by name; the run does not.")
 
     def _same_rendering(self, llama: LlamaCpp) -> None:
         """Proves that llama.cpp writes conversations by the template of the file as the run does."""
         values, predictor = self.context.recipe.template.kwargs, self.context.task.predictor
-        for turns in self._conversations():
+        for turns in conversations_of(self.context):
             expected = list(predictor.prompt_ids(list(turns)))
             if llama.tokens(llama.render(turns, values)) != expected:
                 self.made.notes.append(
@@ -163,33 +170,6 @@ class GgufFiles:
                 )
                 return
             self.made.rendered += 1
-
-    def _conversations(self) -> list[list[dict[str, Any]]]:
-        """Conversations of the run up to where the last answer begins, those with nothing but texts."""
-        found = []
-        for record in [*self.context.final.records, *self.context.records.train][:ROWS]:
-            for dialogue in _plain_dialogues(record):
-                found.append([dict(message) for message in dialogue[:-1]])
-        return [turns for turns in found if turns]
-
-    def _turns(self) -> Turns | None:
-        """The fixed texts around turns, proved on the run's conversations; None if the task has no turns."""
-        if not self.context.task.reads_turns:
-            return None
-        predictor, tokenizer = self.context.task.predictor, self.context.tokenizer
-
-        def render(messages: Sequence[Any]) -> str:
-            return texts_of(tokenizer, [predictor.prompt_ids([dict(one) for one in messages])])[0]
-
-        conversations = self._conversations()
-        turns = prove_turns(find_turns(render), render, conversations, self.made.run)
-        self.made.rendered = len(conversations)
-        first = tokenizer.bos_token
-        if first and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:  # Ollama puts it there itself
-            turns = replace(
-                turns, start=turns.start.removeprefix(first), start_alone=turns.start_alone.removeprefix(first)
-            )
-        return turns
 
     def _asked(self, rows: int, described: Described) -> Asked:
         own, context = self.context.recipe.evaluate.metric, self.context
@@ -219,6 +199,44 @@ class GgufFiles:
         write_text(self.written / "Modelfile", text)
         if len(self.made.files) > 1:
             self.context.emit(Note(f"The Modelfile names `{self.made.files[0].name}`, the first of the files."))
+
+
+def check_form(asking: Asking, context: RunContext, run: str) -> None:
+    """Refuses what cannot be written, as far as that is known before the model is merged.
+
+    Raises:
+        InputError: llama.cpp has no such layout or tokenizer, or Ollama's language no such template.
+    """
+    rows = context.config.get_text_config().vocab_size
+    describe(context.config, rows)
+    read_vocabulary(context.tokenizer, rows, context.task.predictor.stop_ids)
+    if asking.to == "ollama":
+        turns_of(context, run)
+
+
+def turns_of(context: RunContext, run: str) -> Turns | None:
+    """The fixed texts around turns, proved on the run's conversations; None if the task has no turns."""
+    if not context.task.reads_turns:
+        return None
+    predictor, tokenizer = context.task.predictor, context.tokenizer
+
+    def render(messages: Sequence[Any]) -> str:
+        return texts_of(tokenizer, [predictor.prompt_ids([dict(one) for one in messages])])[0]
+
+    turns = prove_turns(find_turns(render), render, conversations_of(context), run)
+    first = tokenizer.bos_token
+    if first and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:  # Ollama puts it there itself
+        turns = replace(turns, start=turns.start.removeprefix(first), start_alone=turns.start_alone.removeprefix(first))
+    return turns
+
+
+def conversations_of(context: RunContext) -> list[list[dict[str, Any]]]:
+    """Conversations of the run up to where the last answer begins, those with nothing but texts."""
+    found = []
+    for record in [*context.final.records, *context.records.train][:ROWS]:
+        for dialogue in _plain_dialogues(record):
+            found.append([dict(message) for message in dialogue[:-1]])
+    return [turns for turns in found if turns]
 
 
 def _plain_dialogues(record: Record) -> list[Sequence[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -90,13 +90,3 @@ def top_log_probabilities(logits: torch.Tensor, token: int, number: int) -> tupl
     found = logits.log_softmax(-1)
     values, tokens = found.topk(number) if number else (found[:0], found[:0].long())
     return float(found[token]), list(zip(tokens.tolist(), values.tolist(), strict=True))
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """Tokens with which both begin."""
-    length = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

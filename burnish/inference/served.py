@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError, MissingRun
 from burnish.inference.batch import Batch
 from burnish.inference.session import Session, open_alone, open_session
-from burnish.methods.lora import LoraMethod
+from burnish.lineage.saved_recipe import open_recipe
+from burnish.methods.adapter import FIRST
 from burnish.methods.method import Method
 from burnish.models.config import context_limit
 from burnish.models.location import ModelLocation
 from burnish.runs.folder import find_run
+from burnish.tasks import task_facts
 
 _KEPT_BYTES = 1 << 29
 """Of beginnings of texts that each model keeps for prompts to come."""
@@ -41,8 +45,9 @@ class Bases:
     that is served beside such runs is one of these networks without its adapters, and computes in their precision."""
 
     def __init__(self) -> None:
-        self._networks: dict[tuple[str, str, str], Any] = {}
-        self.active: Callable[[], AbstractContextManager[Any]] = nullcontext
+        self._networks: dict[tuple[str, str, str], tuple[Method, Any]] = {}
+        self._numbers = count()
+        self.active: Callable[[], AbstractContextManager[Any] | None] = nullcontext
         """Makes the network that was opened last the model for which it was opened."""
         self.precision = ""
         """Of that network."""
@@ -62,31 +67,26 @@ class Bases:
             known = next((one for one in self._networks if one[0] == key[0]), None)
             if known is None:
                 return load(location)
-            self.active, self.precision = self._networks[known].disable_adapter, known[2]
-            return self._networks[known]
-        if not isinstance(method, LoraMethod):
-            return open_alone(method, load, location, result, precision)
-        if key not in self._networks:
-            self._networks[key] = open_alone(method, load, location, result, precision)
-            self.active = _chosen(self._networks[key], "default")
-            return self._networks[key]
-        network = self._networks[key]
-        name = f"adapter{len(network.peft_config)}"
-        method.add(network, result, name)
-        self.active = _chosen(network, name)
+            owner, network = self._networks[known]
+            self.active, self.precision = partial(owner.without, network), known[2]
+            return network
+        if key in self._networks:
+            network, name = self._networks[key][1], f"result-{next(self._numbers)}"
+            if method.add(network, result, name):
+                self.active = partial(_using, method, network, name)
+                return network
+        network = open_alone(method, load, location, result, precision)
+        if method.without(network) is not None:
+            self._networks.setdefault(key, (method, network))
+        self.active = partial(_using, method, network, FIRST)
         return network
 
 
-def _chosen(network: Any, name: str) -> Callable[[], AbstractContextManager[None]]:
-    """Makes one of several adapters the active one."""
-
-    @contextmanager
-    def chosen() -> Iterator[None]:
-        if network.active_adapter != name:
-            network.set_adapter(name)
-        yield
-
-    return chosen
+@contextmanager
+def _using(method: Method, network: Any, name: str) -> Iterator[None]:
+    """One of the results that a network holds is the active one."""
+    method.use(network, name)
+    yield
 
 
 def open_models(
@@ -104,17 +104,16 @@ def open_models(
     Raises:
         InputError: two have the same name, or one cannot be served.
     """
+    places = _places(names)
+    tasks = {name: _task_of(place, runs, trusts_code) for name, place in places.items()}
+    for name, task in tasks.items():
+        if task is not None:
+            _check_task(name, task)
     served, bases = dict[str, Served](), Bases()
     # runs first: base models then use the networks of runs
-    for text in sorted(names, key=lambda text: _is_base(text, runs)):
-        alias, found, place = text.partition("=")
-        name = alias if found else Path(text).name
-        if name in served:
-            raise InputError(
-                f"two models are called `{name}`", "Requests name the model that they ask.", f"Write `OTHER={text}`"
-            )
+    for name in sorted(places, key=lambda name: tasks[name] is None):
         session = open_session(
-            place if found else text,
+            places[name],
             runs=runs,
             base_model=base_model,
             warn=warn,
@@ -125,21 +124,39 @@ def open_models(
     return served
 
 
-def _is_base(text: str, runs: str) -> bool:
+def _places(names: Sequence[str]) -> dict[str, str]:
+    """The run or model behind each name. Raises InputError if two have the same."""
+    places = dict[str, str]()
+    for text in names:
+        alias, found, place = text.partition("=")
+        name, place = (alias, place) if found else (Path(text).name, text)
+        if name in places:
+            raise InputError(
+                f"two models are called `{name}`", "Requests name the model that they ask.", f"Write `OTHER={text}`"
+            )
+        places[name] = place
+    return places
+
+
+def _task_of(place: str, runs: str, trusts_code: bool) -> str | None:
+    """The task of a run, without loading it; None for a base model."""
     try:
-        find_run(text.partition("=")[2] or text, runs)
+        return open_recipe(find_run(place, runs, trusts_code)).task
     except MissingRun:
-        return True
-    return False
+        return None
+
+
+def _check_task(name: str, task: str) -> None:
+    if not task_facts(task).generates:
+        raise InputError(
+            f"the run `{name}` cannot be served",
+            f"Its task is `{task}`, and OpenAI's interface is for models that write texts.",
+            "Use `burnish generate`, or from Python `burnish.load_run(RUN).generate(text)`",
+        )
 
 
 def _served(name: str, session: Session, bases: Bases) -> Served:
-    if not session.task.generates:
-        raise InputError(
-            f"the run `{name}` cannot be served",
-            f"Its task is `{session.task.name}`, and OpenAI's interface is for models that write texts.",
-            "Use `burnish generate`, or from Python `burnish.load_run(RUN).generate(text)`",
-        )
+    _check_task(name, session.task.name)
     network = session.network
     if getattr(getattr(network, "active_peft_config", None), "is_prompt_learning", False):
         raise InputError(

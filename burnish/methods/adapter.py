@@ -23,6 +23,8 @@ from burnish.models.quantization import import_bitsandbytes
 from burnish.models.weight_files import check_adapter_files
 from burnish.runs.folder import RunFolder
 
+FIRST = "default"
+"""PEFT's name for the adapter that a network is loaded with."""
 _TOKENS = 8
 """Enough for attention to have an effect, and few enough to cost nothing."""
 
@@ -116,28 +118,9 @@ class AdapterMethod(MethodDefaults, ABC):
         """
         peft = import_peft()
         network = load(base)
-        return self._with_adapter(lambda: peft.PeftModel.from_pretrained(network, str(result)), result, "default")
+        return self.with_adapter(lambda: peft.PeftModel.from_pretrained(network, str(result)), result, FIRST)
 
-    def add(self, network: Any, result: Path, name: str) -> None:
-        """Loads another saved adapter beside those of a network that `open` returned, and makes it the active one.
-
-        Args:
-            network: PEFT's model.
-            result: the adapter's folder.
-            name: of the adapter in the network.
-
-        Raises:
-            ModelError: the adapter does not fit the base model, is incomplete, or has no effect.
-        """
-
-        def load() -> Any:
-            network.load_adapter(str(result), adapter_name=name)
-            network.set_adapter(name)
-            return network
-
-        self._with_adapter(load, result, name)
-
-    def _with_adapter(self, load: Callable[[], Any], result: Path, name: str) -> Any:
+    def with_adapter(self, load: Callable[[], Any], result: Path, name: str) -> Any:
         """The network that `load` returns, once its adapter is known to be complete and to have an effect."""
         from safetensors.torch import load_file
 

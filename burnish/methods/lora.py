@@ -261,6 +261,22 @@ class LoraMethod(AdapterMethod):
             return "Its matrices have their initial values"
         return reason
 
+    def add(self, network: Any, result: Path, name: str) -> bool:
+        """PEFT keeps several adapters on one base."""
+
+        def load() -> Any:
+            network.load_adapter(str(result), adapter_name=name)
+            network.set_adapter(name)
+            return network
+
+        self.with_adapter(load, result, name)
+        return True
+
+    def use(self, network: Any, name: str) -> None:
+        """Switching takes a walk through all layers, so only where another one is active."""
+        if network.active_adapter != name:
+            network.set_adapter(name)
+
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale, layers and learning rates of the adapter."""
         layers = short_names(network, linear_layers(network))

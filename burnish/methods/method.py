@@ -137,6 +137,27 @@ class Method(Protocol):
         """Why the untrained network differs from its base model; empty if it does not."""
         ...
 
+    def add(self, network: Any, result: Path, name: str) -> bool:
+        """Loads another saved result into a network that `open` returned, beside those it has, and makes it the active
+        one.
+
+        Args:
+            network: as `open` returned it.
+            result: folder of the other result.
+            name: that `use` calls it by.
+
+        Returns:
+            Whether the method can; if not, nothing has changed.
+
+        Raises:
+            ModelError: the result does not fit the base model, is incomplete, or has no effect.
+        """
+        ...
+
+    def use(self, network: Any, name: str) -> None:
+        """Makes one of the results that a network holds the active one."""
+        ...
+
 
 class MethodDefaults:
     """Defaults that methods override."""
@@ -182,6 +203,13 @@ class MethodDefaults:
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """None."""
         return []
+
+    def add(self, network: Any, result: Path, name: str) -> bool:
+        """A network holds one result."""
+        return False
+
+    def use(self, network: Any, name: str) -> None:
+        """The only one is always active."""
 
     def choices_for_rows(self, rows: int) -> list[Choice]:
         """None."""

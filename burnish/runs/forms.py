@@ -28,14 +28,21 @@ class _Estimate(Form):
     high: float | None = None
 
 
-class _Figure(Form):
+class _Values(Form):
     name: str
     base: _Estimate
     tuned: _Estimate
-    difference: _Estimate | None = None
     lower_is_better: bool = True
     is_share: bool = False
     rows: int = 0
+
+
+class _Figure(_Values):
+    difference: _Estimate | None = None
+
+
+class _Compared(_Values):
+    difference: _Estimate
 
 
 class _Answer(Form):
@@ -76,10 +83,6 @@ class EvaluationForm(Form):
     verdict_kind: str = ""
     forgotten: str = ""
     by_heart: str = ""
-
-
-class _Compared(_Figure):
-    difference: _Estimate  # type: ignore[assignment]
 
 
 class _ExportedFile(Form):

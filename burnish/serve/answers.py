@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ async def answer_chat(models: Models, form: ChatForm) -> dict[str, Any]:
     return {**head, "choices": choices, "usage": _usage(len(ids), sum(len(answer.tokens) for answer in answers))}
 
 
-async def stream_chat(models: Models, form: ChatForm) -> AsyncIterator[str]:
+async def stream_chat(models: Models, form: ChatForm) -> AsyncGenerator[str, None]:
     """The data of `chat.completion.chunk` events."""
     served = models.find(form.model)
     ids = chat_prompt(served, form)
@@ -224,7 +224,7 @@ async def _read(models: Models, served: Served, ids: list[int], number: int) -> 
     return await done
 
 
-async def stream_completion(models: Models, form: CompletionForm) -> AsyncIterator[str]:
+async def stream_completion(models: Models, form: CompletionForm) -> AsyncGenerator[str, None]:
     """The data of `text_completion` events."""
     served = models.find(form.model)
     ids = completion_prompt(served, form.prompts()[0])
@@ -243,7 +243,7 @@ async def stream_completion(models: Models, form: CompletionForm) -> AsyncIterat
 
 async def _together(
     models: Models, served: Served, asked: Sequence[Asked], stops: Sequence[str]
-) -> AsyncIterator[tuple[int, Piece]]:
+) -> AsyncGenerator[tuple[int, Piece], None]:
     """The parts of several answers as they come, each with the number of its answer."""
     queue = asyncio.Queue[Any]()
 

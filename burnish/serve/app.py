@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,7 +154,7 @@ def _described(models: Models, name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "burnish"}
 
 
-async def _streamed(events: AsyncIterator[str]) -> Response:
+async def _streamed(events: AsyncGenerator[str, None]) -> Response:
     """A stream of events. The first is awaited, so that what is wrong with a request is an error of HTTP."""
     try:
         first = await anext(events)
@@ -169,7 +169,7 @@ async def _streamed(events: AsyncIterator[str]) -> Response:
         except Exception as error:  # noqa: BLE001, reported in the stream, which has begun
             yield {"data": json.dumps(_logged(error).body())}
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
 
     return EventSourceResponse(data(), sep="\n")
 

@@ -112,10 +112,11 @@ class _Export:
                 "The package `gguf`, which knows their format, is not installed.",
                 "pip install 'burnish[export]'",
             )
-        from burnish.inference.gguf_files import ROWS, GgufFiles  # imports it
+        from burnish.inference.gguf_files import ROWS, GgufFiles, check_form  # imports it
 
         made = Exported(self.folder.name, self.asking.to, str(self.target))
         context = self._context(ROWS)
+        check_form(self.asking, context, self.folder.name)
         with self._merged("fp32") as model, write_folder(self.target) as written:
             files = GgufFiles(self.asking, context, model, written, made)
             files.write()

@@ -71,8 +71,12 @@ class Type(str, Enum):
 
 
 Types = Annotated[
-    list[Type],
-    typer.Option("--type", help="Number format of a GGUF file; give it several times for several files."),
+    list[Type] | None,
+    typer.Option(
+        "--type",
+        help="Number format of a GGUF file; give it several times for several files.",
+        show_default=Type.Q8_0.value,
+    ),
 ]
 Folder = Annotated[
     Path | None,
@@ -88,7 +92,7 @@ def export(
     console: Console,
     run: Run,
     to: To,
-    types: Types = [Type.Q8_0],  # noqa: B006, nothing changes it
+    types: Types = None,
     out: Folder = None,
     answers: Answers = 64,
     base_model: BaseModel = None,
@@ -115,7 +119,7 @@ def export(
         from burnish.inference.exported import Asking
         from burnish.workflows.export import export as run_export
 
-        asking = Asking(to, [one.value for one in types], answers)
+        asking = Asking(to, [one.value for one in types or (Type.Q8_0,)], answers)
         made = run_export(folder, asking, out, [progress], base_model).to_dict()
     console.json(made)
     if not console.output.json:

@@ -59,7 +59,7 @@ def serve(
     trust: Trust = False,
     runs: Runs = "runs",
 ) -> None:
-    """Serve runs and base models as OpenAI's API does.
+    """Serve runs and base models with an OpenAI-compatible API.
 
     Runs on the same base share its weights, and requests of all lengths are answered together. Without a temperature,
     answers are those of `burnish generate`. A line of JSON on standard error for each request.

@@ -55,7 +55,8 @@ class Weights:
         names, places = described.names(), {}
         for file in sorted(folder.glob("*.safetensors")):
             with safe_open(str(file), "np") as opened:
-                for key in opened.keys():  # noqa: SIM118, it is no mapping
+                keys: list[str] = opened.keys()
+                for key in keys:
                     if key.endswith(described.layout.skipped or ("\0",)):
                         continue
                     name = names.get_name(_plain(key), (".weight", ".bias"))

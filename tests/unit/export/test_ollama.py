@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from burnish.data.rows.row import RowError
 from burnish.errors import InputError
 from burnish.export.ollama import Messages, Turns, find_turns, modelfile, prove_turns
 
@@ -30,7 +31,14 @@ CONVERSATION = [
 
 def renders(template: str) -> Callable[[Messages], str]:
     made = jinja2.Environment(keep_trailing_newline=True).from_string(template)
-    return lambda messages: made.render(messages=messages)
+
+    def render(messages: Messages) -> str:
+        try:
+            return made.render(messages=messages)
+        except ZeroDivisionError as error:
+            raise RowError("the template refuses it") from error
+
+    return render
 
 
 @pytest.mark.parametrize("template", [CHATML, WITH_SYSTEM, LLAMA_2], ids=["chatml", "own system", "llama 2"])

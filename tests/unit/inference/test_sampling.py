@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from burnish.inference.sampling import Chooser, Sampling, common_length, top_log_probabilities
+from burnish.inference.sampling import Chooser, Sampling, top_log_probabilities
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 0.0])
 
@@ -57,11 +57,9 @@ def test_seeds() -> None:
     assert drawn(None) != drawn(None)
 
 
-def test_log_probabilities_and_beginnings() -> None:
+def test_log_probabilities() -> None:
     expected = LOGITS.log_softmax(-1)
     value, top = top_log_probabilities(LOGITS, 0, 2)
     assert value == pytest.approx(float(expected[0]))
     assert [token for token, _ in top] == [1, 2]
     assert top_log_probabilities(LOGITS, 0, 0)[1] == []
-    assert common_length([1, 2, 3], [1, 2, 4, 5]) == 2
-    assert common_length([], [1]) == 0
