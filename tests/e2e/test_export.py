@@ -69,6 +69,16 @@ def test_gguf_and_ollama(trained: Path, burnish: Burnish) -> None:
     assert 'PARAMETER stop "<|im_end|>"' in text
 
 
+def test_an_unknown_layout_is_refused_before_anything_is_merged(
+    trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(layouts.LAYOUTS, "llama")
+    result = burnish("export mine --to gguf")
+    assert result.code == 2
+    assert "type `llama` cannot be written as GGUF" in result.err
+    assert "merging" not in result.err
+
+
 def test_what_is_spoilt_is_not_kept(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
     def unpermuted(name: str, tensor: numpy.ndarray, config: Any) -> numpy.ndarray:
         return tensor
@@ -139,4 +149,6 @@ def test_what_has_no_such_form_is_refused(here: Path, burnish: Burnish) -> None:
         result = burnish(f"export mine --to {to}")
         assert (result.code, why in result.err) == (2, True), result.err
     assert burnish("export mine --to hf").code == 0
+    result = burnish("serve mine --port 0")
+    assert (result.code, "the run `mine` cannot be served" in result.err) == (2, True), result.err
     assert read_lines(here / "runs/mine/events.jsonl", "Finished")
