@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from burnish.errors import InputError, MachineError, MissingRun, PeerLost
-from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error, temporary_sibling
+from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error
 from burnish.runs.damage import check_plain
 from burnish.runs.event_log import EVENTS, METRICS, read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
@@ -152,15 +153,12 @@ def check_new_run(runs: Path, name: str | None) -> None:
         if (runs / name).exists() and not is_leftover(runs / name):
             raise _taken(runs / name)
     nearest = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
-    trial = temporary_sibling(nearest / "trial")
     try:
-        with as_disk_error(runs):
-            trial.mkdir()
-            (trial / "file").write_bytes(bytes(1 << 16))
+        # a file without a name, where the system has such: a power cut at this moment leaves nothing behind
+        with as_disk_error(runs), tempfile.TemporaryFile(dir=nearest) as trial:
+            trial.write(bytes(1 << 16))
     except OSError as error:
         raise _unwritable(runs if name is None else runs / name, error) from None
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
 
 
 def check_room(folder: Path, needed: int) -> None:

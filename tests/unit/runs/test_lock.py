@@ -263,6 +263,24 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
+_KILLED_IN_ITS_TRIAL = """
+import resource, signal, sys
+from pathlib import Path
+from burnish.runs.folder import check_new_run
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+check_new_run(Path(sys.argv[1]) / "runs", "first")
+"""
+"""A write beyond the limit kills this process while it tries the disk."""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
+def test_trying_the_disk_leaves_nothing_when_the_process_dies(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", _KILLED_IN_ITS_TRIAL, str(tmp_path)], check=False)
+    assert ended.returncode == -signal.SIGXFSZ
+    assert list(tmp_path.iterdir()) == []
+
+
 _BEGUN = ("checkpoints/", "data/train.jsonl", "events.jsonl", "manifest.json", "rejected.jsonl", "views.json")
 """What a run has written when it writes its recipe."""
 
