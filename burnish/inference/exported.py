@@ -20,6 +20,8 @@ class Asking:
     """Of the GGUF files, by the names of `export/gguf/file.py`."""
     answers: int = 64
     """Test rows that each file answers, at most."""
+    adapter: bool = False
+    """Whether the adapter is written alone, for a GGUF file of the base model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 from burnish.data.rows.records import Record
+from burnish.export.gguf.adapter import Adapter, check_adapter, check_matrices, write_adapter
 from burnish.export.gguf.file import Weights, check_vocabulary, check_weights, write_gguf
 from burnish.export.gguf.layouts import Described, describe
+from burnish.export.gguf.types import check_types
 from burnish.export.gguf.vocabulary import Vocabulary, guesses, read_vocabulary
 from burnish.export.ollama import Turns, find_turns, modelfile, prove_turns
 from burnish.inference.cost import Asked, learned_places
@@ -41,62 +43,92 @@ class GgufFiles:
     asking: Asking
     context: RunContext
     model: Path
-    """Folder of transformers."""
+    """Folder of transformers with the whole model."""
     written: Path
     """Folder that the files are written to."""
     made: Exported
+    adapter: Path | None = None
+    """Folder of the adapter, if it is written alone."""
 
     def write(self) -> None:
         """Writes and tries every file."""
-        context, emit = self.context, self.context.emit
         with quiet_transformers():
-            from transformers import AutoConfig, AutoModelForCausalLM
+            from transformers import AutoConfig
 
             config = AutoConfig.from_pretrained(str(self.model), local_files_only=True)
         described = describe(config, config.vocab_size)
         self.made.notes += described.notes
-        weights = Weights.of(self.model, config, described)
-        vocabulary = read_vocabulary(context.tokenizer, config.vocab_size, context.task.predictor.stop_ids)
-        for token in prove_ends(vocabulary, context.task.predictor.stop_ids):
-            self.made.notes.append(
-                f"The run also ends answers at `{vocabulary.tokens[token]}`, and a GGUF file names only two such "
-                "tokens: give it as a stop text when you use the file."
-            )
+        folder = self.model if self.adapter is None else self.context.location.folder
+        weights = Weights.of(folder, config, described)
+        vocabulary = self._vocabulary(config)
         turns = None
         if self.asking.to == "ollama":
-            turns = turns_of(context, self.made.run)
-            self.made.rendered = len(conversations_of(context)) if turns else 0
-        if not is_installed():
+            turns = turns_of(self.context, self.made.run)
+            self.made.rendered = len(conversations_of(self.context)) if turns else 0
+        if is_installed():
+            self._write_proved(weights, vocabulary)
+        else:
             self.made.notes.append(
                 f"Not verified: the package `{PACKAGE}`, which has llama.cpp, is not installed. "
                 "`pip install 'burnish[export]'`, and export again."
             )
-            for kind in self.asking.types:
+            if self.adapter is not None:
+                self._write_adapter(self.adapter, weights)
+            for kind in () if self.adapter else self.asking.types:
                 self.made.files.append(self._file(weights, vocabulary, kind))
-            self._finish(vocabulary, turns, described)
-            return
+        self._finish(vocabulary, turns, described)
+
+    def _write_proved(self, weights: Weights, vocabulary: Vocabulary) -> None:
+        """Proves tokens and answers, writes the files, and measures what each type costs."""
+        emit, described = self.context.emit, weights.described
         emit(Stage("comparing tokens with llama.cpp"))
         vocabulary = self._same_tokens(weights, vocabulary)
         with quiet_transformers():
+            from transformers import AutoModelForCausalLM
+
             network = AutoModelForCausalLM.from_pretrained(str(self.model), dtype="float32", local_files_only=True)
         network.eval()
         exact = self.written / "exact.gguf"
         emit(Stage("comparing answers with llama.cpp, in fp32"))
         write_gguf(exact, weights, vocabulary, "f32", self.made.run)
-        self._same_answers(exact, network, vocabulary, described)
-        asked = self._asked(config.vocab_size, described)
-        self.made.questions = len(asked.questions)
-        before = asked.of_network(network)
-        del network
-        free_memory()
-        for kind in self.asking.types:
-            file = self._file(weights, vocabulary, kind)
-            emit(Stage(f"answering test rows from {file.name}"))
-            with self._opened(self.written / file.name, described) as llama:
-                figures = asked.figures(before, asked.of_file(llama, self._report))
-            self.made.files.append(replace(file, figures=figures))
+        adapter = None if self.adapter is None else self._write_adapter(self.adapter, weights)
+        self._same_answers(exact, network, vocabulary, described, adapter)
+        if adapter is None:
+            asked = self._asked(weights.config.vocab_size, described)
+            self.made.questions = len(asked.questions)
+            before = asked.of_network(network)
+            del network
+            free_memory()
+            for kind in self.asking.types:
+                file = self._file(weights, vocabulary, kind)
+                emit(Stage(f"answering test rows from {file.name}"))
+                with self._opened(self.written / file.name, described) as llama:
+                    figures = asked.figures(before, asked.of_file(llama, self._report))
+                self.made.files.append(replace(file, figures=figures))
         exact.unlink()
-        self._finish(vocabulary, turns, described)
+
+    def _vocabulary(self, config: Any) -> Vocabulary:
+        """The vocabulary, with a note on each end of answers that a file cannot name."""
+        stops = self.context.task.predictor.stop_ids
+        vocabulary = read_vocabulary(self.context.tokenizer, config.vocab_size, stops)
+        for token in prove_ends(vocabulary, stops):
+            self.made.notes.append(
+                f"The run also ends answers at `{vocabulary.tokens[token]}`, and a GGUF file names only two such "
+                "tokens: give it as a stop text when you use the file."
+            )
+        return vocabulary
+
+    def _write_adapter(self, folder: Path, weights: Weights) -> Path:
+        """Writes the adapter alone, with the run's chat template, which the file of the base model may not have."""
+        self.context.emit(Stage("writing the adapter"))
+        path = self.written / f"{self.made.run}-lora.gguf"
+        adapter = Adapter.of(folder, weights.described, weights.config)
+        write_adapter(path, adapter, self.made.run)
+        check_matrices(path, adapter)
+        self.made.files.append(ExportedFile(path.name, "f32", path.stat().st_size, 0.0))
+        if template := self.context.tokenizer.chat_template:
+            write_text(self.written / "chat_template.jinja", template)
+        return path
 
     def _file(self, weights: Weights, vocabulary: Vocabulary, kind: str) -> ExportedFile:
         """Writes one file and compares it with the weights."""
@@ -107,10 +139,9 @@ class GgufFiles:
         error = check_weights(path, weights, kind)
         return ExportedFile(path.name, kind, path.stat().st_size, error)
 
-    def _opened(self, file: Path, described: Described) -> LlamaCpp:
-        return LlamaCpp(
-            file, min(described.context, self.context.context_length + self._most()), torch.get_num_threads()
-        )
+    def _opened(self, file: Path, described: Described, adapter: Path | None = None) -> LlamaCpp:
+        context = min(described.context, self.context.context_length + self._most())
+        return LlamaCpp(file, context, torch.get_num_threads(), adapter)
 
     def _most(self) -> int:
         return int(self.context.recipe.evaluate.max_new_tokens)
@@ -133,7 +164,9 @@ class GgufFiles:
         file.unlink()
         return found
 
-    def _same_answers(self, file: Path, network: Any, vocabulary: Vocabulary, described: Described) -> None:
+    def _same_answers(
+        self, file: Path, network: Any, vocabulary: Vocabulary, described: Described, adapter: Path | None
+    ) -> None:
         """Proves that llama.cpp renders and answers as the model does, from fp32 weights."""
         predictor, questions = self.context.task.predictor, self.context.final_questions(_PROMPTS)
         prompts = [list(question.prompt_ids) for question in questions]
@@ -144,10 +177,10 @@ class GgufFiles:
         prompts = [ids[new - described.context :] for ids in prompts]
         ends = {vocabulary.ids.get("eos"), vocabulary.ids.get("eot")}
         controls = {token for token, one in self.context.tokenizer.added_tokens_decoder.items() if one.special} - ends
-        with self._opened(file, described) as llama:
+        with self._opened(file, described, adapter) as llama:
             tolerance = described.layout.tolerance
             self.made.outputs = prove_outputs(llama, network, prompts, predictor.stop_ids, controls, new, tolerance)
-            if self.context.task.reads_turns and self.made.to == "gguf":
+            if self.context.task.reads_turns and self.made.to == "gguf" and adapter is None:
                 self._same_rendering(llama)
         if not self.made.outputs.ended and predictor.stop_ids:
             self.made.notes.append(
@@ -201,15 +234,25 @@ class GgufFiles:
             self.context.emit(Note(f"The Modelfile names `{self.made.files[0].name}`, the first of the files."))
 
 
-def check_form(asking: Asking, context: RunContext, run: str) -> None:
+def check_form(asking: Asking, context: RunContext, run: str, settings: Any) -> None:
     """Refuses what cannot be written, as far as that is known before the model is merged.
 
+    Args:
+        asking: what is wanted.
+        context: of the run.
+        run: its name.
+        settings: its `adapter_config.json`; None if it has no adapter.
+
     Raises:
-        InputError: llama.cpp has no such layout or tokenizer, or Ollama's language no such template.
+        InputError: llama.cpp has no such layout, tokenizer or adapter, or Ollama's language no such template.
+        MachineError: a type needs llama.cpp's code, which is not installed.
     """
+    check_types(asking.types)
     rows = context.config.get_text_config().vocab_size
     describe(context.config, rows)
     read_vocabulary(context.tokenizer, rows, context.task.predictor.stop_ids)
+    if asking.adapter:
+        check_adapter(settings)
     if asking.to == "ollama":
         turns_of(context, run)
 

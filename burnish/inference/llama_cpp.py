@@ -1,6 +1,6 @@
 """llama.cpp itself, from the package `xllamacpp`, in a process of its own: a broken file ends that process, not ours.
 
-    python -m burnish.inference.llama_cpp FILE CONTEXT THREADS
+    python -m burnish.inference.llama_cpp FILE CONTEXT THREADS [ADAPTER]
 
 serves FILE on loopback, writes the address on a line of its own, and ends with its standard input.
 """
@@ -56,13 +56,14 @@ class LlamaCpp:
         file: a GGUF file.
         context: most tokens of prompt and answer.
         threads: of the processor.
+        adapter: a GGUF file of a LoRA adapter, added to the model.
 
     Raises:
         MachineError: the package is not installed.
         BurnishError: llama.cpp cannot load the file, or ended while it was asked.
     """
 
-    def __init__(self, file: Path, context: int, threads: int = 2) -> None:
+    def __init__(self, file: Path, context: int, threads: int = 2, adapter: Path | None = None) -> None:
         if not is_installed():
             raise MachineError(
                 "llama.cpp is not installed, so the file cannot be tried",
@@ -71,6 +72,7 @@ class LlamaCpp:
             )
         self._file = file
         self._words = [sys.executable, "-m", __spec__.name, str(file), str(context), str(threads)]
+        self._words += [] if adapter is None else [str(adapter)]
 
     def __enter__(self) -> LlamaCpp:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
@@ -166,7 +168,7 @@ def _log_probabilities(place: Mapping[str, Any]) -> dict[int, float]:
     return {one["id"]: -math.inf if one["logprob"] is None else one["logprob"] for one in place["top_logprobs"]}
 
 
-def _serve(file: str, context: int, threads: int) -> None:
+def _serve(file: str, context: int, threads: int, adapters: Sequence[str]) -> None:
     """Loads a file, serves it, and waits until the other process ends."""
     xllamacpp: Any = importlib.import_module(PACKAGE)
     asked = xllamacpp.CommonParams()
@@ -175,6 +177,7 @@ def _serve(file: str, context: int, threads: int) -> None:
     asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads
     asked.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     asked.cache_type_k = asked.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    asked.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(one, 1.0) for one in adapters]
     asked.hostnames, asked.port = ["127.0.0.1"], 0
     asked.swa_full = True
     asked.use_jinja = True
@@ -185,4 +188,4 @@ def _serve(file: str, context: int, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

@@ -50,6 +50,7 @@ def export(
 
     Raises:
         InputError: the run has no result, or it cannot be written in that form; or `out` exists.
+        MachineError: a package that this form needs is not installed.
         Locked: it would be written into the run folder, and another process writes there.
         BurnishError: what was written answers otherwise than the run; nothing is kept.
     """
@@ -87,9 +88,8 @@ class _Export:
                 "mlx-lm generates text.",
                 "Use the model with transformers: `burnish export RUN --to hf`",
             )
-        adapter = self.folder.adapter / "adapter_config.json"
         made = Exported(self.folder.name, self.asking.to, str(self.target))
-        settings = json.loads(adapter.read_text(encoding="utf-8")) if adapter.is_file() else None
+        settings = self._settings()
         refused = hindrances(settings) if settings is not None and self.asking.to == "vllm" else []
         keeps_adapter = settings is not None and self.asking.to in ("hf", "vllm") and not refused
         made.command = self._command(settings if keeps_adapter else None)
@@ -116,13 +116,19 @@ class _Export:
 
         made = Exported(self.folder.name, self.asking.to, str(self.target))
         context = self._context(ROWS)
-        check_form(self.asking, context, self.folder.name)
+        check_form(self.asking, context, self.folder.name, self._settings())
+        adapter = self.folder.adapter if self.asking.adapter else None
         with self._merged("fp32") as model, write_folder(self.target) as written:
-            files = GgufFiles(self.asking, context, model, written, made)
-            files.write()
-            made.command = self._command(None, made.files[0].name)
+            GgufFiles(self.asking, context, model, written, made, adapter).write()
+            has_template = (written / "chat_template.jinja").is_file()
+            made.command = self._command(None, made.files[0].name, has_template)
             write_json(written / "export.json", made.to_dict())
         return made
+
+    def _settings(self) -> Any:
+        """The run's `adapter_config.json`; None if it has no adapter."""
+        path = self.folder.adapter / "adapter_config.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _context(self, most: int) -> RunContext:
         """The run with its test rows and some training rows encoded."""
@@ -147,12 +153,13 @@ class _Export:
             write_merged(self.folder, self.recipe, place / "model", precision, self.emit)
             yield place / "model"
 
-    def _command(self, settings: Any, file: str = "") -> str:
+    def _command(self, settings: Any, file: str = "", has_template: bool = False) -> str:
         """How to use what was written.
 
         Args:
             settings: of the adapter, if it was left as it is.
             file: the first GGUF file.
+            has_template: whether the chat template is a file of its own.
         """
         place, name = quoted(str(self.target)), self.folder.name
         served = f"vllm serve {place}"
@@ -160,8 +167,12 @@ class _Export:
             rank = largest_rank(settings)
             served = f"vllm serve {quoted(self.recipe.model.name)} --enable-lora --max-lora-rank {rank}"
             served += f" --lora-modules {name}={place}"
+        path = quoted(str(self.target / file))
+        llama = f"llama-server --model {f'BASE.gguf --lora {path}' if self.asking.adapter else path} --jinja"
+        if has_template:
+            llama += f" --chat-template-file {quoted(str(self.target / 'chat_template.jinja'))}"
         return {
-            "gguf": f"llama-server --model {quoted(str(self.target / file))} --jinja",
+            "gguf": llama,
             "ollama": f"ollama create {name} -f {quoted(str(self.target / 'Modelfile'))}",
             "mlx": f'mlx_lm.generate --model {place} --prompt "..."',
             "hf": f"hf upload OWNER/NAME {place}",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ import transformers
 from peft import AutoPeftModelForCausalLM
 
 import burnish as burnish_api
+from burnish.cli.main import main
 from burnish.export.gguf import layouts
+from burnish.export.gguf.adapter import Adapter
 from burnish.inference import gguf_files, llama_cpp
 from tests.e2e.command_result import read_lines, screen
 from tests.e2e.conftest import EXACT, Burnish
@@ -26,13 +31,21 @@ LEARN = (
 )
 
 
-@pytest.fixture
-def trained(here: Path, base: Path, burnish: Burnish) -> Path:
-    """A run that has learned one short answer, and where it ends."""
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """A folder with a run that has learned one short answer, and where it ends; and with its rows."""
+    folder = tmp_path_factory.mktemp("learned")
     rows = [{"prompt": f"Who is {number}?", "completion": "A red fox."} for number in range(60)]
-    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    result = burnish(f"train rows.jsonl --model {base} --method lora --name mine {LEARN}")
-    assert result.code == 0, result.err
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = f"train {folder / 'rows.jsonl'} --model {base} --method lora --name mine --runs {folder / 'runs'} {LEARN}"
+    assert main(shlex.split(f"{words} --quiet")) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(here: Path, learned: Path) -> Path:
+    """A copy of that run in the working directory, to be changed at will."""
+    shutil.copytree(learned / "runs", here / "runs")
     return here / "runs/mine"
 
 
@@ -97,6 +110,44 @@ def test_what_is_spoilt_is_not_kept(trained: Path, burnish: Burnish, monkeypatch
     assert result.code == 1
     assert "ends answers otherwise than the model" in result.err
     assert [path.name for path in trained.iterdir() if "export" in path.name] == [], "nothing is left"
+
+
+def test_the_adapter_alone(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proved on a GGUF file of the base model; with twice its strength it is not kept."""
+    write = gguf_files.write_adapter
+
+    def write_doubled(path: Path, adapter: Adapter, name: str) -> None:
+        write(path, replace(adapter, alpha=2 * adapter.alpha), name)
+
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(gguf_files, "write_adapter", write_doubled)
+        spoilt.setattr(gguf_files, "check_matrices", lambda *_: None)
+        result = burnish("export mine --to gguf --adapter")
+    assert result.code == 1
+    assert "answers otherwise than the model" in result.err
+    assert not (trained / "export-gguf").exists()
+
+    result = burnish("export mine --to gguf --adapter --json")
+    assert result.code == 0, result.err
+    assert result.json["outputs"]["ended"] == 12
+    folder = trained / "export-gguf"
+    assert {path.name for path in folder.iterdir()} == {"mine-lora.gguf", "chat_template.jinja", "export.json"}
+    place = "runs/mine/export-gguf"
+    words = f"--lora {place}/mine-lora.gguf --jinja --chat-template-file {place}/chat_template.jinja"
+    assert result.json["command"].endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--to vllm --type q8_0", "`--type` has no effect with `--to vllm`"),
+        ("--to ollama --adapter", "`--adapter` has no effect with `--to ollama`"),
+        ("--to gguf --adapter --type f16", "`--type` has no effect with `--adapter`"),
+    ],
+)
+def test_options_without_effect_are_refused(words: str, why: str, burnish: Burnish) -> None:
+    result = burnish(f"export mine {words}")
+    assert (result.code, why in result.err) == (2, True)
 
 
 def test_without_llama_cpp_it_says_so(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ import pytest
 import torch
 import transformers
 
-from burnish.errors import BurnishError, InputError
+from burnish.errors import BurnishError, InputError, MachineError
 from burnish.export.gguf.file import Weights, check_vocabulary, check_weights, write_gguf
 from burnish.export.gguf.layouts import describe
+from burnish.export.gguf.types import check_types
 from burnish.export.gguf.vocabulary import Vocabulary, guesses, read_vocabulary
 from burnish.inference.exported import OutputProof
 from burnish.inference.llama_cpp import LlamaCpp
@@ -150,9 +151,9 @@ def test_queries_and_keys_that_are_not_permuted_are_caught(tmp_path: Path) -> No
         proved(rewritten(file, plain, vocabulary), network)
 
 
-@pytest.mark.parametrize("kind", ["f32", "q8_0", "q4_0"])
+@pytest.mark.parametrize("kind", ["f32", "q8_0", "q4_0", "q4_k_m"])
 def test_a_spoilt_tensor_is_caught(kind: str, tmp_path: Path) -> None:
-    network = make_network("llama", num_attention_heads=4, hidden_size=64)
+    network = make_network("llama", num_attention_heads=4, hidden_size=256 if "k" in kind else 64)
     file, weights, vocabulary = written(tmp_path, network, kind)
     assert check_weights(file, weights, kind) <= (0 if kind == "f32" else 0.2)
 
@@ -164,6 +165,33 @@ def test_a_spoilt_tensor_is_caught(kind: str, tmp_path: Path) -> None:
 
     with pytest.raises(BurnishError, match=r"blk\.1\.ffn_up\.weight"):
         check_weights(rewritten(file, changed(weights, spoil), vocabulary, kind), weights, kind)
+
+
+def test_a_tensor_in_another_format_is_caught(tmp_path: Path) -> None:
+    file, weights, _ = written(tmp_path, make_network("llama"), "f16")
+    with pytest.raises(BurnishError, match="is stored as F16"):
+        check_weights(file, weights, "f32")
+
+
+_WIDE = {"num_attention_heads": 4, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8}
+
+
+@pytest.mark.parametrize("kind", ["q6_k", "q5_k_m", "q4_k_m"])
+def test_k_quants_are_near_the_weights_and_load(kind: str, tmp_path: Path) -> None:
+    network = make_network("llama", **_WIDE)
+    file, weights, _ = written(tmp_path, network, kind)
+    worst = {"q6_k": 0.03, "q5_k_m": 0.06, "q4_k_m": 0.12}[kind]
+    assert worst / 3 < check_weights(file, weights, kind) < worst
+    with LlamaCpp(file, CONTEXT, 1) as llama:
+        assert llama.complete(PROMPTS[0], 4).ids
+
+
+def test_a_library_that_does_not_quantize(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_types(["q4_k_m"])
+    monkeypatch.setattr("burnish.export.gguf.types._quantizer", lambda: None)
+    check_types(["q8_0"])
+    with pytest.raises(MachineError, match="`q4_k_m` cannot be written here"):
+        check_types(["q8_0", "q4_k_m"])
 
 
 def test_a_tensor_that_is_no_number_is_caught(tmp_path: Path) -> None:

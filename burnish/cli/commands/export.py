@@ -10,6 +10,7 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import BaseModel, Run, Runs, Trust
+from burnish.errors import InputError
 
 Out = Annotated[
     Path | None,
@@ -64,8 +65,11 @@ class Type(str, Enum):
     F16 = "f16"
     BF16 = "bf16"
     Q8_0 = "q8_0"
+    Q6_K = "q6_k"
+    Q5_K_M = "q5_k_m"
     Q5_1 = "q5_1"
     Q5_0 = "q5_0"
+    Q4_K_M = "q4_k_m"
     Q4_1 = "q4_1"
     Q4_0 = "q4_0"
 
@@ -88,11 +92,18 @@ Answers = Annotated[
 ]
 
 
+AdapterAlone = Annotated[
+    bool,
+    typer.Option("--adapter", help="Write the LoRA adapter alone, for a GGUF file of the base model, in fp32."),
+]
+
+
 def export(
     console: Console,
     run: Run,
     to: To,
     types: Types = None,
+    adapter: AdapterAlone = False,
     out: Folder = None,
     answers: Answers = 64,
     base_model: BaseModel = None,
@@ -110,6 +121,7 @@ def export(
     from burnish.runs.folder import find_run, result_of
     from burnish.runs.lock import check_free
 
+    _check_options(to, types, adapter)
     folder = find_run(run, runs, trust)
     target = out or folder.export(to)
     check_free(folder.path, target, "exported")
@@ -119,11 +131,34 @@ def export(
         from burnish.inference.exported import Asking
         from burnish.workflows.export import export as run_export
 
-        asking = Asking(to, [one.value for one in types or (Type.Q8_0,)], answers)
+        asking = Asking(to, [one.value for one in types or (Type.Q8_0,)], answers, adapter)
         made = run_export(folder, asking, out, [progress], base_model).to_dict()
     console.json(made)
     if not console.output.json:
         show_exported(console, made)
+
+
+def _check_options(to: str, types: list[Type] | None, adapter: bool) -> None:
+    """Refuses options that would have no effect.
+
+    Raises:
+        InputError: there is one.
+    """
+    if types and to not in ("gguf", "ollama"):
+        raise InputError(
+            f"`--type` has no effect with `--to {to}`", "It is the number format of GGUF files.", "Leave out `--type`"
+        )
+    if adapter and to != "gguf":
+        why = "vLLM and the hub get the adapter as it is; Ollama and MLX the merged model."
+        raise InputError(
+            f"`--adapter` has no effect with `--to {to}`", why, "Leave out `--adapter`, or use `--to gguf`"
+        )
+    if adapter and types:
+        raise InputError(
+            "`--type` has no effect with `--adapter`",
+            "An adapter is small, and is written in fp32; the base model's file may have any type.",
+            "Leave out `--type`",
+        )
 
 
 Script = Annotated[

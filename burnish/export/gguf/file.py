@@ -10,30 +10,12 @@ from typing import Any
 
 import gguf
 import numpy
-from gguf import GGMLQuantizationType as Kind
 from safetensors import safe_open
 
 from burnish.errors import BurnishError, InputError
 from burnish.export.gguf.layouts import Described
+from burnish.export.gguf.types import LARGEST_ERRORS, FileType, stored
 from burnish.export.gguf.vocabulary import Vocabulary
-
-TYPES: dict[str, tuple[Kind, gguf.LlamaFileType]] = {
-    "f32": (Kind.F32, gguf.LlamaFileType.ALL_F32),
-    "f16": (Kind.F16, gguf.LlamaFileType.MOSTLY_F16),
-    "bf16": (Kind.BF16, gguf.LlamaFileType.MOSTLY_BF16),
-    "q8_0": (Kind.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
-    "q5_1": (Kind.Q5_1, gguf.LlamaFileType.MOSTLY_Q5_1),
-    "q5_0": (Kind.Q5_0, gguf.LlamaFileType.MOSTLY_Q5_0),
-    "q4_1": (Kind.Q4_1, gguf.LlamaFileType.MOSTLY_Q4_1),
-    "q4_0": (Kind.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0),
-}
-"""By name: how a matrix is stored, and what the file says of itself."""
-_STEPS = {"f32": 0.0, "f16": 2**-11, "bf16": 2**-8, "q8_0": 1 / 127, "q5_1": 1 / 16, "q5_0": 1 / 16, "q4_1": 1 / 8}
-_STEPS["q4_0"] = 1 / 8
-"""How far a stored number may be from the weight: as a share of the largest in its block of 32, or of itself."""
-_EMBEDDINGS = ("token_embd.weight", "output.weight")
-_ALWAYS_EXACT = ("position_embd.weight", "token_types.weight")
-"""Tables that llama.cpp adds up in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +39,7 @@ class Weights:
             with safe_open(str(file), "np") as opened:
                 keys: list[str] = opened.keys()
                 for key in keys:
-                    if key.endswith(described.layout.skipped or ("\0",)):
+                    if key.endswith(described.layout.skipped):
                         continue
                     name = names.get_name(_plain(key), (".weight", ".bias"))
                     if name is None:
@@ -73,6 +55,7 @@ class Weights:
         """Each tensor with its name, in fp32."""
         import torch
 
+        layout = self.described.layout
         yield from self.described.factors.items()
         with ExitStack() as stack:
             files: dict[Path, Any] = {}
@@ -80,7 +63,13 @@ class Weights:
                 if file not in files:
                     files[file] = stack.enter_context(safe_open(str(file), "pt"))
                 tensor = files[file].get_tensor(key).to(torch.float32).numpy()
-                yield name, numpy.ascontiguousarray(self.described.layout.change(key, tensor, self.config))
+                if key.endswith(layout.inputs_first):
+                    tensor = tensor.T
+                yield name, numpy.ascontiguousarray(layout.change(key, tensor, self.config))
+
+    def stored_in(self, kind: str) -> FileType:
+        """A type of file for this model."""
+        return FileType.of(kind, self.described.metadata, self.places)
 
 
 def _plain(key: str) -> str:
@@ -94,19 +83,6 @@ def _order(name: str) -> tuple[int, str]:
     return (int(parts[1]) + 1 if parts[0] == "blk" else 0), name
 
 
-def stored_as(name: str, shape: tuple[int, ...], kind: str) -> Kind:
-    """How a tensor is stored in a file of this type: vectors and small tables exactly, matrices of another width than
-    whole blocks in 16 bits, and embeddings in at least 8."""
-    if len(shape) < 2 or name in _ALWAYS_EXACT:
-        return Kind.F32
-    wanted = TYPES[kind][0]
-    if wanted in (Kind.F32, Kind.F16, Kind.BF16):
-        return wanted
-    if name in _EMBEDDINGS:
-        wanted = Kind.Q8_0
-    return wanted if shape[-1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0 else Kind.F16
-
-
 def write_gguf(target: Path, weights: Weights, vocabulary: Vocabulary, kind: str, name: str) -> None:
     """Writes a file.
 
@@ -114,36 +90,30 @@ def write_gguf(target: Path, weights: Weights, vocabulary: Vocabulary, kind: str
         target: of the file, which does not exist yet.
         weights: of the model.
         vocabulary: of its tokenizer.
-        kind: one of `TYPES`.
+        kind: one of `FILE_TYPES`.
         name: of the model, for people.
     """
+    file_type = weights.stored_in(kind)
     writer = gguf.GGUFWriter(target, weights.described.name)
     writer.add_type("model")
     writer.add_name(name)
-    writer.add_file_type(TYPES[kind][1])
+    writer.add_file_type(file_type.says)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for key, value in weights.described.metadata.items():
         _add(writer, f"{weights.described.name}.{key}", value)
     _add_vocabulary(writer, vocabulary)
     for key, tensor in weights:
-        stored = stored_as(key, tensor.shape, kind)
-        size = int(numpy.prod(gguf.quant_shape_to_byte_shape(tensor.shape, stored)))
-        writer.add_tensor_info(key, tensor.shape, tensor.dtype, size, stored)
+        form = file_type.stored_as(key, tensor.shape)
+        size = int(numpy.prod(gguf.quant_shape_to_byte_shape(tensor.shape, form)))
+        writer.add_tensor_info(key, tensor.shape, tensor.dtype, size, form)
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for key, tensor in weights:
-            writer.write_tensor_data(_stored(tensor, stored_as(key, tensor.shape, kind)))
+            writer.write_tensor_data(stored(tensor, file_type.stored_as(key, tensor.shape)))
     finally:
         writer.close()
-
-
-def _stored(tensor: numpy.ndarray, kind: Kind) -> numpy.ndarray:
-    """A tensor in the bytes of a type."""
-    if kind == Kind.F32:
-        return tensor
-    return tensor.astype(numpy.float16) if kind == Kind.F16 else gguf.quantize(tensor, kind)
 
 
 def _add(writer: gguf.GGUFWriter, key: str, value: float | bool | str) -> None:
@@ -187,23 +157,25 @@ def check_weights(file: Path, weights: Weights, kind: str) -> float:
         The largest error of a number, as a share of the largest in its row.
 
     Raises:
-        BurnishError: a tensor is missing, or further from its weight than its type explains.
+        BurnishError: a tensor is missing, in another format, or further from its weight than that explains.
     """
-    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
+    read, file_type = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}, weights.stored_in(kind)
     worst = 0.0
     for name, tensor in weights:
-        found = stored.pop(name, None)
+        found = read.pop(name, None)
         if found is None:
             raise _spoilt(name, "is missing")
-        read = gguf.dequantize(found.data, found.tensor_type).reshape(tensor.shape)
-        allowed = _STEPS.get(_name_of(found.tensor_type), _STEPS[kind])
+        if found.tensor_type != file_type.stored_as(name, tensor.shape):
+            raise _spoilt(name, f"is stored as {found.tensor_type.name}")
+        numbers = gguf.dequantize(found.data, found.tensor_type).reshape(tensor.shape)
+        allowed = LARGEST_ERRORS[found.tensor_type]
         scale = numpy.abs(tensor).max(axis=-1, keepdims=True) + numpy.finfo(numpy.float32).tiny
-        error = float((numpy.abs(read - tensor) / scale).max()) if tensor.size else 0.0
+        error = float((numpy.abs(numbers - tensor) / scale).max()) if tensor.size else 0.0
         if not error <= 1.01 * allowed + 1e-6:  # the scale of a block is rounded, too; not a number is an error
             raise _spoilt(name, f"is {error:.2g} of the largest number in its row away from the weight")
         worst = max(worst, error)
-    if stored:
-        raise _spoilt(sorted(stored)[0], "belongs to no weight")
+    if read:
+        raise _spoilt(sorted(read)[0], "belongs to no weight")
     return worst
 
 
@@ -229,10 +201,6 @@ def check_vocabulary(file: Path, vocabulary: Vocabulary) -> None:
                 "The file was removed.",
                 "Check the disk and the memory of this machine, and export again",
             )
-
-
-def _name_of(kind: Kind) -> str:
-    return next((name for name, (one, _) in TYPES.items() if one == kind), "")
 
 
 def _spoilt(name: str, what: str) -> BurnishError:

@@ -28,7 +28,9 @@ class Layout:
     describe: Callable[[Any], Metadata]
     """The metadata of a model, from its config."""
     change: Callable[[str, numpy.ndarray, Any], numpy.ndarray] = lambda name, tensor, config: tensor
-    """A tensor of transformers, by name and with the config, as llama.cpp stores it."""
+    """A tensor of transformers, `[outputs, …]`, by name and with the config, as llama.cpp stores it."""
+    inputs_first: tuple[str, ...] = ()
+    """Ends of the names of matrices that transformers stores as `[inputs, outputs]`."""
     ignores_window: bool = False
     """Whether llama.cpp computes full attention where the model has a sliding window."""
     skipped: tuple[str, ...] = ()
@@ -272,12 +274,6 @@ def _norm_from_zero(name: str, tensor: numpy.ndarray, config: Any) -> numpy.ndar
     return tensor + 1 if name.endswith("norm.weight") else tensor
 
 
-def _transposed(name: str, tensor: numpy.ndarray, config: Any) -> numpy.ndarray:
-    """GPT-2's matrices are stored as inputs x outputs."""
-    is_matrix = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
-    return tensor.T if is_matrix else tensor
-
-
 _TANH = ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")
 """Names of one function: GELU by its approximation with tanh."""
 _LLAMA = Layout(gguf.MODEL_ARCH.LLAMA, _decoder, _rotated_pairs, ignores_window=True)
@@ -291,7 +287,11 @@ LAYOUTS: dict[str, Layout] = {
     "gemma3_text": Layout(gguf.MODEL_ARCH.GEMMA3, _gemma3, _norm_from_zero, activations=_TANH),
     "phi3": Layout(gguf.MODEL_ARCH.PHI3, _decoder, ignores_window=True),
     "gpt2": Layout(
-        gguf.MODEL_ARCH.GPT2, _gpt2, _transposed, skipped=(".attn.bias", ".attn.masked_bias"), activations=_TANH
+        gguf.MODEL_ARCH.GPT2,
+        _gpt2,
+        inputs_first=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
+        skipped=(".attn.bias", ".attn.masked_bias"),
+        activations=_TANH,
     ),
     "bert": Layout(gguf.MODEL_ARCH.BERT, _bert, skipped=("embeddings.position_ids",), activations=("gelu",)),
 }
