@@ -8,6 +8,7 @@ from typing import Any
 
 from burnish.evaluate.comparison import finite
 from burnish.evaluate.figure import Figure
+from burnish.export.gguf.converter import Converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Asking:
     """Test rows that each file answers, at most."""
     adapter: bool = False
     """Whether the adapter is written alone, for a GGUF file of the base model."""
+    converter: Converter | None = None
+    """llama.cpp's own, which writes instead; None to write here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ class ExportedFile:
     name: str
     type: str
     bytes: int
-    error: float
-    """Largest error of a stored number, as a share of the largest in its row."""
+    error: float | None
+    """Largest error of a stored number, as a share of the largest in its row; None if llama.cpp wrote the file."""
     figures: list[Figure] = field(default_factory=list)
     """The model in fp32 beside the file as llama.cpp runs it, on test rows; none if it was not tried."""
 

@@ -143,23 +143,28 @@ def prove_outputs(
     return OutputProof(len(prompts), tokens, compared, largest, tolerance, ended, others)
 
 
-def prove_ends(vocabulary: Vocabulary, stop_ids: Sequence[int]) -> list[int]:
-    """Checks that the tokens which the file names as ends are those of the run.
+def prove_ends(ends: Sequence[int], stop_ids: Sequence[int], tokenizer: Any) -> list[int]:
+    """Checks that the tokens which a file names as ends are those of the run.
+
+    Args:
+        ends: that the file names.
+        stop_ids: tokens that end an answer of the run.
+        tokenizer: of the run.
 
     Returns:
-        Ends of the run that the file cannot name: it has room for two.
+        Ends of the run that the file does not name: it has room for two.
 
     Raises:
         BurnishError: it names another token.
     """
-    named = [vocabulary.ids[role] for role in ("eos", "eot") if role in vocabulary.ids]
-    if wrong := [one for one in named if stop_ids and one not in stop_ids]:
+    if wrong := [one for one in ends if stop_ids and one not in stop_ids]:
+        name = tokenizer.convert_ids_to_tokens(wrong[0])
         raise BurnishError(
-            f"the exported file ends answers otherwise than the model: at `{vocabulary.tokens[wrong[0]]}`",
+            f"the exported file ends answers otherwise than the model: at `{name}`",
             "The run does not end an answer there. The file is not kept.",
             "Use the run with transformers or vLLM, `burnish export RUN --to hf`, and report this",
         )
-    return [one for one in stop_ids if one not in named]
+    return [one for one in stop_ids if one not in ends]
 
 
 def _may_end(token: int, stop_ids: Sequence[int], controls: Collection[int]) -> bool:

@@ -19,7 +19,7 @@ import burnish as burnish_api
 from burnish.cli.main import main
 from burnish.export.gguf import layouts
 from burnish.export.gguf.adapter import Adapter
-from burnish.inference import gguf_files, llama_cpp
+from burnish.inference import gguf_files, gguf_writers, llama_cpp
 from tests.e2e.command_result import read_lines, screen
 from tests.e2e.conftest import EXACT, Burnish
 from tests.snapshots import check_snapshot
@@ -104,8 +104,8 @@ def test_what_is_spoilt_is_not_kept(trained: Path, burnish: Burnish, monkeypatch
     assert result.code == 1
     assert "answers otherwise than the model" in result.err
     with monkeypatch.context() as patch:
-        read = gguf_files.read_vocabulary
-        patch.setattr(gguf_files, "read_vocabulary", lambda tokenizer, rows, stops: read(tokenizer, rows, [5]))
+        read = gguf_writers.read_vocabulary
+        patch.setattr(gguf_writers, "read_vocabulary", lambda tokenizer, rows, stops: read(tokenizer, rows, [5]))
         result = burnish("export mine --to gguf")
     assert result.code == 1
     assert "ends answers otherwise than the model" in result.err
@@ -137,12 +137,54 @@ def test_the_adapter_alone(trained: Path, burnish: Burnish, monkeypatch: pytest.
     assert result.json["command"].endswith(words)
 
 
+_CONVERTER = """
+import sys
+from pathlib import Path
+import transformers
+from burnish.inference.gguf_writers import OwnWriter
+
+folder, target, kind = Path(sys.argv[1]), Path(sys.argv[3]), sys.argv[5]
+config, tokenizer = transformers.AutoConfig.from_pretrained(folder), transformers.AutoTokenizer.from_pretrained(folder)
+writer = OwnWriter.of("converted", folder, config, tokenizer, [tokenizer.eos_token_id])
+writer.vocabulary = writer.vocabulary.split_by("gpt-2")
+writer.write(target, kind)
+"""
+"""Stands in for llama.cpp's own, and takes its options."""
+
+
+def test_llama_cpps_own_converter(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes what this program does not know; what it writes is proved all the same."""
+    (trained.parents[1] / "llama.cpp").mkdir()
+    script = trained.parents[1] / "llama.cpp/convert_hf_to_gguf.py"
+    refused = burnish("export mine --to gguf --llama-cpp llama.cpp")
+    assert (refused.code, "is not a folder of llama.cpp" in refused.err) == (2, True)
+    script.write_text("raise SystemExit('Model LlamaForCausalLM is not supported')", encoding="utf-8")
+    refused = burnish("export mine --to gguf --type q4_k_m --llama-cpp llama.cpp")
+    assert (refused.code, "need llama.cpp's program `llama-quantize`" in refused.err) == (2, True)
+    failed = burnish("export mine --to gguf --llama-cpp llama.cpp")
+    assert (failed.code, "Model LlamaForCausalLM is not supported" in failed.err) == (1, True)
+    assert not (trained / "export-gguf").exists()
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.delitem(layouts.LAYOUTS, "llama")  # here, not in the converter's process
+    script.write_text(_CONVERTER, encoding="utf-8")
+    result = burnish("export mine --to gguf --type f16 --llama-cpp llama.cpp --answers 4 --json")
+    assert result.code == 0, result.err
+    made = result.json
+    assert (made["tokens"]["split"], made["outputs"]["ended"], made["files"][0]["error"]) == ("gpt-2", 12, None)
+    assert made["notes"] == [
+        "The files were written by llama.cpp's converter: what is proved are their tokens and answers."
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         ("--to vllm --type q8_0", "`--type` has no effect with `--to vllm`"),
         ("--to ollama --adapter", "`--adapter` has no effect with `--to ollama`"),
         ("--to gguf --adapter --type f16", "`--type` has no effect with `--adapter`"),
+        ("--to hf --llama-cpp x", "`--llama-cpp` has no effect with `--to hf`"),
+        ("--to gguf --adapter --llama-cpp x", "`--llama-cpp` has no effect with `--adapter`"),
     ],
 )
 def test_options_without_effect_are_refused(words: str, why: str, burnish: Burnish) -> None:

@@ -98,12 +98,24 @@ AdapterAlone = Annotated[
 ]
 
 
+LlamaCpp = Annotated[
+    Path | None,
+    typer.Option(
+        "--llama-cpp",
+        metavar="FOLDER",
+        help="Folder of llama.cpp whose converter writes the GGUF files, also of models that Burnish does not know.",
+        show_default=False,
+    ),
+]
+
+
 def export(
     console: Console,
     run: Run,
     to: To,
     types: Types = None,
     adapter: AdapterAlone = False,
+    llama_cpp: LlamaCpp = None,
     out: Folder = None,
     answers: Answers = 64,
     base_model: BaseModel = None,
@@ -121,24 +133,27 @@ def export(
     from burnish.runs.folder import find_run, result_of
     from burnish.runs.lock import check_free
 
-    _check_options(to, types, adapter)
+    _check_options(to, types, adapter, llama_cpp)
     folder = find_run(run, runs, trust)
     target = out or folder.export(to)
     check_free(folder.path, target, "exported")
     result_of(folder)
     check_target(target)
     with Progress(console) as progress:
+        from burnish.export.gguf.converter import Converter
         from burnish.inference.exported import Asking
         from burnish.workflows.export import export as run_export
 
-        asking = Asking(to, [one.value for one in types or (Type.Q8_0,)], answers, adapter)
+        names = [one.value for one in types or (Type.Q8_0,)]
+        converter = Converter.find(llama_cpp, names) if llama_cpp else None
+        asking = Asking(to, names, answers, adapter, converter)
         made = run_export(folder, asking, out, [progress], base_model).to_dict()
     console.json(made)
     if not console.output.json:
         show_exported(console, made)
 
 
-def _check_options(to: str, types: list[Type] | None, adapter: bool) -> None:
+def _check_options(to: str, types: list[Type] | None, adapter: bool, llama_cpp: Path | None) -> None:
     """Refuses options that would have no effect.
 
     Raises:
@@ -147,6 +162,13 @@ def _check_options(to: str, types: list[Type] | None, adapter: bool) -> None:
     if types and to not in ("gguf", "ollama"):
         raise InputError(
             f"`--type` has no effect with `--to {to}`", "It is the number format of GGUF files.", "Leave out `--type`"
+        )
+    if llama_cpp and (adapter or to not in ("gguf", "ollama")):
+        other = "`--adapter`" if adapter else f"`--to {to}`"
+        raise InputError(
+            f"`--llama-cpp` has no effect with {other}",
+            "llama.cpp's converter writes GGUF files of whole models.",
+            "Leave out `--llama-cpp`",
         )
     if adapter and to != "gguf":
         why = "vLLM and the hub get the adapter as it is; Ollama and MLX the merged model."

@@ -107,7 +107,7 @@ def _unknown(config: Any) -> InputError:
     return InputError(
         f"models of the type `{config.model_type}` cannot be written as GGUF here",
         f"Known are {known}.",
-        "Write it with `burnish export RUN --to hf`, and convert that folder with llama.cpp's `convert_hf_to_gguf.py`",
+        "Clone llama.cpp, and let its converter write them: `--llama-cpp FOLDER`",
     )
 
 
