@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.prepare.context import RunContext
+from burnish.runs.events import Note
+
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of `--max-lora-rank`."""
 
@@ -37,3 +40,13 @@ def hindrances(settings: Mapping[str, Any]) -> list[str]:
 def largest_rank(settings: Mapping[str, Any]) -> int:
     """The value of `--max-lora-rank` that an adapter needs."""
     return next(rank for rank in RANKS if rank >= settings.get("r", 8))
+
+
+def remark_on_serving(context: RunContext) -> None:
+    """Says before a training if vLLM does not serve the adapter that it trains."""
+    settings = context.method.adapter_settings(context.recipe) if context.task.generates else None
+    refused = hindrances(settings) if settings is not None else []
+    if refused:
+        merges = context.method.can_merge
+        ending = "`burnish export` merges it instead" if merges else "It cannot be merged either: use `burnish serve`"
+        context.emit(Note(f"vLLM does not serve the adapter that this trains: {'; '.join(refused)}. {ending}."))

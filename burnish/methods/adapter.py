@@ -21,6 +21,7 @@ from burnish.models.heads import Target, all_logits
 from burnish.models.location import ModelLocation
 from burnish.models.quantization import import_bitsandbytes
 from burnish.models.weight_files import check_adapter_files
+from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
 
 FIRST = "default"
@@ -95,6 +96,10 @@ class AdapterMethod(MethodDefaults, ABC):
     def without(self, network: Any) -> AbstractContextManager[Any] | None:
         """The base model is the same network with the adapter disabled."""
         return switched_off(network)
+
+    def adapter_settings(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Another kind than LoRA."""
+        return {"peft_type": self.name}
 
     def save(self, network: Any, folder: Path) -> None:
         """Writes a standard PEFT folder; names in its config are sorted, so that equal runs write equal bytes."""

@@ -162,6 +162,18 @@ class LoraMethod(AdapterMethod):
         """
         return max(2e-4, scaled_rate(5e-4, parameters))
 
+    def adapter_settings(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Those of the section `lora`; matrices that were split off the base weights are saved with twice the rank."""
+        options = recipe.lora
+        return {
+            "peft_type": "LORA",
+            "r": int(options.rank) * (1 if options.init == "default" else 2),
+            "use_dora": options.dora,
+            "bias": options.bias,
+            "modules_to_save": options.modules_to_save,
+            "trainable_token_indices": options.added_tokens,
+        }
+
     def loading(self, precision: torch.dtype, device: torch.device) -> Loading:
         """The frozen base model in the training precision; adapters are in fp32."""
         return Loading(precision)

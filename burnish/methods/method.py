@@ -133,6 +133,14 @@ class Method(Protocol):
         """Values for `auto` in the method's own options, for this number of training rows."""
         ...
 
+    def adapter_settings(self, recipe: Recipe) -> dict[str, Any] | None:
+        """What the `adapter_config.json` of the result will say, as far as servers ask for it; None without adapter.
+
+        Args:
+            recipe: without `auto` in the method's own options.
+        """
+        ...
+
     def changes_at_start(self, recipe: Recipe) -> str:
         """Why the untrained network differs from its base model; empty if it does not."""
         ...
@@ -214,6 +222,10 @@ class MethodDefaults:
     def choices_for_rows(self, rows: int) -> list[Choice]:
         """None."""
         return []
+
+    def adapter_settings(self, recipe: Recipe) -> dict[str, Any] | None:
+        """The result is a whole model."""
+        return None
 
     def changes_at_start(self, recipe: Recipe) -> str:
         """The initial weights have no effect."""

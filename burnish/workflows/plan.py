@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from burnish.errors import InputError, MachineError
+from burnish.export.vllm import remark_on_serving
 from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision
 from burnish.models.location import lacking
@@ -173,6 +174,7 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     if shards.ranks > 1:
         emit(Note(_NOT_SHARDED))
     planned = plan_run(context, budget, has_data, shards, report)
+    remark_on_serving(planned.context)
     if planned.fit is None:
         raise MachineError(
             f"no plan can be made for `{model.location.name}`",

@@ -26,6 +26,7 @@ from burnish.engine.random_state import seed_everything
 from burnish.errors import BurnishError
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
+from burnish.export.vllm import remark_on_serving
 from burnish.lineage.manifest import manifest_of
 from burnish.lineage.trust import record_trust
 from burnish.models.compiled_blocks import undo_compiling
@@ -152,6 +153,7 @@ def plan_training(
     planned = plan_together(prepare(recipe, emit, shared, process), budget)
     check_briefly(planned.context)
     warn_of_unused(origins, planned.context)
+    remark_on_serving(planned.context)
     return planned
 
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy
@@ -61,14 +62,19 @@ def test_its_converter_writes_what_is_not_known_here(
 ) -> None:
     """OLMo 2 with a tokenizer that the converter knows."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(real_model("smollm2"))
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ids = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    ids: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
     config = transformers.Olmo2Config(**sizes, **ids, max_position_embeddings=256)
     transformers.Olmo2ForCausalLM(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     rows = [{"prompt": f"Who is {number}?", "completion": "A red fox."} for number in range(60)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    options = {"train.epochs": 100, "evaluate.answers": 0, "evaluate.max_new_tokens": 8}
+    options: dict[str, Any] = {"train.epochs": 100, "evaluate.answers": 0, "evaluate.max_new_tokens": 8}
     burnish.train(
         tmp_path / "rows.jsonl",
         model=tmp_path / "model",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from burnish.cli.main import main
 from burnish.export.vllm import hindrances, largest_rank
 
 PLAIN: dict[str, Any] = {"peft_type": "LORA", "r": 12, "modules_to_save": None, "use_dora": False, "bias": "none"}
@@ -32,3 +36,21 @@ def test_a_plain_adapter_is_served() -> None:
 def test_what_it_refuses(changes: dict[str, Any], why: str) -> None:
     (found,) = hindrances({**PLAIN, **changes})
     assert why in found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--method lora", ""),
+        ("--method full", ""),
+        ("--method lora --set lora.dora=true", "it is a DoRA adapter. `burnish export` merges it instead."),
+        ("--method lora --set lora.rank=1024", "its rank 1024 is above 512"),
+        ("--method prompt", "it is no LoRA adapter but `prompt`. It cannot be merged either: use `burnish serve`."),
+    ],
+)
+def test_what_vllm_refuses_is_said_with_the_plan(
+    words: str, said: str, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(f"plan --model {tiny_model('llama')} --set model.device=cpu {words}")) == 0
+    found = " ".join(capsys.readouterr().err.split())
+    assert (said in found) if said else ("vLLM" not in found)
