@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
+from burnish.errors import BurnishError
 from burnish.inference import key_values
+from burnish.inference.grammar import Guide
 from burnish.inference.sampling import Chooser, Sampling, top_log_probabilities
 from burnish.models.device import arithmetic
 
@@ -44,6 +46,8 @@ class Asked:
     sampling: Sampling = Sampling()
     top: int | None = None
     """How many log-probabilities each token gets; None for none at all."""
+    guide: Guide | None = None
+    """What the answer may be; of this answer alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +59,8 @@ class Row:
     new: list[int] = field(default_factory=list)
     ended: str | None = None
     """`stop`, `length` or `cancelled`; None while it goes on."""
+    error: BurnishError | None = None
+    """Why it was cancelled, if its own request is to blame."""
 
     @property
     def num_held(self) -> int:
@@ -98,8 +104,9 @@ class Batch:
         return len(self._rows) * key_values.columns(self._cache) if self._cache is not None else 0
 
     @torch.no_grad()
-    def join(self, row: Row) -> Token:
-        """Reads a prompt and returns the first token of its answer; the row stays unless that ends it."""
+    def join(self, row: Row) -> Token | None:
+        """Reads a prompt and returns the first token of its answer, if it gets one; the row stays unless that ends
+        it."""
         ids = row.asked.ids
         known = self._beginnings.find(ids)
         cache = key_values.empty() if known is None else known
@@ -114,8 +121,8 @@ class Batch:
         return token
 
     @torch.no_grad()
-    def step(self) -> list[tuple[Row, Token]]:
-        """The next token of every row; rows that it ends leave."""
+    def step(self) -> list[tuple[Row, Token | None]]:
+        """The next token of every row, if it gets one; rows that it ends leave."""
         if not self._rows:
             return []
         assert self._cache is not None
@@ -180,11 +187,15 @@ class Batch:
             )
         return output.logits[:, -1].float().cpu()
 
-    def _take(self, row: Row, logits: torch.Tensor) -> Token:
-        """Chooses the next token of a row, and ends it where it ends."""
-        token = row.chooser.choose(logits)
+    def _take(self, row: Row, logits: torch.Tensor) -> Token | None:
+        """Chooses the next token of a row, and ends it where it ends; None if none can be chosen."""
+        try:
+            token = row.chooser.choose(logits)
+        except BurnishError as error:
+            row.ended, row.error = "cancelled", error
+            return None
         row.new.append(token)
-        if token in row.asked.stop_ids:
+        if token in row.asked.stop_ids or row.chooser.is_done:
             row.ended = "stop"
         elif len(row.new) >= row.asked.most:
             row.ended = "length"

@@ -61,7 +61,7 @@ class Ticket:
     _is_cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.row = Row(self.asked, Chooser(self.asked.sampling))
+        self.row = Row(self.asked, Chooser(self.asked.sampling, self.asked.guide))
 
     def cancel(self) -> None:
         """Ends the answer; its place is free at the next turn. May be called from any thread, at any time."""
@@ -229,13 +229,14 @@ class Engine:
         longest = max(longest, len(ticket.asked.ids) + ticket.asked.most)
         return rows == 0 or (rows < self.limits.rows and (rows + 1) * longest <= self.limits.tokens)
 
-    def _report(self, row: Row, token: Token) -> None:
+    def _report(self, row: Row, token: Token | None) -> None:
         ticket = self._written[row]
-        self.counts.tokens += 1
-        ticket.on_token(token)
+        if token is not None:
+            self.counts.tokens += 1
+            ticket.on_token(token)
         if row.ended is not None:
             del self._written[row]
-            ticket.on_end(Answer(row.ended))
+            ticket.on_end(Answer(row.ended, row.error))
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         """Ends all answers of a batch whose step failed."""

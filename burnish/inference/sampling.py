@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from burnish.inference.grammar import Guide
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -35,10 +37,15 @@ class Sampling:
 
 
 class Chooser:
-    """Chooses the tokens of one answer, one after the other."""
+    """Chooses the tokens of one answer, one after the other.
 
-    def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
+    Args:
+        sampling: how.
+        guide: allows some of them alone; None for all.
+    """
+
+    def __init__(self, sampling: Sampling, guide: Guide | None = None) -> None:
+        self._sampling, self._guide = sampling, guide
         self._counts = Counter[int]()
         self._generator = torch.Generator()
         if sampling.seed is None:
@@ -53,12 +60,20 @@ class Chooser:
             logits: `[vocabulary]` fp32, in main memory; not changed.
         """
         sampling = self._sampling
-        if sampling.is_plain:
-            return int(logits.argmax())
-        logits = self._penalized(logits)
+        if not sampling.is_plain:
+            logits = self._penalized(logits)
+        if self._guide is not None:
+            logits = self._guide.allow(logits)
         token = self._drawn(logits / sampling.temperature) if sampling.temperature else int(logits.argmax())
         self._counts[token] += 1
+        if self._guide is not None:
+            self._guide.take(token)
         return token
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the form of the answer allows nothing more."""
+        return self._guide is not None and self._guide.is_done
 
     def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
         sampling, logits = self._sampling, logits.clone()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError, MissingRun
 from burnish.inference.batch import Batch
+from burnish.inference.grammar import Grammars
 from burnish.inference.session import Session, open_alone, open_session
 from burnish.lineage.saved_recipe import open_recipe
 from burnish.methods.adapter import FIRST
@@ -25,7 +26,7 @@ _KEPT_BYTES = 1 << 29
 """Of beginnings of texts that each model keeps for prompts to come."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Served:
     """A model that answers requests."""
 
@@ -38,6 +39,13 @@ class Served:
     def room(self) -> int:
         """Most tokens of prompt and answer together."""
         return context_limit(self.session.network.config) or 1 << 20
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Makes answers follow a form. Raises like `Grammars`."""
+        session = self.session
+        vocabulary = session.network.get_input_embeddings().weight.shape[0]
+        return Grammars(session.tokenizer, vocabulary, session.task.predictor.stop_ids)
 
 
 class Bases:

@@ -18,8 +18,9 @@ from burnish.methods.method import Method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
-from burnish.models.generation import MAX_NEW_TOKENS, TextStreamer, generate_batch, prompt_room
+from burnish.models.generation import MAX_NEW_TOKENS, generate_batch, prompt_room
 from burnish.models.location import ModelLocation, locate_model, read_config
+from burnish.models.text_stream import TextStreamer
 from burnish.recipe.schema import AUTO, ModelSection, Recipe
 from burnish.runs.folder import RunFolder, find_run
 from burnish.tasks import CONVERSATION, make_task, task_facts, task_names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -281,48 +281,3 @@ def _virtual_tokens(network: Any) -> int:
 def _until_stop(ids: list[int], stop_ids: set[int]) -> list[int]:
     end = next((position for position, token in enumerate(ids) if token in stop_ids), len(ids))
     return ids[:end]
-
-
-class TextStreamer(BaseStreamer):
-    """Streams the text of a single answer, in complete characters only.
-
-    Args:
-        tokenizer: decodes ids.
-        write: called with each new part of the text.
-        visible_ids: removes ids that are not meant for the reader, such as a header.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        write: Callable[[str], None],
-        visible_ids: Callable[[list[int]], Sequence[int]] = lambda ids: ids,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._write = write
-        self._visible_ids = visible_ids
-        self._ids: list[int] = []
-        self._written = 0
-        self._prompt_seen = False
-
-    def put(self, value: torch.Tensor) -> None:
-        """Receives the prompt first, then each new token."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        self._ids += value.flatten().tolist()
-        text = self._text()
-        if not text.endswith("\ufffd"):  # an incomplete character
-            self._emit(text)
-
-    def end(self) -> None:
-        """Writes the rest."""
-        self._emit(self._text())
-
-    def _text(self) -> str:
-        return self._tokenizer.decode(self._visible_ids(self._ids), skip_special_tokens=True)
-
-    def _emit(self, text: str) -> None:
-        if len(text) > self._written:
-            self._write(text[self._written :])
-            self._written = len(text)

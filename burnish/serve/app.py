@@ -17,8 +17,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from sse_starlette import EventSourceResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from burnish.serve.answers import Models, answer_chat, answer_completion, stream_chat, stream_completion
-from burnish.serve.forms import ChatForm, CompletionForm
+from burnish.serve.answers import Models
+from burnish.serve.chat_forms import ChatForm
+from burnish.serve.chats import answer_chat, stream_chat
+from burnish.serve.completions import answer_completion, stream_completion
+from burnish.serve.forms import CompletionForm
 from burnish.serve.refusals import Refusal, refusal_of, refuse_in_words
 from burnish.version import __version__
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -17,44 +17,21 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class TextPart(Form):
-    """One of several parts of a message."""
-
-    type: Literal["text"]
-    text: Text
-
-
-class Message(Form):
-    """A turn of a conversation."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
-
-    def plain(self) -> dict[str, str]:
-        """Role and text; a developer's instructions are the system's."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
-
-
 class StreamOptions(Form):
     """Of a streamed answer."""
 
     include_usage: bool = False
 
 
-class ResponseFormat(Form):
-    """Only plain text is supported."""
-
-    type: Literal["text"]
-
-
 class Common(Form):
-    """What both kinds of completion have."""
+    """What all kinds of completion have."""
 
     model: str
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     """Without it the most likely token is taken, as the run was evaluated."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    """Not of OpenAI, but of other servers: in `extra_body`. 0 for all tokens."""
     n: Annotated[int, Field(ge=1, le=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -64,6 +41,16 @@ class Common(Form):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def most(self) -> int | None:
+        """New tokens."""
+        return self.max_tokens
+
+    @property
+    def top(self) -> int | None:
+        """How many log-probabilities each token gets; None for none."""
+        return None
 
     @property
     def stops(self) -> list[str]:
@@ -79,34 +66,6 @@ class Common(Form):
         return self
 
 
-class ChatForm(Common):
-    """`POST /v1/chat/completions`."""
-
-    messages: Annotated[list[Message], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    response_format: ResponseFormat | None = None
-
-    @property
-    def most(self) -> int | None:
-        """New tokens."""
-        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-
-    @property
-    def top(self) -> int | None:
-        """How many log-probabilities each token gets; None for none."""
-        return (self.top_logprobs or 0) if self.logprobs else None
-
-    @model_validator(mode="after")
-    def _check_chat(self) -> Any:
-        if self.max_completion_tokens is not None and self.max_tokens is not None:
-            raise ValueError("max_tokens: give it or max_completion_tokens, not both")
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs: only with logprobs")
-        return self
-
-
 class CompletionForm(Common):
     """`POST /v1/completions`."""
 
@@ -115,11 +74,6 @@ class CompletionForm(Common):
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     """0 with `echo`: only the log-probabilities of the prompt."""
-
-    @property
-    def most(self) -> int | None:
-        """New tokens."""
-        return self.max_tokens
 
     @property
     def top(self) -> int | None:

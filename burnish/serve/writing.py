@@ -10,41 +10,10 @@ from typing import TYPE_CHECKING, Any
 from burnish.serve.refusals import refusal_of
 
 if TYPE_CHECKING:
+    from burnish.data.chat.reading import AnswerReader, Part
     from burnish.inference.batch import Asked, Token
     from burnish.inference.engine import Answer, Engine
     from burnish.inference.served import Served
-
-_BROKEN = "\ufffd"
-"""What a letter is decoded as before all of its tokens are there."""
-
-
-class Decoder:
-    """Text of token ids that come one after the other. Each is decoded with a few before it, not with all."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._begin = self._read = 0
-
-    def add(self, token: int) -> str:
-        """The text that a token adds; empty while a letter is incomplete."""
-        self._ids.append(token)
-        return self._next(is_last=False)
-
-    def rest(self) -> str:
-        """What there is of a letter that the answer ended within."""
-        return self._next(is_last=True)
-
-    def _next(self, is_last: bool) -> str:
-        before = self._decode(self._ids[self._begin : self._read])
-        after = self._decode(self._ids[self._begin :])
-        if len(after) <= len(before) or (after.endswith(_BROKEN) and not is_last):
-            return ""
-        self._begin, self._read = self._read, len(self._ids)
-        return after[len(before) :]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(ids, skip_special_tokens=True)
 
 
 class Stops:
@@ -81,23 +50,41 @@ class Stops:
 
 @dataclass(slots=True)
 class Piece:
-    """A part of an answer."""
+    """What a token adds to an answer."""
 
-    text: str = ""
+    parts: list[Part]
     tokens: list[Token] = field(default_factory=list)
     reason: str | None = None
-    """`stop` or `length`, with the last part."""
+    """`stop`, `length` or `tool_calls`, with the last piece."""
+
+    @property
+    def text(self) -> str:
+        """Of an answer that is not taken apart."""
+        return "".join(part.text for part in self.parts)
 
 
-async def write(engine: Engine, served: Served, asked: Asked, stops: Sequence[str]) -> AsyncIterator[Piece]:
-    """The parts of an answer as they are written; the last has the reason for its end. If the next part is
-    not taken any more, the answer is cancelled.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an answer is read while it is written."""
+
+    stops: Sequence[str] = ()
+    reader: AnswerReader | None = None
+    """Takes it apart; None if all of it is words. Of this answer alone."""
+    is_one_call: bool = False
+    """Whether it ends with its first call."""
+
+
+async def write(engine: Engine, served: Served, asked: Asked, manner: Manner) -> AsyncIterator[Piece]:
+    """An answer as it is written; the last piece has the reason for its end. If the next piece is not taken any more,
+    the answer is cancelled.
 
     Raises:
         Busy: too many requests wait.
         Refusal: something went wrong while it was written.
     """
+    from burnish.data.chat.reading import CALL, AnswerReader
     from burnish.inference.engine import Ticket
+    from burnish.models.text_stream import Decoder
 
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
@@ -106,9 +93,10 @@ async def write(engine: Engine, served: Served, asked: Asked, stops: Sequence[st
 
     ticket = Ticket(served.name, asked, put, put)
     engine.submit(ticket)
-    decoder, stop, ids = Decoder(served.session.tokenizer), Stops(stops), list[int]()
+    reader = manner.reader or AnswerReader(reads_thoughts=False)
     visible = served.session.task.predictor.visible_ids
-    shown, is_ended = 0, False
+    decoder, stop = Decoder(served.session.tokenizer, visible, reader.kept_ids), Stops(manner.stops)
+    is_ended, has_called = False, False
     try:
         while True:
             found = await queue.get()
@@ -116,18 +104,20 @@ async def write(engine: Engine, served: Served, asked: Asked, stops: Sequence[st
                 is_ended = True
                 if found.error is not None:
                     raise refusal_of(found.error)
-                yield Piece(stop.add(decoder.rest()) + stop.rest(), reason=found.reason)
-                return
-            if found.id in asked.stop_ids:
+                parts = [*reader.add(stop.add(decoder.rest()) + stop.rest()), *reader.end()]
+                tokens, reason = [], found.reason
+            elif found.id in asked.stop_ids:
                 continue
-            ids.append(found.id)
-            text = ""
-            for token in list(visible(ids))[shown:]:
-                text += decoder.add(token)
-                shown += 1
-            yield Piece(stop.add(text), [found])
-            if stop.is_found:
-                yield Piece(reason="stop")
+            else:
+                parts, tokens, reason = reader.add(stop.add(decoder.add(found.id))), [found], None
+                if stop.is_found:
+                    parts, reason = [*parts, *reader.end()], "stop"
+            called = [number for number, part in enumerate(parts) if part.kind == CALL]
+            has_called = has_called or bool(called)
+            if called and manner.is_one_call:
+                parts, reason = parts[: called[0] + 1], "stop"
+            yield Piece(parts, tokens, "tool_calls" if has_called and reason == "stop" else reason)
+            if reason is not None:
                 return
     finally:
         if not is_ended:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from burnish.data.chat.calls import CallForm
 from burnish.data.chat.format import ChatFormat
+from burnish.data.chat.reading import AnswerReader
 from burnish.data.chat.template import split_thought
 from burnish.data.rows.records import ChatRecord
 from burnish.data.tokens.tokens import TokenRequests
@@ -48,10 +50,21 @@ class ChatPredictor(PredictorDefaults):
         """EOS and the template's end of turn."""
         return self._format.stop_ids
 
-    def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
+    def prompt_ids(
+        self, prompt: str | list[dict[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
         """The prompt for a user's message or a conversation, up to where the answer begins."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        return self._format.prompt_ids(turns)
+        return self._format.prompt_ids(turns, tools)
+
+    @property
+    def call_form(self) -> CallForm | None:
+        """The template's own."""
+        return self._format.call_form
+
+    def reader(self, prompt_ids: Sequence[int], with_calls: bool = False) -> AnswerReader:
+        """Thoughts, words and calls as the template writes them."""
+        return self._format.reader(prompt_ids, with_calls)
 
     def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids without those that the template itself puts before an answer."""
@@ -73,9 +86,9 @@ class ChatPredictor(PredictorDefaults):
         return Question(prompt_ids, str(question), self.answer_text(last["content"]), record.place)
 
     def served_prompts(self, record: ChatRecord) -> list[list[int]]:
-        """The prompts of evaluation and of a user's turns; the latter cannot include tools."""
+        """The prompts of evaluation and of a user's turns."""
         served = super().served_prompts(record)
-        return [*served, list(self.prompt_ids(list(record.messages[:-1])))] if served and not record.tools else served
+        return [*served, list(self.prompt_ids(list(record.messages[:-1]), record.tools))] if served else served
 
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from burnish.data.batching.batches import Batch, collate_tokens
+from burnish.data.chat.calls import CallForm
+from burnish.data.chat.reading import AnswerReader
 from burnish.data.rows.row import IGNORED, Example, RowError
 from burnish.data.tokens.tokens import TokenRequests, Tokens, run_requests, run_requests_batched
 from burnish.metrics.measure import Measure, MetricTable
@@ -171,9 +173,18 @@ class PredictorDefaults:
         """None."""
         return []
 
-    def prompt_ids(self, prompt: Any) -> list[int]:
+    def prompt_ids(self, prompt: Any, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """Not for tasks that do not generate."""
         raise TypeError(f"{type(self).__name__} does not generate text")
+
+    @property
+    def call_form(self) -> CallForm | None:
+        """None: no tools are called."""
+        return None
+
+    def reader(self, prompt_ids: Sequence[int], with_calls: bool = False) -> AnswerReader:
+        """Everything is words, but for a thought in tags at the beginning."""
+        return AnswerReader()
 
     def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:
         """None: the token ids are enough."""

@@ -11,7 +11,7 @@ Code outside `tasks/` uses only these parts. `TaskFacts` is what is known about 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from burnish.data.batching.batches import Batch
+from burnish.data.chat.calls import CallForm
+from burnish.data.chat.reading import AnswerReader
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import RowError
 from burnish.metrics.measure import Measure, MetricTable
@@ -204,12 +206,22 @@ class Predictor(Protocol):
         """Tokens at which a generated answer ends."""
         ...
 
-    def prompt_ids(self, prompt: Any) -> list[int]:
+    def prompt_ids(self, prompt: Any, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """The prompt that a generating model continues.
 
         Args:
             prompt: a text or, with `TaskFacts.reads_turns`, the turns of a conversation.
+            tools: that the answer may call, in OpenAI's form; only with `call_form`.
         """
+        ...
+
+    @property
+    def call_form(self) -> CallForm | None:
+        """How calls are written in answers; None if the model calls no tools."""
+        ...
+
+    def reader(self, prompt_ids: Sequence[int], with_calls: bool = False) -> AnswerReader:
+        """Takes an answer to this prompt apart into thoughts, words and, if it may have any, calls."""
         ...
 
     def prompt_inputs(self, prompt: Any) -> dict[str, torch.Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.rows.records import TextRecord
@@ -43,7 +44,7 @@ class TextPredictor(PredictorDefaults):
         """EOS, if the tokenizer has one."""
         return [] if self._eos is None else [self._eos]
 
-    def prompt_ids(self, prompt: str) -> list[int]:
+    def prompt_ids(self, prompt: str, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """The beginning of a text, encoded like that of a training text."""
         return self._format.prompt_ids(prompt)
 

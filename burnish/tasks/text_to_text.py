@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -107,7 +107,9 @@ class SequencePairPredictor(PredictorDefaults):
         """EOS, if the tokenizer has one."""
         return [] if self._tokenizer.eos_token_id is None else [self._tokenizer.eos_token_id]
 
-    def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
+    def prompt_ids(
+        self, prompt: str | list[dict[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
         """The source of an instruction or of a conversation."""
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return source_ids(self._tokenizer, turns)

@@ -139,7 +139,9 @@ class PicturePredictor(ChatPredictor):
         """The prompt of evaluation."""
         return [self.question(record).prompt_ids]
 
-    def prompt_ids(self, prompt: str | list[dict[str, Any]]) -> list[int]:
+    def prompt_ids(
+        self, prompt: str | list[dict[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
         """The prompt for a user's message or a conversation, up to where the answer begins.
 
         A message may be a JSON object with `prompt` and `images`, a list of files.

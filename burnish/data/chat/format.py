@@ -6,11 +6,22 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
+from burnish.data.chat.calls import CallForm, find_call_form
 from burnish.data.chat.own_template import ensure_template, set_kwargs
 from burnish.data.chat.parting import insert_thought, rest_after_prompt
-from burnish.data.chat.probe import PLAIN, TemplateProbe, notes_on_keys, probe_template
+from burnish.data.chat.probe import (
+    PLAIN,
+    THOUGHT_TAGS,
+    TemplateProbe,
+    closing_tag,
+    notes_on_keys,
+    probe_template,
+    thought_at_end,
+)
+from burnish.data.chat.reading import AnswerReader
 from burnish.data.chat.template import (
     CLOSED,
     INSERTED,
@@ -30,6 +41,8 @@ from burnish.errors import ModelError
 # merge with it, whose tokens are then removed. Byte-level tokenizers need no stem.
 _SHOWN = 40
 """Characters of a text in an error."""
+_TAG_TOKENS = 40
+"""At the end of a prompt, that may open a thought."""
 _STEMS = ("", "\n", ".", ")", "0", "z", "Q")
 
 
@@ -266,7 +279,7 @@ class ChatFormat:
         self._template = template or ChatTemplate(tokenizer)
         self.tokens = Tokens(tokenizer)
         try:
-            found = probe_template(self._template, self.tokens)
+            found = self._found = probe_template(self._template, self.tokens)
             if not found.end_ids:
                 raise RowError("no token ends an answer, and the tokenizer has no end-of-sequence token")
             self._features = found.features
@@ -313,6 +326,20 @@ class ChatFormat:
         """The text of `prompt_ids`. Raises RowError if the template rejects the messages."""
         adapted, listed = adapt(messages, tools, self._features)
         return self._template.render(adapted, listed, answer_next=True)
+
+    @cached_property
+    def call_form(self) -> CallForm | None:
+        """How the template writes calls; None if it writes none that can be read from an answer."""
+        return find_call_form(self._template, self._found)
+
+    def reader(self, prompt_ids: Sequence[int], with_calls: bool = False) -> AnswerReader:
+        """Takes an answer to this prompt apart: thoughts, words and, if there are tools, calls."""
+        end = self.tokens.decode(prompt_ids[-_TAG_TOKENS:])
+        tag = closing_tag(end) if thought_at_end(end) == "open" else ""
+        form = self.call_form if with_calls else None
+        texts = [*THOUGHT_TAGS, *THOUGHT_TAGS.values(), *(form.texts if form else ())]
+        kept = {self.tokens.marker_id(mark.text) for text in texts for mark in self.tokens.markers(text)}
+        return AnswerReader(tag, form, frozenset(kept))
 
     def visible_ids(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids of a generated answer without the header that the template writes before an answer.

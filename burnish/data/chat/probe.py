@@ -28,19 +28,19 @@ from burnish.data.tokens.tokens import Tokens
 
 # The contents of the probes are words that no template contains: one found in a rendered text was taken from a message.
 SYSTEM, QUESTION, ANSWER = "zqsystemzq", "zqquestionzq", "zqanswerzq"
-_NAME, _ABOUT, _RESULT, _THOUGHTS = "zqnamezq", "zqaboutzq", "zqresultzq", "zqthoughtzq"
+NAME, _ABOUT, _RESULT, _THOUGHTS = "zqnamezq", "zqaboutzq", "zqresultzq", "zqthoughtzq"
 _VALUE = "zqvaluezq"
-_VALUES = ((_VALUE, "zqsecondzq"), ("zqthirdzq", "zqfourthzq"))
+VALUES = ((_VALUE, "zqsecondzq"), ("zqthirdzq", "zqfourthzq"))
 """Of the arguments of two calls."""
 # too long for templates that require ids of nine letters or digits
 _LONG_ID = "call_0123456789abcdefghijklmn"
 
 PLAIN: list[Message] = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
-_TOOLS: list[Message] = [
+TOOLS: list[Message] = [
     {
         "type": "function",
         "function": {
-            "name": _NAME,
+            "name": NAME,
             "description": _ABOUT,
             "parameters": {
                 "type": "object",
@@ -53,13 +53,13 @@ _TOOLS: list[Message] = [
 _THINKING: list[Message] = [PLAIN[0], {**PLAIN[1], "reasoning_content": _THOUGHTS}]
 
 
-def _calling(number: int, **more: str) -> list[Message]:
+def calling_turns(number: int, **more: str) -> list[Message]:
     """A question with an answer of `number` calls, each with two arguments."""
     calls = [
         {
             "id": f"{_LONG_ID}{call}",
             "type": "function",
-            "function": {"name": _NAME, "arguments": dict(zip("ab", _VALUES[call], strict=True))},
+            "function": {"name": NAME, "arguments": dict(zip("ab", VALUES[call], strict=True))},
         }
         for call in range(number)
     ]
@@ -68,7 +68,7 @@ def _calling(number: int, **more: str) -> list[Message]:
 
 def _results(number: int) -> list[Message]:
     return [
-        {"role": "tool", "name": _NAME, "tool_call_id": f"{_LONG_ID}{call}", "content": _RESULT}
+        {"role": "tool", "name": NAME, "tool_call_id": f"{_LONG_ID}{call}", "content": _RESULT}
         for call in range(number)
     ]
 
@@ -120,10 +120,10 @@ def probe_template(template: ChatTemplate, tokens: Tokens) -> TemplateProbe:
     if not _writes(template, [{"role": "system", "content": SYSTEM}, PLAIN[0]], None, [SYSTEM, QUESTION]):
         features = replace(features, system=False)
         notes.append("the template has no system role: the system text is put at the start of the next user message")
-    if not _writes(template, PLAIN[:1], _TOOLS, [_NAME, _ABOUT, QUESTION]):
+    if not _writes(template, PLAIN[:1], TOOLS, [NAME, _ABOUT, QUESTION]):
         features = replace(features, tools=False)
         notes.append("the template does not list tools: they are listed in the system text, one JSON line each")
-    tools = _TOOLS if features.tools else None
+    tools = TOOLS if features.tools else None
     calls = _call_features(template, tools, features)
     if calls is None:
         notes.append("the template does not support tool calls: calls and their results are written as JSON text")
@@ -179,15 +179,15 @@ def _call_features(
     """The first form of calls that the template renders completely, or None."""
     for short_ids, as_text in product((False, True), repeat=2):
         tried = replace(features, arguments_as_text=as_text, short_call_ids=short_ids)
-        text = _rendered(template, [*_calling(1), *_results(1), PLAIN[1]], tools, tried)
+        text = rendered(template, [*calling_turns(1), *_results(1), PLAIN[1]], tools, tried)
         # Arguments as a Python dict or as an escaped JSON string are not what a model should learn to write.
         is_garbled = any(sign + _VALUE in text for sign in ("'a': '", '\\"'))
-        if not is_garbled and all(word in text for word in (_NAME, *_VALUES[0], _RESULT, ANSWER)):
+        if not is_garbled and all(word in text for word in (NAME, *VALUES[0], _RESULT, ANSWER)):
             return tried
     return None
 
 
-def _rendered(
+def rendered(
     template: ChatTemplate, messages: list[Message], tools: list[Message] | None, features: TemplateFeatures
 ) -> str:
     """The text of these messages in this form; empty if the template rejects them."""
@@ -211,21 +211,21 @@ THOUGHT_TAGS = {
 """What opens and closes a thought in the templates of the field."""
 _TAG = re.compile("|".join(map(re.escape, THOUGHT_TAGS)))
 _OPENED = re.compile(rf"(?:{_TAG.pattern})\s*$")
-_EMPTY = re.compile("|".join(rf"{re.escape(start)}\s*{re.escape(end)}" for start, end in THOUGHT_TAGS.items()))
+EMPTY = re.compile("|".join(rf"{re.escape(start)}\s*{re.escape(end)}" for start, end in THOUGHT_TAGS.items()))
 
 
 def thought_at_end(prompt: str) -> str:
     """`open` if a prompt ends within a thought, `closed` if it ends with an empty one, otherwise empty."""
     if _OPENED.search(prompt):
         return "open"
-    ends = [found.end() for found in _EMPTY.finditer(prompt)]
+    ends = [found.end() for found in EMPTY.finditer(prompt)]
     return "closed" if ends and not prompt[ends[-1] :].strip() else ""
 
 
 def before_thought(prompt: str) -> str:
     """The prompt without the thought at its end."""
     opened = _OPENED.search(prompt)
-    return prompt[: opened.start()] if opened else prompt[: [found.start() for found in _EMPTY.finditer(prompt)][-1]]
+    return prompt[: opened.start()] if opened else prompt[: [found.start() for found in EMPTY.finditer(prompt)][-1]]
 
 
 def closing_tag(prompt: str) -> str:
@@ -235,7 +235,7 @@ def closing_tag(prompt: str) -> str:
 
 def fill_empty_thought(text: str, thought: str) -> str | None:
     """The text of an answer with a thought put into the empty one at its beginning; None if it begins with none."""
-    empty = _EMPTY.search(text)
+    empty = EMPTY.search(text)
     if empty is None or text[: empty.start()].strip():
         return None
     start = next(tag for tag in THOUGHT_TAGS if empty[0].startswith(tag))
@@ -253,7 +253,7 @@ def _thought_features(
     before_calls, block = before_words, None
     if features.calls:
         with_tools = template.render(PLAIN[:1], tools, answer_next=True)
-        calling = _calling(1, reasoning_content=_THOUGHTS)
+        calling = calling_turns(1, reasoning_content=_THOUGHTS)
         before_calls = _thought_form(template, with_tools, calling, tools, features, _VALUE)
         block = _block(template, with_tools, calling, tools, replace(features, call_thoughts=before_calls))
     if block is not None and before_words in (TEXT, DROPPED):
@@ -275,7 +275,7 @@ def _thought_form(
     if end == "closed":
         return CLOSED
     for form in (*THOUGHT_FIELDS, PARTS, BLOCKS, TEXT):
-        whole = _rendered(template, messages, tools, replace(features, thoughts=form, call_thoughts=form))
+        whole = rendered(template, messages, tools, replace(features, thoughts=form, call_thoughts=form))
         if whole.count(_THOUGHTS) != 1 or word not in whole.partition(_THOUGHTS)[2]:
             continue
         rest = whole[len(commonprefix([prompt, whole])) :]
@@ -285,7 +285,7 @@ def _thought_form(
         # not beside an empty thought that the template itself writes
         if not any(tag in between for tag in THOUGHT_TAGS.values()):
             return form
-    whole = _rendered(template, messages, tools, replace(features, thoughts=INSERTED, call_thoughts=INSERTED))
+    whole = rendered(template, messages, tools, replace(features, thoughts=INSERTED, call_thoughts=INSERTED))
     rest = whole[len(commonprefix([prompt, whole])) :]
     return INSERTED if end == "open" or fill_empty_thought(rest, "") is not None else DROPPED
 
@@ -300,7 +300,7 @@ def _block(
     """What the template writes around the thought of a call; None if it has no way of its own."""
     if features.call_thoughts not in (*THOUGHT_FIELDS, PARTS, BLOCKS):
         return None
-    before, _, after = _rendered(template, messages, tools, features).partition(_THOUGHTS)
+    before, _, after = rendered(template, messages, tools, features).partition(_THOUGHTS)
     opened = before[len(commonprefix([prompt, before])) :]
     ends = [after.find(tag) + len(tag) for tag in THOUGHT_TAGS.values() if tag in after]
     return ThoughtBlock(opened, after[: min(ends)]) if ends else None
@@ -324,13 +324,13 @@ def _call_closing(
 ) -> Closing | None:
     """The closing of calls: a marker that stands within parallel calls or between their arguments ends nothing."""
     for number in (2, 1):
-        last = _rendered(template, _calling(number), tools, features)
-        word = _VALUES[number - 1][1]
+        last = rendered(template, calling_turns(number), tools, features)
+        word = VALUES[number - 1][1]
         if word not in last:
             continue
-        middle = _rendered(template, [*_calling(number), *_results(number), PLAIN[1]], tools, features) or last
+        middle = rendered(template, [*calling_turns(number), *_results(number), PLAIN[1]], tools, features) or last
         answer = last.partition(QUESTION)[2].rpartition(word)[0]
-        inside = {marker.text for marker in tokens.markers(answer.partition(_NAME)[2])}
+        inside = {marker.text for marker in tokens.markers(answer.partition(NAME)[2])}
         return _closing(tokens, last, middle, word, inside, plain, is_call=True)
     # some templates reject a call without its result; then only the end of plain answers is known
     return plain
@@ -395,13 +395,13 @@ def notes_on_keys(template: ChatTemplate, features: TemplateFeatures, keys: Coll
 def _reads_key(template: ChatTemplate, features: TemplateFeatures, key: str) -> bool:
     """Whether the template writes a key of a role's messages, given as `role.key`."""
     role, _, name = key.partition(".")
-    conversation: list[Message] = [{"role": "system", "content": SYSTEM}, *_calling(1), *_results(1), PLAIN[1]]
+    conversation: list[Message] = [{"role": "system", "content": SYSTEM}, *calling_turns(1), *_results(1), PLAIN[1]]
     texts = []
     for value in ("zqfirstid", "zqotherid"):
         messages = [{**message, name: value} if message["role"] == role else message for message in conversation]
         if name == "tool_call_id":
             messages[2] = {**messages[2], "tool_calls": [{**messages[2]["tool_calls"][0], "id": value}]}
-        texts.append(_rendered(template, messages, None, features))
+        texts.append(rendered(template, messages, None, features))
     return texts[0] != texts[1] or (key == "tool.tool_call_id" and _tells_results_apart(template, features))
 
 
@@ -410,13 +410,13 @@ def _tells_results_apart(template: ChatTemplate, features: TemplateFeatures) -> 
 
     An id of the data chooses it, although it is not written itself.
     """
-    question, answer = _calling(2)
+    question, answer = calling_turns(2)
     first, second = answer["tool_calls"]
-    calls = [first, {**second, "function": {**second["function"], "name": f"{_NAME}_too"}}]
+    calls = [first, {**second, "function": {**second["function"], "name": f"{NAME}_too"}}]
     begin: list[Message] = [{"role": "system", "content": SYSTEM}, question, {**answer, "tool_calls": calls}]
     results = [{name: value for name, value in result.items() if name != "name"} for result in _results(2)]
     swapped = [
         {**result, "tool_call_id": other["tool_call_id"]} for result, other in zip(results, results[::-1], strict=True)
     ]
-    texts = [_rendered(template, [*begin, *part, PLAIN[1]], None, features) for part in (results, swapped)]
+    texts = [rendered(template, [*begin, *part, PLAIN[1]], None, features) for part in (results, swapped)]
     return texts[0] != texts[1]

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from burnish.models.generation import TextStreamer, generate_batch, make_greedy
+from burnish.models.generation import generate_batch, make_greedy
+from burnish.models.text_stream import TextStreamer
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
 
 LENGTHS = (1, 4, 9, 17, 30)
