@@ -21,6 +21,8 @@ from burnish.models.device import ran_out
 class Busy(MachineError):
     """Too many requests wait already."""
 
+    is_soon_over = True
+
     def __init__(self, waiting: int) -> None:
         super().__init__(
             f"{waiting} requests wait already", "This server takes no more at a time.", "Try again in a few seconds"

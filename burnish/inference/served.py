@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,6 +12,7 @@ from typing import Any
 
 from burnish.errors import InputError, MissingRun
 from burnish.inference.batch import Batch
+from burnish.inference.embedding import Embedding, is_embedding_model
 from burnish.inference.grammar import Grammars
 from burnish.inference.session import Session, open_alone, open_session
 from burnish.lineage.saved_recipe import open_recipe
@@ -21,6 +22,7 @@ from burnish.models.config import context_limit
 from burnish.models.location import ModelLocation
 from burnish.runs.folder import find_run
 from burnish.tasks import task_facts
+from burnish.tasks.predictions import TextsPredictor
 
 _KEPT_BYTES = 1 << 29
 """Of beginnings of texts that each model keeps for prompts to come."""
@@ -28,12 +30,17 @@ _KEPT_BYTES = 1 << 29
 
 @dataclass(frozen=True)
 class Served:
-    """A model that answers requests."""
+    """A model that writes answers."""
 
     name: str
     session: Session
     batch: Batch
     """Writes its answers."""
+
+    @property
+    def created(self) -> float:
+        """When the model was written, in seconds since 1970."""
+        return self.session.created
 
     @property
     def room(self) -> int:
@@ -46,6 +53,33 @@ class Served:
         session = self.session
         vocabulary = session.network.get_input_embeddings().weight.shape[0]
         return Grammars(session.tokenizer, vocabulary, session.task.predictor.stop_ids)
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """A model that says something of texts: labels, a number, entities or a passage."""
+
+    name: str
+    session: Session
+
+    @property
+    def created(self) -> float:
+        """When the model was written, in seconds since 1970."""
+        return self.session.created
+
+    @property
+    def predictor(self) -> TextsPredictor:
+        """Of its task."""
+        predictor: Any = self.session.task.predictor
+        return predictor
+
+    def predict(self, rows: Sequence[Sequence[str]]) -> list[Any]:
+        """What it says of each row: see `TextsPredictor.predict`."""
+        return self.session.predict(rows)
+
+
+Offered = Served | Predicting | Embedding
+"""What a server may hold."""
 
 
 class Bases:
@@ -99,7 +133,7 @@ def _using(method: Method, network: Any, name: str) -> Iterator[None]:
 
 def open_models(
     names: Sequence[str], runs: str, base_model: str | None, trusts_code: bool, warn: Callable[[str], None]
-) -> dict[str, Served]:
+) -> dict[str, Offered]:
     """Loads models for a server.
 
     Args:
@@ -117,18 +151,24 @@ def open_models(
     for name, task in tasks.items():
         if task is not None:
             _check_task(name, task)
-    served, bases = dict[str, Served](), Bases()
+    served, bases = dict[str, Offered](), Bases()
     # runs first: base models then use the networks of runs
     for name in sorted(places, key=lambda name: tasks[name] is None):
+        task = tasks[name]
+        if task is None and is_embedding_model(places[name]):
+            served[name] = Embedding(name, places[name])
+            continue
+        # a network with a head of its own is not shared
+        writes = task is None or task_facts(task).generates
         session = open_session(
             places[name],
             runs=runs,
             base_model=base_model,
             warn=warn,
             trusts_code=trusts_code,
-            opener=bases.open,
+            opener=bases.open if writes else open_alone,
         )
-        served[name] = _served(name, session, bases)
+        served[name] = _served(name, session, bases) if writes else Predicting(name, session)
     return served
 
 
@@ -155,16 +195,16 @@ def _task_of(place: str, runs: str, trusts_code: bool) -> str | None:
 
 
 def _check_task(name: str, task: str) -> None:
-    if not task_facts(task).generates:
+    facts = task_facts(task)
+    if not facts.generates and not facts.predicts:
         raise InputError(
             f"the run `{name}` cannot be served",
-            f"Its task is `{task}`, and OpenAI's interface is for models that write texts.",
+            f"Its task is `{task}`, for which there is no route.",
             "Use `burnish generate`, or from Python `burnish.load_run(RUN).generate(text)`",
         )
 
 
 def _served(name: str, session: Session, bases: Bases) -> Served:
-    _check_task(name, session.task.name)
     network = session.network
     if getattr(getattr(network, "active_peft_config", None), "is_prompt_learning", False):
         raise InputError(
@@ -180,3 +220,8 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
             "Use `burnish generate`",
         )
     return Served(name, session, Batch(network, bases.precision, bases.active, _KEPT_BYTES))
+
+
+def batches_of(served: Mapping[str, Offered]) -> dict[str, Batch]:
+    """Those of the models that write, for an engine."""
+    return {name: one.batch for name, one in served.items() if isinstance(one, Served)}

@@ -157,6 +157,12 @@ class Session:
             write(answer)
         return answer
 
+    def predict(self, rows: Sequence[Sequence[str]]) -> list[Any]:
+        """What a model that does not generate says of texts: see `TextsPredictor.predict`, with its errors."""
+        predictor: Any = self._task.predictor
+        with self._arithmetic(), torch.no_grad():
+            return predictor.predict(self._network, rows)
+
     def chat(
         self,
         messages: Sequence[dict[str, Any]],

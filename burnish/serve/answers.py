@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,13 @@ from burnish.serve.writing import Manner, Piece, write
 
 if TYPE_CHECKING:
     from burnish.inference.batch import Asked
+    from burnish.inference.embedding import Embedding
     from burnish.inference.engine import Engine
     from burnish.inference.grammar import Guide
-    from burnish.inference.served import Served
+    from burnish.inference.served import Offered, Predicting, Served
 
+_ROUTES = {"labels": "/v1/classify", "number": "/v1/score", "entities": "/v1/tag", "passage": "/v1/answer"}
+"""By what a model predicts."""
 _USUAL = 4096
 """New tokens of an answer, if nothing is said and the model has room."""
 
@@ -28,15 +31,76 @@ class Models:
     """What answers."""
 
     engine: Engine
-    served: Mapping[str, Served]
+    served: Mapping[str, Offered]
 
-    def find(self, name: str) -> Served:
+    def named(self, name: str) -> Offered:
         """A model by name. Raises `Refusal` if there is none."""
         if name not in self.served:
             known = ", ".join(f"`{one}`" for one in self.served)
             message = f"There is no model `{name}` here. This server has {known}."
             raise Refusal(404, message, "model_not_found", "model")
         return self.served[name]
+
+    def find(self, name: str) -> Served:
+        """A model that writes. Raises `Refusal` if it does not."""
+        from burnish.inference.served import Served
+
+        found = self.named(name)
+        if not isinstance(found, Served):
+            raise self.misplaced(found)
+        return found
+
+    def find_predicting(self, name: str, kind: str) -> Predicting:
+        """A model that predicts something of this kind. Raises `Refusal` if it does not."""
+        from burnish.inference.served import Predicting
+
+        found = self.named(name)
+        if not isinstance(found, Predicting) or found.session.task.predicts != kind:
+            raise self.misplaced(found)
+        return found
+
+    def find_embedding(self, name: str) -> Embedding:
+        """A model that gives vectors. Raises `Refusal` if it does not."""
+        from burnish.inference.embedding import Embedding
+
+        found = self.named(name)
+        if not isinstance(found, Embedding):
+            raise self.misplaced(found)
+        return found
+
+    @staticmethod
+    def misplaced(found: Offered) -> Refusal:
+        """That a model answers elsewhere."""
+        from burnish.inference.served import Predicting, Served
+
+        if isinstance(found, Served):
+            routes = (
+                "/v1/chat/completions` or `/v1/completions" if found.session.task.reads_turns else "/v1/completions"
+            )
+        elif isinstance(found, Predicting):
+            routes = _ROUTES[found.session.task.predicts]
+        else:
+            routes = "/v1/embeddings"
+        return Refusal(400, f"The model `{found.name}` cannot be asked that. Use `{routes}`.", None, "model")
+
+    async def do(self, job: Callable[[], Any]) -> Any:
+        """What a job returns that the engine does between two turns; raises what it raises."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+
+        def settle(found: Any, error: Exception | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(found)
+            else:
+                done.set_exception(error)
+
+        def end(found: Any, error: Exception | None) -> None:
+            loop.call_soon_threadsafe(settle, found, error)
+
+        self.engine.do(job, end)
+        return await done
 
 
 def asked_of(

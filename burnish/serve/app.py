@@ -21,7 +21,9 @@ from burnish.serve.answers import Models
 from burnish.serve.chat_forms import ChatForm
 from burnish.serve.chats import answer_chat, stream_chat
 from burnish.serve.completions import answer_completion, stream_completion
+from burnish.serve.embeddings import embeddings_router
 from burnish.serve.forms import CompletionForm
+from burnish.serve.predictions import predictions_router
 from burnish.serve.refusals import Refusal, refusal_of, refuse_in_words
 from burnish.version import __version__
 
@@ -135,7 +137,7 @@ def make_app(models: Models, access: Access) -> ASGIApp:
 
     @app.get("/v1/models/{name}")
     async def one_model(name: str) -> dict[str, Any]:
-        return _described(models, models.find(name).name)
+        return _described(models, models.named(name).name)
 
     @app.post("/v1/chat/completions")
     async def chat(form: ChatForm, request: Request) -> Response:
@@ -149,11 +151,13 @@ def make_app(models: Models, access: Access) -> ASGIApp:
             return await _streamed(stream_completion(models, form))
         return await _whole(answer_completion(models, form), request)
 
+    app.include_router(predictions_router(models))
+    app.include_router(embeddings_router(models))
     return Gate(app, access)
 
 
 def _described(models: Models, name: str) -> dict[str, Any]:
-    created = int(models.served[name].session.created)
+    created = int(models.served[name].created)
     return {"id": name, "object": "model", "created": created, "owned_by": "burnish"}
 
 
@@ -197,7 +201,7 @@ def _logged(error: Exception) -> Refusal:
     refusal = refusal_of(error)
     if refusal.status == 500:
         _LOG.error("a request failed", exc_info=error)
-    return Refusal(429, refusal.message) if type(error).__name__ == "Busy" else refusal
+    return refusal
 
 
 def _add_state(app: FastAPI, models: Models) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.serve.answers import Models, asked_of, head, together, usage
 from burnish.serve.forms import CompletionForm
-from burnish.serve.refusals import Refusal, refusal_of
+from burnish.serve.refusals import Refusal
 from burnish.serve.writing import Manner, write
 
 if TYPE_CHECKING:
@@ -56,28 +56,14 @@ async def _completed(
             )
         text = served.session.tokenizer.decode(ids)
         if form.logprobs is not None:
-            tokens = await _read(models, served, ids, form.logprobs)
+            number_of_top = form.logprobs
+            tokens = await models.do(lambda: served.batch.log_probabilities(ids, number_of_top))
     if form.most != 0:
         async for piece in write(models.engine, served, asked_of(served, form, ids, number), Manner(form.stops)):
             text, reason, new = text + piece.text, piece.reason or reason, new + len(piece.tokens)
             tokens += piece.tokens if form.logprobs is not None else []
     logprobs = _completion_logprobs(served, tokens) if form.logprobs is not None else None
     return {"text": text, "finish_reason": reason, "logprobs": logprobs}, new
-
-
-async def _read(models: Models, served: Served, ids: list[int], number: int) -> list[Token]:
-    """The log-probabilities of a prompt's own tokens."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def end(found: Any, error: Exception | None) -> None:
-        if error is None:
-            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(found))
-        else:
-            loop.call_soon_threadsafe(lambda: done.done() or done.set_exception(refusal_of(error)))
-
-    models.engine.do(lambda: served.batch.log_probabilities(ids, number), end)
-    return await done
 
 
 async def stream_completion(models: Models, form: CompletionForm) -> AsyncGenerator[str, None]:

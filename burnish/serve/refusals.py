@@ -45,6 +45,7 @@ def refusal_of(error: Exception) -> Refusal:
         return error
     if isinstance(error, BurnishError):
         status = 400 if isinstance(error, InputError) else 503 if isinstance(error, MachineError) else 500
+        status = 429 if getattr(error, "is_soon_over", False) else status
         return Refusal(status, " ".join(filter(None, (f"{error.what}.", error.why, error.fix and f"{error.fix}."))))
     return Refusal(500, "The server failed on this request; its log has the reason.")
 
@@ -55,6 +56,14 @@ def refuse_in_words(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
         return error.response()
+
+    @app.exception_handler(BurnishError)
+    async def failed(_: Request, error: BurnishError) -> JSONResponse:
+        return refusal_of(error).response()
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        return refusal_of(error).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

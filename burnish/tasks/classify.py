@@ -18,7 +18,7 @@ from burnish.data.labels.rows import check_labels, describe_labels, find_labels,
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import IGNORED, ColumnMap, RowError
 from burnish.data.rows.shapes import BY_NAME
-from burnish.data.tokens.text_pairs import PairFormat, ReadTokens, read_inputs
+from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.metrics.classification import (
     chance_loss,
     class_counts,
@@ -31,8 +31,9 @@ from burnish.metrics.classification import (
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.predictions import LABELS, Labelled, TextsPredictor
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 _NO_LABEL = "no label"
@@ -93,13 +94,19 @@ class Labels:
         logits = logits.detach().float()
         return (logits.sigmoid() if self.is_multi else logits.softmax(1)).cpu().numpy()
 
-    def in_words(self, probabilities: numpy.ndarray) -> str:
-        """The label, or all labels with a probability above 0.5, with their probabilities."""
+    def labelled(self, probabilities: numpy.ndarray) -> Labelled:
+        """The label, or all labels with a probability above 0.5."""
         order = numpy.argsort(-probabilities, kind="stable").tolist()
         given = [number for number in order if probabilities[number] > 0.5] if self.is_multi else order[:1]
-        if not given:
-            return f"{_NO_LABEL} (nearest: {self.names[order[0]]} {probabilities[order[0]]:.2f})"
-        return ", ".join(f"{self.names[number]} ({probabilities[number]:.2f})" for number in given)
+        return Labelled(self.names, probabilities.tolist(), [self.names[number] for number in given])
+
+    def in_words(self, found: Labelled) -> str:
+        """The given labels with their probabilities."""
+        of = dict(zip(found.names, found.probabilities, strict=True))
+        if not found.given:
+            nearest = max(of, key=lambda name: of[name])
+            return f"{_NO_LABEL} (nearest: {nearest} {of[nearest]:.2f})"
+        return ", ".join(f"{name} ({of[name]:.2f})" for name in found.given)
 
 
 class ClassifyEncoder(EncoderDefaults):
@@ -244,7 +251,7 @@ class ClassifyScorer(ScorerDefaults):
     def describe(self, example: LabelledExample, output: numpy.ndarray) -> tuple[str, str, str]:
         """The text, its label, and the predicted label with its probability."""
         gold = ", ".join((*(self._labels.names[number] for number in example.labels), *example.unseen)) or _NO_LABEL
-        return "\n".join(example.texts), gold, self._labels.in_words(output)
+        return "\n".join(example.texts), gold, self._labels.in_words(self._labels.labelled(output))
 
     def _predicted_matrix(self, outputs: Sequence[numpy.ndarray], columns: int) -> numpy.ndarray:
         """`[rows, columns]` bool: labels with a probability above 0.5; those without an output never are."""
@@ -254,7 +261,7 @@ class ClassifyScorer(ScorerDefaults):
         return predicted
 
 
-class ClassifyPredictor(PredictorDefaults):
+class ClassifyPredictor(TextsPredictor):
     """Predicts the label of a text, with its probability."""
 
     def __init__(self, tokenizer: Any, labels: Labels, recipe: Recipe) -> None:
@@ -263,6 +270,23 @@ class ClassifyPredictor(PredictorDefaults):
         self._context = recipe.data.context
         self._pattern = BY_NAME[_PAIR if recipe.data.shape == _PAIR else "labelled-text"].narrowed(recipe.data.columns)
         self._columns = ColumnMap(recipe.data.columns)
+        self._pad_id = tokenizer.pad_token_id or 0
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A text, or a pair."""
+        return ("text_1", "text_2") if len(self._pattern.required) > 2 else ("input",)
+
+    def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[Labelled]:
+        """The labels of each row, with all probabilities."""
+        device = next(network.parameters()).device
+        read = [self._format.encode(texts, _max_tokens(self._context)) for texts in rows]
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
+        return [self._labels.labelled(found) for found in self._labels.probabilities(row_logits(network, inputs))]
+
+    def num_left_out(self, texts: Sequence[str]) -> int:
+        """Tokens at the end of the longer text."""
+        return self._format.encode(texts, _max_tokens(self._context)).truncated
 
     def respond(self, network: Any, prompt: str) -> str:
         """The label of a user's text, or of a row as a JSON object, with its probability.
@@ -270,16 +294,12 @@ class ClassifyPredictor(PredictorDefaults):
         Raises:
             InputError: the run labels pairs, and the prompt has no two texts.
         """
-        device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)]).items()}
-        return self._labels.in_words(self._labels.probabilities(row_logits(network, inputs))[0])
+        (found,) = self.predict(network, [read_texts(prompt, self._pattern, self._columns)])
+        return self._labels.in_words(found)
 
     def num_cut(self, prompt: str) -> int:
         """Tokens at the end of the longer text."""
-        return self._read(prompt).truncated
-
-    def _read(self, prompt: str) -> ReadTokens:
-        return self._format.encode(read_texts(prompt, self._pattern, self._columns), _max_tokens(self._context))
+        return self.num_left_out(read_texts(prompt, self._pattern, self._columns))
 
 
 def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
@@ -333,6 +353,7 @@ CLASSIFY = TaskFacts(
     build=_build,
     auto_class=_AUTO_CLASS,
     names_labels=True,
+    predicts=LABELS,
     choices=_choices,
     sections=("classify", "annotation"),
     learned="labels texts",

@@ -21,8 +21,9 @@ from burnish.metrics.measure import Measure, mean
 from burnish.metrics.rewards import wins
 from burnish.models.heads import Head, row_logits
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.predictions import NUMBER, TextsPredictor
 from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
 
 
@@ -110,12 +111,39 @@ class RewardScorer(ScorerDefaults):
         return example.question, example.answer, f"scores {better:+.3f}, the worse answer {worse:+.3f}"
 
 
-class RewardPredictor(PredictorDefaults):
+class RewardPredictor(TextsPredictor):
     """Scores a dialogue or a text."""
 
-    def __init__(self, scored_format: ScoredFormat, context: int | str) -> None:
+    def __init__(self, scored_format: ScoredFormat, context: int | str, pad_id: int) -> None:
         self._format = scored_format
         self._context = context
+        self._pad_id = pad_id
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A question and its answer."""
+        return "text_1", "text_2"
+
+    def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[float]:
+        """The score of each answer to its question."""
+        return self._scores(network, [self._dialogue(texts) for texts in rows])
+
+    def num_left_out(self, texts: Sequence[str]) -> int:
+        """Tokens at the beginning of the question."""
+        return self._dialogue(texts).truncated
+
+    def _dialogue(self, texts: Sequence[str]) -> ReadTokens:
+        question, answer = texts
+        asked, said = ({"role": "user", "content": question},), ({"role": "assistant", "content": answer},)
+        try:
+            return self._format.single(asked, said, int(self._context))
+        except RowError as error:
+            raise InputError("this answer cannot be scored", f"{error}.") from error
+
+    def _scores(self, network: Any, read: Sequence[ReadTokens]) -> list[float]:
+        device = next(network.parameters()).device
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
+        return row_logits(network, inputs).float()[:, 0].tolist()
 
     def respond(self, network: Any, prompt: str) -> str:
         """The score of a dialogue (a JSON list of messages, an object with a prompt and an answer, or text with
@@ -124,10 +152,8 @@ class RewardPredictor(PredictorDefaults):
         Raises:
             InputError: it is a dialogue whose last answer is missing or too long.
         """
-        read = self._read(prompt)
-        device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([read]).items()}
-        return f"{row_logits(network, inputs).item():+.3f}"
+        (score,) = self._scores(network, [self._read(prompt)])
+        return f"{score:+.3f}"
 
     def num_cut(self, prompt: str) -> int:
         """Tokens at the beginning of the dialogue, or at the end of another text."""
@@ -153,7 +179,7 @@ def _pair_losses(scores: torch.Tensor) -> torch.Tensor:
 
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     scored_format = ScoredFormat(tokenizer, recipe.template.kwargs)
-    predictor = RewardPredictor(scored_format, recipe.data.context)
+    predictor = RewardPredictor(scored_format, recipe.data.context, tokenizer.pad_token_id or 0)
     return Parts(RewardEncoder(tokenizer, scored_format), RewardObjective(), RewardScorer(), predictor)
 
 
@@ -165,6 +191,7 @@ REWARD = TaskFacts(
     sections=("template",),
     auto_class=RewardObjective.head.auto_class,
     learned="scores answers: the better one of a pair gets the higher score",
+    predicts=NUMBER,
     pipeline="text-classification",
     sample="preferences.jsonl",
     snippets=("reward-pair", "reward"),

@@ -15,14 +15,15 @@ from burnish.data.labels.rows import read_texts
 from burnish.data.rows.records import ScoredRecord
 from burnish.data.rows.row import ColumnMap
 from burnish.data.rows.shapes import BY_NAME
-from burnish.data.tokens.text_pairs import PairFormat, ReadTokens, read_inputs
+from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import DataError
 from burnish.metrics.measure import Measure, value
 from burnish.metrics.scores import mean_loss, score_measures
 from burnish.models.heads import Head, row_logits, single_outputs
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.predictions import NUMBER, TextsPredictor
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 _AUTO_CLASS = "AutoModelForSequenceClassification"
@@ -180,7 +181,7 @@ class ScoreScorer(ScorerDefaults):
         return "\n".join(example.texts), f"{example.score:g}", f"{output:.3f}"
 
 
-class ScorePredictor(PredictorDefaults):
+class ScorePredictor(TextsPredictor):
     """Predicts the score of a text."""
 
     def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
@@ -189,6 +190,23 @@ class ScorePredictor(PredictorDefaults):
         shape = _PAIR if recipe.data.shape == _PAIR else _TEXT
         self._pattern = BY_NAME[shape].narrowed(recipe.data.columns)
         self._columns = ColumnMap(recipe.data.columns)
+        self._pad_id = tokenizer.pad_token_id or 0
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A text, or a pair."""
+        return ("text_1", "text_2") if len(self._pattern.required) > 2 else ("input",)
+
+    def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[float]:
+        """The score of each row."""
+        device = next(network.parameters()).device
+        read = [self._format.encode(texts, self._context) for texts in rows]
+        inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
+        return _scores(network, inputs).tolist()
+
+    def num_left_out(self, texts: Sequence[str]) -> int:
+        """Tokens at the end of the longer text."""
+        return self._format.encode(texts, self._context).truncated
 
     def respond(self, network: Any, prompt: str) -> str:
         """The score of a user's text, or of a row as a JSON object.
@@ -196,16 +214,12 @@ class ScorePredictor(PredictorDefaults):
         Raises:
             InputError: the run scores pairs, and the prompt has no two texts.
         """
-        device = next(network.parameters()).device
-        inputs = {name: tensor.to(device) for name, tensor in read_inputs([self._read(prompt)]).items()}
-        return f"{_scores(network, inputs).item():.3f}"
+        (score,) = self.predict(network, [read_texts(prompt, self._pattern, self._columns)])
+        return f"{score:.3f}"
 
     def num_cut(self, prompt: str) -> int:
         """Tokens at the end of the longer text."""
-        return self._read(prompt).truncated
-
-    def _read(self, prompt: str) -> ReadTokens:
-        return self._format.encode(read_texts(prompt, self._pattern, self._columns), self._context)
+        return self.num_left_out(read_texts(prompt, self._pattern, self._columns))
 
 
 def _scores(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -253,6 +267,7 @@ SCORE = TaskFacts(
     auto_class=_AUTO_CLASS,
     choices=_choices,
     sections=("score", "annotation"),
+    predicts=NUMBER,
     learned="predicts a number for a text",
     pipeline="text-classification",
     usual_rows=(500, 5_000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,9 @@ from burnish.metrics.answers import answer_measures, answer_tables
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head
 from burnish.recipe.schema import Recipe
-from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.predictions import PASSAGE, Passage, TextsPredictor
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 
@@ -143,11 +145,15 @@ class SpanScorer(ScorerDefaults):
         The best span of all windows is compared with the lowest no-answer score of any window, as in
         BERT's script for SQuAD 2.0.
         """
-        window, best = max(zip(windows, found, strict=True), key=lambda pair: pair[1].score)
+        window, best = self.best(windows, found)
         nothing = min(one.nothing for one in found)
         if self._options.unanswerable and nothing - best.score > self._options.no_answer_margin:
             return ""
         return window.cut(best.first, best.last)
+
+    def best(self, windows: Sequence[Window], found: Sequence[Found]) -> tuple[Window, Found]:
+        """The window with the best span of all."""
+        return max(zip(windows, found, strict=True), key=lambda pair: pair[1].score)
 
     def measures(self, evaluated: EvaluatedExamples) -> list[Measure]:
         """Exact match and F1, and both for questions with and without an answer if there are both."""
@@ -181,7 +187,7 @@ class SpanScorer(ScorerDefaults):
         return given, known
 
 
-class SpanPredictor(PredictorDefaults):
+class SpanPredictor(TextsPredictor):
     """Finds the answer to a question in a text."""
 
     def __init__(self, encoder: SpanEncoder, scorer: SpanScorer, context: int | str) -> None:
@@ -195,8 +201,34 @@ class SpanPredictor(PredictorDefaults):
         Raises:
             InputError: the prompt is not such an object, or its question leaves no room for the text.
         """
+        windows, found = self._windows(network, read_question(prompt))
+        return self._scorer.answer(windows, found) or NO_ANSWER
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A question, and the text that may answer it."""
+        return "question", "context"
+
+    def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[Passage]:
+        """The passage that answers each question."""
+        return [self._passage(network, *texts) for texts in rows]
+
+    def _passage(self, network: Any, question: str, context: str) -> Passage:
+        if not question.strip() or not context.strip():
+            raise InputError("the question or the text is empty")
+        windows, found = self._windows(network, SpanRecord(context, question, (), "the prompt"))
+        window, best = self._scorer.best(windows, found)
+        nothing = min(one.nothing for one in found)
+        probability = 1 / (1 + math.exp(min(700.0, nothing - best.score)))
+        if not self._scorer.answer(windows, found):
+            return Passage(0, 0, 1 - probability)
+        begin, end = window.place_of(best.first, best.last)
+        return Passage(begin, end, probability)
+
+    def _windows(self, network: Any, record: SpanRecord) -> tuple[list[Window], list[Found]]:
+        """The windows of a question, and what is found in each."""
         try:
-            windows = self._encoder.encode(read_question(prompt), int(self._context)).examples
+            windows = self._encoder.encode(record, int(self._context)).examples
         except RowError as error:
             raise InputError(f"this question cannot be read: {error}", "", "Shorten it") from error
         device = next(network.parameters()).device
@@ -205,7 +237,7 @@ class SpanPredictor(PredictorDefaults):
             rows = [[index] for index in range(begin, min(begin + _WINDOWS_AT_ONCE, len(windows)))]
             batch = self._encoder.collate(windows, rows, self._encoder.can_pack, None).to(device)
             found += self._scorer.evaluate_batch(network, batch).outputs
-        return self._scorer.answer(windows, found) or NO_ANSWER
+        return windows, found
 
 
 def _scores(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -273,6 +305,7 @@ SPAN = TaskFacts(
     choices=_choices,
     sections=("span",),
     learned="finds the answer to a question in a text",
+    predicts=PASSAGE,
     pipeline="question-answering",
     usual_rows=(1_000, 5_000),
     sample="notes.json",

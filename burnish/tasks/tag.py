@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy
@@ -15,7 +16,17 @@ from torch.nn import functional
 from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED
-from burnish.data.tags.words import NO_WORD, OUTSIDE, Pieces, TagExample, WordPieces, name_of, tags_in_order, words_of
+from burnish.data.tags.words import (
+    NO_WORD,
+    OUTSIDE,
+    Pieces,
+    TagExample,
+    WordPieces,
+    name_of,
+    tags_in_order,
+    word_places_of,
+    words_of,
+)
 from burnish.errors import DataError
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, MetricTable
@@ -24,8 +35,9 @@ from burnish.models.config import model_kind
 from burnish.models.heads import Head
 from burnish.models.location import locate_model, read_config
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.predictions import ENTITIES, Entity, TextsPredictor
 from burnish.tasks.task import Choice, EncodedRow, Parts, Segment, TaskFacts
 
 _AUTO_CLASS = "AutoModelForTokenClassification"
@@ -209,7 +221,7 @@ class TagScorer(ScorerDefaults):
         return " ".join(example.words), spelled[0] or "no entity", spelled[1] or "no entity"
 
 
-class TagPredictor(PredictorDefaults):
+class TagPredictor(TextsPredictor):
     """Finds the entities of a text."""
 
     def __init__(self, encoder: TagEncoder, tags: Tags, context: int) -> None:
@@ -228,20 +240,53 @@ class TagPredictor(PredictorDefaults):
             InputError: the text has no words.
         """
         words = words_of(prompt)
+        return "\n".join(self._tags.in_words(words, self._tagged(network, words)[0])) or "no entity"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A text."""
+        return ("input",)
+
+    def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[list[Entity]]:
+        """The entities of each text; with plain tags, all of its words."""
+        return [self._entities(network, text) for (text,) in rows]
+
+    def _entities(self, network: Any, text: str) -> list[Entity]:
+        places = word_places_of(text)
+        if not places:
+            return []
+        tags, probabilities = self._tagged(network, [text[begin:end] for begin, end in places])
+        if self._tags.scheme == "plain":
+            found = [(tag, number, number + 1) for number, tag in enumerate(tags)]
+        else:
+            found = sorted(entities(tags, self._tags.scheme), key=lambda entity: entity[1:])
+        return [
+            Entity(kind or "entity", places[begin][0], places[end - 1][1], fmean(probabilities[begin:end]))
+            for kind, begin, end in found
+        ]
+
+    def _tagged(self, network: Any, words: Sequence[str]) -> tuple[list[str], list[float]]:
+        """The tag of each word, and its probability."""
         record = TaggedRecord(tuple(words), (OUTSIDE,) * len(words), "prompt:1")
         examples = self._encoder.encode(record, self._context).examples
         device = next(network.parameters()).device
-        tags: list[str] = []
+        tags, probabilities = list[str](), list[float]()
         for number, example in enumerate(examples):
             batch = self._encoder.collate(examples, [[number]], self._encoder.can_pack, None).to(device)
-            tags += self._tags.of_example(
-                example, label_of_words(_logits(network, batch), batch.extras["deciding"])[0].tolist()
-            )
-        return "\n".join(self._tags.in_words(words, tags)) or "no entity"
+            found, shares = tags_of_words(_logits(network, batch), batch.extras["deciding"])
+            of_example = self._tags.of_example(example, found[0].tolist())
+            tags += of_example
+            probabilities += [*shares[0].tolist(), *[1.0] * len(of_example)][: len(of_example)]
+        return tags, probabilities
 
 
 def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor:
-    """The most likely label of each word, by the mean probabilities of its deciding tokens.
+    """The labels of `tags_of_words`."""
+    return tags_of_words(logits, deciding)[0]
+
+
+def tags_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The most likely label of each word and its probability, by the mean probabilities of its deciding tokens.
 
     As in the `pipeline` of transformers with `aggregation_strategy="average"`, or "first" if the first one decides.
 
@@ -250,7 +295,8 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
         deciding: `[rows, width]`: the word that a token decides, or `NO_WORD`.
 
     Returns:
-        `[rows, words]` int64, padded to the row with the most words; `NO_WORD` if no token decides.
+        `[rows, words]` int64, padded to the row with the most words; `NO_WORD` if no token decides. And `[rows, words]`
+        fp32, 1 there.
     """
     rows, places = (deciding != NO_WORD).nonzero(as_tuple=True)
     scores = functional.softmax(logits[rows, places].float(), 1)
@@ -260,7 +306,10 @@ def label_of_words(logits: torch.Tensor, deciding: torch.Tensor) -> torch.Tensor
     summed.index_add_(0, rows * most + words, scores)
     is_decided = torch.zeros(len(deciding) * most, dtype=torch.bool, device=logits.device)
     is_decided[rows * most + words] = True
-    return torch.where(is_decided, summed.argmax(1), NO_WORD).reshape(len(deciding), most)
+    best = summed.max(1) if most else torch.max(summed.new_zeros(0, 1), 1)
+    shares = best.values / summed.sum(1).clamp(min=1e-9)
+    labels = torch.where(is_decided, best.indices, NO_WORD).reshape(len(deciding), most)
+    return labels, torch.where(is_decided, shares, 1.0).reshape(len(deciding), most)
 
 
 def _choices(records: Sequence[TaggedRecord], recipe: Recipe) -> list[Choice]:
@@ -323,6 +372,7 @@ TAG = TaskFacts(
     choices=_choices,
     sections=("tag",),
     learned="tags words",
+    predicts=ENTITIES,
     pipeline="token-classification",
     usual_rows=(1_000, 5_000),
     sample="entities.conll",

@@ -320,6 +320,8 @@ class TaskFacts:
     """The transformers class that loads its models: that of `Objective.head`."""
     names_labels: bool = False
     """Whether a model has one output per label in `data.labels`."""
+    predicts: str = ""
+    """What its predictor gives for a text, if it is a `TextsPredictor`: a kind of `tasks/predictions.py`."""
     pipeline: str = "text-generation"
     """The hub's pipeline tag of such models."""
     usual_rows: tuple[int, int] | None = None

@@ -14,7 +14,7 @@ import openai
 import uvicorn
 
 from burnish.inference.engine import Engine, Limits
-from burnish.inference.served import Served
+from burnish.inference.served import batches_of
 from burnish.serve.answers import Models
 from burnish.serve.app import Access, make_app
 
@@ -25,7 +25,7 @@ class Server:
 
     address: str
     engine: Engine
-    served: dict[str, Served]
+    served: Any
 
     @property
     def client(self) -> openai.OpenAI:
@@ -45,9 +45,9 @@ class Server:
             time.sleep(0.01)
 
 
-def start(served: dict[str, Served], access: Access | None = None, limits: Limits | None = None) -> Iterator[Server]:
+def start(served: Any, access: Access | None = None, limits: Limits | None = None) -> Iterator[Server]:
     """A server in a thread."""
-    engine = Engine({name: one.batch for name, one in served.items()}, limits)
+    engine = Engine(batches_of(served), limits)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(make_app(Models(engine, served), access or Access()), log_level="error", lifespan="off")
     server = uvicorn.Server(config)

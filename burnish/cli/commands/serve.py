@@ -16,7 +16,7 @@ from burnish.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from burnish.inference.engine import Engine
-    from burnish.inference.served import Served
+    from burnish.inference.served import Offered
 
 Names = Annotated[
     list[str],
@@ -81,12 +81,12 @@ def serve(
 
     with Progress(console) as progress:
         from burnish.inference.engine import Engine, Limits
-        from burnish.inference.served import open_models
+        from burnish.inference.served import batches_of, open_models
         from burnish.runs.events import Stage
 
         progress(Stage("loading the models"))
         served = open_models(names, runs, base_model, trust, console.warn)
-    engine = Engine({name: one.batch for name, one in served.items()}, Limits(rows, tokens, waiting))
+    engine = Engine(batches_of(served), Limits(rows, tokens, waiting))
     _run(console, host, listening, key, engine, served)
 
 
@@ -130,7 +130,7 @@ def _run(
     listening: socket.socket,
     key: str | None,
     engine: Engine,
-    served: dict[str, Served],
+    served: dict[str, Offered],
 ) -> None:
     """Answers requests until Ctrl-C or SIGTERM; answers that are being written then have half a minute."""
     import logging

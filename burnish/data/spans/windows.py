@@ -63,7 +63,12 @@ class Window:
             first: position of the first token.
             last: position of the last token, inclusive.
         """
-        return self.record.context[self.characters[first - self.begin, 0] : self.characters[last - self.begin, 1]]
+        begin, end = self.place_of(first, last)
+        return self.record.context[begin:end]
+
+    def place_of(self, first: int, last: int) -> tuple[int, int]:
+        """First character and end, in the context, of the text from one token to another."""
+        return int(self.characters[first - self.begin, 0]), int(self.characters[last - self.begin, 1])
 
 
 @dataclass(frozen=True, slots=True)

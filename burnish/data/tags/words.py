@@ -213,6 +213,11 @@ def _is_inside(text: str, place: int) -> bool:
     return all(re.fullmatch(_LETTERS, text[at]) is not None for at in (place - 1, place))
 
 
+def word_places_of(text: str) -> list[tuple[int, int]]:
+    """First character and end of each word of a text."""
+    return [found.span() for found in _WORDS.finditer(text)]
+
+
 def words_of(prompt: str) -> list[str]:
     """The words of a text, or of a row given as a JSON object.
 

@@ -215,12 +215,13 @@ def test_calls_and_turns_of_others_are_no_answers(tiny_tokenizer: Any) -> None:
         assert predictor.served_prompts(record) == []
 
 
-def test_tools_are_in_the_prompt_of_evaluation_alone(tiny_tokenizer: Any) -> None:
+def test_tools_are_in_the_prompt_of_evaluation_and_of_a_user(tiny_tokenizer: Any) -> None:
     predictor = make_task("chat", tiny_tokenizer, Recipe()).predictor
     tool = {"type": "function", "function": {"name": "red", "parameters": {"type": "object", "properties": {}}}}
     messages = (turn("user", "Who?"), turn("assistant", "Anna."))
-    (served,) = predictor.served_prompts(chat(*messages, tools=(tool,)))
-    assert '"name": "red"' in tiny_tokenizer.decode(served)
+    evaluated, asked = predictor.served_prompts(chat(*messages, tools=(tool,)))
+    assert evaluated == asked
+    assert '"name": "red"' in tiny_tokenizer.decode(asked)
     assert len(predictor.served_prompts(chat(*messages))) == 2
 
 

@@ -60,7 +60,7 @@ class Listens(torch.nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> Any:
         self.heard.append(inputs)
-        return SimpleNamespace(logits=torch.zeros(len(inputs["input_ids"]), 1))
+        return SimpleNamespace(logits=torch.zeros(len(inputs["input_ids"]), 2))
 
 
 @pytest.mark.parametrize("name", TASKS)
