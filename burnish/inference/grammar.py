@@ -156,7 +156,7 @@ class Guide:
         return logits.masked_fill(torch.from_numpy(forbidden), float("-inf"))
 
     def take(self, token: int) -> None:
-        """Goes on with a token that it has allowed.
+        """Takes a token that it has allowed.
 
         Raises:
             InputError: the answer cannot be held to its form any further: it is too complex, for example.

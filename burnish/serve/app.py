@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from sse_starlette import EventSourceResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from burnish.serve.answers import Models
 from burnish.serve.chat_forms import ChatForm
 from burnish.serve.chats import answer_chat, stream_chat
 from burnish.serve.completions import answer_completion, stream_completion
+from burnish.serve.delivery import streamed, whole
 from burnish.serve.embeddings import embeddings_router
 from burnish.serve.forms import CompletionForm
 from burnish.serve.predictions import predictions_router
-from burnish.serve.refusals import Refusal, refusal_of, refuse_in_words
+from burnish.serve.refusals import Refusal, refuse_in_words
+from burnish.serve.responses import responses_router
 from burnish.version import __version__
 
 _LOG = logging.getLogger("burnish.serve")
@@ -142,66 +141,24 @@ def make_app(models: Models, access: Access) -> ASGIApp:
     @app.post("/v1/chat/completions")
     async def chat(form: ChatForm, request: Request) -> Response:
         if form.stream:
-            return await _streamed(stream_chat(models, form))
-        return await _whole(answer_chat(models, form), request)
+            return await streamed(stream_chat(models, form))
+        return await whole(answer_chat(models, form), request)
 
     @app.post("/v1/completions")
     async def complete(form: CompletionForm, request: Request) -> Response:
         if form.stream:
-            return await _streamed(stream_completion(models, form))
-        return await _whole(answer_completion(models, form), request)
+            return await streamed(stream_completion(models, form))
+        return await whole(answer_completion(models, form), request)
 
     app.include_router(predictions_router(models))
     app.include_router(embeddings_router(models))
+    app.include_router(responses_router(models))
     return Gate(app, access)
 
 
 def _described(models: Models, name: str) -> dict[str, Any]:
     created = int(models.served[name].created)
     return {"id": name, "object": "model", "created": created, "owned_by": "burnish"}
-
-
-async def _streamed(events: AsyncGenerator[str, None]) -> Response:
-    """A stream of events. The first is awaited, so that what is wrong with a request is an error of HTTP."""
-    try:
-        first = await anext(events)
-    except Exception as error:
-        raise _logged(error) from error
-
-    async def data() -> AsyncIterator[dict[str, str]]:
-        try:
-            yield {"data": first}
-            async for event in events:
-                yield {"data": event}
-        except Exception as error:  # noqa: BLE001, reported in the stream, which has begun
-            yield {"data": json.dumps(_logged(error).body())}
-        finally:
-            await events.aclose()
-
-    return EventSourceResponse(data(), sep="\n")
-
-
-async def _whole(answer: Any, request: Request) -> Response:
-    """An answer, unless the client goes away before."""
-    task = asyncio.ensure_future(answer)
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=0.5)
-            if not task.done() and await request.is_disconnected():
-                return Response(status_code=499)
-        return JSONResponse(task.result())
-    except Exception as error:
-        raise _logged(error) from error
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def _logged(error: Exception) -> Refusal:
-    refusal = refusal_of(error)
-    if refusal.status == 500:
-        _LOG.error("a request failed", exc_info=error)
-    return refusal
 
 
 def _add_state(app: FastAPI, models: Models) -> None:

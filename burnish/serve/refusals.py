@@ -67,7 +67,7 @@ def refuse_in_words(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _of_form(error.errors()).response()
+        return refusal_of_form(error.errors()).response()
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
@@ -79,7 +79,7 @@ def refuse_in_words(app: FastAPI) -> None:
         return Refusal(error.status_code, message).response()
 
 
-def _of_form(errors: Sequence[Any]) -> Refusal:
+def refusal_of_form(errors: Sequence[Any]) -> Refusal:
     """What is wrong with the first wrong part of a request."""
     first = errors[0]
     param = ".".join(str(part) for part in first["loc"] if part != "body") or None

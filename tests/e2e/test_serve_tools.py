@@ -224,3 +224,72 @@ def test_what_cannot_be_done_is_refused_by_name(server: Server) -> None:
         ask(server, messages=[*ASKED, {"role": "assistant", "tool_calls": [call]}, {**ASKED[0]}])
     assert ask(server, tools=[strict], tool_choice="required", max_tokens=300).choices[0].message.tool_calls
     server.wait_idle()
+
+
+def test_responses_are_items(served: dict[str, Served]) -> None:
+    with writing(served, f"<think>\nHm.\n</think>\n\nLet me see.\n{CALL}") as server:
+        tool = {"type": "function", **WEATHER["function"]}
+        asked: Any = {"model": "plain", "input": "What is the weather?", "tools": [tool], "instructions": "Be brief."}
+        found = server.client.responses.create(**asked, metadata={"a": "b"})
+        assert [item.type for item in found.output] == ["reasoning", "message", "function_call"]
+        thought, message, call = found.output
+        assert found.output_text == "Let me see."
+        assert (thought.content[0].text, message.content[0].text) == ("Hm.", "Let me see.")
+        assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Rome", "days": 2})
+        assert (found.status, found.metadata, found.object) == ("completed", {"a": "b"}, "response")
+        assert found.usage.total_tokens == found.usage.input_tokens + found.usage.output_tokens
+        turns = [{"role": "system", "content": "Be brief."}, *ASKED]
+        prompt = served["plain"].session.task.predictor.prompt_ids(
+            turns, [{"type": "function", "function": WEATHER["function"]}]
+        )
+        assert found.usage.input_tokens == len(prompt)
+        with server.client.responses.stream(**asked) as stream:
+            events = list(stream)
+            final = stream.get_final_response()
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        assert (events[0].type, events[1].type) == ("response.created", "response.in_progress")
+        assert events[-1].type == "response.completed"
+        assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "Let me see."
+        assert "".join(event.delta for event in events if event.type == "response.reasoning_text.delta") == "Hm."
+        assert [item.type for item in final.output] == [item.type for item in found.output]
+        assert final.output[2].arguments == call.arguments
+        # what the client gives back is what the server has given
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": "fine"}
+        again = server.client.responses.create(
+            model="plain",
+            input=[*ASKED, *(item.model_dump(exclude_none=True) for item in found.output), result],
+            tools=[tool],
+        )
+        calls = [{"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}]
+        said = {"role": "assistant", "content": "Let me see.", "reasoning_content": "Hm.", "tool_calls": calls}
+        turns = [*ASKED, said, {"role": "tool", "tool_call_id": call.call_id, "content": "fine"}]
+        prompt = served["plain"].session.task.predictor.prompt_ids(
+            turns, [{"type": "function", "function": WEATHER["function"]}]
+        )
+        assert again.usage.input_tokens == len(prompt)
+
+
+def test_responses_follow_a_schema_and_end_early(server: Server) -> None:
+    cut = server.client.responses.create(model="plain", input="Hi", max_output_tokens=3)
+    assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    chat = ask(server, messages=[{"role": "user", "content": "Hi"}], max_tokens=3)
+    assert cut.output_text == chat.choices[0].message.content
+    parts: Any = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]
+    assert (
+        server.client.responses.create(model="plain", input=parts, max_output_tokens=3).output_text == cut.output_text
+    )
+    form: Any = {"format": {"type": "json_schema", "name": "x", "schema": {"enum": [7]}}}
+    assert json.loads(server.client.responses.create(model="plain", input="Hi", text=form).output_text) == 7
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"previous_response_id": "resp_1"}, "`previous_response_id` is not supported"),
+        ({"store": True}, "store"),
+        ({"reasoning": {"effort": "low"}}, "`reasoning` is not supported"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"text": {"format": {"type": "json_schema"}}}, "a name and a schema"),
+        ({"input": []}, "messages"),
+        ({"temperature": 3}, "temperature"),
+    ]
+    for options, words in cases:
+        with pytest.raises(openai.BadRequestError) as caught:
+            server.client.responses.create(**{"model": "plain", "input": "Hi", **options})
+        assert words in caught.value.message, (options, caught.value.message)

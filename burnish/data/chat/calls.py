@@ -5,7 +5,7 @@ A form is four texts around the names and the arguments of calls, which are JSON
 
     opening NAME middle ARGUMENTS (joint NAME middle ARGUMENTS)* closing
 
-Templates whose calls hold no JSON object of arguments, or begin with nothing that tells them from words, have none.
+Templates have none whose calls hold no JSON object of arguments, or begin with nothing of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from burnish.data.chat.template import ChatTemplate, Message, TemplateFeatures, 
 from burnish.data.rows.row import RowError
 
 ID = "\0"
-"""Stands for the id of a call in the texts of a form."""
+"""In the texts of a form: the id of a call."""
 _ID = r"[A-Za-z0-9_-]+"
 _ID_LETTERS = string.ascii_letters + string.digits + "_-"
 _NAMED = r"[\w.-]+"
@@ -85,7 +85,7 @@ class Call:
 
 
 def read_call(text: str, head: re.Pattern[str]) -> Call | None:
-    """The call at the beginning of a text; None if it is not there, or not yet as a whole.
+    """The call at the beginning of a text; None until it is whole.
 
     Args:
         text: that begins with the head of a call.
