@@ -100,8 +100,9 @@ class Labels:
         given = [number for number in order if probabilities[number] > 0.5] if self.is_multi else order[:1]
         return Labelled(self.names, probabilities.tolist(), [self.names[number] for number in given])
 
-    def in_words(self, found: Labelled) -> str:
-        """The given labels with their probabilities."""
+    def in_words(self, probabilities: numpy.ndarray) -> str:
+        """The label, or all labels with a probability above 0.5, with their probabilities."""
+        found = self.labelled(probabilities)
         of = dict(zip(found.names, found.probabilities, strict=True))
         if not found.given:
             nearest = max(of, key=lambda name: of[name])
@@ -251,7 +252,7 @@ class ClassifyScorer(ScorerDefaults):
     def describe(self, example: LabelledExample, output: numpy.ndarray) -> tuple[str, str, str]:
         """The text, its label, and the predicted label with its probability."""
         gold = ", ".join((*(self._labels.names[number] for number in example.labels), *example.unseen)) or _NO_LABEL
-        return "\n".join(example.texts), gold, self._labels.in_words(self._labels.labelled(output))
+        return "\n".join(example.texts), gold, self._labels.in_words(output)
 
     def _predicted_matrix(self, outputs: Sequence[numpy.ndarray], columns: int) -> numpy.ndarray:
         """`[rows, columns]` bool: labels with a probability above 0.5; those without an output never are."""
@@ -295,7 +296,7 @@ class ClassifyPredictor(TextsPredictor):
             InputError: the run labels pairs, and the prompt has no two texts.
         """
         (found,) = self.predict(network, [read_texts(prompt, self._pattern, self._columns)])
-        return self._labels.in_words(found)
+        return self._labels.in_words(numpy.array(found.probabilities))
 
     def num_cut(self, prompt: str) -> int:
         """Tokens at the end of the longer text."""

@@ -1,0 +1,193 @@
+"""Tokens per second of answers written at a time: Burnish's batch, transformers' `generate`, and llama.cpp.
+
+    python bench/serve_speed.py MODEL [--at 1 8 24] [--tokens 64] [--rounds 3] [--precision fp32] [--gguf FILE]
+
+MODEL is a folder of a base model. Every program continues the same random prompts of 16 to 128 tokens by as many
+greedy tokens, each in a process of its own; the prompts are other ones in every round. llama.cpp (`xllamacpp`) takes
+part with a file of MODEL in the same precision. The last line is what it costs to hold answers to a JSON schema:
+milliseconds per token beside those of a plain answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = ("burnish", "transformers", "llama.cpp")
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}, "pets": {"type": "array"}},
+    "required": ["name", "age", "pets"],
+}
+
+
+def prompts(number: int, vocabulary: int, seed: int) -> list[list[int]]:
+    """Random tokens, always the same."""
+    drawn = random.Random(seed)
+    return [[drawn.randrange(100, vocabulary) for _ in range(drawn.randrange(16, 129))] for _ in range(number)]
+
+
+def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Network and tokenizer, as `burnish serve` has them."""
+    from burnish.inference.session import Session
+    from burnish.recipe.schema import ModelSection, Recipe
+
+    section = ModelSection(name=str(options.model), precision=options.precision)
+    session = Session(Recipe(task="chat", model=section), None, True)
+    return session.network, session
+
+
+def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], None]:
+    """Rows join the batch one after the other, as the engine lets them."""
+    from burnish.inference.batch import Asked, Batch, Row
+    from burnish.inference.sampling import Chooser, Sampling
+
+    network, _ = loaded(options)
+
+    def run(texts: list[list[int]]) -> None:
+        batch = Batch(network, options.precision)
+        waiting = [Row(Asked(ids, (), options.tokens), Chooser(Sampling())) for ids in texts]
+        while waiting or batch.rows:
+            if waiting:
+                batch.join(waiting.pop(0))
+            batch.step()
+
+    return run
+
+
+def with_transformers(options: argparse.Namespace) -> Callable[[list[list[int]]], None]:
+    """One padded batch."""
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[options.precision]
+    network = AutoModelForCausalLM.from_pretrained(str(options.model), dtype=dtype).eval()
+    length = {"max_new_tokens": options.tokens, "min_new_tokens": options.tokens}
+    config = GenerationConfig(**length, pad_token_id=0, eos_token_id=2)
+
+    def run(texts: list[list[int]]) -> None:
+        width = max(map(len, texts))
+        ids = torch.tensor([[0] * (width - len(text)) + text for text in texts])
+        mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts])
+        with torch.no_grad():
+            found = network.generate(input_ids=ids, attention_mask=mask, generation_config=config, do_sample=False)
+        assert found.shape[1] == width + options.tokens
+
+    return run
+
+
+def with_llama_cpp(options: argparse.Namespace) -> Callable[[list[list[int]]], None]:
+    """Its own server, with a slot for each row."""
+    xllamacpp: Any = importlib.import_module("xllamacpp")
+    asked = xllamacpp.CommonParams()
+    asked.model.path = str(options.gguf)
+    asked.n_parallel = max(options.at)
+    asked.n_ctx = asked.n_parallel * (160 + options.tokens)
+    asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = os.cpu_count() or 1
+    asked.warmup, asked.hostnames, asked.port = False, ["127.0.0.1"], 0
+    server = xllamacpp.Server(asked)
+
+    def complete(ids: list[int]) -> None:
+        body = {"prompt": ids, "n_predict": options.tokens, "temperature": 0.0, "ignore_eos": True}
+        data = json.dumps({**body, "cache_prompt": False}).encode()
+        request = urllib.request.Request(
+            f"{server.listening_address}/completion", data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=3600) as answer:
+            assert json.load(answer)["tokens_predicted"] == options.tokens
+
+    def run(texts: list[list[int]]) -> None:
+        with ThreadPoolExecutor(len(texts)) as pool:
+            list(pool.map(complete, texts))
+
+    return run
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Seconds of each round, as a JSON list; this process is one program."""
+    make = dict(zip(PROGRAMS, (with_burnish, with_transformers, with_llama_cpp), strict=True))[options.only]
+    run = make(options)
+    vocabulary = json.loads((options.model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    run(prompts(1, vocabulary, 999))
+    found = []
+    for number in range(options.rounds):
+        texts = prompts(options.at[0], vocabulary, number)
+        started = time.perf_counter()
+        run(texts)
+        found.append(time.perf_counter() - started)
+    print(json.dumps(found), flush=True)
+    os._exit(0)  # llama.cpp's threads would wait for requests
+
+
+def cost_of_form(options: argparse.Namespace) -> tuple[float, float]:
+    """Milliseconds per token of a plain answer, and of one that follows a schema."""
+    from burnish.inference.batch import Asked, Batch, Row
+    from burnish.inference.grammar import Grammars
+    from burnish.inference.sampling import Chooser, Sampling
+
+    network, session = loaded(options)
+    predictor = session.task.predictor
+    ids = predictor.prompt_ids("Describe a person as JSON.")
+    grammars = Grammars(session.tokenizer, network.get_input_embeddings().num_embeddings, predictor.stop_ids)
+    found = []
+    for is_held in (False, True):
+        times = []
+        for _ in range(options.rounds):
+            guide = grammars.of_schema(SCHEMA) if is_held else None
+            stops = predictor.stop_ids if is_held else ()
+            row = Row(Asked(ids, stops, options.tokens, guide=guide), Chooser(Sampling(), guide))
+            batch = Batch(network, options.precision)
+            batch.join(row)
+            started = time.perf_counter()
+            while batch.rows:
+                batch.step()
+            times.append(1000 * (time.perf_counter() - started) / max(1, len(row.new) - 1))
+        found.append(statistics.median(times))
+    return found[0], found[1]
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--at", type=int, nargs="+", default=[1, 8, 24])
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--gguf", type=Path, help="MODEL for llama.cpp, in the same precision")
+    parser.add_argument("--only", choices=PROGRAMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        measure(options)
+    programs = [name for name in PROGRAMS if name != "llama.cpp" or options.gguf]
+    print(f"tokens/s, {options.precision}, {options.tokens} new tokens an answer")
+    for number in options.at:
+        speeds = {}
+        for name in programs:
+            words = [sys.executable, __file__, *sys.argv[1:], "--only", name, "--at", str(number)]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+            seconds = statistics.median(json.loads(done.stdout.splitlines()[-1]))
+            speeds[name] = number * options.tokens / seconds
+        beside = speeds["burnish"] / speeds["transformers"]
+        shown = ", ".join(f"{name} {speed:,.1f}" for name, speed in speeds.items())
+        print(f"{number:>3} at a time: {shown}; {beside:.2f} x transformers")
+    plain, held = cost_of_form(options)
+    print(f"with a schema: {held:.1f} ms a token, beside {plain:.1f}")
+
+
+if __name__ == "__main__":
+    main()
