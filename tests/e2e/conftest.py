@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.command_result import CommandResult, adapter_bytes
+from tests.e2e.forked import Forked
 from tests.tiny_data import write_rows
 
 Burnish = Callable[..., CommandResult]
@@ -102,27 +102,14 @@ def runs(here: Path, made_runs: Path) -> Path:
 
 
 @pytest.fixture
-def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(here: Path) -> Iterator[Callable[[str], Forked]]:
     """Starts a command in a process of its own; what still runs at the end of the test is killed."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Forked] = []
 
-    def run(words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "burnish", *shlex.split(words)]
-        root = str(Path(__file__).parents[2])
-        process = subprocess.Popen(
-            command,
-            cwd=here,
-            env={**os.environ, "PYTHONPATH": root},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def run(words: str) -> Forked:
+        started.append(Forked(shlex.split(words)))
+        return started[-1]
 
     yield run
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
@@ -112,12 +113,17 @@ def test_runs(case: Case, here: Path, base: Path, runs: Path, burnish: Burnish) 
     check("bad_runs", case, here, base, burnish)
 
 
-def test_a_process_ends_with_the_exit_code(runs: Path, start: Callable[[str], Popen[str]]) -> None:
-    out, err = (process := start("show whol")).communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
-    assert err.splitlines()[0].startswith("error: ") and "`whol`" in err.splitlines()[0]
-    out, err = (process := start("show whole --json")).communicate(timeout=60)
-    assert (process.returncode, json.loads(out)["state"], err) == (0, "finished", "")
+def test_a_process_ends_with_the_exit_code(runs: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "burnish", *words]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    ended = run("show", "whol")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: ") and "`whol`" in ended.stderr.splitlines()[0]
+    ended = run("show", "whole", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["state"], ended.stderr) == (0, "finished", "")
 
 
 def test_resume_with_an_edited_recipe(here: Path, base: Path, runs: Path, burnish: Burnish) -> None:

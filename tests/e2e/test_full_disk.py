@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
 from burnish.engine.checkpoint import is_complete
 from tests.e2e.command_result import CommandResult, adapter_bytes, listing
 from tests.e2e.conftest import LONG, Burnish
+from tests.e2e.forked import Forked
 
 LIMIT_BYTES = 40_000
 """More than the logs of a run take, less than the weights of an adapter."""
@@ -35,7 +35,7 @@ def files_up_to(limit: int) -> Iterator[None]:
 
 
 def test_a_command_whose_disk_fills_up_while_saving(
-    here: Path, base: Path, rows_file: Path, start: Callable[[str], Popen[str]], straight: bytes, burnish: Burnish
+    here: Path, base: Path, rows_file: Path, start: Callable[[str], Forked], straight: bytes, burnish: Burnish
 ) -> None:
     process = start(f"train {rows_file} --model {base} {LONG} --name full")
     run = here / "runs" / "full"

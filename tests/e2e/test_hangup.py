@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
 from burnish.engine.checkpoint import is_complete
 from tests.e2e.command_result import adapter_bytes, read_lines
 from tests.e2e.conftest import LONG, Burnish
+from tests.e2e.forked import Forked, run_here
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
 
@@ -41,7 +41,7 @@ def test_a_closed_terminal_saves_the_state(
     child, terminal = pty.fork()
     if child == 0:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under `nohup`
-        os.execv(sys.executable, [sys.executable, "-m", "burnish", *words.split()])
+        run_here(words.split())
     run = here / "runs" / "mine"
     os.set_blocking(terminal, False)
 
@@ -72,7 +72,7 @@ def test_under_nohup_it_goes_on(here: Path, base: Path, rows_file: Path, straigh
 
 
 def test_stopped_while_it_is_evaluated(
-    here: Path, base: Path, rows_file: Path, start: Callable[[str], Popen[str]], burnish: Burnish
+    here: Path, base: Path, rows_file: Path, start: Callable[[str], Forked], burnish: Burnish
 ) -> None:
     process = start(f"train {rows_file} --model {base} --name mine --set train.max_steps=2 --set evaluate.answers=16")
     events = here / "runs" / "mine" / "events.jsonl"

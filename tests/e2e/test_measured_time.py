@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from burnish.system import load
 from burnish.workflows.plan import Place, Plan, plan
 from tests.e2e.command_result import listing, read_lines
 from tests.e2e.conftest import EXACT, SHORT, Burnish
+from tests.e2e.forked import Forked
 from tests.tiny_data import write_rows
 
 EARLIER = "measured here earlier"
@@ -239,14 +239,14 @@ def test_what_does_not_fit_is_never_loaded(base: Path, rows_file: Path, burnish:
 
 
 @pytest.mark.slow
-def test_stopped_while_measuring(here: Path, start: Callable[[str], Popen[str]], cache: Path) -> None:
+def test_stopped_while_measuring(here: Path, start: Callable[[str], Forked], cache: Path) -> None:
     rows = write_rows(here / "rows.jsonl", 400)
     process = start(f"plan {rows} --model seedling {EXACT} --method full --set batch.rows=8")
-    assert process.stderr is not None
     deadline = time.monotonic() + 120
-    while "measuring a step" not in (line := process.stderr.readline()):
-        assert line, "it ended before"
+    while "measuring a step" not in process.written(1):
+        assert process.poll() is None, "it ended before"
         assert time.monotonic() < deadline
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
@@ -14,12 +13,13 @@ import burnish as burnish_api
 from burnish.runs.lock import RECORD, Locked
 from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import LONG, LONG_STEPS, Burnish
+from tests.e2e.forked import Forked
 
 WRITERS = ("resume mine", "train {rows} --name mine", "merge mine", "evaluate mine", "report mine", "eject mine")
 
 
 @pytest.fixture
-def running(here: Path, base: Path, rows_file: Path, start: Callable[[str], Popen[str]]) -> tuple[Path, Popen[str]]:
+def running(here: Path, base: Path, rows_file: Path, start: Callable[[str], Forked]) -> tuple[Path, Forked]:
     """The folder of a run that trains in another process, and the process."""
     endless = LONG.replace(f"max_steps={LONG_STEPS}", "max_steps=4000").replace("epochs=100", "epochs=4000")
     process = start(f"train {rows_file} --model {base} {endless} --name mine")
@@ -32,7 +32,7 @@ def running(here: Path, base: Path, rows_file: Path, start: Callable[[str], Pope
     return run, process
 
 
-def test_none_writes(running: tuple[Path, Popen[str]], rows_file: Path, burnish: Burnish) -> None:
+def test_none_writes(running: tuple[Path, Forked], rows_file: Path, burnish: Burnish) -> None:
     run, process = running
     early = burnish(f"train {rows_file} --name mine")  # before the first step: the name is taken already
     assert early.code == 2
@@ -57,7 +57,7 @@ def test_none_writes(running: tuple[Path, Popen[str]], rows_file: Path, burnish:
     assert steps == list(range(1, len(steps) + 1))
 
 
-def test_readers_are_let_in_and_see_that_it_runs(running: tuple[Path, Popen[str]], burnish: Burnish) -> None:
+def test_readers_are_let_in_and_see_that_it_runs(running: tuple[Path, Forked], burnish: Burnish) -> None:
     run, process = running
     while not (run / "checkpoints" / "step-000004").is_dir():
         time.sleep(0.005)

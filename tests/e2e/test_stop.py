@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from burnish.errors import Interrupted
 from burnish.runs.events import Stage, StepDone
 from tests.e2e.command_result import CommandResult, adapter_bytes, listing, read_lines
 from tests.e2e.conftest import LONG, LONG_STEPS, Burnish
+from tests.e2e.forked import Forked
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_stopped_and_resumed(
     here: Path,
     base: Path,
     rows_file: Path,
-    start: Callable[[str], Popen[str]],
+    start: Callable[[str], Forked],
     straight: bytes,
     burnish: Burnish,
 ) -> None:
