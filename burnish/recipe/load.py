@@ -28,7 +28,7 @@ from burnish.recipe.origins import (
     read_flags,
     read_sets,
 )
-from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, NONE, Recipe
+from burnish.recipe.schema import AUTO, BUNDLED, BUNDLED_MODELS, LARGEST, NONE, Recipe
 from burnish.system.machine import expanded
 from burnish.system.shell import quoted_bytes
 from burnish.templates import yaml_text
@@ -264,6 +264,8 @@ def _wrong_value(name: str, entry: Given, check: Check) -> Problem:
     takes = expected(options()[name])
     if name in _PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
         takes = _path_taken(entry.value)
+    if isinstance(entry.value, int) and entry.value > LARGEST and "2^" not in takes:
+        takes += ", and at most 2^53"
     return Problem(check, f"`{name}` cannot be `{shown(entry.value)}`{where}", f"It takes {takes}")
 
 

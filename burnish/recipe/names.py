@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic.fields import FieldInfo
 
 from burnish.errors import RecipeError
-from burnish.recipe.schema import Example, Recipe, Section
+from burnish.recipe.schema import LARGEST, Example, Recipe, Section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,9 +207,11 @@ def _one_of(values: list[str]) -> str:
 
 
 def _range(bounds: tuple[Any, ...]) -> list[str]:
-    """The bounds in words: `from 0 to below 1`, `above 0`, `of at least 1`."""
+    """The bounds in words: `from 0 to below 1`, `above 0`, `of at least 1`; without one that nobody comes near."""
     names = ("ge", "gt", "le", "lt")
     limits = {name: _number(getattr(bound, name)) for bound in bounds for name in names if hasattr(bound, name)}
+    if limits.get("le") == _number(LARGEST):
+        del limits["le"]
     if len(limits) == 2:
         low = f"from {limits['ge']} to" if "ge" in limits else f"above {limits['gt']} and"
         return [low, f"below {limits['lt']}" if "lt" in limits else f"up to {limits['le']}"]

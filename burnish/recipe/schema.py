@@ -18,7 +18,9 @@ BUNDLED: Literal["bundled"] = "bundled"
 NONE: Literal["none"] = "none"
 """No texts at all."""
 
-PositiveInt = Annotated[int, Field(ge=1)]
+LARGEST = 2**53
+"""The largest whole number of an option: others count in 64 bits, and JSON's readers are exact up to it."""
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
 AutoPositiveInt = Auto | PositiveInt
 AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -96,7 +98,7 @@ class DataSection(Section):
     split: Literal["stratified", "random"] = "stratified"
     """How rows are held out. `stratified` keeps the shares of the labels, and holds out more than the stated share of
     few rows; `random` takes the stated share, whatever the labels."""
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Decides, with the content of the rows, which of them are held out. `seed` does not, so runs with other seeds hold
     out the same rows."""
     group: str | None = None
@@ -111,7 +113,7 @@ class DataSection(Section):
     `system`, `user`, `assistant` and `tool`; usual names such as `human`, `bot` and `gpt-4` are known."""
     rows: PositiveInt | None = None
     """Use only the first N rows of the training data."""
-    context: Auto | Annotated[int, Field(ge=8)] = AUTO
+    context: Auto | Annotated[int, Field(ge=8, le=LARGEST)] = AUTO
     """Longest example in tokens. `auto` is the model's own limit, at most 1024."""
     packing: bool = True
     """Pack whole examples into rows of the context length, each attending only to itself."""
@@ -358,7 +360,7 @@ class EvaluateSection(Section):
 
     every: AutoPositiveInt = AUTO
     """Steps between validations. `auto` makes about ten per run, never fewer than five."""
-    answers: Auto | Annotated[int, Field(ge=0)] = AUTO
+    answers: Auto | Annotated[int, Field(ge=0, le=LARGEST)] = AUTO
     """Test rows that the base and the tuned model both answer after training. `auto` is 32, and 2 where generation
     is slow."""
     metric: str | None = None
@@ -369,7 +371,7 @@ class EvaluateSection(Section):
     general: str = AUTO
     """Texts outside the task that show what a run forgets: a file, `bundled` or `none`. `auto` is `bundled` for
     decoders that generate text."""
-    general_tokens: Auto | Annotated[int, Field(ge=200)] = AUTO
+    general_tokens: Auto | Annotated[int, Field(ge=200, le=LARGEST)] = AUTO
     """Most tokens of these texts together. `auto` is as many as training sees, from 500 to 8,000."""
 
 

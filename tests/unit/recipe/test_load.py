@@ -9,6 +9,7 @@ import pytest
 
 from burnish.errors import RecipeError
 from burnish.recipe.load import dump_recipe, load_recipe, recipe_from_saved
+from burnish.recipe.names import options, takes_whole_numbers
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, Recipe
 from tests.snapshots import check_message
 
@@ -138,6 +139,13 @@ def test_an_unknown_name_is_reported_with_line_and_near_name(tmp_path: Path) -> 
 def test_each_wrong_value_is_named_in_a_sentence(written: str) -> None:
     error = problems_of(sets=(written,))
     check_message(error)
+
+
+@pytest.mark.parametrize("name", [name for name, field in options().items() if takes_whole_numbers(field)])
+def test_numbers_that_nothing_can_count_to_are_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"`{name}` cannot be `{2**64}`") as caught:
+        load_recipe("rows.jsonl", {}, [f"{name}={2**64}"])
+    assert "2^53" in caught.value.fix or "2^63" in caught.value.fix
 
 
 def test_all_problems_come_in_one_error_names_first(tmp_path: Path) -> None:
