@@ -24,7 +24,7 @@ from tests.tiny_architectures import save_architecture
 from tools.attack.forked import run_fresh
 from tools.attack.victims import settings
 
-_PATIENCE = 1800.0
+_PATIENCE = 5400.0
 _MB = 1_000_000
 _BOMB_SECONDS, _BOMB_BYTES = 5.0, 500 * _MB
 _TWO_STEPS = settings({"train.max_steps": 2, "evaluate.answers": 0, "model.device": "cpu", "data.context": 64})
