@@ -7,7 +7,8 @@
         state.json              progress, optimizer settings, other generators, loss scaler
         checksums.json          SHA-256 of each file above; written last
 
-A folder gets its final name only when it is complete, and is used only if every checksum matches.
+A folder gets its final name only when it is complete, and is used only if every checksum matches. Where the weights are
+sharded, each process writes its part of weights and moments into a file of its own in place of the first two.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from burnish.engine.optimizer import moments, restore_moments
+from burnish.engine.optimizer import moment_tensors, moments, restore_moments
 from burnish.engine.process import Process
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import random_tensors, random_values, restore_random
+from burnish.engine.shard_files import names_in, read_shards, shared_folder, write_shards
 from burnish.engine.step import Trainer
 from burnish.errors import BurnishError
+from burnish.models.sharded import is_sharded
 from burnish.runs.atomic import remove_folder, remove_leftovers, write_folder
 from burnish.runs.folder import checkpoint_folders
+
+_WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", "random.safetensors"
 
 
 def checkpoint_path(checkpoints: Path, step: int) -> Path:
@@ -41,27 +46,54 @@ def trained_weights(network: Any) -> dict[str, torch.Tensor]:
 
 
 def save_checkpoint(checkpoints: Path, trainer: Trainer, progress: Progress) -> Path:
-    """Writes a checkpoint of the current state.
+    """Writes a checkpoint of the current state. With sharded weights, all processes have to call it.
 
     Raises:
         MachineError: the disk is full or read-only; older checkpoints are untouched.
     """
     path = checkpoint_path(checkpoints, progress.step)
+    if is_sharded(trainer.network):
+        _save_in_shards(path, trainer, progress)
+        return path
+    with write_folder(path) as folder:
+        _save_tensors(trained_weights(trainer.network), folder / _WEIGHTS)
+        _save_tensors(moments(trainer.optimizer), folder / _OPTIMIZER)
+        _save_rest(folder, trainer, progress)
+        _save_sums(folder, {file.name: _sha256(file) for file in sorted(folder.iterdir())})
+    return path
+
+
+def _save_in_shards(path: Path, trainer: Trainer, progress: Progress) -> None:
+    """The same where every process has its part of each weight and moment, and writes it."""
+    process = trainer.process
+    with shared_folder(path, process) as folder:
+        tensors = trained_weights(trainer.network) | moment_tensors(trainer.optimizer)
+        own = write_shards(tensors, folder, process)
+        if process.is_main:
+            own += _save_rest(folder, trainer, progress)
+        # each reads what it has written itself, which may be much
+        sums = process.gather({file.name: _sha256(file) for file in own})
+        if process.is_main:
+            _save_sums(folder, {name: digest for some in sums for name, digest in some.items()})
+
+
+def _save_rest(folder: Path, trainer: Trainer, progress: Progress) -> list[Path]:
+    """Writes what is not sharded; returns the files."""
     state = {
         "progress": progress.to_dict(),
         "optimizer": trainer.optimizer.state_dict()["param_groups"],
         "scaler": trainer.scaler.state_dict(),
         "random": random_values(),
     }
-    with write_folder(path) as folder:
-        _save_tensors(trained_weights(trainer.network), folder / "weights.safetensors")
-        _save_tensors(moments(trainer.optimizer), folder / "optimizer.safetensors")
-        _save_tensors(random_tensors(), folder / "random.safetensors")
-        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        # written last: a checkpoint without checksums is incomplete
-        sums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-        (folder / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
-    return path
+    random, rest = folder / _RANDOM, folder / "state.json"
+    _save_tensors(random_tensors(), random)
+    rest.write_text(json.dumps(state), encoding="utf-8")
+    return [random, rest]
+
+
+def _save_sums(folder: Path, sums: dict[str, str]) -> None:
+    """Written last: a checkpoint without checksums is incomplete."""
+    (folder / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
 
 
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -118,32 +150,63 @@ def _damage_of_best(path: Path) -> str:
 
 
 def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
-    """Restores weights, optimizer, loss scaler and random generators, and returns the progress."""
+    """Restores weights, optimizer, loss scaler and random generators, and returns the progress.
+
+    With sharded weights, all processes have to call it. A checkpoint of sharded weights restores whole ones, too, and
+    one of whole weights restores sharded ones.
+    """
     restore_weights(path, trainer.network)
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    restore_moments(trainer.optimizer, load_file(str(path / "optimizer.safetensors")), state["optimizer"])
+    restore_moments(trainer.optimizer, _load_moments(path, trainer), state["optimizer"])
     trainer.scaler.load_state_dict(state["scaler"])
-    restore_random(load_file(str(path / "random.safetensors")), state["random"])
+    restore_random(load_file(str(path / _RANDOM)), state["random"])
     return Progress.from_dict(state["progress"])
+
+
+def _load_moments(path: Path, trainer: Trainer) -> dict[str, torch.Tensor]:
+    """The optimizer's state in a checkpoint; of sharded weights, the part of this process."""
+    is_together = is_sharded(trainer.network)
+    if not is_together and (path / _OPTIMIZER).exists():
+        return load_file(str(path / _OPTIMIZER))
+    weights = [weight for group in trainer.optimizer.param_groups for weight in group["params"]]
+    made: dict[str, torch.Tensor] = {}
+    for name, (size, dtype) in names_in(path).items():
+        number = name.partition(".")[0]
+        if number.isdigit():
+            weight = weights[int(number)].detach()
+            is_alike = size == weight.shape and size
+            made[name] = torch.zeros_like(weight, dtype=dtype) if is_alike else torch.zeros(size, dtype=dtype)
+    read_shards(made, path, is_together)
+    return made
 
 
 @torch.no_grad()
 def restore_weights(path: Path, network: Any) -> None:
-    """Loads the trained weights of a checkpoint into the network.
+    """Loads the trained weights of a checkpoint into the network. With sharded weights, all processes have to call it.
 
     Raises:
         BurnishError: the checkpoint has different trained weights.
     """
-    saved = load_file(str(path / "weights.safetensors"))
-    present = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    if saved.keys() != present.keys():
+    present, is_together = trained_weights(network), is_sharded(network)
+    is_whole = (path / _WEIGHTS).exists()
+    saved = load_file(str(path / _WEIGHTS)) if is_whole and not is_together else {}
+    names = saved.keys() or _names_of_weights(path)
+    if names != present.keys():
         raise BurnishError(
             f"the checkpoint `{path}` does not fit the model",
-            f"It has {len(saved)} trained tensors, the model has {len(present)}.",
+            f"It has {len(names)} trained tensors, the model has {len(present)}.",
             "Start a new run",
         )
-    for name, parameter in present.items():
-        parameter.copy_(saved[name])
+    if not saved:
+        read_shards(present, path, is_together)
+    for name, tensor in saved.items():
+        present[name].copy_(tensor)
+
+
+def _names_of_weights(path: Path) -> set[str]:
+    """Names of the weights in a checkpoint of any layout; moments begin with the number of their parameter."""
+    others = load_file(str(path / _RANDOM)).keys()
+    return {name for name in names_in(path) if not name.partition(".")[0].isdigit()} - others
 
 
 def share_checkpoint(trainer: Trainer, progress: Progress) -> Progress:
@@ -152,7 +215,7 @@ def share_checkpoint(trainer: Trainer, progress: Progress) -> Progress:
     Each process of a run needs no file of it.
     """
     process, optimizer = trainer.process, trainer.optimizer
-    if process.is_alone:
+    if process.is_alone or is_sharded(trainer.network):
         return progress
     share_weights(trainer.network, process)
     kept, groups, scaler, progress = process.decide(
@@ -166,7 +229,7 @@ def share_checkpoint(trainer: Trainer, progress: Progress) -> Progress:
 
 def share_weights(network: Any, process: Process) -> None:
     """Gives every process the trained weights of the main one."""
-    if process.is_alone:
+    if process.is_alone or is_sharded(network):  # each has its part already
         return
     process.broadcast_into(list(trained_weights(network).values()))
 

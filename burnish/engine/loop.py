@@ -26,6 +26,7 @@ from burnish.engine.validation import HeldOut
 from burnish.engine.watch import Watch, places
 from burnish.errors import BurnishError, Interrupted, MachineError, ModelError
 from burnish.models.device import RAISED, RowTooLarge, ran_out
+from burnish.models.sharded import is_sharded
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import flush_logs
 from burnish.runs.events import (
@@ -428,11 +429,14 @@ class Loop:
         return validation
 
     def _save(self) -> None:
-        if not self.process.is_main:
-            return
+        is_main = self.process.is_main
         started = time.perf_counter()
-        flush_logs(self.checkpoints.parent)
-        save_checkpoint(self.checkpoints, self.trainer, self.progress)
+        if is_main:
+            flush_logs(self.checkpoints.parent)
+        if is_main or is_sharded(self.trainer.network):
+            save_checkpoint(self.checkpoints, self.trainer, self.progress)
+        if not is_main:
+            return
         prune_checkpoints(self.checkpoints, self.recipe.save.keep, self.progress.best_step)
         path = checkpoint_path(self.checkpoints, self.progress.step)
         self.pace.saved(time.perf_counter() - started)

@@ -32,7 +32,8 @@ def make_optimizer(
     groups: dict[tuple[float, float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            decay = train.weight_decay if parameter.squeeze().ndim >= 2 else 0.0
+            is_matrix = sum(size != 1 for size in parameter.shape) >= 2
+            decay = train.weight_decay if is_matrix else 0.0
             unit = units.get(name, 1.0)
             groups.setdefault((decay / unit, factors.get(name, 1.0) * unit, unit), []).append(parameter)
     ordered = sorted(groups, key=lambda group: (-group[0], group[1:]))
@@ -97,6 +98,11 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     bitsandbytes nests some of its tensors, shares its code tables and counts steps in plain integers; these become
     0-dimensional tensors.
     """
+    return {name: tensor.detach().cpu().clone() for name, tensor in moment_tensors(optimizer).items()}
+
+
+def moment_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The tensors of `moments` themselves, where they are, whole or sharded."""
     flat: dict[str, torch.Tensor] = {}
     for number, state in optimizer.state_dict()["state"].items():
         values = dict(state)
@@ -104,7 +110,7 @@ def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
             values |= values.pop(nested)
         for key, value in values.items():
             flat[f"{number}.{key}"] = torch.as_tensor(value)
-    return {name: tensor.detach().cpu().clone() for name, tensor in flat.items()}
+    return flat
 
 
 def restore_moments(

@@ -13,13 +13,14 @@ from burnish.data.batching.batches import Batch
 from burnish.engine.optimizer import allocate_moments, head_factors, make_optimizer, set_learning_rate
 from burnish.engine.process import ONE, Process
 from burnish.engine.random_state import random_tensors, random_values, restore_random, seed_everything
-from burnish.engine.validation import HeldOut, evaluate_rows
+from burnish.engine.validation import HeldOut, evaluate_rows, out_of_memory_sharded
 from burnish.errors import BurnishError, MachineError
 from burnish.methods.method import Method
 from burnish.metrics.measure import Measure
 from burnish.metrics.measure import value as value_of
 from burnish.models.device import RAISED, arithmetic, free_memory, ran_out
 from burnish.models.heads import Target
+from burnish.models.sharded import compute, is_sharded, whole
 from burnish.recipe.schema import Recipe
 from burnish.tasks.task import Objective, Task
 
@@ -148,6 +149,8 @@ class Trainer:
         if self.process.is_alone:
             self._begin(batches)
             total = self._backward(batches, trained_tokens)
+        elif is_sharded(self.network):
+            total = self._backward_sharded(batches, trained_tokens)
         else:
             total = self._backward_together(batches, trained_tokens)
         # gradients are clipped at their true size, so they are unscaled first
@@ -155,21 +158,25 @@ class Trainer:
         parameters = [weight for weight in self._weights() if weight.grad is not None]
         # without clipping (0), an infinite limit still gives the norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
-        return total, norm
+        return total, whole(norm)
 
     def _weights(self) -> list[torch.nn.Parameter]:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
     def _begin(self, batches: Sequence[Batch]) -> None:
         with torch.no_grad(), arithmetic(self.device, self.precision):
-            self.task.objective.begin_step(self.network, (self._ready(batch) for batch in batches))
+            ready = (self._ready(batch) for batch in batches)
+            compute(self.network, self.task.objective.begin_step, ready)
 
     def _backward(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:
         """Adds the gradient of every micro-batch to the parameters; returns the sum of the losses."""
         total = torch.zeros((), device=self.device)
         for batch in batches:
             with arithmetic(self.device, self.precision):
-                loss = self.task.objective.losses(self.network, self._ready(batch)).sum() / trained_tokens
+                losses = compute(self.network, self.task.objective.losses, self._ready(batch))
+                loss = losses.sum() / trained_tokens
+                if batch.is_spare:
+                    loss = loss * 0.0
             # outside of autocast, which is meant for the forward pass; the scale keeps small fp16 gradients above 0
             self.scaler.scale(loss).backward()
             total += loss.detach()
@@ -212,6 +219,26 @@ class Trainer:
                 gradients.append(weight.grad)
         self.process.add_up(gradients)
         return torch.tensor(loss, dtype=torch.float32, device=self.device)
+
+    def _backward_sharded(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:
+        """The same where every process holds a part of each weight, and torch adds up gradients as it computes them.
+
+        Every process has equally many micro-batches, because all of them gather the weights for each.
+
+        Raises:
+            MachineError: memory ran out. The others wait in the middle of a pass, so the step cannot be repeated.
+        """
+        try:
+            self._begin(batches)
+            if sums := self.task.objective.shared_sums():
+                self.task.objective.take_sums(self.process.total(sums))
+            total = self._backward(batches, trained_tokens)
+            allocate_moments(self.optimizer)
+        except RAISED as error:
+            if not ran_out(error):
+                raise
+            raise out_of_memory_sharded(self.process) from error
+        return torch.tensor(self.process.total([float(total)])[0], dtype=torch.float32, device=self.device)
 
     def _backward_and_reserve(self, batches: Sequence[Batch], trained_tokens: int) -> torch.Tensor:
         total = self._backward(batches, trained_tokens)

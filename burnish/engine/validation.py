@@ -12,11 +12,13 @@ import numpy
 import torch
 
 from burnish.data.batching.batches import Batch, BatchPlan
-from burnish.data.batching.parts import share_out
+from burnish.data.batching.parts import own_and_spare
 from burnish.engine.process import ONE, Process
+from burnish.errors import MachineError
 from burnish.metrics.intervals import Estimate, difference
 from burnish.metrics.measure import Measure
 from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out
+from burnish.models.sharded import compute, is_sharded
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Task
 
@@ -87,6 +89,7 @@ def evaluate_rows(
 
     Raises:
         RowTooLarge: a single row does not fit into memory.
+        MachineError: memory ran out, and the weights are sharded.
     """
     while True:
         found = None
@@ -95,6 +98,8 @@ def evaluate_rows(
         except RAISED as error:
             if not ran_out(error):
                 raise
+            if is_sharded(network):
+                raise out_of_memory_sharded(process) from error
         if not process.any(found is None) and found is not None:
             return found if process.is_alone else _united(found, process)
         free_memory()
@@ -116,13 +121,13 @@ def _evaluate(
     number = len(held_out.examples)
     sums, counts = numpy.zeros(number), numpy.zeros(number, dtype=numpy.int64)
     outputs: list[Any] = [None] * number
-    costs = [batch.inputs["input_ids"].numel() for batch in held_out.batches] if not process.is_alone else []
-    mine = range(len(held_out.batches)) if process.is_alone else share_out(costs, process.world)[process.rank]
-    batches = [held_out.batches[index] for index in mine]
+    batches = _own_batches(held_out.batches, process, is_even=is_sharded(network))
     _begin(network, task, batches, device, precision, process)
     for done, batch in enumerate(batches, 1):
         with arithmetic(device, precision):
-            outcome = task.scorer.evaluate_batch(network, batch.to(device))
+            outcome = compute(network, task.scorer.evaluate_batch, batch.to(device))
+        if batch.is_spare:
+            continue
         owners = batch.owners.numpy()
         # moved first, then widened: MPS has no float64
         numpy.add.at(sums, owners, outcome.losses.cpu().double().numpy())
@@ -133,6 +138,23 @@ def _evaluate(
     return EvaluatedExamples(held_out.examples, held_out.owners, outputs, sums, counts)
 
 
+def _own_batches(batches: Sequence[Batch], process: Process, is_even: bool) -> Sequence[Batch]:
+    """Those that this process evaluates; where all are to evaluate equally many, with spare ones at the end."""
+    if process.is_alone:
+        return batches
+    own, spare = own_and_spare([batch.input_ids.numel() for batch in batches], process.world, process.rank)
+    return [batches[index] for index in own] + [batches[index].spare() for index in spare if is_even]
+
+
+def out_of_memory_sharded(process: Process) -> MachineError:
+    """The error of a process whose memory runs out in the middle of a pass through sharded weights."""
+    return MachineError(
+        f"memory ran out in rank {process.rank} of {process.world}",
+        "The others wait for its part of the weights, so smaller micro-batches cannot be tried now.",
+        "Start again with `--set batch.rows=1` or `--set train.gradient_checkpointing=true`, or with more processes",
+    )
+
+
 def _begin(
     network: Any, task: Task, batches: Sequence[Batch], device: torch.device, precision: str, process: Process
 ) -> None:
@@ -140,9 +162,9 @@ def _begin(
     ran_out_here = False
     try:
         with arithmetic(device, precision):
-            task.objective.begin_step(network, (batch.to(device) for batch in batches))
+            compute(network, task.objective.begin_step, (batch.to(device) for batch in batches))
     except RAISED as error:
-        if process.is_alone or not ran_out(error) or not task.objective.shared_sums():
+        if process.is_alone or is_sharded(network) or not ran_out(error) or not task.objective.shared_sums():
             raise
         ran_out_here = True
     if process.is_alone or not (sums := task.objective.shared_sums()):

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.data.batching.parts import share_out
+from burnish.data.batching.parts import own_and_spare, share_out
 from burnish.engine.process import ONE, Process
 from burnish.metrics.answers import compare_json, json_measures, rouge_measure
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
 from burnish.models.device import arithmetic
-from burnish.models.generation import generate_batch, prompt_room
+from burnish.models.generation import generate_batch, longest_answer, prompt_room
+from burnish.models.sharded import compute, is_sharded
 from burnish.tasks.questions import answer_batches
 from burnish.tasks.task import Predictor, Question
 
@@ -63,20 +64,50 @@ def answer_questions(
     network.eval()
     device = next(network.parameters()).device
     given: dict[int, str] = {}
-    batches = answer_batches(questions)
-    costs = [len(chosen) * max(len(questions[index].prompt_ids) for index in chosen) for chosen in batches]
-    for chosen in (batches[number] for number in share_out(costs, process.world)[process.rank]):
+    own, spare = _shared_out(network, questions, max_new_tokens, process)
+    for chosen in own + spare:
         prompts = [questions[index].prompt_ids for index in chosen]
         load = questions[chosen[0]].inputs
         with arithmetic(device, precision):
-            outputs = generate_batch(
-                network, tokenizer, prompts, predictor.stop_ids, max_new_tokens, inputs=load() if load else None
+            outputs = compute(
+                network,
+                generate_batch,
+                tokenizer,
+                prompts,
+                predictor.stop_ids,
+                max_new_tokens,
+                inputs=load() if load else None,
             )
         for index, ids in zip(chosen, outputs, strict=True):
             given[index] = predictor.answer_text(tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True))
         report(len(given), len(questions))
     given = {index: text for found in process.gather(given) for index, text in found.items()}
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]
+
+
+def _shared_out(
+    network: Any, questions: Sequence[Question], max_new_tokens: int, process: Process
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Numbers of the questions of each batch that this process answers, and of those that it answers besides.
+
+    With sharded weights all processes answer equally many batches, and continue each until all have finished. A
+    prompt that leaves less room than the longest answer takes could not be continued: all answer such a batch together.
+    """
+    batches = answer_batches(questions)
+    costs = [len(chosen) * max(len(questions[index].prompt_ids) for index in chosen) for chosen in batches]
+    if not is_sharded(network):
+        return [batches[number] for number in share_out(costs, process.world)[process.rank]], []
+    tight = [number for number, chosen in enumerate(batches) if _is_tight(network, questions, chosen, max_new_tokens)]
+    free = [number for number in range(len(batches)) if number not in tight]
+    own, spare = own_and_spare([costs[number] for number in free], process.world, process.rank)
+    return [batches[free[number]] for number in own], [batches[number] for number in [free[n] for n in spare] + tight]
+
+
+def _is_tight(network: Any, questions: Sequence[Question], chosen: Sequence[int], max_new_tokens: int) -> bool:
+    """Whether a batch leaves less room for an answer than `max_new_tokens`."""
+    prompts = [questions[index].prompt_ids for index in chosen]
+    has_inputs = questions[chosen[0]].inputs is not None
+    return longest_answer(network, prompts, max_new_tokens, has_inputs) < max_new_tokens
 
 
 def describe_cut(network: Any, questions: Sequence[Question], max_new_tokens: int) -> str:

@@ -26,6 +26,7 @@ from burnish.evaluate.forgetting import BaseLoss, GeneralTexts, against_forgetti
 from burnish.metrics.intervals import contrast
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.metrics.own_metric import load_metric
+from burnish.models.sharded import compute
 from burnish.prepare.context import Emit, RunContext
 from burnish.prepare.encode import Encoded, encode_records
 from burnish.prepare.final import caveat
@@ -191,7 +192,7 @@ def _evaluate(network: Any, context: RunContext, rows: _Rows, is_base: bool) -> 
     loss = cache.find() if cache else None
     if not context.process.decide(lambda: loss is not None):
         # these texts have a task of their own, `text`, whose objective has not seen the network yet
-        general.context.task.objective.inspect_model(network)
+        compute(network, general.context.task.objective.inspect_model)
         result = evaluated(general.passages, general.context)
         loss = result.loss() if result else None
         if cache and loss is not None:

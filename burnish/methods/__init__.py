@@ -34,6 +34,8 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 """The `sections` of methods that have any: what does nothing is to be named before any method is loaded."""
 _WHOLE_COPIES = {"full": 2, "freeze": 1}
 """Of methods whose result is a whole model: how often all weights are in a run folder, in result and checkpoint."""
+_SHARDED = ("full", "freeze")
+"""The methods with `can_shard`."""
 AUTO_METHODS = ("full", "lora", "qlora")
 """The methods that `auto` chooses from: the best first, the one that needs the least memory last."""
 LIKELY_METHOD = "lora"
@@ -59,6 +61,16 @@ def least_copies(name: str) -> int:
     """
     found = _METHODS.get(name)
     return int(found.trains_base) if isinstance(found, type) else _WHOLE_COPIES.get(name, 0)
+
+
+def can_shard(name: str) -> bool:
+    """Whether a method's weights may be sharded over several processes; loads nothing.
+
+    Args:
+        name: of a method.
+    """
+    found = _METHODS.get(name)
+    return found.can_shard if isinstance(found, type) else name in _SHARDED
 
 
 def register_method(method: type[Method]) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from burnish.models.base import Loading, quiet_transformers
 from burnish.models.blocks import block_lists, is_ending, modules_after
 from burnish.models.heads import Target
 from burnish.models.location import ModelLocation
+from burnish.models.sharded import is_sharded, save_whole
 from burnish.models.weight_files import check_weight_files
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.folder import RunFolder
@@ -27,6 +28,7 @@ class FullMethod(MethodDefaults):
     trains_base: ClassVar[bool] = True
     fewer_weights: ClassVar[str] = "or `--method lora`, which trains fewer weights"
     can_eject: ClassVar[bool] = True
+    can_shard: ClassVar[bool] = True
 
     def learning_rate(self, parameters: int) -> float:
         """5e-5 at 100 M parameters, about 1e-5 at 7 B."""
@@ -48,7 +50,10 @@ class FullMethod(MethodDefaults):
     def save(self, network: Any, folder: Path) -> None:
         """Writes a transformers folder with safetensors weights in fp32."""
         with quiet_transformers():
-            network.save_pretrained(str(folder))
+            if is_sharded(network):
+                save_whole(network, folder)
+            else:
+                network.save_pretrained(str(folder))
 
     def result_folder(self, run: RunFolder) -> Path:
         """`model/`."""

@@ -34,6 +34,8 @@ class Method(Protocol):
     """Whether activations may be recomputed in the backward pass."""
     needs_values: ClassVar[bool]
     """Whether `choices` and `apply` depend on what the network computes, rather than on its shape."""
+    can_shard: ClassVar[bool]
+    """Whether its weights, and those of the base model, may be sharded over several processes."""
     quantizes: ClassVar[bool]
     """Whether the base model is stored in fewer bits than it is computed in."""
     can_merge: ClassVar[bool]
@@ -101,7 +103,8 @@ class Method(Protocol):
         ...
 
     def save(self, network: Any, folder: Path) -> None:
-        """Writes the result in its standard layout into an empty folder."""
+        """Writes the result in its standard layout into an empty folder. While the main process does so with sharded
+        weights, the others have to call `models.sharded.save_whole`."""
         ...
 
     def result_folder(self, run: RunFolder) -> Path:
@@ -175,6 +178,7 @@ class MethodDefaults:
     trains_base: ClassVar[bool] = False
     can_checkpoint: ClassVar[bool] = True
     needs_values: ClassVar[bool] = False
+    can_shard: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
     can_merge: ClassVar[bool] = False
     bits: ClassVar[int] = 0

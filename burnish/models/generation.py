@@ -13,6 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from burnish.errors import InputError, ModelError
 from burnish.models.config import context_limit
+from burnish.models.sharded import is_sharded
 
 _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,
@@ -150,6 +151,9 @@ def generate_batch(
 ) -> list[list[int]]:
     """Generates answers to a batch of prompts.
 
+    With sharded weights all processes generate at the same time, and each makes as many passes through the network as
+    the one with the longest answer.
+
     Prompts are padded on the left, so that all answers begin in the same column. Answers get the rest of the model's
     context; a prompt that leaves less than a quarter (or `max_new_tokens`) is truncated on the left.
 
@@ -188,6 +192,7 @@ def generate_batch(
             attention_mask=mask.to(device),
             generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, temperature),
             streamer=streamer,
+            synced_gpus=is_sharded(network),
             **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},
         )
     # the decoder of an encoder-decoder begins with its start token
@@ -201,6 +206,21 @@ def _by_length(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     for index, prompt in enumerate(prompts):
         groups.setdefault(len(prompt), []).append(index)
     return list(groups.values())
+
+
+def longest_answer(network: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, has_inputs: bool) -> int:
+    """Tokens of the longest answer that the context of a network leaves room for after a batch of prompts.
+
+    Args:
+        network: that generates.
+        prompts: token ids.
+        max_new_tokens: of the longest answer that is wanted.
+        has_inputs: whether the prompt has further inputs and cannot be truncated.
+
+    Raises:
+        InputError: there is no room.
+    """
+    return _fitted(network, prompts, max_new_tokens, has_inputs)[1]
 
 
 def _fitted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from burnish.methods import AUTO_METHODS, make_method
 from burnish.models.config import depth, with_depth
 from burnish.models.skeleton import Skeleton
 from burnish.plan.live_storage import OPTIMIZER, WEIGHTS, Peak
-from burnish.plan.sharding import Shards, sharded_memory
+from burnish.plan.sharding import AT_ONCE, Gathered, Shards, sharded_memory
 from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
@@ -37,6 +38,8 @@ class Way:
     micro_rows: int
     """Rows of the context length in memory at a time."""
     checkpointing: bool
+    is_sharded: bool = False
+    """Whether each of several devices holds a part of every weight, rather than all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +80,25 @@ def methods_for(rows: int | None, kind: str = "causal", parameters: int = 0) -> 
 
 
 def find_fit(
-    methods: Sequence[str], rows: Sequence[int], checkpointing: Sequence[bool], run: Simulate, room: int
+    methods: Sequence[str],
+    rows: Sequence[int],
+    checkpointing: Sequence[bool],
+    run: Simulate,
+    room: int,
+    sharding: Callable[[str], Sequence[bool]] = lambda method: (False,),
 ) -> Fit:
     """The first way that fits, from the best method to the last.
 
-    Smaller micro-batches and activation checkpointing change the time but not the result, so both are tried before a
-    method of lower quality. Of the ways that fit with a method, those that keep activations come first, then those
-    with more rows.
+    Smaller micro-batches, activation checkpointing and sharded weights change the time but not the result, so all are
+    tried before a method of lower quality. Of the ways that fit with a method, those with whole weights on each device
+    come first, then those that keep activations, then those with more rows.
 
     Args:
         methods: the best first.
         rows: micro-batches to choose from, the largest first.
         checkpointing: whether to try keeping activations, recomputing them, or both.
         run: simulates a step.
+        sharding: of a method, whether to try whole weights on each device, sharded ones, or both.
         room: bytes available to tensors.
 
     Returns:
@@ -97,10 +106,10 @@ def find_fit(
     """
     least: Fit | None = None
     for method in methods:
-        for again in checkpointing:
+        for shards, again in itertools.product(sharding(method), checkpointing):
             larger: Fit | None = None
             for number in _extremes(rows):
-                way = Way(method, number, again)
+                way = Way(method, number, again, shards)
                 bound = None if larger is None else _at_least(larger, number)
                 seen = run(way, room) if bound is None or bound.peak.total <= room else bound
                 fit = Fit(way, seen, not seen.is_bound and seen.peak.total <= room)
@@ -140,7 +149,7 @@ def _grown(fit: Fit, largest: Fit | None, rows: Sequence[int], run: Simulate, ro
     for number in rows[1:-1]:
         if low + each * (number - fit.way.micro_rows) > room:
             continue
-        way = Way(fit.way.method, number, fit.way.checkpointing)
+        way = replace(fit.way, micro_rows=number)
         seen = run(way, room)
         if not seen.is_bound and seen.peak.total <= room:
             return Fit(way, seen, True)
@@ -183,16 +192,30 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error
 
 
-def shard(simulation: Simulation, config: Any, shards: Shards) -> Simulation:
-    """The memory of a step on each of several devices."""
+def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = True) -> Simulation:
+    """The memory of a run on each of several devices that share its weights.
+
+    Args:
+        simulation: of a step on one device.
+        config: of the model.
+        shards: the devices.
+        reshards: whether blocks are freed between forward and backward pass.
+    """
     if shards.ranks == 1:
         return simulation
     blocks = depth(config) or 1
-    block, trained = simulation.weights // blocks, 4 * simulation.trained // blocks
+    block = (simulation.weights - simulation.outside) // blocks
+    trained = 4 * (simulation.trained - simulation.trained_outside) // blocks
+    outside = Gathered(simulation.outside, 4 * simulation.trained_outside)
+    whole = Gathered(block * (AT_ONCE if reshards else blocks), trained)
     phases = {}
     for name, peak in simulation.phases.items():
-        parts = sharded_memory(peak.parts, block, trained, shards)
+        parts = sharded_memory(peak.parts, outside, whole, shards)
         phases[name] = Peak(sum(parts.values()), parts)
+    # the base model is loaded as a whole before it is sharded, and again at the end, to be compared with
+    parts = dict.fromkeys(simulation.peak.parts, 0)
+    parts |= {WEIGHTS: simulation.weights + shards.share(simulation.weights)}
+    phases["base"] = Peak(sum(parts.values()), parts)
     return replace(simulation, phases=phases)
 
 

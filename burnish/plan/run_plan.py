@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -37,6 +38,7 @@ from burnish.prepare.resolve import (
     resolve_step,
     resolve_training,
 )
+from burnish.prepare.strategy import check_strategy, methods_to_share, resolved_strategy, ways_to_share
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import MemoryBounded, MemoryPlanned, Note, Resolved
 from burnish.system.machine import memory_size
@@ -123,19 +125,22 @@ def _plan(
             Note(f"The method `{method.name}` does not keep packed examples apart, so each example gets its own row.")
         )
     resolver.fill_packing(task.encoder.can_pack and method.can_pack)
-    facts = gather_facts(context)
+    check_strategy(resolver.recipe, shards.ranks)
+    facts = gather_facts(context, shards.ranks)
     resolve_step(resolver, facts)
-    candidates, reason = _candidates(resolver.recipe, context, facts.rows if has_data else None, facts.parameters)
+    candidates, reason = _candidates(resolver.recipe, context, facts, has_data)
     _find_layers(resolver, context)
     planned = context.with_recipe(resolver.recipe)
 
     def run(way: Way, room: int | None) -> Simulation:
-        limit = room if shards.ranks == 1 else None  # each of several devices takes only a part
-        return shard(simulate_way(way, planned, facts, limit), context.config, shards)
+        if not way.is_sharded:
+            return simulate_way(way, planned, facts, room)
+        whole = simulate_way(way, planned, facts, None)  # of which each device takes a part
+        return shard(whole, context.config, shards, planned.recipe.distributed.reshard_after_forward)
 
     rows = micro_batches(resolver.recipe, facts)
     bound = None if simulates else _bound_if_roomy(planned, facts, rows[0], budget)
-    fit = None if bound else _fit(candidates, rows, run, planned, budget)
+    fit = None if bound else _fit(candidates, rows, run, planned, budget, shards.ranks)
     budget = measured_again(budget)
     if fit is not None and not fit.fits:
         raise _too_large(fit, budget, planned, facts)
@@ -174,8 +179,13 @@ def planned_memory(fit: Fit, budget: Budget, recipe: Recipe) -> MemoryPlanned:
     )
 
 
-def gather_facts(context: RunContext) -> Facts:
-    """What the choices depend on."""
+def gather_facts(context: RunContext, processes: int) -> Facts:
+    """What the choices depend on.
+
+    Args:
+        context: encoded.
+        processes: that compute each step together.
+    """
     head, config = context.task.objective.head, context.config
     answers = [question.answer for question in context.questions(_MEASURED_ANSWERS)]
     return Facts(
@@ -188,17 +198,17 @@ def gather_facts(context: RunContext) -> Facts:
         has_own_head="num_labels" in head.config,
         longest_answer=max((len(context.tokenizer(answer).input_ids) for answer in answers), default=0),
         rate_factor=context.task.objective.rate_factor,
-        processes=context.process.world,
+        processes=processes,
     )
 
 
-def _candidates(recipe: Recipe, context: RunContext, rows: int | None, parameters: int) -> tuple[list[str], str]:
+def _candidates(recipe: Recipe, context: RunContext, facts: Facts, has_data: bool) -> tuple[list[str], str]:
     """The methods to choose from for this number of rows and this model, best first, and why."""
     if recipe.method != AUTO:
         return [recipe.method], "as asked"
-    methods, reason = methods_for(rows, model_kind(context.config), parameters)
+    methods, reason = methods_for(facts.rows if has_data else None, model_kind(context.config), facts.parameters)
     able = [name for name in methods if _is_able(make_method(name), context)]
-    return able or [LIKELY_METHOD], reason
+    return methods_to_share(recipe, able or [LIKELY_METHOD], reason, facts.processes)
 
 
 def _is_able(method: Method, context: RunContext) -> bool:
@@ -226,7 +236,7 @@ def _find_layers(resolver: Resolver, context: RunContext) -> None:
 
 
 def _fit(
-    candidates: Sequence[str], rows: Sequence[int], run: Simulate, context: RunContext, budget: Budget
+    candidates: Sequence[str], rows: Sequence[int], run: Simulate, context: RunContext, budget: Budget, processes: int
 ) -> Fit | None:
     """The first way that fits, or the one with the least memory; None if torch cannot simulate the model."""
     again = context.recipe.train.gradient_checkpointing
@@ -234,7 +244,8 @@ def _fit(
     if again == AUTO and not make_method(candidates[0]).can_checkpoint:
         choices = [False]
     try:
-        return find_fit(candidates, rows, choices, run, budget.tensors)
+        sharding = partial(ways_to_share, context.recipe, processes=processes)
+        return find_fit(candidates, rows, choices, run, budget.tensors, sharding)
     except CannotSimulate as error:
         context.emit(Note(f"The memory of this run cannot be predicted: torch cannot simulate this model ({error})."))
         return None
@@ -249,7 +260,8 @@ def _take(
     facts: Facts,
 ) -> Method:
     """Resolves the chosen options with their reasons. Returns the method."""
-    way = fit.way if fit else Way(candidates[0], micro_batches(resolver.recipe, facts)[0], False)
+    first = candidates[0], micro_batches(resolver.recipe, facts)[0], False
+    way = fit.way if fit else Way(*first, ways_to_share(resolver.recipe, first[0], facts.processes)[0])
     skipped = candidates[: candidates.index(way.method)]
     if skipped:
         reason += f"; {' and '.join(f'`{name}`' for name in skipped)} would not fit into memory"
@@ -267,6 +279,8 @@ def _take(
         else "there is enough memory, and it would cost a third of the speed"
     )
     resolver.fill("train.gradient_checkpointing", way.checkpointing, why, is_reported=way.checkpointing)
+    strategy = resolved_strategy(way.is_sharded, facts.processes)
+    resolver.fill("distributed.strategy", *strategy, is_reported=facts.processes > 1)
     return method
 
 

@@ -21,7 +21,7 @@ NETWORK = 25e9
 _WORST_LINK_SHARE = 0.65
 """Share of their rated speed that links achieve at worst: NVLink in Calculon's description of an A100 (Isaev and
 others, SC 2023)."""
-_AT_ONCE = 2
+AT_ONCE = 2
 """Blocks gathered at a time: the one that computes, and the next one, prefetched."""
 
 
@@ -43,17 +43,26 @@ class Shards:
         return -(-amount // self.ranks)
 
 
-def sharded_memory(
-    parts: Mapping[str, int], block_bytes: int, trained_block_bytes: int, shards: Shards
-) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is whole on each GPU for a while."""
+
+    weights: int
+    """Bytes of weights, as they are stored."""
+    gradients: int
+    """Bytes of the gradients of those that are trained."""
+
+
+def sharded_memory(parts: Mapping[str, int], outside: Gathered, blocks: Gathered, shards: Shards) -> dict[str, int]:
     """Bytes on each GPU, by use.
 
-    Activations, logits and batch are not sharded: each rank has its own micro-batches.
+    Activations, logits and batch are not sharded: each rank has its own micro-batches. What is outside of the blocks is
+    whole during a pass. The gradients of a block are copied side by side before they are reduced.
 
     Args:
         parts: bytes of a step on one GPU, from a peak of the simulation.
-        block_bytes: weights of the largest block, in the precision in which they are gathered.
-        trained_block_bytes: gradient of the largest block's trained weights, unsharded until it has been reduced.
+        outside: the weights outside of the blocks.
+        blocks: those of the blocks that are whole at the same time, and the gradients of one of them.
         shards: the GPUs that share the step.
 
     Returns:
@@ -63,7 +72,10 @@ def sharded_memory(
         return dict(parts)
     cut = (WEIGHTS, GRADIENTS, OPTIMIZER)
     held = {part: shards.share(size) if part in cut else size for part, size in parts.items()}
-    return held | {GATHERED: _AT_ONCE * block_bytes + trained_block_bytes}
+    return held | {GATHERED: outside.weights + outside.gradients + blocks.weights + _COPIES * blocks.gradients}
+
+
+_COPIES = 2
 
 
 def communication_seconds(
@@ -73,7 +85,7 @@ def communication_seconds(
     link: float | None,
     network: float = NETWORK,
     micro_batches: int = 1,
-    stay_gathered: bool = False,
+    reshards: bool = True,
 ) -> float | None:
     """Seconds per step that a rank spends communicating weights and gradients.
 
@@ -88,8 +100,7 @@ def communication_seconds(
         link: bytes per second between GPUs of a node, in one direction; None if unknown.
         network: bytes per second per GPU between nodes.
         micro_batches: of one rank, in a step.
-        stay_gathered: whether the weights stay gathered until the step ends, which saves all gathers but the first and
-            needs memory for all weights.
+        reshards: whether weights are freed after the forward pass; if not, they are gathered once for both passes.
 
     Returns:
         Zero for one GPU; None if the speed of the link within a node is needed but unknown.
@@ -97,9 +108,26 @@ def communication_seconds(
     speed = _ring_speed(shards, link, network)
     if speed is None:
         return None
-    gathers = 1 if stay_gathered else 2 * micro_batches
-    passed = gathers * weight_bytes + micro_batches * trained_bytes
+    passed = micro_batches * ((2 if reshards else 1) * weight_bytes + trained_bytes)
     return passed * (shards.ranks - 1) / shards.ranks / speed
+
+
+def summing_seconds(trained_bytes: int, shards: Shards, link: float | None, network: float = NETWORK) -> float | None:
+    """Seconds per step in which GPUs that hold all weights each add up their gradients, once.
+
+    An all-reduce in a ring is a reduce-scatter and an all-gather.
+
+    Args:
+        trained_bytes: all gradients.
+        shards: the GPUs that share the training.
+        link: bytes per second between GPUs of a node, in one direction; None if unknown.
+        network: bytes per second per GPU between nodes.
+
+    Returns:
+        Zero for one GPU; None if the speed of the link within a node is needed but unknown.
+    """
+    speed = _ring_speed(shards, link, network)
+    return None if speed is None else 2 * trained_bytes * (shards.ranks - 1) / shards.ranks / speed
 
 
 def sharded_time(compute: TimeEstimate, communication: float) -> TimeEstimate:

@@ -15,6 +15,7 @@ from burnish.engine.step import Trainer
 from burnish.models.blocks import block_lists, held_tensors
 from burnish.models.config import depth, period
 from burnish.models.heads import split_model
+from burnish.models.sharded import unit_names
 from burnish.plan.live_storage import ACTIVATIONS, BATCH, GRADIENTS, OPTIMIZER, WEIGHTS, LiveStorage, Peak
 from burnish.plan.roofline import Operation, Work, bytes_inside
 
@@ -37,6 +38,10 @@ class Simulation:
     """Tokens of the step, without padding."""
     blocks: tuple[int, ...] = ()
     """Bytes of the weights of each block in the first list of blocks."""
+    outside: int = 0
+    """Bytes of the weights outside of the blocks."""
+    trained_outside: int = 0
+    """Trained parameters outside of the blocks."""
     is_bound: bool = False
     """Whether `phases` are a lower bound rather than exact."""
 
@@ -77,6 +82,7 @@ def simulate(
         storage.hold([weight.grad for weight in trained if weight.grad is not None], GRADIENTS)
     storage.forget_phases()
     storage.begin_phase(BEGIN)
+    outside, trained_outside = _outside(trainer.network)
     seen = Simulation(
         storage.phases,
         weights,
@@ -84,6 +90,8 @@ def simulate(
         work=work,
         tokens=sum(batch.num_tokens for batch in batches),
         blocks=tuple(_block_bytes(trainer.network)),
+        outside=outside,
+        trained_outside=trained_outside,
     )
     marks = _Marks(storage, seen, enough)
     try:
@@ -101,6 +109,14 @@ def _block_bytes(network: Any) -> Iterator[int]:
     for name in block_lists(network)[:1]:
         for block in network.get_submodule(name):
             yield sum(tensor.untyped_storage().nbytes() for tensor in held_tensors(block))
+
+
+def _outside(network: Any) -> tuple[int, int]:
+    """Bytes of the weights that are gathered for a whole pass, and how many of them are trained."""
+    units = tuple(f"{name}." for name in unit_names(network))
+    outside = [weight for name, weight in network.named_parameters() if not name.startswith(units)]
+    trained = sum(weight.numel() for weight in outside if weight.requires_grad)
+    return sum(weight.numel() * weight.element_size() for weight in outside), trained
 
 
 def _first_moments(trainer: Trainer, trained: Sequence[torch.nn.Parameter]) -> Iterator[torch.Tensor]:
@@ -267,7 +283,8 @@ def extrapolate(small: Simulation, small_depth: int, large: Simulation, large_de
         phases[name] = Peak(sum(parts.values()), parts)
     work = Work(_extrapolate_counts(small.work.operations, large.work.operations, times))
     weights, trained = to_depth(small.weights, large.weights), to_depth(small.trained, large.trained)
-    return Simulation(phases, weights, trained, work, small.tokens)
+    outside, trained_outside = small.outside, small.trained_outside
+    return Simulation(phases, weights, trained, work, small.tokens, outside=outside, trained_outside=trained_outside)
 
 
 def _by_distance(simulation: Simulation, blocks: int) -> dict[str, Peak]:

@@ -10,6 +10,7 @@ from burnish.plan.budget import GIVEN, Budget, budget_here
 from burnish.plan.fit import Fit
 from burnish.plan.known import KnownPace
 from burnish.plan.run_plan import RunPlan, plan_run
+from burnish.plan.sharding import Shards
 from burnish.prepare.context import RunContext, encode
 from burnish.prepare.resolve import Facts
 from burnish.recipe.schema import Recipe
@@ -29,7 +30,8 @@ class _Decided:
 def plan_together(context: RunContext, budget: Budget | None = None) -> RunPlan:
     """The plan of a run: `plan_run` without a simulation where a formula proves that everything fits.
 
-    Every process holds the whole model, so each needs what a run by itself needs; on the CPU they share one memory.
+    A process needs what a run by itself needs where it holds the whole model, and less where the weights are sharded;
+    on the CPU they share one memory.
 
     Args:
         context: encoded.
@@ -53,7 +55,9 @@ def _decided(context: RunContext) -> _Decided:
     budget = budget_here(context.device, section.memory, section.precision)
     if budget.kind == "cpu" and budget.reason != GIVEN:
         budget = replace(budget, room=budget.room // context.process.local_world)
-    plan = plan_run(context, budget, simulates=False)
+    process = context.process
+    shards = Shards(process.local_world, -(-process.world // process.local_world))
+    plan = plan_run(context, budget, shards=shards, simulates=False)
     return _Decided(plan.context.recipe, plan.facts, plan.budget, plan.fit, plan.bound)
 
 

@@ -31,8 +31,11 @@ def known_pace(plan: RunPlan, network: Any, batches: BatchPlan, key: str, loadin
         loading: seconds of loading the base model.
 
     Returns:
-        None if no step was tried, or none finished.
+        None if no step was tried, or none finished. With sharded weights none is tried: processes that try different
+        numbers of steps would wait for each other.
     """
+    if plan.context.is_sharded:
+        return None
     known = once(plan.context.shared, "pace", lambda: key, lambda: _tried(plan, network, batches, key, loading))
     if known is not None:
         batches.micro_tokens = min(batches.micro_tokens, known.micro_tokens)
@@ -70,6 +73,8 @@ def compiled(
         key: of the cached pace.
     """
     process = context.process
+    if context.is_sharded:
+        return _compiled_sharded(network, context, batches), known
     if process.is_main:
         context, known = _compiled_here(network, context, batches, known, key)
     recipe, known = process.decide(lambda: (context.recipe, known))
@@ -77,6 +82,14 @@ def compiled(
     if not process.is_main:
         compile_again(network, context, batches)
     return context, known
+
+
+def _compiled_sharded(network: Any, context: RunContext, batches: BatchPlan) -> RunContext:
+    """The run with its blocks compiled if that was asked for: nothing is tried, and all processes do the same."""
+    if context.recipe.model.compile is True:
+        compile_again(network, context, batches)
+        return context
+    return context.with_options(model={"compile": False})
 
 
 def _compiled_here(

@@ -48,7 +48,7 @@ from burnish.prepare.resolve import (
     unread_sections,
 )
 from burnish.prepare.shared import Shared, once
-from burnish.recipe.schema import AUTO, Recipe
+from burnish.recipe.schema import AUTO, SHARDED, Recipe
 from burnish.runs.events import Event, Note, Stage, Warned
 from burnish.tasks import make_task, task_facts, task_names, task_names_for
 from burnish.tasks.task import Question, Task
@@ -155,14 +155,16 @@ class RunContext:
         )
 
     def source(self, plan: BatchPlan) -> BatchSource:
-        """What the loop of this process takes its batches from.
-
-        A run that several processes began draws by micro-batch, also where one continues it: then what is drawn does
-        not depend on the number of processes.
-        """
+        """What the loop of this process takes its batches from. What several processes began draws by micro-batch, also
+        where one continues it, so that what is drawn does not depend on their number."""
         if self.process.is_alone and not self.draws_by_batch:
             return plan
-        return PartOfBatches(plan, self.process.rank, self.process.world)
+        return PartOfBatches(plan, self.process.rank, self.process.world, is_even=self.is_sharded)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the processes of this run hold a part of each weight, rather than the whole model."""
+        return not self.process.is_alone and self.recipe.distributed.strategy == SHARDED
 
     def questions(self, most: int) -> list[Question]:
         """The first validation rows that are questions with a known answer, at most `most` of them. What depends on

@@ -13,6 +13,7 @@ from burnish.errors import RecipeError
 from burnish.methods import least_copies, method_names
 from burnish.metrics.own_metric import load_metric
 from burnish.models.location import ModelLocation, locate_model
+from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Recipe
 from burnish.runs.folder import check_new_run, check_room
 from burnish.system.machine import expanded
@@ -37,12 +38,18 @@ def check_at_once(recipe: Recipe) -> None:
         check_room(runs, copies * sum(file.stat().st_size for file in model.folder.glob("*.safetensors")))
 
 
-def check_processes(recipe: Recipe, number: int) -> None:
-    """Refuses what several processes of a machine cannot train together.
+def check_processes(recipe: Recipe, number: int, world: int) -> None:
+    """Refuses what several processes cannot train together.
+
+    Args:
+        recipe: may hold `auto` values.
+        number: of processes of this machine.
+        world: of processes of all machines.
 
     Raises:
-        RecipeError: the recipe names one device for all of them.
+        RecipeError: the recipe names one device for all of them, or its weights cannot be sharded as it says.
     """
+    check_strategy(recipe, world)
     device = recipe.model.device
     if number > 1 and device not in (AUTO, "cpu", "cuda"):
         raise RecipeError(

@@ -18,6 +18,7 @@ _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "preference.bad_weight": ("preference.loss", ("kto",)),
     "preference.share_prompt": ("preference.loss", ("dpo", "ipo", "simpo", "orpo", "cpo")),
     "span.no_answer_margin": ("span.unanswerable", (True,)),
+    "distributed.reshard_after_forward": ("distributed.strategy", ("sharded",)),
     "train.patience": ("train.early_stopping", (True,)),
     "data.validation_fraction": ("data.validation", (None,)),
     "data.validation_rows": ("data.validation", (None,)),

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch, BatchPlan
-from burnish.data.batching.parts import share_out
+from burnish.data.batching.parts import own_and_spare
+from burnish.engine.checkpoint import share_weights
 from burnish.engine.loop import Loop
 from burnish.engine.process import Process
 from burnish.engine.progress import Progress
@@ -28,6 +29,7 @@ from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
 from burnish.models.quantization import skipped_modules
+from burnish.models.sharded import compute, is_sharded, shard_network
 from burnish.models.tokenizer import ensure_pad_token
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, tokenizer_hash
@@ -115,7 +117,10 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
     """The base of a tuned network: the same network if the method can be switched off, else loaded again."""
     without = context.method.without(network)
     if without is None:
-        yield load_from(context.location, context).network
+        base = load_from(context.location, context).network
+        if context.is_sharded:
+            shard_network(base, context.device, reshards=True)
+        yield base
         return
     with without:
         yield network
@@ -199,8 +204,10 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
 
     def batches() -> Iterator[Batch]:
         done = 0
-        for batch in own_batches(context.batch_plan(encoded), context.process):
+        for batch in own_batches(context.batch_plan(encoded), context.process, is_even=is_sharded(network)):
             yield batch
+            if batch.is_spare:
+                continue
             done += len(batch.examples)
             own.update(batch.examples)
             context.emit(Progressed("rows measured", done * context.process.world, len(encoded.examples)))
@@ -208,9 +215,8 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
     if not encoded.examples:
         return encoded
     own: set[int] = set()
-    examples = context.task.objective.prepare_examples(
-        network, encoded.examples, batches(), context.recipe.model.precision
-    )
+    prepare = context.task.objective.prepare_examples
+    examples = compute(network, prepare, encoded.examples, batches(), context.recipe.model.precision)
     if not context.process.is_alone and needs_base(context, encoded):
         examples = list(examples)
         for found in context.process.gather({index: examples[index] for index in own}):
@@ -219,15 +225,29 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
     return replace(encoded, examples=examples)
 
 
-def own_batches(plan: BatchPlan, process: Process) -> Iterator[Batch]:
-    """The evaluation batches of a plan that this process computes, built one by one; together they are all of them."""
+def own_batches(plan: BatchPlan, process: Process, is_even: bool = False) -> Iterator[Batch]:
+    """The evaluation batches of a plan that this process computes, built one by one; together they are all of them.
+
+    Args:
+        plan: of some rows.
+        process: of those that compute them.
+        is_even: whether all processes compute equally many, some of them spare ones.
+    """
     groups = plan.all_groups()
-    costs = [rows * width for rows, width in map(plan.size_of, groups)]
-    return (plan.built(groups[number], None) for number in share_out(costs, process.world)[process.rank])
+    own, spare = own_and_spare([rows * width for rows, width in map(plan.size_of, groups)], process.world, process.rank)
+    yield from (plan.built(groups[number], None) for number in own)
+    yield from (plan.built(groups[number], None).spare() for number in spare if is_even)
 
 
 def apply_method(context: RunContext, base: BaseModel) -> Any:
-    """Makes the method's weights trainable, from the recipe's seed. Returns the trainable network."""
+    """Makes the method's weights trainable, from the recipe's seed, and shards them if the run does.
+
+    Returns:
+        The trainable network.
+
+    Raises:
+        ModelError: this model cannot be sharded.
+    """
     base_bytes = memory_bytes(base.network)
     fp32_bytes = 4 * count_parameters(base.network)[1]
     recipe, task, method = context.recipe, context.task, context.method
@@ -245,6 +265,9 @@ def apply_method(context: RunContext, base: BaseModel) -> Any:
             fp32_bytes=fp32_bytes,
         )
     )
+    if context.is_sharded:
+        share_weights(network, context.process)
+        shard_network(network, context.device, context.recipe.distributed.reshard_after_forward)
     return network
 
 

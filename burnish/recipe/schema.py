@@ -15,6 +15,10 @@ AUTO: Literal["auto"] = "auto"
 Auto = Literal["auto"]
 BUNDLED: Literal["bundled"] = "bundled"
 """The texts that come with the package."""
+REPLICAS: Literal["replicas"] = "replicas"
+"""Every process holds the whole model."""
+SHARDED: Literal["sharded"] = "sharded"
+"""Every process holds a part of each weight."""
 NONE: Literal["none"] = "none"
 """No texts at all."""
 
@@ -355,6 +359,17 @@ class BatchSection(Section):
     speed and memory, never the result."""
 
 
+class DistributedSection(Section):
+    """How several processes share a run."""
+
+    strategy: Literal["auto", "replicas", "sharded"] = AUTO
+    """`replicas` keeps the whole model on each device; `sharded` keeps a part of every weight, gradient and moment on
+    each (FSDP2), for the methods `full` and `freeze`. `auto` shards where the whole does not fit on each device."""
+    reshard_after_forward: bool = True
+    """With sharded weights, free those of a block after its forward pass and gather them again for the backward pass.
+    `false` takes memory for all weights and saves a third of the exchange."""
+
+
 class EvaluateSection(Section):
     """Evaluation during and after training."""
 
@@ -417,6 +432,7 @@ class Recipe(Section):
     vision: VisionSection = Field(default_factory=VisionSection)
     train: TrainSection = Field(default_factory=TrainSection)
     batch: BatchSection = Field(default_factory=BatchSection)
+    distributed: DistributedSection = Field(default_factory=DistributedSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     save: SaveSection = Field(default_factory=SaveSection)
 

@@ -74,15 +74,17 @@ def as_disk_error(path: Path) -> Iterator[None]:
     """Turns a full, read-only or over-quota disk into a `DiskError`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _DISK_ERRORS:
-            raise disk_error(path, error.strerror) from error
-        raise
     except Exception as error:
-        number = _IN_WORDS.search(str(error))
-        if number and int(number[1]) in _DISK_ERRORS:
-            raise disk_error(path, os.strerror(int(number[1]))) from error
+        if number := disk_number(error):
+            raise disk_error(path, os.strerror(number)) from error
         raise
+
+
+def disk_number(error: BaseException) -> int | None:
+    """The number of an error that means a full, read-only or over-quota disk; None for any other error."""
+    found = _IN_WORDS.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    return number if number in _DISK_ERRORS else None
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -31,6 +31,7 @@ from burnish.metrics.rewards import pair_measures, rated_measures
 from burnish.models.device import arithmetic
 from burnish.models.heads import ALL_LOGITS, computes_from_hidden, losses_at
 from burnish.models.packing import row_inputs, separates_answers
+from burnish.models.sharded import is_sharded
 from burnish.recipe.schema import AUTO, PreferenceSection, Recipe
 from burnish.tasks.chat import ChatPredictor
 from burnish.tasks.defaults import ObjectiveDefaults, RequestsTokens, ScorerDefaults, split_answer
@@ -199,6 +200,8 @@ class PreferenceObjective(ObjectiveDefaults):
         others = torch.zeros_like(likely)
         if "other_rows" in batch.extras:
             others = others.index_copy(0, batch.extras["other_rows"], self._other(network, batch).sums)
+        elif is_sharded(network):
+            self._likelihood(network, batch)  # all processes make equally many passes
         return torch.stack([likely, others], 1)
 
     def placeholder_examples(self, examples: Sequence[Example]) -> list[Example]:
@@ -217,12 +220,13 @@ class PreferenceObjective(ObjectiveDefaults):
         if self._options.loss != "kto":
             return
         self._kl = self._ratios = None
-        ratios = [
-            self._other(network, batch).sums
-            - batch.extras["reference"][:, 1].index_select(0, batch.extras["other_rows"])
-            for batch in batches
-            if "other_rows" in batch.extras
-        ]
+        ratios: list[torch.Tensor] = []
+        for batch in batches:
+            if "other_rows" in batch.extras and not batch.is_spare:
+                reference = batch.extras["reference"][:, 1].index_select(0, batch.extras["other_rows"])
+                ratios.append(self._other(network, batch).sums - reference)
+            elif is_sharded(network):
+                self._likelihood(network, batch)  # all processes make equally many passes
         if ratios:
             self._ratios = torch.cat(ratios).detach()
             self._kl = self._ratios.mean().clamp(min=0)

@@ -23,14 +23,15 @@ from burnish.plan.devices import Device, custom_device, find_device, load_device
 from burnish.plan.fit import Fit
 from burnish.plan.roofline import TimeEstimate, estimate_time
 from burnish.plan.run_plan import RunPlan, plan_run
-from burnish.plan.sharding import Shards, communication_seconds, sharded_time
+from burnish.plan.sharding import Shards, communication_seconds, sharded_time, summing_seconds
 from burnish.plan.stand_ins import find_for_planning, placeholder_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.resolve import Resolver, resolve_by_steps
+from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.event_log import EventLog
-from burnish.runs.events import Listener, Note, Resolved
+from burnish.runs.events import Listener, Resolved
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that depend on the rows; not reported where the rows are placeholders."""
@@ -167,12 +168,11 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
         model = find_for_planning(_named(resolver.recipe).model, emit)
         records = placeholder_records(model_kind(model.config))
     device, known = _device(recipe, place)
+    check_strategy(recipe, place.gpus * place.nodes)
     precision = _precision(resolver.recipe, device, known)
     budget = _budget(recipe, place, device, known, precision[0])
     context = encode(resolve_run(resolver, recipe, records, model, device, precision, emit))
     shards = Shards(place.gpus, place.nodes)
-    if shards.ranks > 1:
-        emit(Note(_NOT_SHARDED))
     planned = plan_run(context, budget, has_data, shards, report)
     remark_on_serving(planned.context)
     if planned.fit is None:
@@ -198,12 +198,6 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     elif known is None:
         made.why_no_time = "without DATA: time is measured on its rows"
     return made
-
-
-_NOT_SHARDED = (
-    "This plan shares the weights among the devices, which `burnish train` cannot do yet: with `--processes` each of "
-    "them holds the whole model. A run on several devices needs on each what `burnish plan` shows without `--gpus`."
-)
 
 
 def _named(recipe: Recipe) -> Recipe:
@@ -285,7 +279,8 @@ def _describe_run(plan: Plan, planned: RunPlan, is_here: bool, report: Callable[
 
 
 def _time(planned: RunPlan, fit: Fit, known: Device, shards: Shards) -> TimeEstimate | None:
-    """Time of a step on a device of the table: each rank runs its share of the micro-batches in sequence."""
+    """Time of a step on a device of the table: each rank runs its share of the micro-batches in sequence, and either
+    gathers weights and reduces gradients for each of them, or adds up gradients once."""
     seen = fit.simulation
     once = estimate_time(seen.work, known)
     if once is None:
@@ -294,7 +289,13 @@ def _time(planned: RunPlan, fit: Fit, known: Device, shards: Shards) -> TimeEsti
     whole = once.times(micro_batches)
     if shards.ranks == 1:
         return whole
-    passed = communication_seconds(seen.weights, 4 * seen.trained, shards, known.link, micro_batches=micro_batches)
+    if fit.way.is_sharded:
+        reshards = planned.context.recipe.distributed.reshard_after_forward
+        passed = communication_seconds(
+            seen.weights, 4 * seen.trained, shards, known.link, micro_batches=micro_batches, reshards=reshards
+        )
+    else:
+        passed = summing_seconds(4 * seen.trained, shards, known.link)
     return None if passed is None else sharded_time(whole, passed)
 
 

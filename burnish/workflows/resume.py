@@ -10,6 +10,7 @@ from pathlib import Path
 from burnish.engine.checkpoint import newest_usable, prune_checkpoints, restore_checkpoint, share_checkpoint
 from burnish.engine.loop import Loop
 from burnish.engine.process import ONE, Process
+from burnish.engine.shard_files import check_shared
 from burnish.errors import DataError
 from burnish.lineage.manifest import check_base, draws_by_batch, has_same_data, note_session, processes_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
@@ -111,6 +112,9 @@ def continue_training(
     by_batch = process.decide(lambda: draws_by_batch(folder))
     loop, batches = rebuild_loop(replace(context, draws_by_batch=by_batch or context.draws_by_batch), folder)
     checkpoint = _choose_checkpoint(folder, emit) if process.is_main else None
+    if context.is_sharded:
+        check_shared(folder.path, process)
+        checkpoint = process.decide(lambda: checkpoint)
     if checkpoint is not None:
         loop.progress = restore_checkpoint(checkpoint, loop.trainer)
         emit(Note(f"Continuing from step {loop.progress.step} of {loop.total_steps}."))

@@ -23,6 +23,7 @@ from burnish.engine.loop import Loop
 from burnish.engine.process import ONE, Process
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
+from burnish.engine.shard_files import check_shared
 from burnish.errors import BurnishError
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
@@ -30,6 +31,7 @@ from burnish.export.vllm import remark_on_serving
 from burnish.lineage.manifest import manifest_of
 from burnish.lineage.trust import record_trust
 from burnish.models.compiled_blocks import undo_compiling
+from burnish.models.sharded import is_sharded, save_whole
 from burnish.models.tokenizer import save_tokenizer
 from burnish.plan.budget import Budget, later_bytes
 from burnish.plan.known import KnownPace
@@ -106,7 +108,7 @@ def train(
     begun = begun or time.time()
     log = EventLog(None, listeners)
     if process.is_main:
-        check_processes(recipe, process.local_world)
+        check_processes(recipe, process.local_world, process.world)
         check_at_once(recipe)
     with NewRun(Path(recipe.runs)) as new:
         if process.is_main and recipe.name != AUTO:
@@ -118,6 +120,8 @@ def train(
         if process.is_main:
             begin_folder(model.context, folder, log)
             record_trust(folder, model.context.recipe)
+        if model.context.is_sharded:
+            check_shared(folder.path, process)
         process.note_run(folder.path)
         with can_be_resumed(folder):
             loop = fit(model, folder)
@@ -168,6 +172,9 @@ def without_effect(origins: Mapping[str, str], context: RunContext) -> dict[str,
     idle = idle_options(context.recipe, origins)
     for option in unused_options(origins, context.unread_sections()):
         idle.setdefault(option, f"the task is `{context.task.name}`, the method `{context.method.name}`")
+    if context.process.is_alone:
+        for option in unused_options(origins, {"distributed"}):
+            idle.setdefault(option, "one process trains this run; `--processes` starts several")
     return idle
 
 
@@ -327,6 +334,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     """
     network, progress = loop.trainer.network, loop.progress
     best = keep_best(loop, context, folder)
+    loop.trainer.optimizer.state.clear()  # room for the base model, where it is loaded again
     findings = loop.watch.diagnosis.holding()
     comparison = compare_with_base(network, context, int(context.recipe.evaluate.answers), findings=findings)
     if context.process.is_main:
@@ -342,10 +350,11 @@ def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
         MachineError: the disk is full.
     """
     network, progress = loop.trainer.network, loop.progress
+    is_main, shards = context.process.is_main, is_sharded(network)
     best = progress.best_step or progress.step
-    if best != progress.step and context.process.is_main:
+    if best != progress.step and (is_main or shards):
         checkpoint = checkpoint_path(folder.checkpoints, best)
-        if damage := damage_of(checkpoint):
+        if damage := context.process.decide(lambda: damage_of(checkpoint)) if shards else damage_of(checkpoint):
             raise BurnishError(
                 f"the checkpoint `{checkpoint}`, the best one of the run, is damaged",
                 damage,
@@ -355,8 +364,10 @@ def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
     share_weights(network, context.process)
     if reason := context.method.unmoved(network):
         context.emit(Warned(_without_effect(reason, context.recipe)))
-    if context.process.is_main:
+    if is_main:
         write_result(network, context, folder)
+    elif shards:
+        save_whole(network, None)
     return best
 
 

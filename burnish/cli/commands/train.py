@@ -39,7 +39,7 @@ def train(console: Console, data: Data, flags: RecipeFlags, processes: Processes
     if processes is not None and processes > 1:
         from burnish.prepare.first_checks import check_at_once, check_processes
 
-        check_processes(loaded.recipe, processes)
+        check_processes(loaded.recipe, processes, processes)
         check_at_once(loaded.recipe)
         raise typer.Exit(launch(console, processes))
     with Progress(console, loaded.recipe) as progress:

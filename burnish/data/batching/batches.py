@@ -99,6 +99,8 @@ class Batch:
     """Further tensors for the task's loss, for example log-probabilities under the reference model."""
     draw: int | None = None
     """Seed of what is drawn while it is computed, such as dropout; None continues with what was drawn before it."""
+    is_spare: bool = False
+    """Whether it is computed only because other processes compute one at the same time, and counts nothing."""
     places: torch.Tensor = field(init=False)
     """`[trained]` int64: where targets are trained on, as indices into their elements; empty for targets that are no
     integers. Found here, on the host: asked of a GPU, it would have to finish all earlier work first."""
@@ -139,6 +141,10 @@ class Batch:
             places=change(self.places),
             extras={name: change(tensor) for name, tensor in self.extras.items()},
         )
+
+    def spare(self) -> Self:
+        """The same batch as one that counts nothing."""
+        return self.changed(is_spare=True, owners=self.owners[:0], num_tokens=0)
 
     def changed(self, **fields: Any) -> Self:
         """A copy with other fields, whose `places` are not found again: on a device, that would have to wait for it."""

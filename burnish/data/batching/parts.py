@@ -31,6 +31,23 @@ def share_out(costs: Sequence[int], parts: int) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
+def own_and_spare(costs: Sequence[int], parts: int, part: int) -> tuple[list[int], list[int]]:
+    """The pieces of one part, and those that it does besides, so that all parts do equally many.
+
+    Args:
+        costs: of each piece.
+        parts: number of parts.
+        part: from 0.
+
+    Returns:
+        Their numbers. What is done besides is the cheapest piece, once or several times, and counts nothing.
+    """
+    shares = share_out(costs, parts)
+    most = max(map(len, shares))
+    cheapest = min(range(len(costs)), key=costs.__getitem__, default=0)
+    return shares[part], [cheapest] * (most - len(shares[part]))
+
+
 class PartOfBatches:
     """The micro-batches of a plan that one process computes: a source for the training loop.
 
@@ -45,13 +62,15 @@ class PartOfBatches:
         plan: of all rows.
         rank: of the process, from 0.
         world: number of processes.
+        is_even: whether every process gets equally many micro-batches, some of which may be `Batch.is_spare`.
     """
 
-    def __init__(self, plan: BatchPlan, rank: int, world: int) -> None:
+    def __init__(self, plan: BatchPlan, rank: int, world: int, is_even: bool = False) -> None:
         self.plan = plan
         self.examples: Sequence[Any] = plan.examples
         self._rank = rank
         self._world = world
+        self._is_even = is_even
 
     @property
     def micro_tokens(self) -> int:
@@ -76,12 +95,13 @@ class PartOfBatches:
         """The micro-batches of a step that this process computes; none where there are too few rows."""
         groups = self._groups(step)
         costs = [rows * width for rows, width in map(self.plan.size_of, groups)]
-        mine = share_out(costs, self._world)[self._rank]
+        mine, spare = own_and_spare(costs, self._world, self._rank)
         epoch = step // self.steps_per_epoch
-        return [
+        own = [
             self.plan.built(groups[number], epoch).changed(draw=draw_of(self.plan.seed, step, number))
             for number in mine
         ]
+        return own + [self.plan.built(groups[number], epoch).spare() for number in spare if self._is_even]
 
     def step_examples(self, step: int) -> list[int]:
         """Indices of the examples of a step, of all processes."""

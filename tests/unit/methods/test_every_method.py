@@ -177,7 +177,7 @@ def test_each_has_its_name_and_its_place(method: str, tmp_path: Path) -> None:
 
 
 FLAGS = (
-    "can_pack", "trains_base", "can_checkpoint", "needs_values", "quantizes", "can_merge", "can_eject",
+    "can_pack", "trains_base", "can_checkpoint", "needs_values", "quantizes", "can_merge", "can_eject", "can_shard",
 )  # fmt: skip
 USUAL = {"can_pack", "can_checkpoint"}
 LORA = USUAL | {"can_merge", "can_eject"}
@@ -190,8 +190,8 @@ ABILITIES = {
     "prompt": VIRTUAL,
     "p-tuning": VIRTUAL,
     "prefix": VIRTUAL - {"can_checkpoint"},
-    "full": USUAL | {"trains_base", "can_eject"},
-    "freeze": {"can_pack", "can_checkpoint", "trains_base"},
+    "full": USUAL | {"trains_base", "can_eject", "can_shard"},
+    "freeze": {"can_pack", "can_checkpoint", "trains_base", "can_shard"},
 }
 
 

@@ -14,7 +14,7 @@ BASE = {"full": 1600, "lora": 400, "qlora": 100}
 
 
 class Machine:
-    """Simulates by a rule of its own, and remembers what was asked."""
+    """Simulates by a rule of its own, and remembers what was asked; shards are those of four devices."""
 
     def __init__(self) -> None:
         self.asked: list[Way] = []
@@ -22,7 +22,8 @@ class Machine:
     def run(self, way: Way, room: int | None) -> Simulation:
         """A row takes 100 bytes, or 30 where activations are computed again."""
         self.asked.append(way)
-        total = BASE[way.method] + way.micro_rows * (30 if way.checkpointing else 100)
+        base = BASE[way.method] // (4 if way.is_sharded else 1)
+        total = base + way.micro_rows * (30 if way.checkpointing else 100)
         return Simulation({"all": Peak(total, {})}, 0, 0, Work())
 
 
@@ -46,6 +47,25 @@ def test_the_best_method_that_fits_with_the_most_rows(room: int, expected: Way) 
     assert fit.way == expected
     assert fit.fits
     assert fit.simulation.peak.total <= room
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (1_700, Way("full", 1, False)),
+        (1_629, Way("full", 8, False, True)),  # before an adapter, which would fit too
+        (500, Way("full", 1, False, True)),
+        (439, Way("full", 1, True, True)),
+        (429, Way("qlora", 2, False)),  # no adapter is sharded
+    ],
+)
+def test_weights_are_sharded_before_a_method_of_lower_quality(room: int, expected: Way) -> None:
+    def sharding(method: str) -> tuple[bool, ...]:
+        return (False, True) if method == "full" else (False,)
+
+    fit = find_fit(("full", "lora", "qlora"), [8, 4, 2, 1], [False, True], Machine().run, room, sharding)
+    assert fit.way == expected
+    assert fit.fits
 
 
 def test_what_takes_least_is_reported_where_nothing_fits() -> None:

@@ -7,45 +7,59 @@ import math
 import pytest
 
 from burnish.plan.roofline import TimeEstimate
-from burnish.plan.sharding import GATHERED, NETWORK, Shards, communication_seconds, sharded_memory, sharded_time
+from burnish.plan.sharding import (
+    GATHERED,
+    NETWORK,
+    Gathered,
+    Shards,
+    communication_seconds,
+    sharded_memory,
+    sharded_time,
+    summing_seconds,
+)
 
 GB = 10**9
 SEVEN_BILLION = {  # fp32 with Adam
     "weights": 28 * GB, "gradients": 28 * GB, "optimizer": 56 * GB, "activations": 5 * GB, "logits": GB, "batch": 1000,
 }  # fmt: skip
 BLOCK = 800_000_000
+OUTSIDE, BLOCKS = Gathered(500_000_000, 400_000_000), Gathered(2 * BLOCK, BLOCK)
+NOTHING = Gathered(0, 0)
 NVLINK = 300e9
 
 
 def test_one_gpu_changes_nothing() -> None:
     one = Shards()
     compute = TimeEstimate(2.0, 1.0, 4.0)
-    assert sharded_memory(SEVEN_BILLION, BLOCK, BLOCK, one) == SEVEN_BILLION
+    assert sharded_memory(SEVEN_BILLION, OUTSIDE, BLOCKS, one) == SEVEN_BILLION
     assert communication_seconds(28 * GB, 28 * GB, one, None) == 0
+    assert summing_seconds(28 * GB, one, None) == 0
     assert sharded_time(compute, 0.0) == compute
     assert one.share(4097) == 4097
 
 
 def test_eight_gpus_hold_an_eighth_and_gather_blocks() -> None:
-    held = sharded_memory(SEVEN_BILLION, BLOCK, BLOCK // 2, Shards(8))
+    """The gradients of a block are there twice, because they are copied side by side before they are reduced."""
+    held = sharded_memory(SEVEN_BILLION, OUTSIDE, BLOCKS, Shards(8))
     assert held == {
         "weights": 3.5 * GB, "gradients": 3.5 * GB, "optimizer": 7 * GB, "activations": 5 * GB, "logits": GB,
-        "batch": 1000, GATHERED: 2 * BLOCK + BLOCK // 2,
+        "batch": 1000, GATHERED: 900_000_000 + 2 * BLOCK + 2 * BLOCK,
     }  # fmt: skip
 
 
 def test_nodes_count_like_gpus_for_memory() -> None:
-    assert sharded_memory(SEVEN_BILLION, BLOCK, 0, Shards(8, 4)) == sharded_memory(SEVEN_BILLION, BLOCK, 0, Shards(32))
+    found = [sharded_memory(SEVEN_BILLION, OUTSIDE, BLOCKS, shards) for shards in (Shards(8, 4), Shards(32))]
+    assert found[0] == found[1]
     assert Shards(8, 4).ranks == 32
 
 
 def test_a_share_is_rounded_up() -> None:
     assert [Shards(8).share(tokens) for tokens in (4096, 4097, 1, 0)] == [512, 513, 1, 0]
-    assert sharded_memory({"weights": 9, "batch": 9}, 0, 0, Shards(2))["weights"] == 5
+    assert sharded_memory({"weights": 9, "batch": 9}, NOTHING, NOTHING, Shards(2))["weights"] == 5
 
 
 def test_what_is_held_shrinks_with_every_gpu() -> None:
-    totals = [sum(sharded_memory(SEVEN_BILLION, BLOCK, BLOCK, Shards(gpus)).values()) for gpus in range(2, 65)]
+    totals = [sum(sharded_memory(SEVEN_BILLION, OUTSIDE, BLOCKS, Shards(gpus)).values()) for gpus in range(2, 65)]
     assert totals == sorted(set(totals), reverse=True)
 
 
@@ -61,11 +75,18 @@ def test_adapters_scatter_next_to_nothing() -> None:
     assert adapter == pytest.approx(whole * 2 / 3, rel=1e-3)
 
 
-def test_every_micro_batch_gathers_again_unless_weights_stay() -> None:
+def test_every_micro_batch_gathers_twice_unless_weights_stay() -> None:
     args = (16 * GB, 8 * GB, Shards(8), NVLINK)
     assert communication_seconds(*args, micro_batches=4) == pytest.approx((2 * 16 + 8) * 4 * 7 / 8 / 300)
-    kept = communication_seconds(*args, micro_batches=4, stay_gathered=True)
-    assert kept == pytest.approx((16 + 4 * 8) * 7 / 8 / 300)
+    kept = communication_seconds(*args, micro_batches=4, reshards=False)
+    assert kept == pytest.approx((16 + 8) * 4 * 7 / 8 / 300)
+
+
+def test_replicas_add_up_gradients_once() -> None:
+    """Reduced and gathered: 16 GB pass each rank twice, less its own eighth."""
+    assert summing_seconds(16 * GB, Shards(8), NVLINK) == pytest.approx(2 * 16 * 7 / 8 / 300)
+    assert summing_seconds(16 * GB, Shards(2), None) is None
+    assert summing_seconds(16 * GB, Shards(1, 2), None) == pytest.approx(2 * 16 / 2 / 25)
 
 
 def test_between_nodes_their_ports_work_side_by_side() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.batching.parts import PartOfBatches, draw_of, share_out
+from burnish.data.batching.parts import PartOfBatches, draw_of, own_and_spare, share_out
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 
@@ -36,6 +36,29 @@ def test_every_piece_once_and_no_part_far_above_the_mean(parts: int) -> None:
     shares = share_out(costs, parts)
     assert sorted(piece for share in shares for piece in share) == list(range(60))
     assert max(sum(costs[piece] for piece in share) for share in shares) <= sum(costs) / parts + max(costs)
+
+
+def test_all_do_equally_many_by_the_cheapest_piece() -> None:
+    assert [own_and_spare([9, 1, 2], 2, part) for part in (0, 1)] == [([0], [1]), ([1, 2], [])]
+    assert [own_and_spare([5], 3, part) for part in range(3)] == [([0], []), ([], [0]), ([], [0])]
+    assert own_and_spare([], 2, 1) == ([], [])
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_even_parts_add_only_what_counts_nothing(world: int) -> None:
+    plan = plan_of(micro_rows=1)
+    spares = 0
+    for step in range(plan.steps_per_epoch):
+        even = [PartOfBatches(plan, rank, world, is_even=True).step_batches(step) for rank in range(world)]
+        usual = [PartOfBatches(plan, rank, world).step_batches(step) for rank in range(world)]
+        assert len({len(part) for part in even}) == 1
+        for mine, theirs in zip(even, usual, strict=True):
+            own = [batch for batch in mine if not batch.is_spare]
+            assert [(batch.examples, batch.draw) for batch in own] == [(batch.examples, batch.draw) for batch in theirs]
+            spare = [batch for batch in mine if batch.is_spare]
+            assert all(batch.num_trained == batch.num_tokens == 0 and len(batch.input_ids) for batch in spare)
+            spares += len(spare)
+    assert spares
 
 
 @pytest.mark.parametrize("packing", [False, True])
