@@ -207,7 +207,7 @@ def _one_of(values: list[str]) -> str:
 
 
 def _range(bounds: tuple[Any, ...]) -> list[str]:
-    """The bounds in words: `from 0 to below 1`, `above 0`, `of at least 1`; without one that nobody comes near."""
+    """The bounds in words: `from 0 to below 1`, `above 0`, `of at least 1`; without one that no user comes near."""
     names = ("ge", "gt", "le", "lt")
     limits = {name: _number(getattr(bound, name)) for bound in bounds for name in names if hasattr(bound, name)}
     if limits.get("le") == _number(LARGEST):
