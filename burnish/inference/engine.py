@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.errors import BurnishError, MachineError
+from burnish.errors import BurnishError, InputError, MachineError
 from burnish.inference.batch import Asked, Batch, Row, Token
 from burnish.inference.sampling import Chooser
 from burnish.models.device import ran_out
@@ -108,13 +108,30 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
+    def add(self, model: str, batch: Batch) -> None:
+        """Takes on another model. Only in the engine's own thread, so by what `do` runs."""
+        self._batches[model] = batch
+
+    def drop(self, model: str) -> None:
+        """Lets a model go; its answers are cancelled. Only in the engine's own thread, so by what `do` runs."""
+        with self._changed:
+            for ticket in (*self._waiting, *self._written.values()):
+                if ticket.model == model:
+                    ticket.cancel()
+        self._drop_cancelled()
+        with self._changed:
+            del self._batches[model]
+
     def submit(self, ticket: Ticket) -> None:
         """Takes a request.
 
         Raises:
             Busy: too many wait already.
+            InputError: its model is no longer there.
         """
         with self._changed:
+            if ticket.model not in self._batches:
+                raise InputError(f"the model `{ticket.model}` is no longer served")
             if len(self._waiting) >= self.limits.waiting or self._is_closed:
                 self.counts.refused += 1
                 raise Busy(len(self._waiting))

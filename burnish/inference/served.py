@@ -20,7 +20,7 @@ from burnish.methods.adapter import FIRST
 from burnish.methods.method import Method
 from burnish.models.config import context_limit
 from burnish.models.location import ModelLocation
-from burnish.runs.folder import find_run
+from burnish.runs.folder import RunFolder, find_run
 from burnish.tasks import task_facts
 from burnish.tasks.predictions import TextsPredictor
 
@@ -36,6 +36,8 @@ class Served:
     session: Session
     batch: Batch
     """Writes its answers."""
+    release: Callable[[], None] = lambda: None
+    """Frees what only this model needs of a network that it shares."""
 
     @property
     def created(self) -> float:
@@ -93,6 +95,8 @@ class Bases:
         """Makes the network that was opened last the model for which it was opened."""
         self.precision = ""
         """Of that network."""
+        self.release: Callable[[], None] = lambda: None
+        """Frees what the network that was opened last holds for that model alone."""
 
     def open(
         self,
@@ -104,7 +108,7 @@ class Bases:
     ) -> Any:
         """The network of a model, shared where that is possible."""
         key = (str(location.folder), method.name, precision)
-        self.active, self.precision = nullcontext, precision
+        self.active, self.precision, self.release = nullcontext, precision, lambda: None
         if result is None:
             known = next((one for one in self._networks if one[0] == key[0]), None)
             if known is None:
@@ -115,7 +119,7 @@ class Bases:
         if key in self._networks:
             network, name = self._networks[key][1], f"result-{next(self._numbers)}"
             if method.add(network, result, name):
-                self.active = partial(_using, method, network, name)
+                self.active, self.release = partial(_using, method, network, name), partial(method.drop, network, name)
                 return network
         network = open_alone(method, load, location, result, precision)
         if method.without(network) is not None:
@@ -132,7 +136,12 @@ def _using(method: Method, network: Any, name: str) -> Iterator[None]:
 
 
 def open_models(
-    names: Sequence[str], runs: str, base_model: str | None, trusts_code: bool, warn: Callable[[str], None]
+    names: Sequence[str],
+    runs: str,
+    base_model: str | None,
+    trusts_code: bool,
+    warn: Callable[[str], None],
+    bases: Bases | None = None,
 ) -> dict[str, Offered]:
     """Loads models for a server.
 
@@ -142,16 +151,18 @@ def open_models(
         base_model: folder of the runs' base model, if it has been moved.
         trusts_code: whether runs that were begun elsewhere may run the code that they name.
         warn: receives what the user should know.
+        bases: networks that models opened later are to share.
 
     Raises:
         InputError: two have the same name, or one cannot be served.
     """
+    bases = bases or Bases()
     places = _places(names)
     tasks = {name: _task_of(place, runs, trusts_code) for name, place in places.items()}
     for name, task in tasks.items():
         if task is not None:
             _check_task(name, task)
-    served, bases = dict[str, Offered](), Bases()
+    served = dict[str, Offered]()
     # runs first: base models then use the networks of runs
     for name in sorted(places, key=lambda name: tasks[name] is None):
         task = tasks[name]
@@ -170,6 +181,25 @@ def open_models(
         )
         served[name] = _served(name, session, bases) if writes else Predicting(name, session)
     return served
+
+
+def open_run(name: str, run: RunFolder, bases: Bases, warn: Callable[[str], None]) -> Offered:
+    """Loads a run that was trained while others are served.
+
+    Args:
+        name: by which requests will ask it.
+        run: its folder.
+        bases: of the server; if one of them is the run's, no more than its adapter is loaded.
+        warn: receives what the user should know.
+
+    Raises:
+        InputError: it cannot be served.
+    """
+    task = open_recipe(run).task
+    _check_task(name, task)
+    writes = task_facts(task).generates
+    session = open_session(str(run.path), warn=warn, opener=bases.open if writes else open_alone)
+    return _served(name, session, bases) if writes else Predicting(name, session)
 
 
 def _places(names: Sequence[str]) -> dict[str, str]:
@@ -219,7 +249,7 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
             "It maps one text to another with two networks, and the server only continues texts.",
             "Use `burnish generate`",
         )
-    return Served(name, session, Batch(network, bases.precision, bases.active, _KEPT_BYTES))
+    return Served(name, session, Batch(network, bases.precision, bases.active, _KEPT_BYTES), bases.release)
 
 
 def batches_of(served: Mapping[str, Offered]) -> dict[str, Batch]:

@@ -65,6 +65,8 @@ class Session:
         kwargs: Mapping[str, Any] | None = None,
         opener: Opener = open_alone,
     ) -> None:
+        self.run = run
+        """Whose result it is, or whose base; None for a base model alone."""
         self._warn = warn
         self._has_kwargs = bool(kwargs)
         recipe = recipe.with_options(template={"kwargs": {**recipe.template.kwargs, **(kwargs or {})}})
@@ -260,5 +262,6 @@ def _base_session(
     section = ModelSection(name=name)
     kind = model_kind(read_config(locate_model(section), section))
     chatting = [task for task in map(task_facts, task_names()) if task.generates and task.reads_turns]
-    task = next((task.name for task in chatting if kind in task.kinds), CONVERSATION)
+    fitting = [task.name for task in chatting if kind in task.kinds]
+    task = CONVERSATION if CONVERSATION in fitting or not fitting else fitting[0]
     return Session(Recipe(task=task, model=section), None, True, warn, kwargs, opener)

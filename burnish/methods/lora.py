@@ -289,6 +289,10 @@ class LoraMethod(AdapterMethod):
         if network.active_adapter != name:
             network.set_adapter(name)
 
+    def drop(self, network: Any, name: str) -> None:
+        """PEFT makes another one the active one."""
+        network.delete_adapter(name)
+
     def choices(self, network: Any, recipe: Recipe) -> list[Choice]:
         """Scale, layers and learning rates of the adapter."""
         layers = short_names(network, linear_layers(network))

@@ -169,6 +169,10 @@ class Method(Protocol):
         """Makes one of the results that a network holds the active one."""
         ...
 
+    def drop(self, network: Any, name: str) -> None:
+        """Frees a result that `add` loaded."""
+        ...
+
 
 class MethodDefaults:
     """Defaults that methods override."""
@@ -222,6 +226,9 @@ class MethodDefaults:
 
     def use(self, network: Any, name: str) -> None:
         """The only one is always active."""
+
+    def drop(self, network: Any, name: str) -> None:
+        """None was added."""
 
     def choices_for_rows(self, rows: int) -> list[Choice]:
         """None."""

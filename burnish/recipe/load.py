@@ -34,8 +34,9 @@ from burnish.system.shell import quoted_bytes
 from burnish.templates import yaml_text
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
-_PATHS = ("data.path", "data.validation", "data.test", "model.name", "evaluate.general")
-_NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
+PATHS = ("data.path", "data.validation", "data.test", "model.name", "evaluate.general")
+"""Options that name a file or folder."""
+NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
 """Values with a meaning of their own, even where a file of that name exists."""
 _FILE_PATTERN = re.compile(
     r"^[.~/]|\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|xlsx|txt|md|conllu?)(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
@@ -164,9 +165,9 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
             missing file is reported with its full path.
     """
     anchored = dict(source)
-    for name in _PATHS:
+    for name in PATHS:
         entry = source.get(name)
-        if entry is None or not isinstance(entry.value, str) or entry.value in ("", *_NO_PATHS.get(name, ())):
+        if entry is None or not isinstance(entry.value, str) or entry.value in ("", *NO_PATHS.get(name, ())):
             continue
         if not _can_be_path(entry.value):
             continue  # reported with the other problems
@@ -203,7 +204,7 @@ def _extra_check(name: str, value: Any) -> Check | None:
     """The check that a value fails although pydantic accepts it: `true` as the number 1, infinity as a number, and text
     that no file can have as its name.
     """
-    if name in _PATHS and isinstance(value, str) and not _can_be_path(value):
+    if name in PATHS and isinstance(value, str) and not _can_be_path(value):
         return Check.RANGE
     field = options().get(name)
     if isinstance(value, bool) and field is not None and not takes_bool(field):
@@ -262,7 +263,7 @@ def _entry(given: Source, name: str) -> Given:
 def _wrong_value(name: str, entry: Given, check: Check) -> Problem:
     where = f" ({entry.written})" if entry.written else ""
     takes = expected(options()[name])
-    if name in _PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
+    if name in PATHS and isinstance(entry.value, str) and not _can_be_path(entry.value):
         takes = _path_taken(entry.value)
     if isinstance(entry.value, int) and entry.value > LARGEST and "2^" not in takes:
         takes += ", and at most 2^53"

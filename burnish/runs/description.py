@@ -44,7 +44,7 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
     Raises:
         DamagedRun: a file of the run cannot be read.
     """
-    recipe = _recipe_of(run)
+    recipe = recipe_of(run)
     manifest = read_json_object(run.manifest) if run.manifest.is_file() else {}
     finished, writer = next(reversed(finished_events(run)), None), writer_of(run.path)
     try:
@@ -81,7 +81,7 @@ def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
     return found
 
 
-def _recipe_of(run: RunFolder) -> dict[str, Any]:
+def recipe_of(run: RunFolder) -> dict[str, Any]:
     """The saved recipe, as it is in its file.
 
     Raises:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from burnish.errors import InputError
 from burnish.runs.atomic import as_disk_error, remove_leftovers, write_json
+from burnish.system.processes import start_of
 from burnish.system.shell import quoted
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Writer:
     def here(cls, doing: str) -> Writer:
         """This process."""
         process = os.getpid()
-        return cls(process, socket.gethostname(), _boot(), _process_start(process), time.time(), doing)
+        return cls(process, socket.gethostname(), _boot(), start_of(process), time.time(), doing)
 
     @property
     def is_plausible(self) -> bool:
@@ -87,7 +88,7 @@ class Writer:
         """Whether the process exists; assumed of another machine's."""
         if not self.is_on_this_machine:
             return True
-        return abs(_process_start(self.process) - self.process_started) <= _SAME_START_SECONDS
+        return abs(start_of(self.process) - self.process_started) <= _SAME_START_SECONDS
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
@@ -218,16 +219,6 @@ def _recorded(folder: Path) -> Writer | None:
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if found.is_plausible else None
-
-
-def _process_start(process: int) -> float:
-    """In seconds since the epoch; 0 if there is no such process."""
-    import psutil
-
-    try:
-        return psutil.Process(process).create_time()
-    except psutil.Error:
-        return 0.0
 
 
 def _boot() -> str:

@@ -32,11 +32,15 @@ class Models:
 
     engine: Engine
     served: Mapping[str, Offered]
+    missing: Callable[[str], Refusal | None] = lambda _: None
+    """Says why there is no model of a name, if more is known than that."""
 
     def named(self, name: str) -> Offered:
         """A model by name. Raises `Refusal` if there is none."""
         if name not in self.served:
-            known = ", ".join(f"`{one}`" for one in self.served)
+            if (refusal := self.missing(name)) is not None:
+                raise refusal
+            known = ", ".join(f"`{one}`" for one in list(self.served))
             message = f"There is no model `{name}` here. This server has {known}."
             raise Refusal(404, message, "model_not_found", "model")
         return self.served[name]

@@ -6,11 +6,12 @@ import hmac
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +30,9 @@ from burnish.version import __version__
 _LOG = logging.getLogger("burnish.serve")
 _OPEN = ("/health", "/ready")
 """Paths that need no key."""
+_UPLOAD = "/v1/files"
+_SLOWEST = 20_000
+"""Bytes per second of an upload, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Access:
     """Most of a request."""
     body_seconds: float = 30.0
     """In which a request has to be there."""
+    upload_bytes: int = 0
+    """Most of an uploaded file; 0 if none is taken."""
 
 
 class Gate:
@@ -72,7 +78,8 @@ class Gate:
 
         try:
             self._check(scope)
-            await self._app(scope, await self._read(receive), note)
+            body = self._passed(receive) if self._is_upload(scope) else await self._read(receive)
+            await self._app(scope, body, note)
         except Refusal as refusal:
             await refusal.response()(scope, receive, note)
         finally:
@@ -90,11 +97,37 @@ class Gate:
             if not hmac.compare_digest(given, f"Bearer {self._access.key}".encode()):
                 raise Refusal(401, "The key is missing or wrong. Send `Authorization: Bearer KEY`.", "invalid_api_key")
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._access.body_bytes:
-            raise self._too_large()
+        most = self._access.upload_bytes if self._is_upload(scope) else self._access.body_bytes
+        if not length.isdigit() or int(length) > most:
+            raise self._too_large(most)
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"A request may have {self._access.body_bytes:,} bytes.")
+    def _is_upload(self, scope: Scope) -> bool:
+        return self._access.upload_bytes > 0 and (scope["method"], scope["path"]) == ("POST", _UPLOAD)
+
+    def _too_large(self, most: int) -> Refusal:
+        return Refusal(413, f"This request may have {most:,} bytes.")
+
+    def _passed(self, receive: Receive) -> Receive:
+        """Passes the body of an upload on in parts, as long as it is neither too large nor too slow."""
+        begun, size, is_whole = time.monotonic(), 0, False
+
+        async def part() -> Message:
+            nonlocal size, is_whole
+            if is_whole:
+                return await receive()
+            left = begun + self._access.body_seconds + size / _SLOWEST - time.monotonic()
+            try:
+                with anyio.fail_after(max(0.0, left)):
+                    message = await receive()
+            except TimeoutError:
+                raise Refusal(408, "The file comes too slowly.") from None
+            size += len(message.get("body", b""))
+            if size > self._access.upload_bytes:
+                raise self._too_large(self._access.upload_bytes)
+            is_whole = not message.get("more_body")
+            return message
+
+        return part
 
     async def _read(self, receive: Receive) -> Receive:
         """Reads the whole body, as long as it is small and quick; returns what gives it to the app."""
@@ -107,7 +140,7 @@ class Gate:
                         break
                     body += message.get("body", b"")
                     if len(body) > self._access.body_bytes:
-                        raise self._too_large()
+                        raise self._too_large(self._access.body_bytes)
                     if not message.get("more_body"):
                         break
         except TimeoutError:
@@ -124,15 +157,21 @@ class Gate:
         return again
 
 
-def make_app(models: Models, access: Access) -> ASGIApp:
-    """The server of some models."""
+def make_app(models: Models, access: Access, routers: Sequence[APIRouter] = ()) -> ASGIApp:
+    """The server of some models.
+
+    Args:
+        models: that answer.
+        access: who may ask, and how much.
+        routers: further routes.
+    """
     app = FastAPI(title="Burnish", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     refuse_in_words(app)
     _add_state(app, models)
 
     @app.get("/v1/models")
     async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": [_described(models, name) for name in models.served]}
+        return {"object": "list", "data": [_described(models, name) for name in list(models.served)]}
 
     @app.get("/v1/models/{name}")
     async def one_model(name: str) -> dict[str, Any]:
@@ -153,6 +192,8 @@ def make_app(models: Models, access: Access) -> ASGIApp:
     app.include_router(predictions_router(models))
     app.include_router(embeddings_router(models))
     app.include_router(responses_router(models))
+    for router in routers:
+        app.include_router(router)
     return Gate(app, access)
 
 

@@ -79,10 +79,13 @@ def refuse_in_words(app: FastAPI) -> None:
         return Refusal(error.status_code, message).response()
 
 
+_WHERE = ("body", "query", "path")
+
+
 def refusal_of_form(errors: Sequence[Any]) -> Refusal:
     """What is wrong with the first wrong part of a request."""
     first = errors[0]
-    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+    param = ".".join(str(part) for part in first["loc"] if part not in _WHERE) or None
     if first["type"] == "json_invalid":
         return Refusal(400, "The body of the request is not valid JSON.")
     if first["type"] == "extra_forbidden":

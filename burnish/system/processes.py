@@ -1,4 +1,4 @@
-"""Maps a function over items in several processes."""
+"""Maps a function over items in several processes, and knows when a process started."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ _AHEAD = 2
 _ONE_CORE = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 _work: list[Callable[[Any], Any]] = []
 """The function of this worker process."""
+
+
+def start_of(process: int) -> float:
+    """When a process started, in seconds since the epoch; 0 if there is none of that number."""
+    import psutil
+
+    try:
+        return psutil.Process(process).create_time()
+    except psutil.Error:
+        return 0.0
 
 
 def in_processes(work: Callable[[Item], Result], items: Iterable[Item], processes: int) -> Iterator[Result]:

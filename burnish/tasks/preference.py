@@ -433,6 +433,7 @@ PREFERENCE = TaskFacts(
     choices=_choices,
     sections=("template", "preference", "annotation"),
     generates=True,
+    reads_turns=True,
     learned="writes answers of the kind that were preferred",
     sample="preferences.jsonl",
     trainer="DPOTrainer",

@@ -16,7 +16,8 @@ from burnish.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from burnish.inference.engine import Engine
-    from burnish.inference.served import Offered
+    from burnish.inference.served import Bases, Offered
+    from burnish.jobs.queue import Queue
 
 Names = Annotated[
     list[str],
@@ -40,6 +41,19 @@ Tokens = Annotated[
     int, typer.Option("--tokens", metavar="NUMBER", min=1, help="Tokens that these may have together, with prompts.")
 ]
 Waiting = Annotated[int, typer.Option("--waiting", metavar="NUMBER", min=1, help="Requests that may wait for a place.")]
+Jobs = Annotated[
+    Path | None,
+    typer.Option(
+        "--jobs",
+        metavar="FOLDER",
+        help="Also take files and fine-tuning jobs, and keep them, with their runs, in this folder.",
+        show_default=False,
+    ),
+]
+AtOnce = Annotated[
+    int,
+    typer.Option("--at-once", metavar="NUMBER", min=1, help="Jobs that may train at a time, as far as memory allows."),
+]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SHORTEST_KEY = 16
@@ -55,6 +69,8 @@ def serve(
     rows: Rows = 32,
     tokens: Tokens = 65536,
     waiting: Waiting = 256,
+    jobs: Jobs = None,
+    at_once: AtOnce = 1,
     base_model: BaseModel = None,
     trust: Trust = False,
     runs: Runs = "runs",
@@ -64,7 +80,8 @@ def serve(
     Runs on the same base share its weights, and requests of all lengths are answered together. Without a temperature,
     answers are those of `burnish generate`. A line of JSON on standard error for each request.
     """
-    missing = [name for name in ("fastapi", "uvicorn", "sse_starlette") if importlib.util.find_spec(name) is None]
+    needed = ("fastapi", "uvicorn", "sse_starlette", *(["python_multipart"] if jobs is not None else []))
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise MachineError(
             "the server is not installed", f"The package `{missing[0]}` is missing.", "pip install 'burnish[serve]'"
@@ -77,17 +94,19 @@ def serve(
             "Write a long random text into a file and give it with `--api-key-file FILE`",
         )
     listening = _listening(host, port)
+    queue = None if jobs is None else _queue(jobs, at_once)
     from burnish.cli.progress import Progress
 
     with Progress(console) as progress:
         from burnish.inference.engine import Engine, Limits
-        from burnish.inference.served import batches_of, open_models
+        from burnish.inference.served import Bases, batches_of, open_models
         from burnish.runs.events import Stage
 
         progress(Stage("loading the models"))
-        served = open_models(names, runs, base_model, trust, console.warn)
+        bases = Bases()
+        served = open_models(names, runs, base_model, trust, console.warn, bases)
     engine = Engine(batches_of(served), Limits(rows, tokens, waiting))
-    _run(console, host, listening, key, engine, served)
+    _run(console, host, listening, key, engine, served, queue, bases)
 
 
 def _key(file: Path | None) -> str | None:
@@ -131,6 +150,8 @@ def _run(
     key: str | None,
     engine: Engine,
     served: dict[str, Offered],
+    queue: Queue | None,
+    bases: Bases,
 ) -> None:
     """Answers requests until Ctrl-C or SIGTERM; answers that are being written then have half a minute."""
     import logging
@@ -143,7 +164,15 @@ def _run(
     logging.basicConfig(format="%(message)s")  # on standard error
     logging.getLogger("burnish.serve").setLevel(logging.WARNING if console.output.quiet else logging.INFO)
     hosts = (*_LOOPBACK, "[::1]") if host in _LOOPBACK and key is None else ()
-    app = make_app(Models(engine, served), Access(key, hosts))
+    if queue is None:
+        app = make_app(Models(engine, served), Access(key, hosts))
+    else:
+        from burnish.inference.served import open_run
+        from burnish.serve.jobs import UPLOAD_BYTES, take_jobs
+
+        trained, routers = take_jobs(queue, engine, served, lambda name, run: open_run(name, run, bases, console.warn))
+        models = Models(engine, served, trained.missing)
+        app = make_app(models, Access(key, hosts, upload_bytes=UPLOAD_BYTES), routers)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         app,
@@ -162,4 +191,27 @@ def _run(
     except KeyboardInterrupt:
         console.note("Stopped.")  # that is how a server ends
     finally:
+        if queue is not None:
+            queue.close()
+            _say_what_goes_on(console, queue)
         engine.close()
+
+
+def _queue(folder: Path, at_once: int) -> Queue:
+    """The jobs of a folder; opened before the models are loaded, so that a folder in use is known at once."""
+    from burnish.jobs.queue import Queue
+
+    return Queue(folder, at_once)
+
+
+def _say_what_goes_on(console: Console, queue: Queue) -> None:
+    """Names the jobs whose processes go on without the server."""
+    from burnish.jobs.job import RUNNING
+
+    for viewed in queue.all():
+        if viewed.state == RUNNING and viewed.job.process is not None:
+            number = viewed.job.process.process
+            console.note(
+                f"The job `{viewed.job.id}` goes on in process {number}; the next server finds it. `kill {number}` "
+                "saves its state and ends it."
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.chat.rows import NO_ROLES, Message, is_answer, parse_json_text, read_message, tools_of, with_system
@@ -38,6 +38,30 @@ def pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Pref
         if answer[0]["role"] != "assistant":
             raise RowError(f"`{name}` does not start with an assistant message")
     return _pair(values, prompt, chosen, rejected, place)
+
+
+def input_pair_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:
+    """A prompt with a better and a worse answer in OpenAI's form: the first column has the messages and the tools.
+
+    Raises:
+        RowError: as `pair_record`, or the prompt has other keys.
+    """
+    name, given = pick(values, pattern.required[0])
+    if isinstance(given, dict):
+        if unknown := sorted(str(key) for key in given if key not in _OF_INPUT):
+            raise RowError(f"`{name}` has `{unknown[0]}`, which is not a part of a prompt")
+        values = {**values, name: given.get("messages"), "tools": given.get("tools") or None}
+    return pair_record(pattern, values, place)
+
+
+_OF_INPUT = ("messages", "tools", "parallel_tool_calls")
+
+
+def input_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What of the prompts in OpenAI's form is not used."""
+    prompts = (values.get("input") for values in rows)
+    is_given = any(isinstance(prompt, dict) and "parallel_tool_calls" in prompt for prompt in prompts)
+    return ["`parallel_tool_calls` in `input` is not used."] if is_given else []
 
 
 def dialogues_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> PreferenceRecord:

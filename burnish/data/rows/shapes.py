@@ -67,7 +67,8 @@ TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
 PICTURES = ("images", "image")
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
-_PAIR, _DIALOGUES, _RATED = (f"{_PREFERENCES}:{name}_record" for name in ("pair", "dialogues", "rated"))
+_PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_record"
+_DIALOGUES, _RATED = f"{_PREFERENCES}:dialogues_record", f"{_PREFERENCES}:rated_record"
 _LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
 _SETTLING = "burnish.data.labels.settling"
 _SETTLE_LABELS, _SETTLE_TEXT = f"{_SETTLING}:settle_labels", f"{_SETTLING}:settle_text"
@@ -122,6 +123,13 @@ PATTERNS = (
         (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
         (TOOLS, SYSTEM),
         settle=_SETTLE_PAIR,
+    ),
+    Pattern(
+        "preference-input",
+        PreferenceRecord,
+        _INPUT_PAIR,
+        (("input",), ("preferred_output",), ("non_preferred_output",)),
+        notes=f"{_PREFERENCES}:input_notes",
     ),
     Pattern("rated", RatedRecord, _RATED, (PROMPT, ANSWER, RATING), (TOOLS, SYSTEM), ("input",), settle=_SETTLE_RATING),
     Pattern("rated-messages", RatedRecord, _RATED, (TURNS, RATING), (TOOLS, SYSTEM), settle=_SETTLE_RATING),

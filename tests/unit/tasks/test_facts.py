@@ -55,7 +55,7 @@ FLAGS = ("generates", "reads_turns", "counts_tokens", "names_labels")
 PROMISED = {
     "chat": Kept({"generates", "reads_turns", "counts_tokens", "can_pack", "compares_answers"}),
     "text": Kept({"generates", "counts_tokens", "can_pack", "compares_answers"}),
-    "preference": Kept({"generates"}, 16, 0.1, "reward accuracy"),
+    "preference": Kept({"generates", "reads_turns"}, 16, 0.1, "reward accuracy"),
     "reward": Kept({"compares_answers"}, 16, 1.0, "accuracy"),
     "classify": Kept({"names_labels", "compares_answers"}, 32, 1.0, "accuracy"),
     "score": Kept({"compares_answers"}, 32, 1.0, "MAE"),

@@ -52,6 +52,11 @@ PAIRS: dict[str, dict[str, Any]] = {
         "chosen_messages": [parts(USER), parts(GOOD)],
         "rejected_messages": [parts(USER), parts(BAD)],
     },
+    "OpenAI's form": {
+        "input": {"messages": [USER], "tools": [], "parallel_tool_calls": True},
+        "preferred_output": [GOOD],
+        "non_preferred_output": [BAD],
+    },
     "HH text": {"chosen": HH.format("Red."), "rejected": HH.format("No.")},
     "HH prompt": {"prompt": HH.format("").rstrip(" "), "chosen": "Red.", "rejected": "No."},
 }
@@ -74,6 +79,18 @@ def test_the_system_prompt_the_addition_and_the_tools_are_read() -> None:
     assert [message["content"] for message in record.prompt] == ["Be brief.", "Which colour?\n\nIt is a fox."]
     tools = read({**PAIRS["messages"], "tools": [{"name": "look"}]}).tools
     assert tools[0]["function"]["name"] == "look"
+    prompt = {"messages": [USER], "tools": [{"type": "function", "function": {"name": "look"}}]}
+    tools = read({**PAIRS["OpenAI's form"], "input": prompt}).tools
+    assert tools[0]["function"]["name"] == "look"
+
+
+def test_what_of_openais_form_is_not_used_is_said(write: Any) -> None:
+    rows = [
+        {**PAIRS["OpenAI's form"], "input": {"messages": [{**USER, "content": f"{number}?"}]}} for number in range(9)
+    ]
+    assert load(write, rows).shape.notes == ()
+    rows[3]["input"]["parallel_tool_calls"] = False
+    assert load(write, rows).shape.notes == ("`parallel_tool_calls` in `input` is not used.",)
 
 
 def test_dialogues_part_at_the_assistants_turn() -> None:
@@ -121,6 +138,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no dialogue": {"chosen": "Red.", "rejected": "No."},
     "equal dialogues": {"chosen": HH.format("Red."), "rejected": HH.format("Red.")},
     "one dialogue missing": {"chosen": HH.format("Red."), "rejected": None},
+    "other keys of a prompt": {
+        "input": {"messages": [USER], "temperature": 1},
+        "preferred_output": [GOOD],
+        "non_preferred_output": [BAD],
+    },
+    "a prompt without messages": {"input": {}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
     "a picture": {**PROMPT, "chosen": [{"role": "assistant", "content": [{"type": "image"}]}], "rejected": "No."},
 }
 
