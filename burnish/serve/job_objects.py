@@ -87,7 +87,7 @@ def job_object(viewed: Viewed, store: FileStore, is_opening: bool = False) -> di
 
 
 def _seconds(expected: float | None) -> int | None:
-    """An expected time as whole seconds; what is late is expected now."""
+    """An expected time in seconds, rounded up; what is late is expected now."""
     return None if expected is None else math.ceil(max(expected, time.time()))
 
 

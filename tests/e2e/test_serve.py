@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ import pytest
 import torch
 
 import burnish as burnish_api
-from burnish.inference.engine import Limits
-from burnish.inference.served import Served, open_models
+from burnish.errors import InputError
+from burnish.inference.batch import Asked
+from burnish.inference.engine import Engine, Limits, Ticket
+from burnish.inference.served import Bases, Served, open_models, open_run
 from burnish.inference.session import open_session
 from burnish.models.text_stream import Decoder
+from burnish.runs.folder import RunFolder
 from burnish.serve.app import Access
 from burnish.serve.writing import Stops
 from tests.e2e.conftest import Burnish
@@ -79,6 +83,37 @@ def test_answers_are_those_of_the_run_among_others(server: Server, expected: dic
     assert len(set(given)) > 3
     usage = answers[0].usage
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+
+
+def test_a_run_comes_and_goes_while_others_are_served(runs: Path, expected: dict[str, list[str]]) -> None:
+    bases = Bases()
+    served: dict[str, Any] = open_models(["one"], str(runs), None, False, print, bases)
+    for guarded in start(served):
+        engine, ended = guarded.engine, threading.Event()
+
+        def do(job: Callable[[], Any], engine: Engine = engine, ended: threading.Event = ended) -> Any:
+            ended.clear()
+            found: list[Any] = []
+            engine.do(job, lambda result, error: (found.append(error or result), ended.set()))
+            assert ended.wait(60)
+            return found[0]
+
+        later = do(lambda: open_run("later", RunFolder(runs / "two"), bases, print))
+        assert later.session.network is served["one"].session.network, "one set of weights"
+        do(lambda engine=engine, later=later: engine.add("later", later.batch))
+        served["later"] = later
+        for name, said in (("later", "two"), ("one", "one")):
+            answers = [guarded.chat(name, text).choices[0].message.content.strip() for text in QUESTIONS[:3]]
+            assert answers == expected[said][:3]
+        held = len(later.session.network.peft_config)
+        del served["later"]
+        do(lambda engine=engine, later=later: (engine.drop("later"), later.release()))
+        assert len(later.session.network.peft_config) == held - 1, "its adapter is gone"
+        assert guarded.chat("one", QUESTIONS[0]).choices[0].message.content.strip() == expected["one"][0]
+        with pytest.raises(openai.NotFoundError):
+            guarded.chat("later", "Hi")
+        with pytest.raises(InputError, match="no longer served"):
+            engine.submit(Ticket("later", Asked([5], (), 1), print, print))
 
 
 def test_streams_write_what_whole_answers_hold(server: Server) -> None:
