@@ -126,8 +126,10 @@ def _training_name(name: str) -> str:
 
 
 def _cancels(up: torch.Tensor, down: torch.Tensor) -> bool:
-    """Whether the second half of an adapter subtracts what the first adds."""
+    """Whether the second half of an adapter subtracts what the first adds; an odd rank has no halves."""
     half = len(down) // 2
+    if 2 * half != len(down):
+        return False
     return _is_same(up[:, :half], -up[:, half:]) and _is_same(down[:half], down[half:])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -91,6 +92,7 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
     """
     from transformers import AutoConfig
 
+    _refuse_depth(location)
     try:
         config = AutoConfig.from_pretrained(
             str(location.folder), trust_remote_code=section.trust_remote_code, local_files_only=True
@@ -117,6 +119,31 @@ def read_config(location: ModelLocation, section: ModelSection) -> Any:
             "Check its `config.json`, or copy it again from the source of the model",
         )
     return config
+
+
+_DEEPEST = 10_000
+"""More blocks than any model has. Even the config of one with 2^64 would take all memory: it lists them."""
+
+
+def _refuse_depth(location: ModelLocation) -> None:
+    """Raises ModelError for a config with a number of blocks that nothing could build; what is no JSON is left to
+    transformers."""
+    try:
+        config = json.loads((location.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        for name, value in part.items() if isinstance(part, dict) else ():
+            if isinstance(value, dict):
+                parts.append(value)
+            elif ("layer" in name or name == "depth") and isinstance(value, int) and value > _DEEPEST:
+                raise ModelError(
+                    f"cannot read the config of `{location.name}`",
+                    f"`{name}` is {value}, and no model is so deep.",
+                    "Check its `config.json`, or copy it again from the source of the model",
+                )
 
 
 def _refuse_hub_code(location: ModelLocation, config: Any) -> None:

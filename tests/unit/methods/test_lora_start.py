@@ -106,6 +106,14 @@ def test_halves_that_cancel_out_have_not_moved() -> None:
     assert has_moved(loaded(torch.cat([up, up], dim=1), twice_down))
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_an_odd_rank_has_no_halves_that_could_cancel_out(rank: int) -> None:
+    up, down = torch.ones(4, rank), torch.ones(rank, 3)
+    assert has_moved(loaded(up, down))
+    up[:, 0], down[0] = -1, 1  # the first is minus the others, however many they are
+    assert has_moved(loaded(up, down))
+
+
 @pytest.mark.parametrize("largest", [1.0, 4.0])
 def test_what_is_less_than_a_bit_of_the_largest_number_is_no_move(largest: float) -> None:
     """Of its 24 bits in fp32."""

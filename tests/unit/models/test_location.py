@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from burnish.errors import ModelError
-from burnish.models.location import ModelLocation, lacking, locate_model
+from burnish.models.location import ModelLocation, lacking, locate_model, read_config
 from burnish.recipe.schema import ModelSection
 from tests.snapshots import check_message, check_text
 
@@ -169,3 +169,13 @@ def test_every_shard_has_to_be_here(model: Path) -> None:
     (model / weights["b"]).unlink()
     index.write_text("[]", encoding="utf-8")
     assert "index of the weights of `it` cannot be read" in lacks(model)
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "depth"])
+def test_a_config_of_more_blocks_than_can_be_listed_is_refused_at_once(name: str, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps({**config, "text_config": {name: 2**64}}), encoding="utf-8")
+    with pytest.raises(ModelError, match=f"config of `{model}`") as caught:
+        section = ModelSection(name=str(model))
+        read_config(locate_model(section), section)
+    assert f"`{name}` is {2**64}" in caught.value.why
