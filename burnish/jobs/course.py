@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,11 +134,3 @@ class Watch:
                 except (KeyError, TypeError, ValueError):
                     continue  # a damaged event, which every command that opens the run reports
         return self._course
-
-
-def decimated(points: Sequence[Any], most: int) -> list[Any]:
-    """At most so many points, the first and the last among them, evenly spread."""
-    if len(points) <= most:
-        return list(points)
-    step = (len(points) - 1) / (most - 1)
-    return [points[round(number * step)] for number in range(most)]

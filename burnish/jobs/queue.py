@@ -303,7 +303,8 @@ class Queue:
         child = job.process
         if child is not None and self._children.is_alive(child):
             return True
-        return writer_of(self.folder_of(job.id).run.path) is not None
+        writer = writer_of(self.folder_of(job.id).run.path)
+        return writer is not None and writer.is_on_this_machine  # the record of another is no proof
 
     def _is_checked(self, job: Job) -> bool:
         with contextlib.suppress(MissingFile):
@@ -323,9 +324,11 @@ class Queue:
         run = self.folder_of(job.id).run
         if job.is_removed or begun_at(run) is None:
             return self._last.get(job.id)
-        if job.outcome is not None and job.id in self._last:
-            return self._last[job.id]
+        if job.outcome is not None and job.id not in self._watches and job.id in self._last:
+            return self._last[job.id]  # read after its end
         self._last[job.id] = self._watches.setdefault(job.id, Watch(run)).read()
+        if job.outcome is not None:
+            del self._watches[job.id]
         return self._last[job.id]
 
     def _stop(self, job: Job) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burnish.jobs.course import Course, Watch, decimated
+from burnish.jobs.course import Course, Watch
 from burnish.jobs.job import Job, JobFolder
 from burnish.jobs.story import checkpoints_of, metrics_table, story_of
 from burnish.jobs.waiting import Waiting, needed_bytes, planned_seconds, starts
@@ -147,8 +147,3 @@ def test_a_plan_that_says_nothing_is_no_plan(tmp_path: Path) -> None:
     for text in ("", "{", "[]", '{"error": {"what": "no"}}', '{"run": null, "peak": null}'):
         plan.write_text(text)
         assert (planned_seconds(plan), needed_bytes(plan)) == (None, None)
-
-
-def test_long_curves_are_thinned_evenly() -> None:
-    assert decimated(range(5), 10) == [0, 1, 2, 3, 4]
-    assert decimated(range(1001), 5) == [0, 250, 500, 750, 1000]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from burnish.errors import InputError
@@ -19,6 +21,7 @@ from burnish.jobs.files import ROWS
 from burnish.jobs.job import Job
 from burnish.jobs.queue import MissingJob, Queue, Viewed, WrongState
 from burnish.system.processes import start_of
+from burnish.version import __version__
 from tests.unit.jobs.fake_children import FakeChildren, begin_run, finish_run
 
 
@@ -278,12 +281,16 @@ def test_several_run_at_once_only_with_the_memory_for_them(place: Place) -> None
     assert place.state(second) == "queued", "what it needs is not known yet"
     place.children.end(max(place.children.alive), {"peak": 1 << 20, "run": {"seconds": 1.0}})
     assert place.state(second) == "queued", "what the first needs is not known yet"
-    folder = place.queue.folder_of(first)
-    begin_run(folder)
-    folder.run.events.write_text(json.dumps({"event": "MemoryPredicted", "resident": 1 << 20, "room": 1 << 30}) + "\n")
+    predicted = json.dumps({"event": "MemoryPredicted", "resident": 1 << 20, "room": 1 << 30}) + "\n"
+    for job in (first, second):
+        begin_run(place.queue.folder_of(job))
+        place.queue.folder_of(job).run.events.write_text(predicted)
     assert place.state(second) == "running"
     third = place.create()
+    place.children.end(max(place.children.alive), {"peak": 1 << 20, "run": {"seconds": 1.0}})
     assert place.state(third) == "queued", "two at a time"
+    place.children.end(place.number(first))
+    assert place.state(third) == "running"
 
 
 def test_too_large_a_job_waits_for_the_end_of_others(place: Place) -> None:
@@ -321,14 +328,19 @@ def test_unknown_jobs_are_refused(place: Place) -> None:
             place.queue.view(job)
 
 
-def test_processes_are_known_by_number_and_start(tmp_path: Path) -> None:
-    children = Children()
+def test_processes_are_known_by_number_and_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_API_KEY", "secret" * 4)
+    children, forgotten = Children(), (tmp_path / "out").open("w")
     child = children.start(["--version"], tmp_path / "out", tmp_path / "log")
+    assert "BURNISH_API_KEY" not in psutil.Process(child.process).environ()
+    assert os.getsid(child.process) == child.process, "Ctrl-C in the server's terminal does not reach it"
+    with forgotten:
+        forgotten.write("of a process that was forgotten" * 10)
     end = time.monotonic() + 60
     while children.is_alive(child):
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert (tmp_path / "out").read_text().strip()
+    assert (tmp_path / "out").read_text() == f"{__version__}\n"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         found = Child(process.pid, start_of(process.pid))
         assert Children().is_alive(found)
