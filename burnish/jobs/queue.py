@@ -342,7 +342,9 @@ class Queue:
         state = self._state(job)
         if state == RUNNING:
             asked = self._asked.get(job.id)
-            if job.wanted == CANCEL and asked is not None and time.monotonic() - asked > _PATIENCE_SECONDS:
+            if job.wanted != GO and asked is None:  # whoever wrote that it is to end was killed before it said so
+                self._stop(job)
+            elif job.wanted == CANCEL and asked is not None and time.monotonic() - asked > _PATIENCE_SECONDS:
                 self._children.stop(job.process or Child(0, 0.0), at_once=True)
             return
         self._asked.pop(job.id, None)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ from tests.e2e.command_result import adapter_bytes
 from tests.e2e.conftest import LONG, LONG_STEPS
 
 KEY = "k" * 20
+PAGE = Path(__file__).parents[2] / "docs" / "jobs.md"
 EXACT: dict[str, Any] = {"model.device": "cpu", "model.precision": "fp32"}
 SHORT = {**EXACT, "train.max_steps": 2, "batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none"}
 PATIENCE = 180
@@ -353,6 +355,24 @@ def test_the_model_is_deleted_last(server: Server, done: Any, rows: str) -> None
     assert client.files.delete(rows).deleted
     with pytest.raises(openai.NotFoundError):
         client.files.content(rows)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page(
+    tmp_path: Path, base: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "rows.jsonl").write_bytes(rows_file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for fresh in start(tmp_path / "jobs", base):
+        names = {"http://127.0.0.1:8000": fresh.address, '"none"': repr(KEY), '"seedling"': '"tiny"'}
+        for name, other in names.items():
+            assert name in example
+            example = example.replace(name, other)
+        exec(compile(example, PAGE.name, "exec"), {})
+    said = capsys.readouterr().out
+    assert "step,epoch,train_loss" in said
+    assert "Step 1/" in said
 
 
 class Process:

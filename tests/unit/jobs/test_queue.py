@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -196,6 +197,28 @@ def test_a_kill_between_a_record_and_its_process(place: Place) -> None:
             assert time.monotonic() < end
         assert place.reopen().view(other).job.child == {"process": process.pid, "started": start_of(process.pid)}
         process.kill()
+
+
+def test_a_job_says_that_it_is_being_started_before_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object, **__: object) -> Child:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(place.children, "start", die)
+    job = place.queue.create({"data.path": "rows.jsonl"}, [], {}).id
+    with pytest.raises(OSError, match="no more"):
+        place.queue.tick()
+    found = place.queue.folder_of(job).read()
+    assert (found.child, found.is_queued) == ({}, False)
+
+
+@pytest.mark.parametrize("wanted", ["pause", "cancel"])
+def test_a_kill_between_a_wish_and_its_signal(place: Place, wanted: str) -> None:
+    job = place.create()
+    folder = place.queue.folder_of(job)
+    folder.write(replace(folder.read(), wanted=wanted))
+    place.reopen().tick()
+    place.queue.tick()
+    assert place.children.stopped == [(place.number(job), False)], "once"
 
 
 def test_a_kill_before_a_job_was_written_leaves_nothing(place: Place) -> None:
