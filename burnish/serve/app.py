@@ -92,6 +92,9 @@ class Gate:
         name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
         if self._access.hosts and name.lower() not in self._access.hosts:
             raise Refusal(421, "This server is not called by that name.")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if self._access.hosts and origin and origin.lower() != f"http://{host}".lower():
+            raise Refusal(403, "Web pages of other origins may not ask this server.")
         if self._access.key is not None and scope["path"] not in _OPEN:
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, f"Bearer {self._access.key}".encode()):

@@ -274,6 +274,8 @@ def test_the_gate(served: dict[str, Served]) -> None:
         assert plain.get("/v1/models", headers=right).status_code == 200
         assert plain.get("/health").status_code == 200
         assert plain.get("/v1/models", headers={**right, "host": "elsewhere.example"}).status_code == 421
+        for origin, status in (("https://elsewhere.example", 403), ("null", 403), (guarded.address, 200)):
+            assert plain.get("/v1/models", headers={**right, "origin": origin}).status_code == status
         assert plain.post("/v1/completions", headers=right, content=b" " * 2000).status_code == 413
         host = guarded.address.removeprefix("http://").split(":")
         with socket.create_connection((host[0], int(host[1]))) as slow:
