@@ -13,7 +13,7 @@ from burnish.jobs.queue import Queue, Viewed
 from burnish.jobs.story import checkpoints_of, story_of
 from burnish.recipe.schema import BUNDLED_MODELS
 from burnish.serve.job_forms import JobForm, recipe_options
-from burnish.serve.job_objects import checkpoint_object, details_of, event_object, job_object
+from burnish.serve.job_objects import checkpoint_object, details_of, event_object, job_object, shown_details
 from burnish.serve.pages import Page, attempt, page_of
 from burnish.serve.refusals import Refusal
 from burnish.serve.trained import Trained
@@ -143,7 +143,7 @@ def _asked(request: Request) -> tuple[Page, dict[str, str]]:
 
 def _has(viewed: Viewed, wanted: Mapping[str, str]) -> bool:
     """Whether the metadata of a job are those that a list is limited to."""
-    metadata = viewed.job.details["metadata"]
+    metadata = shown_details(viewed)["metadata"]
     if "metadata" in wanted:
         return metadata is None
     asked = {key[len("metadata[") : -1]: value for key, value in wanted.items()}

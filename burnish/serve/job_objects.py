@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from burnish.jobs.files import FileStore
@@ -14,7 +15,7 @@ from burnish.jobs.queue import Viewed
 from burnish.jobs.story import Entry, Saved
 from burnish.runs.damage import DamagedRun
 from burnish.runs.description import recipe_of
-from burnish.serve.job_forms import JobForm
+from burnish.serve.job_forms import Hyperparameters, JobForm
 
 _STATUS = {VALIDATING: "validating_files", INTERRUPTED: PAUSED}
 """OpenAI's words where they are others. What was interrupted waits to be resumed, as what is paused."""
@@ -36,9 +37,25 @@ def details_of(form: JobForm) -> dict[str, Any]:
     }
 
 
+def shown_details(viewed: Viewed) -> dict[str, Any]:
+    """What `details_of` kept with a job; of one that did not come over HTTP, what its recipe says."""
+    job = viewed.job
+    usual = {
+        "model": Path(str(job.recipe.get("model.name", "auto"))).name,
+        "training_file": (*job.files, "")[0],
+        "validation_file": None,
+        "method": "supervised",
+        "hyperparameters": Hyperparameters().model_dump(),
+        "seed": job.recipe.get("seed", 0),
+        "suffix": None,
+        "metadata": None,
+    }
+    return {**usual, **{name: value for name, value in job.details.items() if name in usual}}
+
+
 def model_name(viewed: Viewed) -> str:
     """The name of the model that a job makes: base, who made it, the client's suffix, and the end of the job's id."""
-    details = viewed.job.details
+    details = shown_details(viewed)
     return ":".join(("ft", details["model"], "burnish", details["suffix"] or "", viewed.job.id[-8:]))
 
 
@@ -56,7 +73,7 @@ def job_object(viewed: Viewed, store: FileStore, is_opening: bool = False) -> di
         store: of its files.
         is_opening: whether the model that it made is still being loaded; until then it is not said to have succeeded.
     """
-    job, course, details = viewed.job, viewed.course, viewed.job.details
+    job, course, details = viewed.job, viewed.course, shown_details(viewed)
     is_done = viewed.state == SUCCEEDED and job.outcome is not None and not is_opening
     status = RUNNING if viewed.state == SUCCEEDED and not is_done else _STATUS.get(viewed.state, viewed.state)
     if job.wanted == CANCEL:
@@ -109,7 +126,7 @@ def _error(viewed: Viewed, store: FileStore) -> dict[str, Any] | None:
     if failure is None:
         return None
     code = _CODES.get(failure.get("exit_code", 1), "failed")
-    files = {viewed.job.details[param]: param for param in ("validation_file", "training_file")}
+    files = {shown_details(viewed)[param]: param for param in ("validation_file", "training_file")}
     return {"code": code, "message": store.named(in_words(failure)), "param": files.get(failure.get("file"))}
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -142,9 +143,10 @@ def test_a_failure_is_in_the_words_of_the_command(place: Place) -> None:
     assert place.state(job) == "running"
 
 
-def test_a_job_whose_process_was_killed_waits_to_be_resumed(place: Place) -> None:
+@pytest.mark.parametrize("said", [None, {"error": {"what": "stopped", "why": "", "fix": "", "exit_code": 130}}])
+def test_a_job_whose_process_was_ended_waits_to_be_resumed(place: Place, said: dict[str, Any] | None) -> None:
     job = place.create()
-    place.children.end(place.number(job))
+    place.children.end(place.number(job), said)
     assert place.state(job) == "interrupted"
     assert "Resume it" in place.said(job)[-1]
     before = len(place.said(job))
