@@ -160,12 +160,14 @@ class Queue:
             MissingJob: there is none.
         """
         with self._guard:
-            job = self._find(job_id)
-            return self._viewed(job, self._starts())
+            self._note_end(self._find(job_id))  # so that what it says of its end is there with its state
+            return self._viewed(self._find(job_id), self._starts())
 
     def all(self) -> list[Viewed]:
         """Every job, the oldest first."""
         with self._guard:
+            for job in list(self._jobs.values()):
+                self._note_end(job)
             found = sorted(self._jobs.values(), key=lambda job: (job.created, job.id))
             starts_at = self._starts()
             return [self._viewed(job, starts_at) for job in found]
@@ -247,8 +249,7 @@ class Queue:
         """Notes what has ended, and starts what is next."""
         with self._guard:
             for job in list(self._jobs.values()):
-                if job.outcome is None:
-                    self._note_end(job)
+                self._note_end(job)
             self._aside.check_next(self.files)
             for job in self._waiting():
                 self._refuse_files(job)
@@ -339,6 +340,8 @@ class Queue:
 
     def _note_end(self, job: Job) -> None:
         """Notes that a job has ended, or that its process was killed."""
+        if job.outcome is not None:
+            return
         state = self._state(job)
         if state == RUNNING:
             asked = self._asked.get(job.id)

@@ -74,7 +74,7 @@ def job_object(viewed: Viewed, store: FileStore, is_opening: bool = False) -> di
         is_opening: whether the model that it made is still being loaded; until then it is not said to have succeeded.
     """
     job, course, details = viewed.job, viewed.course, shown_details(viewed)
-    is_done = viewed.state == SUCCEEDED and job.outcome is not None and not is_opening
+    is_done = viewed.state == SUCCEEDED and not is_opening
     status = RUNNING if viewed.state == SUCCEEDED and not is_done else _STATUS.get(viewed.state, viewed.state)
     if job.wanted == CANCEL:
         status = CANCELLED  # its process may still be saving its state

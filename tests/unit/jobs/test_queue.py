@@ -147,7 +147,7 @@ def test_a_failure_is_in_the_words_of_the_command(place: Place) -> None:
 def test_a_job_whose_process_was_ended_waits_to_be_resumed(place: Place, said: dict[str, Any] | None) -> None:
     job = place.create()
     place.children.end(place.number(job), said)
-    assert place.state(job) == "interrupted"
+    assert place.queue.view(job).state == "interrupted"
     assert "Resume it" in place.said(job)[-1]
     before = len(place.said(job))
     place.queue.tick()
@@ -197,7 +197,8 @@ def test_a_kill_between_a_record_and_its_process(place: Place) -> None:
         end = time.monotonic() + 30
         while find_child(str(folder.recipe)) is None:  # it has its words a moment after it has begun
             assert time.monotonic() < end
-        assert place.reopen().view(other).job.child == {"process": process.pid, "started": start_of(process.pid)}
+        child = place.reopen().folder_of(other).read().child
+        assert child == {"process": process.pid, "started": start_of(process.pid)}
         process.kill()
 
 

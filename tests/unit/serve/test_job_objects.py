@@ -37,8 +37,6 @@ def test_a_job_has_succeeded_when_its_model_is_there(tmp_path: Path) -> None:
     queue.tick()
     finish_run(queue.folder_of(job))
     children.end(min(children.alive), {})
-    assert job_object(queue.view(job), queue.files)["status"] == "running", "what follows is still to be done"
-    queue.tick()
     found = job_object(queue.view(job), queue.files, is_opening=True)
     assert (found["status"], found["fine_tuned_model"], found["finished_at"]) == ("running", None, None)
     found = job_object(queue.view(job), queue.files)
