@@ -59,7 +59,7 @@ def wait(found: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + PATIENCE
     while not (result := found()):
         assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return result
 
 
@@ -87,11 +87,12 @@ class Server:
 
     def __post_init__(self) -> None:
         self.client = openai.OpenAI(base_url=f"{self.address}/v1", api_key=KEY, max_retries=0)
+        self._plain = httpx.Client(base_url=self.address, timeout=60)
 
     def raw(self, method: str, path: str, **options: Any) -> httpx.Response:
         """A request as no client would send it."""
         headers = {"authorization": f"Bearer {KEY}", **options.pop("headers", {})}
-        return httpx.request(method, f"{self.address}{path}", headers=headers, timeout=60, **options)
+        return self._plain.request(method, path, headers=headers, **options)
 
 
 def start(folder: Path, base: Path) -> Iterator[Server]:
