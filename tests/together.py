@@ -64,9 +64,9 @@ class Together:
         assert codes == [0] * len(codes), "\n".join(outputs)[-6000:]
         return [pickle.loads((self.folder / f"{rank}.pickle").read_bytes()) for rank in range(len(codes))]
 
-    def wait(self) -> list[str]:
-        """Waits for all of them; returns their output."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> list[str]:
+        """Waits for all of them, at most so long; returns their output."""
+        deadline = time.monotonic() + seconds
         try:
             return [process.communicate(timeout=deadline - time.monotonic())[0] for process in self._running]
         finally:

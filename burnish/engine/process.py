@@ -32,6 +32,8 @@ _LONGEST = timedelta(hours=6)
 that has ended is noticed at once, because its connections are closed."""
 _PAUSE_SECONDS = 0.05
 _BUFFER_BYTES = 64 << 20
+_GLOO = "/gloo/"
+"""A part of the place in its source code with which gloo's messages begin."""
 _RUN, _FAILED = "run", "failed"
 _WATCH_SECONDS, _GRACE_SECONDS = 1.0, 5.0
 
@@ -329,7 +331,9 @@ def join(place: Place | None) -> Iterator[Process]:
         yield group
     except (Interrupted, KeyboardInterrupt, PeerLost):
         raise  # the others have been stopped, too
-    except BaseException:
+    except BaseException as error:
+        if says_lost(error):  # where torch exchanges sharded weights by itself
+            raise peer_lost() from error
         with contextlib.suppress(RuntimeError):
             store.set(_FAILED, str(place.rank))
         raise
@@ -357,10 +361,22 @@ def _lost_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PeerLost(
-            "another process of this run has ended",
-            "The processes compute every step together, so none can go on without it.",
-        ) from error
+        raise peer_lost() from error
+
+
+def peer_lost() -> PeerLost:
+    """The error of a process whose exchange with the others has ended."""
+    return PeerLost(
+        "another process of this run has ended",
+        "The processes compute every step together, so none can go on without it.",
+    )
+
+
+def says_lost(error: BaseException) -> bool:
+    """Whether an error is that of a connection between processes; gloo's has no type of its own."""
+    from torch import distributed
+
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and _GLOO in str(error))
 
 
 def _missing(ranks: Sequence[int], world: int, what: str, seconds: float) -> MachineError:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from burnish.engine.process import Process
+from burnish.engine.process import Process, peer_lost, says_lost
 from burnish.errors import BurnishError, MachineError
 from burnish.runs.atomic import disk_error, disk_number, write_folder
 
@@ -75,6 +75,8 @@ def write_shards(tensors: Mapping[str, torch.Tensor], folder: Path, process: Pro
 def _why(error: Any, folder: Path, world: int) -> BurnishError:
     """The error of the first process that could not write or read its part."""
     rank, (cause, _) = min(error.failures.items())
+    if says_lost(cause):
+        return peer_lost()
     if number := disk_number(cause):
         return disk_error(folder.parent, f"{os.strerror(number)} (rank {rank} of {world})")
     return BurnishError(

@@ -19,8 +19,8 @@ import pytest
 
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
-from tests.e2e.command_result import adapter_bytes
 from tests.e2e.conftest import EXACT, LONG, LONG_STEPS
+from tests.together import Together
 
 Start = Callable[..., subprocess.Popen[str]]
 _ROOT = Path(__file__).parents[2]
@@ -28,22 +28,32 @@ _PATIENCE_SECONDS = 120
 _MOST_SECONDS = 30
 """For all processes to end after one of them has."""
 PARTS = "--method lora --set batch.rows=1 --set batch.tokens=300 --set lora.dropout=0.2"
+SHARDED = "--method full --set batch.rows=1 --set batch.tokens=300 --set distributed.strategy=sharded"
 
 
-def words(rows: Path, base: Path, name: str = "made") -> str:
+def words(rows: Path, base: Path, name: str = "made", parts: str = PARTS) -> str:
     """The command of a long run."""
-    return f"train {rows} --model {base} --name {name} {LONG} {PARTS}"
+    return f"train {rows} --model {base} --name {name} {LONG} {parts}"
+
+
+def result_bytes(run: Path) -> bytes:
+    """The weights of a run's result."""
+    result = RunFolder(run).result
+    assert result is not None
+    return b"".join(path.read_bytes() for path in sorted(result.glob("*.safetensors")))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("parts", [PARTS, SHARDED], ids=["replicas", "sharded"])
 def test_two_processes_stop_on_a_signal_and_go_on_to_the_same_result(
-    start: Start, here: Path, rows_file: Path, base: Path
+    number: signal.Signals, parts: str, start: Start, here: Path, rows_file: Path, base: Path
 ) -> None:
-    """Stopped by SIGTERM, resumed by two, is a run of two that nothing disturbed: here the half of it that is quick."""
-    child = start(f"{words(rows_file, base)} --processes 2")
+    """Stopped by a signal, a run of two saves its state, and says how to continue: here the half that is quick."""
+    child = start(f"{words(rows_file, base, parts=parts)} --processes 2")
     folder = RunFolder(here / "runs" / "made")
     wait_for_step(child, folder, 6)
-    child.send_signal(signal.SIGTERM)
+    child.send_signal(number)
     out, err = child.communicate(timeout=_MOST_SECONDS)
     assert child.returncode == 130, err
     assert out == ""
@@ -66,16 +76,19 @@ def test_doctor_measures_what_processes_exchange(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_any_rank_may_be_killed_at_any_moment(start: Start, here: Path, rows_file: Path, base: Path) -> None:
-    straight = start(f"{words(rows_file, base, 'straight')} --processes 2")
+@pytest.mark.parametrize("parts", [PARTS, SHARDED], ids=["replicas", "sharded"])
+def test_any_rank_may_be_killed_at_any_moment(
+    parts: str, start: Start, here: Path, rows_file: Path, base: Path
+) -> None:
+    straight = start(f"{words(rows_file, base, 'straight', parts)} --processes 2")
     assert straight.wait(_PATIENCE_SECONDS) == 0, straight.communicate()
-    expected = adapter_bytes(here / "runs" / "straight")
+    expected = result_bytes(here / "runs" / "straight")
     seed = random.randrange(10**6)
     source = random.Random(seed)
     print(f"seed {seed}")
     for number in range(3):
         folder = RunFolder(here / "runs" / f"killed-{number}")
-        child = start(f"{words(rows_file, base, folder.name)} --processes 2")
+        child = start(f"{words(rows_file, base, folder.name, parts)} --processes 2")
         wait_for_step(child, folder, source.randint(1, LONG_STEPS - 30))
         ranks = ranks_of(child)
         lost = source.randrange(2)
@@ -88,7 +101,17 @@ def test_any_rank_may_be_killed_at_any_moment(start: Start, here: Path, rows_fil
         resumed = start(f"resume runs/{folder.name} --processes 2")
         _, err = resumed.communicate(timeout=_PATIENCE_SECONDS)
         assert resumed.returncode == 0, err
-        assert adapter_bytes(folder.path) == expected
+        assert result_bytes(folder.path) == expected
+
+
+@pytest.mark.slow
+def test_a_rank_without_memory_is_named_and_nobody_waits(tmp_path: Path) -> None:
+    """With sharded weights, the other process is then in the middle of a pass and waits for a part of a block."""
+    together = Together("tests.numeric.sharded_loops:run_short_of_memory", 2, tmp_path)
+    outputs = together.wait(_PATIENCE_SECONDS)
+    assert all(together.codes)
+    assert "memory ran out in rank 1 of 2" in outputs[1]
+    assert "MachineError" not in outputs[0]
 
 
 @pytest.mark.slow
@@ -121,7 +144,7 @@ def test_a_lost_node_is_started_again_and_the_run_goes_on(
     lost.kill()
     outputs = [node.communicate(timeout=_PATIENCE_SECONDS) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
-    assert adapter_bytes(folder.path) == adapter_bytes(here / "runs" / "straight")
+    assert result_bytes(folder.path) == result_bytes(here / "runs" / "straight")
 
 
 def test_what_several_processes_cannot_do_is_refused_before_they_start(
@@ -129,6 +152,10 @@ def test_what_several_processes_cannot_do_is_refused_before_they_start(
 ) -> None:
     result: object = burnish(f"train {rows_file} --model {base} --processes 2 --set model.device=cuda:1")
     assert "`model.device` is `cuda:1`, and 2 processes need a device each" in str(result)
+    sharded = "--method lora --set distributed.strategy=sharded"
+    result = burnish(f"train {rows_file} --model {base} --processes 2 {sharded}")
+    assert "`distributed.strategy` is `sharded`, which this run cannot be" in str(result)
+    assert "`--method full` or `--method freeze`" in str(result)
     result = burnish(f"train nothing.jsonl --model {base} --processes 2 {EXACT}")
     assert "nothing.jsonl" in str(result)
     assert not (here / "runs").exists()

@@ -6,7 +6,6 @@ Called in each of the processes that `tests.together` starts; what is returned i
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import torch
 
 from burnish.data.batching.batches import BatchPlan
 from burnish.data.batching.parts import PartOfBatches
-from burnish.engine import checkpoint
 from burnish.engine.checkpoint import checkpoint_path, damage_of, restore_checkpoint, save_checkpoint
 from burnish.engine.optimizer import make_optimizer
 from burnish.engine.process import Process
@@ -117,9 +115,16 @@ def full_disk(process: Process, folder: Path) -> dict[str, Any]:
     return {"message": message, "folders": names, "damage": damage_of(checkpoint_path(folder, 0))}
 
 
-def tensors_of(made: Made, path: Path) -> dict[str, Any]:
-    """Weights and moments of a checkpoint in a process of its own, however they were written."""
-    trainer = made.loop.trainer
-    restore_checkpoint(path, trainer)
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return {"weights": weights_of(made), "moments": checkpoint.moments(trainer.optimizer), "state": state}
+def run_short_of_memory(process: Process, folder: Path) -> None:
+    """Memory runs out in the last process, between two blocks of its third pass."""
+    made = make(folder / "short-of-memory", process)
+    passes: list[int] = []
+
+    def refuse(module: Any, given: Any) -> None:
+        passes.append(1)
+        if len(passes) == 3:
+            raise MemoryError
+
+    if not process.is_main:
+        made.loop.trainer.network.model.layers[1].mlp.register_forward_pre_hook(refuse)
+    made.loop.run()

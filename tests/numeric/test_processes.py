@@ -378,10 +378,13 @@ def weights_differ(one: RunFolder, several: RunFolder) -> float:
 
 
 def saved_weights(folder: RunFolder) -> dict[str, torch.Tensor]:
-    """All weights of a result but the biases of keys: these change no attention, so their gradient is rounding alone,
-    and Adam makes steps of it."""
+    """All weights of a result but the biases of keys, which change no attention, and those that move the logits of all
+    places of a span by the same: their gradient is rounding alone, and Adam makes steps of it."""
     assert folder.result is not None
     found: dict[str, torch.Tensor] = {}
     for file in folder.result.glob("*.safetensors"):
         found |= load_file(str(file))
-    return {name: weight for name, weight in found.items() if not name.endswith(("key.bias", "k_proj.bias"))}
+    idle = ("key.bias", "k_proj.bias")
+    if "qa_outputs.bias" in found:
+        idle += ("qa_outputs.bias", "layer.1.output.LayerNorm.bias")
+    return {name: weight for name, weight in found.items() if not name.endswith(idle)}
