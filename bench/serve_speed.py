@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import os
+import queue
 import random
 import statistics
 import subprocess
@@ -50,19 +51,18 @@ def loaded(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], None]:
-    """Rows join the batch one after the other, as the engine lets them."""
-    from burnish.inference.batch import Asked, Batch, Row
-    from burnish.inference.sampling import Chooser, Sampling
+    """Its engine, asked all at once."""
+    from burnish.inference.batch import Asked, Batch
+    from burnish.inference.engine import Engine, Ticket
 
     network, _ = loaded(options)
+    engine = Engine({"one": Batch(network, options.precision)})
 
     def run(texts: list[list[int]]) -> None:
-        batch = Batch(network, options.precision)
-        waiting = [Row(Asked(ids, (), options.tokens), Chooser(Sampling())) for ids in texts]
-        while waiting or batch.rows:
-            if waiting:
-                batch.join(waiting.pop(0))
-            batch.step()
+        ends: queue.Queue[Any] = queue.Queue()
+        for ids in texts:
+            engine.submit(Ticket("one", Asked(ids, (), options.tokens), lambda token: None, ends.put))
+        assert {ends.get().reason for _ in texts} == {"length"}
 
     return run
 

@@ -88,6 +88,8 @@ class Batch:
         self._network, self._precision, self._active = network, precision, active
         self._rows: list[Row] = []
         self._cache: Cache | None = None
+        self._joining: list[tuple[Row, Cache]] = []
+        """Rows whose keys and values come to those of the others at the next step, all at once."""
         self._beginnings = _Beginnings(kept_bytes)
         plain = network.get_base_model() if hasattr(network, "get_base_model") else network
         keeps = "logits_to_keep" in inspect.signature(plain.forward).parameters
@@ -96,12 +98,13 @@ class Batch:
     @property
     def rows(self) -> Sequence[Row]:
         """Those that are not ended."""
-        return self._rows
+        return [*self._rows, *(row for row, _ in self._joining)]
 
     @property
     def num_tokens(self) -> int:
         """Tokens that keys and values are held of, padding included."""
-        return len(self._rows) * key_values.columns(self._cache) if self._cache is not None else 0
+        held = [cache for _, cache in self._joining] + ([] if self._cache is None else [self._cache])
+        return len(self.rows) * max(map(key_values.columns, held), default=0)
 
     @torch.no_grad()
     def join(self, row: Row) -> Token | None:
@@ -114,8 +117,7 @@ class Batch:
         logits = self._forward([ids[begin:]], torch.ones(1, len(ids), dtype=torch.long), [begin], cache)
         token = self._take(row, logits[0])
         if row.ended is None:
-            self._cache = cache if self._cache is None else key_values.joined([self._cache, cache])
-            self._rows.append(row)
+            self._joining.append((row, cache))
         else:
             self._beginnings.keep(ids, cache)
         return token
@@ -123,9 +125,9 @@ class Batch:
     @torch.no_grad()
     def step(self) -> list[tuple[Row, Token | None]]:
         """The next token of every row, if it gets one; rows that it ends leave."""
-        if not self._rows:
+        self._join_all()
+        if self._cache is None:
             return []
-        assert self._cache is not None
         width = key_values.columns(self._cache)
         mask = torch.zeros(len(self._rows), width + 1, dtype=torch.long)
         for number, row in enumerate(self._rows):
@@ -136,8 +138,17 @@ class Batch:
         self.sweep()
         return found
 
+    def _join_all(self) -> None:
+        if self._joining:
+            caches = [] if self._cache is None else [self._cache]
+            caches += [cache for _, cache in self._joining]
+            self._cache = caches[0] if len(caches) == 1 else key_values.joined(caches)
+            self._rows += [row for row, _ in self._joining]
+            self._joining = []
+
     def sweep(self) -> None:
         """Lets rows leave that have ended, or were ended by others."""
+        self._joining = [(row, cache) for row, cache in self._joining if row.ended is None]
         staying = [number for number, row in enumerate(self._rows) if row.ended is None]
         if self._cache is None or len(staying) == len(self._rows):
             return

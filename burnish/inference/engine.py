@@ -17,6 +17,9 @@ from burnish.inference.batch import Asked, Batch, Row, Token
 from burnish.inference.sampling import Chooser
 from burnish.models.device import ran_out
 
+_PROMPT_TOKENS = 256
+"""That are read between two steps, where there are several prompts; the last of them may be longer."""
+
 
 class Busy(MachineError):
     """Too many requests wait already."""
@@ -184,7 +187,7 @@ class Engine:
             self.counts.seconds += time.monotonic() - started
 
     def _turn(self) -> None:
-        """Lets the cancelled go and one waiting request in, and gives every answer its next token."""
+        """Lets the cancelled go and waiting requests in, and gives every answer its next token."""
         self._drop_cancelled()
         if self._jobs:
             job, on_end = self._jobs.popleft()
@@ -194,7 +197,10 @@ class Engine:
                 on_end(None, error)
             else:
                 on_end(found, None)
-        self._admit()
+        read = self._admit()
+        # as many as are short together: of those that are being answered, none waits for many prompts
+        while 0 < read < _PROMPT_TOKENS and (more := self._admit()):
+            read += more
         for batch in self._batches.values():
             if not batch.rows:
                 continue
@@ -221,15 +227,15 @@ class Engine:
             self.counts.cancelled += 1
             ticket.on_end(Answer("cancelled"))
 
-    def _admit(self) -> None:
-        """One request at a turn, so that those that are being answered do not wait for many prompts."""
+    def _admit(self) -> int:
+        """Reads the prompt of one request that waits, if there is room for it; returns its tokens, 0 for none."""
         with self._changed:
             first = dict[str, Ticket]()  # of each model: a long request is not passed by short ones for ever
             for one in self._waiting:
                 first.setdefault(one.model, one)
             ticket = next((one for one in first.values() if self._has_room(one)), None)
             if ticket is None:
-                return
+                return 0
             self._waiting.remove(ticket)
         self.counts.prompt_tokens += len(ticket.asked.ids)
         self._written[ticket.row] = ticket
@@ -238,8 +244,9 @@ class Engine:
         except Exception as error:  # noqa: BLE001, reported to whoever asked
             del self._written[ticket.row]
             ticket.on_end(Answer("cancelled", _named(error)))
-            return
+            return len(ticket.asked.ids)
         self._report(ticket.row, token)
+        return len(ticket.asked.ids)
 
     def _has_room(self, ticket: Ticket) -> bool:
         batch = self._batches[ticket.model]

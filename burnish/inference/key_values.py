@@ -45,17 +45,38 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (stored[:, :, :end] for stored in self._stored)
         return self.keys, self.values
 
-    def put(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Replaces everything that it holds."""
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
+    @classmethod
+    def of(cls, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], width: int) -> GrowingLayer:
+        """A layer of rows `[rows, heads, columns, size]` each, aligned at the end of `width` columns, with room for
+        more."""
+        layer = cls()
+        layer.lazy_initialization(*parts[0])
+        layer._stored = _aligned([keys for keys, _ in parts], width), _aligned([values for _, values in parts], width)
+        layer.keys, layer.values = (stored[:, :, :width] for stored in layer._stored)
+        return layer
+
+
+def _room(columns: int) -> int:
+    return -(-columns // _STEP) * _STEP
 
 
 def _widened(held: torch.Tensor, new: torch.Tensor, columns: int) -> torch.Tensor:
     """What is held, with room for at least so many columns."""
-    room = -(-columns // _STEP) * _STEP
-    stored = new.new_empty(*new.shape[:2], room, new.shape[3])
+    stored = new.new_empty(*new.shape[:2], _room(columns), new.shape[3])
     stored[:, :, : held.shape[-2]] = held
+    return stored
+
+
+def _aligned(parts: Sequence[torch.Tensor], width: int) -> torch.Tensor:
+    """All rows in one tensor, each copied once."""
+    first = parts[0]
+    stored = first.new_empty(sum(map(len, parts)), first.shape[1], _room(width + 1), first.shape[3])
+    row = 0
+    for part in parts:
+        begin = width - part.shape[-2]
+        stored[row : row + len(part), :, :begin] = 0
+        stored[row : row + len(part), :, begin:width] = part
+        row += len(part)
     return stored
 
 
@@ -73,11 +94,8 @@ def joined(caches: Sequence[Cache]) -> Cache:
     """The rows of all caches in one, aligned at the end."""
     width = max(map(columns, caches))
     made = empty()
-    for number in range(max(len(cache.layers) for cache in caches)):
-        layers = [_layers(cache)[number] for cache in caches]
-        keys = torch.cat([_aligned(layer.keys, width) for layer in layers])
-        values = torch.cat([_aligned(layer.values, width) for layer in layers])
-        _put(made, keys, values)
+    for layers in zip(*(cache.layers for cache in caches), strict=True):
+        made.layers.append(GrowingLayer.of([_held(layer) for layer in layers], width))
     return made
 
 
@@ -89,37 +107,28 @@ def kept(cache: Cache, rows: Sequence[int], width: int) -> Cache:
         rows: their numbers, in order.
         width: tokens of the longest of them.
     """
-    chosen, made = torch.tensor(rows), empty()
-    for layer in _layers(cache):
-        begin = layer.keys.shape[-2] - width
-        _put(made, layer.keys[chosen, :, begin:], layer.values[chosen, :, begin:])
+    made = empty()
+    for layer in cache.layers:
+        keys, values = _held(layer)
+        begin = keys.shape[-2] - width
+        parts = [(keys[row : row + 1, :, begin:], values[row : row + 1, :, begin:]) for row in rows]
+        made.layers.append(GrowingLayer.of(parts, width))
     return made
 
 
 def beginning(cache: Cache, width: int) -> Cache:
     """The first columns of a cache of one row."""
     made = empty()
-    for layer in _layers(cache):
-        _put(made, layer.keys[:, :, :width].clone(), layer.values[:, :, :width].clone())
+    for layer in cache.layers:
+        keys, values = _held(layer)
+        made.layers.append(GrowingLayer.of([(keys[:, :, :width], values[:, :, :width])], width))
     return made
 
 
 def num_bytes(cache: Cache) -> int:
-    """What its keys and values take."""
-    return sum(part.nbytes for layer in _layers(cache) for part in (layer.keys, layer.values))
+    """What its keys and values take, with the room for more."""
+    return sum(part.untyped_storage().nbytes() for layer in cache.layers for part in _held(layer))
 
 
-def _layers(cache: Cache) -> list[Any]:
-    """Those with keys and values."""
-    return list(cache.layers)
-
-
-def _aligned(held: torch.Tensor, width: int) -> torch.Tensor:
-    missing = width - held.shape[-2]
-    return torch.nn.functional.pad(held, (0, 0, missing, 0)) if missing else held
-
-
-def _put(cache: Cache, keys: torch.Tensor, values: torch.Tensor) -> None:
-    layer = GrowingLayer()
-    layer.put(keys, values)
-    cache.layers.append(layer)
+def _held(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return layer.keys, layer.values

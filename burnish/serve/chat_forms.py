@@ -78,22 +78,24 @@ class Question(Form):
     content: Shown
 
     def turn(self) -> dict[str, Any]:
-        """As templates take it; with pictures, in parts."""
-        if not self.has_pictures:
-            return {"role": "user", "content": _text(self.content)}
-        parts = [
+        """As templates take it; what pictures there are is left out."""
+        return {"role": "user", "content": _text([part for part in self.content if not isinstance(part, PicturePart)])}
+
+    def parts(self) -> dict[str, Any]:
+        """The same for a model that takes pictures: in parts, so that no text is read as the name of a file."""
+        given = [TextPart(type="text", text=self.content)] if isinstance(self.content, str) else self.content
+        content = [
             {"type": "text", "text": part.text}
             if isinstance(part, TextPart)
             else {"type": "image", "source": part.image_url.url}
-            for part in self.content
-            if not isinstance(part, str)
+            for part in given
         ]
-        return {"role": "user", "content": parts}
+        return {"role": "user", "content": content}
 
     @property
     def has_pictures(self) -> bool:
         """Whether it shows any."""
-        return not isinstance(self.content, str) and any(isinstance(part, PicturePart) for part in self.content)
+        return any(isinstance(part, PicturePart) for part in self.content)
 
 
 class CalledFunction(Form):
@@ -153,8 +155,10 @@ class Result(Form):
 Turn = Annotated[Instruction | Question | Reply | Result, Field(discriminator="role")]
 
 
-def _text(content: str | list[TextPart] | list[Any]) -> str:
-    return content if isinstance(content, str) else "".join(part.text for part in content)
+def _text(content: str | list[Any]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part if isinstance(part, str) else part.text for part in content)
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]

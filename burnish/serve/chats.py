@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from burnish.serve.answers import Models, asked_of, head, together, usage
-from burnish.serve.chat_forms import ChatForm
+from burnish.serve.chat_forms import ChatForm, Question
 from burnish.serve.refusals import Refusal
 from burnish.serve.writing import Manner, Piece
 
@@ -73,9 +73,12 @@ def chat_prompt(served: Served, form: ChatForm) -> list[int]:
     if not task.reads_turns:
         message = f"The model `{served.name}` continues texts and has no chat template. Use `/v1/completions`."
         raise Refusal(400, message, None, "model")
-    turns = [message.turn() for message in form.messages]
-    if any(isinstance(turn["content"], list) for turn in turns):
-        raise Refusal(400, f"The model `{served.name}` takes no pictures here.", None, "messages")
+    if any(isinstance(message, Question) and message.has_pictures for message in form.messages):
+        raise Refusal(400, f"The model `{served.name}` is served without pictures.", None, "messages")
+    turns = [
+        message.parts() if task.takes_pictures and isinstance(message, Question) else message.turn()
+        for message in form.messages
+    ]
     if turns[-1]["role"] not in ("user", "tool"):
         message = "The last message has to be the user's, or the result of a tool: an answer follows it."
         raise Refusal(400, message, None, "messages")

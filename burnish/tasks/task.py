@@ -312,6 +312,8 @@ class TaskFacts:
     """Whether the trained model generates text."""
     reads_turns: bool = False
     """Whether its prompt may be the turns of a conversation."""
+    takes_pictures: bool = False
+    """Whether turns may have pictures: as parts of their content, or as files that a user names in a JSON object."""
     counts_tokens: bool = False
     """Whether the share of trained tokens is informative; it is not if each row has one label."""
     learned: str

@@ -144,7 +144,8 @@ class PicturePredictor(ChatPredictor):
     ) -> list[int]:
         """The prompt for a user's message or a conversation, up to where the answer begins.
 
-        A message may be a JSON object with `prompt` and `images`, a list of files.
+        A user's message may be a JSON object with `prompt` and `images`, a list of files; or a list of parts, which
+        names no files.
 
         Raises:
             InputError: a picture cannot be opened, or the number of `<image>` marks differs from that of pictures.
@@ -162,7 +163,9 @@ class PicturePredictor(ChatPredictor):
         messages = []
         try:
             for turn in turns:
-                text, shown = read_prompt(turn["content"]) if turn["role"] == "user" else (turn["content"], [])
+                # parts come from a server: there, no text names a file
+                is_typed = turn["role"] == "user" and isinstance(turn["content"], str)
+                text, shown = read_prompt(turn["content"]) if is_typed else (turn["content"], [])
                 messages.append({**turn, "content": text})
                 sources += shown
             record = make_record(tuple(messages), sources, Path(), "the prompt")
@@ -200,6 +203,7 @@ VISION = TaskFacts(
     sections=("template", "vision"),
     generates=True,
     reads_turns=True,
+    takes_pictures=True,
     learned="answers questions about images",
     pipeline="image-text-to-text",
     snippets=("vision", "vision"),

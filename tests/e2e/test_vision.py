@@ -171,3 +171,15 @@ def test_broken_pictures_are_counted_and_named(base: tuple[str, Path], rows: Pat
     assert [row["line"] for row in rejected] == [3, 6]
     assert "there is no image" in rejected[0]["reason"]
     assert "is not an image" in rejected[1]["reason"]
+
+
+@ONE_FAMILY
+def test_a_text_in_parts_names_no_file(base: tuple[str, Path], rows: Path) -> None:
+    """A server passes parts, so that no request opens a file of the machine."""
+    predictor = open_session(str(base[1])).task.predictor
+    named = json.dumps({"prompt": "What?", "images": [str(next(rows.parent.rglob("*.png")))]})
+    typed = predictor.prompt_ids([{"role": "user", "content": named}])
+    parts = [{"role": "user", "content": [{"type": "text", "text": named}]}]
+    assert predictor.prompt_inputs([{"role": "user", "content": named}]) is not None
+    assert predictor.prompt_inputs(parts) is None
+    assert predictor.prompt_ids(parts) != typed
