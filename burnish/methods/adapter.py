@@ -90,6 +90,7 @@ def import_peft() -> Any:
 class AdapterMethod(MethodDefaults, ABC):
     """The base model is frozen; the trained weights are saved separately."""
 
+    name: ClassVar[str]
     idle: ClassVar[str]
     """Describes an adapter that has no effect."""
 
