@@ -180,9 +180,10 @@ class RunContext:
         return list(islice((question for question in asked if question is not None), most))
 
     def unread_sections(self) -> set[str]:
-        """Sections of the recipe that neither the task nor the method of this run uses."""
+        """Sections of the recipe that neither the task nor the method of this run uses, nor its number of processes."""
         tasks, methods = [task_facts(name) for name in task_names()], [make_method(name) for name in method_names()]
-        return unread_sections(self.task, self.method, tasks, methods)
+        alone = {"distributed"} if self.process.is_alone else set[str]()
+        return unread_sections(self.task, self.method, tasks, methods) | alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,11 +170,11 @@ def warn_of_unused(origins: Mapping[str, str], context: RunContext) -> None:
 def without_effect(origins: Mapping[str, str], context: RunContext) -> dict[str, str]:
     """The options that the user set and that this run does not use, each with the reason."""
     idle = idle_options(context.recipe, origins)
-    for option in unused_options(origins, context.unread_sections()):
-        idle.setdefault(option, f"the task is `{context.task.name}`, the method `{context.method.name}`")
     if context.process.is_alone:
         for option in unused_options(origins, {"distributed"}):
-            idle.setdefault(option, "one process trains this run; `--processes` starts several")
+            idle[option] = "one process trains this run; `--processes` starts several"
+    for option in unused_options(origins, context.unread_sections()):
+        idle.setdefault(option, f"the task is `{context.task.name}`, the method `{context.method.name}`")
     return idle
 
 
