@@ -100,6 +100,23 @@ def test_a_cancelled_answer_leaves_and_changes_no_other() -> None:
     assert rows[1].new == expected[1][:2]
 
 
+def test_an_answer_that_is_cancelled_before_its_first_step_leaves_nothing() -> None:
+    network = make_network("llama")
+    texts = prompts(2, seed=5)
+    expected = alone(network, asked(texts[0]))
+    batch, rows = Batch(network, "fp32"), [asked(ids) for ids in texts]
+    for row in rows:
+        batch.join(row)
+    assert batch.num_tokens == 2 * max(map(len, texts))
+    rows[1].ended = "cancelled"
+    batch.sweep()
+    assert batch.rows == [rows[0]]
+    assert batch.num_tokens == len(texts[0])
+    while batch.rows:
+        batch.step()
+    assert rows[0].new == expected
+
+
 def test_the_seed_decides_whatever_else_is_answered() -> None:
     network = make_network("llama")
     sampling = Sampling(temperature=1.0, top_p=0.9, seed=7)
