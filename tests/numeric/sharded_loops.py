@@ -77,6 +77,11 @@ def continued(process: Process, straight: Path, folder: Path) -> dict[str, Any]:
     return {"losses": made.losses, "weights": weights_of(made)}
 
 
+def continue_shards(process: Process, folder: Path) -> dict[str, Any]:
+    """Goes on from checkpoints that other numbers of processes have written, of sharded and of whole weights."""
+    return {name: continued(process, folder / name, folder / f"{name}-continued") for name in ("several", "one")}
+
+
 def copy(process: Process, source: Path, folder: Path) -> None:
     """Copies a checkpoint into another folder of checkpoints."""
     if process.is_main:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     draws: bool = False
     """Whether something is drawn in its steps, so that one process has to draw by micro-batch, too."""
+    close: float = CLOSE
+    """Largest difference in a validation."""
 
     @property
     def name(self) -> str:
@@ -115,7 +117,8 @@ ALL = [
     Case("chat", "full", {"train.gradient_checkpointing": True}),
     Case("classify", "full", {"train.gradient_checkpointing": True}, draws=True),
     Case("chat", "lora", {"data.packing": False}),
-    Case("chat", "int8-lora"),
+    # activations are rounded to 8 bits: a difference in the last digit may become one of 1/127
+    Case("chat", "int8-lora", close=1e-3),
 ]
 IN_SHARDS = [
     *(
@@ -252,7 +255,7 @@ def begin(cases: list[Case], folder: Path, world: int, steps: int) -> tuple[Toge
 def named(case: Case) -> Case:
     """With the task as the recipe knows it."""
     task = {"kto": "preference"}.get(case.task, case.task)
-    return Case(case.task, case.method, {**case.options, "task": task}, case.draws)
+    return replace(case, options={**case.options, "task": task})
 
 
 def train_alone(case: Case, folder: Path, steps: int) -> RunFolder:
@@ -337,6 +340,19 @@ def seen_halves(made: Path, place: Path) -> None:
 
 
 @pytest.mark.slow
+def test_four_processes_continue_what_two_or_one_began(tmp_path: Path) -> None:
+    began = Together("tests.numeric.sharded_loops:run_shards", 2, tmp_path / "shards")
+    one = alone(tmp_path / "one")
+    one.loop.run()
+    found = began.results()
+    (tmp_path / "several").symlink_to(tmp_path / "shards" / "straight")
+    for rest in Together("tests.numeric.sharded_loops:continue_shards", 4, tmp_path).results():
+        for name in ("several", "one"):
+            assert rest[name]["losses"] == pytest.approx(one.losses[HALF:], abs=CLOSE)
+            assert differ(rest[name]["weights"], found[0]["weights"]) <= CLOSE
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("cases", [ALL, IN_SHARDS], ids=["replicas", "sharded"])
 def test_every_task_and_method_trains_as_in_one_process(
@@ -355,21 +371,23 @@ def assert_close(one: RunFolder, several: RunFolder, case: Case) -> None:
     first, second = (read_events(folder.metrics) for folder in (one, several))
     assert [(line["event"], line["step"]) for line in first] == [(line["event"], line["step"]) for line in second], case
     for mine, theirs in zip(first, second, strict=True):
-        assert mine["loss"] == pytest.approx(theirs["loss"], abs=CLOSE), (case, mine, theirs)
+        allowed = CLOSE if mine["event"] == "StepDone" else case.close
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=allowed), (case, mine, theirs)
         if mine["event"] == "StepDone":
             assert [mine[name] for name in ("tokens", "trained_tokens")] == [
                 theirs[name] for name in ("tokens", "trained_tokens")
             ]
             assert mine["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-3, abs=CLOSE), (case, mine)
         else:
-            assert mine["figures"] == pytest.approx(theirs["figures"], rel=1e-4, abs=CLOSE), (case, mine, theirs)
+            assert mine["figures"] == pytest.approx(theirs["figures"], rel=10 * allowed, abs=allowed), (case, mine)
     assert weights_differ(one, several) <= CLOSE, case
     mine, theirs = (json.loads(folder.evaluation.read_text()) for folder in (one, several))
     assert [answer["tuned"] for answer in mine["answers"]] == [answer["tuned"] for answer in theirs["answers"]], case
     for figure, other in zip(mine["figures"], theirs["figures"], strict=True):
         assert figure["rows"] == other["rows"]
         for side in ("base", "tuned"):
-            assert figure[side]["value"] == pytest.approx(other[side]["value"], rel=1e-4, abs=CLOSE), (case, figure)
+            found = pytest.approx(other[side]["value"], rel=10 * case.close, abs=case.close)
+            assert figure[side]["value"] == found, (case, figure)
 
 
 def weights_differ(one: RunFolder, several: RunFolder) -> float:
@@ -384,7 +402,7 @@ def saved_weights(folder: RunFolder) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     for file in folder.result.glob("*.safetensors"):
         found |= load_file(str(file))
-    idle = ("key.bias", "k_proj.bias")
+    idle = ("key.bias", "k_proj.bias", "qa_outputs.bias")
     if "qa_outputs.bias" in found:
-        idle += ("qa_outputs.bias", "layer.1.output.LayerNorm.bias")
+        idle += ("layer.1.output.LayerNorm.bias",)
     return {name: weight for name, weight in found.items() if not name.endswith(idle)}
