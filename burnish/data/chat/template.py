@@ -363,6 +363,11 @@ class ChatTemplate:
                 )
         except _TEMPLATE_ERRORS as error:
             raise RowError(f"the chat template rejects the conversation: {error}") from error
+        try:
+            str(text).encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(text[error.start]):04X}"
+            raise RowError(f"the chat template writes half of a character, {half}, which is no text") from None
         return str(text)
 
     def thinking_options(self) -> str:

@@ -129,6 +129,12 @@ def test_a_template_that_hides_the_answer_is_refused() -> None:
     check_message(error.value)
 
 
+def test_a_template_that_writes_half_of_a_character_is_refused() -> None:
+    with pytest.raises(ModelError) as error:
+        ChatFormat(styles.chatml("{{ '\\ud800' }}" + styles.NO_PROMPT))
+    assert "half of a character, U+D800" in error.value.why
+
+
 def test_a_row_that_the_template_refuses_is_named_in_the_templates_own_words() -> None:
     doubled = ChatRecord(({"role": "user", "content": "a"}, *chat("b", "c").messages), None, "x:1")
     with pytest.raises(RowError, match="roles must alternate"):
