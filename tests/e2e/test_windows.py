@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -102,6 +103,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
     monkeypatch.setattr(os, "open", no_folders(os.open))
     monkeypatch.setattr(os, "fsync", only_written(os.fsync))
+    monkeypatch.setattr(tempfile, "TemporaryFile", tempfile.NamedTemporaryFile)  # as there: it has a name
     monkeypatch.setattr(shutil, "_use_fd_functions", False)  # as there: folders are walked by their paths
     for name in ("symlink", "link"):
         monkeypatch.setattr(os, name, no_links)

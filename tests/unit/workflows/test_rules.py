@@ -221,7 +221,7 @@ def test_served_tokens_that_were_not_trained_are_seen(part: str, made: Bench) ->
     task: Any = made.context.task
     right = task.predictor
     members = {
-        "prompt_ids": lambda self, prompt: [*right.prompt_ids(prompt), 5],
+        "prompt_ids": lambda self, prompt, tools=None: [*right.prompt_ids(prompt, tools), 5],
         "question": lambda self, record: replace(
             right.question(record), prompt_ids=right.question(record).prompt_ids[1:]
         ),
