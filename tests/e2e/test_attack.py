@@ -12,7 +12,7 @@ from tools.attack.forked import faults_of, warm_up
 from tools.attack.traps import KINDS
 from tools.attack.victims import COMMANDS, TRAININGS
 
-_FEW = {"data": 8, "recipes": 4, "pictures": 1, "templates": 4, "models": 2, "runs": 4}
+_FEW = {"data": 6, "recipes": 3, "pictures": 1, "templates": 3, "models": 1, "runs": 3}
 _SHORT = 4
 """Of the commands on a trap, one in so many is given."""
 
@@ -34,8 +34,8 @@ def traps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hostile.Attack]:
 
 def test_killed_at_file_operations(tmp_path: Path) -> None:
     attack = kills.Attack(tmp_path, seed=1)
-    for tally in (attack.training(TRAININGS[0], 4), attack.command(COMMANDS[0], 2)):
-        assert tally.kills >= 2
+    for tally in (attack.training(TRAININGS[0], 3), attack.command(COMMANDS[0], 1)):
+        assert tally.kills
         assert not tally.faults
 
 

@@ -43,7 +43,7 @@ def make_gpt2(folder: Path, spare_rows: int) -> Any:
 @pytest.mark.parametrize(
     ("method", "spare_rows"),
     [
-        ("lora", 0),
+        pytest.param("lora", 0, marks=pytest.mark.slow),
         ("full", 7),
         *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("lora", 7), ("full", 0))),
     ],

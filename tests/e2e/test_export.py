@@ -152,12 +152,12 @@ writer.write(target, kind)
 """Stands in for llama.cpp's own, and takes its options."""
 
 
-def test_llama_cpps_own_converter(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It writes what this program does not know; what it writes is proved all the same."""
-    (trained.parents[1] / "llama.cpp").mkdir()
-    script = trained.parents[1] / "llama.cpp/convert_hf_to_gguf.py"
+def test_a_converter_that_is_not_there_or_fails(trained: Path, burnish: Burnish) -> None:
+    folder = trained.parents[1] / "llama.cpp"
+    folder.mkdir()
     refused = burnish("export mine --to gguf --llama-cpp llama.cpp")
     assert (refused.code, "is not a folder of llama.cpp" in refused.err) == (2, True)
+    script = folder / "convert_hf_to_gguf.py"
     script.write_text("raise SystemExit('Model LlamaForCausalLM is not supported')", encoding="utf-8")
     refused = burnish("export mine --to gguf --type q4_k_m --llama-cpp llama.cpp")
     assert (refused.code, "need llama.cpp's program `llama-quantize`" in refused.err) == (2, True)
@@ -165,6 +165,12 @@ def test_llama_cpps_own_converter(trained: Path, burnish: Burnish, monkeypatch: 
     assert (failed.code, "Model LlamaForCausalLM is not supported" in failed.err) == (1, True)
     assert not (trained / "export-gguf").exists()
 
+
+@pytest.mark.slow
+def test_llama_cpps_own_converter(trained: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes what this program does not know; what it writes is proved all the same."""
+    script = trained.parents[1] / "llama.cpp/convert_hf_to_gguf.py"
+    script.parent.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.delitem(layouts.LAYOUTS, "llama")  # here, not in the converter's process
     script.write_text(_CONVERTER, encoding="utf-8")
