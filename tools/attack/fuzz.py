@@ -245,7 +245,7 @@ def runs(good: Good, here: Path, source: random.Random) -> Input:
     top = [path for path in files if path.parent == run]
     for _ in range(source.choice((1, 1, 2))):
         path = source.choice(top if source.random() < 0.6 else files)
-        if path.exists():
+        if path.is_file():  # not removed, nor replaced by a folder, by the damage before
             _damage_file(path, source)
     return Input(list(source.choice(_ON_RUNS)))
 
