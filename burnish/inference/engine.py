@@ -193,7 +193,7 @@ class Engine:
             job, on_end = self._jobs.popleft()
             try:
                 found = job()
-            except Exception as error:  # noqa: BLE001, reported to whoever asked
+            except Exception as error:  # noqa: BLE001  reported to whoever asked
                 on_end(None, error)
             else:
                 on_end(found, None)
@@ -206,7 +206,7 @@ class Engine:
                 continue
             try:
                 found = batch.step()
-            except Exception as error:  # noqa: BLE001, reported to all whose answers are lost
+            except Exception as error:  # noqa: BLE001  reported to all whose answers are lost
                 self._fail(batch, error)
                 continue
             for row, token in found:
@@ -241,7 +241,7 @@ class Engine:
         self._written[ticket.row] = ticket
         try:
             token = self._batches[ticket.model].join(ticket.row)
-        except Exception as error:  # noqa: BLE001, reported to whoever asked
+        except Exception as error:  # noqa: BLE001  reported to whoever asked
             del self._written[ticket.row]
             ticket.on_end(Answer("cancelled", _named(error)))
             return len(ticket.asked.ids)

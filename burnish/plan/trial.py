@@ -74,7 +74,8 @@ def compiled(
     """
     process = context.process
     if context.is_sharded:
-        return _compiled_sharded(network, context, batches), known
+        # asking for compiled blocks is refused before, and where the plan may choose, nothing is tried
+        return context.with_options(model={"compile": False}), known
     if process.is_main:
         context, known = _compiled_here(network, context, batches, known, key)
     recipe, known = process.decide(lambda: (context.recipe, known))
@@ -82,14 +83,6 @@ def compiled(
     if not process.is_main:
         compile_again(network, context, batches)
     return context, known
-
-
-def _compiled_sharded(network: Any, context: RunContext, batches: BatchPlan) -> RunContext:
-    """The run with its blocks compiled if that was asked for: nothing is tried, and all processes do the same."""
-    if context.recipe.model.compile is True:
-        compile_again(network, context, batches)
-        return context
-    return context.with_options(model={"compile": False})
 
 
 def _compiled_here(

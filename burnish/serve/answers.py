@@ -161,7 +161,7 @@ async def together(
         try:
             async for piece in write(models.engine, served, asked[number], manners[number]):
                 await queue.put((number, piece))
-        except Exception as error:  # noqa: BLE001, raised where the parts are taken
+        except Exception as error:  # noqa: BLE001  raised where the parts are taken
             await queue.put((number, error))
 
     tasks = [asyncio.create_task(follow(number)) for number in range(len(asked))]

@@ -31,7 +31,7 @@ async def streamed(events: AsyncGenerator[Event, None]) -> Response:
             yield _spelled(first)
             async for event in events:
                 yield _spelled(event)
-        except Exception as error:  # noqa: BLE001, reported in the stream, which has begun
+        except Exception as error:  # noqa: BLE001  reported in the stream, which has begun
             yield {"data": json.dumps(_logged(error).body())}
         finally:
             await events.aclose()
