@@ -21,6 +21,7 @@ from burnish.cli.commands.explain import explain
 from burnish.cli.commands.export import eject, export, merge
 from burnish.cli.commands.generate import chat, generate
 from burnish.cli.commands.plan import plan
+from burnish.cli.commands.predict import predict
 from burnish.cli.commands.runs import report, runs, show
 from burnish.cli.commands.serve import serve
 from burnish.cli.commands.sweep import sweep
@@ -41,7 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         selftest,
     ),
     "Train": (quickstart, train, sweep, resume),
-    "Evaluate and use the result": (evaluate, compare, generate, chat, serve, merge, export, eject),
+    "Evaluate and use the result": (evaluate, compare, generate, chat, predict, serve, merge, export, eject),
     "Review runs": (runs, show, report, reproduce),
     "Learn": (explain,),
 }

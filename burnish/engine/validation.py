@@ -238,10 +238,12 @@ class RowResults:
 
 def _packed(table: numpy.ndarray) -> dict[str, Any]:
     content = zlib.compress(numpy.ascontiguousarray(table, dtype="<f8").tobytes())
-    return {"rows": len(table), "packed": base64.b85encode(content).decode("ascii")}
+    rows, columns = table.shape
+    return {"rows": rows, "columns": columns, "packed": base64.b85encode(content).decode("ascii")}
 
 
 def _unpacked(kept: dict[str, Any]) -> numpy.ndarray:
     """`[rows, k]` float64."""
     content = zlib.decompress(base64.b85decode(kept["packed"]))
-    return numpy.frombuffer(content, dtype="<f8").reshape(kept["rows"], -1)
+    # states of earlier versions have no `columns`, which only matters where there are no rows
+    return numpy.frombuffer(content, dtype="<f8").reshape(kept["rows"], kept.get("columns", -1))

@@ -18,13 +18,14 @@ from burnish.methods.method import Method
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
-from burnish.models.generation import MAX_NEW_TOKENS, generate_batch, prompt_room
+from burnish.models.generation import MAX_NEW_TOKENS, generate_batch, longest_answer, prompt_room
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.text_stream import TextStreamer
 from burnish.recipe.schema import AUTO, ModelSection, Recipe
 from burnish.runs.folder import RunFolder, find_run
 from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
-from burnish.tasks.task import Task
+from burnish.tasks.questions import answer_batches
+from burnish.tasks.task import Question, Task
 
 Write = Callable[[str], None]
 Opener = Callable[[Method, Callable[[ModelLocation], Any], ModelLocation, Path | None, str], Any]
@@ -67,6 +68,8 @@ class Session:
     ) -> None:
         self.run = run
         """Whose result it is, or whose base; None for a base model alone."""
+        self.is_base = run is None or base
+        """Whether it is a base model, without what a run learned."""
         self._warn = warn
         self._has_kwargs = bool(kwargs)
         recipe = recipe.with_options(template={"kwargs": {**recipe.template.kwargs, **(kwargs or {})}})
@@ -140,12 +143,7 @@ class Session:
             temperature: 0 for the most likely answer.
             write: called with each part of the answer as it is generated.
         """
-        if self._has_kwargs and "template" not in self._task.sections:
-            raise InputError(
-                f"`template.kwargs` has no effect for the task `{self._task.name}`",
-                "It answers a prompt without the chat template.",
-                "Leave it out, or use `burnish chat`" if self._task.generates else "Leave it out",
-            )
+        self.check_kwargs()
         if self._task.generates:
             return self._answer(self._task, prompt, max_new_tokens, temperature, write)
         if lost := self._task.predictor.num_cut(prompt):
@@ -159,11 +157,52 @@ class Session:
             write(answer)
         return answer
 
+    def check_kwargs(self) -> None:
+        """Raises InputError if values for the chat template were given, and prompts are answered without it."""
+        if self._has_kwargs and "template" not in self._task.sections:
+            raise InputError(
+                f"`template.kwargs` has no effect for the task `{self._task.name}`",
+                "It answers a prompt without the chat template.",
+                "Leave it out, or use `burnish chat`" if self._task.generates else "Leave it out",
+            )
+
     def predict(self, rows: Sequence[Sequence[str]]) -> list[Any]:
         """What a model that does not generate says of texts: see `TextsPredictor.predict`, with its errors."""
         predictor: Any = self._task.predictor
         with self._arithmetic(), torch.no_grad():
             return predictor.predict(self._network, rows)
+
+    def answer(self, questions: Sequence[Question], max_new_tokens: int, temperature: float) -> list[tuple[str, bool]]:
+        """Answers several questions as `burnish evaluate` does: prompts of similar length together.
+
+        Args:
+            questions: their known answers are not used.
+            max_new_tokens: maximum length of an answer.
+            temperature: 0 for the most likely answer; else drawn with torch's generator.
+
+        Returns:
+            Per question the answer, and whether it was cut at its maximum length.
+        """
+        found: dict[int, tuple[str, bool]] = {}
+        predictor = self._task.predictor
+        for chosen in answer_batches(questions):
+            load, prompts = questions[chosen[0]].inputs, [questions[index].prompt_ids for index in chosen]
+            inputs = load() if load else None
+            longest = longest_answer(self._network, prompts, max_new_tokens, inputs is not None)
+            with self._arithmetic():
+                answers = generate_batch(
+                    self._network,
+                    self._tokenizer,
+                    prompts,
+                    predictor.stop_ids,
+                    max_new_tokens,
+                    temperature,
+                    inputs=inputs,
+                )
+            for index, ids in zip(chosen, answers, strict=True):
+                text = self._tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True)
+                found[index] = predictor.answer_text(text), len(ids) >= longest
+        return [found[index] for index in range(len(questions))]
 
     def chat(
         self,

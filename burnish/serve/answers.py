@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from burnish.inference.grammar import Guide
     from burnish.inference.served import Offered, Predicting, Served
 
-_ROUTES = {"labels": "/v1/classify", "number": "/v1/score", "entities": "/v1/tag", "passage": "/v1/answer"}
+_ROUTES = {
+    "labels": "/v1/classify",
+    "number": "/v1/score",
+    "entities": "/v1/tag",
+    "passage": "/v1/answer",
+    "words": "/v1/fill-mask",
+}
 """By what a model predicts."""
 _USUAL = 4096
 """New tokens of an answer, if nothing is said and the model has room."""

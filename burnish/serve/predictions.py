@@ -138,6 +138,17 @@ def predictions_router(models: Models) -> APIRouter:
         ]
         return {**_head("tag", form.model), "data": data, **_usage(served, rows)}
 
+    @router.post("/v1/fill-mask")
+    async def fill_mask(form: TagForm) -> dict[str, Any]:
+        served = models.find_predicting(form.model, "words")
+        rows = [[text] for text in ([form.input] if isinstance(form.input, str) else form.input)]
+        found = await _predicted(models, served, rows, False)
+        data = [
+            {"index": index, "masks": [[{"token_str": word, "score": share} for word, share in mask] for mask in masks]}
+            for index, masks in enumerate(found)
+        ]
+        return {**_head("fill-mask", form.model), "data": data, **_usage(served, rows)}
+
     @router.post("/v1/answer")
     async def answer(form: QuestionForm) -> dict[str, Any]:
         served = models.find_predicting(form.model, "passage")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -14,7 +14,15 @@ import torch
 from torch.nn import functional
 
 from burnish.data.batching.batches import Batch
-from burnish.data.labels.rows import check_labels, describe_labels, find_labels, has_label_lists, in_order, read_texts
+from burnish.data.labels.rows import (
+    check_labels,
+    describe_labels,
+    find_labels,
+    has_label_lists,
+    in_order,
+    read_texts,
+    texts_of,
+)
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import IGNORED, ColumnMap, RowError
 from burnish.data.rows.shapes import BY_NAME
@@ -98,7 +106,7 @@ class Labels:
         """The label, or all labels with a probability above 0.5."""
         order = numpy.argsort(-probabilities, kind="stable").tolist()
         given = [number for number in order if probabilities[number] > 0.5] if self.is_multi else order[:1]
-        return Labelled(self.names, probabilities.tolist(), [self.names[number] for number in given])
+        return Labelled(self.names, probabilities.tolist(), [self.names[number] for number in given], self.is_multi)
 
     def in_words(self, probabilities: numpy.ndarray) -> str:
         """The label, or all labels with a probability above 0.5, with their probabilities."""
@@ -284,6 +292,10 @@ class ClassifyPredictor(TextsPredictor):
         read = [self._format.encode(texts, _max_tokens(self._context)) for texts in rows]
         inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
         return [self._labels.labelled(found) for found in self._labels.probabilities(row_logits(network, inputs))]
+
+    def texts_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """A text, or a pair."""
+        return texts_of(values, self._pattern)
 
     def num_left_out(self, texts: Sequence[str]) -> int:
         """Tokens at the end of the longer text."""

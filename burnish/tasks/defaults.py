@@ -202,6 +202,10 @@ class PredictorDefaults:
         """None: nothing is generated."""
         return None
 
+    def request(self, record: Any) -> Question | None:
+        """The question."""
+        return self.question(record)
+
     def served_prompts(self, record: Any) -> list[list[int]]:
         """The prompt of the question."""
         question = self.question(record)

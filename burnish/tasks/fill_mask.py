@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from burnish.data.batching.batches import Batch, pad_right
 from burnish.data.rows.records import TextRecord
-from burnish.data.rows.row import IGNORED, RowError
+from burnish.data.rows.row import IGNORED, RowError, as_text, pick
 from burnish.data.tokens.masking import NO_WORD, MaskExample, mask
 from burnish.errors import InputError, ModelError
 from burnish.kernels.loss import token_losses
 from burnish.metrics.measure import Measure, ratio
 from burnish.models.heads import Head
 from burnish.recipe.schema import AUTO, Recipe
-from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, PredictorDefaults, ScorerDefaults
+from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
+from burnish.tasks.predictions import WORDS, Masks, TextsPredictor
 from burnish.tasks.task import EncodedRow, Parts, Segment, TaskFacts
 
 _CANDIDATES = 5
@@ -133,13 +134,18 @@ class MaskScorer(ScorerDefaults):
         return prompt, words, guesses
 
 
-class MaskPredictor(PredictorDefaults):
+class MaskPredictor(TextsPredictor):
     """Fills in the masked words of a text."""
 
     def __init__(self, tokenizer: Any, encoder: MaskEncoder, context: int | str) -> None:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._context = sys.maxsize if context == AUTO else int(context)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A text."""
+        return ("input",)
 
     def respond(self, network: Any, prompt: str) -> str:
         """The most likely words for each mask token of a text, the most likely first. A long text is split as in
@@ -148,26 +154,42 @@ class MaskPredictor(PredictorDefaults):
         Raises:
             InputError: the text has no mask token.
         """
-        device = next(network.parameters()).device
-        lines: list[str] = []
-        for ids, _ in self._encoder.parts(prompt, self._context):
-            tokens = torch.tensor([ids], device=device)
-            hidden = tokens[0] == self._tokenizer.mask_token_id
-            if hidden.any():
-                logits = network(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0][hidden]
-                lines += map(self._candidates, logits.float().softmax(1))
-        if not lines:
+        masks = self._masks(network, prompt)
+        if not masks:
             raise InputError(
                 "there is nothing to fill in",
                 f"The text has no `{self._tokenizer.mask_token}`.",
                 f"Write `{self._tokenizer.mask_token}` where a word is missing",
             )
-        return "\n".join(lines)
+        return "\n".join(", ".join(f"{word} ({probability:.2f})" for word, probability in mask) for mask in masks)
 
-    def _candidates(self, probabilities: torch.Tensor) -> str:
+    def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[Masks]:
+        """The most likely words for the masks of each text."""
+        return [self._masks(network, text) for (text,) in rows]
+
+    def texts_of(self, values: Mapping[str, Any]) -> Sequence[str]:
+        """A text with a mask."""
+        name, value = pick(values, ("text", "content"))
+        text = as_text(value, name) or ""
+        if self._tokenizer.mask_token not in text:
+            raise RowError(f"`{name}` has no `{self._tokenizer.mask_token}`")
+        return (text,)
+
+    def _masks(self, network: Any, text: str) -> Masks:
+        device = next(network.parameters()).device
+        masks: Masks = []
+        for ids, _ in self._encoder.parts(text, self._context):
+            tokens = torch.tensor([ids], device=device)
+            hidden = tokens[0] == self._tokenizer.mask_token_id
+            if hidden.any():
+                logits = network(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0][hidden]
+                masks += map(self._candidates, logits.float().softmax(1))
+        return masks
+
+    def _candidates(self, probabilities: torch.Tensor) -> list[tuple[str, float]]:
         best = probabilities.topk(_CANDIDATES)
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return ", ".join(f"{_spell(self._tokenizer, token)} ({probability:.2f})" for token, probability in pairs)
+        return [(_spell(self._tokenizer, token), probability) for token, probability in pairs]
 
 
 def _spell(tokenizer: Any, token: int) -> str:
@@ -200,6 +222,7 @@ FILL_MASK = TaskFacts(
     auto_class=MaskObjective.head.auto_class,
     sections=("fill_mask",),
     learned="fills in hidden words",
+    predicts=WORDS,
     pipeline="fill-mask",
     sample="journal.jsonl",
     snippets=("fill-mask", "fill-mask"),

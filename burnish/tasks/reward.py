@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from burnish.data.batching.batches import Batch
 from burnish.data.preference.format import ScoredFormat
 from burnish.data.preference.rows import read_dialogue
 from burnish.data.rows.records import PreferenceRecord
-from burnish.data.rows.row import RowError
+from burnish.data.rows.row import RowError, as_json
 from burnish.data.tokens.text_pairs import ReadTokens, read_inputs
 from burnish.errors import InputError
 from burnish.kernels.preference import dpo_loss
@@ -125,8 +125,19 @@ class RewardPredictor(TextsPredictor):
         return "text_1", "text_2"
 
     def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[float]:
-        """The score of each answer to its question."""
-        return self._scores(network, [self._dialogue(texts) for texts in rows])
+        """The score of each answer to its question. A row of one text is read like a prompt of `respond`."""
+        read = [self._read(texts[0]) if len(texts) == 1 else self._dialogue(texts) for texts in rows]
+        return self._scores(network, read)
+
+    def texts_of(self, values: Mapping[str, Any]) -> Sequence[str]:
+        """The row as JSON, or its only text."""
+        text = values.get("text")
+        dialogue = text if isinstance(text, str) and len(values) == 1 else as_json(values, "the row")
+        try:
+            self._read(dialogue)
+        except InputError as error:
+            raise RowError(error.why.rstrip(".") or error.what) from error
+        return (dialogue,)
 
     def num_left_out(self, texts: Sequence[str]) -> int:
         """Tokens at the beginning of the question."""

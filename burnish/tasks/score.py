@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.data.labels.rows import read_texts
+from burnish.data.labels.rows import read_texts, texts_of
 from burnish.data.rows.records import ScoredRecord
 from burnish.data.rows.row import ColumnMap
 from burnish.data.rows.shapes import BY_NAME
@@ -203,6 +203,10 @@ class ScorePredictor(TextsPredictor):
         read = [self._format.encode(texts, self._context) for texts in rows]
         inputs = {name: tensor.to(device) for name, tensor in read_inputs(read, self._pad_id).items()}
         return _scores(network, inputs).tolist()
+
+    def texts_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """A text, or a pair."""
+        return texts_of(values, self._pattern)
 
     def num_left_out(self, texts: Sequence[str]) -> int:
         """Tokens at the end of the longer text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from burnish.data.batching.batches import Batch
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError
-from burnish.data.spans.rows import read_question
+from burnish.data.spans.rows import filled, read_question
 from burnish.data.spans.windows import SpanFormat, Window
 from burnish.data.tokens.text_pairs import read_inputs
 from burnish.errors import DataError, InputError, ModelError, RecipeError
@@ -194,6 +194,10 @@ class SpanPredictor(TextsPredictor):
         self._encoder = encoder
         self._scorer = scorer
         self._context = context
+
+    def texts_of(self, values: Mapping[str, Any]) -> Sequence[str]:
+        """The question and the text."""
+        return [filled(values, (name,)) for name in self.fields]
 
     def respond(self, network: Any, prompt: str) -> str:
         """The answer to `{"question": ..., "context": ...}`, or `(no answer)`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -23,7 +23,9 @@ from burnish.data.tags.words import (
     TagExample,
     WordPieces,
     name_of,
+    places_of,
     tags_in_order,
+    text_or_words,
     word_places_of,
     words_of,
 )
@@ -229,6 +231,10 @@ class TagPredictor(TextsPredictor):
         self._tags = tags
         self._context = context
 
+    def texts_of(self, values: Mapping[str, Any]) -> Sequence[str]:
+        """A text, or its words."""
+        return text_or_words(values)
+
     def respond(self, network: Any, prompt: str) -> str:
         """The entities of a text, one per line; plain tags as `word/TAG`.
 
@@ -248,11 +254,13 @@ class TagPredictor(TextsPredictor):
         return ("input",)
 
     def predict(self, network: Any, rows: Sequence[Sequence[str]]) -> list[list[Entity]]:
-        """The entities of each text; with plain tags, all of its words."""
-        return [self._entities(network, text) for (text,) in rows]
+        """The entities of each text; with plain tags, all of its words. A row of several texts has the words of one,
+        and places in it are those after spaces were put between them."""
+        return [self._entities(network, row) for row in rows]
 
-    def _entities(self, network: Any, text: str) -> list[Entity]:
-        places = word_places_of(text)
+    def _entities(self, network: Any, row: Sequence[str]) -> list[Entity]:
+        text = " ".join(row)
+        places = word_places_of(text) if len(row) == 1 else places_of(row)
         if not places:
             return []
         tags, probabilities = self._tagged(network, [text[begin:end] for begin, end in places])

@@ -240,6 +240,10 @@ class Predictor(Protocol):
         """The record as a question with its expected answer; None if there is no answer to generate."""
         ...
 
+    def request(self, record: Any) -> Question | None:
+        """The record as something to be answered, whatever answer it has; None if the model does not generate."""
+        ...
+
     def served_prompts(self, record: Any) -> list[list[int]]:
         """The prompts from which a record's last answer may be generated: that of `question` and that of a user's
         turns. Each must equal the ids of `trained_prompt`. Empty if the answer is not generated."""

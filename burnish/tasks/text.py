@@ -16,7 +16,7 @@ from burnish.tasks.defaults import (
     PerplexityScorer,
     PredictorDefaults,
 )
-from burnish.tasks.task import EncodedRow, Parts, TaskFacts
+from burnish.tasks.task import EncodedRow, Parts, Question, TaskFacts
 
 
 class TextEncoder(NextTokenEncoder):
@@ -47,6 +47,10 @@ class TextPredictor(PredictorDefaults):
     def prompt_ids(self, prompt: str, tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """The beginning of a text, encoded like that of a training text."""
         return self._format.prompt_ids(prompt)
+
+    def request(self, record: TextRecord) -> Question:
+        """The whole text, to be continued."""
+        return Question(self.prompt_ids(record.text), record.text, "", record.place)
 
     def served_prompts(self, record: TextRecord) -> list[list[int]]:
         """The whole text."""

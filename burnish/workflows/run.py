@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import InputError
+from burnish.inference.rows import Answer
 from burnish.inference.session import Session, open_session
 from burnish.runs.description import describe_run, evaluation_of
 from burnish.runs.folder import RunFolder, find_run
@@ -94,6 +95,26 @@ class Run:
     def chat(self, messages: list[dict[str, Any]], max_new_tokens: int = 256, temperature: float = 0.0) -> str:
         """The tuned model's answer to the last of several turns."""
         return self._loaded().chat(messages, max_new_tokens, temperature)
+
+    def predict(self, data: Any, max_new_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> list[Answer]:
+        """What the tuned model predicts for each row, whose answers or labels, if it has any, are not used.
+
+        Args:
+            data: the name of a file, a folder or a hub dataset; or data as `burnish.train` takes it.
+            max_new_tokens: maximum length of an answer.
+            temperature: 0 for the most likely answers.
+            seed: of what is drawn otherwise.
+
+        Returns:
+            Per row a dict as `burnish predict` writes it, without the number of the row. One with `error` alone is of a
+            row for which nothing can be predicted.
+        """
+        from burnish.data.files.given import is_given, store_given
+        from burnish.workflows.predict import Choices, make_answers, parts_of, sources_of
+
+        sources = sources_of(str(store_given(data) if is_given(data) else data))
+        answers = make_answers(self._loaded(), Choices(max_new_tokens, temperature, seed))
+        return [one for number, rows in enumerate(parts_of(sources)) for one in answers.predict(rows, number)]
 
     def _loaded(self) -> Session:
         if self._session is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import shutil
@@ -81,6 +82,37 @@ def made_runs(tmp_path_factory: pytest.TempPathFactory, base: Path, rows_file: P
     burnish.train(rows_file, name="whole", set=shared, **options)
     with pytest.raises(Interrupted, match="stopped after step 2 of 4"):
         burnish.train(rows_file, name="stopped", set=shared, listeners=[stop], **options)
+    return runs
+
+
+@pytest.fixture(scope="session")
+def predicting_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that label, with one label or several, score pairs, tag, answer and fill in words. Read only."""
+    import burnish
+    from tests.e2e.test_span import save_encoder, write_questions
+    from tests.tiny_classifiers import reviews, save_reader
+    from tests.tiny_taggers import save_tagger, write_conll
+
+    folder = tmp_path_factory.mktemp("predicting")
+    runs, reader, rows = folder / "runs", save_reader(folder / "reader", "bert"), reviews(40)
+    pairs = [{"sentence1": text, "sentence2": rows[0][0], "score": len(text) / 9} for text, _ in rows]
+
+    def file(name: str, lines: list[dict[str, Any]]) -> Path:
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        return folder / name
+
+    data = {
+        "labels": (file("labels.jsonl", [{"text": text, "label": label} for text, label in rows]), reader),
+        "several": (file("several.jsonl", [{"text": text, "labels": [label, "x"]} for text, label in rows]), reader),
+        "pairs": (file("pairs.jsonl", pairs), reader),
+        "tags": (write_conll(folder / "tags.conll", 40), save_tagger("bert", folder / "tagger")),
+        "spans": (write_questions(folder / "spans.json", 40), save_encoder(folder / "answerer")),
+        "masks": (file("masks.jsonl", [{"text": text} for text, _ in rows]), reader),
+    }
+    quick = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01, "max_steps": 2}
+    for name, (path, model) in data.items():
+        task = {"task": "fill-mask"} if name == "masks" else {}
+        burnish.train(path, model=model, runs=runs, name=name, set={"evaluate.every": 100}, **task, **quick)
     return runs
 
 

@@ -15,52 +15,21 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-import burnish as burnish_api
 from burnish.errors import ModelError
 from burnish.inference.embedding import Embedding, read_layout
 from burnish.inference.served import open_models
 from burnish.inference.session import open_session
-from tests.e2e.conftest import Burnish
 from tests.e2e.serving import Server, start
-from tests.e2e.test_span import save_encoder, write_questions
-from tests.tiny_classifiers import reviews, save_reader, word_pieces
+from tests.tiny_classifiers import word_pieces
 from tests.tiny_models import save_model
-from tests.tiny_taggers import save_tagger, write_conll
 
-QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
 TEXTS = ["the film was lovely", "3 the song was very awful and long", "a film"]
 SENTENCES = ["Anna lives in Rome.", "", "It rains in Paris, says Anna"]
 
 
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of each kind."""
-    folder = tmp_path_factory.mktemp("predicting")
-    runs, reader = folder / "runs", save_reader(folder / "reader", "bert")
-    rows = reviews(40)
-    pairs = [{"sentence1": text, "sentence2": rows[0][0], "score": len(text) / 9} for text, _ in rows]
-    data = {
-        "labels": (
-            write_lines(folder / "labels.jsonl", [{"text": text, "label": label} for text, label in rows]),
-            reader,
-        ),
-        "several": (
-            write_lines(folder / "several.jsonl", [{"text": text, "labels": [label, "x"]} for text, label in rows]),
-            reader,
-        ),
-        "pairs": (write_lines(folder / "pairs.jsonl", pairs), reader),
-        "tags": (write_conll(folder / "tags.conll", 40), save_tagger("bert", folder / "tagger")),
-        "spans": (write_questions(folder / "spans.json", 40), save_encoder(folder / "answerer")),
-    }
-    for name, (file, model) in data.items():
-        sets = {"train.max_steps": 2, "evaluate.every": 100}
-        burnish_api.train(file, model=model, runs=runs, name=name, set=sets, **QUICK)
-    return runs
+def runs(predicting_runs: Path) -> Path:
+    return predicting_runs
 
 
 def save_embedder(folder: Path, pooling: str = "mean", normalizes: bool = True) -> Path:
@@ -82,7 +51,7 @@ def save_embedder(folder: Path, pooling: str = "mean", normalizes: bool = True) 
 @pytest.fixture(scope="module")
 def server(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     embedder = save_embedder(tmp_path_factory.mktemp("embedder") / "vectors")
-    names = ["labels", "several", "pairs", "tags", "spans", f"vectors={embedder}"]
+    names = ["labels", "several", "pairs", "tags", "spans", "masks", f"vectors={embedder}"]
     yield from start(open_models(names, str(runs), None, False, print))
 
 
@@ -208,10 +177,10 @@ def test_steps_that_are_not_known_are_refused(tmp_path: Path) -> None:
         read_layout(folder)
 
 
-def test_a_run_without_a_route_is_refused_before_it_is_loaded(burnish: Burnish, tmp_path: Path) -> None:
-    model = save_reader(tmp_path / "reader", "bert")
-    texts = write_lines(tmp_path / "texts.jsonl", [{"text": text} for text, _ in reviews(40)])
-    sets = {"train.max_steps": 1, "evaluate.every": 100}
-    burnish_api.train(texts, model=model, task="fill-mask", runs=tmp_path / "runs", name="masks", set=sets, **QUICK)
-    refused = burnish(f"serve masks --runs {tmp_path / 'runs'}")
-    assert (refused.code, "no route" in refused.err) == (2, True)
+def test_masks_are_filled(server: Server, runs: Path) -> None:
+    text = "the [MASK] was very [MASK]"
+    found = post(server, "/v1/fill-mask", model="masks", input=[text, "no mask"])["data"]
+    lines = open_session("masks", runs=str(runs)).generate(text).splitlines()
+    shown = [", ".join(f"{one['token_str']} ({one['score']:.2f})" for one in mask) for mask in found[0]["masks"]]
+    assert shown == lines
+    assert found[1]["masks"] == []

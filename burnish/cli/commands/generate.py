@@ -14,6 +14,7 @@ from burnish.cli.options import AnswerFlags, Run
 
 if TYPE_CHECKING:
     from burnish.inference.session import Session
+    from burnish.recipe.schema import Recipe
 
 
 Prompts = Annotated[
@@ -91,24 +92,24 @@ def open_model(console: Console, name: str, flags: AnswerFlags) -> Session:
 
     if name not in BUNDLED_MODELS and not Path(name).is_dir():
         find_run(name, flags.runs, flags.trust)
-    kwargs = _template_kwargs(flags.sets or ())
+    kwargs = dict(only_options(flags.sets or (), "template.kwargs").template.kwargs)
     from burnish.inference.session import open_session
 
     return open_session(name, flags.base, flags.runs, flags.base_model, console.warn, kwargs, flags.trust)
 
 
-def _template_kwargs(sets: Sequence[str]) -> dict[str, Any]:
-    """The values for the chat template's variables. Raises RecipeError if another option is set."""
+def only_options(sets: Sequence[str], *names: str) -> Recipe:
+    """A recipe in which nothing is set but some options, as `--set` gives them. Raises RecipeError if another is."""
     from burnish.errors import RecipeError
     from burnish.recipe.load import load_recipe
     from burnish.recipe.origins import DEFAULT
 
     loaded = load_recipe(None, {}, sets, needs_data=False)
-    others = [name for name, origin in loaded.origins.items() if origin != DEFAULT and name != "template.kwargs"]
+    others = [name for name, origin in loaded.origins.items() if origin != DEFAULT and name not in names]
     if others:
         raise RecipeError(
             f"`{others[0]}` has no effect here",
             "How a result answers was decided when it was trained.",
-            "Only `--set template.kwargs.NAME=VALUE` can be given",
+            f"Only {' and '.join(f'`--set {name}.NAME=VALUE`' for name in names)} can be given",
         )
-    return dict(loaded.recipe.template.kwargs)
+    return loaded.recipe

@@ -89,6 +89,12 @@ def _open(path: Path, called: str) -> Iterator[Any]:
                 "It asks for more memory than there is, so it is damaged, or far too large.",
                 "Save or download it again, in smaller parts",
             ) from error
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"`{path}` is not a complete {called} file",
+                "The name of a column is not UTF-8.",
+                "Save or download it again",
+            ) from error
         except (pyarrow.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

@@ -236,6 +236,23 @@ def read_texts(prompt: str, pattern: Pattern, columns: ColumnMap) -> tuple[str, 
     )
 
 
+def texts_of(values: Mapping[str, Any], pattern: Pattern) -> tuple[str, ...]:
+    """The texts of a row, whatever label it has.
+
+    Args:
+        values: by field.
+        pattern: the shape of the rows that were trained on.
+
+    Raises:
+        RowError: a text is missing.
+    """
+    found = [pick(values, field) for field in pattern.required[:-1]]
+    missing = [name for name, _ in found if name not in values]
+    if missing:
+        raise RowError(f"there is no column `{missing[0]}`")
+    return tuple(_text(name, value) for name, value in found)
+
+
 def _json_object(prompt: str) -> dict[str, Any]:
     """The object that a prompt spells; empty where it is plain text."""
     if not prompt.lstrip().startswith("{"):

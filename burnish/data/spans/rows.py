@@ -21,7 +21,7 @@ def span_record(pattern: Pattern, values: Mapping[str, Any], place: str) -> Span
     Raises:
         RowError: text or question is missing, or an answer is not at the given position.
     """
-    context, question = (_filled(values, field) for field in pattern.required[:2])
+    context, question = (filled(values, field) for field in pattern.required[:2])
     answers = _read_answers(pattern, values)
     name, value = pick(values, ("is_impossible",))
     is_impossible = as_text(value, name) in ("true", "True", "1")
@@ -51,7 +51,8 @@ def span_notes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def _filled(values: Mapping[str, Any], field: tuple[str, ...]) -> str:
+def filled(values: Mapping[str, Any], field: tuple[str, ...]) -> str:
+    """The text in a column. Raises RowError if there is none."""
     name, value = pick(values, field)
     text = as_text(value, name)
     if text is None:

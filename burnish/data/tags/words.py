@@ -7,11 +7,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import TaggedRecord
-from burnish.data.rows.row import IGNORED, RowError, as_list, check_characters, pick
+from burnish.data.rows.row import IGNORED, RowError, as_list, as_text, check_characters, pick
+from burnish.data.tags.annotations import TEXT_COLUMNS
 from burnish.errors import InputError, ModelError
 
 OUTSIDE = "O"
@@ -216,6 +218,31 @@ def _is_inside(text: str, place: int) -> bool:
 def word_places_of(text: str) -> list[tuple[int, int]]:
     """First character and end of each word of a text."""
     return [found.span() for found in _WORDS.finditer(text)]
+
+
+def places_of(words: Sequence[str]) -> list[tuple[int, int]]:
+    """First character and end of each word, if there is one space between two."""
+    ends = list(accumulate(len(word) + 1 for word in words))
+    return [(end - len(word) - 1, end - 1) for word, end in zip(words, ends, strict=True)]
+
+
+def text_or_words(values: Mapping[str, Any]) -> Sequence[str]:
+    """The text of a row, or its words if it has these, whatever tags it has.
+
+    Raises:
+        RowError: there is neither.
+    """
+    name, value = pick(values, ("tokens", "words"))
+    words = as_list(value)
+    if isinstance(words, list) and words and all(isinstance(word, str) and word.strip() for word in words):
+        for word in words:
+            check_characters(word, name)
+        return words
+    name, value = pick(values, TEXT_COLUMNS)
+    text = as_text(value, name)
+    if text is None or not text.strip():
+        raise RowError("there is neither `text` nor `tokens`")
+    return (text,)
 
 
 def words_of(prompt: str) -> list[str]:

@@ -225,6 +225,13 @@ def test_five_rows_have_an_interval(rows: int, has_interval: bool) -> None:
     assert results.change(mean("accuracy", [1] * (rows + 1))) is None, "other rows"
 
 
+def test_no_rows_have_no_interval() -> None:
+    """As where every word of a validation row has an unknown tag."""
+    none = replace(mean("accuracy", [0]), table=numpy.zeros((0, 2)))
+    results = RowResults.of(5, 0.0, [none])
+    assert (results.change(none), results.is_better_than(none)) == (None, None)
+
+
 def test_a_validation_is_better_than_a_later_one_that_is_worse_beyond_the_interval() -> None:
     """A loss that is higher, or an accuracy that is lower, on nearly every row."""
     rows = numpy.arange(40)

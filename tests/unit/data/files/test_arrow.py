@@ -69,6 +69,14 @@ def test_a_file_that_is_cut_is_refused(write, name):
         list(read_rows(write(name, content[: len(content) // 2])))
 
 
+@pytest.mark.parametrize("name", ["rows.arrow", "rows.parquet"])
+def test_a_name_of_a_column_that_is_no_text_is_refused(write, name):
+    content = (stream if name.endswith("arrow") else parquet)(pyarrow.table({"column": ["a"], "text": ["b"]}))
+    with pytest.raises(DataError, match="not a complete") as refused:
+        list(read_rows(write(name, content.replace(b"column", b"colu\xd6n"))))
+    assert name.endswith("parquet") or "not UTF-8" in refused.value.why
+
+
 def test_named_tags_are_entities(write):
     rows = [{"tokens": ["Anna", "sings", str(n)], "ner_tags": [1, 0, 0]} for n in range(20)]
     write("a.parquet", parquet(arrow_table(Dataset.from_list(rows, features=NER))))

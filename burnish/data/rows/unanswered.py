@@ -1,0 +1,78 @@
+"""Rows that are only asked about: they are read like the training rows of a run, but need not have their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from burnish.data.chat.rows import find_role, parse_json_text
+from burnish.data.rows.pattern import Pattern, load_function
+from burnish.data.rows.records import Record
+from burnish.data.rows.row import ColumnMap, Field, Row, RowError, pick
+from burnish.data.rows.shapes import BY_NAME, RATING, TURNS
+
+_ANSWERS = frozenset(
+    ("completion", "output", "response", "answer", "target", "chosen", "rejected", "preferred_output")
+    + ("non_preferred_output", RATING[0])
+)
+"""First names of the columns that hold what a model is to write, or how good that is."""
+_PLACEHOLDERS = ("?", "!")
+"""In place of answers while a row is read. There are two, since the answers of a pair must differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnansweredRows:
+    """Reads rows whose answers a model is to write. Answers that they have are not used."""
+
+    pattern: Pattern
+    columns: ColumnMap
+
+    @classmethod
+    def like(cls, shape: str, columns: Mapping[str, str], roles: Mapping[str, str]) -> UnansweredRows:
+        """For a run whose training rows had this shape.
+
+        Args:
+            shape: its name.
+            columns: field -> column of the file.
+            roles: the user's names of roles in conversations.
+        """
+        return cls(replace(BY_NAME[shape].narrowed(columns), roles=roles), ColumnMap(columns))
+
+    def to_record(self, row: Row) -> Record:
+        """The record of a row, with a placeholder as its answer.
+
+        Raises:
+            RowError: the row has no question in the form of the training rows.
+        """
+        values = dict(self.columns.rename(row.values))
+        for field, placeholder in zip(self._answers, _PLACEHOLDERS, strict=False):
+            values[pick(values, field)[0]] = True if field == RATING else placeholder
+        first = self.pattern.required[0]
+        if set(first) == set(TURNS):
+            name, turns = pick(values, first)
+            values[name] = self._with_next_turn(parse_json_text(turns, f"`{name}`"))
+        missing = [field for field in self.pattern.required if not any(name in values for name in field)]
+        if missing:
+            raise RowError(f"there is no column `{missing[0][0]}`")
+        return load_function(self.pattern.reader)(self.pattern, values, row.place)
+
+    @property
+    def _answers(self) -> list[Field]:
+        fields = [field for field in self.pattern.required if field == RATING or field[0] in _ANSWERS]
+        # where answers are whole conversations, the question is a part of them
+        return [] if len(fields) == len(self.pattern.required) else fields
+
+    def _with_next_turn(self, turns: Any) -> Any:
+        """A conversation whose next turn is the assistant's: answers at its end are left out."""
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            return turns
+        end = len(turns)
+        while end and self._is_answer(turns[end - 1]):
+            end -= 1
+        speaker, content = ("from", "value") if end and "from" in turns[end - 1] else ("role", "content")
+        return [*turns[:end], {speaker: "assistant", content: _PLACEHOLDERS[0]}]
+
+    def _is_answer(self, turn: Mapping[str, Any]) -> bool:
+        role = turn.get("role") if turn.get("role") is not None else turn.get("from")
+        return isinstance(role, str) and find_role(role, self.pattern.roles) in ("assistant", "function_call")
