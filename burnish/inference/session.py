@@ -15,6 +15,7 @@ from burnish.lineage.manifest import check_base
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.methods import LIKELY_METHOD, make_method
 from burnish.methods.method import Method
+from burnish.models.answering import arrange_for_answers
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
@@ -103,6 +104,8 @@ class Session:
 
         self._network = opener(method, load, location, None if base else result, self._precision)
         self._network.eval()
+        if self._task.generates:
+            arrange_for_answers(self._network, self._precision)
         self.created = (location.folder if result is None else result).stat().st_mtime
         """When the model was written, in seconds since 1970."""
 

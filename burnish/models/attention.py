@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from burnish.kernels.attention import NAME, SHORT, SHORT_HALF, short_attention
+from burnish.kernels.one_token_attention import one_token_attention
 from burnish.kernels.packed_attention import packed_attention
 from burnish.kernels.precision import arithmetic_type
 from burnish.kernels.segments import Segments
@@ -131,6 +132,8 @@ def attend(
         looks_back = causal and attention_mask is None
         made = short_attention(query, key, value, scale, looks_back, attention_mask, dropout)
         return made.transpose(1, 2).contiguous(), None
+    if is_simple and query.shape[2] == 1 and dropout == 0 and query.device.type == "cpu":
+        return one_token_attention(query, key, value, attention_mask, scale).transpose(1, 2), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
     )

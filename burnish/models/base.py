@@ -110,8 +110,9 @@ _TEXT = "Hello, wörld! 你好 🎉"
 
 def _try_out(tokenizer: Any) -> None:
     """Uses a tokenizer once: some damage only shows then, and would end a run in the middle. Raises what it raises."""
-    if not isinstance(tokenizer.model_max_length, (int, float)):
-        raise ValueError(f"`model_max_length` is {tokenizer.model_max_length!r}, which is not a number")
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, (int, float)) or isinstance(longest, bool) or not longest >= 1:
+        raise ValueError(f"`model_max_length` is {longest!r}, which is not a number of tokens")
     tokenizer.decode(tokenizer(_TEXT)["input_ids"])
 
 

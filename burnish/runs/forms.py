@@ -144,7 +144,7 @@ def fault_of_event(event: dict[str, Any]) -> str:
 
 _NEEDED = {
     "StepDone": ("step", "total_steps", "loss"),
-    "Validated": ("step", "loss", "is_best"),
+    "Validated": ("step", "loss", "is_best", "figures"),
     "Finished": ("best_step",),
     "Adapted": ("step",),
     "Resolved": ("option", "value"),

@@ -96,7 +96,7 @@ def take_inventory(runs: str) -> Inventory:
     cache = _cache()
     return Inventory(
         machine=machine,
-        free_memory_bytes=_free_memory(machine.memory_bytes),
+        free_memory_bytes=free_memory(machine.memory_bytes),
         packages=read_packages(),
         torch=_inspect_torch(),
         runs=runs,
@@ -220,7 +220,7 @@ def _has_nvidia_driver() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def _free_memory(limit: int | None) -> int | None:
+def free_memory(limit: int | None) -> int | None:
     """Memory available to a new process, within the container's limit."""
     try:
         import psutil

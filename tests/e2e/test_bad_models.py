@@ -97,6 +97,12 @@ CASES = [
         names=("./model",),
     ),
     Case(
+        "a tokenizer with a length of no tokens",
+        bad.model_whose("tokenizer_config.json", model_max_length=False),
+        MODEL,
+        names=("./model",),
+    ),
+    Case(
         "a plan for a model whose tokenizer is damaged",
         bad.model_with("tokenizer.json", "{}"),
         "plan rows.jsonl --model ./model",

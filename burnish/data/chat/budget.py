@@ -93,8 +93,9 @@ def _limited_time() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-class _AddressSpace:
-    """The limit on the address space of this process, which all of its threads share."""
+class _Data:
+    """The limit on what this process allocates, which all of its threads share. It leaves out the stack, since a process
+    that cannot make its stack longer is killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -122,24 +123,24 @@ class _AddressSpace:
     def _begin(self) -> None:
         import resource
 
-        self._before = soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        used = _address_space()
+        self._before = soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        used = _allocated()
         lower = used + BYTES if soft == resource.RLIM_INFINITY else min(used + BYTES, soft)
-        resource.setrlimit(resource.RLIMIT_AS, (lower, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (lower, hard))
 
     def _end(self) -> None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, self._before)
+        resource.setrlimit(resource.RLIMIT_DATA, self._before)
 
 
-def _address_space() -> int:
-    """Bytes of this process. Called for every conversation, and therefore without the layers of `open`."""
+def _allocated() -> int:
+    """Bytes of data of this process, its stack included. Called for every conversation, and therefore without the layers of `open`."""
     file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return int(os.read(file, 100).split()[0]) * mmap.PAGESIZE
+        return int(os.read(file, 100).split()[5]) * mmap.PAGESIZE
     finally:
         os.close(file)
 
 
-_MEMORY = _AddressSpace()
+_MEMORY = _Data()

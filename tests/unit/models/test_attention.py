@@ -267,9 +267,7 @@ def test_other_lengths_are_left_to_torch() -> None:
     """Long rows without borders, tokens after a cache, and attention from one text to another."""
     assert_as_torch(states(SHORT), None, True)
     assert_as_torch(states(SHORT + 1), None, False)
-    assert_as_torch(states(1), None, False)
     query, key, value = states()
-    assert_as_torch([query[:, :, :1], key, value], None, False)
     assert_as_torch([query[:, :, :5], key, value], _DRAWN[:, :, :5], False)
 
 

@@ -69,6 +69,7 @@ def test_what_is_wrong_is_named(form: Any, value: Any, path: tuple[Any, ...], ne
         ({**STEP, "loss": [1.0]}, "`loss` has a wrong value"),
         ({"event": "StepDone", "step": 1, "total_steps": 9}, "`loss` is missing"),
         ({"event": "Finished"}, "`best_step` is missing"),
+        ({"event": "Validated", "step": 1, "loss": 1.0, "is_best": True}, "`figures` is missing"),
         ({"event": "Stage", "name": None}, "`name` has a wrong value"),
     ],
 )

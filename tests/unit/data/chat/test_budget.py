@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import mmap
+import os
 import resource
 import signal
 import sys
@@ -37,9 +41,9 @@ def rendered(tokenizer: Any, template: str) -> str:
 @pytest.fixture(autouse=True)
 def _as_before() -> Any:
     """Neither a limit nor a timer nor a handler stays."""
-    before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)
+    before = resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGVTALRM)
     yield
-    assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
+    assert (resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGVTALRM)) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
 
 
@@ -74,7 +78,7 @@ def test_others_are_rendered(tiny_tokenizer: Any) -> None:
 def test_threads_share_the_limit() -> None:
     """Whoever ends last lifts it."""
     inside, leave = threading.Event(), threading.Event()
-    free = resource.getrlimit(resource.RLIMIT_AS)
+    free = resource.getrlimit(resource.RLIMIT_DATA)
 
     def other() -> None:
         with budget():
@@ -86,9 +90,31 @@ def test_threads_share_the_limit() -> None:
     assert inside.wait(10)
     with budget():
         pass
-    assert sys.platform != "linux" or resource.getrlimit(resource.RLIMIT_AS) != free
+    assert sys.platform != "linux" or resource.getrlimit(resource.RLIMIT_DATA) != free
     leave.set()
     thread.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_the_stack_may_grow_where_no_memory_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel kills a process whose stack cannot grow."""
+    monkeypatch.setattr(budget_module, "BYTES", 32 << 20)
+
+    class Large(ctypes.Structure):
+        _fields_ = (("content", ctypes.c_char * (3 << 19)),)
+
+    large, on_the_stack, taken = Large(), ctypes.CDLL(None).getpid, list[mmap.mmap]()
+    child = os.fork()
+    if child == 0:
+        with budget():
+            for size in (1 << 20, 1 << 12):
+                with contextlib.suppress(OSError):
+                    while True:
+                        taken.append(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE))
+            del taken[:2]  # for the call itself
+            on_the_stack(large)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_time_outside_of_it_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,91 @@
+"""What answering consists of on the CPU, by shape: products with packed weights, and attention of one new token.
+
+    python bench/answering.py [--rows 1 8 24] [--repeats 7]
+
+Each line is the processor time of one call with one thread, in microseconds, the least of several: PyTorch's operation,
+Burnish's, and how many times as fast it is. The shapes are those of SmolLM2-135M.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from burnish.kernels.one_token_attention import one_token_attention, one_token_attention_reference
+from burnish.models.packed_linear import can_pack
+
+Calls = Sequence[Callable[[], object]]
+_LAYERS = {"query": (576, 576), "key": (192, 576), "gate": (1536, 576), "down": (576, 1536), "head": (49152, 576)}
+_HEADS, _KEY_HEADS, _SIZE = 9, 3, 64
+_TOKENS = (64, 400, 1500)
+_CALLS = 10
+_CACHE_BYTES = 64e6
+"""Weights of several layers alternate, as in a model: those of one would stay in the processor's cache."""
+
+
+def microseconds(calls: Calls, repeats: int) -> float:
+    """Processor time of a call, the least of several rounds of all calls."""
+    times = list[float]()
+    for _ in range(repeats + 1):
+        begun = time.process_time()
+        for call in calls:
+            call()
+        times.append((time.process_time() - begun) / len(calls))
+    return 1e6 * min(times[1:])
+
+
+def products(rows: int, dtype: torch.dtype, repeats: int) -> None:
+    """The lines of each layer."""
+    for name, (outputs, inputs) in _LAYERS.items():
+        number = max(1, int(_CACHE_BYTES / (outputs * inputs * dtype.itemsize)))
+        weights = [torch.randn(outputs, inputs).to(dtype) for _ in range(number)]
+        packed = [torch.ops.mkldnn._reorder_linear_weight(weight) for weight in weights]
+        given = torch.randn(rows, inputs).to(dtype)
+        compare(
+            f"{name} {outputs} x {inputs}",
+            given,
+            [partial(torch.nn.functional.linear, given, one) for one in weights],
+            [partial(torch.ops.mkldnn._linear_pointwise, given, one, None, "none", [], "") for one in packed],
+            repeats,
+        )
+
+
+def attentions(rows: int, dtype: torch.dtype, repeats: int) -> None:
+    """The lines of each length."""
+    for tokens in _TOKENS:
+        query = torch.randn(rows, _HEADS, 1, _SIZE).to(dtype)
+        key, value = (torch.randn(rows, _KEY_HEADS, tokens, _SIZE).to(dtype) for _ in range(2))
+        given = (query, key, value, torch.ones(rows, 1, 1, tokens, dtype=torch.bool), _SIZE**-0.5)
+        theirs, ours = (partial(way, *given) for way in (one_token_attention_reference, one_token_attention))
+        compare(f"attention to {tokens} tokens", query, [theirs] * _CALLS, [ours] * _CALLS, repeats)
+
+
+def compare(what: str, given: torch.Tensor, theirs: Calls, ours: Calls, repeats: int) -> None:
+    """One line of the table."""
+    times = [microseconds(calls, repeats) for calls in (theirs, ours)]
+    kind = str(given.dtype).removeprefix("torch.")
+    print(f"| {what} | {len(given)} | {kind} | {times[0]:,.0f} | {times[1]:,.0f} | {times[0] / times[1]:.1f} x |")
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 24])
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| | rows | dtype | PyTorch | Burnish | |\n|---|---|---|---|---|---|")
+    with torch.no_grad():
+        for dtype in (torch.float32, torch.bfloat16):
+            for rows in options.rows:
+                if can_pack(dtype):
+                    products(rows, dtype, options.repeats)
+                attentions(rows, dtype, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

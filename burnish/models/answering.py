@@ -1,0 +1,60 @@
+"""Faster arithmetic for networks that only answer, on the CPU: one new token per row and step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from burnish.models.attention import NAMES, register
+from burnish.models.device import PRECISIONS, arithmetic
+from burnish.models.packed_linear import pack_linear_layers
+
+_TOKENS = 9
+_TOLERANCES = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.05}
+"""How far the logits of the trial may be from those before, as a share of their size. It shows what is wrong, such as a
+layer whose weights something else reads; how exact products are is tried one by one."""
+_FAILURES = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError)
+
+
+def arrange_for_answers(network: Any, precision: str) -> None:
+    """Prepares a loaded network that will not be trained, saved or merged any more. May be called again, after an
+    adapter was added.
+
+    Args:
+        network: a transformers or PEFT model in evaluation mode.
+        precision: of its arithmetic.
+    """
+    plain = network.get_base_model() if hasattr(network, "get_base_model") else network
+    if network.device.type != "cpu" or plain.config.is_encoder_decoder:
+        return
+    before = _logits(network, precision)
+    if before is None:
+        return
+    tolerance = _TOLERANCES[precision]
+
+    def is_right() -> bool:
+        after = _logits(network, precision)
+        return after is not None and bool((after - before).norm() <= tolerance * before.norm())
+
+    if getattr(plain.config.get_text_config(), "_attn_implementation", None) == "sdpa":
+        register()
+        plain.set_attn_implementation(NAMES["cpu"])
+        if not is_right():
+            plain.set_attn_implementation("sdpa")
+    pack_linear_layers(network, PRECISIONS[precision], is_right)
+
+
+@torch.no_grad()
+def _logits(network: Any, precision: str) -> torch.Tensor | None:
+    """Those of a few tokens, the last of which sees the others in a cache, fp32; None if it does not run on token ids
+    alone, or not on these."""
+    ids = torch.arange(_TOKENS, device=network.device)[None] % network.config.get_text_config().vocab_size
+    try:
+        with arithmetic(network.device, precision):
+            first = network(input_ids=ids[:, :-1], use_cache=True)
+            last = network(input_ids=ids[:, -1:], past_key_values=first.past_key_values, use_cache=True)
+    except _FAILURES:
+        return None
+    found = torch.cat([first.logits[0], last.logits[0]]).float()
+    return found if bool(found.isfinite().all()) else None

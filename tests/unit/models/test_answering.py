@@ -1,0 +1,156 @@
+"""Faster arithmetic for answers beside its reference: packed products, and attention of one new token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from burnish.kernels.one_token_attention import one_token_attention, one_token_attention_reference
+from burnish.models import attention, packed_linear
+from burnish.models.answering import arrange_for_answers
+from burnish.models.packed_linear import PackedLinear, can_pack, pack_linear_layers
+from tests.tiny_models import make_network
+
+PACKS = pytest.mark.skipif(not can_pack(torch.float32), reason="this build of torch has no oneDNN")
+
+
+@pytest.fixture
+def packs_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models are packed too."""
+    monkeypatch.setattr(packed_linear, "_LEAST", 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "heads", "shared", "tokens"), [(1, 4, 4, 1), (3, 6, 2, 17), (5, 9, 3, 70)])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_attention_of_one_token(
+    dtype: torch.dtype, rows: int, heads: int, shared: int, tokens: int, is_masked: bool
+) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(rows, heads, 1, 16)
+    # as a cache with room has them: views
+    key, value = (torch.randn(rows, shared, tokens + 5, size)[:, :, :tokens] for size in (16, 12))
+    mask = torch.rand(rows, 1, 1, tokens) < 0.5 if is_masked else None
+    if mask is not None:
+        mask[..., -1] = True
+    expected = one_token_attention_reference(query.double(), key.double(), value.double(), mask, 0.3)
+    given = [part.to(dtype) for part in (query, key, value)]
+    found = one_token_attention(*given, mask, 0.3)
+    theirs = one_token_attention_reference(*given, mask, 0.3)
+    assert found.dtype == dtype
+    errors = [float((one.double() - expected).abs().max()) for one in (found, theirs)]
+    assert errors[0] <= (1e-5 if dtype == torch.float32 else max(2 * errors[1], 0.02))
+
+
+@PACKS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_packed_products(dtype: torch.dtype, has_bias: bool) -> None:
+    if not can_pack(dtype):
+        pytest.skip(f"no products in {dtype} on this machine")
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(96, 130, bias=has_bias)).to(dtype).eval()
+    packed = nn.Sequential(nn.Linear(96, 130, bias=has_bias)).to(dtype).eval()
+    packed.load_state_dict(plain.state_dict())
+    assert pack_linear_layers(packed, dtype, lambda: True) == 1
+    layer: Any = packed[0]
+    assert isinstance(layer, PackedLinear)
+    assert layer.weight.shape == (130, 96)
+    assert bool(layer.weight.isnan().all())
+    for shape in ((1, 96), (2, 7, 96), (300, 96)):
+        inputs = torch.randn(*shape).to(dtype)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                packed(inputs), plain(inputs), atol=1e-5 if dtype == torch.float32 else 0.03, rtol=0.02
+            )
+    with pytest.raises(TypeError, match="packed for answers"):
+        packed(torch.randn(1, 96).to(dtype))
+    with torch.no_grad(), pytest.raises(TypeError, match="packed for answers"):
+        packed(torch.randn(1, 96).double())
+
+
+@PACKS
+def test_a_network_with_packed_layers_gives_the_same(packs_small: None, tiny_model: Callable[[str], Path]) -> None:
+    folder = tiny_model("llama")
+    plain = AutoModelForCausalLM.from_pretrained(folder).eval()
+    network = AutoModelForCausalLM.from_pretrained(folder).eval()
+    arrange_for_answers(network, "fp32")
+    assert network.config._attn_implementation == attention.NAMES["cpu"]
+    packed = [layer for layer in network.modules() if isinstance(layer, PackedLinear)]
+    assert len(packed) == sum(type(layer) is nn.Linear for layer in plain.modules())
+    ids = torch.arange(5, 45).view(2, 20)
+    mask = torch.ones_like(ids)
+    mask[0, :7] = 0
+    for model in (plain, network):
+        model.generation_config.pad_token_id = 0
+    given = [
+        model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=12, do_sample=False)
+        for model in (plain, network)
+    ]
+    assert torch.equal(*given)
+    with torch.no_grad():
+        torch.testing.assert_close(network(input_ids=ids).logits, plain(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+    arrange_for_answers(network, "fp32")  # as after another adapter was added
+    with torch.no_grad():
+        torch.testing.assert_close(network(input_ids=ids).logits, plain(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+
+
+class ReadsAWeight(nn.Module):
+    """Computes with the weight of a linear layer rather than calling it."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(inputs, self.layer.weight, self.layer.bias)
+
+
+@PACKS
+def test_a_layer_whose_weight_is_read_stays_plain(packs_small: None) -> None:
+    network = make_network("llama", 60).eval()
+    block: Any = network.model.layers[0]
+    block.mlp.down_proj = ReadsAWeight(block.mlp.down_proj)
+    ids = torch.arange(3, 12)[None]
+    with torch.no_grad():
+        before = network(input_ids=ids).logits
+        arrange_for_answers(network, "fp32")
+        assert not any(isinstance(layer, PackedLinear) for layer in network.modules())
+        torch.testing.assert_close(network(input_ids=ids).logits, before, atol=1e-4, rtol=1e-4)
+
+
+@PACKS
+def test_layers_that_dora_reads_stay_plain(packs_small: None) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    network = get_peft_model(make_network("llama", 60), LoraConfig(use_dora=True, target_modules=["q_proj"])).eval()
+    ids = torch.arange(3, 12)[None]
+    with torch.no_grad():
+        before = network(input_ids=ids).logits
+        arrange_for_answers(network, "fp32")
+        kinds = {name: type(layer) for name, layer in network.named_modules() if name.endswith("base_layer")}
+        assert set(kinds.values()) == {nn.Linear}
+        assert any(isinstance(layer, PackedLinear) for layer in network.modules())
+        torch.testing.assert_close(network(input_ids=ids).logits, before, atol=1e-4, rtol=1e-4)
+
+
+@PACKS
+def test_a_large_network_is_not_held_twice(packs_small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_linear, "free_memory", lambda limit: 1000)
+    assert pack_linear_layers(make_network("llama", 60).eval(), torch.float32, lambda: True) == 0
+
+
+def test_attention_that_changes_the_answers_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(query: torch.Tensor, key: Any, value: torch.Tensor, mask: Any, scale: float) -> torch.Tensor:
+        return torch.ones(*query.shape[:3], value.shape[3])
+
+    monkeypatch.setattr(attention, "one_token_attention", wrong)
+    network = make_network("llama", 60).eval()
+    arrange_for_answers(network, "fp32")
+    assert network.config._attn_implementation == "sdpa"
