@@ -94,8 +94,8 @@ def _limited_time() -> Iterator[None]:
 
 
 class _Data:
-    """The limit on what this process allocates, which all of its threads share. It leaves out the stack, since a process
-    that cannot make its stack longer is killed."""
+    """The limit on what this process allocates, which all of its threads share. It leaves out the stack: a process that
+    cannot make its stack longer is killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -135,7 +135,7 @@ class _Data:
 
 
 def _allocated() -> int:
-    """Bytes of data of this process, its stack included. Called for every conversation, and therefore without the layers of `open`."""
+    """Bytes of data and stack of this process. Called for every conversation, so without the layers of `open`."""
     file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int(os.read(file, 100).split()[5]) * mmap.PAGESIZE
