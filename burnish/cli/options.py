@@ -94,7 +94,8 @@ RECIPE_FLAGS = {
         str,
         "MODEL",
         "Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`. "
-        "`auto` is `seedling` for tasks that generate text and `acorn` for those that label it.",
+        "`auto` is `seedling` for tasks that generate text and `acorn` for those that label it. Or what to train "
+        "further: a run, a checkpoint of one (`RUN@STEP`), or a folder with a PEFT adapter.",
     ),
     "method": Flag(
         "method",

@@ -15,17 +15,19 @@ from burnish.data.rows.records import content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.errors import DataError
 from burnish.evaluate.run_comparison import FEWEST_ROWS, RunScore, score_of
+from burnish.lineage.chain import check_start
+from burnish.lineage.kept import ready_result
 from burnish.lineage.manifest import check_base, read_manifest, rows_of
 from burnish.lineage.recipe_differences import Made
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.device import free_memory
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
 from burnish.prepare.encode import Encoded
-from burnish.prepare.model import load_from, measure_examples, needs_base, open_result
+from burnish.prepare.model import measure_examples, needs_base, open_base, open_result
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import read_events
 from burnish.runs.events import Progressed, Stage
-from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.folder import RunFolder
 from burnish.tasks.task import EncodedRow
 
 
@@ -192,13 +194,14 @@ def open_candidate(
         DataError: its data has changed.
         ModelError: its base model has changed.
     """
-    result = result_of(folder)
+    result = ready_result(folder, emit, base_model)
     recipe = open_recipe(folder, base_model)
     check_present(folder, recipe)
     otherwise = "Give rows that none of the runs was trained on: `--data other.jsonl`"
     records = rows_of(folder, recipe, otherwise, emit) if has_rows else read_rows(recipe, emit)
     context = open_context(recipe.model_copy(update={"seed": seed}), records, emit)
     check_base(folder, context.location)
+    check_start(folder, recipe)
     return Candidate(name, folder, recipe, context, result, records)
 
 
@@ -222,7 +225,7 @@ def _measured_on_base(context: RunContext) -> tuple[Encoded, bool]:
     if not needs_base(context, encoded):
         return encoded, False
     context.emit(Stage("measuring the base model"))
-    base = load_from(context.location, context).network
+    base = open_base(context)
     context.task.objective.inspect_model(base)
     encoded = measure_examples(context, encoded, base)
     del base

@@ -219,7 +219,7 @@ def _places(names: Sequence[str]) -> dict[str, str]:
 def _task_of(place: str, runs: str, trusts_code: bool) -> str | None:
     """The task of a run, without loading it; None for a base model."""
     try:
-        return open_recipe(find_run(place, runs, trusts_code)).task
+        return open_recipe(find_run(place, runs, trusts_code, takes_step=True)).task
     except MissingRun:
         return None
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from burnish.errors import InputError, MissingRun
+from burnish.lineage.kept import ready_result
 from burnish.lineage.manifest import check_base
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.methods import LIKELY_METHOD, make_method
@@ -22,7 +23,10 @@ from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_
 from burnish.models.generation import MAX_NEW_TOKENS, generate_batch, longest_answer, prompt_room
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.text_stream import TextStreamer
+from burnish.prepare.start import start_folder
 from burnish.recipe.schema import AUTO, ModelSection, Recipe
+from burnish.recipe.section import CONTINUE
+from burnish.runs.events import Event
 from burnish.runs.folder import RunFolder, find_run
 from burnish.tasks import CONVERSATION, make_task, task_facts, task_names
 from burnish.tasks.questions import answer_batches
@@ -51,6 +55,7 @@ class Session:
         warn: receives what the user should know of an answer, as sentences.
         kwargs: values for the chat template's variables, in place of the recipe's.
         opener: loads the network, or takes one that is loaded already.
+        base_model: folder of the run's base model, if it has been moved.
 
     Raises:
         InputError: the run has no result yet.
@@ -66,6 +71,7 @@ class Session:
         warn: Write = warnings.warn,
         kwargs: Mapping[str, Any] | None = None,
         opener: Opener = open_alone,
+        base_model: str | None = None,
     ) -> None:
         self.run = run
         """Whose result it is, or whose base; None for a base model alone."""
@@ -77,13 +83,10 @@ class Session:
         section = recipe.model
         self._device = choose_device(section.device)
         self._precision = choose_precision(section.precision, self._device)[0]
-        result = None if run is None else run.result
-        if run is not None and result is None:
-            raise InputError(
-                f"the run `{run.name}` has no result yet",
-                "Its training has not finished.",
-                f"`burnish resume {run.path}`",
-            )
+        result = None if run is None else ready_result(run, _unheard, base_model)
+        if base and recipe.start.how == CONTINUE:
+            # the model that such a run began as is an adapter, too
+            result, base = start_folder(recipe), False
         method = make_method(LIKELY_METHOD if recipe.method == AUTO else recipe.method)
         if run is not None and method.trains_base and not base:
             location = ModelLocation(section.name, run.path, False)  # the result is complete without its base
@@ -261,6 +264,10 @@ class Session:
         return self._tokenizer.decode(task.predictor.visible_ids(ids), skip_special_tokens=True).strip()
 
 
+def _unheard(event: Event) -> None:
+    """Writing the result of a checkpoint has nothing to say that a prompt needs."""
+
+
 def open_session(
     name: str,
     base: bool = False,
@@ -287,10 +294,10 @@ def open_session(
         InputError: there is neither a run nor a model of that name, or its chat template never reads one of `kwargs`.
     """
     try:
-        run = find_run(name, runs, trusts_code)
+        run = find_run(name, runs, trusts_code, takes_step=True)
     except MissingRun as missing:
         return _base_session(name, missing, warn, kwargs, opener)
-    return Session(open_recipe(run, base_model), run, base, warn, kwargs, opener)
+    return Session(open_recipe(run, base_model), run, base, warn, kwargs, opener, base_model)
 
 
 def _base_session(

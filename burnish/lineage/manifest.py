@@ -79,6 +79,7 @@ class _Manifest(Form):
     data: _Hashed
     model: _Hashed
     resumed: list[_Session] = []
+    chain: list[dict[str, Any]] = []
     recipe: dict[str, Any] | None = None
 
 

@@ -26,6 +26,7 @@ _FREE = (
     "model.memory",
     "model.allow_pickle",
     "model.trust_remote_code",
+    "start.path",
     "evaluate.answers",
     "evaluate.general",
     "evaluate.general_tokens",

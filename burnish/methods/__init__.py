@@ -34,6 +34,12 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 """The `sections` of methods that have any: what does nothing is to be named before any method is loaded."""
 _WHOLE_COPIES = {"full": 2, "freeze": 1}
 """Of methods whose result is a whole model: how often all weights are in a run folder, in result and checkpoint."""
+_MERGED = ("lora", "qlora", "int8-lora", "ia3")
+"""The methods with `can_merge`."""
+_QUANTIZED = ("qlora", "int8-lora")
+"""The methods with `quantizes`."""
+FREE_OPTIONS = ("lora.dropout", "lora.plus_ratio")
+"""Options of methods that decide how an adapter is trained, and not which weights it has."""
 _SHARDED = ("full", "freeze")
 """The methods with `can_shard`."""
 AUTO_METHODS = ("full", "lora", "qlora")
@@ -71,6 +77,26 @@ def can_shard(name: str) -> bool:
     """
     found = _METHODS.get(name)
     return found.can_shard if isinstance(found, type) else name in _SHARDED
+
+
+def can_merge(name: str) -> bool:
+    """Whether what a method trains can be merged into the base model; loads nothing.
+
+    Args:
+        name: of a method.
+    """
+    found = _METHODS.get(name)
+    return found.can_merge if isinstance(found, type) else name in _MERGED
+
+
+def quantizes(name: str) -> bool:
+    """Whether a method stores the base model in fewer bits than it computes in; loads nothing.
+
+    Args:
+        name: of a method.
+    """
+    found = _METHODS.get(name)
+    return found.quantizes if isinstance(found, type) else name in _QUANTIZED
 
 
 def register_method(method: type[Method]) -> Callable[[], None]:

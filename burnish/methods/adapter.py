@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,16 +40,17 @@ def same_outputs(network: Any, off: AbstractContextManager[Any]) -> bool:
     was_training = network.training
     network.eval()
     try:
-        tuned = _outputs(network)
+        tuned = fixed_outputs(network)
         with off:
-            base = _outputs(network)
+            base = fixed_outputs(network)
     finally:
         network.train(was_training)
     return len(tuned) > 0 and all(one.equal(other) for one, other in zip(tuned, base, strict=True))
 
 
 @torch.no_grad()
-def _outputs(network: Any) -> list[torch.Tensor]:
+def fixed_outputs(network: Any) -> list[torch.Tensor]:
+    """The logits of a network in evaluation mode for a few tokens from the whole vocabulary."""
     ids = _fixed_ids(network)
     inputs = {"input_ids": ids}
     if network.config.is_encoder_decoder:
@@ -154,6 +155,34 @@ class AdapterMethod(MethodDefaults, ABC):
                 "Train again; the weights of a trained adapter differ from the initial ones",
             )
         return tuned
+
+    def weights_of(self, network: Any) -> dict[str, torch.Tensor]:
+        """By PEFT's names."""
+        found = import_peft().get_peft_model_state_dict(network, adapter_name=FIRST, save_embedding_layers=False)
+        return {name: tensor.detach().clone() for name, tensor in found.items()}
+
+    @torch.no_grad()
+    def put(self, network: Any, weights: Mapping[str, torch.Tensor]) -> None:
+        """In place, so that an optimizer keeps its parameters."""
+        found = import_peft().get_peft_model_state_dict(network, adapter_name=FIRST, save_embedding_layers=False)
+        for name, tensor in found.items():
+            tensor.copy_(weights[name])
+
+    def take(self, network: Any, result: Path) -> None:
+        """Those of `adapter_model.safetensors`."""
+        from safetensors.torch import load_file
+
+        check_adapter_files(result)
+        saved, own = load_file(str(result / "adapter_model.safetensors")), self.weights_of(network)
+        _check_tensors(result, set(saved), set(own))
+        for name, tensor in own.items():
+            if saved[name].shape != tensor.shape:
+                raise ModelError(
+                    f"the adapter in `{result}` cannot go on training here",
+                    f"Its `{name}` has the shape {list(saved[name].shape)}, and here it would be {list(tensor.shape)}.",
+                    "Give the options that it was trained with, or merge it first: `--set start.how=merge`",
+                )
+        self.put(network, saved)
 
     def unmoved(self, network: Any) -> str:
         """Checks the weights, and then the outputs for a few tokens with and without the adapter."""

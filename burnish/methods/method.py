@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 
+from burnish.errors import ModelError
 from burnish.models.base import Loading
 from burnish.models.heads import Head, Target
 from burnish.models.location import ModelLocation
@@ -124,6 +125,22 @@ class Method(Protocol):
         """
         ...
 
+    def weights_of(self, network: Any) -> dict[str, torch.Tensor]:
+        """A copy of the trained weights of a network, in training or loaded, by the names they are saved by."""
+        ...
+
+    def put(self, network: Any, weights: Mapping[str, torch.Tensor]) -> None:
+        """Gives a network such weights again."""
+        ...
+
+    def take(self, network: Any, result: Path) -> None:
+        """Gives a network, in training or loaded, the weights of a saved result of the same form.
+
+        Raises:
+            ModelError: they have other names or shapes.
+        """
+        ...
+
     def unmoved(self, network: Any) -> str:
         """Why the trained network equals its base model; empty if it does not, or no longer contains it."""
         ...
@@ -191,6 +208,17 @@ class MethodDefaults:
     targets_option: ClassVar[str] = ""
     more_weights: ClassVar[str] = ""
     fewer_weights: ClassVar[str] = ""
+
+    def weights_of(self, network: Any) -> dict[str, torch.Tensor]:
+        """None apart from the model's own."""
+        return {}
+
+    def put(self, network: Any, weights: Mapping[str, torch.Tensor]) -> None:
+        """There are none."""
+
+    def take(self, network: Any, result: Path) -> None:
+        """Only an adapter goes on training; a whole model is the base of the next run."""
+        raise ModelError(f"`{result}` is no adapter that could go on training", "", f"Use `--model {result}`")
 
     def refuses(self, head: Head, config: Any) -> str:
         """Supports all models."""

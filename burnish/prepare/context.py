@@ -29,7 +29,7 @@ from burnish.methods.method import Method
 from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
-from burnish.models.location import ModelLocation, locate_model, read_config
+from burnish.models.location import ModelLocation, has_tokenizer, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
 from burnish.prepare.alike import check_alike
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
@@ -48,7 +48,9 @@ from burnish.prepare.resolve import (
     unread_sections,
 )
 from burnish.prepare.shared import Shared, once
+from burnish.prepare.start import start_folder
 from burnish.recipe.schema import AUTO, SHARDED, Recipe
+from burnish.recipe.section import CONTINUE
 from burnish.runs.events import Event, Note, Stage, Warned
 from burnish.tasks import make_task, task_facts, task_names, task_names_for
 from burnish.tasks.task import Question, Task
@@ -160,6 +162,11 @@ class RunContext:
         if self.process.is_alone and not self.draws_by_batch:
             return plan
         return PartOfBatches(plan, self.process.rank, self.process.world, is_even=self.is_sharded)
+
+    @property
+    def continues(self) -> bool:
+        """Whether the adapter of an earlier run goes on training, rather than a new one."""
+        return self.recipe.start.how == CONTINUE
 
     @property
     def is_sharded(self) -> bool:
@@ -307,9 +314,17 @@ def open_context(
     device = choose_device(section.device)
     compute_repeatably(device)
     location = locate_model(section)
-    model = FoundModel(location, read_config(location, section), load_tokenizer(location, section))
+    tokenizer = load_tokenizer(tokenizer_place(resolver.recipe, location), section)
+    model = FoundModel(location, read_config(location, section), tokenizer)
     check_vocabulary(model.tokenizer, model.config.get_text_config().vocab_size, location.name)
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
+
+
+def tokenizer_place(recipe: Recipe, location: ModelLocation) -> ModelLocation:
+    """Where the tokenizer of a run is: beside the adapter that goes on training, if that has one, or with the base."""
+    if recipe.start.how == CONTINUE and has_tokenizer(place := start_folder(recipe)):
+        return ModelLocation(location.name, place, False)
+    return location
 
 
 def name_model(resolver: Resolver, records: Records) -> None:

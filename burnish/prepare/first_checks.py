@@ -13,6 +13,7 @@ from burnish.errors import RecipeError
 from burnish.methods import least_copies, method_names
 from burnish.metrics.own_metric import load_metric
 from burnish.models.location import ModelLocation, locate_model
+from burnish.prepare.start import settle_start
 from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Recipe
 from burnish.runs.folder import check_new_run, check_room
@@ -67,6 +68,7 @@ def check_inputs(recipe: Recipe) -> ModelLocation | None:
         ModelError: there is no such folder, or it is no base model.
     """
     check_rows(recipe)
+    recipe = settle_start(recipe)
     return locate_model(recipe.model) if recipe.model.name != AUTO and _is_here(recipe.model) else None
 
 

@@ -23,9 +23,7 @@ from burnish.engine.validation import HeldOut
 from burnish.methods.method import Method
 from burnish.models.base import BaseModel, Loading, load_base
 from burnish.models.blocks import count_parameters, memory_bytes
-from burnish.models.config import context_limit
 from burnish.models.device import PRECISIONS
-from burnish.models.generation import MAX_NEW_TOKENS
 from burnish.models.location import ModelLocation
 from burnish.models.packing import separates_packed
 from burnish.models.quantization import skipped_modules
@@ -35,6 +33,7 @@ from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded, tokenizer_hash
 from burnish.prepare.resolve import Resolver, resolve_choices, resolve_head_rate, total_steps
 from burnish.prepare.shared import once
+from burnish.prepare.start import start_folder
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.events import ModelReady, Note, Progressed, Resolved, Stage
 from burnish.runs.folder import RunFolder
@@ -114,7 +113,12 @@ def open_result(context: RunContext, result: Path) -> Any:
 
 @contextmanager
 def as_base(network: Any, context: RunContext) -> Iterator[Any]:
-    """The base of a tuned network: the same network if the method can be switched off, else loaded again."""
+    """The model that a tuned network began as: the same network if the method can be switched off, or takes the weights
+    of the adapter that went on training; else loaded again."""
+    if context.continues:
+        with _at_start(network, context):
+            yield network
+        return
     without = context.method.without(network)
     if without is None:
         base = load_from(context.location, context).network
@@ -126,20 +130,46 @@ def as_base(network: Any, context: RunContext) -> Iterator[Any]:
         yield network
 
 
-def set_generation(network: Any, context: RunContext) -> None:
-    """Sets how a network generates before it is saved, so that other programs get the answers that were evaluated."""
-    settings = getattr(network, "generation_config", None)
-    if context.task.generates and settings is not None:
-        settings.eos_token_id = list(context.task.predictor.stop_ids) or None
-        settings.pad_token_id = context.tokenizer.pad_token_id
-        limit = context_limit(context.config) or 2 * MAX_NEW_TOKENS
-        settings.max_new_tokens = min(MAX_NEW_TOKENS, limit // 2)
+@contextmanager
+def _at_start(network: Any, context: RunContext) -> Iterator[None]:
+    """While entered, an adapter has the weights that it went on from."""
+    trained = context.method.weights_of(network)
+    context.method.take(network, start_folder(context.recipe))
+    try:
+        yield
+    finally:
+        context.method.put(network, trained)
 
 
-def write_generation(network: Any, context: RunContext, folder: Path) -> None:
-    """Writes the generation settings beside an adapter; a full model has its own file for them."""
-    if context.task.generates and not (folder / "generation_config.json").exists():
-        network.generation_config.save_pretrained(str(folder))
+def unmoved(network: Any, context: RunContext) -> str:
+    """Why a trained network equals the model that it began as; empty if it does not."""
+    if not context.continues:
+        return context.method.unmoved(network)
+    trained = context.method.weights_of(network)
+    with _at_start(network, context):
+        began = context.method.weights_of(network)
+    is_same = all(torch.equal(trained[name], began[name]) for name in trained)
+    return "Its weights are those that it went on from" if is_same else ""
+
+
+def open_base(context: RunContext) -> Any:
+    """The model that a run began as, loaded by itself."""
+    if context.continues:
+        return open_result(context, start_folder(context.recipe))
+    return load_from(context.location, context).network
+
+
+def continued_network(context: RunContext, base: BaseModel) -> Any:
+    """The trainable network with the adapter that goes on training; None where the run begins a new one.
+
+    Raises:
+        ModelError: the adapter does not fit the model.
+    """
+    if not context.continues:
+        return None
+    network = apply_method(context, base)
+    context.method.take(network, start_folder(context.recipe))
+    return network
 
 
 def inspect_base(context: RunContext, base: BaseModel, report: Callable[[Resolved], None] | None = None) -> RunContext:
@@ -301,8 +331,11 @@ def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPla
     """
     base = load_network(context)
     context.task.objective.inspect_model(base.network)
-    context = measure_on_base(replace(context, new_modules=base.new_modules), base.network)
-    network = apply_method(context, base)
+    context = replace(context, new_modules=base.new_modules)
+    network = continued_network(context, base)
+    context = measure_on_base(context, base.network if network is None else network)
+    if network is None:
+        network = apply_method(context, base)
     batches = context.batch_plan(context.training)
     loop = make_loop(context, network, batches, folder)
     seed_everything(context.recipe.seed)

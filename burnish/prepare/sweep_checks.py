@@ -10,10 +10,11 @@ from typing import Any
 from burnish.errors import MachineError, RecipeError
 from burnish.prepare.first_checks import check_at_once
 from burnish.prepare.idle import idle_options, no_effect
+from burnish.prepare.start import find_start
 from burnish.recipe.grid import Axis, MakeRecipe, Setting, check_given, check_values, combinations, read_over
 from burnish.recipe.load import LoadedRecipe
 from burnish.recipe.origins import FLAG, Check, Problem, raise_problems
-from burnish.recipe.schema import AUTO
+from burnish.recipe.schema import AUTO, Recipe
 
 EXTRA = "burnish[sweep]"
 _LEAST_RUNS = 2
@@ -72,6 +73,7 @@ def check_sweep(
     """
     axes = read_over(over, trials)
     base = make({})
+    _check_start(base.recipe)
     check_given(axes, base)
     check_values(axes, make)
     for name, number in (("seeds", seeds), ("trials", trials)):
@@ -90,6 +92,23 @@ def check_sweep(
         recipe = make(setting).recipe
         check_at_once(recipe.model_copy(update={"name": AUTO}))
     return asked
+
+
+def _check_start(recipe: Recipe) -> None:
+    """Refuses to sweep over settings of a run that goes on from another: those of its adapter are fixed."""
+    start = find_start(recipe)
+    if start is not None and start.run is not None:
+        raise RecipeError(
+            f"a sweep cannot go on from {start.called}",
+            "Each setting begins a run of its own on one base model.",
+            f"Merge it first: `burnish merge {start.path}`, then `--model {start.run.merged}`",
+        )
+    if start is not None:
+        raise RecipeError(
+            f"a sweep cannot go on from {start.called}",
+            "Each setting begins a run of its own on one base model.",
+            "Merge it first with PEFT's `merge_and_unload`, and give the merged folder",
+        )
 
 
 def _idle(asked: AskedSweep) -> Iterator[Problem]:

@@ -34,7 +34,8 @@ from burnish.system.shell import quoted_bytes
 from burnish.templates import yaml_text
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
-PATHS = ("data.path", "data.validation", "data.test", "model.name", "evaluate.general")
+_MODELS = ("model.name", "start.path")
+PATHS = ("data.path", "data.validation", "data.test", *_MODELS, "evaluate.general")
 """Options that name a file or folder."""
 NO_PATHS = {"data.test": (NONE,), "model.name": (AUTO, *BUNDLED_MODELS), "evaluate.general": (AUTO, BUNDLED, NONE)}
 """Values with a meaning of their own, even where a file of that name exists."""
@@ -172,12 +173,12 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
         if not _can_be_path(entry.value):
             continue  # reported with the other problems
         path = (folder / expanded(entry.value)).absolute()
-        if name == "model.name":
-            is_path = path.is_dir()
+        if name in _MODELS:
+            is_path = path.is_dir() or Path(str(path).rpartition("@")[0] or path).is_dir()  # `RUN@STEP`
         else:
             is_path = path.exists() or (is_in_file and _FILE_PATTERN.search(entry.value) is not None)
         before, colon, part = str(path).rpartition(":")
-        is_part = name != "model.name" and bool(colon and part) and Path(before).exists()  # such as orders.xlsx:Sheet2
+        is_part = name not in _MODELS and bool(colon and part) and Path(before).exists()  # such as orders.xlsx:Sheet2
         if is_path or is_part:
             anchored[name] = Given(str(path), entry.origin, entry.written)
     return anchored

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-AUTO: Literal["auto"] = "auto"
-"""A value that the plan resolves before training."""
-Auto = Literal["auto"]
+from burnish.recipe.section import AUTO as AUTO
+from burnish.recipe.section import Auto, Section, StartSection
+
 BUNDLED: Literal["bundled"] = "bundled"
 """The texts that come with the package."""
 REPLICAS: Literal["replicas"] = "replicas"
@@ -38,12 +38,6 @@ OneGpu = Annotated[str, Field(pattern=r"^cuda:(0|[1-9]\d{0,3})$"), Example("cuda
 """One of several GPUs, by its number."""
 
 
-class Section(BaseModel):
-    """A group of options. Unknown keys are errors, and values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
 BUNDLED_MODELS = ("seedling", "acorn")
 """Base models that come with the package. A folder of the same name has to be written as `./seedling`."""
 
@@ -53,7 +47,8 @@ class ModelSection(Section):
 
     name: str = AUTO
     """Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`. `auto` is
-    `seedling` for tasks that generate text and `acorn` for those that label it."""
+    `seedling` for tasks that generate text and `acorn` for those that label it. Or what to train further: a run, a
+    checkpoint of one (`RUN@STEP`), or a folder with a PEFT adapter."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -416,6 +411,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the order of the rows, the initial adapter weights and dropout."""
     model: ModelSection = Field(default_factory=ModelSection)
+    start: StartSection = Field(default_factory=StartSection)
     data: DataSection = Field(default_factory=DataSection)
     annotation: AnnotationSection = Field(default_factory=AnnotationSection)
     template: TemplateSection = Field(default_factory=TemplateSection)

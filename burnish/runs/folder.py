@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,99 +16,11 @@ from typing import Any
 from burnish.errors import InputError, MachineError, MissingRun, PeerLost
 from burnish.runs.atomic import TEMPORARY_PREFIX, DiskError, as_disk_error
 from burnish.runs.damage import check_plain
-from burnish.runs.event_log import EVENTS, METRICS, read_events
+from burnish.runs.event_log import EVENTS, read_events
 from burnish.runs.lock import LOCK, RECORD, Locked, write_lock, writer_of
+from burnish.runs.paths import RunFolder, checkpoint_folder, checkpoint_folders, split_step
 from burnish.system.machine import memory_size
 from burnish.system.shell import quoted
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """Paths of the files in one run folder. Reads and writes nothing."""
-
-    path: Path
-    trusts_code: bool = False
-    """Whether the user lets it run the code that its recipe names."""
-
-    @property
-    def name(self) -> str:
-        """The run's name, which is the name of the folder."""
-        return self.path.name
-
-    @property
-    def recipe(self) -> Path:
-        """The fully resolved recipe."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def data(self) -> Path:
-        """Copy of the data that was given from Python; missing for data in files."""
-        return self.path / "data"
-
-    @property
-    def manifest(self) -> Path:
-        """Versions, hashes, hardware and seeds."""
-        return self.path / "manifest.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One line per step or validation."""
-        return self.path / METRICS
-
-    @property
-    def events(self) -> Path:
-        """What happened, one event per line."""
-        return self.path / EVENTS
-
-    @property
-    def checkpoints(self) -> Path:
-        """Holds `step-000200/` and so on."""
-        return self.path / "checkpoints"
-
-    @property
-    def adapter(self) -> Path:
-        """The result of an adapter method: a standard PEFT folder."""
-        return self.path / "adapter"
-
-    @property
-    def model(self) -> Path:
-        """The result of a method that trains the base model itself: a standard transformers folder."""
-        return self.path / "model"
-
-    @property
-    def evaluation(self) -> Path:
-        """Evaluation of the base model and the tuned model."""
-        return self.path / "evaluation.json"
-
-    @property
-    def rejected(self) -> Path:
-        """Rows that were left out, and why."""
-        return self.path / "rejected.jsonl"
-
-    @property
-    def views(self) -> Path:
-        """The first rows as the model sees them, token by token."""
-        return self.path / "views.json"
-
-    def export(self, to: str) -> Path:
-        """The result in the form of another program."""
-        return self.path / f"export-{to}"
-
-    @property
-    def exports(self) -> list[Path]:
-        """What is known of each export."""
-        return sorted(self.path.glob("export-*/export.json"))
-
-    @property
-    def report(self) -> Path:
-        """The report: all of this as one HTML page."""
-        return self.path / "report.html"
-
-    @property
-    def result(self) -> Path | None:
-        """The trained adapter or model folder, or None if there is none yet."""
-        return next((folder for folder in (self.adapter, self.model) if folder.is_dir()), None)
-
 
 DEFAULT_RUNS = "runs"
 
@@ -230,13 +142,34 @@ def result_of(run: RunFolder) -> Path:
     """
     if run.result is not None:
         return run.result
+    if run.step is not None:
+        _check_step(run)
+        raise InputError(
+            f"the result of `{run.named}` has not been written yet",
+            "",
+            f"Use it once: `burnish generate {run.named} hi`",
+        )
     if writer := writer_of(run.path):
         raise Locked(
             f"the run `{run.name}` has no result yet", f"It is being {writer}.", "Wait until its training has ended"
         )
+    kept = steps_kept(run)
+    other = f"; or use a checkpoint of it: `{run.path}@{kept[-1]}`" if kept else ""
     raise InputError(
-        f"the run `{run.name}` has no result yet", "Its training has not finished.", f"`burnish resume {run.path}`"
+        f"the run `{run.name}` has no result yet",
+        "Its training has not finished.",
+        f"`burnish resume {run.path}`{other}",
     )
+
+
+def check_usable(run: RunFolder) -> None:
+    """Refuses a run that has no result, unless it is a checkpoint, whose result is written when it is first used.
+
+    Raises:
+        InputError: it has none.
+    """
+    if run.step is None:
+        result_of(run)
 
 
 class NewRun:
@@ -371,18 +304,31 @@ def fresh_name(runs: Path, stem: str) -> str:
     return name
 
 
-def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False) -> RunFolder:
+def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False, takes_step: bool = False) -> RunFolder:
     """Finds a run folder by name or path.
 
     Args:
         name: of the run, or the path of its folder.
         runs: the folder that holds the run folders.
         trusts_code: whether the user lets it run the code that its recipe names.
+        takes_step: whether a checkpoint of it may be named: `sft@200`.
 
     Raises:
         MissingRun: there is none; similar names are suggested.
-        InputError: it never began, or has links or devices.
+        InputError: it never began, or has links or devices; or a checkpoint is named that is not there, or where the
+            run as a whole is needed.
     """
+    stem, step = split_step(name)
+    if step is not None and begun_at(RunFolder(Path(name))) is None:
+        run = replace(find_run(stem, runs, trusts_code), step=step)
+        if not takes_step:
+            raise InputError(
+                f"`{name}` is a checkpoint, and this command takes a run as a whole",
+                "Checkpoints can be used, evaluated, merged, exported, trained further and accepted as the result.",
+                f"Give the run: `{stem}`",
+            )
+        _check_step(run)
+        return run
     places = (Path(name), Path(runs) / name)
     for path in places:
         run = RunFolder(path, trusts_code)
@@ -397,6 +343,25 @@ def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False) -> 
     raise MissingRun(
         f"there is no run `{name}`", f"There is no `recipe.yaml` in `{name}` or `{Path(runs) / name}`.", fix
     )
+
+
+def _check_step(run: RunFolder) -> None:
+    """Refuses a checkpoint that a run does not have, unless its result was written earlier."""
+    if run.result is not None or checkpoint_folder(run, int(run.step or 0)).is_dir():
+        return
+    kept = steps_kept(run)
+    raise InputError(
+        f"the run `{run.path.name}` has no checkpoint of step {run.step}",
+        f"It keeps those of the steps {', '.join(map(str, kept))}." if kept else "It keeps none.",
+        f"Name one of them, for example `{run.path}@{kept[-1]}`; `save.keep` sets how many a run keeps"
+        if kept
+        else "Train it first, or set `save.every` to a smaller number of steps",
+    )
+
+
+def steps_kept(run: RunFolder) -> list[int]:
+    """Steps of the checkpoints that a run still has, in order."""
+    return [int(path.name.removeprefix("step-")) for path in checkpoint_folders(run.checkpoints)]
 
 
 def _never_began(path: Path) -> InputError:
@@ -424,17 +389,6 @@ def begun_at(run: RunFolder) -> float | None:
         return run.recipe.stat().st_mtime if run.recipe.is_file() else None
     except OSError:
         return None
-
-
-def checkpoint_folders(checkpoints: Path) -> list[Path]:
-    """The checkpoint folders of a run, oldest first; copies under other names are not among them."""
-    if not checkpoints.is_dir():
-        return []
-    found = [path for path in checkpoints.iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
-
-
-_STEP = re.compile(r"step-[0-9]+")
 
 
 def finished_events(run: RunFolder) -> list[dict[str, Any]]:

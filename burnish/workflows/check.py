@@ -49,6 +49,7 @@ from burnish.prepare.model import base_key
 from burnish.prepare.remarks import report_shape
 from burnish.prepare.resolve import check_shape
 from burnish.prepare.shared import once
+from burnish.prepare.start import settle_start
 from burnish.recipe.schema import NONE, DataSection, Recipe
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import DataChecked, Listener, Note, Progressed, Stage
@@ -142,6 +143,7 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     """
     emit = EventLog(None, listeners)
     check_options(recipe)
+    recipe = settle_start(recipe)
     emit(Stage("reading data"))
     data = _first_pass(recipe)
     report_shape(data.shape, emit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Listener
-from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.folder import RunFolder, check_usable
 
 
 def compare(
@@ -153,13 +154,14 @@ def _check_folders(folders: Sequence[RunFolder]) -> None:
             "`burnish evaluate` compares a single run with its base.",
             "Give two or more: `burnish compare RUN RUN`; `burnish runs` lists them",
         )
-    twice = [path for path, count in Counter(folder.path.resolve() for folder in folders).items() if count > 1]
+    places = Counter(replace(folder, path=folder.path.resolve()) for folder in folders)
+    twice = [folder for folder, count in places.items() if count > 1]
     if twice:
         raise InputError(
             f"the run `{twice[0].name}` is named twice", "A run cannot be compared with itself.", "Name it once"
         )
     for folder in folders:
-        result_of(folder)
+        check_usable(folder)
 
 
 def _check_task(folders: Sequence[RunFolder], recipes: Sequence[Recipe]) -> None:
@@ -176,4 +178,4 @@ def _check_task(folders: Sequence[RunFolder], recipes: Sequence[Recipe]) -> None
 def _names(folders: Sequence[RunFolder]) -> list[str]:
     """Each folder's name, or its path if another has the same name."""
     counts = Counter(folder.name for folder in folders)
-    return [folder.name if counts[folder.name] == 1 else str(folder.path) for folder in folders]
+    return [folder.name if counts[folder.name] == 1 else folder.named for folder in folders]

@@ -10,6 +10,8 @@ from burnish.data.rows.records import Record, content_hash
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare_with_base
 from burnish.evaluate.harness import Harness, find_harness
+from burnish.lineage.chain import check_start
+from burnish.lineage.kept import ready_result
 from burnish.lineage.manifest import check_base, has_same_data, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.prepare.context import Emit, RunContext, encode, open_context, other_rows, read_rows
@@ -21,7 +23,7 @@ from burnish.runs.damage import DamagedRun
 from burnish.runs.description import evaluation_of
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Stage, Warned
-from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.folder import RunFolder
 from burnish.runs.lock import write_lock
 
 
@@ -57,15 +59,21 @@ def evaluate(
     asked = find_harness(harness) if harness else None
     recipe = _with_general(open_recipe(folder, base_model, needs_metric=True), general)
     if data:
-        return _evaluate(folder, recipe, data, EventLog(None, listeners), answers, asked)
+        return _evaluate(folder, recipe, data, EventLog(None, listeners), answers, asked, base_model)
     with write_lock(folder.path, "evaluated"):
-        return _evaluate(folder, recipe, None, EventLog(None, listeners), answers, asked)
+        return _evaluate(folder, recipe, None, EventLog(None, listeners), answers, asked, base_model)
 
 
 def _evaluate(
-    folder: RunFolder, recipe: Recipe, data: str | None, emit: EventLog, answers: int, asked: Harness | None
+    folder: RunFolder,
+    recipe: Recipe,
+    data: str | None,
+    emit: EventLog,
+    answers: int,
+    asked: Harness | None,
+    base_model: str | None,
 ) -> Comparison:
-    result = result_of(folder)
+    result = ready_result(folder, emit, base_model)
     check_present(folder, recipe)
     otherwise = f"Evaluate on other rows: `burnish evaluate {folder.path} other.jsonl`"
     if data:
@@ -77,6 +85,7 @@ def _evaluate(
     if asked is not None:
         asked.check_task(context.task)
     check_base(folder, context.location)
+    check_start(folder, recipe)
     context = encode(replace(context, records=replace(records, train=[])))
     context = replace(context, records=replace(records, train=trained))
     network = open_result(context, result)
@@ -86,7 +95,8 @@ def _evaluate(
         _ask_harness(asked, network, context, comparison)
     if not data:
         write_json(folder.evaluation, comparison.to_dict())
-        write_pages(folder)
+        if folder.step is None:
+            write_pages(folder)
     return comparison
 
 

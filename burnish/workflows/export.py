@@ -17,6 +17,7 @@ from typing import Any
 from burnish.errors import InputError, MachineError
 from burnish.export.vllm import hindrances, largest_rank
 from burnish.inference.exported import Asking, Exported
+from burnish.lineage.kept import ready_result
 from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.prepare.context import RunContext, encode, open_context
@@ -56,14 +57,14 @@ def export(
     """
     target = folder.export(asking.to) if out is None else out
     with lock_for(folder.path, target, "exported"):
-        result_of(folder)
+        emit = EventLog(None, listeners)
+        ready_result(folder, emit, base_model)
         check_target(target)
         recipe = open_recipe(folder, base_model, needs_metric=True)
         check_present(folder, recipe)
-        emit = EventLog(None, listeners)
         work = _Export(folder, asking, target, recipe, emit)
         made = work.gguf() if asking.to in ("gguf", "ollama") else work.transformers()
-        if target == folder.export(asking.to):
+        if target == folder.export(asking.to) and folder.step is None:
             write_pages(folder)
     for note in made.notes:
         emit(Warned(note))

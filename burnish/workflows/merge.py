@@ -5,8 +5,9 @@ base and adapter: logits ─► fold ─► save ─► load with transformers: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from burnish.export.merge import (
     row_batches,
     saved_dtype,
 )
+from burnish.lineage.kept import ready_result
 from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import Loading, load_base, quiet_transformers
@@ -31,13 +33,17 @@ from burnish.models.device import PRECISIONS, free_memory
 from burnish.models.location import ModelLocation
 from burnish.models.tokenizer import save_tokenizer
 from burnish.prepare.context import RunContext, encode, open_context
-from burnish.prepare.model import loading_for, open_result, set_generation
+from burnish.prepare.model import loading_for, open_result
+from burnish.prepare.result import set_generation
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.atomic import check_target, write_folder, write_json
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Stage, Warned
-from burnish.runs.folder import RunFolder, result_of
+from burnish.runs.folder import RunFolder
 from burnish.runs.lock import lock_for
+
+Outputs = Callable[[Any], list[torch.Tensor]]
+"""The outputs of a network that are compared before and after."""
 
 
 def merge(
@@ -63,14 +69,17 @@ def merge(
         Locked: it would be written into the run folder, and another process writes there.
         BurnishError: the merged model gives different logits; nothing is written.
     """
-    target = folder.path / "merged" if out is None else out
+    target = folder.merged if out is None else out
     with lock_for(folder.path, target, "merged"):
-        return write_merged(folder, open_recipe(folder, base_model), target, precision, EventLog(None, listeners))
+        recipe, emit = open_recipe(folder, base_model), EventLog(None, listeners)
+        return write_merged(folder, recipe, target, precision, emit, base_model)
 
 
-def write_merged(folder: RunFolder, recipe: Recipe, target: Path, precision: str, emit: EventLog) -> Merged:
+def write_merged(
+    folder: RunFolder, recipe: Recipe, target: Path, precision: str, emit: EventLog, base_model: str | None = None
+) -> Merged:
     """`merge` for a run whose recipe is open, and whose folder no other process writes."""
-    result = result_of(folder)
+    result = ready_result(folder, emit, base_model)
     check_present(folder, recipe)
     check_target(target)
     otherwise = "Restore the data: the merged model is verified on these rows"
@@ -90,9 +99,10 @@ def write_merged(folder: RunFolder, recipe: Recipe, target: Path, precision: str
 
     as_trained = _quantized_logits(context, result, batches)
     with write_folder(target) as written:
-        tuned, base = _write_merged(written, context, result, batches, dtype)
+        outputs = partial(logits_of, batches=batches, precision=_name(dtype))
+        tuned, base = write_folded(written, context, result, outputs, dtype)
         emit(Stage("verifying the merged model"))
-        found = logits_of(_load_merged(written, context, dtype), batches, _name(dtype))
+        found = outputs(load_folded(written, context, dtype))
         merged = Merged(
             run=folder.name,
             base=context.location.name,
@@ -158,18 +168,26 @@ class _Opening:
         return base.network
 
 
-def _write_merged(
-    written: Path, context: RunContext, result: Path, batches: Sequence[Batch], dtype: torch.dtype
+def write_folded(
+    written: Path, context: RunContext, result: Path, outputs: Outputs, dtype: torch.dtype
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Writes the merged model. Returns the logits of base and adapter, and of the base alone if available."""
+    """Writes the merged model. Returns the outputs of base and adapter, and of the base alone if available.
+
+    Args:
+        written: an empty folder.
+        context: of the run; it needs no rows.
+        result: folder of the adapter.
+        outputs: gives the outputs of a network that are compared.
+        dtype: of the merged weights.
+    """
     context.emit(Stage("merging the adapter into its base"))
     load = _Opening(context, dtype, {})
     tuned = context.method.open(load, context.location, result)
-    logits, base = logits_of(tuned, batches, _name(dtype)), []
+    logits, base = outputs(tuned), []
     without = context.method.without(tuned)
     if without is not None:
         with without:
-            base = logits_of(tuned, batches, _name(dtype))
+            base = outputs(tuned)
     network = fold(tuned, load.held)
     set_generation(network, context)
     with quiet_transformers():
@@ -181,7 +199,7 @@ def _write_merged(
     return logits, base
 
 
-def _load_merged(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
+def load_folded(written: Path, context: RunContext, dtype: torch.dtype) -> Any:
     """The merged model, loaded with plain transformers.
 
     Raises:

@@ -27,7 +27,9 @@ from burnish.plan.sharding import Shards, communication_seconds, sharded_time, s
 from burnish.plan.stand_ins import find_for_planning, placeholder_records
 from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, resolve_run
+from burnish.prepare.first_checks import check_options
 from burnish.prepare.resolve import Resolver, resolve_by_steps
+from burnish.prepare.start import settle_start
 from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.runs.event_log import EventLog
@@ -159,6 +161,8 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
             choices.append(choice)
             emit(choice)
 
+    check_options(recipe)
+    recipe = settle_start(recipe, None, report)
     resolver = Resolver(recipe, report)
     if has_data:
         records = read_rows(recipe, emit)

@@ -12,6 +12,7 @@ from burnish.engine.loop import Loop
 from burnish.engine.process import ONE, Process
 from burnish.engine.shard_files import check_shared
 from burnish.errors import DataError
+from burnish.lineage.chain import check_start
 from burnish.lineage.manifest import check_base, draws_by_batch, has_same_data, note_session, processes_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.compiled_blocks import undo_compiling
@@ -19,6 +20,7 @@ from burnish.plan.compiling import compile_again
 from burnish.prepare.context import Emit, RunContext, prepare
 from burnish.prepare.model import rebuild_loop
 from burnish.prepare.shared import Shared
+from burnish.prepare.start import check_start as check_present_start
 from burnish.recipe.schema import Recipe
 from burnish.report.page import write_pages
 from burnish.runs.event_log import EventLog, drop_after, read_events
@@ -102,6 +104,7 @@ def continue_training(
         process: of those that train the run together.
     """
     check_present(folder, recipe)
+    check_present_start(recipe)
     if killed is not None:
         emit(Note(f"Process {killed.process}, by which this run was {killed.doing}, ended without finishing."))
     context = prepare(recipe, emit, shared, process)
@@ -142,6 +145,7 @@ def _check_ingredients(folder: RunFolder, context: RunContext) -> None:
             "Restore the data, or start a new run with `burnish train`",
         )
     check_base(folder, context.location)
+    check_start(folder, context.recipe)
 
 
 _OTHER_NUMBER = (

@@ -119,7 +119,7 @@ class Run:
     def _loaded(self) -> Session:
         if self._session is None:
             self._session = open_session(
-                str(self.path), base_model=self._base_model, trusts_code=self.folder.trusts_code
+                self.folder.named, base_model=self._base_model, trusts_code=self.folder.trusts_code
             )
         return self._session
 
@@ -196,4 +196,4 @@ def load_run(name: str, runs: str = "runs", base_model: str | None = None, trust
     Raises:
         InputError: there is no such run.
     """
-    return Run(find_run(name, runs, trust), base_model)
+    return Run(find_run(name, runs, trust, takes_step=True), base_model)

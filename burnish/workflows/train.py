@@ -28,11 +28,11 @@ from burnish.errors import BurnishError
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
 from burnish.export.vllm import remark_on_serving
+from burnish.lineage.chain import chain_of
 from burnish.lineage.manifest import manifest_of
 from burnish.lineage.trust import record_trust
 from burnish.models.compiled_blocks import undo_compiling
 from burnish.models.sharded import is_sharded, save_whole
-from burnish.models.tokenizer import save_tokenizer
 from burnish.plan.budget import Budget, later_bytes
 from burnish.plan.known import KnownPace
 from burnish.plan.run_plan import RunPlan
@@ -45,19 +45,20 @@ from burnish.prepare.first_checks import check_at_once, check_processes
 from burnish.prepare.idle import idle_options, no_effect, unused_options
 from burnish.prepare.model import (
     apply_method,
+    continued_network,
     inspect_base,
     load_network,
     make_loop,
     measure_on_base,
-    set_generation,
-    write_generation,
+    unmoved,
 )
 from burnish.prepare.resolve import Resolver, resolve_by_steps, run_stem
+from burnish.prepare.result import write_result
 from burnish.prepare.shared import Shared
 from burnish.recipe.load import dump_recipe
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.page import write_pages
-from burnish.runs.atomic import flush, write_folder, write_json, write_json_lines, write_text
+from burnish.runs.atomic import flush, write_json, write_json_lines, write_text
 from burnish.runs.event_log import EventLog, flush_logs
 from burnish.runs.events import (
     CommandMeasured,
@@ -78,6 +79,7 @@ from burnish.system.machine import peak_bytes, reset_peak, resident_bytes, trim_
 from burnish.system.shell import quoted
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
+from burnish.workflows.start import begin_from
 
 _NAMED_ROWS = 3
 
@@ -114,6 +116,7 @@ def train(
         if process.is_main and recipe.name != AUTO:
             new.take(recipe.name)
         emit = log if process.is_main else unheard
+        recipe = begin_from(recipe, origins or {}, emit, process)
         model = load(plan_training(recipe, origins or {}, emit, process=process), begun)
         folder = process.decide(lambda: new.folder or new.take_fresh(run_stem(model.context.recipe)))
         model = model.with_name(folder.name)
@@ -220,13 +223,16 @@ def load(plan: RunPlan, begun: float) -> LoadedModel:
     started = time.perf_counter()
     base = load_network(context)
     loading = time.perf_counter() - started
-    context = measure_on_base(inspect_base(context, base), base.network)
+    context = inspect_base(context, base)
+    network = continued_network(context, base)
+    context = measure_on_base(context, base.network if network is None else network)
     batches = context.batch_plan(context.training)
     resolver = Resolver(context.recipe, context.emit)
     resolve_by_steps(resolver, batches.steps_per_epoch, context.training.num_tokens)
     context = context.with_recipe(context.process.decide(lambda: resolver.recipe))
     report_data(context, batches)
-    network = apply_method(context, base)
+    if network is None:
+        network = apply_method(context, base)
     resident, loaded = resident_bytes(), peak_bytes() or 0
     known = known_pace(replace(plan, context=context), network, batches, key, loading)
     context, known = compiled(network, context, batches, known, key)
@@ -299,7 +305,8 @@ def begin_folder(context: RunContext, folder: RunFolder, log: EventLog) -> None:
     log.attach(folder.path)
     log(Stage("training"))
     folder.checkpoints.mkdir()
-    write_json(folder.manifest, manifest_of(context))
+    chain = chain_of(recipe)
+    write_json(folder.manifest, {**manifest_of(context), **({"chain": chain} if chain else {})})
     if context.rejected:
         write_json_lines(folder.rejected, [asdict(row) for row in context.rejected])
     write_views(folder, context.training, context.task.encoder, context.tokenizer)
@@ -362,7 +369,7 @@ def keep_best(loop: Loop, context: RunContext, folder: RunFolder) -> int:
             )
         restore_weights(checkpoint, network)
     share_weights(network, context.process)
-    if reason := context.method.unmoved(network):
+    if reason := unmoved(network, context):
         context.emit(Warned(_without_effect(reason, context.recipe)))
     if is_main:
         write_result(network, context, folder)
@@ -381,17 +388,6 @@ def report_accuracy(model: LoadedModel, loop: Loop) -> None:
         if model.context.recipe.model.compile is not True:
             keep_faster(model.key, loop.pace.seconds_per_token(), emit)
         emit(CommandMeasured(model.so_far + model.time.run + model.time.evaluation, time.time() - model.begun))
-
-
-def write_result(network: Any, context: RunContext, folder: RunFolder) -> None:
-    """Writes the trained weights in their standard layout, with the tokenizer and its template."""
-    set_generation(network, context)
-    with write_folder(context.method.result_folder(folder)) as target:
-        context.method.save(network, target)
-        save_tokenizer(context.tokenizer, target)
-        context.task.predictor.save_extras(target)
-        write_generation(network, context, target)
-        (target / "README.md").unlink(missing_ok=True)  # PEFT's card names folders of this machine; ours comes later
 
 
 def _without_effect(reason: str, recipe: Recipe) -> str:

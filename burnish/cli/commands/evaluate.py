@@ -60,15 +60,15 @@ def evaluate(
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_evaluation
     from burnish.prepare.first_checks import check_sources
-    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.folder import check_usable, find_run
     from burnish.runs.lock import check_free
 
-    folder = find_run(run, runs, trust)
+    folder = find_run(run, runs, trust, takes_step=True)
     if data is None:
         check_free(folder.path, folder.path, "evaluated")
     else:
         check_sources(data)
-    result_of(folder)
+    check_usable(folder)
     tasks = [task.strip() for task in (harness or "").split(",") if task.strip()]
     with Progress(console) as progress:
         from burnish.workflows.evaluate import evaluate as run_evaluation
@@ -115,11 +115,11 @@ def compare(
     from burnish.cli.comparison import show_comparison
     from burnish.cli.progress import Progress
     from burnish.prepare.first_checks import check_sources
-    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.folder import check_usable, find_run
 
-    folders = [find_run(name, runs, trust) for name in names]
+    folders = [find_run(name, runs, trust, takes_step=True) for name in names]
     for folder in folders:
-        result_of(folder)
+        check_usable(folder)
     if data is not None:
         check_sources(data)
     with Progress(console) as progress:

@@ -35,14 +35,15 @@ def merge(
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_merged
     from burnish.runs.atomic import check_target
-    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.folder import check_usable, find_run
     from burnish.runs.lock import check_free
 
-    folder = find_run(run, runs, trust)
-    target = out or folder.path / "merged"
+    folder = find_run(run, runs, trust, takes_step=True)
+    target = out or folder.merged
     check_free(folder.path, target, "merged")
-    result_of(folder)
-    check_target(target)
+    check_usable(folder)
+    if out is not None or folder.step is None:
+        check_target(target)
     with Progress(console) as progress:
         from burnish.workflows.merge import merge as run_merge
 
@@ -130,15 +131,16 @@ def export(
     from burnish.cli.exported import show_exported
     from burnish.cli.progress import Progress
     from burnish.runs.atomic import check_target
-    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.folder import check_usable, find_run
     from burnish.runs.lock import check_free
 
     _check_options(to, types, adapter, llama_cpp)
-    folder = find_run(run, runs, trust)
+    folder = find_run(run, runs, trust, takes_step=True)
     target = out or folder.export(to)
     check_free(folder.path, target, "exported")
-    result_of(folder)
-    check_target(target)
+    check_usable(folder)
+    if out is not None or folder.step is None:
+        check_target(target)
     with Progress(console) as progress:
         from burnish.export.gguf.converter import Converter
         from burnish.inference.exported import Asking

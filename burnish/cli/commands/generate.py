@@ -91,7 +91,7 @@ def open_model(console: Console, name: str, flags: AnswerFlags) -> Session:
     from burnish.runs.folder import find_run
 
     if name not in BUNDLED_MODELS and not Path(name).is_dir():
-        find_run(name, flags.runs, flags.trust)
+        find_run(name, flags.runs, flags.trust, takes_step=True)
     kwargs = dict(only_options(flags.sets or (), "template.kwargs").template.kwargs)
     from burnish.inference.session import open_session
 

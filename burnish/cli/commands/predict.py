@@ -71,10 +71,10 @@ def predict(
     from burnish.lineage.saved_recipe import open_recipe
     from burnish.prepare.first_checks import check_sources
     from burnish.runs.atomic import check_target
-    from burnish.runs.folder import find_run, result_of
+    from burnish.runs.folder import check_usable, find_run
     from burnish.tasks import task_facts
 
-    folder = find_run(run, runs, trust)
+    folder = find_run(run, runs, trust, takes_step=True)
     if out.suffix.lower() != _SUFFIX:
         raise InputError(
             f"`{out}` has no suffix `{_SUFFIX}`",
@@ -83,7 +83,7 @@ def predict(
         )
     check_target(out)
     check_sources(data)
-    result_of(folder)
+    check_usable(folder)
     recipe = open_recipe(folder, base_model)
     if base and not task_facts(recipe.task).generates:
         raise InputError(
@@ -98,7 +98,7 @@ def predict(
         from burnish.workflows.predict import predict as run_prediction
 
         kwargs = dict(options.template.kwargs)
-        session = open_session(str(folder.path), base, runs, base_model, console.warn, kwargs, trust)
+        session = open_session(folder.named, base, runs, base_model, console.warn, kwargs, trust)
         choices = Choices(max_new_tokens, temperature, seed, dict(options.data.columns), tuple(keep or ()))
         predicted = run_prediction(session, data, out, choices, [progress])
     console.json({"run": run, **asdict(predicted)})

@@ -1,0 +1,44 @@
+"""The context of a run without its rows: enough to load its base model and to write or open a result."""
+
+from __future__ import annotations
+
+from burnish.data.rows.dataset import Records
+from burnish.data.rows.row import ColumnMap
+from burnish.data.rows.shapes import BY_NAME, Shape
+from burnish.methods import make_method
+from burnish.models.base import load_tokenizer
+from burnish.models.device import choose_device, choose_precision, compute_repeatably
+from burnish.models.location import ModelLocation, locate_model, read_config
+from burnish.models.tokenizer import ensure_pad_token
+from burnish.prepare.context import PLAIN_TEXT, Emit, RunContext
+from burnish.recipe.schema import Recipe
+from burnish.tasks import make_task
+
+
+def bare_context(recipe: Recipe, emit: Emit, tokenizer_from: ModelLocation | None = None) -> RunContext:
+    """A run without rows.
+
+    Args:
+        recipe: with task, method and the options of both filled in.
+        emit: receives every event.
+        tokenizer_from: where the tokenizer is, if not with the base model.
+
+    Raises:
+        ModelError: there is no such model.
+        MachineError: the device is missing.
+    """
+    section = recipe.model
+    device = choose_device(section.device)
+    compute_repeatably(device)
+    location = locate_model(section)
+    config = read_config(location, section)
+    tokenizer = load_tokenizer(tokenizer_from or location, section)
+    method = make_method(recipe.method)
+    tokenizer.add_tokens(method.added_tokens(recipe))
+    ensure_pad_token(tokenizer, config.get_text_config().vocab_size)
+    filled = recipe.with_options(
+        model={"device": device.type, "precision": choose_precision(section.precision, device)[0]}
+    )
+    records = Records([], [], [], Shape(BY_NAME[PLAIN_TEXT], ColumnMap({}), ()), [], "", [])
+    task = make_task(recipe.task, tokenizer, filled)
+    return RunContext(filled, filled, records, location, config, tokenizer, task, method, device, emit)
