@@ -16,7 +16,7 @@ import typer
 from burnish.cli.command import UsageError, command, usage_error
 from burnish.cli.commands.check import check
 from burnish.cli.commands.doctor import doctor, selftest
-from burnish.cli.commands.evaluate import compare, evaluate, reproduce
+from burnish.cli.commands.evaluate import accept, compare, evaluate, reproduce
 from burnish.cli.commands.explain import explain
 from burnish.cli.commands.export import eject, export, merge
 from burnish.cli.commands.generate import chat, generate
@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         doctor,
         selftest,
     ),
-    "Train": (quickstart, train, sweep, resume),
+    "Train": (quickstart, train, sweep, resume, accept),
     "Evaluate and use the result": (evaluate, compare, generate, chat, predict, serve, merge, export, eject),
     "Review runs": (runs, show, report, reproduce),
     "Learn": (explain,),

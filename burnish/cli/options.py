@@ -11,6 +11,14 @@ import typer
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, the name of a hub dataset, or a recipe.yaml.")
 ]
+SomeData = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="DATA",
+        help="A file, a folder, the name of a hub dataset, or a recipe.yaml. Of several, the rows are used together.",
+        show_default=False,
+    ),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name.", show_default=False)]
 Runs = Annotated[str, typer.Option("--runs", metavar="FOLDER", help="Folder that holds the run folders.")]
 Base = Annotated[bool, typer.Option("--base", metavar="", help="Use the base model instead of the tuned one.")]

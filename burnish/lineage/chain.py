@@ -3,17 +3,22 @@ weights."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import ModelError
+from burnish.errors import InputError, ModelError
 from burnish.lineage.manifest import read_manifest
 from burnish.models.fingerprint import fingerprint
 from burnish.prepare.start import Start, find_start, start_folder
+from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import Recipe
 from burnish.recipe.section import CONTINUE
 from burnish.runs.folder import RunFolder, finished_events
+
+EXTEND = "extend"
+"""The next run is the same one, trained for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Link:
     base: str
     """Its base model."""
     how: str
-    """What the next run did with it: `continue` or `merge`."""
+    """What the next run did with it: `continue`, `merge` or `extend`."""
 
 
 def weights_hash(folder: Path) -> str:
@@ -60,6 +65,41 @@ def chain_of(recipe: Recipe) -> list[dict[str, Any]]:
     return [*before, asdict(link)]
 
 
+def extended_chain(run: RunFolder, checkpoint: Path, step: int) -> list[dict[str, Any]]:
+    """The links that lead to a run that extends another.
+
+    Args:
+        run: that is extended.
+        checkpoint: that the longer run begins with.
+        step: of it.
+    """
+    recipe = recipe_from_saved(run.recipe)
+    sums = hashlib.sha256((checkpoint / "checksums.json").read_bytes()).hexdigest()
+    name, path = f"{run.path.name}@{step}", f"{run.path}@{step}"
+    link = Link(name, path, sums, recipe.task, recipe.method, step, recipe.model.name, EXTEND)
+    return [*read_manifest(run).get("chain", []), asdict(link)]
+
+
+def check_whole(folder: RunFolder, cannot: str) -> None:
+    """Refuses a run of which the recipe alone does not say how it began.
+
+    Args:
+        folder: of the run.
+        cannot: what cannot be done with it, after "the run X".
+
+    Raises:
+        InputError: it extends another.
+    """
+    chain = read_manifest(folder).get("chain", [])
+    if chain and chain[-1]["how"] == EXTEND:
+        last = chain[-1]
+        raise InputError(
+            f"the run `{folder.name}` {cannot}",
+            f"It extends `{last['name']}`, so its first {last['step']:,} steps have the schedule of that run.",
+            f"Use `{last['path'].rpartition('@')[0]}`, and extend that again with `burnish train --resume-from`",
+        )
+
+
 def _step_of(start: Start) -> int | None:
     """The step whose weights a start has."""
     if start.run is None or start.run.step is not None:
@@ -84,13 +124,3 @@ def check_start(folder: RunFolder, recipe: Recipe) -> None:
             "What the run began with, and is compared with, would be something else.",
             "Put it back as it was, or start a new run with `burnish train`",
         )
-
-
-def described(chain: list[dict[str, Any]]) -> str:
-    """The chain in one line, for people: `seedling > sft (chat, step 40) > ...`."""
-    words = [f"`{chain[0]['base']}`"] if chain else []
-    for link in chain:
-        what = ", ".join(filter(None, [link["task"], f"step {link['step']}" if link["step"] is not None else ""]))
-        done = "its adapter goes on" if link["how"] == CONTINUE else "merged"
-        words.append(f"`{link['name']}` ({what + '; ' if what else ''}{done})")
-    return " > ".join(words)

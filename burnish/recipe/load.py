@@ -61,12 +61,13 @@ class LoadedRecipe:
 
 
 def load_recipe(
-    data: str | None, flags: Mapping[str, Any], sets: Sequence[str], needs_data: bool = True
+    data: str | Sequence[str] | None, flags: Mapping[str, Any], sets: Sequence[str], needs_data: bool = True
 ) -> LoadedRecipe:
     """Builds the recipe of a run.
 
     Args:
-        data: a data file, folder or hub name; or a recipe ending in `.yaml` or `.yml`, which then names the data.
+        data: a data file, folder or hub name, or several; or a recipe ending in `.yaml` or `.yml`, which then names the
+            data.
         flags: values of named flags or Python keywords, by dotted name (`{"model.name": "seedling"}`).
         sets: words like `train.epochs=2`, whose value is YAML.
         needs_data: whether a recipe without data is an error.
@@ -75,7 +76,10 @@ def load_recipe(
         RecipeError: unknown names, wrong types or ranges, options of a file that run code, all in one error; no data;
             an unreadable recipe file.
     """
-    file = Path(data) if data is not None and data.lower().endswith(RECIPE_SUFFIXES) else None
+    if data is not None and not isinstance(data, str):
+        _check_several(data)
+        data = data[0] if len(data) == 1 else list(data) or None
+    file = Path(data) if isinstance(data, str) and data.lower().endswith(RECIPE_SUFFIXES) else None
     in_file, problems = read_file(file) if file else ({}, [])
     in_flags, wrong_flags = read_flags({"data.path": data, **flags} if data is not None and not file else flags)
     in_sets, wrong_sets = read_sets(sets)
@@ -90,6 +94,17 @@ def load_recipe(
         )
         raise RecipeError("no data was given", fix=fix)
     return LoadedRecipe(recipe, {name: _origin(given, name) for name in options()})
+
+
+def _check_several(data: Sequence[str]) -> None:
+    """Refuses a recipe among several files of rows. Raises RecipeError."""
+    recipes = [name for name in data if name.lower().endswith(RECIPE_SUFFIXES)]
+    if recipes and len(data) > 1:
+        raise RecipeError(
+            f"`{recipes[0]}` is a recipe, and {len(data) - 1} more DATA {'are' if len(data) > 2 else 'is'} given",
+            "A recipe names its own data.",
+            "Give the recipe alone, with all data below its `data.path`",
+        )
 
 
 def code_options(recipe: Recipe) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from burnish.report.figures import counted, exported_cells, figure_cells, figure
 from burnish.report.outcome import verdict_of
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.snippet import use_snippet
+from burnish.runs.description import chain_in_words
 from burnish.tasks import task_facts
 from burnish.templates import render, yaml_text
 
-_OWN_PLACES = ("name", "runs", "model.name", "data.path", "data.validation", "data.test")
+_OWN_PLACES = ("name", "runs", "model.name", "start.path", "data.path", "data.validation", "data.test")
 """Options that hold paths of the machine that it was trained on."""
 _MOST_LABELS = 40
 
@@ -37,6 +38,7 @@ def model_card(record: RunRecord) -> str:
         name=record.name,
         is_whole=_is_whole(record),
         base=record.base,
+        chain=chain_in_words(manifest),
         learned=task.learned,
         task=record.task,
         method=record.method,

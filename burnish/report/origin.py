@@ -13,6 +13,7 @@ from burnish.recipe.schema import AUTO
 from burnish.report.figures import counted, exported_cells, shortened
 from burnish.report.record import RunRecord, bare_place
 from burnish.report.snippet import use_snippet
+from burnish.runs.description import chain_in_words
 from burnish.system.shell import quoted
 from burnish.tasks import task_facts, task_names
 
@@ -124,6 +125,7 @@ def manifest(record: RunRecord) -> dict[str, Any]:
         ("device", f"{found.get('device', '')} {found.get('accelerator') or ''}".strip()),
         ("precision", found.get("precision", "")),
         ("seed", str(found.get("seed", ""))),
+        ("goes on from", chain_in_words(found)),
         ("base model, SHA-256", _code(found.get("model", {}).get("sha256"))),
         ("data, SHA-256", _code(found.get("data", {}).get("sha256"))),
         ("resumed elsewhere", ", ".join(f"after step {one['step']:,}" for one in found.get("resumed", []))),

@@ -66,6 +66,27 @@ def describe_run(run: RunFolder) -> dict[str, Any]:
         raise damaged(run.metrics, f"an event in it, or in `{run.events.name}`, has a wrong value") from error
 
 
+_DONE = {"continue": "its adapter goes on", "merge": "its result is the base", "extend": "extended"}
+
+
+def chain_in_words(manifest: dict[str, Any]) -> str:
+    """What a run goes on from, the first first: `seedling > sft (chat, step 40; its adapter goes on)`.
+
+    Args:
+        manifest: of the run.
+
+    Returns:
+        Empty for a run that starts from a base model.
+    """
+    chain = manifest.get("chain", [])
+    words = [Path(str(chain[0].get("base", ""))).name] if chain else []
+    for link in chain:
+        of = [link.get("task", ""), f"step {link['step']}" if link.get("step") is not None else ""]
+        done = _DONE.get(link.get("how", ""), "")
+        words.append(f"{link.get('name', '')} ({'; '.join(filter(None, [', '.join(filter(None, of)), done]))})")
+    return " > ".join(words)
+
+
 def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
     """The evaluation of base and tuned model; None if there is none yet.
 

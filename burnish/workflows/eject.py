@@ -10,6 +10,7 @@ from typing import Any
 from burnish.engine.schedule import Cycle, cycles_of, last_step
 from burnish.errors import InputError
 from burnish.export.script import ROWS_BEGIN, Ejected, check_ejectable, micro_rows, rows_by_step, write_script
+from burnish.lineage.chain import check_whole
 from burnish.lineage.manifest import check_base, rows_of
 from burnish.lineage.saved_recipe import check_present, open_recipe
 from burnish.models.base import without_dropout
@@ -18,6 +19,7 @@ from burnish.prepare.context import RunContext, encode, open_context
 from burnish.prepare.model import loading_for, unquantized
 from burnish.prepare.resolve import total_steps
 from burnish.recipe.schema import Recipe
+from burnish.recipe.section import CONTINUE
 from burnish.runs.atomic import check_target, json_lines, write_json_lines, write_text
 from burnish.runs.damage import read_json_object
 from burnish.runs.event_log import EventLog, read_events
@@ -55,6 +57,13 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
     result = result_of(folder)
     check_present(folder, recipe)
     check_ejectable(recipe)
+    check_whole(folder, "cannot be written as a script")
+    if recipe.start.how == CONTINUE:
+        raise InputError(
+            f"the run `{folder.name}` cannot be written as a script",
+            "It goes on with an adapter that was trained before, and such a script begins a new one.",
+            "Write the run that it started from, or train with `--set start.how=merge`",
+        )
     if script.suffix != ".py":
         raise InputError(
             f"`{script}` does not end in .py", "The script is written in Python.", f"Use `--out {script.stem}.py`"

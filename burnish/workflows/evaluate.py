@@ -59,12 +59,12 @@ def evaluate(
     asked = find_harness(harness) if harness else None
     recipe = _with_general(open_recipe(folder, base_model, needs_metric=True), general)
     if data:
-        return _evaluate(folder, recipe, data, EventLog(None, listeners), answers, asked, base_model)
+        return evaluate_held(folder, recipe, data, EventLog(None, listeners), answers, asked, base_model)
     with write_lock(folder.path, "evaluated"):
-        return _evaluate(folder, recipe, None, EventLog(None, listeners), answers, asked, base_model)
+        return evaluate_held(folder, recipe, None, EventLog(None, listeners), answers, asked, base_model)
 
 
-def _evaluate(
+def evaluate_held(
     folder: RunFolder,
     recipe: Recipe,
     data: str | None,
@@ -73,6 +73,7 @@ def _evaluate(
     asked: Harness | None,
     base_model: str | None,
 ) -> Comparison:
+    """`evaluate` for a run whose recipe is open, and whose folder no other process writes."""
     result = ready_result(folder, emit, base_model)
     check_present(folder, recipe)
     otherwise = f"Evaluate on other rows: `burnish evaluate {folder.path} other.jsonl`"

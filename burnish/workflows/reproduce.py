@@ -20,7 +20,7 @@ from burnish.data.rows.dataset import Records
 from burnish.engine.loop import Loop
 from burnish.engine.schedule import cycles_of
 from burnish.errors import InputError, Interrupted
-from burnish.lineage.chain import check_start
+from burnish.lineage.chain import check_start, check_whole
 from burnish.lineage.manifest import read_manifest
 from burnish.lineage.reproduction import (
     Ingredient,
@@ -76,6 +76,7 @@ def reproduce(
     """
     recipe, manifest = open_recipe(folder, base_model), read_manifest(folder)
     check_present(folder, recipe)
+    check_whole(folder, "cannot be reproduced from its first step")
     check_start(folder, recipe)
     losses = _logged_losses(folder)[:steps]
     emit = EventLog(None, listeners)

@@ -73,6 +73,16 @@ def resume_unless_finished(path: Path, listeners: Iterable[Listener], process: P
     return resume(folder, listeners, process=process)
 
 
+def resume_held(folder: RunFolder, emit: Emit) -> Run:
+    """Trains a run to its end, whose folder this process has locked already.
+
+    Args:
+        folder: of the run.
+        emit: receives every event.
+    """
+    return _resume(folder, None, None, emit, ONE)
+
+
 def _resume(folder: RunFolder, base_model: str | None, killed: Writer | None, emit: Emit, process: Process) -> Run:
     recipe = process.decide(lambda: open_recipe(folder, base_model, needs_metric=True))
     if process.decide(lambda: is_evaluated(folder)):

@@ -19,6 +19,9 @@ Evaluated = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help="Rows to evaluate on, instead of the run's test rows.", show_default=False),
 ]
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="RUN@STEP", help="A checkpoint that a run has kept.", show_default=False)
+]
 Answers = Annotated[
     int,
     typer.Option(
@@ -77,6 +80,31 @@ def evaluate(
     console.json(evaluation)
     if not console.output.json:
         show_evaluation(console, evaluation, has_tables=True)
+
+
+def accept(
+    console: Console,
+    run: Checkpoint,
+    answers: Answers = 200,
+    base_model: BaseModel = None,
+    trust: Trust = False,
+    runs: Runs = "runs",
+) -> None:
+    """Make a checkpoint the result of its run, finished or not."""
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_result
+    from burnish.runs.folder import find_run
+    from burnish.runs.lock import check_free
+
+    folder = find_run(run, runs, trust, takes_step=True)
+    check_free(folder.path, folder.path, "accepted")
+    with Progress(console) as progress:
+        from burnish.workflows.accept import accept as run_acceptance
+        from burnish.workflows.accept import check_acceptable
+
+        check_acceptable(folder)
+        accepted = run_acceptance(folder, [progress], answers, base_model)
+    show_result(console, accepted.path, progress.num_warnings)
 
 
 Names = Annotated[

@@ -73,6 +73,7 @@ def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known about the run, one line each."""
     from burnish.cli.results import loss
     from burnish.report.figures import duration
+    from burnish.runs.description import chain_in_words
 
     recipe = described["recipe"]
     lines = [
@@ -88,6 +89,8 @@ def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
             f"{loss(described['validation_loss_before'])} -> {loss(described['validation_loss_best'])}",
         ),
     ]
+    if chain := chain_in_words(described["manifest"]):
+        lines.insert(4, ("goes on from", chain))
     if described["best_step"] is not None:
         lines.append(("best step", str(described["best_step"])))
     if described["seconds"] is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import BaseModel, Data, Processes, RecipeFlags, Run, Runs, Trust
+from burnish.cli.options import BaseModel, Processes, RecipeFlags, Run, Runs, SomeData, Trust
 from burnish.cli.together import launch, place_for
 from burnish.runs.events import Warned
 from burnish.system.machine import process_start
@@ -22,16 +22,37 @@ if TYPE_CHECKING:
     from burnish.system.place import Place
 
 
-def train(console: Console, data: Data, flags: RecipeFlags, processes: Processes = None) -> None:
+ResumeFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--resume-from",
+        metavar="RUN",
+        help="Extend a run, or a checkpoint of one (`RUN@STEP`), in a folder of its own, without DATA: with "
+        "`--set train.epochs=6` it is trained as long as that.",
+        show_default=False,
+    ),
+]
+
+
+def train(
+    console: Console,
+    flags: RecipeFlags,
+    data: SomeData = None,
+    resume_from: ResumeFrom = None,
+    processes: Processes = None,
+) -> None:
     """Fine-tune a base model on DATA and evaluate it against the base.
 
-    DATA may also be a recipe: `burnish train recipe.yaml`.
+    DATA may also be a recipe: `burnish train recipe.yaml`. Of several DATA, all rows are used together.
     """
+    if resume_from is not None:
+        _extend(console, resume_from, data, flags, processes)
+        return
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
     from burnish.recipe.load import load_recipe
 
-    loaded = load_recipe(data, flags.values, flags.sets)
+    loaded = load_recipe(data or [], flags.values, flags.sets)
     place = place_for(processes)
     if place is not None:
         _train_together(console, loaded, place)
@@ -48,6 +69,33 @@ def train(console: Console, data: Data, flags: RecipeFlags, processes: Processes
 
         run = run_training(loaded.recipe, loaded.origins, [progress], process_start())
     show_result(console, run.path, progress.num_warnings)
+
+
+def _extend(console: Console, run: str, data: list[str] | None, flags: RecipeFlags, processes: int | None) -> None:
+    """Trains a run for longer, in a folder of its own."""
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_result
+    from burnish.errors import InputError
+    from burnish.prepare.extension import read_extension
+
+    if data:
+        raise InputError(
+            f"`{data[0]}` has no effect with `--resume-from`",
+            "A run is extended on the rows that it has.",
+            f"Leave it out, or train a new run on these rows: `burnish train {data[0]} --model {run}`",
+        )
+    if place_for(processes) is not None or (processes or 1) > 1:
+        raise InputError(
+            "`--resume-from` extends a run in one process",
+            "Its folder is written by one process first.",
+            "Leave out `--processes`; once it has begun, `burnish resume RUN --processes N` continues it in several",
+        )
+    asked = read_extension(run, flags.values, flags.sets)
+    with Progress(console, asked.loaded.recipe) as progress:
+        from burnish.workflows.extend import extend
+
+        extended = extend(asked, [progress])
+    show_result(console, extended.path, progress.num_warnings)
 
 
 def _train_together(console: Console, loaded: LoadedRecipe, place: Place) -> None:
