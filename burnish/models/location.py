@@ -27,6 +27,15 @@ class ModelLocation:
     is_hub: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A base model without its weights."""
+
+    location: ModelLocation
+    config: Any
+    tokenizer: Any
+
+
 def locate_model(section: ModelSection) -> ModelLocation:
     """Finds the folder of a base model; downloads it from the hub if it is not cached.
 

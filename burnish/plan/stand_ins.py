@@ -11,8 +11,8 @@ from burnish.data.rows.shapes import BY_NAME, Shape
 from burnish.errors import ModelError
 from burnish.models.base import load_tokenizer
 from burnish.models.config import find_public, model_kind, public_names
-from burnish.models.location import ModelLocation, find_cached, has_tokenizer, locate_model, read_config
-from burnish.prepare.context import Emit, FoundModel
+from burnish.models.location import FoundModel, ModelLocation, find_cached, has_tokenizer, locate_model, read_config
+from burnish.prepare.context import Emit
 from burnish.prepare.resolve import READER, WRITER
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.runs.events import Note

@@ -29,7 +29,7 @@ from burnish.methods.method import Method
 from burnish.models.base import load_tokenizer
 from burnish.models.config import context_limit, model_kind
 from burnish.models.device import choose_device, choose_precision, compute_repeatably
-from burnish.models.location import ModelLocation, has_tokenizer, locate_model, read_config
+from burnish.models.location import FoundModel, ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
 from burnish.prepare.alike import check_alike
 from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
@@ -48,7 +48,7 @@ from burnish.prepare.resolve import (
     unread_sections,
 )
 from burnish.prepare.shared import Shared, once
-from burnish.prepare.start import start_folder
+from burnish.prepare.start import tokenizer_place
 from burnish.recipe.schema import AUTO, SHARDED, Recipe
 from burnish.recipe.section import CONTINUE
 from burnish.runs.events import Event, Note, Stage, Warned
@@ -193,15 +193,6 @@ class RunContext:
         return unread_sections(self.task, self.method, tasks, methods) | alone
 
 
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A base model without its weights."""
-
-    location: ModelLocation
-    config: Any
-    tokenizer: Any
-
-
 def prepare(recipe: Recipe, emit: Emit, shared: Shared | None = None, process: Process = ONE) -> RunContext:
     """Everything known about a run before its plan.
 
@@ -318,13 +309,6 @@ def open_context(
     model = FoundModel(location, read_config(location, section), tokenizer)
     check_vocabulary(model.tokenizer, model.config.get_text_config().vocab_size, location.name)
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
-
-
-def tokenizer_place(recipe: Recipe, location: ModelLocation) -> ModelLocation:
-    """Where the tokenizer of a run is: beside the adapter that goes on training, if that has one, or with the base."""
-    if recipe.start.how == CONTINUE and has_tokenizer(place := start_folder(recipe)):
-        return ModelLocation(location.name, place, False)
-    return location
 
 
 def name_model(resolver: Resolver, records: Records) -> None:

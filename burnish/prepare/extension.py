@@ -83,7 +83,7 @@ def read_extension(name: str, values: Mapping[str, Any], sets: Sequence[str], tr
         if not any(fnmatch.fnmatch(option, pattern) for pattern in _CHANGEABLE):
             raise RecipeError(
                 f"`{option}` cannot change in a run that is extended",
-                "It goes on with the rows, the weights and the optimizer that it has.",
+                "It continues with the rows, the weights and the optimizer that it has.",
                 f"Leave it out, or train a new run that starts from this one: `burnish train DATA --model {run.named}`",
             )
     recipe = loaded.recipe

@@ -13,6 +13,7 @@ from typing import Any
 
 from burnish.errors import InputError, ModelError, RecipeError
 from burnish.methods import FREE_OPTIONS, can_merge, least_copies, method_sections, quantizes
+from burnish.models.location import ModelLocation, has_tokenizer
 from burnish.models.weight_files import check_adapter_files
 from burnish.prepare.peft_folder import PeftFolder, read_peft_folder
 from burnish.recipe.load import recipe_from_saved
@@ -196,7 +197,7 @@ class _Settling:
         if not can_merge(start.method):
             raise RecipeError(
                 f"{start.called} cannot be trained further",
-                f"What the method `{start.method}` trains stands before the text: it can neither go on nor be merged.",
+                f"What the method `{start.method}` trains is a prefix to the text: it can neither go on nor be merged.",
                 "Start from its base model, or train it again with `--method lora`",
             )
         obstacle = self._obstacle()
@@ -307,6 +308,13 @@ def start_folder(recipe: Recipe) -> Path:
     check_start(recipe)
     found = find_start(recipe)
     return found.folder if found is not None else Path()
+
+
+def tokenizer_place(recipe: Recipe, location: ModelLocation) -> ModelLocation:
+    """Where the tokenizer of a run is: beside the adapter that goes on training, if that has one, or with the base."""
+    if recipe.start.how == CONTINUE and has_tokenizer(place := start_folder(recipe)):
+        return ModelLocation(location.name, place, False)
+    return location
 
 
 def check_start(recipe: Recipe) -> None:

@@ -315,8 +315,8 @@ def find_run(name: str, runs: str = DEFAULT_RUNS, trusts_code: bool = False, tak
 
     Raises:
         MissingRun: there is none; similar names are suggested.
-        InputError: it never began, or has links or devices; or a checkpoint is named that is not there, or where the
-            run as a whole is needed.
+        InputError: it never began, or has links or devices; or a checkpoint is named that it does not have, or that
+            cannot stand in for the run.
     """
     stem, step = split_step(name)
     if step is not None and begun_at(RunFolder(Path(name))) is None:

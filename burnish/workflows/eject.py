@@ -61,7 +61,7 @@ def _eject(folder: RunFolder, recipe: Recipe, script: Path, rows_file: Path, emi
     if recipe.start.how == CONTINUE:
         raise InputError(
             f"the run `{folder.name}` cannot be written as a script",
-            "It goes on with an adapter that was trained before, and such a script begins a new one.",
+            "It continues an adapter that was trained before, and such a script begins a new one.",
             "Write the run that it started from, or train with `--set start.how=merge`",
         )
     if script.suffix != ".py":

@@ -1,7 +1,7 @@
 """`burnish train --resume-from RUN`: a longer run that begins with the last state of another; see `prepare/extension`.
 
-What the earlier run has logged and the checkpoints that it goes on with are copied, so that the new folder stands by
-itself; then it is resumed like any other.
+What the earlier run has logged is copied, with the checkpoint that the new one begins with, so that its folder is
+complete in itself; then it is resumed like any other.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import typer
 from burnish.cli.console import Console
 from burnish.cli.options import BaseModel, Processes, RecipeFlags, Run, Runs, SomeData, Trust
 from burnish.cli.together import launch, place_for
+from burnish.errors import InputError
 from burnish.runs.events import Warned
 from burnish.system.machine import process_start
 
@@ -48,11 +49,13 @@ def train(
     if resume_from is not None:
         _extend(console, resume_from, data, flags, processes)
         return
+    if not data:
+        raise InputError("`burnish train` needs DATA", "", "See `burnish train --help`")
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
     from burnish.recipe.load import load_recipe
 
-    loaded = load_recipe(data or [], flags.values, flags.sets)
+    loaded = load_recipe(data, flags.values, flags.sets)
     place = place_for(processes)
     if place is not None:
         _train_together(console, loaded, place)
@@ -75,7 +78,6 @@ def _extend(console: Console, run: str, data: list[str] | None, flags: RecipeFla
     """Trains a run for longer, in a folder of its own."""
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
-    from burnish.errors import InputError
     from burnish.prepare.extension import read_extension
 
     if data:
