@@ -24,6 +24,7 @@ from burnish.cli.commands.plan import plan
 from burnish.cli.commands.predict import predict
 from burnish.cli.commands.runs import report, runs, show
 from burnish.cli.commands.serve import serve
+from burnish.cli.commands.studio import studio
 from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
@@ -44,7 +45,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (quickstart, train, sweep, resume, accept),
     "Evaluate and use the result": (evaluate, compare, generate, chat, predict, serve, merge, export, eject),
     "Review runs": (runs, show, report, reproduce),
-    "Learn": (explain,),
+    "Learn, or use all of it in the browser": (explain, studio),
 }
 
 # Typer's own `--help` is off: `Help` replaces it, last among the options.

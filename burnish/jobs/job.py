@@ -126,7 +126,7 @@ class JobFolder:
         Args:
             options: by dotted name.
         """
-        self.recipe.write_text(yaml_text(_nested(options)), encoding="utf-8")
+        self.recipe.write_text(yaml_text(nested(options)), encoding="utf-8")
 
     @property
     def is_bare(self) -> bool:
@@ -219,13 +219,13 @@ def in_words(failure: Mapping[str, Any]) -> str:
     return " ".join(f"{part[:1].upper()}{part[1:]}." for part in (what, why, fix) if part)
 
 
-def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options by section, as a file has them."""
-    nested: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in options.items():
         *sections, last = name.split(".")
-        inner = nested
+        inner = found
         for section in sections:
             inner = inner.setdefault(section, {})
         inner[last] = value
-    return nested
+    return found

@@ -93,7 +93,7 @@ def serve(
             "Other machines could use the models, and read what others ask.",
             "Write a long random text into a file and give it with `--api-key-file FILE`",
         )
-    listening = _listening(host, port)
+    listening = listen_on(host, port)
     queue = None if jobs is None else _queue(jobs, at_once)
     from burnish.cli.progress import Progress
 
@@ -129,7 +129,7 @@ def _key(file: Path | None) -> str | None:
     return key
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listen_on(host: str, port: int) -> socket.socket:
     """A socket at that address; taken before the models are loaded, so that a port in use is known at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)

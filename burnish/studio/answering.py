@@ -1,0 +1,128 @@
+"""Answers of a run and its base: asked of `burnish serve`, in a process of its own, one run at a time.
+
+answering.json      the process, so that one that a killed studio left is found and ended
+answering.txt       its address
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from burnish.jobs.children import Child, Children, child_of
+from burnish.jobs.job import read_json
+from burnish.runs.atomic import write_json
+
+TUNED, BASE = "tuned", "base"
+CLOSED, LOADING, READY, FAILED = "closed", "loading", "ready", "failed"
+_ADDRESS = re.compile(r"^http://127\.0\.0\.1:\d+", re.MULTILINE)
+_POLL_SECONDS = 0.2
+_LOG_SHOWN = 2_000
+
+
+class Answering:
+    """The server that answers for one run.
+
+    Args:
+        folder: where its files are.
+        children: starts and ends its process.
+    """
+
+    def __init__(self, folder: Path, children: Children) -> None:
+        self._record, self._out, self._log = (folder / f"answering{end}" for end in (".json", ".txt", "-log.txt"))
+        self._children = children
+        self._child: Child | None = None
+        self._guard = asyncio.Lock()
+        self.run, self.state, self.why, self.address = "", CLOSED, "", ""
+        self.has_base = False
+        if left := child_of(read_json(self._record)):
+            children.stop(left, at_once=True)
+
+    async def open(self, run: Path, base: str | None) -> str:
+        """Serves a run, and its base beside it, in place of what was served before. Returns the state.
+
+        Args:
+            run: the run folder.
+            base: name or folder of its base model; None to serve the run alone.
+        """
+        async with self._guard:
+            if self.run == str(run) and self.state == READY and self._is_alive():
+                return self.state
+            self.close()
+            self.run, self.state, self.why, self.has_base = str(run), LOADING, "", base is not None
+            self._log.unlink(missing_ok=True)
+            names = [f"{TUNED}={run}", *([f"{BASE}={base}"] if base else [])]
+            words = ["serve", *names, "--port", "0", "--quiet"]
+            self._child = await asyncio.to_thread(self._children.start, words, self._out, self._log)
+            write_json(self._record, asdict(self._child))
+            while self._is_alive():
+                if found := _ADDRESS.search(_text(self._out)):
+                    self.address, self.state = found[0], READY
+                    return self.state
+                await asyncio.sleep(_POLL_SECONDS)
+            self.state, self.why = FAILED, _text(self._log).strip()[-_LOG_SHOWN:]
+            return self.state
+
+    async def ask(self, path: str, form: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one request; an error as `{"error": {"message"}}`.
+
+        Args:
+            path: of the route, such as `/v1/classify`.
+            form: the request, with `model` `tuned` or `base`.
+        """
+        import httpx
+
+        async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
+            try:
+                found = (await client.post(path, json=dict(form))).json()
+            except (httpx.HTTPError, ValueError) as error:
+                return {"error": {"message": f"The models do not answer any more ({type(error).__name__})."}}
+        return found if isinstance(found, dict) else {"error": {"message": "The answer is not an object."}}
+
+    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[str]:
+        """The pieces of a written answer as they come; an error ends them, as a piece in brackets."""
+        import httpx
+
+        async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
+            try:
+                async with client.stream("POST", path, json={**form, "stream": True}) as response:
+                    async for line in response.aiter_lines():
+                        if piece := _piece(line):
+                            yield piece
+            except httpx.HTTPError as error:
+                yield f"[The models do not answer any more ({type(error).__name__}).]"
+
+    def close(self) -> None:
+        """Ends the server."""
+        if self._child is not None:
+            self._children.stop(self._child, at_once=True)
+            self._child = None
+            self._record.unlink(missing_ok=True)
+        self.run, self.state, self.address = "", CLOSED, ""
+
+    def _is_alive(self) -> bool:
+        return self._child is not None and self._children.is_alive(self._child)
+
+
+def _piece(line: str) -> str:
+    """The text in a line of a stream; empty if there is none."""
+    text = line.removeprefix("data: ").strip()
+    if not text.startswith("{"):
+        return ""
+    found = json.loads(text)
+    if "error" in found:
+        return f"[{found['error'].get('message', '')}]"
+    choice = (found.get("choices") or [{}])[0]
+    return str((choice.get("delta") or {}).get("content") or choice.get("text") or "")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,105 @@
+"""Several runs beside each other: curves above each other, results, and which options differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from burnish.errors import InputError
+from burnish.report.figures import number, with_interval
+from burnish.runs.damage import DamagedRun
+from burnish.runs.description import evaluation_of
+from burnish.studio.curves import TRAINING, VALIDATION, overlaid_chart
+from burnish.studio.frame import RUNS, frame, run_page
+from burnish.studio.pages.settings import recipe_rows, shown_value
+from burnish.studio.parts import empty, group, link, markup, part, prose, refusal, table
+
+if TYPE_CHECKING:
+    from burnish.studio.project import Entry, Project
+
+_MOST = 6
+_NAMES = ("name", "runs")
+
+
+async def compare_page(project: Project, names: str) -> None:
+    """The page.
+
+    Args:
+        project: of the runs.
+        names: of their folders, separated by commas.
+    """
+    wanted = list(dict.fromkeys(name for name in names.split(",") if name))[:_MOST]
+    runs = [await asyncio.to_thread(project.entry, name) for name in wanted]
+    with frame(project, "Compare runs", RUNS):
+        part("h1", "Compare runs")
+        prose(", ".join(f"“{run.name}”" for run in runs), "lead")
+        if len(runs) < 2:
+            empty("Choose at least two runs", "Tick them in the list of runs.")
+            link("All runs", RUNS, "button")
+            return
+        try:
+            _results(runs)
+            for name in (VALIDATION, TRAINING):
+                await _curves(project, runs, name)
+            _differences(runs)
+        except InputError as error:
+            refusal(error)
+
+
+def _results(runs: Sequence[Entry]) -> None:
+    with group("card", "section"):
+        part("h2", "Results")
+        found = [_evaluation(run) for run in runs]
+        figures = list(dict.fromkeys(one["name"] for each in found for one in each.get("figures", ())))
+        rows = [["verdict", *(str(each.get("verdict", "not evaluated")) for each in found)]]
+        rows += [[name, *(_figure(each, name) for each in found)] for name in figures]
+        rows.append(["evaluated on", *(f"{each['rows']:,} rows" if each.get("rows") else "" for each in found)])
+        table(("", *(run.name for run in runs)), rows, caption="Tuned models, with 95 % intervals, and their bases")
+        prose(
+            "Runs that held out the same rows can be compared figure by figure; `burnish compare` tests whether their "
+            "difference is more than noise.",
+            "help",
+        )
+        with group("row"):
+            for run in runs:
+                link(run.name, run_page(run.id, "results"))
+
+
+def _evaluation(run: Entry) -> dict[str, Any]:
+    try:
+        return evaluation_of(run.run) or {}
+    except DamagedRun:
+        return {"verdict": "its evaluation is damaged"}
+
+
+def _figure(evaluation: dict[str, Any], name: str) -> str:
+    one = next((figure for figure in evaluation.get("figures", ()) if figure["name"] == name), None)
+    if one is None:
+        return ""
+    is_share = bool(one["is_share"])
+    return f"{with_interval(one['tuned'], is_share)}, base {number(one['base']['value'], is_share)}"
+
+
+async def _curves(project: Project, runs: Sequence[Entry], name: str) -> None:
+    def read() -> list[tuple[str, list[tuple[float, float]]]]:
+        return [(run.name, project.curves_of(run.run).read().get(name, [])) for run in runs]
+
+    drawn = overlaid_chart(name, await asyncio.to_thread(read))
+    if drawn:
+        with group("card", "section"):
+            part("h2", name.capitalize())
+            markup(drawn)
+
+
+def _differences(runs: Sequence[Entry]) -> None:
+    recipes = [recipe_rows(run) for run in runs]
+    names = dict.fromkeys(name for recipe in recipes for name in recipe if name not in _NAMES)
+    differ = [name for name in names if len({shown_value(recipe.get(name)) for recipe in recipes}) > 1]
+    with group("card", "section"):
+        part("h2", "Options that differ")
+        if not differ:
+            prose("None: these runs have the same options.", "help")
+            return
+        rows = [[name, *(shown_value(recipe[name]) if name in recipe else "" for recipe in recipes)] for name in differ]
+        table(("option", *(run.name for run in runs)), rows, caption=f"{len(differ)} of {len(names)} options differ")

@@ -1,0 +1,342 @@
+"""Model, method and plan of a draft: what fits, how long it takes, and every option; then the training begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+from nicegui import ui
+
+from burnish.errors import BurnishError
+from burnish.methods import method_names, method_sections
+from burnish.recipe.schema import AUTO, BUNDLED_MODELS
+from burnish.report.figures import duration
+from burnish.studio.drafts import Draft
+from burnish.studio.frame import NEW, frame, run_page, steps
+from burnish.studio.inspection import plan_run
+from burnish.studio.models import cached_models
+from burnish.studio.pages.options_form import option_field, options_form
+from burnish.studio.parts import (
+    button,
+    choice,
+    details,
+    facts,
+    field,
+    group,
+    loading,
+    markup,
+    notice,
+    part,
+    prose,
+    refusal,
+    slider,
+    text_area,
+)
+from burnish.system.machine import memory_size
+from burnish.tasks import task_names
+
+if TYPE_CHECKING:
+    from burnish.studio.project import Project
+
+_SIMPLE = {
+    "train.epochs": "Passes over the rows",
+    "train.learning_rate": "Learning rate",
+    "evaluate.answers": "Answers to compare",
+}
+_SLIDERS = {
+    "data.context": ("Context, tokens", (64, 4096, 64), 512),
+    "lora.rank": ("Rank of the adapter", (2, 128, 2), 16),
+    "batch.tokens": ("Tokens per step", (256, 16384, 256), 1024),
+}
+"""What-if: the label, bounds and the usual value of an option."""
+_OF_PLAN = {"model.name": "model", "task": "task", "method": "method"}
+"""Options that are known from a plan, by their names there."""
+_COLOURS = 6
+_BUNDLED = {"seedling": "seedling, bundled, 1.8 M parameters: writes text", "acorn": "acorn, bundled: labels text"}
+
+
+async def plan_page(project: Project, draft_id: str) -> None:
+    """The page."""
+    draft = project.drafts.get(draft_id)
+    with frame(project, f"Plan of {draft.name}", NEW):
+        part("h1", draft.name)
+        prose(f"Rows from {draft.source}", "lead")
+        steps(1, [f"/new/{draft.id}", f"/new/{draft.id}/plan"])
+        PlanPage(project, draft)
+
+
+class PlanPage:
+    """The settings of a draft beside what they take.
+
+    Args:
+        project: that has the draft.
+        draft: that is planned.
+    """
+
+    def __init__(self, project: Project, draft: Draft) -> None:
+        self._project, self._draft = project, draft
+        self._asked = 0
+        self._planned: Mapping[str, Any] | None = None
+        self._drawn_sliders: list[str] = []
+        self._waiting: asyncio.Future[dict[str, Any]] | None = None
+        self._task = str(draft.options.get("task", AUTO))
+        with group("columns"):
+            with group():
+                with group("card", "section"):
+                    part("h2", "Base model and method")
+                    self._add_model()
+                with group("card", "section"):
+                    part("h2", "What if")
+                    prose(
+                        "Move a slider to see what it takes.",
+                        "help",
+                    )
+                    self._sliders = part("div")
+                    with group("options"):
+                        for option, label in _SIMPLE.items():
+                            option_field(option, draft.options.get(option), self._change, label)
+            with group():
+                with group("card", "section"):
+                    with group("row"):
+                        button("Start training", self._start, "primary")
+                    prose("It waits for its turn if another run is training. You can close the page.", "help")
+                    with group() as shown:
+                        self._wrong = shown
+                with group("card", "section", aria_label="The plan") as shown:
+                    self._plan = shown
+        with group("card", "section"):
+            part("h2", "All options")
+            with group() as shown:
+                self._form = shown
+        with group("card", "section"):
+            part("h2", "The same as text")
+            with group("halves") as shown:
+                self._texts = shown
+        self._draw_form()
+        ui.timer(0.05, self._plan_fully, once=True)
+
+    def _add_model(self) -> None:
+        name = str(self._draft.options.get("model.name", AUTO))
+        known = {AUTO: "chosen for the task", **_BUNDLED, **{one: f"{one}, in the cache" for one in cached_models()}}
+        own = "other"
+
+        async def pick(value: str) -> None:
+            if value != own:
+                await self._change("model.name", None if value == AUTO else value)
+
+        with group("options"):
+            shown = {**known, own: "another: type its folder or hub name below"}
+            choice("Base model", pick, shown, name if name in known else own, term="model.name")
+            field(
+                "Folder or hub name",
+                lambda text: self._change("model.name", text.strip() or None),
+                "" if name in known else name,
+                help="Only a name that you type is downloaded, when the training begins.",
+            )
+            tasks = {AUTO: "from the shape of the rows", **{one: one for one in task_names()}}
+            methods = {AUTO: "chosen for model, rows and memory", **{one: one for one in method_names()}}
+            for option, label, values in (("task", "Task", tasks), ("method", "Method", methods)):
+                now = str(self._draft.options.get(option, AUTO))
+                choice(label, lambda one, option=option: self._pick(option, one), values, now, term=option)
+
+    async def _pick(self, option: str, value: str) -> None:
+        await self._change(option, None if value == AUTO else value)
+        self._draw_form()
+
+    def _draw_sliders(self, found: Mapping[str, Any]) -> None:
+        """One for each option that does something with this method, from where Burnish or the user has set it."""
+        drawn = [name for name in _SLIDERS if _applies(name, found["method"])]
+        if drawn == self._drawn_sliders:
+            return
+        self._drawn_sliders = drawn
+        chosen = {one["option"]: one["value"] for one in found["choices"]}
+        self._sliders.clear()
+        with self._sliders:
+            for name in drawn:
+                label, bounds, usual = _SLIDERS[name]
+                now = self._draft.options.get(name, chosen.get(name, usual))
+                self._slider(name, label, bounds, now if isinstance(now, int) else usual)
+
+    def _slider(self, option: str, label: str, bounds: tuple[int, int, int], now: int) -> None:
+        async def move(value: int) -> None:
+            self._keep(option, value)
+            await self._plan_quickly()
+            await self._plan_fully()
+
+        slider(label, move, bounds, min(max(now, bounds[0]), bounds[1]), term=option)
+
+    async def _change(self, option: str, value: Any) -> None:
+        self._keep(option, value)
+        await self._plan_fully()
+
+    def _keep(self, option: str, value: Any) -> None:
+        self._draft = self._project.drafts.put(self._draft.with_option(option, value))
+        self._check()
+        self._draw_texts()
+
+    def _check(self) -> bool:
+        """Whether the recipe is valid; says what is wrong with it otherwise."""
+        self._wrong.clear()
+        try:
+            self._draft.loaded()
+        except BurnishError as error:
+            with self._wrong:
+                refusal(error)
+            return False
+        return True
+
+    def _start(self) -> None:
+        if not self._check():
+            return
+        viewed = self._project.start(self._draft)
+        ui.navigate.to(run_page(viewed.id))
+
+    async def _plan_quickly(self) -> None:
+        """The memory alone, with rows that fill the context: an answer while the full plan is being made."""
+        asked = self._asked
+        if self._planned is None:
+            return  # which model and task it is follows from the rows
+        known = {name: self._planned[key] for name, key in _OF_PLAN.items()}
+        found = await self._project.reading.ask(plan_run, {**known, **self._draft.options}, True)
+        if asked == self._asked and "error" not in found:
+            self._plan.clear()
+            with self._plan:
+                part("h2", "The plan")
+                self._draw_memory(found)
+                loading("Measuring a few real steps")
+
+    async def _plan_fully(self) -> None:
+        """Memory and time, measured on this machine; an older answer is dropped."""
+        if not self._check():
+            return
+        self._asked += 1
+        asked = self._asked
+        if not list(self._plan):
+            with self._plan:
+                part("h2", "The plan")
+                loading("Simulating a step, then measuring a few")
+        if self._waiting is not None:
+            self._waiting.cancel()  # it is not needed any more
+        self._waiting = asyncio.ensure_future(self._project.planning.ask(plan_run, self._draft.options, False))
+        try:
+            found = await self._waiting
+        except asyncio.CancelledError:
+            return
+        if asked != self._asked:
+            return
+        self._plan.clear()
+        with self._plan:
+            part("h2", "The plan")
+            if "error" in found:
+                refusal(found["error"])
+                return
+            if found["task"] != self._task:
+                self._task = found["task"]
+                self._draw_form()
+            self._planned = found
+            self._draw_sliders(found)
+            self._draw_memory(found)
+            self._draw_time(found)
+            self._draw_choices(found)
+
+    def _draw_memory(self, found: Mapping[str, Any]) -> None:
+        peak, room = found["peak"], found["room"]
+        fits = peak <= room
+        said = f"It fits: about {memory_size(peak)} of {memory_size(room)} that are free."
+        over = f"It does not fit: about {memory_size(peak)}, and {memory_size(room)} are free."
+        notice(said if fits else over, "good" if fits else "bad", "status")
+        markup(memory_bar(found["memory"], max(room, peak)))
+
+    def _draw_time(self, found: Mapping[str, Any]) -> None:
+        run, after = found.get("run") or {}, found.get("evaluation") or {}
+        seconds, speed = run.get("seconds"), found.get("tokens_per_second")
+        facts(
+            [
+                ("training", f"about {duration(seconds)}" if seconds else f"unknown {found.get('why_no_time') or ''}"),
+                ("then evaluation", f"about {duration(after['seconds'])}" if after.get("seconds") else ""),
+                ("steps", f"{found['steps']:,} of {found['step_tokens']:,} tokens" if found.get("steps") else ""),
+                ("speed", f"{speed:,.0f} tokens per second, {found['time_source']}" if speed else ""),
+                ("model", f"{_short(found['model'])}, {found['parameters']:,} parameters"),
+                ("task", found["task"]),
+                ("method", found["method"]),
+                ("device", found["device"]),
+            ]
+        )
+
+    def _draw_choices(self, found: Mapping[str, Any]) -> None:
+        with details("Why Burnish chose this"), group("facts", "dl"):
+            for one in found["choices"]:
+                with group():
+                    part("dt", one["option"])
+                    part("dd", f"{_short(str(one['value']))}: {one['reason']}")
+
+    def _draw_form(self) -> None:
+        self._form.clear()
+        with self._form:
+            options_form(self._draft.options, self._task, str(self._draft.options.get("method", AUTO)), self._change)
+        self._draw_texts()
+
+    def _draw_texts(self) -> None:
+        self._texts.clear()
+        with self._texts:
+            with group():
+                written = {"text": self._draft.as_yaml()}
+                text_area(
+                    "Recipe, as YAML",
+                    lambda text: written.update(text=text),
+                    written["text"],
+                    kind="wide-field",
+                    live=True,
+                    rows=12,
+                    spellcheck="false",
+                    help="Change it, or paste one, and take it over.",
+                )
+                button("Use this text", lambda: self._read_yaml(written["text"]), "small")
+            with group():
+                part("h3", "As a command")
+                with group("copied"):
+                    with group("", "pre"):
+                        part("code", self._draft.as_command())
+                    part("button", "Copy", "button small", type="button", data_copy="")
+
+    def _read_yaml(self, text: str) -> None:
+        self._wrong.clear()
+        try:
+            self._draft = self._project.drafts.put(self._project.drafts.from_yaml(self._draft, text))
+        except BurnishError as error:
+            with self._wrong:
+                refusal(error)
+            return
+        ui.navigate.reload()
+
+
+def memory_bar(parts: Mapping[str, int], whole: int) -> Markup:
+    """The parts of the memory as a bar against what is free, and what each colour is."""
+    sizes = [(name, size) for name, size in parts.items() if size > 0]
+    bar = Markup("").join(
+        Markup('<span class="part{}" style="width:{}%" title="{}: {}"></span>').format(
+            place % _COLOURS, round(100 * size / max(1, whole), 2), name, memory_size(size)
+        )
+        for place, (name, size) in enumerate(sizes)
+    )
+    keys = Markup("").join(
+        Markup('<li><i class="part{}"></i>{} {}</li>').format(place % _COLOURS, name, memory_size(size))
+        for place, (name, size) in enumerate(sizes)
+    )
+    said = ", ".join(f"{name} {memory_size(size)}" for name, size in sizes)
+    return Markup(
+        '<div class="memory" role="img" aria-label="Memory: {}">{}</div><ul class="memory-key">{}</ul>'
+    ).format(said, bar, keys)
+
+
+def _applies(option: str, method: str) -> bool:
+    """Whether an option does something with a method."""
+    section = option.partition(".")[0]
+    owners = [one for one in method_names() if section in method_sections(one)]
+    return not owners or method in owners
+
+
+def _short(name: str) -> str:
+    return name if name in BUNDLED_MODELS or len(name) <= 60 else f"…{name[-58:]}"

@@ -1,0 +1,84 @@
+"""A process that has the libraries loaded, and does one piece of work after the other for the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import psutil
+
+from burnish.studio.inspection import warm_up
+
+_KILLED = {
+    "error": {
+        "what": "the process that did this was killed",
+        "why": "The machine may have run out of memory.",
+        "fix": "Close other programs, or use fewer rows or a smaller model",
+    }
+}
+_NICE = 5
+_WATCH_SECONDS = 1.0
+
+
+class Workbench:
+    """One process, started when it is needed first. It ends with this one, even if that is killed."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def begin(self) -> None:
+        """Starts the process, so that the libraries are there when they are needed."""
+        if self._pool is None:
+            self._started().submit(warm_up)
+
+    async def ask(self, work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+        """Does a piece of work there. If it is cancelled before its turn, it is never done.
+
+        Args:
+            work: a function of `inspection`.
+            given: its arguments.
+        """
+        try:
+            return await asyncio.wrap_future(self._started().submit(work, *given))
+        except BrokenProcessPool:
+            self._pool = None  # the next piece of work has a new process
+            return _KILLED
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+            for child in multiprocessing.active_children():
+                child.terminate()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # loky would start the process again and again: libraries take more memory than it allows a worker to gain
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, context, _prepare, (os.getpid(),))
+        return self._pool
+
+
+def _prepare(parent: int) -> None:
+    """Lets trainings go first, and ends this process with the one that started it."""
+    from burnish.system.machine import prepare_process
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    prepare_process()
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while psutil.pid_exists(parent) and (not hasattr(os, "getppid") or os.getppid() == parent):
+        time.sleep(_WATCH_SECONDS)
+    os._exit(0)

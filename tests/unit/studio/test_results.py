@@ -1,0 +1,92 @@
+"""What pages say of answers, and which options their form has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from burnish.recipe.names import options
+from burnish.recipe.schema import Recipe
+from burnish.studio.answering import _piece
+from burnish.studio.drafts import CODE, OURS
+from burnish.studio.exports import BUSY, DONE, FAILED, LOST, NONE, Exports
+from burnish.studio.pages.options_form import _ELSEWHERE, _idle, _read, _values
+from burnish.studio.pages.results import differing, is_right
+from burnish.studio.pages.settings import flat
+from burnish.studio.project import headline_text
+from tests.unit.jobs.fake_children import FakeChildren
+
+
+def test_what_differs_is_marked_word_by_word() -> None:
+    assert differing("14 plums, Sunday", "11 plums, Sunday") == [("11", True), (" plums, Sunday", False)]
+    assert differing("a", "a") == [("a", False)]
+    assert differing("a", "") == []
+
+
+def test_a_label_is_right_whatever_its_probability() -> None:
+    assert is_right({"expected": "refund", "tuned": "refund (0.97)"}, "tuned")
+    assert not is_right({"expected": "refund", "tuned": "praise (0.97)"}, "tuned")
+
+
+def test_every_option_is_in_the_form_or_has_its_place() -> None:
+    """An option that is added to the schema is in the form without a line of its own."""
+    shown = {name for name in options() if name not in _ELSEWHERE}
+    assert {"train.epochs", "lora.rank", "data.group", "seed"} <= shown
+    assert set(_ELSEWHERE) - set(options()) == set()
+    assert {*OURS, *CODE} <= set(_ELSEWHERE)
+
+
+def test_sections_that_do_nothing_are_left_out() -> None:
+    assert {"tag", "span", "prompt", "distributed"} <= _idle("classify", "lora")
+    assert not {"classify", "annotation", "lora"} & _idle("classify", "lora")
+    assert "freeze" not in _idle("chat", "freeze")
+
+
+def test_fields_are_read_as_in_a_recipe() -> None:
+    found = options()
+    assert _read(found["train.epochs"], "2.5") == 2.5
+    assert _read(found["train.epochs"], "auto") == "auto"
+    assert _read(found["train.epochs"], "  ") is None
+    assert _read(found["data.group"], "2024") == "2024"
+    assert _read(found["lora.targets"], "[q_proj, v_proj]") == ["q_proj", "v_proj"]
+    assert _values(found["train.schedule"]) == ["linear", "constant"]
+    assert _values(found["data.packing"]) == ["false"]
+    assert _values(found["train.epochs"]) == []
+
+
+def test_a_recipe_by_section_has_the_names_of_options() -> None:
+    assert set(flat(Recipe().model_dump(mode="json"))) == set(options())
+
+
+def test_the_headline_is_short() -> None:
+    side = {"low": None, "high": None}
+    figure = {"name": "accuracy", "is_share": True, "base": {"value": 0.125, **side}, "tuned": {"value": 0.975, **side}}
+    assert headline_text({"headline": "accuracy", "figures": [figure]}) == "accuracy 12.5 % → 97.5 %"
+    assert headline_text({}) == ""
+
+
+def test_pieces_of_a_stream() -> None:
+    assert _piece('data: {"choices": [{"delta": {"content": "Hi"}}]}') == "Hi"
+    assert _piece('data: {"choices": [{"text": "there"}]}') == "there"
+    assert _piece("data: [DONE]") == _piece(": ping") == _piece("") == ""
+    assert _piece('data: {"error": {"message": "too long"}}') == "[too long]"
+
+
+def test_an_export_is_found_again(tmp_path: Path) -> None:
+    children = FakeChildren()
+    run = tmp_path / "ftjob-1"
+    exports = Exports(tmp_path / "exports", children)
+    assert exports.state(run, "gguf").state == NONE
+    exports.start(run, "gguf")
+    exports.start(run, "merge")
+    assert children.begun == [["export", str(run), "--to", "gguf", "--json"], ["merge", str(run), "--json"]]
+    again = Exports(tmp_path / "exports", children)
+    assert again.state(run, "gguf").state == BUSY
+    first, second = children.alive
+    children.end(first, {"folder": "x"})
+    assert (again.state(run, "gguf").state, again.state(run, "gguf").found) == (DONE, {"folder": "x"})
+    children.end(second)
+    assert again.state(run, "merge").state == LOST
+    exports.start(run, "gguf")
+    children.end(max(children.alive), json.loads('{"error": {"what": "no room"}}'))
+    assert again.state(run, "gguf").state == FAILED
