@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from os.path import commonprefix
@@ -48,6 +48,8 @@ class Asked:
     """How many log-probabilities each token gets; None for none at all."""
     guide: Guide | None = None
     """What the answer may be; of this answer alone."""
+    inputs: Mapping[str, torch.Tensor] | None = None
+    """What the prompt needs besides its tokens, for example pixels."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +63,8 @@ class Row:
     """`stop`, `length` or `cancelled`; None while it goes on."""
     error: BurnishError | None = None
     """Why it was cancelled, if its own request is to blame."""
+    shift: int = 0
+    """Of positions against the number of tokens: some models count the tokens of a picture in two directions."""
 
     @property
     def num_held(self) -> int:
@@ -111,6 +115,8 @@ class Batch:
         """Reads a prompt and returns the first token of its answer, if it gets one; the row stays unless that ends
         it."""
         ids = row.asked.ids
+        if row.asked.inputs:
+            return self._see(row, row.asked.inputs)
         known = self._beginnings.find(ids)
         cache = key_values.empty() if known is None else known
         begin = key_values.columns(cache)
@@ -120,6 +126,30 @@ class Batch:
             self._joining.append((row, cache))
         else:
             self._beginnings.keep(ids, cache)
+        return token
+
+    def _see(self, row: Row, inputs: Mapping[str, torch.Tensor]) -> Token | None:
+        """`join` for a prompt with pictures. It has the same tokens as others with other pictures, so nothing is taken
+        from them or kept for them, and the model itself counts its positions."""
+        device, cache = self._network.device, key_values.empty()
+        ids = torch.tensor([row.asked.ids], device=device)
+        given = {name: tensor.to(device) for name, tensor in inputs.items()}
+        with self._active() or nullcontext(), arithmetic(device, self._precision):
+            output = self._network(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                past_key_values=cache,
+                use_cache=True,
+                **self._last_only,
+                **given,
+            )
+        # models that count so keep the difference for their own `generate`
+        for module in self._network.modules():
+            if getattr(module, "rope_deltas", None) is not None:
+                row.shift, module.rope_deltas = int(module.rope_deltas.flatten()[0]), None
+        token = self._take(row, output.logits[0, -1].float().cpu())
+        if row.ended is None:
+            self._joining.append((row, cache))
         return token
 
     @torch.no_grad()
@@ -133,7 +163,7 @@ class Batch:
         for number, row in enumerate(self._rows):
             mask[number, width - row.num_held :] = 1
         last = [[row.new[-1]] for row in self._rows]
-        logits = self._forward(last, mask, [row.num_held for row in self._rows], self._cache)
+        logits = self._forward(last, mask, [row.num_held + row.shift for row in self._rows], self._cache)
         found = [(row, self._take(row, logits[number])) for number, row in enumerate(self._rows)]
         self.sweep()
         return found
@@ -153,7 +183,7 @@ class Batch:
         if self._cache is None or len(staying) == len(self._rows):
             return
         for number, row in enumerate(self._rows):
-            if row.ended in ("stop", "length"):
+            if row.ended in ("stop", "length") and not row.asked.inputs:
                 held = min(row.num_held, key_values.columns(self._cache))
                 ids = [*row.asked.ids, *row.new][:held]
                 self._beginnings.keep(ids, key_values.kept(self._cache, [number], held))

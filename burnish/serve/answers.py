@@ -114,7 +114,13 @@ class Models:
 
 
 def asked_of(
-    served: Served, form: Common, ids: list[int], number: int, guide: Guide | None = None, param: str = "prompt"
+    served: Served,
+    form: Common,
+    ids: list[int],
+    number: int,
+    guide: Guide | None = None,
+    param: str = "prompt",
+    inputs: Mapping[str, Any] | None = None,
 ) -> Asked:
     """One prompt as the engine takes it.
 
@@ -125,6 +131,7 @@ def asked_of(
         number: of the answer, from 0: each of several has a seed of its own.
         guide: what the answer may be; None for anything.
         param: the part of the request that the prompt comes from.
+        inputs: what the prompt needs besides its tokens.
     """
     from burnish.inference.batch import Asked
     from burnish.inference.sampling import Sampling
@@ -147,7 +154,7 @@ def asked_of(
         logit_bias=bias,
         seed=None if form.seed is None else form.seed + number,
     )
-    return Asked(ids, frozenset(served.session.task.predictor.stop_ids), most, sampling, form.top, guide)
+    return Asked(ids, frozenset(served.session.task.predictor.stop_ids), most, sampling, form.top, guide, inputs)
 
 
 def _token_id(name: str, served: Served) -> int:

@@ -46,11 +46,12 @@ async def open_chat(models: Models, form: ChatForm) -> Chat:
         message = f"The model `{served.name}` calls no tools: {why}. Leave `tools` out, or describe them in a message."
         raise Refusal(400, message, None, "tools")
     ids = chat_prompt(served, form)
+    inputs = await _pixels(served, form)
     asked, manners = [], []
     for number in range(form.n or 1):
         reader = predictor.reader(ids, bool(form.usable_tools))
         guide = await asyncio.to_thread(_guide, served, form, reader.tag)
-        asked.append(asked_of(served, form, ids, number, guide, "messages"))
+        asked.append(asked_of(served, form, ids, number, guide, "messages", inputs))
         manners.append(Manner(form.stops, reader, form.is_one_call))
     return Chat(served, ids, asked, manners)
 
@@ -73,12 +74,9 @@ def chat_prompt(served: Served, form: ChatForm) -> list[int]:
     if not task.reads_turns:
         message = f"The model `{served.name}` continues texts and has no chat template. Use `/v1/completions`."
         raise Refusal(400, message, None, "model")
-    if any(isinstance(message, Question) and message.has_pictures for message in form.messages):
-        raise Refusal(400, f"The model `{served.name}` is served without pictures.", None, "messages")
-    turns = [
-        message.parts() if task.takes_pictures and isinstance(message, Question) else message.turn()
-        for message in form.messages
-    ]
+    if _has_pictures(form) and not task.takes_pictures:
+        raise Refusal(400, f"The model `{served.name}` sees no pictures.", None, "messages")
+    turns = _turns(served, form)
     if turns[-1]["role"] not in ("user", "tool"):
         message = "The last message has to be the user's, or the result of a tool: an answer follows it."
         raise Refusal(400, message, None, "messages")
@@ -87,6 +85,22 @@ def chat_prompt(served: Served, form: ChatForm) -> list[int]:
         return list(task.predictor.prompt_ids(turns, tools))
     except RowError as error:
         raise Refusal(400, f"The conversation cannot be answered: {error}.", None, "messages") from error
+
+
+def _turns(served: Served, form: ChatForm) -> list[dict[str, Any]]:
+    sees = served.session.task.takes_pictures
+    return [message.parts() if sees and isinstance(message, Question) else message.turn() for message in form.messages]
+
+
+def _has_pictures(form: ChatForm) -> bool:
+    return any(isinstance(message, Question) and message.has_pictures for message in form.messages)
+
+
+async def _pixels(served: Served, form: ChatForm) -> Mapping[str, Any] | None:
+    """What the model needs besides the tokens of a conversation; None without pictures."""
+    if not _has_pictures(form):
+        return None
+    return await asyncio.to_thread(served.session.task.predictor.prompt_inputs, _turns(served, form))
 
 
 @dataclass(slots=True)

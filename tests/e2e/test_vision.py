@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import torch
 
 from burnish.api import load_run
 from burnish.errors import RecipeError
+from burnish.inference.served import open_models
 from burnish.inference.session import open_session
 from burnish.recipe.load import recipe_from_saved
 from burnish.runs.events import Event, Note, StepDone
 from burnish.workflows.run import Run
 from burnish.workflows.train import train
+from tests.e2e.serving import start
 from tests.tiny_data import make_recipe
 from tests.tiny_vision import FAMILIES, TOWERS, save_vision_model, write_picture_rows
 
@@ -183,3 +189,34 @@ def test_a_text_in_parts_names_no_file(base: tuple[str, Path], rows: Path) -> No
     assert predictor.prompt_inputs([{"role": "user", "content": named}]) is not None
     assert predictor.prompt_inputs(parts) is None
     assert predictor.prompt_ids(parts) != typed
+
+
+def test_pictures_over_http(trained: tuple[Run, list[Event]], rows: Path) -> None:
+    """Asked at the same time, each is answered as it is alone."""
+    run, question = trained[0], {"type": "text", "text": "What colour is square 1?"}
+    served: Any = open_models([str(run.path)], "runs", None, False, print)
+    session = served[run.name].session
+
+    def address(name: str) -> str:
+        return f"data:image/png;base64,{base64.b64encode((rows.parent / name).read_bytes()).decode()}"
+
+    def alone(names: tuple[str, ...]) -> str:
+        parts = [*({"type": "image", "source": address(name)} for name in names), question]
+        return session.chat([{"role": "user", "content": parts}], 12)
+
+    cases = [("1.png",), ("2.png",), ("1.png", "7.png"), (), ("1.png",)]
+    expected = list(map(alone, cases))
+    with contextmanager(start)(served) as server:
+
+        def ask(*pictures: str) -> str:
+            parts = [*({"type": "image_url", "image_url": {"url": one}} for one in pictures), question]
+            asked: Any = [{"role": "user", "content": parts}]
+            options: Any = {"model": run.name, "max_tokens": 12, "temperature": 0}
+            return server.client.chat.completions.create(messages=asked, **options).choices[0].message.content.strip()
+
+        with ThreadPoolExecutor(len(cases)) as pool:
+            assert list(pool.map(lambda names: ask(*map(address, names)), cases)) == expected
+        with pytest.raises(openai.BadRequestError, match="corrupt|is not an image"):
+            ask("data:image/png;base64,AAAA")
+        with pytest.raises(openai.BadRequestError, match="data:image"):
+            ask("https://example.com/a.png")
