@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from burnish.models.answering_layers import join_layers
 from burnish.models.attention import NAMES, register
 from burnish.models.device import PRECISIONS, arithmetic
-from burnish.models.packed_linear import pack_linear_layers
+from burnish.models.packed_linear import Packing, can_pack, plain_layers
+from burnish.system.inventory import free_memory
+from burnish.system.machine import this_machine
 
+_MOST_OF_FREE = 0.5
+"""Of the free memory, that weights may take to be packed: until the network was tried, both forms are held."""
 _TOKENS = 9
 _TOLERANCES = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.05}
 """How far the logits of the trial may be from those before, as a share of their size. It shows what is wrong, such as a
@@ -42,7 +48,24 @@ def arrange_for_answers(network: Any, precision: str) -> None:
         plain.set_attn_implementation(NAMES["cpu"])
         if not is_right():
             plain.set_attn_implementation("sdpa")
-    pack_linear_layers(network, PRECISIONS[precision], is_right)
+    layers = list(plain_layers(network))
+    room = _MOST_OF_FREE * (free_memory(this_machine().memory_bytes) or 0)
+    if can_pack(PRECISIONS[precision]) and sum(layer.weight.nbytes for layer in layers) <= room:
+        _pack(network, PRECISIONS[precision], is_right)
+
+
+@torch.no_grad()
+def _pack(network: Any, dtype: torch.dtype, is_right: Callable[[], bool]) -> None:
+    """Packs what the network gives the same with: layers joined and alone, else alone, else nothing."""
+    for joins in (True, False):
+        packing = Packing(dtype)
+        if joins:
+            join_layers(network, packing)
+        for layer in plain_layers(network):
+            packing.pack([layer])
+        if packing.is_empty or is_right():
+            return
+        packing.undo()
 
 
 @torch.no_grad()

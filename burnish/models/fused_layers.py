@@ -100,8 +100,33 @@ class _RotaryAttention(nn.Module):
         return layer.o_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
 
 
+class Trials:
+    """Finds out of which kind layers are; those that are alike are tried once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any] | None] = {}
+
+    def gated(self, layer: nn.Module) -> dict[str, Any] | None:
+        """The activation of a gated feed-forward layer, as an attribute by name; None if it is none."""
+        return self._tried(layer, GATED, _try_gated)
+
+    def attention(self, layer: nn.Module) -> dict[str, Any] | None:
+        """Empty if it is attention with rotary embeddings; None if not."""
+        return self._tried(layer, PROJECTIONS, _try_attention)
+
+    def _tried(
+        self, layer: nn.Module, names: tuple[str, ...], attempt: Callable[[Any], dict[str, Any] | None]
+    ) -> dict[str, Any] | None:
+        if not _has_linear(layer, names):
+            return None
+        key = f"{type(layer)} {names} {_sizes(layer)}"
+        if key not in self._known:
+            self._known[key] = _attempt(attempt, layer)
+        return self._known[key]
+
+
 def install_fused_layers(network: nn.Module) -> Callable[[], None] | None:
-    """Replaces the classes of the layers that pass the trial; those of one kind are tried once.
+    """Replaces the classes of the layers that pass the trial.
 
     Args:
         network: a transformers model.
@@ -109,19 +134,16 @@ def install_fused_layers(network: nn.Module) -> Callable[[], None] | None:
     Returns:
         A function that restores them; None if there are none.
     """
-    tried: dict[str, dict[str, Any] | None] = {}
+    trials = Trials()
     replaced: list[tuple[nn.Module, type[nn.Module]]] = []
     for layer in network.modules():
-        for names, base, attempt in ((GATED, _GatedLayer, _try_gated), (PROJECTIONS, _RotaryAttention, _try_attention)):
-            if not _has_linear(layer, names) or isinstance(layer, base):
+        for base, attempt in ((_GatedLayer, trials.gated), (_RotaryAttention, trials.attention)):
+            if isinstance(layer, base):
                 continue
-            kind = type(layer)
-            key = f"{kind} {names} {_sizes(layer)}"
-            if key not in tried:
-                tried[key] = _attempt(attempt, layer)
-            found = tried[key]
+            found = attempt(layer)
             if found is not None:
-                layer.__class__ = _subclass(base, kind)
+                kind = type(layer)
+                layer.__class__ = subclass(base, kind)
                 for name, value in found.items():
                     setattr(layer, name, value)
                 replaced.append((layer, kind))
@@ -134,8 +156,9 @@ def install_fused_layers(network: nn.Module) -> Callable[[], None] | None:
 
 
 @functools.cache
-def _subclass(base: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Fused{kind.__name__}", (base, kind), {"__module__": __name__})
+def subclass(base: type[nn.Module], kind: type[nn.Module], prefix: str = "Fused") -> type[nn.Module]:
+    """A class of layers of that kind that compute as `base` does, with a name that begins with `prefix`."""
+    return type(f"{prefix}{kind.__name__}", (base, kind), {"__module__": __name__})
 
 
 def _has_linear(layer: nn.Module, names: tuple[str, ...]) -> bool:
@@ -200,7 +223,7 @@ def _try_attention(layer: Any) -> dict[str, Any] | None:
     small = _small(layer, {**sizes, "q_proj": (_FEATURES, heads), "o_proj": (heads, _FEATURES)})
     small.v_proj.weight.mul_(_LARGE)
     fused = copy.copy(small)
-    fused.__class__ = _subclass(_RotaryAttention, type(layer))
+    fused.__class__ = subclass(_RotaryAttention, type(layer))
     inputs, turns = torch.randn(1, _TOKENS, _FEATURES), torch.randn(2, 1, _TOKENS, size)
 
     def run(module: Any, given: torch.Tensor) -> torch.Tensor:

@@ -7,20 +7,16 @@ an output layer shares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from burnish.kernels.precision import arithmetic_type
-from burnish.system.inventory import free_memory
-from burnish.system.machine import this_machine
 
 _LEAST = 64
 """Inputs and outputs of a layer from which this pays; those of adapters have fewer."""
-_MOST_OF_FREE = 0.5
-"""Of the free memory, that weights may take to be packed: until the network was tried, both forms are held."""
 _ROWS = 3
 """Of the trial."""
 _EXTRA = 2.0
@@ -29,24 +25,48 @@ _LEAST_ERROR = 1e-5
 """As a share of the largest result: below it, rounding."""
 
 
-class PackedLinear(nn.Linear):
-    """A linear layer with its weights in oneDNN's layout. `weight` keeps its shape, but every value is NaN, so that
-    whatever else reads it gets no answer rather than a wrong one."""
+class PackedWeights:
+    """Weights of one or several layers with the same inputs, in oneDNN's layout.
 
-    packed: torch.Tensor
+    Args:
+        weights: `[outputs, inputs]` each.
+        biases: `[outputs]` each; of all layers, or none.
+        dtype: of the arithmetic.
+    """
+
+    def __init__(self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor], dtype: torch.dtype) -> None:
+        joined = torch.cat(list(weights)) if len(weights) > 1 else weights[0]
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(joined.to(dtype))
+        self._bias = torch.cat(list(biases)).to(dtype) if biases else None
+        self._dtype = dtype
+
+    def product(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[..., inputs]` to `[..., outputs of all layers]`."""
+        given = inputs.to(arithmetic_type(inputs))
+        if given.dtype != self._dtype or torch.is_grad_enabled():
+            raise TypeError(f"these weights are packed for answers in {self._dtype}")
+        flat = given.reshape(-1, given.shape[-1])
+        found = torch.ops.mkldnn._linear_pointwise(flat, self._packed, self._bias, "none", [], "")
+        return found.view(*inputs.shape[:-1], found.shape[-1])
+
+
+class PackedLinear(nn.Linear):
+    """A linear layer with packed weights. `weight` keeps its shape, but every value is NaN, so that whatever else reads
+    it gets no answer rather than a wrong one."""
+
+    packed: PackedWeights
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
         """`[..., inputs]` to `[..., outputs]`."""
-        given = input.to(arithmetic_type(input))
-        if given.dtype != self.packed.dtype or torch.is_grad_enabled():
-            raise TypeError(f"these weights are packed for answers in {self.packed.dtype}")
-        return _product(given, self.packed, None if self.bias is None else self.bias.to(given.dtype))
+        return self.packed.product(input)
 
 
-def _product(inputs: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    flat = inputs.reshape(-1, inputs.shape[-1])
-    found = torch.ops.mkldnn._linear_pointwise(flat, packed, bias, "none", [], "")
-    return found.view(*inputs.shape[:-1], found.shape[-1])
+class TakenLinear(nn.Linear):
+    """A linear layer whose weights were packed with those of others; the layer that holds both computes with them."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+        """Not any more."""
+        raise TypeError("the weights of this layer are packed together with others")
 
 
 def can_pack(dtype: torch.dtype) -> bool:
@@ -58,70 +78,89 @@ def can_pack(dtype: torch.dtype) -> bool:
     return dtype == torch.float32
 
 
-@torch.no_grad()
-def pack_linear_layers(network: nn.Module, dtype: torch.dtype, is_right: Callable[[], bool]) -> int:
-    """Packs the plain linear layers of a network on the CPU whose products stay as exact.
+class Packing:
+    """Packs layers of a network, and can take all of that back.
 
     Args:
-        network: in evaluation mode; it is not trained any more, nor are its weights saved or merged.
         dtype: of the arithmetic.
-        is_right: whether the network with packed layers still gives what it gave. If not, nothing is packed.
-
-    Returns:
-        How many were packed.
     """
-    if not can_pack(dtype):
-        return 0
-    layers = list(_plain_layers(network))
-    room = free_memory(this_machine().memory_bytes) or 0
-    if sum(layer.weight.nbytes for layer in layers) > _MOST_OF_FREE * room:
-        return 0
-    tried: dict[tuple[int, int], bool] = {}
-    plain: list[tuple[Any, nn.Parameter]] = []
-    for layer in layers:
-        packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.to(dtype))
-        kind = (layer.in_features, layer.out_features)
-        if kind not in tried:
-            tried[kind] = _is_as_exact(layer, packed)
-        if tried[kind]:
-            plain.append((layer, layer.weight))
-            unknown = torch.full((1,), float("nan"), dtype=layer.weight.dtype).expand(layer.weight.shape)
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._tried: dict[tuple[int, int], bool] = {}
+        self._undo: list[Callable[[], None]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was changed."""
+        return not self._undo
+
+    @torch.no_grad()
+    def pack(self, layers: Sequence[nn.Linear]) -> PackedWeights | None:
+        """The weights of layers with the same inputs, which these give up: a single one goes on with them, of several
+        none can be called any more. None if their products would be less exact, or if only some have a bias."""
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        if biases and len(biases) < len(layers):
+            return None
+        packed = PackedWeights([layer.weight for layer in layers], biases, self._dtype)
+        if not self._is_as_exact(layers, packed):
+            return None
+        for layer in layers:
+            weight = layer.weight
+            unknown = torch.full((1,), float("nan"), dtype=weight.dtype).expand(weight.shape)
             layer.weight = nn.Parameter(unknown, requires_grad=False)
-            layer.__class__, layer.packed = PackedLinear, packed
-    if not plain or is_right():
-        return len(plain)
-    for layer, weight in plain:
-        layer.__class__, layer.weight = nn.Linear, weight
-        del layer.packed
-    return 0
+            self.change(layer, PackedLinear if len(layers) == 1 else TakenLinear)
+            if len(layers) == 1:
+                setattr(layer, "packed", packed)  # noqa: B010  no attribute of the class that it had
+            self._undo.append(lambda layer=layer, weight=weight: setattr(layer, "weight", weight))
+        return packed
+
+    def change(self, layer: nn.Module, kind: type[nn.Module]) -> None:
+        """Gives a layer another class."""
+        before = type(layer)
+        layer.__class__ = kind
+        self._undo.append(lambda: setattr(layer, "__class__", before))
+
+    def undo(self) -> None:
+        """Takes everything back."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _is_as_exact(self, layers: Sequence[nn.Linear], packed: PackedWeights) -> bool:
+        """Whether the products of random rows are as near to those in fp32 as the plain ones; tried once by size."""
+        kind = (layers[0].in_features, sum(layer.out_features for layer in layers))
+        if kind not in self._tried:
+            source = torch.Generator().manual_seed(0)
+            inputs = torch.randn(_ROWS, kind[0], generator=source).to(self._dtype)
+            plain, exact = [], []
+            for layer in layers:
+                weight, bias = layer.weight.to(self._dtype), None if layer.bias is None else layer.bias.to(self._dtype)
+                plain.append(nn.functional.linear(inputs, weight, bias))
+                wide = None if bias is None else bias.double()
+                exact.append(nn.functional.linear(inputs.double(), weight.double(), wide))
+            right = torch.cat(exact, -1)
+            found = [torch.cat(plain, -1), packed.product(inputs)]
+            errors = [float((one.double() - right).abs().max()) for one in found]
+            self._tried[kind] = errors[1] <= max(_EXTRA * errors[0], _LEAST_ERROR * float(right.abs().max()))
+        return self._tried[kind]
 
 
-def _plain_layers(network: nn.Module) -> Iterator[Any]:
-    """Linear layers on the CPU that nothing else reads the weights of."""
+def plain_layers(network: nn.Module) -> Iterator[nn.Linear]:
+    """Linear layers on the CPU that are worth packing, and whose weights no adapter reads."""
     reading = {id(child) for module in network.modules() if _reads_weights(module) for child in module.modules()}
     for layer in network.modules():
-        if type(layer) is nn.Linear and id(layer) not in reading and not _has_hooks(layer):
-            is_large = min(layer.in_features, layer.out_features) >= _LEAST
-            if layer.weight.device.type == "cpu" and is_large and layer.weight.is_floating_point():
-                yield layer
+        if isinstance(layer, nn.Linear) and is_plain(layer) and id(layer) not in reading:
+            yield layer
+
+
+def is_plain(layer: Any) -> bool:
+    """Whether this is a plain linear layer on the CPU, worth packing."""
+    if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks:
+        return False
+    is_large = min(layer.in_features, layer.out_features) >= _LEAST
+    return is_large and layer.weight.device.type == "cpu" and layer.weight.is_floating_point()
 
 
 def _reads_weights(module: nn.Module) -> bool:
     """Whether a layer of an adapter computes with the weights of its base, as DoRA does with their norms."""
     return any(getattr(module, "use_dora", None) or [])
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
-
-
-def _is_as_exact(layer: nn.Linear, packed: torch.Tensor) -> bool:
-    """Whether the product of random rows is as near to that in fp32 as the plain one."""
-    source = torch.Generator().manual_seed(0)
-    inputs = torch.randn(_ROWS, layer.in_features, generator=source).to(packed.dtype)
-    weight, bias = layer.weight.to(packed.dtype), None if layer.bias is None else layer.bias.to(packed.dtype)
-    exact = nn.functional.linear(inputs.double(), weight.double(), None if bias is None else bias.double())
-    plain, found = nn.functional.linear(inputs, weight, bias), _product(inputs, packed, bias)
-    size = float(exact.abs().max())
-    errors = [float((one.double() - exact).abs().max()) for one in (plain, found)]
-    return errors[1] <= max(_EXTRA * errors[0], _LEAST_ERROR * size)

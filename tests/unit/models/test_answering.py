@@ -12,9 +12,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from burnish.kernels.one_token_attention import one_token_attention, one_token_attention_reference
-from burnish.models import attention, packed_linear
+from burnish.models import answering, attention, packed_linear
 from burnish.models.answering import arrange_for_answers
-from burnish.models.packed_linear import PackedLinear, can_pack, pack_linear_layers
+from burnish.models.packed_linear import PackedLinear, Packing, TakenLinear, can_pack
 from tests.tiny_models import make_network
 
 PACKS = pytest.mark.skipif(not can_pack(torch.float32), reason="this build of torch has no oneDNN")
@@ -58,8 +58,9 @@ def test_packed_products(dtype: torch.dtype, has_bias: bool) -> None:
     plain = nn.Sequential(nn.Linear(96, 130, bias=has_bias)).to(dtype).eval()
     packed = nn.Sequential(nn.Linear(96, 130, bias=has_bias)).to(dtype).eval()
     packed.load_state_dict(plain.state_dict())
-    assert pack_linear_layers(packed, dtype, lambda: True) == 1
     layer: Any = packed[0]
+    packing = Packing(dtype)
+    assert packing.pack([layer]) is not None
     assert isinstance(layer, PackedLinear)
     assert layer.weight.shape == (130, 96)
     assert bool(layer.weight.isnan().all())
@@ -73,6 +74,10 @@ def test_packed_products(dtype: torch.dtype, has_bias: bool) -> None:
         packed(torch.randn(1, 96).to(dtype))
     with torch.no_grad(), pytest.raises(TypeError, match="packed for answers"):
         packed(torch.randn(1, 96).double())
+    packing.undo()
+    assert type(layer) is nn.Linear
+    inputs = torch.randn(2, 96).to(dtype)
+    assert torch.equal(packed(inputs), plain(inputs))
 
 
 @PACKS
@@ -82,8 +87,13 @@ def test_a_network_with_packed_layers_gives_the_same(packs_small: None, tiny_mod
     network = AutoModelForCausalLM.from_pretrained(folder).eval()
     arrange_for_answers(network, "fp32")
     assert network.config._attn_implementation == attention.NAMES["cpu"]
-    packed = [layer for layer in network.modules() if isinstance(layer, PackedLinear)]
-    assert len(packed) == sum(type(layer) is nn.Linear for layer in plain.modules())
+    kinds = {type(layer).__name__ for layer in network.modules()}
+    assert {"AnsweringLlamaAttention", "AnsweringLlamaMLP", "AnsweringLlamaRMSNorm"} <= kinds
+    taken = {name.rpartition(".")[2] for name, layer in network.named_modules() if isinstance(layer, TakenLinear)}
+    assert taken == {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+    assert not any(type(layer) is nn.Linear for layer in network.modules())
+    with torch.no_grad(), pytest.raises(TypeError, match="together with others"):
+        network.model.layers[0].mlp.up_proj(torch.zeros(1, 4))
     ids = torch.arange(5, 45).view(2, 20)
     mask = torch.ones_like(ids)
     mask[0, :7] = 0
@@ -121,7 +131,7 @@ def test_a_layer_whose_weight_is_read_stays_plain(packs_small: None) -> None:
     with torch.no_grad():
         before = network(input_ids=ids).logits
         arrange_for_answers(network, "fp32")
-        assert not any(isinstance(layer, PackedLinear) for layer in network.modules())
+        assert all(type(layer) is nn.Linear for layer in network.modules() if isinstance(layer, nn.Linear))
         torch.testing.assert_close(network(input_ids=ids).logits, before, atol=1e-4, rtol=1e-4)
 
 
@@ -142,8 +152,10 @@ def test_layers_that_dora_reads_stay_plain(packs_small: None) -> None:
 
 @PACKS
 def test_a_large_network_is_not_held_twice(packs_small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_linear, "free_memory", lambda limit: 1000)
-    assert pack_linear_layers(make_network("llama", 60).eval(), torch.float32, lambda: True) == 0
+    monkeypatch.setattr(answering, "free_memory", lambda limit: 1000)
+    network = make_network("llama", 60).eval()
+    arrange_for_answers(network, "fp32")
+    assert not any(isinstance(layer, (PackedLinear, TakenLinear)) for layer in network.modules())
 
 
 def test_attention_that_changes_the_answers_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:

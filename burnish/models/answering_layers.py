@@ -1,0 +1,119 @@
+"""Attention, gated feed-forward layers and norms of networks that only answer, as few operations.
+
+One new token per row is so little to compute that half of a step is the calls themselves: of thirty layers, two
+thousand. Here a layer's projections are one product, queries and keys are rotated together, and a norm is one call. As
+in `fused_layers`, a layer keeps its name and its parts, and is taken for one of these kinds only after a trial.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from burnish.kernels.gated_mlp import ACTIVATIONS
+from burnish.models.fast_paths import computes_rms_norm, epsilon_of
+from burnish.models.fused_layers import GATED, PROJECTIONS, Trials, subclass
+from burnish.models.packed_linear import PackedWeights, Packing, is_plain
+
+_PREFIX = "Answering"
+"""Of the names of classes."""
+
+
+class _GatedAnswers(nn.Module):
+    """A gated feed-forward layer with its first two products in one."""
+
+    burnish_activation: str
+    burnish_joined: PackedWeights
+    down_proj: nn.Module
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[..., width]` to `[..., width]`."""
+        gate, up = self.burnish_joined.product(inputs).chunk(2, -1)
+        return self.down_proj(ACTIVATIONS[self.burnish_activation](gate) * up)
+
+
+class _AttentionAnswers(nn.Module):
+    """An attention layer with rotary embeddings; queries, keys and values are one product."""
+
+    burnish_joined: PackedWeights
+    burnish_heads: tuple[int, int]
+    """Of queries, and of keys."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: Any = None,
+        past_key_values: Any = None,
+        **others: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """Arguments and results as those of transformers' layers."""
+        layer: Any = self
+        (rows, width), size = hidden_states.shape[:2], layer.head_dim
+        queries, keys = self.burnish_heads
+        heads = self.burnish_joined.product(hidden_states).view(rows, width, -1, size).transpose(1, 2)
+        cosine, sine = (turn.unsqueeze(1) for turn in position_embeddings)
+        turning = heads[:, : queries + keys]
+        first, second = turning.chunk(2, -1)
+        turned = torch.addcmul(turning * cosine, torch.cat((-second, first), -1), sine)
+        query, key, value = turned[:, :queries], turned[:, queries:], heads[:, queries + keys :]
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, layer.layer_idx)
+        attend = ALL_ATTENTION_FUNCTIONS[layer.config._attn_implementation]
+        output, shares = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=layer.scaling, **others)
+        return layer.o_proj(output.reshape(rows, width, -1)), shares
+
+
+class _NormAnswers(nn.Module):
+    """A root mean square norm as one operation."""
+
+    weight: torch.Tensor
+    burnish_epsilon: float
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[..., width]`, normalized."""
+        # in fp32, and rounded where Llama's code rounds: of bf16 inputs, torch would add up the squares in bf16
+        normal = nn.functional.rms_norm(inputs.float(), self.weight.shape, None, self.burnish_epsilon)
+        return self.weight * normal.to(inputs.dtype)
+
+
+def join_layers(network: nn.Module, packing: Packing) -> None:
+    """Replaces the classes of the layers that pass their trial."""
+    trials, norms = Trials(), dict[str, bool]()
+    for layer in list(network.modules()):
+        if _all_plain(layer, GATED[:2]) and (found := trials.gated(layer)) is not None:
+            _join(layer, GATED[:2], _GatedAnswers, packing, **found)
+        elif _all_plain(layer, PROJECTIONS[:3]) and trials.attention(layer) is not None:
+            _join(layer, PROJECTIONS[:3], _AttentionAnswers, packing, burnish_heads=_heads(layer))
+        elif (epsilon := epsilon_of(layer)) is not None and _is_norm(layer, norms):
+            packing.change(layer, subclass(_NormAnswers, type(layer), _PREFIX))
+            setattr(layer, "burnish_epsilon", epsilon)  # noqa: B010
+
+
+def _heads(layer: Any) -> tuple[int, ...]:
+    return tuple(layer._modules[name].out_features // int(layer.head_dim) for name in PROJECTIONS[:2])
+
+
+def _all_plain(layer: nn.Module, names: tuple[str, ...]) -> bool:
+    return all(is_plain(layer._modules.get(name)) for name in names)
+
+
+def _join(layer: Any, names: tuple[str, ...], kind: type[nn.Module], packing: Packing, **attributes: Any) -> None:
+    packed = packing.pack([layer._modules[name] for name in names])
+    if packed is None:
+        return
+    packing.change(layer, subclass(kind, type(layer), _PREFIX))
+    for name, value in {**attributes, "burnish_joined": packed}.items():
+        setattr(layer, name, value)
+
+
+def _is_norm(layer: Any, known: dict[str, bool]) -> bool:
+    if getattr(layer, "weight", None) is None:
+        return False
+    kind = f"{type(layer)} {layer.weight.shape} {epsilon_of(layer)}"
+    if kind not in known:
+        known[kind] = computes_rms_norm(layer)
+    return known[kind]
