@@ -33,10 +33,11 @@ format: $(VENV)/.installed-dev ## put the code into its standard form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/.installed ## write the options page, the glossary, the page on checking and the snapshots of --help
+docs: $(VENV)/.installed ## write the options page, the glossary, the page on checking, the schemas and the snapshots of --help
 	$(BIN)/python -m burnish.recipe.reference
 	$(BIN)/python -m burnish.glossary
 	$(BIN)/python -m burnish.check.finding
+	$(BIN)/python -m burnish.cli.schemas
 	$(BIN)/python tests/contract/test_help.py
 
 snapshots: $(VENV)/.installed-dev ## rewrite the wording that tests compare with

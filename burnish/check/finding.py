@@ -16,6 +16,8 @@ import yaml
 
 BLOCKS = "blocks"
 _SHOWN = 3
+_LINE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?:: (?P<seen>.*))?$", re.DOTALL)
+"""A location that is a line of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Finding:
             "severity": self.kind.severity,
             "count": self.count,
             "places": list(self.places),
+            "lines": [
+                found.groupdict("") | {"line": int(found["line"])} for found in map(_LINE.match, self.places) if found
+            ],
             "what": self.kind.what,
             "fix": self.kind.fix,
         }

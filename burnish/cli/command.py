@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -19,10 +17,12 @@ from burnish.cli.options import (
     take_answer_flags,
     take_recipe_flags,
 )
+from burnish.cli.suggestions import command_meant, flag_meant
 from burnish.errors import InputError, Interrupted
 
 _OUTPUT = {
     "json": "Print one JSON object and nothing else.",
+    "json_lines": "Print each event as a line of JSON, then the result.",
     "quiet": "Print only the bare result.",
     "verbose": "Also show every choice with its reason, and every metric.",
     "debug": "Show the traceback of an error.",
@@ -97,7 +97,7 @@ def _parameters(signature: inspect.Signature) -> list[inspect.Parameter]:
 
 
 def _output_parameter(name: str) -> inspect.Parameter:
-    option = typer.Option(f"--{name}", metavar="", help=_OUTPUT[name])
+    option = typer.Option(f"--{name.replace('_', '-')}", metavar="", help=_OUTPUT[name])
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option])
 
 
@@ -105,38 +105,29 @@ def _output_parameter(name: str) -> inspect.Parameter:
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def usage_error(error: Any, commands: Sequence[str]) -> InputError:
-    """The user's mistake as one of our errors, with the nearest name where there is one.
+def usage_error(error: Any, commands: Mapping[str, str]) -> InputError:
+    """The user's mistake as one of our errors, with what was most likely meant.
 
     Args:
         error: a `UsageError`.
-        commands: the names of all commands.
+        commands: the summary of every command, by its name.
     """
     path = error.ctx.command_path if error.ctx else "burnish"
     see = f"See `{path} --help`"
     unknown = re.search(r"No such command '(.*)'", error.format_message())
     if unknown:
-        return _unknown_command(unknown.group(1).split("'")[0], commands)
+        name = unknown.group(1).split("'")[0]
+        return InputError(f"there is no command `{name}`", fix=command_meant(name, commands))
     option = getattr(error, "option_name", None)
     if option and type(error).__name__ == "NoSuchOption":
-        near = difflib.get_close_matches(option, _options(error.ctx), n=1)
-        return InputError(f"`{path}` has no option `{option}`", fix=f"Did you mean `{near[0]}`?" if near else see)
+        flags = _options(error.ctx)
+        meant = flag_meant(option, flags, takes_recipe="--set" in flags and "--method" in flags)
+        return InputError(f"`{path}` has no option `{option}`", fix=meant or see)
     missing = re.match(r"Missing (?:argument|option) '(.*?)'", error.format_message())
     if missing:
         return InputError(f"`{path}` needs {missing.group(1)}", fix=see)
     message = error.format_message().rstrip(".")
     return InputError(f"`{path}`: {message[:1].lower()}{message[1:]}", fix=see)
-
-
-def _unknown_command(name: str, commands: Sequence[str]) -> InputError:
-    near = difflib.get_close_matches(name, commands, n=1)
-    if near:
-        fix = f"Did you mean `burnish {near[0]}`?"
-    elif Path(name).exists():
-        fix = f"To fine-tune on it: `burnish train {name}`"
-    else:
-        fix = "See `burnish --help`"
-    return InputError(f"there is no command `{name}`", fix=fix)
 
 
 def _options(context: Any) -> list[str]:

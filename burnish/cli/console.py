@@ -1,7 +1,8 @@
 """The only file that prints: everything a user sees passes through `Console`.
 
 Results go to stdout; progress, warnings and errors go to stderr. With `--json`, stdout holds one JSON object and
-nothing else; with `--quiet`, only the bare result. A terminal gets colors, tables and wrapped lines; a pipe gets plain
+nothing else, and the warnings and notes are in it; with `--json-lines`, each event is a line before it; with `--quiet`,
+only the bare result. A terminal gets colors, tables and wrapped lines; a pipe gets plain
 lines. Neither gets control characters from a row, a name or a model: they are written as escapes. Only an answer that
 is piped stays as it is, because it is data. Color never carries meaning alone, and `NO_COLOR` turns it off.
 """
@@ -13,16 +14,16 @@ import importlib
 import importlib.util
 import io
 import json
-import math
 import os
 import sys
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from burnish.errors import BurnishError, Interrupted
-from burnish.visible import visible, visible_json
+from burnish.visible import finite, visible, visible_json
 
 if TYPE_CHECKING:
     import rich.console
@@ -38,12 +39,16 @@ class Output:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    lines: bool = False
+    """Whether events are JSON lines before the result; `json` then holds, too."""
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Output:
         """Found in the raw arguments, before they are parsed, so that errors in parsing them are shown the same way."""
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        return cls("--json" in options, "--quiet" in options, "--verbose" in options, "--debug" in options)
+        has_lines = "--json-lines" in options
+        is_json = has_lines or "--json" in options
+        return cls(is_json, "--quiet" in options, "--verbose" in options, "--debug" in options, has_lines)
 
 
 class Console:
@@ -62,6 +67,8 @@ class Console:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         self._terminals: dict[int, rich.console.Console] = {}
+        self._warnings: list[str] = []
+        self._notes: list[str] = []
         for stream in (self._stdout, self._stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # A file name need not be valid text; printing one must not raise another error.
@@ -103,9 +110,16 @@ class Console:
             self._put(self._stderr, text, style)
 
     def warn(self, text: str) -> None:
-        """A warning, on stderr; left out only with `--json`, where events carry it."""
+        """A warning, on stderr; with `--json`, in the object."""
         if not self.output.json:
             self._labelled("warning", text, "bold yellow")
+        elif text not in self._warnings:
+            self._warnings.append(text)
+
+    def noted(self, text: str) -> None:
+        """A sentence of information for the object of `--json`; elsewhere it is a line of the progress."""
+        if self.output.json and text not in self._notes:
+            self._notes.append(text)
 
     def pieces(self, label: str, pieces: Sequence[tuple[str, str]]) -> None:
         """A label, and beside it text of pieces with a style each: left out with `--quiet` and `--json`."""
@@ -132,7 +146,8 @@ class Console:
             rows=[[visible(cell, kept="") for cell in row] for row in table.rows],
         )
         if self.is_terminal:
-            self.rich(self._stdout).print(table.drawn())
+            terminal = self.rich(self._stdout)
+            terminal.print(table.drawn(terminal.width))
         else:
             self._put(self._stdout, table.plain())
 
@@ -153,11 +168,21 @@ class Console:
         else:
             self._put(stream, facts.plain())
 
-    def json(self, value: Any) -> None:
-        """The one JSON object of a command; nothing without `--json`."""
+    def json(self, value: Mapping[str, Any]) -> None:
+        """The one JSON object of a command, with its warnings and notes; nothing without `--json`."""
         if self.output.json:
-            text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str)
-            print(visible_json(text), file=self._stdout, flush=True)
+            said = {"warnings": self._warnings, "notes": self._notes}
+            whole = {**value, **{name: list(dict.fromkeys([*value.get(name, ()), *said[name]])) for name in said}}
+            self._json_line({"event": "Result", "result": whole} if self.output.lines else whole)
+
+    def event(self, event: dict[str, Any]) -> None:
+        """One event as a line of JSON, with its time; nothing without `--json-lines`."""
+        if self.output.lines:
+            self._json_line({**event, "time": round(time.time(), 3)})
+
+    def _json_line(self, value: dict[str, Any]) -> None:
+        text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
+        print(visible_json(text), file=self._stdout, flush=True)
 
     def answer(self, text: str) -> None:
         """A whole generated text. In a pipe or a file it is data, and stays as it is, whatever characters it has."""
@@ -184,7 +209,8 @@ class Console:
         """An error in its three parts: what is wrong, why, what to do. An interruption is not labelled as one."""
         if self.output.json:
             parts = {"what": error.what, "why": error.why, "fix": error.fix, "exit_code": error.exit_code}
-            self.json({"error": parts})
+            failed = {"error": parts, "warnings": self._warnings, "notes": self._notes}
+            self._json_line({"event": "Failed", **failed} if self.output.lines else failed)
             return
         if isinstance(error, Interrupted):
             self._put(self._stderr, error.what, "bold")
@@ -253,12 +279,3 @@ class Console:
             if stream is not self._stderr:
                 raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,8 +18,10 @@ from burnish.cli.commands.check import check
 from burnish.cli.commands.doctor import doctor, selftest
 from burnish.cli.commands.evaluate import accept, compare, evaluate, reproduce
 from burnish.cli.commands.explain import explain
-from burnish.cli.commands.export import eject, export, merge
+from burnish.cli.commands.export import eject, export, merge, push
 from burnish.cli.commands.generate import chat, generate
+from burnish.cli.commands.models import models
+from burnish.cli.commands.options import init, options
 from burnish.cli.commands.plan import plan
 from burnish.cli.commands.predict import predict
 from burnish.cli.commands.runs import report, runs, show
@@ -30,22 +32,23 @@ from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.cli.together import hush_beside_main, is_reported_here, refuse_together
 from burnish.errors import BurnishError, Interrupted, MachineError, says_out_of_memory
-from burnish.system.hangup import ending_signals, is_hangup, leave, terminals
+from burnish.system.hangup import Ended, ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
 from burnish.visible import visible
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Know before you run": (
+        models,
         plan,
         check,
         doctor,
         selftest,
     ),
-    "Train": (quickstart, train, sweep, resume, accept),
-    "Evaluate and use the result": (evaluate, compare, generate, chat, predict, serve, merge, export, eject),
+    "Train": (quickstart, init, train, sweep, resume, accept),
+    "Evaluate and use the result": (evaluate, compare, generate, chat, predict, serve, merge, export, push, eject),
     "Review runs": (runs, show, report, reproduce),
-    "Learn, or use all of it in the browser": (explain, studio),
+    "Learn, or use all of it in the browser": (explain, options, studio),
 }
 
 # Typer's own `--help` is off: `Help` replaces it, last among the options.
@@ -114,7 +117,7 @@ def end_on_signals() -> None:
                 signal.signal(one, signal.SIG_IGN)
         if is_hangup(number):
             leave(open_now)
-        raise KeyboardInterrupt
+        raise Ended
 
     for number in ending_signals():
         if number != signal.SIGINT:  # for which Python has the same
@@ -167,7 +170,7 @@ def as_burnish_error(error: Any) -> BurnishError:
     if isinstance(error, BurnishError):
         return error
     if isinstance(error, UsageError):
-        return usage_error(error, [function.__name__ for group in COMMANDS.values() for function in group])
+        return usage_error(error, {one.__name__: _summary(one) for group in COMMANDS.values() for one in group})
     if isinstance(error, typer.Abort):
         return Interrupted("stopped")
     text = " ".join(str(error).split())[:500]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, get_type_hints
@@ -57,6 +58,32 @@ MaxNewTokens = Annotated[
 Temperature = Annotated[
     float, typer.Option("--temperature", metavar="NUMBER", min=0.0, help="0 always picks the most likely token.")
 ]
+TopP = Annotated[
+    float,
+    typer.Option(
+        "--top-p",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Draw only from the most likely tokens that together have this probability.",
+    ),
+]
+TopK = Annotated[
+    int, typer.Option("--top-k", metavar="NUMBER", min=0, help="Draw only from so many of them; 0 for all.")
+]
+RepetitionPenalty = Annotated[
+    float,
+    typer.Option(
+        "--repetition-penalty",
+        metavar="NUMBER",
+        min=0.01,
+        help="Above 1, what prompt or answer has already becomes less likely.",
+    ),
+]
+AnswerSeed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of what is drawn.", show_default=False),
+]
 TemplateSets = Annotated[
     list[str] | None,
     typer.Option(
@@ -76,14 +103,26 @@ class AnswerFlags(NamedTuple):
     system: System = None
     max_new_tokens: MaxNewTokens = 256
     temperature: Temperature = 0.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
+    repetition_penalty: RepetitionPenalty = 1.0
+    seed: AnswerSeed = None
     base_model: BaseModel = None
     trust: Trust = False
     runs: Runs = "runs"
     sets: TemplateSets = None
 
     def sampling(self) -> dict[str, Any]:
-        """What decides an answer's length and variety."""
-        return {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
+        """What decides an answer's length and variety, as a session takes it; loads torch."""
+        from burnish.models.generation import Decoding
+
+        decoding = Decoding(self.temperature, self.top_p, self.top_k, self.repetition_penalty)
+        return {"max_new_tokens": self.max_new_tokens, "decoding": decoding}
+
+    def idle(self) -> list[str]:
+        """Flags that have no effect because nothing is drawn."""
+        given = {"--top-p": self.top_p != 1.0, "--top-k": self.top_k != 0, "--seed": self.seed is not None}
+        return [] if self.temperature else [flag for flag, is_given in given.items() if is_given]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +133,8 @@ class Flag:
     kind: type
     metavar: str
     help: str
+    also: tuple[str, ...] = ()
+    """Other spellings of the flag."""
 
 
 RECIPE_FLAGS = {
@@ -122,7 +163,43 @@ RECIPE_FLAGS = {
     ),
     "name": Flag("name", str, "NAME", "Name of the run and of its folder."),
     "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
+    "epochs": Flag(
+        "train.epochs",
+        float,
+        "NUMBER",
+        "Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer "
+        "than 100 steps, up to 15 for 900 steps where an output layer starts at random for a number or for more than "
+        "eight labels, 2 above 10,000 rows and 1 above 100,000.",
+    ),
+    "max_steps": Flag("train.max_steps", int, "NUMBER", "Upper limit on optimizer steps, whatever `epochs` says."),
+    "learning_rate": Flag(
+        "train.learning_rate",
+        float,
+        "NUMBER",
+        "Peak learning rate. `auto` depends on the method and the size of the model.",
+        also=("--lr",),
+    ),
+    "batch_size": Flag(
+        "batch.rows",
+        int,
+        "NUMBER",
+        "Micro-batch size: rows of the context length in memory at once, and more of them if they are shorter. It "
+        "changes speed and memory, never the result.",
+    ),
+    "context": Flag(
+        "data.context",
+        int,
+        "TOKENS",
+        "Longest example in tokens. `auto` is the model's own limit, at most 1024.",
+    ),
     "seed": Flag("seed", int, "NUMBER", "Seed of the order of the rows, the initial adapter weights and dropout."),
+    "track": Flag(
+        "track",
+        list,
+        "TRACKER",
+        "Trackers that keep the run's curves beside its own log, all of them on this machine: `tensorboard`, `wandb` "
+        "(offline), `mlflow` or `trackio`.",
+    ),
     "allow_pickle": Flag(
         "model.allow_pickle",
         bool,
@@ -137,7 +214,7 @@ RECIPE_FLAGS = {
     ),
 }
 
-_SET_HELP = "Any option of the recipe, as `train.epochs=2`. Repeat it for several."
+_SET_HELP = "Any option of the recipe, as `train.warmup=0.1`. Repeat it for several; `burnish options` lists them."
 
 
 class RecipeFlags(NamedTuple):
@@ -152,12 +229,28 @@ def recipe_parameters() -> list[inspect.Parameter]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = []
     for name, flag in RECIPE_FLAGS.items():
-        option = typer.Option(f"--{name.replace('_', '-')}", metavar=flag.metavar, help=flag.help, show_default=False)
-        kind = Annotated[flag.kind | None, option]
+        spellings = (f"--{name.replace('_', '-')}", *flag.also)
+        parser = _number_or_text if flag.kind in (int, float) else None
+        option = typer.Option(*spellings, metavar=flag.metavar, help=flag.help, show_default=False, parser=parser)
+        taken = Any if parser else list[str] if flag.kind is list else flag.kind
+        kind = Annotated[taken | None, option]
         parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
     option = typer.Option("--set", metavar="OPTION=VALUE", help=_SET_HELP, show_default=False)
     parameters.append(inspect.Parameter("set", keyword, default=None, annotation=Annotated[list[str] | None, option]))
     return parameters
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """A number where the text is one; other text, such as `auto`, is left to the recipe, which says what it takes."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def flag_of(option: str) -> str | None:
+    """The flag that sets an option of the recipe, as `--epochs`; None if there is none."""
+    return next((f"--{name.replace('_', '-')}" for name, flag in RECIPE_FLAGS.items() if flag.option == option), None)
 
 
 def answer_parameters() -> list[inspect.Parameter]:
@@ -176,4 +269,4 @@ def take_recipe_flags(values: dict[str, Any]) -> RecipeFlags:
     """Takes the flags out of a command's parsed values; those not given are left out."""
     sets = values.pop("set", None) or []
     given = {flag.option: values.pop(name, None) for name, flag in RECIPE_FLAGS.items()}
-    return RecipeFlags({option: value for option, value in given.items() if value is not None}, list(sets))
+    return RecipeFlags({option: value for option, value in given.items() if value not in (None, [])}, list(sets))

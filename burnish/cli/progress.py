@@ -19,6 +19,7 @@ from burnish.runs.events import (
     Diagnosed,
     Event,
     MicroBatchHalved,
+    Note,
     Progressed,
     Spiked,
     Stage,
@@ -26,6 +27,7 @@ from burnish.runs.events import (
     TrainingStarted,
     Validated,
     Warned,
+    as_dict,
 )
 from burnish.visible import visible
 
@@ -85,6 +87,9 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
+        self._console.event(as_dict(event))
+        if isinstance(event, Note):
+            self._console.noted(event.text)
         if self._summary is not None:
             self._summary.add(event)
         match event:

@@ -54,7 +54,7 @@ def show_sweep(console: Console, sweep: Mapping[str, Any], num_warnings: int = 0
     ]
     facts += [("warnings", f"{num_warnings}, shown above and in the reports")] if num_warnings else []
     console.facts(Facts(facts))
-    show_next(console, winner, describe_run(RunFolder(winner))["recipe"]["task"])
+    show_next(console, winner, describe_run(RunFolder(winner))["recipe"])
     others = [run["path"] for run in sweep["runs"] if run["name"] != sweep["winner"] and run["is_done"]]
     if others:
         console.command(f"burnish evaluate {quoted(short(Path(others[0])))}   (the others are not evaluated)")

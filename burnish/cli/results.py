@@ -12,6 +12,7 @@ from burnish.cli.table import Facts, Table
 from burnish.report.figures import counted, duration, figure_cells, figures_beside, kept_step, number, row_of
 from burnish.runs.description import describe_run, evaluation_of
 from burnish.runs.folder import RunFolder
+from burnish.runs.observed import observed
 from burnish.system.shell import quoted
 
 _SAMPLE_LINES = 2
@@ -19,7 +20,7 @@ _SAMPLE_LINES = 2
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A run as `burnish show --json` prints it, with its evaluation where there is one.
+    """A run as `burnish show --json` prints it, with its evaluation where there is one, and with what it said.
 
     Raises:
         DamagedRun: a file of the run cannot be read.
@@ -28,7 +29,7 @@ def read_result(path: Path) -> dict[str, Any]:
     described = describe_run(folder)
     if (evaluation := evaluation_of(folder)) is not None:
         described["evaluation"] = evaluation
-    return described
+    return described | observed(folder)
 
 
 def show_result(console: Console, path: Path, num_warnings: int = 0) -> None:
@@ -57,7 +58,7 @@ def show_result(console: Console, path: Path, num_warnings: int = 0) -> None:
     facts += [("run folder", short(path)), ("report", short(RunFolder(path).report))]
     facts += [("warnings", f"{num_warnings}, shown above and in the report")] if num_warnings else []
     console.facts(Facts(facts))
-    show_next(console, path, described["recipe"]["task"])
+    show_next(console, path, described["recipe"])
 
 
 def show_evaluation(console: Console, evaluation: Mapping[str, Any], has_tables: bool = False) -> None:
@@ -124,16 +125,25 @@ def show_ejected(console: Console, script: Path, rows: Path) -> None:
     console.command(f"python {quoted(short(script))}")
 
 
-def show_next(console: Console, path: Path, task: str) -> None:
-    """The commands to continue with after a finished run."""
+def show_next(console: Console, path: Path, recipe: Mapping[str, Any]) -> None:
+    """The commands to continue with after a finished run.
+
+    Args:
+        console: to show them on.
+        path: of the run folder.
+        recipe: as `describe_run` returns it.
+    """
+    from burnish.recipe.quickstart import toy_remark
     from burnish.tasks import writes_text
 
-    run = quoted(short(path))
+    run, task = quoted(short(path)), recipe["task"]
     console.say()
     console.say("next:", "bold")
     chat = [f"chat {run}"] if writes_text(task) else []
     for rest in (*chat, f'generate {run} "..."', f"evaluate {run}"):
         console.command(f"burnish {rest}")
+    if remark := toy_remark(recipe["model"]["name"], task):
+        console.say(remark, "dim")
 
 
 def short(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from burnish.cli.results import short
 from burnish.cli.table import Facts
+from burnish.recipe.quickstart import toy_remark
 from burnish.recipe.schema import AUTO, Recipe
 from burnish.report.figures import duration
 from burnish.runs.events import (
@@ -47,6 +48,7 @@ class RunSummary:
         """The table: a line for everything that is known so far."""
         lines = {
             "model": self._model(),
+            "": toy_remark(str(self._option("model.name")), str(self._option("task") or "chat")),
             "task": self._task(),
             "method": self._method(),
             "rows": self._rows(),

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import rich.table
 
 
+_FEW = 3
+"""Columns that fit beside each other on any terminal, if their cells fold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Columns and rows of text. With `is_numeric`, every column but the first is aligned to the right."""
@@ -19,12 +23,14 @@ class Table:
     rows: Sequence[Sequence[str]]
     is_numeric: bool = False
 
-    def drawn(self) -> rich.table.Table:
-        """The table for a terminal. A cell that is too wide for its column folds inside it."""
+    def drawn(self, width: int) -> rich.table.Table:
+        """The table for a terminal of `width` columns; where it does not fit, each row is a few lines of text."""
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text
 
+        if self._width() > width and len(self.columns) > _FEW:
+            return self._stacked()
         table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for position, column in enumerate(self.columns):
             align = "right" if position > 0 and self.is_numeric else "left"
@@ -33,9 +39,29 @@ class Table:
             table.add_row(*(Text(cell) for cell in row))
         return table
 
+    def _stacked(self) -> rich.table.Table:
+        """The first cell of each row, and below it the others with the names of their columns."""
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable.grid()
+        table.add_column(overflow="fold")
+        for first, *rest in self.rows:
+            named = [f"{name} {cell}".strip() for name, cell in zip(self.columns[1:], rest, strict=True) if cell]
+            table.add_row(Text(first, "bold"))
+            table.add_row(Text(f"  {', '.join(named)}" if named else ""))
+        return table
+
+    def _widths(self) -> list[int]:
+        return [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+
+    def _width(self) -> int:
+        """Columns that it takes where no cell folds."""
+        return sum(self._widths()) + 2 * len(self.columns)
+
     def plain(self) -> str:
         """The table as plain lines, which are as wide as their cells."""
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        widths = self._widths()
         return "\n".join(self._line(row, widths) for row in (self.columns, *self.rows))
 
     def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:

@@ -31,6 +31,7 @@ from burnish.errors import BurnishError
 from burnish.models.sharded import is_sharded
 from burnish.runs.atomic import remove_folder, remove_leftovers, write_folder
 from burnish.runs.folder import checkpoint_folders
+from burnish.visible import exact_json, read_exact
 
 _WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", "random.safetensors"
 
@@ -87,7 +88,7 @@ def _save_rest(folder: Path, trainer: Trainer, progress: Progress) -> list[Path]
     }
     random, rest = folder / _RANDOM, folder / "state.json"
     _save_tensors(random_tensors(), random)
-    rest.write_text(json.dumps(state), encoding="utf-8")
+    rest.write_text(exact_json(state), encoding="utf-8")
     return [random, rest]
 
 
@@ -141,7 +142,7 @@ def newest_usable(checkpoints: Path) -> tuple[Path | None, dict[str, str]]:
 
 def _damage_of_best(path: Path) -> str:
     """What is wrong with the best checkpoint as of a complete one; a run that continues may need it at its end."""
-    progress = json.loads((path / "state.json").read_text(encoding="utf-8"))["progress"]
+    progress = read_exact((path / "state.json").read_text(encoding="utf-8"))["progress"]
     step = progress.get("best_step") or progress["step"]
     best = checkpoint_path(path.parent, step)
     if best == path or not (damage := damage_of(best)):
@@ -156,7 +157,7 @@ def restore_checkpoint(path: Path, trainer: Trainer) -> Progress:
     one of whole weights restores sharded ones.
     """
     restore_weights(path, trainer.network)
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    state = read_exact((path / "state.json").read_text(encoding="utf-8"))
     restore_moments(trainer.optimizer, _load_moments(path, trainer), state["optimizer"])
     trainer.scaler.load_state_dict(state["scaler"])
     restore_random(load_file(str(path / _RANDOM)), state["random"])

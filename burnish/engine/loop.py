@@ -231,7 +231,8 @@ class Loop:
     def _train_step(self, prefetch: Prefetch) -> None:
         started = attempted = time.perf_counter()
         step = self.progress.step
-        rate = learning_rate_at(step, self.planned_steps, self.recipe.train, self.progress.cycles)
+        recipe = self.recipe
+        rate = learning_rate_at(step, self.planned_steps, recipe.train, self.progress.cycles, recipe.optimization)
         while (done := self._attempt(step, rate, prefetch)) is None:
             self._halve(step)
             attempted = time.perf_counter()

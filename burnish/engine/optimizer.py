@@ -1,4 +1,4 @@
-"""AdamW and its state."""
+"""The optimizers and their state."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from typing import Any
 
 import torch
 
+from burnish.engine.combined import MuonWithAdamW
 from burnish.errors import MachineError
+from burnish.models.blocks import block_lists
 from burnish.recipe.schema import AUTO, TrainSection
 
 _EPSILON = 1e-8
 """Added to the root of AdamW's second moment, as in torch and bitsandbytes."""
 
 
+EIGHT_BITS = {"adamw-8bit": "AdamW8bit", "paged-adamw-8bit": "PagedAdamW8bit"}
+"""Classes of bitsandbytes."""
+Group = dict[str, Any]
+
+
 def make_optimizer(
     network: Any, train: TrainSection, factors: Mapping[str, float], units: Mapping[str, float] | None = None
 ) -> torch.optim.Optimizer:
-    """AdamW (arXiv 1711.05101) over the trainable weights, with weight decay on matrices only.
+    """The recipe's optimizer over the trainable weights, AdamW (arXiv 1711.05101) unless another is asked for, with
+    weight decay on matrices only.
 
     Args:
         network: the network whose trainable weights are optimized.
@@ -29,25 +37,114 @@ def make_optimizer(
             unit of the gradients are all it takes.
     """
     units = units or {}
+    trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    rate = float(train.learning_rate)
+    match train.optimizer:
+        case "muon":
+            matrices = _of_blocks(network, trained, units)
+            others = {name: weight for name, weight in trained.items() if name not in matrices}
+            in_muon, in_adamw = (_groups(part, train, factors, units) for part in (matrices, others))
+            return MuonWithAdamW(in_muon, in_adamw, rate, train.betas)
+        case "adafactor":
+            groups = [group | {"eps": (None, _FROM_ZERO)} for group in _groups(trained, train, factors, units)]
+            return torch.optim.Adafactor(groups, lr=rate)
+        case "adamw-8bit" | "paged-adamw-8bit" as name:
+            groups = _groups(trained, train, factors, units)
+            check_optimizer(train, groups[0]["params"][0].device.type)
+            from bitsandbytes.optim import adamw
+
+            return getattr(adamw, EIGHT_BITS[name])(groups, lr=rate, betas=train.betas)
+    return torch.optim.AdamW(_groups(trained, train, factors, units), lr=rate, betas=train.betas, fused=True)
+
+
+_FROM_ZERO = 1.0
+"""Adafactor scales its steps by the size of the weights, at least by this. Below 1, an adapter would hardly move, since
+one of its matrices starts at zero; at 1, its steps are as large as the learning rate says, like AdamW's."""
+
+
+def _groups(
+    weights: Mapping[str, torch.nn.Parameter],
+    train: TrainSection,
+    factors: Mapping[str, float],
+    units: Mapping[str, float],
+) -> list[Group]:
+    """Weights of equal decay, rate factor and unit together."""
     groups: dict[tuple[float, float, float], list[torch.nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            is_matrix = sum(size != 1 for size in parameter.shape) >= 2
-            decay = train.weight_decay if is_matrix else 0.0
-            unit = units.get(name, 1.0)
-            groups.setdefault((decay / unit, factors.get(name, 1.0) * unit, unit), []).append(parameter)
+    for name, weight in weights.items():
+        is_matrix = sum(size != 1 for size in weight.shape) >= 2
+        decay, unit = train.weight_decay if is_matrix else 0.0, units.get(name, 1.0)
+        groups.setdefault((decay / unit, factors.get(name, 1.0) * unit, unit), []).append(weight)
     ordered = sorted(groups, key=lambda group: (-group[0], group[1:]))
-    settings = [
+    return [
         {"params": groups[key], "weight_decay": key[0], "rate_factor": key[1], "eps": _EPSILON / key[2]}
         for key in ordered
     ]
-    rate = float(train.learning_rate)
-    if train.optimizer == "paged-adamw-8bit":
-        check_optimizer(train, settings[0]["params"][0].device.type)
-        from bitsandbytes.optim.adamw import PagedAdamW8bit
 
-        return PagedAdamW8bit(settings, lr=rate, betas=train.betas)
-    return torch.optim.AdamW(settings, lr=rate, betas=train.betas, fused=True)
+
+def _of_blocks(
+    network: Any, weights: Mapping[str, torch.nn.Parameter], units: Mapping[str, float]
+) -> dict[str, torch.nn.Parameter]:
+    """The weights that Muon is meant for: matrices inside the blocks, of which AdamW's rate is the usual one."""
+    lists = tuple(f"{name}." for name in block_lists(network))
+    return {
+        name: weight
+        for name, weight in weights.items()
+        if name.startswith(lists) and weight.ndim == 2 and min(weight.shape) > 1 and name not in units
+    }
+
+
+def layer_factors(network: Any, decay: float) -> dict[str, float]:
+    """Learning-rate factors that fall from the last block to the first, by parameter name.
+
+    Args:
+        network: trainable; its weights outside of the blocks keep their rate, but for the embeddings.
+        decay: factor between a block and the next one towards the output.
+    """
+    if decay == 1.0:
+        return {}
+    found: dict[str, float] = {}
+    embedding = {id(weight) for weight in network.get_input_embeddings().parameters()}
+    head = network.get_output_embeddings()
+    tied = set[int]() if head is None else {id(weight) for weight in head.parameters()}
+    lists = {name: len(network.get_submodule(name)) for name in block_lists(network)}
+    for name, weight in network.named_parameters():
+        if not weight.requires_grad:
+            continue
+        for of_list, blocks in lists.items():
+            if name.startswith(f"{of_list}."):
+                number = int(name.removeprefix(f"{of_list}.").partition(".")[0])
+                found[name] = decay ** (blocks - 1 - number)
+        if id(weight) in embedding and id(weight) not in tied:
+            found[name] = decay ** max(lists.values(), default=0)
+    return found
+
+
+_IN_FP32, _BLOCK = 4096, 256
+"""bitsandbytes: values of a weight below which its moments stay in fp32, and values with a common scale."""
+
+
+def state_bytes(network: Any, optimizer: str) -> int:
+    """Bytes of the tensors that an optimizer keeps for the trainable weights, by its rules; counters are left out.
+
+    Args:
+        network: trainable, of real tensors or of none.
+        optimizer: as `train.optimizer` names it.
+    """
+    trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    in_muon = _of_blocks(network, trained, {}) if optimizer == "muon" else {}
+    total = 0
+    for name, weight in trained.items():
+        size = weight.numel()
+        if name in in_muon:
+            total += 4 * size
+        elif optimizer == "adafactor":
+            rows = size // weight.shape[-1] if weight.ndim > 1 else 0
+            total += 4 * (rows + size // weight.shape[-2]) if rows else 4 * size
+        elif optimizer in EIGHT_BITS and size >= _IN_FP32:
+            total += 2 * (size + 4 * -(-size // _BLOCK))
+        else:
+            total += 8 * size
+    return total
 
 
 def head_factors(network: Any, train: TrainSection, new_modules: Sequence[str]) -> dict[str, float]:
@@ -76,17 +173,17 @@ def check_optimizer(train: TrainSection, device: str) -> None:
     Raises:
         MachineError: it needs CUDA, or a package that is missing.
     """
-    if train.optimizer != "paged-adamw-8bit":
+    if train.optimizer not in EIGHT_BITS:
         return
     if device != "cuda":
         raise MachineError(
-            "`train.optimizer=paged-adamw-8bit` needs CUDA",
-            f"It pages its moments between GPU and host memory; this run uses the device `{device}`.",
+            f"`train.optimizer={train.optimizer}` needs CUDA",
+            f"Its moments in 8 bits are updated on the GPU; this run uses the device `{device}`.",
             "Use `--set train.optimizer=adamw`",
         )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MachineError(
-            "`train.optimizer=paged-adamw-8bit` needs the package bitsandbytes",
+            f"`train.optimizer={train.optimizer}` needs the package bitsandbytes",
             "It is not installed here.",
             "`pip install bitsandbytes`, or use `--set train.optimizer=adamw`",
         )
@@ -136,8 +233,10 @@ def allocate_moments(optimizer: torch.optim.Optimizer) -> None:
 
     torch allocates it inside `AdamW.step`, one group at a time, when the weights of earlier groups are already updated.
     Allocated here, in the form of torch's `_init_group` for the fused kernel, running out of memory leaves no weight
-    changed. bitsandbytes allocates its own state, one weight at a time.
+    changed. The other optimizers allocate their state themselves, one weight at a time.
     """
+    if isinstance(optimizer, MuonWithAdamW):
+        optimizer = optimizer.adamw or optimizer
     if not isinstance(optimizer, torch.optim.AdamW):
         return
     for weight in (weight for group in optimizer.param_groups for weight in group["params"]):

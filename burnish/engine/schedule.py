@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.recipe.schema import TrainSection
+from burnish.recipe.schema import OptimizationSection, TrainSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +57,52 @@ def warmup_steps(total_steps: int, train: TrainSection) -> int:
     return min(round(train.warmup * total_steps), total_steps - 1)
 
 
-def learning_rate_at(step: int, total_steps: int, train: TrainSection, cycles: Sequence[Cycle] = ()) -> float:
-    """The learning rate of a step, counted from 0: linear warm-up, then decay to 0 by the schedule.
+_PLAIN = OptimizationSection()
+
+
+def learning_rate_at(
+    step: int,
+    total_steps: int,
+    train: TrainSection,
+    cycles: Sequence[Cycle] = (),
+    optimization: OptimizationSection = _PLAIN,
+) -> float:
+    """The learning rate of a step, counted from 0: linear warm-up, then decay to the minimum by the schedule.
 
     Warm-up takes `warmup * total_steps` steps, rounded, and never all of them. Its first step is not 0 but 1/(n+1) of
     the peak for n steps. Cosine is half a period; with cycles, the schedule begins again in each (warm restarts, arXiv
-    1608.03983).
+    1608.03983). `wsd` stays at the peak until the last part (arXiv 2404.06395).
 
     Args:
         step: counted from 0.
         total_steps: as planned, without cycles.
         train: peak, warm-up and schedule.
         cycles: that were added, in order.
+        optimization: where the schedule ends.
     """
     cycle = next((one for one in reversed(cycles) if one.first <= step), Cycle(0, total_steps))
     peak = float(train.learning_rate) * cycle.factor
     done, rising = step - cycle.first, warmup_steps(cycle.steps, train)
     if done < rising:
         return peak * (done + 1) / (rising + 1)
-    if train.schedule == "constant":
-        return peak
-    share = (done - rising) / (cycle.steps - rising)
-    return peak * (1 - share if train.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * share)))
+    height = _height(train.schedule, (done - rising) / (cycle.steps - rising), optimization.decay_share)
+    least = optimization.minimum_rate
+    return peak * (least + (1 - least) * height)
+
+
+def _height(schedule: str, share: float, decay: float) -> float:
+    """The schedule after warm-up, from 1 to 0.
+
+    Args:
+        schedule: its name.
+        share: of the steps after warm-up that are done.
+        decay: share of them in which `wsd` falls.
+    """
+    match schedule:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1 - share
+        case "wsd":
+            return min(1.0, (1 - share) / decay)
+    return 0.5 * (1 + math.cos(math.pi * share))

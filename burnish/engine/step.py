@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
-from burnish.engine.optimizer import allocate_moments, head_factors, make_optimizer, set_learning_rate
+from burnish.engine.noise import add_embedding_noise
+from burnish.engine.optimizer import allocate_moments, head_factors, layer_factors, make_optimizer, set_learning_rate
 from burnish.engine.process import ONE, Process
 from burnish.engine.random_state import random_tensors, random_values, restore_random, seed_everything
 from burnish.engine.validation import HeldOut, evaluate_rows, out_of_memory_sharded
@@ -331,6 +332,7 @@ def make_trainable(
     if recipe.train.gradient_checkpointing is True:
         network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         network.enable_input_require_grads()
+    add_embedding_noise(trainable, recipe.optimization.embedding_noise)
     return trainable
 
 
@@ -355,6 +357,8 @@ def make_trainer(
         process: of those that train the network together.
     """
     factors = {**method.rate_factors(network, recipe), **head_factors(network, recipe.train, new_modules)}
+    for name, factor in layer_factors(network, recipe.optimization.layer_decay).items():
+        factors[name] = factors.get(name, 1.0) * factor
     return Trainer(
         network=network,
         task=task,

@@ -12,7 +12,7 @@ from burnish.data.rows.row import IGNORED
 from burnish.engine.schedule import Cycle
 from burnish.errors import InputError
 from burnish.methods import make_method, method_names
-from burnish.recipe.schema import BUNDLED_MODELS, Recipe
+from burnish.recipe.schema import BUNDLED_MODELS, OptimizationSection, Recipe
 from burnish.tasks import task_facts, task_names
 from burnish.templates import render
 
@@ -55,6 +55,11 @@ def _obstacle(recipe: Recipe) -> tuple[str, str] | None:
             "a run with `lora.added_tokens` cannot be ejected",
             "PEFT wraps the output layer to train their rows, and TRL's loss reads that layer's weights directly.",
         )
+    if (what := _own_optimization(recipe)) is not None:
+        return (
+            f"a run with {what} cannot be ejected",
+            "The script has AdamW with a cosine, linear or constant schedule, and one learning rate for all blocks.",
+        )
     options = recipe.preference
     if trainer == _PAIRS and (options.loss not in _LOSSES or options.label_smoothing):
         smoothed = " with `preference.label_smoothing`" if options.label_smoothing else ""
@@ -65,6 +70,17 @@ def _obstacle(recipe: Recipe) -> tuple[str, str] | None:
     return None
 
 
+def _own_optimization(recipe: Recipe) -> str | None:
+    """What of the optimization the script does not have; None if nothing is."""
+    if recipe.train.optimizer in ("muon", "adafactor"):
+        return f"the optimizer `{recipe.train.optimizer}`"
+    if recipe.train.schedule == "wsd":
+        return "the schedule `wsd`"
+    unlike = [name for name, value in recipe.optimization if value != getattr(_USUAL, name) and name != "decay_share"]
+    return f"`optimization.{unlike[0]}`" if unlike else None
+
+
+_USUAL = OptimizationSection()
 _PAIRS = "DPOTrainer"
 """The trainer of TRL that reads pairs of answers."""
 

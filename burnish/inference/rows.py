@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -73,6 +74,15 @@ class RowAnswers:
         for number, columns in zip(read, answer(list(read.values())), strict=True):
             found[number] = columns
         return found
+
+    def of_prompt(self, prompt: str) -> Answer:
+        """The same for what a user types: a row as a JSON object, or a text alone. Empty if it is no such row."""
+        try:
+            values = json.loads(prompt)
+        except ValueError:
+            values = None
+        (found,) = self.predict([Row(values if isinstance(values, dict) else {"text": prompt}, "the prompt", 1)])
+        return {} if "error" in found else found
 
     def _read(self, row: Row) -> Any:
         """A question, or the texts of a row. Raises RowError or InputError if there are none."""

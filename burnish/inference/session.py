@@ -20,7 +20,7 @@ from burnish.models.answering import arrange_for_answers
 from burnish.models.base import load_base, load_tokenizer
 from burnish.models.config import model_kind
 from burnish.models.device import PRECISIONS, arithmetic, choose_device, choose_precision
-from burnish.models.generation import MAX_NEW_TOKENS, generate_batch, longest_answer, prompt_room
+from burnish.models.generation import MAX_NEW_TOKENS, Decoding, generate_batch, longest_answer, prompt_room
 from burnish.models.location import ModelLocation, locate_model, read_config
 from burnish.models.text_stream import TextStreamer
 from burnish.prepare.start import start_folder
@@ -138,7 +138,12 @@ class Session:
         return self._precision
 
     def generate(
-        self, prompt: str, max_new_tokens: int = MAX_NEW_TOKENS, temperature: float = 0.0, write: Write | None = None
+        self,
+        prompt: str,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        temperature: float = 0.0,
+        write: Write | None = None,
+        decoding: Decoding | None = None,
     ) -> str:
         """Answers one prompt according to the run's task: as a chat turn, as a continuation of the text, or with the
         predicted label, tags or passage.
@@ -148,10 +153,11 @@ class Session:
             max_new_tokens: maximum length of the answer.
             temperature: 0 for the most likely answer.
             write: called with each part of the answer as it is generated.
+            decoding: how tokens are chosen, in place of `temperature`.
         """
         self.check_kwargs()
         if self._task.generates:
-            return self._answer(self._task, prompt, max_new_tokens, temperature, write)
+            return self._answer(self._task, prompt, max_new_tokens, decoding or Decoding(temperature), write)
         if lost := self._task.predictor.num_cut(prompt):
             self._warn(
                 f"The text is {lost} tokens longer than `data.context` of the run, so it is answered without them, as "
@@ -202,7 +208,7 @@ class Session:
                     prompts,
                     predictor.stop_ids,
                     max_new_tokens,
-                    temperature,
+                    Decoding(temperature),
                     inputs=inputs,
                 )
             for index, ids in zip(chosen, answers, strict=True):
@@ -216,8 +222,11 @@ class Session:
         max_new_tokens: int = MAX_NEW_TOKENS,
         temperature: float = 0.0,
         write: Write | None = None,
+        decoding: Decoding | None = None,
     ) -> str:
         """Answers the last of several turns, rendered with the chat template that the model was trained with.
+
+        The arguments are those of `generate`.
 
         Raises:
             InputError: the run's task does not generate text.
@@ -229,7 +238,7 @@ class Session:
                 'Ask for its answer with `burnish generate RUN "text"`',
             )
         chat = self._task if self._task.reads_turns else make_task(CONVERSATION, self._tokenizer, self._recipe)
-        return self._answer(chat, list(messages), max_new_tokens, temperature, write)
+        return self._answer(chat, list(messages), max_new_tokens, decoding or Decoding(temperature), write)
 
     def _arithmetic(self) -> AbstractContextManager[None]:
         return arithmetic(self._device, self._precision)
@@ -239,7 +248,7 @@ class Session:
         task: Task,
         prompt: str | list[dict[str, Any]],
         max_new_tokens: int,
-        temperature: float,
+        decoding: Decoding,
         write: Write | None,
     ) -> str:
         streamer = TextStreamer(self._tokenizer, write, task.predictor.visible_ids) if write else None
@@ -257,7 +266,7 @@ class Session:
                 [asked],
                 task.predictor.stop_ids,
                 max_new_tokens,
-                temperature,
+                decoding,
                 streamer,
                 inputs,
             )
@@ -266,6 +275,11 @@ class Session:
 
 def _unheard(event: Event) -> None:
     """Writing the result of a checkpoint has nothing to say that a prompt needs."""
+
+
+def seed_answers(seed: int) -> None:
+    """Seeds what is drawn for all further answers of this process."""
+    torch.manual_seed(seed)
 
 
 def open_session(

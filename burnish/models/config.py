@@ -205,6 +205,11 @@ def public_names() -> list[str]:
     return list(_index())
 
 
+def public_owners(name: str) -> list[str]:
+    """Who publishes the model of a bundled config, the original first."""
+    return _index()[name].get("owners", [])
+
+
 def find_public(name: str) -> Path | None:
     """The bundled `config.json` of a model, or None.
 

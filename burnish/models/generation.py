@@ -31,17 +31,38 @@ _NEUTRAL: dict[str, Any] = {
 """Set explicitly, because unset options are taken from the base model's own generation_config.json."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the next token is chosen. The defaults are greedy."""
+
+    temperature: float = 0.0
+    """0 for always the most likely token."""
+    top_p: float = 1.0
+    """Only the most likely tokens that together have this probability."""
+    top_k: int = 0
+    """Only so many of the most likely tokens; 0 for all."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens in prompt or answer, and multiplies negative ones (arXiv 1909.05858)."""
+
+    def settings(self) -> dict[str, Any]:
+        """As transformers calls them."""
+        drawn = {"do_sample": True, "temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        chosen = drawn if self.temperature > 0 else {"do_sample": False}
+        return {**_NEUTRAL, **chosen, "repetition_penalty": self.repetition_penalty}
+
+
+GREEDY = Decoding()
+
+
 def generation_config(
-    tokenizer: Any, stop_ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0
+    tokenizer: Any, stop_ids: Sequence[int], max_new_tokens: int, decoding: Decoding = GREEDY
 ) -> GenerationConfig:
-    """Greedy decoding at temperature 0, else plain sampling; stops at any of `stop_ids`."""
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
+    """The settings of a generation that stops at any of `stop_ids`."""
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
         eos_token_id=list(stop_ids) or None,
         pad_token_id=tokenizer.pad_token_id,
-        **_NEUTRAL,
-        **sampling,
+        **decoding.settings(),
     )
 
 
@@ -145,7 +166,7 @@ def generate_batch(
     prompts: Sequence[Sequence[int]],
     stop_ids: Sequence[int],
     max_new_tokens: int,
-    temperature: float = 0.0,
+    decoding: Decoding = GREEDY,
     streamer: BaseStreamer | None = None,
     inputs: Mapping[str, torch.Tensor] | None = None,
 ) -> list[list[int]]:
@@ -163,7 +184,7 @@ def generate_batch(
         prompts: token ids; a single prompt if there are `inputs`.
         stop_ids: tokens that end an answer.
         max_new_tokens: longest answer in tokens.
-        temperature: 0 for greedy decoding.
+        decoding: how tokens are chosen.
         streamer: receives each new token.
         inputs: further inputs of the network, for example pixels. Such a prompt is never truncated.
 
@@ -179,7 +200,7 @@ def generate_batch(
         answers: list[list[int]] = [[] for _ in prompts]
         for indices in by_length:
             alike = [prompts[index] for index in indices]
-            found = generate_batch(network, tokenizer, alike, stop_ids, max_new_tokens, temperature, streamer, inputs)
+            found = generate_batch(network, tokenizer, alike, stop_ids, max_new_tokens, decoding, streamer, inputs)
             for index, answer in zip(indices, found, strict=True):
                 answers[index] = answer
         return answers
@@ -190,7 +211,7 @@ def generate_batch(
         output = network.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
-            generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, temperature),
+            generation_config=generation_config(tokenizer, stop_ids, max_new_tokens, decoding),
             streamer=streamer,
             synced_gpus=is_sharded(network),
             **{name: tensor.to(device) for name, tensor in (inputs or {}).items()},

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
+from burnish.engine.optimizer import state_bytes
 from burnish.engine.step import make_trainable, make_trainer
 from burnish.methods import AUTO_METHODS, make_method
 from burnish.models.config import depth, with_depth
 from burnish.models.skeleton import Skeleton
-from burnish.plan.live_storage import OPTIMIZER, WEIGHTS, Peak
+from burnish.plan.live_storage import ACTIVATIONS, OPTIMIZER, WEIGHTS, Peak
 from burnish.plan.sharding import AT_ONCE, Gathered, Shards, sharded_memory
-from burnish.plan.simulate import Enough, Simulation, simulate, simulate_deep
+from burnish.plan.simulate import MOVE, Enough, Simulation, simulate, simulate_deep
 from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import fast_device, loading_for
 from burnish.prepare.resolve import Facts
-from burnish.recipe.schema import AUTO, Recipe
+from burnish.recipe.schema import AUTO, Recipe, TrainSection
 
 SMALL, LARGE = 1_000, 10_000
 """Training rows below which overfitting is likely, and above which full fine-tuning is worthwhile."""
@@ -183,13 +184,35 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         network = make_trainable(skeleton.network, task.objective, method, recipe, tokenizer, skeleton.new_modules)
         skeleton.fill(network)
         trainer = make_trainer(network, task, method, recipe, torch.device("cpu"))
-        return simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
+        seen = simulate(trainer, batches[:1], facts.outputs, has_gradients=len(batches) > 1, enough=enough)
+        train = context.recipe.train
+        return seen if train.optimizer in (AUTO, "adamw") else _with_state(seen, network, train)
 
     try:
         return simulate_deep(context.config, run, method.is_uniform(recipe), room)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         # any of these may be raised by a model's own code on a tensor without values
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error
+
+
+def _with_state(simulation: Simulation, network: Any, train: TrainSection) -> Simulation:
+    """The same with the state of another optimizer than AdamW, whose update reads values that no tensor has here.
+
+    During the update each has, one matrix at a time, a few copies of the largest.
+    """
+    share = state_bytes(network, train.optimizer) / max(1, state_bytes(network, "adamw"))
+    largest = max((weight.numel() for weight in network.parameters() if weight.requires_grad), default=0)
+    phases = {}
+    for name, peak in simulation.phases.items():
+        parts = {**peak.parts, OPTIMIZER: round(peak.parts[OPTIMIZER] * share)}
+        if name == MOVE:
+            parts[ACTIVATIONS] += _UPDATE_BYTES * largest
+        phases[name] = Peak(sum(parts.values()), parts)
+    return replace(simulation, phases=phases)
+
+
+_UPDATE_BYTES = 16
+"""For each value of a matrix while it is updated: four copies in fp32, or Muon's in fp32 and several in bf16."""
 
 
 def shard(simulation: Simulation, config: Any, shards: Shards, reshards: bool = True) -> Simulation:

@@ -19,6 +19,7 @@ from burnish.recipe.schema import AUTO, BUNDLED_MODELS, NONE, ModelSection, Reci
 from burnish.runs.folder import check_new_run, check_room
 from burnish.system.machine import expanded
 from burnish.tasks import task_names
+from burnish.trackers import check_trackers
 
 
 def check_at_once(recipe: Recipe) -> None:
@@ -97,9 +98,11 @@ def _is_here(model: ModelSection) -> bool:
 
 
 def check_options(recipe: Recipe) -> None:
-    """Checks a recipe as far as possible before reading anything. Raises RecipeError."""
+    """Checks a recipe as far as possible before reading anything. Raises RecipeError, or MachineError if a package is
+    missing."""
     check_choices(recipe, task_names(), method_names())
     _check_fractions(recipe)
+    check_trackers(recipe.track)
     if recipe.evaluate.metric:
         # loaded only to find a mistake before training and not after it; the same goes for the passages
         load_metric(recipe.evaluate.metric)

@@ -19,6 +19,8 @@ _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "preference.share_prompt": ("preference.loss", ("dpo", "ipo", "simpo", "orpo", "cpo")),
     "span.no_answer_margin": ("span.unanswerable", (True,)),
     "distributed.reshard_after_forward": ("distributed.strategy", ("sharded",)),
+    "optimization.decay_share": ("train.schedule", ("wsd",)),
+    "optimization.minimum_rate": ("train.schedule", ("cosine", "linear", "wsd")),
     "train.patience": ("train.early_stopping", (True,)),
     "data.validation_fraction": ("data.validation", (None,)),
     "data.validation_rows": ("data.validation", (None,)),

@@ -13,7 +13,7 @@ from burnish.errors import RecipeError
 from burnish.methods.method import Method
 from burnish.models.config import WORDS, context_limit, has_scaled_positions
 from burnish.models.heads import Head, is_supported
-from burnish.recipe.schema import AUTO, BUNDLED, NONE, Recipe, TrainSection
+from burnish.recipe.schema import AUTO, BALANCED, BUNDLED, NONE, Recipe, TrainSection
 from burnish.runs.events import Event, Resolved, Warned
 from burnish.tasks.task import TaskFacts
 
@@ -163,10 +163,10 @@ class Resolver:
         self._report = report
 
     def fill(self, option: str, value: Any, reason: str, is_reported: bool = True) -> None:
-        """Sets a dotted option if it is still `auto`."""
+        """Sets a dotted option if it is still `auto`, or `balanced`."""
         section, _, name = option.rpartition(".")
         holder = getattr(self.recipe, section) if section else self.recipe
-        if getattr(holder, name) != AUTO:
+        if getattr(holder, name) not in (AUTO, BALANCED):
             return
         changed = holder.model_copy(update={name: value})
         self.recipe = self.recipe.model_copy(update={section: changed}) if section else changed

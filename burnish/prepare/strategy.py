@@ -36,8 +36,9 @@ def obstacle_to_sharding(recipe: Recipe) -> tuple[str, str] | None:
         return f"The method `{recipe.method}` trains few weights, on the whole base model.", f"{_REPLICAS}, or {able}"
     if recipe.model.precision == "fp16":
         return "The scale that fp16 needs is not shared between parts of weights.", f"Use bf16 or fp32. Or: {_REPLICAS}"
-    if recipe.train.optimizer == "paged-adamw-8bit":
-        return "The 8-bit optimizer does not take parts of weights.", f"Use `--set train.optimizer=adamw`. {_REPLICAS}"
+    if recipe.train.optimizer not in (AUTO, "adamw"):
+        why = f"The optimizer `{recipe.train.optimizer}` has not been shown right with parts of weights."
+        return why, f"Use `--set train.optimizer=adamw`. {_REPLICAS}"
     if recipe.model.compile is True:
         return "Compiled blocks have not been shown right with sharded weights.", "Leave `model.compile` at `auto`"
     return None

@@ -227,7 +227,7 @@ def in_words(value: Any) -> str:
     return text.rstrip("/").rpartition("/")[2] if "/" in text and isinstance(value, str) else text
 
 
-_SHARED = ("lora", "freeze", "ia3", "train", "batch", "evaluate", "save", "seed")
+_SHARED = ("lora", "freeze", "ia3", "train", "optimization", "batch", "evaluate", "save", "seed")
 """Sections on which rows, tokens and base model do not depend."""
 
 

@@ -73,8 +73,8 @@ def load_recipe(
         needs_data: whether a recipe without data is an error.
 
     Raises:
-        RecipeError: unknown names, wrong types or ranges, options of a file that run code, all in one error; no data;
-            an unreadable recipe file.
+        RecipeError: unknown names, wrong types or ranges, options given twice, options of a file that run code, all in
+            one error; no data; an unreadable recipe file.
     """
     if data is not None and not isinstance(data, str):
         _check_several(data)
@@ -87,7 +87,8 @@ def load_recipe(
         **_anchor(in_file, file.parent if file else Path(), is_in_file=True),
         **_anchor({**in_flags, **in_sets}, Path(), is_in_file=False),
     }
-    recipe = _build(given, [*problems, *wrong_flags, *wrong_sets, *_code_of(in_file, {**in_flags, **in_sets})])
+    wrong = [*problems, *wrong_flags, *wrong_sets, *_given_twice(in_flags, in_sets)]
+    recipe = _build(given, [*wrong, *_code_of(in_file, {**in_flags, **in_sets})])
     if needs_data and not recipe.data.path:
         fix = (
             f"Add `data:` with `path: ...` below it to `{file}`" if file else "Give a file: `burnish train data.jsonl`"
@@ -105,6 +106,15 @@ def _check_several(data: Sequence[str]) -> None:
             "A recipe names its own data.",
             "Give the recipe alone, with all data below its `data.path`",
         )
+
+
+def _given_twice(in_flags: Source, in_sets: Source) -> list[Problem]:
+    """One problem for each option that has a flag of its own and a `--set` on the same command line."""
+    return [
+        Problem(Check.NAME, f"`{name}` is given twice, once by `--set`", "Leave one of them out")
+        for name in in_flags
+        if name in in_sets
+    ]
 
 
 def code_options(recipe: Recipe) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import re
 import types
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _MIN_SIMILARITY = 0.7
+_MOST_FOUND = 3
+"""Options named in a hint where only their help has the words."""
 _LEADING_OPTIONS = ("name", "path")
 """The option meant by the bare name of a section: `model="gpt2"` is `model.name`, `data="rows.jsonl"` is
 `data.path`."""
@@ -83,7 +86,8 @@ def holder(name: str) -> str | None:
 def suggest(name: str) -> str | None:
     """The option most likely meant by `name`, or None if nothing is similar.
 
-    A correct name in the wrong section (or without one) counts as similar, and so does another library's name for it.
+    A correct name in the wrong section (or without one) counts as similar, and so does another library's name for it,
+    which may mean a value, too: `method=qlora`.
     """
     last = name.rpartition(".")[2]
     elsewhere = names_elsewhere().get(last)
@@ -95,9 +99,45 @@ def suggest(name: str) -> str | None:
 
 
 def did_you_mean(name: str) -> str:
-    """The hint for an unknown option."""
-    near = suggest(name)
-    return f"Did you mean `{near}`?" if near else "All options are listed in `docs/options.md`"
+    """The hint for an unknown option: a similar name, or else options whose help has its words."""
+    if name in sections():
+        return f"It is a section, and `burnish options {name}.` lists its options"
+    if near := suggest(name):
+        return f"Did you mean `{near}`?"
+    if found := search_options(name.replace("_", " "))[:_MOST_FOUND]:
+        return f"Did you mean {_one_of([f'`{one}`' for one in found])}?"
+    return "All options are listed by `burnish options` and in `docs/options.md`"
+
+
+def search_options(words: str) -> list[str]:
+    """The options that some words lead to, best first: by name, by another library's name, or by their help.
+
+    Args:
+        words: all of them must be in the name, in another name, or in the help; the case does not matter.
+    """
+    wanted = words.lower().replace("-", " ").replace("_", " ").replace(".", " ").split()
+    elsewhere: dict[str, str] = {}
+    for other, option in names_elsewhere().items():
+        option = option.partition("=")[0]
+        elsewhere[option] = f"{elsewhere.get(option, '')} {other}"
+    ranked: list[tuple[int, int, str]] = []
+    for position, (name, field) in enumerate(options().items()):
+        places = (name, elsewhere.get(name, ""), field.description or "")
+        texts = [_spaced(place) for place in places]
+        reach = [next((rank for rank, text in enumerate(texts) if _begins_in(word, text)), None) for word in wanted]
+        if wanted and None not in reach:
+            is_whole = name == words or name.rpartition(".")[2] == "_".join(wanted)
+            ranked.append((-1 if is_whole else max(rank for rank in reach if rank is not None), position, name))
+    return [name for *_, name in sorted(ranked)]
+
+
+def _spaced(text: str) -> str:
+    return f" {re.sub(r'[^a-z0-9]+', ' ', text.lower())} "
+
+
+def _begins_in(word: str, spaced: str) -> bool:
+    """Whether a word of a text begins so; a word of up to two letters has to be whole."""
+    return f" {word} " in spaced if len(word) <= 2 else f" {word}" in spaced
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from burnish.errors import RecipeError
 from burnish.recipe.load import LoadedRecipe, load_recipe
+from burnish.recipe.schema import BUNDLED_MODELS
 
 _PREFIX = "quickstart-"
 
@@ -32,6 +33,18 @@ def quickstart_recipe(task: str = "chat", runs: str = "runs", seed: int = 0) -> 
             f"Did you mean `{near[0]}`?" if near else "Choose one of these, or use `burnish train` with your own rows",
         )
     return load_recipe(str(recipes[task]), {"runs": runs, "seed": seed}, [])
+
+
+def toy_remark(model: str, task: str) -> str:
+    """That a bundled model is none to deliver, and how to find one; empty for every other model.
+
+    Args:
+        model: the name of the base model.
+        task: that it is trained for.
+    """
+    if model not in BUNDLED_MODELS:
+        return ""
+    return f"`{model}` is a toy of 2 M parameters; for real work: `burnish models --task {task}`"
 
 
 def _folder() -> Path:

@@ -10,33 +10,33 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from burnish.recipe.section import AUTO as AUTO
-from burnish.recipe.section import Auto, Section, StartSection
-
-BUNDLED: Literal["bundled"] = "bundled"
-"""The texts that come with the package."""
-REPLICAS: Literal["replicas"] = "replicas"
-"""Every process holds the whole model."""
-SHARDED: Literal["sharded"] = "sharded"
-"""Every process holds a part of each weight."""
-NONE: Literal["none"] = "none"
-"""No texts at all."""
-
-LARGEST = 2**53
-"""The largest whole number of an option: others count in 64 bits, and JSON's readers are exact up to it."""
-PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
-AutoPositiveInt = Auto | PositiveInt
-AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Example(str):
-    """A value that shows the form of an option's text."""
-
-
-OneGpu = Annotated[str, Field(pattern=r"^cuda:(0|[1-9]\d{0,3})$"), Example("cuda:1")]
-"""One of several GPUs, by its number."""
-
+from burnish.recipe.section import (
+    AUTO,
+    Auto,
+    AutoPositiveFloat,
+    AutoPositiveInt,
+    OneGpu,
+    PositiveInt,
+    Probability,
+    Section,
+    StartSection,
+)
+from burnish.recipe.section import BALANCED as BALANCED
+from burnish.recipe.section import BUNDLED as BUNDLED
+from burnish.recipe.section import LARGEST as LARGEST
+from burnish.recipe.section import NONE as NONE
+from burnish.recipe.section import REPLICAS as REPLICAS
+from burnish.recipe.section import SHARDED as SHARDED
+from burnish.recipe.section import Example as Example
+from burnish.recipe.task_sections import (
+    ClassifySection,
+    FillMaskSection,
+    PreferenceSection,
+    ScoreSection,
+    SpanSection,
+    TagSection,
+    VisionSection,
+)
 
 BUNDLED_MODELS = ("seedling", "acorn")
 """Base models that come with the package. A folder of the same name has to be written as `./seedling`."""
@@ -220,90 +220,6 @@ class Ia3Section(Section):
     """The targets whose inputs are scaled. `auto` is the last layer of the feed-forward."""
 
 
-class PreferenceSection(Section):
-    """Learning from better and worse answers (task `preference`)."""
-
-    loss: Literal["auto", "dpo", "ipo", "simpo", "orpo", "cpo", "kto"] = AUTO
-    """The loss. `auto` is `dpo` for pairs (arXiv 2305.18290) and `kto` for answers rated one by one (arXiv
-    2402.01306)."""
-    beta: AutoPositiveFloat = AUTO
-    """How closely the model is kept to the reference model, or the scale of the reward. `auto` is 0.1, and 2 for
-    `simpo`."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Assumed share of pairs with the answers swapped (`dpo` and `cpo`)."""
-    margin: Annotated[float, Field(ge=0)] = 1.0
-    """Target margin between the rewards of the two answers (`simpo`)."""
-    likelihood: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the log-likelihood of the better answer (`cpo`)."""
-    good_weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of the answers rated good (`kto`)."""
-    bad_weight: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of the answers rated bad (`kto`)."""
-    share_prompt: bool = True
-    """Compute the prompt of a pair once for both answers, if the model allows it. Never changes the result."""
-
-
-class ClassifySection(Section):
-    """Text to label (task `classify`)."""
-
-    multi_label: Auto | bool = AUTO
-    """Whether a row can have several labels, or none. `auto` is true if the labels are lists, or several stand in a
-    cell."""
-
-
-class ScoreSection(Section):
-    """Text to number (task `score`)."""
-
-    mean: Auto | float = AUTO
-    """What the new output layer predicts before training. `auto` is the mean of the training scores."""
-    scale: AutoPositiveFloat = AUTO
-    """The unit of the loss and of the steps of the output layer. `auto` is the standard deviation of the training
-    scores, so that a run does not depend on their unit."""
-
-
-class TagSection(Section):
-    """A tag for every word (task `tag`)."""
-
-    scheme: Literal["auto", "IOB1", "IOB2", "BIOES", "plain"] = AUTO
-    """How the tags mark entities. `plain` tags are independent of each other. `auto` infers it from the tags."""
-    pieces: Literal["auto", "first", "last", "all"] = AUTO
-    """Which sub-word tokens of a word are trained on and predict its tag. `auto` is `first`, and `all` for decoders,
-    which see more of a word with each token: their mean probabilities count."""
-
-
-class SpanSection(Section):
-    """The answer as a span of the text (task `span`)."""
-
-    stride: AutoPositiveInt = AUTO
-    """Tokens that two neighboring windows of a long text share, at most half of a window. `auto` is a third of the
-    context."""
-    longest_answer: PositiveInt = 30
-    """Longest answer in tokens."""
-    unanswerable: Auto | bool = AUTO
-    """Whether a text may have no answer. `auto` is true if any training row has none."""
-    no_answer_margin: float = 0.0
-    """By how many logits "no answer" must beat the best answer to be predicted."""
-
-
-class FillMaskSection(Section):
-    """Masked language modeling (task `fill-mask`)."""
-
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the words to mask (arXiv 1810.04805; higher shares: arXiv 2202.08005)."""
-    whole_words: bool = True
-    """Mask all tokens of a word together."""
-
-
-class VisionSection(Section):
-    """Chat with images (task `vision`)."""
-
-    train_tower: bool = False
-    """Apply the method to the vision tower as well. By default only the language model is trained."""
-    longest_side: PositiveInt | None = None
-    """Scale images down to this many pixels on the longest side, before the model's own processor: smaller images take
-    fewer tokens."""
-
-
 class TrainSection(Section):
     """How long to train, and the optimizer."""
 
@@ -322,8 +238,8 @@ class TrainSection(Section):
     """Let the run change its plan: raise the learning rate if halfway nothing has moved, and go on where the end is too
     early, up to twice the planned steps, or three times where these are at most 150. `auto` does so if `epochs`,
     `max_steps` and `learning_rate` are left to Burnish."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """Learning-rate schedule after warm-up."""
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """Learning-rate schedule after warm-up. `wsd` (warm-up, stable, decay) falls only at the end."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the steps used for learning-rate warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -338,10 +254,25 @@ class TrainSection(Section):
     early_stopping: bool = True
     """Stop if the task's main metric on the validation rows (the loss, or accuracy or F1 for tasks that have one) has
     been worse than its best for `patience` validations, beyond the noise of the rows."""
-    optimizer: Literal["auto", "adamw", "paged-adamw-8bit"] = AUTO
-    """`adamw`, or its paged version with 8-bit moments (bitsandbytes, CUDA only)."""
+    optimizer: Literal["auto", "adamw", "muon", "adafactor", "adamw-8bit", "paged-adamw-8bit"] = AUTO
+    """`adamw`; `muon` for matrices of the blocks, with one moment; `adafactor`, with a row and a column of moments for
+    each matrix; or `adamw` with 8-bit moments, which may be paged (bitsandbytes, CUDA only)."""
     patience: PositiveInt = 5
     """Validations in a row that are worse than the best before early stopping."""
+
+
+class OptimizationSection(Section):
+    """More about how the weights are updated."""
+
+    minimum_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the peak learning rate at which the schedule ends."""
+    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the steps after warm-up in which `train.schedule=wsd` falls, linearly."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of a block divided by that of the next one towards the output: below 1, lower blocks learn slower.
+    The embeddings count as the block before the first."""
+    embedding_noise: Annotated[float, Field(ge=0)] = 0.0
+    """Noise on the input embeddings during training (NEFTune, arXiv 2310.05914); usual are 5 to 15."""
 
 
 class BatchSection(Section):
@@ -410,6 +341,9 @@ class Recipe(Section):
     """Folder that holds the run folders."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the order of the rows, the initial adapter weights and dropout."""
+    track: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)
+    """Trackers that keep the run's curves beside its own log, all of them on this machine: `tensorboard`, `wandb`
+    (offline), `mlflow` or `trackio`."""
     model: ModelSection = Field(default_factory=ModelSection)
     start: StartSection = Field(default_factory=StartSection)
     data: DataSection = Field(default_factory=DataSection)
@@ -427,6 +361,7 @@ class Recipe(Section):
     fill_mask: FillMaskSection = Field(default_factory=FillMaskSection)
     vision: VisionSection = Field(default_factory=VisionSection)
     train: TrainSection = Field(default_factory=TrainSection)
+    optimization: OptimizationSection = Field(default_factory=OptimizationSection)
     batch: BatchSection = Field(default_factory=BatchSection)
     distributed: DistributedSection = Field(default_factory=DistributedSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)

@@ -1,14 +1,39 @@
-"""What every section of the recipe is, and the value that the plan resolves."""
+"""What every section of the recipe is made of, the types of its options, and the section of what is trained further."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 AUTO: Literal["auto"] = "auto"
 """A value that the plan resolves before training."""
 Auto = Literal["auto"]
+BUNDLED: Literal["bundled"] = "bundled"
+"""The texts that come with the package."""
+REPLICAS: Literal["replicas"] = "replicas"
+"""Every process holds the whole model."""
+SHARDED: Literal["sharded"] = "sharded"
+"""Every process holds a part of each weight."""
+BALANCED: Literal["balanced"] = "balanced"
+"""Weights that the rows decide."""
+NONE: Literal["none"] = "none"
+"""No texts at all."""
+
+LARGEST = 2**53
+"""The largest whole number of an option: others count in 64 bits, and JSON's readers are exact up to it."""
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST)]
+AutoPositiveInt = Auto | PositiveInt
+AutoPositiveFloat = Auto | Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Example(str):
+    """A value that shows the form of an option's text."""
+
+
+OneGpu = Annotated[str, Field(pattern=r"^cuda:(0|[1-9]\d{0,3})$"), Example("cuda:1")]
+"""One of several GPUs, by its number."""
 
 
 class Section(BaseModel):

@@ -6,10 +6,10 @@ A full disk is reported as such and never damages what was written before.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
+import stat
 import sys
 import time
 import uuid
@@ -21,7 +21,7 @@ from typing import Any
 
 from burnish.errors import InputError, MachineError
 from burnish.system.shell import quoted
-from burnish.visible import visible_json
+from burnish.visible import json_text
 
 TEMPORARY_PREFIX = ".writing-"
 _DAY_SECONDS = 86_400
@@ -116,8 +116,8 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically."""
-    write_text(path, visible_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    """Writes `value` as indented JSON, atomically; numbers that are not finite are null."""
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
@@ -126,8 +126,8 @@ def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
 
 
 def json_lines(values: list[dict[str, Any]]) -> bytes:
-    """One JSON object per line, in UTF-8."""
-    return "".join(visible_json(json.dumps(value, ensure_ascii=False)) + "\n" for value in values).encode("utf-8")
+    """One JSON object per line, in UTF-8; numbers that are not finite are null."""
+    return "".join(json_text(value) + "\n" for value in values).encode("utf-8")
 
 
 @contextmanager
@@ -141,9 +141,24 @@ def write_folder(path: Path) -> Iterator[Path]:
     with as_disk_error(path), temporary_folder(path) as temporary:
         yield temporary
         for file in (temporary, *temporary.rglob("*")):
+            _open_as_usual(file, temporary)
             flush(file)
         _replace_folder(temporary, path)
         flush(path.parent)
+
+
+def _open_as_usual(file: Path, folder: Path) -> None:
+    """Lets those read a file that may read new files here: safetensors writes files that their owner alone can read.
+
+    Args:
+        file: in the folder, or the folder itself.
+        folder: whose mode is what the umask leaves of new ones.
+    """
+    if sys.platform != "win32" and file.is_file() and not file.is_symlink():
+        file.chmod(stat.S_IMODE(file.stat().st_mode) | (stat.S_IMODE(folder.stat().st_mode) & _READ_AND_WRITE))
+
+
+_READ_AND_WRITE = 0o666
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from burnish.runs.damage import damaged, why_unreadable
 from burnish.runs.events import Event, Listener, Progressed, StepDone, Validated, as_dict
 from burnish.runs.forms import fault_of_event
 from burnish.system.shell import quoted
-from burnish.visible import visible_json
+from burnish.visible import json_text
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 _METRICS = (StepDone, Validated)
@@ -36,6 +36,10 @@ class EventLog:
         self._pending: list[tuple[str, str]] = []
         self._checked: set[Path] = set()
 
+    def listen(self, listener: Listener) -> None:
+        """Passes every event from now on to another listener, too."""
+        self._listeners = (*self._listeners, listener)
+
     def attach(self, folder: Path) -> None:
         """Writes to `folder` from now on, starting with the events that happened before it existed."""
         self._folder = folder
@@ -47,7 +51,7 @@ class EventLog:
         """Logs one event and notifies the listeners."""
         if not isinstance(event, _NOT_WRITTEN):
             name = METRICS if isinstance(event, _METRICS) else EVENTS
-            line = json.dumps({**as_dict(event), "time": round(time.time(), 3)}, ensure_ascii=False)
+            line = json_text({**as_dict(event), "time": round(time.time(), 3)})
             if self._folder is None:
                 self._pending.append((name, line))
             else:
@@ -63,7 +67,7 @@ class EventLog:
                     _drop_cut_line(path)
                     self._checked.add(path)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(visible_json(line) + "\n")
+                    file.write(line + "\n")
 
 
 def flush_logs(folder: Path) -> None:

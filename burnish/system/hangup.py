@@ -9,6 +9,10 @@ from collections.abc import Iterable
 _STREAMS = (0, 1, 2)
 
 
+class Ended(KeyboardInterrupt):
+    """The process is asked to end, by another signal than Ctrl-C, which may end less."""
+
+
 def ending_signals() -> tuple[signal.Signals, ...]:
     """The signals that ask a process to end; not SIGHUP where it is ignored, as under `nohup`, or does not exist."""
     asked = [signal.SIGINT, signal.SIGTERM]

@@ -27,6 +27,7 @@ from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import IGNORED, ColumnMap, RowError
 from burnish.data.rows.shapes import BY_NAME
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
+from burnish.errors import RecipeError
 from burnish.metrics.classification import (
     chance_loss,
     class_counts,
@@ -38,7 +39,7 @@ from burnish.metrics.classification import (
 )
 from burnish.metrics.measure import Measure, MetricTable
 from burnish.models.heads import Head, row_logits
-from burnish.recipe.schema import AUTO, Recipe
+from burnish.recipe.schema import AUTO, BALANCED, NONE, Recipe
 from burnish.tasks.defaults import EncoderDefaults, ObjectiveDefaults, ScorerDefaults
 from burnish.tasks.evaluated import BatchOutcome, EvaluatedExamples
 from burnish.tasks.predictions import LABELS, Labelled, TextsPredictor
@@ -185,8 +186,9 @@ class ClassifyObjective(ObjectiveDefaults):
 
     step_rows = 32
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, smoothing: float = 0.0, weights: Sequence[float] = ()) -> None:
         self._is_multi = labels.is_multi
+        self._smoothing, self._weights = smoothing, torch.tensor(weights) if weights else None
         names = dict(enumerate(labels.names))
         kind = "multi_label_classification" if labels.is_multi else "single_label_classification"
         config = {
@@ -200,11 +202,25 @@ class ClassifyObjective(ObjectiveDefaults):
         self.head = Head(_AUTO_CLASS, "SEQ_CLS", config)
 
     def losses(self, network: Any, batch: Batch) -> torch.Tensor:
-        """`[rows]` fp32: cross-entropy, or the mean over the labels of the binary cross-entropy."""
-        return self.losses_of(row_logits(network, batch.inputs), batch)
+        """`[rows]` fp32: cross-entropy, or the mean over the labels of the binary cross-entropy.
+
+        With the recipe's label smoothing and class weights, unlike on held-out rows.
+        """
+        logits = row_logits(network, batch.inputs)
+        if not self._smoothing and self._weights is None:
+            return self.losses_of(logits, batch)
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        if self._is_multi:
+            targets = batch.targets * (1 - self._smoothing) + self._smoothing / 2
+            return functional.binary_cross_entropy_with_logits(
+                logits.float(), targets, weight=weights, reduction="none"
+            ).mean(1)
+        return functional.cross_entropy(
+            logits.float(), batch.targets, weight=weights, reduction="none", label_smoothing=self._smoothing
+        )
 
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The losses from logits `[rows, labels]`."""
+        """The plain losses from logits `[rows, labels]`."""
         if self._is_multi:
             return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets, reduction="none").mean(1)
         losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none", ignore_index=IGNORED)
@@ -333,7 +349,27 @@ def _choices(records: Sequence[LabelledRecord], recipe: Recipe) -> list[Choice]:
         found.append(("data.labels", labels, describe_labels(records, labels)))
     else:
         check_labels(labels, bool(is_multi), records)
+    weights = recipe.classify.class_weights
+    if weights == BALANCED:
+        found.append(("classify.class_weights", balanced_weights(records, labels), "the rarer a label, the more"))
+    elif weights != NONE and len(weights) != len(labels):
+        raise RecipeError(
+            f"`classify.class_weights` has {len(weights)} weights, and there are {len(labels)} labels",
+            f"The labels are {', '.join(labels[:_NAMED_LABELS])}{', ...' if len(labels) > _NAMED_LABELS else ''}.",
+            "Give one weight for each, in that order, or use `balanced`",
+        )
     return found
+
+
+_NAMED_LABELS = 8
+
+
+def balanced_weights(records: Sequence[LabelledRecord], labels: Sequence[str]) -> list[float]:
+    """Weights with which all labels count the same, and a row counts as 1 on average; 1 for a label without rows."""
+    counts = Counter(label for record in records for label in record.labels)
+    known = [label for label in labels if counts[label]]
+    total = sum(counts[label] for label in known)
+    return [total / (len(known) * counts[label]) if counts[label] else 1.0 for label in labels]
 
 
 def _max_tokens(context: int | str) -> int:
@@ -354,7 +390,9 @@ def _predicted(evaluated: EvaluatedExamples) -> numpy.ndarray:
 def _build(tokenizer: Any, recipe: Recipe) -> Parts:
     names = [] if recipe.data.labels == AUTO else list(recipe.data.labels)
     labels = Labels(names, recipe.classify.multi_label is True)
-    objective = ClassifyObjective(labels)
+    weights = recipe.classify.class_weights
+    given = weights if isinstance(weights, list) else ()
+    objective = ClassifyObjective(labels, recipe.classify.label_smoothing, given)
     encoder, predictor = ClassifyEncoder(tokenizer, labels), ClassifyPredictor(tokenizer, labels, recipe)
     return Parts(encoder, objective, ClassifyScorer(labels, objective), predictor)
 

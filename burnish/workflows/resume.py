@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from burnish.runs.event_log import EventLog, drop_after, read_events
 from burnish.runs.events import Adapted, Diagnosed, Listener, Note, Warned
 from burnish.runs.folder import RunFolder, can_be_resumed, check_unfinished, is_evaluated
 from burnish.runs.lock import Writer, write_lock
+from burnish.trackers import tracked
 from burnish.workflows.run import Run
 from burnish.workflows.train import evaluate, unheard
 
@@ -88,8 +90,9 @@ def _resume(folder: RunFolder, base_model: str | None, killed: Writer | None, em
     if process.decide(lambda: is_evaluated(folder)):
         emit(Note("Only the report and the model card were missing."))
     else:
-        loop, context = continue_training(folder, recipe, killed, emit, process=process)
-        evaluate(loop, context, folder)
+        with tracked(recipe, folder, emit) if isinstance(emit, EventLog) else nullcontext():
+            loop, context = continue_training(folder, recipe, killed, emit, process=process)
+            evaluate(loop, context, folder)
     if process.is_main:
         write_pages(folder)
     return Run(folder)

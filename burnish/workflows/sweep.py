@@ -48,6 +48,7 @@ from burnish.runs.folder import NewRun, RunFolder, result_of
 from burnish.runs.lock import write_lock
 from burnish.runs.sweep_folder import SweepFolder, SweepRun, SweepState, find_sweep
 from burnish.system.machine import trim_heap
+from burnish.trackers import tracked
 from burnish.workflows.evaluate import evaluate
 from burnish.workflows.resume import continue_training
 from burnish.workflows.run import Sweep
@@ -265,11 +266,10 @@ class _Sweeping:
         folder = self.folder.run(run.name)
         if folder.recipe.is_file():  # an earlier process began it
             with write_lock(folder.path, "trained") as killed:
-                log = EventLog(folder.path, self.listeners)
-                loop, context = continue_training(
-                    folder, open_recipe(folder, needs_metric=True), killed, log, self.shared
-                )
-                self._keep(run, loop, context, folder)
+                log, recipe = EventLog(folder.path, self.listeners), open_recipe(folder, needs_metric=True)
+                with tracked(recipe, folder, log):
+                    loop, context = continue_training(folder, recipe, killed, log, self.shared)
+                    self._keep(run, loop, context, folder)
             return
         with NewRun(self.folder.path) as new:
             new.take(run.name)
@@ -280,10 +280,11 @@ class _Sweeping:
             record_trust(folder, model.context.recipe)
             run.preparation = time.time() - started + planned.seconds
             self.preparations.append(run.preparation)
-            loop = fit(model, folder)
-            if model.time is not None and not loop.progress.stopped and not loop.progress.cycles:
-                model.context.emit(TimeMeasured(model.time.run, loop.progress.seconds))
-            self._keep(run, loop, model.context, folder)
+            with tracked(model.context.recipe, folder, planned.log):
+                loop = fit(model, folder)
+                if model.time is not None and not loop.progress.stopped and not loop.progress.cycles:
+                    model.context.emit(TimeMeasured(model.time.run, loop.progress.seconds))
+                self._keep(run, loop, model.context, folder)
 
     def _keep(self, run: SweepRun, loop: Loop, context: RunContext, folder: RunFolder) -> None:
         """Writes the best weights as the result, and evaluates them on the validation rows."""

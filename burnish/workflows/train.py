@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ from burnish.runs.events import (
 from burnish.runs.folder import NewRun, RunFolder, can_be_resumed, check_room
 from burnish.system.machine import peak_bytes, reset_peak, resident_bytes, trim_heap
 from burnish.system.shell import quoted
+from burnish.trackers import tracked
 from burnish.workflows.check import check_briefly
 from burnish.workflows.run import Run
 from burnish.workflows.start import begin_from
@@ -126,7 +128,8 @@ def train(
         if model.context.is_sharded:
             check_shared(folder.path, process)
         process.note_run(folder.path)
-        with can_be_resumed(folder):
+        recipe = model.context.recipe
+        with can_be_resumed(folder), tracked(recipe, folder, log) if process.is_main else nullcontext():
             loop = fit(model, folder)
             evaluate(loop, model.context, folder)
             if process.is_main:

@@ -22,7 +22,7 @@ LAYERS = (
     ("tasks", "methods"),
     ("data",),
     ("models",),
-    ("kernels", "metrics"),
+    ("kernels", "metrics", "trackers"),
     ("runs",),
     ("recipe",),
     ("system", "glossary", "templates"),

@@ -180,7 +180,7 @@ def test_pairs(options: dict[str, Any], here: Path, base: Path, burnish: Burnish
 
 
 def test_the_script_is_readable_and_needs_nothing_else(runs: Path, burnish: Burnish) -> None:
-    assert burnish("eject whole --json").json == {
+    assert burnish("eject whole --json").json == {"warnings": [], "notes": []} | {
         "script": "runs/whole/eject.py",
         "rows": "runs/whole/eject_rows.jsonl",
     }

@@ -34,9 +34,20 @@ Fix = Annotated[
     Path | None,
     typer.Option("--fix", metavar="OUT", help="Write a cleaned file, and list every change.", show_default=False),
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", metavar="", help="Exit with 2 for any finding, also for those to review.")
+]
 
 
-def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html: Html = None, fix: Fix = None) -> None:
+def check(
+    console: Console,
+    flags: RecipeFlags,
+    data: Data,
+    show: Show = 0,
+    html: Html = None,
+    fix: Fix = None,
+    strict: Strict = False,
+) -> None:
     """Find defects in data, each with its rows and a fix.
 
     Nothing is trained. The exit code is 2 if a defect should stop you from training.
@@ -68,7 +79,7 @@ def check(console: Console, flags: RecipeFlags, data: Data, show: Show = 0, html
     if cleaned is not None:
         _show_cleaned(console, cleaned)
     console.result(checkup.verdict)
-    if checkup.blocks:
+    if checkup.blocks or (strict and checkup.findings):
         raise typer.Exit(InputError.exit_code)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import BaseModel, Run, Runs, Trust
+from burnish.cli.table import megabytes
 from burnish.errors import InputError
 
 Out = Annotated[
@@ -215,3 +216,36 @@ def eject(
 
         script, rows = write_script(folder, out, [progress], base_model)
     show_ejected(console, script, rows)
+
+
+Repository = Annotated[
+    str, typer.Argument(metavar="OWNER/NAME", help="Repository of the hub; made if there is none.", show_default=False)
+]
+Public = Annotated[bool, typer.Option("--public", metavar="", help="Let all read it. Without this it is private.")]
+
+
+def push(
+    console: Console,
+    run: Run,
+    repository: Repository,
+    public: Public = False,
+    trust: Trust = False,
+    runs: Runs = "runs",
+) -> None:
+    """Upload a run's result to the hub, as a private repository.
+
+    The adapter or model with its tokenizer and card, in one commit; no rows, logs or checkpoints.
+    """
+    from burnish.cli.progress import Progress
+    from burnish.runs.folder import find_run, result_of
+
+    folder = find_run(run, runs, trust)
+    result_of(folder)
+    with Progress(console) as progress:
+        from burnish.workflows.push import push as run_push
+
+        pushed = run_push(folder, repository, public, [progress])
+    console.json(pushed.to_dict())
+    console.result(pushed.url)
+    kind = "private" if pushed.is_private else "public"
+    console.say(f"{len(pushed.files)} files, {megabytes(pushed.bytes)}, {kind}, commit {pushed.commit[:12]}")

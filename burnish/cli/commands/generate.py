@@ -11,6 +11,7 @@ import typer
 
 from burnish.cli.console import Console
 from burnish.cli.options import AnswerFlags, Run
+from burnish.system.hangup import Ended
 
 if TYPE_CHECKING:
     from burnish.inference.session import Session
@@ -32,7 +33,7 @@ def generate(console: Console, flags: AnswerFlags, run: Run, prompts: Prompts) -
         stream = console.stream if console.is_terminal else None
         answer = _answer(session, text, flags.system, {**flags.sampling(), "write": stream})
         console.answer("" if stream else answer)
-        answers.append({"prompt": text, "answer": answer})
+        answers.append({"prompt": text, "answer": answer, **(_columns(session, text) if console.output.json else {})})
     console.json({"run": run, "base": flags.base, "answers": answers})
 
 
@@ -42,7 +43,16 @@ def _answer(session: Any, prompt: str, system: str | None, options: dict[str, An
     return session.chat([{"role": "system", "content": system}, {"role": "user", "content": prompt}], **options)
 
 
-_HELP = "/reset starts over, /exit (or Ctrl-D) quits"
+def _columns(session: Session, prompt: str) -> dict[str, Any]:
+    """What a model that does not generate says, value by value, as `burnish predict` writes it."""
+    if session.task.generates:
+        return {}
+    from burnish.inference.rows import RowAnswers
+
+    return RowAnswers(session).of_prompt(prompt)
+
+
+_HELP = "/reset starts over, Ctrl-C ends an answer, /exit (or Ctrl-D) quits"
 
 
 def chat(console: Console, flags: AnswerFlags, run: Run) -> None:
@@ -74,10 +84,29 @@ def talk(console: Console, session: Any, messages: list[dict[str, str]], options
             console.note(_HELP)
         elif text:
             messages.append({"role": "user", "content": text})
-            stream = console.stream if console.is_terminal else None
-            answer = session.chat(messages, **options, write=stream)
-            console.answer("" if stream else answer)
-            messages.append({"role": "assistant", "content": answer})
+            messages.append({"role": "assistant", "content": _turn(console, session, messages, options)})
+
+
+def _turn(console: Console, session: Any, messages: Sequence[dict[str, str]], options: dict[str, Any]) -> str:
+    """The next answer, or as much of it as there is when Ctrl-C ends it."""
+    pieces: list[str] = []
+
+    def write(piece: str) -> None:
+        pieces.append(piece)
+        if console.is_terminal:
+            console.stream(piece)
+
+    try:
+        answer = session.chat(messages, **options, write=write)
+    except Ended:
+        raise
+    except KeyboardInterrupt:
+        answer = "".join(pieces).strip()
+        console.answer("" if console.is_terminal else answer)
+        console.note("Stopped. The next line goes on from here.")
+        return answer
+    console.answer("" if console.is_terminal else answer)
+    return answer
 
 
 def open_model(console: Console, name: str, flags: AnswerFlags) -> Session:

@@ -62,7 +62,7 @@ def show(console: Console, run: Run, runs: Runs = "runs") -> None:
         console.say()
         show_evaluation(console, described["evaluation"])
     if described["result"]:
-        show_next(console, path, described["recipe"]["task"])
+        show_next(console, path, described["recipe"])
     elif described["state"] == "can be resumed":
         console.say()
         console.say("next:", "bold")

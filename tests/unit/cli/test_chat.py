@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from burnish.cli.commands.generate import talk
+from burnish.system.hangup import Ended
 from tests.unit.cli.streams import Screen
 
 
 class Echo:
     """Answers with the number of messages and the last of them."""
 
-    def chat(self, messages: list[dict[str, str]], max_new_tokens: int, temperature: float, write: Any) -> str:
+    def chat(self, messages: list[dict[str, str]], max_new_tokens: int, decoding: Any, write: Any) -> str:
         """One answer."""
         answer = f"{len(messages)}: {messages[-1]['content']}"
         if write is not None:
@@ -25,7 +26,7 @@ class Echo:
 
 def converse(screen: Screen, typed: str, messages: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-    talk(screen.console, Echo(), messages, {"max_new_tokens": 8, "temperature": 0.0})
+    talk(screen.console, Echo(), messages, {"max_new_tokens": 8, "decoding": None})
     return screen.out
 
 
@@ -53,3 +54,33 @@ def test_a_terminal_sees_the_answer_as_it_comes(monkeypatch: pytest.MonkeyPatch)
 
 def test_json_prints_nothing_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     assert converse(Screen("--json"), "hello\n", [], monkeypatch) == ""
+
+
+class Interrupted(Echo):
+    """Is stopped in the middle of its first answer."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error: type[BaseException] | None = error
+
+    def chat(self, messages: list[dict[str, str]], max_new_tokens: int, decoding: Any, write: Any) -> str:
+        """One answer."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            write("half an ")
+            raise error
+        return super().chat(messages, max_new_tokens, decoding, write)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_ctrl_c_ends_the_answer_and_not_the_chat(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, messages = Screen(is_terminal=is_terminal), list[dict[str, str]]()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\nagain\n"))
+    talk(screen.console, Interrupted(KeyboardInterrupt), messages, {"max_new_tokens": 8, "decoding": None})
+    assert [message["content"] for message in messages] == ["hello", "half an", "again", "3: again"]
+    assert [line.strip() for line in screen.out.splitlines()] == ["half an", "3: again"]
+
+
+def test_a_signal_that_ends_the_process_ends_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\nagain\n"))
+    with pytest.raises(Ended):
+        talk(Screen().console, Interrupted(Ended), [], {"max_new_tokens": 8, "decoding": None})

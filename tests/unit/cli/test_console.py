@@ -43,7 +43,13 @@ def test_quiet_leaves_the_bare_result() -> None:
 
 def test_json_is_one_object_and_nothing_else() -> None:
     screen = fill(Screen("runs", "--json"))
-    assert json.loads(screen.out) == {"loss": None, "text": "ä", "list": [1.5, None]}
+    assert json.loads(screen.out) == {
+        "loss": None,
+        "text": "ä",
+        "list": [1.5, None],
+        "warnings": ["look"],
+        "notes": [],
+    }
     assert "ä" in screen.out
     assert screen.err == ""
 
@@ -105,7 +111,9 @@ def test_errors_have_three_short_parts(error: BurnishError, text: str) -> None:
 def test_errors_as_json() -> None:
     screen = Screen("--json")
     screen.console.error(RecipeError("wrong", "why", "fix"))
-    assert json.loads(screen.out) == {"error": {"what": "wrong", "why": "why", "fix": "fix", "exit_code": 2}}
+    found = json.loads(screen.out)
+    assert found["error"] == {"what": "wrong", "why": "why", "fix": "fix", "exit_code": 2}
+    assert (found["warnings"], found["notes"]) == ([], [])
     assert screen.err == ""
 
 
@@ -162,5 +170,5 @@ def test_an_answer_is_data_in_a_pipe_and_text_on_a_terminal() -> None:
 def test_json_escapes_by_its_own_rules() -> None:
     screen = Screen("runs", "--json")
     screen.console.json({HOSTILE: HOSTILE})
-    assert json.loads(screen.out) == {HOSTILE: HOSTILE}
+    assert json.loads(screen.out)[HOSTILE] == HOSTILE
     assert not ACTIVE.search(screen.out)

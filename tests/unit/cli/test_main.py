@@ -68,7 +68,7 @@ def make_run(runs: Path, name: str) -> RunFolder:
         (["train", "a", "--zzzz", "1"], "`burnish train` has no option `--zzzz`", "See `burnish train --help`"),
         (["train"], "`burnish train` needs DATA", "See `burnish train --help`"),
         (["generate", "run"], "`burnish generate` needs PROMPT", "See `burnish generate --help`"),
-        (["train", "a", "--seed", "x"], "`burnish train`: invalid value for '--seed'", "burnish train --help"),
+        (["train", "a", "--seed", "x"], "`seed` cannot be `x`", "It takes a whole number"),
         (["generate", "r", "p", "--max-new-tokens", "0"], "`burnish generate`: invalid value", "--help"),
         (["show", "nothing"], "there is no run `nothing`", "burnish runs"),
         (["train", "a", "--set", "epochs=2"], "`epochs` is not an option (--set)", "`train.epochs`"),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from burnish.engine.schedule import Cycle, cycles_of, last_step, learning_rate_at
-from burnish.recipe.schema import TrainSection
+from burnish.recipe.schema import OptimizationSection, TrainSection
 
 
 def rates(total: int, **options: object) -> list[float]:
@@ -34,7 +34,7 @@ def test_the_peak_is_the_learning_rate() -> None:
     assert max(rates(100, learning_rate=3e-4)) == pytest.approx(3e-4)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "wsd"])
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 0.99])
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 101])
 def test_every_step_moves_and_the_warmup_ends_within_the_run(total: int, warmup: float, schedule: str) -> None:
@@ -80,3 +80,19 @@ def test_a_cycle_that_was_decided_again_after_a_kill_counts_once() -> None:
         Cycle(50, 100),
         Cycle(150, 50),
     ]
+
+
+def test_wsd_stays_at_the_peak_and_falls_at_the_end() -> None:
+    train = TrainSection(learning_rate=1.0, schedule="wsd", warmup=0)
+    more = OptimizationSection(decay_share=0.5)
+    of_run = [learning_rate_at(step, 8, train, (), more) for step in range(8)]
+    assert of_run == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
+def test_a_schedule_ends_at_its_minimum(schedule: str) -> None:
+    train = TrainSection(learning_rate=2.0, schedule=schedule, warmup=0)  # type: ignore[arg-type]
+    plain = [learning_rate_at(step, 50, train) for step in range(50)]
+    raised = [learning_rate_at(step, 50, train, (), OptimizationSection(minimum_rate=0.25)) for step in range(50)]
+    assert raised == pytest.approx([0.5 + 0.75 * rate for rate in plain])
+    assert raised[0] == 2.0

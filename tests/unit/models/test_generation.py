@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from burnish.models.generation import generate_batch, make_greedy
+from burnish.models.generation import Decoding, generate_batch, make_greedy
 from burnish.models.text_stream import TextStreamer
 from tests.tiny_models import CONTEXT, LAYOUTS, make_network
 
@@ -123,11 +123,33 @@ def test_sampling_follows_the_seed_and_the_temperature(tiny_tokenizer: Any) -> N
 
     def answer(seed: int, temperature: float) -> list[int]:
         torch.manual_seed(seed)
-        return generate_batch(network, tiny_tokenizer, prompts, [EOS], 20, temperature)[0]
+        return generate_batch(network, tiny_tokenizer, prompts, [EOS], 20, Decoding(temperature))[0]
 
     assert answer(1, 1.0) == answer(1, 1.0)
     assert len({tuple(answer(seed, 1.0)) for seed in range(5)}) == 5
     assert answer(1, 1e-4) == answer(1, 0.0), "near zero, the likeliest token wins"
+
+
+@pytest.mark.parametrize("decoding", [Decoding(1.0, top_k=1), Decoding(1.0, top_p=1e-6)])
+def test_drawing_from_one_token_is_greedy(decoding: Decoding, tiny_tokenizer: Any) -> None:
+    network, prompts = make_network("llama"), prompts_of((5,))
+    expected = greedy(network, prompts[0], 12)
+    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12, decoding)[0] == expected
+    assert generate_batch(network, tiny_tokenizer, prompts, [EOS], 12, Decoding(1.0))[0] != expected
+
+
+@torch.no_grad()
+def test_the_repetition_penalty_weighs_on_tokens_that_were_there(tiny_tokenizer: Any) -> None:
+    network, prompt, penalty = make_network("llama"), prompts_of((5,))[0], 1.8
+    ids = list(prompt)
+    for _ in range(10):
+        logits = network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+        seen = torch.tensor(sorted(set(ids)))
+        logits[seen] = torch.where(logits[seen] > 0, logits[seen] / penalty, logits[seen] * penalty)
+        ids.append(int(logits.argmax()))
+    decoding = Decoding(repetition_penalty=penalty)
+    assert generate_batch(network, tiny_tokenizer, [prompt], [], 10, decoding)[0] == ids[len(prompt) :]
+    assert ids[len(prompt) :] != greedy(network, prompt, 10)
 
 
 def test_the_stream_is_the_answer_in_whole_characters(tiny_tokenizer: Any) -> None:

@@ -22,7 +22,7 @@ from burnish.models.heads import Target, row_logits
 from burnish.models.location import ModelLocation
 from burnish.prepare.encode import encode_records
 from burnish.recipe.schema import ClassifySection, DataSection, ModelSection, Recipe
-from burnish.tasks.classify import CLASSIFY, LabelledExample
+from burnish.tasks.classify import CLASSIFY, LabelledExample, balanced_weights
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Task
 from tests.tiny_classifiers import save_reader, word_pieces
@@ -175,6 +175,43 @@ def test_a_batch_with_such_rows_has_losses_for_the_others_only(reader):
         alone = task.objective.losses(network, task.encoder.collate(examples, [[2]], False, None))
     assert len(outcome.outputs) == 3
     torch.testing.assert_close(outcome.losses[1:], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_smoothing_and_weights_count_in_training_alone(reader):
+    """By hand: the target is spread, and each row's loss is weighted by its label."""
+    folder, tokenizer = reader
+    plain = make_task(tokenizer)
+    names = plain.objective.head.config["id2label"]
+    weights = [0.5, 2.0]
+    recipe = Recipe(
+        task="classify",
+        data=DataSection(labels=list(names.values())),
+        classify=ClassifySection(multi_label=False, label_smoothing=0.2, class_weights=weights),
+    )
+    weighted = CLASSIFY.make(tokenizer, recipe)
+    network = load(folder, plain).network.eval()
+    records = [record("good", labels=[names[0]]), record("bad", labels=[names[1]])]
+    examples = encode_records(plain.encoder, records, 64, is_held_out=False).examples
+    batch = plain.encoder.collate(examples, [[0], [1]], False, None)
+    with torch.no_grad():
+        log = row_logits(network, batch.inputs).log_softmax(1)
+        found = weighted.objective.losses(network, batch)
+        held_out = weighted.scorer.evaluate_batch(network, batch).losses
+        expected = plain.objective.losses(network, batch)
+    for row, label in enumerate(batch.targets.tolist()):
+        spread = -sum(weights[other] * 0.1 * float(log[row, other]) for other in range(2))
+        assert float(found[row]) == pytest.approx(-weights[label] * 0.8 * float(log[row, label]) + spread, abs=1e-5)
+    torch.testing.assert_close(held_out, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_balanced_weights_let_all_labels_count_the_same():
+    records = [record("x", labels=["a"])] * 6 + [record("y", labels=["b"])] * 2
+    assert balanced_weights(records, ["a", "b", "c"]) == [8 / 12, 2.0, 1.0]
+    recipe = Recipe(task="classify", classify=ClassifySection(class_weights="balanced"))
+    chosen = {option: value for option, value, _ in CLASSIFY.choices(records, recipe)}
+    assert chosen["classify.class_weights"] == [8 / 12, 2.0]
+    with pytest.raises(RecipeError, match="has 3 weights, and there are 2 labels"):
+        CLASSIFY.choices(records, Recipe(task="classify", classify=ClassifySection(class_weights=[1.0, 2.0, 3.0])))
 
 
 def test_one_label_of_several_that_was_never_learned_is_missed():

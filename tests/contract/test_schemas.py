@@ -1,0 +1,65 @@
+"""The JSON Schemas in `docs/schemas`: current, one for each command, and refusing what has another form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from burnish.cli.main import COMMANDS
+from burnish.cli.output_forms import FORMS
+from burnish.cli.schemas import FOLDER, main, schemas
+from burnish.recipe.schema import Recipe
+from burnish.runs.events import Event, StepDone, Warned, as_dict
+from burnish.visible import finite
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_OUTPUT = {"serve", "studio"}
+"""What they print is no result."""
+
+
+def test_the_files_are_current(tmp_path: Path) -> None:
+    main([str(tmp_path)])
+    written = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    found = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / FOLDER).iterdir()}
+    assert found == written, "run `make docs`"
+
+
+def test_every_command_has_a_schema() -> None:
+    assert set(FORMS) == {function.__name__ for group in COMMANDS.values() for function in group} - WITHOUT_OUTPUT
+
+
+@pytest.mark.parametrize("name", list(schemas()))
+def test_each_is_a_schema(name: str) -> None:
+    Draft202012Validator.check_schema(schemas()[name])
+
+
+def test_a_recipe_is_held_to_its_schema() -> None:
+    validator = Draft202012Validator(schemas()["recipe.json"])
+    assert not list(validator.iter_errors(Recipe().model_dump(mode="json")))
+    assert list(validator.iter_errors({"train": {"epochs": "many"}}))
+    assert list(validator.iter_errors({"trian": {}}))
+
+
+def test_every_event_is_described() -> None:
+    kinds = {one["properties"]["event"]["const"] for one in schemas()["event.json"]["anyOf"]}
+    assert kinds == {kind.__name__ for kind in Event.__subclasses__()}
+
+
+@pytest.mark.parametrize(
+    ("event", "is_right"),
+    [
+        (as_dict(Warned("look")), True),
+        (as_dict(Warned("look")) | {"time": 1.5}, True),
+        (as_dict(StepDone(1, 2, 0.5, float("nan"), 1e-4, float("inf"), 10, 5, 0.1, 0.2)), True),
+        ({"event": "Warned"}, False),
+        ({"event": "Warned", "text": 3}, False),
+        ({"event": "Warned", "text": "look", "more": 1}, False),
+        ({"event": "Unknown"}, False),
+    ],
+)
+def test_a_line_is_an_event_or_not(event: dict[str, object], is_right: bool) -> None:
+    validator = Draft202012Validator(schemas()["event.json"])
+    assert validator.is_valid(json.loads(json.dumps(finite(event), allow_nan=False))) is is_right

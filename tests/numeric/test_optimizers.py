@@ -1,0 +1,169 @@
+"""Optimizers and schedules beyond the usual: each learns, resumes to the last bit, and is planned with its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from burnish.engine.combined import MuonWithAdamW
+from burnish.engine.noise import add_embedding_noise
+from burnish.engine.optimizer import layer_factors, make_optimizer, moments, restore_moments, state_bytes
+from burnish.errors import Interrupted
+from burnish.recipe.schema import OptimizationSection, Recipe, TrainSection
+from burnish.runs.folder import RunFolder
+from burnish.workflows.plan import Place, plan
+from burnish.workflows.resume import resume
+from burnish.workflows.train import train
+from tests.numeric.test_resume import a_recipe, logged, result_bytes, steps, stopper
+from tests.tiny_data import write_rows
+from tests.tiny_models import make_network
+from tests.tiny_training import with_method
+
+OTHERS = ("muon", "adafactor")
+MORE = OptimizationSection(minimum_rate=0.1, decay_share=0.5, layer_decay=0.8, embedding_noise=5.0)
+
+
+@pytest.mark.parametrize("optimizer", OTHERS)
+@pytest.mark.parametrize(
+    ("method", "layout"), [("lora", "llama"), pytest.param("full", "gpt2", marks=pytest.mark.slow)]
+)
+def test_a_run_learns_and_resumes_to_the_last_bit(
+    optimizer: str, method: str, layout: str, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With noise on the embeddings, rates by layer, and a schedule that ends above zero."""
+    rows, base = write_rows(tmp_path / "rows.jsonl"), tiny_model(layout)
+
+    def recipe(name: str) -> Recipe:
+        made = a_recipe(rows, base, method, tmp_path / name).with_options(
+            train={"optimizer": optimizer, "schedule": "wsd", "learning_rate": 0.01}
+        )
+        return made.model_copy(update={"optimization": MORE})
+
+    straight = train(recipe("straight")).folder
+    with pytest.raises(Interrupted):
+        train(recipe("stopped"), listeners=[stopper(4)])
+    folder = RunFolder(tmp_path / "stopped" / "made")
+    resume(folder)
+    assert result_bytes(folder, method) == result_bytes(straight, method)
+    assert logged(folder) == logged(straight)
+    lines = steps(straight)
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert lines[-1]["learning_rate"] >= 0.1 * 0.01
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", *OTHERS])
+def test_each_optimizer_learns_at_the_same_rate(optimizer: str) -> None:
+    """The same few steps on a small regression: none diverges, and none stands still."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 4))
+    inputs, targets = torch.randn(64, 16), torch.randn(64, 4)
+    made = make_optimizer(network, TrainSection(learning_rate=0.01, optimizer=optimizer), {})
+    losses = []
+    for _ in range(60):
+        loss = (network(inputs) - targets).square().mean()
+        loss.backward()
+        made.step()
+        made.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_muon_gets_the_matrices_of_the_blocks_alone(method: str) -> None:
+    network = with_method(make_network("llama"), method)
+    made = make_optimizer(network, TrainSection(learning_rate=0.01, optimizer="muon"), {})
+    assert isinstance(made, MuonWithAdamW)
+    of_adamw = {id(weight) for group in made.adamw.param_groups for weight in group["params"]} if made.adamw else set()
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            in_block = "layers." in name and weight.ndim == 2
+            assert (id(weight) not in of_adamw) == in_block, name
+
+
+@pytest.mark.parametrize("optimizer", OTHERS)
+def test_saved_moments_give_the_same_next_update(optimizer: str) -> None:
+    def prepared() -> tuple[Any, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        network = make_network("llama")
+        return network, make_optimizer(network, TrainSection(learning_rate=0.01, optimizer=optimizer), {})
+
+    def update(network: Any, made: torch.optim.Optimizer, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for weight in network.parameters():
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        made.step()
+
+    network, made = prepared()
+    for seed in range(3):
+        update(network, made, seed)
+    again, restored = prepared()
+    again.load_state_dict(network.state_dict())
+    restore_moments(restored, moments(made), made.state_dict()["param_groups"])
+    update(network, made, 9)
+    update(again, restored, 9)
+    for one, other in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_lower_blocks_learn_slower() -> None:
+    network = make_network("llama")
+    factors = layer_factors(network, 0.5)
+    blocks = network.config.num_hidden_layers
+    for name, _ in network.named_parameters():
+        if "layers." in name:
+            number = int(name.split("layers.")[1].split(".")[0])
+            assert factors[name] == 0.5 ** (blocks - 1 - number)
+        elif "embed_tokens" in name and not network.config.tie_word_embeddings:
+            assert factors[name] == 0.5**blocks
+        else:
+            assert name not in factors
+    assert layer_factors(network, 1.0) == {}
+
+
+def test_noise_is_bounded_and_only_in_training() -> None:
+    network = make_network("llama")
+    embedding, ids = network.get_input_embeddings(), torch.arange(12).reshape(2, 6)
+    plain = embedding(ids)
+    add_embedding_noise(network, 0.0)
+    add_embedding_noise(network, 5.0)
+    network.train()
+    difference = (embedding(ids) - plain).abs()
+    largest = 5.0 / (6 * plain.shape[-1]) ** 0.5
+    assert 0.8 * largest < float(difference.max()) <= largest
+    assert float(difference.mean()) == pytest.approx(largest / 2, rel=0.1), "it is uniform"
+    with torch.no_grad():
+        assert torch.equal(embedding(ids), plain), "as for a reference model"
+    network.eval()
+    assert torch.equal(embedding(ids), plain)
+
+
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+@pytest.mark.parametrize("optimizer", ["adamw", *OTHERS])
+def test_the_state_has_the_bytes_of_the_rules(optimizer: str, layout: str) -> None:
+    network = make_network(layout)
+    made = make_optimizer(network, TrainSection(learning_rate=0.01, optimizer=optimizer), {})
+    for weight in network.parameters():
+        weight.grad = torch.ones_like(weight)
+    made.step()
+    kept = [value for state in made.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    assert sum(value.nbytes for value in kept if value.ndim) == state_bytes(network, optimizer)
+
+
+@pytest.mark.slow
+def test_the_plan_knows_the_state_of_each_optimizer() -> None:
+    """AdamW has two values or bytes a weight; Muon one value for matrices of blocks; Adafactor a row and a column."""
+    state = {}
+    for optimizer in ("adamw", "adamw-8bit", *OTHERS):
+        values = {"method": "full", "model": {"name": "gpt2"}, "train": {"optimizer": optimizer}, "batch": {"rows": 1}}
+        state[optimizer] = plan(Recipe.model_validate(values), Place(memory="100GB"))
+    weights = 4 * state["adamw"].parameters
+    in_blocks = 4 * 12 * 12 * 768**2
+    assert state["adamw"].memory["optimizer"] == pytest.approx(2 * weights, rel=0.001)
+    assert state["muon"].memory["optimizer"] == pytest.approx(2 * weights - in_blocks, rel=0.002)
+    assert state["adamw-8bit"].memory["optimizer"] == pytest.approx(weights / 2, rel=0.03)
+    assert state["adafactor"].memory["optimizer"] < 0.01 * weights
