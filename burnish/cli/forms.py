@@ -300,7 +300,7 @@ class RejectedRow(Form):
 
 
 class Shown(RunParts, Output):
-    """`burnish train`, `quickstart`, `resume` and `show`."""
+    """`burnish train`, `quickstart`, `resume`, `accept` and `show`."""
 
     evaluation: EvaluationParts | None = None
     measured: list[Measured]

@@ -310,6 +310,7 @@ FORMS: dict[str, tuple[type[Output], ...]] = {
     "train": (Shown,),
     "sweep": (Swept,),
     "resume": (Shown,),
+    "accept": (Shown,),
     "evaluate": (Evaluated,),
     "compare": (Compared,),
     "generate": (Generated,),
