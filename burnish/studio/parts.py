@@ -94,17 +94,18 @@ def link(text: str, to: str, kind: str = "", **attributes: Any) -> Part:
     return part("a", text, kind, href=to, **attributes)
 
 
-def explained(text: str, term: str) -> None:
-    """A label with what the glossary says of it, one hover or one focus away."""
+def explain_term(term: str) -> None:
+    """What the glossary says of a term or an option, one hover or one focus away; nothing where it has neither."""
     try:
-        meaning = find_term(term).meaning
+        found = find_term(term)
     except UnknownTerm:
-        part("span", text)
         return
     name = f"tip{next(_numbers)}"
-    with part("span", kind="term", tabindex=0, aria_describedby=name):
-        part("span", text)
-        part("span", meaning, "tip", role="tooltip", id=name)
+    with part(
+        "span", kind="term", tabindex=0, role="button", aria_label=f"What is {found.name}?", aria_describedby=name
+    ):
+        part("span", "?", aria_hidden="true")
+        part("span", found.meaning, "tip", role="tooltip", id=name)
 
 
 def field(label: str, change: Callable[[str], Any], value: str = "", **more: Any) -> Part:
@@ -278,8 +279,10 @@ def _labelled(label: str, more: Mapping[str, Any], made: Callable[[str, dict[str
     helps, term, kind = (attributes.pop(key, "") for key in ("help", "term", "kind"))
     name = f"field{next(_numbers)}"
     with group(f"field {kind}".strip()):
-        with group("", "label", for_=name):
-            explained(label, term) if term else part("span", label)
+        with group("field-head"):
+            part("label", label, for_=name)
+            if term:
+                explain_term(term)
         if helps:
             attributes["aria_describedby"] = f"{name}-help"
         found = made(name, attributes)

@@ -10,7 +10,13 @@ from burnish.studio.collected import CORRECTIONS
 from burnish.studio.curves import histogram, shortened
 from burnish.studio.parts import Part, button, choice, group, loading, markup, notice, part, prose, text_area
 
-_ROUTES = {"labels": "/v1/classify", "number": "/v1/score", "entities": "/v1/tag", "passage": "/v1/answer"}
+_ROUTES = {
+    "labels": "/v1/classify",
+    "number": "/v1/score",
+    "entities": "/v1/tag",
+    "passage": "/v1/answer",
+    "words": "/v1/fill-mask",
+}
 """Of the server, by what a model predicts."""
 _TITLES = {
     "input": "Text",
@@ -88,9 +94,8 @@ class Predictions:
             if "error" in found:
                 notice(str(found["error"].get("message", "")), "bad", "alert")
                 return
-            {"labels": self._labelled, "number": _scored, "entities": _tagged, "passage": _answered}[self._kind](
-                found, asked
-            )
+            shown = {"labels": self._labelled, "number": _scored, "entities": _tagged, "passage": _answered}
+            shown.get(self._kind, _filled)(found, asked)
 
     def _labelled(self, found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
         first = found["data"][0]
@@ -147,3 +152,11 @@ def _answered(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
         for piece, kind in ((text[:start], "span"), (text[start:end], "mark"), (text[end:], "span")):
             if piece:
                 part(kind, piece)
+
+
+def _filled(found: Mapping[str, Any], asked: Mapping[str, str]) -> None:
+    """The likely words of each mask."""
+    for number, mask in enumerate(found["data"][0]["masks"], 1):
+        shares = [(one["token_str"], round(100 * one["score"])) for one in mask]
+        part("h3", f"Mask {number}")
+        markup(histogram(f"Words of mask {number}, in percent", shares))

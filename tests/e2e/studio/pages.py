@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-expect.set_options(timeout=90_000)
+expect.set_options(timeout=45_000)
 
 
 class Studio:
