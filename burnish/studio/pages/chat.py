@@ -101,6 +101,8 @@ class Chat:
         self._busy |= tasks
         await asyncio.gather(*tasks, return_exceptions=True)
         self._busy -= tasks
+        if self._marks.is_deleted:
+            return
         if self._turns and self._turns[-1] is turn:
             self._draw_marks(turn)
 

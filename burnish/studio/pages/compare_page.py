@@ -89,7 +89,7 @@ async def _curves(project: Project, runs: Sequence[Entry], name: str) -> None:
     if drawn:
         with group("card", "section"):
             part("h2", name.capitalize())
-            markup(drawn)
+            markup(drawn, "drawn")
 
 
 def _differences(runs: Sequence[Entry]) -> None:

@@ -93,6 +93,8 @@ class DataPage:
             part("h2", "The first rows")
             waiting = loading("Reading the file")
         found = await self._project.reading.ask(read_first_rows, self._draft.options)
+        if waiting.is_deleted:
+            return  # the page was left
         waiting.delete()
         with self._rows:
             if "error" in found:
@@ -114,7 +116,7 @@ class DataPage:
             part("h2", "What Burnish understood")
             loading("Reading all rows with the tokenizer of the model")
         found = await self._project.reading.ask(examine, self._draft.options, _TOKEN_ROWS)
-        if asked != self._asked:
+        if asked != self._asked or self._report.is_deleted:
             return
         self._report.clear()
         self._tokens.clear()
@@ -176,6 +178,8 @@ class DataPage:
         with row:
             waiting = loading("Cleaning")
         found = await self._project.reading.ask(clean_rows, self._draft.options, str(out))
+        if waiting.is_deleted:
+            return
         waiting.delete()
         with row:
             if "error" in found:

@@ -200,7 +200,7 @@ class PlanPage:
             return  # which model and task it is follows from the rows
         known = {name: self._planned[key] for name, key in _OF_PLAN.items()}
         found = await self._project.reading.ask(plan_run, {**known, **self._draft.options}, True)
-        if asked == self._asked and "error" not in found:
+        if asked == self._asked and not self._plan.is_deleted and "error" not in found:
             self._plan.clear()
             with self._plan:
                 part("h2", "The plan")
@@ -224,13 +224,13 @@ class PlanPage:
             found = await self._waiting
         except asyncio.CancelledError:
             return
-        if asked != self._asked:
+        if asked != self._asked or self._plan.is_deleted:
             return
         self._plan.clear()
         with self._plan:
             part("h2", "The plan")
             if "error" in found:
-                refusal(found["error"])
+                refusal(self._named(found["error"]))
                 return
             if found["task"] != self._task:
                 self._task = found["task"]
@@ -240,6 +240,10 @@ class PlanPage:
             self._draw_memory(found)
             self._draw_time(found)
             self._draw_choices(found)
+
+    def _named(self, error: Mapping[str, Any]) -> dict[str, str]:
+        """An error with the user's name of the file in place of where it is kept."""
+        return {name: self._project.named(str(text), self._draft.source) for name, text in error.items()}
 
     def _draw_memory(self, found: Mapping[str, Any]) -> None:
         peak, room = found["peak"], found["room"]

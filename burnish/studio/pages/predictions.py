@@ -89,6 +89,8 @@ class Predictions:
             waiting = loading("Asking")
         asked = dict(self._texts)
         found = await self._answering.ask(_ROUTES[self._kind], {"model": TUNED, **asked})
+        if waiting.is_deleted:
+            return
         waiting.delete()
         with self._shown:
             if "error" in found:

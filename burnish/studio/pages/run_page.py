@@ -281,7 +281,7 @@ def _figures(curves: dict[str, Any]) -> list[str]:
 def _draw_losses(losses: dict[str, Any], total: int, state: str) -> None:
     drawn = loss_chart(losses, total)
     if drawn:
-        markup(drawn)
+        markup(drawn, "drawn")
         prose("Points are steps, the grey line their mean, the blue line the validation rows.", "help")
     elif state in ENDED:
         empty("No curve", "It ended before its first step.")

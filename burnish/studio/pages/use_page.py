@@ -61,6 +61,8 @@ async def use_page(project: Project, run_id: str) -> None:
 
         async def begin() -> None:
             task = await project.reading.ask(describe_task, record.task, record.method)
+            if waiting.is_deleted:
+                return  # the page was left
             if "error" in task:
                 waiting.delete()
                 with shown:

@@ -30,7 +30,7 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds after which a test fails, on any machine."""
 
 

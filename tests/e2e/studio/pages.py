@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-expect.set_options(timeout=45_000)
+expect.set_options(timeout=120_000)
 
 
 class Studio:
@@ -29,7 +29,7 @@ class Studio:
 
     def sees(self, text: str) -> None:
         """Waits until a text is shown."""
-        expect(self.page.get_by_text(text).first).to_be_visible()
+        expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible()
 
     def upload(self, path: Path) -> Data:
         """Gives a file, and waits for the page of its rows."""

@@ -26,9 +26,7 @@ def odd_table(path: Path, number: int) -> Path:
     return path
 
 
-def test_labels_from_a_table_with_odd_columns(
-    studio: Studio, new_tab: Callable[..., Tab], tmp_path: Path
-) -> None:
+def test_labels_from_a_table_with_odd_columns(studio: Studio, new_tab: Callable[..., Tab], tmp_path: Path) -> None:
     tab = new_tab()
     data = Pages(tab.page, studio.address).upload(odd_table(tmp_path / "Anfragen.csv", 200))
     data.sees("Choose under “Meaning of the columns”")
@@ -74,7 +72,9 @@ def test_a_chat_is_trained_compared_rated_and_exported(studio: Studio, new_tab: 
     run.side("Results")
     run.sees("The tuned model is better than the base")
     run.side("Use")
-    tab.page.get_by_label("Your message").fill("Write the order record.\n\nA new order: Bella, Starford, 14 plums, Sunday.")
+    tab.page.get_by_label("Your message").fill(
+        "Write the order record.\n\nA new order: Bella, Starford, 14 plums, Sunday."
+    )
     run.press("Send")
     expect(tab.page.get_by_label("Tuned model")).to_contain_text('"customer"')
     tab.page.get_by_label("Tuned is better").click()
