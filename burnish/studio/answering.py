@@ -21,8 +21,49 @@ from burnish.runs.atomic import write_json
 TUNED, BASE = "tuned", "base"
 CLOSED, LOADING, READY, FAILED = "closed", "loading", "ready", "failed"
 _ADDRESS = re.compile(r"^http://127\.0\.0\.1:\d+", re.MULTILINE)
+_GONE = "These models do not answer any more: another run is being used. Reload the page to load them again."
 _POLL_SECONDS = 0.2
 _LOG_SHOWN = 2_000
+
+
+class Models:
+    """The models of one server, which answer until it is replaced by that of another run.
+
+    Args:
+        address: of the server.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def ask(self, path: str, form: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one request; an error as `{"error": {"message"}}`.
+
+        Args:
+            path: of the route, such as `/v1/classify`.
+            form: the request, with `model` `tuned` or `base`.
+        """
+        import httpx
+
+        async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
+            try:
+                found = (await client.post(path, json=dict(form))).json()
+            except (httpx.HTTPError, ValueError) as error:
+                return {"error": {"message": f"{_GONE} ({type(error).__name__})"}}
+        return found if isinstance(found, dict) else {"error": {"message": "The answer is not an object."}}
+
+    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[str]:
+        """The pieces of a written answer as they come; an error ends them, as a piece in brackets."""
+        import httpx
+
+        async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
+            try:
+                async with client.stream("POST", path, json={**form, "stream": True}) as response:
+                    async for line in response.aiter_lines():
+                        if piece := _piece(line):
+                            yield piece
+            except httpx.HTTPError as error:
+                yield f"[{_GONE} ({type(error).__name__})]"
 
 
 class Answering:
@@ -38,23 +79,23 @@ class Answering:
         self._children = children
         self._child: Child | None = None
         self._guard = asyncio.Lock()
-        self.run, self.state, self.why, self.address = "", CLOSED, "", ""
-        self.has_base = False
+        self.state, self.why = CLOSED, ""
+        self._run, self._models = "", Models("")
         if left := child_of(read_json(self._record)):
             children.stop(left, at_once=True)
 
-    async def open(self, run: Path, base: str | None) -> str:
-        """Serves a run, and its base beside it, in place of what was served before. Returns the state.
+    async def open(self, run: Path, base: str | None) -> Models | None:
+        """Serves a run, and its base beside it, in place of what was served before. Returns None where that fails.
 
         Args:
             run: the run folder.
             base: name or folder of its base model; None to serve the run alone.
         """
         async with self._guard:
-            if self.run == str(run) and self.state == READY and self._is_alive():
-                return self.state
+            if self._run == str(run) and self.state == READY and self._is_alive():
+                return self._models
             self.close()
-            self.run, self.state, self.why, self.has_base = str(run), LOADING, "", base is not None
+            self._run, self.state, self.why = str(run), LOADING, ""
             self._log.unlink(missing_ok=True)
             names = [f"{TUNED}={run}", *([f"{BASE}={base}"] if base else [])]
             words = ["serve", *names, "--port", "0", "--quiet"]
@@ -62,40 +103,11 @@ class Answering:
             write_json(self._record, asdict(self._child))
             while self._is_alive():
                 if found := _ADDRESS.search(_text(self._out)):
-                    self.address, self.state = found[0], READY
-                    return self.state
+                    self._models, self.state = Models(found[0]), READY
+                    return self._models
                 await asyncio.sleep(_POLL_SECONDS)
             self.state, self.why = FAILED, _text(self._log).strip()[-_LOG_SHOWN:]
-            return self.state
-
-    async def ask(self, path: str, form: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to one request; an error as `{"error": {"message"}}`.
-
-        Args:
-            path: of the route, such as `/v1/classify`.
-            form: the request, with `model` `tuned` or `base`.
-        """
-        import httpx
-
-        async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
-            try:
-                found = (await client.post(path, json=dict(form))).json()
-            except (httpx.HTTPError, ValueError) as error:
-                return {"error": {"message": f"The models do not answer any more ({type(error).__name__})."}}
-        return found if isinstance(found, dict) else {"error": {"message": "The answer is not an object."}}
-
-    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[str]:
-        """The pieces of a written answer as they come; an error ends them, as a piece in brackets."""
-        import httpx
-
-        async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
-            try:
-                async with client.stream("POST", path, json={**form, "stream": True}) as response:
-                    async for line in response.aiter_lines():
-                        if piece := _piece(line):
-                            yield piece
-            except httpx.HTTPError as error:
-                yield f"[The models do not answer any more ({type(error).__name__}).]"
+            return None
 
     def close(self) -> None:
         """Ends the server."""
@@ -103,7 +115,7 @@ class Answering:
             self._children.stop(self._child, at_once=True)
             self._child = None
             self._record.unlink(missing_ok=True)
-        self.run, self.state, self.address = "", CLOSED, ""
+        self._run, self.state = "", CLOSED
 
     def _is_alive(self) -> bool:
         return self._child is not None and self._children.is_alive(self._child)

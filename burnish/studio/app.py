@@ -8,7 +8,6 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -98,7 +97,7 @@ def _add_files(app: FastAPI, project: Project, access: Access) -> None:
                 await asyncio.to_thread(kept.write, part)
             kept.seek(0)
             try:
-                draft = await asyncio.to_thread(project.add_rows, kept, unquote(name))  # type: ignore[arg-type]
+                draft = await asyncio.to_thread(project.add_rows, kept, name)  # type: ignore[arg-type]
             except BurnishError as error:
                 parts = (error.what, error.why, error.fix)
                 return JSONResponse({"error": " ".join(f"{one.rstrip('.')}." for one in parts if one)}, 400)
@@ -126,7 +125,7 @@ def _add_pages(project: Project) -> None:
     def page(path: str, make: Callable[..., Awaitable[None]]) -> None:
         async def shown(request: Request) -> None:
             try:
-                await make(project, **{name: unquote(value) for name, value in request.path_params.items()})
+                await make(project, **request.path_params)
             except InputError as error:
                 with frame(project, "Not found"):
                     part("h1", "Not found")

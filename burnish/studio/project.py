@@ -22,9 +22,9 @@ from burnish.jobs.job import ENDED, SUCCEEDED
 from burnish.jobs.queue import MissingJob, Queue, Viewed
 from burnish.report.figures import number
 from burnish.report.outcome import headline_of
-from burnish.runs.damage import DamagedRun
+from burnish.runs.damage import DamagedRun, check_plain
 from burnish.runs.description import evaluation_of
-from burnish.runs.folder import RunFolder, begun_at, find_run, is_evaluated, list_runs
+from burnish.runs.folder import RunFolder, begun_at, is_evaluated, list_runs
 from burnish.studio.answering import Answering
 from burnish.studio.collected import Collected
 from burnish.studio.curves import RunCurves
@@ -32,6 +32,7 @@ from burnish.studio.drafts import Draft, DraftStore
 from burnish.studio.exports import Exports
 from burnish.studio.notes import Notes
 from burnish.studio.workbench import Workbench
+from burnish.visible import visible
 
 STUDIO_ROWS = "studio"
 """The purpose of stored files here: a page checks them with the options of its draft."""
@@ -186,7 +187,7 @@ class Project:
         try:
             viewed = self.queue.view(run_id)
         except MissingJob:
-            return self._entry_of_other(find_run(run_id, self._others))
+            return self._entry_of_other(self._other(run_id))
         if viewed.job.is_removed:
             raise MissingRun(f"the run `{run_id}` was deleted", "", "Go back to the list of runs")
         return self._entry(viewed)
@@ -207,6 +208,14 @@ class Project:
     def curves_of(self, run: RunFolder) -> RunCurves:
         """The curves of a run, read on from where they were read to."""
         return self._curves.setdefault(str(run.path), RunCurves(run))
+
+    def _other(self, run_id: str) -> RunFolder:
+        """A run of another command by the name of its folder, which leads nowhere else."""
+        run = RunFolder(Path(self._others) / run_id)
+        if run_id != Path(run_id).name or begun_at(run) is None:
+            raise MissingRun(f"there is no run `{visible(run_id[:80])}`", "", "Go back to the list of runs")
+        check_plain(run.path)
+        return run
 
     def _entry(self, viewed: Viewed) -> Entry:
         name, note = self.name_of(viewed.id, viewed), self.notes.of(viewed.id)

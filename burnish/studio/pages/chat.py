@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.studio.answering import BASE, TUNED, Answering
+from burnish.studio.answering import BASE, TUNED, Models
 from burnish.studio.collected import CORRECTIONS, PREFERENCES, correction_row, preference_row
 from burnish.studio.parts import Part, button, details, group, notice, part, text_area, words
 from burnish.studio.parts import field as text_field
@@ -30,13 +30,13 @@ class Chat:
     """The conversation. Each model continues from its own answers.
 
     Args:
-        answering: asks the models.
+        models: that are asked.
         reads_turns: whether the run learned conversations; if not, a text is continued.
         keep: receives the kind and the row of what is said of an answer.
     """
 
-    def __init__(self, answering: Answering, reads_turns: bool, keep: Callable[[str, dict[str, Any]], None]) -> None:
-        self._answering, self._reads_turns, self._keep = answering, reads_turns, keep
+    def __init__(self, models: Models, reads_turns: bool, keep: Callable[[str, dict[str, Any]], None]) -> None:
+        self._models, self._reads_turns, self._keep = models, reads_turns, keep
         self._turns: list[_Turn] = []
         self._system, self._temperature, self._most, self._message = "", 0.0, 256, ""
         self._busy: set[asyncio.Task[None]] = set()
@@ -112,7 +112,7 @@ class Chat:
         with self._talks[side]:
             bubble = words("…", "bubble model")
         text, drawn = "", loop.time()
-        async for piece in self._answering.stream(*self._form(side)):
+        async for piece in self._models.stream(*self._form(side)):
             text += piece
             if loop.time() - drawn > _DRAWN_SECONDS:
                 bubble.set_text(text)

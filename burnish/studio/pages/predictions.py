@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from burnish.studio.answering import TUNED, Answering
+from burnish.studio.answering import TUNED, Models
 from burnish.studio.collected import CORRECTIONS
 from burnish.studio.curves import histogram, shortened
 from burnish.studio.parts import Part, button, choice, group, loading, markup, notice, part, prose, text_area
@@ -33,7 +33,7 @@ class Predictions:
     """One text, or two that belong together, and what the tuned model says of them.
 
     Args:
-        answering: asks the model.
+        models: of the run.
         kind: of its prediction.
         is_pair: whether it reads two texts.
         labels: that it may give.
@@ -43,14 +43,14 @@ class Predictions:
 
     def __init__(
         self,
-        answering: Answering,
+        models: Models,
         kind: str,
         is_pair: bool,
         labels: Sequence[str],
         examples: Sequence[str],
         keep: Callable[[str, dict[str, Any]], None],
     ) -> None:
-        self._answering, self._kind, self._labels, self._keep = answering, kind, labels, keep
+        self._models, self._kind, self._labels, self._keep = models, kind, labels, keep
         self._names = ("question", "context") if kind == "passage" else ("text_1", "text_2") if is_pair else ("input",)
         self._texts: dict[str, str] = dict.fromkeys(self._names, "")
         part("h2", "Try it")
@@ -88,7 +88,7 @@ class Predictions:
         with self._shown:
             waiting = loading("Asking")
         asked = dict(self._texts)
-        found = await self._answering.ask(_ROUTES[self._kind], {"model": TUNED, **asked})
+        found = await self._models.ask(_ROUTES[self._kind], {"model": TUNED, **asked})
         if waiting.is_deleted:
             return
         waiting.delete()

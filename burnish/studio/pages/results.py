@@ -12,6 +12,7 @@ from burnish.errors import InputError
 from burnish.report import course, outcome
 from burnish.report.record import RunRecord, bare_place, read_record
 from burnish.runs.folder import begun_at
+from burnish.studio.frame import run_page
 from burnish.studio.parts import button, details, empty, facts, group, link, markup, part, prose, refusal
 from burnish.templates import render_html
 
@@ -57,8 +58,8 @@ def _verdict(project: Project, entry: Entry, record: RunRecord) -> None:
                         part("dd", value)
         if record.evaluation:
             with group("row"):
-                link("Answers side by side", f"/runs/{entry.id}/answers", "button")
-                link("Use it", f"/runs/{entry.id}/use", "button primary")
+                link("Answers side by side", run_page(entry.id, "answers"), "button")
+                link("Use it", run_page(entry.id, "use"), "button primary")
     with group("card report", "section"):
         part("h2", "Base against tuned")
         markup(render_html("report/figures.html", **outcome.before_after(record)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from nicegui import ui
 
 from burnish.errors import BurnishError
 from burnish.jobs.job import SUCCEEDED
 from burnish.report.record import RunRecord, read_record
-from burnish.studio.answering import FAILED, READY
+from burnish.studio.answering import Models
 from burnish.studio.collected import CORRECTIONS, PREFERENCES
 from burnish.studio.exports import BUSY, DONE, FORMS, LOST, NONE
 from burnish.studio.exports import FAILED as EXPORT_FAILED
@@ -71,32 +72,30 @@ async def use_page(project: Project, run_id: str) -> None:
             with exports:
                 Exporting(project, entry, record, task["forms"])
             base = str(record.option("model.name")) if task["generates"] else None
-            state = await project.answering.open(entry.run.path, base)
+            models = await project.answering.open(entry.run.path, base)
             if waiting.is_deleted:
                 return
             waiting.delete()
             with shown:
-                if state == READY:
-                    _show(project, record, task, collected)
-                elif state == FAILED:
+                if models is not None:
+                    _show(models, record, task, collected)
+                else:
                     notice("The models could not be loaded.", "bad", "alert")
                     part("pre", project.answering.why or "The process was killed.")
-                else:
-                    notice("Another run is being used now. Reload the page to come back to this one.", "warning")
 
         ui.timer(0.05, begin, once=True)
 
 
-def _show(project: Project, record: RunRecord, task: dict[str, Any], collected: Collection) -> None:
+def _show(models: Models, record: RunRecord, task: dict[str, Any], collected: Collection) -> None:
     if task["generates"]:
-        Chat(project.answering, bool(task["reads_turns"]), collected.add)
+        Chat(models, bool(task["reads_turns"]), collected.add)
     else:
         examples = [str(one["prompt"]) for one in record.evaluation.get("answers", ())][:3]
         is_pair = str(record.last("DataReady").get("shape", "")).endswith("pair")
-        Predictions(project.answering, task["predicts"], is_pair, record.labels, examples, collected.add)
+        Predictions(models, task["predicts"], is_pair, record.labels, examples, collected.add)
     with details("Serve it to other programs"):
         prose("While this page is in use, the same models answer with OpenAI's interface at this address.")
-        facts([("address", f"{project.answering.address}/v1"), ("models", "tuned and base")])
+        facts([("address", f"{models.address}/v1"), ("models", "tuned and base")])
         prose(f"To serve it without the studio: `burnish serve {quoted(record.path)}`", "help")
 
 
@@ -129,7 +128,7 @@ class Collection:
                 if count:
                     with group("row"):
                         part("strong", f"{count:,} {kind if count != 1 else kind[:-1]}")
-                        link("Download", f"/download/collected/{self._entry.id}/{kind}", "button small")
+                        link("Download", f"/download/collected/{quote(self._entry.id)}/{kind}", "button small")
                         button("Begin a run with them", lambda kind=kind: self._begin(kind), "small")
             if 0 < sum(counts.values()) < 50:
                 prose("A few rows change little: some hundreds are usual.", "help")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 from burnish.recipe.names import options
 from burnish.recipe.schema import Recipe
-from burnish.studio.answering import _piece
+from burnish.studio.answering import Answering, Models, _piece
 from burnish.studio.drafts import CODE, OURS
 from burnish.studio.exports import BUSY, DONE, FAILED, LOST, NONE, Exports
 from burnish.studio.pages.options_form import _ELSEWHERE, _idle, _read, _values
@@ -70,6 +71,32 @@ def test_pieces_of_a_stream() -> None:
     assert _piece('data: {"choices": [{"text": "there"}]}') == "there"
     assert _piece("data: [DONE]") == _piece(": ping") == _piece("") == ""
     assert _piece('data: {"error": {"message": "too long"}}') == "[too long]"
+
+
+def test_models_of_a_server_that_was_replaced_answer_nothing(tmp_path: Path) -> None:
+    """They never pass on a question to the models of another run."""
+    children = FakeChildren()
+    answering = Answering(tmp_path, children)
+
+    async def opened(run: str, address: str) -> Models:
+        waiting = asyncio.create_task(answering.open(tmp_path / run, "seedling"))
+        while not (children.begun and children.begun[-1][1].endswith(run)):
+            await asyncio.sleep(0.01)
+        (tmp_path / "answering.txt").write_text(f"{address}/v1\n")
+        found = await waiting
+        assert found is not None
+        return found
+
+    async def use() -> None:
+        first = await opened("ftjob-1", "http://127.0.0.1:1")
+        assert await answering.open(tmp_path / "ftjob-1", "seedling") is first
+        second = await opened("ftjob-2", "http://127.0.0.1:2")
+        assert (first.address, second.address) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
+        assert len(children.stopped) == 1
+        assert "do not answer any more" in (await first.ask("/v1/classify", {}))["error"]["message"]
+        assert ["do not answer" in piece async for piece in first.stream("/v1/completions", {})] == [True]
+
+    asyncio.run(use())
 
 
 def test_an_export_is_found_again(tmp_path: Path) -> None:
