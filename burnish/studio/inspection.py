@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import BurnishError
-from burnish.studio.exports import ANY_FORMS, MERGE, WRITING_FORMS
+from burnish.studio.commands import ANY_FORMS, MERGE, WRITING_FORMS
 
 _LONGEST_CELL = 400
 _FIRST_ROWS = 8

@@ -27,9 +27,9 @@ from burnish.runs.description import evaluation_of
 from burnish.runs.folder import RunFolder, begun_at, is_evaluated, list_runs
 from burnish.studio.answering import Answering
 from burnish.studio.collected import Collected
+from burnish.studio.commands import Commands
 from burnish.studio.curves import RunCurves
 from burnish.studio.drafts import Draft, DraftStore
-from burnish.studio.exports import Exports
 from burnish.studio.notes import Notes
 from burnish.studio.workbench import Workbench
 from burnish.visible import visible
@@ -80,7 +80,7 @@ class Project:
         self.collected = Collected(self.folder / "collected")
         self.children = Children()
         self.answering = Answering(self.folder, self.children)
-        self.exports = Exports(self.folder / "exports", self.children)
+        self.commands = Commands(self.folder / "commands", self.children)
         self.reading, self.planning = Workbench(), Workbench()
         self._others = others
         self._curves: dict[str, RunCurves] = {}
@@ -126,7 +126,7 @@ class Project:
         return self.cleaned(draft_id).with_suffix(".changes.jsonl")
 
     def next_from(self, run: Entry, kind: str) -> Draft:
-        """A draft that learns from what was said of the answers of a run.
+        """A draft that trains a run further, on what was said of its answers.
 
         Args:
             run: whose answers were rated or corrected.
@@ -140,8 +140,7 @@ class Project:
             raise InputError(f"there are no {kind} of the run `{run.name}`", "", "Rate or correct an answer first")
         with path.open("rb") as rows:
             file = self.queue.files.add(rows, f"{kind} of {run.name}.jsonl", STUDIO_ROWS)
-        model = run.viewed.job.recipe.get("model.name") if run.viewed else None
-        return self._draft_of(file, {"model.name": model} if model else {})
+        return self._draft_of(file, {"model.name": str(run.run.path.absolute())})
 
     def start(self, draft: Draft) -> Viewed:
         """Queues a training with the settings of a draft, which is then done with.

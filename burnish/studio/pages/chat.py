@@ -144,8 +144,9 @@ class Chat:
         with self._marks, group("row", role="group", aria_label="Rate the answers"):
             part("span", "Which answer is better?", "help")
             for side, other in ((BASE, TUNED), (TUNED, BASE)):
-                button(f"👍 {_SIDES[side]}", lambda side=side, other=other: self._prefer(turn, side, other), "small",
-                       aria_label=f"{_SIDES[side]} is better")  # fmt: skip
+                button(
+                    f"{_SIDES[side]} is better", lambda side=side, other=other: self._prefer(turn, side, other), "small"
+                )
             button("Write the right answer", lambda: self._correct(turn), "small")
 
     def _prefer(self, turn: _Turn, better: str, worse: str) -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nicegui import ui
+
 from burnish.errors import InputError
+from burnish.jobs.job import SUCCEEDED
 from burnish.report.figures import number, with_interval
 from burnish.runs.damage import DamagedRun
 from burnish.runs.description import evaluation_of
+from burnish.studio.commands import BUSY, DONE, FAILED, compare_words
 from burnish.studio.curves import TRAINING, VALIDATION, overlaid_chart
 from burnish.studio.frame import RUNS, frame, run_page
 from burnish.studio.pages.settings import recipe_rows, shown_value
-from burnish.studio.parts import empty, group, link, markup, part, prose, refusal, table
+from burnish.studio.parts import button, empty, group, link, loading, markup, notice, part, prose, refusal, table
 
 if TYPE_CHECKING:
     from burnish.studio.project import Entry, Project
 
 _MOST = 6
+_POLL_SECONDS = 1.0
 _NAMES = ("name", "runs")
 
 
@@ -40,6 +45,8 @@ async def compare_page(project: Project, names: str) -> None:
             return
         try:
             _results(runs)
+            if all(run.state == SUCCEEDED for run in runs):
+                SameRows(project, runs)
             for name in (VALIDATION, TRAINING):
                 await _curves(project, runs, name)
             _differences(runs)
@@ -56,14 +63,83 @@ def _results(runs: Sequence[Entry]) -> None:
         rows += [[name, *(_figure(each, name) for each in found)] for name in figures]
         rows.append(["evaluated on", *(f"{each['rows']:,} rows" if each.get("rows") else "" for each in found)])
         table(("", *(run.name for run in runs)), rows, caption="Tuned models, with 95 % intervals, and their bases")
-        prose(
-            "Runs that held out the same rows can be compared figure by figure; `burnish compare` tests whether their "
-            "difference is more than noise.",
-            "help",
-        )
+        prose("Each on its own test rows.", "help")
         with group("row"):
             for run in runs:
                 link(run.name, run_page(run.id, "results"))
+
+
+class SameRows:
+    """The runs on the same rows, which none was trained on: whether their difference is more than noise.
+
+    Args:
+        project: of the runs.
+        runs: that are finished.
+    """
+
+    def __init__(self, project: Project, runs: Sequence[Entry]) -> None:
+        self._commands, self._runs = project.commands, runs
+        self._words = compare_words([run.run.path for run in runs])
+        self._state = ""
+        with group("card", "section"):
+            part("h2", "On the same rows")
+            prose("Evaluates these models on rows that none of them was trained on, beyond chance or not.", "help")
+            self._shown = part("div", role="status")
+        ui.timer(_POLL_SECONDS, self._refresh)
+
+    async def _refresh(self) -> None:
+        found = await asyncio.to_thread(self._commands.state, self._words)
+        if found.state == self._state or self._shown.is_deleted:
+            return
+        self._state = found.state
+        self._shown.clear()
+        with self._shown:
+            if found.state == BUSY:
+                loading("Evaluating the models one by one")
+            elif found.state == DONE:
+                self._draw(found.found)
+            elif found.state == FAILED:
+                refusal({name: self._named(str(text)) for name, text in found.found["error"].items()})
+            if found.state not in (BUSY, DONE):
+                button("Compare them", self._begin)
+
+    async def _begin(self) -> None:
+        await asyncio.to_thread(self._commands.start, self._words)
+        await self._refresh()
+
+    def _draw(self, found: Mapping[str, Any]) -> None:
+        notice(self._named(found["verdict"]), "note")
+        rows = [
+            [
+                self._named(f"{figure['name']}: {found['labels'][pair['second']]} - {found['labels'][pair['first']]}"),
+                _difference(pair["change"], figure["is_share"]),
+                f"{pair['raised_chance']:.3f}",
+                "shown" if pair["is_shown"] else "not shown",
+            ]
+            for figure in found["figures"]
+            for pair in figure["pairs"]
+        ]
+        table(
+            ("difference", "by all noise [95 %]", "p", ""), rows, (1, 2), f"{found['rows']:,} rows, {found['held_out']}"
+        )
+        for remark in found["remarks"]:
+            prose(self._named(remark), "help")
+
+    def _named(self, text: str) -> str:
+        """A sentence with the names of the runs in place of those of their folders."""
+        for run in self._runs:
+            text = text.replace(f"`{run.id}`", f"“{run.name}”").replace(run.id, run.name)
+        return text
+
+
+def _difference(change: Mapping[str, float | None], is_share: bool) -> str:
+    """A difference with its interval; one of shares in percentage points."""
+    if not is_share:
+        return with_interval(change, is_share=False)
+    value, low, high = (
+        "?" if one is None else f"{100 * one:+.1f}" for one in map(change.get, ("value", "low", "high"))
+    )
+    return f"{value} points [{low}, {high}]"
 
 
 def _evaluation(run: Entry) -> dict[str, Any]:

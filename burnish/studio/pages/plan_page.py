@@ -10,6 +10,7 @@ from markupsafe import Markup
 from nicegui import ui
 
 from burnish.errors import BurnishError
+from burnish.jobs.job import SUCCEEDED
 from burnish.methods import method_names, method_sections
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS
 from burnish.report.figures import duration
@@ -54,6 +55,8 @@ _SLIDERS = {
 _OF_PLAN = {"model.name": "model", "task": "task", "method": "method"}
 """Options that are known from a plan, by their names there."""
 _COLOURS = 6
+_MOST_RUNS = 30
+"""Runs, the newest first, that can be chosen to be trained further."""
 _BUNDLED = {"seedling": "seedling, bundled, 1.8 M parameters: writes text", "acorn": "acorn, bundled: labels text"}
 
 
@@ -120,6 +123,8 @@ class PlanPage:
     def _add_model(self) -> None:
         name = str(self._draft.options.get("model.name", AUTO))
         known = {AUTO: "chosen for the task", **_BUNDLED, **{one: f"{one}, in the cache" for one in cached_models()}}
+        done = [one for one in self._project.entries() if one.state == SUCCEEDED][:_MOST_RUNS]
+        known |= {str(one.run.path.absolute()): f"the run “{one.name}”, trained further" for one in done}
         own = "other"
 
         async def pick(value: str) -> None:

@@ -14,8 +14,7 @@ from burnish.jobs.job import SUCCEEDED
 from burnish.report.record import RunRecord, read_record
 from burnish.studio.answering import Models
 from burnish.studio.collected import CORRECTIONS, PREFERENCES
-from burnish.studio.exports import BUSY, DONE, FORMS, LOST, NONE
-from burnish.studio.exports import FAILED as EXPORT_FAILED
+from burnish.studio.commands import BUSY, DONE, FAILED, FORMS, LOST, NONE, export_words
 from burnish.studio.frame import frame
 from burnish.studio.inspection import describe_task
 from burnish.studio.pages.chat import Chat
@@ -154,7 +153,7 @@ class Exporting:
     """
 
     def __init__(self, project: Project, entry: Entry, record: RunRecord, forms: Sequence[str]) -> None:
-        self._exports, self._run = project.exports, entry.run.path
+        self._commands, self._run = project.commands, entry.run.path
         self._states: dict[str, str] = {}
         self._places: dict[str, Part] = {}
         prose(f"Each is checked before it is kept. It is written into the run folder, `{record.path}`.", "help")
@@ -166,7 +165,7 @@ class Exporting:
 
     async def _refresh(self) -> None:
         for form, place in self._places.items():
-            export = await asyncio.to_thread(self._exports.state, self._run, form)
+            export = await asyncio.to_thread(self._commands.state, export_words(self._run, form))
             if self._states.get(form) == export.state:
                 continue
             self._states[form] = export.state
@@ -180,15 +179,15 @@ class Exporting:
         elif state == DONE:
             notice("Written, and checked.", "good")
             self._proof(found)
-        elif state == EXPORT_FAILED:
+        elif state == FAILED:
             refusal(found["error"])
         elif state == LOST:
             notice("Its process was killed.", "warning")
-        if state in (NONE, EXPORT_FAILED, LOST):
+        if state in (NONE, FAILED, LOST):
             button("Write it" if state == NONE else "Try again", lambda: self._begin(form), "small")
 
     async def _begin(self, form: str) -> None:
-        await asyncio.to_thread(self._exports.start, self._run, form)
+        await asyncio.to_thread(self._commands.start, export_words(self._run, form))
         await self._refresh()
 
     def _proof(self, found: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def test_a_chat_is_trained_compared_rated_and_exported(studio: Studio, new_tab: 
     )
     run.press("Send")
     expect(tab.page.get_by_label("Tuned model")).to_contain_text('"customer"')
-    tab.page.get_by_label("Tuned is better").click()
+    run.press("Tuned is better")
     run.sees("1 preference")
     tab.page.get_by_text("A folder for transformers and the hub").locator("..").get_by_role("button").click()
     run.sees("Written, and checked.")

@@ -9,8 +9,9 @@ from pathlib import Path
 from burnish.recipe.names import options
 from burnish.recipe.schema import Recipe
 from burnish.studio.answering import Answering, Models, _piece
+from burnish.studio.commands import BUSY, DONE, FAILED, LOST, NONE, Commands, compare_words, export_words
 from burnish.studio.drafts import CODE, OURS
-from burnish.studio.exports import BUSY, DONE, FAILED, LOST, NONE, Exports
+from burnish.studio.pages.compare_page import _difference
 from burnish.studio.pages.options_form import _ELSEWHERE, _idle, _read, _values
 from burnish.studio.pages.results import differing, is_right
 from burnish.studio.pages.settings import flat
@@ -66,6 +67,12 @@ def test_the_headline_is_short() -> None:
     assert headline_text({}) == ""
 
 
+def test_differences_of_shares_are_in_points() -> None:
+    change = {"value": -0.075, "low": -0.182, "high": None}
+    assert _difference(change, True) == "-7.5 points [-18.2, ?]"
+    assert _difference(change, False) == "-0.075 [-0.182, ?]"
+
+
 def test_pieces_of_a_stream() -> None:
     assert _piece('data: {"choices": [{"delta": {"content": "Hi"}}]}') == "Hi"
     assert _piece('data: {"choices": [{"text": "there"}]}') == "there"
@@ -99,21 +106,23 @@ def test_models_of_a_server_that_was_replaced_answer_nothing(tmp_path: Path) -> 
     asyncio.run(use())
 
 
-def test_an_export_is_found_again(tmp_path: Path) -> None:
+def test_a_command_is_found_again(tmp_path: Path) -> None:
     children = FakeChildren()
     run = tmp_path / "ftjob-1"
-    exports = Exports(tmp_path / "exports", children)
-    assert exports.state(run, "gguf").state == NONE
-    exports.start(run, "gguf")
-    exports.start(run, "merge")
+    gguf, merge = export_words(run, "gguf"), export_words(run, "merge")
+    commands = Commands(tmp_path / "commands", children)
+    assert commands.state(gguf).state == NONE
+    commands.start(gguf)
+    commands.start(merge)
     assert children.begun == [["export", str(run), "--to", "gguf", "--json"], ["merge", str(run), "--json"]]
-    again = Exports(tmp_path / "exports", children)
-    assert again.state(run, "gguf").state == BUSY
+    again = Commands(tmp_path / "commands", children)
+    assert again.state(gguf).state == BUSY
     first, second = children.alive
     children.end(first, {"folder": "x"})
-    assert (again.state(run, "gguf").state, again.state(run, "gguf").found) == (DONE, {"folder": "x"})
+    assert (again.state(gguf).state, again.state(gguf).found) == (DONE, {"folder": "x"})
     children.end(second)
-    assert again.state(run, "merge").state == LOST
-    exports.start(run, "gguf")
+    assert again.state(merge).state == LOST
+    commands.start(gguf)
     children.end(max(children.alive), json.loads('{"error": {"what": "no room"}}'))
-    assert again.state(run, "gguf").state == FAILED
+    assert again.state(gguf).state == FAILED
+    assert again.state(compare_words([run, tmp_path / "ftjob-2"])).state == NONE
