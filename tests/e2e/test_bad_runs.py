@@ -136,6 +136,7 @@ def test_resume_with_an_edited_recipe(here: Path, base: Path, runs: Path, burnis
     assert result.hint == "Did you mean `train.epochs`?"
 
 
+@pytest.mark.slow
 def test_one_bad_line_in_a_thousand(here: Path, base: Path, burnish: Burnish) -> None:
     rows = bad.good_rows(1000)
     (here / "rows.jsonl").write_text(bad.lines(*rows[:499], '{"prompt": "What', *rows[500:]), encoding="utf-8")

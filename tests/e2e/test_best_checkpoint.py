@@ -29,7 +29,7 @@ def unlearnable(here: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_the_best_checkpoint_is_the_result(
     method: str, unlearnable: Path, here: Path, base: Path, burnish: Burnish
 ) -> None:
@@ -77,6 +77,7 @@ def test_early_stopping_can_be_turned_off(unlearnable: Path, here: Path, base: P
     assert sum(line["is_best"] for line in validations) < len(validations) - 1, "patience was never tried"
 
 
+@pytest.mark.slow
 def test_of_checkpoints_that_label_alike_the_latest_is_the_result(here: Path, burnish: Burnish) -> None:
     """With thirty validation rows there are intervals. What was better before, but not beyond them, is not kept."""
     source = random.Random(1)

@@ -166,10 +166,8 @@ def test_seedling_does_not_go_round_in_circles(network: Any, tokenizer: Any) -> 
         assert len(set(words)) > len(words) / 2
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["helpdesk.jsonl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("orders.jsonl", "journal.jsonl"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["helpdesk.jsonl", "orders.jsonl", "journal.jsonl"])
 def test_a_sample_is_learned_from(name: str, here: Path, burnish: Burnish) -> None:
     few = "--set data.rows=80 --set train.max_steps=8 --set evaluate.every=4 --set batch.tokens=1024"
     result = burnish(f"train {ASSETS / 'samples' / name} --name mine {EXACT} {few} --set evaluate.answers=0")

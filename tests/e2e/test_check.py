@@ -148,9 +148,8 @@ def test_pairs_can_be_shown_as_a_reward_model_sees_them(burnish: Burnish, here: 
     assert all(passage["note"].startswith("learned: a ") for passage in row["passages"])
 
 
-@pytest.mark.parametrize(
-    "name", ["pairs", *(pytest.param(name, marks=pytest.mark.slow) for name in ("labelled", "poisoned"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pairs", "labelled", "poisoned"])
 def test_several_processes_find_what_one_finds(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [
         case.content for case in POISONED if isinstance(case.content, str) and '"completion"' in case.content[:500]

@@ -181,6 +181,7 @@ def test_packing_can_be_turned_off(here: Path, tiny_tokenizer: Any, rows_file: P
     assert losses["true"] == pytest.approx(losses["false"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_validation_is_even_and_at_least_five_times(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     result = burnish(f"train {rows_file} --model {base} --name mine --set train.max_steps=23 --set train.epochs=50")
     assert result.code == 0, result.err
@@ -228,7 +229,7 @@ def test_json_is_one_object_and_nothing_else(
         "runs",
         "runs --verbose",
         "plan ROWS --model BASE --set train.max_steps=2 " + EXACT,
-        "plan --model Llama-2-7b --method lora --on A100-80GB",
+        pytest.param("plan --model Llama-2-7b --method lora --on A100-80GB", marks=pytest.mark.slow),
         pytest.param("plan --table", marks=pytest.mark.slow),
         "check ROWS --model BASE",
     ],

@@ -51,6 +51,7 @@ def test_the_bench_distinguishes_right_from_wrong(bench: Any) -> None:
     assert text.splitlines()[-1] == "| good | 1 of 2 | learning; nothing |"
 
 
+@pytest.mark.slow
 def test_a_row_that_blows_a_step_up_is_named(here: Path, base: Path, burnish: Burnish) -> None:
     """One row in forty is noise; the steps that read it stand out, and its line is among those named."""
     rows = [json.loads(line) for line in write_rows(here / "rows.jsonl").read_text(encoding="utf-8").splitlines()]

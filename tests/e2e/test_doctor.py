@@ -113,6 +113,7 @@ def test_a_torch_that_does_not_start_is_reported(here: Path) -> None:
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_offline_mode_and_the_cache(here: Path) -> None:
     for folder in ("models--openai-community--gpt2", "models--half--fetched", "datasets--some--rows"):
         (here / "hub" / folder / "snapshots" / "abc").mkdir(parents=True)

@@ -104,7 +104,7 @@ CASES: dict[str, dict[str, Any]] = {
     "head": {"lora.modules_to_save": ["lm_head"], "lora.bias": "all"},
     "qlora": {"method": "qlora"},
 }
-LONG_RUN = "lora", "unpacked", "pissa", "head", "qlora"
+LONG_RUN = "lora", "unpacked", "pissa", "head", "qlora", "epochs"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,7 @@ def test_the_script_takes_the_steps_of_the_run(
     compare(folder, run_script(folder.path / "eject.py", in_process=case != "lora"))
 
 
+@pytest.mark.slow
 def test_the_result_is_the_runs(here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     """The step whose weights were kept is where the script ends."""
     folder = train(rows_file, base, **{"evaluate.every": 2, "learning_rate": 2e-2})
@@ -146,6 +147,7 @@ def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:
     compare(folder, run_script(folder.path / "eject.py"))
 
 
+@pytest.mark.slow
 def test_a_base_with_dropout_and_fewer_rows_than_tokens(here: Path, rows_file: Path, burnish: Burnish) -> None:
     """A frozen base drops nothing, and its embedding grows to the tokenizer's size, in the script as in the run."""
     tokenizer: Any = make_tokenizer()

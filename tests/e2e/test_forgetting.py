@@ -77,6 +77,7 @@ def test_copies_of_one_held_out_row_prove_nothing(here: Path, base: Path, burnis
     assert evaluation["verdict"].startswith(expected)
 
 
+@pytest.mark.slow
 def test_what_is_learned_by_heart_shows(here: Path, base: Path, burnish: Burnish) -> None:
     """Answers that can only be memorized: on the rows that it has seen, the model knows them all."""
     source = random.Random(0)

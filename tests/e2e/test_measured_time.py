@@ -57,6 +57,7 @@ def paces(cache: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in cache.glob("paces/*.json")]
 
 
+@pytest.mark.slow
 def test_a_plan_measures_once(here: Path, base: Path, rows_file: Path, cache: Path) -> None:
     first, result = made(rows_file, base)
     assert first.time_source == "measured here"
@@ -141,6 +142,7 @@ def test_a_longer_run_is_tried_first(here: Path, base: Path, rows_file: Path, bu
     assert min(kept["prompt_token"], kept["validation_token"], kept["seconds_per_token"], kept["checkpoint"]) > 0
 
 
+@pytest.mark.slow
 def test_a_pace_measured_beside_other_programs_is_measured_again(
     base: Path, rows_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_pace_measured_beside_other_programs_is_measured_again(
     assert made(rows_file, base)[0].time_source == "measured here"
 
 
+@pytest.mark.slow
 def test_another_method_is_measured_for_itself(base: Path, rows_file: Path, cache: Path) -> None:
     for method in ("lora", "full"):
         planned, result = made(rows_file, base, f"method={method}")
@@ -159,6 +162,7 @@ def test_another_method_is_measured_for_itself(base: Path, rows_file: Path, cach
     assert made(rows_file, base, "method=lora", "train.epochs=2", "seed=4")[0].time_source == EARLIER
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_measured_again(base: Path, rows_file: Path, cache: Path) -> None:
     made(rows_file, base)
     (file,) = cache.rglob("*.json")
@@ -167,6 +171,7 @@ def test_a_damaged_cache_is_measured_again(base: Path, rows_file: Path, cache: P
     assert made(rows_file, base)[0].time_source == EARLIER
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_reported_and_no_more(base: Path, rows_file: Path, cache: Path) -> None:
     cache.write_text("in the way", encoding="utf-8")
     for _ in range(2):
@@ -224,6 +229,7 @@ def test_time_is_not_reported_where_the_weights_are_not(
     assert "only the config of `gpt2` is available" in plan["why_no_time"]
 
 
+@pytest.mark.slow
 def test_time_is_not_reported_without_rows(base: Path, burnish: Burnish) -> None:
     result = burnish(f"plan --model {base} {EXACT}")
     assert result.code == 0, result.err

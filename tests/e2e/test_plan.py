@@ -34,6 +34,7 @@ def test_a_model_of_70_billion_is_planned_for_from_its_config_alone(burnish: Bur
     assert plan["steps"] is None, "there is no data"
 
 
+@pytest.mark.slow
 def test_the_textbook_is_right_about_what_parameters_need(burnish: Burnish) -> None:
     """GPT-2: 2 GB; a 7 B model: 28 + 28 + 56 GB; both before activations."""
     for model, gigabytes in (("gpt2", 1.99), ("Llama-2-7b", 107.8)):
@@ -68,12 +69,18 @@ def test_one_gpu_is_too_small_for_what_several_hold(burnish: Burnish) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "method"), [("80GB", "full"), ("16GB", "lora"), pytest.param("2GB", "qlora", marks=pytest.mark.slow)]
+    ("size", "method"),
+    [
+        ("80GB", "full"),
+        pytest.param("16GB", "lora", marks=pytest.mark.slow),
+        pytest.param("2GB", "qlora", marks=pytest.mark.slow),
+    ],
 )
 def test_the_method_follows_from_memory(size: str, method: str, burnish: Burnish) -> None:
     assert planned(burnish, f"--model TinyLlama-1.1B --memory {size} --set batch.rows=1")["method"] == method
 
 
+@pytest.mark.slow
 def test_data_decides_too(burnish: Burnish, here: Path, base: Path) -> None:
     write_rows(here / "rows.jsonl", 30)
     plan = planned(burnish, f"rows.jsonl --model {base}")
@@ -147,6 +154,7 @@ def test_too_little_for_anything_is_refused_before_the_run_begins(burnish: Burni
     assert not (here / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_too_small_is_refused_in_its_own_size(burnish: Burnish, here: Path, base: Path) -> None:
     """Its driver takes more than there is."""
     write_rows(here / "rows.jsonl", 30)

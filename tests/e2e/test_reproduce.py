@@ -201,6 +201,7 @@ def test_a_run_that_goes_on_elsewhere_notes_it(runs: Path, burnish: Burnish) -> 
     assert manifest["resumed"][0]["threads"] != "99"
 
 
+@pytest.mark.slow
 def test_micro_batches_that_were_halved_are_halved_again(
     here: Path, base: Path, tmp_path: Path, burnish: Burnish, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,7 @@ class Person(pydantic.BaseModel):
     pets: list[str] = pydantic.Field(max_length=2)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("temperature", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_an_answer_follows_a_schema(server: Server, temperature: float) -> None:
     options: dict[str, Any] = {"temperature": temperature, "max_tokens": 900, "seed": 3}
     schema = {"type": "json_schema", "json_schema": {"name": "person", "schema": Person.model_json_schema()}}

@@ -134,6 +134,7 @@ def test_test_rows_that_are_all_too_long_are_said_and_choose_nothing(here: Path,
     assert (evaluation["split"], evaluation["rows"]) == ("validation", 8)
 
 
+@pytest.mark.slow
 def test_runs_of_other_seeds_hold_out_the_same_rows(here: Path, base: Path, burnish: Burnish) -> None:
     write_rows(here / "rows.jsonl", 400)
     for seed in (0, 1):

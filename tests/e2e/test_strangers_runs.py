@@ -93,7 +93,10 @@ def test_the_users_own_run_needs_no_word(scored: Path, burnish: Burnish, here: P
     assert (here / "imported").exists()
 
 
-@pytest.mark.parametrize("command", ["evaluate {} --answers 4", "evaluate {} rows.jsonl --answers 4"])
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate {} --answers 4", pytest.param("evaluate {} rows.jsonl --answers 4", marks=pytest.mark.slow)],
+)
 def test_a_run_from_elsewhere_evaluates_with_its_metric_only_if_trusted(
     command: str, scored: Path, burnish: Burnish, here: Path
 ) -> None:
