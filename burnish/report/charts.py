@@ -73,6 +73,45 @@ class Scale:
         count = math.floor(self.high / step + 1e-9) - first + 1
         return [(first + number) * step for number in range(count)]
 
+    def label(self, value: float, ticks: Sequence[float]) -> str:
+        """What is written beside one of the ticks."""
+        return tick_label(value, _distance(ticks))
+
+
+class LogScale(Scale):
+    """A scale on which equal factors are equal distances; its values are above 0."""
+
+    __slots__ = ()
+
+    def at(self, value: float) -> float:
+        """The place of a value; one beyond the scale is put at its end."""
+        share = math.log(min(max(value, self.low), self.high) / self.low) / math.log(self.high / self.low)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, most: int = 6, least: float = 0.0) -> list[float]:
+        """Powers of ten, with 2 and 5 times these where they are few, and only some where they are many."""
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        shown: list[float] = []
+        for factors in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
+            found = [factor * 10.0**power for power in powers for factor in factors]
+            inside = [value for value in found if self.shows(value)]
+            if len(inside) <= most or not shown:
+                shown = inside[:: -(-len(inside) // most) or 1]
+        return shown
+
+    def label(self, value: float, ticks: Sequence[float]) -> str:
+        """With the digits that the value has itself."""
+        return tick_label(value, value)
+
+
+def is_lopsided(values: Sequence[float]) -> bool:
+    """Whether a linear axis from 0 would show most of these values at its foot, so that a logarithmic one says more."""
+    known = sorted(value for value in values if math.isfinite(value))
+    return bool(known) and known[0] > 0 and known[len(known) // 2] < _FOOT * known[-1]
+
+
+_FOOT = 0.05
+
 
 def tick_label(value: float, step: float) -> str:
     """A tick's value with as many decimals as its neighbours differ in; very small and large ones as `2e-4`."""
@@ -112,7 +151,7 @@ class Frame:
         for value in levels:
             at = self.y.at(value)
             parts.append(line((left, at), (right, at), "grid"))
-            parts.append(label((left - 7, at + 4), tick_label(value, _distance(levels)), "tick", "end"))
+            parts.append(label((left - 7, at + 4), self.y.label(value, levels), "tick", "end"))
         steps = self.x.ticks(x_ticks, least=1)
         for value in steps:
             at = self.x.at(value)

@@ -10,7 +10,19 @@ from typing import Any
 
 from markupsafe import Markup
 
-from burnish.report.charts import Frame, Point, Scale, drawing, joined, label, line, thinned, width_of
+from burnish.report.charts import (
+    Frame,
+    LogScale,
+    Point,
+    Scale,
+    drawing,
+    is_lopsided,
+    joined,
+    label,
+    line,
+    thinned,
+    width_of,
+)
 from burnish.report.figures import number
 from burnish.report.record import RunRecord, finite
 
@@ -89,11 +101,15 @@ def loss_chart(losses: Losses) -> Markup:
     values = [loss for _, loss in [*_inner(losses.training), *losses.held_out]]
     values += [bound for _, *bounds in losses.band for bound in bounds]
     last = max(losses.total_steps, *(int(step) for step, _ in [*losses.training, *losses.held_out]))
-    frame = Frame(Scale(0, last or 1, _LEFT, _RIGHT), Scale.around(values, _BOTTOM, _TOP))
+    is_log = is_lopsided(values)
+    beside = (
+        LogScale(min(values) / 1.1, 1.1 * max(values), _BOTTOM, _TOP) if is_log else Scale.around(values, _BOTTOM, _TOP)
+    )
+    frame = Frame(Scale(0, last or 1, _LEFT, _RIGHT), beside)
     dots = [(step, loss, f"step {step:.0f}: loss {number(loss)}") for step, loss in losses.training]
     spikes = [dot for dot in dots if dot[0] in losses.spikes]
     parts = [
-        frame.axes(("optimizer steps", "loss, nats"), lift=24),
+        frame.axes(("optimizer steps", "loss, nats (log scale)" if is_log else "loss, nats"), lift=24),
         frame.band(losses.band, "band") if len(losses.band) > 1 else "",
         frame.dots([dot for dot in _thinned(dots) if dot[0] not in losses.spikes], "dot", 2),
         frame.path(thinned(mean, _MOST_CORNERS), "mean"),
@@ -122,17 +138,27 @@ def small_curves(record: RunRecord) -> list[Markup]:
 
 
 def _small(title: str, points: list[Point], total_steps: int, has_dots: bool = False) -> Markup:
-    """One small chart; its scale begins at 0, for none of these is ever below. Empty where there is nothing to draw."""
+    """One small chart, empty where there is nothing to draw.
+
+    Its scale begins at 0, for none of these is ever below; it is logarithmic where that would show little.
+    """
     if not points:
         return Markup("")
     high = max(value for _, value in points)
     last = max(total_steps, int(points[-1][0]), 1)
     # a value below 0 would still be drawn, at the edge
-    frame = Frame(Scale(0, last, 44, _SMALL_WIDTH - 24), Scale(0, 1.06 * high if high > 0 else 1.0, 132, 26))
+    values = [value for _, value in points]
+    is_log = is_lopsided(values)
+    beside = (
+        LogScale(min(values) / 1.2, 1.2 * high, 132, 26)
+        if is_log
+        else Scale(0, 1.06 * high if high > 0 else 1.0, 132, 26)
+    )
+    frame = Frame(Scale(0, last, 44, _SMALL_WIDTH - 24), beside)
     dots = [(*point, f"step {point[0]:.0f}: {point[1]:.3g}") for point in points]
     description = f"{title[:1].upper()}{title[1:]} over the steps: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
     parts = [
-        frame.axes(("steps", title), x_ticks=4, y_ticks=4),
+        frame.axes(("steps", f"{title}, log scale" if is_log else title), x_ticks=4, y_ticks=4),
         frame.path(thinned(points, _MOST_CORNERS), "small"),
         frame.dots(dots if has_dots else [], "smallpoint", 2.5),
     ]

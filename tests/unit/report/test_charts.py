@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from burnish.report.charts import Scale, comparison_bars, memory_bars, thinned, tick_label, width_of
+from burnish.report.charts import (
+    LogScale,
+    Scale,
+    comparison_bars,
+    is_lopsided,
+    memory_bars,
+    thinned,
+    tick_label,
+    width_of,
+)
 from burnish.report.curves import Losses, loss_chart
 from tests.unit.report.made_run import estimate, evaluation
 
@@ -186,3 +195,27 @@ def test_memory_is_a_bar_of_its_parts(measured: int | None, room: int) -> None:
     assert [part[0].text for part in parts] == ["weights: 3.0 MB", "Python: 1.0 MB"]
     widths = [float(part.attrib["width"]) + 1 for part in parts]
     assert widths[0] == pytest.approx(3 * widths[1], rel=0.02, abs=1)
+
+
+def test_a_logarithmic_scale_is_used_where_a_linear_one_says_nothing() -> None:
+    assert is_lopsided([100.0, 1.0, 0.5, 0.4, 0.3])
+    assert not is_lopsided([3.0, 2.0, 1.0, 0.5])
+    assert not is_lopsided([100.0, 1.0, 0.0, 0.4]), "0 has no logarithm"
+    assert not is_lopsided([])
+
+
+def test_equal_factors_are_equal_distances() -> None:
+    scale = LogScale(0.1, 1000.0, 100.0, 20.0)
+    assert [scale.at(value) for value in (0.1, 1, 10, 100, 1000)] == pytest.approx([100, 80, 60, 40, 20])
+    assert (scale.at(0.0), scale.at(1e9)) == (100.0, 20.0)
+    assert scale.ticks(6) == pytest.approx([0.1, 1, 10, 100, 1000])
+    assert [scale.label(value, []) for value in (0.1, 1, 100, 1e-5)] == ["0.1", "1", "100", "1e-5"]
+    few = LogScale(2.0, 40.0, 100.0, 20.0).ticks(6)
+    assert few == pytest.approx([2, 5, 10, 20])
+    assert len(LogScale(1e-9, 1e9, 0, 1).ticks(6)) <= 6
+
+
+@pytest.mark.parametrize("low_high", [(1.0, 1.5), (0.3, 2.9), (7.0, 7.1)])
+def test_a_narrow_logarithmic_scale_has_no_ticks_outside(low_high: tuple[float, float]) -> None:
+    scale = LogScale(*low_high, 0.0, 1.0)
+    assert all(scale.shows(value) for value in scale.ticks())
