@@ -35,7 +35,7 @@ def test_evaluate_again_gives_the_same_figures(runs: Path, burnish: Burnish) -> 
     result = burnish("evaluate whole --answers 0 --json")
     assert result.code == 0, result.err
     again = json.loads(file.read_text(encoding="utf-8"))
-    assert again == result.json
+    assert again == {name: result.json[name] for name in result.json.keys() - {"warnings", "notes"}}
     assert (again["split"], again["rows"]) == (at_the_end["split"], at_the_end["rows"]) == ("test", 8)
     for name in ("base", "tuned"):
         first, second = (figures["figures"][0][name]["value"] for figures in (at_the_end, again))
