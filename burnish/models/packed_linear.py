@@ -97,7 +97,7 @@ class Packing:
 
     @torch.no_grad()
     def pack(self, layers: Sequence[nn.Linear]) -> PackedWeights | None:
-        """The weights of layers with the same inputs, which these give up: a single one goes on with them, of several
+        """The weights of layers with the same inputs, which these give up: a single one keeps using them, of several
         none can be called any more. None if their products would be less exact, or if only some have a bias."""
         biases = [layer.bias for layer in layers if layer.bias is not None]
         if biases and len(biases) < len(layers):
