@@ -19,7 +19,8 @@ from burnish.check.token_view import TokenStatistics, TokenView, view_row
 from burnish.data.chat.template import message_keys
 from burnish.data.files.readers import JsonLines
 from burnish.data.files.splits import CALLED, rows_by_split
-from burnish.data.rows.dataset import keep_good, make_records
+from burnish.data.rows.dataset import make_records
+from burnish.data.rows.reading import keep_good
 from burnish.data.rows.records import Record
 from burnish.data.rows.row import Rejected, Row, RowError
 from burnish.data.rows.shapes import Shape

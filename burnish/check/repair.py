@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from burnish.check.contents import CONTROL, with_newlines
-from burnish.data.files.sources import find_sources
-from burnish.data.rows.dataset import good_rows
+from burnish.data.files.sources import find_all
+from burnish.data.rows.mixing import Origins
+from burnish.data.rows.reading import training_rows
 from burnish.data.rows.row import Rejected
 from burnish.errors import InputError
 from burnish.recipe.schema import DataSection
@@ -110,8 +110,8 @@ def clean(section: DataSection, removable: Mapping[str, str], out: Path) -> Clea
     changes: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     num_repaired = 0
-    rows = good_rows(find_sources(section.path, section.validation, section.columns).train, rejected)
-    for row in islice(rows, section.rows):
+    origins = Origins.of_paths([one.path for one in section.sources])
+    for row in training_rows(find_all(section), section, rejected, origins):
         if row.place in removable:
             changes.append(_change(row.file, row.line, f"left out: {removable[row.place]}"))
             continue

@@ -12,6 +12,14 @@ import typer
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, the name of a hub dataset, or a recipe.yaml.")
 ]
+AllData = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA",
+        help="A file, a folder, the name of a hub dataset, or a recipe.yaml. Of several, the rows are used together.",
+        show_default=False,
+    ),
+]
 SomeData = Annotated[
     list[str] | None,
     typer.Argument(

@@ -386,9 +386,8 @@ class Loop:
         self.progress.seconds += seconds
         self.pace.validated(self.progress.step, seconds, is_best)
         main = validation.measures[-1]
-        event = Validated(
-            self.progress.step, validation.loss, validation.figures, is_best, seconds, changes, main.name, main.is_share
-        )
+        last = (is_best, seconds, changes, main.name, main.is_share, validation.sources)
+        event = Validated(self.progress.step, validation.loss, validation.figures, *last)
         adapted = self._adapt(event)
         self.watch(event)
         if adapted is not None:

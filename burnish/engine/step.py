@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -54,6 +54,8 @@ class Validation:
     """The loss, and the main metric if that is not the loss, with the contribution of every row."""
     chance: Measure | None
     """The loss of predicting the label frequencies without the input; None if the task has no labels."""
+    sources: dict[str, float] = field(default_factory=dict)
+    """The loss on the rows of each of several sources."""
 
 
 _LEAST_SCALE = 1.0
@@ -303,7 +305,8 @@ class Trainer:
         score = value_of(headline) if headline.higher_is_better else -value_of(headline)
         figures = {one.name: value_of(one) for one in measures}
         compared = [loss] if headline is loss else [loss, headline]
-        return Validation(value_of(loss), figures, score, compared, self.task.scorer.chance_loss(evaluated))
+        chance, sources = self.task.scorer.chance_loss(evaluated), held_out.losses_by_source(evaluated)
+        return Validation(value_of(loss), figures, score, compared, chance, sources)
 
 
 def make_trainable(

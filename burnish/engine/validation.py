@@ -17,6 +17,7 @@ from burnish.engine.process import ONE, Process
 from burnish.errors import MachineError
 from burnish.metrics.intervals import Estimate, difference
 from burnish.metrics.measure import Measure
+from burnish.metrics.measure import value as value_of
 from burnish.models.device import RAISED, RowTooLarge, arithmetic, free_memory, ran_out
 from burnish.models.sharded import compute, is_sharded
 from burnish.tasks.evaluated import EvaluatedExamples
@@ -34,11 +35,22 @@ class HeldOut:
     """Row number of each example, from 0."""
     plan: BatchPlan | None = None
     """Builds the batches, and smaller ones if memory runs out."""
+    sources: Sequence[str] = ()
+    """The source of each example, empty for one of none; nothing where there is one source."""
 
     @classmethod
-    def of(cls, plan: BatchPlan, owners: Sequence[int]) -> HeldOut:
+    def of(cls, plan: BatchPlan, owners: Sequence[int], sources: Sequence[str] = ()) -> HeldOut:
         """All examples of a plan."""
-        return cls(plan.all_batches(), plan.examples, owners, plan)
+        return cls(plan.all_batches(), plan.examples, owners, plan, sources)
+
+    def losses_by_source(self, evaluated: EvaluatedExamples) -> dict[str, float]:
+        """The mean loss on the rows of each source; nothing where there is one source."""
+        found = {}
+        for name in dict.fromkeys(filter(None, self.sources)):
+            own = evaluated.taken([at for at, source in enumerate(self.sources) if source == name])
+            if own.counts.sum() > 0:
+                found[name] = value_of(own.loss())
+        return found
 
     def halve(self) -> bool:
         """Halves the batches; False if each is a single row already."""

@@ -144,6 +144,10 @@ class Comparison:
     """Evidence of diagnoses that hold at the end of the run, by name."""
     split: str = OTHER
     """Which rows these are: `test`, `validation`, or `other` for data that is not the run's."""
+    sources: list[Any] = field(default_factory=list)
+    """The figures of each of several sources of rows, as `SourceFigures`; empty for one source."""
+    validation_sources: dict[str, list[float]] = field(default_factory=dict)
+    """The validation loss of each source before training and at the step that is kept."""
     caveat: str = ""
     """What to know about the number and the split of the rows, in sentences; empty if there is nothing."""
 
@@ -228,6 +232,13 @@ class Comparison:
             f"training rows and {moved} by {abs(on_held_out):.3f}, to {held_out.tuned.value:.3f}, on "
             f"{rows}. More rows or less training narrow the gap."
         )
+
+    def add_validation(self, losses: dict[str, list[float]]) -> None:
+        """Adds the validation loss of each source, before and after, and says it."""
+        self.validation_sources = losses
+        if losses:
+            parts = [f"{name} {before:.3f} -> {after:.3f}" for name, (before, after) in losses.items()]
+            self.note = f"{self.note} Validation loss by source: {', '.join(parts)}.".strip()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, with the verdict and the other sentences."""

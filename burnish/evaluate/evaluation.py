@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from burnish.data.rows.records import content_hash
+from burnish.data.rows.mixing import Origins
+from burnish.data.rows.records import Record, content_hash
 from burnish.engine.validation import HeldOut, evaluate_rows
 from burnish.evaluate.answers import Answer, answer_measures, answer_questions, deciding_metrics, describe_cut
+from burnish.evaluate.by_source import figures_by_source
 from burnish.evaluate.comparison import (
     OTHER,
     Comparison,
@@ -54,6 +56,10 @@ class _Rows:
     repeats: Repeats | None
     """Among the test rows, if there are any."""
     training_repeats: Repeats | None
+    records: Sequence[Record] = ()
+    """Of the test rows."""
+    origins: Origins | None = None
+    """Which of them is from which source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ def compare_with_base(
         general_texts(context),
         repeated_records(final.records, final.encoded.owners, _unequal(final.encoded)),
         repeated_records(training, trained.owners),
+        final.records,
+        None if other else records.origins,
     )
     comparison.distinct = rows.repeats.distinct if rows.repeats else None
     shares = task.scorer.headline_is_share or len(questions) >= FEWEST_COUNTED
@@ -146,6 +154,7 @@ def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows:
     before, after = ([one.loss(), *task.scorer.measures(one)] for one in (base.held_out, tuned.held_out))
     comparison.figures = make_figures(before, after, rows.repeats)
     comparison.tables = list[MetricTable](task.scorer.tables(tuned.held_out))
+    comparison.sources = figures_by_source(base.held_out, tuned.held_out, rows.records, rows.origins, task)
     comparison.note = task.scorer.remark(tuned.held_out)
     shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
     comparison.answers = shown[:_SHOWN_ANSWERS]

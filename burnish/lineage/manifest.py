@@ -112,6 +112,8 @@ def manifest_of(context: RunContext) -> dict[str, Any]:
         "test_rows": len(records.test),
         "held_out": sorted(records.held_out),
     }
+    if records.drawn:
+        data["sources"] = [one.to_dict() for one in records.drawn]
     model: dict[str, Any] = {"name": location.name, **identity(location.folder)}
     if whole := unquantized(context):
         model["unquantized"] = whole

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from burnish.data.files.sources import file_name, find_sources
+from burnish.data.files.sources import file_name, find_all
 from burnish.data.rows.dataset import Records
 from burnish.errors import DataError
 from burnish.lineage.manifest import hash_files, rounding_here, rounding_of
@@ -29,7 +29,7 @@ def check_files(folder: RunFolder, recipe: Recipe, manifest: dict[str, Any]) -> 
         DataError: a file is missing.
     """
     try:
-        sources = find_sources(recipe.data.path, recipe.data.validation, test=recipe.data.test)
+        sources = find_all(recipe.data)
     except DataError as error:
         raise DataError(
             f"the data of the run `{folder.name}` is not where it was: {error.what}",

@@ -76,7 +76,8 @@ def check_inputs(recipe: Recipe) -> ModelLocation | None:
 def check_rows(recipe: Recipe) -> None:
     """Refuses rows, for training, validation or test, that `check_sources` refuses."""
     test = None if recipe.data.test == NONE else recipe.data.test
-    for name in filter(None, (recipe.data.path, recipe.data.validation, test)):
+    names = [source.path for source in recipe.data.sources]
+    for name in filter(None, (*names, recipe.data.validation, test)):
         check_sources(name)
 
 
@@ -102,6 +103,7 @@ def check_options(recipe: Recipe) -> None:
     missing."""
     check_choices(recipe, task_names(), method_names())
     _check_fractions(recipe)
+    _check_weights(recipe)
     check_trackers(recipe.track)
     if recipe.evaluate.metric:
         # loaded only to find a mistake before training and not after it; the same goes for the passages
@@ -118,6 +120,26 @@ def _check_fractions(recipe: Recipe) -> None:
             "`data.validation_fraction` and `data.test_fraction` leave no row to train on",
             f"Together they are {data.validation_fraction + data.test_fraction:g} of the rows.",
             "Lower one of them; a tenth each is usual",
+        )
+
+
+def _check_weights(recipe: Recipe) -> None:
+    """Raises RecipeError if the shares of several sources cannot be had, or one is named twice."""
+    sources = recipe.data.sources
+    twice = next((one.path for at, one in enumerate(sources) if one.path in [two.path for two in sources[:at]]), "")
+    if twice:
+        raise RecipeError(
+            f"`{twice}` is named twice in `data.path`",
+            "Its rows would be trained on twice, and the figures of the two could not be told apart.",
+            "Name it once; a `weight` uses its rows more often",
+        )
+    weights = [one.weight for one in sources]
+    total = sum(weight for weight in weights if weight is not None)
+    if None in weights and total >= 1:
+        raise RecipeError(
+            f"the weights in `data.path` add up to {total:g}, and {weights.count(None)} of the sources have none",
+            "A weight is the share of a source in the training rows, and those without one share the rest.",
+            "Give weights that add up to less than 1, or give every source one",
         )
 
 

@@ -314,7 +314,8 @@ def make_loop(context: RunContext, network: Any, batches: BatchPlan, folder: Run
     trainer = make_trainer(
         network, context.task, context.method, recipe, context.device, context.new_modules, context.process
     )
-    held_out = HeldOut.of(context.batch_plan(context.validation), context.validation.owners)
+    owners = context.validation.owners
+    held_out = HeldOut.of(context.batch_plan(context.validation), owners, context.records.sources_of_valid(owners))
     steps = total_steps(recipe, source.steps_per_epoch)
     return Loop(trainer, source, held_out, recipe, steps, folder.checkpoints, context.emit, Progress())
 

@@ -376,7 +376,7 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
 
 def run_stem(recipe: Recipe) -> str:
     """A descriptive name for a run: data, model, method."""
-    data = Path(recipe.data.path).name.split(".")[0] or "data"
+    data = "-".join(Path(one.path).name.split(".")[0] for one in recipe.data.sources) or "data"
     return f"{data}-{Path(recipe.model.name).name}-{recipe.method}"
 
 

@@ -193,6 +193,9 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
     anchored = dict(source)
     for name in PATHS:
         entry = source.get(name)
+        if entry is not None and name == "data.path" and isinstance(entry.value, list):
+            anchored[name] = Given(_anchored_list(entry, folder, is_in_file), entry.origin, entry.written)
+            continue
         if entry is None or not isinstance(entry.value, str) or entry.value in ("", *NO_PATHS.get(name, ())):
             continue
         if not _can_be_path(entry.value):
@@ -207,6 +210,20 @@ def _anchor(source: Source, folder: Path, is_in_file: bool) -> Source:
         if is_path or is_part:
             anchored[name] = Given(str(path), entry.origin, entry.written)
     return anchored
+
+
+def _anchored_list(entry: Given, folder: Path, is_in_file: bool) -> list[Any]:
+    """Several sources with absolute paths; what is none is left to the checks of types."""
+
+    def anchored(one: Any) -> Any:
+        if isinstance(one, str):
+            made = _anchor({"data.path": Given(one, entry.origin, entry.written)}, folder, is_in_file)
+            return made["data.path"].value
+        if isinstance(one, dict) and isinstance(one.get("path"), str):
+            return {**one, "path": anchored(one["path"])}
+        return one
+
+    return [anchored(one) for one in entry.value]
 
 
 def _build(given: Source, problems: list[Problem]) -> Recipe:

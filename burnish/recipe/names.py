@@ -173,7 +173,7 @@ def expected(field: FieldInfo) -> str:
 
 def takes_text_only(field: FieldInfo) -> bool:
     """Whether an option takes only text (or nothing), so that `2024` and `on` are kept as written."""
-    return all(_is_text(part) for part in _members(field.annotation))
+    return all(_is_text(part) or _is_several(part) for part in _members(field.annotation))
 
 
 def takes_texts(field: FieldInfo) -> bool:
@@ -216,6 +216,12 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return (kind,)
 
 
+def _is_several(kind: Any) -> bool:
+    """Whether a kind is a list of sections, each of which may be written as text."""
+    inner = get_args(kind)
+    return get_origin(kind) is list and isinstance(inner[0], type) and issubclass(inner[0], Section)
+
+
 def _is_text(kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return all(isinstance(value, str) for value in get_args(kind))
@@ -231,6 +237,8 @@ def _kind(kind: Any, bounds: tuple[Any, ...] = ()) -> str:
         return " or ".join(_kind(part, bounds) for part in parts)
     if origin is Literal:
         return _one_of([f"`{value}`" for value in parts])
+    if origin is list and _is_several(kind):
+        return "a list of names or of `{path: ..., weight: ..., rows: ...}`"
     if origin is list:
         return f"a list of {_SEVERAL.get(parts[0], 'values')}"
     if origin is tuple:

@@ -15,7 +15,9 @@ from burnish.recipe.section import (
     Auto,
     AutoPositiveFloat,
     AutoPositiveInt,
+    DataSource,
     OneGpu,
+    OneOrMore,
     PositiveInt,
     Probability,
     Section,
@@ -76,9 +78,10 @@ class ModelSection(Section):
 class DataSection(Section):
     """Which rows, and how they become examples."""
 
-    path: str = ""
+    path: OneOrMore = ""
     """Training data: a file, a folder with train/valid/test, or the name of a hub dataset. A worksheet, a key of a JSON
-    document or a configuration follows after a colon: `orders.xlsx:May`."""
+    document or a configuration follows after a colon: `orders.xlsx:May`. Or a list of several, each a name or `{path:
+    b.jsonl, weight: 0.3, rows: 5000}`: a share of the training rows, and the first N rows."""
     validation: str | None = None
     """Validation data, which chooses the checkpoint. By default, part of the training rows is held out for it."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
@@ -118,6 +121,16 @@ class DataSection(Section):
     """Pack whole examples into rows of the context length, each attending only to itself."""
     labels: Auto | list[str] = AUTO
     """Names of the labels or tags, in the order of the model's outputs. `auto` collects them from the training rows."""
+
+    @property
+    def sources(self) -> list[DataSource]:
+        """The sources of the training rows."""
+        return [DataSource(path=self.path)] if isinstance(self.path, str) else self.path
+
+    @property
+    def named(self) -> str:
+        """The names of the sources, for messages."""
+        return ", ".join(source.path for source in self.sources)
 
 
 class AnnotationSection(Section):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 AUTO: Literal["auto"] = "auto"
 """A value that the plan resolves before training."""
@@ -41,6 +41,30 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
+
+class DataSource(Section):
+    """One of several sources of training rows."""
+
+    path: str
+    """A file, a folder, or the name of a hub dataset."""
+    weight: Annotated[float, Field(gt=0)] | None = None
+    """Share of the training rows; of sources without a weight, every row is used once."""
+    rows: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    """Use only the first N rows."""
+
+
+def as_sources(path: Any) -> Any:
+    """What `data.path` holds: a name as it is, and several as sources; a single one without a weight is a name."""
+    if not isinstance(path, list):
+        return path
+    several = [{"path": one} if isinstance(one, str) else one for one in path]
+    if len(several) == 1 and isinstance(several[0], dict) and several[0].keys() == {"path"}:
+        return several[0]["path"]
+    return several
+
+
+OneOrMore = Annotated[str | Annotated[list[DataSource], Field(min_length=1)], BeforeValidator(as_sources)]
+"""The name of a source, or several."""
 
 CONTINUE: Literal["continue"] = "continue"
 """The adapter goes on training."""

@@ -11,7 +11,7 @@ from burnish.report.figures import counted, exported_cells, figure_cells, figure
 from burnish.report.outcome import verdict_of
 from burnish.report.record import RunRecord, bare_name, is_local
 from burnish.report.snippet import use_snippet
-from burnish.runs.description import chain_in_words
+from burnish.runs.description import chain_in_words, data_in_words
 from burnish.tasks import task_facts
 from burnish.templates import render, yaml_text
 
@@ -78,9 +78,9 @@ def _front_matter(record: RunRecord) -> str:
         "pipeline_tag": task_facts(record.task).pipeline,
         "tags": ["burnish", record.task, record.method],
     }
-    data = str(record.option("data.path") or "")
-    if data and not is_local(data):
-        values["datasets"] = [data]
+    names = data_in_words(record.option("data.path")).split(", ")
+    if hub := [name for name in names if name and not is_local(name)]:
+        values["datasets"] = hub
     return yaml_text(values)
 
 

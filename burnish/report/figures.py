@@ -94,6 +94,8 @@ def figures_beside(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         evaluation: as in `evaluation.json`; in those of earlier versions there is nothing beside.
     """
     found = [{**figure, "name": f"training rows: {figure['name']}"} for figure in evaluation.get("training", ())]
+    for source in evaluation.get("sources", ()):
+        found += [{**figure, "name": f"{source['name']}: {figure['name']}"} for figure in source["figures"]]
     general = evaluation.get("general")
     if general:
         found.append({**general["loss"], "name": f"{general['source']}: loss"})

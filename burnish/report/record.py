@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from burnish.runs.description import describe_run
+from burnish.runs.description import data_in_words, describe_run
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.runs.forms import EvaluationForm, ExportForm, ViewsForm, fault
@@ -73,7 +73,8 @@ class RunRecord:
     @property
     def data(self) -> str:
         """The data's name: that of its file or folder, or on the hub."""
-        return bare_name(str(self.option("data.path") or ""))
+        named = data_in_words(self.option("data.path"))
+        return ", ".join(bare_name(name) for name in named.split(", "))
 
     @property
     def task(self) -> str:

@@ -87,6 +87,13 @@ def chain_in_words(manifest: dict[str, Any]) -> str:
     return " > ".join(words)
 
 
+def data_in_words(path: Any) -> str:
+    """What a saved recipe has as its data: one name, or those of several sources."""
+    if not isinstance(path, list):
+        return str(path or "")
+    return ", ".join(str(one.get("path", "")) if isinstance(one, dict) else str(one) for one in path)
+
+
 def evaluation_of(run: RunFolder) -> dict[str, Any] | None:
     """The evaluation of base and tuned model; None if there is none yet.
 
@@ -126,9 +133,16 @@ def recipe_of(run: RunFolder) -> dict[str, Any]:
     if not isinstance(recipe, dict):
         raise damaged(run.recipe, "it is not a recipe")
     names = (("model", "name"), ("data", "path"), ("task",), ("method",))
-    if missing := [name for name in names if not isinstance(_inner(recipe, name), str)]:
+    if missing := [name for name in names if not _is_named(_inner(recipe, name), is_several=name == ("data", "path"))]:
         raise damaged(run.recipe, f"`{'.'.join(missing[0])}` is missing")
     return recipe
+
+
+def _is_named(value: Any, is_several: bool) -> bool:
+    """Whether a value is a name, or a list of sources where there may be several."""
+    if is_several and isinstance(value, list):
+        return bool(value) and all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in value)
+    return isinstance(value, str)
 
 
 def _inner(values: Any, names: tuple[str, ...]) -> Any:

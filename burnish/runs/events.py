@@ -251,6 +251,8 @@ class Validated(Event):
     """Name of the task's main metric: `loss`, or one of `figures`."""
     is_share: bool = False
     """Whether the main metric is a number from 0 to 1, shown in percent."""
+    sources: dict[str, float] = field(default_factory=dict)
+    """The loss on the rows of each of several sources of data."""
 
 
 @dataclass(frozen=True, slots=True)

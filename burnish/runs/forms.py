@@ -59,6 +59,12 @@ class _General(Form):
     loss: _Figure
 
 
+class _Source(Form):
+    name: str
+    rows: int
+    figures: list[_Figure]
+
+
 class EvaluationForm(Form):
     """`evaluation.json`."""
 
@@ -68,6 +74,8 @@ class EvaluationForm(Form):
     held_out: str = ""
     figures: list[_Figure] = []
     training: list[_Figure] = []
+    sources: list[_Source] = []
+    validation_sources: dict[str, list[float]] = {}
     harness: list[_Figure] = []
     answers: list[_Answer] = []
     tables: list[dict[str, Any]] = []

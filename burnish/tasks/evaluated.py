@@ -39,6 +39,17 @@ class EvaluatedExamples:
     counts: numpy.ndarray
     """`[examples]` int64: number of terms of that sum."""
 
+    def taken(self, numbers: Sequence[int]) -> EvaluatedExamples:
+        """The results of some examples, by their numbers; their rows are numbered again from 0."""
+        rows = {owner: number for number, owner in enumerate(sorted({self.owners[at] for at in numbers}))}
+        return EvaluatedExamples(
+            [self.examples[at] for at in numbers],
+            [rows[self.owners[at]] for at in numbers],
+            [self.outputs[at] for at in numbers],
+            self.sums[list(numbers)],
+            self.counts[list(numbers)],
+        )
+
     def by_row(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """`[rows]` float64 sums and counts of the loss; rows without an example or a term of it are left out."""
         sums, counts = self.summed_by_row(self.sums, self.counts)

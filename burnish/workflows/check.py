@@ -25,21 +25,20 @@ from burnish.check.labels import is_far_too_small, usual_size
 from burnish.check.token_view import TokenView
 from burnish.data.files.opening import is_compressed
 from burnish.data.files.readers import is_json_lines, json_lines
-from burnish.data.files.sources import Source, Sources, find_sources
+from burnish.data.files.sources import Source, Sources, find_all
 from burnish.data.files.splits import CALLED, TEST, VALID, describe_column, rows_by_split
 from burnish.data.files.splits import TRAIN as TRAINING
 from burnish.data.rows.dataset import (
     Records,
     find_split_column,
-    good_rows,
     make_records,
-    notes_on_formats,
-    notes_on_reading,
     refuse_empty,
     refuse_missing_group,
     why_unusable,
 )
 from burnish.data.rows.division import planned_rows
+from burnish.data.rows.mixing import Origins
+from burnish.data.rows.reading import good_rows, notes_on_formats, notes_on_reading, training_rows
 from burnish.data.rows.records import Record, TextRecord
 from burnish.data.rows.row import Rejected, Row
 from burnish.data.rows.shapes import Shape, detect_shape
@@ -192,11 +191,10 @@ def _first_findings(context: RunContext) -> DataChecked:
 def _first_pass(recipe: Recipe) -> _FirstPass:
     """Reads the rows once: detects the shape from the first, and keeps what options depend on from all."""
     section = recipe.data
-    sources = find_sources(section.path, section.validation, section.columns, section.test)
-    rejected: list[Rejected] = []
-    rows = islice(good_rows(sources.train, rejected), section.rows)
+    sources, rejected = find_all(section), list[Rejected]()
+    rows = training_rows(sources, section, rejected, Origins.of_paths([one.path for one in section.sources]))
     first = list(islice(rows, _FIRST))
-    refuse_empty(first, rejected, section.path)
+    refuse_empty(first, rejected, section.named)
     column = find_split_column(first, section, sources)
     parts = rows_by_split(first, column) if column else {TRAINING: first, VALID: [], TEST: []}
     refuse_missing_group(parts[TRAINING], section.group)
@@ -207,7 +205,7 @@ def _first_pass(recipe: Recipe) -> _FirstPass:
     while lines is None and (block := list(islice(rows, _BLOCK))):
         block = rows_by_split(block, column)[TRAINING] if column else block
         thin += map(_thin, make_records(block, shape, rejected))
-    refuse_empty(thin, rejected, section.path)
+    refuse_empty(thin, rejected, section.named)
     skipped = _skipped(section, sources)
     said, untested = "", _untested(section, sources, parts[TEST], shape, thin)
     if untested:
@@ -239,7 +237,7 @@ def _untested(
     if section.test is not None:
         return ""
     rejected: list[Rejected] = []
-    name = sources.test[0] if sources.test else section.path
+    name = sources.test[0] if sources.test else section.named
     rows = list(islice(good_rows(sources.test, rejected), _FIRST)) if sources.test else rows
     reason = why_unusable(train, make_records(rows, shape, rejected), rejected) if rows or sources.test else ""
     return f"The test data in `{name}` is not used: {reason}." if reason else ""
@@ -270,19 +268,22 @@ def _blocks(data: _FirstPass, recipe: Recipe, show: int) -> Iterator[Block]:
     """All rows, block by block; the training split comes first."""
     splits = {TRAINING: data.sources.train, VALID: data.sources.valid or [], TEST: data.sources.test or []}
     for split, sources in ((CALLED[split], sources) for split, sources in splits.items()):
-        if split == CALLED[TRAINING] and recipe.data.rows:
-            yield from _blocks_of_rows(split, sources, recipe.data.rows, show)
+        if split == CALLED[TRAINING] and (recipe.data.rows or any(one.rows for one in recipe.data.sources)):
+            rejected = list[Rejected]()
+            origins = Origins.of_paths([one.path for one in recipe.data.sources])
+            yield from _blocks_of_rows(
+                split, training_rows(data.sources, recipe.data, rejected, origins), rejected, show
+            )
             continue
         for source in sources:
             if isinstance(source, Path) and is_json_lines(source):
                 yield from (Block(split, lines, shown=show) for lines in json_lines(source, _BLOCK))
             else:
-                yield from _blocks_of_rows(split, [source], None, show)
+                rejected = list[Rejected]()
+                yield from _blocks_of_rows(split, good_rows([source], rejected), rejected, show)
 
 
-def _blocks_of_rows(split: str, sources: Sequence[Source], most: int | None, show: int) -> Iterator[Block]:
-    rejected: list[Rejected] = []
-    rows = islice(good_rows(sources, rejected), most)
+def _blocks_of_rows(split: str, rows: Iterator[Row], rejected: list[Rejected], show: int) -> Iterator[Block]:
     while block := list(islice(rows, _BLOCK)):
         yield Block(split, block, rejected.copy(), show)
         rejected.clear()

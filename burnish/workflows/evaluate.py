@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from burnish.data.rows.dataset import Records
 from burnish.data.rows.records import Record, content_hash
+from burnish.evaluate.by_source import validation_by_source
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import compare_with_base
 from burnish.evaluate.harness import Harness, find_harness
@@ -95,6 +96,7 @@ def evaluate_held(
     if asked is not None:
         _ask_harness(asked, network, context, comparison)
     if not data:
+        comparison.add_validation(validation_by_source(folder))
         write_json(folder.evaluation, comparison.to_dict())
         if folder.step is None:
             write_pages(folder)

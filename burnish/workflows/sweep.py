@@ -82,7 +82,7 @@ def sweep(
     begun = begun or time.time()
     asked = check_sweep(make, over, seeds, trials)
     recipe = asked.base.recipe
-    stem = f"sweep-{Path(recipe.data.path).name.split('.')[0] or 'data'}"
+    stem = f"sweep-{Path(recipe.data.sources[0].path).name.split('.')[0] or 'data'}"
     name = None if recipe.name == AUTO else recipe.name
     folder, is_begun = find_sweep(Path(recipe.runs), name, stem, asked.to_dict())
     with contextlib.ExitStack() as held:

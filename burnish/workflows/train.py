@@ -26,6 +26,7 @@ from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
 from burnish.engine.shard_files import check_shared
 from burnish.errors import BurnishError
+from burnish.evaluate.by_source import validation_by_source
 from burnish.evaluate.comparison import Comparison
 from burnish.evaluate.evaluation import FEWEST_COUNTED, compare_with_base
 from burnish.export.vllm import remark_on_serving
@@ -348,6 +349,7 @@ def evaluate(loop: Loop, context: RunContext, folder: RunFolder) -> None:
     findings = loop.watch.diagnosis.holding()
     comparison = compare_with_base(network, context, int(context.recipe.evaluate.answers), findings=findings)
     if context.process.is_main:
+        comparison.add_validation(validation_by_source(folder, best))
         write_json(folder.evaluation, comparison.to_dict())
     context.emit(_finished(best, comparison, progress, context.method.result_folder(folder)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Data, RecipeFlags
+from burnish.cli.options import AllData, RecipeFlags
 from burnish.cli.table import Facts
 from burnish.errors import InputError
 
@@ -39,10 +39,20 @@ Strict = Annotated[
 ]
 
 
+def _check_single(data: list[str]) -> None:
+    """Refuses to write one cleaned file of several. Raises InputError."""
+    if len(data) > 1:
+        raise InputError(
+            f"`--fix` writes one file, and {len(data)} DATA are given",
+            "Their rows would be in one file, where sources are no longer known apart.",
+            f"Clean one after the other: `burnish check {data[0]} --fix OUT`",
+        )
+
+
 def check(
     console: Console,
     flags: RecipeFlags,
-    data: Data,
+    data: AllData,
     show: Show = 0,
     html: Html = None,
     fix: Fix = None,
@@ -62,6 +72,7 @@ def check(
         from burnish.prepare.first_checks import check_inputs
 
         if fix is not None:
+            _check_single(data)
             check_out(fix)
         if html is not None:
             check_target(html, may_replace=True)

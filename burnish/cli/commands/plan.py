@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import RecipeFlags
+from burnish.cli.options import RecipeFlags, SomeData
 from burnish.cli.summary import RunSummary, may_go_on, parameters
 from burnish.cli.table import Facts
 from burnish.cli.table import Table as Drawn
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from burnish.plan.time import MeasuredTime
     from burnish.workflows.plan import Plan
 
-MaybeData = Annotated[
-    str | None,
-    typer.Argument(metavar="DATA", help="A file, a folder, the name of a hub dataset, or a recipe.yaml."),
-]
 On = Annotated[
     str | None,
     typer.Option("--on", metavar="DEVICE", help="Plan for this device instead of the one here, e.g. `RTX 4070`."),
@@ -41,7 +37,7 @@ Table = Annotated[
 def plan(
     console: Console,
     flags: RecipeFlags,
-    data: MaybeData = None,
+    data: SomeData = None,
     on: On = None,
     memory: Memory = None,
     gpus: Gpus = 1,
@@ -59,7 +55,7 @@ def plan(
     if table:
         _show_table(console)
         return
-    loaded = load_recipe(data, flags.values, flags.sets, needs_data=False)
+    loaded = load_recipe(data or None, flags.values, flags.sets, needs_data=False)
     with Progress(console) as progress:
         from burnish.prepare.first_checks import check_rows
 

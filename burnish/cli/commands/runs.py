@@ -73,7 +73,7 @@ def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
     """What is known about the run, one line each."""
     from burnish.cli.results import loss
     from burnish.report.figures import duration
-    from burnish.runs.description import chain_in_words
+    from burnish.runs.description import chain_in_words, data_in_words
 
     recipe = described["recipe"]
     lines = [
@@ -81,7 +81,7 @@ def _lines(described: dict[str, Any]) -> list[tuple[str, str]]:
         ("state", f"{described['state']}, being {described['writer']}" if described["writer"] else described["state"]),
         ("started", described["started"]),
         ("model", recipe["model"]["name"]),
-        ("data", recipe["data"]["path"]),
+        ("data", data_in_words(recipe["data"]["path"])),
         ("task, method", f"{recipe['task']}, {recipe['method']}"),
         ("steps", f"{described['step']} of {described['total_steps']}" if described["total_steps"] else "none yet"),
         (

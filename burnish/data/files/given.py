@@ -68,10 +68,10 @@ def keep_section(section: DataSection, folder: Path) -> DataSection:
         section: may name stored data or any other.
         folder: to copy the training data into, in the run folder; the others go beside it. It does not exist yet.
     """
-    kept = {
-        name: _keep(getattr(section, name), folder if name == "path" else folder.with_name(f"{folder.name}-{name}"))
-        for name in ("path", "validation", "test")
-    }
+    splits = ("validation", "test")
+    kept = {name: _keep(getattr(section, name), folder.with_name(f"{folder.name}-{name}")) for name in splits}
+    if isinstance(section.path, str):  # several sources are files, none of them stored
+        kept["path"] = _keep(section.path, folder)
     return section.model_copy(update={name: path for name, path in kept.items() if path is not None})
 
 

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.data.files.sources import find_sources
-from burnish.data.rows.dataset import good_rows, make_records, refuse_empty
+from burnish.data.rows.dataset import make_records, refuse_empty
+from burnish.data.rows.reading import good_rows
 from burnish.data.rows.records import TextRecord
 from burnish.data.rows.row import Rejected
 from burnish.data.rows.settled import Asked

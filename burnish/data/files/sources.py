@@ -22,7 +22,7 @@ from burnish.data.files.splits import CALLED, SPLITS, TEST, TRAIN, VALID, by_spl
 from burnish.data.files.word_tables import in_sentences
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
-from burnish.recipe.schema import NONE
+from burnish.recipe.schema import NONE, DataSection
 from burnish.system.machine import expanded
 
 Source = Path | FilePart | HubSplit
@@ -54,6 +54,8 @@ class Sources:
     """A description for the terminal."""
     notes: tuple[str, ...] = ()
     """Sentences about how they were chosen: the files of a folder by split, and those that are not used."""
+    by_source: tuple[Sources, ...] = ()
+    """What each of the recipe's sources brings; splits that an option names belong to none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,44 @@ def find_sources(
     parts = {split: [_with_columns(source, columns or {}) for source in sources] for split, sources in parts.items()}
     described = describe_splits(parts)
     return Sources(parts[TRAIN], parts[VALID] or None, parts[TEST] or None, described, notes)
+
+
+def find_all(section: DataSection) -> Sources:
+    """The sources of all that a recipe names as its data.
+
+    Args:
+        section: the data section of the recipe.
+
+    Raises:
+        DataError: one of them cannot be found, or has a split of its own that another lacks.
+    """
+    found = [find_sources(one.path, section.validation, section.columns, section.test) for one in section.sources]
+    if len(found) == 1:
+        return replace(found[0], by_source=(found[0],))
+    for split, named, given in ((VALID, section.validation, "valid"), (TEST, section.test, "test")):
+        have = [one.path for one, own in zip(section.sources, found, strict=True) if getattr(own, given)]
+        lack = [one.path for one, own in zip(section.sources, found, strict=True) if not getattr(own, given)]
+        if named is None and have and lack:
+            raise DataError(
+                f"`{have[0]}` has {CALLED[split]} rows of its own, and `{lack[0]}` has none",
+                "Rows are held out from all sources, or all bring their own.",
+                f"Set `data.{CALLED[split]}` to the rows to use",
+            )
+    own_splits = [replace(one, valid=None) if section.validation is not None else one for one in found]
+    own_splits = [replace(one, test=None) if section.test is not None else one for one in own_splits]
+
+    def united(name: str, is_named: bool) -> list[Source] | None:
+        several = [getattr(one, name) or [] for one in (found[:1] if is_named else found)]
+        return [source for sources in several for source in sources] or None
+
+    return Sources(
+        united("train", is_named=False) or [],
+        united("valid", section.validation is not None),
+        united("test", section.test is not None),
+        "; ".join(one.described for one in found),
+        tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        tuple(own_splits),
+    )
 
 
 def _with_columns(source: Source, columns: Mapping[str, str]) -> Source:

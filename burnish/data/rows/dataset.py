@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy
 
-from burnish.data.files.readers import data_suffix, file_suffix
-from burnish.data.files.sources import Source, Sources, file_name, find_sources, read_source
+from burnish.data.files.sources import Source, Sources, file_name, find_all
 from burnish.data.files.splits import CALLED, TEST, TRAIN, VALID, describe_column, rows_by_split, split_column
 from burnish.data.rows.division import Division, divide
 from burnish.data.rows.keyed import KeyedRows, Keying
+from burnish.data.rows.mixing import Drawn, Origins, mix
 from burnish.data.rows.packed import Gathering, gather
+from burnish.data.rows.reading import good_rows, notes_on_formats, rows_of, training_rows
 from burnish.data.rows.records import Record, content_hash
 from burnish.data.rows.row import Rejected, Row, RowError, as_text, did_you_mean, quoted
 from burnish.data.rows.settled import Asked
@@ -66,11 +65,26 @@ class Records:
     """The splits that were held out from the training data, of `VALID` and `TEST`."""
     why_no_test: str = ""
     """Why there is no test split, as a phrase; empty if there is one."""
+    origins: Origins | None = None
+    """Which rows are from which source; None where there is one source."""
+    drawn: tuple[Drawn, ...] = ()
+    """How many rows of each of several sources are trained on."""
 
     @property
     def decisive(self) -> Sequence[Record]:
         """The rows that open options depend on: those for training, or, where all rows are test rows, these."""
         return self.train or self.test
+
+    def sources_of_valid(self, rows: Sequence[int]) -> list[str]:
+        """The names of the sources of these validation rows, empty for one of none; nothing where there is one source.
+
+        Args:
+            rows: numbers of validation rows.
+        """
+        if self.origins is None:
+            return []
+        names = [*self.origins.names, ""]
+        return [names[self.origins.of(self.valid[row].place)] for row in rows]
 
     @property
     def ignored_columns(self) -> tuple[str, ...]:
@@ -93,18 +107,22 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
     Raises:
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
     """
-    sources = find_sources(section.path, section.validation, section.columns, section.test)
+    sources, origins = find_all(section), Origins.of_paths([one.path for one in section.sources])
     rejected: list[Rejected] = []
-    rows = gather(islice(good_rows(sources.train, rejected), section.rows))
-    refuse_empty(rows, rejected, section.path)
-    parts, notes = _by_split(_Part(rows, rejected, section.path), section, sources, uses_column=not is_whole)
+    rows = gather(training_rows(sources, section, rejected, origins))
+    refuse_empty(rows, rejected, section.named)
+    part = _Part(rows, rejected, section.named)
+    parts, notes = _by_split(part, section, sources, uses_column=not is_whole, origins=origins)
     rows = parts[TRAIN].rows
     refuse_missing_group(rows, section.group)
     shape = detect_shape(rows, section.columns, section.shape, replace(asked or Asked(), group=section.group))
     everything = [*sources.train, *(sources.valid or []), *(sources.test or [])]
     notes = [*sources.notes, *notes, *shape.notes, *notes_on_formats(everything)]
     notes += dict.fromkeys(row.note for part in parts.values() for row in part.rows if row.note)
-    split = _all_for_test(parts, shape, rejected) if is_whole else _Splitting(section, shape, rejected).split(parts)
+    if is_whole:
+        split = _all_for_test(parts, shape, rejected)
+    else:
+        split = _Splitting(section, shape, rejected, origins).split(parts)
     assert_disjoint(split.train, split.valid, split.test)
     return Records(
         split.train,
@@ -116,6 +134,8 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
         [file_name(source) for source in everything],
         split.held_out,
         split.why_no_test,
+        origins if len(section.sources) > 1 else None,
+        split.drawn,
     )
 
 
@@ -133,7 +153,7 @@ class _Part:
 
 
 def _by_split(
-    train: _Part, section: DataSection, sources: Sources, uses_column: bool
+    train: _Part, section: DataSection, sources: Sources, uses_column: bool, origins: Origins
 ) -> tuple[dict[str, _Part], list[str]]:
     """What is given for each split, by files or by a column, and sentences about that.
 
@@ -142,9 +162,10 @@ def _by_split(
         section: the data section of the recipe.
         sources: of all splits.
         uses_column: whether a column may name the split of each row. It does not where all splits have sources.
+        origins: learns which file is of which source.
     """
-    valid = _part(sources.valid, section.validation is not None)
-    test = _part(sources.test, section.test is not None)
+    valid = _part(sources.valid, section.validation is not None, [one.valid for one in sources.by_source], origins)
+    test = _part(sources.test, section.test is not None, [one.test for one in sources.by_source], origins)
     given = {TRAIN: train, VALID: valid, TEST: test}
     column = find_split_column(train.rows, section, sources) if uses_column else None
     if column is None:
@@ -158,7 +179,7 @@ def _by_split(
             number = len(found[split])
             notes.append(f"The {number:,} rows that it calls {CALLED[split]} are not used, since {named}.")
         elif found[split]:
-            parts[split] = _Part(found[split], [], section.path)
+            parts[split] = _Part(found[split], [], section.named)
     return parts, notes
 
 
@@ -178,9 +199,15 @@ def _all_for_test(parts: Mapping[str, _Part], shape: Shape, rejected: list[Rejec
     return Splits([], [], records)
 
 
-def _part(sources: Sequence[Source] | None, is_named: bool) -> _Part:
+def _part(
+    sources: Sequence[Source] | None, is_named: bool, by_source: Sequence[Sequence[Source] | None], origins: Origins
+) -> _Part:
     rejected: list[Rejected] = []
-    rows = gather(good_rows(sources or [], rejected))
+    if is_named:
+        rows = gather(good_rows(sources or [], rejected))
+    else:
+        own = (rows_of(some, rejected, origins, number) for number, some in enumerate(by_source))
+        rows = gather(row for rows in own for row in rows)
     return _Part(rows, rejected, str(sources[0]) if sources else "", is_named)
 
 
@@ -194,6 +221,7 @@ class Splits:
     held_out: frozenset[str] = frozenset()
     why_no_test: str = ""
     notes: tuple[str, ...] = ()
+    drawn: tuple[Drawn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +232,7 @@ class _Splitting:
     shape: Shape
     rejected: list[Rejected]
     """Receives what is left out."""
+    origins: Origins
 
     def split(self, parts: Mapping[str, _Part]) -> Splits:
         """The records of each split: none is in two of them, and test rows come before all others.
@@ -213,7 +242,7 @@ class _Splitting:
         """
         section, rejected = self.section, self.rejected
         train = self._keyed(parts[TRAIN].rows, rejected)
-        refuse_empty(train, rejected, section.path)
+        refuse_empty(train, rejected, section.named)
         notes = self._on_groups(parts[TRAIN].rows)
         valid, test = None, None
         if parts[VALID].name:
@@ -247,6 +276,7 @@ class _Splitting:
         if unusable:
             instead = " Test rows are held out from the training data instead." if division.test else ""
             notes.append(f"The test data in `{parts[TEST].name}` is not used: {unusable}.{instead}")
+        train, drawn = self._mixed(train, notes)
         return Splits(
             train.records,
             valid.records,
@@ -254,7 +284,18 @@ class _Splitting:
             frozenset(split for split in asked if division.of(split)),
             "" if test else self._why_no_test(division),
             tuple(notes),
+            tuple(drawn),
         )
+
+    def _mixed(self, train: KeyedRows, notes: list[str]) -> tuple[KeyedRows, list[Drawn]]:
+        """The training rows with their share of each of several sources, which is noted."""
+        sources = self.section.sources
+        if len(sources) == 1:
+            return train, []
+        paths, weights = [one.path for one in sources], [one.weight for one in sources]
+        train, drawn = mix(train, self.origins, paths, weights, self.section.split_seed)
+        notes.append(f"Training rows: {', '.join(one.described(len(train)) for one in drawn)}.")
+        return train, drawn
 
     def _why_no_test(self, division: Division) -> str:
         if self.section.test == NONE:
@@ -274,7 +315,7 @@ class _Splitting:
             except RowError as error:
                 rejected.append(Rejected(row.file, row.line, str(error)))
                 continue
-            kept.add(record, name)
+            kept.add(record, name, str(self.origins.of(record.place)) if len(self.origins.names) > 1 else "")
         return kept.done()
 
     def _on_groups(self, rows: Sequence[Row]) -> list[str]:
@@ -358,34 +399,6 @@ def group_of(row: Row, column: str) -> str:
 
 def _is_missing(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-def notes_on_formats(sources: Sequence[Source]) -> list[str]:
-    """A sentence for each file that is not parsed by the suffix of its name."""
-    files = [source for source in sources if isinstance(source, Path)]
-    found = [file for file in files if file_suffix(file) != data_suffix(file.name)]
-    return [f"`{file}` is read as CoNLL: each of its lines has a word and its tag." for file in found]
-
-
-def notes_on_reading(sources: Sequence[Source]) -> list[str]:
-    """What was guessed about how each source is parsed, from its first row."""
-    firsts = (next(good_rows([source], []), None) for source in sources)
-    return [first.note for first in firsts if first is not None and first.note]
-
-
-def good_rows(sources: Sequence[Source], rejected: list[Rejected]) -> Iterator[Row]:
-    """Rows of all sources in order; invalid ones are added to `rejected`."""
-    for source in sources:
-        yield from keep_good(read_source(source), rejected)
-
-
-def keep_good(rows: Iterable[Row | Rejected], rejected: list[Rejected]) -> Iterator[Row]:
-    """The valid rows; the others are added to `rejected`."""
-    for row in rows:
-        if isinstance(row, Rejected):
-            rejected.append(row)
-        else:
-            yield row
 
 
 def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> Sequence[Record]:

@@ -190,7 +190,7 @@ def _take_in_shares(units: _Units, wanted: int, most: int, salt: str, limit: int
         salt: decides the order.
         limit: units that may be taken.
     """
-    order = _drawn_order(salt, units.keys)
+    order = drawn_order(salt, units.keys)
     together = numpy.argsort(units.strata[order], kind="stable")  # by label; of one label, in the order drawn
     strata, distinct = units.strata[order][together], units.distinct[order][together]
     begins = numpy.flatnonzero(numpy.diff(strata, prepend=-1))
@@ -225,7 +225,7 @@ def _first(units: _Units, placed: numpy.ndarray, wanted: int, most: int, limit: 
 def _take_at_random(units: _Units, wanted: int, most: int, salt: str, limit: int) -> numpy.ndarray:
     """The numbers of so many units, whatever their labels; `most` is the limit of their rows."""
     wanted, taken, rows = min(wanted, limit), list[int](), 0
-    for number in _drawn_order(salt, units.keys):
+    for number in drawn_order(salt, units.keys):
         if len(taken) == wanted:
             break
         # one with too many duplicates is skipped, unless there is no other
@@ -241,7 +241,7 @@ def _smallest(units: _Units) -> int:
     return min(fewest.tolist(), key=lambda number: units.keys[number])
 
 
-def _drawn_order(salt: str, keys: numpy.ndarray) -> numpy.ndarray:
+def drawn_order(salt: str, keys: numpy.ndarray) -> numpy.ndarray:
     """`[units]`: an order of units that depends on the salt and on each key alone."""
     digests = keys.tobytes()
     size = keys.itemsize

@@ -85,12 +85,13 @@ class Keying:
         self._labels, self._amounts = array("q"), array("d")
         self._label_sets: dict[tuple[str, ...], int] = {}
 
-    def add(self, record: Record, group: str = "") -> None:
+    def add(self, record: Record, group: str = "", source: str = "") -> None:
         """Adds a record.
 
         Args:
             record: with its labels, or its number.
             group: of the rows that stay in one split with it; empty if it has none.
+            source: of several, of which every split gets its share; empty if there is one.
         """
         content = bytes.fromhex(content_hash(record))
         self._contents += content
@@ -99,6 +100,8 @@ class Keying:
             self._texts += _hash(text)
         amount = record.amount()
         labels = record.strata() if amount is None else ()
+        if source and amount is None:
+            labels = tuple(f"{label}\0{source}" for label in labels or ("",))
         self._labels.append(self._label_sets.setdefault(labels, len(self._label_sets)))
         self._amounts.append(float("nan") if amount is None else amount)
         self._records.add(record)
