@@ -130,7 +130,7 @@ def _check_weights(recipe: Recipe) -> None:
     if twice:
         raise RecipeError(
             f"`{twice}` is named twice in `data.path`",
-            "Its rows would be trained on twice, and the figures of the two could not be told apart.",
+            "Its rows would be trained on twice, and neither would have figures of its own.",
             "Name it once; a `weight` uses its rows more often",
         )
     weights = [one.weight for one in sources]

@@ -50,7 +50,7 @@ class Origins:
             if self.files.setdefault(row.file, source) != source:
                 raise DataError(
                     f"`{row.file}` is in two sources: `{self.names[self.files[row.file]]}` and `{self.names[source]}`",
-                    "Their rows could not be told apart.",
+                    "No one could say which of the two a row is from.",
                     "Name it once, or copy the parts into files of their own",
                 )
             yield row
