@@ -80,6 +80,11 @@ def extended_chain(run: RunFolder, checkpoint: Path, step: int) -> list[dict[str
     return [*read_manifest(run).get("chain", []), asdict(link)]
 
 
+def _pinned(link: dict[str, Any]) -> str:
+    """How a recipe names the weights of a link once the run has another result."""
+    return link["path"] if "@" in link["path"] or link["step"] is None else f"{link['path']}@{link['step']}"
+
+
 def check_whole(folder: RunFolder, cannot: str) -> None:
     """Refuses a run of which the recipe alone does not say how it began.
 
@@ -122,5 +127,6 @@ def check_start(folder: RunFolder, recipe: Recipe) -> None:
         raise ModelError(
             f"`{recipe.start.path}` has changed since the run `{folder.name}` started from it",
             "What the run began with, and is compared with, would be something else.",
-            "Put it back as it was, or start a new run with `burnish train`",
+            f"Put it back as it was; if `burnish accept` has replaced it, write `{_pinned(chain[-1])}` into `start.path` "
+            f"of `{folder.recipe}`",
         )

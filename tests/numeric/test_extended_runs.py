@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,22 @@ def test_an_earlier_checkpoint_can_be_extended(made: tuple[RunFolder, RunFolder,
     run = extend(longer_than(short, f"{short.path}@2", runs=tmp_path, name="from-2")).folder
     assert steps_of(run)[:2] == steps_of(short)[:2]
     assert len(steps_of(run)) == LONG
+
+
+def test_a_run_that_stopped_early_is_extended_all_the_same(
+    made: tuple[RunFolder, RunFolder, RunFolder], tmp_path: Path
+) -> None:
+    short, longer, _ = made
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(short.path, copy.path)
+    checkpoint = checkpoint_path(copy.checkpoints, SHORT)
+    state = json.loads((checkpoint / "state.json").read_text())
+    state["progress"] |= {"stopped": True, "worse": 5}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    sums = json.loads((checkpoint / "checksums.json").read_text())
+    sums["state.json"] = hashlib.sha256((checkpoint / "state.json").read_bytes()).hexdigest()
+    (checkpoint / "checksums.json").write_text(json.dumps(sums))
+    assert steps_of(extend(longer_than(copy, runs=tmp_path, name="on")).folder) == steps_of(longer)
 
 
 def test_a_checkpoint_of_a_stopped_run_is_accepted_as_it_was_judged(

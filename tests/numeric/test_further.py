@@ -94,9 +94,22 @@ def test_the_reference_of_preferences_is_the_run_they_start_from(second: RunFold
     assert at_start["loss"] == pytest.approx(0.693147, abs=1e-5)
 
 
-def test_it_is_compared_with_the_run_it_starts_from(first: RunFolder, second: RunFolder) -> None:
-    loss = next(one for one in json.loads(second.evaluation.read_text())["figures"] if one["name"] == "loss")
-    assert loss["base"]["value"] == pytest.approx(0.693147, abs=1e-5)
+def loss_of(run: RunFolder) -> dict[str, float]:
+    """The loss of base and tuned model on the test rows."""
+    figures = json.loads(run.evaluation.read_text())["figures"]
+    found = next(one for one in figures if one["name"] == "loss")
+    return {name: found[name]["value"] for name in ("base", "tuned")}
+
+
+def test_it_is_compared_with_the_run_it_starts_from(
+    first: RunFolder, second: RunFolder, rows: Path, runs: Path
+) -> None:
+    more = train(recipe_for(rows, first.path, runs, name="more")).folder
+    assert recipe_from_saved(more.recipe).start.how == "continue"
+    assert loss_of(more)["base"] == pytest.approx(loss_of(first)["tuned"], rel=1e-5)
+    assert loss_of(more)["tuned"] < loss_of(more)["base"] < loss_of(first)["base"]
+    found = evaluate(more, answers=0).to_dict()["figures"][0]
+    assert found["base"]["value"] == pytest.approx(loss_of(first)["tuned"], rel=1e-5)
     asked = "What is 3?"
     assert open_session(str(second.path), base=True).generate(asked, 8) == open_session(str(first.path)).generate(
         asked, 8
@@ -139,9 +152,7 @@ def test_what_does_not_fit_is_merged_first(
     assert any(getattr(one, "option", "") == "start.how" and reason in one.reason for one in said)
     base = Path(saved.model.name)
     assert base.parent == runs / ".merged"
-    figures = [json.loads(one.evaluation.read_text())["figures"] for one in (first, run)]
-    after, before = (next(one for one in found if one["name"] == "loss") for found in figures)
-    assert before["base"]["value"] == pytest.approx(after["tuned"]["value"], rel=1e-5)
+    assert loss_of(run)["base"] == pytest.approx(loss_of(first)["tuned"], rel=1e-5)
     assert read_manifest(run)["chain"][0]["how"] == "merge"
 
 
