@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.version import __version__
 
 if TYPE_CHECKING:
-    from burnish.api import check_data, load_run, resume, sweep, train
+    from burnish.api import check_data, extend, load_run, resume, sweep, train
     from burnish.errors import BurnishError
     from burnish.recipe.schema import Recipe
 
@@ -24,13 +24,14 @@ _HOMES = {
     "BurnishError": ("burnish.errors", "BurnishError"),
     "Recipe": ("burnish.recipe.schema", "Recipe"),
     "check_data": ("burnish.api", "check_data"),
+    "extend": ("burnish.api", "extend"),
     "load_run": ("burnish.api", "load_run"),
     "resume": ("burnish.api", "resume"),
     "sweep": ("burnish.api", "sweep"),
     "train": ("burnish.api", "train"),
 }
 
-__all__ = ["BurnishError", "Recipe", "__version__", "check_data", "load_run", "resume", "sweep", "train"]
+__all__ = ["BurnishError", "Recipe", "__version__", "check_data", "extend", "load_run", "resume", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

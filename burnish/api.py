@@ -176,13 +176,45 @@ def resume(
     return resume_training(find_run(str(run), trusts_code=trust), list(listeners), _plain(base_model))
 
 
+def extend(
+    run: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,  # noqa: A002  the same word as the command line's `--set`
+    listeners: Sequence[Listener] = (),
+    trust: bool = False,
+    **options: Any,
+) -> Run:
+    """Trains a run for longer, in a run folder of its own, like `burnish train --resume-from`.
+
+    Example: `burnish.extend("runs/sft", epochs=6)`
+
+    Args:
+        run: its name or path, or that of one of its checkpoints: `runs/sft@200`.
+        set: options by their dotted names.
+        listeners: called with every event of the run.
+        trust: whether a run that was begun elsewhere may run the code that its recipe names.
+        options: options by the last part of their names.
+
+    Raises:
+        BurnishError: no such run, it has no checkpoint, or an option cannot change.
+    """
+    _check_alone("extend")
+    prepare_process()
+    from burnish.prepare.extension import read_extension
+    from burnish.workflows.extend import extend as run_extension
+
+    flags = {expand(name): _plain(value) for name, value in options.items()}
+    flags.update({name: _plain(value) for name, value in (set or {}).items()})
+    return run_extension(read_extension(str(run), flags, [], trust), list(listeners))
+
+
 def load_run(
     name: str | Path, runs: str | Path = "runs", base_model: str | Path | None = None, trust: bool = False
 ) -> Run:
     """Opens a run by name or path, for example to call its `generate`.
 
     Args:
-        name: of the run, or its path.
+        name: of the run, or its path; with `@` and a step, one of its checkpoints.
         runs: folder that holds the run folders.
         base_model: folder of its base model, if it has been moved.
         trust: whether a run that was begun elsewhere may run the code that its recipe names.

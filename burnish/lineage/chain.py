@@ -127,6 +127,7 @@ def check_start(folder: RunFolder, recipe: Recipe) -> None:
         raise ModelError(
             f"`{recipe.start.path}` has changed since the run `{folder.name}` started from it",
             "What the run began with, and is compared with, would be something else.",
-            f"Put it back as it was; if `burnish accept` has replaced it, write `{_pinned(chain[-1])}` into `start.path` "
+            "Put it back as it was; if `burnish accept` has replaced it, write "
+            f"`{_pinned(chain[-1])}` into `start.path` "
             f"of `{folder.recipe}`",
         )

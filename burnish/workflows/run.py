@@ -116,6 +116,20 @@ class Run:
         answers = make_answers(self._loaded(), Choices(max_new_tokens, temperature, seed))
         return [one for number, rows in enumerate(parts_of(sources)) for one in answers.predict(rows, number)]
 
+    def accept(self, answers: int = 200, listeners: Iterable[Listener] = ()) -> Run:
+        """Makes a checkpoint, opened as `RUN@STEP`, the result of its run, like `burnish accept`; returns the run.
+
+        Args:
+            answers: maximum number of rows that both models answer, if it has to be evaluated.
+            listeners: receive every event.
+
+        Raises:
+            InputError: no checkpoint was opened, or it is the result already.
+        """
+        from burnish.workflows.accept import accept
+
+        return accept(self.folder, listeners, answers, self._base_model)
+
     def _loaded(self) -> Session:
         if self._session is None:
             self._session = open_session(

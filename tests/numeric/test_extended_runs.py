@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+import burnish
 from burnish.engine.checkpoint import checkpoint_path, damage_of
 from burnish.engine.schedule import learning_rate_at
 from burnish.errors import InputError, Interrupted, RecipeError
@@ -40,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.fixture(scope="module", params=["constant", "cosine"])
+@pytest.fixture(scope="module", params=["constant", pytest.param("cosine", marks=pytest.mark.slow)])
 def made(
     request: pytest.FixtureRequest, runs: Path, tiny_model: Callable[[str], Path]
 ) -> tuple[RunFolder, RunFolder, RunFolder]:
@@ -61,6 +62,11 @@ def longer_than(run: RunFolder, source: str = "", **options: Any) -> Any:
     """The run extended to 8 steps."""
     words = [f"train.max_steps={LONG}", *(f"{key.replace('__', '.')}={value}" for key, value in options.items())]
     return read_extension(source or str(run.path), {}, words)
+
+
+def test_python_has_the_same(made: tuple[RunFolder, RunFolder, RunFolder], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="would not get longer"):
+        burnish.extend(made[0].path, max_steps=2, runs=tmp_path)
 
 
 def steps_of(run: RunFolder) -> list[tuple[int, float, float]]:
@@ -177,7 +183,7 @@ def test_a_checkpoint_of_a_stopped_run_is_accepted_as_it_was_judged(
         resume(run)
     with pytest.raises(InputError, match="is the result of the run `stopped` already"):
         accept(kept)
-    accept(find_run(f"{run.path}@4", takes_step=True))
+    burnish.load_run(f"{run.path}@4").accept()
     assert (kept.evaluation.is_file(), kept.adapter.is_dir(), run.adapter.is_dir()) == (True, True, True)
     weights = [load_file(folder / "adapter_model.safetensors") for folder in (run.adapter, kept.adapter)]
     assert any(not weights[0][name].equal(weights[1][name]) for name in weights[0])
