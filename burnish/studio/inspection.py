@@ -46,13 +46,13 @@ def warm_up() -> None:
 @_in_words
 def read_first_rows(options: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the rows, and the first rows as text; and the shapes that rows may have, with their fields."""
-    from burnish.data.files.sources import find_sources
-    from burnish.data.rows.dataset import good_rows
+    from burnish.data.files.sources import find_all
+    from burnish.data.rows.reading import good_rows
     from burnish.data.rows.shapes import PATTERNS
     from burnish.recipe.load import load_recipe
 
     data = load_recipe(None, dict(options), []).recipe.data
-    sources = find_sources(data.path, data.validation, data.columns, data.test)
+    sources = find_all(data)
     rows = list(islice(good_rows(sources.train, []), _FIRST_ROWS))
     columns = list(dict.fromkeys(str(name) for row in rows for name in row.values))
     cells = [[_cell(row.values.get(name)) for name in columns] for row in rows]

@@ -53,8 +53,8 @@ async def new_page(project: Project) -> None:
 def begin_example(project: Project, task: str) -> None:
     """Begins a draft with a bundled example, and goes there."""
     recipe = quickstart_recipe(task).recipe
-    given = {"data.path": str(Path(recipe.data.path).resolve()), "task": recipe.task} | _changed(task)
-    draft = project.drafts.create(EXAMPLES[task][0], Path(recipe.data.path).name, given)
+    given = {"data.path": str(Path(recipe.data.sources[0].path).resolve()), "task": recipe.task} | _changed(task)
+    draft = project.drafts.create(EXAMPLES[task][0], Path(recipe.data.sources[0].path).name, given)
     ui.navigate.to(f"/new/{draft.id}")
 
 
@@ -93,7 +93,7 @@ def _path_card(project: Project) -> None:
             shown.clear()
             with shown:
                 try:
-                    path = load_recipe(given["path"].strip() or None, {}, []).recipe.data.path
+                    path = load_recipe(given["path"].strip() or None, {}, []).recipe.data.sources[0].path
                     draft = project.drafts.create(Path(path).stem or path, path, {"data.path": path})
                 except BurnishError as error:
                     refusal(error)
