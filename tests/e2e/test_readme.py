@@ -54,7 +54,7 @@ def test_the_command_line_takes_what_the_page_types(page: Path) -> None:
     "line",
     [
         "burnish trian rows.jsonl",
-        "burnish train",
+        "burnish resume",
         "burnish train a --modle b",
         "burnish generate run",
         "burnish show a b",
@@ -79,9 +79,9 @@ def parse(line: str) -> None:
         name, command, rest = group.resolve_command(context, list(words))  # type: ignore[attr-defined]
         with command.make_context(name, rest, parent=context) as inner:
             given = inner.params
-    data = given.get("data")
-    if name == "train" and not str(data).endswith(RECIPE_SUFFIXES):
-        load_recipe(data, {}, given.get("set") or [])
+    data = given.get("data") or None
+    if name == "train" and not (data and data[0].endswith(RECIPE_SUFFIXES)):
+        load_recipe(data, {}, given.get("set") or [], needs_data=given.get("resume_from") is None)
 
 
 def test_the_makefile_has_the_targets_that_the_readme_names() -> None:
