@@ -347,6 +347,7 @@ def resolve_run(
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
     resolve_choices(resolver, records.shape.choices)
+    resolver.fill("start.how", None, "it starts from a base model", is_reported=False)
     for option, value in _NO_ANNOTATION.items():
         resolver.fill(option, value, "the rows have none", is_reported=False)
     resolver.fill("model.device", device.type, "the fastest device available")

@@ -123,7 +123,7 @@ def settle_start(recipe: Recipe, origins: Mapping[str, str] | None = None, repor
     """
     start = find_start(recipe)
     if start is None:
-        if recipe.start.how != AUTO:
+        if recipe.start.how not in (AUTO, None):
             raise RecipeError(
                 f"`start.how` is `{recipe.start.how}`, and this run starts from a base model",
                 "It says what becomes of the adapter of the run that training goes on from.",
@@ -185,7 +185,7 @@ class _Settling:
         Raises:
             RecipeError: neither way is possible, or not the one that the recipe asks for.
         """
-        asked, start = self.recipe.start.how, self.start
+        asked, start = self.recipe.start.how or AUTO, self.start  # nothing in a saved recipe that began with a base
         if least_copies(start.method):
             if asked == CONTINUE:
                 raise RecipeError(

@@ -77,6 +77,6 @@ class StartSection(Section):
 
     path: str | None = None
     """A run, a checkpoint of one (`RUN@STEP`), or a folder with a PEFT adapter. `model.name` is then its base model."""
-    how: Literal["auto", "continue", "merge"] = AUTO
+    how: Literal["auto", "continue", "merge"] | None = AUTO
     """`continue` trains the same adapter further; `merge` makes it part of the base model first, and what is trained is
-    new. `auto` continues where method and adapter settings are the same."""
+    new. `auto` continues where method and adapter settings are the same, and is nothing for a base model."""
