@@ -69,9 +69,9 @@ def init(loaded: LoadedRecipe, out: Path, listeners: Iterable[Listener] = ()) ->
     task = task_names_for(records.shape.record)[0] if recipe.task == AUTO else recipe.task
     said = {name: value_of(recipe, name) for name, origin in loaded.origins.items() if origin != DEFAULT}
     written = {"task": task, "model.name": recipe.model.name} | said
-    written["data.path"] = _beside(recipe.data.path, out)
+    written["data.path"] = _beside(recipe.data.named, out)
     sections = [f"{section}." for section in task_sections(task)]
-    text = starter_recipe(written, _USUAL, sections, f"{records.shape.name} rows of {Path(recipe.data.path).name}")
+    text = starter_recipe(written, _USUAL, sections, f"{records.shape.name} rows of {Path(recipe.data.named).name}")
     write_text(out, text)
     rows = len(records.train) + len(records.valid) + len(records.test)
     return Made(task, recipe.model.name, rows, toy_remark(recipe.model.name, task))
