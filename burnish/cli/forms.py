@@ -87,6 +87,14 @@ class General(Form):
     loss: Figure
 
 
+class SourceFigures(Form):
+    """The figures of one of several sources of rows."""
+
+    name: str
+    rows: int
+    figures: list[Figure]
+
+
 class EvaluationParts(Form):
     """An evaluation, as in `evaluation.json`."""
 
@@ -109,6 +117,10 @@ class EvaluationParts(Form):
     unscored: int | None
     findings: dict[str, str]
     split: str
+    sources: list[SourceFigures]
+    """Empty for one source."""
+    validation_sources: dict[str, list[float]]
+    """The validation loss of each source before training and at the step that is kept."""
     caveat: str
     verdict: str
     verdict_kind: str
