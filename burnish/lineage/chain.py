@@ -60,7 +60,7 @@ def chain_of(recipe: Recipe) -> list[dict[str, Any]]:
         method=start.method,
         step=_step_of(start),
         base=start.base,
-        how=recipe.start.how,
+        how=recipe.start.how or "",
     )
     return [*before, asdict(link)]
 
