@@ -132,6 +132,7 @@ def describe_task(task: str, method: str) -> dict[str, Any]:
         "forms": [*forms, *ANY_FORMS],
         "generates": facts.generates,
         "reads_turns": facts.reads_turns,
+        "takes_pictures": facts.takes_pictures,
         "predicts": facts.predicts,
         "learned": facts.learned,
     }

@@ -65,3 +65,20 @@ document.addEventListener("keydown", (event) => {
     document.querySelector(event.target.dataset.sends)?.click();
   }
 });
+
+// A picture is made small enough for a message before it is sent.
+document.addEventListener("change", async (event) => {
+  const field = event.target;
+  if (!field.matches?.("input[data-picture]") || !field.files.length) return;
+  let made = "";
+  try {
+    const picture = await createImageBitmap(field.files[0]);
+    const scale = Math.min(1, 1024 / Math.max(picture.width, picture.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(picture.width * scale));
+    canvas.height = Math.max(1, Math.round(picture.height * scale));
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    made = canvas.toDataURL("image/jpeg", 0.9);
+  } catch { /* the page says that it is not a picture */ }
+  field.dispatchEvent(new CustomEvent("picture", { detail: made }));
+});

@@ -87,7 +87,7 @@ async def use_page(project: Project, run_id: str) -> None:
 
 def _show(models: Models, record: RunRecord, task: dict[str, Any], collected: Collection) -> None:
     if task["generates"]:
-        Chat(models, bool(task["reads_turns"]), collected.add)
+        Chat(models, bool(task["reads_turns"]), bool(task["takes_pictures"]), collected.add)
     else:
         examples = [str(one["prompt"]) for one in record.evaluation.get("answers", ())][:3]
         is_pair = str(record.last("DataReady").get("shape", "")).endswith("pair")
