@@ -51,7 +51,7 @@ def test_fields_are_read_as_in_a_recipe() -> None:
     assert _read(found["train.epochs"], "  ") is None
     assert _read(found["data.group"], "2024") == "2024"
     assert _read(found["lora.targets"], "[q_proj, v_proj]") == ["q_proj", "v_proj"]
-    assert _values(found["train.schedule"]) == ["linear", "constant", "wsd"]
+    assert _values(found["lora.bias"]) == ["all", "lora_only"]
     assert _values(found["data.packing"]) == ["false"]
     assert _values(found["train.epochs"]) == []
 
