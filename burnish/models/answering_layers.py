@@ -88,7 +88,7 @@ def join_layers(network: nn.Module, packing: Packing) -> None:
             _join(layer, GATED[:2], _GatedAnswers, packing, **found)
         elif _all_plain(layer, PROJECTIONS[:3]) and trials.attention(layer) is not None:
             _join(layer, PROJECTIONS[:3], _AttentionAnswers, packing, burnish_heads=_heads(layer))
-        elif (epsilon := epsilon_of(layer)) is not None and _is_norm(layer, norms):
+        elif (epsilon := epsilon_of(layer)) is not None and _is_plain_norm(layer, norms):
             packing.change(layer, subclass(_NormAnswers, type(layer), _PREFIX))
             setattr(layer, "burnish_epsilon", epsilon)  # noqa: B010
 
@@ -110,8 +110,8 @@ def _join(layer: Any, names: tuple[str, ...], kind: type[nn.Module], packing: Pa
         setattr(layer, name, value)
 
 
-def _is_norm(layer: Any, known: dict[str, bool]) -> bool:
-    if getattr(layer, "weight", None) is None:
+def _is_plain_norm(layer: Any, known: dict[str, bool]) -> bool:
+    if getattr(layer, "weight", None) is None or isinstance(layer, _NormAnswers):
         return False
     kind = f"{type(layer)} {layer.weight.shape} {epsilon_of(layer)}"
     if kind not in known:

@@ -305,8 +305,8 @@ def open_context(
     device = choose_device(section.device)
     compute_repeatably(device)
     location = locate_model(section)
-    tokenizer = load_tokenizer(tokenizer_place(resolver.recipe, location), section)
-    model = FoundModel(location, read_config(location, section), tokenizer)
+    config = read_config(location, section)
+    model = FoundModel(location, config, load_tokenizer(tokenizer_place(resolver.recipe, location), section))
     check_vocabulary(model.tokenizer, model.config.get_text_config().vocab_size, location.name)
     return resolve_run(resolver, recipe, records, model, device, choose_precision(section.precision, device), emit)
 

@@ -138,7 +138,9 @@ def test_pairs_on_a_decoder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["qlora", *(pytest.param(m, marks=pytest.mark.slow) for m in HALF)])
-def test_in_half_precision_and_in_few_bits(method: str, tmp_path: Path) -> None:
+def test_in_half_precision_and_in_few_bits(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # answers of a tiny model turn on the last bit of bf16, so they are compared with the same operations
+    monkeypatch.setattr("burnish.inference.session.arrange_for_answers", lambda network, precision: None)
     tokenizer = make_tokenizer()
     network = make_network("llama", len(tokenizer), hidden_size=128, intermediate_size=128)
     model = save_model(tmp_path / "model", network, tokenizer)
