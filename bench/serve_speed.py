@@ -55,8 +55,9 @@ def with_burnish(options: argparse.Namespace) -> Callable[[list[list[int]]], Non
     from burnish.inference.batch import Asked, Batch
     from burnish.inference.engine import Engine, Ticket
 
-    network, _ = loaded(options)
-    engine = Engine({"one": Batch(network, options.precision)})
+    engine = Engine({})
+    network, _ = engine.call(lambda: loaded(options))
+    engine.call(lambda: engine.add("one", Batch(network, options.precision)))
 
     def run(texts: list[list[int]]) -> None:
         ends: queue.Queue[Any] = queue.Queue()
@@ -149,7 +150,7 @@ def cost_of_form(options: argparse.Namespace) -> tuple[float, float]:
             stops = predictor.stop_ids if is_held else ()
             row = Row(Asked(ids, stops, options.tokens, guide=guide), Chooser(Sampling(), guide))
             batch = Batch(network, options.precision)
-            batch.join(row)
+            batch.join([row])
             started = time.perf_counter()
             while batch.rows:
                 batch.step()

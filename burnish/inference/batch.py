@@ -21,6 +21,8 @@ from burnish.models.device import arithmetic
 
 _LEAST_PREFIX = 16
 """Tokens of a common beginning that are worth keeping: fewer are computed as fast as they are copied."""
+_PADDED = 1.25
+"""Prompts are read together if that makes at most so many times their tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Batch:
         self._network, self._precision, self._active = network, precision, active
         self._rows: list[Row] = []
         self._cache: Cache | None = None
-        self._joining: list[tuple[Row, Cache]] = []
+        self._joining: list[tuple[list[Row], Cache]] = []
         """Rows whose keys and values come to those of the others at the next step, all at once."""
         self._beginnings = _Beginnings(kept_bytes)
         plain = network.get_base_model() if hasattr(network, "get_base_model") else network
@@ -102,7 +104,7 @@ class Batch:
     @property
     def rows(self) -> Sequence[Row]:
         """Those that are not ended."""
-        return [*self._rows, *(row for row, _ in self._joining)]
+        return [*self._rows, *(row for rows, _ in self._joining for row in rows)]
 
     @property
     def num_tokens(self) -> int:
@@ -110,23 +112,60 @@ class Batch:
         held = [cache for _, cache in self._joining] + ([] if self._cache is None else [self._cache])
         return len(self.rows) * max(map(key_values.columns, held), default=0)
 
+    def parts(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows whose prompts are read together: those of similar length, of which nothing is known."""
+        alone = [row for row in rows if row.asked.inputs or self._beginnings.knows(row.asked.ids)]
+        return [*([row] for row in alone), *_alike([row for row in rows if row not in alone])]
+
     @torch.no_grad()
-    def join(self, row: Row) -> Token | None:
-        """Reads a prompt and returns the first token of its answer, if it gets one; the row stays unless that ends
-        it."""
-        ids = row.asked.ids
+    def join(self, rows: Sequence[Row]) -> list[Token | None]:
+        """Reads prompts and returns the first token of each answer, if it gets one; rows stay unless that ends them.
+
+        Args:
+            rows: one, or those of one of `parts`. If it fails, none of them has begun.
+        """
+        if len(rows) > 1:
+            return self._read(rows)
+        (row,) = rows
         if row.asked.inputs:
-            return self._see(row, row.asked.inputs)
-        known = self._beginnings.find(ids)
-        cache = key_values.empty() if known is None else known
-        begin = key_values.columns(cache)
+            return [self._see(row, row.asked.inputs)]
+        known = self._beginnings.find(row.asked.ids)
+        return self._read(rows) if known is None else [self._continue(row, known)]
+
+    def _continue(self, row: Row, cache: Cache) -> Token | None:
+        """`join` for a prompt whose beginning is known."""
+        ids, begin = row.asked.ids, key_values.columns(cache)
         logits = self._forward([ids[begin:]], torch.ones(1, len(ids), dtype=torch.long), [begin], cache)
-        token = self._take(row, logits[0])
-        if row.ended is None:
-            self._joining.append((row, cache))
-        else:
-            self._beginnings.keep(ids, cache)
-        return token
+        return self._begin([row], logits, cache)[0]
+
+    def _read(self, rows: Sequence[Row]) -> list[Token | None]:
+        """`join` for prompts of which nothing is known, aligned at their last token."""
+        cache, width = key_values.empty(), max(len(row.asked.ids) for row in rows)
+        before = [width - len(row.asked.ids) for row in rows]
+        mask = torch.ones(len(rows), width, dtype=torch.long)
+        for number, columns in enumerate(before):
+            mask[number, :columns] = 0
+        ids = [[0] * columns + row.asked.ids for columns, row in zip(before, rows, strict=True)]
+        logits = self._forward(ids, mask, [-columns for columns in before], cache)
+        return self._begin(rows, logits, cache)
+
+    def _begin(self, rows: Sequence[Row], logits: torch.Tensor, cache: Cache) -> list[Token | None]:
+        """The first token of each row, if it gets one; those that it does not end will be among the others."""
+        tokens = [self._take(row, logits[number]) for number, row in enumerate(rows)]
+        for number, row in enumerate(rows):
+            if row.ended in ("stop", "length"):
+                self._beginnings.keep(row.asked.ids, key_values.kept(cache, [number], len(row.asked.ids)))
+        self._let_join(list(rows), cache)
+        return tokens
+
+    def _let_join(self, rows: list[Row], cache: Cache) -> None:
+        """Takes on the rows that are not ended."""
+        staying = [number for number, row in enumerate(rows) if row.ended is None]
+        if not staying:
+            return
+        if len(staying) < len(rows):
+            cache = key_values.kept(cache, staying, max(rows[number].num_held for number in staying))
+        self._joining.append(([rows[number] for number in staying], cache))
 
     def _see(self, row: Row, inputs: Mapping[str, torch.Tensor]) -> Token | None:
         """`join` for a prompt with pictures. It has the same tokens as others with other pictures, so nothing is taken
@@ -148,8 +187,7 @@ class Batch:
             if getattr(module, "rope_deltas", None) is not None:
                 row.shift, module.rope_deltas = int(module.rope_deltas.flatten()[0]), None
         token = self._take(row, output.logits[0, -1].float().cpu())
-        if row.ended is None:
-            self._joining.append((row, cache))
+        self._let_join([row], cache)
         return token
 
     @torch.no_grad()
@@ -173,12 +211,14 @@ class Batch:
             caches = [] if self._cache is None else [self._cache]
             caches += [cache for _, cache in self._joining]
             self._cache = caches[0] if len(caches) == 1 else key_values.joined(caches)
-            self._rows += [row for row, _ in self._joining]
+            self._rows += [row for rows, _ in self._joining for row in rows]
             self._joining = []
 
     def sweep(self) -> None:
         """Lets rows leave that have ended, or were ended by others."""
-        self._joining = [(row, cache) for row, cache in self._joining if row.ended is None]
+        joining, self._joining = self._joining, []
+        for rows, cache in joining:
+            self._let_join(rows, cache)
         staying = [number for number, row in enumerate(self._rows) if row.ended is None]
         if self._cache is None or len(staying) == len(self._rows):
             return
@@ -211,12 +251,13 @@ class Batch:
         Args:
             ids: the new tokens of each row, as many in each.
             mask: `[rows, all tokens]`: 1 for the tokens of the row.
-            begins: position of the first new token of each row.
+            begins: position of the first new token of each row; negative for what is before it.
             cache: of the tokens before.
         """
         device = self._network.device
         tokens = torch.tensor([list(row) for row in ids], device=device)
         positions = torch.tensor(list(begins), device=device)[:, None] + torch.arange(tokens.shape[1], device=device)
+        positions = positions.clamp(min=0)  # what is before a shorter prompt has no position, and is masked
         with self._active() or nullcontext(), arithmetic(device, self._precision):
             output = self._network(
                 input_ids=tokens,
@@ -245,6 +286,19 @@ class Batch:
         return Token(token, *top_log_probabilities(logits, token, row.asked.top))
 
 
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows with prompts of similar length together."""
+    groups: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: len(row.asked.ids)):
+        length = len(row.asked.ids)
+        tokens = length + sum(len(other.asked.ids) for other in groups[-1]) if groups else 0
+        if groups and length * (len(groups[-1]) + 1) <= _PADDED * tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
 class _Beginnings:
     """Keys and values of texts that were read, for prompts that begin alike."""
 
@@ -252,16 +306,24 @@ class _Beginnings:
         self._most, self._bytes = most, 0
         self._kept: OrderedDict[tuple[int, ...], Cache] = OrderedDict()
 
+    def knows(self, ids: Sequence[int]) -> bool:
+        """Whether a beginning of a prompt is known."""
+        return self._longest(ids)[0] is not None
+
     def find(self, ids: Sequence[int]) -> Cache | None:
         """The longest known beginning of a prompt, without its last token, which has to be read for its logits."""
-        best, length, prompt = None, _LEAST_PREFIX - 1, tuple(ids[:-1])
-        for text in self._kept:
-            if (common := len(commonprefix([text, prompt]))) > length:
-                best, length = text, common
+        best, length = self._longest(ids)
         if best is None:
             return None
         self._kept.move_to_end(best)
         return key_values.beginning(self._kept[best], length)
+
+    def _longest(self, ids: Sequence[int]) -> tuple[tuple[int, ...] | None, int]:
+        best, length, prompt = None, _LEAST_PREFIX - 1, tuple(ids[:-1])
+        for text in self._kept:
+            if (common := len(commonprefix([text, prompt]))) > length:
+                best, length = text, common
+        return best, length
 
     def keep(self, ids: Sequence[int], cache: Cache) -> None:
         """Keeps a text with its keys and values, and lets others go if there is no room."""

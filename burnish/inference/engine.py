@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,10 @@ from burnish.models.device import ran_out
 
 _PROMPT_TOKENS = 256
 """That are read between two steps, where there are several prompts; the last of them may be longer."""
+_GATHERING_SECONDS = 0.005
+"""After the first request of an idle engine: those that come with it are read together with it."""
+_FIRST_TOKENS = 4096
+"""The same while no answer is being written."""
 
 
 class Busy(MachineError):
@@ -156,6 +161,24 @@ class Engine:
             self._jobs.append((job, on_end))
             self._changed.notify()
 
+    def call(self, job: Callable[[], Any]) -> Any:
+        """What a job returns that the engine's thread does; raises what it raises. Waits for it.
+
+        What computes should do so in this thread alone, loading models too: a second thread that has computed keeps
+        threads of its own for torch, and where all of these are more than the cores, each step waits for theirs to be
+        woken (1.5 times as long on two cores).
+        """
+        done: Future[Any] = Future()
+
+        def end(found: Any, error: Exception | None) -> None:
+            if error is None:
+                done.set_result(found)
+            else:
+                done.set_exception(error)
+
+        self.do(job, end)
+        return done.result()
+
     @property
     def num_waiting(self) -> int:
         """Requests that have no place yet."""
@@ -178,8 +201,11 @@ class Engine:
     def _run(self) -> None:
         while True:
             with self._changed:
+                is_idle = not (self._waiting or self._written or self._jobs or self._is_closed)
                 while not (self._waiting or self._written or self._jobs or self._is_closed):
                     self._changed.wait()
+                if is_idle and self._waiting:
+                    self._changed.wait_for(lambda: self._is_closed, _GATHERING_SECONDS)
                 if self._is_closed and not (self._waiting or self._written or self._jobs):
                     return
             started = time.monotonic()
@@ -197,10 +223,7 @@ class Engine:
                 on_end(None, error)
             else:
                 on_end(found, None)
-        read = self._admit()
-        # as many as are short together: of those that are being answered, none waits for many prompts
-        while 0 < read < _PROMPT_TOKENS and (more := self._admit()):
-            read += more
+        self._admit()
         for batch in self._batches.values():
             if not batch.rows:
                 continue
@@ -227,33 +250,53 @@ class Engine:
             self.counts.cancelled += 1
             ticket.on_end(Answer("cancelled"))
 
-    def _admit(self) -> int:
-        """Reads the prompt of one request that waits, if there is room for it; returns its tokens, 0 for none."""
+    def _admit(self) -> None:
+        """Reads prompts of requests that wait and for which there is room: as many as are short together, so that of
+        the answers that are being written none waits for many."""
+        most = _PROMPT_TOKENS if self._written else _FIRST_TOKENS
+        chosen: dict[str, list[Ticket]] = {}
+        read = 0
         with self._changed:
-            first = dict[str, Ticket]()  # of each model: a long request is not passed by short ones for ever
-            for one in self._waiting:
-                first.setdefault(one.model, one)
-            ticket = next((one for one in first.values() if self._has_room(one)), None)
-            if ticket is None:
-                return 0
-            self._waiting.remove(ticket)
-        self.counts.prompt_tokens += len(ticket.asked.ids)
-        self._written[ticket.row] = ticket
-        try:
-            token = self._batches[ticket.model].join(ticket.row)
-        except Exception as error:  # noqa: BLE001  reported to whoever asked
-            del self._written[ticket.row]
-            ticket.on_end(Answer("cancelled", _named(error)))
-            return len(ticket.asked.ids)
-        self._report(ticket.row, token)
-        return len(ticket.asked.ids)
+            while read < most:
+                first = dict[str, Ticket]()  # of each model: a long request is not passed by short ones for ever
+                for one in self._waiting:
+                    first.setdefault(one.model, one)
+                ticket = next((one for one in first.values() if self._has_room(one, chosen.get(one.model, ()))), None)
+                if ticket is None:
+                    break
+                self._waiting.remove(ticket)
+                chosen.setdefault(ticket.model, []).append(ticket)
+                read += len(ticket.asked.ids)
+        for model, tickets in chosen.items():
+            asking = {ticket.row: ticket for ticket in tickets}
+            for rows in self._batches[model].parts(list(asking)):
+                self._join(self._batches[model], [asking[row] for row in rows])
 
-    def _has_room(self, ticket: Ticket) -> bool:
-        batch = self._batches[ticket.model]
-        rows = len(batch.rows)
-        longest = max((len(row.asked.ids) + row.asked.most for row in batch.rows), default=0)
-        longest = max(longest, len(ticket.asked.ids) + ticket.asked.most)
-        return rows == 0 or (rows < self.limits.rows and (rows + 1) * longest <= self.limits.tokens)
+    def _join(self, batch: Batch, tickets: Sequence[Ticket]) -> None:
+        """Lets requests begin whose prompts are read together; where that fails for several, each by itself."""
+        for ticket in tickets:
+            self._written[ticket.row] = ticket
+        try:
+            tokens = batch.join([ticket.row for ticket in tickets])
+        except Exception as error:  # noqa: BLE001  reported to whoever asked
+            for ticket in tickets:
+                del self._written[ticket.row]
+            if len(tickets) == 1:
+                tickets[0].on_end(Answer("cancelled", _named(error)))
+            else:
+                for ticket in tickets:
+                    self._join(batch, [ticket])
+            return
+        for ticket, token in zip(tickets, tokens, strict=True):
+            self.counts.prompt_tokens += len(ticket.asked.ids)
+            self._report(ticket.row, token)
+
+    def _has_room(self, ticket: Ticket, chosen: Sequence[Ticket]) -> bool:
+        """Whether a request has room beside those that are being written, and others that will be."""
+        asked = [row.asked for row in self._batches[ticket.model].rows] + [one.asked for one in chosen]
+        longest = max(len(one.ids) + one.most for one in [*asked, ticket.asked])
+        number = len(asked)
+        return number == 0 or (number < self.limits.rows and (number + 1) * longest <= self.limits.tokens)
 
     def _report(self, row: Row, token: Token | None) -> None:
         ticket = self._written[row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,9 +104,14 @@ def serve(
         from burnish.runs.events import Stage
 
         progress(Stage("loading the models"))
-        bases = Bases()
-        served = open_models(names, runs, base_model, trust, console.warn, bases)
-    engine = Engine(batches_of(served), Limits(rows, tokens, waiting))
+        bases, engine = Bases(), Engine({}, Limits(rows, tokens, waiting))
+        try:
+            served = engine.call(lambda: open_models(names, runs, base_model, trust, console.warn, bases))
+        except BaseException:
+            engine.close()
+            raise
+    for name, batch in batches_of(served).items():
+        engine.call(partial(engine.add, name, batch))
     _run(console, host, listening, key, engine, served, queue, bases)
 
 

@@ -61,6 +61,46 @@ def test_what_fails_is_reported_and_the_others_go_on(network: Any) -> None:
     engine.close()
 
 
+def test_prompts_that_come_together_are_answered_as_each_alone(network: Any) -> None:
+    """Read together if they are of similar length; one that fails among them leaves the others as they are."""
+    prompts = [list(range(5, 5 + length)) for length in (9, 10, 11, 12, 30, 31, 3)]
+    alone = []
+    for ids in prompts:
+        engine = Engine({"one": Batch(network, "fp32")})
+        ticket, tokens, wait = follow("one", ids, 5)
+        engine.submit(ticket)
+        assert wait() == Answer("length")
+        alone.append(tokens)
+        engine.close()
+    batch = Batch(network, "fp32")
+    read = list[int]()
+    join = batch.join
+    batch.join = lambda rows: (read.append(len(rows)), join(rows))[1]
+    engine = Engine({"one": batch})
+    broken, _, wait_broken = follow("one", [*range(5, 15), 100_000], 3)
+    asked = [follow("one", ids, 5) for ids in prompts]
+    with engine._changed:  # so that all are there at the first turn
+        for ticket, _, _ in (*asked, (broken, None, None)):
+            engine.submit(ticket)
+    assert [wait() for _, _, wait in asked] == [Answer("length")] * len(prompts)
+    assert isinstance(wait_broken().error, IndexError)
+    assert [tokens for _, tokens, _ in asked] == alone
+    assert max(read) >= 4, "four to five of similar length"
+    engine.close()
+
+
+def test_a_call_is_made_by_the_thread_of_the_engine(network: Any) -> None:
+    engine = Engine({})
+    engine.call(lambda: engine.add("one", Batch(network, "fp32")))
+    assert engine.call(threading.current_thread).name == "engine"
+    with pytest.raises(ZeroDivisionError):
+        engine.call(lambda: 1 // 0)
+    ticket, tokens, wait = follow("one", [5, 6], 3)
+    engine.submit(ticket)
+    assert (wait(), len(tokens)) == (Answer("length"), 3)
+    engine.close()
+
+
 def test_closed_and_cancelled(network: Any) -> None:
     engine = Engine({"one": Batch(network, "fp32")})
     ticket, _, wait = follow("one", [5, 6], 10**6)
