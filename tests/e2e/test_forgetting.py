@@ -30,6 +30,7 @@ def evaluation_of(name: str) -> dict[str, Any]:
     return json.loads(Path(f"runs/{name}/evaluation.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_run_that_ruins_its_base_is_reported_and_a_mild_one_is_not(here: Path, burnish: Burnish) -> None:
     """The bundled base learns one sentence by heart: at a high rate nothing else is left of it, at a low one all is."""
     rows = write(here / "rows.jsonl", ONE_SENTENCE)

@@ -131,6 +131,7 @@ def test_plan_and_training_agree_and_measure_for_each_other(
     assert {**after, **{name: kept[name] for name in ("seconds_per_token", "measured")}} == kept
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_tried_first(here: Path, base: Path, rows_file: Path, burnish: Burnish, cache: Path) -> None:
     words = f"{EXACT} --set batch.tokens=256 --set train.max_steps=40 --set train.epochs=40 --set evaluate.answers=3"
     result = burnish(f"train {rows_file} --model {base} {words} --name one")

@@ -44,6 +44,7 @@ def test_the_textbook_is_right_about_what_parameters_need(burnish: Burnish) -> N
         assert plan["peak"] > plan["rule_of_thumb"]
 
 
+@pytest.mark.slow
 def test_several_gpus_share_weights_and_not_activations(burnish: Burnish) -> None:
     """Adam's 8 bytes for each weight are held in parts, as the weights are."""
     several = planned(burnish, f"{ON_A100} --gpus 2")

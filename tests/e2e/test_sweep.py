@@ -347,6 +347,7 @@ def test_a_run_that_diverges_is_left_out(rows: Path, base: Path, here: Path) -> 
     assert done.winner.evaluation is not None
 
 
+@pytest.mark.slow
 def test_seeds_are_ranked_by_their_mean(rows: Path, base: Path, here: Path) -> None:
     done = burnish_api.sweep(
         rows, model=base, method="lora", over={"learning_rate": [1e-3, 0.02]}, seeds=2, set=SHARED, **OPTIONS
