@@ -33,7 +33,7 @@ def asked(ids: list[int], most: int = 12, sampling: Sampling | None = None, top:
 
 def alone(network: Any, row: Row) -> list[int]:
     batch = Batch(network, "fp32")
-    batch.join(row)
+    batch.join([row])
     while batch.rows:
         batch.step()
     return row.new
@@ -53,12 +53,20 @@ def test_answers_are_those_of_generate(layout: str) -> None:
     waiting = list(rows)
     while waiting or batch.rows:  # rows join at different times
         if waiting and (not batch.rows or drawn.random() < 0.5):
-            batch.join(waiting.pop(0))
+            batch.join([waiting.pop(0)])
         batch.step()
     assert [until_stop(row.new) for row in rows] == expected
     assert {row.ended for row in rows} <= {"stop", "length"}
     assert len({len(answer) for answer in expected}) > 1, "they end at different times"
     assert batch.num_tokens == 0
+    batch, rows = Batch(network, "fp32"), [asked(ids) for ids in texts]
+    parts = batch.parts(rows)
+    assert max(map(len, parts)) > 1, "some are read together"
+    for part in parts:
+        batch.join(part)
+    while batch.rows:
+        batch.step()
+    assert [until_stop(row.new) for row in rows] == expected
 
 
 def test_a_known_beginning_is_not_read_again() -> None:
@@ -71,7 +79,7 @@ def test_a_known_beginning_is_not_read_again() -> None:
     batch, found = Batch(network, "fp32", kept_bytes=10**7), []
     for end in ([70, 71], [72], [70, 71]):
         row = asked([*shared, *end], most=1)
-        batch.join(row)
+        batch.join([row])
         found.append(row.new)
     handle.remove()
     assert widths == [42, 1, 1], "of the second only what differs, of the third the last token"
@@ -79,7 +87,7 @@ def test_a_known_beginning_is_not_read_again() -> None:
     few = Batch(network, "fp32", kept_bytes=100)
     for _ in range(2):
         row = asked(shared, most=1)
-        few.join(row)
+        few.join([row])
         assert row.new == alone(network, asked(shared, most=1))
 
 
@@ -89,7 +97,7 @@ def test_a_cancelled_answer_leaves_and_changes_no_other() -> None:
     expected = [alone(network, asked(ids)) for ids in texts]
     batch, rows = Batch(network, "fp32"), [asked(ids) for ids in texts]
     for row in rows:
-        batch.join(row)
+        batch.join([row])
     batch.step()
     rows[1].ended = "cancelled"
     batch.sweep()
@@ -106,7 +114,7 @@ def test_an_answer_that_is_cancelled_before_its_first_step_leaves_nothing() -> N
     expected = alone(network, asked(texts[0]))
     batch, rows = Batch(network, "fp32"), [asked(ids) for ids in texts]
     for row in rows:
-        batch.join(row)
+        batch.join([row])
     assert batch.num_tokens == 2 * max(map(len, texts))
     rows[1].ended = "cancelled"
     batch.sweep()
@@ -123,8 +131,8 @@ def test_the_seed_decides_whatever_else_is_answered() -> None:
     first, other = [5, 9, 100], [8, 70, 33, 41]
     expected = alone(network, asked(first, sampling=sampling))
     batch, row = Batch(network, "fp32"), asked(first, sampling=sampling)
-    batch.join(asked(other, sampling=Sampling(temperature=1.0)))
-    batch.join(row)
+    batch.join([asked(other, sampling=Sampling(temperature=1.0))])
+    batch.join([row])
     while batch.rows:
         batch.step()
     assert row.new == expected
@@ -136,7 +144,7 @@ def test_log_probabilities() -> None:
     ids = [5, 60, 61, 200]
     batch = Batch(network, "fp32")
     row = asked(ids, most=3, top=4)
-    tokens: list[Token] = [batch.join(row)]
+    tokens: list[Token] = batch.join([row])
     while batch.rows:
         tokens += [token for _, token in batch.step()]
     with torch.no_grad():

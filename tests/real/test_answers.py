@@ -51,7 +51,7 @@ def test_answers_in_a_batch_are_those_of_generate(folder: Path, network: Any) ->
     batch = Batch(network, "fp32", kept_bytes=10**8)
     rows = [Row(Asked(ids, (2,), 24), Chooser(Sampling())) for ids in asked]
     for row in rows:
-        batch.join(row)
+        batch.join([row])
         batch.step()
     while batch.rows:
         batch.step()
