@@ -165,8 +165,7 @@ class Engine:
         """What a job returns that the engine's thread does; raises what it raises. Waits for it.
 
         What computes should do so in this thread alone, loading models too: a second thread that has computed keeps
-        threads of its own for torch, and where all of these are more than the cores, each step waits for theirs to be
-        woken (1.5 times as long on two cores).
+        threads of its own for torch, and where all of these are more than the cores, each step waits for some to wake.
         """
         done: Future[Any] = Future()
 

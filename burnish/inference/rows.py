@@ -50,7 +50,9 @@ class RowAnswers:
         self._most, self._temperature, self._seed = max_new_tokens, temperature, seed
         session.check_kwargs()
         data = session.recipe.data
-        self._rows = UnansweredRows.like(data.shape, {**data.columns, **(columns or {})}, data.roles)
+        self.columns = {**data.columns, **(columns or {})}
+        """Field -> column of the file."""
+        self._rows = UnansweredRows.like(data.shape, self.columns, data.roles)
 
     def predict(self, rows: Sequence[Row | Rejected], part: int = 0) -> list[Answer]:
         """What is predicted for each row.

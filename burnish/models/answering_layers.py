@@ -1,8 +1,8 @@
 """Attention, gated feed-forward layers and norms of networks that only answer, as few operations.
 
-One new token per row is so little to compute that half of a step is the calls themselves: of thirty layers, two
-thousand. Here a layer's projections are one product, queries and keys are rotated together, and a norm is one call. As
-in `fused_layers`, a layer keeps its name and its parts, and is taken for one of these kinds only after a trial.
+One new token per row is so little to compute that the calls themselves count. Here a layer's projections are one
+product, queries and keys are rotated together, and a norm is one call. As in `fused_layers`, a layer keeps its name and
+its parts, and is taken for one of these kinds only after a trial.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def join_layers(network: nn.Module, packing: Packing) -> None:
             _join(layer, PROJECTIONS[:3], _AttentionAnswers, packing, burnish_heads=_heads(layer))
         elif (epsilon := epsilon_of(layer)) is not None and _is_plain_norm(layer, norms):
             packing.change(layer, subclass(_NormAnswers, type(layer), _PREFIX))
-            setattr(layer, "burnish_epsilon", epsilon)  # noqa: B010
+            norm: Any = layer
+            norm.burnish_epsilon = epsilon
 
 
 def _heads(layer: Any) -> tuple[int, ...]:

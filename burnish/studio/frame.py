@@ -12,9 +12,10 @@ from nicegui import ui
 
 from burnish.jobs.job import INTERRUPTED, PAUSED, QUEUED, RUNNING, VALIDATING
 from burnish.report.figures import counted
-from burnish.studio.parts import Part, group, link, part
+from burnish.studio.parts import Part, group, link, part, prose
 
 if TYPE_CHECKING:
+    from burnish.studio.drafts import Draft
     from burnish.studio.project import Entry, Project
 
 RUNS, NEW, LEARN = "/", "/new", "/learn"
@@ -56,6 +57,22 @@ def frame(project: Project, title: str, here: str = "") -> Iterator[Part]:
         with live as shown:
             _add_live(project, shown)
     with group("page", id="content") as content:
+        yield content
+
+
+@contextmanager
+def draft_frame(project: Project, draft: Draft, now: int) -> Iterator[Part]:
+    """The page of a draft.
+
+    Args:
+        project: that has the draft.
+        draft: that is shown.
+        now: its step, from 0.
+    """
+    with frame(project, f"{_STEPS[now]}: {draft.name}", NEW) as content:
+        part("h1", draft.name)
+        prose(f"Rows from {draft.source}", "lead")
+        steps(now, [f"/new/{draft.id}", f"/new/{draft.id}/plan"])
         yield content
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from burnish.data.files.sources import Source, file_name, find_sources, read_source
+from burnish.data.files.sources import Source, Sources, file_name, find_sources, read_source
 from burnish.data.rows.row import Rejected, Row, as_text, did_you_mean, quoted
 from burnish.errors import DataError
 from burnish.inference.rows import LEFT_OUT, Answer, RowAnswers
@@ -74,9 +74,12 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
         for listener in listeners:
             listener(event)
 
-    sources = sources_of(data)
-    _check_kept(sources, choices.keep)
     answers = make_answers(session, choices)
+    found = find_sources(data, columns=answers.columns)
+    for note in found.notes:
+        emit(Note(note))
+    sources = all_sources(found)
+    _check_kept(sources, choices.keep)
     origin = {"model": _model_of(session), "data": _hash_of(sources), **asdict(choices)}
     total = sum(1 for _ in rows_of(sources))
     lines = PartialLines(out, origin, PART_ROWS)
@@ -151,9 +154,8 @@ def make_answers(session: Session, choices: Choices) -> RowAnswers:
     return RowAnswers(session, choices.columns, choices.max_new_tokens, choices.temperature, choices.seed)
 
 
-def sources_of(data: str) -> list[Source]:
-    """All sources behind a name. Raises DataError if there are none."""
-    found = find_sources(data)
+def all_sources(found: Sources) -> list[Source]:
+    """Those of all splits, those for training first."""
     return [*found.train, *(found.valid or []), *(found.test or [])]
 
 

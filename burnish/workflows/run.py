@@ -110,10 +110,12 @@ class Run:
             row for which nothing can be predicted.
         """
         from burnish.data.files.given import is_given, store_given
-        from burnish.workflows.predict import Choices, make_answers, parts_of, sources_of
+        from burnish.data.files.sources import find_sources
+        from burnish.workflows.predict import Choices, all_sources, make_answers, parts_of
 
-        sources = sources_of(str(store_given(data) if is_given(data) else data))
         answers = make_answers(self._loaded(), Choices(max_new_tokens, temperature, seed))
+        name = str(store_given(data) if is_given(data) else data)
+        sources = all_sources(find_sources(name, columns=answers.columns))
         return [one for number, rows in enumerate(parts_of(sources)) for one in answers.predict(rows, number)]
 
     def accept(self, answers: int = 200, listeners: Iterable[Listener] = ()) -> Run:

@@ -83,6 +83,16 @@ def test_every_other_kind(predicting_runs: Path, here: Path, burnish: Burnish) -
     ]
 
 
+def test_columns_of_a_file_of_words(predicting_runs: Path, here: Path, burnish: Burnish) -> None:
+    (here / "words.conll").write_text("1\tAnna\tO\n2\tlives\tO\n\n3\tRome\tO\n", encoding="utf-8")
+    words = f"predict tags words.conll out.jsonl --runs {predicting_runs}"
+    refused = burnish(words)
+    assert (refused.code, "the first column only counts the words" in refused.what) == (2, True)
+    mapped = burnish(f"{words} --set data.columns.tokens=2 --set data.columns.tags=3")
+    assert mapped.code == 0, mapped.err
+    assert lines_of(here / "out.jsonl")[0]["text"] == "Anna lives"
+
+
 def test_answers_are_those_of_generate(runs: Path, here: Path, burnish: Burnish) -> None:
     asked = ["What is red?", "What is a very long question about blue?"]
     turns = [{"role": "user", "content": asked[0]}]
@@ -130,8 +140,8 @@ def test_interrupted_anywhere_gives_the_same_file(
             with part.open("ab") as file:
                 file.write(b'{"row": 99, "lab')  # what a kill in the middle of a line leaves
     assert not (here / "out.jsonl").exists()
-    other = burnish(words.format("out.jsonl") + " --seed 1")
-    assert (other.code, "It differs in `seed`." in other.why) == (2, True)
+    other = burnish(words.format("out.jsonl") + " --keep text")
+    assert (other.code, "It differs in `keep`." in other.why) == (2, True)
     last = burnish(words.format("out.jsonl") + " --json")
     assert last.code == 0, last.err
     assert (last.json["rows"], last.json["resumed_rows"], last.json["failed"]) == (61, 28, 1)
@@ -151,6 +161,8 @@ def test_what_is_wrong_is_said_at_once(predicting_runs: Path, here: Path, burnis
         "predict labels rows.jsonl out.jsonl --keep id": "there is no column `id` to keep",
         "predict labels rows.jsonl out.jsonl --set train.epochs=2": "`train.epochs` has no effect here",
         "predict labels rows.jsonl out.jsonl --set template.kwargs.a=1": "`template.kwargs` has no effect",
+        "predict labels rows.jsonl out.jsonl --temperature 1": "`--temperature` has no effect for the task `classify`",
+        "predict labels rows.jsonl out.jsonl --seed 1": "`--seed` has no effect for the task `classify`",
     }
     for words, what in cases.items():
         result = burnish(f"{words} --runs {predicting_runs}")

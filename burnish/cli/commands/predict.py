@@ -14,6 +14,7 @@ from burnish.cli.options import Base, BaseModel, MaxNewTokens, Run, Runs, Temper
 from burnish.errors import InputError
 
 _SUFFIX = ".jsonl"
+MAX_NEW_TOKENS = 256
 
 Rows = Annotated[
     str,
@@ -52,7 +53,7 @@ def predict(
     run: Run,
     data: Rows,
     out: Out,
-    max_new_tokens: MaxNewTokens = 256,
+    max_new_tokens: MaxNewTokens = MAX_NEW_TOKENS,
     temperature: Temperature = 0.0,
     seed: Seed = 0,
     keep: Keep = None,
@@ -91,6 +92,14 @@ def predict(
             "Its labels or numbers were only learned in training.",
             "Leave out `--base`",
         )
+    idle = {"--max-new-tokens": max_new_tokens != MAX_NEW_TOKENS, "--temperature": temperature > 0, "--seed": seed > 0}
+    given = [flag for flag, is_given in idle.items() if is_given]
+    if given and not task_facts(recipe.task).generates:
+        raise InputError(
+            f"`{given[0]}` has no effect for the task `{recipe.task}`", "Nothing is written or drawn.", "Leave it out"
+        )
+    if seed and not temperature:
+        raise InputError("`--seed` has no effect without `--temperature`", "The most likely answer is not drawn.", "")
     options = only_options(sets or (), "data.columns", "template.kwargs")
     with Progress(console) as progress:
         from burnish.inference.session import open_session

@@ -13,7 +13,7 @@ from nicegui import ui
 from burnish.report.record import bare_place
 from burnish.studio.curves import histogram
 from burnish.studio.drafts import Draft, shown_name
-from burnish.studio.frame import NEW, frame, steps
+from burnish.studio.frame import draft_frame
 from burnish.studio.inspection import clean_rows, examine, read_first_rows
 from burnish.studio.parts import (
     button,
@@ -45,10 +45,7 @@ _AUTO = ""
 async def data_page(project: Project, draft_id: str) -> None:
     """The page."""
     draft = project.drafts.get(draft_id)
-    with frame(project, f"Data of {draft.name}", NEW):
-        part("h1", draft.name)
-        prose(f"Rows from {draft.source}", "lead")
-        steps(0, [f"/new/{draft.id}", f"/new/{draft.id}/plan"])
+    with draft_frame(project, draft, 0):
         DataPage(project, draft)
 
 

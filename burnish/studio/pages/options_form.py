@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from burnish.methods import method_names, method_sections
+from burnish.methods import LIKELY_METHOD, method_names, method_sections
 from burnish.recipe.names import expected, options, spelled, takes_text_only
 from burnish.recipe.schema import AUTO
 from burnish.studio.drafts import CODE, OURS
@@ -73,7 +73,7 @@ def _idle(task: str, method: str) -> set[str]:
     tasks = {section for one in task_names() for section in task_sections(one)}
     methods = {section for one in method_names() for section in method_sections(one)}
     used = set(task_sections(task)) if task in task_names() else tasks
-    used |= set(method_sections(method)) if method in method_names() else {"lora"}
+    used |= set(method_sections(method if method in method_names() else LIKELY_METHOD))
     return (tasks | methods | {"distributed"}) - used
 
 

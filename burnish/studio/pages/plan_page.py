@@ -15,7 +15,7 @@ from burnish.methods import method_names, method_sections
 from burnish.recipe.schema import AUTO, BUNDLED_MODELS
 from burnish.report.figures import duration
 from burnish.studio.drafts import Draft
-from burnish.studio.frame import NEW, frame, run_page, steps
+from burnish.studio.frame import draft_frame, run_page
 from burnish.studio.inspection import plan_run
 from burnish.studio.models import cached_models
 from burnish.studio.pages.options_form import option_field, options_form
@@ -63,10 +63,7 @@ _BUNDLED = {"seedling": "seedling, bundled, 1.8 M parameters: writes text", "aco
 async def plan_page(project: Project, draft_id: str) -> None:
     """The page."""
     draft = project.drafts.get(draft_id)
-    with frame(project, f"Plan of {draft.name}", NEW):
-        part("h1", draft.name)
-        prose(f"Rows from {draft.source}", "lead")
-        steps(1, [f"/new/{draft.id}", f"/new/{draft.id}/plan"])
+    with draft_frame(project, draft, 1):
         PlanPage(project, draft)
 
 
