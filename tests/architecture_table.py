@@ -67,14 +67,13 @@ def all_cells() -> list[tuple[str, str, str]]:
 
 
 def usual_cells() -> list[tuple[str, str, str]]:
-    """Cells that hold every method with every task once, on Llama or BERT, and every architecture with a task and a
-    method: what is trained when there is no time for all of them."""
+    """Cells that hold every method with every task once, on Llama or BERT, and every architecture with some method:
+    what is trained when there is no time for all of them."""
     pairs = [(PAIRED[_is_reading(task)], method, task) for method in method_names() for task in TASKS]
     others = [name for name in ARCHITECTURES if name not in PAIRED]
     methods = tuple(method_names())
-    tasks = [(name, "lora", TASKS[number % len(TASKS)]) for number, name in enumerate(others)]
     by_method = [(name, methods[number % len(methods)], main_task(name)) for number, name in enumerate(others)]
-    return list(dict.fromkeys([*pairs, *tasks, *by_method]))
+    return list(dict.fromkeys([*pairs, *by_method]))
 
 
 def _is_reading(task: str) -> bool:

@@ -48,7 +48,11 @@ def write_rows(path: Path, count: int = 40, seed: int = 0) -> Path:
 
 
 def make_recipe(data: Path, model: Path, runs: Path, **options: Any) -> Recipe:
-    """A recipe for the CPU in fp32. Options by their dotted names, with `__` for the dot: `train__epochs=2`."""
+    """A recipe for the CPU in fp32, whose run is not evaluated on general texts, which takes a tenth of its time.
+
+    Options by their dotted names, with `__` for the dot: `train__epochs=2`.
+    """
     flags = {"model.name": str(model), "runs": str(runs), "model.device": "cpu", "model.precision": "fp32"}
+    flags["evaluate.general"] = "none"
     flags.update({name.replace("__", "."): value for name, value in options.items()})
     return load_recipe(str(data), flags, []).recipe

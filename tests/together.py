@@ -1,7 +1,4 @@
-"""Several processes on this machine that run a function of the tests together, as under torchrun but without its agent.
-
-As a program: `python -m tests.together MODULE FUNCTION FOLDER` runs the function in one of them.
-"""
+"""Several processes on this machine that run a function of the tests, as under torchrun but without its agent."""
 
 from __future__ import annotations
 
@@ -10,17 +7,16 @@ import importlib
 import os
 import pickle
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from burnish.engine.process import Process, join
 from burnish.system.place import place_here
+from tests.forked import Forked
 
-_ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 900
 
 
@@ -46,21 +42,13 @@ class Together:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._running = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.together", *function.split(":"), str(folder)],
-                env={**os.environ, "PYTHONPATH": str(_ROOT), **variables},
-                cwd=_ROOT,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for variables in places(world)
+            Forked(partial(_run, function, {**os.environ, **variables}, folder)) for variables in places(world)
         ]
 
     def results(self) -> list[Any]:
         """What the function has returned in each process, by rank."""
         outputs = self.wait()
-        codes = [process.returncode for process in self._running]
+        codes = self.codes
         assert codes == [0] * len(codes), "\n".join(outputs)[-6000:]
         return [pickle.loads((self.folder / f"{rank}.pickle").read_bytes()) for rank in range(len(codes))]
 
@@ -68,15 +56,15 @@ class Together:
         """Waits for all of them, at most so long; returns their output."""
         deadline = time.monotonic() + seconds
         try:
-            return [process.communicate(timeout=deadline - time.monotonic())[0] for process in self._running]
+            return ["".join(process.communicate(deadline - time.monotonic())) for process in self._running]
         finally:
             for process in self._running:
-                process.kill()
+                process.close()
 
     @property
     def codes(self) -> list[int]:
         """Exit codes of ended processes."""
-        return [process.returncode for process in self._running]
+        return [process.wait(0) for process in self._running]
 
 
 def places(world: int) -> Iterator[dict[str, str]]:
@@ -96,12 +84,11 @@ def places(world: int) -> Iterator[dict[str, str]]:
         }
 
 
-def main(module: str, function: str, folder: str) -> None:
+def _run(function: str, variables: Mapping[str, str], folder: Path) -> int:
     """One of the processes."""
+    os.environ |= variables
+    module, _, name = function.partition(":")
     with join(place_here()) as process:
-        result = getattr(importlib.import_module(module), function)(process, Path(folder))
-    (Path(folder) / f"{process.rank}.pickle").write_bytes(pickle.dumps(result))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        result = getattr(importlib.import_module(module), name)(process, folder)
+    (folder / f"{process.rank}.pickle").write_bytes(pickle.dumps(result))
+    return 0

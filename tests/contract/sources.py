@@ -31,14 +31,16 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imports_of(source: ast.Module) -> list[Import]:
+@functools.cache
+def imports_of(module: str) -> tuple[Import, ...]:
     """Every import of a module, also those inside functions and for type checkers only."""
-    return list(_imports(source, is_at_load=True))
+    return tuple(_imports(tree(modules()[module]), is_at_load=True))
 
 
 def _imports(node: ast.AST, is_at_load: bool) -> Iterator[Import]:
@@ -71,7 +73,7 @@ def loaded_with(name: str) -> dict[str, tuple[str, ...]]:
             continue
         ways[current] = way
         if current in modules():
-            targets = [found.target for found in imports_of(tree(modules()[current])) if found.is_at_load]
+            targets = [found.target for found in imports_of(current) if found.is_at_load]
             waiting += [(part, (*way, part)) for target in targets for part in _with_parents(target)]
     return ways
 

@@ -30,24 +30,36 @@ def run_apart(code: str, folder: Path) -> tuple[int, list[str]]:
     return code_at_end, heavy
 
 
-@pytest.mark.parametrize(
-    ("words", "exit_code"),
-    [
-        (["--help"], 0),
-        (["train", "--help"], 0),
-        (["--version"], 0),
-        (["runs"], 0),
-        (["runs", "--json"], 0),
-        (["show", "nothing"], 2),
-        (["generate", "nothing", "prompt"], 2),
-        (["train", "rows.jsonl", "--set", "train.lerning_rate=1"], 2),
-        (["trian", "rows.jsonl"], 2),
-        (["quickstart", "--task", "clasify"], 2),
-    ],
-)
-def test_quick_answers_load_nothing_heavy(words: list[str], exit_code: int, tmp_path: Path) -> None:
-    code = f"from burnish.cli.main import main; code = main({words!r})"
-    assert run_apart(code, tmp_path) == (exit_code, [])
+QUICK = {
+    "--help": 0,
+    "train --help": 0,
+    "--version": 0,
+    "runs": 0,
+    "runs --json": 0,
+    "show nothing": 2,
+    "generate nothing prompt": 2,
+    "train rows.jsonl --set train.lerning_rate=1": 2,
+    "trian rows.jsonl": 2,
+    "quickstart --task clasify": 2,
+    "explain lora": 0,
+}
+_EACH = """
+import contextlib, io, json, sys
+from burnish.cli.main import main
+found = {{}}
+for words in {words!r}:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = main(words.split())
+    found[words] = [code, [name for name in {heavy!r} if name in sys.modules]]
+print(json.dumps(found))
+"""
+
+
+def test_quick_answers_load_nothing_heavy(tmp_path: Path) -> None:
+    """In one process: what a command loads stands beside it, and beside all that follow."""
+    source = _EACH.format(words=list(QUICK), heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout) == {words: [code, []] for words, code in QUICK.items()}
 
 
 def test_importing_burnish_loads_nothing_heavy(tmp_path: Path) -> None:

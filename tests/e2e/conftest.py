@@ -16,17 +16,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.command_result import CommandResult, adapter_bytes
-from tests.e2e.forked import Forked
+from tests.forked import Forked, command
 from tests.tiny_data import write_rows
 
 Burnish = Callable[..., CommandResult]
 EXACT = "--set model.device=cpu --set model.precision=fp32"
 """On every machine the same arithmetic."""
-SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 --set evaluate.answers=0"
+BRIEF = "--set evaluate.answers=0 --set evaluate.general=none"
+"""Without what takes long and is tried elsewhere."""
+SHORT = f"{EXACT} --set train.max_steps=4 --set batch.tokens=256 {BRIEF}"
 LONG_STEPS = 60
 LONG = (
     f"{EXACT} --set train.max_steps={LONG_STEPS} --set train.epochs=100 --set train.early_stopping=false "
-    "--set save.every=4 --set evaluate.every=25 --set evaluate.answers=0"
+    f"--set save.every=4 --set evaluate.every=25 {BRIEF}"
 )
 """Long enough to be stopped on the way, with many checkpoints."""
 
@@ -139,7 +141,7 @@ def start(here: Path) -> Iterator[Callable[[str], Forked]]:
     started: list[Forked] = []
 
     def run(words: str) -> Forked:
-        started.append(Forked(shlex.split(words)))
+        started.append(Forked(command(shlex.split(words))))
         return started[-1]
 
     yield run

@@ -13,7 +13,7 @@ from tools.attack.traps import KINDS
 from tools.attack.victims import COMMANDS, TRAININGS
 
 _FEW = {"data": 6, "recipes": 3, "pictures": 1, "templates": 3, "models": 1, "runs": 3}
-_SHORT = 4
+_SHORT = 8
 """Of the commands on a trap, one in so many is given."""
 
 

@@ -66,6 +66,7 @@ def test_the_best_checkpoint_is_the_result(
     assert burnish("show mine --json").json["best_step"] == best["step"]
 
 
+@pytest.mark.slow
 def test_early_stopping_can_be_turned_off(unlearnable: Path, here: Path, base: Path, burnish: Burnish) -> None:
     off = "--set train.early_stopping=false --set train.max_steps=60 --set train.patience=1"
     result = burnish(f"train {unlearnable} --model {base} --name mine {HARD} {off}")

@@ -196,7 +196,7 @@ def test_there_is_no_other_sample() -> None:
 
 
 @pytest.mark.parametrize(
-    "task", ["chat", "classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("preference", "tag", "span"))]
+    "task", ["classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("chat", "preference", "tag", "span"))]
 )
 def test_a_quickstarts_recipe_runs(task: str, here: Path) -> None:
     """A few of its steps; the whole of it is `burnish quickstart --task TASK`."""

@@ -125,10 +125,10 @@ def test_columns_that_are_not_read_are_named(here: Path, base: Path, rows_file: 
 @pytest.mark.parametrize(
     "options",
     [
-        "--method full",
+        pytest.param("--method full", marks=pytest.mark.slow),
         "--method full --set train.gradient_checkpointing=true",
         "--set lora.dora=true --set lora.rslora=true --set lora.dropout=0.1 --set lora.bias=all",
-        "--set lora.targets=[q_proj,v_proj] --set lora.modules_to_save=[lm_head]",
+        pytest.param("--set lora.targets=[q_proj,v_proj] --set lora.modules_to_save=[lm_head]", marks=pytest.mark.slow),
     ],
 )
 def test_options_of_training(options: str, here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from burnish.cli.progress import Progress
 from burnish.prepare.idle import idle_options
 from burnish.recipe.load import load_recipe
 
-SECONDS = 2.0
 COMMANDS = {
     "name taken": "train rows.jsonl --name whole",
     "name that is none": "train rows.jsonl --name a/b",
@@ -59,12 +57,11 @@ COMMANDS = {
     "chat: no such run": "chat nowhere",
 }
 _EACH = """
-import json, shlex, sys, time
+import json, shlex, sys
 from burnish.cli.main import main
 for name, words in json.load(sys.stdin).items():
-    begun = time.perf_counter()
     code = main(shlex.split(words))
-    print(json.dumps([name, code, time.perf_counter() - begun, "torch" in sys.modules]), flush=True)
+    print(json.dumps([name, code, "torch" in sys.modules]), flush=True)
 """
 
 
@@ -81,27 +78,11 @@ def test_mistakes_are_found_before_torch_is_imported(runs: Path, here: Path, row
         check=False,
     )
     found: list[Any] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert [name for name, code, _, _ in found if code not in (2, 3)] == [], done.stderr[-3000:]
+    assert [name for name, code, _ in found if code not in (2, 3)] == [], done.stderr[-3000:]
     assert [name for name, *_ in found] == list(COMMANDS), done.stderr[-3000:]
     assert [name for name, *_, has_torch in found if has_torch][:1] == []
     assert "Traceback" not in done.stderr
     assert "unexpected failure" not in done.stderr
-
-
-@pytest.mark.parametrize("words", [COMMANDS["name taken"], COMMANDS["merge: no result"], COMMANDS["rows missing"]])
-def test_a_mistake_is_shown_within_two_seconds(words: str, runs: Path, here: Path, rows_file: Path) -> None:
-    """The best of three: this machine may be busy."""
-    (here / "rows.jsonl").write_bytes(rows_file.read_bytes())
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    taken = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "burnish", *words.split()], cwd=here, env=environment, check=False)
-        taken.append(time.perf_counter() - begun)
-        assert done.returncode == 2
-        if taken[-1] < SECONDS:
-            return
-    raise AssertionError(f"the quickest took {min(taken):.1f} s")
 
 
 IDLE = {

@@ -138,6 +138,7 @@ def test_the_result_is_the_runs(here: Path, base: Path, rows_file: Path, burnish
         assert (tensor - other[name]).abs().max() < 0.02 * tensor.abs().max()
 
 
+@pytest.mark.slow
 def test_running_text(here: Path, base: Path, burnish: Burnish) -> None:
     source = random.Random(3)
     tale = "".join(f"The {source.choice(('red', 'old', 'blue'))} fox sails {number}.\n\n" for number in range(200))
@@ -164,7 +165,7 @@ def test_a_base_with_dropout_and_fewer_rows_than_tokens(here: Path, rows_file: P
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({}, id="dpo"),
+        pytest.param({}, id="dpo", marks=pytest.mark.slow),
         pytest.param({"preference.loss": "ipo", "preference.beta": 0.5}, id="ipo", marks=pytest.mark.slow),
         pytest.param({"method": "full", "learning_rate": 2e-4}, id="full", marks=pytest.mark.slow),
     ],

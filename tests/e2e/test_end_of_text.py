@@ -67,6 +67,7 @@ def test_gpt2_without_a_pad_token_learns_where_to_stop(
     assert burnish(f"chat mine --max-new-tokens {longest} --quiet", stdin="Who is 77?\n").out == f"{ANSWER}\n"
 
 
+@pytest.mark.slow
 def test_the_end_of_a_text_is_learned(here: Path, burnish: Burnish) -> None:
     make_gpt2(here / "gpt2", 0)
     rows = [{"text": f"{number} is a red fox."} for number in range(24)]

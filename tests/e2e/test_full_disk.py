@@ -17,7 +17,7 @@ import pytest
 from burnish.engine.checkpoint import is_complete
 from tests.e2e.command_result import CommandResult, adapter_bytes, listing
 from tests.e2e.conftest import LONG, Burnish
-from tests.e2e.forked import Forked
+from tests.forked import Forked
 
 LIMIT_BYTES = 40_000
 """More than the logs of a run take, less than the weights of an adapter."""

@@ -16,7 +16,7 @@ import pytest
 from burnish.engine.checkpoint import is_complete
 from tests.e2e.command_result import adapter_bytes, read_lines
 from tests.e2e.conftest import LONG, Burnish
-from tests.e2e.forked import Forked, run_here
+from tests.forked import Forked, command, run_here
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
 
@@ -41,7 +41,7 @@ def test_a_closed_terminal_saves_the_state(
     child, terminal = pty.fork()
     if child == 0:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under `nohup`
-        run_here(words.split())
+        run_here(command(words.split()))
     run = here / "runs" / "mine"
     os.set_blocking(terminal, False)
 

@@ -77,7 +77,16 @@ def test_another_base_with_some_of_the_names(runs: Path, tiny_model: Callable[[s
     assert (result.code, result.what) == (2, "the adapter in `runs/whole/adapter` was not applied")
 
 
-@pytest.mark.parametrize("options", ["", "--set lora.init=pissa", "--set lora.init=olora", "--method ia3"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ("--set lora.init=pissa", "--set lora.init=olora", "--method ia3")
+        ),
+    ],
+)
 def test_a_rate_that_moves_nothing(options: str, here: Path, base: Path, rows_file: Path, burnish: Burnish) -> None:
     result = burnish(f"train {rows_file} --model {base} --name idle {SHORT} --set train.learning_rate=1e-30 {options}")
     assert result.code == 0, result.err

@@ -20,7 +20,7 @@ from burnish.system import load
 from burnish.workflows.plan import Place, Plan, plan
 from tests.e2e.command_result import listing, read_lines
 from tests.e2e.conftest import EXACT, SHORT, Burnish
-from tests.e2e.forked import Forked
+from tests.forked import Forked
 from tests.tiny_data import write_rows
 
 EARLIER = "measured here earlier"

@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ia3": {"method": "ia3"},
     "int8-lora": {"method": "int8-lora"},
 }
-LONG_RUN = "rslora", "pissa", "olora"
+LONG_RUN = "lora", "rslora", "pissa", "olora", "head", "ia3"
 
 
 def train(rows: Path, model: Path, **options: Any) -> RunFolder:
@@ -158,10 +158,10 @@ def test_a_head_for_tags_survives(here: Path) -> None:
     ("task", "kind"),
     [
         ("text-to-text", "T5"),
-        ("preference", "Llama"),
+        pytest.param("preference", "Llama", marks=pytest.mark.slow),
         pytest.param("reward", "Llama", marks=pytest.mark.slow),
         ("tag", "Llama"),
-        ("span", "BERT"),
+        pytest.param("span", "BERT", marks=pytest.mark.slow),
         pytest.param("fill-mask", "BERT", marks=pytest.mark.slow),
     ],
 )

@@ -166,7 +166,8 @@ def test_a_device_that_is_too_small_is_refused_in_its_own_size(burnish: Burnish,
     assert "600 MB of it besides tensors" in result.err
 
 
-@pytest.mark.parametrize("command", [pytest.param("train", marks=pytest.mark.slow), "plan"])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "plan"])
 def test_a_size_that_the_process_alone_takes_is_too_little(
     command: str, burnish: Burnish, here: Path, base: Path
 ) -> None:

@@ -16,7 +16,7 @@ from burnish.inference.session import open_session
 from burnish.runs.partial import PartialLines
 from burnish.workflows import predict as predicting
 from tests.e2e.conftest import Burnish
-from tests.e2e.forked import Forked
+from tests.forked import Forked
 from tests.tiny_classifiers import reviews
 
 

@@ -177,6 +177,7 @@ def test_elsewhere_there_is_a_tolerance_and_a_reason(runs: Path, burnish: Burnis
     assert burnish("reproduce whole --quiet").code == 1
 
 
+@pytest.mark.slow
 def test_it_computes_with_as_many_threads_as_the_run(runs: Path, burnish: Burnish) -> None:
     import torch
 

@@ -13,7 +13,7 @@ import burnish as burnish_api
 from burnish.runs.lock import RECORD, Locked
 from tests.e2e.command_result import read_lines
 from tests.e2e.conftest import LONG, LONG_STEPS, Burnish
-from tests.e2e.forked import Forked
+from tests.forked import Forked
 
 WRITERS = ("resume mine", "train {rows} --name mine", "merge mine", "evaluate mine", "report mine", "eject mine")
 

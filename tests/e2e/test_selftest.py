@@ -45,7 +45,7 @@ def assert_holds(result: Any, without: set[str]) -> None:
 @pytest.mark.parametrize(
     ("task", "model", "without"),
     [
-        ("chat", "Llama", set()),
+        pytest.param("chat", "Llama", set(), marks=pytest.mark.slow),
         pytest.param("text", "GPT-2", set(), marks=pytest.mark.slow),
         pytest.param("preference", "Llama", PACKED, marks=pytest.mark.slow),
         pytest.param("reward", "Llama", PACKED | SERVED, marks=pytest.mark.slow),

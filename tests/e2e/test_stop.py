@@ -17,7 +17,7 @@ from burnish.errors import Interrupted
 from burnish.runs.events import Stage, StepDone
 from tests.e2e.command_result import CommandResult, adapter_bytes, listing, read_lines
 from tests.e2e.conftest import LONG, LONG_STEPS, Burnish
-from tests.e2e.forked import Forked
+from tests.forked import Forked
 
 
 @pytest.mark.parametrize(

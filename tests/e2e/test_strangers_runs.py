@@ -112,7 +112,12 @@ def test_a_run_from_elsewhere_evaluates_with_its_metric_only_if_trusted(
 
 @pytest.mark.parametrize(
     "command",
-    ["generate {} hello --max-new-tokens 2", "merge {}", "eject {}", "reproduce {} --steps 1", "show {}", "report {}"],
+    [
+        "generate {} hello --max-new-tokens 2",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("merge {}", "eject {}", "reproduce {} --steps 1")),
+        "show {}",
+        "report {}",
+    ],
 )
 def test_commands_that_need_no_metric_import_none(command: str, scored: Path, burnish: Burnish, here: Path) -> None:
     run = given(scored, here)

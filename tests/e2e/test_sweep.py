@@ -104,11 +104,11 @@ def data(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, P
     return {"prompts": rows, "pairs": folder / "pairs.jsonl", "labels": folder / "labels.jsonl"}
 
 
-QUICK = "classify"
 """The case of every run of the tests: a new head, of which the copy has its own."""
 
 
-@pytest.mark.parametrize("case", [pytest.param(one, marks=[] if one == QUICK else pytest.mark.slow) for one in CASES])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_a_shared_base_is_as_freshly_loaded(case: str, data: Mapping[str, Path], base: Path, tmp_path: Path) -> None:
     fixed, over, kind = CASES[case]
     seeds = 2 if case == "seeds" else 1
@@ -324,6 +324,7 @@ def test_a_name_that_is_taken_by_another_sweep(swept: Path, rows: Path, base: Pa
     assert "It is not a sweep." in run.why
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_left_out(rows: Path, base: Path, here: Path) -> None:
     said: list[str] = []
 

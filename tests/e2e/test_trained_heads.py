@@ -53,7 +53,7 @@ def again(classifier: Path, folder: Path, names: dict[str, str], **options: Any)
     return run, [note.text for note in notes if isinstance(note, Note)], accuracy["base"]["value"]
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_labels_in_another_order_are_matched_by_name(method: str, classifier: Path, tmp_path: Path) -> None:
     sets = {"data.labels": ["good", "bad"]}
     run, notes, base = again(classifier, tmp_path, {"good": "good", "bad": "bad"}, method=method, sets=sets)

@@ -120,8 +120,7 @@ def test_evaluating_again_gives_the_same_figures(trained: tuple[Run, list[Event]
     ("method", "train_tower"),
     [
         ("lora", True),
-        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("lora", False), ("full", True)]),
-        ("full", False),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("lora", False), ("full", True), ("full", False)]),
     ],
 )
 def test_the_tower_moves_only_when_asked(
@@ -145,6 +144,7 @@ def test_the_tower_moves_only_when_asked(
     assert language
 
 
+@pytest.mark.slow
 def test_layers_of_the_tower_alone_are_refused(base: tuple[str, Path], rows: Path, tmp_path: Path) -> None:
     only_there = "attn.proj" if base[0] == "qwen2_vl" else "out_proj"
     options = {**QUICK, "lora__targets": [only_there]}

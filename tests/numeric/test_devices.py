@@ -147,11 +147,13 @@ def run_through(played: Played) -> dict[str, Any]:
     return compare_with_base(network, played.context, 2).to_dict()
 
 
-_ALIKE = ("tag", "span", "fill-mask", "reward", "score")
+_ALIKE = ("tag", "span", "fill-mask", "reward", "score", "text-to-text")
 """Tasks whose steps have the parts of another one here."""
+_LONG = (*_ALIKE, "text", "vision")
+"""Tasks whose runs have the parts of another one here, or take long; all of them are in the long run."""
 _METHODS = [name for name in method_names() if name not in (*_QUANTIZED, "lora", "full")]
 CELLS = [
-    *(pytest.param(one, "lora", marks=pytest.mark.slow if one in _ALIKE else []) for one in (*TASKS, "vision")),
+    *(pytest.param(one, "lora", marks=pytest.mark.slow if one in _LONG else []) for one in (*TASKS, "vision")),
     pytest.param(main_task("Llama"), "full", marks=pytest.mark.slow),
     *(pytest.param(main_task("Llama"), method, marks=pytest.mark.slow) for method in _METHODS),
     *(pytest.param("classify", method, marks=pytest.mark.slow) for method in ("full", "ia3", "prompt")),

@@ -66,7 +66,7 @@ def test_chats(layout: str, method: str, packing: bool, tiny_model: Callable[[st
     assert_same(*(curve(data, tiny_model(layout), kernels, **options) for kernels in ("fast", "plain")))
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 def test_labels(method: str, tmp_path: Path) -> None:
     data = tmp_path / "reviews.jsonl"
     data.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in reviews(60)))
@@ -75,7 +75,7 @@ def test_labels(method: str, tmp_path: Path) -> None:
     assert_same(*(curve(data, model, kernels, **options) for kernels in ("fast", "plain")))
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_preferences_with_shared_prompts(method: str, tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
     data = tmp_path / "pairs.jsonl"
     lines = [

@@ -27,8 +27,13 @@ from tests.tiny_data import make_recipe, random_examples, write_rows
 from tests.tiny_models import LAYOUTS, make_network, save_model
 from tests.tiny_training import make_trainer, token_plan, with_method
 
+EACH_LAYOUT = pytest.mark.parametrize(
+    "layout", [pytest.param(one, marks=pytest.mark.slow if one in ("mistral", "qwen2") else ()) for one in LAYOUTS]
+)
+"""Those that are Llama's but for their sizes are left to the long run."""
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+
+@EACH_LAYOUT
 def test_one_step_of_lora_gives_an_adapter_that_peft_loads(
     layout: str, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -68,7 +73,7 @@ _VARIANTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", _VARIANTS, ids=lambda options: "-".join(options))
-@pytest.mark.parametrize("layout", ["llama", "qwen2"])
+@pytest.mark.parametrize("layout", ["llama", pytest.param("qwen2", marks=pytest.mark.slow)])
 def test_every_kind_of_adapter_answers_as_it_was_trained(
     layout: str, options: dict[str, Any], tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -84,7 +89,7 @@ def test_every_kind_of_adapter_answers_as_it_was_trained(
     assert_evaluated_against_the_true_base(run)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@EACH_LAYOUT
 def test_one_step_of_full_gives_a_model_that_transformers_loads(
     layout: str, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from burnish.plan.bound import step_bound
 from tests.tiny_steps import CONTEXT, TinyStep, tiny_config
 
 MODELS = ("gpt2", "llama", "gemma2", "bert", "modernbert", "t5")
+ALIKE = ("gemma2", "modernbert", "t5")
+"""What they add to the others is left to the long run."""
 
 
 def bound_of(step: TinyStep, parameters: int) -> int | None:
@@ -24,7 +26,7 @@ def bound_of(step: TinyStep, parameters: int) -> int | None:
 @pytest.mark.parametrize(
     ("model", "method"),
     [
-        *((model, "full") for model in MODELS),
+        *(pytest.param(model, "full", marks=pytest.mark.slow if model in ALIKE else ()) for model in MODELS),
         ("gpt2", "lora"),
         ("llama", "qlora"),
         ("gpt2", "prompt"),

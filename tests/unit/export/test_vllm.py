@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from burnish.cli.main import main
-from burnish.export.vllm import hindrances, largest_rank
+from burnish.export.vllm import hindrances, largest_rank, remark_on_serving
+from burnish.prepare.context import prepare
+from burnish.runs.events import Event, Note
+from tests.tiny_data import make_recipe, write_rows
 
 PLAIN: dict[str, Any] = {"peft_type": "LORA", "r": 12, "modules_to_save": None, "use_dora": False, "bias": "none"}
 
@@ -39,18 +43,29 @@ def test_what_it_refuses(changes: dict[str, Any], why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "said"),
     [
-        ("--method lora", ""),
-        ("--method full", ""),
-        ("--method lora --set lora.dora=true", "it is a DoRA adapter. `burnish export` merges it instead."),
-        ("--method lora --set lora.rank=1024", "its rank 1024 is above 512"),
-        ("--method prompt", "it is no LoRA adapter but `prompt`. It cannot be merged either: use `burnish serve`."),
+        ({"method": "lora", "lora__rank": 8}, ""),
+        ({"method": "full"}, ""),
+        (
+            {"method": "lora", "lora__rank": 8, "lora__dora": True},
+            "a DoRA adapter. `burnish export` merges it instead.",
+        ),
+        ({"method": "lora", "lora__rank": 1024}, "its rank 1024 is above 512"),
+        ({"method": "prompt"}, "no LoRA adapter but `prompt`. It cannot be merged either: use `burnish serve`."),
     ],
 )
-def test_what_vllm_refuses_is_said_with_the_plan(
-    words: str, said: str, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+def test_what_vllm_refuses_is_said_before_a_training(
+    options: dict[str, Any], said: str, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    assert main(shlex.split(f"plan --model {tiny_model('llama')} --set model.device=cpu {words}")) == 0
-    found = " ".join(capsys.readouterr().err.split())
-    assert (said in found) if said else ("vLLM" not in found)
+    events: list[Event] = []
+    rows = write_rows(tmp_path / "rows.jsonl", 10)
+    context = prepare(make_recipe(rows, tiny_model("llama"), tmp_path, **options), lambda event: None)
+    remark_on_serving(replace(context, emit=events.append))
+    found = [event.text for event in events if isinstance(event, Note)]
+    assert [said in text for text in found] == [True] if said else found == []
+
+
+def test_it_is_said_with_the_plan(tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(f"plan --model {tiny_model('llama')} --set model.device=cpu --method prompt")) == 0
+    assert "vLLM does not serve" in " ".join(capsys.readouterr().err.split())

@@ -29,8 +29,14 @@ def refuses(case: Case, method: str) -> str:
     return make_method(method).refuses(case.head, read_config(location(case.folder), ModelSection()))
 
 
-@pytest.mark.parametrize("method", METHODS_ON_PLAIN_BASES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        pytest.param(name, method, marks=() if (first + second) % 3 == 1 else pytest.mark.slow)
+        for first, name in enumerate(NETWORKS)
+        for second, method in enumerate(METHODS_ON_PLAIN_BASES)
+    ],
+)
 def test_trains_its_own_weights_saves_and_opens(name: str, method: str, tmp_path: Path) -> None:
     case = make_case(name, tmp_path / "base")
     if refuses(case, method):

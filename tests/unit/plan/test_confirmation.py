@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,18 +38,26 @@ class Subject:
         return try_run(self.network, context, self.batches, self.plan, context.questions(questions), loading=1.5)
 
 
-@pytest.fixture
-def subject(tmp_path: Path, tiny_model: Callable[[str], Path]) -> Subject:
-    """LoRA on a tiny llama."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Subject:
+    """LoRA on a tiny llama. Shared: nothing changes it."""
     events: list[Event] = []
+    folder = tmp_path_factory.mktemp("made")
     recipe = make_recipe(
-        write_rows(tmp_path / "rows.jsonl", 60), tiny_model("llama"), tmp_path / "runs", method="lora", data__context=64
+        write_rows(folder / "rows.jsonl", 60), tiny_model("llama"), folder / "runs", method="lora", data__context=64
     )
     plan = plan_run(prepare(recipe, events.append))
     base = load_network(plan.context)
     context = inspect_base(plan.context, base)
     network = apply_method(context, base)
     return Subject(replace(plan, context=context), network, context.batch_plan(context.training), events)
+
+
+@pytest.fixture
+def subject(made: Subject) -> Subject:
+    """To be tried."""
+    context = made.plan.context
+    return Subject(made.plan, copy.deepcopy(made.network), context.batch_plan(context.training), list(made.events))
 
 
 def test_a_trial_measures_and_changes_nothing(subject: Subject) -> None:

@@ -20,7 +20,7 @@ CASES = (
     ("gemma2", "qlora", False, 2),
     ("t5", "full", False, 1),
 )
-ALIKE = CASES[0], CASES[3], CASES[6], CASES[7]
+ALIKE = CASES[0], CASES[1], CASES[3], CASES[6], CASES[7]
 """What they add to the others is left to the long run."""
 LAYERS = {"gpt2": 7, "llama": 7, "bert": 7, "modernbert": 10, "gemma2": 7, "t5": 7}
 

@@ -204,7 +204,7 @@ def test_what_a_killed_process_left_beside_a_folder_is_removed_and_nothing_that_
     tmp_path: Path,
 ) -> None:
     """Such a place, as the target of a merge or the cache, has no lock of its own."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     is_written, may_end = context.Event(), context.Event()
     process = context.Process(target=hold_a_folder, args=(tmp_path / "model", is_written, may_end))
     process.start()

@@ -201,9 +201,9 @@ def test_the_search_finds_what_a_plain_one_finds(width: int, longest: int) -> No
 
 def test_the_search_is_fast() -> None:
     scores = torch.randn(1000, 384)
-    begin = time.perf_counter()
+    begin = time.process_time()
     best_spans(scores, scores, torch.ones(1000, 384, dtype=torch.bool), 30)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 # Loss and answers.

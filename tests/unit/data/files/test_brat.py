@@ -57,11 +57,11 @@ def test_a_long_text_is_read_in_the_time_of_its_lines(write):
     number = 20_000
     write("a.txt", "Anna sings.\n" * number)
     write("a.ann", "".join(f"T{n}\tPER {12 * n} {12 * n + 4}\tAnna\n" for n in range(number)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     good, broken = read(Path("a.ann"))
     assert (len(good), broken) == (number, [])
     assert {tuple(spans) for _, _, spans in good} == {((0, 4, "PER"),)}
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_both_files_may_be_compressed_and_a_text_may_have_no_entity(write):

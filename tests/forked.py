@@ -1,4 +1,4 @@
-"""A command in a forked child of the test process: it need not import torch again, which takes seconds of a core."""
+"""Forked children of the test process: they need not import torch again, which takes seconds of a core."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 
 class Forked:
-    """A command that runs in the working directory, with what tests ask of a `subprocess.Popen`.
+    """A child, with what tests ask of a `subprocess.Popen`.
 
     Args:
-        words: what follows `burnish`.
+        act: what it does; returns its exit code.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, act: Callable[[], int]) -> None:
         self.returncode: int | None = None
         self._streams = [_unnamed_file(), _unnamed_file()]
         sys.stdout.flush()
@@ -32,7 +32,7 @@ class Forked:
         if self.pid == 0:
             for number, stream in enumerate(self._streams, start=1):
                 os.dup2(stream, number)
-            run_here(words)
+            run_here(act)
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
@@ -86,17 +86,30 @@ def _unnamed_file() -> int:
         return os.dup(file.fileno())
 
 
-def run_here(words: Sequence[str]) -> NoReturn:
-    """Runs a command in this process, which a fork has just made, and ends it as Python ends one."""
+def command(words: Sequence[str]) -> Callable[[], int]:
+    """Runs a command in the working directory.
+
+    Args:
+        words: what follows `burnish`.
+    """
+
+    def act() -> int:
+        from burnish.cli.main import main
+
+        sys.argv = ["burnish", *words]
+        return main()
+
+    return act
+
+
+def run_here(act: Callable[[], int]) -> NoReturn:
+    """Does something in this process, which a fork has just made, and ends it as Python ends one."""
     code = 1
     try:
         atexit._clear()  # what the tests have registered is for them
         sys.stdin = io.StringIO()
         sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
-        from burnish.cli.main import main
-
-        sys.argv = ["burnish", *words]
-        code = main()
+        code = act()
         atexit._run_exitfuncs()
     except BaseException:  # noqa: BLE001  whatever it is, the test has to see it
         traceback.print_exc()
