@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.export.plain_lora import what_is_not_plain
 from burnish.prepare.context import RunContext
 from burnish.runs.events import Note
 
@@ -18,22 +19,10 @@ def hindrances(settings: Mapping[str, Any]) -> list[str]:
     Args:
         settings: the adapter's `adapter_config.json`.
     """
-    found = []
-    if settings.get("peft_type", "LORA") != "LORA":
-        return [f"it is no LoRA adapter but `{settings['peft_type']}`"]
-    ranks = [settings.get("r", 8), *(settings.get("rank_pattern") or {}).values()]
-    if max(ranks) > RANKS[-1]:
-        found.append(f"its rank {max(ranks)} is above {RANKS[-1]}")
-    if settings.get("rank_pattern") or settings.get("alpha_pattern"):
-        found.append("its layers have different ranks or scales")
-    if settings.get("use_dora"):
-        found.append("it is a DoRA adapter")
-    if settings.get("modules_to_save"):
-        found.append(f"it trains whole modules ({', '.join(settings['modules_to_save'])})")
-    if settings.get("trainable_token_indices"):
-        found.append("it trains the embeddings of single tokens")
-    if settings.get("bias", "none") != "none":
-        found.append("it trains biases")
+    found = what_is_not_plain(settings)
+    if settings.get("peft_type", "LORA") == "LORA":
+        highest = max(settings.get("r", 8), *(settings.get("rank_pattern") or {}).values(), 0)
+        found += [f"its rank {highest} is above {RANKS[-1]}"] if highest > RANKS[-1] else []
     return found
 
 

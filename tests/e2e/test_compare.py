@@ -51,7 +51,6 @@ def compared(here: Path, made: Path) -> Path:
     return here / "runs"
 
 
-@pytest.mark.slow
 def test_two_learning_rates(compared: Path, made: Path, burnish: Burnish) -> None:
     result = burnish("compare slow fast")
     assert result.code == 0, result.err

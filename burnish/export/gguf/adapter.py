@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from burnish.errors import BurnishError, InputError
 from burnish.export.gguf.layouts import Described
-from burnish.export.vllm import hindrances
+from burnish.export.plain_lora import what_is_not_plain
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _PEFT = "base_model.model."
@@ -95,7 +95,7 @@ def check_adapter(settings: Any) -> None:
     Raises:
         InputError: it is no plain LoRA adapter.
     """
-    refused = ["the run has no adapter"] if settings is None else hindrances(settings)
+    refused = ["the run has no adapter"] if settings is None else what_is_not_plain(settings)
     if refused:
         raise InputError(
             f"llama.cpp cannot use the adapter by itself: {'; '.join(refused)}",

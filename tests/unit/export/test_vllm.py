@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from burnish.cli.main import main
+from burnish.errors import InputError
+from burnish.export.gguf.adapter import check_adapter
 from burnish.export.vllm import hindrances, largest_rank, remark_on_serving
 from burnish.prepare.context import prepare
 from burnish.runs.events import Event, Note
@@ -40,6 +42,13 @@ def test_a_plain_adapter_is_served() -> None:
 def test_what_it_refuses(changes: dict[str, Any], why: str) -> None:
     (found,) = hindrances({**PLAIN, **changes})
     assert why in found
+
+
+def test_llama_cpp_has_no_highest_rank() -> None:
+    check_adapter({**PLAIN, "r": 1024})
+    for settings in (None, {**PLAIN, "use_dora": True}):
+        with pytest.raises(InputError, match="llama.cpp cannot use the adapter by itself"):
+            check_adapter(settings)
 
 
 @pytest.mark.parametrize(
