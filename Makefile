@@ -33,7 +33,7 @@ format: $(VENV)/.installed-dev ## put the code into its standard form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/.installed ## write the options page, the glossary, the page on checking, the schemas and the snapshots of --help
+docs: $(VENV)/.installed-dev ## write the options page, the glossary, the page on checking, the schemas and the snapshots of --help
 	$(BIN)/python -m burnish.recipe.reference
 	$(BIN)/python -m burnish.glossary
 	$(BIN)/python -m burnish.check.finding
@@ -63,6 +63,5 @@ $(VENV)/.installed-dev: $(PINS) | $(VENV)/.made
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "Burnish needs Python 3.10 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12" >&2; exit 1; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@touch $@

@@ -112,6 +112,10 @@ class Batch:
         held = [cache for _, cache in self._joining] + ([] if self._cache is None else [self._cache])
         return len(self.rows) * max(map(key_values.columns, held), default=0)
 
+    def refuses(self, asked: Asked) -> str:
+        """Why it cannot do what is asked: never."""
+        return ""
+
     def parts(self, rows: Sequence[Row]) -> list[list[Row]]:
         """Rows whose prompts are read together: those of similar length, of which nothing is known."""
         alone = [row for row in rows if row.asked.inputs or self._beginnings.knows(row.asked.ids)]

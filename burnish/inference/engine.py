@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from burnish.errors import BurnishError, InputError, MachineError
-from burnish.inference.batch import Asked, Batch, Row, Token
+from burnish.inference.batch import Asked, Row, Token
 from burnish.inference.sampling import Chooser
 from burnish.models.device import ran_out
 
@@ -57,6 +57,39 @@ class Answer:
     """`stop`, `length` or `cancelled`."""
     error: Exception | None = None
     """What went wrong, if it did."""
+
+
+class Writer(Protocol):
+    """Writes the answers of one model: a `Batch`, or another program. See `Batch` for what these do."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Answers that are not ended."""
+        ...
+
+    def refuses(self, asked: Asked) -> str:
+        """Why it cannot do what is asked, as a sentence; empty if it can."""
+        ...
+
+    def parts(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Rows whose prompts are read together."""
+        ...
+
+    def join(self, rows: Sequence[Row]) -> list[Token | None]:
+        """Begins answers; the first token of each that has one by now."""
+        ...
+
+    def step(self) -> list[tuple[Row, Token | None]]:
+        """What came next; the last of a row may be none. May wait for a moment."""
+        ...
+
+    def sweep(self) -> None:
+        """Lets rows leave that have ended."""
+        ...
+
+    def log_probabilities(self, ids: Sequence[int], number: int) -> list[Token]:
+        """Those of a text."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +138,7 @@ class Engine:
         limits: what it takes on at a time.
     """
 
-    def __init__(self, batches: Mapping[str, Batch], limits: Limits | None = None) -> None:
+    def __init__(self, batches: Mapping[str, Writer], limits: Limits | None = None) -> None:
         self._batches, self.limits = dict(batches), limits or Limits()
         self._waiting: deque[Ticket] = deque()
         self._written: dict[Row, Ticket] = {}
@@ -116,7 +149,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def add(self, model: str, batch: Batch) -> None:
+    def add(self, model: str, batch: Writer) -> None:
         """Takes on another model. Only in the engine's own thread, so by what `do` runs."""
         self._batches[model] = batch
 
@@ -231,8 +264,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001  reported to all whose answers are lost
                 self._fail(batch, error)
                 continue
-            for row, token in found:
-                self._report(row, token)
+            self._report(found)
 
     def _drop_cancelled(self) -> None:
         with self._changed:
@@ -271,7 +303,7 @@ class Engine:
             for rows in self._batches[model].parts(list(asking)):
                 self._join(self._batches[model], [asking[row] for row in rows])
 
-    def _join(self, batch: Batch, tickets: Sequence[Ticket]) -> None:
+    def _join(self, batch: Writer, tickets: Sequence[Ticket]) -> None:
         """Lets requests begin whose prompts are read together; where that fails for several, each by itself."""
         for ticket in tickets:
             self._written[ticket.row] = ticket
@@ -286,9 +318,9 @@ class Engine:
                 for ticket in tickets:
                     self._join(batch, [ticket])
             return
-        for ticket, token in zip(tickets, tokens, strict=True):
+        for ticket in tickets:
             self.counts.prompt_tokens += len(ticket.asked.ids)
-            self._report(ticket.row, token)
+        self._report([(ticket.row, token) for ticket, token in zip(tickets, tokens, strict=True)])
 
     def _has_room(self, ticket: Ticket, chosen: Sequence[Ticket]) -> bool:
         """Whether a request has room beside those that are being written, and others that will be."""
@@ -297,16 +329,17 @@ class Engine:
         number = len(asked)
         return number == 0 or (number < self.limits.rows and (number + 1) * longest <= self.limits.tokens)
 
-    def _report(self, row: Row, token: Token | None) -> None:
-        ticket = self._written[row]
-        if token is not None:
-            self.counts.tokens += 1
-            ticket.on_token(token)
-        if row.ended is not None:
-            del self._written[row]
-            ticket.on_end(Answer(row.ended, row.error))
+    def _report(self, found: Sequence[tuple[Row, Token | None]]) -> None:
+        """Hands tokens over, and then says which of these answers have ended."""
+        for row, token in found:
+            if token is not None:
+                self.counts.tokens += 1
+                self._written[row].on_token(token)
+        for row in dict.fromkeys(row for row, _ in found):
+            if row.ended is not None:
+                self._written.pop(row).on_end(Answer(row.ended, row.error))
 
-    def _fail(self, batch: Batch, error: Exception) -> None:
+    def _fail(self, batch: Writer, error: Exception) -> None:
         """Ends all answers of a batch whose step failed."""
         lost = [row for row in batch.rows if row in self._written]
         for row in lost:

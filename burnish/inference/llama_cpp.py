@@ -1,23 +1,27 @@
 """llama.cpp itself, from the package `xllamacpp`, in a process of its own: a broken file ends that process, not ours.
 
-    python -m burnish.inference.llama_cpp FILE CONTEXT THREADS [ADAPTER]
+    python -m burnish.inference.llama_cpp FILE CONTEXT THREADS ROWS PRECISION [ADAPTER]
 
 serves FILE on loopback, writes the address on a line of its own, and ends with its standard input.
 """
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import importlib
 import importlib.util
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +33,8 @@ PACKAGE = "xllamacpp"
 _SHOWN_LINES = 3
 _SECONDS = 600
 """For one answer; a model that takes longer hangs."""
+EXACT, QUICK = "exact", "quick"
+"""fp32 keys and values without flash attention; or as llama.cpp has them by itself."""
 
 
 def is_installed() -> bool:
@@ -50,20 +56,30 @@ class Completion:
 
 
 class LlamaCpp:
-    """A file loaded by llama.cpp, for as long as the context lasts: fp32 cache, no flash attention, greedy.
+    """A file loaded by llama.cpp, for as long as the context lasts.
 
     Args:
         file: a GGUF file.
-        context: most tokens of prompt and answer.
+        context: most tokens of prompts and answers that are written at the same time.
         threads: of the processor.
         adapter: a GGUF file of a LoRA adapter, added to the model.
+        rows: answers that are written at the same time.
+        precision: `EXACT` or `QUICK`.
 
     Raises:
         MachineError: the package is not installed.
         BurnishError: llama.cpp cannot load the file, or ended while it was asked.
     """
 
-    def __init__(self, file: Path, context: int, threads: int = 2, adapter: Path | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        context: int,
+        threads: int = 2,
+        adapter: Path | None = None,
+        rows: int = 1,
+        precision: str = EXACT,
+    ) -> None:
         if not is_installed():
             raise MachineError(
                 "llama.cpp is not installed, so the file cannot be tried",
@@ -71,7 +87,7 @@ class LlamaCpp:
                 "pip install 'burnish[export]'",
             )
         self._file = file
-        self._words = [sys.executable, "-m", __spec__.name, str(file), str(context), str(threads)]
+        self._words = [sys.executable, "-m", __spec__.name, str(file), str(context), str(threads), str(rows), precision]
         self._words += [] if adapter is None else [str(adapter)]
 
     def __enter__(self) -> LlamaCpp:
@@ -89,9 +105,18 @@ class LlamaCpp:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends llama.cpp."""
         self._process.kill()
         self._process.communicate()
         self._log.close()
+
+    @property
+    def room(self) -> int:
+        """Most tokens of one prompt and its answer."""
+        return int(self._get("/props")["default_generation_settings"]["n_ctx"])
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text, in which the names of special tokens are read as these; nothing is added around it."""
@@ -101,6 +126,15 @@ class LlamaCpp:
         """A conversation by the chat template of the file, up to where the answer begins."""
         asked = {"messages": list(messages), "chat_template_kwargs": dict(values or {})}
         return self._post("/apply-template", asked)["prompt"]
+
+    def stream(self, ids: Sequence[int], options: Mapping[str, Any]) -> Stream:
+        """Begins to continue a prompt.
+
+        Args:
+            ids: the prompt's tokens.
+            options: of llama.cpp's route `/completion`.
+        """
+        return Stream(self._address, {"prompt": list(ids), "return_tokens": True, "stream": True, **options})
 
     def complete(self, ids: Sequence[int], most: int, top: int = 1) -> Completion:
         """Continues a prompt, always with the most likely token.
@@ -144,7 +178,13 @@ class LlamaCpp:
             BurnishError: it refuses the request, or has ended.
         """
         data = json.dumps(body).encode()
-        request = urllib.request.Request(self._address + path, data, {"Content-Type": "application/json"})
+        return self._asked(urllib.request.Request(self._address + path, data, {"Content-Type": "application/json"}))
+
+    def _get(self, path: str) -> Any:
+        """What the server says of itself; raises as `_post` does."""
+        return self._asked(urllib.request.Request(self._address + path))
+
+    def _asked(self, request: urllib.request.Request) -> Any:
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
                 return json.load(answer)
@@ -163,20 +203,61 @@ class LlamaCpp:
         )
 
 
+class Stream:
+    """An answer that llama.cpp is writing.
+
+    Args:
+        address: of its server.
+        body: of the request.
+    """
+
+    def __init__(self, address: str, body: Mapping[str, Any]) -> None:
+        place = urllib.parse.urlsplit(address)
+        assert place.hostname is not None
+        self._connection = http.client.HTTPConnection(place.hostname, place.port, timeout=_SECONDS)
+        self._body = json.dumps(body)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What it writes, one after the other: objects of llama.cpp.
+
+        Raises:
+            BurnishError: it refuses the request, or ended.
+        """
+        try:
+            self._connection.request("POST", "/completion", self._body, {"Content-Type": "application/json"})
+            answer = self._connection.getresponse()
+            if answer.status != http.client.OK:
+                said = answer.read(300).decode(errors="replace")
+                raise BurnishError("llama.cpp refuses a request", said, "Report this with the exported file")
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    yield json.loads(line[len(b"data: ") :])
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise BurnishError("llama.cpp ended while it was asked", str(error), "Start the server again") from error
+        finally:
+            self._connection.close()
+
+    def cancel(self) -> None:
+        """Lets llama.cpp stop, and ends `events`. May be called from any thread, at any time."""
+        with contextlib.suppress(OSError, AttributeError):  # it may not have begun, or have ended
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+
 def _log_probabilities(place: Mapping[str, Any]) -> dict[int, float]:
     """Those of the most likely tokens of a place; none at all is minus infinity."""
     return {one["id"]: -math.inf if one["logprob"] is None else one["logprob"] for one in place["top_logprobs"]}
 
 
-def _serve(file: str, context: int, threads: int, adapters: Sequence[str]) -> None:
+def _serve(file: str, context: int, threads: int, rows: int, precision: str, adapters: Sequence[str]) -> None:
     """Loads a file, serves it, and waits until the other process ends."""
     xllamacpp: Any = importlib.import_module(PACKAGE)
     asked = xllamacpp.CommonParams()
     asked.model.path = file
-    asked.n_ctx, asked.n_parallel, asked.warmup = context, 1, False
+    asked.n_ctx, asked.n_parallel, asked.kv_unified, asked.warmup = context, rows, True, False
     asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads
-    asked.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    asked.cache_type_k = asked.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    if precision == EXACT:
+        asked.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        asked.cache_type_k = asked.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     asked.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(one, 1.0) for one in adapters]
     asked.hostnames, asked.port = ["127.0.0.1"], 0
     asked.swa_full = True
@@ -188,4 +269,4 @@ def _serve(file: str, context: int, threads: int, adapters: Sequence[str]) -> No
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5], sys.argv[6:])

@@ -13,6 +13,7 @@ from typing import Any
 from burnish.errors import InputError, MissingRun
 from burnish.inference.batch import Batch
 from burnish.inference.embedding import Embedding, is_embedding_model
+from burnish.inference.engine import Writer
 from burnish.inference.grammar import Grammars
 from burnish.inference.session import Session, open_alone, open_session
 from burnish.lineage.saved_recipe import open_recipe
@@ -34,8 +35,12 @@ class Served:
 
     name: str
     session: Session
-    batch: Batch
+    batch: Writer
     """Writes its answers."""
+    room: int
+    """Most tokens of prompt and answer together."""
+    vocabulary: int
+    """Token ids are below that."""
     release: Callable[[], None] = lambda: None
     """Frees what only this model needs of a network that it shares."""
 
@@ -44,17 +49,10 @@ class Served:
         """When the model was written, in seconds since 1970."""
         return self.session.created
 
-    @property
-    def room(self) -> int:
-        """Most tokens of prompt and answer together."""
-        return context_limit(self.session.network.config) or 1 << 20
-
     @cached_property
     def grammars(self) -> Grammars:
         """Makes answers follow a form. Raises like `Grammars`."""
-        session = self.session
-        vocabulary = session.network.get_input_embeddings().weight.shape[0]
-        return Grammars(session.tokenizer, vocabulary, session.task.predictor.stop_ids)
+        return Grammars(self.session.tokenizer, self.vocabulary, self.session.task.predictor.stop_ids)
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,11 @@ def open_models(
         InputError: two have the same name, or one cannot be served.
     """
     bases = bases or Bases()
-    places = _places(names)
+    places = places_of(names)
     tasks = {name: _task_of(place, runs, trusts_code) for name, place in places.items()}
     for name, task in tasks.items():
         if task is not None:
-            _check_task(name, task)
+            check_task(name, task)
     served = dict[str, Offered]()
     # runs first: base models then use the networks of runs
     for name in sorted(places, key=lambda name: tasks[name] is None):
@@ -196,13 +194,13 @@ def open_run(name: str, run: RunFolder, bases: Bases, warn: Callable[[str], None
         InputError: it cannot be served.
     """
     task = open_recipe(run).task
-    _check_task(name, task)
+    check_task(name, task)
     writes = task_facts(task).generates
     session = open_session(str(run.path), warn=warn, opener=bases.open if writes else open_alone)
     return _served(name, session, bases) if writes else Predicting(name, session)
 
 
-def _places(names: Sequence[str]) -> dict[str, str]:
+def places_of(names: Sequence[str]) -> dict[str, str]:
     """The run or model behind each name. Raises InputError if two have the same."""
     places = dict[str, str]()
     for text in names:
@@ -224,7 +222,8 @@ def _task_of(place: str, runs: str, trusts_code: bool) -> str | None:
         return None
 
 
-def _check_task(name: str, task: str) -> None:
+def check_task(name: str, task: str) -> None:
+    """Raises InputError if a server has no route for a task."""
     facts = task_facts(task)
     if not facts.generates and not facts.predicts:
         raise InputError(
@@ -249,9 +248,11 @@ def _served(name: str, session: Session, bases: Bases) -> Served:
             "It maps one text to another with two networks, and the server only continues texts.",
             "Use `burnish generate`",
         )
-    return Served(name, session, Batch(network, bases.precision, bases.active, _KEPT_BYTES), bases.release)
+    batch = Batch(network, bases.precision, bases.active, _KEPT_BYTES)
+    room = context_limit(network.config) or 1 << 20
+    return Served(name, session, batch, room, network.get_input_embeddings().weight.shape[0], bases.release)
 
 
-def batches_of(served: Mapping[str, Offered]) -> dict[str, Batch]:
+def batches_of(served: Mapping[str, Offered]) -> dict[str, Writer]:
     """Those of the models that write, for an engine."""
     return {name: one.batch for name, one in served.items() if isinstance(one, Served)}

@@ -35,7 +35,7 @@ from burnish.tasks.task import Question, Task
 Write = Callable[[str], None]
 Opener = Callable[[Method, Callable[[ModelLocation], Any], ModelLocation, Path | None, str], Any]
 """Returns the network of a model: from its method, what loads a base, where that is, the trained result, and the
-precision."""
+precision. None where another program answers, so that only prompts are made and answers are read."""
 
 
 def open_alone(
@@ -106,15 +106,16 @@ class Session:
             return load_base(where, section, self._tokenizer, self._device, loading, self._task.objective.head).network
 
         self._network = opener(method, load, location, None if base else result, self._precision)
-        self._network.eval()
-        if self._task.generates:
+        if self._network is not None:
+            self._network.eval()
+        if self._network is not None and self._task.generates:
             arrange_for_answers(self._network, self._precision)
         self.created = (location.folder if result is None else result).stat().st_mtime
         """When the model was written, in seconds since 1970."""
 
     @property
     def network(self) -> Any:
-        """The loaded network, in evaluation mode."""
+        """The loaded network, in evaluation mode; None where another program has the weights."""
         return self._network
 
     @property

@@ -154,13 +154,16 @@ def asked_of(
         logit_bias=bias,
         seed=None if form.seed is None else form.seed + number,
     )
-    return Asked(ids, frozenset(served.session.task.predictor.stop_ids), most, sampling, form.top, guide, inputs)
+    asked = Asked(ids, frozenset(served.session.task.predictor.stop_ids), most, sampling, form.top, guide, inputs)
+    if refused := served.batch.refuses(asked):
+        raise Refusal(400, f"The model `{served.name}` cannot do that: {refused}")
+    return asked
 
 
 def _token_id(name: str, served: Served) -> int:
-    rows = served.session.network.get_input_embeddings().weight.shape[0]
-    if not name.isdecimal() or int(name) >= rows:
-        raise Refusal(400, f"`logit_bias` has `{name}`, which is no token id below {rows:,}.", None, "logit_bias")
+    if not name.isdecimal() or int(name) >= served.vocabulary:
+        message = f"`logit_bias` has `{name}`, which is no token id below {served.vocabulary:,}."
+        raise Refusal(400, message, None, "logit_bias")
     return int(name)
 
 

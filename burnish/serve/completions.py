@@ -23,9 +23,8 @@ def completion_prompt(served: Served, prompt: str | list[int]) -> list[int]:
     if isinstance(prompt, str):
         ids = list(tokenizer(prompt)["input_ids"])
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
-    rows = served.session.network.get_input_embeddings().weight.shape[0]
-    if any(not 0 <= token < rows for token in prompt):
-        raise Refusal(400, f"A token id is not below {rows:,}.", None, "prompt")
+    if any(not 0 <= token < served.vocabulary for token in prompt):
+        raise Refusal(400, f"A token id is not below {served.vocabulary:,}.", None, "prompt")
     return prompt
 
 

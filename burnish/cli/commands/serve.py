@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from burnish.inference.served import Bases, Offered
     from burnish.jobs.queue import Queue
 
+OWN, LLAMA_CPP = "burnish", "llama.cpp"
 Names = Annotated[
     list[str],
     typer.Argument(
@@ -42,6 +43,18 @@ Tokens = Annotated[
     int, typer.Option("--tokens", metavar="NUMBER", min=1, help="Tokens that these may have together, with prompts.")
 ]
 Waiting = Annotated[int, typer.Option("--waiting", metavar="NUMBER", min=1, help="Requests that may wait for a place.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="`burnish`, or `llama.cpp` for runs exported as GGUF.")
+]
+FileType = Annotated[
+    str | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="Of the GGUF file, with `--engine llama.cpp`; the first one that was exported by default.",
+        show_default=False,
+    ),
+]
 Jobs = Annotated[
     Path | None,
     typer.Option(
@@ -70,6 +83,8 @@ def serve(
     rows: Rows = 32,
     tokens: Tokens = 65536,
     waiting: Waiting = 256,
+    engine_name: EngineName = OWN,
+    file_type: FileType = None,
     jobs: Jobs = None,
     at_once: AtOnce = 1,
     base_model: BaseModel = None,
@@ -87,6 +102,7 @@ def serve(
         raise MachineError(
             "the server is not installed", f"The package `{missing[0]}` is missing.", "pip install 'burnish[serve]'"
         )
+    _check_engine(engine_name, file_type)
     key = _key(key_file)
     if host not in _LOOPBACK and key is None:
         raise InputError(
@@ -104,15 +120,35 @@ def serve(
         from burnish.runs.events import Stage
 
         progress(Stage("loading the models"))
-        bases, engine = Bases(), Engine({}, Limits(rows, tokens, waiting))
+        limits = Limits(rows, tokens, waiting)
+        bases, engine = Bases(), Engine({}, limits)
+
+        def opened() -> dict[str, Offered]:
+            if engine_name == OWN:
+                return open_models(names, runs, base_model, trust, console.warn, bases)
+            from burnish.inference.llama_served import open_exported
+
+            return {**open_exported(names, runs, base_model, trust, file_type, limits, console.warn)}
+
         try:
-            served = engine.call(lambda: open_models(names, runs, base_model, trust, console.warn, bases))
+            served = engine.call(opened)
         except BaseException:
             engine.close()
             raise
     for name, batch in batches_of(served).items():
         engine.call(partial(engine.add, name, batch))
     _run(console, host, listening, key, engine, served, queue, bases)
+
+
+def _check_engine(name: str, file_type: str | None) -> None:
+    """Refuses an engine that there is not, and a type of file that it does not read."""
+    if name not in (OWN, LLAMA_CPP):
+        known = f"There are `{OWN}` and `{LLAMA_CPP}`."
+        raise InputError(f"there is no engine `{name}`", known, "Leave `--engine` out")
+    if name == OWN and file_type is not None:
+        raise InputError(
+            "`--type` has no effect", "It names a GGUF file, which only llama.cpp reads.", "Add `--engine llama.cpp`"
+        )
 
 
 def _key(file: Path | None) -> str | None:
