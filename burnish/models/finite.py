@@ -10,11 +10,14 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.location import ModelLocation
 
+_LARGEST = torch.finfo(torch.float32).max ** (1 / 3)
+"""About 7e12, which no trained weight comes near. A backward pass multiplies three such numbers, and beyond this their
+product does not fit into fp32: losses may be right then, and gradients are NaN."""
 _WIDER = "Use a format with a wider range: `--set model.precision=bf16` in training, `--precision bf16` in `merge`"
 
 
 def check_finite(network: Any, location: ModelLocation, stored: torch.dtype, computed: torch.dtype) -> None:
-    """Refuses a model with a weight that is not a number, is infinite, or becomes so in its format.
+    """Refuses a model with a weight that is not a number, is infinite, becomes so in its format, or makes gradients so.
 
     Args:
         network: loaded; its quantized weights are read from the folder.
@@ -31,7 +34,11 @@ def check_finite(network: Any, location: ModelLocation, stored: torch.dtype, com
         _check_files(location, stored)
     if name is not None:
         raise _not_finite(location, name, "values that are not finite")
-    if computed == torch.float16 and stored != computed and (name := _first_beyond(network, computed)) is not None:
+    if (name := _first_beyond(network, _LARGEST)) is not None:
+        raise _not_finite(location, name, f"a value beyond {_LARGEST:.0e}")
+    most = torch.finfo(torch.float16).max
+    # vectors are not cast
+    if computed == torch.float16 != stored and (name := _first_beyond(network, most, rank=1)) is not None:
         raise _too_large(location, name, computed)
 
 
@@ -42,12 +49,12 @@ def first_not_finite(network: Any) -> str | None:
     return next((name for name, fine in zip(names, is_finite, strict=True) if not fine), None)
 
 
-def _first_beyond(network: Any, dtype: torch.dtype) -> str | None:
-    """Name of the first matrix with a value outside the range of a format; vectors are not cast."""
+def _first_beyond(network: Any, largest: float, rank: int = 0) -> str | None:
+    """Name of the first weight of more dimensions than `rank` that has a value beyond that."""
     names, extremes = _extremes(network)
     ranks = dict((name, weight.ndim) for name, weight in network.named_parameters())
-    beyond = (extremes.abs() > torch.finfo(dtype).max).any(-1).tolist()
-    return next((name for name, far in zip(names, beyond, strict=True) if far and ranks[name] > 1), None)
+    beyond = (extremes.abs() > largest).any(-1).tolist()
+    return next((name for name, far in zip(names, beyond, strict=True) if far and ranks[name] > rank), None)
 
 
 @torch.no_grad()
@@ -88,7 +95,7 @@ def _check_files(location: ModelLocation, dtype: torch.dtype) -> None:
 def _not_finite(location: ModelLocation, name: str, held: str) -> ModelError:
     return ModelError(
         f"the weights of `{location.name}` are damaged: the tensor `{name}` has {held}",
-        "Every output of such a model is NaN, and so is every loss.",
+        "Outputs, losses or gradients of such a model are NaN.",
         "Download the model again, or use another one",
     )
 

@@ -32,6 +32,13 @@ def test_the_tensor_is_named(name: str, dtype: torch.dtype, value: float, held: 
         checked(name, value, tmp_path, dtype, dtype)
 
 
+@pytest.mark.parametrize("name", [MATRIX, VECTOR])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_number_whose_gradients_no_format_holds_is_damage(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"`{name}` has a value beyond 7e\\+12"):
+        checked(name, -4e36, tmp_path, dtype, dtype)
+
+
 @pytest.mark.parametrize("stored", [torch.float16, torch.float32])
 def test_a_number_beyond_fp16_is_not_called_damage(stored: torch.dtype, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"do not fit into fp16: the tensor `{MATRIX}` has a value beyond") as caught:
