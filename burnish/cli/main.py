@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import signal
@@ -31,7 +32,7 @@ from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.cli.together import hush_beside_main, is_reported_here, refuse_together
-from burnish.errors import BurnishError, Interrupted, MachineError, says_out_of_memory
+from burnish.errors import BurnishError, InputError, Interrupted, MachineError, says_out_of_memory
 from burnish.system.hangup import Ended, ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
@@ -173,6 +174,13 @@ def as_burnish_error(error: Any) -> BurnishError:
         return usage_error(error, {one.__name__: _summary(one) for group in COMMANDS.values() for one in group})
     if isinstance(error, typer.Abort):
         return Interrupted("stopped")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever name it was
+        name = str(error.filename or "")
+        return InputError(
+            f"`{name[:60]}…` is too long for the name of a file",
+            f"It has {len(name):,} characters, and most systems take at most 255 bytes for a name, 4,096 for a path.",
+            "Give a shorter name",
+        )
     text = " ".join(str(error).split())[:500]
     if says_out_of_memory(error):
         return MachineError(

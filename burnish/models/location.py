@@ -13,7 +13,8 @@ from typing import Any
 from burnish.errors import ModelError, reason_of
 from burnish.models.weight_files import PICKLES, check_weight_files, weight_files
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
-from burnish.system.machine import expanded
+from burnish.system.machine import expanded, is_special
+from burnish.system.shell import quoted
 
 _BUNDLED_HINT = "use the bundled model: `--model seedling`"
 
@@ -218,6 +219,7 @@ def _fetch(section: ModelSection) -> Path:
 def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
     """Checks that a folder can and may be loaded, before anything heavy is imported."""
     folder, name = location.folder, location.name
+    _refuse_special(location)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"the folder `{folder}` is not a base model",
@@ -237,6 +239,19 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
     if not weight_files(name, folder, section.allow_pickle):
         _refuse_weights(location, section)
     return location
+
+
+def _refuse_special(location: ModelLocation) -> None:
+    """Raises ModelError for a folder with a pipe or a device, which transformers would open by its name."""
+    entries = list(location.folder.iterdir())
+    below = [path for entry in entries if entry.is_dir() for path in entry.iterdir()]
+    if special := next(filter(is_special, (*entries, *below)), None):
+        raise ModelError(
+            f"the folder of the model `{location.name}` holds `{special.relative_to(location.folder)}`, which is a "
+            "pipe or a device",
+            "Models consist of files, and reading this may never end.",
+            f"Remove it: `rm {quoted(str(special))}`",
+        )
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from pathlib import Path
 from typing import Any
+
+from burnish.system.machine import is_special
 
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 1 << 22, 50_000, 20
 """Of a recipe: options nest three deep, and only a list of labels can be long."""
@@ -19,9 +22,11 @@ def read_limited(path: Path) -> str:
 
     Raises:
         TooMuch: it is far longer than any recipe.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a pipe or a device.
         UnicodeDecodeError: it is not UTF-8.
     """
+    if is_special(path):
+        raise OSError(errno.EINVAL, "It is a pipe or a device, and not a file")
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import InputError
+from burnish.system.machine import is_special
 from burnish.system.shell import quoted
 
 
@@ -69,18 +70,13 @@ def check_plain(folder: Path) -> None:
         InputError: there is a link, a device, a pipe or a socket.
     """
     for entry in _entries(folder):
-        if entry.is_symlink() or _is_special(entry):
+        if entry.is_symlink() or is_special(Path(entry.path)):
             kind = "a link" if entry.is_symlink() else "neither a file nor a folder"
             raise InputError(
                 f"`{entry.path}` is {kind}",
                 "Burnish makes none, and through one a run folder from someone else could reach other files.",
                 "Put the file itself there, or remove it",
             )
-
-
-def _is_special(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a device, a pipe or a socket; not what has been removed meanwhile."""
-    return not (entry.is_file() or entry.is_dir()) and os.path.lexists(entry.path)
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -72,6 +72,11 @@ def expanded(name: str | Path) -> Path:
         return path
 
 
+def is_special(path: Path) -> bool:
+    """Whether it is a pipe, a device or a socket, or a link to one: reading that may never end, or fill the memory."""
+    return not (path.is_file() or path.is_dir()) and path.exists()
+
+
 def cache_folder() -> Path:
     """The folder for files that may be deleted at any time; it may not exist yet.
 

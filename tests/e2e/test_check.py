@@ -53,6 +53,17 @@ def test_a_clean_file_raises_nothing(name: str, burnish: Burnish, here: Path) ->
     assert result.code == 0
 
 
+def test_good_rows_behind_many_that_cannot_be_used(
+    burnish: Burnish, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shape is detected from the first rows, and all of these are unusable."""
+    monkeypatch.setattr(workflow, "_FIRST", 8)
+    unusable = [{"prompt": f"What is {number}?", "completion": ""} for number in range(20)]
+    (here / "rows.jsonl").write_text(lines([*unusable, *answers()]), encoding="utf-8")
+    result = burnish("check rows.jsonl --json")
+    assert result.json["facts"]["rows"] == f"{_COUNT:,}, 20 left out"
+
+
 def test_rows_to_be_evaluated_on_that_were_trained_on_are_found(burnish: Burnish, here: Path) -> None:
     rows, held_out = texts(), texts(40 + _COUNT)[_COUNT:]
     near = {"text": rows[7]["text"].replace(rows[7]["text"].split()[-1], "lighthouse.")}

@@ -70,7 +70,10 @@ def test_from_python(moved: Path, runs: Path) -> None:
     burnish_api.resume(runs / "stopped", base_model=moved)
 
 
-@pytest.mark.parametrize("words", [COMMANDS[name] for name in ("generate", "generate with the base", "chat")])
+@pytest.mark.parametrize(
+    "words",
+    [*(COMMANDS[name] for name in ("generate", "generate with the base", "chat")), "serve whole --port 0"],
+)
 def test_a_changed_base_answers_nothing(words: str, runs: Path, here: Path, base: Path, burnish: Burnish) -> None:
     base_changed("whole")(here, base)
     result = burnish(words, stdin="Hello.\n")

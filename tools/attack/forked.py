@@ -64,11 +64,17 @@ def faults_of(ended: Ended) -> list[str]:
 
 def warm_up() -> None:
     """Imports what commands import, on one thread: threads do not survive a fork."""
+    warm_up_libraries()
+    importlib.import_module("burnish.cli.main")
+
+
+def warm_up_libraries() -> None:
+    """Imports what Burnish imports of others, and nothing of its own."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     import torch
 
     torch.set_num_threads(1)
-    for name in ("peft", "transformers", "burnish.cli.main"):
+    for name in ("peft", "transformers"):
         importlib.import_module(name)
 
 

@@ -49,6 +49,8 @@ _MARKS = {
 """Words in a key that may say whether an answer is learned, but not which of its values does."""
 _OBJECTS = re.compile(r"\s*\[\s*\{")
 """How a list of objects begins as JSON text."""
+MOST_MESSAGES = 4096
+"""Each answer is found in what the template writes of all messages before it, so the time grows with their square."""
 KEPT = ("name", "tool_call_id")
 _USED = frozenset(
     ("role", "from", "content", "value", "tool_calls", "function_call", "refusal", *KEPT, *THOUGHT, *WEIGHTS)
@@ -74,6 +76,8 @@ def read_messages(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) 
         raise RowError(f"`{column}` is missing")
     if not isinstance(value, (list, tuple)):
         raise RowError(f"`{column}` is not a list of messages")
+    if len(value) > MOST_MESSAGES:
+        raise RowError(f"`{column}` has {len(value):,} messages, and a conversation may have {MOST_MESSAGES:,}")
     messages = [read_message(message, number, roles) for number, message in enumerate(value, start=1)]
     return through_last_answer(messages, column)
 

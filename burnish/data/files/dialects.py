@@ -26,6 +26,8 @@ _MIN_SHARE = 0.9
 """Share of the rows that must have as many cells as the header for a delimiter to be taken."""
 _MIN_BROKEN_LINES = 3
 """Lines with broken quotes for quotes to be taken as ordinary characters; fewer are errors of single rows."""
+_FEWEST_HIDDEN = 10
+"""Lines of a cell that all have as many cells as the header: so many are no coincidence."""
 _DECLARATION = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _ENCLOSED = re.compile(r'(?:^|[,;\t|])"((?:[^"]|"")*)"(?=[,;\t|\r\n]|$)')
@@ -123,10 +125,20 @@ class LineFeed:
         return f" (lines {self.first} to {last})" if last > self.first else ""
 
 
-def read_cells(lines: Iterator[Numbered], dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
-    """Yields (line where the row begins, cells, what is wrong with it or empty); blank lines are skipped."""
+def read_cells(
+    lines: Iterator[Numbered], dialect: Dialect, finds_hidden: bool = False
+) -> Iterator[tuple[int, list[str], str]]:
+    """Yields (line where the row begins, cells, what is wrong with it or empty); blank lines are skipped.
+
+    Args:
+        lines: from the header on.
+        dialect: of the table.
+        finds_hidden: whether rows are looked for in cells of many lines. A row whose cell has some is wrong; if its
+            quotes are broken, too, it has no cells, and the lines after its first are read again.
+    """
     feed = LineFeed(lines)
     reader = dialect.reader(feed)
+    width = 0
     while True:
         feed.begin_row()
         try:
@@ -134,16 +146,43 @@ def read_cells(lines: Iterator[Numbered], dialect: Dialect) -> Iterator[tuple[in
         except StopIteration:
             return
         except csv.Error as error:
-            if "unexpected end of data" not in str(error):
+            hidden = _hidden_rows(feed, dialect, width) if finds_hidden else ""
+            if "unexpected end of data" not in str(error) and not hidden:
                 yield feed.first, [], f"invalid row: {str(error).partition(' - ')[0]}{feed.span}"
                 continue
-            # The quote extends to the end of the file: reject only the line where it opens, and read the rest again.
-            yield feed.first, [], "a quote opens here and is never closed"
+            # The quote extends over other rows: reject only the line where it opens, and read the rest again.
+            yield feed.first, [], hidden or "a quote opens here and is never closed"
             feed.resume_after_first()
             reader = dialect.reader(feed)
             continue
         if any(cell.strip() for cell in cells):
-            yield feed.first, cells, ""
+            yield feed.first, cells, _hidden_rows(feed, dialect, width) if finds_hidden else ""
+            width = width or len(cells)
+
+
+def _hidden_rows(feed: LineFeed, dialect: Dialect, width: int) -> str:
+    """What is wrong with a row of many lines that have the cells of rows themselves; empty if they have not.
+
+    Args:
+        feed: whose current row it is.
+        dialect: of the table.
+        width: cells of the header.
+    """
+    inner = [line for _, line in feed.current[1:-1]]
+    if width < 2 or len(inner) < _FEWEST_HIDDEN:
+        return ""
+    alike = sum(_cells_alone(line, dialect) == width for line in inner)
+    if alike < _MIN_SHARE * len(inner):
+        return ""
+    return f"a quote opens here and closes in line {feed.current[-1][0]}, after {alike} lines with the cells of rows"
+
+
+def _cells_alone(line: str, dialect: Dialect) -> int:
+    """The number of cells of a line as a row of its own; 0 if it is none."""
+    try:
+        return len(next(dialect.reader([line]), []))
+    except csv.Error:
+        return 0
 
 
 def find_dialect(path: Path, usual: str) -> Dialect:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from burnish.data.files.dialects import MOST_ABOVE, describe_titles, lines_above_header
-from burnish.data.files.opening import open_binary
+from burnish.data.files.opening import MOST_TIMES, SMALL_BYTES, is_compressed, open_binary
 from burnish.data.files.tables import check_header, names_of_headerless_rows
+from burnish.data.files.worksheet_area import spanned_cells
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
 from burnish.errors import DataError
 
 SUFFIXES = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
-_MOST_BYTES = 4 << 30
-"""Uncompressed size of a workbook that is opened; one that unpacks to more is refused."""
+_MANY_CELLS = 4_000_000
+"""A worksheet that spans more must have at least as many bytes; one with a value in every third cell has."""
 
 
 def read_excel(path: Path) -> Iterator[Row | Rejected]:
@@ -32,9 +34,11 @@ def worksheets(path: Path) -> dict[str, list[list[Any]]]:
     """
     import python_calamine
 
-    with open_binary(path) as stream:
+    with open_binary(path) as opened:
         try:
-            _check_size(path)
+            stream = io.BytesIO(opened.read()) if is_compressed(path) else opened
+            _check_size(path, stream)
+            stream.seek(0)
             book = python_calamine.CalamineWorkbook.from_filelike(stream)
             found = {name: book.get_sheet_by_name(name) for name in book.sheet_names}
             cells = {name: one.to_python(skip_empty_area=False) for name, one in found.items()}
@@ -45,6 +49,14 @@ def worksheets(path: Path) -> dict[str, list[list[Any]]]:
                 if isinstance(error, python_calamine.PasswordError)
                 else "It is incomplete, or something else under that name.",
                 "Save it again without a password, or export it as CSV",
+            ) from error
+        except BaseException as error:
+            if type(error).__module__ != "pyo3_runtime":  # the library's own fault, which is no `Exception`
+                raise
+            raise DataError(
+                f"`{path}` cannot be read as an Excel or OpenDocument file",
+                "The library that reads such files fails on it.",
+                "Export it as CSV",
             ) from error
     return {name: rows for name, rows in cells.items() if any(map(_has_value, rows))}
 
@@ -109,13 +121,22 @@ def _plain(cell: Any) -> Any:
     return cell.isoformat() if isinstance(cell, (datetime.date, datetime.time)) else cell
 
 
-def _check_size(path: Path) -> None:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > _MOST_BYTES:
+def _check_size(path: Path, stream: BinaryIO) -> None:
+    """Raises DataError for a workbook that unpacks to far more than a table shrinks to, or spans far more cells."""
+    if not zipfile.is_zipfile(stream):
+        return
+    with zipfile.ZipFile(stream) as archive:
+        size, packed = sum(entry.file_size for entry in archive.infolist()), path.stat().st_size
+        if size > max(SMALL_BYTES, MOST_TIMES * packed):
             raise DataError(
-                f"`{path}` would take {size / 1e9:,.0f} GB unpacked",
-                "That is far more than a table with so many bytes holds.",
+                f"`{path}` would take {size / 1e9:,.1f} GB unpacked, from {packed / 1e6:,.1f} MB",
+                f"That is more than {MOST_TIMES} times its size, far more than a table shrinks to.",
                 "Export it as CSV",
             )
+        cells = spanned_cells(archive)
+    if cells > max(_MANY_CELLS, size):
+        raise DataError(
+            f"`{path}` has a worksheet of {cells:,} cells, nearly all of them empty or repeated",
+            "All cells from the first to the last are read, and these would fill the memory.",
+            "Remove what stands far below or beside the table, or export it as CSV",
+        )

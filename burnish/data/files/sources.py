@@ -23,7 +23,7 @@ from burnish.data.files.word_tables import in_sentences
 from burnish.data.rows.row import Rejected, Row, quoted
 from burnish.errors import DataError
 from burnish.recipe.schema import NONE, DataSection
-from burnish.system.machine import expanded
+from burnish.system.machine import expanded, is_special
 
 Source = Path | FilePart | HubSplit
 
@@ -158,6 +158,12 @@ def _find(name: str) -> _Found:
     path = expanded(name)
     if path.is_dir():
         return _in_folder(path, "")
+    if is_special(path):
+        raise DataError(
+            f"`{name}` is a pipe or a device, and not a file",
+            "Data is read several times, and what comes from a pipe can be read once.",
+            "Write it into a file first, and give that",
+        )
     if path.exists():
         return _in_archive(path, "") if path.suffix.lower() == archives.SUFFIX else _in_file(path)
     if (named := split_part(name)) is not None:

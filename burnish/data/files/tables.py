@@ -40,19 +40,34 @@ def read_table(path: Path, usual: str) -> Iterator[Row | Rejected]:
     header, dialect = find_names(path, find_dialect(path, usual))
     is_headerless = header is not None
     remarks = [describe_encoding(path), *dialect.remarks(usual), describe_headerless(header) if header else ""]
-    note = note_on(path.name, remarks)
-    for line, cells, reason in read_cells(dialect.lines(path), dialect):
+    note, has_long = note_on(path.name, remarks), False
+    for line, cells, reason in read_cells(dialect.lines(path), dialect, finds_hidden=True):
+        if reason and cells:
+            raise DataError(
+                f"{file}:{line}: {reason}",
+                "A stray quote makes one cell of many rows, which would be lost.",
+                "Remove that quote or double it; if the cell does hold these lines, give the rows as JSON Lines",
+            )
         if header is None:
             if reason:
                 raise DataError(f"{file}:{line}: the header row is invalid: {reason}", "", "Fix its quotes")
             header = check_header(file, line, cells, dialect.delimiter)
         elif not reason and len(cells) == len(header):
-            yield Row(dict(zip(header, cells, strict=True)), file, line, note)
+            over = 0 if has_long else max(cell.count("\n") for cell in cells)
+            has_long = has_long or over > _MANY_LINES
+            said = _LONG_CELL.format(lines=over + 1, line=line) if over > _MANY_LINES else ""
+            values = dict(zip(header, cells, strict=True))
+            yield Row(values, file, line, note_on(path.name, [*remarks, said]) if said else note)
         else:
             named = "the other rows have" if is_headerless else "the header has"
             yield Rejected(file, line, reason or f"{len(cells)} cells, but {named} {len(header)}")
     if header is None:
         raise DataError(f"`{file}` is empty", "It contains only blank lines.", "Add a header row and rows")
+
+
+_MANY_LINES = 100
+"""In a cell: a long document, or the work of a quote that was not meant to open one."""
+_LONG_CELL = "has a cell of {lines} lines in the row of line {line}: if it should have fewer, a quote is missing there"
 
 
 def find_names(path: Path, dialect: Dialect) -> tuple[list[str] | None, Dialect]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -127,6 +128,9 @@ def test_no_command_shows_the_help(captured: Captured) -> None:
     assert "quickstart" in captured()[0]
 
 
+_TOO_LONG = OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "first_line"),
     [
@@ -134,6 +138,7 @@ def test_no_command_shows_the_help(captured: Captured) -> None:
         (Interrupted("stopped"), 130, "stopped"),
         (KeyError("x"), 1, "error: unexpected failure: KeyError: 'x'"),
         (MemoryError(), 3, "error: memory ran out"),
+        (_TOO_LONG, 2, f"error: `{'a' * 60}…` is too long for the name of a file"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 3, "error: memory ran out"),
         (RuntimeError("shape mismatch"), 1, "error: unexpected failure: RuntimeError: shape mismatch"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_a_model_without_tokenizer_is_refused(model: Path) -> None:
 def test_a_model_without_weights_is_refused(model: Path) -> None:
     (model / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="has no weights"):
+        locate(model)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes")
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "additional_chat_templates/a.jinja", "notes.txt"])
+def test_a_pipe_or_a_device_in_a_model_is_refused(name: str, model: Path) -> None:
+    """transformers opens many files by their names, and reading such a one may never end."""
+    (model / name).unlink(missing_ok=True)
+    (model / name).parent.mkdir(exist_ok=True)
+    if name.startswith("notes"):
+        (model / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(model / name)
+    with pytest.raises(ModelError, match=f"holds `{name}`, which is a pipe or a device"):
         locate(model)
 
 

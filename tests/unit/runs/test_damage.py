@@ -63,6 +63,10 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "recipe without YAML": ("recipe.yaml", holding(b"task: [chat\n")),
     "recipe that is a list": ("recipe.yaml", holding(b"- 1\n")),
     "recipe without a model": ("recipe.yaml", holding(b"task: chat\nmethod: lora\ndata: {path: rows.jsonl}\n")),
+    "recipe with an object of Python": (
+        "recipe.yaml",
+        with_line(b"seed: !!python/object/apply:pathlib.Path [x]"),
+    ),
     "recipe that is not UTF-8": ("recipe.yaml", holding(b"task: ch\xffat\n")),
     "manifest cut short": ("manifest.json", cut),
     "manifest that is a list": ("manifest.json", holding(b"[]")),

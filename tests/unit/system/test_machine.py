@@ -17,6 +17,7 @@ from platformdirs.windows import Windows
 
 from burnish.system.machine import (
     cache_folder,
+    expanded,
     keep_few_products,
     parse_cpuinfo,
     return_freed_memory,
@@ -185,3 +186,10 @@ def test_what_small_pieces_left_is_returned() -> None:
     )
     assert kept > 60
     assert trimmed < 50
+
+
+def test_a_home_folder_of_nobody_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert expanded("~nobody-of-this-name/x.png") == Path("~nobody-of-this-name/x.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert expanded("~/x.png") == tmp_path / "x.png"

@@ -75,6 +75,22 @@ def test_others_are_rendered(tiny_tokenizer: Any) -> None:
         rendered(tiny_tokenizer, "{{ 1 / 0 }}")
 
 
+def nested(depth: int) -> Any:
+    value: Any = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "template", ["{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{{ messages[0].arguments | tojson }}"]
+)
+def test_one_that_goes_too_deep_rejects_the_conversation(template: str, tiny_tokenizer: Any) -> None:
+    tiny_tokenizer.chat_template = template
+    with pytest.raises(RowError, match="rejects the conversation"):
+        ChatTemplate(tiny_tokenizer).render([{**ASK[0], "arguments": nested(5000)}], None, True)
+
+
 def test_threads_share_the_limit() -> None:
     """Whoever ends last lifts it."""
     inside, leave = threading.Event(), threading.Event()

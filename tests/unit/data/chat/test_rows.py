@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from burnish.data.chat.rows import (
+    MOST_MESSAGES,
     answer_record,
     ask_about_marks,
     conversation_record,
@@ -119,6 +120,14 @@ def test_half_a_character_is_refused_wherever_it_is(key: str, where: str) -> Non
     with pytest.raises(RowError) as caught:
         read_message({**FINE, key: "a\ud83d"}, 3)
     assert str(caught.value).startswith(f"{where} has half a surrogate pair")
+
+
+def test_a_conversation_of_thousands_of_messages_is_refused() -> None:
+    """It would take hours."""
+    turns = [{"role": role, "content": "x"} for role in ("user", "assistant")] * (MOST_MESSAGES // 2)
+    assert len(read_messages(turns, "messages")) == MOST_MESSAGES
+    with pytest.raises(RowError, match="4,098 messages, and a conversation may have 4,096"):
+        read_messages([*turns, *turns[:2]], "messages")
 
 
 @pytest.mark.parametrize("weight", [1, 1.0, True, "1", "1.0", "true", " True "])

@@ -9,6 +9,8 @@ import pytest
 
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.row import Rejected
+from burnish.errors import DataError
+from tests.snapshots import check_message
 
 HEADER = ("question", "answer")
 ROWS = [(f"Where is hat {n}, please; or cap?", f"Here | there {n}") for n in range(12)]
@@ -106,6 +108,38 @@ def test_quotes_escaped_by_a_backslash(write):
 
 def test_spaces_before_quotes(write):
     assert read(write("a.csv", 'question, answer\n"a, b", "c, d"\n"e", "f"\n'))[0] == [("a, b", "c, d"), ("e", "f")]
+
+
+def swallowing(number: int, ending: str) -> str:
+    """Rows whose second opens a quote in its first cell; the one after so many others has the ending."""
+    rows = [f'a "plain" row {n},"quoted, {n}"' for n in range(4)] + ['"a stray quote,no']
+    return "text,label\n" + "\n".join([*rows, *(f"row {n},yes" for n in range(number)), ending, "last,no"]) + "\n"
+
+
+def test_rows_that_a_quote_swallows_are_refused(write):
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write("a.csv", swallowing(495, 'closing",no'))))
+    check_message(caught.value)
+
+
+def test_rows_that_a_broken_quote_swallows_are_read(write):
+    rows = list(read_rows(write("a.csv", swallowing(495, 'in the "middle" of it,no'))))
+    rejected = [row for row in rows if isinstance(row, Rejected)]
+    assert [row.line for row in rejected] == [6]
+    assert "closes in line 502, after 495 lines" in rejected[0].reason
+    assert len(rows) == 4 + 1 + 495 + 2
+
+
+def test_few_lines_that_look_like_rows_are_a_cell(write):
+    assert len(list(read_rows(write("a.csv", swallowing(9, 'closing",no'))))) == 4 + 1 + 1
+
+
+def test_a_cell_of_many_lines_is_named_once(write):
+    poem = "\n".join(f"line {n} without what parts cells" for n in range(200))
+    rows = list(read_rows(write("a.csv", f'text,label\na,b\n"{poem}",c\n"{poem}",d\n')))
+    assert [row.note for row in rows if row.note] == [
+        "`a.csv` has a cell of 200 lines in the row of line 3: if it should have fewer, a quote is missing there."
+    ]
 
 
 def test_cells_over_several_lines_with_another_delimiter(write):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zipfile
+
 import pytest
 
+from burnish.data.files import excel
 from burnish.data.files.readers import read_rows
 from burnish.data.files.sources import find_sources, read_source
+from burnish.data.files.worksheet_area import spanned_cells
 from burnish.data.rows.dataset import load_records
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
@@ -49,6 +55,95 @@ def test_two_columns_without_header(write):
     found = list(read_rows(write("a.xlsx", workbook({"A": rows}))))
     assert found[0].values == {"text": rows[0][0], "label": 0}
     assert len(found) == 20
+
+
+def sheet(*rows: str) -> bytes:
+    """A workbook whose worksheet is this XML."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook({"A": [["a"]]}))) as good, zipfile.ZipFile(buffer, "w") as made:
+        for name in good.namelist():
+            content = good.read(name)
+            if "worksheets/" in name:
+                content = content[: content.index(b"<row")] + "".join(rows).encode() + b"</sheetData></worksheet>"
+            made.writestr(name, content)
+    return buffer.getvalue()
+
+
+def cells(row: int, *columns: str) -> str:
+    texts = "".join(f'<c r="{column}{row}" t="inlineStr"><is><t>x</t></is></c>' for column in columns)
+    return f'<row r="{row}">{texts}</row>'
+
+
+def open_document(rows: int, columns: int, value: str) -> bytes:
+    """An OpenDocument workbook of a row and a cell that are repeated, after one that is not."""
+    cell = '<table:table-cell office:value-type="string"{}><text:p>x</text:p></table:table-cell>'
+    last = (
+        cell.format(f' table:number-columns-repeated="{columns}"')
+        if value
+        else (f'<table:table-cell table:number-columns-repeated="{columns}"/>')
+    )
+    names = "".join(
+        f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
+    )
+    content = (
+        f'<?xml version="1.0"?><office:document-content{names}><office:body><office:spreadsheet>'
+        f'<table:table table:name="A"><table:table-row>{cell.format("") * 2}</table:table-row>'
+        f'<table:table-row table:number-rows-repeated="{rows}">{last}</table:table-row></table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        made.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        made.writestr("content.xml", content)
+        made.writestr("META-INF/manifest.xml", '<?xml version="1.0"?><manifest/>')
+    return buffer.getvalue()
+
+
+def binary(row: int, column: int) -> bytes:
+    """A part of Excel's binary format: a row, and a cell in it."""
+    return bytes([0, 4]) + row.to_bytes(4, "little") + bytes([7, 8]) + column.to_bytes(4, "little") + bytes(4)
+
+
+FAR = {
+    "two corners": ("a.xlsx", lambda: sheet(cells(1, "A"), cells(1_048_576, "XFD"))),
+    "apostrophes": ("a.xlsx", lambda: sheet(cells(1, "A"), "<row><c r = 'XFD1048576'><v>1</v></c></row>")),
+    "compressed once more": ("a.xlsx.gz", lambda: gzip.compress(sheet(cells(1, "A"), cells(1_048_576, "XFD")))),
+    "repeated cells": ("a.ods", lambda: open_document(20_000, 1_000, "x")),
+    "repeated rows": ("a.ods", lambda: open_document(1_000_000, 6, "x")),
+}
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_a_worksheet_of_far_more_cells_than_bytes_is_refused(case, write):
+    """Reading one kills the process, or fills the memory."""
+    name, make = FAR[case]
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write(name, make())))
+    assert "nearly all of them empty or repeated" in caught.value.what
+    if case == "two corners":
+        check_message(caught.value)
+
+
+def test_cells_of_a_binary_worksheet_are_counted():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        made.writestr("xl/worksheets/sheet1.bin", binary(0, 0) + binary(99, 6) + binary(7, 3))
+    with zipfile.ZipFile(buffer) as archive:
+        assert spanned_cells(archive) == 700
+
+
+def test_empty_rows_to_the_end_of_a_worksheet_are_usual(write):
+    assert excel.worksheets(write("a.ods", open_document(1_048_575, 16_384, "")))["A"][0][:2] == ["x", "x"]
+
+
+def test_a_workbook_that_unpacks_to_far_more_than_its_size_is_refused(write, monkeypatch):
+    monkeypatch.setattr(excel, "SMALL_BYTES", 1000)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("xl/worksheets/sheet1.xml", b" " * 1_000_000)
+    with pytest.raises(DataError) as caught:
+        list(read_rows(write("a.xlsx", buffer.getvalue())))
+    check_message(caught.value)
 
 
 def test_a_worksheet_may_be_named(write):

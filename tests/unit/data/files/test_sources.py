@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ FOLDERS = {
     ("a.md", "b.txt", "README.md", "LICENSE.txt"): (["a.md", "b.txt"], None, None),
     ("train.jsonl", "notes.txt", "other.csv", ".hidden.jsonl", "picture.png"): (["train.jsonl"], None, None),
 }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes")
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.xlsx", "rows.zip", "link.csv"])
+def test_a_pipe_or_a_device_is_refused_before_it_is_opened(name: str, tmp_path: Path) -> None:
+    """Reading it would never end."""
+    path = tmp_path / name
+    if name.startswith("link"):
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    for given in ({"path": str(path)}, {"path": str(tmp_path / "good.txt"), "validation": str(path)}):
+        (tmp_path / "good.txt").write_text("x", encoding="utf-8")
+        with pytest.raises(DataError) as caught:
+            find_sources(**given)
+    if name == "rows.jsonl":
+        check_message(caught.value, {f"{tmp_path}/": ""})
 
 
 @pytest.mark.parametrize("files", FOLDERS)
