@@ -54,6 +54,18 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of JSON from anywhere: a text that nests too deeply is no JSON either.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
 def exact_json(value: Any) -> str:
     """A value as JSON from which `read_exact` makes the same value: numbers that are not finite are objects there."""
     return json.dumps(_spelled_out(value), allow_nan=False)
@@ -65,7 +77,10 @@ def read_exact(text: str) -> Any:
     Raises:
         ValueError: it is no JSON.
     """
-    return json.loads(text, object_hook=lambda found: float(found[_FLOAT]) if found.keys() == {_FLOAT} else found)
+    try:
+        return json.loads(text, object_hook=lambda found: float(found[_FLOAT]) if found.keys() == {_FLOAT} else found)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
 
 
 _FLOAT = "not finite"

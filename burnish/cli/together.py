@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from burnish.errors import BurnishError, InputError, Interrupted, PeerLost
 from burnish.system.machine import this_machine
 from burnish.system.place import OWN_LAUNCH, Place, place_here
+from burnish.visible import parse_json
 
 if TYPE_CHECKING:
     from burnish.cli.console import Console
@@ -206,7 +207,7 @@ def _failures_in(logs: Path) -> list[Failure]:
     found = []
     for path in sorted(logs.rglob("error.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Failure(**json.loads(path.read_text(encoding="utf-8"))))
+            found.append(Failure(**parse_json(path.read_text(encoding="utf-8"))))
     return found
 
 

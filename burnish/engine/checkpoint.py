@@ -31,7 +31,7 @@ from burnish.errors import BurnishError
 from burnish.models.sharded import is_sharded
 from burnish.runs.atomic import remove_folder, remove_leftovers, write_folder
 from burnish.runs.folder import checkpoint_folders
-from burnish.visible import exact_json, read_exact
+from burnish.visible import exact_json, parse_json, read_exact
 
 _WEIGHTS, _OPTIMIZER, _RANDOM = "weights.safetensors", "optimizer.safetensors", "random.safetensors"
 
@@ -104,7 +104,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 def damage_of(path: Path) -> str:
     """What is wrong with the files of a checkpoint, as a sentence; empty if all match their checksums."""
     try:
-        sums = json.loads((path / "checksums.json").read_bytes())
+        sums = parse_json((path / "checksums.json").read_bytes())
         if not isinstance(sums, dict) or not sums:
             return "`checksums.json` lists no files."
         wrong = next((name for name, digest in sums.items() if _sha256(path / name) != digest), None)

@@ -27,6 +27,7 @@ from burnish.runs.atomic import write_json
 from burnish.system.machine import cache_folder, package_versions, this_machine
 from burnish.tasks import RUNNING_TEXT, make_task
 from burnish.tasks.evaluated import loss_of_rows
+from burnish.visible import parse_json
 
 _FOLDER = "base-losses"
 _MOST_PASSAGES, _SHORTEST_PASSAGE = 62, 16
@@ -99,7 +100,7 @@ class BaseLoss:
     def find(self) -> Measure | None:
         """The cached loss; None if there is none, or its file is damaged."""
         try:
-            sums, counts = json.loads((cache_folder() / _FOLDER / self._file).read_text(encoding="utf-8"))
+            sums, counts = parse_json((cache_folder() / _FOLDER / self._file).read_text(encoding="utf-8"))
             if len(sums) != self._rows or not all(map(math.isfinite, [*sums, *counts])):
                 return None
             return loss_of_rows(numpy.array(sums, dtype=float), numpy.array(counts, dtype=float))

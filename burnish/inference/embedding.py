@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from burnish.models.device import arithmetic, choose_device
 from burnish.models.heads import Head
 from burnish.models.location import ModelLocation
 from burnish.recipe.schema import ModelSection
+from burnish.visible import parse_json
 
 _MODULES = "modules.json"
 _POOLINGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
@@ -49,7 +49,7 @@ def read_layout(folder: Path) -> Layout:
     Raises:
         ModelError: it has a step that is not a transformer, a pooling or a normalization.
     """
-    modules = json.loads((folder / _MODULES).read_text(encoding="utf-8"))
+    modules = parse_json((folder / _MODULES).read_text(encoding="utf-8"))
     steps = [str(module["type"]).rpartition(".")[2] for module in modules]
     if unknown := [step for step in steps if step not in _STEPS]:
         raise ModelError(
@@ -58,7 +58,7 @@ def read_layout(folder: Path) -> Layout:
             "Serve another model",
         )
     pooling = next(folder / module["path"] for module, step in zip(modules, steps, strict=True) if step == "Pooling")
-    found = json.loads((pooling / "config.json").read_text(encoding="utf-8"))
+    found = parse_json((pooling / "config.json").read_text(encoding="utf-8"))
     named = [name for key, name in _POOLINGS.items() if found.get(key)] or [str(found.get("pooling_mode", ""))]
     if len(named) != 1 or named[0] not in _POOLINGS.values():
         raise ModelError(
@@ -73,7 +73,7 @@ def read_layout(folder: Path) -> Layout:
 
 
 def _read_optional(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return parse_json(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 class Embedding:

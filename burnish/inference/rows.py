@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from burnish.inference.session import Session
 from burnish.models.generation import prompt_room
 from burnish.tasks.predictions import TextsPredictor, as_columns
 from burnish.tasks.task import Question
+from burnish.visible import parse_json
 
 _AT_ONCE = 16
 """Rows of similar length in one batch of a model that does not generate."""
@@ -80,7 +80,7 @@ class RowAnswers:
     def of_prompt(self, prompt: str) -> Answer:
         """The same for what a user types: a row as a JSON object, or a text alone. Empty if it is no such row."""
         try:
-            values = json.loads(prompt)
+            values = parse_json(prompt)
         except ValueError:
             values = None
         (found,) = self.predict([Row(values if isinstance(values, dict) else {"text": prompt}, "the prompt", 1)])

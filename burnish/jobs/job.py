@@ -10,7 +10,6 @@ runs/ftjob-…/               the run
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +22,7 @@ from burnish.runs.atomic import write_json
 from burnish.runs.damage import DamagedRun
 from burnish.runs.folder import RunFolder, begun_at, is_evaluated
 from burnish.templates import yaml_text
+from burnish.visible import parse_json
 
 VALIDATING, QUEUED, RUNNING, PAUSED = "validating", "queued", "running", "paused"
 INTERRUPTED, SUCCEEDED, FAILED, CANCELLED = "interrupted", "succeeded", "failed", "cancelled"
@@ -140,7 +140,7 @@ class JobFolder:
             InputError: its file cannot be read, or is not a job's.
         """
         try:
-            found = json.loads(self.record.read_bytes())
+            found = parse_json(self.record.read_bytes())
             known = {name: found[name] for name in Job.__dataclass_fields__ if name in found}
             return Job(**known)
         except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -207,7 +207,7 @@ def state_of(job: Job, folder: JobFolder, is_alive: bool, is_checked: bool) -> s
 def read_json(path: Path) -> Mapping[str, Any] | None:
     """The JSON object that a process wrote at its end; None if it has not, or was killed meanwhile."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

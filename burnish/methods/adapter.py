@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,8 @@ from burnish.models.quantization import import_bitsandbytes
 from burnish.models.weight_files import check_adapter_files
 from burnish.recipe.schema import Recipe
 from burnish.runs.folder import RunFolder
+from burnish.system.time_limit import TooSlow, limited_time
+from burnish.visible import parse_json
 
 FIRST = "default"
 """PEFT's name for the adapter that a network is loaded with."""
@@ -88,6 +91,64 @@ def import_peft() -> Any:
     return peft
 
 
+_PATTERN_SECONDS = 2.0
+"""Of processor time; those of real adapters take milliseconds."""
+
+
+def check_patterns(result: Path, names: Sequence[str]) -> None:
+    """Refuses an adapter with a regular expression that does not come to an end on a name: PEFT would try it for ages.
+
+    Args:
+        result: folder of the adapter.
+        names: of the modules of its base model.
+
+    Raises:
+        ModelError: it has one.
+    """
+    try:
+        config: Any = parse_json((result / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # PEFT reports it
+    for pattern in _patterns(config if isinstance(config, dict) else {}):
+        try:
+            with limited_time(_PATTERN_SECONDS):
+                _try_pattern(pattern, names)
+        except TooSlow:
+            raise ModelError(
+                f"the adapter in `{result}` has a pattern that does not come to an end",
+                f"`{pattern[:80]}` was tried on the names of modules for {_PATTERN_SECONDS:g} s.",
+                "Get the adapter from a source that you trust, or train again",
+            ) from None
+
+
+def _try_pattern(pattern: str, names: Sequence[str]) -> None:
+    """Matches names in the ways in which PEFT does."""
+    for whole in (pattern, rf"(^|.*\.){pattern}($|\..*)"):
+        with contextlib.suppress(re.error, OverflowError, RecursionError):  # PEFT reports it
+            matcher = re.compile(whole)
+            for name in names:
+                matcher.fullmatch(name)
+
+
+_WITH_PATTERNS = (
+    "target_modules",
+    "exclude_modules",
+    "layers_pattern",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+)
+
+
+def _patterns(config: dict[str, Any]) -> list[str]:
+    """The regular expressions in the settings of an adapter."""
+    found: list[Any] = []
+    for name in _WITH_PATTERNS:
+        value = config.get(name)
+        found += [value] if isinstance(value, str) else list(value) if isinstance(value, (list, dict)) else []
+    return [one for one in found if isinstance(one, str)]
+
+
 class AdapterMethod(MethodDefaults, ABC):
     """The base model is frozen; the trained weights are saved separately."""
 
@@ -125,6 +186,7 @@ class AdapterMethod(MethodDefaults, ABC):
         """
         peft = import_peft()
         network = load(base)
+        check_patterns(result, [name for name, _ in network.named_modules()])
         return self.with_adapter(lambda: peft.PeftModel.from_pretrained(network, str(result)), result, FIRST)
 
     def with_adapter(self, load: Callable[[], Any], result: Path, name: str) -> Any:
@@ -136,7 +198,7 @@ class AdapterMethod(MethodDefaults, ABC):
         try:
             tuned = load()
             saved = load_file(str(result / "adapter_model.safetensors"))
-        except MemoryError:
+        except (MemoryError, ModelError):
             raise
         except Exception as error:  # damaged files fail anywhere in PEFT
             raise ModelError(

@@ -17,6 +17,7 @@ from burnish.errors import RecipeError
 from burnish.methods.adapter import (
     AdapterMethod,
     check_names,
+    check_patterns,
     finish,
     frozen_targets,
     import_peft,
@@ -30,6 +31,7 @@ from burnish.models.blocks import is_ending, linear_layers, names_block, short_n
 from burnish.models.heads import Target
 from burnish.models.quantization import int8_config, nf4_config
 from burnish.recipe.schema import AUTO, LoraSection, Recipe
+from burnish.visible import parse_json
 
 
 def check_start(options: LoraSection, layers: Sequence[Any]) -> None:
@@ -87,7 +89,7 @@ def write_as_plain(network: Any, folder: Path) -> None:
         start = start.to(weights[name])
         is_a = ".lora_A." in name
         weights[name] = torch.cat([weights[name], start if is_a else -start], dim=0 if is_a else 1).contiguous()
-    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config = parse_json(config_file.read_text(encoding="utf-8"))
     factor = math.sqrt(2) if config["use_rslora"] else 2  # keeps the scale: alpha / r, or alpha / sqrt(r)
     config |= {"r": 2 * config["r"], "lora_alpha": factor * config["lora_alpha"], "init_lora_weights": True}
     save_file(weights, str(weights_file), metadata={"format": "pt"})
@@ -279,6 +281,7 @@ class LoraMethod(AdapterMethod):
         """PEFT keeps several adapters on one base."""
 
         def load() -> Any:
+            check_patterns(result, [name for name, _ in network.named_modules()])
             network.load_adapter(str(result), adapter_name=name)
             network.set_adapter(name)
             return network

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from burnish.errors import BurnishError, ModelError
 from burnish.models.weight_files import weight_files
 from burnish.runs.atomic import write_json
 from burnish.system.machine import cache_folder
+from burnish.visible import parse_json
 
 GENERATION = "generation_config.json"
 """Settings of generation, which Burnish does not use (`make_greedy`), so they can be changed at any time."""
@@ -79,7 +79,7 @@ def _cached(file: Path) -> str:
     key = hashlib.sha256(os.fsencode(state["file"])).hexdigest()
     place = cache_folder() / "hashes" / f"{key}.json"
     try:
-        known = json.loads(place.read_text(encoding="utf-8"))
+        known = parse_json(place.read_text(encoding="utf-8"))
         if {**known, "sha256": ""} == {**state, "sha256": ""}:
             return str(known["sha256"])
     except (OSError, ValueError, TypeError, KeyError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +14,7 @@ from burnish.models.weight_files import PICKLES, check_weight_files, weight_file
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
 from burnish.system.machine import expanded, is_special
 from burnish.system.shell import quoted
+from burnish.visible import parse_json
 
 _BUNDLED_HINT = "use the bundled model: `--model seedling`"
 
@@ -139,7 +139,7 @@ def _refuse_depth(location: ModelLocation) -> None:
     """Raises ModelError for a config with a number of blocks that nothing could build; what is no JSON is left to
     transformers."""
     try:
-        config = json.loads((location.folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((location.folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return
     parts = [config]

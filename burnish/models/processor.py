@@ -9,6 +9,7 @@ from typing import Any
 
 from burnish.errors import MachineError, ModelError, reason_of
 from burnish.models.heads import Head
+from burnish.visible import parse_json
 
 IMAGE_TEXT = Head("AutoModelForImageTextToText", "CAUSAL_LM")
 """A vision-language model."""
@@ -125,7 +126,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         fix = "Download it again from the source of the model"
         raise ModelError(f"`{file}` is not JSON", f"{error}.", fix) from error

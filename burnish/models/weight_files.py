@@ -7,12 +7,12 @@ finds them, and each must be a safetensors file in the folder. A pickle can run 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from burnish.errors import ModelError
 from burnish.system.shell import quoted
+from burnish.visible import parse_json
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _INDEX = ".index.json"
@@ -93,7 +93,7 @@ def weight_files(name: str, folder: Path, allow_pickle: bool) -> list[str]:
 def _named_in_config(name: str, folder: Path) -> str | None:
     """A file of weights that `config.json` names instead of the usual ones."""
     try:
-        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: Any = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # whoever reads the config reports it
     named = config.get("transformers_weights") if isinstance(config, dict) else None
@@ -109,7 +109,7 @@ def _named_in_config(name: str, folder: Path) -> str | None:
 def _shards(name: str, index: Path) -> list[str]:
     """The files that an index names."""
     try:
-        files = list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = list(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values())
         if all(isinstance(file, str) for file in files):
             return sorted(set(files))
         problem = "It names a file by something else than text"

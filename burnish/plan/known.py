@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from burnish.errors import MachineError
 from burnish.runs.atomic import write_json
 from burnish.system.machine import cache_folder
+from burnish.visible import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def keep_trial(key: str, trial: KnownTrial) -> str:
 
 def _find(key: str, kind: type[_Known]) -> _Known | None:
     try:
-        values = json.loads(_file(key, kind).read_text(encoding="utf-8"))
+        values = parse_json(_file(key, kind).read_text(encoding="utf-8"))
         known = kind(**values)
         return known if known.is_sound else None
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError):

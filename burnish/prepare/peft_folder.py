@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import ModelError, reason_of
+from burnish.visible import parse_json
 
 _UNKNOWN = (
     "rank_pattern",
@@ -46,9 +46,11 @@ def read_peft_folder(folder: Path) -> PeftFolder:
         ModelError: they cannot be read, or it is no LoRA adapter of a model that writes text.
     """
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        kind = config["peft_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        config = parse_json((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        kind, rank = config["peft_type"], int(config["r"]) if config["peft_type"] == "LORA" else 0
+        alpha = float(config.get("lora_alpha", rank))
+        saved = list(config.get("modules_to_save") or [])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(
             f"cannot read the adapter in `{folder}`", reason_of(error), "Copy the whole folder again"
         ) from error
@@ -61,8 +63,7 @@ def read_peft_folder(folder: Path) -> PeftFolder:
         )
     base = str(config.get("base_model_name_or_path") or "")
     unknown = next((name for name in _UNKNOWN if config.get(name)), "")
-    alpha = config.get("lora_alpha", config["r"])
-    is_whole = float(alpha).is_integer()
+    is_whole = alpha.is_integer()
     obstacle = f"the adapter has `{unknown}`, for which Burnish has no option" if unknown else ""
     if not is_whole:
         obstacle = f"its `lora_alpha` is {alpha}, and no whole number"
@@ -70,13 +71,13 @@ def read_peft_folder(folder: Path) -> PeftFolder:
         str(Path(base).absolute()) if base and Path(base).is_dir() else base,
         "lora",
         {
-            "lora.rank": config["r"],
+            "lora.rank": rank,
             "lora.alpha": int(alpha) if is_whole else alpha,
             "lora.bias": config.get("bias", "none"),
             "lora.targets": _targets(folder, config),
             "lora.rslora": bool(config.get("use_rslora")),
             "lora.dora": bool(config.get("use_dora")),
-            "lora.modules_to_save": list(config.get("modules_to_save") or []),
+            "lora.modules_to_save": saved,
             "lora.init": "default",
             "lora.added_tokens": [],
         },

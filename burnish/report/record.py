@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from burnish.runs.description import data_in_words, describe_run
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
 from burnish.runs.forms import EvaluationForm, ExportForm, ViewsForm, fault
+from burnish.visible import parse_json
 
 _REJECTED_READ = 50
 
@@ -173,7 +173,7 @@ def finite(points: list[tuple[float, Any]]) -> list[tuple[float, float]]:
 def _read_form(path: Path, form: type[BaseModel]) -> Any:
     """What a JSON file holds; None if it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return None if fault(form, found) else found
@@ -185,7 +185,7 @@ def _read_rejected(path: Path) -> tuple[list[dict[str, Any]], int]:
         return [], 0
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
-            rows = [json.loads(line) for line in islice(file, _REJECTED_READ)]
+            rows = [parse_json(line) for line in islice(file, _REJECTED_READ)]
             return rows, len(rows) + sum(1 for _ in file)
     except (OSError, ValueError):
         return [], 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from burnish.recipe.schema import BUNDLED_MODELS
 from burnish.report.record import RunRecord, is_local
 from burnish.tasks import task_facts
 from burnish.templates import render
+from burnish.visible import parse_json
 
 _USUAL_LENGTH = 200
 """Tokens of an answer, for runs that were not evaluated with generated answers."""
@@ -73,7 +73,7 @@ def opens_texts(result: Path) -> bool:
 def _steps(result: Path) -> list[dict[str, Any]]:
     """The post-processors of the tokenizer in a folder."""
     try:
-        processor = json.loads((result / "tokenizer.json").read_text(encoding="utf-8")).get("post_processor")
+        processor = parse_json((result / "tokenizer.json").read_text(encoding="utf-8")).get("post_processor")
     except (OSError, ValueError):
         return []
     return (processor or {}).get("processors", [processor or {}])
@@ -92,6 +92,6 @@ def _has_chat_template(result: Path) -> bool:
     if (result / "chat_template.jinja").is_file():
         return True
     try:
-        return bool(json.loads((result / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+        return bool(parse_json((result / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
     except (OSError, ValueError):
         return False

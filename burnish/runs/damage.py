@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from burnish.errors import InputError
 from burnish.system.machine import is_special
 from burnish.system.shell import quoted
+from burnish.visible import parse_json
 
 
 class DamagedRun(InputError):
@@ -44,7 +44,7 @@ def read_json_object(path: Path, fix: str = "") -> dict[str, Any]:
         DamagedRun: it is unreadable, is not JSON, or holds something other than an object.
     """
     try:
-        found = json.loads(path.read_bytes().decode("utf-8"))
+        found = parse_json(path.read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, why_unreadable(error), fix) from error
     if not isinstance(found, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Collection, Iterable
@@ -14,7 +13,7 @@ from burnish.runs.damage import damaged, why_unreadable
 from burnish.runs.events import Event, Listener, Progressed, StepDone, Validated, as_dict
 from burnish.runs.forms import fault_of_event
 from burnish.system.shell import quoted
-from burnish.visible import json_text
+from burnish.visible import json_text, parse_json
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 _METRICS = (StepDone, Validated)
@@ -127,7 +126,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 def parse_event(line: bytes) -> dict[str, Any] | None:
     """The event in a line of a log; None if it is damaged or cut short."""
     try:
-        event = json.loads(line.decode("utf-8"))
+        event = parse_json(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

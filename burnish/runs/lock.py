@@ -11,7 +11,6 @@ show its locks here.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
@@ -25,6 +24,7 @@ from burnish.errors import InputError
 from burnish.runs.atomic import as_disk_error, remove_leftovers, write_json
 from burnish.system.processes import start_of
 from burnish.system.shell import quoted
+from burnish.visible import parse_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -215,7 +215,7 @@ def _other_host(folder: Path, writer: Writer) -> Locked:
 def _recorded(folder: Path) -> Writer | None:
     """The record of a folder, of a living process or not; None if there is none, or it is not one of ours."""
     try:
-        found = Writer(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        found = Writer(**parse_json((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if found.is_plausible else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from burnish.runs.event_log import read_events
 from burnish.runs.folder import RunFolder
+from burnish.visible import parse_json
 
 _MEASURED = {
     "MemoryMeasured": "tensor bytes",
@@ -53,4 +53,4 @@ def _texts(events: Sequence[Mapping[str, Any]], kind: str) -> list[str]:
 def _rejected(run: RunFolder) -> list[dict[str, Any]]:
     if not run.rejected.is_file():
         return []
-    return [json.loads(line) for line in run.rejected.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [parse_json(line) for line in run.rejected.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from burnish.errors import InputError
 from burnish.runs.atomic import as_disk_error, check_target, flush, json_lines, write_json
 from burnish.system.shell import quoted
+from burnish.visible import parse_json
 
 
 class PartialLines:
@@ -112,7 +113,7 @@ class PartialLines:
     def _begun_with(self) -> dict[str, Any]:
         """The origin of what is there; empty if it cannot be read."""
         try:
-            found = json.loads(self._about.read_text(encoding="utf-8"))
+            found = parse_json(self._about.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from burnish.errors import InputError
 from burnish.runs.atomic import write_json
 from burnish.runs.damage import DamagedRun, why_unreadable
 from burnish.runs.folder import DEFAULT_RUNS, RunFolder, check_name, fresh_name, is_leftover
+from burnish.visible import parse_json
 
 FILE = "sweep.json"
 
@@ -84,7 +84,7 @@ class SweepFolder:
         if not self.file.is_file():
             return None
         try:
-            values = json.loads(self.file.read_text(encoding="utf-8"))
+            values = parse_json(self.file.read_text(encoding="utf-8"))
             state = SweepState(**{**values, "runs": [SweepRun(**run) for run in values["runs"]]})
             for name in filter(None, (*(run.name for run in state.runs), state.winner)):
                 check_name(name)  # a name like `../other` would lead out of the folder

@@ -7,7 +7,6 @@ answering.txt       its address
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import Any
 from burnish.jobs.children import Child, Children, child_of
 from burnish.jobs.job import read_json
 from burnish.runs.atomic import write_json
+from burnish.visible import parse_json
 
 TUNED, BASE = "tuned", "base"
 CLOSED, LOADING, READY, FAILED = "closed", "loading", "ready", "failed"
@@ -126,7 +126,7 @@ def _piece(line: str) -> str:
     text = line.removeprefix("data: ").strip()
     if not text.startswith("{"):
         return ""
-    found = json.loads(text)
+    found = parse_json(text)
     if "error" in found:
         return f"[{found['error'].get('message', '')}]"
     choice = (found.get("choices") or [{}])[0]

@@ -6,7 +6,6 @@ still be used as `RUN@STEP`.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from burnish.runs.events import Finished, Listener
 from burnish.runs.folder import RunFolder, finished_events, steps_kept
 from burnish.runs.lock import write_lock
 from burnish.runs.paths import checkpoint_folder
+from burnish.visible import parse_json
 from burnish.workflows.evaluate import evaluate_held
 from burnish.workflows.run import Run
 
@@ -106,7 +106,7 @@ def _put_aside(run: RunFolder) -> None:
 def _seconds(run: RunFolder, step: int) -> float:
     """Seconds of training up to a checkpoint; 0 if it is no longer there."""
     try:
-        state = json.loads((checkpoint_folder(run, step) / "state.json").read_text(encoding="utf-8"))
+        state = parse_json((checkpoint_folder(run, step) / "state.json").read_text(encoding="utf-8"))
         return float(state["progress"]["seconds"])
     except (OSError, ValueError, KeyError):
         return 0.0

@@ -6,7 +6,6 @@ What becomes of GGUF files is `inference/gguf_files.py`.
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from burnish.runs.folder import RunFolder, result_of
 from burnish.runs.lock import lock_for
 from burnish.system.shell import quoted
 from burnish.tasks import task_facts
+from burnish.visible import parse_json
 from burnish.workflows.merge import write_merged
 
 
@@ -129,7 +129,7 @@ class _Export:
     def _settings(self) -> Any:
         """The run's `adapter_config.json`; None if it has no adapter."""
         path = self.folder.adapter / "adapter_config.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _context(self, most: int) -> RunContext:
         """The run with its test rows and some training rows encoded."""

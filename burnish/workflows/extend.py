@@ -25,6 +25,7 @@ from burnish.runs.atomic import flush, write_folder, write_json, write_json_line
 from burnish.runs.event_log import EventLog, flush_logs, read_events
 from burnish.runs.events import Finished, Listener, Note, Ranked, StoppedEarly
 from burnish.runs.folder import NewRun, RunFolder, can_be_resumed
+from burnish.visible import parse_json
 from burnish.workflows.resume import resume_held
 from burnish.workflows.run import Run
 
@@ -91,7 +92,7 @@ def _begin(asked: Extension, checkpoint: Path, folder: RunFolder) -> int:
     """Writes the folder of the longer run; the recipe is last. Returns the steps that are done."""
     run, recipe = asked.run, asked.loaded.recipe
     folder.checkpoints.mkdir()
-    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    state = parse_json((checkpoint / "state.json").read_text(encoding="utf-8"))
     step, best = int(state["progress"]["step"]), state["progress"].get("best_step")
     if best is not None and best != step:
         shutil.copytree(checkpoint_path(run.checkpoints, best), checkpoint_path(folder.checkpoints, best))
@@ -100,7 +101,7 @@ def _begin(asked: Extension, checkpoint: Path, folder: RunFolder) -> int:
         state["progress"] |= _OF_SCHEDULE
         written = json.dumps(state).encode("utf-8")
         (copy / "state.json").write_bytes(written)
-        sums = json.loads((copy / "checksums.json").read_text(encoding="utf-8"))
+        sums = parse_json((copy / "checksums.json").read_text(encoding="utf-8"))
         sums["state.json"] = hashlib.sha256(written).hexdigest()
         (copy / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
     for name in (run.rejected.name, run.views.name):

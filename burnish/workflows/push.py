@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from burnish.errors import BurnishError, InputError, MachineError, reason_of
 from burnish.runs.event_log import EventLog
 from burnish.runs.events import Listener, Note, Stage, Warned
 from burnish.runs.folder import RunFolder, result_of
+from burnish.visible import parse_json
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -116,7 +116,7 @@ def _local_base(result: Path) -> str:
     config = result / "adapter_config.json"
     if not config.is_file():
         return ""
-    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+    base = parse_json(config.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
     if not Path(base).is_absolute():
         return ""
     return f"The adapter names its base model by a path of this machine, `{base}`; to load it, another has to be given."

@@ -6,7 +6,6 @@ uses it as its base model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from burnish.recipe.section import CONTINUE
 from burnish.runs.atomic import write_folder, write_json
 from burnish.runs.events import Note, Stage
 from burnish.tasks import RUNNING_TEXT, task_facts, task_names
+from burnish.visible import parse_json
 from burnish.workflows.merge import load_folded, write_folded
 
 MERGED = ".merged"
@@ -91,7 +91,7 @@ def _merged(start: Start, recipe: Recipe, emit: Emit) -> Path:
 def _is_merged(folder: Path, source: str) -> bool:
     """Whether a folder holds a model into which these weights were merged."""
     try:
-        return json.loads((folder / _RECORD).read_text(encoding="utf-8")).get("start") == source
+        return parse_json((folder / _RECORD).read_text(encoding="utf-8")).get("start") == source
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from burnish.visible import visible, visible_json
+from burnish.visible import parse_json, read_exact, visible, visible_json
 
 ACTIVE = {
     "\x00": "\\x00", "\x07": "\\x07", "\x08": "\\x08", "\r": "\\r", "\x1b": "\\x1b", "\x7f": "\\x7f",
@@ -35,3 +37,12 @@ def test_json_says_the_same(character: str) -> None:
     assert character not in written
     assert "é" in written
     assert json.loads(written) == {character: f"\n{character} é"}
+
+
+@pytest.mark.parametrize("read", [parse_json, read_exact])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000, "{", "\ud800"]
+)
+def test_json_that_nests_too_deeply_is_none(text: str, read: Callable[[str], Any]) -> None:
+    with pytest.raises(ValueError, match=r"nests too deeply|Expecting"):
+        read(text)

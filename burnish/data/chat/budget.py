@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import mmap
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from types import FrameType
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from burnish.data.chat.own_template import parsed
 from burnish.errors import ModelError
 from burnish.system.machine import memory_size
+from burnish.system.time_limit import TooSlow, limited_time
 
 SECONDS = 1.0
 """Of processor time, for one conversation."""
 BYTES = 256 << 20
 """On top of what the process has; only Linux counts it."""
-
-
-class _TooSlow(BaseException):
-    """The time is over; no library takes it for an error of its own."""
 
 
 @contextmanager
@@ -39,9 +34,9 @@ def budget() -> Iterator[None]:
         ModelError: a template took more.
     """
     try:
-        with _MEMORY.limited(), _limited_time():
+        with _MEMORY.limited(), limited_time(SECONDS):
             yield
-    except _TooSlow:
+    except TooSlow:
         raise _refused(f"ran for {SECONDS:g} s without coming to an end") from None
     except MemoryError:
         raise _refused(f"took more than {memory_size(BYTES)} of memory") from None
@@ -73,24 +68,6 @@ def _refused(what: str) -> ModelError:
         "A chat template is a program that comes with the model, and this one may have been made to do harm.",
         "Use another model, or write a template that you trust into `chat_template.jinja` in a copy of its folder",
     )
-
-
-@contextmanager
-def _limited_time() -> Iterator[None]:
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise _TooSlow
-
-    before = signal.signal(signal.SIGVTALRM, end)
-    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
-        signal.signal(signal.SIGVTALRM, before)
 
 
 class _Data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_json, as_text, check_characters, pick, quoted
 from burnish.data.rows.shapes import THOUGHT, TOOLS
 from burnish.errors import DataError
+from burnish.visible import parse_json
 
 Message = dict[str, Any]
 
@@ -306,7 +306,7 @@ def _messages_in(cell: Any) -> Iterator[Mapping[str, Any]]:
     """The messages in a cell, which may be JSON text; none if it holds something else."""
     if isinstance(cell, str) and _OBJECTS.match(cell):
         try:
-            cell = json.loads(cell)
+            cell = parse_json(cell)
         except (ValueError, RecursionError):
             return
     for message in cell if isinstance(cell, (list, tuple)) else [cell]:
@@ -375,7 +375,7 @@ def parse_json_text(value: Any, what: str) -> Any:
     if not value.strip():
         return None
     try:
-        return json.loads(value)
+        return parse_json(value)
     except (ValueError, RecursionError) as error:
         raise RowError(f"{what}: not JSON ({error})") from error
 

@@ -14,6 +14,7 @@ from jinja2 import TemplateError
 from burnish.data.chat.budget import budget, check_operators
 from burnish.data.chat.own_template import named_templates, template_variables
 from burnish.data.rows.row import RowError
+from burnish.visible import parse_json
 
 Message = dict[str, Any]
 _THOUGHT_BLOCK = re.compile(r"\s*<think>\s*(.*?)\s*</think>\s*", re.DOTALL)
@@ -167,7 +168,7 @@ def _parsed(arguments: Any) -> Any:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments) if arguments.strip() else {}
+        return parse_json(arguments) if arguments.strip() else {}
     except ValueError as error:
         raise RowError(f"the arguments of a tool call are not JSON: {arguments[:80]}") from error
 

@@ -138,5 +138,5 @@ def _check_size(path: Path, stream: BinaryIO) -> None:
         raise DataError(
             f"`{path}` has a worksheet of {cells:,} cells, nearly all of them empty or repeated",
             "All cells from the first to the last are read, and these would fill the memory.",
-            "Remove what stands far below or beside the table, or export it as CSV",
+            "Remove what is far below or beside the table, or export it as CSV",
         )

@@ -6,9 +6,10 @@ They are in the metadata of Arrow and parquet files, in `dataset_info.json`, and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from burnish.visible import parse_json
 
 Features = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -19,7 +20,7 @@ METADATA_KEY = b"huggingface"
 def features_of_schema(metadata: Mapping[bytes, bytes] | None) -> Features:
     """The features in the metadata of an Arrow schema; empty if there are none."""
     try:
-        found = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))["info"]["features"]
+        found = parse_json((metadata or {}).get(METADATA_KEY, b"{}"))["info"]["features"]
     except (ValueError, LookupError, TypeError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -107,7 +108,7 @@ def _naming(names: Any) -> Convert | None:
 
 def _parsed(value: Any) -> Any:
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        return parse_json(value) if isinstance(value, str) else value
     except ValueError:
         return value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from burnish.data.files.readers import READERS, data_suffix, is_convertible, uns
 from burnish.data.files.splits import SPLITS, TRAIN, is_shard, plain_stem, split_of, split_within
 from burnish.data.rows.row import did_you_mean, quoted
 from burnish.errors import DataError
+from burnish.visible import parse_json
 
 Parts = dict[str, list[Any]]
 """The sources of each split."""
@@ -221,7 +221,7 @@ def _without_train(folder: Path, names: Sequence[str]) -> DataError:
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object of a folder's metadata. Raises DataError."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"`{path}` cannot be read", str(error), "Save the dataset again") from error
     return found if isinstance(found, dict) else {}

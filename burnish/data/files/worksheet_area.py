@@ -1,7 +1,7 @@
 """How many cells the worksheets of a workbook span, found in its file before it is opened.
 
 The library that reads workbooks makes a table of all cells from the first to the last, and repeats what is repeated:
-two cells in opposite corners of a sheet of a kilobyte are seventeen billion, and the process is killed.
+two cells in opposite corners of a file of a kilobyte are seventeen billion, and the process is killed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def spanned_cells(archive: zipfile.ZipFile) -> int:
     """
     found = 0
     for entry in archive.infolist():
-        is_sheet = "worksheets/" in entry.filename.lower()
+        is_cells = "worksheets/" in entry.filename.lower()
         with archive.open(entry) as part:
-            if is_sheet and entry.filename.lower().endswith(".xml"):
+            if is_cells and entry.filename.lower().endswith(".xml"):
                 found = max(found, _of_xml(part))
-            elif is_sheet and entry.filename.lower().endswith(".bin"):
+            elif is_cells and entry.filename.lower().endswith(".bin"):
                 found = max(found, _of_records(part))
             elif entry.filename == "content.xml":
                 found = max(found, _of_open_document(part))

@@ -15,6 +15,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import PictureRecord
 from burnish.data.rows.row import RowError, as_text, pick
 from burnish.system.machine import expanded
+from burnish.visible import parse_json
 
 MARK = "<image>"
 """Marks the place of an image in a text."""
@@ -110,7 +111,7 @@ def read_turns(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> 
 def read_prompt(text: str) -> tuple[str, list[Any]]:
     """(text, image sources) of a user's message: a plain text, or a JSON object with `prompt` and `images`."""
     try:
-        asked = json.loads(text)
+        asked = parse_json(text)
     except ValueError:
         return text, []
     if not isinstance(asked, dict) or not isinstance(asked.get("prompt"), str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.data.rows.row import RowError
+from burnish.visible import parse_json
 
 LIST, NONE = "list", "none"
 MARKS = {
@@ -144,7 +144,7 @@ def list_in_text(cell: str) -> list[str] | None:
     if len(text) < 2 or _BRACKETS.get(text[0]) != text[-1]:
         return None
     try:
-        items = json.loads(text)
+        items = parse_json(text)
         if isinstance(items, list) and not any(isinstance(item, (list, dict)) for item in items):
             return [str(item).strip() for item in items if item is not None]
     except (ValueError, RecursionError):

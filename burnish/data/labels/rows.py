@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import decimal
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import LabelledRecord, ScoredRecord
 from burnish.data.rows.row import ColumnMap, Field, RowError, as_text, pick, quoted
 from burnish.errors import DataError, InputError, RecipeError
+from burnish.visible import parse_json
 
 _MIN_ROWS_FOR_IDS = 10
 """With fewer rows, a column of distinct values may still be labels."""
@@ -258,7 +258,7 @@ def _json_object(prompt: str) -> dict[str, Any]:
     if not prompt.lstrip().startswith("{"):
         return {}
     try:
-        values = json.loads(prompt)
+        values = parse_json(prompt)
     except ValueError:
         return {}
     return values if isinstance(values, dict) else {}

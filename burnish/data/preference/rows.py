@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import RowError, as_text, pick
 from burnish.data.rows.shapes import ANSWER, PROMPT, TURNS
+from burnish.visible import parse_json
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -245,7 +245,7 @@ def read_dialogue(prompt: str) -> tuple[Messages, Messages] | None:
     if text[:1] not in ("{", "["):
         return None
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError:
         return None
     if isinstance(values, list):

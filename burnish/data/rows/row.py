@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 
 from burnish.errors import DataError
+from burnish.visible import parse_json
 
 IGNORED = -100
 """Label of a token that is not trained on (the value that torch's cross-entropy ignores)."""
@@ -201,7 +202,7 @@ def as_list(value: Any) -> Any:
     """A cell that spells a list, as JSON or as Python prints it, as that list; any other value unchanged."""
     if not isinstance(value, str) or not value.strip().startswith("["):
         return value
-    for parse in (json.loads, ast.literal_eval):
+    for parse in (parse_json, ast.literal_eval):
         try:
             found = parse(value.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import SpanRecord
 from burnish.data.rows.row import RowError, as_text, pick
 from burnish.errors import InputError
+from burnish.visible import parse_json
 
 _SHOWN_CHARACTERS = 20
 """Half of the characters of an answer that an error shows."""
@@ -156,8 +156,8 @@ def _count(items: list[Any], name: str) -> str:
 def read_question(prompt: str) -> SpanRecord:
     """A user's question and text. Raises InputError where the prompt holds no such thing."""
     try:
-        values = json.loads(prompt)
-    except json.JSONDecodeError:
+        values = parse_json(prompt)
+    except ValueError:
         values = None
     parts = [values.get(name) for name in ("question", "context")] if isinstance(values, dict) else []
     if not parts or not all(isinstance(part, str) and part.strip() for part in parts):

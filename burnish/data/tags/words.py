@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import IGNORED, RowError, as_list, as_text, check_characters, pick
 from burnish.data.tags.annotations import TEXT_COLUMNS
 from burnish.errors import InputError, ModelError
+from burnish.visible import parse_json
 
 OUTSIDE = "O"
 """The tag of words that are in no entity."""
@@ -262,7 +262,7 @@ def words_of(prompt: str) -> list[str]:
 
 def _json_object(prompt: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(prompt)
+        found = parse_json(prompt)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from burnish.errors import BurnishError, InputError
 from burnish.export.gguf.layouts import Described
 from burnish.export.plain_lora import what_is_not_plain
+from burnish.visible import parse_json
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _PEFT = "base_model.model."
@@ -41,7 +41,7 @@ class Adapter:
         Raises:
             InputError: llama.cpp would compute something else from it.
         """
-        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        settings = parse_json((folder / "adapter_config.json").read_text(encoding="utf-8"))
         check_adapter(settings)
         rank, alpha = settings["r"], float(settings["lora_alpha"])
         # rank-stabilized LoRA divides by the root of the rank (arXiv 2312.03732), and llama.cpp by the rank

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, MixtralConfig
 
 from burnish.errors import ModelError, RecipeError
+from burnish.methods import adapter
 from burnish.methods.adapter import check_names
 from burnish.methods.lora import LoraMethod, QLoraMethod, find_targets
 from burnish.models.base import Loading
@@ -245,6 +246,21 @@ def test_an_adapter_with_tensors_of_another_model_or_without_some_raises_an_alar
     with pytest.raises(ModelError, match="is incomplete") as caught:
         open_adapter(tiny_model("llama"), trained)
     assert caught.value.why == f"Missing tensors: 1, the first is `{lost}`."
+
+
+@pytest.mark.parametrize("place", ["target_modules", "exclude_modules", "rank_pattern", "modules_to_save"])
+def test_a_pattern_that_does_not_come_to_an_end_is_refused(
+    place: str, tiny_model: Callable[[str], Path], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PEFT would try it for ages; Python's own engine doubles its work with each letter of a name."""
+    monkeypatch.setattr(adapter, "_PATTERN_SECONDS", 0.1)
+    pattern = "(([a-z0-9._]+)*)*!"
+    values = {"rank_pattern": {")": 2, pattern: 4}, "modules_to_save": ["lm_head", pattern]}
+    file = trained / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | {place: values.get(place, pattern)}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="has a pattern that does not come to an end"):
+        open_adapter(tiny_model("llama"), trained)
 
 
 @pytest.mark.parametrize("damage", ["cut", "no config", "other base"])

@@ -188,7 +188,7 @@ def test_what_small_pieces_left_is_returned() -> None:
     assert trimmed < 50
 
 
-def test_a_home_folder_of_nobody_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_folder_of_no_user_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert expanded("~nobody-of-this-name/x.png") == Path("~nobody-of-this-name/x.png")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
