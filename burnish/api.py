@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from burnish.errors import InputError
 from burnish.recipe.load import LoadedRecipe, load_recipe
 from burnish.recipe.names import expand
 from burnish.system.machine import prepare_process
-from burnish.system.place import place_here
+from burnish.system.place import Place, place_here
 
 if TYPE_CHECKING:
     from burnish.runs.events import Listener
@@ -27,30 +27,59 @@ def train(
     *,
     set: Mapping[str, Any] | None = None,  # noqa: A002  the same word as the command line's `--set`
     listeners: Sequence[Listener] = (),
+    processes: int | Literal["auto"] = 1,
     **options: Any,
 ) -> Run:
     """Fine-tunes a base model and returns the run.
 
     Example: `burnish.train("data.jsonl", model="seedling", epochs=2, set={"data.rows": 500})`
 
+    A script that torchrun has started in several processes calls it in each of them, and trains one run.
+
     Args:
         data: a data file, a folder, the name of a hub dataset, or a recipe ending in `.yaml`; or the data itself, which
             is copied into the run folder: a list of dicts, a dict of columns, a DataFrame, a pyarrow Table, a
             `datasets.Dataset`, or a dict of these by split.
         set: options by their dotted names, for names that several sections share.
-        listeners: called with every event of the run.
+        listeners: called with every event of the run; of several processes that torchrun has started, in the first.
+        processes: how many of this machine train the run together, as `--processes`; they are started for it.
         options: options by the last part of their names; `model` is `model.name`. `validation` and `test` may be
             data themselves.
 
     Raises:
         BurnishError: see `burnish.errors`; a `RecipeError` names every option that is wrong.
     """
-    _check_alone("train")
+    _check_number("train", processes)
     prepare_process()
     loaded = _load(data, set, options)
+    if processes != 1 and _place() is None:
+        return _train_in_several(loaded, processes, listeners)
+    from burnish.engine.process import join
     from burnish.workflows.train import train as run_training
 
-    return run_training(loaded.recipe, loaded.origins, list(listeners))
+    with join(_place()) as process:
+        heard = list(listeners) if process.is_main else []
+        return run_training(loaded.recipe, loaded.origins, heard, process=process)
+
+
+def _train_in_several(loaded: LoadedRecipe, processes: int | str, listeners: Sequence[Listener]) -> Run:
+    """Trains in processes that are started for it."""
+    from burnish.jobs.together import train_together
+    from burnish.prepare.first_checks import check_at_once, check_processes
+    from burnish.runs.events import Note
+    from burnish.workflows.run import load_run as open_run
+
+    check_at_once(loaded.recipe)
+    if isinstance(processes, str):
+        from burnish.jobs.pace import choose_processes
+
+        def say(text: str) -> None:
+            for listener in listeners:
+                listener(Note(text))
+
+        processes = choose_processes(loaded, say)
+    check_processes(loaded.recipe, processes, processes)
+    return open_run(str(train_together(loaded, processes, listeners)))
 
 
 def sweep(
@@ -156,6 +185,7 @@ def resume(
     listeners: Sequence[Listener] = (),
     base_model: str | Path | None = None,
     trust: bool = False,
+    processes: int = 1,
 ) -> Run:
     """Continues a run that was stopped, from its last whole checkpoint.
 
@@ -164,16 +194,33 @@ def resume(
         listeners: called with every event of the run.
         base_model: folder of its base model, if it has been moved.
         trust: whether a run that was begun elsewhere may run the code that its recipe names.
+        processes: how many of this machine train it together from here on, as `--processes`.
 
     Raises:
         BurnishError: no such run, or it has no checkpoint.
     """
-    _check_alone("resume")
+    _check_number("resume", processes)
     prepare_process()
     from burnish.runs.folder import find_run
+
+    place = _place()
+    if processes != 1 and place is None:
+        from burnish.jobs.together import run_together
+        from burnish.runs.folder import check_unfinished
+        from burnish.workflows.run import load_run as open_run
+
+        check_unfinished(folder := find_run(str(run), trusts_code=trust))
+        more = [*(["--base-model", str(base_model)] if base_model else []), *(["--trust"] if trust else [])]
+        words = ["resume", str(folder.path), *more, "--processes", str(processes)]
+        return open_run(str(run_together(words, listeners)), trust=trust)
+    from burnish.engine.process import join
+    from burnish.runs.paths import RunFolder
     from burnish.workflows.resume import resume as resume_training
 
-    return resume_training(find_run(str(run), trusts_code=trust), list(listeners), _plain(base_model))
+    is_main = place is None or place.is_main
+    folder = find_run(str(run), trusts_code=trust) if is_main else RunFolder(Path(run))
+    with join(place) as process:
+        return resume_training(folder, list(listeners) if is_main else [], _plain(base_model), process)
 
 
 def extend(
@@ -184,7 +231,7 @@ def extend(
     trust: bool = False,
     **options: Any,
 ) -> Run:
-    """Trains a run for longer, in a run folder of its own, like `burnish train --resume-from`.
+    """Trains a run for longer, in one process and a run folder of its own, like `burnish train --resume-from`.
 
     Example: `burnish.extend("runs/sft", epochs=6)`
 
@@ -228,18 +275,45 @@ def load_run(
     return open_run(str(name), str(runs), _plain(base_model), trust)
 
 
+def _place() -> Place | None:
+    """The place of this process among several that torchrun has started; None if it is alone."""
+    place = place_here()
+    return place if place is not None and place.world > 1 else None
+
+
+def _check_number(name: str, processes: int | str) -> None:
+    """Refuses a number of processes that cannot be.
+
+    Raises:
+        InputError: it is none, or torchrun has started another number.
+    """
+    place = _place()
+    if processes != "auto" and not (isinstance(processes, int) and processes >= 1):
+        raise InputError(
+            f"`processes` is {processes!r}",
+            "It is the number of processes that train a run together.",
+            f"`burnish.{name}(..., processes=2)`",
+        )
+    if place is not None and processes not in (1, "auto", place.world):
+        raise InputError(
+            f"`processes={processes}` does not fit torchrun, which has started {place.world}",
+            "Torchrun decides how many there are.",
+            "Leave out `processes`",
+        )
+
+
 def _check_alone(name: str) -> None:
-    """Refuses a script that torchrun runs in several processes: each would write a run of its own.
+    """Refuses a script that torchrun runs in several processes, where each would do the same.
 
     Raises:
         InputError: it does.
     """
-    place = place_here()
-    if place is not None and place.world > 1:
+    place = _place()
+    if place is not None:
         raise InputError(
             f"`burnish.{name}` runs in one process, and torchrun has started {place.world}",
-            "From Python, a run has a single process.",
-            "Use the command: `torchrun ... -m burnish train ...`, or `burnish train ... --processes N`",
+            "Only `burnish.train` and `burnish.resume` share their work.",
+            "Start the script without torchrun",
         )
 
 

@@ -52,6 +52,11 @@ _GROUPS: dict[Any, tuple[Callable[[], list[inspect.Parameter]], Callable[[dict[s
 """Types of parameters that represent several flags: the flags, and what takes their values."""
 
 
+def name_of(function: Callable[..., None]) -> str:
+    """The name of the command that a function is: `launch_files` is `burnish launch-files`."""
+    return function.__name__.replace("_", "-")
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Turns `function(console, ...)` into a typer command.
 

@@ -14,13 +14,14 @@ from typing import Annotated, Any
 
 import typer
 
-from burnish.cli.command import UsageError, command, usage_error
+from burnish.cli.command import UsageError, command, name_of, usage_error
 from burnish.cli.commands.check import check
 from burnish.cli.commands.doctor import doctor, selftest
 from burnish.cli.commands.evaluate import accept, compare, evaluate, reproduce
 from burnish.cli.commands.explain import explain
 from burnish.cli.commands.export import eject, export, merge, push
 from burnish.cli.commands.generate import chat, generate
+from burnish.cli.commands.launch_files import launch_files
 from burnish.cli.commands.models import models
 from burnish.cli.commands.options import init, options
 from burnish.cli.commands.plan import plan
@@ -46,7 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         doctor,
         selftest,
     ),
-    "Train": (quickstart, init, train, sweep, resume, accept),
+    "Train": (quickstart, init, train, sweep, resume, accept, launch_files),
     "Evaluate and use the result": (evaluate, compare, generate, chat, predict, serve, merge, export, push, eject),
     "Review runs": (runs, show, report, reproduce),
     "Learn, or use all of it in the browser": (explain, options, studio),
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 for group in COMMANDS.values():
     for function in group:
-        app.command(function.__name__, context_settings=_SETTINGS)(command(function))
+        app.command(name_of(function), context_settings=_SETTINGS)(command(function))
 
 
 @app.callback(invoke_without_command=True)
@@ -171,7 +172,7 @@ def as_burnish_error(error: Any) -> BurnishError:
     if isinstance(error, BurnishError):
         return error
     if isinstance(error, UsageError):
-        return usage_error(error, {one.__name__: _summary(one) for group in COMMANDS.values() for one in group})
+        return usage_error(error, {name_of(one): _summary(one) for group in COMMANDS.values() for one in group})
     if isinstance(error, typer.Abort):
         return Interrupted("stopped")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever name it was
@@ -214,10 +215,10 @@ def overview(groups: Mapping[str, Sequence[Callable[..., None]]]) -> str:
     Args:
         groups: commands by heading; the first line of a command's docstring is its summary.
     """
-    width = max(len(function.__name__) for group in groups.values() for function in group) + 2
+    width = max(len(name_of(function)) for group in groups.values() for function in group) + 2
     parts = [_HEAD]
     for heading, group in groups.items():
-        lines = [f"  {function.__name__:<{width}}{_summary(function)}\n" for function in group]
+        lines = [f"  {name_of(function):<{width}}{_summary(function)}\n" for function in group]
         parts.append(f"{heading}:\n{''.join(lines)}")
     return "\n".join([*parts, _FOOT])
 

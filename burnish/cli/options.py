@@ -48,6 +48,31 @@ Processes = Annotated[
         show_default=False,
     ),
 ]
+AUTO_PROCESSES = "auto"
+
+
+def _number_of_processes(text: str) -> int | str:
+    """A number from 1, or `auto`."""
+    if text == AUTO_PROCESSES:
+        return text
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) >= 1:
+            return number
+    raise typer.BadParameter(f"'{text}' is neither a number from 1 nor `{AUTO_PROCESSES}`.")
+
+
+ProcessesOrAuto = Annotated[
+    Any,
+    typer.Option(
+        "--processes",
+        metavar="NUMBER|auto",
+        parser=_number_of_processes,
+        help="Train in so many processes of this machine, each on a GPU of its own, or on its share of the cores. "
+        "`auto` is one for each GPU; without a GPU, the first steps are measured in one process and in more. On "
+        "several machines, start the command with torchrun.",
+        show_default=False,
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(

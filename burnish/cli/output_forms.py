@@ -246,6 +246,22 @@ class Begun(Output):
     rows: int
 
 
+class LaunchFile(Form):
+    """A file that starts a run."""
+
+    to: Literal["slurm", "kubernetes", "skypilot"]
+    path: str
+
+
+class LaunchFiles(Output):
+    """`burnish launch-files`."""
+
+    files: list[LaunchFile]
+    nodes: int
+    gpus: int
+    command: list[str]
+
+
 class BaseModelForm(Form):
     """A base model, and what training it takes here."""
 
@@ -311,6 +327,7 @@ FORMS: dict[str, tuple[type[Output], ...]] = {
     "sweep": (Swept,),
     "resume": (Shown,),
     "accept": (Shown,),
+    "launch-files": (LaunchFiles,),
     "evaluate": (Evaluated,),
     "compare": (Compared,),
     "generate": (Generated,),

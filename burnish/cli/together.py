@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from burnish.cli.options import AUTO_PROCESSES
 from burnish.errors import BurnishError, InputError, Interrupted, PeerLost
+from burnish.jobs.together import threads_for
 from burnish.system.machine import this_machine
 from burnish.system.place import OWN_LAUNCH, Place, place_here
 from burnish.visible import parse_json
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _TOGETHER = ("train", "resume", "doctor")
 """Commands that several processes may run."""
+_STORE_SECONDS = 5.0
+"""To wait for the place where the processes meet, which may have ended."""
 _OWN_FIRST_SECONDS, _LOST_LAST_SECONDS = 0.5, 2.0
 """How long another rank than 0, and one that has only lost another, leave it to others to report an error."""
 
@@ -56,7 +60,7 @@ def hush_beside_main() -> None:
         logging.disable(logging.WARNING)
 
 
-def place_for(processes: int | None) -> Place | None:
+def place_for(processes: int | str | None) -> Place | None:
     """The place of this process among several, or None.
 
     Args:
@@ -66,7 +70,7 @@ def place_for(processes: int | None) -> Place | None:
         InputError: torchrun has started another number.
     """
     place = place_here()
-    if place is not None and processes not in (None, place.world):
+    if place is not None and processes not in (None, AUTO_PROCESSES, place.world):
         raise InputError(
             f"`--processes {processes}` does not fit torchrun, which has started {place.world}",
             "Torchrun decides how many there are.",
@@ -91,7 +95,7 @@ def launch(console: Console, processes: int) -> int:
     if not console.output.debug:
         _quiet_agent()
     # torchrun, too, leaves it to the environment how many threads a process has; all cores each would be too many
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, this_machine().cores // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads_for(processes, this_machine().cores)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     codes: dict[int, int] = {}
     with tempfile.TemporaryDirectory(prefix="burnish-processes-") as logs:
@@ -235,7 +239,7 @@ def _is_first(place: Place, error: BurnishError) -> bool:
     time.sleep(_LOST_LAST_SECONDS if is_secondary else 0.0)
     time.sleep(0.0 if place.is_main else _OWN_FIRST_SECONDS)
     try:
-        _, store = stores(place)
+        _, store = stores(place, _STORE_SECONDS)
         return store.compare_set("reported", "", str(place.rank)).decode() == str(place.rank)
     except RuntimeError:  # the place where they meet is gone, and with it the others
         return place.is_main

@@ -256,7 +256,7 @@ class Group(Process):
                 time.sleep(_PAUSE_SECONDS)
 
     def note_run(self, path: Path) -> None:
-        """Notes the path in the store, which outlives the processes."""
+        """Notes the path in the store, which outlives the processes where an agent keeps it."""
         if self.is_main:
             self._launch.set(_RUN, str(path))
 
@@ -295,12 +295,20 @@ def open_store(place: Place, seconds: float = _JOINING_SECONDS) -> Store:
     )
 
 
-def stores(place: Place) -> tuple[Store, Store]:
-    """What the processes of a launch have noted for each other: in all attempts, and in this one."""
+def stores(place: Place, seconds: float = _JOINING_SECONDS) -> tuple[Store, Store]:
+    """What the processes of a launch have noted for each other: in all attempts, and in this one.
+
+    Args:
+        place: of this process.
+        seconds: to wait at most for the process that keeps it.
+    """
     from torch._C._distributed_c10d import PrefixStore
 
-    launch = PrefixStore(f"burnish/{place.launch}", open_store(place))
-    return launch, PrefixStore(f"attempt/{place.attempt}", launch)
+    launch = PrefixStore(f"burnish/{place.launch}", open_store(place, seconds))
+    # every agent counts its own attempts, so one that was started again counts from 0; but without a store that agents
+    # keep, each attempt has a store of its own
+    attempt = place.attempt if place.has_agent else 0
+    return launch, PrefixStore(f"attempt/{attempt}", launch)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -357,3 +357,13 @@ Listener = Callable[[Event], None]
 def as_dict(event: Event) -> dict[str, Any]:
     """The event as JSON-ready values, with its kind first."""
     return {"event": type(event).__name__, **asdict(event)}
+
+
+def event_of(values: Mapping[str, Any]) -> Event:
+    """The event of JSON-ready values, as `as_dict` makes them, with or without a time.
+
+    Raises:
+        KeyError: there is no event of this kind.
+    """
+    kinds = {kind.__name__: kind for kind in Event.__subclasses__()}
+    return kinds[values["event"]](**{name: value for name, value in values.items() if name not in ("event", "time")})

@@ -41,15 +41,16 @@ class Gradients:
         return max(largest, loss) if largest == largest and loss == loss else float("inf")
 
 
-def gradients_of(trainer: Trainer, batches: Sequence[Batch]) -> Gradients:
+def gradients_of(trainer: Trainer, batches: Sequence[Batch], trained_tokens: int | None = None) -> Gradients:
     """Runs forward and backward over the micro-batches of one step, always with the same random numbers.
 
     Args:
         trainer: without clipping; its weights and its optimizer are not changed.
-        batches: micro-batches of the step.
+        batches: micro-batches of the step, that its process computes.
+        trained_tokens: of the step in all processes; None for those of `batches`.
     """
     seed_everything(_SEED)
-    loss = trainer.accumulate(batches)[0].item()
+    loss = trainer.accumulate(batches, trained_tokens)[0].item()
     named = trainer.network.named_parameters()
     found = {name: weight.grad.detach().float().cpu().clone() for name, weight in named if weight.grad is not None}
     trainer.discard_attempt()

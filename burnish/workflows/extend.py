@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.engine.checkpoint import checkpoint_path, damage_of, newest_usable
+from burnish.engine.process import ONE, Process
 from burnish.errors import BurnishError
 from burnish.lineage.chain import extended_chain
 from burnish.lineage.manifest import read_manifest
@@ -28,6 +29,7 @@ from burnish.runs.folder import NewRun, RunFolder, can_be_resumed
 from burnish.visible import parse_json
 from burnish.workflows.resume import resume_held
 from burnish.workflows.run import Run
+from burnish.workflows.train import unheard
 
 _OF_THE_END = (Finished.__name__, Ranked.__name__, StoppedEarly.__name__)
 """Events that say that the earlier run has ended."""
@@ -35,12 +37,13 @@ _OF_SCHEDULE = {"stopped": False, "worse": 0, "cycles": []}
 """What the longer run does not take over of the progress: that it was stopped early, and schedules that were added."""
 
 
-def extend(asked: Extension, listeners: Iterable[Listener] = ()) -> Run:
+def extend(asked: Extension, listeners: Iterable[Listener] = (), process: Process = ONE) -> Run:
     """Trains a run for longer, in a run folder of its own.
 
     Args:
         asked: which run, and the recipe of the longer one.
         listeners: receive every event.
+        process: the main one of those that train the run together; the others call `extend_beside`.
 
     Raises:
         BurnishError: the checkpoint is damaged.
@@ -62,8 +65,20 @@ def extend(asked: Extension, listeners: Iterable[Listener] = ()) -> Run:
                 f"step has the learning rate of a run of {asked.total_steps} steps."
             )
         )
+        process.decide(lambda: folder.path)
         with can_be_resumed(folder):
-            return resume_held(folder, log)
+            return resume_held(folder, log, process)
+
+
+def extend_beside(process: Process) -> Run:
+    """The same in a process beside the main one, which alone reads the earlier run and begins the longer one.
+
+    Args:
+        process: of those that train the run together.
+    """
+    folder = RunFolder(process.decide(Path))
+    with can_be_resumed(folder):
+        return resume_held(folder, unheard, process)
 
 
 def _checkpoint(run: RunFolder) -> Path:

@@ -61,8 +61,8 @@ def resume(
         return _resume(folder, base_model, killed, EventLog(folder.path, listeners), process)
 
 
-def resume_unless_finished(path: Path, listeners: Iterable[Listener], process: Process) -> Run:
-    """Continues the run of processes that torchrun has started again; all of it may have been done by then.
+def resume_unless_finished(path: Path, listeners: Iterable[Listener], process: Process = ONE) -> Run:
+    """Continues the run of processes that were started again; all of it may have been done by then.
 
     Args:
         path: of the run folder.
@@ -75,14 +75,15 @@ def resume_unless_finished(path: Path, listeners: Iterable[Listener], process: P
     return resume(folder, listeners, process=process)
 
 
-def resume_held(folder: RunFolder, emit: Emit) -> Run:
-    """Trains a run to its end, whose folder this process has locked already.
+def resume_held(folder: RunFolder, emit: Emit, process: Process = ONE) -> Run:
+    """Trains a run to its end, whose folder the main process has locked already.
 
     Args:
         folder: of the run.
         emit: receives every event.
+        process: of those that train the run together.
     """
-    return _resume(folder, None, None, emit, ONE)
+    return _resume(folder, None, None, emit, process)
 
 
 def _resume(folder: RunFolder, base_model: str | None, killed: Writer | None, emit: Emit, process: Process) -> Run:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.cli.command import name_of
 from burnish.cli.main import COMMANDS
 from burnish.cli.options import RECIPE_FLAGS
 from burnish.methods import method_names
@@ -23,7 +24,7 @@ from burnish.tasks import task_names
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-NAMES = ["burnish", *(function.__name__ for group in COMMANDS.values() for function in group)]
+NAMES = ["burnish", *(name_of(function) for group in COMMANDS.values() for function in group)]
 
 
 _PRINT = """

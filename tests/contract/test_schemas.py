@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from burnish.cli.command import name_of
 from burnish.cli.main import COMMANDS
 from burnish.cli.output_forms import FORMS
 from burnish.cli.schemas import FOLDER, main, schemas
@@ -35,7 +36,7 @@ def test_the_files_are_current(tmp_path: Path) -> None:
 
 
 def test_every_command_has_a_schema() -> None:
-    assert set(FORMS) == {function.__name__ for group in COMMANDS.values() for function in group} - WITHOUT_OUTPUT
+    assert set(FORMS) == {name_of(function) for group in COMMANDS.values() for function in group} - WITHOUT_OUTPUT
 
 
 def test_each_is_a_schema(made: dict[str, dict[str, Any]]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from burnish.cli.command import name_of
 from burnish.cli.main import COMMANDS
 from burnish.recipe.names import options, sections
 from tests.e2e.bad_files import Maker
 from tests.e2e.command_result import CommandResult, listing
 from tests.snapshots import check_snapshot
 
-_COMMANDS = {function.__name__ for group in COMMANDS.values() for function in group}
+_COMMANDS = {name_of(function) for group in COMMANDS.values() for function in group}
 
 
 class Case(NamedTuple):
@@ -54,7 +55,7 @@ def check(group: str, case: Case, here: Path, base: Path, burnish: Callable[[str
 
 def check_hint(hint: str) -> None:
     """Whether the commands and the dotted options in a hint exist."""
-    assert set(re.findall(r"`burnish (\w+)", hint)) <= _COMMANDS, hint
+    assert set(re.findall(r"`burnish ([\w-]+)", hint)) <= _COMMANDS, hint
     named = re.findall(rf"`(?:--set )?((?:{'|'.join(sections())})\.\w+)", hint)
     assert set(named) <= set(options()), hint
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import socket
@@ -132,19 +133,106 @@ def test_a_rank_with_other_rows_is_named_and_nobody_waits(here: Path, rows_file:
 
 
 @pytest.mark.slow
-def test_a_lost_node_is_started_again_and_the_run_goes_on(
-    start: Start, here: Path, rows_file: Path, base: Path
+@pytest.mark.parametrize("lost", ["process", "machine", "agent"])
+def test_what_is_lost_is_started_again_and_the_run_goes_on(
+    lost: str, start: Start, here: Path, rows_file: Path, base: Path
 ) -> None:
+    """Two torchruns on one machine imitate two: a process of the second is killed, or its agent, or both."""
     straight = start(f"{words(rows_file, base, 'straight')} --processes 2")
     assert straight.wait(_PATIENCE_SECONDS) == 0, straight.communicate()
-    nodes = torchrun([here, here], words(rows_file, base), "--max-restarts 1")
+    command = f"{words(rows_file, base)} --or-resume"
+    port = free_port()
+    nodes = torchrun([here, here], command, RESTARTS, port)
     folder = RunFolder(here / "runs" / "made")
     wait_for_step(nodes[0], folder, 10)
-    (lost,) = ranks_of(nodes[1])
-    lost.kill()
+    processes = ranks_of(nodes[1])
+    if lost != "process":
+        nodes[1].kill()
+        nodes[1].communicate()
+        nodes[1:] = torchrun([here], command, RESTARTS, port, of=2)
+    if lost != "agent":
+        for process in processes:
+            process.kill()
     outputs = [node.communicate(timeout=_PATIENCE_SECONDS) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     assert result_bytes(folder.path) == result_bytes(here / "runs" / "straight")
+    assert not [process for process in processes if process.is_running()]
+
+
+@pytest.mark.slow
+def test_the_same_command_begins_a_run_and_continues_it(start: Start, here: Path, rows_file: Path, base: Path) -> None:
+    command = f"{words(rows_file, base)} --or-resume --processes 2"
+    straight = start(f"{words(rows_file, base, 'straight')} --processes 2")
+    assert straight.wait(_PATIENCE_SECONDS) == 0, straight.communicate()
+    child = start(command)
+    folder = RunFolder(here / "runs" / "made")
+    wait_for_step(child, folder, 10)
+    child.terminate()
+    assert child.wait(_MOST_SECONDS) == 130
+    for _ in range(2):
+        again = start(command)
+        assert again.wait(_PATIENCE_SECONDS) == 0, again.communicate()
+        assert result_bytes(folder.path) == result_bytes(here / "runs" / "straight")
+
+
+@pytest.mark.slow
+def test_a_run_is_extended_in_two_processes_as_if_it_had_been_that_long(
+    start: Start, here: Path, rows_file: Path, base: Path
+) -> None:
+    constant = f"{PARTS} --set train.schedule=constant --set train.warmup=0"
+    whole = start(f"{words(rows_file, base, 'whole', constant)} --processes 2")
+    assert whole.wait(_PATIENCE_SECONDS) == 0, whole.communicate()
+    shorter = words(rows_file, base, "half", constant).replace(
+        f"max_steps={LONG_STEPS}", f"max_steps={LONG_STEPS // 2}"
+    )
+    half = start(f"{shorter} --processes 2")
+    assert half.wait(_PATIENCE_SECONDS) == 0, half.communicate()
+    longer = start(f"train --resume-from half --name longer --max-steps {LONG_STEPS} --processes 2")
+    assert longer.wait(_PATIENCE_SECONDS) == 0, longer.communicate()
+    assert result_bytes(here / "runs" / "longer") == result_bytes(here / "runs" / "whole")
+
+
+@pytest.mark.slow
+def test_auto_measures_one_process_and_two(start: Start, here: Path, rows_file: Path, base: Path) -> None:
+    child = start(f"{words(rows_file, base)} --processes auto")
+    _, err = child.communicate(timeout=3 * _PATIENCE_SECONDS)
+    assert child.returncode == 0, err
+    found = re.search(r"1 process with .*: .* s a step; 2 processes with .* So `--processes auto` is (\d)\.", err)
+    assert found is not None, err
+    manifest = json.loads((here / "runs" / "made" / "manifest.json").read_text())
+    assert manifest.get("processes", 1) == int(found[1])
+    assert [path.name for path in (here / "runs").iterdir() if path.is_dir()] == ["made"]
+
+
+SCRIPT = """
+import burnish, sys
+from burnish.runs.events import StepDone
+
+seen = []
+options = {{"model": {base!r}, "max_steps": 4, "set": {{"evaluate.answers": 0}}, "listeners": [seen.append]}}
+run = burnish.train({rows!r}, name=sys.argv[1], method="lora", batch_size=1, device="cpu", {more} **options)
+print(run.path.name, sum(isinstance(event, StepDone) for event in seen))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_trains_in_two_processes(here: Path, rows_file: Path, base: Path) -> None:
+    """Whether it starts them, or torchrun starts the script."""
+    rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
+    for name, more, torchrun_words in (
+        ("own", "processes=2,", []),
+        ("torchrun", "", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
+        script = here / f"{name}.py"
+        script.write_text(SCRIPT.format(base=str(base), rows=rows, more=more))
+        environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+        done = subprocess.run(
+            [sys.executable, *torchrun_words, str(script), name], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert sorted(done.stdout.split("\n")[:-1]) in ([f"{name} 4"], [f"{name} 0", f"{name} 4"])
+        assert json.loads((here / "runs" / name / "manifest.json").read_text())["processes"] == 2
+    assert result_bytes(here / "runs" / "own") == result_bytes(here / "runs" / "torchrun")
 
 
 def test_what_several_processes_cannot_do_is_refused_before_they_start(
@@ -161,18 +249,38 @@ def test_what_several_processes_cannot_do_is_refused_before_they_start(
     assert not (here / "runs").exists()
 
 
-def torchrun(folders: list[Path], command: str, options: str = "") -> list[subprocess.Popen[str]]:
-    """One agent with a process for each folder, as on several machines."""
+RESTARTS = "--max-restarts 1"
+
+
+def free_port() -> int:
+    """Where nothing listens now."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    agent = f"-m torch.distributed.run --nnodes {len(folders)} --nproc-per-node 1 --rdzv-backend c10d --rdzv-id made"
+        return free.getsockname()[1]
+
+
+def torchrun(
+    folders: list[Path], command: str, options: str = "", port: int | None = None, of: int | None = None
+) -> list[subprocess.Popen[str]]:
+    """One agent with a process for each folder, as on several machines.
+
+    Args:
+        folders: their working directories.
+        command: what follows `burnish`.
+        options: of torchrun.
+        port: where they meet; None for one that is free.
+        of: the number of all agents, if these are not all.
+    """
+    port = port or free_port()
+    number = of or len(folders)
+    agent = f"-m torch.distributed.run --nnodes {number} --nproc-per-node 1 --rdzv-backend c10d --rdzv-id made"
     line = f"{agent} --rdzv-endpoint localhost:{port} --local-addr localhost {options} -m burnish {command}"
     return [
         subprocess.Popen(
             [sys.executable, *shlex.split(line)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            # as the launch files have it: without it, torchrun cannot take in an agent that was started again
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -29,10 +29,23 @@ def test_there_is_no_such_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             open_it("nothing")
 
 
-@pytest.mark.parametrize("name", ["train", "sweep", "resume"])
-def test_a_script_under_torchrun_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["sweep", "extend"])
+def test_a_script_under_torchrun_is_refused_where_work_is_not_shared(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for variable, value in next(places(2)).items():
         monkeypatch.setenv(variable, value)
     options = {"over": {"rank": [1, 2]}} if name == "sweep" else {}
     with pytest.raises(InputError, match=f"`burnish.{name}` runs in one process, and torchrun has started 2"):
         getattr(burnish, name)("rows.jsonl", **options)
+
+
+@pytest.mark.parametrize("name", ["train", "resume"])
+def test_a_number_of_processes_that_cannot_be_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (0, "two"):
+        with pytest.raises(InputError, match=f"`processes` is {number!r}"):
+            getattr(burnish, name)("rows.jsonl", processes=number)
+    for variable, value in next(places(2)).items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(InputError, match="`processes=3` does not fit torchrun, which has started 2"):
+        getattr(burnish, name)("rows.jsonl", processes=3)

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import BaseModel, Processes, RecipeFlags, Run, Runs, SomeData, Trust
+from burnish.cli.options import (
+    AUTO_PROCESSES,
+    BaseModel,
+    Processes,
+    ProcessesOrAuto,
+    RecipeFlags,
+    Run,
+    Runs,
+    SomeData,
+    Trust,
+)
 from burnish.cli.together import launch, place_for
 from burnish.errors import InputError
 from burnish.runs.events import Warned
@@ -18,8 +28,10 @@ from burnish.system.machine import process_start
 
 if TYPE_CHECKING:
     from burnish.cli.progress import Progress
+    from burnish.engine.process import Process
     from burnish.recipe.load import LoadedRecipe
     from burnish.recipe.schema import Recipe
+    from burnish.runs.paths import RunFolder
     from burnish.system.place import Place
 
 
@@ -33,6 +45,15 @@ ResumeFrom = Annotated[
         show_default=False,
     ),
 ]
+OrResume = Annotated[
+    bool,
+    typer.Option(
+        "--or-resume",
+        metavar="",
+        help="Continue the run of this `--name` if it has begun, and leave it if it is finished: for a job that a "
+        "scheduler may start again.",
+    ),
+]
 
 
 def train(
@@ -40,44 +61,81 @@ def train(
     flags: RecipeFlags,
     data: SomeData = None,
     resume_from: ResumeFrom = None,
-    processes: Processes = None,
+    or_resume: OrResume = False,
+    processes: ProcessesOrAuto = None,
 ) -> None:
     """Fine-tune a base model on DATA and evaluate it against the base.
 
     DATA may also be a recipe: `burnish train recipe.yaml`. Of several DATA, all rows are used together.
     """
     if resume_from is not None:
-        _extend(console, resume_from, data, flags, processes)
+        _extend(console, resume_from, data, flags, or_resume, processes)
         return
     if not data:
         raise InputError("`burnish train` needs DATA", "", "See `burnish train --help`")
     from burnish.cli.progress import Progress
     from burnish.cli.results import show_result
     from burnish.recipe.load import load_recipe
+    from burnish.runs.begun import begun_before
 
     loaded = load_recipe(data, flags.values, flags.sets)
     place = place_for(processes)
     if place is not None:
-        _train_together(console, loaded, place)
+        _train_together(console, loaded, place, or_resume)
         return
-    if processes is not None and processes > 1:
+    begun = begun_before(loaded) if or_resume else None
+    number = _number_of(console, processes, loaded, begun)
+    if number > 1:
         from burnish.prepare.first_checks import check_at_once, check_processes
 
-        check_processes(loaded.recipe, processes, processes)
-        check_at_once(loaded.recipe)
-        raise typer.Exit(launch(console, processes))
+        if begun is None:
+            check_processes(loaded.recipe, number, number)
+            check_at_once(loaded.recipe)
+        raise typer.Exit(launch(console, number))
     with Progress(console, loaded.recipe) as progress:
-        check_first(loaded, progress)
+        if begun is None:
+            check_first(loaded, progress)
+        from burnish.workflows.resume import resume_unless_finished
         from burnish.workflows.train import train as run_training
 
-        run = run_training(loaded.recipe, loaded.origins, [progress], process_start())
+        if begun is not None:
+            run = resume_unless_finished(begun.path, [progress])
+        else:
+            run = run_training(loaded.recipe, loaded.origins, [progress], process_start())
     show_result(console, run.path, progress.num_warnings)
 
 
-def _extend(console: Console, run: str, data: list[str] | None, flags: RecipeFlags, processes: int | None) -> None:
+def _number_of(console: Console, processes: int | str | None, loaded: LoadedRecipe, begun: RunFolder | None) -> int:
+    """The number of processes that a new run, or one that has begun, is trained in."""
+    if processes != AUTO_PROCESSES:
+        return int(processes or 1)
+    if begun is not None:
+        raise InputError(
+            f"`--processes {AUTO_PROCESSES}` measures the first steps of a new run, and `{begun.name}` has begun",
+            "It may go on in any number of processes.",
+            "Give a number: `--processes 2`",
+        )
+    from burnish.jobs.pace import choose_processes
+    from burnish.prepare.first_checks import check_at_once
+
+    def say(text: str) -> None:
+        console.note(text)
+        console.noted(text)
+
+    check_at_once(loaded.recipe)
+    console.note("measuring the first steps in one process and in more")
+    return choose_processes(loaded, say)
+
+
+def _extend(
+    console: Console,
+    run: str,
+    data: list[str] | None,
+    flags: RecipeFlags,
+    or_resume: bool,
+    processes: int | str | None,
+) -> None:
     """Trains a run for longer, in a folder of its own."""
-    from burnish.cli.progress import Progress
-    from burnish.cli.results import show_result
     from burnish.prepare.extension import read_extension
 
     if data:
@@ -86,21 +144,42 @@ def _extend(console: Console, run: str, data: list[str] | None, flags: RecipeFla
             "A run is extended on the rows that it has.",
             f"Leave it out, or train a new run on these rows: `burnish train {data[0]} --model {run}`",
         )
-    if place_for(processes) is not None or (processes or 1) > 1:
+    if or_resume:
         raise InputError(
-            "`--resume-from` extends a run in one process",
-            "Its folder is written by one process first.",
-            "Leave out `--processes`; once it has begun, `burnish resume RUN --processes N` continues it in several",
+            "`--or-resume` has no effect with `--resume-from`",
+            "A run is extended in a new folder.",
+            "Leave it out; `burnish resume RUN` continues the longer run, once it has begun",
         )
+    if processes == AUTO_PROCESSES:
+        raise InputError(
+            f"`--processes {AUTO_PROCESSES}` measures the first steps of a new run",
+            "A run that is extended has none.",
+            "Give a number: `--processes 2`",
+        )
+    place = place_for(processes)
+    if place is not None and not place.is_main:
+        from burnish.engine.process import join
+        from burnish.workflows.extend import extend_beside
+
+        with join(place) as process:
+            extend_beside(process)
+        return
     asked = read_extension(run, flags.values, flags.sets)
+    if place is None and int(processes or 1) > 1:
+        raise typer.Exit(launch(console, int(processes or 1)))
+    from burnish.cli.progress import Progress
+    from burnish.cli.results import show_result
+
     with Progress(console, asked.loaded.recipe) as progress:
+        from burnish.engine.process import join
         from burnish.workflows.extend import extend
 
-        extended = extend(asked, [progress])
+        with join(place) as process:
+            extended = extend(asked, [progress], process)
     show_result(console, extended.path, progress.num_warnings)
 
 
-def _train_together(console: Console, loaded: LoadedRecipe, place: Place) -> None:
+def _train_together(console: Console, loaded: LoadedRecipe, place: Place, or_resume: bool) -> None:
     """Trains in one of several processes; in place of one that torchrun has ended, continues the run."""
     with progress_of(console, loaded.recipe, place) as progress:
         from burnish.engine.process import join
@@ -110,7 +189,8 @@ def _train_together(console: Console, loaded: LoadedRecipe, place: Place) -> Non
             from burnish.workflows.train import train as run_training
 
             listeners = [] if progress is None else [progress]
-            if place.attempt and (earlier := process.run_before()) is not None:
+            earlier = _earlier_run(loaded, place, process, or_resume)
+            if earlier is not None:
                 run = resume_unless_finished(earlier, listeners, process)
             else:
                 run = run_training(loaded.recipe, loaded.origins, listeners, process_start(), process)
@@ -118,6 +198,20 @@ def _train_together(console: Console, loaded: LoadedRecipe, place: Place) -> Non
         from burnish.cli.results import show_result
 
         show_result(console, run.path, progress.num_warnings)
+
+
+def _earlier_run(loaded: LoadedRecipe, place: Place, process: Process, or_resume: bool) -> Path | None:
+    """The run that earlier processes of this launch have begun, or any with `--or-resume`; None for a new one."""
+    from burnish.recipe.schema import AUTO
+    from burnish.runs.begun import begun_before
+
+    is_again = process.any(place.attempt > 0)  # an agent that was started again itself counts from 0
+    if is_again and (noted := process.run_before()) is not None:
+        return noted
+    if not or_resume and (not is_again or loaded.recipe.name == AUTO):
+        return None
+    begun = process.decide(lambda: begun_before(loaded))
+    return None if begun is None else begun.path
 
 
 @contextlib.contextmanager

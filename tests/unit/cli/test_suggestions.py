@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from burnish.cli.command import name_of
 from burnish.cli.main import COMMANDS, main
 from burnish.cli.suggestions import command_meant, flag_meant, names_elsewhere
 from burnish.recipe.load import load_recipe
 
-ALL_COMMANDS = {function.__name__: "" for group in COMMANDS.values() for function in group}
+ALL_COMMANDS = {name_of(function): "" for group in COMMANDS.values() for function in group}
 
 LIKELY_FLAGS = [
     ("--learning_rate 1e-4", "--learning-rate"),

@@ -16,7 +16,7 @@ from burnish.engine.random_state import seed_everything
 from burnish.engine.step import StepResult, Trainer
 from burnish.recipe.schema import Recipe
 from burnish.runs.event_log import EventLog
-from burnish.selftest import gradient_rules, weight_rules
+from burnish.selftest import gradient_rules, process_rules, weight_rules
 from burnish.selftest.workbench import Bench, RuleLine, RuleReport, Subject, left_out
 from burnish.tasks.task import Task
 from burnish.workflows.selftest import RULES, make_bench
@@ -37,7 +37,11 @@ def bench(made: Bench) -> Bench:
     return Bench(made.context)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize(
+    "rule",
+    [*RULES[:-1], pytest.param(RULES[-1], marks=pytest.mark.slow)],  # the last one starts two processes
+    ids=lambda rule: rule.__name__,
+)
 def test_the_rule_holds(rule: Callable[[Bench], RuleLine], made: Bench) -> None:
     line = rule(made)
     assert line.passed is True, line
@@ -95,7 +99,9 @@ def test_padding_that_is_trained_on_is_seen(bench: Bench) -> None:
 class MeanOfMeans(Trainer):
     """Weights each micro-batch alike, however much of it is trained on."""
 
-    def accumulate(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    def accumulate(
+        self, batches: Sequence[Batch], trained_tokens: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The classic mistake of gradient accumulation."""
         self.network.train()
         total = torch.zeros(())
@@ -254,3 +260,34 @@ def test_a_report_says_what_does_not_hold() -> None:
     good = replace(report, lines=lines[1:])
     assert (good.verdict, good.exit_code) == ("All 1 rules of arithmetic hold here (1 not applicable).", 0)
     assert RuleLine("a = b", float("nan"), 0.1, "ok").passed is False
+
+
+@pytest.mark.parametrize(
+    ("gradient", "loss", "holds"), [(1.0, 1.0, True), (0.5, 1.0, False), (1.0, 0.5, False), (float("nan"), 1.0, False)]
+)
+def test_processes_that_get_other_gradients_are_seen(
+    gradient: float, loss: float, holds: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of the processes: the gradients of the step, of which those of the second process may be off."""
+
+    def run(folder: Path) -> str:
+        subject = bench.copy(bench.recipe)
+        found = gradient_rules.gradients_of(subject.trainer, bench.pieces(subject))
+        for rank, (factor, share) in enumerate([(1.0, 1.0), (gradient, loss)]):
+            scaled = {name: factor * one for name, one in found.by_name.items()}
+            process_rules.write_gradients(folder / str(rank), gradient_rules.Gradients(share * found.loss, scaled))
+        return ""
+
+    monkeypatch.setattr(process_rules, "run_processes", run)
+    assert process_rules.together(bench).passed is holds
+
+
+def test_processes_that_end_are_seen_and_too_little_memory_is_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_rules, "run_processes", lambda folder: "one of two processes ended with 1: boo")
+    assert_fails(process_rules.together(bench), 1.0)
+    monkeypatch.setattr(process_rules, "free_memory", lambda limit: 1000)
+    line = process_rules.together(bench)
+    assert line.passed is None
+    assert "two more processes need" in line.why
