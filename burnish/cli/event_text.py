@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +26,7 @@ from burnish.runs.events import (
     Note,
     ResidentMeasured,
     Resolved,
+    Sampled,
     Spiked,
     StoppedEarly,
     TimeMeasured,
@@ -49,6 +51,8 @@ def progress_lines(event: Any, total_steps: int = 0) -> list[str]:
             worse = "" if event.is_best or event.step == 0 else ", worse than the best"
             metrics = "".join(f", {name} {value:,.3f}" for name, value in event.figures.items())
             return [f"step {event.step:>{len(str(total_steps))}}: validation loss {event.loss:.3f}{metrics}{worse}"]
+        case Sampled():
+            return [_sample(one, event.step) for one in event.answers]
         case Adapted():
             how = f", with the learning rate at {event.learning_rate:.2g}" if event.factor != 1 else ""
             return [f"going on to step {event.total_steps}{how}: {event.reason}"]
@@ -96,6 +100,17 @@ def detail_lines(event: Any) -> list[str]:
             ]
         case _:
             return []
+
+
+_MOST_SHOWN = 60
+"""Characters of a text on a line with others."""
+
+
+def _sample(answer: dict[str, str], step: int) -> str:
+    """What the model answers at a step, on a line."""
+    said = (textwrap.shorten(answer[name], _MOST_SHOWN, placeholder=" …") for name in ("prompt", "given"))
+    prompt, given = (text or "(nothing)" for text in said)
+    return f"  {prompt} -> {given} ({f'at step {step}' if step else 'the base model'})"
 
 
 def _beside(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
+
+from burnish.recipe.flags import RECIPE_FLAGS, number_or_text
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, the name of a hub dataset, or a recipe.yaml.")
@@ -158,95 +158,6 @@ class AnswerFlags(NamedTuple):
         return [] if self.temperature else [flag for flag, is_given in given.items() if is_given]
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One named flag: the option it sets, its type, the placeholder for its value, and its help."""
-
-    option: str
-    kind: type
-    metavar: str
-    help: str
-    also: tuple[str, ...] = ()
-    """Other spellings of the flag."""
-
-
-RECIPE_FLAGS = {
-    "model": Flag(
-        "model.name",
-        str,
-        "MODEL",
-        "Base model: `seedling` or `acorn` (bundled), a local transformers folder, or a hub name such as `gpt2`. "
-        "`auto` is `seedling` for tasks that generate text and `acorn` for those that label it. Or what to train "
-        "further: a run, a checkpoint of one (`RUN@STEP`), or a folder with a PEFT adapter.",
-    ),
-    "method": Flag(
-        "method",
-        str,
-        "METHOD",
-        "Which weights are trained: `full`, `freeze`, `lora`, `qlora`, `int8-lora`, `prompt`, `prefix`, `p-tuning` or "
-        "`ia3`. `auto` picks the best one for the model and the number of rows among those that fit into memory: "
-        "`full`, `lora` or `qlora`.",
-    ),
-    "task": Flag(
-        "task",
-        str,
-        "TASK",
-        "What one example is: `text`, `chat`, `text-to-text`, `preference`, `reward`, `classify`, `score`, `tag`, "
-        "`span`, `fill-mask` or `vision`. `auto` follows from the shape of the rows.",
-    ),
-    "name": Flag("name", str, "NAME", "Name of the run and of its folder."),
-    "runs": Flag("runs", str, "FOLDER", "Folder that holds the run folders."),
-    "epochs": Flag(
-        "train.epochs",
-        float,
-        "NUMBER",
-        "Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer "
-        "than 100 steps, up to 15 for 900 steps where an output layer starts at random for a number or for more than "
-        "eight labels, 2 above 10,000 rows and 1 above 100,000.",
-    ),
-    "max_steps": Flag("train.max_steps", int, "NUMBER", "Upper limit on optimizer steps, whatever `epochs` says."),
-    "learning_rate": Flag(
-        "train.learning_rate",
-        float,
-        "NUMBER",
-        "Peak learning rate. `auto` depends on the method and the size of the model.",
-        also=("--lr",),
-    ),
-    "batch_size": Flag(
-        "batch.rows",
-        int,
-        "NUMBER",
-        "Micro-batch size: rows of the context length in memory at once, and more of them if they are shorter. It "
-        "changes speed and memory, never the result.",
-    ),
-    "context": Flag(
-        "data.context",
-        int,
-        "TOKENS",
-        "Longest example in tokens. `auto` is the model's own limit, at most 1024.",
-    ),
-    "seed": Flag("seed", int, "NUMBER", "Seed of the order of the rows, the initial adapter weights and dropout."),
-    "track": Flag(
-        "track",
-        list,
-        "TRACKER",
-        "Trackers that keep the run's curves beside its own log, all of them on this machine: `tensorboard`, `wandb` "
-        "(offline), `mlflow` or `trackio`.",
-    ),
-    "allow_pickle": Flag(
-        "model.allow_pickle",
-        bool,
-        "",
-        "Also load weights stored as Python pickles, which can run any code. Only for models you trust.",
-    ),
-    "trust_remote_code": Flag(
-        "model.trust_remote_code",
-        bool,
-        "",
-        "Run the Python code that comes with the model. Only for models you trust.",
-    ),
-}
-
 _SET_HELP = "Any option of the recipe, as `train.warmup=0.1`. Repeat it for several; `burnish options` lists them."
 
 
@@ -263,7 +174,7 @@ def recipe_parameters() -> list[inspect.Parameter]:
     parameters = []
     for name, flag in RECIPE_FLAGS.items():
         spellings = (f"--{name.replace('_', '-')}", *flag.also)
-        parser = _number_or_text if flag.kind in (int, float) else None
+        parser = number_or_text if flag.kind in (int, float) else None
         option = typer.Option(*spellings, metavar=flag.metavar, help=flag.help, show_default=False, parser=parser)
         taken = Any if parser else list[str] if flag.kind is list else flag.kind
         kind = Annotated[taken | None, option]
@@ -271,19 +182,6 @@ def recipe_parameters() -> list[inspect.Parameter]:
     option = typer.Option("--set", metavar="OPTION=VALUE", help=_SET_HELP, show_default=False)
     parameters.append(inspect.Parameter("set", keyword, default=None, annotation=Annotated[list[str] | None, option]))
     return parameters
-
-
-def _number_or_text(text: str) -> int | float | str:
-    """A number where the text is one; other text, such as `auto`, is left to the recipe, which says what it takes."""
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def flag_of(option: str) -> str | None:
-    """The flag that sets an option of the recipe, as `--epochs`; None if there is none."""
-    return next((f"--{name.replace('_', '-')}" for name, flag in RECIPE_FLAGS.items() if flag.option == option), None)
 
 
 def answer_parameters() -> list[inspect.Parameter]:

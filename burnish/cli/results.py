@@ -9,7 +9,16 @@ from typing import Any
 
 from burnish.cli.console import Console
 from burnish.cli.table import Facts, Table
-from burnish.report.figures import counted, duration, figure_cells, figures_beside, kept_step, number, row_of
+from burnish.report.figures import (
+    SHOWN_ANSWERS,
+    counted,
+    duration,
+    figure_cells,
+    figures_beside,
+    kept_step,
+    number,
+    row_of,
+)
 from burnish.runs.description import describe_run, evaluation_of
 from burnish.runs.folder import RunFolder
 from burnish.runs.observed import observed
@@ -95,7 +104,7 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any], has_tables:
         console.say()
         console.say("lm-evaluation-harness:")
         console.table(changes(evaluation["harness"]))
-    for sample in evaluation["answers"] if is_verbose else evaluation["answers"][:1]:
+    for sample in evaluation["answers"][: SHOWN_ANSWERS if is_verbose else 1]:
         console.say()
         console.facts(side_by_side(sample, 0 if is_verbose else _SAMPLE_LINES))
 

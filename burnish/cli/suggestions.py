@@ -80,7 +80,7 @@ def _option_meant(word: str, is_sure: bool) -> str:
         word: with underscores.
         is_sure: whether it must be the name of an option, here or elsewhere, rather than resemble one.
     """
-    from burnish.cli.options import flag_of
+    from burnish.recipe.flags import flag_of
     from burnish.recipe.names import names_elsewhere as options_elsewhere
     from burnish.recipe.names import options, search_options, suggest, takes_bool
 

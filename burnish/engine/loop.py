@@ -20,6 +20,7 @@ from burnish.engine.checkpoint import checkpoint_path, folder_bytes, newest_comp
 from burnish.engine.process import Process
 from burnish.engine.progress import Progress, RemainingTime
 from burnish.engine.random_state import random_tensors, random_values, restore_random
+from burnish.engine.samples import Samples
 from burnish.engine.schedule import last_step, learning_rate_at
 from burnish.engine.step import NotFinite, PartialUpdate, StepResult, Trainer, Validation
 from burnish.engine.validation import HeldOut
@@ -151,6 +152,7 @@ class Loop:
     checkpoints: Path
     emit: Callable[[Event], None]
     progress: Progress
+    samples: Samples | None = None
     pace: RemainingTime = field(init=False)
     watch: Watch = field(init=False)
 
@@ -373,10 +375,14 @@ class Loop:
     def _validate(self) -> bool:
         """Validates, and decides what follows from it; returns whether the weights are the best."""
         started = time.perf_counter()
-        validation = self._evaluate()
+        validation, network = self._evaluate(), self.trainer.network
+        seconds, step = self.progress.seconds, self.progress.step
+        sampled = self.samples and self.samples.take(network, validation.evaluated, step, seconds)
         is_best, self.progress = self.process.decide(lambda: (self._decide(validation, started), self.progress))
         if not self.process.is_main:
             self.pace.replan(self._step_tokens())  # the run may have become longer
+        if sampled:
+            self.emit(sampled)
         return is_best
 
     def _decide(self, validation: Validation, started: float) -> bool:

@@ -23,6 +23,7 @@ from burnish.models.device import RAISED, arithmetic, free_memory, ran_out
 from burnish.models.heads import Target
 from burnish.models.sharded import compute, is_sharded, whole
 from burnish.recipe.schema import Recipe
+from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Objective, Task
 
 
@@ -56,6 +57,8 @@ class Validation:
     """The loss of predicting the label frequencies without the input; None if the task has no labels."""
     sources: dict[str, float] = field(default_factory=dict)
     """The loss on the rows of each of several sources."""
+    evaluated: EvaluatedExamples | None = None
+    """The results of every row."""
 
 
 _LEAST_SCALE = 1.0
@@ -306,7 +309,7 @@ class Trainer:
         figures = {one.name: value_of(one) for one in measures}
         compared = [loss] if headline is loss else [loss, headline]
         chance, sources = self.task.scorer.chance_loss(evaluated), held_out.losses_by_source(evaluated)
-        return Validation(value_of(loss), figures, score, compared, chance, sources)
+        return Validation(value_of(loss), figures, score, compared, chance, sources, evaluated)
 
 
 def make_trainable(

@@ -11,10 +11,9 @@ from burnish.engine.process import ONE, Process
 from burnish.metrics.answers import compare_json, json_measures, rouge_measure
 from burnish.metrics.measure import Measure, mean
 from burnish.metrics.own_metric import OwnMetric
-from burnish.models.device import arithmetic
-from burnish.models.generation import generate_batch, longest_answer, prompt_room
-from burnish.models.sharded import compute, is_sharded
-from burnish.tasks.questions import answer_batches
+from burnish.models.generation import longest_answer, prompt_room
+from burnish.models.sharded import is_sharded
+from burnish.tasks.questions import answer_batches, written_answers
 from burnish.tasks.task import Predictor, Question
 
 _NAMED_ROWS = 3
@@ -62,24 +61,12 @@ def answer_questions(
         process: of those that answer together.
     """
     network.eval()
-    device = next(network.parameters()).device
     given: dict[int, str] = {}
     own, spare = _shared_out(network, questions, max_new_tokens, process)
     for chosen in own + spare:
-        prompts = [questions[index].prompt_ids for index in chosen]
-        load = questions[chosen[0]].inputs
-        with arithmetic(device, precision):
-            outputs = compute(
-                network,
-                generate_batch,
-                tokenizer,
-                prompts,
-                predictor.stop_ids,
-                max_new_tokens,
-                inputs=load() if load else None,
-            )
-        for index, ids in zip(chosen, outputs, strict=True):
-            given[index] = predictor.answer_text(tokenizer.decode(predictor.visible_ids(ids), skip_special_tokens=True))
+        asked = [questions[index] for index in chosen]
+        texts = written_answers(network, tokenizer, predictor, asked, max_new_tokens, precision)
+        given.update(zip(chosen, texts, strict=True))
         report(len(given), len(questions))
     given = {index: text for found in process.gather(given) for index, text in found.items()}
     return [Answer(q.prompt, q.answer, given[index], q.place) for index, q in enumerate(questions)]

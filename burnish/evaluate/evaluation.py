@@ -38,7 +38,8 @@ from burnish.runs.events import Progressed, Stage, Warned
 from burnish.tasks.evaluated import EvaluatedExamples
 from burnish.tasks.task import Question, Task
 
-_SHOWN_ANSWERS = 5
+_KEPT_ANSWERS = 100
+"""Rows that both models answer side by side in `evaluation.json`."""
 FEWEST_COUNTED = 10
 """Fewer answers than this are shown but give no metrics."""
 
@@ -157,7 +158,7 @@ def _compare_rows(comparison: Comparison, base: _Results, tuned: _Results, rows:
     comparison.sources = figures_by_source(base.held_out, tuned.held_out, rows.records, rows.origins, task)
     comparison.note = task.scorer.remark(tuned.held_out)
     shown = _answered(base, tuned) or _shown(base.held_out, tuned.held_out, task)
-    comparison.answers = shown[:_SHOWN_ANSWERS]
+    comparison.answers = shown[:_KEPT_ANSWERS]
     if base.training is None or tuned.training is None:
         return
     held_out = merged(before[0], rows.repeats), merged(after[0], rows.repeats)
@@ -245,7 +246,7 @@ def _shown(base: EvaluatedExamples, tuned: EvaluatedExamples, task: Task) -> lis
     shown = []
     for example, before, after in zip(base.examples, base.outputs, tuned.outputs, strict=True):
         first, second = task.scorer.describe(example, before), task.scorer.describe(example, after)
-        if first is None or second is None or len(shown) == _SHOWN_ANSWERS:
+        if first is None or second is None or len(shown) == _KEPT_ANSWERS:
             break
         shown.append(SideBySide(first[0], first[1], first[2], second[2], example.place))
     return shown

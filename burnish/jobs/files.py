@@ -14,7 +14,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from burnish.errors import InputError, MachineError
 from burnish.jobs.job import in_words, read_json
@@ -74,7 +74,7 @@ class FileStore:
         """The path of what `burnish check` said of it."""
         return self._folder / file.id / "check.json"
 
-    def add(self, source: BinaryIO, filename: str, purpose: str) -> StoredFile:
+    def add(self, source: IO[bytes], filename: str, purpose: str) -> StoredFile:
         """Stores a file, whole or not at all.
 
         Args:

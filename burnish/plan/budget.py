@@ -31,6 +31,8 @@ class Overhead:
     source: str
     is_taken: bool = True
     """Whether it is in use already; the rest is yet to come, and leaves less for tensors."""
+    is_settled: bool = False
+    """Whether it is not measured again: this process has done more than the run will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,22 @@ sizes repeat from step to step (PyTorch, "CUDA semantics: memory management").""
 
 def measured_again(budget: Budget) -> Budget:
     """The same budget with the current memory of this process, which grows as libraries are imported on first use."""
-    if budget.kind != "cpu":
+    if budget.kind != "cpu" or budget.overheads[0].is_settled:
         return budget
-    taken = replace(budget.overheads[0], bytes=resident_bytes())
+    return _with_taken(budget, replace(budget.overheads[0], bytes=resident_bytes()))
+
+
+def settled(budget: Budget, libraries: int) -> Budget:
+    """The budget of a run in another process, which has its own libraries, but not what this process has done since.
+
+    Args:
+        budget: on the CPU of this machine.
+        libraries: bytes of a process that has only planned.
+    """
+    return _with_taken(budget, replace(budget.overheads[0], bytes=libraries, is_settled=True))
+
+
+def _with_taken(budget: Budget, taken: Overhead) -> Budget:
     budget = replace(budget, overheads=(taken, *budget.overheads[1:]))
     if not budget.included:
         return budget

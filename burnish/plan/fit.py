@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from burnish.prepare.context import RunContext
 from burnish.prepare.encode import Encoded
 from burnish.prepare.model import fast_device, loading_for
 from burnish.prepare.resolve import Facts
+from burnish.prepare.shared import once
 from burnish.recipe.schema import AUTO, Recipe, TrainSection
 
 SMALL, LARGE = 1_000, 10_000
@@ -188,11 +190,40 @@ def simulate_way(way: Way, context: RunContext, facts: Facts, room: int | None =
         train = context.recipe.train
         return seen if train.optimizer in (AUTO, "adamw") else _with_state(seen, network, train)
 
+    bounds: list[Simulation] = []
+
+    def simulated() -> Simulation | None:
+        """Of the exact ones; a lower bound depends on the room, which is never the same."""
+        seen = simulate_deep(context.config, run, method.is_uniform(recipe), room)
+        if seen.is_bound:
+            bounds.append(seen)
+        return None if seen.is_bound else seen
+
+    def key() -> list[Any]:
+        return [
+            context.config.to_json_string(use_diff=False),
+            recipe.model_dump(mode="json", exclude=_NOT_OF_A_STEP),
+            facts.outputs,
+            [_content(one) for one in batches],
+        ]
+
     try:
-        return simulate_deep(context.config, run, method.is_uniform(recipe), room)
+        return once(context.shared, "steps", key, simulated) or bounds[0]
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         # any of these may be raised by a model's own code on a tensor without values
         raise CannotSimulate(" ".join(str(error).split())[:200]) from error
+
+
+_NOT_OF_A_STEP: Any = {"name": True, "runs": True, "evaluate": True, "save": True, "batch": {"tokens"}}
+"""Options on which the memory of a step does not depend: its batches are known."""
+
+
+def _content(batch: Batch) -> list[Any]:
+    """What a step depends on of a batch."""
+    hashed = hashlib.sha256()
+    for tensor in batch.tensors():
+        hashed.update(tensor.numpy().tobytes())
+    return [[list(tensor.shape) for tensor in batch.tensors()], batch.num_tokens, hashed.hexdigest()]
 
 
 def _with_state(simulation: Simulation, network: Any, train: TrainSection) -> Simulation:

@@ -237,7 +237,7 @@ def read_rows(
     asked = asked or what_is_asked(recipe)
 
     def key() -> list[Any]:
-        return [recipe.data.model_dump(mode="json"), asked, is_whole]
+        return [recipe.data.model_dump(mode="json", exclude={"context", "packing"}), asked, is_whole]
 
     records = once(shared, "rows", key, lambda: load_records(recipe.data, asked, is_whole))
     check_shape(recipe, records.shape.name, task_names_for(records.shape.record))

@@ -18,6 +18,7 @@ from burnish.engine.loop import Loop
 from burnish.engine.process import Process
 from burnish.engine.progress import Progress
 from burnish.engine.random_state import seed_everything
+from burnish.engine.samples import Samples
 from burnish.engine.step import make_trainable, make_trainer
 from burnish.engine.validation import HeldOut
 from burnish.methods.method import Method
@@ -317,7 +318,23 @@ def make_loop(context: RunContext, network: Any, batches: BatchPlan, folder: Run
     owners = context.validation.owners
     held_out = HeldOut.of(context.batch_plan(context.validation), owners, context.records.sources_of_valid(owners))
     steps = total_steps(recipe, source.steps_per_epoch)
-    return Loop(trainer, source, held_out, recipe, steps, folder.checkpoints, context.emit, Progress())
+    progress, samples = Progress(), samples_of(context)
+    return Loop(trainer, source, held_out, recipe, steps, folder.checkpoints, context.emit, progress, samples)
+
+
+def samples_of(context: RunContext) -> Samples | None:
+    """The rows whose answers are watched, if any were asked for and can be."""
+    recipe, task = context.recipe, context.task
+    number = recipe.evaluate.samples
+    if not number:
+        return None
+    if not context.process.is_alone or recipe.model.compile is True:
+        why = "several processes train it" if not context.process.is_alone else "`model.compile` is `true`"
+        context.emit(Note(f"`evaluate.samples` has no effect: no answers are written during a run if {why}."))
+        return None
+    questions = context.questions(number) if task.generates else []
+    longest = int(recipe.evaluate.max_new_tokens)
+    return Samples(task, context.tokenizer, number, questions, longest, recipe.model.precision)
 
 
 def rebuild_loop(context: RunContext, folder: RunFolder) -> tuple[Loop, BatchPlan]:

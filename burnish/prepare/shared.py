@@ -23,10 +23,11 @@ class Shared:
 
     Args:
         room: bytes that a second copy of the base model may take on the device of the runs.
+        most: results of each kind that are kept, the newest; None for all.
     """
 
-    def __init__(self, room: int = 0) -> None:
-        self.room = room
+    def __init__(self, room: int = 0, most: int | None = None) -> None:
+        self.room, self._most = room, most
         self.why_loaded_again = ""
         """Why the base model cannot be kept, in a sentence; empty if it is."""
         self._made: dict[tuple[str, str], Any] = {}
@@ -46,7 +47,14 @@ class Shared:
             if made is None:
                 return made
             self._made[name] = made
+            alike = [one for one in self._made if one[0] == what]
+            for oldest in alike[: len(alike) - (self._most or len(alike))]:
+                del self._made[oldest]
         return self._made[name]
+
+    def kept(self, what: str, key: Any) -> Any:
+        """What `once` has kept for this key; None if nothing."""
+        return self._made.get((what, _hash(key)))
 
     def base(self, key: Any, load: Callable[[], BaseModel]) -> BaseModel:
         """A base model as if freshly loaded: a copy of the one that is kept, if it has this key.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +13,26 @@ from burnish.recipe.load import LoadedRecipe, load_recipe
 from burnish.recipe.schema import BUNDLED_MODELS
 
 _PREFIX = "quickstart-"
+
+
+@dataclass(frozen=True, slots=True)
+class QuickstartExample:
+    """A quickstart as a page shows it."""
+
+    task: str
+    title: str
+    """What a run learns."""
+    rows: str
+    """What the rows are, in a sentence."""
+
+
+@functools.cache
+def quickstart_examples() -> tuple[QuickstartExample, ...]:
+    """Every quickstart, those that show most first."""
+    import yaml
+
+    found = yaml.safe_load((_folder() / "examples.yaml").read_text(encoding="utf-8"))
+    return tuple(QuickstartExample(**one) for one in found)
 
 
 def quickstart_recipe(task: str = "chat", runs: str = "runs", seed: int = 0) -> LoadedRecipe:

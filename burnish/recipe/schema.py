@@ -322,6 +322,10 @@ class EvaluateSection(Section):
     and returns a number; higher is better."""
     max_new_tokens: AutoPositiveInt = AUTO
     """Longest generated answer in tokens. `auto` leaves room for the longest known answer, at most 256."""
+    samples: Annotated[int, Field(ge=0, le=20)] = 0
+    """Validation rows whose answers every validation shows, so that you can read what the model has learned so far.
+    Written answers are cut after 64 tokens, and left out where they would take more than a twentieth of the training
+    time."""
     general: str = AUTO
     """Texts outside the task that show what a run forgets: a file, `bundled` or `none`. `auto` is `bundled` for
     decoders that generate text."""

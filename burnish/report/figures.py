@@ -122,6 +122,10 @@ def _beside(figure: Mapping[str, Any]) -> str:
     return f"{value:.{digits}f}{unit} ({change:+.{digits}f}{within})"
 
 
+SHOWN_ANSWERS = 5
+"""Rows with what both models answer to them, where they are shown beside everything else."""
+
+
 def shortened(text: str, most: int) -> str:
     """A text that is cut where it is longer, and says so."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"

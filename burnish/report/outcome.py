@@ -9,6 +9,7 @@ from typing import Any
 from burnish.report.charts import comparison_bars
 from burnish.report.figures import (
     COLUMNS,
+    SHOWN_ANSWERS,
     counted,
     duration,
     figure_cells,
@@ -149,7 +150,7 @@ def before_after(record: RunRecord) -> dict[str, Any]:
 
 def samples(record: RunRecord) -> dict[str, Any]:
     """The first rows of the comparison with what both models answer."""
-    answers = record.evaluation.get("answers", [])
+    answers = record.evaluation.get("answers", [])[:SHOWN_ANSWERS]
     return {
         "answers": [
             {

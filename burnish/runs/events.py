@@ -256,6 +256,16 @@ class Validated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """What the model answers to a few validation rows at this point of the run (`evaluate.samples`)."""
+
+    step: int
+    """Steps done; 0 for the base model."""
+    answers: list[dict[str, str]]
+    """Each with its `prompt`, `expected` and `given` text and its `place`; long texts are cut."""
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosed(Event):
     """A diagnosis of how the run is going. Each name is reported once per run."""
 

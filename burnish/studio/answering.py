@@ -52,18 +52,20 @@ class Models:
                 return {"error": {"message": f"{_GONE} ({type(error).__name__})"}}
         return found if isinstance(found, dict) else {"error": {"message": "The answer is not an object."}}
 
-    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[str]:
-        """The pieces of a written answer as they come; an error ends them, as a piece in brackets."""
+    async def stream(self, path: str, form: Mapping[str, Any]) -> AsyncIterator[tuple[str, str]]:
+        """The pieces of a written answer as they come: what is thought, and what is said. An error ends them, as
+        something said in brackets."""
         import httpx
 
         async with httpx.AsyncClient(base_url=self.address, timeout=600, trust_env=False) as client:
             try:
                 async with client.stream("POST", path, json={**form, "stream": True}) as response:
                     async for line in response.aiter_lines():
-                        if piece := _piece(line):
-                            yield piece
+                        thought, said = piece_of(line)
+                        if thought or said:
+                            yield thought, said
             except httpx.HTTPError as error:
-                yield f"[{_GONE} ({type(error).__name__})]"
+                yield "", f"[{_GONE} ({type(error).__name__})]"
 
 
 class Answering:
@@ -121,16 +123,17 @@ class Answering:
         return self._child is not None and self._children.is_alive(self._child)
 
 
-def _piece(line: str) -> str:
-    """The text in a line of a stream; empty if there is none."""
+def piece_of(line: str) -> tuple[str, str]:
+    """What is thought and what is said in a line of a stream; empty if there is nothing."""
     text = line.removeprefix("data: ").strip()
     if not text.startswith("{"):
-        return ""
+        return "", ""
     found = parse_json(text)
     if "error" in found:
-        return f"[{found['error'].get('message', '')}]"
+        return "", f"[{found['error'].get('message', '')}]"
     choice = (found.get("choices") or [{}])[0]
-    return str((choice.get("delta") or {}).get("content") or choice.get("text") or "")
+    delta = choice.get("delta") or {}
+    return str(delta.get("reasoning_content") or ""), str(delta.get("content") or choice.get("text") or "")
 
 
 def _text(path: Path) -> str:

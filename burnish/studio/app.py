@@ -97,7 +97,7 @@ def _add_files(app: FastAPI, project: Project, access: Access) -> None:
                 await asyncio.to_thread(kept.write, part)
             kept.seek(0)
             try:
-                draft = await asyncio.to_thread(project.add_rows, kept, name)  # type: ignore[arg-type]
+                draft = await asyncio.to_thread(project.add_rows, kept, name)
             except BurnishError as error:
                 parts = (error.what, error.why, error.fix)
                 return JSONResponse({"error": " ".join(f"{one.rstrip('.')}." for one in parts if one)}, 400)

@@ -16,6 +16,7 @@ from typing import Any
 
 from burnish.errors import InputError, RecipeError
 from burnish.jobs.job import nested, read_json
+from burnish.recipe.flags import is_command, read_command
 from burnish.recipe.load import LoadedRecipe, code_options, load_recipe
 from burnish.recipe.names import options, spelled
 from burnish.runs.atomic import write_json, write_text
@@ -26,8 +27,14 @@ _ID = re.compile(r"draft-[0-9a-f]{16}")
 _LONGEST_NAME = 80
 OURS = ("name", "runs")
 """Options that the studio decides: where a run is kept."""
+STARTING = {"evaluate.samples": 3}
+"""Options of every new draft: on a page one sees what the model answers so far."""
 CODE = ("model.trust_remote_code", "model.allow_pickle", "evaluate.metric")
 """Options that run code, which a page may not switch on."""
+
+
+ROWS = ("data.path", "data.validation", "data.test", "data.columns", "data.shape")
+"""Options that say which rows are used, and what their columns mean."""
 
 
 class MissingDraft(InputError):
@@ -121,20 +128,30 @@ class DraftStore:
         """Removes a draft; the rows stay."""
         (self._folder / f"{self.get(draft_id).id}.json").unlink(missing_ok=True)
 
-    def from_yaml(self, draft: Draft, text: str) -> Draft:
-        """The draft with the options of a YAML text in place of its own.
+    def from_text(self, draft: Draft, text: str) -> Draft:
+        """The draft with the options of a YAML text or of a command in place of its own; its rows, if that names none.
 
         Raises:
-            RecipeError: it is not a recipe, or an option is wrong; the message names the line.
+            RecipeError: it is neither, or an option is wrong; the message names the line or the flag.
         """
-        path = self._folder / f"{draft.id}.yaml"
-        write_text(path, text)
-        found = load_recipe(str(path), {}, [], needs_data=False)
+        if is_command(text):
+            command = read_command(text)
+            found = load_recipe(command.data, command.values, command.sets, needs_data=False)
+        else:
+            path = self._folder / f"{draft.id}.yaml"
+            write_text(path, text)
+            found = load_recipe(str(path), {}, [], needs_data=False)
         given = {name for name, origin in found.origins.items() if origin != "default"}
         if taken := [name for name in OURS if name in given]:
             raise RecipeError(f"`{taken[0]}` is decided by the studio", "", f"Remove `{taken[0]}` from the text")
         values = found.recipe.model_dump(mode="json")
-        return replace(draft, options={name: _value(values, name) for name in options() if name in given})
+        chosen = {name: _value(values, name) for name in options() if name in given}
+        known = {name: value for name, value in draft.options.items() if name in ROWS}
+        changed = replace(draft, options=chosen if "data.path" in chosen else {**known, **chosen})
+        changed.loaded()
+        if changed.options.get("data.path") == draft.options.get("data.path"):
+            return changed
+        return replace(changed, file="", source=visible(str(changed.options.get("data.path", "")), kept=""))
 
 
 def shown_name(name: str) -> str:

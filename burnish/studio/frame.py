@@ -22,6 +22,8 @@ RUNS, NEW, LEARN = "/", "/new", "/learn"
 _PLACES = ((RUNS, "Runs"), (NEW, "New run"), (LEARN, "Learn"))
 _STEPS = ("Data", "Model and plan", "Train")
 _LIVE_SECONDS = 3.0
+SCHEME_COOKIE = "burnish_scheme"
+SCHEMES = {"system": "As the system", "light": "Light", "dark": "Dark"}
 STATES = {
     VALIDATING: "waiting",
     QUEUED: "waiting",
@@ -53,6 +55,7 @@ def frame(project: Project, title: str, here: str = "") -> Iterator[Part]:
         with group("", "nav", aria_label="Places"):
             for place, name in _PLACES:
                 link(name, place, aria_current="page" if place == here else None)
+        _scheme_choice()
         live = group("live", role="status", aria_live="polite")
         with live as shown:
             _add_live(project, shown)
@@ -98,6 +101,17 @@ def state_mark(state: str) -> Part:
 def run_page(run_id: str, tab: str = "") -> str:
     """The address of a run's page."""
     return f"/runs/{quote(run_id, safe='')}" + (f"/{tab}" if tab else "")
+
+
+def _scheme_choice() -> None:
+    """Light, dark, or as the system has it: `studio.js` applies and keeps it, in a cookie that this reads."""
+    request = ui.context.client.request
+    now = request.cookies.get(SCHEME_COOKIE) if request is not None else None
+    with group("scheme", "label"):
+        part("span", "Colours", "visually-hidden")
+        with group("input", "select", data_scheme=""):
+            for value, name in SCHEMES.items():
+                part("option", name, value=value, **({"^selected": ""} if value == now else {}))
 
 
 def _add_live(project: Project, shown: Part) -> None:

@@ -17,7 +17,7 @@ from burnish.studio.commands import ANY_FORMS, MERGE, WRITING_FORMS
 
 _LONGEST_CELL = 400
 _FIRST_ROWS = 8
-_PLACEHOLDERS = ("data.path", "data.validation", "data.test", "data.columns", "data.shape", "data.group")
+_MOST_KEPT = 24
 
 
 def _in_words(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -105,18 +105,25 @@ def clean_rows(options: Mapping[str, Any], out: str) -> dict[str, Any]:
 
 
 @_in_words
-def plan_run(options: Mapping[str, Any], quick: bool) -> dict[str, Any]:
+def plan_run(options: Mapping[str, Any], is_timed: bool) -> dict[str, Any]:
     """Memory and time of a run, as `burnish plan` gives them.
 
     Args:
         options: of the recipe, by dotted name.
-        quick: leave out the rows: the context is filled with placeholders, and no time is measured.
+        is_timed: whether steps are measured, which takes some seconds more than memory alone.
     """
     from burnish.recipe.load import load_recipe
     from burnish.workflows.plan import Place, plan
 
-    given = {name: value for name, value in options.items() if not (quick and name.startswith(_PLACEHOLDERS))}
-    return plan(load_recipe(None, given, [], needs_data=not quick).recipe, Place()).to_dict()
+    return plan(load_recipe(None, dict(options), []).recipe, Place(), (), _shared(), is_timed).to_dict()
+
+
+@functools.cache
+def _shared() -> Any:
+    """What plans of this process keep for the next: rows, tokens and simulated steps, a few of each."""
+    from burnish.prepare.shared import Shared
+
+    return Shared(most=_MOST_KEPT)
 
 
 @_in_words

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from burnish.errors import InputError, MissingRun
 from burnish.jobs.children import Children
@@ -29,7 +29,7 @@ from burnish.studio.answering import Answering
 from burnish.studio.collected import Collected
 from burnish.studio.commands import Commands
 from burnish.studio.curves import RunCurves
-from burnish.studio.drafts import Draft, DraftStore
+from burnish.studio.drafts import STARTING, Draft, DraftStore
 from burnish.studio.notes import Notes
 from burnish.studio.workbench import Workbench
 from burnish.visible import visible
@@ -102,7 +102,7 @@ class Project:
         self.planning.close()
         self.queue.close()
 
-    def add_rows(self, source: BinaryIO, filename: str) -> Draft:
+    def add_rows(self, source: IO[bytes], filename: str) -> Draft:
         """Stores uploaded rows, and begins a draft with them.
 
         Raises:
@@ -115,7 +115,7 @@ class Project:
     def _draft_of(self, file: StoredFile, more: Mapping[str, Any] | None = None) -> Draft:
         path = str(self.queue.files.content(file))
         name = Path(file.filename).stem
-        return self.drafts.create(name, file.filename, {"data.path": path, **(more or {})}, file.id)
+        return self.drafts.create(name, file.filename, {**STARTING, "data.path": path, **(more or {})}, file.id)
 
     def cleaned(self, draft_id: str) -> Path:
         """Where the cleaned rows of a draft are, once they were asked for."""

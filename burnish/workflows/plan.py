@@ -7,7 +7,7 @@ estimated for other devices.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,7 +18,7 @@ from burnish.export.vllm import remark_on_serving
 from burnish.models.config import model_kind
 from burnish.models.device import choose_device, choose_precision
 from burnish.models.location import lacking
-from burnish.plan.budget import Budget, budget_here, budget_of
+from burnish.plan.budget import Budget, budget_here, budget_of, settled
 from burnish.plan.devices import Device, custom_device, find_device, load_devices, parse_memory
 from burnish.plan.fit import Fit
 from burnish.plan.roofline import TimeEstimate, estimate_time
@@ -29,6 +29,7 @@ from burnish.plan.time import MeasuredTime, measured_time, pace_here
 from burnish.prepare.context import encode, name_model, read_rows, resolve_run
 from burnish.prepare.first_checks import check_options
 from burnish.prepare.resolve import Resolver, resolve_by_steps
+from burnish.prepare.shared import Shared
 from burnish.prepare.start import settle_start
 from burnish.prepare.strategy import check_strategy
 from burnish.recipe.schema import AUTO, Recipe
@@ -37,6 +38,7 @@ from burnish.runs.events import Listener, Resolved
 
 _BY_DATA = ("task", "batch.tokens", "train.epochs", "lora.rank", "evaluate.answers", "evaluate.max_new_tokens")
 """Options that depend on the rows; not reported where the rows are placeholders."""
+_LIBRARIES = "bytes of a process that has only planned"
 _TORCH_TYPES = {"cuda": "cuda", "rocm": "cuda", "mps": "mps"}
 
 
@@ -140,13 +142,21 @@ class Plan:
         }
 
 
-def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Plan:
+def plan(
+    recipe: Recipe,
+    place: Place,
+    listeners: Iterable[Listener] = (),
+    shared: Shared | None = None,
+    is_timed: bool = True,
+) -> Plan:
     """Plans a run.
 
     Args:
         recipe: may hold `auto`; without `data.path`, placeholder rows fill the context.
         place: where it would run.
         listeners: receive every event.
+        shared: what this process keeps for its next plans, which are for runs in other processes.
+        is_timed: whether steps are measured on this machine; without, memory alone is planned.
 
     Raises:
         InputError: recipe, data, model or device is wrong.
@@ -165,7 +175,7 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     recipe = settle_start(recipe, None, report)
     resolver = Resolver(recipe, report)
     if has_data:
-        records = read_rows(recipe, emit)
+        records = read_rows(recipe, emit, shared=shared)
         name_model(resolver, records)
         model = find_for_planning(resolver.recipe.model, emit)
     else:
@@ -175,9 +185,14 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
     check_strategy(recipe, place.gpus * place.nodes)
     precision = _precision(resolver.recipe, device, known)
     budget = _budget(recipe, place, device, known, precision[0])
-    context = encode(resolve_run(resolver, recipe, records, model, device, precision, emit))
+    if shared is not None and (libraries := shared.kept(_LIBRARIES, "")) is not None:
+        budget = settled(budget, libraries)
+    context = replace(resolve_run(resolver, recipe, records, model, device, precision, emit), shared=shared)
+    context = encode(context)
     shards = Shards(place.gpus, place.nodes)
     planned = plan_run(context, budget, has_data, shards, report)
+    if shared is not None and budget.kind == "cpu":
+        shared.once(_LIBRARIES, "", lambda: planned.budget.taken)
     remark_on_serving(planned.context)
     if planned.fit is None:
         raise MachineError(
@@ -198,7 +213,8 @@ def plan(recipe: Recipe, place: Place, listeners: Iterable[Listener] = ()) -> Pl
         made.step = _time(planned, planned.fit, known, shards)
         made.why_no_time = "" if made.step else "for this device"
     if has_data:
-        _describe_run(made, planned, known is None, report)
+        _describe_run(made, planned, known is None and is_timed, report)
+        made.why_no_time = made.why_no_time or ("" if is_timed else "as long as nothing is measured")
     elif known is None:
         made.why_no_time = "without DATA: time is measured on its rows"
     return made

@@ -17,8 +17,8 @@ import pytest
 
 from burnish.cli.command import name_of
 from burnish.cli.main import COMMANDS
-from burnish.cli.options import RECIPE_FLAGS
 from burnish.methods import method_names
+from burnish.recipe.flags import RECIPE_FLAGS
 from burnish.recipe.names import options
 from burnish.tasks import task_names
 

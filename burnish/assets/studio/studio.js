@@ -1,6 +1,25 @@
 // What the pages need in the browser itself: dropping files, copying, and leaving fields as they are typed.
 "use strict";
 
+// Light or dark, if it is not to be as the system has it: the rules for dark are made to hold always, or never.
+const darkRules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+  .filter((rule) => rule instanceof CSSMediaRule && rule.media.mediaText.includes("prefers-color-scheme"));
+const darkMedia = darkRules.map((rule) => rule.media.mediaText);
+
+function showScheme(scheme) {
+  darkRules.forEach((rule, place) => {
+    rule.media.mediaText = { light: "not all", dark: "all" }[scheme] ?? darkMedia[place];
+  });
+  document.documentElement.style.colorScheme = scheme === "system" ? "" : scheme;
+}
+
+showScheme(/(?:^|; )burnish_scheme=(light|dark)/.exec(document.cookie)?.[1] ?? "system");
+document.addEventListener("change", (event) => {
+  if (!event.target.matches?.("select[data-scheme]")) return;
+  showScheme(event.target.value);
+  document.cookie = `burnish_scheme=${event.target.value}; path=/; max-age=31536000; samesite=strict`;
+});
+
 function uploadRows(zone, files) {
   const status = zone.querySelector("[role=status]");
   if (files.length === 0) return;

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from burnish.cli.console import Console
-from burnish.cli.options import Data, RecipeFlags, flag_of
+from burnish.cli.options import Data, RecipeFlags
 from burnish.errors import InputError
+from burnish.recipe.flags import flag_of
 from burnish.system.shell import quoted
 
 _WIDEST = 100

@@ -6,12 +6,16 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.studio.answering import BASE, TUNED, Models
 from burnish.studio.collected import CORRECTIONS, PREFERENCES, correction_row, preference_row
 from burnish.studio.parts import Part, button, details, group, notice, part, text_area, words
 from burnish.studio.parts import field as text_field
+from burnish.visible import visible
+
+if TYPE_CHECKING:
+    from nicegui.elements.mixins.text_element import TextElement
 
 _SIDES = {BASE: "Base", TUNED: "Tuned"}
 _DRAWN_SECONDS = 0.12
@@ -31,6 +35,23 @@ class _Turn:
     picture: str = ""
     """As a data URL, made smaller by the browser; empty without one."""
     answers: dict[str, str] = field(default_factory=dict)
+
+
+class Thoughts:
+    """What a model thinks before it answers: shown as it comes, and folded by whoever has read enough."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._place = part("div")
+        self._shown: TextElement | None = None
+
+    def show(self) -> None:
+        """Brings the page up to date; a model that does not think has nothing here."""
+        if self._shown is None and self.text:
+            with self._place, details("Thoughts", is_open=True):
+                self._shown = words("", "thoughts")
+        if self._shown is not None:
+            self._shown.set_text(visible(self.text))
 
 
 class Chat:
@@ -146,13 +167,17 @@ class Chat:
         """Asks one model, and shows its answer as it grows."""
         loop = asyncio.get_running_loop()
         with self._talks[side]:
+            thinking = Thoughts()
             bubble = words("…", "bubble model")
         text, drawn = "", loop.time()
-        async for piece in self._models.stream(*self._form(side)):
-            text += piece
+        async for thought, said in self._models.stream(*self._form(side)):
+            text += said
+            thinking.text += thought
             if loop.time() - drawn > _DRAWN_SECONDS:
-                bubble.set_text(text)
+                thinking.show()
+                bubble.set_text(text or "…")
                 drawn = loop.time()
+        thinking.show()
         turn.answers[side] = text
         bubble.set_text(text or "(nothing)")
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, RecipeError
 from burnish.jobs.files import SUFFIXES
 from burnish.recipe.load import load_recipe
-from burnish.recipe.quickstart import quickstart_recipe
+from burnish.recipe.quickstart import quickstart_examples, quickstart_recipe
+from burnish.studio.drafts import STARTING, shown_name
 from burnish.studio.frame import NEW, frame, steps
 from burnish.studio.gate import Access
-from burnish.studio.parts import button, field, group, link, part, prose, refusal
+from burnish.studio.parts import button, field, group, link, part, prose, refusal, text_area
 
 if TYPE_CHECKING:
     from burnish.studio.project import Project
-
-EXAMPLES = {
-    "classify": ("Sort messages of customers", "800 messages, each with one of 6 labels: refund, delivery, praise …"),
-    "chat": ("Write order records", "1,000 requests in free text, each with the record that a shop would keep of it."),
-    "tag": ("Find names in sentences", "Sentences with people, places and organizations marked word by word."),
-    "preference": ("Prefer friendly answers", "500 pairs of answers, a better and a worse one to each message."),
-    "span": ("Find the answer in a text", "Notes, and questions whose answers are in them."),
-    "score": ("Guess the stars of a review", "800 reviews, each with its number of stars."),
-}
-"""The bundled examples by the task of their quickstart recipe: what a run of each learns, and its rows."""
 
 
 async def new_page(project: Project) -> None:
@@ -39,14 +31,15 @@ async def new_page(project: Project) -> None:
             with group():
                 _drop_zone()
                 _path_card(project)
+                _text_card(project)
             with group("card", "section"):
                 part("h2", "Or start with an example")
                 prose("They come with Burnish, need no download, and train in a few minutes.", "help")
-                for task, (title, rows) in EXAMPLES.items():
+                for one in quickstart_examples():
                     with group("answer"):
-                        part("h3", title)
-                        part("p", rows, "help")
-                        button("Use these rows", lambda task=task: begin_example(project, task), "small")
+                        part("h3", one.title)
+                        part("p", one.rows, "help")
+                        button("Use these rows", lambda task=one.task: begin_example(project, task), "small")
         _drafts(project)
 
 
@@ -54,7 +47,8 @@ def begin_example(project: Project, task: str) -> None:
     """Begins a draft with a bundled example, and goes there."""
     recipe = quickstart_recipe(task).recipe
     given = {"data.path": str(Path(recipe.data.sources[0].path).resolve()), "task": recipe.task} | _changed(task)
-    draft = project.drafts.create(EXAMPLES[task][0], Path(recipe.data.sources[0].path).name, given)
+    title = next(one.title for one in quickstart_examples() if one.task == task)
+    draft = project.drafts.create(title, Path(recipe.data.sources[0].path).name, {**STARTING, **given})
     ui.navigate.to(f"/new/{draft.id}")
 
 
@@ -94,7 +88,7 @@ def _path_card(project: Project) -> None:
             with shown:
                 try:
                     path = load_recipe(given["path"].strip() or None, {}, []).recipe.data.sources[0].path
-                    draft = project.drafts.create(Path(path).stem or path, path, {"data.path": path})
+                    draft = project.drafts.create(Path(path).stem or path, path, {**STARTING, "data.path": path})
                 except BurnishError as error:
                     refusal(error)
                     return
@@ -109,6 +103,41 @@ def _path_card(project: Project) -> None:
                 help="Rows stay where they are; Excel, Parquet and folders with train and test work, too.",
             )
         button("Use these rows", begin)
+
+
+def _text_card(project: Project) -> None:
+    """A recipe that exists already, as a text."""
+    written = {"text": ""}
+    with group("card", "section"):
+        part("h2", "Or paste a recipe or a command")
+        with group() as shown:
+            pass
+
+        def begin() -> None:
+            shown.clear()
+            draft = project.drafts.create("pasted", "", {})
+            try:
+                read = project.drafts.from_text(draft, written["text"])
+                if not read.options.get("data.path"):
+                    raise RecipeError("no rows are named", "", "Add `data.path`, or give the rows above first")
+            except BurnishError as error:
+                project.drafts.remove(draft.id)
+                with shown:
+                    refusal(error)
+                return
+            project.drafts.put(replace(read, name=shown_name(Path(read.source).stem or read.source)))
+            ui.navigate.to(f"/new/{draft.id}")
+
+        text_area(
+            "Recipe",
+            lambda text: written.update(text=text),
+            "",
+            live=True,
+            rows=4,
+            spellcheck="false",
+            help="YAML, or a command such as `burnish train rows.jsonl --epochs 2`.",
+        )
+        button("Use this text", begin)
 
 
 def _drafts(project: Project) -> None:

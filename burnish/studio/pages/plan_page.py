@@ -45,6 +45,7 @@ _SIMPLE = {
     "train.epochs": "Passes over the rows",
     "train.learning_rate": "Learning rate",
     "evaluate.answers": "Answers to compare",
+    "evaluate.samples": "Answers to watch while it trains",
 }
 _SLIDERS = {
     "data.context": ("Context, tokens", (64, 4096, 64), 512),
@@ -52,8 +53,6 @@ _SLIDERS = {
     "batch.tokens": ("Tokens per step", (256, 16384, 256), 1024),
 }
 """What-if: the label, bounds and the usual value of an option."""
-_OF_PLAN = {"model.name": "model", "task": "task", "method": "method"}
-"""Options that are known from a plan, by their names there."""
 _COLOURS = 6
 _MOST_RUNS = 30
 """Runs, the newest first, that can be chosen to be trained further."""
@@ -196,12 +195,9 @@ class PlanPage:
         ui.navigate.to(run_page(viewed.id))
 
     async def _plan_quickly(self) -> None:
-        """The memory alone, with rows that fill the context: an answer while the full plan is being made."""
+        """The memory alone: an answer while the full plan is being made."""
         asked = self._asked
-        if self._planned is None:
-            return  # which model and task it is follows from the rows
-        known = {name: self._planned[key] for name, key in _OF_PLAN.items()}
-        found = await self._project.reading.ask(plan_run, {**known, **self._draft.options}, True)
+        found = await self._project.reading.ask(plan_run, self._draft.options, False)
         if asked == self._asked and not self._plan.is_deleted and "error" not in found:
             self._plan.clear()
             with self._plan:
@@ -221,7 +217,7 @@ class PlanPage:
                 loading("Simulating a step, then measuring a few")
         if self._waiting is not None:
             self._waiting.cancel()  # it is not needed any more
-        self._waiting = asyncio.ensure_future(self._project.planning.ask(plan_run, self._draft.options, False))
+        self._waiting = asyncio.ensure_future(self._project.planning.ask(plan_run, self._draft.options, True))
         try:
             found = await self._waiting
         except asyncio.CancelledError:
@@ -290,16 +286,16 @@ class PlanPage:
             with group():
                 written = {"text": self._draft.as_yaml()}
                 text_area(
-                    "Recipe, as YAML",
+                    "Recipe, as YAML or as a command",
                     lambda text: written.update(text=text),
                     written["text"],
                     kind="wide-field",
                     live=True,
                     rows=12,
                     spellcheck="false",
-                    help="Change it, or paste one, and take it over.",
+                    help="Change it, or paste a recipe or a `burnish train …` command, and take it over.",
                 )
-                button("Use this text", lambda: self._read_yaml(written["text"]), "small")
+                button("Use this text", lambda: self._read_text(written["text"]), "small")
             with group():
                 part("h3", "As a command")
                 with group("copied"):
@@ -307,10 +303,10 @@ class PlanPage:
                         part("code", self._draft.as_command())
                     part("button", "Copy", "button small", type="button", data_copy="")
 
-    def _read_yaml(self, text: str) -> None:
+    def _read_text(self, text: str) -> None:
         self._wrong.clear()
         try:
-            self._draft = self._project.drafts.put(self._project.drafts.from_yaml(self._draft, text))
+            self._draft = self._project.drafts.put(self._project.drafts.from_text(self._draft, text))
         except BurnishError as error:
             with self._wrong:
                 refusal(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -27,6 +27,7 @@ from burnish.studio.frame import RUNS, frame, state_mark
 from burnish.studio.frame import run_page as address
 from burnish.studio.pages.results import show_results
 from burnish.studio.pages.settings import show_settings
+from burnish.studio.pages.story import draw_events, draw_samples, samples_of, sentences
 from burnish.studio.parts import (
     Part,
     button,
@@ -113,6 +114,9 @@ class Progress:
                     part("h2", "Loss")
                     self._chart = part("div")
                 with group("card", "section"):
+                    part("h2", "What it answers so far")
+                    self._answers = part("div")
+                with group("card", "section"):
                     part("h2", "Rate, gradient and speed")
                     self._small = part("div", kind="small-curves")
             with group("card", "section"):
@@ -120,6 +124,7 @@ class Progress:
                 self._events = part("div")
         self._log_size = -1
         self._of_run: list[tuple[float, str, str]] = []
+        self._samples: tuple[Any, Any] = (None, None)
         ui.timer(_REFRESH_SECONDS, self._refresh)
 
     async def _refresh(self) -> None:
@@ -140,7 +145,9 @@ class Progress:
         self._put("chart", self._chart, _ends(losses), lambda: _draw_losses(losses, total, entry.state))
         smaller = {name: curves.get(name, []) for name in (*_SMALL, *_figures(curves))}
         self._put("small", self._small, _ends(smaller), lambda: _draw_small(smaller, total))
-        self._put("events", self._events, said, lambda: _draw_events(said))
+        self._put("events", self._events, said, lambda: draw_events(said))
+        samples = self._samples
+        self._put("answers", self._answers, samples, lambda: draw_samples(*samples))
 
     def _read(self) -> tuple[Entry, dict[str, Any], list[tuple[str, str]]]:
         entry = self._project.entry(self._entry.id)
@@ -153,7 +160,8 @@ class Progress:
         size = entry.run.events.stat().st_size if entry.run.events.is_file() else 0
         if size != self._log_size:
             self._log_size = size
-            self._of_run = _sentences(read_events(entry.run.events)) if size else []
+            events = read_events(entry.run.events) if size else []
+            self._of_run, self._samples = sentences(events), samples_of(events)
         ordered = sorted([*self._of_run, *said], key=lambda one: one[0])
         source = str(entry.viewed.job.details.get("source", "")) if entry.viewed else ""
         return [(level, self._project.named(text, source)) for _, level, text in ordered[-_MOST_SAID:][::-1]]
@@ -293,44 +301,3 @@ def _draw_small(curves: dict[str, Any], total: int) -> None:
     for name, points in curves.items():
         if points:
             markup(small_chart(name, points, total))
-
-
-def _sentences(events: Sequence[dict[str, Any]]) -> list[tuple[float, str, str]]:
-    """The events of a run as sentences, with their times and levels; of the checkpoints only the last."""
-    saved = [event for event in events if event["event"] == "CheckpointSaved"][-1:]
-    others = [event for event in events if event["event"] != "CheckpointSaved"]
-    found = [(float(event.get("time") or 0.0), *_sentence_of(event)) for event in [*others, *saved]]
-    return [(time_of, level, text) for time_of, level, text in found if text]
-
-
-def _sentence_of(event: dict[str, Any]) -> tuple[str, str]:
-    """Level and sentence of an event; no sentence for those that say in numbers what others say."""
-    match event["event"]:
-        case "Stage":
-            return "info", f"Now: {event.get('name', '')}."
-        case "Note":
-            return "info", str(event.get("text", ""))
-        case "Warned":
-            return "warn", str(event.get("text", ""))
-        case "Diagnosed":
-            name, advice = str(event.get("name", "")).replace("-", " "), str(event.get("advice", ""))
-            return ("warn" if advice else "info"), f"{name.capitalize()}: {event.get('evidence', '')}. {advice}".strip()
-        case "Spiked":
-            return "warn", f"An outlier at step {event.get('step')}: {event.get('what')}."
-        case "CheckpointSaved":
-            return "info", f"Checkpoint saved at step {event.get('step')}."
-        case "StoppedEarly" | "Adapted":
-            return "info", f"Step {event.get('step')}: {event.get('reason', '')}."
-        case _:
-            return "info", ""
-
-
-def _draw_events(said: Sequence[tuple[str, str]]) -> None:
-    if not said:
-        prose("Nothing yet.", "help")
-    with group("findings", "ul"):
-        for level, text in said:
-            with group("", "li"):
-                if level != "info":
-                    part("span", "finding " if level == "warn" else "error ", "kind")
-                prose(text, name="span")

@@ -61,16 +61,16 @@ def test_the_command_and_the_text_give_the_same_recipe(drafts: DraftStore, rows:
 
 def test_a_text_replaces_the_options(drafts: DraftStore, rows: str) -> None:
     draft = drafts.create("tickets", "", {"data.path": rows, "method": "lora", "train.epochs": 2})
-    again = drafts.from_yaml(draft, draft.as_yaml().replace("epochs: 2", "epochs: 3"))
+    again = drafts.from_text(draft, draft.as_yaml().replace("epochs: 2", "epochs: 3"))
     assert again.options == {**draft.options, "train.epochs": 3}
 
 
 def test_a_wrong_text_is_refused_with_its_line(drafts: DraftStore, rows: str) -> None:
     draft = drafts.create("tickets", "", {"data.path": rows})
     with pytest.raises(RecipeError, match="lerning_rate.*line 2"):
-        drafts.from_yaml(draft, "train:\n  lerning_rate: 1\n")
+        drafts.from_text(draft, "train:\n  lerning_rate: 1\n")
     with pytest.raises(RecipeError, match="decided by the studio"):
-        drafts.from_yaml(draft, "runs: /elsewhere\n")
+        drafts.from_text(draft, "runs: /elsewhere\n")
 
 
 @pytest.mark.parametrize("option", ["model.trust_remote_code", "model.allow_pickle"])
@@ -84,3 +84,37 @@ def test_names_are_one_line_without_characters_that_act() -> None:
     assert shown_name("a\n  b\x1b[2J") == "a b\\x1b[2J"
     assert shown_name("   ") == "run"
     assert len(shown_name("x" * 1000)) == 80
+
+
+def test_a_command_comes_back_as_the_options_it_was_made_from(drafts: DraftStore, rows: str) -> None:
+    options = {"data.path": rows, "method": "lora", "train.betas": [0.9, 0.95], "data.columns": {"text": "My; text"}}
+    draft = drafts.create("tickets", "my rows.jsonl", options)
+    empty = drafts.create("other", "my rows.jsonl", {"data.path": rows, "lora.rank": 4})
+    assert drafts.from_text(empty, f"$ {draft.as_command()}").options == options
+
+
+def test_a_command_is_read_with_its_flags(drafts: DraftStore, rows: str) -> None:
+    draft = drafts.create("tickets", "my rows.jsonl", {"data.path": rows, "data.shape": "text", "lora.rank": 4}, "f")
+    again = drafts.from_text(draft, "burnish train --epochs 2 \\\n  --lr=1e-3 --set lora.rank=8 --json")
+    kept = {"data.path": rows, "data.shape": "text"}
+    assert again.options == kept | {"train.epochs": 2, "train.learning_rate": 0.001, "lora.rank": 8}
+    assert again.file == "f", "rows that are not named stay"
+    moved = drafts.from_text(draft, "burnish train other.jsonl")
+    assert (moved.options, moved.file, moved.source) == ({"data.path": "other.jsonl"}, "", "other.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("burnish train rows.jsonl --epoch 2", "--epoch"),
+        ("burnish serve run", "not a command with a recipe"),
+        ("burnish train 'rows", "not a command"),
+        ("burnish train rows.jsonl --set lerning_rate=1", "lerning_rate"),
+        ("burnish train rows.jsonl --trust-remote-code", "run code"),
+        ("burnish train rows.jsonl --runs elsewhere", "decided by the studio"),
+    ],
+)
+def test_a_wrong_command_is_refused_by_name(drafts: DraftStore, rows: str, text: str, what: str) -> None:
+    draft = drafts.create("tickets", "", {"data.path": rows})
+    with pytest.raises(RecipeError, match=what):
+        drafts.from_text(draft, text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from burnish.recipe.names import options
 from burnish.recipe.schema import Recipe
-from burnish.studio.answering import Answering, Models, _piece
+from burnish.studio.answering import Answering, Models
 from burnish.studio.commands import BUSY, DONE, FAILED, LOST, NONE, Commands, compare_words, export_words
 from burnish.studio.drafts import CODE, OURS
 from burnish.studio.pages.compare_page import _difference
@@ -73,13 +73,6 @@ def test_differences_of_shares_are_in_points() -> None:
     assert _difference(change, False) == "-0.075 [-0.182, ?]"
 
 
-def test_pieces_of_a_stream() -> None:
-    assert _piece('data: {"choices": [{"delta": {"content": "Hi"}}]}') == "Hi"
-    assert _piece('data: {"choices": [{"text": "there"}]}') == "there"
-    assert _piece("data: [DONE]") == _piece(": ping") == _piece("") == ""
-    assert _piece('data: {"error": {"message": "too long"}}') == "[too long]"
-
-
 def test_models_of_a_server_that_was_replaced_answer_nothing(tmp_path: Path) -> None:
     """They never pass on a question to the models of another run."""
     children = FakeChildren()
@@ -101,7 +94,7 @@ def test_models_of_a_server_that_was_replaced_answer_nothing(tmp_path: Path) -> 
         assert (first.address, second.address) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
         assert len(children.stopped) == 1
         assert "do not answer any more" in (await first.ask("/v1/classify", {}))["error"]["message"]
-        assert ["do not answer" in piece async for piece in first.stream("/v1/completions", {})] == [True]
+        assert ["do not answer" in said async for _, said in first.stream("/v1/completions", {})] == [True]
 
     asyncio.run(use())
 
