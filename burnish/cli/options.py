@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Annotated, Any, NamedTuple, get_type_hints
 

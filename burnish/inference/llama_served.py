@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from burnish.inference.session import open_session
 from burnish.lineage.saved_recipe import open_recipe
 from burnish.runs.folder import RunFolder, find_run, result_of
 from burnish.system.shell import quoted
+from burnish.visible import parse_json
 
 
 def open_exported(
@@ -68,7 +68,7 @@ def _file_of(
         raise InputError(
             f"the run `{name}` has no GGUF file", "llama.cpp reads no other files.", f"{asked} --type {kind or 'q8_0'}"
         )
-    made = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    made = parse_json((exported / "export.json").read_text(encoding="utf-8"))
     whole = {one["type"]: one["name"] for one in made["files"] if not one["name"].endswith("-lora.gguf")}
     if kind is not None and kind not in whole or not whole:
         raise InputError(
