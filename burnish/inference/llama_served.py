@@ -68,19 +68,37 @@ def _file_of(
         raise InputError(
             f"the run `{name}` has no GGUF file", "llama.cpp reads no other files.", f"{asked} --type {kind or 'q8_0'}"
         )
-    made = parse_json((exported / "export.json").read_text(encoding="utf-8"))
-    whole = {one["type"]: one["name"] for one in made["files"] if not one["name"].endswith("-lora.gguf")}
+    whole, is_proved = _read(exported)
     if kind is not None and kind not in whole or not whole:
         raise InputError(
             f"the run `{name}` has no GGUF file{'' if kind is None else f' of the type `{kind}`'}",
             f"`{exported.name}` has {', '.join(f'`{one}`' for one in whole) or 'the adapter alone'}.",
             f"Remove that folder, then {asked} --type {kind or 'q8_0'}",
         )
-    if made.get("outputs") is None:
+    if not is_proved:
         warn(f"The file of `{name}` was never compared with the run: llama.cpp was not there when it was exported.")
     if (exported / "export.json").stat().st_mtime < result_of(folder).stat().st_mtime:
         warn(f"The result of `{name}` is newer than its GGUF file, which may be that of an earlier one.")
     return folder, exported / (whole[kind] if kind is not None else next(iter(whole.values())))
+
+
+def _read(exported: Path) -> tuple[dict[str, str], bool]:
+    """The files of whole models by type, and whether they were compared with the run.
+
+    Raises:
+        InputError: the list of files is damaged, or names one that is elsewhere.
+    """
+    try:
+        made = parse_json((exported / "export.json").read_bytes())
+        names = {str(one["type"]): str(one["name"]) for one in made["files"]}
+        is_proved = made.get("outputs") is not None
+        if any(Path(name).name != name for name in names.values()):
+            raise ValueError("it names a file in another folder")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"`{exported / 'export.json'}` is damaged", f"{error}.", "Remove that folder, and export the run again"
+        ) from error
+    return {kind: name for kind, name in names.items() if not name.endswith("-lora.gguf")}, is_proved
 
 
 def _opened(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,5 +118,10 @@ def test_what_was_not_exported_is_refused(exported: Path, base: Path, burnish: B
         open_exported(["mine"], str(exported), None, False, "q4_0", LIMITS, print)
     with pytest.raises(InputError, match="there is no run"):
         open_exported([str(base)], str(exported), None, False, None, LIMITS, print)
+    here = Path(shutil.copytree(exported, "runs"))
+    (here / "mine/export-gguf/export.json").write_text('{"files": [{"type": "f32", "name": "../../other.gguf"}]}')
+    with pytest.raises(InputError, match="is damaged") as caught:
+        open_exported(["mine"], "runs", None, False, None, LIMITS, print)
+    assert "in another folder" in caught.value.why
     assert burnish("serve mine --engine vllm").what == "there is no engine `vllm`"
     assert burnish("serve mine --type q8_0").what == "`--type` has no effect"
