@@ -18,7 +18,7 @@ from tests.tiny_data import write_rows
 
 HELD_OUT = 40
 OPTIONS: dict[str, Any] = {"max_steps": 20, "epochs": 20, "precision": "fp32", "device": "cpu"}
-SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "train.early_stopping": False}
+SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none", "train.early_stopping": False}
 RUNS: dict[str, dict[str, Any]] = {
     "slow": {"learning_rate": 1e-4},
     "fast": {"learning_rate": 0.02},

@@ -10,7 +10,14 @@ import pytest
 import burnish
 from burnish.prepare import context as preparation
 
-OPTIONS = {"train.max_steps": 3, "batch.tokens": 400, "data.context": 64, "evaluate.answers": 0, "model.device": "cpu"}
+OPTIONS = {
+    "train.max_steps": 3,
+    "batch.tokens": 400,
+    "data.context": 64,
+    "evaluate.answers": 0,
+    "evaluate.general": "none",
+    "model.device": "cpu",
+}
 
 
 @pytest.fixture(autouse=True)

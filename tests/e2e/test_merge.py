@@ -30,7 +30,7 @@ from tests.tiny_vision import FAMILIES, save_vision_model, write_picture_rows
 QUICK: dict[str, Any] = {
     "method": "lora", "max_steps": 4, "precision": "fp32", "device": "cpu", "name": "mine", "learning_rate": 0.02
 }  # fmt: skip
-FEW = {"batch.tokens": 256, "evaluate.answers": 0}
+FEW = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "lora": {},
     "rslora": {"lora.rslora": True},

@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, base: Path, rows_file: Path) 
     folder = tmp_path_factory.mktemp("served") / "runs"
     options: dict[str, Any] = {"model": base, "runs": folder, "precision": "fp32", "device": "cpu", "method": "lora"}
     for name, rate, seed in (("one", 0.02, 1), ("two", 0.05, 2)):
-        sets = {"batch.tokens": 256, "evaluate.answers": 0, "data.split_seed": 1}
+        sets = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none", "data.split_seed": 1}
         burnish_api.train(rows_file, name=name, learning_rate=rate, seed=seed, max_steps=6, set=sets, **options)
     return folder
 

@@ -16,13 +16,13 @@ import burnish as burnish_api
 from burnish.errors import Interrupted
 from burnish.runs.event_log import read_events
 from burnish.runs.events import Stage, StepDone, Warned
-from tests.e2e.conftest import EXACT, Burnish
+from tests.e2e.conftest import BRIEF, EXACT, Burnish
 from tests.tiny_classifiers import reviews
 from tests.tiny_data import write_rows
 
 VALID = 20
 OPTIONS: dict[str, Any] = {"max_steps": 6, "epochs": 20, "precision": "fp32", "device": "cpu"}
-SHARED = {"batch.tokens": 256, "evaluate.answers": 0}
+SHARED = {"batch.tokens": 256, "evaluate.answers": 0, "evaluate.general": "none"}
 OVER = {"train.learning_rate": [1e-4, 0.02], "lora.rank": [4, 8]}
 NAMES = [f"learning_rate-{rate}-rank-{rank}" for rate in ("0.0001", "0.02") for rank in (4, 8)]
 
@@ -40,7 +40,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(rows: Path, base: Path, over: str, more: str = "") -> str:
     """A sweep as a command."""
-    short = f"{EXACT} --set train.max_steps=6 --set train.epochs=20 --set batch.tokens=256 --set evaluate.answers=0"
+    short = f"{EXACT} --set train.max_steps=6 --set train.epochs=20 --set batch.tokens=256 {BRIEF}"
     return f"sweep {rows} --model {base} --method lora {short} {over} {more}"
 
 
