@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -86,12 +87,23 @@ class RowAnswers:
         (found,) = self.predict([Row(values if isinstance(values, dict) else {"text": prompt}, "the prompt", 1)])
         return {} if "error" in found else found
 
+    def used(self, row: Row) -> set[str]:
+        """The columns of a row, as its file calls them, that the model reads."""
+        names = list(row.values)
+        if not isinstance(self._predictor, TextsPredictor):
+            return set(names) if _is_prompt(row) else self._rows.used(names)
+        plan = self._rows.columns.plan(tuple(names))
+        watched = _Watched(self._rows.columns.rename(row.values))
+        with suppress(RowError, InputError):
+            self._predictor.texts_of(watched)
+        return {name for name in names if plan.get(name, name) in watched.read}
+
     def _read(self, row: Row) -> Any:
         """A question, or the texts of a row. Raises RowError or InputError if there are none."""
         if isinstance(self._predictor, TextsPredictor):
             return self._predictor.texts_of(self._rows.columns.rename(row.values))
-        prompts = [name for name in _PROMPTS if name in row.values]
-        if len(row.values) == len(prompts) == 1 and isinstance(text := row.values[prompts[0]], str):
+        if _is_prompt(row):
+            (text,) = row.values.values()
             question = Question(self._predictor.prompt_ids(text), text, "", row.place)
         else:
             question = self._predictor.request(self._rows.to_record(row))
@@ -119,6 +131,39 @@ class RowAnswers:
                 lost = predictor.num_left_out(rows[number])
                 found[number] = {**as_columns(prediction, rows[number]), **_left_out(lost)}
         return [found[number] for number in range(len(rows))]
+
+
+def _is_prompt(row: Row) -> bool:
+    """Whether a row is a prompt and nothing else."""
+    return len(row.values) == 1 and all(
+        name in _PROMPTS and isinstance(value, str) for name, value in row.values.items()
+    )
+
+
+class _Watched(dict[str, Any]):
+    """A row that notes which of its columns are read: all of them where it is read as a whole."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.read = set[str]()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a column."""
+        self.read.add(name)
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        names = list(super().keys())
+        self.read.update(names)
+        return iter(names)
+
+    def items(self) -> Any:
+        """All columns with their values."""
+        return [(name, self[name]) for name in self]
 
 
 def _left_out(tokens: int) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import BatchPlan
+from burnish.data.tokens.tokens import token_counts
 from burnish.engine.adaptation import most_steps
 from burnish.models.config import model_kind
 from burnish.models.fingerprint import fingerprint
@@ -32,7 +33,7 @@ _NO_EFFECT_ON_SPEED: dict[str, Any] = {
     "model": {"name", "revision", "memory", "compile", "allow_pickle"},
     "data": {
         *("path", "validation", "validation_fraction", "validation_rows", "test", "test_fraction", "test_rows"),
-        *("split", "split_seed", "group", "shape", "columns", "rows", "labels"),
+        *("split", "split_seed", "group", "shape", "columns", "rows", "keep_in_memory", "labels"),
     },
     "train": {"adapt", "epochs", "max_steps", "learning_rate", "schedule", "warmup", "early_stopping", "patience"},
     "batch": {"tokens"},
@@ -77,11 +78,11 @@ def step_key(plan: RunPlan) -> str:
     """
     context = plan.context
     batches = context.batch_plan(context.training)
-    rows, width = batches.micro_batch_sizes(None)[0]
+    rows, width = batches.largest_size()
     shape = {
         "rows": _roughly(rows),
         "width": _roughly(width),
-        "longest": _roughly(max(example.num_tokens for example in context.training.examples)),
+        "longest": _roughly(int(token_counts(context.training.examples).max())),
         "accumulates": batches.rows_per_step > rows,
         "outputs": plan.facts.outputs,
         "answers": len(context.questions(MOST_TIMED)),

@@ -343,6 +343,8 @@ def resolve_run(
         RecipeError: task, method and model cannot be combined.
     """
     resolver.fill("data.shape", records.shape.name, "the columns of the rows", is_reported=bool(asked.data.path))
+    on_disk = records.disk.why if records.disk else ""
+    resolver.fill("data.keep_in_memory", not on_disk, on_disk or "they fit", is_reported=bool(on_disk))
     likely = [task_facts(name) for name in task_names_for(records.shape.record)]
     task, reason = choose_task(resolver.recipe.task, likely, model_kind(model.config), model.location.name)
     resolver.fill("task", task.name, reason)
@@ -432,7 +434,7 @@ def _check_rows(context: RunContext, examples: Iterable[Any], missing: dict[int,
 def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_held_out: bool) -> Encoded:
     """One split, tokenized now or taken from the cache."""
     if tokenizer is None:
-        return encode_records(context.task.encoder, part, context.context_length, is_held_out)
+        return encode_records(context.task.encoder, part, context.context_length, is_held_out, context.records.disk)
     options = {name: getattr(context.recipe, name).model_dump(mode="json") for name in context.task.sections}
     key = rows_key(
         [context.records.sha256, context.task.name, context.context_length, options, tokenizer, is_held_out], part
@@ -441,10 +443,15 @@ def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_
 
 
 def _encode_now(context: RunContext, part: Sequence[Any], key: str, is_held_out: bool) -> Encoded:
-    if (kept := find_encoded(key)) is not None:
+    disk = context.records.disk
+    if (kept := find_encoded(key, in_memory=disk is None)) is not None:
         return kept
     started = time.perf_counter()
-    encoded = encode_records(context.task.encoder, part, context.context_length, is_held_out)
-    if time.perf_counter() - started > _WORTH_KEEPING and (why := keep_encoded(key, encoded)):
+    encoded = encode_records(context.task.encoder, part, context.context_length, is_held_out, disk)
+    if time.perf_counter() - started <= _WORTH_KEEPING:
+        return encoded
+    if why := keep_encoded(key, encoded):
         context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
-    return encoded
+        return encoded
+    # those in files without a name are let go of
+    return encoded if disk is None else find_encoded(key, in_memory=False) or encoded

@@ -5,14 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy
+
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.row import Example, Rejected, RowError
-from burnish.data.tokens.tokens import COLUMNS, TokenColumns, TokenExamples, token_counts, trained_count
+from burnish.data.tokens.file_column import file_columns, write_columns
+from burnish.data.tokens.tokens import (
+    COLUMNS,
+    OF_TOKENS,
+    TokenColumns,
+    TokenExamples,
+    token_counts,
+    trained_count,
+)
 from burnish.errors import MachineError
 from burnish.runs.atomic import TEMPORARY_PREFIX, remove_abandoned, write_folder
 from burnish.system.machine import cache_folder
@@ -46,12 +58,12 @@ class Encoded:
     @property
     def num_rows(self) -> int:
         """Records with at least one example."""
-        return len(set(self.owners))
+        return len(numpy.unique(numpy.asarray(self.owners)))
 
     @property
     def num_tokens(self) -> int:
         """Tokens of all examples."""
-        return sum(token_counts(self.examples))
+        return int(token_counts(self.examples).sum())
 
     @property
     def num_trained(self) -> int:
@@ -59,7 +71,9 @@ class Encoded:
         return trained_count(self.examples)
 
 
-def encode_records(encoder: Encoder, records: Sequence[Any], context: int, is_held_out: bool = False) -> Encoded:
+def encode_records(
+    encoder: Encoder, records: Sequence[Any], context: int, is_held_out: bool = False, disk: Disk | None = None
+) -> Encoded:
     """Encodes every record; one from which nothing can be learned is listed in `rejected`, never dropped silently.
 
     Args:
@@ -68,10 +82,11 @@ def encode_records(encoder: Encoder, records: Sequence[Any], context: int, is_he
         context: most tokens of an example.
         is_held_out: whether they are only evaluated on. A row whose answer the model cannot give is then kept: leaving
             it out would make the metrics too good.
+        disk: where tokens are kept; None for memory. Examples of a task's own type are in memory always.
     """
-    owners: list[int] = []
+    owners = array("q")
     others: list[Any] = []
-    columns = TokenColumns()
+    columns = TokenColumns(disk)
     encoded = Encoded(others, owners, [])
     for index, row in enumerate(_in_blocks(encoder, records, context)):
         if not isinstance(row, RowError):
@@ -85,7 +100,7 @@ def encode_records(encoder: Encoder, records: Sequence[Any], context: int, is_he
                 columns.add(example)
             else:
                 others.append(example)
-        owners += [index] * len(row.examples)
+        owners.extend([index] * len(row.examples))
         for reason in row.refused:
             file, _, line = records[index].place.rpartition(":")
             encoded.refused.append(Rejected(file, int(line), reason))
@@ -142,23 +157,31 @@ def tokenizer_hash(tokenizer: Any) -> str | None:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
 
 
-def find_encoded(key: str) -> Encoded | None:
-    """The cached rows of a key; None if there are none, or their file is damaged."""
+def find_encoded(key: str, in_memory: bool = True) -> Encoded | None:
+    """The cached rows of a key; None if there are none, or their file is damaged.
+
+    Args:
+        key: see `rows_key`.
+        in_memory: whether their tokens are mapped into memory, rather than read part by part.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         folder = _folder() / key
         with safe_open(folder / _FILE, framework="pt") as file:
             metadata = json.loads(file.metadata()[_METADATA])
-            columns = {name: file.get_tensor(name).numpy() for name in (*COLUMNS, _OWNERS)}
-        owners = columns.pop(_OWNERS)
+            mapped = [name for name in (*COLUMNS, _OWNERS) if in_memory or name not in OF_TOKENS]
+            columns: dict[str, Any] = {name: file.get_tensor(name).numpy() for name in mapped}
+        if not in_memory:
+            columns |= file_columns(folder / _FILE, OF_TOKENS)
+        owners = array("q", columns.pop(_OWNERS).tobytes())
         examples = TokenExamples(columns, metadata["names"])
         if not examples.is_whole or len(owners) != len(examples):
             return None
         rejected = [Rejected(**one) for one in metadata["rejected"]]
         folder.touch()
         refused = [Rejected(**one) for one in metadata["refused"]]
-        return Encoded(examples, owners.tolist(), rejected, *metadata["cut"], refused=refused)
+        return Encoded(examples, owners, rejected, *metadata["cut"], refused=refused)
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, KeyError, IndexError):
         return None
 
@@ -169,9 +192,6 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
     Returns:
         Why they could not be cached; empty on success.
     """
-    import numpy
-    from safetensors.numpy import save_file
-
     examples = encoded.examples
     if not isinstance(examples, TokenExamples):
         return ""
@@ -185,21 +205,23 @@ def keep_encoded(key: str, encoded: Encoded) -> str:
     try:
         remove_abandoned(_folder())
         with write_folder(_folder() / key) as target:
-            save_file(columns, target / _FILE, metadata={_METADATA: json.dumps(metadata)})
-        _make_room()
+            write_columns(target / _FILE, columns, {_METADATA: json.dumps(metadata)})
+        _make_room(key)
     except (OSError, RuntimeError, MachineError) as error:
         return str(error)
     return ""
 
 
-def _make_room() -> None:
-    """Removes the least recently used rows until the cache is within `MOST_BYTES`."""
+def _make_room(new: str) -> None:
+    """Removes the least recently used rows until the cache is within `MOST_BYTES`, but for those of a new key."""
     folders = [folder for folder in _folder().iterdir() if not folder.name.startswith(TEMPORARY_PREFIX)]
     kept = sorted((folder.stat().st_mtime, folder, _size(folder)) for folder in folders)
     total = sum(size for _, _, size in kept)
     for _, folder, size in kept:
         if total <= MOST_BYTES:
             return
+        if folder.name == new:
+            continue
         shutil.rmtree(folder, ignore_errors=True)
         total -= size
 

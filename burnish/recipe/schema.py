@@ -115,6 +115,10 @@ class DataSection(Section):
     `system`, `user`, `assistant` and `tool`; usual names such as `human`, `bot` and `gpt-4` are known."""
     rows: PositiveInt | None = None
     """Use only the first N rows of the training data."""
+    keep_in_memory: Auto | bool = AUTO
+    """Whether rows and tokens are kept in memory. `false` keeps them on the disk, in the cache folder, and reads those
+    of a step when it comes: same tokens, same batches. `auto` does so for data that would fill half of the free
+    memory."""
     context: Auto | Annotated[int, Field(ge=8, le=LARGEST)] = AUTO
     """Longest example in tokens. `auto` is the model's own limit, at most 1024."""
     packing: bool = True

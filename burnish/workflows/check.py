@@ -33,10 +33,10 @@ from burnish.data.rows.dataset import (
     find_split_column,
     make_records,
     refuse_empty,
-    refuse_missing_group,
     why_unusable,
 )
 from burnish.data.rows.division import planned_rows
+from burnish.data.rows.groups import refuse_missing_group
 from burnish.data.rows.mixing import Origins
 from burnish.data.rows.reading import good_rows, notes_on_formats, notes_on_reading, training_rows
 from burnish.data.rows.records import Record, TextRecord

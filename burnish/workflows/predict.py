@@ -81,7 +81,9 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
     sources = all_sources(found)
     _check_kept(sources, choices.keep)
     origin = {"model": _model_of(session), "data": _hash_of(sources), **asdict(choices)}
-    total = sum(1 for _ in rows_of(sources))
+    total, unused = _look_through(sources, answers, choices.keep)
+    if unused:
+        emit(Note(f"Not used: {quoted(unused)}. `--keep COLUMN` copies a column of the data into `given`."))
     lines = PartialLines(out, origin, PART_ROWS)
     with lines.opened():
         resumed = lines.done
@@ -135,6 +137,17 @@ def _check_kept(sources: Sequence[Source], names: Sequence[str]) -> None:
             f"The columns are {quoted(map(str, first.values))}.",
             did_you_mean(missing[0], map(str, first.values)) or "Name one of these with `--keep`",
         )
+
+
+def _look_through(sources: Sequence[Source], answers: RowAnswers, keep: Sequence[str]) -> tuple[int, list[str]]:
+    """The number of rows, and the columns that are used in none of them."""
+    total, firsts = 0, dict[tuple[str, ...], Row]()
+    for row in rows_of(sources):
+        total += 1
+        if isinstance(row, Row):
+            firsts.setdefault(tuple(row.values), row)
+    used = set(keep).union(*map(answers.used, firsts.values()))
+    return total, [name for name in dict.fromkeys(name for names in firsts for name in names) if name not in used]
 
 
 def _remarkable(path: Path) -> tuple[list[str], int]:

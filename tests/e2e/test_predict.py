@@ -55,6 +55,7 @@ def test_labels_with_their_probabilities(predicting_runs: Path, here: Path, burn
     assert found[43]["tokens_left_out"] > 0
     assert "3 rows have no prediction, but an `error` in the file: rows.jsonl:41" in result.err
     assert "1 row is longer than the context" in result.err
+    assert "Not used: `txt`." in result.err
     assert sorted(path.name for path in here.iterdir()) == ["out.jsonl", "rows.jsonl"]
 
 
@@ -68,10 +69,11 @@ def test_every_other_kind(predicting_runs: Path, here: Path, burnish: Burnish) -
         "masks": ([{"text": text}, {"text": "no mask"}], {"masks"}),
     }
     for name, (given, columns) in rows.items():
-        write(here / f"{name}.jsonl", given)
+        write(here / f"{name}.jsonl", [{**one, "label": "a", "Id": 7} for one in given])
         mapped = "--set data.columns.text=body" if name == "several" else ""
         result = burnish(f"predict {name} {name}.jsonl {name}-out.jsonl --runs {predicting_runs} {mapped}")
         assert result.code == 0, result.err
+        assert "Not used: `label`, `Id`." in result.err
         found = lines_of(here / f"{name}-out.jsonl")
         assert found[0].keys() == {"row", *columns}
     assert lines_of(here / "masks-out.jsonl")[1]["error"] == "`text` has no `[MASK]`"
@@ -105,6 +107,7 @@ def test_answers_are_those_of_generate(runs: Path, here: Path, burnish: Burnish)
     assert [line.get("answer", "").strip() for line in found] == [alone[0], alone[1], alone[0], ""]
     assert found[3]["error"] == "there is no column `prompt`"
     assert all(line["is_cut"] is (len(line["answer"]) > 0) for line in found[:3])
+    assert "Not used: `completion`, `messages`." in result.err
     base = burnish("predict whole asked.jsonl base.jsonl --max-new-tokens 8 --base")
     assert base.code == 0, base.err
     assert lines_of(here / "base.jsonl")[0]["answer"] != found[0]["answer"]

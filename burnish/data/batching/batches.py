@@ -3,82 +3,19 @@
 from __future__ import annotations
 
 import copy
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
 import torch
 
+from burnish.data.batching.rows import Rows, pack_best_fit
 from burnish.data.rows.row import IGNORED, Example
 from burnish.data.tokens.tokens import token_counts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-def pack_best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best-fit decreasing bin packing: puts each example, longest first, into the fullest row that still has room.
-
-    Args:
-        lengths: length of each example in tokens.
-        capacity: tokens per row; no length may exceed it.
-
-    Returns:
-        Rows of indices into `lengths`. Every index is in exactly one row. Uses at most 11/9 of the optimal number of
-        rows, plus one (Johnson 1973).
-
-    Raises:
-        ValueError: an example is longer than a row.
-    """
-    order = numpy.argsort(-numpy.array(lengths, numpy.int64), kind="stable").tolist()
-    rows: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (tokens left, row), sorted
-    for index in order:
-        length = lengths[index]
-        if length > capacity:
-            raise ValueError(f"example {index} has {length} tokens, more than a row of {capacity}")
-        at = bisect_left(room, (length, -1))
-        if at == len(room):
-            row, left = len(rows), capacity
-            rows.append([])
-        else:
-            left, row = room.pop(at)
-        rows[row].append(index)
-        if left > length:
-            insort(room, (left - length, row))
-    return rows
-
-
-class Rows(Sequence[list[int]]):
-    """Rows of indices in a few bytes each: a list is made when its row is asked for.
-
-    Args:
-        rows: the indices of each row.
-    """
-
-    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
-        self._ends = numpy.cumsum(numpy.fromiter(map(len, rows), numpy.int64, len(rows)))
-        self._indices = numpy.fromiter(chain.from_iterable(rows), numpy.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...
-    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        begin = self._ends[number - 1] if number else 0
-        return self._indices[begin : self._ends[number]].tolist()
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (self[number] for number in range(len(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +146,8 @@ def collate_tokens(examples: Sequence[Example], rows: Sequence[Sequence[int]], p
 Collate = Callable[[Sequence[Any], Sequence[Sequence[int]], bool, int | None], Batch]
 """Arguments: all examples, the rows of one batch, whether they are packed, and the epoch (None in evaluation)."""
 _STEPS_SORTED_TOGETHER = 8
+_PART = 1 << 16
+"""Rows whose numbers are Python's at the same time."""
 
 
 class BatchSource(Protocol):
@@ -293,11 +232,10 @@ class BatchPlan:
         """Token limit of a micro-batch of more than one row, padding included. May be changed at any time: the examples
         of a step do not depend on it."""
         lengths = token_counts(examples)
-        self.rows = Rows(pack_best_fit(lengths, context) if packing else [[index] for index in range(len(lengths))])
-        self._widths = [sum(lengths[index] for index in row) for row in self.rows]
-        self._row_tokens = numpy.array(self._widths)
+        self.rows = pack_best_fit(lengths, context) if packing else Rows.single(len(lengths))
+        self._row_tokens = self.rows.sums(lengths)
         self._ordered: tuple[int, numpy.ndarray] | None = None
-        self.num_tokens = sum(lengths)
+        self.num_tokens = int(lengths.sum())
         mean_row = self.num_tokens / max(1, len(self.rows))
         self.rows_per_step = max(1, min(len(self.rows), round(step_tokens / max(1.0, mean_row))))
 
@@ -340,15 +278,15 @@ class BatchPlan:
 
     def step_examples(self, step: int) -> list[int]:
         """Indices of the examples of a step, in the order of its batches."""
-        return [index for number in self._step_rows(step) for index in self.rows[number]]
+        return [index for number in self._step_rows(step).tolist() for index in self.rows[number]]
 
     def step_groups(self, step: int) -> list[list[int]]:
         """Numbers of the rows of each micro-batch of a step."""
-        return self._groups(self._step_rows(step))
+        return list(self._groups(self._step_rows(step)))
 
     def size_of(self, group: Sequence[int]) -> tuple[int, int]:
         """Rows and width in tokens of the micro-batch of these rows."""
-        return len(group), max(self._widths[number] for number in group)
+        return len(group), int(self._row_tokens[group].max())
 
     def built(self, group: Sequence[int], epoch: int | None) -> Batch:
         """The micro-batch of these rows; `epoch` as for `Collate`."""
@@ -364,7 +302,11 @@ class BatchPlan:
 
     def all_groups(self) -> list[list[int]]:
         """Numbers of the rows of each batch of `all_batches`."""
-        return self._groups(self._all_rows())
+        return list(self._groups(self._all_rows()))
+
+    def largest_size(self) -> tuple[int, int]:
+        """Rows and width of the first batch of `all_batches`, which has the longest rows."""
+        return self.size_of(next(self._groups(self._all_rows())))
 
     def micro_batch_sizes(self, step: int | None) -> list[tuple[int, int]]:
         """Rows and width in tokens of each micro-batch of a step, or of `all_batches` for None, without building
@@ -389,27 +331,31 @@ class BatchPlan:
             self.micro_tokens = largest // 2
         return largest > 0
 
-    def _step_rows(self, step: int) -> list[int]:
+    def _step_rows(self, step: int) -> numpy.ndarray:
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = self.epoch_order(epoch)[position * self.rows_per_step : (position + 1) * self.rows_per_step]
-        return order.tolist()
+        return self.epoch_order(epoch)[position * self.rows_per_step : (position + 1) * self.rows_per_step]
 
-    def _all_rows(self) -> list[int]:
-        return numpy.argsort(-self._row_tokens, kind="stable").tolist()
+    def _all_rows(self) -> numpy.ndarray:
+        return numpy.argsort(-self._row_tokens, kind="stable")
 
-    def _in_micro_batches(self, numbers: list[int], epoch: int | None) -> Iterator[Batch]:
+    def _in_micro_batches(self, numbers: numpy.ndarray, epoch: int | None) -> Iterator[Batch]:
         return (self.built(group, epoch) for group in self._groups(numbers))
 
-    def _groups(self, numbers: list[int]) -> list[list[int]]:
+    def _groups(self, numbers: numpy.ndarray) -> Iterator[list[int]]:
         """Groups consecutive rows into micro-batches within the limit, padded to the widest of them."""
-        groups: list[list[int]] = []
+        limit = self.micro_tokens
+        group: list[int] = []
         widest = 0
-        for number in numbers:
-            width = max(widest, self._widths[number])
-            if groups and (len(groups[-1]) + 1) * width <= self.micro_tokens:
-                groups[-1].append(number)
-                widest = width
-            else:
-                groups.append([number])
-                widest = self._widths[number]
-        return groups
+        for begin in range(0, len(numbers), _PART):
+            part = numbers[begin : begin + _PART]
+            for number, tokens in zip(part.tolist(), self._row_tokens[part].tolist(), strict=True):
+                width = max(widest, tokens)
+                if group and (len(group) + 1) * width <= limit:
+                    group.append(number)
+                    widest = width
+                    continue
+                if group:
+                    yield group
+                group, widest = [number], tokens
+        if group:
+            yield group

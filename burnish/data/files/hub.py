@@ -29,6 +29,11 @@ class HubSplit:
     rows: Any
     """The split as `datasets.Dataset`."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of the rows in bytes."""
+        return int(self.rows.data.nbytes)
+
     def __str__(self) -> str:
         return self.label
 

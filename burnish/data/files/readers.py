@@ -16,7 +16,7 @@ from burnish.data.files.conll import looks_like_conll, read_conll
 from burnish.data.files.json_documents import read_json
 from burnish.data.files.json_layouts import NUMBER, row_of
 from burnish.data.files.lines import byte_lines, describe_decode_error, describe_encoding, read_text
-from burnish.data.files.opening import without_compression
+from burnish.data.files.opening import is_compressed, without_compression
 from burnish.data.files.tables import read_csv, read_tsv
 from burnish.data.rows.row import Rejected, Row, note_on
 from burnish.errors import DataError
@@ -179,10 +179,23 @@ def json_kind(value: Any) -> str:
 
 def read_json_or_lines(path: Path) -> Iterator[Row | Rejected]:
     """Reads a `.json` file, which may also be JSON Lines under that name."""
+    return read_jsonl(path) if _has_json_lines(path) else read_json(path)
+
+
+def _has_json_lines(path: Path) -> bool:
+    """Whether a `.json` file has an object in each line."""
     lines = (line for _, line in byte_lines(path) if not line.isspace())
     first, has_more = next(lines, b""), next(lines, None) is not None
-    is_lines = has_more and first.lstrip().startswith(b"{") and isinstance(parse_line(first), dict)
-    return read_jsonl(path) if is_lines else read_json(path)
+    return has_more and first.lstrip().startswith(b"{") and isinstance(parse_line(first), dict)
+
+
+def is_read_whole(path: Path) -> bool:
+    """Whether a file is in memory as a whole before its first row is known; others are read row by row."""
+    suffix = data_suffix(path.name)
+    if suffix == ".json":
+        return not _has_json_lines(path)
+    is_read_from_its_end = suffix in (".parquet", ".arrow", ".feather") and is_compressed(path)
+    return is_read_from_its_end or suffix in (*excel.SUFFIXES, brat.SUFFIX)
 
 
 READERS: dict[str, Callable[[Path], Iterator[Row | Rejected]]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from burnish.data.files.opening import without_compression
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.packed import Gathering
 from burnish.data.rows.row import Row
 
@@ -94,9 +95,15 @@ def split_column(rows: Sequence[Row], mapped: Collection[str]) -> str | None:
     return None
 
 
-def rows_by_split(rows: Iterable[Row], column: str) -> dict[str, Sequence[Row]]:
-    """The rows of each split by a column, without that column; those that name none are for training."""
-    parts = {split: Gathering[Row]() for split in SPLITS}
+def rows_by_split(rows: Iterable[Row], column: str, disk: Disk | None = None) -> dict[str, Sequence[Row]]:
+    """The rows of each split by a column, without that column; those that name none are for training.
+
+    Args:
+        rows: of one source.
+        column: that names the split.
+        disk: where they are kept; None for memory.
+    """
+    parts = {split: Gathering[Row](disk=disk) for split in SPLITS}
     for row in rows:
         values = {name: value for name, value in row.values.items() if name != column}
         parts[split_of(str(row.values.get(column)).strip()) or TRAIN].add(replace(row, values=values))

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy
 
 from burnish.data.files.sources import Source, Sources, file_name, find_all
 from burnish.data.files.splits import CALLED, TEST, TRAIN, VALID, describe_column, rows_by_split, split_column
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.division import Division, divide
+from burnish.data.rows.groups import describe_groups, group_of, refuse_missing_group
 from burnish.data.rows.keyed import KeyedRows, Keying
 from burnish.data.rows.mixing import Drawn, Origins, mix
 from burnish.data.rows.packed import Gathering, gather
+from burnish.data.rows.place import find_place
 from burnish.data.rows.reading import good_rows, notes_on_formats, rows_of, training_rows
 from burnish.data.rows.records import Record, content_hash
-from burnish.data.rows.row import Rejected, Row, RowError, as_text, did_you_mean, quoted
+from burnish.data.rows.row import Rejected, Row, RowError, quoted
 from burnish.data.rows.settled import Asked
 from burnish.data.rows.shapes import Shape, detect_shape
 from burnish.errors import DataError
@@ -69,6 +71,8 @@ class Records:
     """Which rows are from which source; None where there is one source."""
     drawn: tuple[Drawn, ...] = ()
     """How many rows of each of several sources are trained on."""
+    disk: Disk | None = None
+    """Where the records are kept; None for memory."""
 
     @property
     def decisive(self) -> Sequence[Record]:
@@ -108,21 +112,22 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
         DataError: the data cannot be found or read, has no known shape, or has no usable row.
     """
     sources, origins = find_all(section), Origins.of_paths([one.path for one in section.sources])
+    everything = [*sources.train, *(sources.valid or []), *(sources.test or [])]
+    disk = find_place(section, everything)
     rejected: list[Rejected] = []
-    rows = gather(training_rows(sources, section, rejected, origins))
+    rows = gather(training_rows(sources, section, rejected, origins), disk)
     refuse_empty(rows, rejected, section.named)
-    part = _Part(rows, rejected, section.named)
+    part = _Part(rows, rejected, section.named, disk=disk)
     parts, notes = _by_split(part, section, sources, uses_column=not is_whole, origins=origins)
     rows = parts[TRAIN].rows
     refuse_missing_group(rows, section.group)
     shape = detect_shape(rows, section.columns, section.shape, replace(asked or Asked(), group=section.group))
-    everything = [*sources.train, *(sources.valid or []), *(sources.test or [])]
     notes = [*sources.notes, *notes, *shape.notes, *notes_on_formats(everything)]
     notes += dict.fromkeys(row.note for part in parts.values() for row in part.rows if row.note)
     if is_whole:
         split = _all_for_test(parts, shape, rejected)
     else:
-        split = _Splitting(section, shape, rejected, origins).split(parts)
+        split = _Splitting(section, shape, rejected, origins, disk).split(parts)
     assert_disjoint(split.train, split.valid, split.test)
     return Records(
         split.train,
@@ -136,6 +141,7 @@ def load_records(section: DataSection, asked: Asked | None = None, is_whole: boo
         split.why_no_test,
         origins if len(section.sources) > 1 else None,
         split.drawn,
+        disk,
     )
 
 
@@ -150,6 +156,8 @@ class _Part:
     """Where they are from, for messages; empty if nothing is given for the split."""
     is_named: bool = False
     """Whether an option names this data, rather than the data having a part of that name."""
+    disk: Disk | None = None
+    """Where the rows are kept; None for memory."""
 
 
 def _by_split(
@@ -164,13 +172,16 @@ def _by_split(
         uses_column: whether a column may name the split of each row. It does not where all splits have sources.
         origins: learns which file is of which source.
     """
-    valid = _part(sources.valid, section.validation is not None, [one.valid for one in sources.by_source], origins)
-    test = _part(sources.test, section.test is not None, [one.test for one in sources.by_source], origins)
+    disk = train.disk
+    valid = _part(
+        sources.valid, section.validation is not None, [one.valid for one in sources.by_source], origins, disk
+    )
+    test = _part(sources.test, section.test is not None, [one.test for one in sources.by_source], origins, disk)
     given = {TRAIN: train, VALID: valid, TEST: test}
     column = find_split_column(train.rows, section, sources) if uses_column else None
     if column is None:
         return given, []
-    found = rows_by_split(train.rows, column)
+    found = rows_by_split(train.rows, column, disk)
     parts, notes = {TRAIN: replace(train, rows=found[TRAIN])}, [describe_column(column, found)]
     for split in (VALID, TEST):
         parts[split] = given[split]
@@ -179,7 +190,7 @@ def _by_split(
             number = len(found[split])
             notes.append(f"The {number:,} rows that it calls {CALLED[split]} are not used, since {named}.")
         elif found[split]:
-            parts[split] = _Part(found[split], [], section.named)
+            parts[split] = _Part(found[split], [], section.named, disk=disk)
     return parts, notes
 
 
@@ -194,21 +205,25 @@ def _all_for_test(parts: Mapping[str, _Part], shape: Shape, rejected: list[Rejec
     """All rows of all splits as test rows."""
     for split in (VALID, TEST):
         rejected += parts[split].rejected
-    records = make_records((row for part in parts.values() for row in part.rows), shape, rejected)
+    records = make_records((row for part in parts.values() for row in part.rows), shape, rejected, parts[TRAIN].disk)
     refuse_empty(records, rejected, parts[TRAIN].name)
     return Splits([], [], records)
 
 
 def _part(
-    sources: Sequence[Source] | None, is_named: bool, by_source: Sequence[Sequence[Source] | None], origins: Origins
+    sources: Sequence[Source] | None,
+    is_named: bool,
+    by_source: Sequence[Sequence[Source] | None],
+    origins: Origins,
+    disk: Disk | None,
 ) -> _Part:
     rejected: list[Rejected] = []
     if is_named:
-        rows = gather(good_rows(sources or [], rejected))
+        rows = gather(good_rows(sources or [], rejected), disk)
     else:
         own = (rows_of(some, rejected, origins, number) for number, some in enumerate(by_source))
-        rows = gather(row for rows in own for row in rows)
-    return _Part(rows, rejected, str(sources[0]) if sources else "", is_named)
+        rows = gather((row for rows in own for row in rows), disk)
+    return _Part(rows, rejected, str(sources[0]) if sources else "", is_named, disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +248,8 @@ class _Splitting:
     rejected: list[Rejected]
     """Receives what is left out."""
     origins: Origins
+    disk: Disk | None
+    """Where the records are kept; None for memory."""
 
     def split(self, parts: Mapping[str, _Part]) -> Splits:
         """The records of each split: none is in two of them, and test rows come before all others.
@@ -243,7 +260,7 @@ class _Splitting:
         section, rejected = self.section, self.rejected
         train = self._keyed(parts[TRAIN].rows, rejected)
         refuse_empty(train, rejected, section.named)
-        notes = self._on_groups(parts[TRAIN].rows)
+        notes = describe_groups(parts[TRAIN].rows, section.group)
         valid, test = None, None
         if parts[VALID].name:
             valid, left_out = self._records_of(parts[VALID])
@@ -307,7 +324,7 @@ class _Splitting:
         return self._keyed(part.rows, left_out), left_out
 
     def _keyed(self, rows: Sequence[Row], rejected: list[Rejected]) -> KeyedRows:
-        group, kept = self.section.group, Keying()
+        group, kept = self.section.group, Keying(self.disk)
         for row in rows:
             try:
                 record = self.shape.to_record(row)
@@ -317,20 +334,6 @@ class _Splitting:
                 continue
             kept.add(record, name, str(self.origins.of(record.place)) if len(self.origins.names) > 1 else "")
         return kept.done()
-
-    def _on_groups(self, rows: Sequence[Row]) -> list[str]:
-        group = self.section.group
-        if not group:
-            return []
-        without, names = 0, set[str]()
-        for row in rows:
-            name = row.values.get(group)
-            if _is_missing(name):
-                without += 1
-            else:
-                names.add(str(name))
-        alone = f" {without:,} rows have none, and are taken one by one." if without else ""
-        return [f"Rows with the same `{group}` stay in one split: it has {len(names):,} values.{alone}"]
 
     def _without(self, rows: KeyedRows, others: KeyedRows, split: str, other: str) -> KeyedRows:
         """The rows of a split that are not in another one, nor of its groups; the others are left out.
@@ -375,35 +378,11 @@ def why_unusable(train: Sequence[Record], test: Sequence[Record], left_out: Sequ
     return ""
 
 
-def refuse_missing_group(rows: Sequence[Row], group: str | None) -> None:
-    """Checks that the column of `data.group` exists.
-
-    Raises:
-        DataError: no row has it; similar names are suggested.
-    """
-    if not group or any(group in row.values for row in rows):
-        return
-    found = list(dict.fromkeys(str(name) for row in rows for name in row.values))
-    raise DataError(
-        f"there is no column `{group}`, but `data.group` refers to it",
-        f"The columns are {quoted(found)}.",
-        did_you_mean(group, found) or "Set `data.group` to one of these",
-    )
-
-
-def group_of(row: Row, column: str) -> str:
-    """The group of a row as text; empty if it has none. Raises RowError for a value that is no text."""
-    value = row.values.get(column)
-    return "" if _is_missing(value) else (as_text(value, column) or "").strip()
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-def make_records(rows: Iterable[Row], shape: Shape, rejected: list[Rejected]) -> Sequence[Record]:
-    """The records of the rows; unusable ones are added to `rejected`."""
-    records = Gathering[Record]()
+def make_records(
+    rows: Iterable[Row], shape: Shape, rejected: list[Rejected], disk: Disk | None = None
+) -> Sequence[Record]:
+    """The records of the rows, kept in memory or on a disk; unusable ones are added to `rejected`."""
+    records = Gathering[Record](disk=disk)
     for row in rows:
         try:
             records.add(shape.to_record(row))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy
 
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.packed import Gathering, Packed
 from burnish.data.rows.records import Record, content_hash
 
@@ -77,11 +78,17 @@ class KeyedRows:
 
 
 class Keying:
-    """Collects records into `KeyedRows`."""
+    """Collects records into `KeyedRows`.
 
-    def __init__(self) -> None:
-        self._records = Gathering[Record]()
-        self._contents, self._keys, self._texts = bytearray(), bytearray(), bytearray()
+    Args:
+        disk: where the records are kept; None for memory.
+    """
+
+    def __init__(self, disk: Disk | None = None) -> None:
+        self._records = Gathering[Record](disk=disk)
+        self._contents, self._texts = bytearray(), bytearray()
+        self._groups: dict[int, bytes] = {}
+        """The keys of the rows that have a group, by their number."""
         self._labels, self._amounts = array("q"), array("d")
         self._label_sets: dict[tuple[str, ...], int] = {}
 
@@ -93,9 +100,9 @@ class Keying:
             group: of the rows that stay in one split with it; empty if it has none.
             source: of several, of which every split gets its share; empty if there is one.
         """
-        content = bytes.fromhex(content_hash(record))
-        self._contents += content
-        self._keys += _hash(f"group:{group}") if group else content
+        if group:
+            self._groups[len(self._labels)] = _hash(f"group:{group}")
+        self._contents += bytes.fromhex(content_hash(record))
         if (text := record.shared_text()) is not None:
             self._texts += _hash(text)
         amount = record.amount()
@@ -108,13 +115,15 @@ class Keying:
 
     def done(self) -> KeyedRows:
         """All records in order. Call once."""
-        contents, keys, texts = (
-            numpy.frombuffer(column, DIGEST) for column in (self._contents, self._keys, self._texts)
-        )
+        contents, texts = (numpy.frombuffer(column, DIGEST) for column in (self._contents, self._texts))
+        keys = contents
+        if self._groups:
+            keys = contents.copy()
+            keys[list(self._groups)] = list(self._groups.values())
         return KeyedRows(
             self._records.done(),
             contents,
-            contents if keys.tobytes() == contents.tobytes() else keys,
+            keys,
             texts if len(texts) == len(keys) else None,
             numpy.array(self._labels, numpy.int64),
             list(self._label_sets),

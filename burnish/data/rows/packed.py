@@ -1,4 +1,5 @@
-"""Many rows or records in little memory: serialized in blocks, and made again each time they are asked for."""
+"""Many rows or records in little memory: serialized in blocks, in memory or on the disk, and made again each time they
+are asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import numpy
 
+from burnish.data.rows.disk import Disk, DiskBlocks
 from burnish.data.rows.records import Record, known_hash, with_hash
 from burnish.data.rows.row import Row
 
@@ -22,7 +24,10 @@ FEW = 50_000
 _BLOCK = 256
 """Items serialized together: one of them is made again with all of its block."""
 _LIGHT_BYTES = 16_384
-"""Items larger than that, such as pictures, stay as they are: what surrounds their bytes is not what takes memory."""
+"""In memory, items larger than that, such as pictures, stay as they are: what surrounds their bytes is not what takes
+memory."""
+_FEW_ON_DISK, _BLOCK_ON_DISK = 1_000, 32
+"""The same of items on the disk, which may be large."""
 
 
 class Gathering(Generic[Item]):
@@ -30,11 +35,14 @@ class Gathering(Generic[Item]):
 
     Args:
         few: number of items up to which nothing is packed.
+        disk: where they are kept; None for memory.
     """
 
-    def __init__(self, few: int | None = None) -> None:
-        self._most = FEW if few is None else few
-        self._blocks: list[bytes | list[Item]] = []
+    def __init__(self, few: int | None = None, disk: Disk | None = None) -> None:
+        self._size, default = (_BLOCK, FEW) if disk is None else (_BLOCK_ON_DISK, _FEW_ON_DISK)
+        self._few = self._most = default if few is None else few
+        self._light = _LIGHT_BYTES if disk is None else None
+        self._blocks: Any = [] if disk is None else DiskBlocks(disk)
         self._last: list[Item] = []
 
     def add(self, item: Item) -> None:
@@ -50,21 +58,24 @@ class Gathering(Generic[Item]):
 
     def done(self) -> Sequence[Item]:
         """All items in order: a list of a few, or many packed. Call once."""
-        if not self._blocks:
+        if not len(self._blocks):
             return self._last
-        number = len(self._blocks) * _BLOCK + len(self._last)
-        return Packed([*self._blocks, *([_serialized(self._last)] if self._last else [])], number)
+        number = len(self._blocks) * self._size + len(self._last)
+        if self._last:
+            self._blocks.append(_serialized(self._last, self._light))
+        return Packed(self._blocks, numpy.arange(number), self._size, self._few)
 
     def _pack_last(self) -> None:
-        self._most = _BLOCK - 1  # from now on, each block is packed when it is full
-        whole = len(self._last) // _BLOCK * _BLOCK
-        self._blocks += [_serialized(self._last[begin : begin + _BLOCK]) for begin in range(0, whole, _BLOCK)]
+        self._most = self._size - 1  # from now on, each block is packed when it is full
+        whole = len(self._last) // self._size * self._size
+        for begin in range(0, whole, self._size):
+            self._blocks.append(_serialized(self._last[begin : begin + self._size], self._light))
         del self._last[:whole]
 
 
-def gather(items: Iterable[Item]) -> Sequence[Item]:
+def gather(items: Iterable[Item], disk: Disk | None = None) -> Sequence[Item]:
     """All items in order: a list of a few, or many packed."""
-    gathering = Gathering[Item]()
+    gathering = Gathering[Item](disk=disk)
     gathering.extend(items)
     return gathering.done()
 
@@ -73,14 +84,16 @@ class Packed(Sequence[Item]):
     """Rows or records that are made again on access, each time a new object: cheap in order, slower here and there.
 
     Args:
-        blocks: of `_BLOCK` items each, serialized or as they are; the last one may have fewer.
-        number: of items in all blocks.
-        chosen: `[items]` int64: their numbers among those of the blocks; all of them by default.
+        blocks: of equally many items each, serialized or as they are; the last one may have fewer.
+        chosen: `[items]` int64: their numbers among those of the blocks.
+        size: items of a block.
+        few: items up to which `taken` gives a list.
     """
 
-    def __init__(self, blocks: Sequence[bytes | list[Item]], number: int, chosen: numpy.ndarray | None = None) -> None:
+    def __init__(self, blocks: Sequence[bytes | list[Item]], chosen: numpy.ndarray, size: int, few: int) -> None:
         self._blocks = blocks
-        self._chosen = numpy.arange(number) if chosen is None else chosen
+        self._chosen = chosen
+        self._size, self._few = size, few
         self._open: tuple[int, list[Item]] = (-1, [])
         """The block that was asked for last, by its number."""
 
@@ -94,7 +107,7 @@ class Packed(Sequence[Item]):
     def __getitem__(self, index: int | slice) -> Item | list[Item]:
         if isinstance(index, slice):
             return list(self._made(self._chosen[index]))
-        block, place = divmod(int(self._chosen[index]), _BLOCK)
+        block, place = divmod(int(self._chosen[index]), self._size)
         return self._items_of(block)[place]
 
     def __iter__(self) -> Iterator[Item]:
@@ -103,11 +116,12 @@ class Packed(Sequence[Item]):
     def taken(self, numbers: numpy.ndarray) -> Sequence[Item]:
         """Some of the items, by their numbers: a list of a few, or many packed, which share the blocks of these."""
         chosen = self._chosen[numbers]
-        return Packed(self._blocks, 0, chosen) if len(chosen) > FEW else list(self._made(chosen))
+        is_many = len(chosen) > self._few
+        return Packed(self._blocks, chosen, self._size, self._few) if is_many else list(self._made(chosen))
 
     def _made(self, chosen: numpy.ndarray) -> Iterator[Item]:
         for begin in range(0, len(chosen), _BLOCK):
-            blocks, places = numpy.divmod(chosen[begin : begin + _BLOCK], _BLOCK)
+            blocks, places = numpy.divmod(chosen[begin : begin + _BLOCK], self._size)
             for block, place in zip(blocks.tolist(), places.tolist(), strict=True):
                 yield self._items_of(block)[place]
 
@@ -119,8 +133,13 @@ class Packed(Sequence[Item]):
         return items
 
 
-def _serialized(items: list[Item]) -> bytes | list[Item]:
-    """Items as bytes; as they are, if they are large, of several kinds, or hold something that cannot be serialized."""
+def _serialized(items: list[Item], light: int | None) -> bytes | list[Item]:
+    """Items as bytes; as they are, if they are of several kinds, or hold something that cannot be serialized.
+
+    Args:
+        items: of a block.
+        light: bytes of an item on average from which on they stay as they are, too; None for no such limit.
+    """
     kinds = {type(item) for item in items}
     if len(kinds) > 1:
         return list(items)
@@ -131,7 +150,7 @@ def _serialized(items: list[Item]) -> bytes | list[Item]:
         block = pickle.dumps((kind, hashes, columns), pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
         return list(items)
-    return block if len(block) <= _LIGHT_BYTES * len(items) else list(items)
+    return block if light is None or len(block) <= light * len(items) else list(items)
 
 
 @cache

@@ -33,6 +33,9 @@ class Pattern:
     settle: str = ""
     """`module:function` that decides over all rows what they mean: (pattern, values of each, what was asked) ->
     Settled, or None where they have another shape. Raises DataError where only the user can decide."""
+    answers: tuple[Field, ...] = ()
+    """Which required columns hold what a model is to write, or how good that is; none where question and answer are in
+    one column, or are no texts."""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The user's names of roles in conversations."""
 
@@ -74,11 +77,11 @@ class Pattern:
     def narrowed(self, mapped: Iterable[str]) -> Pattern:
         """The same shape, with only the mapped name for a mapped field."""
         mapped = tuple(mapped)
-        required, optional, (addition,) = (
+        required, optional, answers, (addition,) = (
             tuple(tuple(name for name in field if name in mapped) or field for field in fields)
-            for fields in (self.required, self.optional, (self.addition,))
+            for fields in (self.required, self.optional, self.answers, (self.addition,))
         )
-        return replace(self, required=required, optional=optional, addition=addition)
+        return replace(self, required=required, optional=optional, answers=answers, addition=addition)
 
 
 _NAMED = 6

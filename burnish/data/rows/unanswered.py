@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.chat.rows import find_role, parse_json_text
 from burnish.data.rows.pattern import Pattern, load_function
-from burnish.data.rows.records import Record
-from burnish.data.rows.row import ColumnMap, Field, Row, RowError, pick
-from burnish.data.rows.shapes import BY_NAME, RATING, TURNS
+from burnish.data.rows.records import RatedRecord, Record
+from burnish.data.rows.row import ColumnMap, Row, RowError, pick
+from burnish.data.rows.shapes import BY_NAME, TURNS
 
-_ANSWERS = frozenset(
-    ("completion", "output", "response", "answer", "target", "chosen", "rejected", "preferred_output")
-    + ("non_preferred_output", RATING[0])
-)
-"""First names of the columns that hold what a model is to write, or how good that is."""
 _PLACEHOLDERS = ("?", "!")
 """In place of answers while a row is read. There are two, since the answers of a pair must differ."""
 
@@ -46,8 +41,9 @@ class UnansweredRows:
             RowError: the row has no question in the form of the training rows.
         """
         values = dict(self.columns.rename(row.values))
-        for field, placeholder in zip(self._answers, _PLACEHOLDERS, strict=False):
-            values[pick(values, field)[0]] = True if field == RATING else placeholder
+        rating = self.pattern.required[-1] if self.pattern.record is RatedRecord else None
+        for field, placeholder in zip(self.pattern.answers, _PLACEHOLDERS, strict=False):
+            values[pick(values, field)[0]] = True if field == rating else placeholder
         first = self.pattern.required[0]
         if set(first) == set(TURNS):
             name, turns = pick(values, first)
@@ -57,11 +53,13 @@ class UnansweredRows:
             raise RowError(f"there is no column `{missing[0][0]}`")
         return load_function(self.pattern.reader)(self.pattern, values, row.place)
 
-    @property
-    def _answers(self) -> list[Field]:
-        fields = [field for field in self.pattern.required if field == RATING or field[0] in _ANSWERS]
-        # where answers are whole conversations, the question is a part of them
-        return [] if len(fields) == len(self.pattern.required) else fields
+    def used(self, columns: Iterable[str]) -> set[str]:
+        """The columns of a row, as its file calls them, that are read: all but answers, and those of no field."""
+        columns = tuple(columns)
+        plan = self.columns.plan(columns)
+        renamed = {plan.get(column, column): column for column in columns}
+        answers = {name for field in self.pattern.answers for name in field}
+        return {renamed[name] for name in self.pattern.reads(renamed) - answers}
 
     def _with_next_turn(self, turns: Any) -> Any:
         """A conversation whose next turn is the assistant's: answers at its end are left out."""

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy
 
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.row import IGNORED, Example, RowError
+from burnish.data.tokens.file_column import Column, FileColumn, parts_of
+from burnish.runs.atomic import as_disk_error
 
 _FAST_FROM = 2_000_000
 """Number of characters from which a faster encoder is worth its setup time."""
@@ -216,8 +219,12 @@ COLUMNS: Mapping[str, type[numpy.generic]] = {
 }
 
 
+OF_TOKENS = ("ids", "trained")
+"""Columns with an element for each token, which may be in a file."""
+
+
 class TokenExamples(Sequence[Example]):
-    """A sequence of examples that are created on access.
+    """A sequence of examples that are created on access, from arrays or from files.
 
     Args:
         columns: `ids` `[tokens]`; `trained` `[tokens]`, whether each is a label; `ends` `[examples]`, the cumulative
@@ -225,8 +232,11 @@ class TokenExamples(Sequence[Example]):
         names: file names.
     """
 
-    def __init__(self, columns: Mapping[str, numpy.ndarray], names: Sequence[str]) -> None:
-        self.columns = {name: numpy.asarray(columns[name], dtype) for name, dtype in COLUMNS.items()}
+    def __init__(self, columns: Mapping[str, Any], names: Sequence[str]) -> None:
+        self.columns: dict[str, Any] = {
+            name: column if isinstance(column := columns[name], FileColumn) else numpy.asarray(column, dtype)
+            for name, dtype in COLUMNS.items()
+        }
         self.names = list(names)
         ends = self.columns["ends"]
         self.lengths: numpy.ndarray = numpy.diff(ends, prepend=0)
@@ -262,47 +272,82 @@ class TokenExamples(Sequence[Example]):
         has_names = not len(ends) or self.columns["files"].max() < len(self.names)
         return len(rows) == 1 and has_tokens and has_names and bool((self.lengths > 0).all())
 
-    @property
+    @cached_property
     def num_trained(self) -> int:
         """Number of tokens in the loss; the first token of an example is never predicted."""
-        firsts = self.columns["ends"] - self.lengths
-        return int(self.columns["trained"].sum()) - int(self.columns["trained"][firsts].sum())
+        firsts, number = self.columns["ends"] - self.lengths, 0
+        for begin, part in parts_of(self.columns["trained"]):
+            low, high = numpy.searchsorted(firsts, [begin, begin + len(part)])
+            number += int(part.sum()) - int(part[firsts[low:high] - begin].sum())
+        return number
 
 
 class TokenColumns:
-    """Collects examples into `TokenExamples`."""
+    """Collects examples into `TokenExamples`.
 
-    def __init__(self) -> None:
+    Args:
+        disk: where their tokens are kept; None for memory.
+    """
+
+    def __init__(self, disk: Disk | None = None) -> None:
+        self._disk = disk
         self._ids, self._trained = array("i"), bytearray()
+        self._files_of_tokens = None if disk is None else (disk.open(), disk.open())
+        self._num_tokens = 0
         self._ends, self._files, self._lines = array("q"), array("i"), array("q")
         self._names: dict[str, int] = {}
 
     def add(self, example: Example) -> None:
-        """Adds an example."""
+        """Adds an example.
+
+        Raises:
+            MachineError: the disk is full.
+        """
         self._ids.extend(example.input_ids)
         self._trained += (numpy.asarray(example.labels) != IGNORED).tobytes()
-        self._ends.append(len(self._ids))
+        self._num_tokens += len(example.input_ids)
+        self._ends.append(self._num_tokens)
+        if len(self._ids) >= _HELD:
+            self._write_out()
         file, _, line = example.place.rpartition(":")
         self._files.append(self._names.setdefault(file, len(self._names)))
         self._lines.append(int(line))
 
     def done(self) -> TokenExamples:
         """All examples in order of addition."""
-        columns: dict[str, Any] = {
-            "ids": self._ids,
-            "trained": numpy.frombuffer(self._trained, dtype=numpy.bool_),
-            "ends": self._ends,
-            "files": self._files,
-            "lines": self._lines,
-        }
-        return TokenExamples(columns, list(self._names))
+        columns: dict[str, Any] = {"ends": self._ends, "files": self._files, "lines": self._lines}
+        self._write_out()
+        if self._files_of_tokens is None:
+            of_tokens: tuple[Column, ...] = (
+                numpy.asarray(self._ids, numpy.int32),
+                numpy.frombuffer(self._trained, numpy.bool_),
+            )
+        else:
+            of_tokens = tuple(
+                FileColumn(file, COLUMNS[name], 0, self._num_tokens)
+                for name, file in zip(OF_TOKENS, self._files_of_tokens, strict=True)
+            )
+        return TokenExamples(columns | dict(zip(OF_TOKENS, of_tokens, strict=True)), list(self._names))
+
+    def _write_out(self) -> None:
+        """Appends the tokens that are in memory to the files, if there are any."""
+        if self._disk is None or self._files_of_tokens is None:
+            return
+        with as_disk_error(self._disk.folder):
+            for file, tokens in zip(self._files_of_tokens, (self._ids, self._trained), strict=True):
+                file.write(tokens.tobytes() if isinstance(tokens, array) else tokens)
+        self._ids, self._trained = array("i"), bytearray()
 
 
-def token_counts(examples: Sequence[Any]) -> list[int]:
-    """Number of tokens of each example."""
+_HELD = 1 << 20
+"""Tokens that are in memory before they are appended to a file."""
+
+
+def token_counts(examples: Sequence[Any]) -> numpy.ndarray:
+    """`[examples]` int64: number of tokens of each."""
     if isinstance(examples, TokenExamples):
-        return examples.lengths.tolist()
-    return [example.num_tokens for example in examples]
+        return examples.lengths
+    return numpy.fromiter((example.num_tokens for example in examples), numpy.int64, len(examples))
 
 
 def trained_count(examples: Iterable[Any]) -> int:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy
 import pytest
 
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.records import ChatRecord, PreferenceRecord, TextRecord
+from burnish.data.tokens.file_column import FileColumn
 from burnish.data.tokens.tokens import TokenExamples
 from burnish.prepare import encode as encoded_cache
 from burnish.prepare import encode as encoded_module
@@ -138,6 +140,23 @@ def test_kept_rows_come_back_as_they_were_and_lie_in_the_file(tokenizer: Any, ca
     assert not back.examples.columns["ids"].flags.owndata
 
 
+@pytest.mark.parametrize("name", ["chat", "preference"])
+def test_rows_encoded_on_the_disk_are_those_in_memory(name: str, tokenizer: Any, tmp_path: Path) -> None:
+    disk, task = Disk(tmp_path / "disk", "as asked"), make_task(name, tokenizer, Recipe())
+    plain, found = (encode_records(task.encoder, RECORDS[name](), CONTEXT, disk=place) for place in (None, disk))
+    assert list(map(shown, found.examples)) == list(map(shown, plain.examples))
+    assert replace(found, examples=[]) == replace(plain, examples=[])
+    if name == "chat":
+        assert isinstance(found.examples, TokenExamples) and isinstance(found.examples.columns["ids"], FileColumn)
+        assert keep_encoded("key", found) == ""
+        for in_memory in (True, False):
+            kept = find_encoded("key", in_memory)
+            assert kept is not None and isinstance(kept.examples, TokenExamples)
+            assert isinstance(kept.examples.columns["ids"], FileColumn) != in_memory
+            assert list(map(shown, kept.examples)) == list(map(shown, plain.examples))
+            assert (kept.owners, kept.rejected, kept.num_trained) == (plain.owners, plain.rejected, plain.num_trained)
+
+
 @pytest.mark.parametrize("damage", ["short", "other", "gone"])
 def test_a_damaged_file_is_as_good_as_none(tokenizer: Any, cache: Path, damage: str) -> None:
     assert keep_encoded("key", encoded_chats(tokenizer)) == ""
@@ -174,6 +193,9 @@ def test_what_was_used_longest_ago_goes_first(tokenizer: Any, cache: Path, monke
     monkeypatch.setattr(encoded_cache, "MOST_BYTES", 3 * size)
     keep_encoded("last", encoded)
     assert {folder.name for folder in cache.iterdir()} == {"used", "newer", "last"}
+    monkeypatch.setattr(encoded_cache, "MOST_BYTES", size - 1)
+    keep_encoded("larger", encoded)
+    assert {folder.name for folder in cache.iterdir()} == {"larger"}
 
 
 def test_a_cache_that_cannot_be_written_is_reported(

@@ -10,7 +10,8 @@ import numpy
 import pytest
 import torch
 
-from burnish.data.batching.batches import Batch, BatchPlan, Rows, collate_tokens
+from burnish.data.batching.batches import Batch, BatchPlan, collate_tokens
+from burnish.data.batching.rows import Rows
 from tests.tiny_data import random_examples
 from tests.tiny_training import token_plan
 
@@ -240,9 +241,16 @@ def read_order(plan: BatchPlan, step: int | None) -> list[int]:
 
 @pytest.mark.parametrize("rows", [[], [[3]], [[0, 4], [2, 1, 3]], [[5], [], [1, 0]]])
 def test_rows_are_the_lists_that_they_are_made_of(rows):
-    found = Rows(rows)
+    ends = numpy.cumsum([len(row) for row in rows], dtype=int)
+    found = Rows(ends, numpy.array([at for row in rows for at in row], int))
     assert list(found) == [found[index] for index in range(len(found))] == found[:] == rows
     assert all(type(index) is int for row in found for index in row)
     assert found[1:] == rows[1:] and found[-1:] == rows[-1:]
     with pytest.raises(IndexError):
         found[len(rows)]
+
+
+def test_the_largest_batch_is_the_first_of_all():
+    for packing in (True, False):
+        plan = plan_of(packing=packing)
+        assert plan.largest_size() == plan.micro_batch_sizes(None)[0]

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, insort
 from itertools import pairwise
 
 import pytest
 
-from burnish.data.batching.batches import pack_best_fit
+from burnish.data.batching.rows import pack_best_fit
 
 
 def test_packs_by_hand() -> None:
     """Longest first, each into the fullest row that still has room."""
-    assert pack_best_fit([6, 3, 5, 2, 4], capacity=10) == [[0, 4], [2, 1, 3]]
+    assert list(pack_best_fit([6, 3, 5, 2, 4], capacity=10)) == [[0, 4], [2, 1, 3]]
 
 
 def test_takes_the_fullest_row_that_fits_not_the_first() -> None:
     """First-fit would put the 1 beside the 12, where there is more room."""
-    assert pack_best_fit([12, 10, 9, 1], capacity=20) == [[0], [1, 2, 3]]
+    assert list(pack_best_fit([12, 10, 9, 1], capacity=20)) == [[0], [1, 2, 3]]
 
 
 def test_equal_lengths_keep_their_order() -> None:
-    assert pack_best_fit([4, 4, 4, 4], capacity=8) == [[0, 1], [2, 3]]
+    assert list(pack_best_fit([4, 4, 4, 4], capacity=8)) == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -56,12 +57,35 @@ def test_keeps_its_bound_where_the_best_is_known(seed: int) -> None:
     assert best <= len(pack_best_fit(lengths, capacity)) <= 11 / 9 * best + 1
 
 
+def plainly_packed(lengths: list[int], capacity: int) -> list[list[int]]:
+    """The same in a few lines: one sorted list of (tokens left, row)."""
+    rows: list[list[int]] = []
+    room: list[tuple[int, int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        at = bisect_left(room, (lengths[index], -1))
+        if at == len(room):
+            rows.append([])
+        left, row = (capacity, len(rows) - 1) if at == len(room) else room.pop(at)
+        rows[row].append(index)
+        if left > lengths[index]:
+            insort(room, (left - lengths[index], row))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rows_are_those_of_the_plain_algorithm(seed: int) -> None:
+    source = random.Random(seed)
+    capacity = source.choice([8, 30, 200])
+    lengths = [source.randint(1, capacity) for _ in range(source.randint(1, 400))]
+    assert list(pack_best_fit(lengths, capacity)) == plainly_packed(lengths, capacity)
+
+
 def test_nothing_packs_to_nothing() -> None:
-    assert pack_best_fit([], 8) == []
+    assert list(pack_best_fit([], 8)) == []
 
 
 def test_a_full_row_is_full() -> None:
-    assert pack_best_fit([8, 8, 1], capacity=8) == [[0], [1], [2]]
+    assert list(pack_best_fit([8, 8, 1], capacity=8)) == [[0], [1], [2]]
 
 
 def test_refuses_an_example_longer_than_a_row() -> None:

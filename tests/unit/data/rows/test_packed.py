@@ -14,6 +14,7 @@ import pytest
 from burnish.data.images.images import Picture
 from burnish.data.rows import packed
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.disk import Disk
 from burnish.data.rows.packed import Gathering, Packed, gather, mapped
 from burnish.data.rows.records import ChatRecord, LabelledRecord, PictureRecord, TextRecord, content_hash
 from burnish.data.rows.row import Row
@@ -26,6 +27,14 @@ def few(monkeypatch):
     """From six items on, they are packed, four in a block."""
     monkeypatch.setattr(packed, "FEW", 5)
     monkeypatch.setattr(packed, "_BLOCK", 4)
+    monkeypatch.setattr(packed, "_FEW_ON_DISK", 5)
+    monkeypatch.setattr(packed, "_BLOCK_ON_DISK", 3)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def disk(request, tmp_path):
+    """Where items are kept."""
+    return Disk(tmp_path / "rows", "as asked") if request.param == "disk" else None
 
 
 def rows(number):
@@ -40,9 +49,9 @@ def chats(number):
 
 @pytest.mark.parametrize("number", [0, 1, 5, 6, 8, 9, 300])
 @pytest.mark.parametrize("make", [rows, chats])
-def test_items_are_the_same_in_whatever_way_they_are_asked_for(few, make, number):
+def test_items_are_the_same_in_whatever_way_they_are_asked_for(few, disk, make, number):
     items = make(number)
-    found = gather(items)
+    found = gather(items, disk)
     assert isinstance(found, Packed) == (number > 5)
     assert len(found) == number and list(found) == items
     assert [found[index] for index in range(-number, number)] == [*items, *items]
@@ -59,15 +68,15 @@ def test_few_items_stay_the_objects_that_they_are(few):
     assert isinstance(found, list) and all(one is other for one, other in zip(found, items, strict=True))
 
 
-def test_two_readers_at_once_do_not_disturb_each_other(few):
+def test_two_readers_at_once_do_not_disturb_each_other(few, disk):
     items = rows(600)
-    found = gather(items)
+    found = gather(items, disk)
     assert list(zip(found, reversed(found), strict=True)) == list(zip(items, reversed(items), strict=True))
 
 
-def test_taken_items_are_those_of_the_numbers(few):
+def test_taken_items_are_those_of_the_numbers(few, disk):
     items = chats(700)
-    found = gather(items)
+    found = gather(items, disk)
     for numbers in (numpy.array([1, 300, 699]), numpy.arange(0, 700, 3), numpy.zeros(0, numpy.int64)):
         taken = found.taken(numbers)
         assert isinstance(taken, Packed) == (len(numbers) > 5)
@@ -101,6 +110,23 @@ def test_what_cannot_be_serialized_or_is_large_or_of_several_kinds_stays_as_it_i
         found = gather(items)
         assert isinstance(found, Packed)
         assert all(one is other for one, other in zip(found, items, strict=True))
+
+
+def test_on_the_disk_nothing_is_too_large_and_what_cannot_be_serialized_stays_in_memory(few, tmp_path):
+    disk = Disk(tmp_path / "new" / "rows", "as asked")
+    large = [Row({"text": "a" * 100_000}, "a", n) for n in range(30)]
+    tracemalloc.start()
+    found = gather(large, disk)
+    large = [row.line for row in large]
+    assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    tracemalloc.stop()
+    assert [row.line for row in found] == large and len(found[29].values["text"]) == 100_000
+    assert list(disk.folder.iterdir()) == []  # the files have no names
+    nested = []
+    for _ in range(5_000):
+        nested = [nested]
+    items = [Row({"value": nested}, "a", n) for n in range(30)]
+    assert all(one is other for one, other in zip(gather(items, disk), items, strict=True))
 
 
 def test_what_is_made_of_packed_items_is_made_when_it_is_asked_for(few):
@@ -155,15 +181,17 @@ def test_many_rows_become_the_same_records_as_few(name, has_test, tmp_path, monk
     (tmp_path / "test.jsonl").write_text("".join(lines[5:40]), encoding="utf-8")
     options = {"test": "test.jsonl" if has_test else None, "group": "who" if name == "groups" else None}
     found = []
-    for most in (1_000, 5):
+    for most, in_memory in ((1_000, True), (5, True), (5, False)):
         monkeypatch.setattr(packed, "FEW", most)
         monkeypatch.setattr(packed, "_BLOCK", 4)
+        monkeypatch.setattr(packed, "_FEW_ON_DISK", most)
         try:
-            records = load_records(DataSection(path="a.jsonl", **options))
+            records = load_records(DataSection(path="a.jsonl", keep_in_memory=in_memory, **options))
+            assert (records.disk is None) == in_memory
             parts = [list(part) for part in (records.train, records.valid, records.test)]
             shape = replace(records.shape, column_map=None)
             found.append((parts, shape, *(getattr(records, name) for name in _OF_RECORDS)))
             assert isinstance(records.train, Packed) == (most == 5)
         except DataError as error:
             found.append(str(error))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
