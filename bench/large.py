@@ -31,18 +31,19 @@ from page import DOCS, write_between
 
 from burnish.system.machine import this_machine
 
-WORDS = (
+_COMMON = (
     "the of and a to in is was for on as with by he that at from it his an which had were are this also be but first "
     "one has their not after two or who its other new been they more when some time there many would into only year "
     "over such between city during world about later used state early three known while most under where made up years "
     "people river season company family government against because number before water school music second church "
     "general history university north south line part album station building system several through league island "
     "harbour lantern keeper meadow orchard mountain winter summer railway bridge village council theatre journal"
-).split()
+)
+WORDS = tuple(_COMMON.split())
 ROW_BYTES = 2_500
 _ROWS_AT_ONCE = 2_000
 _ASK = 0.05
-"""Seconds between looks at the disk."""
+"""Seconds until the disk is asked again."""
 
 
 def write_rows(file: Path, size: int, shape: str) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from burnish.data.rows.dataset import Records
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.row import ColumnMap
-from burnish.data.rows.shapes import BY_NAME, Shape
+from burnish.data.rows.shapes import Shape
 from burnish.methods import make_method
 from burnish.models.location import ModelLocation
 from burnish.prepare.context import RunContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from burnish.cli.forms import Checked, Evaluated, EvaluationParts, Form, Output, Planned, PlanTable, Runs, Shown
+from burnish.cli.result_forms import Checked, Evaluated, EvaluationParts, Form, Output, Planned, PlanTable, Runs, Shown
 
 
 class Reported(Output):
@@ -289,6 +289,22 @@ class Models(Output):
     next_model: str | None
 
 
+class Served(Output):
+    """`burnish serve`, as soon as it answers; it goes on until it is stopped."""
+
+    address: str
+    """Of the interface, as clients of OpenAI's take it."""
+    models: list[str]
+    """Names to ask for."""
+
+
+class Opened(Output):
+    """`burnish studio`, as soon as it answers; it goes on until it is stopped."""
+
+    address: str
+    """Of the pages, with the token where one is needed."""
+
+
 class Term(Output):
     """`burnish explain TERM`."""
 
@@ -343,5 +359,7 @@ FORMS: dict[str, tuple[type[Output], ...]] = {
     "reproduce": (Reproduced,),
     "explain": (Term, Terms),
     "options": (Options,),
+    "serve": (Served,),
+    "studio": (Opened,),
 }
-"""By command. `serve` prints no object: its result is what it serves."""
+"""By command."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from burnish.cli.forms import Failed
 from burnish.cli.output_forms import FORMS
+from burnish.cli.result_forms import Failed
 from burnish.recipe.schema import Recipe
 from burnish.runs import events
 
@@ -29,7 +29,10 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> dict[str, dict[str, Any]]:
     """All schemas, by the name of their file."""
     found = {"recipe": Recipe.model_json_schema(), "event": event_schema()}
-    found |= {f"command-{name}": command_schema(name) for name in FORMS}
+    firsts: dict[tuple[type, ...], str] = {}
+    for name, forms in FORMS.items():
+        first = firsts.setdefault(forms, name)  # commands that print the same share its description
+        found[f"command-{name}"] = command_schema(name) if first == name else {"$ref": f"command-{first}.json"}
     return {f"{name}.json": {"$schema": _DRAFT, **schema} for name, schema in found.items()}
 
 

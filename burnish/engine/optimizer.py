@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from burnish.engine.averaged import SCHEDULE_FREE
 from burnish.engine.combined import MuonWithAdamW
-from burnish.errors import MachineError
+from burnish.errors import MachineError, RecipeError
 from burnish.models.blocks import block_lists
 from burnish.recipe.schema import AUTO, TrainSection
 
@@ -54,6 +55,12 @@ def make_optimizer(
             from bitsandbytes.optim import adamw
 
             return getattr(adamw, EIGHT_BITS[name])(groups, lr=rate, betas=train.betas)
+        case "schedule-free":
+            groups = _groups(trained, train, factors, units)
+            check_optimizer(train, groups[0]["params"][0].device.type)
+            import schedulefree
+
+            return schedulefree.AdamWScheduleFree(groups, lr=rate, betas=train.betas, foreach=False)
     return torch.optim.AdamW(_groups(trained, train, factors, units), lr=rate, betas=train.betas, fused=True)
 
 
@@ -140,6 +147,8 @@ def state_bytes(network: Any, optimizer: str) -> int:
         elif optimizer == "adafactor":
             rows = size // weight.shape[-1] if weight.ndim > 1 else 0
             total += 4 * (rows + size // weight.shape[-2]) if rows else 4 * size
+        elif optimizer == SCHEDULE_FREE:
+            total += 12 * size  # one of them a copy of the average during a step
         elif optimizer in EIGHT_BITS and size >= _IN_FP32:
             total += 2 * (size + 4 * -(-size // _BLOCK))
         else:
@@ -172,7 +181,10 @@ def check_optimizer(train: TrainSection, device: str) -> None:
 
     Raises:
         MachineError: it needs CUDA, or a package that is missing.
+        RecipeError: it needs other betas.
     """
+    if train.optimizer == SCHEDULE_FREE:
+        _check_schedule_free(train)
     if train.optimizer not in EIGHT_BITS:
         return
     if device != "cuda":
@@ -186,6 +198,21 @@ def check_optimizer(train: TrainSection, device: str) -> None:
             f"`train.optimizer={train.optimizer}` needs the package bitsandbytes",
             "It is not installed here.",
             "`pip install bitsandbytes`, or use `--set train.optimizer=adamw`",
+        )
+
+
+def _check_schedule_free(train: TrainSection) -> None:
+    if importlib.util.find_spec("schedulefree") is None:
+        raise MachineError(
+            f"`train.optimizer={SCHEDULE_FREE}` needs the package schedulefree",
+            "It is not installed here.",
+            "`pip install 'burnish[schedule-free]'`, or use `--set train.optimizer=adamw`",
+        )
+    if not train.betas[0]:
+        raise RecipeError(
+            f"`train.betas` begins with 0, and `train.optimizer={SCHEDULE_FREE}` divides by it",
+            "It says how near to the average the gradient is taken.",
+            "Set it to 0.9, or up to 0.98 for long runs",
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from burnish.data.batching.batches import Batch
+from burnish.engine.averaged import gradient_point
 from burnish.engine.noise import add_embedding_noise
 from burnish.engine.optimizer import allocate_moments, head_factors, layer_factors, make_optimizer, set_learning_rate
 from burnish.engine.process import ONE, Process
@@ -107,6 +108,16 @@ class Trainer:
             raise BurnishError("a step has no trained tokens", "None of the tokens in its rows has a label.")
         if learning_rate is not None:
             set_learning_rate(self.optimizer, learning_rate)
+        with gradient_point(self.optimizer):
+            loss_value, norm_value, attempts = self._learn(batches, trained_tokens)
+        return StepResult(loss_value, norm_value, num_tokens, trained_tokens, attempts)
+
+    def _learn(self, batches: Sequence[Batch], trained_tokens: int) -> tuple[float, float, int]:
+        """Forward, backward and update, repeated while the gradient is too large for fp16's scale.
+
+        Returns:
+            The loss, the norm of the gradient, and the number of attempts.
+        """
         attempts = 0
         while True:
             attempts += 1
@@ -122,7 +133,7 @@ class Trainer:
                 raise NotFinite(f"the loss became {loss_value} (gradient norm {norm_value})")
             restore_random(*generators)
         self.update()
-        return StepResult(loss_value, norm_value, num_tokens, trained_tokens, attempts)
+        return loss_value, norm_value, attempts
 
     def _lowers_scale(self) -> bool:
         """After a gradient too large for fp16: halves the scale and discards the gradient; False if that cannot help.
@@ -277,7 +288,8 @@ class Trainer:
         # allocated before any weight changes: a step that runs out of memory here can be repeated
         allocate_moments(self.optimizer)
         try:
-            self.scaler.step(self.optimizer)
+            with gradient_point(self.optimizer):
+                self.scaler.step(self.optimizer)
             self.scaler.update()
         except RAISED as error:
             if not ran_out(error):

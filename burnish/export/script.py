@@ -72,7 +72,7 @@ def _obstacle(recipe: Recipe) -> tuple[str, str] | None:
 
 def _own_optimization(recipe: Recipe) -> str | None:
     """What of the optimization the script does not have; None if nothing is."""
-    if recipe.train.optimizer in ("muon", "adafactor"):
+    if recipe.train.optimizer in ("muon", "adafactor", "schedule-free"):
         return f"the optimizer `{recipe.train.optimizer}`"
     if recipe.train.schedule == "wsd":
         return "the schedule `wsd`"

@@ -21,8 +21,8 @@ from burnish.prepare.model import unquantized
 from burnish.recipe.schema import Recipe
 from burnish.runs.atomic import write_json
 from burnish.runs.damage import damaged, read_json_object
+from burnish.runs.file_forms import Form, fault
 from burnish.runs.folder import RunFolder
-from burnish.runs.forms import Form, fault
 from burnish.system.machine import all_versions, this_machine
 
 

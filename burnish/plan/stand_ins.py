@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from burnish.data.rows.dataset import Records
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import ChatRecord, LabelledRecord, TextRecord
 from burnish.data.rows.row import ColumnMap
-from burnish.data.rows.shapes import BY_NAME, Shape
+from burnish.data.rows.shapes import Shape
 from burnish.errors import ModelError
 from burnish.models.base import load_tokenizer
 from burnish.models.config import find_public, model_kind, public_names

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from burnish.data.rows.dataset import Records
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.row import ColumnMap
-from burnish.data.rows.shapes import BY_NAME, Shape
+from burnish.data.rows.shapes import Shape
 from burnish.methods import make_method
 from burnish.models.base import load_tokenizer
 from burnish.models.device import choose_device, choose_precision, compute_repeatably

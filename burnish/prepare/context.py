@@ -8,7 +8,6 @@ A `RunContext` is frozen. Each later decision about a run (the plan, the loaded 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -32,7 +31,7 @@ from burnish.models.device import choose_device, choose_precision, compute_repea
 from burnish.models.location import FoundModel, ModelLocation, locate_model, read_config
 from burnish.models.tokenizer import check_vocabulary, ensure_pad_token, missing_rows
 from burnish.prepare.alike import check_alike
-from burnish.prepare.encode import Encoded, encode_records, find_encoded, keep_encoded, rows_key, tokenizer_hash
+from burnish.prepare.encode import Encoded, encode_cached, encode_records, rows_key, tokenizer_hash
 from burnish.prepare.final import FinalRows
 from burnish.prepare.first_checks import check_options
 from burnish.prepare.remarks import report_messages, report_shape
@@ -66,8 +65,6 @@ _NO_ANNOTATION = {
     "annotation.good": [],
 }
 """What remains of these options where the shape of the rows did not choose them."""
-_WORTH_KEEPING = 1.0
-"""Seconds of tokenizing above which the result is cached for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,19 +436,12 @@ def _encode(context: RunContext, part: Sequence[Any], tokenizer: str | None, is_
     key = rows_key(
         [context.records.sha256, context.task.name, context.context_length, options, tokenizer, is_held_out], part
     )
-    return once(context.shared, "tokens", lambda: key, lambda: _encode_now(context, part, key, is_held_out))
 
+    def encoded() -> Encoded:
+        disk = context.records.disk
+        found, why = encode_cached(key, context.task.encoder, part, context.context_length, is_held_out, disk)
+        if why:
+            context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
+        return found
 
-def _encode_now(context: RunContext, part: Sequence[Any], key: str, is_held_out: bool) -> Encoded:
-    disk = context.records.disk
-    if (kept := find_encoded(key, in_memory=disk is None)) is not None:
-        return kept
-    started = time.perf_counter()
-    encoded = encode_records(context.task.encoder, part, context.context_length, is_held_out, disk)
-    if time.perf_counter() - started <= _WORTH_KEEPING:
-        return encoded
-    if why := keep_encoded(key, encoded):
-        context.emit(Note(f"The tokens of these rows are not cached for the next run: {why}."))
-        return encoded
-    # those in files without a name are let go of
-    return encoded if disk is None else find_encoded(key, in_memory=False) or encoded
+    return once(context.shared, "tokens", lambda: key, encoded)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
+import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +17,7 @@ from typing import Any
 import numpy
 
 from burnish.data.rows.disk import Disk
+from burnish.data.rows.packed import Gathering
 from burnish.data.rows.row import Example, Rejected, RowError
 from burnish.data.tokens.file_column import file_columns, write_columns
 from burnish.data.tokens.tokens import (
@@ -82,12 +85,12 @@ def encode_records(
         context: most tokens of an example.
         is_held_out: whether they are only evaluated on. A row whose answer the model cannot give is then kept: leaving
             it out would make the metrics too good.
-        disk: where tokens are kept; None for memory. Examples of a task's own type are in memory always.
+        disk: where tokens, or examples of a task's own type, are kept; None for memory.
     """
     owners = array("q")
-    others: list[Any] = []
+    others = Gathering[Any](sys.maxsize if disk is None else None, disk)
     columns = TokenColumns(disk)
-    encoded = Encoded(others, owners, [])
+    encoded = Encoded([], owners, [])
     for index, row in enumerate(_in_blocks(encoder, records, context)):
         if not isinstance(row, RowError):
             row = _checked(row, is_held_out)
@@ -99,7 +102,7 @@ def encode_records(
             if type(example) is Example:
                 columns.add(example)
             else:
-                others.append(example)
+                others.add(example)
         owners.extend([index] * len(row.examples))
         for reason in row.refused:
             file, _, line = records[index].place.rpartition(":")
@@ -108,8 +111,7 @@ def encode_records(
         encoded.truncated_tokens += row.truncated_tokens
         if row.truncated_tokens and len(encoded.truncated_places) < _NAMED_ROWS:
             encoded.truncated_places.append(records[index].place)
-    if not others:
-        encoded.examples = columns.done()
+    encoded.examples = others.done() or columns.done()
     return encoded
 
 
@@ -184,6 +186,30 @@ def find_encoded(key: str, in_memory: bool = True) -> Encoded | None:
         return Encoded(examples, owners, rejected, *metadata["cut"], refused=refused)
     except (OSError, RuntimeError, SafetensorError, TypeError, ValueError, KeyError, IndexError):
         return None
+
+
+def encode_cached(
+    key: str, encoder: Encoder, records: Sequence[Any], context: int, is_held_out: bool, disk: Disk | None
+) -> tuple[Encoded, str]:
+    """`encode_records`, from the cache if it has these, and kept there if it took long.
+
+    Returns:
+        Them, and why they could not be cached; empty if they are, or need not be.
+    """
+    if (kept := find_encoded(key, in_memory=disk is None)) is not None:
+        return kept, ""
+    started = time.perf_counter()
+    encoded = encode_records(encoder, records, context, is_held_out, disk)
+    if time.perf_counter() - started <= _WORTH_KEEPING:
+        return encoded, ""
+    why = keep_encoded(key, encoded)
+    # of those on the disk, the files without a name are let go of
+    kept = None if disk is None or why else find_encoded(key, in_memory=False)
+    return encoded if kept is None else kept, why
+
+
+_WORTH_KEEPING = 1.0
+"""Seconds of tokenizing above which the result is cached for the next run."""
 
 
 def keep_encoded(key: str, encoded: Encoded) -> str:

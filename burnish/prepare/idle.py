@@ -21,6 +21,7 @@ _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "distributed.reshard_after_forward": ("distributed.strategy", ("sharded",)),
     "optimization.decay_share": ("train.schedule", ("wsd",)),
     "optimization.minimum_rate": ("train.schedule", ("cosine", "linear", "wsd")),
+    "train.schedule": ("train.optimizer", ("adamw", "muon", "adafactor", "adamw-8bit", "paged-adamw-8bit")),
     "train.patience": ("train.early_stopping", (True,)),
     "data.validation_fraction": ("data.validation", (None,)),
     "data.validation_rows": ("data.validation", (None,)),

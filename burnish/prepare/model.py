@@ -245,6 +245,8 @@ def measure_examples(context: RunContext, encoded: Encoded, network: Any) -> Enc
 
     if not encoded.examples:
         return encoded
+    if context.records.disk is not None and needs_base(context, encoded):
+        context.emit(Note("The rows are on the disk; with what the base model says of each, they are kept in memory."))
     own: set[int] = set()
     prepare = context.task.objective.prepare_examples
     examples = compute(network, prepare, encoded.examples, batches(), context.recipe.model.precision)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.engine.averaged import SCHEDULE_FREE
 from burnish.engine.optimizer import check_optimizer
 from burnish.errors import RecipeError
 from burnish.methods.method import Method
@@ -173,6 +174,13 @@ class Resolver:
         if is_reported:
             self._report(Resolved(option, value, reason))
 
+    def replace(self, option: str, value: Any, reason: str) -> None:
+        """Sets a dotted option of a section, whatever it was."""
+        section, _, name = option.partition(".")
+        if getattr(getattr(self.recipe, section), name) != value:
+            self.recipe = self.recipe.with_options(**{section: {name: value}})
+            self._report(Resolved(option, value, reason))
+
     def fill_packing(self, is_possible: bool) -> None:
         """Turns packing off where task, method or model cannot keep packed examples apart."""
         if self.recipe.data.packing and not is_possible:
@@ -242,6 +250,8 @@ def resolve_training(resolver: Resolver, facts: Facts, method: Method) -> None:
     resolver.fill("train.learning_rate", rate, f"{method.name} on {millions:,.1f} M parameters{factor}")
     resolver.fill("train.optimizer", "adamw", "exact moments", is_reported=False)
     check_optimizer(resolver.recipe.train, resolver.recipe.model.device.partition(":")[0])
+    if resolver.recipe.train.optimizer == SCHEDULE_FREE:
+        resolver.replace("train.schedule", "constant", f"`{SCHEDULE_FREE}` averages the weights instead")
     resolver.fill("train.epochs", *_epochs(facts, int(resolver.recipe.batch.tokens)))
     resolve_choices(resolver, method.choices_for_rows(facts.rows))
     is_quick = facts.device != "cpu" or facts.parameters <= _QUICK_TO_WRITE

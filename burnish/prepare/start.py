@@ -29,8 +29,6 @@ from burnish.tasks import task_sections, writes_text
 
 Report = Callable[[Resolved], None]
 ADAPTER_CONFIG = "adapter_config.json"
-_OWN_ROWS = ("annotation", "preference")
-"""Sections of tasks about how rows are written and what is learned from them, which differs from stage to stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +271,9 @@ class _Settling:
             self._set("template.kwargs", saved.template.kwargs, why)
         if not is_same_head or self.recipe.task != saved.task:
             return
-        for section in sorted(shared - {"template", *_OWN_ROWS}):
+        for section in sorted(shared - {"template"}):
+            if getattr(saved, section).is_of_stage:
+                continue
             for name, value in getattr(saved, section):
                 if getattr(getattr(self.recipe, section), name) == AUTO:
                     self._set(f"{section}.{name}", value, why)

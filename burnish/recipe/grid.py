@@ -13,6 +13,8 @@ from burnish.errors import RecipeError
 from burnish.recipe.load import LoadedRecipe
 from burnish.recipe.names import did_you_mean, expand, holder, options, shown, spelled, takes_whole_numbers
 from burnish.recipe.origins import FLAG, Check, Problem, raise_problems, read_values
+from burnish.recipe.schema import Recipe
+from burnish.recipe.section import Section
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
@@ -227,10 +229,9 @@ def in_words(value: Any) -> str:
     return text.rstrip("/").rpartition("/")[2] if "/" in text and isinstance(value, str) else text
 
 
-_SHARED = ("lora", "freeze", "ia3", "train", "optimization", "batch", "evaluate", "save", "seed")
-"""Sections on which rows, tokens and base model do not depend."""
-
-
 def changes_preparation(option: str) -> bool:
     """Whether runs that differ in this option need other rows, tokens, or another base model."""
-    return option.partition(".")[0] not in _SHARED or option == "lora.added_tokens"
+    if option in ("seed", "lora.added_tokens"):
+        return option != "seed"
+    kind = Recipe.model_fields[option.partition(".")[0]].annotation
+    return not (isinstance(kind, type) and issubclass(kind, Section)) or kind.changes_preparation

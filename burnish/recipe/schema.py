@@ -6,7 +6,7 @@ of the documentation are all generated from these classes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -140,6 +140,7 @@ class DataSection(Section):
 class AnnotationSection(Section):
     """How labels, scores and ratings are written in the rows (tasks `classify`, `score` and `preference`)."""
 
+    is_of_stage: ClassVar[bool] = True
     separator: Literal[
         "auto",
         "none",
@@ -181,6 +182,7 @@ class TemplateSection(Section):
 class LoraSection(Section):
     """Low-rank adapters (methods `lora`, `qlora` and `int8-lora`)."""
 
+    changes_preparation: ClassVar[bool] = False
     rank: AutoPositiveInt = AUTO
     """Rank of the two low-rank matrices added to each target layer. `auto` is 16, and 32 above 10,000 rows."""
     alpha: AutoPositiveInt = AUTO
@@ -221,6 +223,7 @@ class PromptSection(Section):
 class FreezeSection(Section):
     """Which part of the model is trained (method `freeze`)."""
 
+    changes_preparation: ClassVar[bool] = False
     blocks: AutoPositiveInt = AUTO
     """Train the last N blocks and what follows them, except for an output layer tied to the embedding. `auto` is a
     quarter of the blocks."""
@@ -231,6 +234,7 @@ class FreezeSection(Section):
 class Ia3Section(Section):
     """Learned scales of keys, values and feed-forward activations (method `ia3`, arXiv 2205.05638)."""
 
+    changes_preparation: ClassVar[bool] = False
     targets: Auto | list[str] = AUTO
     """Names of the layers whose outputs or inputs are scaled. `auto` is keys, values and the feed-forward."""
     feedforward: Auto | list[str] = AUTO
@@ -240,6 +244,7 @@ class Ia3Section(Section):
 class TrainSection(Section):
     """How long to train, and the optimizer."""
 
+    changes_preparation: ClassVar[bool] = False
     epochs: Auto | Annotated[float, Field(gt=0)] = AUTO
     """Passes over the training rows; fractions are allowed. `auto` is 3, up to 10 where few rows would make fewer than
     100 steps, up to 15 for 900 steps where an output layer starts at random for a number or for more than eight labels,
@@ -271,9 +276,10 @@ class TrainSection(Section):
     early_stopping: bool = True
     """Stop if the task's main metric on the validation rows (the loss, or accuracy or F1 for tasks that have one) has
     been worse than its best for `patience` validations, beyond the noise of the rows."""
-    optimizer: Literal["auto", "adamw", "muon", "adafactor", "adamw-8bit", "paged-adamw-8bit"] = AUTO
+    optimizer: Literal["auto", "adamw", "muon", "adafactor", "schedule-free", "adamw-8bit", "paged-adamw-8bit"] = AUTO
     """`adamw`; `muon` for matrices of the blocks, with one moment; `adafactor`, with a row and a column of moments for
-    each matrix; or `adamw` with 8-bit moments, which may be paged (bitsandbytes, CUDA only)."""
+    each matrix; `schedule-free`, AdamW that averages the weights in place of a schedule (the extra `schedule-free`); or
+    `adamw` with 8-bit moments, which may be paged (bitsandbytes, CUDA only)."""
     patience: PositiveInt = 5
     """Validations in a row that are worse than the best before early stopping."""
 
@@ -281,6 +287,7 @@ class TrainSection(Section):
 class OptimizationSection(Section):
     """More about how the weights are updated."""
 
+    changes_preparation: ClassVar[bool] = False
     minimum_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the peak learning rate at which the schedule ends."""
     decay_share: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -295,6 +302,7 @@ class OptimizationSection(Section):
 class BatchSection(Section):
     """How many tokens make up a step."""
 
+    changes_preparation: ClassVar[bool] = False
     tokens: AutoPositiveInt = AUTO
     """Tokens per optimizer step, reached by gradient accumulation. `auto` makes a few dozen steps per epoch."""
     rows: AutoPositiveInt = AUTO
@@ -316,6 +324,7 @@ class DistributedSection(Section):
 class EvaluateSection(Section):
     """Evaluation during and after training."""
 
+    changes_preparation: ClassVar[bool] = False
     every: AutoPositiveInt = AUTO
     """Steps between validations. `auto` makes about ten per run, never fewer than five."""
     answers: Auto | Annotated[int, Field(ge=0, le=LARGEST)] = AUTO
@@ -340,6 +349,7 @@ class EvaluateSection(Section):
 class SaveSection(Section):
     """Checkpoints."""
 
+    changes_preparation: ClassVar[bool] = False
     every: AutoPositiveInt = AUTO
     """Steps between checkpoints. `auto` saves at every validation."""
     keep: PositiveInt = 2

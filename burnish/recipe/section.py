@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -40,6 +40,10 @@ class Section(BaseModel):
     """A group of options. Unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    is_of_stage: ClassVar[bool] = False
+    """Whether it says how rows are written and what is learned from them, which differs from stage to stage."""
+    changes_preparation: ClassVar[bool] = True
+    """Whether rows, tokens or base model depend on it."""
 
 
 class DataSource(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from burnish.recipe.section import (
 class PreferenceSection(Section):
     """Learning from better and worse answers (task `preference`)."""
 
+    is_of_stage: ClassVar[bool] = True
     loss: Literal["auto", "dpo", "ipo", "simpo", "orpo", "cpo", "kto"] = AUTO
     """The loss. `auto` is `dpo` for pairs (arXiv 2305.18290) and `kto` for answers rated one by one (arXiv
     2402.01306)."""

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from burnish.runs.description import data_in_words, describe_run
 from burnish.runs.event_log import read_events
+from burnish.runs.file_forms import EvaluationForm, ExportForm, ViewsForm, fault
 from burnish.runs.folder import RunFolder
-from burnish.runs.forms import EvaluationForm, ExportForm, ViewsForm, fault
 from burnish.visible import parse_json
 
 _REJECTED_READ = 50

@@ -13,8 +13,8 @@ from burnish.errors import InputError
 from burnish.recipe.limits import TooMuch, check_form, read_limited
 from burnish.runs.damage import DamagedRun, check_plain, damaged, read_json_object, why_unreadable
 from burnish.runs.event_log import parse_event, read_events
+from burnish.runs.file_forms import EvaluationForm, fault, fault_of_event
 from burnish.runs.folder import RunFolder, checkpoint_folders, finished_events
-from burnish.runs.forms import EvaluationForm, fault, fault_of_event
 from burnish.runs.lock import Writer, writer_of
 from burnish.system.shell import quoted
 

@@ -11,7 +11,7 @@ from typing import Any
 from burnish.runs.atomic import as_disk_error, flush, write_json_lines
 from burnish.runs.damage import damaged, why_unreadable
 from burnish.runs.events import Event, Listener, Progressed, StepDone, Validated, as_dict
-from burnish.runs.forms import fault_of_event
+from burnish.runs.file_forms import fault_of_event
 from burnish.system.shell import quoted
 from burnish.visible import json_text, parse_json
 

@@ -47,8 +47,8 @@ def warm_up() -> None:
 def read_first_rows(options: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the rows, and the first rows as text; and the shapes that rows may have, with their fields."""
     from burnish.data.files.sources import find_all
+    from burnish.data.rows.patterns import PATTERNS
     from burnish.data.rows.reading import good_rows
-    from burnish.data.rows.shapes import PATTERNS
     from burnish.recipe.load import load_recipe
 
     data = load_recipe(None, dict(options), []).recipe.data

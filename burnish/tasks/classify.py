@@ -23,9 +23,9 @@ from burnish.data.labels.rows import (
     read_texts,
     texts_of,
 )
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import LabelledRecord
 from burnish.data.rows.row import IGNORED, ColumnMap, RowError
-from burnish.data.rows.shapes import BY_NAME
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import RecipeError
 from burnish.metrics.classification import (

@@ -12,9 +12,9 @@ import torch
 
 from burnish.data.batching.batches import Batch
 from burnish.data.labels.rows import read_texts, texts_of
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import ScoredRecord
 from burnish.data.rows.row import ColumnMap
-from burnish.data.rows.shapes import BY_NAME
 from burnish.data.tokens.text_pairs import PairFormat, read_inputs
 from burnish.errors import DataError
 from burnish.metrics.measure import Measure, value

@@ -81,7 +81,7 @@ def predict(session: Session, data: str, out: Path, choices: Choices, listeners:
     sources = all_sources(found)
     _check_kept(sources, choices.keep)
     origin = {"model": _model_of(session), "data": _hash_of(sources), **asdict(choices)}
-    total, unused = _look_through(sources, answers, choices.keep)
+    total, unused = _survey(sources, answers, choices.keep)
     if unused:
         emit(Note(f"Not used: {quoted(unused)}. `--keep COLUMN` copies a column of the data into `given`."))
     lines = PartialLines(out, origin, PART_ROWS)
@@ -139,7 +139,7 @@ def _check_kept(sources: Sequence[Source], names: Sequence[str]) -> None:
         )
 
 
-def _look_through(sources: Sequence[Source], answers: RowAnswers, keep: Sequence[str]) -> tuple[int, list[str]]:
+def _survey(sources: Sequence[Source], answers: RowAnswers, keep: Sequence[str]) -> tuple[int, list[str]]:
     """The number of rows, and the columns that are used in none of them."""
     total, firsts = 0, dict[tuple[str, ...], Row]()
     for row in rows_of(sources):

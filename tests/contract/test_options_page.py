@@ -29,7 +29,7 @@ def test_every_option_says_what_it_does() -> None:
 
 def test_sections_stay_small() -> None:
     sizes = {name: len(section.model_fields) for name, section in sections().items()}
-    assert sizes.pop("data") <= 17, "it has those of three splits"
+    assert sizes.pop("data") <= 18, "it has those of three splits, and where they are kept"
     assert {name: size for name, size in sizes.items() if size > 14} == {}
 
 

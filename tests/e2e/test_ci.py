@@ -1,20 +1,26 @@
-"""What a CI runs: some thirty commands with `--json`, of which it reads nothing but objects and exit codes."""
+"""What a CI runs: some forty commands with `--json`, of which it reads nothing but objects and exit codes."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from burnish.cli.schemas import schemas
 from tests.e2e.conftest import Burnish
+from tests.e2e.test_push import push
+from tests.stand_ins.hub import stand_in_hub
 
 pytestmark = pytest.mark.slow
 
@@ -47,19 +53,29 @@ class Ci:
     def __init__(self, burnish: Burnish) -> None:
         self._burnish = burnish
         self._schemas = schemas()
+        self._registry = Registry().with_resources(
+            (name, Resource.from_contents(schema)) for name, schema in self._schemas.items()
+        )
         self.count = 0
+        self.commands = set[str]()
 
-    def __call__(self, line: str, code: int = 0) -> dict[str, Any]:
+    def __call__(self, line: str, code: int = 0, stdin: str = "") -> dict[str, Any]:
         """The object of a command that ends with `code`."""
-        result = self._burnish(f"{line} --json")
+        result = self._burnish(f"{line} --json", stdin)
         assert result.code == code, (line, result.out, result.err)
+        return self.read(line.split()[0], result.out)
+
+    def read(self, command: str, out: str) -> dict[str, Any]:
+        """The object that a command has printed."""
         self.count += 1
-        self.hold(f"command-{line.split()[0]}.json", found := json.loads(result.out))
+        self.commands.add(command)
+        self.hold(f"command-{command}.json", found := json.loads(out))
         return found
 
     def hold(self, schema: str, found: Any) -> None:
         """Fails where a value has another form."""
-        errors = list(Draft202012Validator(self._schemas[schema]).iter_errors(found))
+        validator = Draft202012Validator(self._schemas[schema], registry=self._registry)
+        errors = list(validator.iter_errors(found))
         assert not errors, [
             (one.message[:300], list(one.absolute_path)) for error in errors for one in error.context or [error]
         ]
@@ -74,7 +90,13 @@ def test_a_pipeline_reads_nothing_but_objects_and_exit_codes(ci: Ci, folder: Pat
     look_around(ci)
     train_runs(ci)
     use_runs(ci)
-    assert ci.count >= 30
+    use_results(ci)
+    for command in ("serve chat labels", "studio project"):
+        serve(ci, command)
+    assert ci.count >= 40
+    assert {f"command-{name}.json" for name in (*ci.commands, "quickstart")} == {
+        name for name in schemas() if name.startswith("command-")
+    }
     stream(ci, burnish)
     check_files(ci, folder / "runs")
 
@@ -130,6 +152,51 @@ def use_runs(ci: Ci) -> None:
     assert Path(ci("eject chat")["script"]).is_file()
     assert ci("reproduce chat")["passed"]
     assert ci("show nothing", 2)["error"]["what"]
+
+
+def use_results(ci: Ci) -> None:
+    """Another checkpoint, a conversation, the rules of arithmetic, and the hub: a stand-in for it."""
+    other = {2, 3} - {ci("show chat")["best_step"]}
+    assert ci(f"accept chat@{other.pop()} --answers 1")["state"] == "finished"
+    assert ci("accept chat@7", 2)["error"]["what"]
+    said = ci("chat chat --max-new-tokens 4", stdin="Hello.\nWho are you?\n/exit\n")["messages"]
+    assert [one["role"] for one in said] == ["user", "assistant"] * 2
+    assert ci(f"selftest {CHATS} --set model.device=cpu")["passed"]
+    with stand_in_hub() as hub:
+        pushed = push(hub, Path("runs"), "chat anna/helpdesk")
+        assert pushed.returncode == 0, pushed.stderr
+        assert ci.read("push", pushed.stdout)["is_private"]
+        refused = push(hub, Path("runs"), "chat helpdesk")
+        assert (refused.returncode, ci.read("push", refused.stdout)["error"]["exit_code"]) == (2, 2)
+
+
+def serve(ci: Ci, command: str) -> None:
+    """A command that answers until it is stopped: its object comes as soon as it does, and is all that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "burnish", *command.split(), "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        found = ci.read(command.split()[0], process.stdout.readline())
+        if command.startswith("serve"):
+            assert found["models"] == ["chat", "labels"]
+            listed = requests.get(f"{found['address']}/models", timeout=60).json()
+            assert {one["id"] for one in listed["data"]} >= {"chat", "labels"}
+        else:
+            assert requests.get(found["address"], timeout=60).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert (process.stdout.read(), process.wait(timeout=120)) == ("", 0)
+    finally:
+        process.kill()
+    taken = ci("serve nothing", 2)
+    assert taken["error"]["what"]
+
+
+def test_the_quickstart_is_an_object_too(ci: Ci, folder: Path) -> None:
+    assert ci("quickstart")["evaluation"]["verdict_kind"]
 
 
 def stream(ci: Ci, burnish: Burnish) -> None:

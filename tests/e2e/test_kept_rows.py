@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import burnish
-from burnish.prepare import context as preparation
+from burnish.prepare import encode as preparation
 
 OPTIONS = {
     "train.max_steps": 3,

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from burnish.engine.averaged import gradient_point
 from burnish.engine.combined import MuonWithAdamW
 from burnish.engine.noise import add_embedding_noise
 from burnish.engine.optimizer import layer_factors, make_optimizer, moments, restore_moments, state_bytes
 from burnish.errors import Interrupted
+from burnish.recipe.load import recipe_from_saved
 from burnish.recipe.schema import OptimizationSection, Recipe, TrainSection
 from burnish.runs.folder import RunFolder
 from burnish.workflows.plan import Place, plan
@@ -24,7 +26,7 @@ from tests.tiny_data import write_rows
 from tests.tiny_models import make_network
 from tests.tiny_training import with_method
 
-OTHERS = ("muon", "adafactor")
+OTHERS = ("muon", "adafactor", "schedule-free")
 MORE = OptimizationSection(minimum_rate=0.1, decay_share=0.5, layer_decay=0.8, embedding_noise=5.0)
 
 
@@ -54,6 +56,9 @@ def test_a_run_learns_and_resumes_to_the_last_bit(
     lines = steps(straight)
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
     assert lines[-1]["learning_rate"] >= 0.1 * 0.01
+    if optimizer == "schedule-free":
+        assert lines[-1]["learning_rate"] == pytest.approx(0.01)
+        assert recipe_from_saved(folder.recipe).train.schedule == "constant"
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", *OTHERS])
@@ -65,12 +70,53 @@ def test_each_optimizer_learns_at_the_same_rate(optimizer: str) -> None:
     made = make_optimizer(network, TrainSection(learning_rate=0.01, optimizer=optimizer), {})
     losses = []
     for _ in range(60):
-        loss = (network(inputs) - targets).square().mean()
-        loss.backward()
-        made.step()
+        with gradient_point(made):
+            loss = (network(inputs) - targets).square().mean()
+            loss.backward()
+            made.step()
         made.zero_grad()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_network_holds_the_average_between_steps_and_the_point_of_the_gradient_within() -> None:
+    """Against the formulas of the paper: z moves, x is the mean of the z weighted by squared rates, y between both."""
+    weight, beta, decay = torch.nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]])), 0.9, 0.1
+    module = nn.Module()
+    module.register_parameter("weight", weight)
+    section = TrainSection(learning_rate=0.1, optimizer="schedule-free", weight_decay=decay, betas=(beta, 0.99))
+    made = make_optimizer(module, section, {})
+    x, z, v, total = weight.detach().double(), weight.detach().double(), torch.zeros(2, 2).double(), 0.0
+    for number, rate in enumerate((0.02, 0.1, 0.1, 0.1, 0.1)):
+        for group in made.param_groups:
+            group["lr"] = rate
+        y = beta * x + (1 - beta) * z
+        with gradient_point(made):
+            torch.testing.assert_close(weight.detach().double(), y, rtol=1e-6, atol=1e-6)
+            gradient = weight.detach().cos() + number
+            weight.grad = gradient.clone()
+            made.step()
+        v = 0.99 * v + 0.01 * gradient.double() ** 2
+        direction = gradient.double() / ((v / (1 - 0.99 ** (number + 1))).sqrt() + 1e-8) + decay * y
+        z = z - rate * direction
+        total += rate**2
+        x = x + (z - x) * rate**2 / total
+        torch.testing.assert_close(weight.detach().double(), x, rtol=1e-6, atol=1e-6)
+
+
+def test_a_step_that_fails_leaves_the_average_as_it_was() -> None:
+    network = make_network("llama")
+    made = make_optimizer(network, TrainSection(learning_rate=0.01, optimizer="schedule-free"), {})
+    for seed in range(2):
+        for weight in network.parameters():
+            weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+        with gradient_point(made):
+            made.step()
+    before = [weight.detach().clone() for weight in network.parameters()]
+    with pytest.raises(MemoryError), gradient_point(made):
+        assert any(not torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))
+        raise MemoryError
+    assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -96,7 +142,8 @@ def test_saved_moments_give_the_same_next_update(optimizer: str) -> None:
         generator = torch.Generator().manual_seed(seed)
         for weight in network.parameters():
             weight.grad = torch.randn(weight.shape, generator=generator)
-        made.step()
+        with gradient_point(made):
+            made.step()
 
     network, made = prepared()
     for seed in range(3):
@@ -149,9 +196,11 @@ def test_the_state_has_the_bytes_of_the_rules(optimizer: str, layout: str) -> No
     made = make_optimizer(network, TrainSection(learning_rate=0.01, optimizer=optimizer), {})
     for weight in network.parameters():
         weight.grad = torch.ones_like(weight)
-    made.step()
+    with gradient_point(made):
+        made.step()
     kept = [value for state in made.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
-    assert sum(value.nbytes for value in kept if value.ndim) == state_bytes(network, optimizer)
+    copies = sum(weight.nbytes for weight in network.parameters()) if optimizer == "schedule-free" else 0
+    assert sum(value.nbytes for value in kept if value.ndim) + copies == state_bytes(network, optimizer)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from burnish.data.rows import packed
 from burnish.data.tokens.file_column import FileColumn
 from burnish.data.tokens.tokens import TokenExamples
 from burnish.errors import Interrupted
-from burnish.prepare import context
+from burnish.prepare import encode
 from burnish.prepare.context import prepare
 from burnish.recipe.load import load_recipe, recipe_from_saved
 from burnish.recipe.schema import Recipe
@@ -28,7 +28,7 @@ def packed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are packed, and tokens are cached however fast they were made."""
     monkeypatch.setattr(packed, "_FEW_ON_DISK", 5)
     monkeypatch.setattr(packed, "_BLOCK_ON_DISK", 3)
-    monkeypatch.setattr(context, "_WORTH_KEEPING", -1.0)
+    monkeypatch.setattr(encode, "_WORTH_KEEPING", -1.0)
 
 
 def recipe_for(rows: Path, base: Path, runs: Path, in_memory: bool) -> Recipe:

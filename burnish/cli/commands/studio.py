@@ -56,6 +56,7 @@ def studio(
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
     console.note("The studio is open. Ctrl-C ends it; trainings go on.")
+    console.json({"address": address})
     console.result(address)
     if opens:
         typer.launch(address)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.patterns import THOUGHT, TOOLS
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError, as_json, as_text, check_characters, pick, quoted
-from burnish.data.rows.shapes import THOUGHT, TOOLS
 from burnish.errors import DataError
 from burnish.visible import parse_json
 

@@ -26,10 +26,10 @@ from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_not
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.packed import mapped
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
 from burnish.data.rows.row import RowError, pick, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
-from burnish.data.rows.shapes import BY_NAME, LABEL, SCORE, TEXT
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 

@@ -13,10 +13,10 @@ from burnish.data.chat.rows import WEIGHTS, ask_about_marks
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.patterns import BY_NAME, THOUGHT
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
-from burnish.data.rows.shapes import BY_NAME, THOUGHT
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from burnish.data.chat.rows import NO_ROLES, Message, is_answer, parse_json_text, read_message, tools_of, with_system
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
 from burnish.data.rows.row import RowError, as_text, pick
-from burnish.data.rows.shapes import ANSWER, PROMPT, TURNS
 from burnish.visible import parse_json
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar, overload
 
@@ -145,7 +145,8 @@ def _serialized(items: list[Item], light: int | None) -> bytes | list[Item]:
         return list(items)
     (kind,) = kinds
     hashes = [known_hash(item) if isinstance(item, Record) else None for item in items]
-    columns = [[getattr(item, name) for item in items] for name in _names_of_fields(kind)]
+    names = _names_of_fields(kind)
+    columns = [[getattr(item, name) for item in items] for name in names] if names else items
     try:
         block = pickle.dumps((kind, hashes, columns), pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError):
@@ -155,14 +156,16 @@ def _serialized(items: list[Item], light: int | None) -> bytes | list[Item]:
 
 @cache
 def _names_of_fields(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    """Of a dataclass that is made from all of its fields in order; none for another kind: its items are kept whole."""
+    is_plain = is_dataclass(kind) and all(field.init and not field.kw_only for field in fields(kind))
+    return tuple(field.name for field in fields(kind)) if is_plain else ()
 
 
 def _read(block: bytes | list[Item]) -> list[Item]:
     if isinstance(block, list):
         return block
     kind, hashes, columns = pickle.loads(block)  # written by this process, in memory
-    items = list(map(kind, *columns))
+    items = list(map(kind, *columns)) if _names_of_fields(kind) else columns
     for item, digest in zip(items, hashes, strict=True):
         if digest is not None:
             with_hash(item, digest)

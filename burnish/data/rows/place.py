@@ -61,7 +61,7 @@ def _check_format(source: Source, room: int) -> None:
         f"`{path}` is too large to be read: it has {memory_size(_bytes_of(source))}",
         f"A file of this format is read whole before its first row is known, and {memory_size(room)} of memory are "
         "free.",
-        "Save it as JSON Lines, CSV or parquet, which are read row by row; or try it with "
+        "Save it as JSON Lines, CSV or parquet: these give one row after the other; or try it with "
         "`--set data.keep_in_memory=true`",
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from burnish.data.chat.rows import find_role, parse_json_text
 from burnish.data.rows.pattern import Pattern, load_function
+from burnish.data.rows.patterns import BY_NAME, TURNS
 from burnish.data.rows.records import RatedRecord, Record
 from burnish.data.rows.row import ColumnMap, Row, RowError, pick
-from burnish.data.rows.shapes import BY_NAME, TURNS
 
 _PLACEHOLDERS = ("?", "!")
 """In place of answers while a row is read. There are two, since the answers of a pair must differ."""

@@ -10,8 +10,8 @@ from PIL import Image
 
 from burnish.data.files.readers import READERS
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.patterns import PATTERNS
 from burnish.data.rows.row import FIELDS
-from burnish.data.rows.shapes import PATTERNS
 from burnish.recipe.schema import DataSection
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text(encoding="utf-8")

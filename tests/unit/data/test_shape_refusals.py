@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.row import Row
-from burnish.data.rows.shapes import BY_NAME, describe_patterns, detect_shape
+from burnish.data.rows.shapes import describe_patterns, detect_shape
 from burnish.errors import DataError
 from tests.snapshots import check_message, check_text
 

@@ -17,7 +17,7 @@ from burnish.engine.optimizer import (
     restore_moments,
     set_learning_rate,
 )
-from burnish.errors import MachineError
+from burnish.errors import MachineError, RecipeError
 from burnish.recipe.schema import TrainSection
 from tests.tiny_models import LAYOUTS, make_network
 from tests.tiny_training import with_method
@@ -146,6 +146,15 @@ def test_moments_in_pages_need_a_package(is_installed: bool, monkeypatch: pytest
     train = TrainSection(learning_rate=1.0, optimizer="paged-adamw-8bit")
     with nullcontext() if is_installed else pytest.raises(MachineError, match="needs the package bitsandbytes"):
         check_optimizer(train, "cuda")
+
+
+def test_schedule_free_needs_its_package_and_a_first_beta(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = TrainSection(learning_rate=1.0, optimizer="schedule-free", betas=(0.0, 0.9))
+    with pytest.raises(RecipeError, match="begins with 0"):
+        check_optimizer(train, "cpu")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MachineError, match="needs the package schedulefree"):
+        check_optimizer(train, "cpu")
 
 
 def test_a_state_of_plain_counts_and_nested_tables_comes_back() -> None:

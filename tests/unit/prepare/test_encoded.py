@@ -10,7 +10,9 @@ from typing import Any
 import numpy
 import pytest
 
+from burnish.data.rows import packed
 from burnish.data.rows.disk import Disk
+from burnish.data.rows.packed import Packed
 from burnish.data.rows.records import ChatRecord, PreferenceRecord, TextRecord
 from burnish.data.tokens.file_column import FileColumn
 from burnish.data.tokens.tokens import TokenExamples
@@ -140,13 +142,18 @@ def test_kept_rows_come_back_as_they_were_and_lie_in_the_file(tokenizer: Any, ca
     assert not back.examples.columns["ids"].flags.owndata
 
 
-@pytest.mark.parametrize("name", ["chat", "preference"])
-def test_rows_encoded_on_the_disk_are_those_in_memory(name: str, tokenizer: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", RECORDS)
+def test_rows_encoded_on_the_disk_are_those_in_memory(
+    name: str, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "_FEW_ON_DISK", 1)
+    monkeypatch.setattr(packed, "_BLOCK_ON_DISK", 2)
     disk, task = Disk(tmp_path / "disk", "as asked"), make_task(name, tokenizer, Recipe())
     plain, found = (encode_records(task.encoder, RECORDS[name](), CONTEXT, disk=place) for place in (None, disk))
     assert list(map(shown, found.examples)) == list(map(shown, plain.examples))
     assert replace(found, examples=[]) == replace(plain, examples=[])
-    if name == "chat":
+    assert isinstance(found.examples, Packed if name == "preference" else TokenExamples)
+    if name != "preference":
         assert isinstance(found.examples, TokenExamples) and isinstance(found.examples.columns["ids"], FileColumn)
         assert keep_encoded("key", found) == ""
         for in_memory in (True, False):

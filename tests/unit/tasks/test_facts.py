@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from burnish.data.rows.shapes import PATTERNS
+from burnish.data.rows.patterns import PATTERNS
 from burnish.recipe.schema import Recipe, SpanSection
 from burnish.tasks import register_task, task_facts, task_names, task_names_for, task_sections, writes_text
 from tests.tiny_architectures import make_encoder_tokenizer, make_text_to_text_tokenizer

@@ -9,10 +9,11 @@ import pytest
 from burnish.data.chat.format import ChatFormat
 from burnish.data.chat.rows import find_role, read_content, read_message, read_messages
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.patterns import THOUGHT
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import IGNORED, Row, RowError
 from burnish.data.rows.settled import Asked
-from burnish.data.rows.shapes import THOUGHT, detect_shape
+from burnish.data.rows.shapes import detect_shape
 from burnish.errors import DataError, RecipeError
 from burnish.prepare.context import what_is_asked
 from burnish.recipe.schema import DataSection, Recipe

@@ -20,9 +20,9 @@ from burnish.data.chat.rows import (
     with_system,
 )
 from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.patterns import ANSWER, PROMPT, SYSTEM, TOOLS, TURNS
 from burnish.data.rows.records import ChatRecord
 from burnish.data.rows.row import RowError
-from burnish.data.rows.shapes import ANSWER, PROMPT, SYSTEM, TOOLS, TURNS
 from burnish.errors import DataError
 
 QUESTIONS = Pattern("questions", ChatRecord, "", (PROMPT, ANSWER), (TOOLS, SYSTEM), ("input",))

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from burnish.data.images.images import Album, decode, picture_in_file
+from burnish.data.rows.patterns import PATTERNS
 from burnish.data.rows.records import PictureRecord, content_hash
 from burnish.data.rows.row import RowError
-from burnish.data.rows.shapes import PATTERNS, pattern_of
+from burnish.data.rows.shapes import pattern_of
 from tests.snapshots import check_message
 from tests.tiny_data import read_as
 from tests.tiny_vision import draw

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from burnish.data.rows.dataset import Records, load_records
+from burnish.data.rows.patterns import PATTERNS
 from burnish.data.rows.records import PreferenceRecord, RatedRecord
 from burnish.data.rows.row import RowError
-from burnish.data.rows.shapes import PATTERNS, pattern_of
+from burnish.data.rows.shapes import pattern_of
 from burnish.errors import DataError
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for

@@ -6,7 +6,7 @@ import datetime
 import decimal
 import json
 import tracemalloc
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy
 import pytest
@@ -127,6 +127,24 @@ def test_on_the_disk_nothing_is_too_large_and_what_cannot_be_serialized_stays_in
         nested = [nested]
     items = [Row({"value": nested}, "a", n) for n in range(30)]
     assert all(one is other for one, other in zip(gather(items, disk), items, strict=True))
+
+
+@dataclass
+class _Derived:
+    """A kind that is not made from all of its fields."""
+
+    number: int
+    double: int = field(init=False)
+
+    def __post_init__(self):
+        self.double = 2 * self.number
+
+
+@pytest.mark.parametrize("make", [_Derived, lambda number: (number, "a"), lambda number: complex(number, 1)])
+def test_items_of_any_kind_come_back(few, tmp_path, make):
+    items = [make(number) for number in range(40)]
+    found = gather(items, Disk(tmp_path, "as asked"))
+    assert isinstance(found, Packed) and list(found) == items
 
 
 def test_what_is_made_of_packed_items_is_made_when_it_is_asked_for(few):

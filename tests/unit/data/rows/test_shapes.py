@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from burnish.data.rows.patterns import PATTERNS
 from burnish.data.rows.records import ChatRecord, TextRecord
 from burnish.data.rows.row import Row, RowError
-from burnish.data.rows.shapes import PATTERNS, detect_shape, pattern_of, patterns_of
+from burnish.data.rows.shapes import detect_shape, pattern_of, patterns_of
 from burnish.tasks import task_names_for
 from tests.snapshots import check_message
 

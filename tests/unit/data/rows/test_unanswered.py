@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from burnish.data.rows.patterns import PATTERNS
 from burnish.data.rows.row import Row
-from burnish.data.rows.shapes import PATTERNS
 from burnish.data.rows.unanswered import UnansweredRows
 
 
@@ -18,7 +18,7 @@ def test_answers_are_among_the_required_columns_and_leave_a_question(pattern):
     ("shape", "columns", "values", "used"),
     [
         ("prompt-completion", {}, {"Prompt": "p?", "response": "r", "id": 1}, {"Prompt"}),
-        ("prompt-completion", {"completion": "said"}, {"prompt": "p?", "said": "r", "system": "s"}, {"prompt", "system"}),
+        ("prompt-completion", {"completion": "said"}, {"prompt": "p?", "said": "r", "x": 1}, {"prompt"}),
         ("rated", {}, {"prompt": "p?", "score": 3, "output": "o"}, {"prompt"}),
         ("rated", {"label": "liked"}, {"prompt": "p?", "liked": "no", "output": "o"}, {"prompt"}),
         ("preference", {}, {"prompt": "p?", "input": "i", "chosen": "c", "rejected": "r"}, {"prompt", "input"}),

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.patterns import BY_NAME, PATTERNS
 from burnish.data.rows.records import ChatRecord, SpanRecord
 from burnish.data.rows.row import Row, RowError
-from burnish.data.rows.shapes import BY_NAME, PATTERNS, detect_shape, pattern_of
+from burnish.data.rows.shapes import detect_shape, pattern_of
 from burnish.recipe.schema import DataSection
 from tests.snapshots import check_message, check_text
 from tests.tiny_data import read_as

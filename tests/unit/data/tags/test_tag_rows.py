@@ -8,9 +8,10 @@ import pytest
 
 from burnish.data.files.readers import read_rows
 from burnish.data.rows.dataset import load_records
+from burnish.data.rows.patterns import BY_NAME
 from burnish.data.rows.records import TaggedRecord
 from burnish.data.rows.row import Row, RowError
-from burnish.data.rows.shapes import BY_NAME, detect_shape
+from burnish.data.rows.shapes import detect_shape
 from burnish.recipe.schema import DataSection
 from burnish.tasks import task_names_for
 from tests.snapshots import check_message

@@ -12,7 +12,7 @@ from burnish.evaluate.comparison import Comparison
 from burnish.runs.damage import DamagedRun
 from burnish.runs.event_log import EventLog, read_events
 from burnish.runs.events import Finished, StepDone, Validated, as_dict
-from burnish.runs.forms import EvaluationForm, ViewsForm, fault, fault_of_event
+from burnish.runs.file_forms import EvaluationForm, ViewsForm, fault, fault_of_event
 
 STEP = as_dict(StepDone(1, 9, 0.1, float("nan"), 1e-3, 0.7, 100, 60, 0.25, 2.0))
 ESTIMATE = {"value": 1.0, "low": None, "high": 2}

@@ -1,0 +1,222 @@
+"""The table of shapes: which columns mean what, and what makes records of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.data.rows.pairs import RESULT, SOURCE, is_text_pair
+from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.records import (
+    ChatRecord,
+    LabelledRecord,
+    PictureRecord,
+    PreferenceRecord,
+    RatedRecord,
+    ScoredRecord,
+    SpanRecord,
+    TaggedRecord,
+    TextRecord,
+)
+from burnish.data.rows.row import as_list, pick
+from burnish.data.tags.annotations import SPAN_COLUMNS, TEXT_COLUMNS, holds_spans, holds_word_spans
+
+
+def has_token_lists(values: Mapping[str, Any]) -> bool:
+    """Whether words and tags are lists."""
+    return all(isinstance(as_list(pick(values, field)[1]), list) for field in (("tokens", "words"), TAGS))
+
+
+def has_picture_parts(values: Mapping[str, Any]) -> bool:
+    """Whether a message has an image part."""
+    turns = pick(values, TURNS)[1]
+    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
+
+
+SYSTEM, TOOLS = ("system",), ("tools", "functions")
+TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
+ANSWER = ("completion", "response", "output", "answer")
+THOUGHT = (
+    "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
+    "complex_cot",
+)  # fmt: skip
+"""The thought before an answer: keys of a message, or columns beside the answer. A record's message has it under the
+first."""
+TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
+LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+SCORE = (
+    "score", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars", "star_rating", "rating",
+    "grade", "points",
+)  # fmt: skip
+RATING = (
+    "label", "rating", "score", "stars", "reward", "feedback", "thumbs", "vote", "is_good", "is_correct", "correct",
+    "accepted", "desirable", "kto_tag",
+)  # fmt: skip
+FIRST = ("sentence1", "premise", "text1", "text_a", "question1", "question", "text")
+SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair", "sentence")
+TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
+PICTURES = ("images", "image")
+PAIR, OUTPUTS = (("chosen",), ("rejected",)), (("preferred_output",), ("non_preferred_output",))
+_CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
+_CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
+_PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_record"
+_DIALOGUES, _RATED = f"{_PREFERENCES}:dialogues_record", f"{_PREFERENCES}:rated_record"
+_LABELLED, _SCORED = (f"burnish.data.labels.rows:{name}_record" for name in ("labelled", "scored"))
+_SETTLING = "burnish.data.labels.settling"
+_SETTLE_LABELS, _SETTLE_TEXT = f"{_SETTLING}:settle_labels", f"{_SETTLING}:settle_text"
+_SETTLE_RATING, _SETTLE_PAIR, _CHAT = (
+    f"burnish.data.preference.ratings:settle_{name}" for name in ("rating", "pair", "conversation")
+)
+_TAGGED, _PLAIN = "burnish.data.tags.words:tagged_record", "burnish.data.tokens.text:text_record"
+_ENTITY_ROWS, _PAIR_NOTES = "burnish.data.tags.entities", "burnish.data.rows.pairs:pair_notes"
+_SPAN_TOO, _SPAN_NOTES = (("id",), ("is_impossible",)), "burnish.data.spans.rows:span_notes"
+_SPAN, _PICTURES = "burnish.data.spans.rows:span_record", "burnish.data.images.rows:picture_record"
+
+# The first match is used, so more specific shapes come first: many datasets also have a rendered `text`.
+PATTERNS = (
+    Pattern(
+        "entities",
+        TaggedRecord,
+        f"{_ENTITY_ROWS}:entities_record",
+        (TEXT_COLUMNS, SPAN_COLUMNS),
+        (("tokens",), ("answer",)),
+        test=holds_spans,
+        notes=f"{_ENTITY_ROWS}:entities_notes",
+    ),
+    Pattern(
+        "word-entities",
+        TaggedRecord,
+        f"{_ENTITY_ROWS}:word_entities_record",
+        (("tokenized_text",), ("ner",)),
+        test=holds_word_spans,
+        settle=f"{_ENTITY_ROWS}:settle_word_entities",
+    ),
+    Pattern(
+        "preference",
+        PreferenceRecord,
+        _PAIR,
+        (PROMPT, *PAIR),
+        (TOOLS, SYSTEM),
+        ("input",),
+        settle=_SETTLE_PAIR,
+        answers=PAIR,
+    ),
+    Pattern(
+        "preference-messages",
+        PreferenceRecord,
+        _PAIR,
+        (TURNS, *PAIR),
+        (TOOLS, SYSTEM),
+        settle=_SETTLE_PAIR,
+        answers=PAIR,
+    ),
+    Pattern(
+        "preference-dialogues",
+        PreferenceRecord,
+        _DIALOGUES,
+        (("chosen", "chosen_messages"), ("rejected", "rejected_messages")),
+        (TOOLS, SYSTEM),
+        settle=_SETTLE_PAIR,
+    ),
+    Pattern(
+        "preference-input",
+        PreferenceRecord,
+        _INPUT_PAIR,
+        (("input",), *OUTPUTS),
+        notes=f"{_PREFERENCES}:input_notes",
+        answers=OUTPUTS,
+    ),
+    Pattern(
+        "rated",
+        RatedRecord,
+        _RATED,
+        (PROMPT, ANSWER, RATING),
+        (TOOLS, SYSTEM),
+        ("input",),
+        settle=_SETTLE_RATING,
+        answers=(ANSWER, RATING),
+    ),
+    Pattern(
+        "rated-messages",
+        RatedRecord,
+        _RATED,
+        (TURNS, RATING),
+        (TOOLS, SYSTEM),
+        settle=_SETTLE_RATING,
+        answers=(RATING,),
+    ),
+    Pattern("pictures", PictureRecord, _PICTURES, (TURNS, PICTURES), (SYSTEM,)),
+    Pattern("picture-question", PictureRecord, _PICTURES, (PICTURES, PROMPT, ANSWER), (SYSTEM,), answers=(ANSWER,)),
+    Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
+    Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM), settle=_CHAT),
+    Pattern("sharegpt", ChatRecord, _CONVERSATION, (TURNS[::-1],), (TOOLS, SYSTEM), settle=_CHAT),
+    Pattern("span", SpanRecord, _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO, notes=_SPAN_NOTES),
+    Pattern(
+        "span-start",
+        SpanRecord,
+        _SPAN,
+        (("context",), ("question",), ("answer",), ("answer_start",)),
+        _SPAN_TOO,
+        notes=_SPAN_NOTES,
+    ),
+    Pattern("tagged", TaggedRecord, _TAGGED, (("tokens", "words"), TAGS), (("sentence_id",),), test=has_token_lists),
+    Pattern("labelled-pair", LabelledRecord, _LABELLED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("scored-pair", ScoredRecord, _SCORED, (FIRST, SECOND, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern(
+        "alpaca",
+        ChatRecord,
+        _ANSWER,
+        (("instruction",), ("output",)),
+        (SYSTEM, THOUGHT),
+        ("input",),
+        settle=_CHAT,
+        answers=(("output",),),
+    ),
+    Pattern(
+        "instruction-response",
+        ChatRecord,
+        _ANSWER,
+        (("instruction",), ("response",)),
+        (SYSTEM, THOUGHT),
+        ("input", "context"),
+        settle=_CHAT,
+        answers=(("response",),),
+    ),
+    Pattern(
+        "prompt-completion",
+        ChatRecord,
+        _ANSWER,
+        (("prompt",), ANSWER),
+        (TOOLS, SYSTEM, THOUGHT),
+        settle=_CHAT,
+        answers=(ANSWER,),
+    ),
+    Pattern(
+        "question-answer",
+        ChatRecord,
+        _ANSWER,
+        (("question",), ("answer",)),
+        (SYSTEM, THOUGHT),
+        settle=_CHAT,
+        answers=(("answer",),),
+    ),
+    Pattern(
+        "source-target",
+        ChatRecord,
+        _ANSWER,
+        (SOURCE, RESULT),
+        (SYSTEM,),
+        test=is_text_pair,
+        notes=_PAIR_NOTES,
+        settle=_CHAT,
+        answers=(RESULT,),
+    ),
+    Pattern("labelled-text", LabelledRecord, _LABELLED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("scored-text", ScoredRecord, _SCORED, (TEXT, (*LABEL, *SCORE)), settle=_SETTLE_LABELS),
+    Pattern("text", TextRecord, _PLAIN, (("text", "content"),), (("ends",),), settle=_SETTLE_TEXT),
+)
+BY_NAME = {pattern.name: pattern for pattern in PATTERNS}
+CONVERSATIONS = ("messages", "sharegpt")
+"""Shapes with a list of messages. They differ only in names of keys, so each can read the other."""
