@@ -14,6 +14,7 @@ OTHERS = {
     "data.chat.calls": "a value that ends somewhere in an answer",
     "serve.job_objects": "what Burnish has just written",
     "runs.partial": "what Burnish has just written",
+    "data.tokens.file_column": "what Burnish has just written",
     "selftest.process_rules": "what Burnish has just written",
     "jobs.together": "what Burnish has just written",
     "methods.adapter": "what PEFT has just written",
