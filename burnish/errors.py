@@ -85,6 +85,11 @@ def reason_of(error: Exception) -> str:
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:_REASON_CHARACTERS]
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether it is the failure of a library in Rust, which no `except Exception` catches."""
+    return type(error).__module__ == "pyo3_runtime"
+
+
 _MEMORY_MESSAGES = (
     "CUDA out of memory",
     "DefaultCPUAllocator: can't allocate memory",

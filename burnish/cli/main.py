@@ -33,7 +33,7 @@ from burnish.cli.commands.sweep import sweep
 from burnish.cli.commands.train import quickstart, resume, train
 from burnish.cli.console import Console, Output
 from burnish.cli.together import hush_beside_main, is_reported_here, refuse_together
-from burnish.errors import BurnishError, InputError, Interrupted, MachineError, says_out_of_memory
+from burnish.errors import BurnishError, InputError, Interrupted, MachineError, is_panic, says_out_of_memory
 from burnish.system.hangup import Ended, ending_signals, is_hangup, leave, terminals
 from burnish.system.machine import collect_rarely, prepare_process, return_freed_memory
 from burnish.version import __version__
@@ -104,6 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  the last resort: a user gets a message, never a traceback
         return fail(console, error)
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        return fail(console, RuntimeError(f"a library failed: {error}"))
 
 
 def end_on_signals() -> None:

@@ -95,21 +95,34 @@ _PATTERN_SECONDS = 2.0
 """Of processor time; those of real adapters take milliseconds."""
 
 
-def check_patterns(result: Path, names: Sequence[str]) -> None:
-    """Refuses an adapter with a regular expression that does not come to an end on a name: PEFT would try it for ages.
+def check_settings(result: Path, kind: str, names: Sequence[str]) -> None:
+    """Refuses the settings of an adapter with which PEFT would do something else than load it.
+
+    Other kinds of adapters fetch models by a name in their settings. A rank far beyond that of the weights takes all
+    memory before the weights are read, and a regular expression may not come to an end on a name.
 
     Args:
         result: folder of the adapter.
+        kind: of the method that trained it, as PEFT calls it.
         names: of the modules of its base model.
 
     Raises:
-        ModelError: it has one.
+        ModelError: it has such settings, or no weights.
     """
+    check_adapter_files(result)
     try:
-        config: Any = parse_json((result / "adapter_config.json").read_text(encoding="utf-8"))
+        found: Any = parse_json((result / "adapter_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # PEFT reports it
-    for pattern in _patterns(config if isinstance(config, dict) else {}):
+    config: dict[str, Any] = found if isinstance(found, dict) else {}
+    if config.get("peft_type") != kind:
+        raise ModelError(
+            f"the adapter in `{result}` does not fit its base model",
+            f"It is of the kind `{str(config.get('peft_type'))[:80]}`, and the run trained one of the kind `{kind}`.",
+            "Put the adapter back that the run trained, or train again",
+        )
+    _check_sizes(result, config)
+    for pattern in _patterns(config):
         try:
             with limited_time(_PATTERN_SECONDS):
                 _try_pattern(pattern, names)
@@ -119,6 +132,30 @@ def check_patterns(result: Path, names: Sequence[str]) -> None:
                 f"`{pattern[:80]}` was tried on the names of modules for {_PATTERN_SECONDS:g} s.",
                 "Get the adapter from a source that you trust, or train again",
             ) from None
+
+
+_SIZES = ("r", "num_virtual_tokens")
+
+
+def _check_sizes(result: Path, config: dict[str, Any]) -> None:
+    """Raises ModelError for a size that no dimension of the weights has room for."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(result / "adapter_model.safetensors"), framework="pt") as weights:
+            shapes = [weights.get_slice(name).get_shape() for name in list(weights.keys())]
+    except (OSError, SafetensorError):
+        return  # PEFT reports it
+    largest = max((size for shape in shapes for size in shape), default=0)
+    ranks = config.get("rank_pattern")
+    sizes = {name: config.get(name) for name in _SIZES} | (ranks if isinstance(ranks, dict) else {})
+    for name, size in sizes.items():
+        if isinstance(size, (int, float)) and size > largest:
+            raise ModelError(
+                f"the adapter in `{result}` does not fit its base model",
+                f"Its `{str(name)[:80]}` is {size}, and the largest dimension of its weights is {largest}.",
+                "Put the adapter back that the run trained, or train again",
+            )
 
 
 def _try_pattern(pattern: str, names: Sequence[str]) -> None:
@@ -153,6 +190,8 @@ class AdapterMethod(MethodDefaults, ABC):
     """The base model is frozen; the trained weights are saved separately."""
 
     name: ClassVar[str]
+    kind: ClassVar[str]
+    """PEFT's name of such adapters."""
     idle: ClassVar[str]
     """Describes an adapter that has no effect."""
 
@@ -186,7 +225,7 @@ class AdapterMethod(MethodDefaults, ABC):
         """
         peft = import_peft()
         network = load(base)
-        check_patterns(result, [name for name, _ in network.named_modules()])
+        check_settings(result, self.kind, [name for name, _ in network.named_modules()])
         return self.with_adapter(lambda: peft.PeftModel.from_pretrained(network, str(result)), result, FIRST)
 
     def with_adapter(self, load: Callable[[], Any], result: Path, name: str) -> Any:

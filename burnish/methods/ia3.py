@@ -28,6 +28,7 @@ class Ia3Method(AdapterMethod):
     """Trains one scale per channel; the base model is frozen."""
 
     name: ClassVar[str] = "ia3"
+    kind: ClassVar[str] = "IA3"
     sections: ClassVar[tuple[str, ...]] = ("ia3",)
     targets_option: ClassVar[str] = "ia3.targets"
     more_weights: ClassVar[str] = "use `--method lora` or `--method full`"

@@ -17,7 +17,7 @@ from burnish.errors import RecipeError
 from burnish.methods.adapter import (
     AdapterMethod,
     check_names,
-    check_patterns,
+    check_settings,
     finish,
     frozen_targets,
     import_peft,
@@ -150,6 +150,7 @@ class LoraMethod(AdapterMethod):
     """Trains two small matrices per layer; the base model is frozen."""
 
     name: ClassVar[str] = "lora"
+    kind: ClassVar[str] = "LORA"
     sections: ClassVar[tuple[str, ...]] = ("lora",)
     can_merge: ClassVar[bool] = True
     can_eject: ClassVar[bool] = True
@@ -281,7 +282,7 @@ class LoraMethod(AdapterMethod):
         """PEFT keeps several adapters on one base."""
 
         def load() -> Any:
-            check_patterns(result, [name for name, _ in network.named_modules()])
+            check_settings(result, self.kind, [name for name, _ in network.named_modules()])
             network.load_adapter(str(result), adapter_name=name)
             network.set_adapter(name)
             return network

@@ -65,6 +65,7 @@ class PromptMethod(VirtualTokens):
     """Trains the embeddings of virtual tokens (arXiv 2104.08691)."""
 
     name: ClassVar[str] = "prompt"
+    kind: ClassVar[str] = "PROMPT_TUNING"
 
     def learning_rate(self, parameters: int) -> float:
         """1e-2 for all sizes: embeddings of a few tokens need large steps."""
@@ -94,6 +95,7 @@ class PTuningMethod(VirtualTokens):
     """Trains a small network that computes the embeddings of virtual tokens (arXiv 2103.10385)."""
 
     name: ClassVar[str] = "p-tuning"
+    kind: ClassVar[str] = "P_TUNING"
 
     def learning_rate(self, parameters: int) -> float:
         """1e-3 for all sizes, as it trains a separate network."""
@@ -123,6 +125,7 @@ class PrefixMethod(VirtualTokens):
     """Trains the keys and values of virtual tokens in every layer (arXiv 2101.00190)."""
 
     name: ClassVar[str] = "prefix"
+    kind: ClassVar[str] = "PREFIX_TUNING"
     can_checkpoint: ClassVar[bool] = False
 
     def learning_rate(self, parameters: int) -> float:

@@ -22,6 +22,7 @@ from burnish.models.quantization import TIMED_TOKENS, settle, skipped_modules, s
 from burnish.models.tokenizer import ensure_pad_token, fit_vocabulary
 from burnish.models.weight_files import check_weight_files
 from burnish.recipe.schema import ModelSection
+from burnish.visible import parse_json
 
 
 def has_dropout(config: Any) -> bool:
@@ -94,6 +95,7 @@ def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
     """
     from transformers import AutoTokenizer
 
+    _refuse_many_tokens(location)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
             str(location.folder), trust_remote_code=section.trust_remote_code, local_files_only=True
@@ -102,6 +104,28 @@ def load_tokenizer(location: ModelLocation, section: ModelSection) -> Any:
         return tokenizer
     except Exception as error:  # damaged files fail anywhere in transformers
         raise _load_error(location, "tokenizer", error) from error
+
+
+_MOST_TOKENS = 50_000
+"""Special tokens that a config may add: each is compared with all before it, and real ones add a few thousand."""
+_WITH_TOKENS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def _refuse_many_tokens(location: ModelLocation) -> None:
+    """Raises ModelError for a tokenizer that would take minutes to load; what is no JSON is left to transformers."""
+    for file in _WITH_TOKENS:
+        try:
+            found: Any = parse_json((location.folder / file).read_bytes())
+        except (OSError, ValueError):
+            continue
+        values = [found, *(found.values() if isinstance(found, dict) else ())]
+        most = max((len(value) for value in values if isinstance(value, (list, dict))), default=0)
+        if most > _MOST_TOKENS:
+            raise ModelError(
+                f"the tokenizer of `{location.name}` adds {most:,} tokens in `{file}`",
+                f"No model adds more than {_MOST_TOKENS:,}, and reading so many would take minutes.",
+                "Copy the tokenizer files of the original model into the folder",
+            )
 
 
 _TEXT = "Hello, wörld! 你好 🎉"
@@ -319,6 +343,6 @@ def _has_bad_settings(location: ModelLocation) -> bool:
     try:
         if (location.folder / GENERATION).is_file():
             GenerationConfig.from_pretrained(str(location.folder))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return True
     return False

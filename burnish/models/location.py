@@ -219,7 +219,7 @@ def _fetch(section: ModelSection) -> Path:
 def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
     """Checks that a folder can and may be loaded, before anything heavy is imported."""
     folder, name = location.folder, location.name
-    _refuse_special(location)
+    refuse_special(location)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"the folder `{folder}` is not a base model",
@@ -241,7 +241,7 @@ def _checked(location: ModelLocation, section: ModelSection) -> ModelLocation:
     return location
 
 
-def _refuse_special(location: ModelLocation) -> None:
+def refuse_special(location: ModelLocation) -> None:
     """Raises ModelError for a folder with a pipe or a device, which transformers would open by its name."""
     entries = list(location.folder.iterdir())
     below = [path for entry in entries if entry.is_dir() for path in entry.iterdir()]

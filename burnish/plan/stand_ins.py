@@ -12,7 +12,15 @@ from burnish.data.rows.shapes import Shape
 from burnish.errors import ModelError
 from burnish.models.base import load_tokenizer
 from burnish.models.config import find_public, model_kind, public_names
-from burnish.models.location import FoundModel, ModelLocation, find_cached, has_tokenizer, locate_model, read_config
+from burnish.models.location import (
+    FoundModel,
+    ModelLocation,
+    find_cached,
+    has_tokenizer,
+    locate_model,
+    read_config,
+    refuse_special,
+)
 from burnish.prepare.context import Emit
 from burnish.prepare.resolve import READER, WRITER
 from burnish.recipe.schema import BUNDLED_MODELS, ModelSection
@@ -59,7 +67,9 @@ def _locate(section: ModelSection) -> ModelLocation:
     if section.name in BUNDLED_MODELS:
         return locate_model(section)
     if (folder / "config.json").is_file():
-        return ModelLocation(section.name, folder, False)
+        location = ModelLocation(section.name, folder, False)
+        refuse_special(location)
+        return location
     if folder.is_file() and folder.suffix == ".json":
         return ModelLocation(section.name, folder, False)
     cached = find_cached(section)

@@ -9,6 +9,7 @@ import pytest
 
 from tools.attack import fuzz, hostile, kills
 from tools.attack.forked import faults_of, warm_up
+from tools.attack.oddities import all_oddities
 from tools.attack.traps import KINDS
 from tools.attack.victims import COMMANDS, TRAININGS
 
@@ -69,6 +70,16 @@ def test_a_strangers_run(name: str, traps: hostile.Attack) -> None:
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, traps in KINDS.items() for name in traps])
 def test_everything_with_every_trap(kind: str, name: str, traps: hostile.Attack) -> None:
     assert not trapped(traps, kind, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, _ in all_oddities()])
+def test_every_oddity(name: str, traps: hostile.Attack) -> None:
+    oddity, faults = dict(all_oddities())[name], list[str]()
+    for words, work in hostile.given_to(oddity):
+        ended, found = traps.spring(oddity.lay, work)
+        faults += [f"{words[:200]}: {one}" for one in (*found, *faults_of(ended))]
+    assert not faults
 
 
 def trapped(attack: hostile.Attack, kind: str, name: str, step: int = 1) -> list[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from pathlib import Path
 from tests.architecture_table import rows_for
 from tests.tiny_architectures import save_architecture
 from tools.attack.forked import Ended, faults_of, in_child, run_command, warm_up
+from tools.attack.oddities import Oddity, all_oddities
 from tools.attack.traps import KINDS, MODELS, OUTSIDE, RECIPES, RUNS, SPRUNG, Place, Trap
 from tools.attack.victims import RUN, settings
 from tools.attack.watching import report
@@ -75,6 +77,20 @@ def commands(kind: dict[str, Trap]) -> Iterator[tuple[str, Callable[[], int]]]:
         yield f"burnish {' '.join(words)}", lambda words=words: _command(words)
     for name, text in calls.items():
         yield name, lambda text=text: _call(text.format(run=RUN))
+
+
+def all_traps() -> Iterator[tuple[str, Trap, list[tuple[str, Callable[[], int]]]]]:
+    """Traps and oddities: the name of each, what lays it down, and what is then done."""
+    for called, kind in KINDS.items():
+        for name, lay in kind.items():
+            yield f"{called}: {name}", lay, list(commands(kind))
+    for name, oddity in all_oddities():
+        yield f"odd: {name}", oddity.lay, given_to(oddity)
+
+
+def given_to(oddity: Oddity) -> list[tuple[str, Callable[[], int]]]:
+    """Its commands, and the work of each."""
+    return [(f"burnish {words}", lambda words=words: _command(shlex.split(words))) for words in oddity.commands]
 
 
 def _command(words: list[str]) -> int:
@@ -153,18 +169,17 @@ def main() -> None:
     print("| trap | tried | refused | sprung | other faults |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         attack = Attack(Path(folder))
-        for called, kind in KINDS.items():
-            for name, lay in kind.items():
-                if not re.search(options.only, f"{called}: {name}"):
-                    continue
-                tried = refused = sprung = others = 0
-                for words, work in commands(kind):
-                    ended, found = attack.spring(lay, work)
-                    wrong = faults_of(ended)
-                    tried, refused = tried + 1, refused + (ended.code != 0)
-                    sprung, others = sprung + bool(found), others + bool(wrong)
-                    faults += [f"{called}: {name}: `{words}`: {one}" for one in (*found, *wrong)]
-                print(f"| {called}: {name} | {tried} | {refused} | {sprung} | {others} |", flush=True)
+        for name, lay, given in all_traps():
+            if not re.search(options.only, name):
+                continue
+            tried = refused = sprung = others = 0
+            for words, work in given:
+                ended, found = attack.spring(lay, work)
+                wrong = faults_of(ended)
+                tried, refused = tried + 1, refused + (ended.code != 0)
+                sprung, others = sprung + bool(found), others + bool(wrong)
+                faults += [f"{name}: `{words[:200]}`: {one}" for one in (*found, *wrong)]
+            print(f"| {name} | {tried} | {refused} | {sprung} | {others} |", flush=True)
     for fault in faults:
         print(fault)
     sys.exit(1 if faults else 0)

@@ -33,7 +33,7 @@ from tools.attack.forked import Ended, in_child, warm_up_libraries
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_suffix(".yaml")
 _COPIED = ("burnish", "tests", "tools", "docs", "bench", "pyproject.toml", "README.md")
-_PATIENCE = 240.0
+_PATIENCE = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from burnish.data.files.opening import MOST_TIMES, SMALL_BYTES, is_compressed, o
 from burnish.data.files.tables import check_header, names_of_headerless_rows
 from burnish.data.files.worksheet_area import spanned_cells
 from burnish.data.rows.row import Rejected, Row, note_on, quoted
-from burnish.errors import DataError
+from burnish.errors import DataError, is_panic
 
 SUFFIXES = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 _MANY_CELLS = 4_000_000
@@ -51,7 +51,7 @@ def worksheets(path: Path) -> dict[str, list[list[Any]]]:
                 "Save it again without a password, or export it as CSV",
             ) from error
         except BaseException as error:
-            if type(error).__module__ != "pyo3_runtime":  # the library's own fault, which is no `Exception`
+            if not is_panic(error):
                 raise
             raise DataError(
                 f"`{path}` cannot be read as an Excel or OpenDocument file",

@@ -14,6 +14,7 @@ import numpy
 from burnish.data.rows.disk import Disk
 from burnish.data.rows.row import IGNORED, Example, RowError
 from burnish.data.tokens.file_column import Column, FileColumn, parts_of
+from burnish.errors import ModelError, is_panic
 from burnish.runs.atomic import as_disk_error
 
 _FAST_FROM = 2_000_000
@@ -362,5 +363,14 @@ def encode_plainly(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     if not texts:
         return []
     # verbose=False: texts longer than the model's maximum are truncated or rejected later, with their location.
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+    try:
+        encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ModelError(
+            "the tokenizer fails on these texts",
+            f"Its library reports: {' '.join(str(error).split())[:200]}.",
+            "Check the patterns in the model's `tokenizer.json`: they may come to no end",
+        ) from error
     return encoded["input_ids"]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.cli import main as main_module
 from burnish.cli.console import Console, Output
 from burnish.cli.main import escape_library_messages, fail, main
 from burnish.errors import Interrupted, MachineError
@@ -219,3 +220,14 @@ def test_a_terminal_obeys_no_name(words: str, tmp_path: Path) -> None:
     os.close(ours)
     assert "\\x1b]0;owned\\x07" in shown
     assert not re.search("\x07|\x9b|\x1b\\]|\u202e", shown)
+
+
+def test_a_panic_of_a_library_in_rust_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, captured: Captured) -> None:
+    """`except Exception` does not catch it."""
+
+    def fails(*words: object, **options: object) -> None:
+        raise type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})("out of its range")
+
+    monkeypatch.setattr(main_module, "app", fails)
+    assert main(["runs"]) == 1
+    assert captured()[1].startswith("error: unexpected failure: RuntimeError: a library failed: out of its range\n")

@@ -248,6 +248,25 @@ def test_an_adapter_with_tensors_of_another_model_or_without_some_raises_an_alar
     assert caught.value.why == f"Missing tensors: 1, the first is `{lost}`."
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"peft_type": "SHADOW", "shadow_model": "evil/model"}, "It is of the kind `SHADOW`"),
+        ({"peft_type": "XLORA", "adapters": {"0": "evil/adapter"}}, "It is of the kind `XLORA`"),
+        ({"r": 10**9}, "Its `r` is 1000000000"),
+        ({"rank_pattern": {"q_proj": 10**9}}, "Its `q_proj` is 1000000000"),
+    ],
+)
+def test_settings_with_which_peft_would_do_more_than_load_are_refused(
+    changed: dict[str, Any], why: str, tiny_model: Callable[[str], Path], trained: Path
+) -> None:
+    file = trained / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changed), encoding="utf-8")
+    with pytest.raises(ModelError, match="does not fit its base model") as caught:
+        open_adapter(tiny_model("llama"), trained)
+    assert caught.value.why.startswith(why)
+
+
 @pytest.mark.parametrize("place", ["target_modules", "exclude_modules", "rank_pattern", "modules_to_save"])
 def test_a_pattern_that_does_not_come_to_an_end_is_refused(
     place: str, tiny_model: Callable[[str], Path], trained: Path, monkeypatch: pytest.MonkeyPatch
@@ -281,7 +300,8 @@ def test_an_adapter_that_does_not_fit_is_reported_in_words(
 
 
 def test_a_long_reason_is_cut(tiny_model: Callable[[str], Path], trained: Path) -> None:
-    (trained / "adapter_config.json").write_text(json.dumps({"peft_type": "X" * 400}))
+    file = trained / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"init_lora_weights": "X" * 400}))
     with pytest.raises(ModelError, match="does not fit its base model") as caught:
         open_adapter(tiny_model("llama"), trained)
     assert len(caught.value.why) == 300

@@ -97,12 +97,27 @@ def test_a_damaged_folder_is_reported_in_words(file: str, damage: Callable[[Path
     assert caught.value.why
 
 
+def test_a_tokenizer_of_far_too_many_tokens_is_refused(model: Path) -> None:
+    """Loading it would take minutes."""
+    file = model / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["additional_special_tokens"] = [f"<{number}>" for number in range(50_001)]
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="adds 50,001 tokens in `tokenizer_config.json`"):
+        load(model)
+
+
 def several_answers(file: Path) -> None:
     file.write_text(json.dumps({"num_return_sequences": 2}))
 
 
-def test_generation_settings_that_transformers_refuses_are_named(model: Path) -> None:
-    several_answers(model / "generation_config.json")
+def a_deep_one(file: Path) -> None:
+    file.write_text('{"a":' + "[" * 100_000 + "]" * 100_000 + "}")
+
+
+@pytest.mark.parametrize("spoil", [several_answers, a_deep_one])
+def test_generation_settings_that_transformers_refuses_are_named(spoil: Callable[[Path], None], model: Path) -> None:
+    spoil(model / "generation_config.json")
     with pytest.raises(ModelError) as caught:
         load(model)
     assert "remove `generation_config.json`" in caught.value.fix

@@ -14,6 +14,7 @@ import torch
 
 from burnish.errors import ModelError
 from burnish.models.location import ModelLocation, lacking, locate_model, read_config
+from burnish.plan.stand_ins import find_for_planning
 from burnish.recipe.schema import ModelSection
 from tests.snapshots import check_message, check_text
 
@@ -93,6 +94,8 @@ def test_a_pipe_or_a_device_in_a_model_is_refused(name: str, model: Path) -> Non
         os.mkfifo(model / name)
     with pytest.raises(ModelError, match=f"holds `{name}`, which is a pipe or a device"):
         locate(model)
+    with pytest.raises(ModelError, match=f"holds `{name}`, which is a pipe or a device"):
+        find_for_planning(ModelSection(name=str(model)), lambda event: None)
 
 
 def test_pickles_are_refused_unless_allowed(model: Path) -> None:

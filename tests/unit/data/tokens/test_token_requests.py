@@ -7,9 +7,11 @@ import weakref
 from typing import Any
 
 import pytest
+from tokenizers import Regex, pre_tokenizers
 
 from burnish.data.rows.row import RowError
-from burnish.data.tokens.tokens import TokenRequests, run_requests, run_requests_batched
+from burnish.data.tokens.tokens import TokenRequests, encode_plainly, run_requests, run_requests_batched
+from burnish.errors import ModelError
 from burnish.tasks.defaults import EncoderDefaults
 from burnish.tasks.task import EncodedRow
 
@@ -101,3 +103,12 @@ def test_a_refused_row_keeps_nothing_of_the_work_on_it(is_together: bool) -> Non
         assert [one() for one in held] == [None]
     finally:
         gc.enable()
+
+
+def test_a_pattern_that_comes_to_no_end_is_reported(tiny_tokenizer: Any) -> None:
+    """The library in Rust panics, which no `except Exception` catches."""
+    endless = pre_tokenizers.Split(Regex("(a+)+(a+)+$"), "isolated")
+    tiny_tokenizer.backend_tokenizer.pre_tokenizer = endless
+    with pytest.raises(ModelError, match="the tokenizer fails on these texts") as caught:
+        encode_plainly(tiny_tokenizer, ["a" * 60 + "b"])
+    assert "retry-limit" in caught.value.why
