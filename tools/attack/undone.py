@@ -62,7 +62,7 @@ class Claim:
     tests: tuple[str, ...]
     """Names of tests as pytest takes them."""
     hangs: bool = False
-    """Whether a test that comes to no end shows it."""
+    """Whether a test that comes to no end, or takes the process with it, shows it."""
 
     def faults(self, root: Path) -> list[str]:
         """Why it cannot be tried."""
@@ -114,8 +114,8 @@ class Outcome:
         return "NOTHING FAILS" if self.passed else "NOTHING RAN"
 
     def shows(self, claim: Claim) -> bool:
-        """Whether a test fails, or comes to no end where that is meant."""
-        return bool(self.failed) or (self.ended.is_late and claim.hangs)
+        """Whether a test fails, or the process comes to no end or is killed where that is meant."""
+        return bool(self.failed) or (claim.hangs and (self.ended.is_late or self.ended.code < 0))
 
 
 class _Noted:
