@@ -65,7 +65,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "recipe without a model": ("recipe.yaml", holding(b"task: chat\nmethod: lora\ndata: {path: rows.jsonl}\n")),
     "recipe with an object of Python": (
         "recipe.yaml",
-        with_line(b"seed: !!python/object/apply:pathlib.Path [x]"),
+        lambda path: path.write_bytes(b"x: !!python/object/apply:pathlib.Path [x]\n" + path.read_bytes()),
     ),
     "recipe that is not UTF-8": ("recipe.yaml", holding(b"task: ch\xffat\n")),
     "manifest cut short": ("manifest.json", cut),
