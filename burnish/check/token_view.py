@@ -192,6 +192,16 @@ class TokenStatistics:
         median, most = numpy.quantile(numbers, [0.5, 0.95])
         return Lengths(round(median), round(most), int(numbers.max()))
 
+    def stretches(self, most: int) -> list[tuple[int, int, int]]:
+        """Rows by length: the ends of each of at most `most` stretches of the same width, and its rows."""
+        if not self._lengths:
+            return []
+        numbers = numpy.frombuffer(self._lengths, dtype=numpy.int32)
+        low, high = int(numbers.min()), int(numbers.max())
+        width = max(1, -(-(high - low + 1) // most))
+        counts = numpy.bincount((numbers - low) // width)
+        return [(low + at * width, low + (at + 1) * width - 1, int(count)) for at, count in enumerate(counts)]
+
     @property
     def share(self) -> float:
         """Share of the tokens that are trained on."""

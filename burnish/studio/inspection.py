@@ -17,6 +17,7 @@ from burnish.studio.commands import ANY_FORMS, MERGE, WRITING_FORMS
 
 _LONGEST_CELL = 400
 _FIRST_ROWS = 8
+_MOST_LABELS = 30
 _MOST_KEPT = 24
 
 
@@ -84,8 +85,10 @@ def examine(options: Mapping[str, Any], shown: int) -> dict[str, Any]:
 
     recipe = load_recipe(None, dict(options), []).recipe
     check_inputs(recipe)
-    found = check(recipe, [listen], shown).to_dict()
-    return {**found, "notes": list(dict.fromkeys(said)), "chosen": chosen}
+    found = check(recipe, [listen], shown)
+    plots = {"labels": list(found.labels.items())[:_MOST_LABELS], "num_labels": len(found.labels)}
+    plots["lengths"] = list(found.lengths)
+    return {**found.to_dict(), **plots, "notes": list(dict.fromkeys(said)), "chosen": chosen}
 
 
 @_in_words
@@ -124,6 +127,18 @@ def _shared() -> Any:
     from burnish.prepare.shared import Shared
 
     return Shared(most=_MOST_KEPT)
+
+
+@_in_words
+def list_base_models(task: str | None) -> dict[str, Any]:
+    """Base models for a task and what they take here, as `burnish models` gives them.
+
+    Args:
+        task: its name; None for any.
+    """
+    from burnish.workflows.models import list_models
+
+    return list_models(task).to_dict()
 
 
 @_in_words

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from burnish.errors import InputError, MissingRun
 from burnish.jobs.children import Children
 from burnish.jobs.files import StoredFile
@@ -203,6 +205,16 @@ class Project:
         """Runs whose deletion can be undone."""
         jobs = [self._entry(viewed) for viewed in self.queue.all() if not viewed.job.is_removed]
         return [one for one in jobs if self.notes.of(one.id).deleted is not None]
+
+    def memory_of(self, entry: Entry) -> int | None:
+        """Bytes that a run takes at this moment; None if none of its processes is alive."""
+        child = entry.viewed.job.process if entry.viewed else None
+        if child is None or not self.children.is_alive(child):
+            return None
+        try:
+            return psutil.Process(child.process).memory_info().rss
+        except psutil.Error:
+            return None
 
     def curves_of(self, run: RunFolder) -> RunCurves:
         """The curves of a run, read on from where they were read to."""

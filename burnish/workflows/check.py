@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -67,6 +67,8 @@ _FIRST = 20_000
 _READ_BYTES = 1 << 24
 _BRIEF = 2_000
 """Rows of each split that are checked before a run starts."""
+_STRETCHES = 10
+"""Of the lengths of rows."""
 _NO_OPTIONS = TextRecord("", True, "")
 """Replaces a record on which no option depends."""
 
@@ -83,6 +85,10 @@ class Checkup:
     """The first rows as the model sees them."""
     removable: Mapping[str, str]
     """Places of rows that can be removed without loss, and why."""
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each label, the most common first; none if rows have no labels."""
+    lengths: Sequence[tuple[int, int, int]] = ()
+    """Rows by their length in tokens: the ends of each stretch, and its rows."""
 
     @property
     def blocks(self) -> bool:
@@ -156,7 +162,9 @@ def check(recipe: Recipe, listeners: Iterable[Listener] = (), show: int = 0) -> 
     if is_far_too_small(context.task, len(examination.rows)):
         examination.tally.add("few-rows", data.sources.described, f"{len(examination.rows):,} rows")
     findings = examination.conclude()
-    return Checkup(_facts(data, context, examination), findings, _of_first_rows(views, show), examination.removable)
+    facts, shown = _facts(data, context, examination), _of_first_rows(views, show)
+    labels = dict(examination.labels.counts.most_common())
+    return Checkup(facts, findings, shown, examination.removable, labels, examination.figures.stretches(_STRETCHES))
 
 
 def _of_first_rows(views: Sequence[TokenView], number: int) -> list[TokenView]:

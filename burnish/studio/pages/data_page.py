@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
 from nicegui import ui
 
 from burnish.report.record import bare_place
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from burnish.studio.project import Project
 
 _TOKEN_ROWS = 12
-_BINS = 8
 _SPLITS = {"data.validation_fraction": "Share for validation", "data.test_fraction": "Share for the test"}
 _AUTO = ""
 
@@ -146,9 +142,15 @@ class DataPage:
         facts([(name, text.replace("`", "")) for name, text in known.items()])
         for note in found["notes"]:
             prose(self._named(note), "help")
-        if counts := _label_counts(known.get("labels", "")):
-            part("h3", "Labels, share of the rows in percent")
-            markup(histogram("Labels", counts))
+        if counts := found["labels"]:
+            part("h3", "Rows of each label")
+            markup(histogram("Rows of each label", counts))
+            if (more := found["num_labels"] - len(counts)) > 0:
+                prose(f"And {more:,} rarer labels.", "help")
+        if len(found["lengths"]) > 1:
+            part("h3", "Rows by length in tokens")
+            shown = [(f"{low:,} to {high:,}", count) for low, high, count in found["lengths"]]
+            markup(histogram("Rows by length in tokens", shown))
 
     def _draw_findings(self, findings: Sequence[Mapping[str, Any]]) -> None:
         for one in findings:
@@ -214,8 +216,6 @@ class DataPage:
                     continue
                 with details(f"{shown['place']}, {lengths[number]:,} tokens"):
                     markup(made)
-            part("h3", "Lengths of these rows in tokens")
-            markup(histogram("Lengths in tokens", _bins(lengths)) or Markup(""))
 
     def _draw_mapping(self) -> None:
         self._mapping.clear()
@@ -278,19 +278,3 @@ class DataPage:
 
 def _fields(draft: Draft) -> dict[str, Any]:
     return {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
-
-
-def _label_counts(text: str) -> list[tuple[str, int]]:
-    """The shares in a sentence such as `6: delivery 18 %, payment 18 % and 4 more`."""
-    shares = re.findall(r"(?:^\d+: |, )([^,]+?) (\d+) %", text)
-    return [(name, int(share)) for name, share in shares]
-
-
-def _bins(lengths: Sequence[int]) -> list[tuple[str, int]]:
-    """Counts of lengths in stretches of the same width."""
-    if not lengths:
-        return []
-    width = max(1, -(-(max(lengths) - min(lengths) + 1) // _BINS))
-    counts = Counter(length // width for length in lengths)
-    places = range(min(counts), max(counts) + 1)
-    return [(f"{place * width} to {(place + 1) * width - 1}", counts[place]) for place in places]

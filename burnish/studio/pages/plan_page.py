@@ -6,36 +6,31 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
 from nicegui import ui
 
 from burnish.errors import BurnishError
 from burnish.jobs.job import SUCCEEDED
 from burnish.methods import method_names, method_sections
-from burnish.recipe.schema import AUTO, BUNDLED_MODELS
-from burnish.report.figures import duration
+from burnish.recipe.schema import AUTO
 from burnish.studio.drafts import Draft
 from burnish.studio.frame import draft_frame, run_page
 from burnish.studio.inspection import plan_run
 from burnish.studio.models import cached_models
+from burnish.studio.pages.models_view import ModelList
 from burnish.studio.pages.options_form import option_field, options_form
+from burnish.studio.pages.plan_view import draw_choices, draw_memory, draw_time
 from burnish.studio.parts import (
     button,
     choice,
-    details,
-    facts,
     field,
     group,
     loading,
-    markup,
-    notice,
     part,
     prose,
     refusal,
     slider,
     text_area,
 )
-from burnish.system.machine import memory_size
 from burnish.tasks import task_names
 
 if TYPE_CHECKING:
@@ -53,7 +48,6 @@ _SLIDERS = {
     "batch.tokens": ("Tokens per step", (256, 16384, 256), 1024),
 }
 """What-if: the label, bounds and the usual value of an option."""
-_COLOURS = 6
 _MOST_RUNS = 30
 """Runs, the newest first, that can be chosen to be trained further."""
 _BUNDLED = {"seedling": "seedling, bundled, 1.8 M parameters: writes text", "acorn": "acorn, bundled: labels text"}
@@ -141,6 +135,11 @@ class PlanPage:
             for option, label, values in (("task", "Task", tasks), ("method", "Method", methods)):
                 now = str(self._draft.options.get(option, AUTO))
                 choice(label, lambda one, option=option: self._pick(option, one), values, now, term=option)
+        ModelList(self._project, lambda: self._task, self._take_model)
+
+    def _take_model(self, name: str) -> None:
+        self._keep("model.name", name)
+        ui.navigate.reload()
 
     async def _pick(self, option: str, value: str) -> None:
         await self._change(option, None if value == AUTO else value)
@@ -202,7 +201,7 @@ class PlanPage:
             self._plan.clear()
             with self._plan:
                 part("h2", "The plan")
-                self._draw_memory(found)
+                draw_memory(found)
                 loading("Measuring a few real steps")
 
     async def _plan_fully(self) -> None:
@@ -235,44 +234,13 @@ class PlanPage:
                 self._draw_form()
             self._planned = found
             self._draw_sliders(found)
-            self._draw_memory(found)
-            self._draw_time(found)
-            self._draw_choices(found)
+            draw_memory(found)
+            draw_time(found)
+            draw_choices(found)
 
     def _named(self, error: Mapping[str, Any]) -> dict[str, str]:
         """An error with the user's name of the file in place of where it is kept."""
         return {name: self._project.named(str(text), self._draft.source) for name, text in error.items()}
-
-    def _draw_memory(self, found: Mapping[str, Any]) -> None:
-        peak, room = found["peak"], found["room"]
-        fits = peak <= room
-        said = f"It fits: about {memory_size(peak)} of {memory_size(room)} that are free."
-        over = f"It does not fit: about {memory_size(peak)}, and {memory_size(room)} are free."
-        notice(said if fits else over, "good" if fits else "bad", "status")
-        markup(memory_bar(found["memory"], max(room, peak)))
-
-    def _draw_time(self, found: Mapping[str, Any]) -> None:
-        run, after = found.get("run") or {}, found.get("evaluation") or {}
-        seconds, speed = run.get("seconds"), found.get("tokens_per_second")
-        facts(
-            [
-                ("training", f"about {duration(seconds)}" if seconds else f"unknown {found.get('why_no_time') or ''}"),
-                ("then evaluation", f"about {duration(after['seconds'])}" if after.get("seconds") else ""),
-                ("steps", f"{found['steps']:,} of {found['step_tokens']:,} tokens" if found.get("steps") else ""),
-                ("speed", f"{speed:,.0f} tokens per second, {found['time_source']}" if speed else ""),
-                ("model", f"{_short(found['model'])}, {found['parameters']:,} parameters"),
-                ("task", found["task"]),
-                ("method", found["method"]),
-                ("device", found["device"]),
-            ]
-        )
-
-    def _draw_choices(self, found: Mapping[str, Any]) -> None:
-        with details("Why Burnish chose this"), group("facts", "dl"):
-            for one in found["choices"]:
-                with group():
-                    part("dt", one["option"])
-                    part("dd", f"{_short(str(one['value']))}: {one['reason']}")
 
     def _draw_form(self) -> None:
         self._form.clear()
@@ -314,31 +282,8 @@ class PlanPage:
         ui.navigate.reload()
 
 
-def memory_bar(parts: Mapping[str, int], whole: int) -> Markup:
-    """The parts of the memory as a bar against what is free, and what each colour is."""
-    sizes = [(name, size) for name, size in parts.items() if size > 0]
-    bar = Markup("").join(
-        Markup('<span class="part{}" style="width:{}%" title="{}: {}"></span>').format(
-            place % _COLOURS, round(100 * size / max(1, whole), 2), name, memory_size(size)
-        )
-        for place, (name, size) in enumerate(sizes)
-    )
-    keys = Markup("").join(
-        Markup('<li><i class="part{}"></i>{} {}</li>').format(place % _COLOURS, name, memory_size(size))
-        for place, (name, size) in enumerate(sizes)
-    )
-    said = ", ".join(f"{name} {memory_size(size)}" for name, size in sizes)
-    return Markup(
-        '<div class="memory" role="img" aria-label="Memory: {}">{}</div><ul class="memory-key">{}</ul>'
-    ).format(said, bar, keys)
-
-
 def _applies(option: str, method: str) -> bool:
     """Whether an option does something with a method."""
     section = option.partition(".")[0]
     owners = [one for one in method_names() if section in method_sections(one)]
     return not owners or method in owners
-
-
-def _short(name: str) -> str:
-    return name if name in BUNDLED_MODELS or len(name) <= 60 else f"…{name[-58:]}"

@@ -41,6 +41,7 @@ from burnish.studio.parts import (
     prose,
     refusal,
 )
+from burnish.system.machine import memory_size
 
 if TYPE_CHECKING:
     from burnish.studio.project import Entry, Project
@@ -124,6 +125,7 @@ class Progress:
                 self._events = part("div")
         self._log_size = -1
         self._of_run: list[tuple[float, str, str]] = []
+        self._memory: int | None = None
         self._samples: tuple[Any, Any] = (None, None)
         ui.timer(_REFRESH_SECONDS, self._refresh)
 
@@ -151,6 +153,7 @@ class Progress:
 
     def _read(self) -> tuple[Entry, dict[str, Any], list[tuple[str, str]]]:
         entry = self._project.entry(self._entry.id)
+        self._memory = self._project.memory_of(entry)
         curves = self._project.curves_of(entry.run).read()
         return entry, curves, self._read_events(entry)
 
@@ -194,6 +197,7 @@ class Progress:
                 ("training loss", f"{number(course.loss)} nats" if course.loss is not None else ""),
                 ("validation loss", f"{number(course.validation_loss)} nats" if course.validation_loss else ""),
                 ("tokens so far", f"{course.tokens:,}" if course.tokens else ""),
+                ("memory now", memory_size(self._memory) if self._memory else ""),
                 ("time left", _left(course.ends) if entry.state == RUNNING else ""),
             ):
                 if value:

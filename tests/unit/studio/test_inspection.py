@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from burnish.prepare.shared import Shared
 from burnish.recipe.load import load_recipe
+from burnish.studio.inspection import examine
 from burnish.workflows.plan import Place, Plan, plan
 from tests.tiny_data import write_rows
 
@@ -57,3 +59,17 @@ def tensors(options: dict[str, Any], shared: Shared | None) -> list[Any]:
     found = made(options, shared)
     memory = {name: size for name, size in found.memory.items() if name not in found.sources}
     return [memory, found.flops, found.steps, found.step_tokens, found.choices]
+
+
+def test_all_rows_are_in_the_plots(tmp_path: Path) -> None:
+    """Labels and lengths are those of every row, not of the first ones that are shown."""
+    labels = ["a"] * 30 + ["b"] * 20 + ["c"] * 10
+    rows = [{"text": f"word {number} " + "more " * (number % 7), "label": label} for number, label in enumerate(labels)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = examine({"data.path": str(path)}, 2)
+    assert found["labels"] == [("a", 30), ("b", 20), ("c", 10)]
+    assert sum(count for _, _, count in found["lengths"]) == 60
+    assert 1 < len(found["lengths"]) <= 10
+    ends = [(low, high) for low, high, _ in found["lengths"]]
+    assert all(high + 1 == low for (_, high), (low, _) in zip(ends, ends[1:], strict=False))
