@@ -216,7 +216,8 @@ def read_json(path: Path) -> Mapping[str, Any] | None:
 def in_words(failure: Mapping[str, Any]) -> str:
     """An error of a command as sentences."""
     what, why, fix = (str(failure.get(name) or "").strip().rstrip(".") for name in ("what", "why", "fix"))
-    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in (what, why, fix) if part)
+    said = [part for part in (what, why, fix) if part]
+    return " ".join(f"{part[:1].upper()}{part[1:]}{'' if part.endswith('?') else '.'}" for part in said)
 
 
 def nested(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ _OVERLAID = 6
 """Colours of runs that are drawn above each other."""
 _OUTER = 0.02
 _WIDTH, _HEIGHT = 760, 320
+_LINE = 15
 
 
 class RunCurves:
@@ -185,9 +186,17 @@ def _mean(points: Sequence[Point]) -> list[Point]:
 def _names(frame: Frame, ends: Sequence[tuple[Sequence[Point], str, str]]) -> list[Markup]:
     """What the lines are, at their right ends and clear of each other."""
     known = sorted([end for end in ends if end[0]], key=lambda end: -end[0][-1][1])
-    names, lowest = [], frame.y.end - 15
-    for points, name, kind in known:
-        lowest = max(frame.y.at(points[-1][1]) + 4, lowest + 15)
+    heights, lowest = [], frame.y.end - _LINE
+    for points, _, _ in known:
+        lowest = max(frame.y.at(points[-1][1]) + 4, lowest + _LINE)
+        heights.append(lowest)
+    # those that would be below the axis stand above it, and push up what is over them
+    limit = frame.y.start - 4
+    for place in reversed(range(len(heights))):
+        heights[place] = min(heights[place], limit)
+        limit = heights[place] - _LINE
+    names = []
+    for (points, name, kind), height in zip(known, heights, strict=True):
         at = min(frame.x.at(points[-1][0]) + 9, frame.x.end + 9)
-        names.append(label((at, lowest), f"{name} {number(points[-1][1])}", kind))
+        names.append(label((at, height), f"{name} {number(points[-1][1])}", kind))
     return [joined(names)]

@@ -23,7 +23,7 @@ _PLACES = ((RUNS, "Runs"), (NEW, "New run"), (LEARN, "Learn"))
 _STEPS = ("Data", "Model and plan", "Train")
 _LIVE_SECONDS = 3.0
 SCHEME_COOKIE = "burnish_scheme"
-SCHEMES = {"system": "As the system", "light": "Light", "dark": "Dark"}
+SCHEMES = {"system": "Colours of the system", "light": "Light colours", "dark": "Dark colours"}
 STATES = {
     VALIDATING: "waiting",
     QUEUED: "waiting",

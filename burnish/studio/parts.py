@@ -228,7 +228,7 @@ def refusal(error: BurnishError | Mapping[str, Any]) -> None:
         if why:
             prose(why)
         if fix:
-            prose(f"{fix.rstrip('.')}.")
+            prose(fix if fix.endswith("?") else f"{fix.rstrip('.')}.")
 
 
 def loading(text: str) -> Part:

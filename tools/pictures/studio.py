@@ -39,6 +39,9 @@ RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "
 _PATIENCE = 180_000
 _TALLEST = 6_000
 """Pixels of a page that a picture shows at most."""
+_BEYOND = """Math.max(...[document.documentElement, document.querySelector(".page")]
+    .map((one) => one.scrollWidth - one.clientWidth))"""
+"""Pixels by which a page is wider than its window; its content may be cut off there."""
 _SHORT = {"train.early_stopping": False, "train.adapt": False, "evaluate.samples": 3}
 TRAININGS: Mapping[str, dict[str, Any]] = {
     "Tickets by topic": {
@@ -224,7 +227,7 @@ def take(project: Path, shots: list[Shot], folder: Path, opened: Any) -> list[st
                 wrong += [f"{shot.name}, {scheme}: {line}" for one in found for line in _described(one)]
                 for width in WIDTHS:
                     _picture(page, width, folder / f"{shot.name}-{width}-{scheme}.png")
-                    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                    wide = page.evaluate(_BEYOND)
                     if wide > 0:
                         wrong.append(f"{shot.name} is {wide} pixels wider than {width}")
                 page.set_viewport_size({"width": 1280, "height": 900})

@@ -120,6 +120,7 @@ class DataPage:
                 return
             self._draw_facts(found)
             self._draw_findings(found["findings"])
+            self._draw_plots(found)
         with self._tokens:
             self._draw_tokens(found["rows"])
 
@@ -142,6 +143,8 @@ class DataPage:
         facts([(name, text.replace("`", "")) for name, text in known.items()])
         for note in found["notes"]:
             prose(self._named(note), "help")
+
+    def _draw_plots(self, found: Mapping[str, Any]) -> None:
         if counts := found["labels"]:
             part("h3", "Rows of each label")
             markup(histogram("Rows of each label", counts))
@@ -149,7 +152,7 @@ class DataPage:
                 prose(f"And {more:,} rarer labels.", "help")
         if len(found["lengths"]) > 1:
             part("h3", "Rows by length in tokens")
-            shown = [(f"{low:,} to {high:,}", count) for low, high, count in found["lengths"]]
+            shown = [(f"{low:,} to {high:,}" if low < high else f"{low:,}", n) for low, high, n in found["lengths"]]
             markup(histogram("Rows by length in tokens", shown))
 
     def _draw_findings(self, findings: Sequence[Mapping[str, Any]]) -> None:

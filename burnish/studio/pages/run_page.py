@@ -302,6 +302,8 @@ def _draw_losses(losses: dict[str, Any], total: int, state: str) -> None:
 
 
 def _draw_small(curves: dict[str, Any], total: int) -> None:
+    if not any(curves.values()):
+        prose("None yet: they begin with the first step.", "help")
     for name, points in curves.items():
         if points:
             markup(small_chart(name, points, total))

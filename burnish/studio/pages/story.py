@@ -64,7 +64,7 @@ def draw_samples(base: Mapping[str, Any] | None, newest: Mapping[str, Any] | Non
     """The watched rows with what is expected, what the base said and what the model says now."""
     rows = (newest or base or {}).get("answers") or []
     if not rows:
-        prose("They come with the first validation, if `evaluate.samples` is above 0.", "help")
+        prose("Nothing yet: they come with the first validation, if `evaluate.samples` is above 0.", "help")
         return
     before = {one["place"]: one["given"] for one in (base or {}).get("answers", ())}
     now = f"after step {newest['step']:,}" if newest else ""

@@ -20,7 +20,7 @@ def test_the_first_pages(studio: Studio, new_tab: Callable[..., Tab], tmp_path: 
     pages.sees("Teach a model your own examples")
     pages.open("/learn").sees("Fine-tuning in three minutes")
     dark = tab.page.evaluate(_GROUND)
-    tab.page.get_by_label("Colours").select_option("Dark")
+    tab.page.get_by_label("Colours").select_option("Dark colours")
     expect(tab.page.locator("html")).to_have_attribute("style", re.compile("dark"))
     assert tab.page.evaluate(_GROUND) != dark
     pages.open("/new").sees("Drop a file here")
