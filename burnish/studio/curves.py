@@ -190,7 +190,7 @@ def _names(frame: Frame, ends: Sequence[tuple[Sequence[Point], str, str]]) -> li
     for points, _, _ in known:
         lowest = max(frame.y.at(points[-1][1]) + 4, lowest + _LINE)
         heights.append(lowest)
-    # those that would be below the axis stand above it, and push up what is over them
+    # those that would be below the axis are placed above it, and push up what is over them
     limit = frame.y.start - 4
     for place in reversed(range(len(heights))):
         heights[place] = min(heights[place], limit)

@@ -66,7 +66,7 @@ TRAININGS: Mapping[str, dict[str, Any]] = {
         "evaluate.answers": 4,
         "evaluate.max_new_tokens": 32,
     },
-    "Rows that are not there": {"data.path": str(SAMPLES / "missing.jsonl")},
+    "Missing rows": {"data.path": str(SAMPLES / "missing.jsonl")},
 }
 LONG = {"data.path": str(SAMPLES / "tickets.jsonl"), "train.epochs": 60, **_SHORT}
 
@@ -139,7 +139,7 @@ def shots_of(ids: Mapping[str, str]) -> list[Shot]:
         Shot("running", f"/runs/{ids['A long one']}", _wait_for_a_curve, is_live=True),
         Shot("waiting", f"/runs/{ids['One that waits']}", is_live=True),
         Shot("finished", labels),
-        Shot("failed", f"/runs/{ids['Rows that are not there']}"),
+        Shot("failed", f"/runs/{ids['Missing rows']}"),
         Shot("results", f"{labels}/results"),
         Shot("answers", f"{chat}/answers"),
         Shot("settings", f"{labels}/settings", _open_all),
