@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.runs import event_log
 from burnish.runs.atomic import write_json, write_json_lines
 from burnish.runs.event_log import EventLog, drop_after, read_events
 from burnish.runs.events import Adapted, StoppedEarly, Warned
@@ -51,3 +52,11 @@ def test_decisions_that_are_made_again_are_dropped_and_nothing_else(tmp_path: Pa
     before = path.stat().st_ino
     drop_after(path, 4, ("Adapted",))
     assert path.stat().st_ino == before, "what is whole is not written again"
+
+
+def test_a_line_far_longer_than_any_event_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog(tmp_path)
+    for text in ("before", "a" * 1000, "after"):
+        log(Warned(text))
+    monkeypatch.setattr(event_log, "_LONGEST_BYTES", 1000)
+    assert [event["text"] for event in read_events(tmp_path / "events.jsonl")] == ["before", "after"]
