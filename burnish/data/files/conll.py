@@ -105,9 +105,9 @@ def find_layout(path: Path, columns: Mapping[str, str]) -> Layout:
     if listed is not None:
         names = tuple(name.rpartition(":")[2].lower() for name in listed[1].split())
         if len(names) == width and ("upos" in names or "xpos" in names) and "form" in names:
-            return _conll_u(names, is_numbered, columns)
+            return _conll_u(path, names, is_numbered, columns, rows)
     if width == len(_CONLL_U) and is_numbered:
-        return _conll_u(_CONLL_U, is_numbered, columns)
+        return _conll_u(path, _CONLL_U, is_numbered, columns, rows)
     is_chosen = _TOKENS in columns or _TAGS in columns
     if not is_chosen and width > 1:
         cells = [cells for row in rows for cells in row if len(cells) == width]
@@ -115,8 +115,25 @@ def find_layout(path: Path, columns: Mapping[str, str]) -> Layout:
     return Layout(is_numbered=is_numbered)
 
 
-def _conll_u(names: tuple[str, ...], is_numbered: bool, columns: Mapping[str, str]) -> Layout:
+def _conll_u(
+    path: Path,
+    names: tuple[str, ...],
+    is_numbered: bool,
+    columns: Mapping[str, str],
+    rows: Sequence[Sequence[Sequence[str]]],
+) -> Layout:
+    """The layout of CoNLL-U. Raises DataError where its column of tags is empty, and the recipe names no other."""
     tags = "upos" if "upos" in names else "xpos"
+    held = {name: {cells[place] for row in rows for cells in row if len(cells) == len(names)}
+            for place, name in enumerate(names)}  # fmt: skip
+    if _TAGS not in columns and held[tags] <= {_EMPTY}:
+        others = [name for name in ("xpos", *names) if name in names and name not in ("id", "form")]
+        filled = [name for name in others if not held[name] <= {_EMPTY}]
+        raise DataError(
+            f"`{path}` is CoNLL-U, and its column `{tags}` is empty: each cell is `{_EMPTY}`",
+            f"The filled columns are {quoted(dict.fromkeys(filled))}.",
+            f"Name the column to learn: `--set data.columns.tags={filled[0] if filled else 'COLUMN'}`",
+        )
     others = [name for name in names if name not in ("id", "form", tags)]
     note = (
         f"is CoNLL-U; its words are read from `form` and their tags from `{tags}` (others with, for example, "
@@ -138,9 +155,16 @@ def _refuse_unclear(path: Path, words: Sequence[Sequence[str]], is_numbered: boo
     by_column = list(zip(*words, strict=True))
     is_empty = set(by_column[-1]) <= {_EMPTY, "-", "*"}
     is_constant = len(words) >= _MIN_LINES and len(set(by_column[0])) == 1
-    if not is_numbered and not is_empty and not is_constant:
+    first_has_tags, last_has_tags = (
+        any("-" in tag for tag in cells) and all(map(_ENTITY_TAG.fullmatch, cells))
+        for cells in (by_column[0], by_column[-1])
+    )
+    is_swapped = first_has_tags and not last_has_tags
+    if not is_numbered and not is_empty and not is_constant and not is_swapped:
         return
-    if is_numbered:
+    if is_swapped:
+        what = "the first column, which would be the words, has tags of entities"
+    elif is_numbered:
         what = "the first column only counts the words"
     else:
         column, cell = ("first", by_column[0][0]) if is_constant else ("last", by_column[-1][0])
@@ -187,9 +211,17 @@ def without_comments(block: Sequence[Line]) -> list[Line]:
     widths = Counter(len(split_cells(line, by_tabs)) for _, line in words)
     width = widths.most_common(1)[0][0] if widths else 0
     first = words[0][0] if words else 0
+    has_entities = bool(words) and all(_has_entity_tag(line, by_tabs) for _, line in words)
     return [
-        (n, line) for n, line in block if not (line.startswith("#") and is_comment(line, by_tabs, width, n < first))
+        (n, line)
+        for n, line in block
+        if not (line.startswith("#") and is_comment(line, by_tabs, width, n < first))
+        and not (line.startswith("# ") and n < first and has_entities and not _has_entity_tag(line, by_tabs))
     ]
+
+
+def _has_entity_tag(line: str, by_tabs: bool) -> bool:
+    return _ENTITY_TAG.fullmatch(split_cells(line, by_tabs)[-1]) is not None
 
 
 def is_comment(line: str, by_tabs: bool, width: int, is_before_words: bool) -> bool:

@@ -18,10 +18,38 @@ def row_of(value: Any) -> dict[str, Any] | None:
     text with its entities as spaCy writes them."""
     if isinstance(value, dict):
         inner = value.get("row")
-        return inner if NUMBER in value and isinstance(inner, dict) else value
+        return inner if NUMBER in value and isinstance(inner, dict) else _chosen(value)
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
         return {"text": value[0], **value[1]} if _ENTITIES in value[1] else None
     return None
+
+
+def _chosen(value: dict[str, Any]) -> dict[str, Any]:
+    """A task of Label Studio with choices as a row: what was shown, and the choices of each question in a column.
+
+    Several choices are an object `{"choices": [...]}`, as in the tool's smaller exports. Where annotators disagree, or
+    none chose, the cell is null. Any other object is returned unchanged.
+    """
+    shown, annotations = value.get("data"), value.get("annotations", value.get("completions"))
+    if not isinstance(shown, dict) or not isinstance(annotations, list):
+        return value
+    kept = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
+    results = [[part for part in one.get("result") or [] if isinstance(part, dict)] for one in kept]
+    if any(part.get("type") != "choices" for result in results for part in result) or not any(results):
+        return value
+    asked = dict.fromkeys(str(part.get("from_name")) for result in results for part in result)
+    row = {key: inner for key, inner in value.items() if key not in ("data", "annotations", "completions")} | shown
+    for question in asked:
+        chosen = {tuple(_choices_of(result, question)) for result in results}
+        choices = list(chosen.pop()) if len(chosen) == 1 else []
+        column = "label" if len(asked) == 1 else question
+        row[column] = {"choices": choices} if len(choices) > 1 else choices[0] if choices else None
+    return row
+
+
+def _choices_of(result: list[dict[str, Any]], question: str) -> list[str]:
+    parts = [part.get("value") for part in result if str(part.get("from_name")) == question]
+    return [str(one) for part in parts if isinstance(part, dict) for one in part.get("choices") or []]
 
 
 def is_list_of_rows(value: Any) -> bool:

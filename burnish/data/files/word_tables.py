@@ -162,6 +162,12 @@ def _ask_for_words(sample: Sequence[Row], cells: Mapping[str, Sequence[str]]) ->
     written = [name for name in single if not _are_numbers(cells[name])]
     if tags is None or not written or len(single) < len(cells) - 1:
         return
+    if _ENTITY_TAG.fullmatch(tags):
+        raise DataError(
+            f"`{sample[0].file}` seems to have one word per row, and no names of columns",
+            f"Its first line would be the names, and has the tag `{tags}`.",
+            "Rename the file to end in .conll, where the columns have no names",
+        )
     words = max(written, key=lambda name: len(set(cells[name])))
     numbers = [name for name in single if name not in written]
     guess = f" {_setting(SENTENCE, numbers[0])}" if numbers else ""

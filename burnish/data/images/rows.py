@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.data.chat.rows import NO_ROLES, parse_json_text, read_message, read_role, through_last_answer, with_system
+from burnish.data.chat.messages import read_message
+from burnish.data.chat.roles import NO_ROLES, read_role
+from burnish.data.chat.rows import through_last_answer, with_system
 from burnish.data.images.images import Picture, picture_in_data, picture_in_file, shortened
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import PictureRecord
-from burnish.data.rows.row import RowError, as_text, pick
+from burnish.data.rows.row import RowError, as_text, parse_json_text, pick
 from burnish.system.machine import expanded
 from burnish.visible import parse_json
 
@@ -101,6 +103,8 @@ def read_turns(value: Any, column: str, roles: Mapping[str, str] = NO_ROLES) -> 
             texts.append(read_message({**message, "role": read_role(message, number, roles), "content": text}, number))
         else:
             texts.append(read_message(message, number, roles))
+        if texts[-1]["role"] == "thought":
+            raise RowError(f"message {number} is a thought, which the task `vision` does not support")
         if texts[-1].get("tool_calls"):
             raise RowError(f"message {number} calls a tool, which the task `vision` does not support")
         contents.append(parts if parts is not None else texts[-1]["content"])

@@ -20,15 +20,21 @@ MARKS = {
     "semicolon": ";",
     "hash": "#",
     "comma": ",",
+    "tilde": "~",
+    "dot": "·",
     "slash": "/",
     "plus": "+",
     "ampersand": "&",
+    "colon": ":",
+    "and": " and ",
     "space": " ",
 }
 """Separators by the names that `annotation.separator` has for them, the least ambiguous first."""
-_STRICT = ("space", "slash", "plus", "ampersand")
+_WIDE = str.maketrans({"，": ",", "、": ",", "；": ";", "｜": "|", "～": "~", "•": "·"})
+"""Marks that other scripts write for one of these."""
+_STRICT = ("space", "slash", "plus", "ampersand", "colon", "and")
 """Separators that also occur inside names (`very good`, `TCP/IP`): each part must be a label by itself, too."""
-_NOTICED = ("sep", "newline", "tab", "bar", "semicolon", "hash", "comma")
+_NOTICED = ("sep", "newline", "tab", "bar", "semicolon", "hash", "comma", "tilde", "dot")
 _RECURRING = 0.9
 """Share of the parts, counted as often as they occur, that must recur elsewhere."""
 _NOTICEABLE = 0.1
@@ -53,6 +59,8 @@ class CellReading:
     def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The row with a list in place of its cell. An empty cell stays as it is: it has no gold label."""
         cell = values.get(self.column)
+        if (choices := choices_of(cell)) is not None:
+            return {**values, self.column: choices}
         if isinstance(cell, dict) and (flags := flags_of(cell)) is not None:
             return {**values, self.column: [name for name, flag in flags.items() if flag]}
         if not isinstance(cell, str) or not cell.strip():
@@ -89,6 +97,20 @@ class ColumnReading:
         return {**{key: value for key, value in values.items() if key not in self.labels}, self.target: found}
 
 
+_CHOICES = re.compile(r"\s*\{\s*\"choices\"")
+
+
+def choices_of(cell: Any) -> list[str] | None:
+    """The labels of `{"choices": [...]}`, as Label Studio writes several, also as JSON text; None for others."""
+    if isinstance(cell, str) and _CHOICES.match(cell):
+        try:
+            cell = parse_json(cell)
+        except (ValueError, RecursionError):
+            return None
+    found = cell.get("choices") if isinstance(cell, dict) and len(cell) == 1 else None
+    return [str(choice) for choice in found] if isinstance(found, list) else None
+
+
 def flags_of(cell: Mapping[str, Any]) -> dict[str, bool] | None:
     """The labels of an object such as `{"billing": 1, "damage": 0}`; None if it is something else."""
     flags = {str(name): as_flag(value) for name, value in cell.items()}
@@ -96,7 +118,8 @@ def flags_of(cell: Mapping[str, Any]) -> dict[str, bool] | None:
     return known if known and len(known) == len(flags) else None
 
 
-_TRUE, _FALSE = ("1", "1.0", "true", "yes", "y", "x", "✓", "✔"), ("0", "0.0", "false", "no", "n")
+_TRUE = ("1", "1.0", "true", "t", "yes", "y", "x", "✓", "✔", "ja", "oui", "sí", "si", "sim", "да", "是", "はい")
+_FALSE = ("0", "0.0", "false", "f", "no", "n", "nein", "non", "não", "nao", "нет", "否", "いいえ")
 
 
 def as_flag(value: Any) -> bool | None:
@@ -132,7 +155,8 @@ def split_cell(cell: str, separator: str) -> list[str]:
     if separator == LIST:
         found = list_in_text(cell)
         return [cell.strip()] if found is None else found
-    return [part for part in (part.strip() for part in cell.split(MARKS[separator])) if part]
+    parts = cell.translate(_WIDE).split(MARKS[separator])
+    return [part for part in (part.strip() for part in parts) if part]
 
 
 def list_in_text(cell: str) -> list[str] | None:
@@ -175,7 +199,7 @@ def find_separator(cells: Sequence[str]) -> str:
 def unsplit_separator(cells: Sequence[str]) -> str:
     """The separator that many cells contain without being split by it; empty if there is none."""
     for name in _NOTICED:
-        if sum(MARKS[name] in cell.strip() for cell in cells) > _NOTICEABLE * len(cells):
+        if sum(MARKS[name] in cell.translate(_WIDE).strip() for cell in cells) > _NOTICEABLE * len(cells):
             return name
     return ""
 
@@ -186,6 +210,7 @@ def _separates(name: str, cells: Sequence[str]) -> bool:
     `New York, NY` is one label: `New York` never occurs elsewhere. Parts that have fixed places, such as
     `Portland, OR` beside `Portland, ME` and `Salem, OR`, are one label, too.
     """
+    cells = [cell.translate(_WIDE) for cell in cells]
     splits = Counter(tuple(split_cell(cell, name)) for cell in cells if MARKS[name] in cell.strip())
     splits = Counter({parts: count for parts, count in splits.items() if len(parts) > 1})
     if not splits:

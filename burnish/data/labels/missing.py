@@ -9,6 +9,8 @@ from typing import Any
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.row import RowError
 
+VERDICTS = ("accept", "reject", "ignore")
+"""What Prodigy has under `answer`: whether an annotation was accepted."""
 _WORDS = (
     "nan", "<na>", "#n/a", "n/a", "n.a.", "null", "(null)", "<null>", "nil", "undefined", "unlabeled", "unlabelled",
     "not labeled", "not labelled", "no label", "no_label", "no gold label", "unannotated", "not annotated", "missing",
@@ -18,11 +20,15 @@ _WORDS = (
 _SYMBOLS = ("-", "--", "---", "–", "—", "?", "_", ".", "...", "…")
 _INFINITE = ("inf", "+inf", "-inf", "infinity", "-infinity")
 """No number that can be learned."""
-_UNSURE = ("none", "unknown", "unk")
+_UNSURE = (
+    "none", "unknown", "unk", "skip", "skipped", "no consensus", "no_consensus", "no agreement", "no majority",
+    "no_majority", "disagreement", "unclear", "unsure", "undecided", "keine angabe", "k.a.", "keine", "sin etiqueta",
+    "inconnu", "desconocido", "未知", "不明",
+)  # fmt: skip
 """Classes of their own in some data sets, and no label in others."""
 _CODES = (-1.0, -9.0, -99.0, -100.0, -999.0, -9999.0)
 """Numbers that data sets write for a missing label."""
-_DOUBTFUL_CODES = (9.0, 99.0, 999.0, 9999.0)
+_DOUBTFUL_CODES = (9.0, 99.0, 255.0, 999.0, 9999.0)
 _MIN_CLASSES = 3
 """So many classes from 0 make -1 the mark of a missing label; of two it may be the third, as in -1, 0 and 1."""
 
@@ -45,6 +51,29 @@ class GoldReading:
         if spelled(values.get(self.column)) in self.missing:
             raise RowError(f"`{self.column}` is `{spelled(values.get(self.column))}`: the row has no gold label")
         return values
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedReading:
+    """Leaves out the rows whose label an annotator did not accept, as Prodigy says in a column."""
+
+    column: str = "answer"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The one that says so."""
+        return (self.column,)
+
+    def prepare(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same row. Raises RowError where the label was rejected or ignored."""
+        if values.get(self.column) != VERDICTS[0]:
+            raise RowError(f"its label was not accepted (`{self.column}` is `{values.get(self.column)}`)")
+        return values
+
+
+def has_verdicts(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether Prodigy says of each row whether its label was accepted."""
+    return all(values.get("answer") in VERDICTS for values in rows)
 
 
 def spelled(value: Any) -> str:

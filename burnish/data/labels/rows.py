@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.labels.cells import flags_of
+from burnish.data.labels.cells import choices_of, flags_of
 from burnish.data.labels.numbers import number_of
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.records import LabelledRecord, ScoredRecord
@@ -79,7 +79,7 @@ def are_labels(rows: Sequence[Mapping[str, Any]], field: Field) -> bool:
     names = []
     for values in rows:
         name, value = pick(values, field)
-        if isinstance(value, list) or (isinstance(value, dict) and flags_of(value) is not None):
+        if isinstance(value, list) or choices_of(value) or (isinstance(value, dict) and flags_of(value) is not None):
             return True
         with contextlib.suppress(RowError):
             names.append(label_name(value, name))

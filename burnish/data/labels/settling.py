@@ -15,13 +15,22 @@ from burnish.data.labels.cells import (
     ColumnReading,
     are_marked,
     as_flag,
+    choices_of,
     find_separator,
     flag_columns,
     flags_of,
     split_cell,
     unsplit_separator,
 )
-from burnish.data.labels.missing import GoldReading, find_missing, is_doubtful, other_missing, spelled
+from burnish.data.labels.missing import (
+    AcceptedReading,
+    GoldReading,
+    find_missing,
+    has_verdicts,
+    is_doubtful,
+    other_missing,
+    spelled,
+)
 from burnish.data.labels.numbers import are_amounts, could_be_amounts, mixed_notations, number_of
 from burnish.data.labels.rows import are_labels
 from burnish.data.rows.packed import mapped
@@ -29,7 +38,7 @@ from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import BY_NAME, LABEL, SCORE, TEXT
 from burnish.data.rows.records import LabelledRecord, ScoredRecord, TextRecord
 from burnish.data.rows.row import RowError, pick, quoted
-from burnish.data.rows.settled import Asked, Choice, Settled
+from burnish.data.rows.settled import Asked, Choice, Reading, Settled
 from burnish.errors import DataError
 from burnish.recipe.schema import AUTO
 
@@ -38,6 +47,7 @@ Values = Mapping[str, Any]
 _SCORED = {"labelled-text": "scored-text", "labelled-pair": "scored-pair"}
 _CLASSES = {scored: labelled for labelled, scored in _SCORED.items()}
 _BITS = {"0", "1", "0.0", "1.0", "false", "true"}
+_SHOWN_CHARACTERS = 60
 _LONG_TEXT = 1_000
 """Characters from which on a text with a number beside it may be meant to be learned itself."""
 
@@ -56,13 +66,16 @@ def settle_labels(pattern: Pattern, rows: Sequence[Values], asked: Asked) -> Set
     may_be_plain = asked.is_free and pattern.name == "labelled-text" and plain.fits(rows[0])
     if may_be_plain and not are_labels(rows, (name,)) and not are_amounts(_texts(cells), name in SCORE):
         _ask_about_ids(name, _texts(cells))
+        _ask_about_objects(name, cells)
         return Settled(plain, notes=(f"`{name}` is empty in every row, so the rows are read as plain text.",))
     _refuse_flags_without_names(name, cells)
     family = tuple(other for other in pattern.required[-1] if (other in SCORE) == (name in SCORE))
     narrow = replace(pattern, required=(*pattern.required[:-1], family))
     missing, notes, choices = _missing(name, cells, asked)
     labels = [text for text in _texts(cells) if text not in missing]
-    readings = (GoldReading(name, tuple(missing)),) if missing else ()
+    readings: tuple[Reading, ...] = (GoldReading(name, tuple(missing)),) if missing else ()
+    if has_verdicts(rows):
+        readings = (AcceptedReading(), *readings)
     if _is_score(pattern, name, labels, asked):
         _refuse_mixed_notations(name, labels)
         _ask_about_long_texts(narrow, name, rows, asked)
@@ -83,6 +96,17 @@ def _ask_about_ids(column: str, texts: Sequence[str]) -> None:
             f"`{column}` is named like a column of labels, but each of its {len(texts):,} values is different",
             "It may be an id; or there are as many classes as rows, and then none can be learned.",
             f"If only the texts are to be learned: `--task text`. If `{column}` holds classes: `--task classify`",
+        )
+
+
+def _ask_about_objects(column: str, cells: Sequence[Any]) -> None:
+    """Raises DataError for a column that is named like a label and holds objects that are not known as labels."""
+    if found := next((cell for cell in cells if isinstance(cell, dict) and cell), None):
+        raise DataError(
+            f"`{column}` has objects that Burnish does not know as labels",
+            f"The first is `{str(found)[:_SHOWN_CHARACTERS]}`.",
+            "Write the names of the row's labels, or its entities as `[[START, END, LABEL]]`, counted in characters. "
+            "To learn the text alone: `--set data.shape=text`",
         )
 
 
@@ -204,6 +228,8 @@ def _separator(
         return wanted, [], ()
     texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
     objects = [cell for cell in cells if isinstance(cell, dict)]
+    if any(choices_of(cell) is not None for cell in cells):
+        return LIST, [], (("annotation.separator", LIST, f"`{name}` has several choices in some rows"),)
     if objects and all(flags_of(cell) is not None for cell in objects):
         return LIST, [], (("annotation.separator", LIST, f"`{name}` has a 0 or 1 for each label"),)
     if any(isinstance(cell, (list, tuple)) for cell in cells) or not texts:

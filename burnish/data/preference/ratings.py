@@ -9,11 +9,20 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.chat.rows import WEIGHTS, ask_about_marks
+from burnish.data.chat.learned import USED, WEIGHTS
+from burnish.data.chat.questions import (
+    answers_in,
+    ask_about_choices,
+    ask_about_marks,
+    ask_about_thoughts,
+    ask_about_tools,
+    words_of,
+)
 from burnish.data.labels.missing import spelled
 from burnish.data.labels.numbers import number_of
+from burnish.data.rows.mapping import mapping
 from burnish.data.rows.pattern import Pattern
-from burnish.data.rows.patterns import BY_NAME, THOUGHT
+from burnish.data.rows.patterns import ANSWER, BY_NAME, PROMPT, THOUGHT
 from burnish.data.rows.records import RatedRecord
 from burnish.data.rows.row import RowError, quoted
 from burnish.data.rows.settled import Asked, Choice, Settled
@@ -225,11 +234,17 @@ def settle_conversation(pattern: Pattern, rows: Sequence[Values], asked: Asked) 
     notes = [note for reading in readings if (note := reading.describe(rows))]
     if thought := next((name for name in THOUGHT if name in used), None):
         notes.append(f"`{thought}` is taken as the thought before each answer. To leave it out, remove the column.")
-    if asked.is_free:
+    if asked.shape == AUTO:
         ask_about_marks(rows, pattern.names, pattern.name)
+        ask_about_thoughts(rows, pattern.names, others, pattern.name)
+        ask_about_choices(rows, others, pattern.name)
+        if "tools" in pattern.names and "tools" not in asked.columns:
+            ask_about_tools(rows, others, pattern.name)
+    if asked.is_free:
         for name in others:
             if name not in WEIGHTS:
-                _ask_about_rating(pattern, name, Counter(text.lower() for text in _texts(rows, name)))
+                _ask_about_rating(pattern, name, Counter(text.lower() for text in _texts(rows, name)), used)
+        _ask_about_rated_messages(pattern, rows)
     return Settled(pattern, readings, tuple(notes))
 
 
@@ -242,7 +257,17 @@ def _texts(rows: Sequence[Values], name: str) -> list[str]:
     return [text for values in rows if (text := spelled(values.get(name)))]
 
 
-def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str]) -> None:
+def _unmapped(pattern: Pattern, rating: str, used: AbstractSet[str]) -> dict[str, str]:
+    """The fields of rated answers, with the columns that need to be named for them."""
+    columns: dict[str, str] = {}
+    if len(pattern.required) > 1:
+        for field, known, read in zip(("prompt", "completion"), (PROMPT, ANSWER), pattern.required, strict=False):
+            column = next(name for name in read if name in used)
+            columns |= {} if column in known else {field: column}
+    return {**columns, "label": rating}
+
+
+def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str], used: AbstractSet[str]) -> None:
     """Raises DataError where an unknown column seems to rate the answers."""
     rated = counts.keys() - _NEITHER
     is_named_so = not _STEMS.isdisjoint(re.split(r"[^a-z]+", str(name).lower()))
@@ -252,12 +277,32 @@ def _ask_about_rating(pattern: Pattern, name: str, counts: Counter[str]) -> None
     if len(rated) < 2 or not (is_scale or is_known):
         return
     more = " --set annotation.good_from=..." if is_scale and not rated <= _GOOD | _BAD else ""
+    columns = _unmapped(pattern, name, used)
     raise DataError(
         f"`{name}` seems to rate the answers, but Burnish does not know a column of that name",
         f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
-        f"To learn the good ones from the bad: `--set data.columns.label={name}{more}`. To learn all alike: "
+        f"To learn the good ones from the bad: `{mapping(**columns)[1:-1]}{more}`. To learn all alike: "
         f"`--set data.shape={pattern.name}`",
     )
+
+
+def _ask_about_rated_messages(pattern: Pattern, rows: Sequence[Values]) -> None:
+    """Raises DataError where a key inside the assistant's messages seems to rate the answers."""
+    found: dict[str, Counter[str]] = {}
+    for message in answers_in(rows, pattern.names):
+        for key, value in message.items():
+            if key not in USED and not _STEMS.isdisjoint(words_of(key)) and (text := spelled(value)):
+                found.setdefault(key, Counter())[text.lower()] += 1
+    for key, counts in found.items():
+        rated = counts.keys() - _NEITHER
+        is_scale = len(rated) > 1 and all(number_of(text) is not None for text in rated)
+        if is_scale or (rated <= _GOOD | _BAD and not rated.isdisjoint(_BAD)):
+            raise DataError(
+                f"`{key}` inside messages seems to rate the answers, which Burnish does not read there",
+                f"Its values are {quoted(sorted(rated), 5)}. Learning all answers alike would teach the bad ones.",
+                "Write `train: false` into the bad answers, which are then not learned. To learn all alike: "
+                f"`--set data.shape={pattern.name}`",
+            )
 
 
 _SCORE_WORDS = ("score", "scores", "rating", "reward", "avgrating", "overallscore", "avgscore")

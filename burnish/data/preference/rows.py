@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.chat.rows import NO_ROLES, Message, is_answer, parse_json_text, read_message, tools_of, with_system
+from burnish.data.chat.messages import Message, read_message, with_thoughts
+from burnish.data.chat.roles import NO_ROLES
+from burnish.data.chat.rows import is_answer, with_system
+from burnish.data.chat.tools import tools_of
 from burnish.data.rows.pattern import Pattern
 from burnish.data.rows.patterns import ANSWER, PROMPT, TURNS
 from burnish.data.rows.records import Messages, PreferenceRecord, RatedRecord
-from burnish.data.rows.row import RowError, as_text, pick
+from burnish.data.rows.row import RowError, as_text, parse_json_text, pick
 from burnish.visible import parse_json
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ \t]*")
@@ -210,7 +213,7 @@ def _stripped(messages: Messages) -> list[Message]:
 def _read_turns(value: dict[str, Any] | list[Any], column: str, roles: Mapping[str, str]) -> list[Message]:
     turns = value if isinstance(value, list) else [value]
     try:
-        return [read_message(turn, number, roles) for number, turn in enumerate(turns, start=1)]
+        return with_thoughts([read_message(turn, number, roles) for number, turn in enumerate(turns, start=1)])
     except RowError as error:
         raise RowError(f"`{column}`: {error}") from error
 

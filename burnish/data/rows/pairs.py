@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.rows.row import Row
-from burnish.system.shell import quoted
+from burnish.data.labels.missing import VERDICTS
+from burnish.data.rows.mapping import mapping
 
 SOURCE = (
     "source", "src", "source_text", "input", "input_text", "query", "user", "human", "question", "instruction",
@@ -26,7 +25,7 @@ _MIN_ROWS_PER_CLASS = 5
 def names_of_pair(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The columns of the text and its answer; None if a row does not have both as text."""
     source, result = (next((name for name in names if name in values), None) for names in (SOURCE, RESULT))
-    if source is None or result is None or (source, result) == _LABELLED:
+    if source is None or result is None or (source, result) == _LABELLED or values[result] in VERDICTS:
         return None
     return (source, result) if isinstance(values[source], str) and isinstance(values[result], str) else None
 
@@ -47,36 +46,6 @@ def pair_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if 1 < len(classes) <= _MOST_CLASSES and _MIN_ROWS_PER_CLASS * len(classes) <= len(rows):
         notes.append(
             f"`{result}` has only {len(classes)} different values; to learn them as labels: "
-            f"{_mapping(text=source, label=result)}."
+            f"{mapping(text=source, label=result)}."
         )
     return notes
-
-
-_FLAGS = ("0", "1", "0.0", "1.0", "true", "false")
-MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
-
-
-def map_example(row: Row) -> str:
-    """The options that map the first two columns with text, in the names that a row has for them."""
-    texts = [str(name) for name, value in row.values.items() if isinstance(value, str) and " " in value.strip()]
-    if len(texts) == 1 and sum(str(value).lower() in _FLAGS for value in row.values.values()) > 1:
-        return _mapping(text=texts[0])  # labels in columns of their own
-    texts += [str(name) for name, value in row.values.items() if isinstance(value, str) and name not in texts]
-    if len(texts) < 2:
-        return MAP_EXAMPLE
-    return _mapping(prompt=texts[0], completion=texts[1])
-
-
-_NUMBERED = re.compile(r"(answer|completion|output|response|reply|chat|model)s?[_ -]?(?:[ab]|[0-2])", re.IGNORECASE)
-
-
-def two_answers(columns: Sequence[str]) -> tuple[str, str] | None:
-    """Two columns with answers to one prompt, such as `response_a` and `response_b`; None if there are not two."""
-    found = [(column, match[1].lower()) for column in columns if (match := _NUMBERED.fullmatch(column))]
-    same = [column for column, stem in found if found and stem == found[0][1]]
-    return (same[0], same[1]) if len(same) == 2 else None
-
-
-def _mapping(**columns: str) -> str:
-    """The options that give columns to fields, as they are to be typed."""
-    return "`" + " ".join(f"--set {quoted(f'data.columns.{field}={name}')}" for field, name in columns.items()) + "`"

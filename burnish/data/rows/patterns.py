@@ -35,17 +35,26 @@ def has_picture_parts(values: Mapping[str, Any]) -> bool:
     return any(part.get("type") in ("image", "image_url", "input_image") for part in parts)
 
 
+def has_places(values: Mapping[str, Any]) -> bool:
+    """Whether answers are those of a text: any `answers`, or an `answer` that says where it begins."""
+    answer = values.get("answer")
+    return "answers" in values or (isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys())
+
+
 SYSTEM, TOOLS = ("system",), ("tools", "functions")
 TURNS, PROMPT = ("messages", "conversations"), ("prompt", "question", "instruction")
 ANSWER = ("completion", "response", "output", "answer")
 THOUGHT = (
     "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "thinking_content", "chain_of_thought", "cot",
-    "complex_cot",
+    "complex_cot", "thinking_trajectory", "reasoning_text",
 )  # fmt: skip
 """The thought before an answer: keys of a message, or columns beside the answer. A record's message has it under the
 first."""
 TEXT = ("text", "sentence", "review", "comment", "content", "tweet", "utterance", "headline")
-LABEL = ("label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target")
+LABEL = (
+    "label", "labels", "gold_label", "category", "class", "sentiment", "intent", "topic", "emotion", "target",
+    "accept",
+)  # fmt: skip
 SCORE = (
     "score", "similarity", "similarity_score", "relatedness", "relatedness_score", "stars", "star_rating", "rating",
     "grade", "points",
@@ -59,6 +68,7 @@ SECOND = ("sentence2", "hypothesis", "text2", "text_b", "question2", "text_pair"
 TAGS = ("tags", "ner_tags", "labels", "pos_tags", "chunk_tags")
 PICTURES = ("images", "image")
 PAIR, OUTPUTS = (("chosen",), ("rejected",)), (("preferred_output",), ("non_preferred_output",))
+CONTEXT, HISTORY = ("context", "passage"), ("history",)
 _CHAT_ROWS, _PREFERENCES = "burnish.data.chat.rows", "burnish.data.preference.rows"
 _CONVERSATION, _ANSWER = f"{_CHAT_ROWS}:conversation_record", f"{_CHAT_ROWS}:answer_record"
 _PAIR, _INPUT_PAIR = f"{_PREFERENCES}:pair_record", f"{_PREFERENCES}:input_pair_record"
@@ -152,7 +162,15 @@ PATTERNS = (
     Pattern("picture-messages", PictureRecord, _PICTURES, (TURNS,), (SYSTEM,), test=has_picture_parts),
     Pattern("messages", ChatRecord, _CONVERSATION, (TURNS,), (TOOLS, SYSTEM), settle=_CHAT),
     Pattern("sharegpt", ChatRecord, _CONVERSATION, (TURNS[::-1],), (TOOLS, SYSTEM), settle=_CHAT),
-    Pattern("span", SpanRecord, _SPAN, (("context",), ("question",), ("answers",)), _SPAN_TOO, notes=_SPAN_NOTES),
+    Pattern(
+        "span",
+        SpanRecord,
+        _SPAN,
+        (("context",), ("question",), ("answers", "answer")),
+        _SPAN_TOO,
+        test=has_places,
+        notes=_SPAN_NOTES,
+    ),
     Pattern(
         "span-start",
         SpanRecord,
@@ -169,7 +187,7 @@ PATTERNS = (
         ChatRecord,
         _ANSWER,
         (("instruction",), ("output",)),
-        (SYSTEM, THOUGHT),
+        (SYSTEM, THOUGHT, HISTORY),
         ("input",),
         settle=_CHAT,
         answers=(("output",),),
@@ -189,7 +207,7 @@ PATTERNS = (
         ChatRecord,
         _ANSWER,
         (("prompt",), ANSWER),
-        (TOOLS, SYSTEM, THOUGHT),
+        (TOOLS, SYSTEM, THOUGHT, HISTORY),
         settle=_CHAT,
         answers=(ANSWER,),
     ),
@@ -198,7 +216,9 @@ PATTERNS = (
         ChatRecord,
         _ANSWER,
         (("question",), ("answer",)),
-        (SYSTEM, THOUGHT),
+        (SYSTEM, THOUGHT, HISTORY),
+        CONTEXT,
+        notes=f"{_CHAT_ROWS}:context_notes",
         settle=_CHAT,
         answers=(("answer",),),
     ),
@@ -207,7 +227,7 @@ PATTERNS = (
         ChatRecord,
         _ANSWER,
         (SOURCE, RESULT),
-        (SYSTEM,),
+        (SYSTEM, THOUGHT),
         test=is_text_pair,
         notes=_PAIR_NOTES,
         settle=_CHAT,

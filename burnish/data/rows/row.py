@@ -115,6 +115,7 @@ FIELDS = (
     "sentence_id",
     "answers",
     "images",
+    "reasoning_content",
 )
 """Fields that a column can be mapped to in `data.columns`."""
 OTHER_NAMES = (
@@ -125,7 +126,8 @@ OTHER_NAMES = (
     "document", "dialogue", "tgt", "target_text", "output_text", "reply", "assistant", "bot", "gpt", "summary",
     "highlights", "translation", "entities", "spans", "ents", "annotations",
     "similarity", "similarity_score", "relatedness", "relatedness_score", "stars",
-    "star_rating", "rating", "is_good", "is_correct", "functions",
+    "star_rating", "rating", "is_good", "is_correct", "functions", "reasoning", "thinking", "thought", "thoughts",
+    "thinking_content", "chain_of_thought", "cot", "complex_cot", "thinking_trajectory", "reasoning_text",
 )  # fmt: skip
 """Further column names that shapes read in upper and lower case; words that are also labels, such as `correct`, are not
 among them."""
@@ -209,6 +211,24 @@ def as_list(value: Any) -> Any:
             continue
         return found if isinstance(found, list) else value
     return value
+
+
+def parse_json_text(value: Any, what: str) -> Any:
+    """Parses a value that may be JSON text; blank text and NaN become None.
+
+    Raises:
+        RowError: the text is not JSON.
+    """
+    if value != value:
+        return None
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return parse_json(value)
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"{what}: not JSON ({error})") from error
 
 
 def as_text(value: Any, column: str) -> str | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.rows.ignored import refuse_ignored
+from burnish.data.rows.mapping import unknown_shape
 from burnish.data.rows.packed import mapped
-from burnish.data.rows.pairs import MAP_EXAMPLE, map_example, two_answers
 from burnish.data.rows.pattern import Pattern, load_function
 from burnish.data.rows.patterns import BY_NAME, CONVERSATIONS, FIRST, LABEL, PATTERNS, SCORE, SECOND
 from burnish.data.rows.records import (
@@ -143,7 +143,9 @@ def detect_shape(
     shapes = list(patterns_of(renamed, patterns))
     counts = Counter(pattern for pattern in shapes if pattern is not None)
     if not counts:
-        raise unknown_shape(rows[0], found, wanted)
+        is_pair = not set(FIRST).isdisjoint(found) and not set(SECOND).isdisjoint(found)
+        pattern = None if wanted == AUTO else BY_NAME[wanted]
+        raise unknown_shape(rows, found, pattern, describe_patterns(found), is_pair)
     main = next((pattern for pattern in counts if pattern.name == "entities"), counts.most_common(1)[0][0])
     if wanted == AUTO:
         refuse_mixed(rows, renamed, shapes, main)
@@ -163,7 +165,7 @@ def detect_shape(
         (*notes, *first.notes, *settled.notes),
         readings,
         (*first.choices, *settled.choices),
-        load_function("burnish.data.chat.rows:unused_keys")(renamed, main.names),
+        load_function("burnish.data.chat.learned:unused_keys")(renamed, main.names),
     )
 
 
@@ -240,36 +242,3 @@ def refuse_mixed(
         f"{len(differing):,} of {len(rows):,} rows differ.",
         f"Split the file by shape, or set `data.shape={main.name}` to skip the others",
     )
-
-
-_OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
-
-
-def unknown_shape(first: Row, found: Sequence[str], wanted: str) -> DataError:
-    """The error for columns that match no shape.
-
-    Args:
-        first: the first row.
-        found: the columns of all rows.
-        wanted: the name of a shape, or `auto`.
-    """
-    what, why = f"`{first.file}` has no known shape", describe_patterns(found)
-    halves = [name for name in ("chosen", "rejected") if name in found]
-    if len(halves) == 1:
-        why = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
-    if wanted == AUTO and (both := two_answers(found)):
-        return DataError(
-            f"{what}: its columns are {quoted(found)}",
-            f"{quoted(both)} seem to be two answers to one prompt. Learning the same one in every row might teach the "
-            "worse.",
-            "Write the better answer of each row in a column `chosen` and the other in `rejected`",
-        )
-    example = MAP_EXAMPLE if len(halves) == 1 or wanted != AUTO else map_example(first)
-    fix = f"Map the columns: {example}"
-    if not set(FIRST).isdisjoint(found) and not set(SECOND).isdisjoint(found):
-        fix = (
-            "Name the column with the labels, `--set data.columns.label=COLUMN`, or with the scores, `...score=COLUMN`"
-        )
-    if wanted != AUTO:
-        what, why = f"`{first.file}` is not `{wanted}`", f"That shape needs the columns {BY_NAME[wanted].needs}."
-    return DataError(f"{what}: its columns are {quoted(found)}", why, fix)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.chat.rows import find_role, parse_json_text
+from burnish.data.chat.roles import find_role, role_name
 from burnish.data.rows.pattern import Pattern, load_function
 from burnish.data.rows.patterns import BY_NAME, TURNS
 from burnish.data.rows.records import RatedRecord, Record
-from burnish.data.rows.row import ColumnMap, Row, RowError, pick
+from burnish.data.rows.row import ColumnMap, Row, RowError, parse_json_text, pick
 
 _PLACEHOLDERS = ("?", "!")
 """In place of answers while a row is read. There are two, since the answers of a pair must differ."""
@@ -72,5 +72,6 @@ class UnansweredRows:
         return [*turns[:end], {speaker: "assistant", content: _PLACEHOLDERS[0]}]
 
     def _is_answer(self, turn: Mapping[str, Any]) -> bool:
-        role = turn.get("role") if turn.get("role") is not None else turn.get("from")
-        return isinstance(role, str) and find_role(role, self.pattern.roles) in ("assistant", "function_call")
+        role = role_name(turn)
+        meaning = find_role(role, self.pattern.roles) if isinstance(role, str) else None
+        return meaning in ("assistant", "function_call", "thought")

@@ -27,7 +27,11 @@ _ONLY_SPANS = ("entities", "spans", "ents")
 """Columns of which an empty list means a text without entities; that of others may be one without labels."""
 _STARTS = ("start", "start_offset", "begin", "start_char", "startOffset", "from")
 _ENDS = ("end", "end_offset", "stop", "end_char", "endOffset", "to")
-_LABELS = ("label", "labels", "type", "entity", "tag", "entity_group", "category", "class", "entity_type", "name")
+_OFFSET, _LENGTH = "offset", "length"
+"""Another form of a place: the first character, and how many."""
+_LABELS = (
+    "label", "labels", "type", "entity", "tag", "entity_group", "category", "class", "entity_type", "label_", "name",
+)  # fmt: skip
 _TEXTS = ("text", "value", "word", "content", "surface", "mention")
 _LEFT_OUT = ("reject", "ignore")
 """Prodigy's answers that say that an annotation is not to be used."""
@@ -83,7 +87,8 @@ def _is_span(item: Any) -> bool:
     if isinstance(item, Mapping):
         inner = item.get("value", item)
         item = inner if isinstance(inner, Mapping) else item
-        return any(name in item for name in _STARTS) and any(name in item for name in _ENDS)
+        is_measured = _OFFSET in item and _LENGTH in item
+        return is_measured or (any(name in item for name in _STARTS) and any(name in item for name in _ENDS))
     if isinstance(item, (list, tuple)) and len(item) == 3:
         return len(_numbers(item)) == 2
     return False
@@ -115,11 +120,10 @@ def read_annotated(values: Mapping[str, Any]) -> Annotated:
 
 def _from_label_studio(values: Mapping[str, Any]) -> Annotated:
     """A task of Label Studio: the spans of its first annotation that was not cancelled."""
-    texts = [value for key, value in values["data"].items() if isinstance(value, str)]
-    text = values["data"].get("text", texts[0] if len(texts) == 1 else None)
+    kept = _kept_annotations(values)
+    text = _annotated_text(values["data"], kept)
     if not isinstance(text, str) or not text.strip():
         raise RowError("the text is missing (`data.text`)")
-    kept = _kept_annotations(values)
     if not kept:
         raise RowError("it has no annotation")
     found = [item for item in kept[0].get("result") or [] if isinstance(item, Mapping)]
@@ -127,6 +131,17 @@ def _from_label_studio(values: Mapping[str, Any]) -> Annotated:
     if found and not spans:
         raise RowError(f"its annotation has no spans, but `{found[0].get('type', 'another kind of answer')}`")
     return Annotated(text, [_span(item, "annotations", number) for number, item in enumerate(spans, start=1)])
+
+
+def _annotated_text(shown: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]) -> Any:
+    """The text of a task: `text`, its only one, or the only one that has what the annotations say is in it."""
+    texts = [value for value in shown.values() if isinstance(value, str)]
+    if "text" in shown or len(texts) < 2:
+        return shown.get("text", texts[0] if texts else None)
+    places = [one.get("value") for annotation in kept for one in annotation.get("result") or [] if _is_span(one)]
+    said = [(one.get("start"), one.get("end"), one.get("text")) for one in places if isinstance(one, Mapping)]
+    fitting = [text for text in texts if all(text[start:end] == found for start, end, found in said)]
+    return fitting[0] if said and len(fitting) == 1 else None
 
 
 def _kept_annotations(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -151,6 +166,8 @@ def _span(item: Any, column: str, number: int) -> Span:
     inner = item.get("value")
     item = {**item, **inner} if isinstance(inner, Mapping) else item
     start, end = (next((item[name] for name in names if name in item), None) for names in (_STARTS, _ENDS))
+    if start is None and end is None and isinstance(item.get(_OFFSET), int) and isinstance(item.get(_LENGTH), int):
+        start, end = item[_OFFSET], item[_OFFSET] + item[_LENGTH]
     start, end = (int(place) if isinstance(place, str) and place.isdecimal() else place for place in (start, end))
     label = next((item[name] for name in _LABELS if item.get(name)), None)
     if isinstance(label, list):

@@ -1,0 +1,186 @@
+"""One message of a conversation, in any of the forms that files have for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from burnish.data.chat.learned import CONTENTS, KEPT, read_weight
+from burnish.data.chat.roles import NO_ROLES, read_role
+from burnish.data.chat.tools import read_calls
+from burnish.data.rows.patterns import THOUGHT
+from burnish.data.rows.row import RowError, as_text, check_characters, parse_json_text
+from burnish.visible import parse_json
+
+Message = dict[str, Any]
+
+_PARTS_AS_TEXT = re.compile(r"\s*\[\s*\{")
+"""How a list of parts begins as JSON text."""
+TEXTS = ("text", "input_text", "output_text", "refusal")
+PARTS = ("text", "reasoning", "thinking", "tool_call")
+IMAGES = ("image", "image_url", "input_image", "video", "audio", "input_audio")
+
+
+def read_message(message: Any, number: int, roles: Mapping[str, str] = NO_ROLES) -> Message:
+    """One message with `role` (or ShareGPT's `from`) and `content` (or `value`).
+
+    An answer that must not be learned keeps `weight: 0`; its thought is under `reasoning_content`. A message that is
+    only a thought has the role `thought`, and `with_thoughts` joins it to its answer.
+
+    Args:
+        message: as in the file.
+        number: from 1, for errors.
+        roles: the user's names of roles.
+
+    Raises:
+        RowError: it is not a message; the error gives its number.
+    """
+    if not isinstance(message, dict):
+        raise RowError(f"message {number} is not an object with `role` and `content`")
+    role = read_role(message, number, roles)
+    content = next((message[key] for key in CONTENTS if message.get(key) is not None), None)
+    if role == "function_call":
+        return {"role": "assistant", "content": "", "tool_calls": read_calls(content, number)}
+    text, reasoning, calls = read_content(content, number)
+    read: Message = {"role": role, "content": text or ""}
+    if role == "assistant":
+        calls = calls or message.get("tool_calls") or message.get("function_call")
+        if calls:
+            read["tool_calls"] = read_calls(calls, number)
+        if thought := reasoning or read_thought(message, number):
+            read["reasoning_content"] = thought
+        if not read_weight(message, number):
+            read["weight"] = 0
+    elif text is None:
+        raise RowError(f"message {number} ({role}) has no content")
+    for key in KEPT:
+        extra = message.get(key)
+        if isinstance(extra, str) and extra:
+            check_characters(extra, key)
+            read[key] = extra
+    return read
+
+
+def read_thought(message: Mapping[str, Any], number: int) -> str:
+    """The thought before an answer; empty if it has none."""
+    for key in THOUGHT:
+        thought = message.get(key)
+        if isinstance(thought, str) and thought.strip():
+            check_characters(thought, f"message {number}, {key}")
+            return thought
+    details = message.get("reasoning_details")  # OpenRouter's form
+    if not isinstance(details, list):
+        return ""
+    texts = [part.get("text") or part.get("summary") for part in details if isinstance(part, dict)]
+    thought = "\n\n".join(text for text in texts if isinstance(text, str) and text.strip())
+    check_characters(thought, f"message {number}, reasoning_details")
+    return thought
+
+
+def with_thoughts(messages: Sequence[Message]) -> list[Message]:
+    """The messages, with those that are only a thought joined to the answers after them.
+
+    Raises:
+        RowError: a thought has no answer after it.
+    """
+    joined: list[Message] = []
+    thoughts: list[str] = []
+    for message in messages:
+        if message["role"] == "thought":
+            thoughts.append(message["content"])
+            continue
+        if thoughts and message["role"] != "assistant":
+            break
+        if thoughts:
+            own = message.get("reasoning_content")
+            message = {**message, "reasoning_content": "\n\n".join([*thoughts, *([own] if own else [])])}
+            thoughts = []
+        joined.append(message)
+    if thoughts:
+        raise RowError("there is a thought without an answer after it")
+    return joined
+
+
+def read_content(content: Any, number: int) -> tuple[str | None, str, list[Any]]:
+    """(text, reasoning, tool calls) of a message's content; text parts of a list are joined.
+
+    Raises:
+        RowError: a part has an unknown type.
+    """
+    content = parts_in(content)
+    if isinstance(content, dict) and isinstance(content.get("parts"), list):
+        content = content["parts"]  # as in the export of a chat: {"content_type": "text", "parts": [...]}
+    if not isinstance(content, list):
+        return as_text(content, f"message {number}"), "", []
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[Any] = []
+    for part in content:
+        kind = part_kind(part)
+        if kind in IMAGES:
+            raise RowError(f"message {number} has `{kind}`: images and audio are not supported by this task")
+        if kind not in PARTS:
+            raise RowError(f"message {number} has a part of type `{kind}`; this task supports {', '.join(PARTS)}")
+        value = part
+        if isinstance(part, dict):
+            keys = (str(part.get("type")), kind, "text", "value")
+            value = next((part[key] for key in keys if part.get(key) is not None), None)
+            if kind == "text" and isinstance(value, dict) and isinstance(value.get("value"), str):
+                value = value["value"]  # as OpenAI's threads have it
+        if kind == "tool_call":
+            calls.append(parse_json_text(value, f"the tool call of message {number}"))
+        else:
+            (texts if kind == "text" else thoughts).append(as_text(value, f"message {number}") or "")
+    return "".join(texts), "".join(thoughts), calls
+
+
+def parts_in(content: Any) -> Any:
+    """A single part, or a list of parts as JSON text, as a list of parts; other content unchanged."""
+    if isinstance(content, dict) and is_part(content):
+        return [content]
+    if isinstance(content, str) and _PARTS_AS_TEXT.match(content):
+        try:
+            found = parse_json(content)
+        except (ValueError, RecursionError):
+            return content
+        if all(isinstance(part, dict) and "type" in part and is_part(part) for part in found):
+            return found
+    return content
+
+
+def cell_text(value: Any, column: str) -> str | None:
+    """A cell as text, as `as_text` writes it; one that holds parts of a message is their text.
+
+    Raises:
+        RowError: it is no text, or has a part that is none.
+    """
+    parts = parts_in(value)
+    is_list = isinstance(parts, list) and bool(parts)
+    if not is_list or not all(isinstance(part, dict) and is_part(part) and part_kind(part) == "text" for part in parts):
+        return as_text(value, column)
+    return read_content(parts, 1)[0]
+
+
+def is_message_list(value: Any) -> bool:
+    """Whether a cell is a list of messages."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "role" in value[0]
+
+
+def is_part(content: Mapping[str, Any]) -> bool:
+    """Whether an object is one part of a message rather than an answer in JSON."""
+    kind = content.get("type")
+    if set(content) == {"text"}:
+        return isinstance(content["text"], str)
+    known = (*PARTS, *TEXTS, *IMAGES)
+    return kind in known and any(content.get(key) is not None for key in (str(kind), "text", "value"))
+
+
+def part_kind(part: Any) -> Any:
+    """The type of a part of a message: one of `PARTS` or `IMAGES` if it is known."""
+    if not isinstance(part, dict):
+        return "text"
+    kind = part.get("type")
+    if kind in TEXTS or (kind is None and isinstance(part.get("text"), str)):
+        return "text"
+    return kind

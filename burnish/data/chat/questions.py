@@ -1,0 +1,167 @@
+"""What only the user can decide about conversations: keys and columns that seem to matter, and are not known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from burnish.data.chat.learned import LEARNED, USED, messages_in
+from burnish.data.chat.roles import find_role, role_name
+from burnish.data.chat.tools import are_tools
+from burnish.data.rows.patterns import BY_NAME, THOUGHT
+from burnish.data.rows.row import as_list, quoted
+from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
+
+Rows = Sequence[Mapping[str, Any]]
+
+_MARKS = {
+    "mask", "masked", "masking", "ignore", "ignored", "skip", "exclude", "excluded", "learn", "learned", "train",
+    "training", "trained", "trainable", "supervised", "loss",
+}  # fmt: skip
+"""Words in a key that may say whether an answer is learned, but not which of its values does."""
+_THOUGHTS = {
+    "reasoning", "thinking", "thought", "thoughts", "think", "rationale", "analysis", "cot", "trajectory",
+    "trajectories", "deliberation", "scratchpad",
+}  # fmt: skip
+"""Words in the name of a key or column that may hold the thought before an answer."""
+_CHOICES = {"choices", "options", "candidates", "endings"}
+"""Columns with the answers to choose from."""
+_LETTERED = re.compile(r"(?:(?:option|choice|answer|op|opt)[ _-]?)?([a-e]|[0-4])", re.IGNORECASE)
+_FEWEST_CHOICES = 3
+"""So many columns that are called `A`, `B`, `C` and so on are answers to choose from."""
+_SAMPLE = 100
+_FEWEST_WORDS = 3
+"""Words of a thought, on average, at least; other values with such a name say how or in which language was thought."""
+
+
+def words_of(name: str) -> list[str]:
+    """The words in the name of a column or key, in lower case: `no_train`, `no-train` and `noTrain` have two."""
+    return re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+
+def answers_in(rows: Rows, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """The assistant's messages in all rows, as the file has them."""
+    for row in rows:
+        for message in (message for column in columns for message in messages_in(row.get(column))):
+            if find_role(str(role_name(message)), {}) in ("assistant", "function_call"):
+                yield message
+
+
+def ask_about_marks(rows: Rows, columns: Sequence[str], shape: str) -> None:
+    """Raises DataError where a key inside messages seems to say which answers are learned, but not how.
+
+    Args:
+        rows: values by column.
+        columns: those that may hold messages.
+        shape: name of the shape, for the command that learns every answer.
+    """
+    values: dict[str, set[str]] = {}
+    parts: set[str] = set()
+    for row in rows:
+        for message in (message for column in columns for message in messages_in(row.get(column))):
+            for key, value in message.items():
+                if key in USED or value is None or _MARKS.isdisjoint(words_of(key)):
+                    continue
+                if isinstance(value, (list, dict)):
+                    parts.add(key)
+                values.setdefault(key, set()).add(str(value).strip().lower())
+    for key, found in values.items():
+        if key in parts:
+            raise DataError(
+                f"`{key}` inside messages seems to say which parts of an answer are learned, which is not possible",
+                "Learning every answer as a whole might teach wrong ones.",
+                f"Write `train: false` into answers not to learn. To learn every answer: `--set data.shape={shape}`",
+            )
+        # a mark that only some answers have says as much as one with two values
+        if found.issubset(LEARNED) and (len(found) > 1 or not all(key in one for one in answers_in(rows, columns))):
+            raise DataError(
+                f"`{key}` inside messages seems to say which answers are learned, but not which of its values does",
+                f"Its values are {quoted(sorted(found))}. Learning every answer might teach wrong ones.",
+                f"Rename it to `train`, with true where an answer is learned. To learn every answer: "
+                f"`--set data.shape={shape}`",
+            )
+
+
+def ask_about_thoughts(rows: Rows, columns: Sequence[str], others: Iterable[str], shape: str) -> None:
+    """Raises DataError where a key inside messages, or a column beside answers, seems to hold thoughts.
+
+    Args:
+        rows: values by column.
+        columns: those that may hold messages.
+        others: columns that are not used.
+        shape: name of the shape, for the command that leaves the thoughts out.
+    """
+    inside: dict[str, list[Any]] = {}
+    for message in answers_in(rows, columns):
+        for key, value in message.items():
+            if key not in USED and not _THOUGHTS.isdisjoint(words_of(key)):
+                inside.setdefault(key, []).append(value)
+    for key, values in inside.items():
+        if _are_thoughts(values):
+            raise DataError(
+                f"`{key}` inside messages seems to be the thought before an answer, but Burnish does not know that key",
+                "Without it only the answers would be learned.",
+                f"Rename it to `{THOUGHT[0]}`. To leave it out: `--set data.shape={shape}`",
+            )
+    for column in others:
+        if _THOUGHTS.isdisjoint(words_of(column)) or not _are_thoughts([row.get(column) for row in rows]):
+            continue
+        option = shell_quoted(f"data.columns.{THOUGHT[0]}={column}")
+        can = THOUGHT in BY_NAME[shape].optional
+        way = f"To learn it: `--set {option}`" if can else f"To learn it, write it into messages as `{THOUGHT[0]}`"
+        raise DataError(
+            f"`{column}` seems to be the thought before an answer, but Burnish does not know a column of that name",
+            "Without it only the answers would be learned.",
+            f"{way}. To leave it out: `--set data.shape={shape}`",
+        )
+
+
+def _are_thoughts(values: Sequence[Any]) -> bool:
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    return bool(texts) and sum(len(text.split()) for text in texts) >= _FEWEST_WORDS * len(texts)
+
+
+def ask_about_tools(rows: Rows, columns: Iterable[str], shape: str) -> None:
+    """Raises DataError where a column that is not used describes tools, which the prompts would then lack.
+
+    Args:
+        rows: values by column.
+        columns: those that are not used.
+        shape: name of the shape, for the command that leaves the tools out.
+    """
+    for column in columns:
+        cells = [cell for values in rows if (cell := values.get(column)) not in (None, "", [])]
+        if cells and all(are_tools(cell) for cell in cells[:_SAMPLE]):
+            option = shell_quoted(f"data.columns.tools={column}")
+            raise DataError(
+                f"`{column}` seems to describe tools, but Burnish does not know a column of that name",
+                "Without them a prompt would lack the tools that its answers call.",
+                f"To have them in the prompts: `--set {option}`. To leave them out: `--set data.shape={shape}`",
+            )
+
+
+def ask_about_choices(rows: Rows, columns: Iterable[str], shape: str) -> None:
+    """Raises DataError where columns that are not used hold the answers to choose from.
+
+    Args:
+        rows: values by column.
+        columns: those that are not used.
+        shape: name of the shape, for the command that learns the answers without them.
+    """
+    columns = list(columns)
+    listed = [name for name in columns if name.lower() in _CHOICES and _are_choices(rows[0].get(name))]
+    lettered = [name for name in columns if _LETTERED.fullmatch(name)]
+    found = listed or (lettered if len(lettered) >= _FEWEST_CHOICES else [])
+    if found:
+        raise DataError(
+            f"{quoted(found, 5)} seem{'s' if len(found) == 1 else ''} to hold the answers to choose from",
+            "Without them a prompt would lack what its answer refers to.",
+            f"Write them into the question of each row. To learn the answers without them: `--set data.shape={shape}`",
+        )
+
+
+def _are_choices(cell: Any) -> bool:
+    cell = cell.get("text") if isinstance(cell, dict) else as_list(cell)
+    return isinstance(cell, list) and len(cell) > 1

@@ -1,0 +1,207 @@
+"""The error for columns of unknown names, with a command that is guessed from what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from burnish.data.labels.cells import as_flag
+from burnish.data.labels.missing import spelled
+from burnish.data.labels.numbers import are_amounts, number_of
+from burnish.data.rows.pattern import Pattern
+from burnish.data.rows.row import Row, quoted
+from burnish.errors import DataError
+from burnish.system.shell import quoted as shell_quoted
+
+MAP_EXAMPLE = "`--set data.columns.prompt=COLUMN --set data.columns.completion=COLUMN`"
+_SAMPLE = 1_000
+_FEWEST_ROWS = 10
+"""Of fewer rows it does not show which columns hold classes."""
+_MOST_CLASSES, _ROWS_PER_CLASS, _LONGEST_CLASS = 30, 3, 40
+_IDS = re.compile(
+    r"(?:.*[\W_])?(?:id|ids|idx|index|nr|no|number|date|time|year|url|file|filename|split|set)|\w*id\d?", re.IGNORECASE
+)
+"""Names of columns that say where a row is from, or which it is."""
+_SPEAKERS = {"role", "from", "speaker", "author"}
+_STARTS = {"answer_start", "start"}
+_LABELS = {"label", "labels", "score", "class", "target", "similarity", "category", "gold_label", "is_duplicate"}
+_OTHER_HALF = {"chosen": "rejected", "rejected": "chosen"}
+_BETTER = {
+    "preferred": "dispreferred", "win": "lose", "winner": "loser", "winning": "losing", "better": "worse",
+    "good": "bad", "accepted": "rejected", "best": "worst", "preferred_response": "rejected_response",
+    "chosen_response": "rejected_response", "chosen_answer": "rejected_answer",
+    "preferred_answer": "dispreferred_answer", "response_chosen": "response_rejected",
+}  # fmt: skip
+"""Names of the better and of the worse of two answers."""
+_NUMBERED = re.compile(r"(answer|completion|output|response|reply|chat|model)s?[_ -]?(?:[abjk]|[0-2])", re.IGNORECASE)
+
+
+def mapping(**columns: str) -> str:
+    """The options that give columns to fields, as they are to be typed.
+
+    Args:
+        columns: field -> column of the file.
+    """
+    options = (shell_quoted(f"data.columns.{field}={name}") for field, name in columns.items())
+    return "`" + " ".join(f"--set {option}" for option in options) + "`"
+
+
+def map_example(rows: Sequence[Row]) -> str:
+    """What to type to map the columns, in the names that the rows have for them.
+
+    Args:
+        rows: at least one, with columns of unknown names.
+    """
+    sample = [row.values for row in rows[:_SAMPLE]]
+    first = {str(name): value for name, value in sample[0].items()}
+    texts = [name for name, value in first.items() if isinstance(value, str) and " " in value.strip()]
+    texts = [name for name in texts if not _IDS.fullmatch(name)] or texts
+    if special := _nested_example(first):
+        return special
+    flags = [name for name in first if not _IDS.fullmatch(name) and _are_flags(name, sample)]
+    if texts and len(flags) > len(texts):
+        return mapping(text=max(texts, key=lambda name: len(first[name])))  # labels in columns of their own
+    if len(rows) >= _FEWEST_ROWS:
+        labels = [name for name in first if _are_classes(name, sample)]
+        texts = [name for name in texts if name not in labels]
+        scores = [name for name in first if name not in (*labels, *texts) and _are_scores(name, sample)]
+        if texts and (labels or scores):
+            return _annotated_example(texts, labels, scores)
+        texts += [name for name, value in first.items() if isinstance(value, str) and name not in (*texts, *labels)]
+        texts = [name for name in texts if not _IDS.fullmatch(name)]
+        if len(texts) == 1 and not any(isinstance(value, (list, dict)) for value in first.values()):
+            return mapping(text=texts[0])
+    texts += [name for name, value in first.items() if isinstance(value, str) and name not in texts]
+    return mapping(prompt=texts[0], completion=texts[1]) if len(texts) > 1 else MAP_EXAMPLE
+
+
+def _nested_example(first: Mapping[str, Any]) -> str:
+    """What to type where a column holds a conversation, or answers with their places in a text; else empty."""
+    talks = next((name for name, value in first.items() if _are_turns(value)), None)
+    if talks is not None:
+        return mapping(messages=talks)
+    texts = [name for name, value in first.items() if isinstance(value, str) and not _IDS.fullmatch(name)]
+    context = max(texts, key=lambda name: len(first[name]), default="")
+    others = [name for name in texts if name != context]
+    answers = next((name for name, value in first.items() if _are_placed(value)), None)
+    if answers is not None and others:
+        return mapping(context=context, question=others[0], answers=answers)
+    if "answer_start" in first and len(others) > 1:
+        answer = next((name for name in others if first[name] in first[context]), others[-1])
+        return mapping(context=context, question=next(name for name in others if name != answer), answer=answer)
+    return ""
+
+
+def _annotated_example(texts: Sequence[str], labels: Sequence[str], scores: Sequence[str]) -> str:
+    """What to type where there are classes or amounts beside one or two texts."""
+    found = [*labels, *scores]
+    named = [name for name in found if name.lower() in _LABELS]
+    name = (named or found)[0]
+    learned = {"label" if name in labels else "score": name}
+    if len(texts) == 1:
+        return mapping(text=texts[0], **learned)
+    pair = f"to learn `{name}`: {mapping(sentence1=texts[0], sentence2=texts[1], **learned)}"
+    written = f"to write `{texts[1]}`: {mapping(prompt=texts[0], completion=texts[1])}"
+    return f"{pair}; {written}" if named else f"{written}; {pair}"
+
+
+def _are_turns(cell: Any) -> bool:
+    return isinstance(cell, list) and bool(cell) and isinstance(cell[0], dict) and not _SPEAKERS.isdisjoint(cell[0])
+
+
+def _are_placed(cell: Any) -> bool:
+    """Whether a cell holds answers with their places in a text."""
+    one = cell[0] if isinstance(cell, list) and cell else cell
+    return isinstance(one, dict) and "text" in one and not _STARTS.isdisjoint(one)
+
+
+def _are_flags(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether most cells of a column are 0 or 1."""
+    return 2 * sum(as_flag(values.get(name)) is not None for values in sample) > len(sample)
+
+
+def _are_classes(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column has few values that recur."""
+    cells = [text for values in sample if (text := spelled(values.get(name)))]
+    is_few = 1 < len(set(cells)) <= min(_MOST_CLASSES, len(cells) // _ROWS_PER_CLASS)
+    return is_few and not _IDS.fullmatch(name) and max(map(len, cells)) <= _LONGEST_CLASS
+
+
+def _are_scores(name: str, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column has amounts."""
+    cells = [text for values in sample if (text := spelled(values.get(name)))]
+    numbers = [number for cell in cells if (number := number_of(cell)) is not None]
+    is_counter = all(after == before + 1 for before, after in zip(numbers, numbers[1:], strict=False))
+    return bool(cells) and not is_counter and not _IDS.fullmatch(name) and are_amounts(cells, is_named_so=False)
+
+
+def two_answers(columns: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns with answers to one prompt, such as `response_a` and `response_b`; None if there are not two."""
+    found = [(column, match[1].lower()) for column in columns if (match := _NUMBERED.fullmatch(column))]
+    same = [column for column, stem in found if found and stem == found[0][1]]
+    return (same[0], same[1]) if len(same) == 2 else None
+
+
+def first_line_is_data(rows: Sequence[Row]) -> bool:
+    """Whether a table seems to lack names of columns: what would be a name recurs in its column."""
+    sample = [row.values for row in rows[:_SAMPLE]]
+    return len(rows) >= _FEWEST_ROWS and any(
+        name and any(str(values.get(name)) == str(name) for values in sample) for name in sample[0]
+    )
+
+
+def unknown_shape(
+    rows: Sequence[Row], found: Sequence[str], wanted: Pattern | None, shapes: str, is_pair: bool
+) -> DataError:
+    """The error for columns that match no shape.
+
+    Args:
+        rows: all of them.
+        found: the columns of all rows.
+        wanted: the shape that the user named, if any.
+        shapes: a description of those that there are.
+        is_pair: whether the columns have two texts that a label could belong to.
+    """
+    file, what = rows[0].file, f"its columns are {quoted(found)}"
+    if wanted is not None:
+        why = f"That shape needs the columns {wanted.needs}."
+        return DataError(f"`{file}` is not `{wanted.name}`: {what}", why, f"Map the columns: {MAP_EXAMPLE}")
+    if both := two_answers(found):
+        return DataError(
+            f"`{file}` has no known shape: {what}",
+            f"{quoted(both)} seem to be two answers to one prompt. Learning the same one in every row might teach the "
+            "worse.",
+            "Write the better answer of each row in a column `chosen` and the other in `rejected`",
+        )
+    names = {str(name).lower(): str(name) for name in found}
+    better = next((name for name in names if _BETTER.get(name) in names), None)
+    if better is not None:
+        chosen, rejected = names[better], names[_BETTER[better]]
+        return DataError(
+            f"`{file}` has no known shape: {what}",
+            f"`{chosen}` and `{rejected}` seem to be a better and a worse answer.",
+            f"If they are: {mapping(chosen=chosen, rejected=rejected)}",
+        )
+    if first_line_is_data(rows):
+        return DataError(
+            f"`{file}` seems to have no names of columns: in the first line are {quoted(found)}",
+            "Such a value recurs in its column.",
+            "Write a first line with the names of the columns, such as `label` and `text`",
+        )
+    halves = [name for name in _OTHER_HALF if name in found]
+    if len(halves) == 1:
+        shapes = f"`{halves[0]}` is one half of a pair, but the other half, `{_OTHER_HALF[halves[0]]}`, is missing."
+    fix = f"Map the columns: {MAP_EXAMPLE if len(halves) == 1 else map_example(rows)}"
+    if is_pair:
+        fix = _how_to_label(rows, found)
+    return DataError(f"`{file}` has no known shape: {what}", shapes, fix)
+
+
+def _how_to_label(rows: Sequence[Row], found: Sequence[str]) -> str:
+    """What to type where two texts have known names, and what is to be learned of them has not."""
+    sample = [row.values for row in rows[:_SAMPLE]]
+    labels = [name for name in found if len(rows) >= _FEWEST_ROWS and _are_classes(name, sample)]
+    if labels:
+        return f"Name the column with the labels: {mapping(label=labels[0])}"
+    return "Name the column with the labels, `--set data.columns.label=COLUMN`, or with the scores, `...score=COLUMN`"

@@ -1,0 +1,92 @@
+"""Files with columns of unknown names are asked about, with a command that reads them once it is typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from burnish.data.rows.row import Row
+from burnish.data.rows.shapes import detect_shape
+from burnish.errors import DataError
+
+N = 24
+TALK = [{"speaker": "user", "text": "Hello"}, {"speaker": "assistant", "text": "Good day."}]
+MOODS = ["glad", "sad", "calm"]
+
+
+def rows_of(**columns: list[Any]) -> list[Row]:
+    rows = zip(*columns.values(), strict=True)
+    return [Row(dict(zip(columns, row, strict=True)), "f.csv", place) for place, row in enumerate(rows, start=2)]
+
+
+def texts(what: str) -> list[str]:
+    return [f"The {what} of house {number}" for number in range(N)]
+
+
+def commands(rows: list[Row]) -> list[dict[str, str]]:
+    """The column maps of the commands that the error shows."""
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    found = [shlex.split(command) for command in re.findall(r"`(--set [^`]*)`", caught.value.fix)]
+    return [dict(word.removeprefix("data.columns.").split("=", 1) for word in words[1::2]) for words in found]
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"Nr": list(range(N)), "Brief": texts("door"), "Abteilung": MOODS * 8}, ["labelled-text"]),
+        ({"v1": ["ham", "spam"] * 12, "v2": texts("door")}, ["labelled-text"]),
+        ({"id": texts("key"), "excerpt": texts("door"), "ease": [-3 + n / 7 for n in range(N)]}, ["scored-text"]),
+        ({"page_id": [f"p{n}" for n in range(N)], "excerpt": texts("roof"), "ease": [n / 7 for n in range(N)]},
+         ["scored-text"]),
+        ({"query": texts("door"), "passage": texts("roof"), "label": [0, 1] * 12}, ["labelled-pair", "rated"]),
+        ({"s1": texts("door"), "s2": texts("roof"), "score": [n / 7 for n in range(N)]}, ["scored-pair"]),
+        ({"Mail": texts("door"), "Our reply": texts("roof"), "Agent": MOODS * 8},
+         ["prompt-completion", "labelled-pair"]),
+        ({"question1": texts("door"), "question2": texts("roof"), "same": [0, 1] * 12}, ["labelled-pair"]),
+        ({"TITLE": texts("door"), "BODY": texts("roof"), "a": [0, 1] * 12, "b": [1, 0] * 12, "c": [1, 1] * 12},
+         ["labelled-text"]),
+        ({"conversation": [TALK] * N}, ["messages"]),
+        ({"passage": texts("door"), "query": ["What?"] * N, "found": [[{"text": "door", "answer_start": 4}]] * N},
+         ["span"]),
+        ({"context": texts("door"), "question": ["What?"] * N, "words": ["door"] * N, "answer_start": [4] * N},
+         ["span-start"]),
+        ({"ask": texts("door"), "win": texts("roof"), "lose": texts("wall"), "prompt": texts("hall")}, ["preference"]),
+    ],
+)  # fmt: skip
+def test_the_commands_read_the_columns_as_what_they_hold(columns: dict[str, list[Any]], wanted: list[str]) -> None:
+    rows = rows_of(**columns)
+    shapes = []
+    for found in commands(rows):
+        try:
+            shapes.append(detect_shape(rows, found).name)
+        except DataError as error:
+            assert "good_from" in error.fix  # the score beside an answer is asked about then
+    assert shapes == wanted
+
+
+def test_lists_that_are_not_known_suggest_no_text_alone() -> None:
+    rows = rows_of(prompt=texts("door"), ranked=[[{"answer": "A", "rank": 1}]] * N)
+    with pytest.raises(DataError) as caught:
+        detect_shape(rows, {})
+    assert "columns.text" not in caught.value.fix
+
+
+def test_a_table_without_names_of_columns_is_said_to_be_one() -> None:
+    rows = rows_of(**{"3": ["3", "1", "2"] * 8, "A first headline": texts("door"), "A first body": texts("roof")})
+    with pytest.raises(DataError, match="no names of columns"):
+        detect_shape(rows, {})
+
+
+@pytest.mark.parametrize("names", [("query", "response"), ("input", "output"), ("Question", "Answer")])
+def test_ratings_beside_answers_are_asked_about_with_a_command_that_works(names: tuple[str, str]) -> None:
+    ask, reply = names
+    rows = rows_of(**{ask: texts("door"), reply: texts("roof"), "thumbs_up": [0, 1] * 12})
+    try:
+        (found,) = [one for one in commands(rows) if "label" in one]
+    except pytest.fail.Exception:
+        found = {}
+    assert detect_shape(rows, found).name == "rated"
