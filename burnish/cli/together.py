@@ -9,16 +9,18 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.cli.options import AUTO_PROCESSES
-from burnish.errors import BurnishError, InputError, Interrupted, PeerLost
+from burnish.errors import BurnishError, InputError, Interrupted, MachineError, PeerLost
 from burnish.jobs.together import threads_for
+from burnish.system.hangup import ending_signals
 from burnish.system.machine import this_machine
 from burnish.system.place import OWN_LAUNCH, Place, place_here
 from burnish.visible import parse_json
@@ -224,16 +226,31 @@ def is_reported_here(error: BurnishError) -> bool:
     place = place_here()
     if place is None:
         return True
-    if place.error_file:
-        with contextlib.suppress(OSError):
-            path = Path(place.error_file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(asdict(Failure.of(place, error))), encoding="utf-8")
-    return not place.is_own_launch and (place.world == 1 or _is_first(place, error))
+    with _in_peace():
+        if place.error_file:
+            with contextlib.suppress(OSError):
+                path = Path(place.error_file)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(asdict(Failure.of(place, error))), encoding="utf-8")
+        return not place.is_own_launch and (place.world == 1 or _is_first(place, error))
+
+
+@contextlib.contextmanager
+def _in_peace() -> Iterator[None]:
+    """Ignores the signal by which an agent ends the others of a failed process: it comes while they report, and end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _is_first(place: Place, error: BurnishError) -> bool:
-    from burnish.engine.process import stores
+    from burnish.engine.meeting import stores
 
     is_secondary = isinstance(error, PeerLost | Interrupted)
     time.sleep(_LOST_LAST_SECONDS if is_secondary else 0.0)
@@ -241,5 +258,5 @@ def _is_first(place: Place, error: BurnishError) -> bool:
     try:
         _, store = stores(place, _STORE_SECONDS)
         return store.compare_set("reported", "", str(place.rank)).decode() == str(place.rank)
-    except RuntimeError:  # the place where they meet is gone, and with it the others
+    except (RuntimeError, MachineError):  # the place where they meet is gone, and with it the others
         return place.is_main

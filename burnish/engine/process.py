@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from burnish.engine.meeting import JOINING_SECONDS, stores
 from burnish.errors import Interrupted, MachineError, PeerLost
 from burnish.system.place import Place
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
 
 _Value = TypeVar("_Value")
-_JOINING_SECONDS = 300.0
-"""For all processes of a run to start: they import the same libraries from the same disk at the same time."""
 _LONGEST = timedelta(hours=6)
 """For one operation, in which processes wait for the slowest of them, for example while it compiles or generates. One
 that has ended is noticed at once, because its connections are closed."""
@@ -96,7 +96,7 @@ class Process:
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replaces each tensor by its sum over all processes."""
 
-    def barrier(self, what: str, seconds: float = _JOINING_SECONDS) -> None:
+    def barrier(self, what: str, seconds: float = JOINING_SECONDS) -> None:
         """Waits for all processes.
 
         Args:
@@ -242,7 +242,7 @@ class Group(Process):
         for part, piece in zip(parts, pieces, strict=True):
             piece.copy_(part)
 
-    def barrier(self, what: str, seconds: float = _JOINING_SECONDS) -> None:
+    def barrier(self, what: str, seconds: float = JOINING_SECONDS) -> None:
         """Waits for all processes, by way of the store, which knows who has come."""
         self._meetings += 1
         keys = [f"meeting/{self._meetings}/{rank}" for rank in range(self.world)]
@@ -278,37 +278,20 @@ class Group(Process):
             self._store.set(key, "")
 
 
-def open_store(place: Place, seconds: float = _JOINING_SECONDS) -> Store:
-    """Where the processes of a launch meet, which outlives a restart of them; torchrun's agent keeps it."""
-    from torch._C._distributed_c10d import TCPStore
+@contextlib.contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Lets SIGTERM end this process while torch waits for others, where it would notice no signal for hours.
 
-    is_host = place.is_main and not place.has_agent
-    # tenants: this process opens several stores, of which only the first can be the host
-    return TCPStore(
-        place.host,
-        place.port,
-        None,
-        is_host,
-        timeout=timedelta(seconds=seconds),
-        wait_for_workers=False,
-        multi_tenant=is_host,
-    )
-
-
-def stores(place: Place, seconds: float = _JOINING_SECONDS) -> tuple[Store, Store]:
-    """What the processes of a launch have noted for each other: in all attempts, and in this one.
-
-    Args:
-        place: of this process.
-        seconds: to wait at most for the process that keeps it.
+    An agent sends it when one of them has ended, and nothing has been begun yet that would have to be put away.
     """
-    from torch._C._distributed_c10d import PrefixStore
-
-    launch = PrefixStore(f"burnish/{place.launch}", open_store(place, seconds))
-    # every agent counts its own attempts, so one that was started again counts from 0; but without a store that agents
-    # keep, each attempt has a store of its own
-    attempt = place.attempt if place.has_agent else 0
-    return launch, PrefixStore(f"attempt/{attempt}", launch)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -331,7 +314,7 @@ def join(place: Place | None) -> Iterator[Process]:
     group.barrier("started")
     has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
-    with _lost_named():
+    with _lost_named(), _ending_at_once():
         distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.world, timeout=_LONGEST)
     watch = threading.Thread(target=_end_with, args=(place,), daemon=True)
     watch.start()
@@ -354,7 +337,7 @@ def _end_with(place: Place) -> None:
 
     It would, as soon as they exchange something, but may compute for minutes until then.
     """
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(RuntimeError, MachineError):
         _, store = stores(place)
         while not store.check([_FAILED]):
             time.sleep(_WATCH_SECONDS)

@@ -129,30 +129,47 @@ def in_child(work: Callable[[], int], folder: Path, seconds: float = 60.0) -> En
         folder: that is the working directory.
         seconds: after which the child is killed.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as output:
-        child = os.fork()
-        if child == 0:
-            _be_child(work, folder, output.fileno())
-        is_late = not _wait(child, seconds)
+    return Running(work, folder).end(seconds)
+
+
+class Running:
+    """A forked child that runs `work`, whose result is its exit code.
+
+    Args:
+        work: may do anything to its process.
+        folder: that is the working directory.
+    """
+
+    def __init__(self, work: Callable[[], int], folder: Path) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with tempfile.TemporaryFile() as file:
+            self._output = os.dup(file.fileno())
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be_child(work, folder, self._output)
+        self._descriptor = os.pidfd_open(self.pid)
+
+    def has_ended(self, seconds: float = 0.0) -> bool:
+        """Whether it ends within so many seconds."""
+        return bool(select.select([self._descriptor], [], [], seconds)[0])
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal, unless it has ended."""
+        if not self.has_ended():
+            os.kill(self.pid, number)
+
+    def end(self, seconds: float) -> Ended:
+        """Waits for its end, and kills it if that takes longer than so many seconds."""
+        is_late = not self.has_ended(seconds)
         if is_late:
-            os.killpg(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
-        output.seek(0)
-        text = output.read().decode("utf-8", "replace")
-    return Ended(
-        os.waitstatus_to_exitcode(status), text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, is_late
-    )
-
-
-def _wait(child: int, seconds: float) -> bool:
-    """Whether a child ends in time."""
-    descriptor = os.pidfd_open(child)
-    try:
-        return bool(select.select([descriptor], [], [], seconds)[0])
-    finally:
-        os.close(descriptor)
+            os.killpg(self.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        text = os.pread(self._output, os.fstat(self._output).st_size, 0).decode("utf-8", "replace")
+        for descriptor in (self._descriptor, self._output):
+            os.close(descriptor)
+        code = os.waitstatus_to_exitcode(status)
+        return Ended(code, text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, is_late)
 
 
 def _be_child(work: Callable[[], int], folder: Path, output: int) -> None:
